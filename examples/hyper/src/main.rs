@@ -1,0 +1,91 @@
+//! The default `cargo run`: a webhook server on hyper, with the handlers of the `handlers` crate.
+
+mod options;
+mod welcome;
+
+use std::{error::Error, io::IsTerminal as _, process::ExitCode};
+
+use clap::Parser as _;
+use http::{Method, Request, StatusCode};
+use router_core::{
+    Endpoint, Response, Router, Secrets,
+    server::{Server, shutdown_signal},
+};
+use tokio::net::TcpListener;
+use tower::{Service as _, service_fn};
+use tracing_subscriber::EnvFilter;
+
+use crate::options::Options;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let (secrets, development_secret) = match options.secrets() {
+        Some(secrets) => (secrets.map_err(|error| format!("--secret: {error}"))?, None),
+        None if options.listen.ip().is_loopback() => {
+            let secret = development_secret()?;
+            (Secrets::parse(&secret)?, Some(secret))
+        }
+        None => {
+            return Err(format!(
+                "no signing secret was given, and {} can be reached from other machines: set \
+                 STRIPE_WEBHOOK_SECRET to the endpoint's `whsec_…`, or listen on 127.0.0.1",
+                options.listen
+            )
+            .into());
+        }
+    };
+
+    let router = Router::builder().plugins([handlers::PLUGIN]).build()?;
+    let endpoint = Endpoint::new(secrets, router.clone()).tolerance(options.tolerance);
+    let service = service_fn(move |request: Request<_>| {
+        let mut endpoint = endpoint.clone();
+        async move {
+            match (request.method(), request.uri().path()) {
+                (_, "/webhook") => endpoint.call(request).await,
+                (&Method::GET | &Method::HEAD, "/healthz") => Ok(text(StatusCode::OK, "ok\n")),
+                _ => Ok(text(StatusCode::NOT_FOUND, "not found; events go to /webhook\n")),
+            }
+        }
+    });
+
+    let shutdown = shutdown_signal()?;
+    let listener = TcpListener::bind(options.listen).await.map_err(|error| {
+        format!("cannot listen on {}: {error}; `--listen` takes another address", options.listen)
+    })?;
+    welcome::print(&router, listener.local_addr()?, development_secret.as_deref());
+    Server::new(service).serve(listener, shutdown).await;
+
+    // Handlers whose client hung up may still run.
+    router.close();
+    router.drained().await;
+    Ok(())
+}
+
+/// A secret that nobody else knows, for trying things out.
+fn development_secret() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().fold(String::from("whsec_"), |secret, byte| format!("{secret}{byte:02x}")))
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response
+}

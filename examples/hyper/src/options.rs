@@ -1,0 +1,71 @@
+//! The command line.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+use router_core::{Secrets, Tolerance, signature::SecretError};
+
+/// Receives Stripe webhooks at `POST /webhook` and runs the handlers of the `handlers` crate.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "RUST_LOG sets what is logged, as in `RUST_LOG=debug`."
+)]
+pub(crate) struct Options {
+    /// The address to listen on.
+    #[arg(long, env, default_value = "127.0.0.1:4242")]
+    pub(crate) listen: SocketAddr,
+
+    /// The endpoint's signing secret, `whsec_…`.
+    ///
+    /// Several are separated by commas and can be named: `platform=whsec_…,connect=whsec_…`; a
+    /// secret that is being rolled is written `whsec_new|whsec_old`. Prefer the environment: other
+    /// users of the machine can see a command line. Without one, a new development secret is made
+    /// and printed, and only loopback addresses are listened on.
+    // Text rather than `Secrets`, because clap prints a value that does not parse.
+    #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true)]
+    secret: Option<String>,
+
+    /// How old a signature may be: seconds, or as in `5m`.
+    #[arg(long, env, default_value = "300", value_parser = tolerance)]
+    pub(crate) tolerance: Tolerance,
+}
+
+impl Options {
+    /// The secrets that were given, if any were.
+    pub(crate) fn secrets(&self) -> Option<Result<Secrets, SecretError>> {
+        self.secret.as_deref().map(Secrets::parse)
+    }
+}
+
+fn tolerance(text: &str) -> Result<Tolerance, String> {
+    let age = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+    };
+    Tolerance::new(age).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_never_shows_the_secret() {
+        use clap::CommandFactory as _;
+
+        let secret = Options::command().get_arguments().find(|a| a.get_id() == "secret").cloned();
+        assert!(secret.is_some_and(|secret| secret.is_hide_env_values_set()));
+    }
+
+    #[test]
+    fn a_tolerance_is_seconds_or_has_a_unit() {
+        let minutes = Tolerance::new(Duration::from_secs(300));
+        assert_eq!(tolerance("300"), minutes.map_err(|error| error.to_string()));
+        assert_eq!(tolerance("5m"), tolerance("300"));
+        assert!(tolerance("0").is_err());
+        assert!(tolerance("-1").is_err());
+        assert!(tolerance("soon").is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! What is printed at start: the routes, the address, and how to send a first event.
+
+use std::net::SocketAddr;
+
+use router_core::Router;
+
+pub(crate) fn print(router: &Router, address: SocketAddr, development_secret: Option<&str>) {
+    println!("{}", router.routes());
+    println!("listening on http://{address}/webhook\n");
+    let secret = match development_secret {
+        Some(secret) => {
+            println!(
+                "No STRIPE_WEBHOOK_SECRET is set, so this run has a secret of its own: {secret}"
+            );
+            secret
+        }
+        None => "…the secret that this server was given…",
+    };
+    println!("To send a signed event, paste this into another terminal:\n");
+    println!(
+        "{}",
+        include_str!("send.sh")
+            .replace("ADDRESS", &address.to_string())
+            .replace("SECRET_TEXT", secret)
+    );
+}

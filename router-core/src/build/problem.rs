@@ -1,0 +1,162 @@
+//! Why a router cannot be built, in words that say what to do.
+
+use std::fmt;
+
+use router_catalog::PatternError;
+
+use super::Plugin;
+
+/// Everything that is wrong with a router, found at once.
+#[non_exhaustive]
+pub struct BuildError {
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with a router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is no handler at all.
+    NoHandlers,
+    /// A listed plugin has registered no handler.
+    SilentPlugin(Plugin),
+    /// A crate has handlers and is not among the listed plugins.
+    UnlistedPlugin {
+        /// The crate.
+        plugin: Plugin,
+        /// Its handlers.
+        handlers: Vec<Place>,
+    },
+    /// No handler is there for a required event type.
+    NothingHandles {
+        /// The event type.
+        event_type: String,
+    },
+    /// What a handler is registered for is neither an event type nor a wildcard.
+    BadPattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        error: PatternError,
+        /// The handler.
+        handler: Place,
+    },
+    /// A handler is registered for nothing.
+    NoPatterns(Place),
+    /// One function has been registered more than once.
+    RegisteredTwice(Vec<Place>),
+    /// Several handlers have one stable name.
+    SharedName(Vec<Place>),
+}
+
+/// A handler, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Place {
+    /// The file, as the compiler names it.
+    pub file: &'static str,
+    /// The line, from 1.
+    pub line: u32,
+    /// The handler's stable name.
+    pub name: String,
+    /// What it is registered for, separated by commas.
+    pub patterns: String,
+}
+
+impl BuildError {
+    pub(super) fn new(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
+    /// Everything that is wrong.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len();
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "the router cannot be built: {count} problem{plural}")?;
+        for (problem, number) in self.problems.iter().zip(1..) {
+            write!(f, "\n  {number}. {}", problem.to_string().replace('\n', "\n     "))?;
+        }
+        Ok(())
+    }
+}
+
+/// As `Display`: this is what `fn main() -> Result<(), BuildError>` prints.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHandlers => f.write_str(
+                "no handler is registered\n\
+                 A crate that is only listed in Cargo.toml is not linked, so its handlers are not there.\n\
+                 help: mention each crate that has handlers: `.plugins([my_plugin::PLUGIN])`, or `use my_plugin as _;`",
+            ),
+            Self::SilentPlugin(plugin) => write!(
+                f,
+                "plugin `{}` {} registered no handler\n\
+                 help: write `#[on_event(\"...\")]` over a function in it, and check that its file is in a `mod` \
+                 and under no `#[cfg]` that is off; or take it out of `.plugins([...])`",
+                plugin.package(),
+                plugin.version(),
+            ),
+            Self::UnlistedPlugin { plugin, handlers } => {
+                let (package, version) = (plugin.package(), plugin.version());
+                write!(f, "crate `{package}` {version} has handlers and is not in `.plugins([...])`")?;
+                write_places(f, handlers)?;
+                write!(
+                    f,
+                    "\nhelp: add `{}::PLUGIN` to `.plugins([...])` (`router_core::plugin!();` in its lib.rs makes it; \
+                     in the application's own crate it is `PLUGIN`)",
+                    package.replace('-', "_"),
+                )
+            }
+            Self::NothingHandles { event_type } => write!(
+                f,
+                "`{event_type}` is required, and no handler is registered for it (one for `*` does not count)\n\
+                 help: write `#[on_event(\"{event_type}\")]` over a function, or mention the crate in which it \
+                 stands: `.plugins([my_plugin::PLUGIN])`"
+            ),
+            Self::BadPattern { pattern, error, handler } => {
+                write!(f, "{pattern:?} is no event type: {error}")?;
+                write_places(f, std::slice::from_ref(handler))
+            }
+            Self::NoPatterns(handler) => {
+                f.write_str("a handler is registered for no event type, so it would never be called")?;
+                write_places(f, std::slice::from_ref(handler))?;
+                f.write_str("\nhelp: name the event types: `.handler(\"name\", [\"invoice.paid\"], handler)`")
+            }
+            Self::RegisteredTwice(places) => {
+                f.write_str("one function is registered more than once and would run as often")?;
+                write_places(f, places)?;
+                f.write_str(
+                    "\nhelp: its file is in two `mod`s, perhaps one in lib.rs and one in main.rs; keep one",
+                )
+            }
+            Self::SharedName(places) => {
+                f.write_str("several handlers have one stable name, so their deliveries cannot be told apart")?;
+                write_places(f, places)?;
+                f.write_str("\nhelp: give each its own: `#[on_event(\"...\", name = \"orders.fulfil\")]`")
+            }
+        }
+    }
+}
+
+fn write_places(f: &mut fmt::Formatter<'_>, places: &[Place]) -> fmt::Result {
+    for Place { file, line, name, patterns } in places {
+        write!(f, "\n  {file}:{line}  `{name}`  on {patterns}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The one place that asks for the time, so that a test can move it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Where time comes from. [`SystemClock`] in production; a test passes one that it moves itself.
+pub trait Clock: Send + Sync + 'static {
+    /// The time of day, against which the age of a signature is judged.
+    fn wall(&self) -> SystemTime;
+
+    /// A time that never goes back, against which waiting is measured.
+    fn monotonic(&self) -> Instant;
+
+    /// Waits until [`monotonic`](Clock::monotonic) has reached `deadline`.
+    fn sleep_until(&self, deadline: Instant) -> Sleep;
+
+    /// Waits for as long as `duration`.
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.sleep_until(self.monotonic() + duration)
+    }
+}
+
+/// What [`Clock::sleep_until`] returns.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The clock of the machine, with tokio's timers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+#[expect(clippy::disallowed_methods, reason = "this is the place that may")]
+impl Clock for SystemClock {
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn monotonic(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Box::pin(tokio::time::sleep_until(deadline.into()))
+    }
+}

@@ -1,0 +1,91 @@
+//! What a request may be: a POST whose body is not too large and does not stall.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header::CONTENT_LENGTH};
+use http_body::Body;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::Refusal;
+use crate::{clock::Clock, handler::BoxError};
+
+/// A body that is no larger than the limit.
+#[derive(Debug)]
+pub(super) struct RawBody(Bytes);
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyLimit {
+    pub(super) bytes: usize,
+    pub(super) time: Duration,
+}
+
+pub(super) fn post_only(method: &Method) -> Result<(), Refusal> {
+    match *method {
+        Method::POST => Ok(()),
+        _ => Err(Refusal::MethodNotAllowed(method.clone())),
+    }
+}
+
+impl BodyLimit {
+    /// Reads the whole body. One that says that it is too large is refused unread; one that lies is
+    /// refused as soon as it is.
+    pub(super) async fn read<B>(
+        self,
+        headers: &HeaderMap,
+        body: B,
+        clock: &dyn Clock,
+    ) -> Result<RawBody, Refusal>
+    where
+        B: Body<Error: Into<BoxError>>,
+    {
+        // A body that a layer has wrapped may not know its size; the header still does.
+        let length = declared_length(headers).unwrap_or(0).max(body.size_hint().lower());
+        if length > self.bytes as u64 {
+            return Err(Refusal::TooLarge { limit: self.bytes });
+        }
+        let mut collect = pin!(Limited::new(body, self.bytes).collect());
+        let mut deadline = None;
+        let collected = poll_fn(|context| {
+            if let Poll::Ready(collected) = collect.as_mut().poll(context) {
+                return Poll::Ready(Some(collected));
+            }
+            // Most bodies are there at once and never need a timer. It runs for the body as a
+            // whole: one byte now and then is a stalled body too.
+            let deadline = deadline.get_or_insert_with(|| clock.sleep(self.time));
+            deadline.as_mut().poll(context).map(|()| None)
+        });
+        match collected.await {
+            None => Err(Refusal::Stalled { limit: self.time }),
+            Some(Ok(collected)) => Ok(RawBody(collected.to_bytes())),
+            Some(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(Refusal::TooLarge { limit: self.bytes })
+            }
+            Some(Err(error)) => Err(Refusal::Unreadable(error.into())),
+        }
+    }
+
+    /// Takes a body that somebody else has read.
+    pub(super) fn check(self, body: Bytes) -> Result<RawBody, Refusal> {
+        if body.len() > self.bytes {
+            return Err(Refusal::TooLarge { limit: self.bytes });
+        }
+        Ok(RawBody(body))
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl RawBody {
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP in, HTTP out.
+
+mod limit;
+mod refusal;
+mod response;
+mod secret_provider;
+mod service;
+
+pub use self::{
+    refusal::Refusal,
+    response::{Answer, Response},
+    secret_provider::SecretProvider,
+    service::Endpoint,
+};

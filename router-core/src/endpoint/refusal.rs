@@ -1,0 +1,93 @@
+//! Why a request was answered with something else than what became of its event. Status, what the
+//! sender is told and what the log says are made here, so that they cannot drift apart.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use http::{Method, StatusCode};
+
+use crate::{event::EnvelopeError, signature::SignatureError};
+
+/// An error that can be shared.
+type SharedError = Arc<dyn Error + Send + Sync>;
+
+/// Why a request was refused. The `Display` is for the operator; the sender is told less. A
+/// response carries it in its extensions.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The sender's fault: not a POST.
+    #[error("a webhook endpoint takes POST, and this is {0}")]
+    MethodNotAllowed(Method),
+    /// The sender's fault: nothing is at this address.
+    #[error("the secret provider knows no webhook endpoint at this address")]
+    NoEndpoint,
+    /// The sender's fault: the body is too large.
+    #[error("the body is larger than {limit} bytes; `Endpoint::body_limit` sets this limit")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The sender's fault: the body did not come in time.
+    #[error("the body did not come within {limit:?}; `Endpoint::body_timeout` sets this limit")]
+    Stalled {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The sender's fault: the connection broke while the body was read.
+    #[error("the body could not be read to its end: {0}")]
+    Unreadable(SharedError),
+    /// The sender's fault, or that of our configuration: it is not proven that Stripe sent it.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// An authentic request whose body is no event.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// Our fault: the secrets could not be had.
+    #[error("the signing secrets could not be had: {0}")]
+    NoSecrets(SharedError),
+    /// Our fault: the service behind the endpoint does not take events at the moment.
+    #[error("the service behind the endpoint does not take events: {0}")]
+    Unavailable(SharedError),
+}
+
+impl Refusal {
+    /// The status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoEndpoint => StatusCode::NOT_FOUND,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Unreadable(_) | Self::Signature(_) | Self::Envelope(_) => StatusCode::BAD_REQUEST,
+            Self::NoSecrets(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What the sender is told. Of a signature only that it failed: anybody can send one. Whoever
+    /// gets an [`EnvelopeError`] has proven to be Stripe, and its dashboard shows the text.
+    pub(super) fn public(&self) -> String {
+        match self {
+            Self::MethodNotAllowed(_) => "method not allowed".into(),
+            Self::NoEndpoint => "not found".into(),
+            Self::TooLarge { .. } => "body too large".into(),
+            Self::Stalled { .. } => "body read timeout".into(),
+            Self::Unreadable(_) => "body could not be read".into(),
+            Self::Signature(_) => "signature verification failed".into(),
+            Self::Envelope(error) => error.to_string(),
+            Self::NoSecrets(_) | Self::Unavailable(_) => "try again later".into(),
+        }
+    }
+
+    /// An authentic event that we refuse, or a fault of ours, is an ERROR: sooner or later it is
+    /// lost. The rest is a WARN: anybody can send it.
+    pub(super) fn log(&self) {
+        let status = self.status().as_u16();
+        match self {
+            Self::Envelope(_) | Self::NoSecrets(_) | Self::Unavailable(_) => {
+                tracing::error!(status, reason = %self, "request refused");
+            }
+            _ => tracing::warn!(status, reason = %self, "request refused"),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What Stripe is answered: the table from what became of an event to a response.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::Full;
+use serde::Serialize;
+
+use super::Refusal;
+use crate::handler::{Outcome, Report};
+
+/// The response of an [`Endpoint`](super::Endpoint): a status and one line of JSON, which Stripe's
+/// dashboard shows to the operator.
+pub type Response = http::Response<Full<Bytes>>;
+
+/// How long Stripe is asked to wait where nobody said how long. (Stripe waits as long as it likes;
+/// proxies and other senders may mind.)
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// What a service of events has to say for Stripe. A service of your own between an
+/// [`Endpoint`](super::Endpoint) and a [`Router`](crate::Router) answers with one, or with a
+/// [`Report`].
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: Bytes,
+    report: Option<Report>,
+}
+
+impl Answer {
+    /// 200: Stripe need not send this event again.
+    ///
+    /// `body` becomes the response's JSON, so it holds nothing secret.
+    #[must_use]
+    pub fn accepted(body: &impl Serialize) -> Self {
+        Self { status: StatusCode::OK, retry_after: None, body: json(body), report: None }
+    }
+
+    /// 500: Stripe is to send this event again, after this time where it is known.
+    #[must_use]
+    pub fn retry(body: &impl Serialize, retry_after: Option<Duration>) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self { status, retry_after, body: json(body), report: None }
+    }
+}
+
+impl From<Report> for Answer {
+    fn from(report: Report) -> Self {
+        let body = ReportBody::new(&report);
+        let answer = match report.needs_retry() {
+            true => Self::retry(&body, report.retry_after()),
+            false => Self::accepted(&body),
+        };
+        Self { report: Some(report), ..answer }
+    }
+}
+
+impl From<Answer> for Response {
+    fn from(Answer { status, retry_after, body, report }: Answer) -> Self {
+        let mut response = response(status, body, retry_after);
+        if let Some(report) = report {
+            response.extensions_mut().insert(report);
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Response {
+    fn from(refusal: Refusal) -> Self {
+        let status = refusal.status();
+        let body = json(&RefusalBody { error: &refusal.public() });
+        let retry_after =
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(DEFAULT_RETRY_AFTER);
+        let mut response = response(status, body, retry_after);
+        if let Refusal::MethodNotAllowed(_) = refusal {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        response.extensions_mut().insert(refusal);
+        response
+    }
+}
+
+fn response(status: StatusCode, body: Bytes, retry_after: Option<Duration>) -> Response {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(wait) = retry_after {
+        // Whole seconds, rounded up: not before the time is over.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+#[derive(Serialize)]
+struct RefusalBody<'r> {
+    error: &'r str,
+}
+
+/// Names and outcomes; what went wrong is for the log alone.
+#[derive(Serialize)]
+struct ReportBody<'r> {
+    event: &'r str,
+    outcome: &'static str,
+    handlers: Vec<HandlerBody<'r>>,
+}
+
+#[derive(Serialize)]
+struct HandlerBody<'r> {
+    name: &'r str,
+    outcome: &'static str,
+}
+
+impl<'r> ReportBody<'r> {
+    fn new(report: &'r Report) -> Self {
+        let outcome = if report.is_unhandled() {
+            "unhandled"
+        } else if report.needs_retry() {
+            "retry"
+        } else if report.has_dead_letters() {
+            "dead"
+        } else {
+            "done"
+        };
+        let handlers = report.handlers().iter().map(|handler| HandlerBody {
+            name: handler.name(),
+            outcome: match handler.result() {
+                Ok(Outcome::Done) => "done",
+                Ok(Outcome::Ignored(_)) => "ignored",
+                Err(failure) if failure.is_permanent() => "dead",
+                Err(_) => "retry",
+            },
+        });
+        Self { event: report.event().id(), outcome, handlers: handlers.collect() }
+    }
+}
+
+fn json(body: &impl Serialize) -> Bytes {
+    // What we serialize ourselves cannot fail; what a user's type does wrong must not fail the event.
+    serde_json::to_vec(body).unwrap_or_else(|_| b"{}".to_vec()).into()
+}

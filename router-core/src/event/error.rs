@@ -1,0 +1,104 @@
+//! What can be wrong with a payload, and where.
+
+use std::fmt;
+
+use super::scanner::{Fault, MAX_DEPTH};
+
+/// What an authentic request's body must be, and is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the payload is no event: {problem} (line {line}, column {column})")]
+#[non_exhaustive]
+pub struct EnvelopeError {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Where: the line, from 1.
+    pub line: usize,
+    /// Where: the column in bytes, from 1.
+    pub column: usize,
+}
+
+/// What is wrong with a payload.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The payload is not UTF-8.
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    /// The payload is not JSON.
+    #[error("it is not JSON: {0}")]
+    Syntax(&'static str),
+    /// Objects and arrays are nested too deep.
+    #[error("it is nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// Something follows the event.
+    #[error("something follows the end of the JSON")]
+    TrailingBytes,
+    /// A key that decides what the event is stands there twice.
+    #[error("the key `{0}` stands there twice")]
+    Duplicate(&'static str),
+    /// A field that every event has is missing.
+    #[error("the field `{0}` is missing")]
+    Missing(&'static str),
+    /// A field that must not be empty is.
+    #[error("the field `{0}` is empty")]
+    Empty(&'static str),
+    /// A field holds something of the wrong type.
+    #[error("the field `{field}` should be {expected} and is {found}")]
+    WrongType {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: Kind,
+        /// What it is.
+        found: Kind,
+    },
+    /// A string field that cannot be read.
+    #[error("the field `{field}` should be {expected} and is not")]
+    Unreadable {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The payload is another of Stripe's objects.
+    #[error("its `object` is {0:?}, neither \"event\" nor \"v2.core.event\"")]
+    NotAnEvent(String),
+}
+
+/// The types of JSON values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "JSON's own names")]
+pub enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    Boolean,
+    Null,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Boolean => "a boolean",
+            Self::Null => "null",
+        })
+    }
+}
+
+impl EnvelopeError {
+    pub(super) fn locate(payload: &[u8], Fault { problem, at }: Fault) -> Self {
+        let before = &payload[..at];
+        let line_start =
+            before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        Self {
+            problem,
+            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            column: at - line_start + 1,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What runs for an event, and what it says became of it.
+
+mod failure;
+mod outcome;
+mod report;
+
+use std::{future::Future, pin::Pin};
+
+use async_trait::async_trait;
+
+pub(crate) use self::failure::Panic;
+pub use self::{
+    failure::{BoxError, Failure},
+    outcome::{IntoOutcome, Outcome},
+    report::{HandlerReport, Report},
+};
+use crate::event::Event;
+
+/// What a handler returns, whatever its own return type is.
+pub type HandlerResult = Result<Outcome, Failure>;
+
+/// A call of a handler.
+pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
+
+/// Something that can be called with an event, for those who register by hand with
+/// [`RouterBuilder::handler`](crate::RouterBuilder::handler) what `#[on_event]` registers at link
+/// time. A closure that takes an [`Event`] is one.
+///
+/// ```
+/// use router_core::{Event, Failure, Handler, Outcome};
+///
+/// struct Audit { path: std::path::PathBuf }
+///
+/// #[async_trait::async_trait]
+/// impl Handler for Audit {
+///     async fn call(&self, event: Event) -> Result<Outcome, Failure> {
+///         std::fs::write(&self.path, event.payload())?;
+///         Ok(Outcome::Done)
+///     }
+/// }
+/// ```
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    note = "a handler is an `impl Handler`, or a closure that takes an `Event` by value and returns a future"
+)]
+pub trait Handler: Send + Sync + 'static {
+    /// Handles one event.
+    async fn call(&self, event: Event) -> HandlerResult;
+}
+
+#[async_trait]
+impl<F, R> Handler for F
+where
+    F: Fn(Event) -> R + Send + Sync + 'static,
+    R: Future<Output: IntoOutcome> + Send + 'static,
+{
+    async fn call(&self, event: Event) -> HandlerResult {
+        self(event).await.into_outcome()
+    }
+}

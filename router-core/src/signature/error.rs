@@ -1,0 +1,94 @@
+//! Why a signature was refused, for whoever runs the endpoint. The sender is told none of it.
+
+/// Why a signature was refused. The text names the likely cause and the fix; it is for the
+/// operator's log, never for the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// There is no `Stripe-Signature` header.
+    #[error(
+        "the request has no `Stripe-Signature` header: either it is not from Stripe, or a proxy \
+         in front of this server drops the header"
+    )]
+    MissingHeader,
+    /// The header holds no `scheme=value` item at all.
+    #[error(
+        "the `Stripe-Signature` header is not of the form `t=…,v1=…`: either the request is not \
+         from Stripe, or a proxy rewrites the header"
+    )]
+    UnreadableHeader,
+    /// The header has no `t`.
+    #[error(
+        "the `Stripe-Signature` header has no timestamp (`t=`): either the request is not from \
+         Stripe, or a proxy cut the header short"
+    )]
+    NoTimestamp,
+    /// The header's `t` is not a number of seconds, or one beyond the year 9999.
+    #[error(
+        "the timestamp (`t=`) in the `Stripe-Signature` header is not a decimal number of seconds: \
+         the request is not from Stripe"
+    )]
+    UnreadableTimestamp,
+    /// The header has two `t`.
+    #[error(
+        "the `Stripe-Signature` header has more than one timestamp (`t=`): the request is not from \
+         Stripe, or a proxy joined two headers"
+    )]
+    RepeatedTimestamp,
+    /// The header has no `v1`.
+    #[error(
+        "the `Stripe-Signature` header has no `v1` signature; other schemes, such as `v0`, prove \
+         nothing and are not accepted"
+    )]
+    NoSignature,
+    /// No `v1` is 64 lower-case hexadecimal digits.
+    #[error(
+        "no `v1` signature in the `Stripe-Signature` header is 64 lower-case hexadecimal digits: \
+         the request is not from Stripe, or a proxy cut the header short"
+    )]
+    UnreadableSignature,
+    /// No secret made any of the signatures.
+    #[error(
+        "none of the {signatures} signature(s) matches a body of {body_bytes} bytes under any of \
+         the {secrets} signing secret(s): likely causes are another endpoint's secret, or the \
+         other mode's (test or live); a secret that was rolled; a body that was parsed and written \
+         anew, or changed by a proxy; or a forged request. Compare the secret (`whsec_…`) with \
+         that of this endpoint in Stripe's dashboard"
+    )]
+    NoMatch {
+        /// How many secrets were tried.
+        secrets: usize,
+        /// How many `v1` signatures could be read.
+        signatures: usize,
+        /// The length of the body.
+        body_bytes: usize,
+    },
+    /// The signature is authentic, but older than the tolerance.
+    #[error(
+        "the request is authentic but was signed {} s ago (at {signed_at}; our clock says {now}), \
+         and at most {limit} s are tolerated: it was replayed, held up, or our clock is ahead",
+        .now - .signed_at
+    )]
+    TooOld {
+        /// When it was signed, in seconds since the Unix epoch.
+        signed_at: u64,
+        /// Our clock, in seconds since the Unix epoch.
+        now: u64,
+        /// The tolerance, in seconds.
+        limit: u64,
+    },
+    /// The signature is authentic, but further ahead of our clock than was allowed.
+    #[error(
+        "the request is authentic but was signed {} s in our future (at {signed_at}; our clock \
+         says {now}), and at most {limit} s are allowed: our clock is behind",
+        .signed_at - .now
+    )]
+    TooFarAhead {
+        /// When it was signed, in seconds since the Unix epoch.
+        signed_at: u64,
+        /// Our clock, in seconds since the Unix epoch.
+        now: u64,
+        /// What was allowed, in seconds.
+        limit: u64,
+    },
+}
