@@ -1,5 +1,7 @@
 //! What the tests share: a secret, a time, and events signed with the one at the other.
 
+#![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import stripe
 
 T = 1700000000
+LATEST = 253402300799  # The end of the year 9999.
 A, B, OLD = "whsec_fake_a", "whsec_fake_b", "whsec_fake_old"
 BODY = b'{"id":"evt_1","object":"event"}'
 
@@ -83,7 +84,7 @@ def rules(header, body, secrets, now):
         return "unreadable_header"
     if not times:
         return "no_timestamp"
-    if not re.fullmatch(b"[0-9]+", times[0]) or int(times[0]) >= 2**64:
+    if not re.fullmatch(b"[0-9]+", times[0]) or int(times[0]) > LATEST:
         return "unreadable_timestamp"
     if len(times) > 1:
         return "repeated_timestamp"
@@ -304,9 +305,10 @@ vector("t_leading_zero_signed", f"t=0{T},v1={mac(t=f'0{T}')}", "no_match",
        "it is the number that is signed, not its text")
 vector("t_zero", signed(t=0), "too_old", "zero is a number")
 vector("t_zero_near_the_epoch", signed(t=0), "ok default", "zero is a number", now=300)
-vector("t_u64_max", signed(t=2**64 - 1), "ok default",
-       "ahead of our clock, and it fits; node's numbers are doubles, which round it")
-OVER = "more than 64 bits hold; Python's numbers have no end"
+vector("t_year_9999", signed(t=LATEST), "ok default", "ahead of our clock, and a time")
+OVER = "no time: not every platform's clock can hold it; Python's and node's numbers can"
+vector("t_year_10000", signed(t=LATEST + 1), "unreadable_timestamp", OVER)
+vector("t_u64_max", signed(t=2**64 - 1), "unreadable_timestamp", OVER)
 vector("t_u64_overflow", signed(t=2**64), "unreadable_timestamp", OVER)
 vector("t_u64_wraps_to_now", f"t={2**64 + T},v1={GOOD}", "unreadable_timestamp",
        "must not wrap around")

@@ -1,0 +1,314 @@
+//! What is an event and what is not: every field, every rule, and where an error points to.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use router_core::event::{EnvelopeError, Kind, Problem};
+use router_tests::event;
+use serde_json::{Value, json};
+
+#[test]
+fn every_field_of_a_snapshot_event_is_read() {
+    let payload = json!({
+        "id": "evt_1",
+        "object": "event",
+        "type": "customer.updated",
+        "created": 1_700_000_000,
+        "livemode": true,
+        "api_version": "2026-10-28.endive",
+        "account": "acct_1",
+        "context": "acct_2",
+        "pending_webhooks": 2,
+        "request": { "id": "req_1", "idempotency_key": "key_1" },
+        "data": { "object": { "id": "cus_1" }, "previous_attributes": { "email": null } },
+        "a_field_that_nobody_knows_yet": [{ "type": 1 }],
+    })
+    .to_string();
+    let event = event(payload.clone()).unwrap();
+    assert_eq!(event.id(), "evt_1");
+    assert_eq!(event.event_type(), "customer.updated");
+    assert!(!event.is_thin());
+    assert_eq!(event.created(), Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
+    assert_eq!(event.livemode(), Some(true));
+    assert_eq!(event.api_version(), Some("2026-10-28.endive"));
+    assert_eq!(event.account(), Some("acct_1"));
+    assert_eq!(event.context(), Some("acct_2"));
+    assert_eq!(event.pending_webhooks(), Some(2));
+    assert_eq!(event.request_id(), Some("req_1"));
+    assert_eq!(event.idempotency_key(), Some("key_1"));
+    assert_eq!(event.object_json(), Some(r#"{"id":"cus_1"}"#));
+    assert_eq!(event.previous_attributes_json(), Some(r#"{"email":null}"#));
+    assert_eq!(event.related_object(), None);
+    assert_eq!(event.payload(), payload.as_bytes());
+}
+
+#[test]
+fn every_field_of_a_thin_event_is_read() {
+    let event = event(
+        json!({
+            "id": "evt_test_1",
+            "object": "v2.core.event",
+            "type": "v2.core.account[identity].updated",
+            "created": "2023-11-14T22:13:20.123Z",
+            "livemode": false,
+            "context": "acct_1",
+            "reason": { "type": "request", "request": { "id": "req_1", "idempotency_key": "key_1" } },
+            "related_object": { "id": "acct_2", "type": "v2.core.account", "url": "/v2/core/accounts/acct_2" },
+        })
+        .to_string(),
+    )
+    .unwrap();
+    assert!(event.is_thin());
+    assert_eq!(event.event_type(), "v2.core.account[identity].updated");
+    assert_eq!(event.created(), Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)));
+    assert_eq!(event.context(), Some("acct_1"));
+    assert_eq!(event.request_id(), Some("req_1"));
+    assert_eq!(event.idempotency_key(), Some("key_1"));
+    let related = event.related_object().unwrap();
+    assert_eq!(related.id, Some("acct_2"));
+    assert_eq!(related.object_type, Some("v2.core.account"));
+    assert_eq!(related.url, Some("/v2/core/accounts/acct_2"));
+    assert_eq!(event.object_json(), None);
+}
+
+#[test]
+fn what_may_be_absent_or_null_is() {
+    let minimal = r#"{"id":"evt_1","object":"event","type":"a.b","data":{"object":{}}}"#;
+    let nulls = r#"{"id":"evt_1","object":"event","type":"a.b","created":null,"livemode":null,"api_version":null,"account":null,"context":null,"request":null,"pending_webhooks":null,"related_object":null,"data":{"object":{},"previous_attributes":null}}"#;
+    for payload in [minimal, nulls] {
+        let event = event(payload).unwrap();
+        assert_eq!((event.created(), event.livemode()), (None, None));
+        assert_eq!((event.api_version(), event.account(), event.context()), (None, None, None));
+        assert_eq!((event.request_id(), event.idempotency_key()), (None, None));
+        assert_eq!((event.pending_webhooks(), event.previous_attributes_json()), (None, None));
+        assert_eq!(event.related_object(), None);
+    }
+    let thin = event(r#"{"id":"evt_1","object":"v2.core.event","type":"v2.a"}"#).unwrap();
+    assert_eq!((thin.related_object(), thin.created()), (None, None));
+}
+
+/// The balance is a singleton: a thin event names its type and nothing more.
+#[test]
+fn a_related_object_may_have_no_id() {
+    let payload = r#"{"id":"evt_1","object":"v2.core.event","type":"v2.a","related_object":{"type":"balance","url":"/v1/balance"}}"#;
+    let event = event(payload).unwrap();
+    let related = event.related_object().unwrap();
+    assert_eq!((related.id, related.object_type), (None, Some("balance")));
+}
+
+#[test]
+fn old_accounts_send_the_request_as_text() {
+    let payload =
+        r#"{"id":"evt_1","object":"event","type":"a.b","request":"req_1","data":{"object":{}}}"#;
+    assert_eq!(event(payload).unwrap().request_id(), Some("req_1"));
+}
+
+#[test]
+fn escapes_and_white_space_are_read_as_json_means_them() {
+    let payload = " {\"\\u0069d\" : \"evt\\u005f1\",\r\n\t\"object\":\"ev\\u0065nt\",\"type\":\"a\\u002eb\",\"data\":{\"object\": { } } }\n";
+    let event = event(payload).unwrap();
+    assert_eq!((event.id(), event.event_type()), ("evt_1", "a.b"));
+    assert_eq!(event.object_json(), Some("{ }"));
+}
+
+#[test]
+fn of_two_equal_keys_that_decide_nothing_the_last_one_counts() {
+    let payload = r#"{"id":"evt_1","object":"event","type":"a.b","account":"acct_1","account":"acct_2","data":{"object":{}}}"#;
+    assert_eq!(event(payload).unwrap().account(), Some("acct_2"));
+}
+
+#[test]
+fn an_event_is_cloned_without_a_copy_of_its_payload() {
+    let event =
+        event(r#"{"id":"evt_1","object":"event","type":"a.b","data":{"object":{}}}"#).unwrap();
+    assert_eq!(event.payload().as_ptr(), event.clone().payload().as_ptr());
+}
+
+/// A payload, what is wrong with it, and the line and column at which the error points.
+#[test]
+fn what_is_no_event_says_why_and_where() {
+    let wrong = |field, expected, found| Problem::WrongType { field, expected, found };
+    let rows: [(&[u8], Problem, (usize, usize)); _] = [
+        (b"", Problem::Syntax("expected a JSON value"), (1, 1)),
+        (b"hello", Problem::Syntax("expected a JSON value"), (1, 1)),
+        (b"\xef\xbb\xbf{}", Problem::Syntax("expected a JSON value"), (1, 1)),
+        (b"{}", Problem::Missing("object"), (1, 2)),
+        (b"[]", wrong("event", Kind::Object, Kind::Array), (1, 1)),
+        (b"{'id':1}", Problem::Syntax("expected a key in double quotes"), (1, 2)),
+        (br#"{"id":"a","id":"a"}"#, Problem::Duplicate("id"), (1, 11)),
+        (br#"{"id":"a","\u0069d":"b"}"#, Problem::Duplicate("id"), (1, 11)),
+        (br#"{"object":"event","object":"event"}"#, Problem::Duplicate("object"), (1, 19)),
+        (br#"{"type":"a","type":"b"}"#, Problem::Duplicate("type"), (1, 13)),
+        (br#"{"data":{},"data":{}}"#, Problem::Duplicate("data"), (1, 12)),
+        (br#"{"data":{"object":{},"object":{}}}"#, Problem::Duplicate("data.object"), (1, 22)),
+        (br#"{"object":"charge"}"#, Problem::NotAnEvent("charge".into()), (1, 11)),
+        (br#"{"object":7}"#, wrong("object", Kind::String, Kind::Number), (1, 11)),
+        (br#"{"object":"event"}"#, Problem::Missing("data"), (1, 18)),
+        (br#"{"object":"event","data":[]}"#, wrong("data", Kind::Object, Kind::Array), (1, 26)),
+        (br#"{"object":"event","data":{}}"#, Problem::Missing("data.object"), (1, 28)),
+        (
+            br#"{"object":"event","data":{"object":"x"}}"#,
+            wrong("data.object", Kind::Object, Kind::String),
+            (1, 36),
+        ),
+        (br#"{"object":"v2.core.event"}"#, Problem::Missing("id"), (1, 26)),
+        (br#"{"object":"v2.core.event","id":""}"#, Problem::Empty("id"), (1, 32)),
+        (
+            b"{\"object\":\"v2.core.event\",\n\"id\":null}",
+            wrong("id", Kind::String, Kind::Null),
+            (2, 6),
+        ),
+        (br#"{"object":"v2.core.event","id":"a"}"#, Problem::Missing("type"), (1, 35)),
+    ];
+    for (payload, problem, (line, column)) in rows {
+        let error = event(payload).unwrap_err();
+        let shown = String::from_utf8_lossy(payload);
+        assert_eq!(error.problem, problem, "{shown}");
+        assert_eq!((error.line, error.column), (line, column), "{shown}");
+    }
+}
+
+#[test]
+fn a_field_of_the_wrong_type_is_named() {
+    let snapshot =
+        json!({ "id": "evt_1", "object": "event", "type": "a.b", "data": { "object": {} } });
+    let thin = json!({ "id": "evt_1", "object": "v2.core.event", "type": "v2.a" });
+    let text = "\"text\"";
+    for (base, field, value) in [
+        (&snapshot, "id", "1"),
+        (&snapshot, "type", "{}"),
+        (&snapshot, "created", text),
+        (&snapshot, "created", "1.5"),
+        (&snapshot, "created", "-1"),
+        (&snapshot, "livemode", text),
+        (&snapshot, "api_version", "20261028"),
+        (&snapshot, "account", "[]"),
+        (&snapshot, "context", "{}"),
+        (&snapshot, "request", "7"),
+        (&snapshot, "pending_webhooks", text),
+        (&snapshot, "pending_webhooks", "1e400"),
+        (&thin, "created", "1700000000"),
+        (&thin, "created", "\"yesterday\""),
+        (&thin, "related_object", text),
+        (&thin, "account", r#""\ud800""#),
+    ] {
+        let mut payload = base.clone();
+        payload[field] = Value::Null;
+        let payload =
+            payload.to_string().replace(&format!("{field}\":null"), &format!("{field}\":{value}"));
+        let error = event(payload.clone()).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{field}")), "{payload}: {error}");
+        assert!(error.contains("line 1, column "), "{payload}: {error}");
+    }
+}
+
+#[test]
+fn bad_bytes_are_refused_wherever_they_stand() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let with = |extra: &str| {
+        format!(
+            r#"{{"id":"evt_1","object":"event","type":"a.b","data":{{"object":{{"deep":{extra}}}}}}}"#
+        )
+    };
+    // The event, `data` and `data.object` are three levels themselves.
+    assert!(event(with(&nested(125))).is_ok());
+    assert_eq!(problem(with(&nested(126))), Problem::TooDeep);
+    assert_eq!(problem(with(&nested(5_000))), Problem::TooDeep);
+    assert_eq!(problem(with("1") + "x"), Problem::TrailingBytes);
+    assert_eq!(problem(with("1") + &with("1")), Problem::TrailingBytes);
+
+    let mut not_utf8 = with("\"?\"").into_bytes();
+    let at = not_utf8.iter().position(|byte| *byte == b'?').unwrap();
+    not_utf8[at] = 0xff;
+    let error = event(not_utf8).unwrap_err();
+    assert_eq!((error.problem, error.column), (Problem::NotUtf8, at + 1));
+}
+
+#[test]
+fn an_object_that_we_accept_can_be_decoded_by_serde_json() {
+    // Our limit of nesting leaves room below serde_json's own.
+    let deep = format!("{}{}", "[".repeat(125), "]".repeat(125));
+    let payload = format!(
+        r#"{{"id":"evt_1","object":"event","type":"a.b","data":{{"object":{{"deep":{deep}}}}}}}"#
+    );
+    event(payload).unwrap().decode_object::<Value>().unwrap();
+}
+
+fn problem(payload: String) -> Problem {
+    event(payload)
+        .map(|event| panic!("{event:?}"))
+        .unwrap_or_else(|error: EnvelopeError| error.problem)
+}
+
+/// JSON that is often nearly an event.
+fn event_like() -> impl Strategy<Value = Value> {
+    let key = prop::sample::select(vec![
+        "id",
+        "object",
+        "type",
+        "created",
+        "livemode",
+        "account",
+        "request",
+        "reason",
+        "data",
+        "related_object",
+        "previous_attributes",
+        "other",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+        prop::sample::select(vec!["event", "v2.core.event", "a.b"]).prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(3, 24, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(key.clone(), inner, 0..6)
+                .prop_map(|fields| fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()),
+        ]
+    });
+    (value, any::<bool>()).prop_map(|(value, complete)| match value {
+        // Half of them have what every event has, so that more than the first check is met.
+        Value::Object(mut fields) if complete => {
+            fields.insert("object".into(), "event".into());
+            fields.insert("id".into(), "evt_1".into());
+            fields.insert("type".into(), "a.b".into());
+            let object = fields.remove("data").unwrap_or_default();
+            fields.insert("data".into(), json!({ "object": { "other": object } }));
+            Value::Object(fields)
+        }
+        value => value,
+    })
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(body: Vec<u8>) {
+        drop(event(body));
+    }
+
+    #[test]
+    fn what_is_accepted_is_what_serde_json_reads(value in event_like(), pretty: bool) {
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+        if let Ok(event) = event(text.unwrap()) {
+            prop_assert_eq!(event.id(), value["id"].as_str().unwrap());
+            prop_assert_eq!(event.event_type(), value["type"].as_str().unwrap());
+            prop_assert_eq!(event.account(), value["account"].as_str());
+            prop_assert_eq!(event.livemode(), value["livemode"].as_bool());
+            let object = event.object_json().map(|json| serde_json::from_str(json).unwrap());
+            prop_assert_eq!(object.as_ref(), value["data"].get("object").filter(|o| o.is_object()));
+        }
+    }
+
+    #[test]
+    fn a_payload_cut_short_is_refused(value in event_like(), cut: prop::sample::Index) {
+        let text = value.to_string();
+        let cut = &text.as_bytes()[..cut.index(text.len())];
+        // A number may be cut to a shorter number, which is no event either.
+        prop_assert!(event(cut.to_vec()).is_err());
+    }
+}

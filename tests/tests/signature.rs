@@ -1,0 +1,70 @@
+//! What holds for every body, secret and header.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use router_core::{
+    SigningSecret, Tolerance,
+    signature::{SignatureError, VerifiedPayload, sign, verify},
+};
+
+fn secret() -> impl Strategy<Value = SigningSecret> {
+    "whsec_[!-~]{0,80}".prop_map(|text| SigningSecret::new(&text).unwrap())
+}
+
+fn check(
+    header: &[u8],
+    body: &[u8],
+    secret: &SigningSecret,
+    now: u64,
+) -> Result<VerifiedPayload, SignatureError> {
+    let now = UNIX_EPOCH + Duration::from_secs(now);
+    verify(Some(header), body.to_vec().into(), &secret.clone().into(), Tolerance::default(), now)
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_headers_never_panic_and_never_verify(header: Vec<u8>, body: Vec<u8>, secret in secret()) {
+        prop_assert!(check(&header, &body, &secret, 0).is_err());
+    }
+
+    #[test]
+    fn what_was_signed_verifies(
+        body: Vec<u8>, secret in secret(), signed_at in 0_u64..=253_402_300_799, age in 0_u64..=300,
+    ) {
+        let header = sign(&secret, signed_at, &body);
+        let verified = check(header.as_bytes(), &body, &secret, signed_at + age).unwrap();
+        prop_assert_eq!(verified.body(), &body);
+        prop_assert_eq!(verified.signed_at(), UNIX_EPOCH + Duration::from_secs(signed_at));
+    }
+
+    #[test]
+    fn any_changed_byte_of_the_body_fails(
+        body in prop::collection::vec(any::<u8>(), 1..200), at: prop::sample::Index, change in 1_u8..,
+        secret in secret(),
+    ) {
+        let header = sign(&secret, 1_000, &body);
+        let mut changed = body;
+        *at.get_mut(&mut changed) ^= change;
+        prop_assert!(check(header.as_bytes(), &changed, &secret, 1_000).is_err());
+    }
+
+    #[test]
+    fn any_changed_byte_of_the_header_fails(
+        body: Vec<u8>, at: prop::sample::Index, change in 1_u8.., secret in secret(),
+    ) {
+        let mut header = sign(&secret, 1_000, &body).into_bytes();
+        *at.get_mut(&mut header) ^= change;
+        prop_assert!(check(&header, &body, &secret, 1_000).is_err());
+    }
+
+    #[test]
+    fn another_secret_fails(body: Vec<u8>, secret in secret(), other in secret()) {
+        let header = sign(&secret, 1_000, &body);
+        let verdict = check(header.as_bytes(), &body, &other, 1_000);
+        let same = sign(&other, 1_000, &body) == header;
+        prop_assert_eq!(verdict.is_ok(), same);
+    }
+}
