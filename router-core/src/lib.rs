@@ -15,6 +15,7 @@ pub mod signature;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[doc = include_str!("docs/on_event.md")]
 pub use router_macros::on_event;
 
 pub use crate::{

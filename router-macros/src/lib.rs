@@ -8,7 +8,7 @@ mod parse;
 
 use proc_macro::TokenStream;
 
-/// Registers a free function as a handler of Stripe events. See `router_core`.
+#[expect(missing_docs, reason = "router-core documents it, where users meet it")]
 #[proc_macro_attribute]
 pub fn on_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
     on_event_tokens(attribute.into(), item.into()).into()

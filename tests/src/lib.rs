@@ -55,3 +55,8 @@ pub fn payload(event_type: &str) -> String {
         r#"{{"id":"evt_1","object":"event","type":"{event_type}","created":{NOW},"livemode":false,"data":{{"object":{{"id":"obj_1","object":"thing","amount":2000,"currency":"usd"}}}}}}"#
     )
 }
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

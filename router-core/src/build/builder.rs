@@ -55,8 +55,18 @@ impl RouterBuilder {
     /// Lists every crate that has handlers, the application's own included: a listed crate without
     /// handlers is then a problem, and so is a crate with handlers that is not listed.
     ///
-    /// ```ignore
-    /// Router::builder().plugins([my_plugin::PLUGIN, PLUGIN])
+    /// ```
+    /// use router_core::{Event, Router, on_event};
+    ///
+    /// router_core::plugin!(); // makes `PLUGIN`
+    ///
+    /// #[on_event("invoice.paid")]
+    /// async fn paid(event: Event) {
+    ///     println!("{}", event.id());
+    /// }
+    ///
+    /// let router = Router::builder().plugins([PLUGIN]).build()?;
+    /// # Ok::<(), router_core::BuildError>(())
     /// ```
     pub fn plugins(mut self, plugins: impl IntoIterator<Item = Plugin>) -> Self {
         self.plugins.get_or_insert_default().extend(plugins);
