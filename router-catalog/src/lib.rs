@@ -8,8 +8,12 @@
 //! let known = router_catalog::lookup("charge.dispute.created").unwrap();
 //! assert_eq!(known.object, Some("dispute"));
 //! assert_eq!(router_catalog::nearest("payment_intent.succeded"), Some("payment_intent.succeeded"));
+//! assert_eq!(router_catalog::event_type::charge::dispute::CREATED, "charge.dispute.created");
 //! ```
 
+mod constant;
+#[rustfmt::skip]
+pub mod event_type;
 mod pattern;
 mod table;
 
@@ -38,17 +42,50 @@ pub enum Kind {
     Thin,
 }
 
+impl EventType {
+    /// Whether it can carry an object with this `object` value.
+    #[must_use]
+    pub const fn carries(&self, object: &str) -> bool {
+        let Some(alternatives) = self.object else { return false };
+        let (alternatives, object) = (alternatives.as_bytes(), object.as_bytes());
+        let mut at = 0;
+        loop {
+            let (_, rest) = alternatives.split_at(at);
+            let end = at + object.len();
+            if constant::starts_with(rest, object)
+                && (end == alternatives.len() || alternatives[end] == b'|')
+            {
+                return true;
+            }
+            while at < alternatives.len() && alternatives[at] != b'|' {
+                at += 1;
+            }
+            if at == alternatives.len() {
+                return false;
+            }
+            at += 1;
+        }
+    }
+
+    /// The `object` values that it can carry.
+    pub fn objects(&self) -> impl Iterator<Item = &'static str> {
+        self.object.into_iter().flat_map(|alternatives| alternatives.split('|'))
+    }
+}
+
 /// All event types, sorted by name.
 #[must_use]
-pub fn all() -> &'static [EventType] {
+pub const fn all() -> &'static [EventType] {
     table::EVENT_TYPES
 }
 
 /// The event type of this exact name.
 #[must_use]
-pub fn lookup(name: &str) -> Option<&'static EventType> {
-    let at = all().binary_search_by(|known| known.name.cmp(name)).ok()?;
-    all().get(at)
+pub const fn lookup(name: &str) -> Option<&'static EventType> {
+    match constant::position(name) {
+        Some(at) => Some(&table::EVENT_TYPES[at]),
+        None => None,
+    }
 }
 
 /// The known event type that `name` was most likely meant to be, if one is close enough.

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::{EventType, constant, table::EVENT_TYPES};
+
 /// What a handler is registered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pattern<'p> {
@@ -22,12 +24,10 @@ impl<'p> Pattern<'p> {
     ///
     /// [`PatternError`] where the text is neither an event type's name nor a wildcard.
     pub fn parse(text: &'p str) -> Result<Self, PatternError> {
-        if text == "*" {
-            return Ok(Self::All);
-        }
-        let (name, pattern) = match text.strip_suffix(".*") {
-            Some(prefix) => (prefix, Self::Prefix(prefix)),
-            None => (text, Self::Exact(text)),
+        let pattern = Self::form(text);
+        let name = match pattern {
+            Self::All => return Ok(pattern),
+            Self::Prefix(name) | Self::Exact(name) => name,
         };
         if name.is_empty() {
             return Err(PatternError::Empty);
@@ -46,27 +46,43 @@ impl<'p> Pattern<'p> {
         Ok(pattern)
     }
 
+    /// Which of the three forms a text has, without a look at what stands in its name.
+    pub(crate) const fn form(text: &'p str) -> Self {
+        match text.as_bytes() {
+            b"*" => Self::All,
+            [.., b'.', b'*'] => Self::Prefix(text.split_at(text.len() - 2).0),
+            _ => Self::Exact(text),
+        }
+    }
+
     /// Whether this pattern means this event type.
     #[must_use]
-    pub fn matches(self, event_type: &str) -> bool {
+    pub const fn matches(self, event_type: &str) -> bool {
+        let event_type = event_type.as_bytes();
         match self {
-            Self::Exact(name) => name == event_type,
+            Self::Exact(name) => {
+                event_type.len() == name.len() && constant::starts_with(event_type, name.as_bytes())
+            }
             Self::Prefix(prefix) => {
-                event_type.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))
+                event_type.len() > prefix.len()
+                    && event_type[prefix.len()] == b'.'
+                    && constant::starts_with(event_type, prefix.as_bytes())
             }
             Self::All => true,
         }
     }
 
-    /// Whether Stripe is known to send an event type that this pattern means.
+    /// The event types that Stripe is known to send and that this pattern means, sorted by name.
     #[must_use]
-    pub fn is_known(self) -> bool {
-        match self {
-            Self::Exact(name) => crate::lookup(name).is_some(),
-            Self::Prefix(_) | Self::All => {
-                crate::all().iter().any(|known| self.matches(known.name))
-            }
-        }
+    pub const fn known(self) -> &'static [EventType] {
+        let (start, end) = match self {
+            Self::Exact(name) => match constant::position(name) {
+                Some(at) => (at, at + 1),
+                None => (0, 0),
+            },
+            Self::Prefix(_) | Self::All => constant::range(self),
+        };
+        EVENT_TYPES.split_at(end).0.split_at(start).1
     }
 }
 
@@ -151,7 +167,7 @@ mod tests {
     fn every_known_event_type_is_a_pattern_that_means_itself() {
         for known in crate::all() {
             let pattern = Pattern::parse(known.name).unwrap();
-            assert!(pattern.matches(known.name) && pattern.is_known(), "{}", known.name);
+            assert!(pattern.matches(known.name) && pattern.known() == [*known], "{}", known.name);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The committed table is sorted, unique, and says what the committed data says.
 
-use router_catalog::{EventType, Kind, Pattern, all, lookup, nearest};
+use router_catalog::{EventType, Kind, Pattern, all, event_type, lookup, nearest};
 
 const SOURCE: &str = include_str!("../data/event-types.tsv");
 
@@ -38,11 +38,42 @@ fn a_name_that_is_not_there_is_not_found() {
 }
 
 #[test]
-fn a_prefix_is_known_when_a_type_begins_with_it() {
-    assert!(Pattern::Prefix("customer.subscription").is_known());
-    assert!(Pattern::Prefix("v2.core.account[identity]").is_known());
-    assert!(!Pattern::Prefix("customer.subscriptions").is_known());
-    assert!(!Pattern::Prefix("invoice.paid").is_known());
+fn a_pattern_knows_the_types_that_it_means() {
+    for text in ["*", "customer.*", "customer.subscription.*", "v2.core.account[identity].*"] {
+        let pattern = Pattern::parse(text).unwrap();
+        let known: Vec<EventType> =
+            all().iter().filter(|known| pattern.matches(known.name)).copied().collect();
+        assert!(!known.is_empty(), "{text}");
+        assert_eq!(pattern.known(), known, "{text}");
+    }
+    assert!(Pattern::Prefix("customer.subscriptions").known().is_empty());
+    assert!(Pattern::Prefix("invoice.paid").known().is_empty());
+    assert!(Pattern::Exact("invoice.piad").known().is_empty());
+}
+
+#[test]
+fn one_of_several_objects_is_carried() {
+    const CARRIES: bool = lookup("account.external_account.created").unwrap().carries("card");
+    const { assert!(CARRIES) };
+    for known in all() {
+        assert!(known.objects().all(|object| known.carries(object)), "{}", known.name);
+        for object in ["", "car", "cards", "|", "thing"] {
+            assert!(!known.carries(object), "{} {object}", known.name);
+        }
+    }
+}
+
+#[test]
+fn every_type_has_a_constant_that_can_be_matched_on() {
+    assert_eq!(event_type::ALL.len(), all().len());
+    for (constant, known) in event_type::ALL.iter().zip(all()) {
+        assert_eq!(*constant, known.name);
+    }
+    assert!(matches!("invoice.paid", event_type::invoice::PAID));
+    assert_eq!(
+        event_type::v2::core::account_configuration_customer::UPDATED,
+        "v2.core.account[configuration.customer].updated"
+    );
 }
 
 #[test]
