@@ -32,8 +32,13 @@ impl ManualClock {
 
     /// Waits until somebody sleeps on this clock, so that moving it will wake them.
     pub async fn slept_on(&self) {
+        self.slept_on_by(1).await;
+    }
+
+    /// Waits until at least this many sleep on this clock at once.
+    pub async fn slept_on_by(&self, sleepers: usize) {
         // Polled rather than signalled: the only way to know a sleeper is its subscription.
-        while self.elapsed.receiver_count() == 0 {
+        while self.elapsed.receiver_count() < sleepers {
             tokio::task::yield_now().await;
         }
     }

@@ -36,7 +36,9 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let (secrets, development_secret) = match options.secrets() {
-        Some(secrets) => (secrets.map_err(|error| format!("--secret: {error}"))?, None),
+        Some(secrets) => {
+            (secrets.map_err(|error| format!("STRIPE_WEBHOOK_SECRET or --secret: {error}"))?, None)
+        }
         None if options.listen.ip().is_loopback() => {
             let secret = development_secret()?;
             (Secrets::parse(&secret)?, Some(secret))

@@ -42,9 +42,11 @@ impl Options {
 fn tolerance(text: &str) -> Result<Tolerance, String> {
     let age = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?,
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|_| "write seconds, as in `300`, or a unit, as in `5m`")?,
     };
-    Tolerance::new(age).map_err(|error| error.to_string())
+    let too_short = "less than a second would refuse what Stripe sends; the usual is 300";
+    Tolerance::new(age).map_err(|_| too_short.into())
 }
 
 #[cfg(test)]
@@ -61,8 +63,7 @@ mod tests {
 
     #[test]
     fn a_tolerance_is_seconds_or_has_a_unit() {
-        let minutes = Tolerance::new(Duration::from_secs(300));
-        assert_eq!(tolerance("300"), minutes.map_err(|error| error.to_string()));
+        assert_eq!(tolerance("300"), Ok(Tolerance::default()));
         assert_eq!(tolerance("5m"), tolerance("300"));
         assert!(tolerance("0").is_err());
         assert!(tolerance("-1").is_err());

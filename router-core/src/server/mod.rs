@@ -27,7 +27,7 @@ use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Du
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tower_service::Service;
 
 pub use self::signal::shutdown_signal;
@@ -91,7 +91,9 @@ where
     /// returns once the requests in flight are answered or the
     /// [grace](Server::shutdown_grace) is over.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let connections = GracefulShutdown::new();
+        let graceful = GracefulShutdown::new();
+        // Dropped on return, it ends those that are left.
+        let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
             let stream = tokio::select! {
@@ -102,21 +104,22 @@ where
                         continue;
                     }
                 },
+                Some(_) = connections.join_next() => continue,
                 () = &mut shutdown => break,
             };
-            tokio::spawn(connection::serve(
+            connections.spawn(connection::serve(
                 self.service.clone(),
                 stream,
                 self.header_timeout,
-                connections.watcher(),
+                graceful.watcher(),
                 self.clock.clone(),
             ));
         }
         drop(listener);
-        let open = connections.count();
+        let open = graceful.count();
         tracing::info!(connections = open, grace = ?self.shutdown_grace, "shutting down");
         tokio::select! {
-            () = connections.shutdown() => tracing::info!("every request in flight was answered"),
+            () = graceful.shutdown() => tracing::info!("every request in flight was answered"),
             () = self.clock.sleep(self.shutdown_grace) => tracing::error!(
                 "requests were still in flight after {:?} and were cut off; Stripe will send their \
                  events again",

@@ -116,6 +116,7 @@ impl Secrets {
     /// [`SecretError`] with the place of the first item that is no secret.
     pub fn parse(list: &str) -> Result<Self, SecretError> {
         let mut secrets = Vec::new();
+        let is_one = !list.contains([',', '=', '|']);
         for (index, item) in list.split(',').enumerate() {
             let (name, texts) = match item.split_once('=') {
                 None => (EndpointName::DEFAULT, item),
@@ -125,8 +126,10 @@ impl Secrets {
                 return Err(SecretError::NoName.of(&format!("item {}", index + 1)));
             }
             for text in texts.split('|') {
-                let secret = SigningSecret::new(text)
-                    .map_err(|error| error.of(&format!("item {} (`{name}`)", index + 1)))?;
+                let secret = SigningSecret::new(text).map_err(|error| match is_one {
+                    true => error,
+                    false => error.of(&format!("item {} (`{name}`)", index + 1)),
+                })?;
                 secrets.push(secret.named(name));
             }
         }
@@ -260,6 +263,7 @@ mod tests {
 
         let text = Secrets::parse("whsec_a,connect=sk_live_abc").unwrap_err().to_string();
         assert!(text.starts_with("item 2 (`connect`): this is an API key (`sk_…`)"), "{text}");
+        assert_eq!(Secrets::parse("sk_live_abc").unwrap_err(), of("sk_live_abc"));
         assert!(Secrets::parse("whsec_a,").is_err());
         assert!(Secrets::parse("=whsec_a").is_err());
         assert!(Secrets::parse("whsec_a|").is_err());

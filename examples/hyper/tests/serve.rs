@@ -1,0 +1,268 @@
+//! The program as a newcomer meets it: started, tried out with the lines that it prints, stopped.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// The program, with an empty environment: it reads its options from there too.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_example-hyper"));
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What a program that cannot start says, and how it ends.
+fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.spawn().expect("it runs");
+    let stdout = child.stdout.take().expect("it is piped");
+    let mut printed = String::new();
+    BufReader::new(stdout).read_line(&mut printed).expect("it is UTF-8");
+    if !printed.is_empty() {
+        drop(child.kill());
+        drop(child.wait());
+        panic!("it started, or an error went to stdout: {printed}");
+    }
+    let Output { status, stderr, .. } = child.wait_with_output().expect("it ends");
+    (status.code(), String::from_utf8(stderr).expect("it is UTF-8"))
+}
+
+/// The running program; killed if a test fails before it has stopped it.
+struct Running {
+    child: Child,
+    /// What it printed at start.
+    printed: String,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.arg("--listen=127.0.0.1:0").spawn().expect("it starts");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                drop(sender.send(line));
+            }
+        });
+        let mut running = Self { child, printed: String::new() };
+        // The last line. A program that no longer prints it fails the test instead of hanging it.
+        while !running.printed.contains("\ncurl ") {
+            let line = lines.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|_| panic!("no curl line in:\n{}", running.printed));
+            running.printed += &(line + "\n");
+        }
+        running
+    }
+
+    /// `127.0.0.1` and the port.
+    fn address(&self) -> &str {
+        let (_, rest) = self.printed.split_once("listening on http://").expect("it says where");
+        rest.split_once("/webhook\n").expect("it says which path").0
+    }
+
+    /// The lines that it says to paste into another terminal.
+    fn lines_to_paste(&self) -> &str {
+        let start = self.printed.find("export STRIPE_WEBHOOK_SECRET='whsec_");
+        &self.printed[start.expect("they begin with the secret")..]
+    }
+
+    fn get(&self, request_line: &str) -> String {
+        let mut stream = TcpStream::connect(self.address()).expect("it listens");
+        write!(stream, "{request_line} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+            .expect("it reads");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("it answers");
+        response
+    }
+
+    /// Sends it a SIGTERM; how it ended, and its log.
+    fn terminate(mut self) -> (ExitStatus, String) {
+        let kill = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        assert!(kill.expect("there is a `kill`").success());
+        let mut log = String::new();
+        let mut stderr = self.child.stderr.take().expect("it is piped");
+        stderr.read_to_string(&mut log).expect("it is UTF-8");
+        (self.child.wait().expect("it runs"), log)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails where it has ended already, which is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Whether the tools that the printed lines use are here. In CI they must be.
+fn can_paste() -> bool {
+    let has = |tool: &str, argument: &str| {
+        let mut command = Command::new(tool);
+        let silent = command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null());
+        silent.status().is_ok_and(|status| status.success())
+    };
+    let missing: Vec<&str> = [("bash", "--version"), ("openssl", "version"), ("curl", "--version")]
+        .into_iter()
+        .filter(|(tool, argument)| !has(tool, argument))
+        .map(|(tool, _)| tool)
+        .collect();
+    assert!(missing.is_empty() || env::var_os("CI").is_none(), "not installed: {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("skipped: not installed: {missing:?}");
+    }
+    missing.is_empty()
+}
+
+#[test]
+fn the_routes_are_printed_with_where_each_handler_stands() {
+    let server = Running::start(&mut program());
+    let (routes, _) = server.printed.split_once("\n\n").unwrap();
+    let routes: Vec<Vec<&str>> =
+        routes.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(routes[0], ["EVENT", "TYPE", "HANDLER", "SOURCE"]);
+    let handlers = ["payment_succeeded", "payment_method_attached"];
+    for (route, handler) in routes[1..].iter().zip(handlers) {
+        assert_eq!(route[1], format!("handlers::payments::{handler}"));
+        // The place is where the function's attribute stands.
+        let (file, line) = route[2].split_once(':').unwrap();
+        assert!(file.ends_with("handlers/src/payments.rs"), "{file}");
+        let source = include_str!("../../../handlers/src/payments.rs");
+        let at_line: Vec<&str> = source.lines().skip(line.parse::<usize>().unwrap() - 1).collect();
+        assert_eq!(at_line[0], format!("#[on_event(\"{}\")]", route[0]));
+        assert!(at_line[1].contains(handler), "{}", at_line[1]);
+    }
+    assert_eq!(routes.len(), 3);
+}
+
+#[test]
+fn the_printed_lines_send_an_event_that_is_handled() {
+    if !can_paste() {
+        return;
+    }
+    let server = Running::start(&mut program());
+    // As pasted: `bash` reads its lines from its input.
+    let mut bash = Command::new("bash")
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    bash.stdin.take().unwrap().write_all(server.lines_to_paste().as_bytes()).unwrap();
+    let answer = String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains(r#""outcome":"done""#), "{answer}");
+
+    let (status, log) = server.terminate();
+    assert_eq!(status.code(), Some(0));
+    let line = log.lines().find(|line| line.contains("payment succeeded")).unwrap();
+    assert!(line.contains("amount=2000") && line.contains("evt_1"), "{line}");
+}
+
+#[test]
+fn each_path_says_what_it_is() {
+    let server = Running::start(&mut program());
+    let rows = [
+        ("GET /webhook", "405 Method Not Allowed", "\r\nallow: POST\r\n"),
+        ("POST /webhook", "400 Bad Request", r#"{"error":"signature verification failed"}"#),
+        ("GET /healthz", "200 OK", "\r\n\r\nok\n"),
+        ("HEAD /healthz", "200 OK", "\r\n\r\n"),
+        ("POST /healthz", "404 Not Found", "events go to /webhook"),
+        ("POST /", "404 Not Found", "events go to /webhook"),
+        ("POST /webhook/", "404 Not Found", "events go to /webhook"),
+    ];
+    for (request_line, status, text) in rows {
+        let response = server.get(request_line);
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{response}");
+        assert!(response.contains(text), "{response}");
+    }
+}
+
+#[test]
+fn a_sigterm_ends_it_in_order() {
+    let (status, log) = Running::start(&mut program()).terminate();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("SIGTERM") && log.contains("shutting down"), "{log}");
+}
+
+#[test]
+fn a_development_secret_is_new_every_time() {
+    let servers = [Running::start(&mut program()), Running::start(&mut program())];
+    let [one, two] = servers.each_ref().map(|server| server.lines_to_paste().lines().next());
+    assert_ne!(one, two);
+    // 128 bits of it.
+    let prefix = "export STRIPE_WEBHOOK_SECRET='whsec_";
+    assert_eq!(one.map(str::len), Some(prefix.len() + 32 + "'".len()));
+}
+
+#[test]
+fn a_secret_that_was_given_is_used_and_not_shown() {
+    for list in ["whsec_a1b2c3d4", "platform=whsec_a1b2c3d4,connect=whsec_b1c2d3e4|whsec_c1d2e3f4"]
+    {
+        let mut server = program();
+        let server = Running::start(server.env("STRIPE_WEBHOOK_SECRET", list));
+        assert!(!server.printed.contains("No STRIPE_WEBHOOK_SECRET"), "{}", server.printed);
+        let printed = server.printed.clone();
+        let (status, log) = server.terminate();
+        assert_eq!(status.code(), Some(0), "{log}");
+        for text in ["a1b2c3d4", "b1c2d3e4", "c1d2e3f4"] {
+            assert!(!printed.contains(text) && !log.contains(text), "{printed}{log}");
+        }
+    }
+}
+
+#[test]
+fn without_a_secret_it_is_not_reachable_from_other_machines() {
+    let (code, said) = refused(program().arg("--listen=0.0.0.0:0"));
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("error: no signing secret was given"), "{said}");
+    assert!(said.contains("set STRIPE_WEBHOOK_SECRET"), "{said}");
+}
+
+#[test]
+fn what_is_no_secret_is_refused_and_not_shown() {
+    let rows = [
+        ("sk_live_a1b2c3d4", "this is an API key (`sk_…`)"),
+        ("whsec_a1b2c3d4\n", "white space"),
+        ("", "is blank"),
+        ("platform=whsec_a1b2c3d4,connect=rk_live_a1b2c3d4", "item 2 (`connect`)"),
+    ];
+    for (secret, wrong) in rows {
+        let (code, said) = refused(program().env("STRIPE_WEBHOOK_SECRET", secret));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.starts_with("error: STRIPE_WEBHOOK_SECRET or --secret: "), "{said}");
+        assert!(said.contains(wrong), "{said}");
+        assert!(!said.contains("a1b2c3d4"), "{said}");
+        let (code, same) = refused(program().arg("--secret").arg(secret));
+        assert_eq!((code, same), (Some(1), said));
+    }
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    let rows = [
+        ("--tolerance=0", "less than a second would refuse what Stripe sends"),
+        ("--tolerance=soon", "write seconds, as in `300`, or a unit, as in `5m`"),
+        ("--listen=nowhere", "invalid socket address"),
+    ];
+    for (option, wrong) in rows {
+        let (code, said) = refused(program().arg(option));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(wrong), "{said}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_way_out() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, said) = refused(program().arg(format!("--listen={address}")));
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with(&format!("error: cannot listen on {address}: ")), "{said}");
+    assert!(said.contains("`--listen` takes another address"), "{said}");
+}

@@ -1,0 +1,132 @@
+//! What the operator reads: nothing that needs somebody's attention passes in silence.
+
+use std::{cell::RefCell, io, sync::Once};
+
+use http::{HeaderValue, Request};
+use router_core::{
+    BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Tolerance, signature::sign,
+    testing::ManualClock,
+};
+use router_tests::{NOW, now, payload, secret};
+use tower::service_fn;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::exchange::{post, send};
+
+mod exchange;
+
+thread_local! {
+    /// What was logged. Each test has a thread of its own, and its runtime stays on it.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct ToLog;
+
+impl io::Write for ToLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What this thread logged since it last asked.
+fn logged() -> String {
+    let log = LOG.with_borrow_mut(std::mem::take);
+    String::from_utf8(log).expect("the log is UTF-8")
+}
+
+fn endpoint(result: fn() -> HandlerResult) -> Endpoint<Router> {
+    // For the process as a whole: one for each thread would race for the callsites that they share.
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG);
+        subscriber.with_ansi(false).without_time().with_writer(|| ToLog).init();
+    });
+    let handler = move |_: Event| std::future::ready(result());
+    let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
+    Endpoint::new(secret(), router.expect("it is correct")).clock(ManualClock::at(now()))
+}
+
+fn signed_at(seconds: u64) -> Request<http_body_util::Full<bytes::Bytes>> {
+    let body = payload("invoice.paid");
+    let header = sign(&secret(), seconds, body.as_bytes());
+    let mut request = post(body);
+    let header = HeaderValue::try_from(header).expect("it is a header");
+    request.headers_mut().insert("stripe-signature", header);
+    request
+}
+
+#[tokio::test]
+async fn a_signature_ahead_of_our_clock_is_accepted_and_warned_of() {
+    let endpoint = endpoint(|| Ok(Outcome::Done));
+    // A clock that is right is now and then a second behind.
+    for (ahead, warned) in [(0, false), (1, false), (2, true), (86_400, true)] {
+        assert_eq!(send(endpoint.clone(), signed_at(NOW + ahead)).await.status(), 200, "{ahead}");
+        let log = logged();
+        let warning = format!("the signature's time is {ahead} s ahead of our clock");
+        assert_eq!(log.contains("WARN"), warned, "{log}");
+        assert_eq!(log.contains(&warning), warned, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn what_became_of_a_handler_is_logged_at_the_level_that_it_deserves() {
+    let rows: [(fn() -> HandlerResult, _, _); 5] = [
+        (|| Ok(Outcome::Done), "DEBUG", "handler done"),
+        (|| Ok(Outcome::ignored("not ours")), " INFO", "reason=not ours"),
+        (|| Err("not now".into()), " WARN", "error=not now"),
+        (|| Err(Failure::permanent("never")), "ERROR", "error=never"),
+        (|| panic!("a bug"), " WARN", "error=the handler panicked: a bug"),
+    ];
+    for (result, level, text) in rows {
+        send(endpoint(result), post(payload("invoice.paid"))).await;
+        let log = logged();
+        let line = log.lines().find(|line| line.contains(text));
+        let line = line.unwrap_or_else(|| panic!("no {text} in {log}"));
+        assert!(line.starts_with(level), "{line}");
+        // Which event and which handler, whatever the level.
+        assert!(line.contains("evt_1") && line.contains("handler=\"shop\""), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_type_that_nobody_handles_is_named_once() {
+    let endpoint = endpoint(|| Ok(Outcome::Done));
+    let count = |log: &str| log.lines().filter(|line| line.starts_with(" INFO")).count();
+    for (event_type, lines) in
+        [("invoice.voided", 1), ("invoice.voided", 0), ("charge.failed", 1), ("invoice.paid", 0)]
+    {
+        send(endpoint.clone(), post(payload(event_type))).await;
+        let log = logged();
+        assert_eq!(count(&log), lines, "{event_type}: {log}");
+        assert_eq!(log.contains("no handler"), event_type != "invoice.paid", "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_logged_with_its_reason_and_an_event_that_is_lost_is_an_error() {
+    let endpoint = endpoint(|| Ok(Outcome::Done)).tolerance(Tolerance::default());
+    let mut get = post(payload("invoice.paid"));
+    *get.method_mut() = http::Method::GET;
+    let rows = [
+        (get, " WARN", "a webhook endpoint takes POST, and this is GET"),
+        (signed_at(NOW - 301), " WARN", "was signed 301 s ago"),
+        (post(vec![b'x'; 2 << 20]), " WARN", "`Endpoint::body_limit` sets this limit"),
+        (post("[]"), "ERROR", "the payload is no event"),
+    ];
+    for (request, level, reason) in rows {
+        send(endpoint.clone(), request).await;
+        let log = logged();
+        let [line] = log.lines().collect::<Vec<_>>()[..] else { panic!("not one line: {log}") };
+        assert!(line.starts_with(level) && line.contains(reason), "{line}");
+    }
+
+    let full =
+        service_fn(async |_: Event| Err::<router_core::Answer, BoxError>("disk full".into()));
+    send(Endpoint::new(secret(), full).clock(ManualClock::at(now())), signed_at(NOW)).await;
+    let log = logged();
+    assert!(log.starts_with("ERROR") && log.contains("disk full"), "{log}");
+}

@@ -1,0 +1,100 @@
+//! Many events at once.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use http::StatusCode;
+use hyper::client::conn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use router_core::{Event, Handler};
+use router_tests::payload;
+use tokio::{
+    net::TcpStream,
+    sync::{Barrier, mpsc},
+    task::JoinHandle,
+};
+
+use crate::{Running, read};
+
+/// An event whose id says which one it is.
+fn numbered(number: usize) -> String {
+    payload("invoice.paid").replace("evt_1", &format!("evt_{number:03}"))
+}
+
+fn all_ids() -> BTreeSet<String> {
+    (0..100).map(|number| format!("evt_{number:03}")).collect()
+}
+
+/// A handler that goes on only once `together` of them run at the same time, and says what it
+/// handled.
+fn meeting(together: usize) -> (mpsc::UnboundedReceiver<String>, impl Handler) {
+    let (handled, ids) = mpsc::unbounded_channel();
+    let barrier = Arc::new(Barrier::new(together));
+    let handler = move |event: Event| {
+        let (handled, barrier) = (handled.clone(), barrier.clone());
+        async move {
+            barrier.wait().await;
+            handled.send(event.id().to_owned())
+        }
+    };
+    (ids, handler)
+}
+
+fn exactly_once(mut handled: mpsc::UnboundedReceiver<String>) {
+    let ids: Vec<String> = std::iter::from_fn(|| handled.try_recv().ok()).collect();
+    assert_eq!(ids.len(), 100);
+    assert_eq!(BTreeSet::from_iter(ids), all_ids());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_events_over_ten_kept_connections_are_each_handled_once() {
+    let (handled, handler) = meeting(10);
+    let server = Running::start(handler).await;
+    let connections: Vec<JoinHandle<()>> = (0..10)
+        .map(|connection| {
+            let requests: Vec<_> =
+                (0..10).map(|number| server.post(numbered(connection * 10 + number))).collect();
+            let address = server.address;
+            tokio::spawn(async move {
+                let stream = TcpStream::connect(address).await.unwrap();
+                let (mut sender, connection) =
+                    conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+                let connection = tokio::spawn(connection);
+                for mut request in requests {
+                    request.headers_mut().insert("host", "shop".parse().unwrap());
+                    sender.ready().await.expect("the server keeps the connection");
+                    let response = sender.send_request(request).await.unwrap();
+                    assert_eq!(read(response).await.0, StatusCode::OK);
+                }
+                drop(sender);
+                connection.await.unwrap().unwrap();
+            })
+        })
+        .collect();
+    for connection in connections {
+        connection.await.unwrap();
+    }
+    server.stop().await;
+    exactly_once(handled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_events_at_once_over_one_http_2_connection_are_each_handled_once() {
+    let (handled, handler) = meeting(100);
+    let server = Running::start(handler).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (sender, connection) =
+        conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let requests: Vec<_> = (0..100)
+        .map(|number| {
+            let (mut sender, request) = (sender.clone(), server.post(numbered(number)));
+            tokio::spawn(async move { read(sender.send_request(request).await.unwrap()).await.0 })
+        })
+        .collect();
+    for request in requests {
+        assert_eq!(request.await.unwrap(), StatusCode::OK);
+    }
+    drop(sender);
+    server.stop().await;
+    exactly_once(handled);
+}

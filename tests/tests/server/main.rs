@@ -1,0 +1,126 @@
+//! The server, over real connections. It waits for nothing but what the test does, and for a clock
+//! that the test moves.
+
+mod load;
+mod requests;
+mod shutdown;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use router_core::{Endpoint, Event, Handler, Router, server::Server, testing::ManualClock};
+use router_tests::{now, signature};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+const GRACE: Duration = Duration::from_secs(25);
+
+/// A server that runs until it is told to stop.
+struct Running {
+    address: SocketAddr,
+    router: Router,
+    /// The clock of the endpoint, by which a body stalls.
+    body_clock: ManualClock,
+    /// The clock of the server, by which connections and the shutdown are timed.
+    clock: ManualClock,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(handler: impl Handler) -> Self {
+        let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
+        let router = router.expect("it is correct");
+        let body_clock = ManualClock::at(now());
+        let clock = ManualClock::at(now());
+        let endpoint =
+            Endpoint::new(router_tests::secret(), router.clone()).clock(body_clock.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel();
+        let server = Server::new(endpoint)
+            .header_timeout(HEADER_TIMEOUT)
+            .shutdown_grace(GRACE)
+            .clock(clock.clone());
+        let served = tokio::spawn(server.serve(listener, async {
+            stopped.await.expect("the test says when");
+        }));
+        Self { address, router, body_clock, clock, stop, served }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/webhook", self.address)
+    }
+
+    fn post(&self, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+        let body = body.into();
+        let request = Request::post(self.url()).header("Stripe-Signature", signature(&body));
+        request.body(Full::new(body)).expect("it is a request")
+    }
+
+    /// Stops it, and waits until every request is answered and every handler done.
+    async fn stop(self) {
+        self.stop.send(()).expect("it runs");
+        self.served.await.expect("it does not panic");
+        self.router.close();
+        self.router.drained().await;
+    }
+}
+
+fn client(http2: bool) -> Client<HttpConnector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new()).http2_only(http2).build_http()
+}
+
+/// The status, and the body.
+async fn read(response: http::Response<hyper::body::Incoming>) -> (StatusCode, String) {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("it comes to its end").to_bytes();
+    (parts.status, String::from_utf8(body.into()).expect("it is UTF-8"))
+}
+
+const DONE: &str =
+    r#"{"event":"evt_1","outcome":"done","handlers":[{"name":"shop","outcome":"done"}]}"#;
+
+/// A handler that counts its calls.
+fn counting() -> (Arc<AtomicUsize>, impl Handler) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let in_handler = calls.clone();
+    let handler = move |_: Event| {
+        in_handler.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(())
+    };
+    (calls, handler)
+}
+
+/// A handler that says that it has begun, and waits until the test lets it go on.
+fn held() -> (mpsc::UnboundedReceiver<()>, Arc<Semaphore>, impl Handler) {
+    let (begun, heard) = mpsc::unbounded_channel();
+    let may_go_on = Arc::new(Semaphore::new(0));
+    let in_handler = may_go_on.clone();
+    let handler = move |_: Event| {
+        let (begun, may_go_on) = (begun.clone(), in_handler.clone());
+        async move {
+            begun.send(())?;
+            may_go_on.acquire().await?.forget();
+            Ok::<_, router_core::Failure>(())
+        }
+    };
+    (heard, may_go_on, handler)
+}
