@@ -294,7 +294,10 @@ proptest! {
     #[test]
     fn what_is_accepted_is_what_serde_json_reads(value in event_like(), pretty: bool) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
-        if let Ok(event) = event(text.unwrap()) {
+        let text = text.unwrap();
+        // Read again: serde_json reads some numbers as their neighbours.
+        let value: Value = serde_json::from_str(&text).unwrap();
+        if let Ok(event) = event(text) {
             prop_assert_eq!(event.id(), value["id"].as_str().unwrap());
             prop_assert_eq!(event.event_type(), value["type"].as_str().unwrap());
             prop_assert_eq!(event.account(), value["account"].as_str());
