@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use proc_macro2::Span;
+use quote::ToTokens;
 use router_catalog::Pattern;
-use syn::{Error, FnArg, LitStr, Safety, Type, spanned::Spanned as _};
+use syn::{Error, FnArg, LitStr, Safety, Type};
 
 use crate::{
     errors::Errors,
@@ -12,7 +13,8 @@ use crate::{
 };
 
 pub(crate) fn attribute(attribute: &OnEvent, errors: &mut Errors) {
-    if attribute.patterns.is_empty() {
+    // An item that could not be read was perhaps meant to be one.
+    if attribute.patterns.is_empty() && errors.is_empty() {
         errors.push(Error::new(
             Span::call_site(),
             "say for which event types: `#[on_event(\"invoice.paid\")]`; several with commas \
@@ -72,37 +74,43 @@ fn stable_name(name: &LitStr, errors: &mut Errors) {
 
 pub(crate) fn function(function: &Function, errors: &mut Errors) {
     let signature = &function.signature;
-    let mut refuse = |span: Span, why: &str| errors.push(Error::new(span, why));
+    let mut refuse = |what: &dyn ToTokens, why: &str| errors.push(Error::new_spanned(what, why));
     if let Some(receiver) = signature.receiver() {
         refuse(
-            receiver.span(),
+            receiver,
             "`#[on_event]` goes over a free function: nobody is there to give `self`; what a \
              handler needs, it takes as arguments",
         );
     }
     if !signature.generics.params.is_empty() {
         refuse(
-            signature.generics.span(),
+            &signature.generics.params,
             "a handler cannot be generic: nobody is there to choose the types",
         );
     }
     if let Some(where_clause) = &signature.generics.where_clause {
-        refuse(where_clause.span(), "a handler cannot have a `where` clause");
+        refuse(where_clause, "a handler cannot have a `where` clause");
     }
     if let Some(constness) = &signature.constness {
-        refuse(constness.span(), "a handler cannot be `const`");
+        refuse(constness, "a handler cannot be `const`");
     }
     if let Safety::Unsafe(unsafety) = &signature.safety {
-        refuse(unsafety.span(), "a handler cannot be `unsafe`: it is called with whatever comes");
+        refuse(unsafety, "a handler cannot be `unsafe`: it is called with whatever comes");
     }
     if let Some(abi) = &signature.abi {
-        refuse(abi.span(), "a handler is a plain Rust function, without `extern`");
+        refuse(abi, "a handler is a plain Rust function, without `extern`");
     }
     for argument in &signature.inputs {
-        if let FnArg::Typed(typed) = argument
-            && let Type::ImplTrait(_) = &*typed.ty
-        {
-            refuse(typed.ty.span(), "a handler's argument has a type of its own, not `impl …`");
+        let FnArg::Typed(typed) = argument else { continue };
+        match &*typed.ty {
+            Type::ImplTrait(_) => {
+                refuse(&typed.ty, "a handler's argument has a type of its own, not `impl …`");
+            }
+            Type::Reference(reference) => refuse(
+                reference,
+                "a handler's arguments are its own: take it without the `&`; an `Event` is cheap to clone",
+            ),
+            _ => {}
         }
     }
 }

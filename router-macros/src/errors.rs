@@ -18,6 +18,10 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// All errors as one, if there are any.
     pub(crate) fn finish(mut self) -> syn::Result<()> {
         self.0.take().map_or(Ok(()), Err)
@@ -26,6 +30,6 @@ impl Errors {
 
 impl Drop for Errors {
     fn drop(&mut self) {
-        assert!(self.0.is_none() || std::thread::panicking(), "errors were collected and not told");
+        assert!(self.is_empty() || std::thread::panicking(), "errors were collected and not told");
     }
 }

@@ -1,6 +1,6 @@
 //! Writes the registration that stands beside the function.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{
     Attribute, Expr, ExprLit, FnArg, Lit, Meta, ReturnType, Type, ext::IdentExt as _,
@@ -20,15 +20,18 @@ pub(crate) fn registration(attribute: &OnEvent, function: &Function) -> TokenStr
     };
     let doc = first_doc_line(&function.attributes);
     let cfgs = function.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
-    let caller = caller(&core, function);
+    let caller = caller(function);
 
     quote! {
         #(#cfgs)*
         const _: () = {
+            // Named once, so that a path that leads nowhere is one error.
+            use #core::private as __router_core;
+
             #caller
 
-            #core::private::submit! {
-                #core::private::Registration {
+            __router_core::submit! {
+                __router_core::Registration {
                     package: ::core::env!("CARGO_PKG_NAME"),
                     version: ::core::env!("CARGO_PKG_VERSION"),
                     function: #function_name,
@@ -46,7 +49,7 @@ pub(crate) fn registration(attribute: &OnEvent, function: &Function) -> TokenStr
 
 /// The function that makes the arguments and calls the handler. What the compiler checks here
 /// carries the spans of what the user wrote, so that its errors point there.
-fn caller(core: &TokenStream, function: &Function) -> TokenStream {
+fn caller(function: &Function) -> TokenStream {
     let ident = &function.signature.ident;
     // Local names that no name of the user's can be mistaken for.
     let event = Ident::new("event", Span::mixed_site());
@@ -58,15 +61,15 @@ fn caller(core: &TokenStream, function: &Function) -> TokenStream {
         .enumerate()
         .map(|(index, ty)| {
             let argument = Ident::new(&format!("argument_{index}"), Span::mixed_site());
-            let make = extraction(core, &argument, ty, &event);
+            let make = extraction(&argument, ty, &event);
             (argument, make)
         })
         .collect();
     let names = arguments.iter().map(|(name, _)| name);
     let makes = arguments.iter().map(|(_, make)| make);
-    let wait = function.signature.asyncness.map(|_| quote!(.await));
+    let wait = function.signature.asyncness.map(|_| quote_spanned!(ident.span()=> .await));
     let call = quote_spanned!(ident.span()=> #ident(#(#names),*)#wait);
-    let outcome = outcome(core, &function.signature.output, ident, &call);
+    let outcome = outcome(&function.signature.output, ident, &call);
     let boxed = quote_spanned! {ident.span()=>
         ::std::boxed::Box::pin(async move {
             #(#makes)*
@@ -75,46 +78,36 @@ fn caller(core: &TokenStream, function: &Function) -> TokenStream {
     };
     quote! {
         #[allow(deprecated, unused_variables, clippy::unit_arg, clippy::let_unit_value)]
-        fn __router_core_call(#event: #core::private::Event) -> #core::private::HandlerFuture {
+        fn __router_core_call(#event: __router_core::Event) -> __router_core::HandlerFuture {
             #boxed
         }
     }
 }
 
-/// `let argument = …` for one argument, every token on the argument's type.
-fn extraction(core: &TokenStream, argument: &Ident, ty: &Type, event: &Ident) -> TokenStream {
-    let span = ty.span();
-    let core = on(core, span);
-    quote_spanned! {span=>
-        let #argument = match <#ty as #core::private::FromEvent>::from_event(&#event).await {
+/// `let argument = …` for one argument, every token where its type begins: two places would be two
+/// errors for one mistake.
+fn extraction(argument: &Ident, ty: &Type, event: &Ident) -> TokenStream {
+    quote_spanned! {ty.span()=>
+        let #argument = match <#ty as __router_core::FromEvent>::from_event(&#event).await {
             ::core::result::Result::Ok(#argument) => #argument,
             ::core::result::Result::Err(failure) => return ::core::result::Result::Err(failure),
         };
     }
 }
 
-/// The outcome of the call, every token on the return type.
-fn outcome(
-    core: &TokenStream,
-    output: &ReturnType,
-    ident: &Ident,
-    call: &TokenStream,
-) -> TokenStream {
+/// The outcome of the call, checked where the return type begins. As a function of its own, because
+/// in a call the compiler would point at the argument.
+fn outcome(output: &ReturnType, ident: &Ident, call: &TokenStream) -> TokenStream {
     let span = match output {
         ReturnType::Default => ident.span(),
         ReturnType::Type(_, ty) => ty.span(),
     };
-    let core = on(core, span);
-    quote_spanned!(span=> #core::private::IntoOutcome::into_outcome(#call))
-}
-
-/// The same tokens, shown elsewhere.
-fn on(tokens: &TokenStream, span: Span) -> TokenStream {
-    let respan = |mut token: TokenTree| {
-        token.set_span(token.span().located_at(span));
-        token
-    };
-    tokens.clone().into_iter().map(respan).collect()
+    let into_outcome = Ident::new("into_outcome", Span::mixed_site());
+    let path = quote_spanned!(span=> __router_core::IntoOutcome::into_outcome);
+    quote! {
+        let #into_outcome: fn(_) -> _ = #path;
+        #into_outcome(#call)
+    }
 }
 
 fn first_doc_line(attributes: &[Attribute]) -> String {

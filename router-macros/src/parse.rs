@@ -2,6 +2,7 @@
 //! half-typed, and what is wrong with it is for the compiler to say.
 
 use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
 use syn::{
     Attribute, Ident, LitStr, Path, Signature, Token, Visibility,
     ext::IdentExt as _,
@@ -75,6 +76,19 @@ fn set<T>(slot: &mut Option<T>, key: &Ident, value: T, errors: &mut Errors) {
 
 impl Parse for Item {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let item = Self::first(input)?;
+        if input.is_empty() {
+            return Ok(item);
+        }
+        Err(input.error(match item {
+            Self::Unlisted(_) => "write `unlisted` alone: it takes no value",
+            _ => "a comma is missing before this",
+        }))
+    }
+}
+
+impl Item {
+    fn first(input: ParseStream<'_>) -> syn::Result<Self> {
         if input.peek(LitStr) {
             return Ok(Self::Pattern(input.parse()?));
         }
@@ -87,7 +101,7 @@ impl Parse for Item {
             "unlisted" => Ok(Self::Unlisted(key)),
             "name" => Ok(Self::Name(key.clone(), value(&key, "\"orders.fulfil\"", input)?)),
             "crate" => Ok(Self::Crate(key.clone(), value(&key, "path::to::router_core", input)?)),
-            other => Err(syn::Error::new(key.span(), unknown_key(other))),
+            _ => Err(unknown_key(&key, input.parse()?)),
         }
     }
 }
@@ -102,15 +116,21 @@ fn value<T: Parse>(key: &Ident, example: &str, input: ParseStream<'_>) -> syn::R
     input.parse().map_err(|error| syn::Error::new(error.span(), wanted))
 }
 
-fn unknown_key(key: &str) -> String {
-    if key.contains('_') && router_catalog::all().iter().any(|known| known.name.starts_with(key)) {
-        return format!("an event type is written in quotes, as in `\"{key}.…\"`");
+/// A word that is no key: perhaps an event type whose quotes were forgotten. `rest` follows it.
+fn unknown_key(key: &Ident, rest: TokenStream) -> syn::Error {
+    let next = rest.clone().into_iter().next().map(|token| token.to_string());
+    if let Some("." | ":") = next.as_deref() {
+        let text = format!("{key}{rest}").replace(char::is_whitespace, "");
+        let event_type = if text.contains(':') { "invoice.paid" } else { &text };
+        let message = format!("an event type is written in quotes: `\"{event_type}\"`");
+        return syn::Error::new_spanned(quote!(#key #rest), message);
     }
     let keys = KEYS.map(|key| format!("`{key}`")).join(", ");
-    match router_catalog::nearest_of(key, KEYS) {
+    let message = match router_catalog::nearest_of(&key.to_string(), KEYS) {
         Some(nearest) => format!("there is no key `{key}`; did you mean `{nearest}`?"),
         None => format!("there is no key `{key}`; the keys are {keys}"),
-    }
+    };
+    syn::Error::new(key.span(), message)
 }
 
 /// Splits where a comma stands outside every bracket, so that one bad item does not spoil the next.

@@ -1,0 +1,12 @@
+use router_core::{Event, on_event};
+
+struct Shop;
+
+impl Shop {
+    #[on_event("invoice.paid")]
+    async fn paid(event: Event) {
+        println!("{}", event.id());
+    }
+}
+
+fn main() {}

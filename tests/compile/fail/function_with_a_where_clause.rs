@@ -1,0 +1,10 @@
+use router_core::{Event, on_event};
+
+#[on_event("invoice.paid")]
+async fn paid(_: Event)
+where
+    String: Clone,
+{
+}
+
+fn main() {}
