@@ -47,7 +47,9 @@ impl<'p> Pattern<'p> {
     }
 
     /// Which of the three forms a text has, without a look at what stands in its name.
-    pub(crate) const fn form(text: &'p str) -> Self {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn form(text: &'p str) -> Self {
         match text.as_bytes() {
             b"*" => Self::All,
             [.., b'.', b'*'] => Self::Prefix(text.split_at(text.len() - 2).0),

@@ -1,8 +1,9 @@
 //! The one place that asks for the time, so that a test can move it.
 
 use std::{
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -25,6 +26,25 @@ pub trait Clock: Send + Sync + 'static {
 
 /// What [`Clock::sleep_until`] returns.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What the future gives, unless it takes longer than this: then `None`, and it is dropped. The timer
+/// is only made for one that is not ready at once, which most are.
+pub(crate) async fn within<T>(
+    time: Duration,
+    clock: &dyn Clock,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut deadline = None;
+    poll_fn(|context| {
+        if let Poll::Ready(value) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(value));
+        }
+        let deadline = deadline.get_or_insert_with(|| clock.sleep(time));
+        deadline.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}
 
 /// The clock of the machine, with tokio's timers.
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,14 +15,39 @@ pub mod signature;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use router_catalog::event_type;
+/// Ties a type to the name of the Stripe object that it decodes, so that a handler of an event which
+/// carries another does not compile. See the trait [`StripeObject`](trait@StripeObject).
+///
+/// ```
+/// use router_core::StripeObject;
+///
+/// #[derive(serde::Deserialize, StripeObject)]
+/// #[stripe(object = "payment_intent")]
+/// struct PaymentIntent { amount: i64 }
+///
+/// assert_eq!(PaymentIntent::OBJECT, "payment_intent");
+/// ```
+///
+/// A name that no known event carries is a compile error; `unlisted` after it lets it pass. `crate =
+/// path` says where router_core is, if it was renamed or re-exported.
+pub use router_macros::StripeObject;
 #[doc = include_str!("docs/on_event.md")]
 pub use router_macros::on_event;
+#[doc = include_str!("docs/on_unhandled.md")]
+pub use router_macros::on_unhandled;
 
 pub use crate::{
-    build::{BuildError, Place, Plugin, Problem, Route, RouterBuilder, Routes},
+    build::{
+        BuildError, Explanation, Place, Plugin, Problem, Registered, Route, RouterBuilder, Routes,
+        StartupReport, Verdict, Warning,
+    },
     endpoint::{Answer, Endpoint, Refusal, Response, SecretProvider},
-    event::Event,
-    extract::{FromEvent, Object},
+    event::{Event, RelatedObject},
+    extract::{
+        Account, EventId, EventType, FromEvent, Livemode, Needs, Object, OptionalFromEvent,
+        Previous, Rejection, State, StripeObject,
+    },
     handler::{
         BoxError, Failure, Handler, HandlerFuture, HandlerReport, HandlerResult, IntoOutcome,
         Outcome, Report,

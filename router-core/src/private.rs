@@ -1,8 +1,29 @@
 //! What the expansion of `#[on_event]` uses. No user does: it changes without notice.
 
+use std::panic::resume_unwind;
+
+use tracing::Span;
+
 pub use crate::{
-    build::registry::{Registration, submit},
+    build::registry::{Handles, Registered, Registration, submit},
     event::Event,
-    extract::FromEvent,
-    handler::{HandlerFuture, IntoOutcome},
+    extract::{
+        FromEvent, StripeObject,
+        fit::{AnyObject, Argument, fits, means_something},
+        needs::{Need, Supplies, sealed::Needs},
+    },
+    handler::{HandlerFuture, HandlerResult, IntoOutcome},
 };
+
+/// Calls a handler that blocks, on the pool of threads that may.
+pub async fn blocking(call: impl FnOnce() -> HandlerResult + Send + 'static) -> HandlerResult {
+    let span = Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(call)).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            // It goes on here, where the panics of all handlers are caught.
+            Ok(panic) => resume_unwind(panic),
+            Err(cancelled) => Err(cancelled.into()),
+        },
+    }
+}

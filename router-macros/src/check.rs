@@ -1,20 +1,21 @@
 //! What can be found wrong before the compiler looks: each error on the user's own token.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use router_catalog::Pattern;
 use syn::{Error, FnArg, LitStr, Safety, Type};
 
 use crate::{
     errors::Errors,
-    parse::{Function, OnEvent},
+    parse::{self, Arguments, Function},
 };
 
-pub(crate) fn attribute(attribute: &OnEvent, errors: &mut Errors) {
+/// The arguments of `#[on_event]`.
+pub(crate) fn on_event(arguments: &Arguments, errors: &mut Errors) {
     // An item that could not be read was perhaps meant to be one.
-    if attribute.patterns.is_empty() && errors.is_empty() {
+    if arguments.patterns.is_empty() && errors.is_empty() {
         errors.push(Error::new(
             Span::call_site(),
             "say for which event types: `#[on_event(\"invoice.paid\")]`; several with commas \
@@ -22,16 +23,75 @@ pub(crate) fn attribute(attribute: &OnEvent, errors: &mut Errors) {
         ));
     }
     let mut seen = HashSet::new();
-    for literal in &attribute.patterns {
-        let text = literal.value();
-        if let Err(problem) = pattern(&text, attribute.unlisted.is_some()) {
-            errors.push(Error::new(literal.span(), problem));
+    for given in &arguments.patterns {
+        let text = match given {
+            parse::Pattern::Literal(literal) => literal.value(),
+            parse::Pattern::Constant(path) => path.to_token_stream().to_string(),
+        };
+        let problem = match given {
+            parse::Pattern::Literal(_) => pattern(&text, arguments.unlisted.is_some()),
+            // Its value is looked at when constants are evaluated.
+            parse::Pattern::Constant(_) => Ok(()),
+        };
+        if let Err(problem) = problem {
+            errors.push(Error::new_spanned(given, problem));
         } else if !seen.insert(text) {
-            errors.push(Error::new(literal.span(), "this event type stands here twice"));
+            errors.push(Error::new_spanned(given, "this event type stands here twice"));
         }
     }
-    if let Some(name) = &attribute.name {
-        stable_name(name, errors);
+    keys(arguments, errors);
+}
+
+/// The arguments of `#[on_unhandled]`, which has fewer keys.
+pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
+    let Arguments { patterns, endpoint, livemode, order, unlisted, .. } = arguments;
+    let mut refuse = |what: &dyn ToTokens, why: &str| errors.push(Error::new_spanned(what, why));
+    for pattern in patterns {
+        refuse(
+            pattern,
+            "`#[on_unhandled]` is for what no handler is for, so it names no event types; \
+             `#[on_event(...)]` does",
+        );
+    }
+    let strange = "`#[on_unhandled]` has only the keys `name`, `timeout`, `blocking` and `crate`";
+    let keys_given = [
+        endpoint.as_ref().map(|key| key as &dyn ToTokens),
+        livemode.as_ref().map(|key| key as _),
+        order.as_ref().map(|key| key as _),
+        unlisted.as_ref().map(|key| key as _),
+    ];
+    keys_given.into_iter().flatten().for_each(|key| refuse(key, strange));
+    keys(arguments, errors);
+}
+
+fn keys(arguments: &Arguments, errors: &mut Errors) {
+    if let Some(name) = &arguments.name {
+        word(
+            name,
+            "a handler's name is one word without white space, as in \"orders.fulfil\"",
+            errors,
+        );
+    }
+    if let Some(endpoint) = &arguments.endpoint {
+        let message = "an endpoint's name is one word without white space: the one that its secret \
+                       was given, as in `connect=whsec_…`";
+        word(endpoint, message, errors);
+    }
+    if let Some(timeout) = &arguments.timeout
+        && let Err(message) = self::timeout(timeout)
+    {
+        errors.push(Error::new(timeout.span(), message));
+    }
+}
+
+/// The time that a `timeout` gives.
+pub(crate) fn timeout(literal: &LitStr) -> Result<Duration, String> {
+    match humantime::parse_duration(&literal.value()) {
+        Ok(Duration::ZERO) => Err("a handler with no time at all would never be done".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => {
+            Err(format!("{error}; write a time as in `timeout = \"5s\"`, \"500ms\" or \"2m 30s\""))
+        }
     }
 }
 
@@ -61,25 +121,34 @@ fn pattern(text: &str, unlisted: bool) -> Result<(), String> {
     }
 }
 
-/// The name is kept in databases and shown in tables.
-fn stable_name(name: &LitStr, errors: &mut Errors) {
+/// A name that is kept in databases and shown in tables.
+fn word(name: &LitStr, message: &str, errors: &mut Errors) {
     let text = name.value();
     if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        errors.push(Error::new(
-            name.span(),
-            "a handler's name is one word without white space, as in \"orders.fulfil\"",
-        ));
+        errors.push(Error::new(name.span(), message));
     }
 }
 
-pub(crate) fn function(function: &Function, errors: &mut Errors) {
+pub(crate) fn function(
+    attribute: &str,
+    arguments: &Arguments,
+    function: &Function,
+    errors: &mut Errors,
+) {
     let signature = &function.signature;
     let mut refuse = |what: &dyn ToTokens, why: &str| errors.push(Error::new_spanned(what, why));
     if let Some(receiver) = signature.receiver() {
+        let message = format!(
+            "`#[{attribute}]` goes over a free function: nobody is there to give `self`; what a \
+             handler needs, it takes as arguments"
+        );
+        refuse(receiver, &message);
+    }
+    if let (Some(blocking), Some(_)) = (&arguments.blocking, &signature.asyncness) {
         refuse(
-            receiver,
-            "`#[on_event]` goes over a free function: nobody is there to give `self`; what a \
-             handler needs, it takes as arguments",
+            blocking,
+            "`blocking` is for a plain `fn`, which then runs where it may block; an `async fn` must not block: \
+             take away one of the two",
         );
     }
     if !signature.generics.params.is_empty() {
@@ -110,7 +179,36 @@ pub(crate) fn function(function: &Function, errors: &mut Errors) {
                 reference,
                 "a handler's arguments are its own: take it without the `&`; an `Event` is cheap to clone",
             ),
+            ty => {
+                if let Some(lifetime) = lifetime(ty.to_token_stream()) {
+                    refuse(
+                        &lifetime,
+                        "a handler's arguments are its own and borrow nothing: take a type without \
+                         a lifetime, with `String` where it has `&str`",
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The first lifetime in a type that does not live for ever.
+fn lifetime(tokens: TokenStream) -> Option<TokenStream> {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match (token, tokens.peek()) {
+            (TokenTree::Group(group), _) => {
+                if let Some(lifetime) = lifetime(group.stream()) {
+                    return Some(lifetime);
+                }
+            }
+            (TokenTree::Punct(quote), Some(name))
+                if quote.as_char() == '\'' && name.to_string() != "static" =>
+            {
+                return Some([TokenTree::Punct(quote), name.clone()].into_iter().collect());
+            }
             _ => {}
         }
     }
+    None
 }

@@ -7,69 +7,195 @@ use syn::{
     spanned::Spanned as _,
 };
 
-use crate::parse::{Function, OnEvent};
+use crate::{
+    check,
+    parse::{Arguments, Function, Pattern},
+};
 
-pub(crate) fn registration(attribute: &OnEvent, function: &Function) -> TokenStream {
-    let core = attribute.core.as_ref().map_or_else(|| quote!(::router_core), |path| quote!(#path));
-    let ident = &function.signature.ident;
-    let patterns = &attribute.patterns;
-    let function_name = ident.unraw().to_string();
-    let name = match &attribute.name {
-        Some(name) => quote!(#name),
-        None => quote!(::core::concat!(::core::module_path!(), "::", #function_name)),
+pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStream {
+    let patterns = &arguments.patterns;
+    let unlisted = arguments.unlisted.is_some();
+    let constants = patterns.iter().filter_map(|pattern| match pattern {
+        Pattern::Literal(_) => None,
+        Pattern::Constant(path) => Some(quote_spanned! {path.span()=>
+            const _: () = __router_core::means_something(#path, #unlisted);
+        }),
+    });
+    let fits = inputs(function).map(|(input, ty)| {
+        quote_spanned! {ty.span()=>
+            const _: () = {
+                #[allow(unused_imports)]
+                use __router_core::AnyObject as _;
+                __router_core::fits(
+                    <#input as __router_core::FromEvent>::KIND,
+                    __router_core::Argument::<#input>::OBJECT,
+                    __ROUTER_CORE_PATTERNS,
+                )
+            };
+        }
+    });
+    let checks = quote! {
+        const __ROUTER_CORE_PATTERNS: &[&::core::primitive::str] = &[#(#patterns),*];
+        #(#constants)*
+        #(#fits)*
     };
+    let handles = quote!(__router_core::Handles::Patterns(__ROUTER_CORE_PATTERNS));
+    registration(arguments, function, &checks, &handles)
+}
+
+pub(crate) fn on_unhandled(arguments: &Arguments, function: &Function) -> TokenStream {
+    let handles = quote!(__router_core::Handles::Unhandled);
+    registration(arguments, function, &TokenStream::new(), &handles)
+}
+
+fn registration(
+    arguments: &Arguments,
+    function: &Function,
+    checks: &TokenStream,
+    handles: &TokenStream,
+) -> TokenStream {
+    let core = arguments.core.as_ref().map_or_else(|| quote!(::router_core), |path| quote!(#path));
+    let ident = &function.signature.ident;
+    let visibility = &function.visibility;
+    let function_name = ident.unraw().to_string();
     let doc = first_doc_line(&function.attributes);
-    let cfgs = function.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
-    let caller = caller(function);
+    let cfgs: Vec<_> =
+        function.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
+    let aliases = inputs(function).map(|(input, ty)| {
+        // What is defined stands at the attribute, so that the compiler does not propose to add
+        // generics to it.
+        let input = Ident::new(&input.to_string(), Span::call_site());
+        quote!(#[allow(non_camel_case_types)] type #input = #ty;)
+    });
+    let (needs, caller) = (needs(function), caller(arguments, function));
+
+    let name = option(arguments.name.as_ref());
+    let endpoint = option(arguments.endpoint.as_ref());
+    let livemode = option(arguments.livemode.as_ref());
+    let order = arguments.order.as_ref().map_or(0, |order| order.value);
+    let timeout = arguments.timeout.as_ref().and_then(|timeout| check::timeout(timeout).ok());
+    let timeout = option(timeout.map(|time| {
+        let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
+        quote!(::core::time::Duration::new(#seconds, #nanos))
+    }));
 
     quote! {
+        // The handler as a type, for `.only::<handler>()`. With braces, so that it takes the name
+        // only where types are.
+        #(#cfgs)*
+        #[doc(hidden)]
+        #[allow(
+            dead_code,
+            missing_copy_implementations,
+            missing_debug_implementations,
+            non_camel_case_types,
+            unnameable_types,
+            unreachable_pub
+        )]
+        #visibility struct #ident {}
+
         #(#cfgs)*
         const _: () = {
             // Named once, so that a path that leads nowhere is one error.
             use #core::private as __router_core;
 
+            #(#aliases)*
+            #checks
+            #needs
             #caller
 
-            __router_core::submit! {
-                __router_core::Registration {
+            impl __router_core::Registered for #ident {
+                const REGISTRATION: __router_core::Registration = __router_core::Registration {
                     package: ::core::env!("CARGO_PKG_NAME"),
                     version: ::core::env!("CARGO_PKG_VERSION"),
+                    path: ::core::concat!(::core::module_path!(), "::", #function_name),
                     function: #function_name,
                     file: ::core::file!(),
                     line: ::core::line!(),
                     doc: #doc,
                     name: #name,
-                    patterns: &[#(#patterns),*],
+                    handles: #handles,
+                    endpoint: #endpoint,
+                    livemode: #livemode,
+                    order: #order,
+                    timeout: #timeout,
+                    needs: __router_core_needs,
                     call: __router_core_call,
-                }
+                };
             }
+
+            __router_core::submit! { <#ident as __router_core::Registered>::REGISTRATION }
         };
+    }
+}
+
+/// The function's arguments: a name for each one's type, and the type.
+fn inputs(function: &Function) -> impl Iterator<Item = (Ident, &Type)> {
+    let types = function.signature.inputs.iter().filter_map(|argument| match argument {
+        FnArg::Typed(typed) => Some(&*typed.ty),
+        FnArg::Receiver(_) => None,
+    });
+    // A name of its own, so that a mistake in a type is found where the type is named, and once.
+    types
+        .enumerate()
+        .map(|(index, ty)| (Ident::new(&format!("__router_core_input_{index}"), ty.span()), ty))
+}
+
+/// The function that says what the arguments need.
+fn needs(function: &Function) -> TokenStream {
+    let needs = local("needs");
+    let declare = inputs(function).map(|(input, ty)| {
+        quote_spanned! {ty.span()=>
+            <<#input as __router_core::FromEvent>::Needs as __router_core::Needs>::declare(#needs);
+        }
+    });
+    quote! {
+        #[allow(unused_variables)]
+        fn __router_core_needs(#needs: &mut ::std::vec::Vec<__router_core::Need>) {
+            #(#declare)*
+        }
     }
 }
 
 /// The function that makes the arguments and calls the handler. What the compiler checks here
 /// carries the spans of what the user wrote, so that its errors point there.
-fn caller(function: &Function) -> TokenStream {
+fn caller(arguments: &Arguments, function: &Function) -> TokenStream {
     let ident = &function.signature.ident;
-    // Local names that no name of the user's can be mistaken for.
-    let event = Ident::new("event", Span::mixed_site());
-    let types = function.signature.inputs.iter().filter_map(|argument| match argument {
-        FnArg::Typed(typed) => Some(&*typed.ty),
-        FnArg::Receiver(_) => None,
-    });
-    let arguments: Vec<(Ident, TokenStream)> = types
-        .enumerate()
-        .map(|(index, ty)| {
-            let argument = Ident::new(&format!("argument_{index}"), Span::mixed_site());
-            let make = extraction(&argument, ty, &event);
-            (argument, make)
-        })
-        .collect();
-    let names = arguments.iter().map(|(name, _)| name);
-    let makes = arguments.iter().map(|(_, make)| make);
+    let [event, supplies, into_outcome] = ["event", "supplies", "into_outcome"].map(local);
+    let (mut takes, mut makes, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (input, ty)) in inputs(function).enumerate() {
+        let need = at(ty, "need", index);
+        let argument = at(ty, "argument", index);
+        takes.push(quote_spanned! {ty.span()=>
+            let #need =
+                <<#input as __router_core::FromEvent>::Needs as __router_core::Needs>::take(#supplies);
+        });
+        // Every token where the type begins: two places would be two errors for one mistake.
+        makes.push(quote_spanned! {ty.span()=>
+            let #argument = match <#input as __router_core::FromEvent>::from_event(&#event, #need).await {
+                ::core::result::Result::Ok(#argument) => #argument,
+                ::core::result::Result::Err(failure) => return ::core::result::Result::Err(failure),
+            };
+        });
+        names.push(argument);
+    }
     let wait = function.signature.asyncness.map(|_| quote_spanned!(ident.span()=> .await));
     let call = quote_spanned!(ident.span()=> #ident(#(#names),*)#wait);
-    let outcome = outcome(&function.signature.output, ident, &call);
+    // Checked where the return type begins; as a function of its own, because in a call the compiler
+    // would point at the argument.
+    let span = match &function.signature.output {
+        ReturnType::Default => ident.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
+    let path = quote_spanned!(span=> __router_core::IntoOutcome::into_outcome);
+    let outcome = quote! {{
+        let #into_outcome: fn(_) -> _ = #path;
+        #into_outcome(#call)
+    }};
+    let outcome = match arguments.blocking {
+        Some(_) => quote!(__router_core::blocking(move || #outcome).await),
+        None => outcome,
+    };
     let boxed = quote_spanned! {ident.span()=>
         ::std::boxed::Box::pin(async move {
             #(#makes)*
@@ -77,36 +203,32 @@ fn caller(function: &Function) -> TokenStream {
         })
     };
     quote! {
-        #[allow(deprecated, unused_variables, clippy::unit_arg, clippy::let_unit_value)]
-        fn __router_core_call(#event: __router_core::Event) -> __router_core::HandlerFuture {
+        #[allow(deprecated, unit_bindings, unused_variables, clippy::unit_arg, clippy::let_unit_value)]
+        fn __router_core_call(
+            #event: __router_core::Event,
+            #supplies: &mut __router_core::Supplies<'_>,
+        ) -> __router_core::HandlerFuture {
+            #(#takes)*
             #boxed
         }
     }
 }
 
-/// `let argument = …` for one argument, every token where its type begins: two places would be two
-/// errors for one mistake.
-fn extraction(argument: &Ident, ty: &Type, event: &Ident) -> TokenStream {
-    quote_spanned! {ty.span()=>
-        let #argument = match <#ty as __router_core::FromEvent>::from_event(&#event).await {
-            ::core::result::Result::Ok(#argument) => #argument,
-            ::core::result::Result::Err(failure) => return ::core::result::Result::Err(failure),
-        };
-    }
+/// A name that no name of the user's can be mistaken for.
+fn local(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
 }
 
-/// The outcome of the call, checked where the return type begins. As a function of its own, because
-/// in a call the compiler would point at the argument.
-fn outcome(output: &ReturnType, ident: &Ident, call: &TokenStream) -> TokenStream {
-    let span = match output {
-        ReturnType::Default => ident.span(),
-        ReturnType::Type(_, ty) => ty.span(),
-    };
-    let into_outcome = Ident::new("into_outcome", Span::mixed_site());
-    let path = quote_spanned!(span=> __router_core::IntoOutcome::into_outcome);
-    quote! {
-        let #into_outcome: fn(_) -> _ = #path;
-        #into_outcome(#call)
+/// A name for something of this type. It stands where the type does, as all that is made for it: the
+/// compiler tells each mistake at each place once.
+fn at(ty: &Type, name: &str, index: usize) -> Ident {
+    Ident::new(&format!("__router_core_{name}_{index}"), ty.span())
+}
+
+fn option(value: Option<impl quote::ToTokens>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
     }
 }
 

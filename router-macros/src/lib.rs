@@ -1,35 +1,63 @@
-//! The `#[on_event]` attribute of router-core: parse, check, expand, a file each. Its documentation
-//! is in router-core, where users meet it.
+//! The attributes of router-core: parse, check, expand, a file each. Their documentation is in
+//! router-core, where users meet them.
 
 mod check;
 mod errors;
 mod expand;
+mod object;
 mod parse;
 
-use proc_macro::TokenStream;
+use proc_macro2::TokenStream;
+
+use crate::{
+    errors::Errors,
+    parse::{Arguments, Function},
+};
 
 #[expect(missing_docs, reason = "router-core documents it, where users meet it")]
 #[proc_macro_attribute]
-pub fn on_event(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    on_event_tokens(attribute.into(), item.into()).into()
+pub fn on_event(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    register("on_event", check::on_event, expand::on_event, arguments.into(), item.into()).into()
+}
+
+#[expect(missing_docs, reason = "router-core documents it, where users meet it")]
+#[proc_macro_attribute]
+pub fn on_unhandled(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    let check = check::on_unhandled;
+    register("on_unhandled", check, expand::on_unhandled, arguments.into(), item.into()).into()
+}
+
+#[expect(missing_docs, reason = "router-core documents it, where users meet it")]
+#[proc_macro_derive(StripeObject, attributes(stripe))]
+pub fn stripe_object(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    object::derive(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// The function as it was written, and beside it its registration, or everything that is wrong.
-fn on_event_tokens(
-    attribute: proc_macro2::TokenStream,
-    item: proc_macro2::TokenStream,
-) -> proc_macro2::TokenStream {
-    let mut errors = errors::Errors::default();
-    let attribute = parse::attribute(attribute, &mut errors);
-    let function = errors.catch(parse::function(item.clone()));
-    check::attribute(&attribute, &mut errors);
+fn register(
+    attribute: &str,
+    check: fn(&Arguments, &mut Errors),
+    expand: fn(&Arguments, &Function) -> TokenStream,
+    arguments: TokenStream,
+    item: TokenStream,
+) -> TokenStream {
+    let mut errors = Errors::default();
+    let arguments = parse::arguments(arguments, &mut errors);
+    let function = errors.catch(parse::function(attribute, item.clone()));
+    check(&arguments, &mut errors);
     if let Some(function) = &function {
-        check::function(function, &mut errors);
+        check::function(attribute, &arguments, function, &mut errors);
     }
     let beside = match (function, errors.finish()) {
         (_, Err(error)) => error.into_compile_error(),
-        (Some(function), Ok(())) => expand::registration(&attribute, &function),
-        (None, Ok(())) => proc_macro2::TokenStream::new(),
+        (Some(function), Ok(())) => expand(&arguments, &function),
+        (None, Ok(())) => TokenStream::new(),
     };
     item.into_iter().chain(beside).collect()
 }

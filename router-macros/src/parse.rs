@@ -2,9 +2,9 @@
 //! half-typed, and what is wrong with it is for the compiler to say.
 
 use proc_macro2::{TokenStream, TokenTree};
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::{
-    Attribute, Ident, LitStr, Path, Signature, Token, Visibility,
+    Attribute, Ident, LitBool, LitInt, LitStr, Path, Signature, Token, Visibility,
     ext::IdentExt as _,
     parse::{Parse, ParseStream, Parser as _},
 };
@@ -13,57 +13,85 @@ use crate::errors::Errors;
 
 /// What stands in the brackets: event types, and keys.
 #[derive(Default)]
-pub(crate) struct OnEvent {
-    pub(crate) patterns: Vec<LitStr>,
+pub(crate) struct Arguments {
+    pub(crate) patterns: Vec<Pattern>,
     pub(crate) name: Option<LitStr>,
+    pub(crate) endpoint: Option<LitStr>,
+    pub(crate) livemode: Option<LitBool>,
+    pub(crate) order: Option<Order>,
+    pub(crate) timeout: Option<LitStr>,
+    pub(crate) blocking: Option<Ident>,
     pub(crate) unlisted: Option<Ident>,
     pub(crate) core: Option<Path>,
+}
+
+/// An event type or a wildcard.
+pub(crate) enum Pattern {
+    Literal(LitStr),
+    /// The path of a constant that holds it.
+    Constant(Path),
+}
+
+/// A handler's place among those of one event.
+pub(crate) struct Order {
+    pub(crate) value: i32,
+    tokens: TokenStream,
 }
 
 /// The function under the attribute.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
 }
 
-const KEYS: [&str; 3] = ["name", "unlisted", "crate"];
+const KEYS: [&str; 8] =
+    ["name", "endpoint", "livemode", "order", "timeout", "blocking", "unlisted", "crate"];
 
 enum Item {
-    Pattern(LitStr),
+    Pattern(Pattern),
     Name(Ident, LitStr),
+    Endpoint(Ident, LitStr),
+    Livemode(Ident, LitBool),
+    Order(Ident, Order),
+    Timeout(Ident, LitStr),
+    Blocking(Ident),
     Unlisted(Ident),
     Crate(Ident, Path),
 }
 
 /// Reads every item that can be read, and notes what is wrong with the others.
-pub(crate) fn attribute(tokens: TokenStream, errors: &mut Errors) -> OnEvent {
-    let mut attribute = OnEvent::default();
+pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
+    let mut arguments = Arguments::default();
     for item in split_at_commas(tokens) {
         match errors.catch(syn::parse2(item)) {
             None => {}
-            Some(Item::Pattern(pattern)) => attribute.patterns.push(pattern),
-            Some(Item::Name(key, name)) => set(&mut attribute.name, &key, name, errors),
-            Some(Item::Unlisted(key)) => set(&mut attribute.unlisted, &key.clone(), key, errors),
-            Some(Item::Crate(key, path)) => set(&mut attribute.core, &key, path, errors),
+            Some(Item::Pattern(pattern)) => arguments.patterns.push(pattern),
+            Some(Item::Name(key, name)) => set(&mut arguments.name, &key, name, errors),
+            Some(Item::Endpoint(key, name)) => set(&mut arguments.endpoint, &key, name, errors),
+            Some(Item::Livemode(key, live)) => set(&mut arguments.livemode, &key, live, errors),
+            Some(Item::Order(key, order)) => set(&mut arguments.order, &key, order, errors),
+            Some(Item::Timeout(key, time)) => set(&mut arguments.timeout, &key, time, errors),
+            Some(Item::Blocking(key)) => set(&mut arguments.blocking, &key.clone(), key, errors),
+            Some(Item::Unlisted(key)) => set(&mut arguments.unlisted, &key.clone(), key, errors),
+            Some(Item::Crate(key, path)) => set(&mut arguments.core, &key, path, errors),
         }
     }
-    attribute
+    arguments
 }
 
-pub(crate) fn function(tokens: TokenStream) -> syn::Result<Function> {
+pub(crate) fn function(attribute: &str, tokens: TokenStream) -> syn::Result<Function> {
     let is_fn = |token: TokenTree| matches!(token, TokenTree::Ident(word) if word == "fn");
     if !tokens.clone().into_iter().any(is_fn) {
-        return Err(syn::Error::new_spanned(
-            tokens,
-            "`#[on_event]` goes over a free `fn` or `async fn`",
-        ));
+        let message = format!("`#[{attribute}]` goes over a free `fn` or `async fn`");
+        return Err(syn::Error::new_spanned(tokens, message));
     }
     let parser = |input: ParseStream<'_>| {
         let attributes = input.call(Attribute::parse_outer)?;
-        input.parse::<Visibility>()?;
+        let visibility = input.parse()?;
         let signature = input.parse()?;
         input.parse::<TokenStream>()?;
-        Ok(Function { attributes, signature })
+        Ok(Function { attributes, visibility, signature })
     };
     parser.parse2(tokens)
 }
@@ -82,6 +110,7 @@ impl Parse for Item {
         }
         Err(input.error(match item {
             Self::Unlisted(_) => "write `unlisted` alone: it takes no value",
+            Self::Blocking(_) => "write `blocking` alone: it takes no value",
             _ => "a comma is missing before this",
         }))
     }
@@ -90,7 +119,10 @@ impl Parse for Item {
 impl Item {
     fn first(input: ParseStream<'_>) -> syn::Result<Self> {
         if input.peek(LitStr) {
-            return Ok(Self::Pattern(input.parse()?));
+            return Ok(Self::Pattern(Pattern::Literal(input.parse()?)));
+        }
+        if is_constant(input) {
+            return Ok(Self::Pattern(Pattern::Constant(input.parse()?)));
         }
         if !input.peek(Ident::peek_any) {
             return Err(input
@@ -98,12 +130,31 @@ impl Item {
         }
         let key = input.call(Ident::parse_any)?;
         match key.to_string().as_str() {
-            "unlisted" => Ok(Self::Unlisted(key)),
             "name" => Ok(Self::Name(key.clone(), value(&key, "\"orders.fulfil\"", input)?)),
+            "endpoint" => Ok(Self::Endpoint(key.clone(), value(&key, "\"connect\"", input)?)),
+            "livemode" => Ok(Self::Livemode(key.clone(), value(&key, "true", input)?)),
+            "order" => Ok(Self::Order(key.clone(), value(&key, "10", input)?)),
+            "timeout" => Ok(Self::Timeout(key.clone(), value(&key, "\"5s\"", input)?)),
+            "blocking" => Ok(Self::Blocking(key)),
+            "unlisted" => Ok(Self::Unlisted(key)),
             "crate" => Ok(Self::Crate(key.clone(), value(&key, "path::to::router_core", input)?)),
             _ => Err(unknown_key(&key, input.parse()?)),
         }
     }
+}
+
+/// A path, or a word as constants are written.
+fn is_constant(input: ParseStream<'_>) -> bool {
+    let fork = input.fork();
+    if fork.parse::<Option<Token![::]>>().is_ok_and(|colons| colons.is_some()) {
+        return true;
+    }
+    let Ok(word) = fork.call(Ident::parse_any) else { return false };
+    let word = word.to_string();
+    fork.peek(Token![::])
+        || (!fork.peek(Token![.]) && !fork.peek(Token![=]))
+            && word.starts_with(|first: char| first.is_ascii_uppercase())
+            && !word.contains(|letter: char| letter.is_ascii_lowercase())
 }
 
 /// What follows `key =`.
@@ -118,10 +169,8 @@ fn value<T: Parse>(key: &Ident, example: &str, input: ParseStream<'_>) -> syn::R
 
 /// A word that is no key: perhaps an event type whose quotes were forgotten. `rest` follows it.
 fn unknown_key(key: &Ident, rest: TokenStream) -> syn::Error {
-    let next = rest.clone().into_iter().next().map(|token| token.to_string());
-    if let Some("." | ":") = next.as_deref() {
-        let text = format!("{key}{rest}").replace(char::is_whitespace, "");
-        let event_type = if text.contains(':') { "invoice.paid" } else { &text };
+    if rest.clone().into_iter().next().is_some_and(|token| token.to_string() == ".") {
+        let event_type = format!("{key}{rest}").replace(char::is_whitespace, "");
         let message = format!("an event type is written in quotes: `\"{event_type}\"`");
         return syn::Error::new_spanned(quote!(#key #rest), message);
     }
@@ -131,6 +180,32 @@ fn unknown_key(key: &Ident, rest: TokenStream) -> syn::Error {
         None => format!("there is no key `{key}`; the keys are {keys}"),
     };
     syn::Error::new(key.span(), message)
+}
+
+impl Parse for Order {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let (minus, digits): (Option<Token![-]>, LitInt) = (input.parse()?, input.parse()?);
+        let sign = if minus.is_some() { "-" } else { "" };
+        let tokens = quote!(#minus #digits);
+        let value = format!("{sign}{}", digits.base10_digits()).parse();
+        let value = value.map_err(|error| syn::Error::new_spanned(&tokens, error))?;
+        Ok(Self { value, tokens })
+    }
+}
+
+impl ToTokens for Order {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.tokens.to_tokens(tokens);
+    }
+}
+
+impl ToTokens for Pattern {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Self::Literal(literal) => literal.to_tokens(tokens),
+            Self::Constant(path) => path.to_tokens(tokens),
+        }
+    }
 }
 
 /// Splits where a comma stands outside every bracket, so that one bad item does not spoil the next.

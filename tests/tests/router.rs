@@ -245,7 +245,7 @@ async fn a_thin_event_is_routed_by_the_same_table() {
     let in_handler = notes.clone();
     let handler = move |event: Event| {
         assert!(event.is_thin());
-        let related = event.related_object().and_then(|related| related.id.map(str::to_owned));
+        let related = event.related_object().and_then(|related| related.id().map(str::to_owned));
         in_handler.add(related.expect("it names its object"));
         std::future::ready(())
     };

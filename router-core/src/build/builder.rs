@@ -1,54 +1,90 @@
 //! Collects what a router is made of.
 
-use std::{panic::Location, sync::Arc};
-
-use router_catalog::Pattern;
+use std::{panic::Location, sync::Arc, time::Duration};
 
 use super::{
     BuildError, Plugin,
+    candidate::{Candidate, Source},
     check::check,
-    problem::Place,
-    registry::{self, Registration},
-    routes::{Route, Routes},
+    given::Given,
+    registry::{self, Registered},
+    report::StartupReport,
+    routes::Routes,
 };
 use crate::{
+    clock::{Clock, SystemClock},
     handler::Handler,
-    routing::{Call, RegisteredHandler, Router, Table},
+    routing::{Parts, Router, Table},
 };
 
 /// Collects what a [`Router`] is made of; [`build`](RouterBuilder::build) finds every mistake.
-#[derive(Debug)]
 #[must_use = "nothing is routed before `.build()`"]
 pub struct RouterBuilder {
     pub(super) candidates: Vec<Candidate>,
+    pub(super) left_out: Vec<Candidate>,
+    /// Where set, the linked handlers that stay.
+    only: Option<Vec<Source>>,
     pub(super) plugins: Option<Vec<Plugin>>,
     pub(super) required: Vec<String>,
-}
-
-/// A handler as it was registered, before anything was checked.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    pub(super) name: String,
-    pub(super) patterns: Vec<String>,
-    /// The crate in which `#[on_event]` stands; none for one that was registered by hand.
-    pub(super) plugin: Option<Plugin>,
-    pub(super) function: &'static str,
-    pub(super) file: &'static str,
-    pub(super) line: u32,
-    pub(super) doc: &'static str,
-    pub(super) call: Call,
+    pub(super) given: Given,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
 }
 
 impl RouterBuilder {
     pub(crate) fn linked() -> Self {
-        let candidates = registry::linked().map(Candidate::linked).collect();
-        Self { candidates, plugins: None, required: Vec::new() }
+        Self {
+            candidates: registry::linked().map(Candidate::linked).collect(),
+            left_out: Vec::new(),
+            only: None,
+            plugins: None,
+            required: Vec::new(),
+            given: Given::default(),
+            timeout: Duration::from_secs(20),
+            clock: Arc::new(SystemClock),
+        }
     }
 
-    /// Forgets the handlers that `#[on_event]` registered; only those that are registered by hand
-    /// remain.
+    /// Leaves out the handlers that `#[on_event]` registered; only those remain that are
+    /// [added](RouterBuilder::add) again or registered by hand.
     pub fn unlinked(mut self) -> Self {
-        self.candidates.retain(|candidate| candidate.plugin.is_none());
+        self.leave_out(|_| true);
+        self
+    }
+
+    /// Leaves out every linked handler but this one, and others that are named so: for a test of one
+    /// handler, or for a process that is there for some of them.
+    ///
+    /// ```standalone_crate
+    /// # use router_core::{Event, Router, on_event};
+    /// #[on_event("invoice.paid")]
+    /// async fn fulfil(_: Event) {}
+    ///
+    /// # fn main() -> Result<(), router_core::BuildError> {
+    /// let router = Router::builder().only::<fulfil>().build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn only<H: Registered>(mut self) -> Self {
+        self.only.get_or_insert_default().push(Source::of(&H::REGISTRATION));
+        self
+    }
+
+    /// Leaves out this handler. The start-up report names what is left out.
+    pub fn without<H: Registered>(mut self) -> Self {
+        let source = Source::of(&H::REGISTRATION);
+        self.leave_out(|candidate| candidate == source);
+        self
+    }
+
+    /// Adds a handler that was left out: `.unlinked().add::<fulfil>()`.
+    pub fn add<H: Registered>(mut self) -> Self {
+        let source = Source::of(&H::REGISTRATION);
+        let is_it = |candidate: &Candidate| candidate.source == Some(source);
+        self.left_out.retain(|candidate| !is_it(candidate));
+        if !self.candidates.iter().any(is_it) {
+            self.candidates.push(Candidate::linked(&H::REGISTRATION));
+        }
         self
     }
 
@@ -80,6 +116,21 @@ impl RouterBuilder {
         self
     }
 
+    /// Gives handlers something to share: they take it as a [`State<T>`](crate::State). One of each
+    /// type; wrap what would be a second one in a type of its own.
+    #[track_caller]
+    pub fn state<T: Send + Sync + 'static>(self, state: T) -> Self {
+        self.shared_state(Arc::new(state))
+    }
+
+    /// As [`state`](RouterBuilder::state), for what is shared already, and for trait objects: an
+    /// `Arc<dyn Mailer>` is taken as a `State<dyn Mailer>`.
+    #[track_caller]
+    pub fn shared_state<T: ?Sized + Send + Sync + 'static>(mut self, state: Arc<T>) -> Self {
+        self.given.add(state, Location::caller());
+        self
+    }
+
     /// Registers a handler by hand, under a stable name, for event types and wildcards as in
     /// `#[on_event]`.
     ///
@@ -98,81 +149,72 @@ impl RouterBuilder {
         patterns: impl IntoIterator<Item = P>,
         handler: impl Handler,
     ) -> Self {
-        let here = Location::caller();
-        self.candidates.push(Candidate {
-            name: name.into(),
-            patterns: patterns.into_iter().map(Into::into).collect(),
-            plugin: None,
-            function: "",
-            file: here.file(),
-            line: here.line(),
-            doc: "",
-            call: Call::ByHand(Arc::new(handler)),
-        });
+        let patterns = patterns.into_iter().map(Into::into).collect();
+        let candidate = Candidate::by_hand(name.into(), patterns, handler, Location::caller());
+        self.candidates.push(candidate);
         self
     }
 
-    /// Builds the router.
+    /// How long a handler may take for which no `timeout = "…"` is given; 20 s by default. One that
+    /// takes longer is dropped where it waits, and that is a failure to be tried again.
+    pub fn handler_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Where time comes from; the machine's clock by default.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// Builds the router, and logs its [start-up report](Router::startup_report).
     ///
     /// # Errors
     ///
     /// [`BuildError`] with everything that is wrong, each with where it stands and what to do.
     pub fn build(mut self) -> Result<Router, BuildError> {
-        // The order in which handlers run: by stable name, because the linker's order differs from
-        // build to build.
-        self.candidates.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(only) = self.only.take() {
+            self.leave_out(|source| !only.contains(&source));
+        }
+        // The order in which handlers run: the linker's differs from build to build.
+        self.candidates.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
         let problems = check(&self);
         if !problems.is_empty() {
             return Err(BuildError::new(problems));
         }
-        let table = Table::new(self.candidates.iter().zip(0..).flat_map(|(candidate, number)| {
+        let report = StartupReport::of(&self);
+        report.log();
+        let routes = self.candidates.iter().flat_map(Candidate::routes).collect();
+        let (handlers, unhandled): (Vec<_>, Vec<_>) =
+            self.candidates.into_iter().partition(|candidate| candidate.patterns.is_some());
+        let table = Table::new(handlers.iter().zip(0..).flat_map(|(candidate, number)| {
             candidate.parsed_patterns().map(move |pattern| (pattern, number))
         }));
-        let routes = self.candidates.iter().flat_map(Candidate::routes).collect();
-        let handlers = self.candidates.into_iter().map(Candidate::into_handler).collect();
-        Ok(Router::new(handlers, table, Routes::new(routes)))
+        let into_handler = |candidate: Candidate| candidate.into_handler(self.timeout);
+        Ok(Router::new(Parts {
+            table,
+            handlers: handlers.into_iter().map(into_handler).collect(),
+            unhandled: unhandled.into_iter().map(into_handler).next(),
+            states: self.given.states,
+            clock: self.clock,
+            routes: Routes::new(routes),
+            report,
+        }))
+    }
+
+    /// Takes the linked handlers away of which this is true.
+    fn leave_out(&mut self, leave: impl Fn(Source) -> bool) {
+        let taken =
+            self.candidates.extract_if(.., |candidate| candidate.source.is_some_and(&leave));
+        self.left_out.extend(taken);
     }
 }
 
-impl Candidate {
-    fn linked(registration: &Registration) -> Self {
-        Self {
-            name: registration.name.to_owned(),
-            patterns: registration.patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
-            plugin: Some(Plugin::__new(registration.package, registration.version)),
-            function: registration.function,
-            file: registration.file,
-            line: registration.line,
-            doc: registration.doc,
-            call: Call::Linked(registration.call),
-        }
-    }
-
-    /// Its patterns; `check` has found those that are none.
-    pub(super) fn parsed_patterns(&self) -> impl Iterator<Item = Pattern<'_>> {
-        self.patterns.iter().filter_map(|pattern| Pattern::parse(pattern).ok())
-    }
-
-    pub(super) fn place(&self) -> Place {
-        Place {
-            file: self.file,
-            line: self.line,
-            name: self.name.clone(),
-            patterns: self.patterns.join(", "),
-        }
-    }
-
-    fn routes(&self) -> impl Iterator<Item = Route> {
-        self.patterns.iter().map(|pattern| Route {
-            pattern: pattern.clone(),
-            handler: self.name.clone(),
-            file: self.file,
-            line: self.line,
-            doc: self.doc,
-        })
-    }
-
-    fn into_handler(self) -> RegisteredHandler {
-        RegisteredHandler { name: self.name.into(), call: self.call }
+impl std::fmt::Debug for RouterBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouterBuilder")
+            .field("candidates", &self.candidates)
+            .field("plugins", &self.plugins)
+            .field("required", &self.required)
+            .finish_non_exhaustive()
     }
 }

@@ -1,19 +1,20 @@
 //! Every check of `build()`. Each function finds one kind of problem.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    any::TypeId,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use router_catalog::Pattern;
 
-use super::{
-    Plugin, Problem,
-    builder::{Candidate, RouterBuilder},
-};
+use super::{Plugin, Problem, builder::RouterBuilder, candidate::Candidate};
 
 /// Everything that is wrong. Expects the candidates in their final order.
 pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(silent_plugins(builder));
-    if problems.is_empty() && builder.candidates.is_empty() {
+    // One under `#[on_unhandled]` does not count: it would hide that all others are lost.
+    if problems.is_empty() && !builder.candidates.iter().any(|one| one.patterns.is_some()) {
         problems.push(Problem::NoHandlers);
     }
     problems.extend(unlisted_plugins(builder));
@@ -22,12 +23,14 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(twice.iter().map(|copies| Problem::RegisteredTwice(places(copies))));
     problems.extend(shared_names(builder, &twice));
     problems.extend(nothing_handles(builder));
+    problems.extend(several_unhandled(builder, &twice));
+    problems.extend(missing_states(builder));
+    problems.extend(states_given_twice(builder));
     problems
 }
 
 fn silent_plugins(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    let heard: BTreeSet<Plugin> =
-        builder.candidates.iter().filter_map(|candidate| candidate.plugin).collect();
+    let heard: BTreeSet<Plugin> = builder.candidates.iter().filter_map(Candidate::plugin).collect();
     let listed: BTreeSet<Plugin> = builder.plugins.iter().flatten().copied().collect();
     listed.into_iter().filter(move |plugin| !heard.contains(plugin)).map(Problem::SilentPlugin)
 }
@@ -36,7 +39,7 @@ fn unlisted_plugins(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     let mut unlisted = BTreeMap::<Plugin, Vec<&Candidate>>::new();
     if let Some(listed) = &builder.plugins {
         for candidate in &builder.candidates {
-            if let Some(plugin) = candidate.plugin.filter(|plugin| !listed.contains(plugin)) {
+            if let Some(plugin) = candidate.plugin().filter(|plugin| !listed.contains(plugin)) {
                 unlisted.entry(plugin).or_default().push(candidate);
             }
         }
@@ -49,8 +52,9 @@ fn unlisted_plugins(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
 
 fn bad_patterns(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     builder.candidates.iter().flat_map(|candidate| {
-        let none = candidate.patterns.is_empty().then(|| Problem::NoPatterns(candidate.place()));
-        let bad = candidate.patterns.iter().filter_map(|pattern| {
+        let none = candidate.patterns.as_ref().is_some_and(Vec::is_empty);
+        let none = none.then(|| Problem::NoPatterns(candidate.place()));
+        let bad = candidate.patterns.iter().flatten().filter_map(|pattern| {
             let error = Pattern::parse(pattern).err()?;
             let pattern = pattern.clone();
             Some(Problem::BadPattern { pattern, error, handler: candidate.place() })
@@ -63,35 +67,87 @@ fn bad_patterns(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
 /// under several module paths. (A macro can make several functions in one place, with other names.)
 fn registered_twice(builder: &RouterBuilder) -> Vec<Vec<&Candidate>> {
     let mut copies = BTreeMap::<_, Vec<&Candidate>>::new();
-    for candidate in builder.candidates.iter().filter(|candidate| candidate.plugin.is_some()) {
-        let place = (candidate.file, candidate.line, candidate.function);
-        copies.entry(place).or_default().push(candidate);
+    for candidate in &builder.candidates {
+        if let Some(source) = candidate.source {
+            let place = (candidate.file, candidate.line, source.function);
+            copies.entry(place).or_default().push(candidate);
+        }
     }
     copies.into_values().filter(|copies| copies.len() > 1).collect()
 }
 
 fn shared_names(builder: &RouterBuilder, twice: &[Vec<&Candidate>]) -> Vec<Problem> {
-    builder
-        .candidates
-        .chunk_by(|a, b| a.name == b.name)
-        .map(|sharing| sharing.iter().collect::<Vec<_>>())
-        .filter(|sharing| sharing.len() > 1)
-        // Copies of one function share their name too; that is said already.
-        .filter(|sharing| !twice.iter().any(|copies| sharing.iter().all(|one| is_in(copies, one))))
-        .map(|sharing| Problem::SharedName(places(&sharing)))
+    let mut sharing = BTreeMap::<&str, Vec<&Candidate>>::new();
+    for candidate in &builder.candidates {
+        sharing.entry(&candidate.name).or_default().push(candidate);
+    }
+    sharing
+        .values()
+        .filter(|sharing| sharing.len() > 1 && !are_copies(sharing, twice))
+        .map(|sharing| Problem::SharedName(places(sharing)))
         .collect()
 }
 
 fn nothing_handles(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    let handled = |event_type: &str| {
+    let handled = |event_type: &str, known: bool| {
         let mut patterns = builder.candidates.iter().flat_map(Candidate::parsed_patterns);
-        patterns.any(|pattern| pattern != Pattern::All && pattern.matches(event_type))
+        patterns.any(|pattern| match pattern {
+            Pattern::All => false,
+            // What is not known to be an event type is perhaps a typo, which a wildcard would hide.
+            Pattern::Prefix(_) => known && pattern.matches(event_type),
+            Pattern::Exact(_) => pattern.matches(event_type),
+        })
     };
     let required: BTreeSet<&String> = builder.required.iter().collect();
-    required
+    required.into_iter().filter_map(move |event_type| {
+        let known = router_catalog::lookup(event_type).is_some();
+        (!handled(event_type, known)).then(|| Problem::NothingHandles {
+            event_type: event_type.clone(),
+            nearest: if known { None } else { router_catalog::nearest(event_type) },
+        })
+    })
+}
+
+fn several_unhandled(builder: &RouterBuilder, twice: &[Vec<&Candidate>]) -> Option<Problem> {
+    let several: Vec<&Candidate> =
+        builder.candidates.iter().filter(|candidate| candidate.patterns.is_none()).collect();
+    let found = several.len() > 1 && !are_copies(&several, twice);
+    found.then(|| Problem::SeveralUnhandled(places(&several)))
+}
+
+fn missing_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+    let mut missing = BTreeMap::<(&str, TypeId), Vec<&Candidate>>::new();
+    for candidate in &builder.candidates {
+        let needs: BTreeMap<_, _> = (candidate.needs.iter())
+            .filter(|need| need.required && !builder.given.has(need.state))
+            .map(|need| ((need.type_name, need.state), candidate))
+            .collect();
+        for (need, candidate) in needs {
+            missing.entry(need).or_default().push(candidate);
+        }
+    }
+    let given: BTreeSet<_> = builder.given.list.iter().map(|given| given.type_name).collect();
+    missing.into_iter().map(move |((type_name, _), candidates)| Problem::MissingState {
+        type_name,
+        handlers: places(&candidates),
+        given: given.iter().copied().collect(),
+    })
+}
+
+fn states_given_twice(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+    let mut given = BTreeMap::<_, Vec<_>>::new();
+    for state in &builder.given.list {
+        given.entry((state.type_name, state.id)).or_default().push(state.place);
+    }
+    given
         .into_iter()
-        .filter(move |event_type| !handled(event_type))
-        .map(|event_type| Problem::NothingHandles { event_type: event_type.clone() })
+        .filter(|(_, places)| places.len() > 1)
+        .map(|((type_name, _), places)| Problem::StateGivenTwice { type_name, places })
+}
+
+/// Whether these are copies of one function, which is a problem that is told already.
+fn are_copies(candidates: &[&Candidate], twice: &[Vec<&Candidate>]) -> bool {
+    twice.iter().any(|copies| candidates.iter().all(|one| is_in(copies, one)))
 }
 
 fn is_in(candidates: &[&Candidate], wanted: &Candidate) -> bool {

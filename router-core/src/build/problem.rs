@@ -1,6 +1,6 @@
 //! Why a router cannot be built, in words that say what to do.
 
-use std::fmt;
+use std::{fmt, panic::Location};
 
 use router_catalog::PatternError;
 
@@ -31,7 +31,27 @@ pub enum Problem {
     NothingHandles {
         /// The event type.
         event_type: String,
+        /// The known event type that was perhaps meant, where this one is not known.
+        nearest: Option<&'static str>,
     },
+    /// Handlers need a state that was not given.
+    MissingState {
+        /// Its type.
+        type_name: &'static str,
+        /// The handlers.
+        handlers: Vec<Place>,
+        /// The types of the states that were given, sorted.
+        given: Vec<&'static str>,
+    },
+    /// Two states of one type were given.
+    StateGivenTwice {
+        /// Their type.
+        type_name: &'static str,
+        /// Where each was given.
+        places: Vec<&'static Location<'static>>,
+    },
+    /// Several functions are for what nothing else handles.
+    SeveralUnhandled(Vec<Place>),
     /// What a handler is registered for is neither an event type nor a wildcard.
     BadPattern {
         /// The pattern.
@@ -123,12 +143,43 @@ impl fmt::Display for Problem {
                     package.replace('-', "_"),
                 )
             }
-            Self::NothingHandles { event_type } => write!(
+            Self::NothingHandles { event_type, nearest: Some(nearest) } => write!(
+                f,
+                "`{event_type}` is required, which is no event type of Stripe's; did you mean `{nearest}`?"
+            ),
+            Self::NothingHandles { event_type, nearest: None } => write!(
                 f,
                 "`{event_type}` is required, and no handler is registered for it (one for `*` does not count)\n\
                  help: write `#[on_event(\"{event_type}\")]` over a function, or mention the crate in which it \
                  stands: `.plugins([my_plugin::PLUGIN])`"
             ),
+            Self::MissingState { type_name, handlers, given } => {
+                write!(f, "no state of type `{type_name}` was given")?;
+                write_places(f, handlers)?;
+                if !given.is_empty() {
+                    write!(f, "\ngiven: `{}`", given.join("`, `"))?;
+                }
+                write!(f, "\nhelp: add `.state(...)` before `.build()`")?;
+                match given.iter().find(|given| wraps(given, type_name)) {
+                    Some(given) => write!(
+                        f,
+                        "; `{given}` is another type: give it with `.shared_state(...)`, or take a `State<{given}>`"
+                    ),
+                    None => Ok(()),
+                }
+            }
+            Self::StateGivenTwice { type_name, places } => {
+                write!(f, "two states of type `{type_name}` were given, and a handler could not tell which it gets")?;
+                for place in places {
+                    write!(f, "\n  {}:{}", place.file(), place.line())?;
+                }
+                f.write_str("\nhelp: keep one, or wrap one in a type of its own: `struct Archive(Db);`")
+            }
+            Self::SeveralUnhandled(places) => {
+                f.write_str("several functions are under `#[on_unhandled]`, and only one can be")?;
+                write_places(f, places)?;
+                f.write_str("\nhelp: keep one, or leave one out: `.without::<the_other>()`")
+            }
             Self::BadPattern { pattern, error, handler } => {
                 write!(f, "{pattern:?} is no event type: {error}")?;
                 write_places(f, std::slice::from_ref(handler))
@@ -155,8 +206,20 @@ impl fmt::Display for Problem {
 }
 
 fn write_places(f: &mut fmt::Formatter<'_>, places: &[Place]) -> fmt::Result {
-    for Place { file, line, name, patterns } in places {
-        write!(f, "\n  {file}:{line}  `{name}`  on {patterns}")?;
+    places.iter().try_for_each(|place| write!(f, "\n  {place}"))
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, name, patterns } = self;
+        write!(f, "{file}:{line}  `{name}`  on {patterns}")
     }
-    Ok(())
+}
+
+/// Whether `outer` is an `Arc`, or another pointer, of `inner`.
+fn wraps(outer: &str, inner: &str) -> bool {
+    outer
+        .strip_suffix('>')
+        .and_then(|outer| outer.strip_suffix(inner))
+        .is_some_and(|pointer| pointer.ends_with('<'))
 }

@@ -1,9 +1,15 @@
 //! The registry that the linker fills: every `#[on_event]` of every linked crate. The one file that
 //! knows `inventory`.
 
+use std::time::Duration;
+
 pub use inventory::submit;
 
-use crate::{event::Event, handler::HandlerFuture};
+use crate::{
+    event::Event,
+    extract::needs::{Need, Supplies},
+    handler::HandlerFuture,
+};
 
 /// What `#[on_event]` puts beside a function: where it stands, what it handles, how to call it.
 ///
@@ -13,15 +19,46 @@ use crate::{event::Event, handler::HandlerFuture};
 pub struct Registration {
     pub package: &'static str,
     pub version: &'static str,
+    /// Module path and function: the stable name, unless another is given.
+    pub path: &'static str,
     pub function: &'static str,
     pub file: &'static str,
     pub line: u32,
     /// The first line of the function's documentation.
     pub doc: &'static str,
-    /// The stable name.
-    pub name: &'static str,
-    pub patterns: &'static [&'static str],
-    pub call: fn(Event) -> HandlerFuture,
+    pub name: Option<&'static str>,
+    pub handles: Handles,
+    pub endpoint: Option<&'static str>,
+    pub livemode: Option<bool>,
+    pub order: i32,
+    pub timeout: Option<Duration>,
+    pub needs: fn(&mut Vec<Need>),
+    pub call: LinkedCall,
+}
+
+/// How a linked handler is called.
+pub(crate) type LinkedCall = fn(Event, &mut Supplies<'_>) -> HandlerFuture;
+
+/// What a handler is for.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "only the macro makes and only `build` reads one")]
+pub enum Handles {
+    Patterns(&'static [&'static str]),
+    /// Events that no other handler is for.
+    Unhandled,
+}
+
+/// A function under `#[on_event]`, as a type: the macro makes one of the function's name.
+///
+/// [`RouterBuilder::only`](crate::RouterBuilder::only) and its like take it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "no `#[on_event]` stands over a function of this name",
+    note = "name a function that has `#[on_event(...)]` over it, as in `.only::<fulfil>()`"
+)]
+pub trait Registered {
+    #[doc(hidden)]
+    const REGISTRATION: Registration;
 }
 
 inventory::collect!(Registration);

@@ -1,11 +1,6 @@
 //! What a request may be: a POST whose body is not too large and does not stall.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header::CONTENT_LENGTH};
@@ -13,7 +8,10 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::Refusal;
-use crate::{clock::Clock, handler::BoxError};
+use crate::{
+    clock::{Clock, within},
+    handler::BoxError,
+};
 
 /// A body that is no larger than the limit.
 #[derive(Debug)]
@@ -50,18 +48,9 @@ impl BodyLimit {
         if length > self.bytes as u64 {
             return Err(Refusal::TooLarge { limit: self.bytes });
         }
-        let mut collect = pin!(Limited::new(body, self.bytes).collect());
-        let mut deadline = None;
-        let collected = poll_fn(|context| {
-            if let Poll::Ready(collected) = collect.as_mut().poll(context) {
-                return Poll::Ready(Some(collected));
-            }
-            // Most bodies are there at once and never need a timer. It runs for the body as a
-            // whole: one byte now and then is a stalled body too.
-            let deadline = deadline.get_or_insert_with(|| clock.sleep(self.time));
-            deadline.as_mut().poll(context).map(|()| None)
-        });
-        match collected.await {
+        // The time is for the body as a whole: one byte now and then is a stalled body too.
+        let collect = Limited::new(body, self.bytes).collect();
+        match within(self.time, clock, collect).await {
             None => Err(Refusal::Stalled { limit: self.time }),
             Some(Ok(collected)) => Ok(RawBody(collected.to_bytes())),
             Some(Err(error)) if error.is::<LengthLimitError>() => {

@@ -2,6 +2,7 @@
 
 mod envelope;
 mod error;
+mod related;
 mod scanner;
 
 use std::{fmt, sync::Arc, time::SystemTime};
@@ -11,8 +12,11 @@ use bytestring::ByteString;
 use serde::Deserialize;
 
 use self::envelope::{Envelope, Text};
-pub use self::error::{EnvelopeError, Kind, Problem};
 use self::scanner::Fault;
+pub use self::{
+    error::{DecodeError, EnvelopeError, Kind, Problem},
+    related::RelatedObject,
+};
 use crate::signature::{EndpointName, VerifiedPayload};
 
 /// One verified event, snapshot or thin. Cheap to clone: clones share the payload, and everything
@@ -130,20 +134,24 @@ impl Event {
     ///
     /// [`DecodeError`] with the path to what did not fit, and for an event without `data.object`.
     pub fn decode_object<'e, T: Deserialize<'e>>(&'e self) -> Result<T, DecodeError> {
-        let json = self.object_json().ok_or(DecodeError::NoObject)?;
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        Ok(serde_path_to_error::deserialize(&mut deserializer)?)
+        decode("data.object", self.object_json())
+    }
+
+    /// Decodes `data.previous_attributes`, which may borrow from the event. Only what has changed is
+    /// there, so the fields of `T` are `Option`s or have defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] with the path to what did not fit, and for an event that has none: only
+    /// `*.updated` events do.
+    pub fn decode_previous_attributes<'e, T: Deserialize<'e>>(&'e self) -> Result<T, DecodeError> {
+        decode("data.previous_attributes", self.previous_attributes_json())
     }
 
     /// The object that a thin event is about, if it is about one.
     #[must_use]
-    pub fn related_object(&self) -> Option<RelatedObject<'_>> {
-        let related = self.0.envelope.related_object.as_ref()?;
-        Some(RelatedObject {
-            id: self.optional(&related.id),
-            object_type: self.optional(&related.object_type),
-            url: self.optional(&related.url),
-        })
+    pub fn related_object(&self) -> Option<RelatedObject> {
+        RelatedObject::of(self)
     }
 
     /// The whole event as Stripe sent it, byte for byte.
@@ -162,6 +170,10 @@ impl Event {
     #[must_use]
     pub fn signed_at(&self) -> SystemTime {
         self.0.signed_at
+    }
+
+    fn envelope(&self) -> &Envelope {
+        &self.0.envelope
     }
 
     fn text<'e>(&'e self, text: &'e Text) -> &'e str {
@@ -185,37 +197,15 @@ impl fmt::Debug for Event {
     }
 }
 
-/// The object that a thin event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RelatedObject<'e> {
-    /// Its id; a singleton, such as the balance, has none.
-    pub id: Option<&'e str>,
-    /// The `object` value that it has.
-    pub object_type: Option<&'e str>,
-    /// The path under which Stripe's API gives it.
-    pub url: Option<&'e str>,
-}
-
-/// Why `data.object` did not decode.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The event has none.
-    #[error("the event has no `data.object`: a thin event only names its object; fetch it")]
-    NoObject,
-    /// It does not fit the type.
-    #[error("`data.object` does not decode at `{path}`: {error}")]
-    Unfit {
-        /// Where in the object.
-        path: String,
-        /// What serde found there.
-        error: serde_json::Error,
-    },
-}
-
-impl From<serde_path_to_error::Error<serde_json::Error>> for DecodeError {
-    fn from(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
-        Self::Unfit { path: error.path().to_string(), error: error.into_inner() }
-    }
+fn decode<'e, T: Deserialize<'e>>(
+    part: &'static str,
+    json: Option<&'e str>,
+) -> Result<T, DecodeError> {
+    let json = json.ok_or(DecodeError::Absent { part })?;
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DecodeError::Unfit {
+        part,
+        path: error.path().to_string(),
+        error: error.into_inner(),
+    })
 }

@@ -1,29 +1,84 @@
 //! What a handler can ask for in its arguments.
 
+mod absent;
+pub(crate) mod fit;
+mod identity;
+pub(crate) mod needs;
 mod object;
+mod state;
+mod tuple;
 
 use std::future::Future;
 
-pub use self::object::Object;
+use router_catalog::Kind;
+
+pub(crate) use self::state::States;
+pub use self::{
+    absent::OptionalFromEvent,
+    identity::{Account, EventId, EventType, Livemode},
+    needs::Needs,
+    object::{Object, Previous, StripeObject},
+    state::State,
+};
 use crate::{event::Event, handler::Failure};
 
-/// A type that a handler can take as an argument, made from the event.
+/// Why an argument could not be made: permanent (what is there does not decode) or to be tried
+/// again (a fetch failed), as any [`Failure`] of the handler, which is not called then.
+pub type Rejection = Failure;
+
+/// A type that a handler can take as an argument: made from the event, and from what it says that it
+/// needs beside.
+///
+/// It may take its time and fetch something:
+///
+/// ```
+/// use router_core::{Event, FromEvent, Object, Rejection, State};
+/// # struct Customers;
+/// # impl Customers { async fn find(&self, _: &str) -> std::io::Result<Option<Customer>> { Ok(None) } }
+/// # struct Customer;
+/// #[derive(serde::Deserialize)]
+/// struct Paid { customer: String }
+///
+/// impl FromEvent for Customer {
+///     // One extractor's needs, or several as a tuple. `build()` demands that they are there.
+///     type Needs = State<Customers>;
+///
+///     async fn from_event(event: &Event, customers: State<Customers>) -> Result<Self, Rejection> {
+///         let paid: Paid = event.decode_object().map_err(Rejection::permanent)?;
+///         let customer = customers.find(&paid.customer).await?; // tried again if it fails
+///         Ok(customer.ok_or("no such customer yet")?)
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}`",
     label = "not an extractor",
-    note = "a handler's argument is an `Event`, an `Object<T>` where `T: serde::Deserialize`, or a type of your own that implements `FromEvent`"
+    note = "a handler's arguments are, each in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `Account`, `Livemode`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
 )]
 pub trait FromEvent: Sized + Send {
-    /// Makes it from the event.
+    /// What it needs beside the event: `()` for nothing, a [`State<T>`](State), an
+    /// `Option<State<T>>`, or a tuple of these.
+    type Needs: Needs;
+
+    /// The kind of event that it can be made from, where it is only one: a handler of the other
+    /// kind that takes it does not compile.
+    const KIND: Option<Kind> = None;
+
+    /// Makes it.
     ///
     /// # Errors
     ///
-    /// The [`Failure`] that is the handler's: it is not called then.
-    fn from_event(event: &Event) -> impl Future<Output = Result<Self, Failure>> + Send;
+    /// The [`Rejection`] that becomes the handler's failure.
+    fn from_event(
+        event: &Event,
+        needs: Self::Needs,
+    ) -> impl Future<Output = Result<Self, Rejection>> + Send;
 }
 
 impl FromEvent for Event {
-    async fn from_event(event: &Event) -> Result<Self, Failure> {
+    type Needs = ();
+
+    async fn from_event(event: &Event, (): ()) -> Result<Self, Rejection> {
         Ok(event.clone())
     }
 }

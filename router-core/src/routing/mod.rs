@@ -7,6 +7,7 @@ mod table;
 
 pub use self::router::{Closed, Router};
 pub(crate) use self::{
-    dispatch::{Call, RegisteredHandler},
+    dispatch::{Caller, Filter, RegisteredHandler},
+    router::Parts,
     table::Table,
 };

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    fmt,
     future::{Future, ready},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -14,12 +15,14 @@ use tracing::Instrument as _;
 
 use super::{
     detach::detached,
-    dispatch::{self, RegisteredHandler},
+    dispatch::{Dispatch, RegisteredHandler},
     table::Table,
 };
 use crate::{
-    build::{RouterBuilder, Routes},
+    build::{Explanation, RouterBuilder, Routes, StartupReport},
+    clock::Clock,
     event::Event,
+    extract::States,
     handler::Report,
 };
 
@@ -29,7 +32,7 @@ use crate::{
 /// failing included, is an answer, and only a router that is [closed](Router::close) is an error.
 /// It is always ready; put a layer around it to limit what runs at once.
 ///
-/// The handlers of one event run one after the other, ordered by their stable names, so that the
+/// The handlers of one event run one after the other, by `order` and then by stable name, so that the
 /// linker cannot change the order; events run side by side. Whoever drops the future of a call does
 /// not stop handlers that have begun: they go on in a task of tokio's, so calls are made inside a
 /// tokio runtime.
@@ -38,11 +41,28 @@ pub struct Router(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    handlers: Vec<RegisteredHandler>,
-    table: Table,
-    routes: Routes,
+    parts: Parts,
     running: TaskTracker,
     unhandled: Mutex<HashSet<Box<str>>>,
+}
+
+/// What `build()` makes a router of.
+pub(crate) struct Parts {
+    pub(crate) table: Table,
+    /// In the order in which they run; the table has their numbers.
+    pub(crate) handlers: Vec<RegisteredHandler>,
+    /// For what none of them is for.
+    pub(crate) unhandled: Option<RegisteredHandler>,
+    pub(crate) states: States,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) routes: Routes,
+    pub(crate) report: StartupReport,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("handlers", &self.handlers).finish_non_exhaustive()
+    }
 }
 
 /// How many unhandled event types are remembered as already logged. Stripe has some 600.
@@ -54,21 +74,36 @@ impl Router {
         RouterBuilder::linked()
     }
 
-    pub(crate) fn new(handlers: Vec<RegisteredHandler>, table: Table, routes: Routes) -> Self {
-        Self(Arc::new(Inner {
-            handlers,
-            table,
-            routes,
-            running: TaskTracker::new(),
-            unhandled: Mutex::default(),
-        }))
+    pub(crate) fn new(parts: Parts) -> Self {
+        let (running, unhandled) = (TaskTracker::new(), Mutex::default());
+        Self(Arc::new(Inner { parts, running, unhandled }))
     }
 
     /// What is routed where. Its `Display` is a table that is the same in every build, fit for a
     /// snapshot test.
     #[must_use]
     pub fn routes(&self) -> &Routes {
-        &self.0.routes
+        &self.0.parts.routes
+    }
+
+    /// The event types to enable for the webhook endpoint at Stripe, sorted: those that handlers
+    /// name, and those that Stripe is known to send of each `prefix.*`. A `*` stands as it is;
+    /// Stripe takes it too.
+    #[must_use]
+    pub fn event_types(&self) -> Vec<String> {
+        self.0.parts.routes.event_types()
+    }
+
+    /// Which handlers would run for an event type, in order, and why others would not.
+    #[must_use]
+    pub fn explain(&self, event_type: &str) -> Explanation {
+        Explanation::new(event_type, &self.0.parts.routes)
+    }
+
+    /// What is in the router, and what about it is doubtful. `build()` has logged it.
+    #[must_use]
+    pub fn startup_report(&self) -> &StartupReport {
+        &self.0.parts.report
     }
 
     /// Takes no more events: from now on a call is the error [`Closed`]. Events that run go on.
@@ -111,11 +146,18 @@ impl Service<Event> for Router {
 
 impl Inner {
     async fn run(&self, event: Event) -> Report {
-        let numbers = self.table.handlers_of(event.event_type());
-        if numbers.is_empty() {
+        let Parts { table, handlers, unhandled, states, clock, .. } = &self.parts;
+        let dispatch = Dispatch { states, clock: &**clock };
+        let numbers = table.handlers_of(event.event_type());
+        let wanted = numbers.iter().map(|number| &handlers[*number]);
+        let reports = dispatch.run(wanted.filter(|handler| handler.wants(&event)), &event).await;
+        if reports.is_empty() {
             self.log_unhandled(&event);
+            if let Some(handler) = unhandled {
+                dispatch.run_unhandled(handler, &event).await;
+            }
         }
-        dispatch::run(numbers.iter().map(|number| &self.handlers[*number]), event).await
+        Report::new(event, reports)
     }
 
     /// Once per event type at INFO, so that an endpoint which gets every event of an account does

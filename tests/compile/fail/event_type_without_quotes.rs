@@ -6,7 +6,4 @@ async fn fulfil(_: Event) {}
 #[on_event("invoice.voided", customer.*)]
 async fn changed(_: Event) {}
 
-#[on_event(event_type::invoice::PAID)]
-async fn paid(_: Event) {}
-
 fn main() {}

@@ -17,7 +17,9 @@ type Fields = BTreeMap<String, serde::de::IgnoredAny>;
 struct Id(String);
 
 impl FromEvent for Id {
-    async fn from_event(event: &Event) -> Result<Self, Failure> {
+    type Needs = ();
+
+    async fn from_event(event: &Event, (): ()) -> Result<Self, Failure> {
         Ok(Self(event.id().to_owned()))
     }
 }

@@ -61,7 +61,7 @@ mod orders {
 
 /// Says whether it worked.
 #[on_event("*")]
-async fn all(event: Event, _: Object<()>) -> Result<(), Failure> {
+async fn all(event: Event, _: Option<Object<()>>) -> Result<(), Failure> {
     let _length: i32 = event.id().parse()?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The expansion uses no name that a user's own can stand for.
 
-#![allow(dead_code, non_camel_case_types, unused_macros)]
+#![allow(dead_code, non_camel_case_types, unused_imports, unused_macros)]
 
 mod std {}
 mod core {}

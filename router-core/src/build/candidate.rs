@@ -1,0 +1,159 @@
+//! A handler as it was registered, before anything was checked.
+
+use std::{panic::Location, sync::Arc, time::Duration};
+
+use router_catalog::Pattern;
+
+use super::{
+    Plugin,
+    problem::Place,
+    registry::{Handles, Registration},
+    routes::Route,
+};
+use crate::{
+    extract::needs::Need,
+    handler::Handler,
+    routing::{Caller, Filter, RegisteredHandler},
+};
+
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) name: String,
+    /// None for the handler of what nothing else handles.
+    pub(super) patterns: Option<Vec<String>>,
+    /// Where its function stands; none for one that was registered by hand.
+    pub(super) source: Option<Source>,
+    pub(super) file: &'static str,
+    pub(super) line: u32,
+    pub(super) needs: Vec<Need>,
+    /// Among the handlers of one event; equal ones by name.
+    pub(super) order: i32,
+    doc: &'static str,
+    filter: Filter,
+    timeout: Option<Duration>,
+    caller: Caller,
+}
+
+/// The function over which `#[on_event]` stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) plugin: Plugin,
+    pub(super) path: &'static str,
+    pub(super) function: &'static str,
+    file: &'static str,
+    line: u32,
+}
+
+impl Source {
+    pub(super) fn of(registration: &Registration) -> Self {
+        Self {
+            plugin: Plugin::__new(registration.package, registration.version),
+            path: registration.path,
+            function: registration.function,
+            file: registration.file,
+            line: registration.line,
+        }
+    }
+}
+
+impl Candidate {
+    pub(super) fn linked(registration: &Registration) -> Self {
+        let mut needs = Vec::new();
+        (registration.needs)(&mut needs);
+        Self {
+            name: registration.name.unwrap_or(registration.path).to_owned(),
+            patterns: match registration.handles {
+                Handles::Patterns(patterns) => {
+                    Some(patterns.iter().map(|&pattern| pattern.to_owned()).collect())
+                }
+                Handles::Unhandled => None,
+            },
+            source: Some(Source::of(registration)),
+            file: registration.file,
+            line: registration.line,
+            needs,
+            order: registration.order,
+            doc: registration.doc,
+            filter: Filter { endpoint: registration.endpoint, livemode: registration.livemode },
+            timeout: registration.timeout,
+            caller: Caller::Linked(registration.call),
+        }
+    }
+
+    pub(super) fn by_hand(
+        name: String,
+        patterns: Vec<String>,
+        handler: impl Handler,
+        place: &Location<'static>,
+    ) -> Self {
+        Self {
+            name,
+            patterns: Some(patterns),
+            source: None,
+            file: place.file(),
+            line: place.line(),
+            needs: Vec::new(),
+            order: 0,
+            doc: "",
+            filter: Filter::default(),
+            timeout: None,
+            caller: Caller::ByHand(Arc::new(handler)),
+        }
+    }
+
+    pub(super) fn plugin(&self) -> Option<Plugin> {
+        self.source.map(|source| source.plugin)
+    }
+
+    /// The crate in which it stands, for people.
+    pub(super) fn crate_name(&self) -> String {
+        match self.plugin() {
+            Some(plugin) => format!("in {} {}", plugin.package(), plugin.version()),
+            None => "by hand".to_owned(),
+        }
+    }
+
+    /// Its patterns; `check` has found those that are none.
+    pub(super) fn parsed_patterns(&self) -> impl Iterator<Item = Pattern<'_>> {
+        self.patterns.iter().flatten().filter_map(|pattern| Pattern::parse(pattern).ok())
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place {
+            file: self.file,
+            line: self.line,
+            name: self.name.clone(),
+            patterns: match &self.patterns {
+                Some(patterns) => patterns.join(", "),
+                None => Route::UNHANDLED.to_owned(),
+            },
+        }
+    }
+
+    pub(super) fn routes(&self) -> Vec<Route> {
+        let patterns = match &self.patterns {
+            Some(patterns) => patterns.clone(),
+            None => vec![Route::UNHANDLED.to_owned()],
+        };
+        let route = |pattern| Route {
+            pattern,
+            order: self.order,
+            handler: self.name.clone(),
+            endpoint: self.filter.endpoint,
+            livemode: self.filter.livemode,
+            file: self.file,
+            line: self.line,
+            doc: self.doc,
+        };
+        patterns.into_iter().map(route).collect()
+    }
+
+    pub(super) fn into_handler(self, default_timeout: Duration) -> RegisteredHandler {
+        RegisteredHandler {
+            name: self.name.into(),
+            filter: self.filter,
+            timeout: self.timeout.unwrap_or(default_timeout),
+            caller: self.caller,
+        }
+    }
+}
