@@ -150,7 +150,7 @@ fn needs(function: &Function) -> TokenStream {
         }
     });
     quote! {
-        #[allow(unused_variables)]
+        #[allow(unused_variables, clippy::ptr_arg)]
         fn __router_core_needs(#needs: &mut ::std::vec::Vec<__router_core::Need>) {
             #(#declare)*
         }

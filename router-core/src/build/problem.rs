@@ -103,7 +103,9 @@ impl fmt::Display for BuildError {
         let plural = if count == 1 { "" } else { "s" };
         write!(f, "the router cannot be built: {count} problem{plural}")?;
         for (problem, number) in self.problems.iter().zip(1..) {
-            write!(f, "\n  {number}. {}", problem.to_string().replace('\n', "\n     "))?;
+            let head = format!("\n  {number}. ");
+            let indent = format!("\n{:1$}", "", head.len() - 1);
+            write!(f, "{head}{}", problem.to_string().replace('\n', &indent))?;
         }
         Ok(())
     }
@@ -199,7 +201,7 @@ impl fmt::Display for Problem {
             Self::SharedName(places) => {
                 f.write_str("several handlers have one stable name, so their deliveries cannot be told apart")?;
                 write_places(f, places)?;
-                f.write_str("\nhelp: give each its own: `#[on_event(\"...\", name = \"orders.fulfil\")]`")
+                f.write_str("\nhelp: give each its own: `#[on_event(\"...\", name = \"a.name.of.its.own\")]`")
             }
         }
     }
@@ -212,7 +214,8 @@ fn write_places(f: &mut fmt::Formatter<'_>, places: &[Place]) -> fmt::Result {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, name, patterns } = self;
-        write!(f, "{file}:{line}  `{name}`  on {patterns}")
+        write!(f, "{file}:{line}  `{name}`")?;
+        if patterns.is_empty() { Ok(()) } else { write!(f, "  on {patterns}") }
     }
 }
 

@@ -130,11 +130,11 @@ impl fmt::Display for Warning {
             ),
             Self::UnknownEventType { pattern, nearest, handler } => {
                 let version = router_catalog::API_VERSION;
-                write!(f, "Stripe is not known to send `{pattern}` (as of API version {version})")?;
-                if let Some(nearest) = nearest {
-                    write!(f, "; did you mean `{nearest}`?")?;
+                write!(f, "{handler}: Stripe is not known to send `{pattern}` (as of API version {version})")?;
+                match nearest {
+                    Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
+                    None => Ok(()),
                 }
-                write!(f, " {handler}")
             }
             Self::PanicAborts => f.write_str(
                 "this program is built with `panic = \"abort\"`: a handler that panics ends the process, and every \

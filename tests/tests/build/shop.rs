@@ -1,0 +1,63 @@
+//! The handlers of which the tests beside this build routers, and some routers. Their lines are in the
+//! snapshots.
+
+use std::sync::Arc;
+
+use router_core::{Event, EventType, Plugin, Router, RouterBuilder, State, on_event, on_unhandled};
+
+pub(crate) struct Db;
+pub(crate) struct Mailer;
+
+/// Marks the order paid.
+#[on_event("payment_intent.succeeded", name = "orders.fulfil")]
+pub(crate) async fn fulfil(_: State<Db>, _: State<Db>, _: State<Mailer>) {}
+
+/// Tells the customer.
+///
+/// Only the first line is shown.
+#[on_event("invoice.*", name = "receipts.send", order = 10, livemode = true)]
+pub(crate) async fn receipt(_: State<Mailer>, _: Option<State<u8>>) {}
+
+#[on_event("customer.subscription.paused", "invoice.paid", endpoint = "connect")]
+pub(crate) async fn pause() {}
+
+#[on_event("coffee.made", "invoice.piad", name = "orders.fulfil", unlisted)]
+pub(crate) async fn same_name(_: Event) {}
+
+#[on_unhandled]
+pub(crate) async fn rest(_: EventType) {}
+
+#[on_unhandled(name = "other.rest")]
+pub(crate) async fn other_rest() {}
+
+/// Most of the shop, and nothing wrong.
+pub(crate) fn correct() -> RouterBuilder {
+    Router::builder()
+        .only::<fulfil>()
+        .only::<receipt>()
+        .only::<pause>()
+        .only::<rest>()
+        .state(Db)
+        .state(Mailer)
+}
+
+/// All of it, and all that can be wrong.
+pub(crate) fn mistaken() -> RouterBuilder {
+    Router::builder()
+        .plugins([Plugin::__new("other-shop", "1.2.3")])
+        .require(["invoice.paid", "charge.failed", "charge.faild", "customer.created"])
+        .handler("audit", ["*", "invoice paid"], async |_: Event| {})
+        .handler("nothing", [] as [&str; 0], async |_: Event| {})
+        .state(Arc::new(Db))
+        .state(7_u16)
+        .state(8_u16)
+}
+
+/// Nothing wrong, and much that is doubtful.
+pub(crate) fn doubtful() -> RouterBuilder {
+    Router::builder().without::<fulfil>().without::<rest>().state(Db).state(Mailer).handler(
+        "audit",
+        ["*"],
+        async |_: Event| {},
+    )
+}
