@@ -9,7 +9,7 @@ pub use crate::{
     event::Event,
     extract::{
         FromEvent, StripeObject,
-        fit::{AnyObject, Argument, fits, means_something},
+        fit::{AnyObject, Argument, misfit, no_event_type},
         needs::{Need, Supplies, sealed::Needs},
     },
     handler::{HandlerFuture, HandlerResult, IntoOutcome},

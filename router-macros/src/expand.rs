@@ -17,22 +17,21 @@ pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStrea
     let unlisted = arguments.unlisted.is_some();
     let constants = patterns.iter().filter_map(|pattern| match pattern {
         Pattern::Literal(_) => None,
-        Pattern::Constant(path) => Some(quote_spanned! {path.span()=>
-            const _: () = __router_core::means_something(#path, #unlisted);
-        }),
+        Pattern::Constant(path) => {
+            let problem =
+                quote_spanned!(path.span()=> __router_core::no_event_type(#path, #unlisted));
+            Some(refuse(path.span(), &problem))
+        }
     });
     let fits = inputs(function).map(|(input, ty)| {
-        quote_spanned! {ty.span()=>
-            const _: () = {
-                #[allow(unused_imports)]
-                use __router_core::AnyObject as _;
-                __router_core::fits(
-                    <#input as __router_core::FromEvent>::KIND,
-                    __router_core::Argument::<#input>::OBJECT,
-                    __ROUTER_CORE_PATTERNS,
-                )
-            };
-        }
+        let problem = quote_spanned! {ty.span()=>
+            __router_core::misfit(
+                <#input as __router_core::FromEvent>::KIND,
+                __router_core::Argument::<#input>::OBJECT,
+                __ROUTER_CORE_PATTERNS,
+            )
+        };
+        refuse(ty.span(), &problem)
     });
     let checks = quote! {
         const __ROUTER_CORE_PATTERNS: &[&::core::primitive::str] = &[#(#patterns),*];
@@ -41,6 +40,20 @@ pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStrea
     };
     let handles = quote!(__router_core::Handles::Patterns(__ROUTER_CORE_PATTERNS));
     registration(arguments, function, &checks, &handles)
+}
+
+/// A constant that does not compile if there is a problem, with that as the error.
+fn refuse(place: Span, problem: &TokenStream) -> TokenStream {
+    let message = local("message");
+    quote_spanned! {place=>
+        const _: () = {
+            #[allow(unused_imports)]
+            use __router_core::AnyObject as _;
+            if let ::core::option::Option::Some(#message) = #problem {
+                ::core::panic!("{}", #message.text());
+            }
+        };
+    }
 }
 
 pub(crate) fn on_unhandled(arguments: &Arguments, function: &Function) -> TokenStream {

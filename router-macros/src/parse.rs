@@ -93,7 +93,10 @@ pub(crate) fn function(attribute: &str, tokens: TokenStream) -> syn::Result<Func
         input.parse::<TokenStream>()?;
         Ok(Function { attributes, visibility, signature })
     };
-    parser.parse2(tokens)
+    parser.parse2(tokens).map_err(|error| {
+        let message = format!("`#[{attribute}]` cannot read the function's signature here");
+        syn::Error::new(error.span(), message)
+    })
 }
 
 fn set<T>(slot: &mut Option<T>, key: &Ident, value: T, errors: &mut Errors) {

@@ -32,10 +32,13 @@ pub trait AnyObject {
 
 impl<A> AnyObject for Argument<A> {}
 
-/// Panics, with words for the user, if an argument for this kind of event, or that decodes this
-/// object, cannot be made from an event of these patterns. An event type that the catalogue does not
-/// know fits everything.
-pub const fn fits(kind: Option<Kind>, object: Option<&'static str>, patterns: &[&str]) {
+/// Why an argument for this kind of event, or that decodes this object, cannot be made from every
+/// event of these patterns. An event type that the catalogue does not know fits everything.
+pub const fn misfit(
+    kind: Option<Kind>,
+    object: Option<&'static str>,
+    patterns: &[&str],
+) -> Option<Message> {
     let mut at = 0;
     while at < patterns.len() {
         let mut known = Pattern::form(patterns[at]).known();
@@ -43,38 +46,39 @@ pub const fn fits(kind: Option<Kind>, object: Option<&'static str>, patterns: &[
             if let Some(kind) = kind
                 && kind as u8 != event_type.kind as u8
             {
-                wrong_kind(kind, event_type.name).panic();
+                return Some(wrong_kind(kind, event_type.name));
             }
             if let Some(object) = object
                 && matches!(event_type.kind, Kind::Snapshot)
                 && !event_type.carries(object)
             {
-                wrong_object(object, event_type.object, event_type.name).panic();
+                return Some(wrong_object(object, event_type.object, event_type.name));
             }
             known = rest;
         }
         at += 1;
     }
+    None
 }
 
-/// Panics, with words for the user, if a pattern that was given as a constant means no event type.
-pub const fn means_something(pattern: &str, unlisted: bool) {
-    if Pattern::form(pattern).known().is_empty() && !unlisted {
-        Message::new()
-            .add("Stripe sends no event type \"")
-            .add(pattern)
-            .add("\" (as of API version ")
-            .add(router_catalog::API_VERSION)
-            .add("); `router_core::event_type` has a constant for each; for a newer one write `unlisted` beside it")
-            .panic();
+/// Why a pattern that was given as a constant is for nothing.
+pub const fn no_event_type(pattern: &str, unlisted: bool) -> Option<Message> {
+    if unlisted || !Pattern::form(pattern).known().is_empty() {
+        return None;
     }
+    let message = Message::new().add("Stripe sends no event type \"").add(pattern);
+    let message = message.add("\" (as of API version ").add(router_catalog::API_VERSION);
+    Some(message.add(
+        "); `router_core::event_type` has a constant for each; if it is newer than that, write \
+         `unlisted` beside it",
+    ))
 }
 
 const fn wrong_object(takes: &str, carries: Option<&str>, event_type: &str) -> Message {
-    let message = Message::new().add("this handler takes a `").add(takes).add("`, and `");
+    let message = Message::new().add("this decodes the object `").add(takes).add("`, and `");
     let message = message.add(event_type).add("` carries ");
     match carries {
-        Some(object) => message.add("a `").add(object).add("`"),
+        Some(object) => message.add("`").add(object).add("`"),
         None => message.add("no object"),
     }
 }
@@ -94,7 +98,8 @@ const fn wrong_kind(takes: Kind, event_type: &str) -> Message {
 }
 
 /// A text that is put together while the program is compiled.
-struct Message {
+#[derive(Debug)]
+pub struct Message {
     text: [u8; 512],
     length: usize,
 }
@@ -115,10 +120,10 @@ impl Message {
         self
     }
 
-    const fn panic(&self) -> ! {
+    pub const fn text(&self) -> &str {
         match str::from_utf8(self.text.split_at(self.length).0) {
-            Ok(text) => panic!("{}", text),
-            Err(_) => panic!("what this handler takes is not what its events carry"),
+            Ok(text) => text,
+            Err(_) => "what this handler takes is not what its events carry",
         }
     }
 }

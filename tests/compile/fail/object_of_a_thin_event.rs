@@ -1,0 +1,12 @@
+use router_core::{Object, Previous, on_event};
+
+#[derive(serde::Deserialize)]
+struct Meter {}
+
+#[on_event("v1.billing.meter.no_meter_found")]
+async fn thin(_: Object<Meter>) {}
+
+#[on_event("*")]
+async fn thin_too(_: Previous<Meter>) {}
+
+fn main() {}
