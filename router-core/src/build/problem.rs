@@ -153,7 +153,8 @@ impl fmt::Display for Problem {
                 f,
                 "`{event_type}` is required, and no handler is registered for it (one for `*` does not count)\n\
                  help: write `#[on_event(\"{event_type}\")]` over a function, or mention the crate in which it \
-                 stands: `.plugins([my_plugin::PLUGIN])`"
+                 stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not \
+                 seen (`cargo tree --duplicates` shows it)"
             ),
             Self::MissingState { type_name, handlers, given } => {
                 write!(f, "no state of type `{type_name}` was given")?;

@@ -64,6 +64,6 @@ pub trait Registered {
 inventory::collect!(Registration);
 
 /// Every registration, in the order of the linker: different in each build.
-pub(super) fn linked() -> impl Iterator<Item = &'static Registration> {
+pub(crate) fn linked() -> impl Iterator<Item = &'static Registration> {
     inventory::iter::<Registration>()
 }

@@ -33,9 +33,9 @@ fn every_problem_is_told_at_once_with_its_place_and_what_to_do() {
          help: give each its own: `#[on_event("...", name = "a.name.of.its.own")]`
       6. `charge.faild` is required, which is no event type of Stripe's; did you mean `charge.failed`?
       7. `charge.failed` is required, and no handler is registered for it (one for `*` does not count)
-         help: write `#[on_event("charge.failed")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`
+         help: write `#[on_event("charge.failed")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
       8. `customer.created` is required, and no handler is registered for it (one for `*` does not count)
-         help: write `#[on_event("customer.created")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`
+         help: write `#[on_event("customer.created")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
       9. several functions are under `#[on_unhandled]`, and only one can be
            tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
            tests/tests/build/shop.rs:30  `other.rest`  on (unhandled)

@@ -1,4 +1,4 @@
-//! For tests: a clock that the test moves.
+//! A clock that the test moves.
 
 use std::{
     sync::Arc,
