@@ -1,10 +1,11 @@
-//! What is printed at start: the routes, the address, and how to send a first event.
+//! What is printed at start: what the router is made of, the routes, the address, and how to send a first event.
 
 use std::net::SocketAddr;
 
 use router_core::Router;
 
 pub(crate) fn print(router: &Router, address: SocketAddr, development_secret: Option<&str>) {
+    println!("{}\n", router.startup_report());
     println!("{}", router.routes());
     println!("listening on http://{address}/webhook\n");
     let secret = match development_secret {

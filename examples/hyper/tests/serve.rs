@@ -121,7 +121,10 @@ fn can_paste() -> bool {
 #[test]
 fn the_routes_are_printed_with_where_each_handler_stands() {
     let server = Running::start(&mut program());
-    let (routes, _) = server.printed.split_once("\n\n").unwrap();
+    let [report, routes] = server.printed.split("\n\n").take(2).collect::<Vec<_>>()[..] else {
+        panic!("no report and routes: {}", server.printed)
+    };
+    assert_eq!(report, concat!("handlers: 2 in handlers ", env!("CARGO_PKG_VERSION")));
     let routes: Vec<Vec<&str>> =
         routes.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(routes[0], ["EVENT", "TYPE", "HANDLER", "SOURCE"]);
