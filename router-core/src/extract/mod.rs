@@ -1,6 +1,8 @@
 //! What a handler can ask for in its arguments.
 
 mod absent;
+#[cfg(feature = "async-stripe")]
+mod async_stripe;
 pub(crate) mod fit;
 mod identity;
 pub(crate) mod needs;
