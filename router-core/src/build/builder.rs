@@ -175,8 +175,9 @@ impl RouterBuilder {
         if let Some(only) = self.only.take() {
             self.leave_out(|source| !only.contains(&source));
         }
-        // The order in which handlers run: the linker's differs from build to build.
-        self.candidates.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+        // The order in which handlers run: the linker's differs from build to build. The place is for
+        // the problem that two of one name are, so that it reads the same in each build too.
+        self.candidates.sort_by(|a, b| a.position().cmp(&b.position()));
         let problems = check(&self);
         if !problems.is_empty() {
             return Err(BuildError::new(problems));

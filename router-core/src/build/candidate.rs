@@ -113,6 +113,10 @@ impl Candidate {
         }
     }
 
+    pub(super) fn position(&self) -> impl Ord {
+        (self.order, &self.name, self.file, self.line)
+    }
+
     /// Its patterns; `check` has found those that are none.
     pub(super) fn parsed_patterns(&self) -> impl Iterator<Item = Pattern<'_>> {
         self.patterns.iter().flatten().filter_map(|pattern| Pattern::parse(pattern).ok())

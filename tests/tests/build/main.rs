@@ -17,8 +17,8 @@ fn every_problem_is_told_at_once_with_its_place_and_what_to_do() {
       2. crate `router-tests` 0.1.0 has handlers and is not in `.plugins([...])`
            tests/tests/build/shop.rs:21  `build::shop::pause`  on customer.subscription.paused, invoice.paid
            tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
-           tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad
            tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
+           tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad
            tests/tests/build/shop.rs:30  `other.rest`  on (unhandled)
            tests/tests/build/shop.rs:18  `receipts.send`  on invoice.*
          help: add `router_tests::PLUGIN` to `.plugins([...])` (`router_core::plugin!();` in its lib.rs makes it; in the application's own crate it is `PLUGIN`)
@@ -28,8 +28,8 @@ fn every_problem_is_told_at_once_with_its_place_and_what_to_do() {
            tests/tests/build/shop.rs:50  `nothing`
          help: name the event types: `.handler("name", ["invoice.paid"], handler)`
       5. several handlers have one stable name, so their deliveries cannot be told apart
-           tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad
            tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
+           tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad
          help: give each its own: `#[on_event("...", name = "a.name.of.its.own")]`
       6. `charge.faild` is required, which is no event type of Stripe's; did you mean `charge.failed`?
       7. `charge.failed` is required, and no handler is registered for it (one for `*` does not count)
