@@ -15,6 +15,7 @@ use router_core::{
     State, event_type, on_event, signature::sign, testing::ManualClock,
 };
 use router_tests::{NOW, event, now, payload};
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 /// The names of the handlers that ran, in order.
@@ -104,6 +105,7 @@ async fn a_handler_that_takes_too_long_is_a_failure_to_be_tried_again() {
         clock.advance(Duration::from_millis(1));
         tokio::task::yield_now().await;
     }
+    assert!(call.is_finished(), "it still waits");
     let report = call.await.unwrap().unwrap();
     let texts = ["five", "usual.time"].map(|name| {
         let failure = report.handler(name).unwrap().result().unwrap_err();
@@ -116,9 +118,9 @@ async fn a_handler_that_takes_too_long_is_a_failure_to_be_tried_again() {
     );
 }
 
-/// A gate that blocks the thread of who waits at it.
+/// A gate that blocks the thread of who waits at it, and says that somebody does.
 #[derive(Default)]
-struct Gate(Mutex<bool>, Condvar);
+struct Gate(Mutex<bool>, Condvar, Notify);
 
 impl Gate {
     fn open(&self) {
@@ -127,7 +129,10 @@ impl Gate {
     }
 
     fn wait(&self) {
-        drop(self.1.wait_while(self.0.lock().unwrap(), |open| !*open).unwrap());
+        self.2.notify_one();
+        let (closed, long) = (self.0.lock().unwrap(), Duration::from_secs(60));
+        let waited = self.1.wait_timeout_while(closed, long, |open| !*open).unwrap().1;
+        assert!(!waited.timed_out(), "nobody could open the gate");
     }
 }
 
@@ -149,7 +154,10 @@ async fn a_blocking_handler_blocks_no_other_event() {
     let router = Router::builder().only::<blocks>().only::<blocks_and_panics>();
     let router = router.shared_state(gate.clone()).build().unwrap();
     let event = event(payload("charge.updated")).unwrap();
-    let (report, ()) = tokio::join!(router.oneshot(event), async { gate.open() });
+    let (report, ()) = tokio::join!(router.oneshot(event), async {
+        gate.2.notified().await;
+        gate.open();
+    });
     let report = report.unwrap();
     let [first, second] = report.handlers() else { panic!("{report:?}") };
     assert_eq!(first.result().unwrap(), &Outcome::ignored("waited with evt_1"));
