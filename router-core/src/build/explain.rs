@@ -1,6 +1,6 @@
 //! Which handlers an event type has, and why the others are not for it.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use router_catalog::Pattern;
 
@@ -22,7 +22,7 @@ pub struct Explanation {
 }
 
 /// Whether a handler would run for an event type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
     /// It runs.
@@ -33,6 +33,12 @@ pub enum Verdict {
     OtherEventType,
     /// It is for what no handler is for, and one is.
     IsHandled,
+}
+
+impl Verdict {
+    fn may_run(self) -> bool {
+        matches!(self, Self::Runs | Self::RunsForSome)
+    }
 }
 
 impl Explanation {
@@ -53,17 +59,12 @@ impl Explanation {
         };
         let mut handlers: Vec<_> =
             routes.iter().map(|route| (route.clone(), verdict(route))).collect();
-        let stays_out = |verdict: Verdict| verdict >= Verdict::OtherEventType;
-        handlers.sort_by(|(a, a_verdict), (b, b_verdict)| {
-            let key = |route: &Route| (route.pattern == Route::UNHANDLED, route.order);
-            (stays_out(*a_verdict), key(a), &a.handler).cmp(&(
-                stays_out(*b_verdict),
-                key(b),
-                &b.handler,
-            ))
+        handlers.sort_by_cached_key(|(route, verdict)| {
+            let unhandled = route.pattern == Route::UNHANDLED;
+            (!verdict.may_run(), unhandled, route.order, route.handler.clone())
         });
         // A handler stands here once, with the pattern that decides.
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         handlers.retain(|(route, _)| seen.insert(route.handler.clone()));
         let nearest = if known { None } else { router_catalog::nearest(event_type) };
         Self { event_type: event_type.to_owned(), known, nearest, handlers }
@@ -82,8 +83,7 @@ impl fmt::Display for Explanation {
             }
         }
         writeln!(f)?;
-        let runs = |(_, verdict): &&(Route, Verdict)| *verdict < Verdict::OtherEventType;
-        if !handlers.iter().any(|handler| runs(&handler)) {
+        if !handlers.iter().any(|(_, verdict)| verdict.may_run()) {
             writeln!(f, "no handler would run; the event would be answered with 200, and logged")?;
         }
         let rows = handlers.iter().map(|(route, verdict)| {
