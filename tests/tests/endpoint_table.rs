@@ -252,3 +252,28 @@ async fn anything_but_a_post_is_told_which_method_is_allowed() {
         assert!(matches!(refusal(&response), Refusal::MethodNotAllowed(of) if *of == method));
     }
 }
+
+#[tokio::test]
+async fn an_event_in_another_api_version_is_refused_where_one_is_required() {
+    let of = |version: &str| {
+        payload(PAID).replace(r#""created""#, &format!(r#""api_version":"{version}","created""#))
+    };
+    let done = async |_: Event| Outcome::Done;
+    let required = || endpoint(done).require_api_version("2026-10-28.endive");
+    // A later release of the train, and no version at all.
+    for body in [of("2026-10-28.endive"), of("2027-01-31.endive"), payload(PAID)] {
+        assert_eq!(send(required(), post(body)).await.status(), 200);
+    }
+    for other in ["2025-09-30.clover", "2024-06-20", "endive.2026"] {
+        let response = send(required(), post(of(other))).await;
+        assert_eq!(response.status(), 400);
+        assert!(matches!(refusal(&response), Refusal::ApiVersion { found, .. } if found == other));
+        assert!(response.body().contains(other), "{}", response.body());
+        let expected = endpoint(done).expect_api_version("2026-10-28.endive");
+        assert_eq!(send(expected, post(of(other))).await.status(), 200, "it only warns");
+    }
+    // Before there were trains a version was a date.
+    let dated = || endpoint(done).require_api_version("2024-06-20");
+    assert_eq!(send(dated(), post(of("2024-06-20"))).await.status(), 200);
+    assert_eq!(send(dated(), post(of("2024-04-10"))).await.status(), 400);
+}

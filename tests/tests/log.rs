@@ -131,3 +131,21 @@ async fn a_refusal_is_logged_with_its_reason_and_an_event_that_is_lost_is_an_err
     let log = logged();
     assert!(log.starts_with("ERROR") && log.contains("disk full"), "{log}");
 }
+
+#[tokio::test]
+async fn an_unexpected_api_version_is_warned_of_once() {
+    let endpoint = endpoint(|| Ok(Outcome::Done)).expect_api_version("2026-10-28.endive");
+    for (version, lines) in [
+        ("2025-09-30.clover", 1),
+        ("2025-09-30.clover", 0),
+        ("2024-06-20", 1),
+        ("2026-01-01.endive", 0),
+    ] {
+        let version = format!(r#""api_version":"{version}","created""#);
+        send(endpoint.clone(), post(payload("invoice.paid").replace(r#""created""#, &version)))
+            .await;
+        let log = logged();
+        let warned = log.lines().filter(|line| line.starts_with(" WARN"));
+        assert_eq!(warned.count(), lines, "{version}: {log}");
+    }
+}

@@ -1,5 +1,6 @@
 //! HTTP in, HTTP out.
 
+mod api_version;
 mod limit;
 mod refusal;
 mod response;

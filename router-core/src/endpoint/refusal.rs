@@ -42,6 +42,19 @@ pub enum Refusal {
     /// An authentic request whose body is no event.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// An authentic event in an API version that this endpoint does not take.
+    #[error(
+        "event {event} is written in API version {found}, and this endpoint takes {expected} only; set the \
+         version of the webhook endpoint at Stripe, or the one in `Endpoint::require_api_version`"
+    )]
+    ApiVersion {
+        /// The event's id.
+        event: String,
+        /// The version that the endpoint takes.
+        expected: String,
+        /// The event's version.
+        found: String,
+    },
     /// Our fault: the secrets could not be had.
     #[error("the signing secrets could not be had: {0}")]
     NoSecrets(SharedError),
@@ -59,7 +72,10 @@ impl Refusal {
             Self::NoEndpoint => StatusCode::NOT_FOUND,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Unreadable(_) | Self::Signature(_) | Self::Envelope(_) => StatusCode::BAD_REQUEST,
+            Self::Unreadable(_)
+            | Self::Signature(_)
+            | Self::Envelope(_)
+            | Self::ApiVersion { .. } => StatusCode::BAD_REQUEST,
             Self::NoSecrets(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -75,6 +91,11 @@ impl Refusal {
             Self::Unreadable(_) => "body could not be read".into(),
             Self::Signature(_) => "signature verification failed".into(),
             Self::Envelope(error) => error.to_string(),
+            Self::ApiVersion { expected, found, .. } => {
+                format!(
+                    "the event's API version is {found}, and this endpoint takes {expected} only"
+                )
+            }
             Self::NoSecrets(_) | Self::Unavailable(_) => "try again later".into(),
         }
     }
@@ -84,7 +105,10 @@ impl Refusal {
     pub(super) fn log(&self) {
         let status = self.status().as_u16();
         match self {
-            Self::Envelope(_) | Self::NoSecrets(_) | Self::Unavailable(_) => {
+            Self::Envelope(_)
+            | Self::ApiVersion { .. }
+            | Self::NoSecrets(_)
+            | Self::Unavailable(_) => {
                 tracing::error!(status, reason = %self, "request refused");
             }
             _ => tracing::warn!(status, reason = %self, "request refused"),

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::{
     Answer, Refusal, Response, SecretProvider,
+    api_version::ExpectedVersion,
     limit::{BodyLimit, RawBody, post_only},
 };
 use crate::{
@@ -57,6 +58,7 @@ pub struct Endpoint<S, P = Secrets> {
     provider: Arc<P>,
     tolerance: Tolerance,
     limit: BodyLimit,
+    api_version: Option<Arc<ExpectedVersion>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -75,6 +77,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
             provider: Arc::new(provider),
             tolerance: Tolerance::default(),
             limit: BodyLimit { bytes: 1024 * 1024, time: Duration::from_secs(10) },
+            api_version: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -97,6 +100,24 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     pub fn body_timeout(mut self, time: Duration) -> Self {
         self.limit.time = time;
         self
+    }
+
+    /// Warns, once per version, of events that are written in another API version than this one, as
+    /// in `2026-10-28.endive`: what they carry may not decode into the handlers' types. Versions of one
+    /// [release train](https://docs.stripe.com/api/versioning), which is what stands behind the dot,
+    /// are the same here. Thin events name no version and pass.
+    #[must_use]
+    pub fn expect_api_version(self, version: &str) -> Self {
+        let expected = ExpectedVersion::new(version, false);
+        Self { api_version: Some(Arc::new(expected)), ..self }
+    }
+
+    /// As [`expect_api_version`](Endpoint::expect_api_version), and refuses such an event with 400:
+    /// Stripe sends it again for up to three days, in which the endpoint's version can be set right.
+    #[must_use]
+    pub fn require_api_version(self, version: &str) -> Self {
+        let expected = ExpectedVersion::new(version, true);
+        Self { api_version: Some(Arc::new(expected)), ..self }
     }
 
     /// Where time comes from; the machine's clock by default.
@@ -152,6 +173,9 @@ where
         let verified = verify(signature, body.into_bytes(), secrets, self.tolerance, now)?;
         warn_if_ahead(&verified);
         let event = Event::parse(verified)?;
+        if let Some(expected) = &self.api_version {
+            expected.check(&event)?;
+        }
         let mut inner = self.inner.clone();
         let answer = async {
             poll_fn(|context| inner.poll_ready(context)).await?;
@@ -216,6 +240,7 @@ impl<S: Clone, P> Clone for Endpoint<S, P> {
             provider: self.provider.clone(),
             tolerance: self.tolerance,
             limit: self.limit,
+            api_version: self.api_version.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -227,6 +252,7 @@ impl<S: fmt::Debug, P> fmt::Debug for Endpoint<S, P> {
             .field("inner", &self.inner)
             .field("tolerance", &self.tolerance)
             .field("limit", &self.limit)
+            .field("api_version", &self.api_version)
             .finish_non_exhaustive()
     }
 }

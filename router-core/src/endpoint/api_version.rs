@@ -1,0 +1,67 @@
+//! Whether an event is written in the API version for which the handlers' types were.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use super::Refusal;
+use crate::event::Event;
+
+/// How many versions are remembered as already warned of. An account has one, or two while it moves.
+const MAX_WARNED: usize = 64;
+
+/// The API version that events should be written in.
+pub(super) struct ExpectedVersion {
+    version: Box<str>,
+    /// Whether an event in another one is refused; otherwise it is warned of, once per version.
+    refuse: bool,
+    warned: Mutex<HashSet<Box<str>>>,
+}
+
+impl ExpectedVersion {
+    pub(super) fn new(version: &str, refuse: bool) -> Self {
+        Self { version: version.into(), refuse, warned: Mutex::default() }
+    }
+
+    /// Thin events name no version: they carry no object that could be written in one.
+    pub(super) fn check(&self, event: &Event) -> Result<(), Refusal> {
+        let expected = &*self.version;
+        let found = match event.api_version() {
+            Some(found) if train(found) != train(expected) => found,
+            _ => return Ok(()),
+        };
+        if self.refuse {
+            return Err(Refusal::ApiVersion {
+                event: event.id().to_owned(),
+                expected: expected.to_owned(),
+                found: found.to_owned(),
+            });
+        }
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < MAX_WARNED && warned.insert(found.into()) {
+            tracing::warn!(
+                event.id = event.id(),
+                expected,
+                found,
+                "an event is written in another API version than is expected, so its object may not \
+                 decode: set the version of the webhook endpoint at Stripe; said once per version"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The release train of a version: `endive` of `2026-10-28.endive`, whose monthly releases only add.
+/// Older versions are a date alone, and each is a train of its own.
+fn train(version: &str) -> &str {
+    version.split_once('.').map_or(version, |(_, train)| train)
+}
+
+impl fmt::Debug for ExpectedVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, refuse, .. } = self;
+        f.debug_struct("ExpectedVersion").field("version", version).field("refuse", refuse).finish()
+    }
+}
