@@ -67,6 +67,15 @@ impl EventType {
         }
     }
 
+    /// Whether it carries an object with this `object` value and never another.
+    #[must_use]
+    pub const fn carries_only(&self, object: &str) -> bool {
+        match self.object {
+            Some(alternatives) => alternatives.len() == object.len() && self.carries(object),
+            None => false,
+        }
+    }
+
     /// The `object` values that it can carry.
     pub fn objects(&self) -> impl Iterator<Item = &'static str> {
         self.object.into_iter().flat_map(|alternatives| alternatives.split('|'))

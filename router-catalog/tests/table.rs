@@ -55,6 +55,14 @@ fn a_pattern_knows_the_types_that_it_means() {
 fn one_of_several_objects_is_carried() {
     const CARRIES: bool = lookup("account.external_account.created").unwrap().carries("card");
     const { assert!(CARRIES) };
+    let external = lookup("account.external_account.created").unwrap();
+    assert!(!external.carries_only("card") && !external.carries_only("bank_account"));
+    let paid = lookup("invoice.paid").unwrap();
+    assert!(
+        paid.carries_only("invoice")
+            && !paid.carries_only("invoicf")
+            && !paid.carries_only("charge")
+    );
     for known in all() {
         assert!(known.objects().all(|object| known.carries(object)), "{}", known.name);
         for object in ["", "car", "cards", "|", "thing"] {

@@ -47,7 +47,7 @@ fn endpoint(result: fn() -> HandlerResult) -> Endpoint<Router> {
     });
     let handler = move |_: Event| std::future::ready(result());
     let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
-    assert!(logged().contains("router built handlers=1 crates=1 by hand"));
+    assert!(logged().contains("router built: 1 by hand handlers=1"));
     Endpoint::new(secret(), router.expect("it is correct")).clock(ManualClock::at(now()))
 }
 

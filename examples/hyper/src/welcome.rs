@@ -1,4 +1,5 @@
-//! What is printed at start: what the router is made of, the routes, the address, and how to send a first event.
+//! What is printed at start: what the router is made of, the routes, the address, and how to send a
+//! first event.
 
 use std::net::SocketAddr;
 

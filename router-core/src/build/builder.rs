@@ -22,8 +22,8 @@ use crate::{
 pub struct RouterBuilder {
     pub(super) candidates: Vec<Candidate>,
     pub(super) left_out: Vec<Candidate>,
-    /// Where set, the linked handlers that stay.
-    only: Option<Vec<Source>>,
+    /// Whether `only` has left out what it does not name.
+    narrowed: bool,
     pub(super) plugins: Option<Vec<Plugin>>,
     pub(super) required: Vec<String>,
     pub(super) given: Given,
@@ -36,7 +36,7 @@ impl RouterBuilder {
         Self {
             candidates: registry::linked().map(Candidate::linked).collect(),
             left_out: Vec::new(),
-            only: None,
+            narrowed: false,
             plugins: None,
             required: Vec::new(),
             given: Given::default(),
@@ -66,14 +66,17 @@ impl RouterBuilder {
     /// # }
     /// ```
     pub fn only<H: Registered>(mut self) -> Self {
-        self.only.get_or_insert_default().push(Source::of(&H::REGISTRATION));
-        self
+        if !self.narrowed {
+            self.narrowed = true;
+            self = self.unlinked();
+        }
+        self.add::<H>()
     }
 
     /// Leaves out this handler. The start-up report names what is left out.
     pub fn without<H: Registered>(mut self) -> Self {
         let source = Source::of(&H::REGISTRATION);
-        self.leave_out(|candidate| candidate == source);
+        self.leave_out(|other| other == source);
         self
     }
 
@@ -81,7 +84,9 @@ impl RouterBuilder {
     pub fn add<H: Registered>(mut self) -> Self {
         let source = Source::of(&H::REGISTRATION);
         let is_it = |candidate: &Candidate| candidate.source == Some(source);
-        self.left_out.retain(|candidate| !is_it(candidate));
+        // As it was registered: twice, if its file is in two `mod`s.
+        self.candidates.extend(self.left_out.extract_if(.., |candidate| is_it(candidate)));
+        // Where the linker's registry does not work, what is named here is still there.
         if !self.candidates.iter().any(is_it) {
             self.candidates.push(Candidate::linked(&H::REGISTRATION));
         }
@@ -172,9 +177,6 @@ impl RouterBuilder {
     ///
     /// [`BuildError`] with everything that is wrong, each with where it stands and what to do.
     pub fn build(mut self) -> Result<Router, BuildError> {
-        if let Some(only) = self.only.take() {
-            self.leave_out(|source| !only.contains(&source));
-        }
         // The order in which handlers run: the linker's differs from build to build. The place is for
         // the problem that two of one name are, so that it reads the same in each build too.
         self.candidates.sort_by(|a, b| a.position().cmp(&b.position()));

@@ -15,7 +15,7 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(silent_plugins(builder));
     // One under `#[on_unhandled]` does not count: it would hide that all others are lost.
     if problems.is_empty() && !builder.candidates.iter().any(|one| one.patterns.is_some()) {
-        problems.push(Problem::NoHandlers);
+        problems.push(Problem::NoHandlers { left_out: builder.left_out.len() });
     }
     problems.extend(unlisted_plugins(builder));
     problems.extend(bad_patterns(builder));

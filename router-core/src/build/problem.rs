@@ -17,7 +17,10 @@ pub struct BuildError {
 #[non_exhaustive]
 pub enum Problem {
     /// There is no handler at all.
-    NoHandlers,
+    NoHandlers {
+        /// How many are linked and were left out.
+        left_out: usize,
+    },
     /// A listed plugin has registered no handler.
     SilentPlugin(Plugin),
     /// A crate has handlers and is not among the listed plugins.
@@ -121,7 +124,12 @@ impl fmt::Debug for BuildError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoHandlers => f.write_str(
+            Self::NoHandlers { left_out: left_out @ 1.. } => write!(
+                f,
+                "no handler is in the router: all that are linked, {left_out}, were left out\n\
+                 help: `.unlinked()`, `.only` and `.without` leave handlers out; `.add::<fulfil>()` adds one"
+            ),
+            Self::NoHandlers { left_out: 0 } => f.write_str(
                 "no handler is registered\n\
                  A crate that is only listed in Cargo.toml is not linked, so its handlers are not there.\n\
                  help: mention each crate that has handlers: `.plugins([my_plugin::PLUGIN])`, or `use my_plugin as _;`",
@@ -147,7 +155,9 @@ impl fmt::Display for Problem {
             }
             Self::NothingHandles { event_type, nearest: Some(nearest) } => write!(
                 f,
-                "`{event_type}` is required, which is no event type of Stripe's; did you mean `{nearest}`?"
+                "`{event_type}` is required, no handler is registered for it by this name, and Stripe is not known to \
+                 send it\nhelp: did you mean `{nearest}`? If it is newer than this program, write \
+                 `#[on_event(\"{event_type}\", unlisted)]` over a function"
             ),
             Self::NothingHandles { event_type, nearest: None } => write!(
                 f,

@@ -65,8 +65,8 @@ impl StartupReport {
     pub(super) fn log(&self) {
         tracing::info!(
             handlers = self.handlers.values().sum::<usize>(),
-            crates = %self.crates(),
-            "router built"
+            "router built: {}",
+            self.crates()
         );
         for handler in &self.left_out {
             tracing::info!(%handler, "handler is linked and left out of this router");

@@ -50,7 +50,7 @@ pub const fn misfit(
             }
             if let Some(object) = object
                 && matches!(event_type.kind, Kind::Snapshot)
-                && !event_type.carries(object)
+                && !event_type.carries_only(object)
             {
                 return Some(wrong_object(object, event_type.object, event_type.name));
             }
@@ -78,9 +78,26 @@ const fn wrong_object(takes: &str, carries: Option<&str>, event_type: &str) -> M
     let message = Message::new().add("this decodes the object `").add(takes).add("`, and `");
     let message = message.add(event_type).add("` carries ");
     match carries {
-        Some(object) => message.add("`").add(object).add("`"),
+        Some(objects) if !is_several(objects) => {
+            message.add("`").add(objects).add("`: decode that, or name another event type")
+        }
+        Some(objects) => {
+            message.add("one of `").add(objects).add("`: decode them as an enum of yours")
+        }
         None => message.add("no object"),
     }
+}
+
+/// Alternatives are joined by `|`.
+const fn is_several(objects: &str) -> bool {
+    let mut rest = objects.as_bytes();
+    while let [first, others @ ..] = rest {
+        if *first == b'|' {
+            return true;
+        }
+        rest = others;
+    }
+    false
 }
 
 const fn wrong_kind(takes: Kind, event_type: &str) -> Message {

@@ -1,5 +1,19 @@
 //! What a handler can ask for in its arguments.
 
+/// As many as eight.
+macro_rules! for_each_tuple {
+    ($implement:ident) => {
+        $implement!(A);
+        $implement!(A B);
+        $implement!(A B C);
+        $implement!(A B C D);
+        $implement!(A B C D E);
+        $implement!(A B C D E F);
+        $implement!(A B C D E F G);
+        $implement!(A B C D E F G H);
+    };
+}
+
 mod absent;
 #[cfg(feature = "async-stripe")]
 mod async_stripe;

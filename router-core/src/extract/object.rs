@@ -49,6 +49,9 @@ pub struct Previous<T>(pub T);
 /// #[on_event("invoice.paid")] // carries an `invoice`
 /// async fn ship(intent: Object<PaymentIntent>) {}
 /// ```
+///
+/// An event that carries one of several objects, such as `account.external_account.created`, is taken
+/// as an enum of yours that decodes each, and is no `StripeObject`.
 pub trait StripeObject {
     /// What Stripe writes in its `object` field, as in `payment_intent`.
     const OBJECT: &'static str;

@@ -25,14 +25,7 @@ macro_rules! tuple {
     };
 }
 
-tuple!(A);
-tuple!(A B);
-tuple!(A B C);
-tuple!(A B C D);
-tuple!(A B C D E);
-tuple!(A B C D E F);
-tuple!(A B C D E F G);
-tuple!(A B C D E F G H);
+for_each_tuple!(tuple);
 
 const fn first_of(kinds: &[Option<Kind>]) -> Option<Kind> {
     let mut at = 0;

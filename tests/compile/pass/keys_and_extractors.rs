@@ -14,10 +14,13 @@ struct Subscription<T> {
     id: T,
 }
 
-/// An object that events of several types carry.
-#[derive(Deserialize, StripeObject)]
-#[stripe(object = "card")]
-struct Card {}
+/// What events that carry one of several objects are taken as.
+#[derive(Deserialize)]
+#[serde(tag = "object", rename_all = "snake_case")]
+enum ExternalAccount {
+    BankAccount {},
+    Card {},
+}
 
 #[derive(Deserialize, StripeObject)]
 #[stripe(object = "coffee", unlisted, crate = ::router_core)]
@@ -47,7 +50,11 @@ fn may_block(name: State<str>) -> Result<(), Failure> {
 }
 
 #[on_event("account.external_account.created")]
-async fn one_of_several(_: Object<Card>) {}
+async fn one_of_several(account: Object<ExternalAccount>) {
+    match account.0 {
+        ExternalAccount::BankAccount {} | ExternalAccount::Card {} => {}
+    }
+}
 
 #[on_event("coffee.made", unlisted)]
 async fn newer_than_the_catalogue(_: Object<Coffee>, _: RelatedObject) {}
