@@ -74,6 +74,19 @@ impl<'p> Pattern<'p> {
         }
     }
 
+    /// Whether there can be an event type that both patterns mean.
+    #[must_use]
+    pub fn overlaps(self, other: Pattern<'_>) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Pattern::All) => true,
+            (Self::Exact(ours), theirs) => theirs.matches(ours),
+            (ours, Pattern::Exact(theirs)) => ours.matches(theirs),
+            (Self::Prefix(ours), Pattern::Prefix(theirs)) => {
+                ours == theirs || self.matches(theirs) || other.matches(ours)
+            }
+        }
+    }
+
     /// The event types that Stripe is known to send and that this pattern means, sorted by name.
     #[must_use]
     pub const fn known(self) -> &'static [EventType] {

@@ -2,6 +2,8 @@
 
 mod build;
 pub mod clock;
+mod completions;
+mod dead_letters;
 mod endpoint;
 pub mod event;
 mod extract;
@@ -11,7 +13,9 @@ pub mod private;
 mod routing;
 #[cfg(feature = "server")]
 pub mod server;
+mod sharded;
 pub mod signature;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -42,16 +46,18 @@ pub use crate::{
         BuildError, Explanation, Place, Plugin, Problem, Registered, Route, RouterBuilder, Routes,
         StartupReport, Verdict, Warning,
     },
+    completions::{CompletionMemory, Completions, Finished, Progress},
+    dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
     endpoint::{Answer, Endpoint, Refusal, Response, SecretProvider},
-    event::{Event, RelatedObject},
+    event::{Event, EventKey, ObjectId, RelatedObject},
     extract::{
         Account, EventId, EventType, FromEvent, Livemode, Needs, Object, OptionalFromEvent,
         Previous, Rejection, State, StripeObject,
     },
     handler::{
-        BoxError, Failure, Handler, HandlerFuture, HandlerReport, HandlerResult, IntoOutcome,
-        Outcome, Report,
+        BoxError, Classify, Failure, Handler, HandlerFuture, HandlerReport, HandlerResult,
+        IntoOutcome, Outcome, Reply, Report,
     },
-    routing::{Closed, Router},
+    routing::{Router, RouterError},
     signature::{Secrets, SigningSecret, Tolerance},
 };

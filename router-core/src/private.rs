@@ -4,6 +4,8 @@ use std::panic::resume_unwind;
 
 use tracing::Span;
 
+use crate::handler::Reply;
+
 pub use crate::{
     build::registry::{Handles, Registered, Registration, submit},
     event::Event,
@@ -12,7 +14,10 @@ pub use crate::{
         fit::{AnyObject, Argument, misfit, no_event_type},
         needs::{Need, Supplies, sealed::Needs},
     },
-    handler::{HandlerFuture, HandlerResult, IntoOutcome},
+    handler::{
+        HandlerFuture, HandlerResult, IntoOutcome,
+        reply::{AnyReturn, Returned},
+    },
 };
 
 /// Calls a handler that blocks, on the pool of threads that may.
@@ -26,4 +31,9 @@ pub async fn blocking(call: impl FnOnce() -> HandlerResult + Send + 'static) -> 
             Err(cancelled) => Err(cancelled.into()),
         },
     }
+}
+
+/// What `default_reply = path` names is a function of this form.
+pub fn default_reply<T: serde::Serialize>(make: fn() -> Reply<T>) -> HandlerResult {
+    make().into_outcome()
 }

@@ -44,7 +44,17 @@ pub(crate) fn on_event(arguments: &Arguments, errors: &mut Errors) {
 
 /// The arguments of `#[on_unhandled]`, which has fewer keys.
 pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
-    let Arguments { patterns, endpoint, livemode, order, unlisted, .. } = arguments;
+    let Arguments {
+        patterns,
+        endpoint,
+        livemode,
+        order,
+        deadline,
+        default_reply,
+        serialize,
+        unlisted,
+        ..
+    } = arguments;
     let mut refuse = |what: &dyn ToTokens, why: &str| errors.push(Error::new_spanned(what, why));
     for pattern in patterns {
         refuse(
@@ -58,6 +68,9 @@ pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
         endpoint.as_ref().map(|key| key as &dyn ToTokens),
         livemode.as_ref().map(|key| key as _),
         order.as_ref().map(|key| key as _),
+        deadline.as_ref().map(|key| key as _),
+        default_reply.as_ref().map(|key| key as _),
+        serialize.as_ref().map(|key| key as _),
         unlisted.as_ref().map(|key| key as _),
     ];
     keys_given.into_iter().flatten().for_each(|key| refuse(key, strange));
@@ -77,21 +90,29 @@ fn keys(arguments: &Arguments, errors: &mut Errors) {
                        was given, as in `connect=whsec_…`";
         word(endpoint, message, errors);
     }
-    if let Some(timeout) = &arguments.timeout
-        && let Err(message) = self::timeout(timeout)
-    {
+    for time in arguments.timeout.iter().chain(&arguments.deadline) {
+        if let Err(message) = self::time(time) {
+            errors.push(Error::new(time.span(), message));
+        }
+    }
+    if let (Some(timeout), Some(_)) = (&arguments.timeout, &arguments.deadline) {
+        let message = "a handler has a `deadline` if it replies to Stripe, and a `timeout` if not: take away one";
         errors.push(Error::new(timeout.span(), message));
+    }
+    if let Some(serialize) = &arguments.serialize
+        && serialize.value() != "object"
+    {
+        let message = "write `serialize = \"object\"`: one event of an object at a time";
+        errors.push(Error::new(serialize.span(), message));
     }
 }
 
-/// The time that a `timeout` gives.
-pub(crate) fn timeout(literal: &LitStr) -> Result<Duration, String> {
+/// The time that a `timeout` or a `deadline` gives.
+pub(crate) fn time(literal: &LitStr) -> Result<Duration, String> {
     match humantime::parse_duration(&literal.value()) {
         Ok(Duration::ZERO) => Err("a handler with no time at all would never be done".to_owned()),
         Ok(time) => Ok(time),
-        Err(error) => {
-            Err(format!("{error}; write a time as in `timeout = \"5s\"`, \"500ms\" or \"2m 30s\""))
-        }
+        Err(error) => Err(format!("{error}; write a time as in \"5s\", \"500ms\" or \"2m 30s\"")),
     }
 }
 
@@ -190,6 +211,18 @@ pub(crate) fn function(
             }
         }
     }
+}
+
+/// Whether there is an `impl …` in a type.
+pub(crate) fn has_impl(ty: &Type) -> bool {
+    fn search(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(word) => word == "impl",
+            TokenTree::Group(group) => search(group.stream()),
+            _ => false,
+        })
+    }
+    search(ty.to_token_stream())
 }
 
 /// The first lifetime in a type that does not live for ever.

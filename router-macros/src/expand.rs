@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{
     Attribute, Expr, ExprLit, FnArg, Lit, Meta, ReturnType, Type, ext::IdentExt as _,
-    spanned::Spanned as _,
+    spanned::Spanned,
 };
 
 use crate::{
@@ -58,7 +58,12 @@ fn refuse(place: Span, problem: &TokenStream) -> TokenStream {
 
 pub(crate) fn on_unhandled(arguments: &Arguments, function: &Function) -> TokenStream {
     let handles = quote!(__router_core::Handles::Unhandled);
-    registration(arguments, function, &TokenStream::new(), &handles)
+    let replies = replies(function);
+    let message = "what no handler is for cannot be replied to: `#[on_event(...)]` says for which events it is";
+    let check = quote_spanned! {function.signature.output.span()=>
+        const _: () = if #replies { ::core::panic!(#message) };
+    };
+    registration(arguments, function, &check, &handles)
 }
 
 fn registration(
@@ -86,11 +91,21 @@ fn registration(
     let endpoint = option(arguments.endpoint.as_ref());
     let livemode = option(arguments.livemode.as_ref());
     let order = arguments.order.as_ref().map_or(0, |order| order.value);
-    let timeout = arguments.timeout.as_ref().and_then(|timeout| check::timeout(timeout).ok());
-    let timeout = option(timeout.map(|time| {
+    let timeout = arguments.timeout.as_ref().or(arguments.deadline.as_ref());
+    let timeout = option(timeout.and_then(|time| check::time(time).ok()).map(|time| {
         let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
         quote!(::core::time::Duration::new(#seconds, #nanos))
     }));
+    let default_reply = option(
+        arguments
+            .default_reply
+            .as_ref()
+            .map(|path| quote_spanned!(path.span()=> || __router_core::default_reply(#path))),
+    );
+    let serialize = arguments.serialize.is_some();
+    let blocking = arguments.blocking.is_some();
+    let replies = replies(function);
+    let reply_checks = reply_checks(arguments, function);
 
     quote! {
         // The handler as a type, for `.only::<handler>()`. With braces, so that it takes the name
@@ -114,6 +129,7 @@ fn registration(
 
             #(#aliases)*
             #checks
+            #reply_checks
             #needs
             #caller
 
@@ -132,6 +148,10 @@ fn registration(
                     livemode: #livemode,
                     order: #order,
                     timeout: #timeout,
+                    replies: #replies,
+                    default_reply: #default_reply,
+                    serialize: #serialize,
+                    blocking: #blocking,
                     needs: __router_core_needs,
                     call: __router_core_call,
                 };
@@ -140,6 +160,49 @@ fn registration(
             __router_core::submit! { <#ident as __router_core::Registered>::REGISTRATION }
         };
     }
+}
+
+/// Whether the function returns a reply, as a constant. A type with an `impl` in it cannot be named here.
+fn replies(function: &Function) -> TokenStream {
+    match &function.signature.output {
+        ReturnType::Type(_, ty) if !check::has_impl(ty) => {
+            quote_spanned! {ty.span()=> {
+                #[allow(unused_imports)]
+                use __router_core::AnyReturn as _;
+                __router_core::Returned::<#ty>::REPLIES
+            }}
+        }
+        _ => quote!(false),
+    }
+}
+
+/// Keys that are only for one that replies, and one that is not.
+fn reply_checks(arguments: &Arguments, function: &Function) -> TokenStream {
+    let replies = replies(function);
+    let checks = [
+        (
+            arguments.deadline.as_ref().map(Spanned::span),
+            true,
+            "`deadline` is for a handler that returns a `Reply`; another has a `timeout`",
+        ),
+        (
+            arguments.default_reply.as_ref().map(Spanned::span),
+            true,
+            "`default_reply` is for a handler that returns a `Reply`",
+        ),
+        (
+            arguments.timeout.as_ref().map(Spanned::span),
+            false,
+            "a handler that returns a `Reply` has a `deadline`, and no `timeout`",
+        ),
+    ];
+    let checks = checks.into_iter().filter_map(|(span, wanted, message)| {
+        let span = span?;
+        Some(quote_spanned! {span=>
+            const _: () = if #replies != #wanted { ::core::panic!(#message) };
+        })
+    });
+    quote!(#(#checks)*)
 }
 
 /// The function's arguments: a name for each one's type, and the type.

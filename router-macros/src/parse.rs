@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     pub(crate) livemode: Option<LitBool>,
     pub(crate) order: Option<Order>,
     pub(crate) timeout: Option<LitStr>,
+    pub(crate) deadline: Option<LitStr>,
+    pub(crate) default_reply: Option<Path>,
+    pub(crate) serialize: Option<LitStr>,
     pub(crate) blocking: Option<Ident>,
     pub(crate) unlisted: Option<Ident>,
     pub(crate) core: Option<Path>,
@@ -45,8 +48,19 @@ pub(crate) struct Function {
     pub(crate) signature: Signature,
 }
 
-const KEYS: [&str; 8] =
-    ["name", "endpoint", "livemode", "order", "timeout", "blocking", "unlisted", "crate"];
+const KEYS: [&str; 11] = [
+    "name",
+    "endpoint",
+    "livemode",
+    "order",
+    "timeout",
+    "deadline",
+    "default_reply",
+    "serialize",
+    "blocking",
+    "unlisted",
+    "crate",
+];
 
 enum Item {
     Pattern(Pattern),
@@ -55,6 +69,9 @@ enum Item {
     Livemode(Ident, LitBool),
     Order(Ident, Order),
     Timeout(Ident, LitStr),
+    Deadline(Ident, LitStr),
+    DefaultReply(Ident, Path),
+    Serialize(Ident, LitStr),
     Blocking(Ident),
     Unlisted(Ident),
     Crate(Ident, Path),
@@ -72,6 +89,11 @@ pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
             Some(Item::Livemode(key, live)) => set(&mut arguments.livemode, &key, live, errors),
             Some(Item::Order(key, order)) => set(&mut arguments.order, &key, order, errors),
             Some(Item::Timeout(key, time)) => set(&mut arguments.timeout, &key, time, errors),
+            Some(Item::Deadline(key, time)) => set(&mut arguments.deadline, &key, time, errors),
+            Some(Item::DefaultReply(key, path)) => {
+                set(&mut arguments.default_reply, &key, path, errors);
+            }
+            Some(Item::Serialize(key, by)) => set(&mut arguments.serialize, &key, by, errors),
             Some(Item::Blocking(key)) => set(&mut arguments.blocking, &key.clone(), key, errors),
             Some(Item::Unlisted(key)) => set(&mut arguments.unlisted, &key.clone(), key, errors),
             Some(Item::Crate(key, path)) => set(&mut arguments.core, &key, path, errors),
@@ -138,6 +160,11 @@ impl Item {
             "livemode" => Ok(Self::Livemode(key.clone(), value(&key, "true", input)?)),
             "order" => Ok(Self::Order(key.clone(), value(&key, "10", input)?)),
             "timeout" => Ok(Self::Timeout(key.clone(), value(&key, "\"5s\"", input)?)),
+            "deadline" => Ok(Self::Deadline(key.clone(), value(&key, "\"1s\"", input)?)),
+            "default_reply" => {
+                Ok(Self::DefaultReply(key.clone(), value(&key, "path::to::function", input)?))
+            }
+            "serialize" => Ok(Self::Serialize(key.clone(), value(&key, "\"object\"", input)?)),
             "blocking" => Ok(Self::Blocking(key)),
             "unlisted" => Ok(Self::Unlisted(key)),
             "crate" => Ok(Self::Crate(key.clone(), value(&key, "path::to::router_core", input)?)),

@@ -56,6 +56,12 @@ pub fn payload(event_type: &str) -> String {
     )
 }
 
+/// The same with this id: events of one id are one event, and are handled once.
+#[must_use]
+pub fn payload_of(id: &str, event_type: &str) -> String {
+    payload(event_type).replacen("evt_1", id, 1)
+}
+
 /// The README's code compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

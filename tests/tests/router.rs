@@ -10,16 +10,19 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use router_core::{
-    Closed, Endpoint, Event, Failure, Handler, HandlerReport, HandlerResult, Outcome, Refusal,
-    Report, Router, Secrets, SigningSecret, signature::sign, testing::ManualClock,
+    Endpoint, Event, Failure, Handler, HandlerReport, HandlerResult, Outcome, Refusal, Report,
+    Router, RouterError, Secrets, SigningSecret, signature::sign, testing::ManualClock,
 };
-use router_tests::{NOW, event, now, payload, secret};
-use tokio::sync::{Semaphore, mpsc};
+use router_tests::{NOW, event, now, payload, payload_of, secret};
 use tower::{Service as _, ServiceExt as _};
 
-use crate::exchange::{post, send};
+use crate::{
+    exchange::{post, send},
+    held::Held,
+};
 
 mod exchange;
+mod held;
 
 fn endpoint(secrets: impl Into<Secrets>, router: &Router) -> Endpoint<Router> {
     Endpoint::new(secrets, router.clone()).clock(ManualClock::at(now()))
@@ -36,34 +39,6 @@ impl Notes {
 
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().expect("no handler panics here"))
-    }
-}
-
-/// A handler that says when it has begun, waits until it may go on, and says when it is done.
-#[derive(Clone)]
-struct Held {
-    says: mpsc::UnboundedSender<&'static str>,
-    may_go_on: Arc<Semaphore>,
-}
-
-impl Held {
-    fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
-        let (says, heard) = mpsc::unbounded_channel();
-        (Self { says, may_go_on: Arc::new(Semaphore::new(0)) }, heard)
-    }
-
-    fn release(&self) {
-        self.may_go_on.add_permits(1);
-    }
-}
-
-#[async_trait::async_trait]
-impl Handler for Held {
-    async fn call(&self, _: Event) -> HandlerResult {
-        self.says.send("begun")?;
-        self.may_go_on.acquire().await?.forget();
-        self.says.send("done")?;
-        Ok(Outcome::Done)
     }
 }
 
@@ -184,7 +159,9 @@ async fn a_closed_router_takes_no_more_events_and_waits_for_those_that_run() {
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.headers()["retry-after"], "10");
     match refused.extensions().get() {
-        Some(Refusal::Unavailable(cause)) => assert!(cause.is::<Closed>(), "{cause}"),
+        Some(Refusal::Unavailable(cause)) => {
+            assert!(matches!(cause.downcast_ref(), Some(RouterError::Closed)), "{cause}");
+        }
         other => panic!("{other:?}"),
     }
 
@@ -206,9 +183,8 @@ async fn events_run_side_by_side() {
     let (held, mut heard) = Held::new();
     let router = Router::builder().handler("held", ["*"], held.clone()).build().unwrap();
     let run = move |body: String| router.clone().oneshot(event(body).unwrap());
-    let both = tokio::spawn(async move {
-        tokio::join!(run(payload("invoice.paid")), run(payload("invoice.paid")))
-    });
+    let other = payload_of("evt_2", "invoice.paid");
+    let both = tokio::spawn(async move { tokio::join!(run(payload("invoice.paid")), run(other)) });
     assert_eq!(heard.recv().await, Some("begun"));
     assert_eq!(heard.recv().await, Some("begun"), "the second waits for the first");
     held.release();
@@ -230,7 +206,7 @@ async fn the_secret_that_matched_says_which_endpoint_an_event_came_through() {
     let secrets = Secrets::parse("platform=whsec_new|whsec_old,connect=whsec_c,whsec_d").unwrap();
     let endpoint = endpoint(secrets, &router);
     for text in ["whsec_new", "whsec_old", "whsec_c", "whsec_d"] {
-        let body = Bytes::from(payload("invoice.paid"));
+        let body = Bytes::from(payload_of(text, "invoice.paid"));
         let header = sign(&SigningSecret::new(text).unwrap(), NOW, &body);
         let request = Request::post("/").header("stripe-signature", header).body(Full::new(body));
         assert_eq!(send(endpoint.clone(), request.unwrap()).await.status(), 200, "{text}");
@@ -262,5 +238,5 @@ async fn a_router_alone_is_a_service_of_events() {
     assert!(report.await.unwrap().handler("a").unwrap().is_done());
     router.close();
     let closed = router.call(event(payload("invoice.paid")).unwrap()).await;
-    assert_eq!(closed.unwrap_err(), Closed);
+    assert!(matches!(closed, Err(RouterError::Closed)));
 }

@@ -13,8 +13,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
+    completions::{CompletionMemory, Completions},
+    dead_letters::DeadLetters,
     handler::Handler,
     routing::{Parts, Router, Table},
+    telemetry,
 };
 
 /// Collects what a [`Router`] is made of; [`build`](RouterBuilder::build) finds every mistake.
@@ -28,6 +31,8 @@ pub struct RouterBuilder {
     pub(super) required: Vec<String>,
     pub(super) given: Given,
     timeout: Duration,
+    completions: Option<Arc<dyn Completions>>,
+    dead_letters: Option<Arc<dyn DeadLetters>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -41,6 +46,8 @@ impl RouterBuilder {
             required: Vec::new(),
             given: Given::default(),
             timeout: Duration::from_secs(20),
+            completions: None,
+            dead_letters: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -161,9 +168,34 @@ impl RouterBuilder {
     }
 
     /// How long a handler may take for which no `timeout = "…"` is given; 20 s by default. One that
-    /// takes longer is dropped where it waits, and that is a failure to be tried again.
+    /// takes longer is dropped where it waits, and that is a failure to be tried again. A delivery of an
+    /// event that is being handled already waits no longer than this either.
     pub fn handler_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// Where it is remembered which handlers have finished which events, so that an event which Stripe
+    /// sends again runs only the others; by default a [`CompletionMemory`], which ends with the process.
+    pub fn completions(self, completions: impl Completions) -> Self {
+        Self { completions: Some(Arc::new(completions)), ..self }
+    }
+
+    /// Where an event goes that a handler has failed for good, beside the log: a [`DeadLetterFile`], or
+    /// a sink of your own.
+    ///
+    /// ```no_run
+    /// use router_core::{DeadLetterFile, Event, Router};
+    ///
+    /// let router = Router::builder()
+    ///     .handler("audit", ["invoice.*"], async |event: Event| println!("{}", event.id()))
+    ///     .dead_letters(DeadLetterFile::open("dead-letters.jsonl")?)
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`DeadLetterFile`]: crate::DeadLetterFile
+    pub fn dead_letters(self, sink: impl DeadLetters) -> Self {
+        Self { dead_letters: Some(Arc::new(sink)), ..self }
     }
 
     /// Where time comes from; the machine's clock by default.
@@ -186,18 +218,25 @@ impl RouterBuilder {
         }
         let report = StartupReport::of(&self);
         report.log();
+        telemetry::describe();
         let routes = self.candidates.iter().flat_map(Candidate::routes).collect();
         let (handlers, unhandled): (Vec<_>, Vec<_>) =
             self.candidates.into_iter().partition(|candidate| candidate.patterns.is_some());
         let table = Table::new(handlers.iter().zip(0..).flat_map(|(candidate, number)| {
             candidate.parsed_patterns().map(move |pattern| (pattern, number))
         }));
+        let completions = self.completions.unwrap_or_else(|| {
+            Arc::new(CompletionMemory::new().shared_clock(Arc::clone(&self.clock)))
+        });
         let into_handler = |candidate: Candidate| candidate.into_handler(self.timeout);
         Ok(Router::new(Parts {
             table,
             handlers: handlers.into_iter().map(into_handler).collect(),
             unhandled: unhandled.into_iter().map(into_handler).next(),
             states: self.given.states,
+            completions,
+            dead_letters: self.dead_letters,
+            wait: self.timeout,
             clock: self.clock,
             routes: Routes::new(routes),
             report,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     extract::needs::Need,
-    handler::Handler,
+    handler::{Handler, HandlerResult},
     routing::{Caller, Filter, RegisteredHandler},
 };
 
@@ -29,10 +29,18 @@ pub(super) struct Candidate {
     /// Among the handlers of one event; equal ones by name.
     pub(super) order: i32,
     doc: &'static str,
-    filter: Filter,
+    pub(super) filter: Filter,
     timeout: Option<Duration>,
+    /// Whether Stripe waits for its answer.
+    pub(super) replies: bool,
+    default_reply: Option<fn() -> HandlerResult>,
+    serialize: bool,
+    blocking: bool,
     caller: Caller,
 }
+
+/// How long a handler may take for whose answer Stripe waits 2 s, its way over the network included.
+const DEFAULT_DEADLINE: Duration = Duration::from_millis(1500);
 
 /// The function over which `#[on_event]` stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +84,10 @@ impl Candidate {
             doc: registration.doc,
             filter: Filter { endpoint: registration.endpoint, livemode: registration.livemode },
             timeout: registration.timeout,
+            replies: registration.replies,
+            default_reply: registration.default_reply,
+            serialize: registration.serialize,
+            blocking: registration.blocking,
             caller: Caller::Linked(registration.call),
         }
     }
@@ -97,6 +109,10 @@ impl Candidate {
             doc: "",
             filter: Filter::default(),
             timeout: None,
+            replies: handler.replies(),
+            default_reply: None,
+            serialize: false,
+            blocking: false,
             caller: Caller::ByHand(Arc::new(handler)),
         }
     }
@@ -114,12 +130,26 @@ impl Candidate {
     }
 
     pub(super) fn position(&self) -> impl Ord {
-        (self.order, &self.name, self.file, self.line)
+        // Stripe waits for the one that replies.
+        (!self.replies, self.order, &self.name, self.file, self.line)
     }
 
     /// Its patterns; `check` has found those that are none.
     pub(super) fn parsed_patterns(&self) -> impl Iterator<Item = Pattern<'_>> {
         self.patterns.iter().flatten().filter_map(|pattern| Pattern::parse(pattern).ok())
+    }
+
+    /// Whether an event can be for both.
+    pub(super) fn shares_events_with(&self, other: &Self) -> bool {
+        fn differ<T: PartialEq>(ours: Option<T>, theirs: Option<T>) -> bool {
+            ours.zip(theirs).is_some_and(|(ours, theirs)| ours != theirs)
+        }
+        let patterns = self
+            .parsed_patterns()
+            .flat_map(|ours| other.parsed_patterns().map(move |theirs| (ours, theirs)));
+        !differ(self.filter.endpoint, other.filter.endpoint)
+            && !differ(self.filter.livemode, other.filter.livemode)
+            && patterns.into_iter().any(|(ours, theirs)| ours.overlaps(theirs))
     }
 
     pub(super) fn place(&self) -> Place {
@@ -142,6 +172,7 @@ impl Candidate {
         let route = |pattern| Route {
             pattern,
             order: self.order,
+            replies: self.replies,
             handler: self.name.clone(),
             endpoint: self.filter.endpoint,
             livemode: self.filter.livemode,
@@ -153,10 +184,15 @@ impl Candidate {
     }
 
     pub(super) fn into_handler(self, default_timeout: Duration) -> RegisteredHandler {
+        let default = if self.replies { DEFAULT_DEADLINE } else { default_timeout };
         RegisteredHandler {
             name: self.name.into(),
             filter: self.filter,
-            timeout: self.timeout.unwrap_or(default_timeout),
+            timeout: self.timeout.unwrap_or(default),
+            replies: self.replies,
+            default_reply: self.default_reply,
+            serialize: self.serialize,
+            blocking: self.blocking,
             caller: self.caller,
         }
     }

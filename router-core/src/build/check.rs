@@ -24,6 +24,7 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(shared_names(builder, &twice));
     problems.extend(nothing_handles(builder));
     problems.extend(several_unhandled(builder, &twice));
+    problems.extend(several_replies(builder, &twice));
     problems.extend(missing_states(builder));
     problems.extend(states_given_twice(builder));
     problems
@@ -113,6 +114,21 @@ fn several_unhandled(builder: &RouterBuilder, twice: &[Vec<&Candidate>]) -> Opti
         builder.candidates.iter().filter(|candidate| candidate.patterns.is_none()).collect();
     let found = several.len() > 1 && !are_copies(&several, twice);
     found.then(|| Problem::SeveralUnhandled(places(&several)))
+}
+
+/// Pairs that reply to one event: Stripe takes one answer.
+fn several_replies(builder: &RouterBuilder, twice: &[Vec<&Candidate>]) -> Vec<Problem> {
+    let replying: Vec<&Candidate> =
+        builder.candidates.iter().filter(|candidate| candidate.replies).collect();
+    let pairs = replying
+        .iter()
+        .enumerate()
+        .flat_map(|(at, first)| replying[at + 1..].iter().map(move |second| [*first, *second]));
+    pairs
+        .filter(|[first, second]| first.shares_events_with(second))
+        .filter(|pair| !are_copies(pair, twice))
+        .map(|pair| Problem::SeveralReplies(places(&pair)))
+        .collect()
 }
 
 fn missing_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {

@@ -61,7 +61,7 @@ impl Explanation {
             routes.iter().map(|route| (route.clone(), verdict(route))).collect();
         handlers.sort_by_cached_key(|(route, verdict)| {
             let unhandled = route.pattern == Route::UNHANDLED;
-            (!verdict.may_run(), unhandled, route.order, route.handler.clone())
+            (!verdict.may_run(), unhandled, !route.replies, route.order, route.handler.clone())
         });
         // A handler stands here once, with the pattern that decides.
         let mut seen = HashSet::new();

@@ -55,6 +55,8 @@ pub enum Problem {
     },
     /// Several functions are for what nothing else handles.
     SeveralUnhandled(Vec<Place>),
+    /// Handlers of one event that each reply to Stripe.
+    SeveralReplies(Vec<Place>),
     /// What a handler is registered for is neither an event type nor a wildcard.
     BadPattern {
         /// The pattern.
@@ -201,6 +203,14 @@ impl fmt::Display for Problem {
                 f.write_str("a handler is registered for no event type, so it would never be called")?;
                 write_places(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: name the event types: `.handler(\"name\", [\"invoice.paid\"], handler)`")
+            }
+            Self::SeveralReplies(places) => {
+                f.write_str("Stripe takes one reply to an event, and these handlers would each give it one")?;
+                write_places(f, places)?;
+                f.write_str(
+                    "\nhelp: let one return a `Reply`, and the other `()`; or part their events: `endpoint = \"...\"`, \
+                     `livemode = ...`",
+                )
             }
             Self::RegisteredTwice(places) => {
                 f.write_str("one function is registered more than once and would run as often")?;

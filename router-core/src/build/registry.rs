@@ -8,7 +8,7 @@ pub use inventory::submit;
 use crate::{
     event::Event,
     extract::needs::{Need, Supplies},
-    handler::HandlerFuture,
+    handler::{HandlerFuture, HandlerResult},
 };
 
 /// What `#[on_event]` puts beside a function: where it stands, what it handles, how to call it.
@@ -31,7 +31,12 @@ pub struct Registration {
     pub endpoint: Option<&'static str>,
     pub livemode: Option<bool>,
     pub order: i32,
+    /// The deadline, of one that replies.
     pub timeout: Option<Duration>,
+    pub replies: bool,
+    pub default_reply: Option<fn() -> HandlerResult>,
+    pub serialize: bool,
+    pub blocking: bool,
     pub needs: fn(&mut Vec<Need>),
     pub call: LinkedCall,
 }

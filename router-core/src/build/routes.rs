@@ -19,6 +19,8 @@ pub struct Route {
     pub pattern: String,
     /// The handler's place among those of one event; equal ones run by name.
     pub order: i32,
+    /// Whether Stripe waits for its answer: then it runs before all others.
+    pub replies: bool,
     /// The handler's stable name.
     pub handler: String,
     /// The one endpoint of whose events it is, if it is for one only.
@@ -46,7 +48,11 @@ impl Route {
     }
 
     fn order_text(&self) -> String {
-        if self.order == 0 { String::new() } else { self.order.to_string() }
+        match (self.replies, self.order) {
+            (true, _) => "reply".to_owned(),
+            (false, 0) => String::new(),
+            (false, order) => order.to_string(),
+        }
     }
 }
 
@@ -54,7 +60,7 @@ impl Routes {
     pub(super) fn new(mut routes: Vec<Route>) -> Self {
         let key = |route: &Route| {
             let unhandled = route.pattern == Route::UNHANDLED;
-            (unhandled, route.pattern.clone(), route.order, route.handler.clone())
+            (unhandled, route.pattern.clone(), !route.replies, route.order, route.handler.clone())
         };
         routes.sort_by_cached_key(key);
         Self(routes)

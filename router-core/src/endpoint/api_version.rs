@@ -7,22 +7,23 @@ use std::{
 };
 
 use super::Refusal;
-use crate::event::Event;
+use crate::{event::Event, telemetry};
 
-/// How many versions are remembered as already warned of. An account has one, or two while it moves.
-const MAX_WARNED: usize = 64;
+/// How many versions are remembered, as warned of and as labels of the metric. An account has one, or two while it moves.
+const MAX_SEEN: usize = 64;
 
 /// The API version that events should be written in.
 pub(super) struct ExpectedVersion {
     version: Box<str>,
     /// Whether an event in another one is refused; otherwise it is warned of, once per version.
     refuse: bool,
-    warned: Mutex<HashSet<Box<str>>>,
+    /// The other versions that were seen.
+    seen: Mutex<HashSet<Box<str>>>,
 }
 
 impl ExpectedVersion {
     pub(super) fn new(version: &str, refuse: bool) -> Self {
-        Self { version: version.into(), refuse, warned: Mutex::default() }
+        Self { version: version.into(), refuse, seen: Mutex::default() }
     }
 
     /// Thin events name no version: they carry no object that could be written in one.
@@ -32,6 +33,11 @@ impl ExpectedVersion {
             Some(found) if train(found) != train(expected) => found,
             _ => return Ok(()),
         };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = seen.len() < MAX_SEEN && seen.insert(found.into());
+        // A metric has no end of labels otherwise.
+        telemetry::api_version_mismatch(if seen.contains(found) { found } else { "other" });
+        drop(seen);
         if self.refuse {
             return Err(Refusal::ApiVersion {
                 event: event.id().to_owned(),
@@ -39,8 +45,7 @@ impl ExpectedVersion {
                 found: found.to_owned(),
             });
         }
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.len() < MAX_WARNED && warned.insert(found.into()) {
+        if is_new {
             tracing::warn!(
                 event.id = event.id(),
                 expected,

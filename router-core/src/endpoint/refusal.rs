@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 
-use crate::{event::EnvelopeError, signature::SignatureError};
+use crate::{event::EnvelopeError, handler::BoxError, signature::SignatureError, telemetry};
 
 /// An error that can be shared.
 type SharedError = Arc<dyn Error + Send + Sync>;
@@ -58,6 +58,12 @@ pub enum Refusal {
     /// Our fault: the secrets could not be had.
     #[error("the signing secrets could not be had: {0}")]
     NoSecrets(SharedError),
+    /// Our fault: the event was not handled in time. What has begun goes on.
+    #[error("the event was not handled within {limit:?}; `Endpoint::timeout` sets this limit")]
+    TimedOut {
+        /// The limit.
+        limit: Duration,
+    },
     /// Our fault: the service behind the endpoint does not take events at the moment.
     #[error("the service behind the endpoint does not take events: {0}")]
     Unavailable(SharedError),
@@ -76,7 +82,9 @@ impl Refusal {
             | Self::Signature(_)
             | Self::Envelope(_)
             | Self::ApiVersion { .. } => StatusCode::BAD_REQUEST,
-            Self::NoSecrets(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoSecrets(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -96,18 +104,54 @@ impl Refusal {
                     "the event's API version is {found}, and this endpoint takes {expected} only"
                 )
             }
-            Self::NoSecrets(_) | Self::Unavailable(_) => "try again later".into(),
+            Self::NoSecrets(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
+                "try again later".into()
+            }
+        }
+    }
+
+    /// The service behind the endpoint, or a layer around it, does not take events: answered with 503 and
+    /// `Retry-After`. For a layer outside the endpoint that fails, such as one that sheds load:
+    ///
+    /// ```
+    /// use router_core::{BoxError, Refusal, Response};
+    ///
+    /// fn answer(error: BoxError) -> Response {
+    ///     Refusal::unavailable(error).into()
+    /// }
+    /// ```
+    pub fn unavailable(error: impl Into<BoxError>) -> Self {
+        Self::Unavailable(error.into().into())
+    }
+
+    /// Why, in a word: for spans and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::NoEndpoint => "no_endpoint",
+            Self::TooLarge { .. } => "too_large",
+            Self::Stalled { .. } => "stalled",
+            Self::Unreadable(_) => "unreadable",
+            Self::Signature(error) => error.reason(),
+            Self::Envelope(_) => "envelope",
+            Self::ApiVersion { .. } => "api_version",
+            Self::NoSecrets(_) => "no_secrets",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Unavailable(_) => "unavailable",
         }
     }
 
     /// An authentic event that we refuse, or a fault of ours, is an ERROR: sooner or later it is
     /// lost. The rest is a WARN: anybody can send it.
     pub(super) fn log(&self) {
+        telemetry::refused(self.reason());
         let status = self.status().as_u16();
         match self {
             Self::Envelope(_)
             | Self::ApiVersion { .. }
             | Self::NoSecrets(_)
+            | Self::TimedOut { .. }
             | Self::Unavailable(_) => {
                 tracing::error!(status, reason = %self, "request refused");
             }

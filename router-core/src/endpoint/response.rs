@@ -11,7 +11,7 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::Refusal;
-use crate::handler::{Outcome, Report};
+use crate::handler::Report;
 
 /// The response of an [`Endpoint`](super::Endpoint): a status and one line of JSON, which Stripe's
 /// dashboard shows to the operator.
@@ -51,10 +51,14 @@ impl Answer {
 
 impl From<Report> for Answer {
     fn from(report: Report) -> Self {
-        let body = ReportBody::new(&report);
-        let answer = match report.needs_retry() {
-            true => Self::retry(&body, report.retry_after()),
-            false => Self::accepted(&body),
+        let answer = match report.reply() {
+            Some(json) => {
+                Self { status: StatusCode::OK, retry_after: None, body: json.clone(), report: None }
+            }
+            None if report.needs_retry() => {
+                Self::retry(&ReportBody::new(&report), report.retry_after())
+            }
+            None => Self::accepted(&ReportBody::new(&report)),
         };
         Self { report: Some(report), ..answer }
     }
@@ -64,6 +68,11 @@ impl From<Answer> for Response {
     fn from(Answer { status, retry_after, body, report }: Answer) -> Self {
         let mut response = response(status, body, retry_after);
         if let Some(report) = report {
+            // Stripe reads a reply only if it says in which version it is written.
+            let version = report.reply().and(report.event().api_version());
+            if let Some(Ok(version)) = version.map(HeaderValue::from_str) {
+                response.headers_mut().insert("stripe-version", version);
+            }
             response.extensions_mut().insert(report);
         }
         response
@@ -119,25 +128,11 @@ struct HandlerBody<'r> {
 
 impl<'r> ReportBody<'r> {
     fn new(report: &'r Report) -> Self {
-        let outcome = if report.is_unhandled() {
-            "unhandled"
-        } else if report.needs_retry() {
-            "retry"
-        } else if report.has_dead_letters() {
-            "dead"
-        } else {
-            "done"
-        };
-        let handlers = report.handlers().iter().map(|handler| HandlerBody {
-            name: handler.name(),
-            outcome: match handler.result() {
-                Ok(Outcome::Done) => "done",
-                Ok(Outcome::Ignored(_)) => "ignored",
-                Err(failure) if failure.is_permanent() => "dead",
-                Err(_) => "retry",
-            },
-        });
-        Self { event: report.event().id(), outcome, handlers: handlers.collect() }
+        let handlers = report
+            .handlers()
+            .iter()
+            .map(|handler| HandlerBody { name: handler.name(), outcome: handler.outcome() });
+        Self { event: report.event().id(), outcome: report.outcome(), handlers: handlers.collect() }
     }
 }
 

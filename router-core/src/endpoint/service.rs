@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use super::{
     Answer, Refusal, Response, SecretProvider,
@@ -21,10 +22,11 @@ use super::{
     limit::{BodyLimit, RawBody, post_only},
 };
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, within},
     event::Event,
     handler::BoxError,
     signature::{Secrets, Tolerance, VerifiedPayload, verify},
+    telemetry,
 };
 
 /// Turns an HTTP request into an [`Event`] for the service behind it, or refuses it.
@@ -58,6 +60,7 @@ pub struct Endpoint<S, P = Secrets> {
     provider: Arc<P>,
     tolerance: Tolerance,
     limit: BodyLimit,
+    timeout: Duration,
     api_version: Option<Arc<ExpectedVersion>>,
     clock: Arc<dyn Clock>,
 }
@@ -77,6 +80,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
             provider: Arc::new(provider),
             tolerance: Tolerance::default(),
             limit: BodyLimit { bytes: 1024 * 1024, time: Duration::from_secs(10) },
+            timeout: Duration::from_secs(30),
             api_version: None,
             clock: Arc::new(SystemClock),
         }
@@ -100,6 +104,14 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     pub fn body_timeout(mut self, time: Duration) -> Self {
         self.limit.time = time;
         self
+    }
+
+    /// How long it may take to handle an event, the wait for a service that is not ready included; 30 s by
+    /// default. The answer is then 503, so that Stripe sends the event again. A [`Router`](crate::Router)'s
+    /// handlers that have begun go on, and an event that comes again waits for them or finds them finished.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Warns, once per version, of events that are written in another API version than this one, as
@@ -135,10 +147,11 @@ where
     /// `Stripe-Signature` header and its body.
     pub async fn receive(&self, signature: Option<&[u8]>, body: Bytes) -> Response {
         let secrets = (*self.provider).clone();
-        match self.limit.check(body) {
-            Ok(body) => respond(self.accept(&secrets, signature, body).await),
-            Err(refusal) => respond(Err(refusal)),
-        }
+        let accept = async {
+            let body = self.limit.check(body)?;
+            self.accept(&secrets, signature, body).await
+        };
+        self.respond(accept).await
     }
 }
 
@@ -147,12 +160,30 @@ where
     S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>> + Clone,
     P: SecretProvider,
 {
+    /// Whatever becomes of a request is a response, and is logged and counted.
+    async fn respond(&self, walk: impl Future<Output = Result<Answer, Refusal>>) -> Response {
+        let respond = async {
+            let request = telemetry::Request::begin(self.clock.monotonic());
+            let response = match walk.await {
+                Ok(answer) => Response::from(answer),
+                Err(refusal) => {
+                    refusal.log();
+                    refusal.into()
+                }
+            };
+            request.end(response.status(), self.clock.monotonic());
+            response
+        };
+        respond.instrument(telemetry::request_span()).await
+    }
+
     /// A request, up to its body.
     async fn walk<B>(&self, request: http::Request<B>) -> Result<Answer, Refusal>
     where
         B: Body<Error: Into<BoxError>>,
     {
         let (parts, body) = request.into_parts();
+        telemetry::request_method(&parts.method);
         post_only(&parts.method)?;
         let secrets = self.provider.secrets(&parts).await;
         let secrets = secrets.map_err(|error| Refusal::NoSecrets(error.into()))?;
@@ -181,9 +212,10 @@ where
             poll_fn(|context| inner.poll_ready(context)).await?;
             inner.call(event).await
         };
-        match answer.await {
-            Ok(answer) => Ok(answer.into()),
-            Err(error) => Err(Refusal::Unavailable(error.into().into())),
+        match within(self.timeout, &*self.clock, answer).await {
+            Some(Ok(answer)) => Ok(answer.into()),
+            Some(Err(error)) => Err(Refusal::unavailable(error)),
+            None => Err(Refusal::TimedOut { limit: self.timeout }),
         }
     }
 }
@@ -206,17 +238,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let endpoint = self.clone();
-        Box::pin(async move { Ok(respond(endpoint.walk(request).await)) })
-    }
-}
-
-fn respond(result: Result<Answer, Refusal>) -> Response {
-    match result {
-        Ok(answer) => answer.into(),
-        Err(refusal) => {
-            refusal.log();
-            refusal.into()
-        }
+        Box::pin(async move { Ok(endpoint.respond(endpoint.walk(request)).await) })
     }
 }
 
@@ -225,6 +247,7 @@ fn respond(result: Result<Answer, Refusal>) -> Response {
 fn warn_if_ahead(verified: &VerifiedPayload) {
     let ahead = verified.ahead().as_secs();
     if ahead > 1 {
+        telemetry::signature_ahead();
         tracing::warn!(
             ahead,
             "the signature's time is {ahead} s ahead of our clock: set this machine's clock; \
@@ -240,6 +263,7 @@ impl<S: Clone, P> Clone for Endpoint<S, P> {
             provider: self.provider.clone(),
             tolerance: self.tolerance,
             limit: self.limit,
+            timeout: self.timeout,
             api_version: self.api_version.clone(),
             clock: self.clock.clone(),
         }
@@ -252,6 +276,7 @@ impl<S: fmt::Debug, P> fmt::Debug for Endpoint<S, P> {
             .field("inner", &self.inner)
             .field("tolerance", &self.tolerance)
             .field("limit", &self.limit)
+            .field("timeout", &self.timeout)
             .field("api_version", &self.api_version)
             .finish_non_exhaustive()
     }

@@ -2,6 +2,8 @@
 
 mod envelope;
 mod error;
+mod key;
+mod object_id;
 mod related;
 mod scanner;
 
@@ -15,6 +17,8 @@ use self::envelope::{Envelope, Text};
 use self::scanner::Fault;
 pub use self::{
     error::{DecodeError, EnvelopeError, Kind, Problem},
+    key::EventKey,
+    object_id::ObjectId,
     related::RelatedObject,
 };
 use crate::signature::{EndpointName, VerifiedPayload};
@@ -59,6 +63,19 @@ impl Event {
     #[must_use]
     pub fn event_type(&self) -> &str {
         self.text(&self.0.envelope.event_type)
+    }
+
+    /// What makes it one and the same event when it is delivered again.
+    #[must_use]
+    pub fn key(&self) -> EventKey {
+        EventKey::of(self)
+    }
+
+    /// Which object it is about. It looks into `data.object`, so it costs more than what is read
+    /// from the envelope.
+    #[must_use]
+    pub fn object_id(&self) -> ObjectId {
+        ObjectId::of(self)
     }
 
     /// Whether this is a thin event (`"object": "v2.core.event"`), which only names its object.
@@ -158,6 +175,12 @@ impl Event {
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         self.0.payload.as_bytes()
+    }
+
+    /// The same as text.
+    #[must_use]
+    pub fn payload_text(&self) -> &str {
+        &self.0.payload
     }
 
     /// The name of the endpoint through which it came: the one whose secret matched.

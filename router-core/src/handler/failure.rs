@@ -25,6 +25,46 @@ pub struct Failure {
     remedy: Remedy,
 }
 
+/// Says of any result what its error means for the event.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use router_core::{Classify as _, Event, Failure};
+///
+/// async fn fulfil(event: Event) -> Result<(), Failure> {
+///     let text = std::fs::read_to_string("price.txt").or_retry_after(Duration::from_secs(60))?;
+///     let price: i64 = text.parse().or_permanent()?;
+///     # let _ = price;
+///     Ok(())
+/// }
+/// ```
+pub trait Classify<T> {
+    /// An error is [permanent](Failure::permanent).
+    ///
+    /// # Errors
+    ///
+    /// The error, as a [`Failure`].
+    fn or_permanent(self) -> Result<T, Failure>;
+
+    /// After an error there is [no use in trying](Failure::retry_after) before this much time has passed.
+    ///
+    /// # Errors
+    ///
+    /// The error, as a [`Failure`].
+    fn or_retry_after(self, wait: Duration) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<BoxError>> Classify<T> for Result<T, E> {
+    fn or_permanent(self) -> Result<T, Failure> {
+        self.map_err(Failure::permanent)
+    }
+
+    fn or_retry_after(self, wait: Duration) -> Result<T, Failure> {
+        self.map_err(|error| Failure::retry_after(error, wait))
+    }
+}
+
 /// What can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remedy {
@@ -68,6 +108,17 @@ impl Failure {
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.error
     }
+
+    /// What went wrong, then its cause, and the cause of that.
+    pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let error: &(dyn Error + 'static) = &*self.error;
+        std::iter::successors(Some(error), |error| (*error).source())
+    }
+
+    /// The same failure, for one who cannot be helped by trying again.
+    pub(crate) fn into_permanent(self) -> Self {
+        Self { remedy: Remedy::Nothing, ..self }
+    }
 }
 
 impl<E: Into<BoxError>> From<E> for Failure {
@@ -79,13 +130,12 @@ impl<E: Into<BoxError>> From<E> for Failure {
 /// The error and all its causes, in one line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.error)?;
-        let mut cause = self.error.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        let mut separator = "";
+        self.chain().try_for_each(|error| {
+            write!(f, "{separator}{error}")?;
+            separator = ": ";
+            Ok(())
+        })
     }
 }
 

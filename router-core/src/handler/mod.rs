@@ -2,6 +2,7 @@
 
 mod failure;
 mod outcome;
+pub(crate) mod reply;
 mod report;
 
 use std::{future::Future, pin::Pin};
@@ -10,8 +11,9 @@ use async_trait::async_trait;
 
 pub(crate) use self::failure::Panic;
 pub use self::{
-    failure::{BoxError, Failure},
+    failure::{BoxError, Classify, Failure},
     outcome::{IntoOutcome, Outcome},
+    reply::Reply,
     report::{HandlerReport, Report},
 };
 use crate::event::Event;
@@ -47,6 +49,12 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 pub trait Handler: Send + Sync + 'static {
     /// Handles one event.
     async fn call(&self, event: Event) -> HandlerResult;
+
+    /// Whether Stripe waits for its answer: what it returns is then a [`Reply`], by
+    /// [`into_outcome`](IntoOutcome::into_outcome). `false` by default.
+    fn replies(&self) -> bool {
+        false
+    }
 }
 
 #[async_trait]
@@ -57,5 +65,9 @@ where
 {
     async fn call(&self, event: Event) -> HandlerResult {
         self(event).await.into_outcome()
+    }
+
+    fn replies(&self) -> bool {
+        <R::Output as IntoOutcome>::REPLIES
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::{Failure, HandlerResult};
 
 /// What a handler that did not fail did with the event.
@@ -12,6 +14,8 @@ pub enum Outcome {
     Done,
     /// It was deliberately left alone, for this reason.
     Ignored(Cow<'static, str>),
+    /// It is handled, and this JSON is the response: what a [`Reply`](super::Reply) becomes.
+    Replied(Bytes),
 }
 
 impl Outcome {
@@ -21,14 +25,17 @@ impl Outcome {
     }
 }
 
-/// A type that a handler can return: nothing, an [`Outcome`], or a [`Result`] of one of the two
-/// with any error.
+/// A type that a handler can return: nothing, an [`Outcome`], a [`Reply`](super::Reply), or a [`Result`]
+/// of one of these with any error.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not an outcome",
-    note = "a handler returns `()`, `Outcome`, `Result<(), E>` or `Result<Outcome, E>`, where `E` is any error"
+    note = "a handler returns `()`, `Outcome`, `Reply<T>`, or a `Result<_, E>` of one of these, where `E` is any error"
 )]
 pub trait IntoOutcome {
+    /// Whether it is the answer that Stripe waits for.
+    const REPLIES: bool = false;
+
     /// What the returned value means for the delivery of the event.
     ///
     /// # Errors
@@ -50,6 +57,8 @@ impl IntoOutcome for Outcome {
 }
 
 impl<T: IntoOutcome, E: Into<Failure>> IntoOutcome for Result<T, E> {
+    const REPLIES: bool = T::REPLIES;
+
     fn into_outcome(self) -> HandlerResult {
         self.map_err(Into::into)?.into_outcome()
     }

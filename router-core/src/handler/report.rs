@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use super::{Failure, HandlerResult, Outcome};
-use crate::event::Event;
+use crate::{completions::Finished, event::Event};
 
 /// What became of one event: what each of its handlers made of it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -12,11 +14,16 @@ pub struct Report {
     handlers: Arc<[HandlerReport]>,
 }
 
-/// What one handler made of an event.
+/// What one handler made of an event: in this delivery, or in an earlier one in which it finished.
 #[derive(Debug)]
 pub struct HandlerReport {
-    name: Arc<str>,
-    result: HandlerResult,
+    pub(crate) name: Arc<str>,
+    pub(crate) result: HandlerResult,
+    pub(crate) attempts: u32,
+    /// None: it was not run, because it had finished before.
+    pub(crate) duration: Option<Duration>,
+    /// What Stripe is told in its name.
+    pub(crate) reply: Option<Bytes>,
 }
 
 impl Report {
@@ -66,14 +73,44 @@ impl Report {
         self.failures().filter_map(Failure::wait).max()
     }
 
+    /// What became of it, in a word: `done`, `unhandled`, `retry` (a handler must be tried again), or `dead`
+    /// (every handler has finished, one at least with a dead letter).
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        if self.is_unhandled() {
+            "unhandled"
+        } else if self.needs_retry() {
+            "retry"
+        } else if self.has_dead_letters() {
+            "dead"
+        } else {
+            "done"
+        }
+    }
+
+    /// The JSON with which a handler [replied](super::Reply) to Stripe.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Bytes> {
+        self.handlers.iter().find_map(HandlerReport::reply)
+    }
+
     fn failures(&self) -> impl Iterator<Item = &Failure> {
         self.handlers.iter().filter_map(|handler| handler.result.as_ref().err())
     }
 }
 
 impl HandlerReport {
-    pub(crate) fn new(name: Arc<str>, result: HandlerResult) -> Self {
-        Self { name, result }
+    /// Of a handler that had finished before.
+    pub(crate) fn finished(name: Arc<str>, attempts: u32, how: Finished) -> Self {
+        let (result, reply) = match how {
+            Finished::Done => (Ok(Outcome::Done), None),
+            Finished::Ignored => (Ok(Outcome::ignored("it was in an earlier delivery")), None),
+            Finished::Replied(json) => (Ok(Outcome::Replied(json.clone())), Some(json)),
+            Finished::Dead => {
+                (Err(Failure::permanent("it failed for good in an earlier delivery")), None)
+            }
+        };
+        Self { name, result, attempts, duration: None, reply }
     }
 
     /// The handler's stable name.
@@ -94,6 +131,35 @@ impl HandlerReport {
     /// Whether it is done with the event.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        matches!(self.result, Ok(Outcome::Done))
+        matches!(self.result, Ok(Outcome::Done | Outcome::Replied(_)))
+    }
+
+    /// The JSON with which it [replied](super::Reply) to Stripe, or its default reply.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Bytes> {
+        self.reply.as_ref()
+    }
+
+    /// How often it has run for this event, as far as the router [remembers](crate::Completions).
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How long it ran in this delivery; `None` if it did not, because it had finished before.
+    #[must_use]
+    pub fn duration(&self) -> Option<Duration> {
+        self.duration
+    }
+
+    /// What became of it, in a word: `done`, `ignored`, `retry` or `dead`.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match &self.result {
+            Ok(Outcome::Done | Outcome::Replied(_)) => "done",
+            Ok(Outcome::Ignored(_)) => "ignored",
+            Err(failure) if failure.is_permanent() => "dead",
+            Err(_) => "retry",
+        }
     }
 }

@@ -1,22 +1,25 @@
-//! Runs the handlers of one event, one after the other.
+//! Calls one handler: in its turn, within its time, and whatever it does.
 
 use std::{
     any::Any,
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
+
+use super::keyed_lock::{Held, KeyedLock};
 use crate::{
     build::registry::LinkedCall,
     clock::{Clock, within},
-    event::Event,
+    event::{Event, ObjectId},
     extract::{States, needs::Supplies},
-    handler::{Failure, Handler, HandlerFuture, HandlerReport, HandlerResult, Outcome, Panic},
+    handler::{Failure, Handler, HandlerFuture, HandlerResult, Outcome, Panic},
 };
 
 /// A handler in a router.
@@ -26,6 +29,13 @@ pub(crate) struct RegisteredHandler {
     pub(crate) name: Arc<str>,
     pub(crate) filter: Filter,
     pub(crate) timeout: Duration,
+    /// Whether Stripe waits for its answer; then `timeout` is its deadline.
+    pub(crate) replies: bool,
+    pub(crate) default_reply: Option<fn() -> HandlerResult>,
+    /// Whether it is run for one event of an object at a time.
+    pub(crate) serialize: bool,
+    /// Whether it runs in a thread, which nobody can stop.
+    pub(crate) blocking: bool,
     pub(crate) caller: Caller,
 }
 
@@ -45,13 +55,17 @@ pub(crate) enum Caller {
     ByHand(Arc<dyn Handler>),
 }
 
-impl fmt::Debug for Caller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Linked(_) => "Linked",
-            Self::ByHand(_) => "ByHand",
-        })
-    }
+/// What the calls of a router's handlers have in common.
+pub(super) struct Dispatch<'r> {
+    pub(super) states: &'r States,
+    pub(super) clock: &'r dyn Clock,
+    pub(super) objects: &'r KeyedLock<ObjectId>,
+}
+
+/// A call that was given up and cannot be stopped: it goes on in its thread.
+pub(super) struct Leftover {
+    call: Call,
+    _lock: Option<Held<ObjectId>>,
 }
 
 /// A handler took longer than it may.
@@ -59,51 +73,57 @@ impl fmt::Debug for Caller {
 #[error("the handler did not finish within {}", humantime::format_duration(*.0))]
 struct TimedOut(Duration);
 
-/// What the calls of a router's handlers have in common.
-pub(super) struct Dispatch<'r> {
-    pub(super) states: &'r States,
-    pub(super) clock: &'r dyn Clock,
+/// The object of the event was in use for longer than the handler may take.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another event of the same object ({object}) was still being handled after {}, so the handler was not called",
+    humantime::format_duration(*.waited)
+)]
+struct ObjectBusy {
+    object: ObjectId,
+    waited: Duration,
 }
 
+/// A handler replied of which the router does not know that it does.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the handler returned a reply for Stripe and is not registered as one that does: an `impl Handler` says so in \
+     `fn replies`, a function in its return type (`Reply<T>`, not `impl IntoOutcome`)"
+)]
+struct UnexpectedReply;
+
 impl Dispatch<'_> {
-    /// Runs these handlers in this order. None harms another: whatever one does, the next one runs.
-    pub(super) async fn run(
+    /// Calls the handler. What is left over, if it is, runs still.
+    pub(super) async fn call(
         &self,
-        handlers: impl Iterator<Item = &RegisteredHandler>,
+        handler: &RegisteredHandler,
         event: &Event,
-    ) -> Vec<HandlerReport> {
-        let mut reports = Vec::new();
-        for handler in handlers {
-            let result = self.call(handler, event.clone()).await;
-            log_result(handler, event, &result);
-            reports.push(HandlerReport::new(handler.name.clone(), result));
+    ) -> (HandlerResult, Option<Leftover>) {
+        let (timeout, mut left, mut lock) = (handler.timeout, handler.timeout, None);
+        if handler.serialize {
+            let (object, begun) = (event.object_id(), self.clock.monotonic());
+            lock = within(timeout, self.clock, self.objects.lock(object.clone())).await;
+            if lock.is_none() {
+                return (Err(Failure::retry(ObjectBusy { object, waited: timeout })), None);
+            }
+            left = timeout.saturating_sub(self.clock.monotonic() - begun);
         }
-        reports
-    }
-
-    /// Runs the handler of what no other is for. It is not in the report: the event is answered with
-    /// 200 whatever it does.
-    pub(super) async fn run_unhandled(&self, handler: &RegisteredHandler, event: &Event) {
-        if let Err(failure) = self.call(handler, event.clone()).await {
-            tracing::error!(
-                handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(),
-                error = %failure,
-                "the handler of unhandled events failed; Stripe will not send the event again"
-            );
+        let mut call = self.begin(handler, event.clone());
+        match within(left, self.clock, &mut call).await {
+            Some(result) => (handler.check(result), None),
+            None => {
+                let leftover = handler.blocking.then_some(Leftover { call, _lock: lock });
+                (Err(Failure::retry(TimedOut(timeout))), leftover)
+            }
         }
     }
 
-    async fn call(&self, handler: &RegisteredHandler, event: Event) -> HandlerResult {
-        let call: HandlerFuture = match handler.caller.clone() {
+    fn begin(&self, handler: &RegisteredHandler, event: Event) -> Call {
+        Call(match handler.caller.clone() {
             Caller::Linked(call) => call(event, &mut Supplies { states: self.states }),
             // Inside the future, so that a panic before its first await is caught too.
             Caller::ByHand(handler) => Box::pin(async move { handler.call(event).await }),
-        };
-        match within(handler.timeout, self.clock, catch_panic(call)).await {
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => Err(Failure::retry(Panic::new(&*panic))),
-            None => Err(Failure::retry(TimedOut(handler.timeout))),
-        }
+        })
     }
 }
 
@@ -114,33 +134,63 @@ impl RegisteredHandler {
         endpoint.is_none_or(|endpoint| endpoint == event.endpoint().as_str())
             && livemode.is_none_or(|livemode| event.livemode() == Some(livemode))
     }
-}
 
-async fn catch_panic<T>(
-    mut future: Pin<Box<dyn Future<Output = T> + Send>>,
-) -> Result<T, Box<dyn Any + Send>> {
-    // After a panic the future is dropped and never polled again, so nobody sees what it broke.
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
-}
-
-fn log_result(handler: &RegisteredHandler, event: &Event, result: &HandlerResult) {
-    let (handler, id, event_type) = (&*handler.name, event.id(), event.event_type());
-    match result {
-        Ok(Outcome::Done) => tracing::debug!(handler, "handler done"),
-        Ok(Outcome::Ignored(reason)) => {
-            tracing::info!(handler, %reason, "handler ignored the event");
+    /// What Stripe is told where the handler has no reply.
+    pub(super) fn default_reply(&self) -> Option<Bytes> {
+        let default = self.default_reply?;
+        match catch_unwind(default) {
+            Ok(Ok(Outcome::Replied(json))) => Some(json),
+            Ok(Err(failure)) => {
+                tracing::error!(error = %failure, "the default reply could not be made");
+                None
+            }
+            Ok(Ok(_)) => None,
+            Err(panic) => {
+                tracing::error!(error = %panicked(&*panic), "the default reply could not be made");
+                None
+            }
         }
-        Err(failure) if failure.is_permanent() => tracing::error!(
-            handler, event.id = id, event.r#type = event_type, error = %failure,
-            "handler failed for good; Stripe will not send the event again, so handle it by hand"
-        ),
-        Err(failure) => tracing::warn!(
-            handler, event.id = id, event.r#type = event_type, error = %failure,
-            "handler failed; Stripe will send the event again"
-        ),
+    }
+
+    fn check(&self, result: HandlerResult) -> HandlerResult {
+        match result {
+            Ok(Outcome::Replied(_)) if !self.replies => Err(Failure::permanent(UnexpectedReply)),
+            result => result,
+        }
+    }
+}
+
+impl Leftover {
+    /// Waits until the call has really ended.
+    pub(super) async fn end(self) -> HandlerResult {
+        self.call.await
+    }
+}
+
+/// A call of a handler, whose panic is a failure.
+struct Call(HandlerFuture);
+
+impl Future for Call {
+    type Output = HandlerResult;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<HandlerResult> {
+        // After a panic the future is not polled again, so nobody sees what it broke.
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
+            Ok(poll) => poll,
+            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+        }
+    }
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> Failure {
+    Failure::retry(Panic::new(payload))
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Linked(_) => "Linked",
+            Self::ByHand(_) => "ByHand",
+        })
     }
 }

@@ -2,12 +2,16 @@
 
 mod detach;
 mod dispatch;
+mod error;
+mod in_flight;
+mod keyed_lock;
 mod router;
+mod run;
 mod table;
 
-pub use self::router::{Closed, Router};
 pub(crate) use self::{
     dispatch::{Caller, Filter, RegisteredHandler},
     router::Parts,
     table::Table,
 };
+pub use self::{error::RouterError, router::Router};

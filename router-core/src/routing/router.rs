@@ -7,41 +7,56 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
+    RouterError,
     detach::detached,
-    dispatch::{Dispatch, RegisteredHandler},
+    dispatch::RegisteredHandler,
+    in_flight::{Answer, Claim, InFlight},
+    keyed_lock::KeyedLock,
+    run::Run,
     table::Table,
 };
 use crate::{
     build::{Explanation, RouterBuilder, Routes, StartupReport},
-    clock::Clock,
-    event::Event,
+    clock::{Clock, within},
+    completions::Completions,
+    dead_letters::DeadLetters,
+    event::{Event, ObjectId},
     extract::States,
     handler::Report,
+    telemetry,
 };
 
 /// Finds the handlers of an event and runs them. Cheap to clone; clones are one router.
 ///
 /// As a tower service it takes an [`Event`] and answers with a [`Report`]: what its handlers do,
-/// failing included, is an answer, and only a router that is [closed](Router::close) is an error.
+/// failing included, is an answer; [`RouterError`] is for events that it has not taken.
 /// It is always ready; put a layer around it to limit what runs at once.
 ///
 /// The handlers of one event run one after the other, by `order` and then by stable name, so that the
 /// linker cannot change the order; events run side by side. Whoever drops the future of a call does
 /// not stop handlers that have begun: they go on in a task of tokio's, so calls are made inside a
 /// tokio runtime.
+///
+/// An event that is delivered again runs only the handlers that have not finished it, as far as its
+/// [`Completions`] remember; one that is delivered while it is being handled waits for that and gets
+/// the same report.
 #[derive(Debug, Clone)]
 pub struct Router(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    parts: Parts,
+pub(super) struct Inner {
+    pub(super) parts: Parts,
+    /// The locks of the handlers under `serialize = "object"`.
+    pub(super) objects: KeyedLock<ObjectId>,
+    in_flight: InFlight,
     running: TaskTracker,
     unhandled: Mutex<HashSet<Box<str>>>,
 }
@@ -54,6 +69,11 @@ pub(crate) struct Parts {
     /// For what none of them is for.
     pub(crate) unhandled: Option<RegisteredHandler>,
     pub(crate) states: States,
+    pub(crate) completions: Arc<dyn Completions>,
+    /// None: the log is enough.
+    pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
+    /// How long a duplicate waits for the first, and a run for what is remembered.
+    pub(crate) wait: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) routes: Routes,
     pub(crate) report: StartupReport,
@@ -75,8 +95,13 @@ impl Router {
     }
 
     pub(crate) fn new(parts: Parts) -> Self {
-        let (running, unhandled) = (TaskTracker::new(), Mutex::default());
-        Self(Arc::new(Inner { parts, running, unhandled }))
+        Self(Arc::new(Inner {
+            parts,
+            objects: KeyedLock::new(),
+            in_flight: InFlight::new(),
+            running: TaskTracker::new(),
+            unhandled: Mutex::default(),
+        }))
     }
 
     /// What is routed where. Its `Display` is a table that is the same in every build, fit for a
@@ -106,7 +131,7 @@ impl Router {
         &self.0.parts.report
     }
 
-    /// Takes no more events: from now on a call is the error [`Closed`]. Events that run go on.
+    /// Takes no more events: from now on a call is the error [`RouterError::Closed`]. Events that run go on.
     pub fn close(&self) {
         self.0.running.close();
     }
@@ -119,10 +144,10 @@ impl Router {
 
 impl Service<Event> for Router {
     type Response = Report;
-    type Error = Closed;
-    type Future = Pin<Box<dyn Future<Output = Result<Report, Closed>> + Send>>;
+    type Error = RouterError;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RouterError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -130,55 +155,69 @@ impl Service<Event> for Router {
         // First the token, then the question: a router that is closed in between waits for us.
         let token = self.0.running.token();
         if self.0.running.is_closed() {
-            return Box::pin(ready(Err(Closed)));
+            return Box::pin(ready(Err(RouterError::Closed)));
         }
-        let router = self.0.clone();
-        let span = tracing::info_span!("event", id = event.id(), r#type = event.event_type());
-        let run = async move {
-            let report = router.run(event).await;
-            drop(token);
-            report
-        };
-        let run = detached(Box::pin(run.instrument(span)));
-        Box::pin(async move { run.await.ok_or(Closed) })
+        let span = telemetry::event_span(&event);
+        Box::pin(self.0.clone().deliver(event, token).instrument(span))
     }
 }
 
 impl Inner {
-    async fn run(&self, event: Event) -> Report {
-        let Parts { table, handlers, unhandled, states, clock, .. } = &self.parts;
-        let dispatch = Dispatch { states, clock: &**clock };
-        let numbers = table.handlers_of(event.event_type());
-        let wanted = numbers.iter().map(|number| &handlers[*number]);
-        let reports = dispatch.run(wanted.filter(|handler| handler.wants(&event)), &event).await;
-        if reports.is_empty() {
-            self.log_unhandled(&event);
-            if let Some(handler) = unhandled {
-                dispatch.run_unhandled(handler, &event).await;
+    async fn deliver(self: Arc<Self>, event: Event, token: TaskTrackerToken) -> Answer {
+        match self.in_flight.claim(event.key()) {
+            Claim::Mine(place) => {
+                let run = Run { router: self, event, place, _token: token };
+                let run = Box::pin(run.answer().in_current_span());
+                detached(run).await.unwrap_or(Err(RouterError::CutOff))
+            }
+            Claim::Answered(answer) => {
+                telemetry::duplicate_in_flight();
+                answer
+            }
+            Claim::Theirs(answer) => {
+                telemetry::duplicate_in_flight();
+                tracing::debug!(
+                    "the event is being handled already; this delivery gets the same answer"
+                );
+                let Parts { wait, clock, .. } = &self.parts;
+                match within(*wait, &**clock, answer).await {
+                    Some(answer) => answer.unwrap_or(Err(RouterError::CutOff)),
+                    None => Err(RouterError::StillRunning(*wait)),
+                }
             }
         }
-        Report::new(event, reports)
+    }
+
+    /// The numbers of the handlers that are for this event, in the order in which they run.
+    pub(super) fn wanted<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = usize> + 'r {
+        let Parts { table, handlers, .. } = &self.parts;
+        let numbers = table.handlers_of(event.event_type()).iter().copied();
+        numbers.filter(move |number| handlers[*number].wants(event))
     }
 
     /// Once per event type at INFO, so that an endpoint which gets every event of an account does
     /// not drown what matters.
-    fn log_unhandled(&self, event: &Event) {
+    pub(super) fn log_unhandled(&self, event: &Event) {
         let event_type = event.event_type();
         let mut logged = self.unhandled.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < MAX_UNHANDLED && logged.insert(event_type.into()) {
+        if logged.contains(event_type) {
+            drop(logged);
+            tracing::debug!("no handler for this event type");
+            telemetry::unhandled(event_type);
+        } else if logged.len() < MAX_UNHANDLED {
+            logged.insert(event_type.into());
+            drop(logged);
             let known = router_catalog::lookup(event_type).is_some();
             tracing::info!(
                 event.r#type = event_type,
                 known,
                 "no handler for this event type; said once per type"
             );
+            telemetry::unhandled(event_type);
         } else {
-            tracing::debug!("no handler for this event type");
+            drop(logged);
+            // A metric has no end of labels otherwise.
+            telemetry::unhandled("other");
         }
     }
 }
-
-/// The router was closed: this process is shutting down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the router is closed: this process is shutting down")]
-pub struct Closed;

@@ -92,3 +92,21 @@ pub enum SignatureError {
         limit: u64,
     },
 }
+
+impl SignatureError {
+    /// Why, in a word: for spans and metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::MissingHeader => "signature_missing",
+            Self::UnreadableHeader
+            | Self::NoTimestamp
+            | Self::UnreadableTimestamp
+            | Self::RepeatedTimestamp
+            | Self::NoSignature
+            | Self::UnreadableSignature => "signature_malformed",
+            Self::NoMatch { .. } => "signature_mismatch",
+            Self::TooOld { .. } => "signature_too_old",
+            Self::TooFarAhead { .. } => "signature_ahead",
+        }
+    }
+}

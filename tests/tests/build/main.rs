@@ -110,7 +110,7 @@ fn a_router_tells_what_is_routed_where() {
     ");
     let json = serde_json::to_value(router.routes()).unwrap();
     let receipt = json!({
-        "pattern": "invoice.*", "order": 10, "handler": "receipts.send", "endpoint": null,
+        "pattern": "invoice.*", "order": 10, "replies": false, "handler": "receipts.send", "endpoint": null,
         "livemode": true, "file": file!().replace("main.rs", "shop.rs"), "line": 18,
         "doc": "Tells the customer.",
     });

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use http::{Request, StatusCode, Version};
 use http_body_util::Full;
-use router_tests::{payload, signature};
+use router_tests::{payload, payload_of, signature};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -27,10 +27,13 @@ impl Running {
 async fn an_event_is_taken_over_http_1_and_over_http_2() {
     let (calls, handler) = counting();
     let server = Running::start(handler).await;
-    for (http2, version) in [(false, Version::HTTP_11), (true, Version::HTTP_2)] {
-        let response = client(http2).request(server.post(payload("invoice.paid"))).await.unwrap();
+    for (http2, version, id) in
+        [(false, Version::HTTP_11, "evt_1"), (true, Version::HTTP_2, "evt_2")]
+    {
+        let body = payload_of(id, "invoice.paid");
+        let response = client(http2).request(server.post(body)).await.unwrap();
         assert_eq!(response.version(), version);
-        assert_eq!(read(response).await, (StatusCode::OK, DONE.into()));
+        assert_eq!(read(response).await, (StatusCode::OK, DONE.replace("evt_1", id)));
 
         let unsigned = Request::post(server.url()).body(Full::from("{}")).unwrap();
         let response = client(http2).request(unsigned).await.unwrap();

@@ -1,0 +1,44 @@
+//! A value behind many locks instead of one, so that events which have nothing to do with each other
+//! do not wait for each other.
+
+use std::{
+    hash::{BuildHasher as _, Hash, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// As many `T`s as there are shards, each behind a lock of its own. A lock is held for one operation,
+/// never across an await.
+#[derive(Debug)]
+pub(crate) struct Sharded<T> {
+    shards: Box<[Mutex<T>]>,
+    hasher: RandomState,
+}
+
+impl<T> Sharded<T> {
+    /// `make` makes each shard.
+    pub(crate) fn new(shards: usize, make: impl Fn() -> T) -> Self {
+        let shards = (0..shards.max(1)).map(|_| Mutex::new(make())).collect();
+        Self { shards, hasher: RandomState::new() }
+    }
+
+    /// The shard in which everything about this key is.
+    pub(crate) fn of(&self, key: &impl Hash) -> MutexGuard<'_, T> {
+        let hash = self.hasher.hash_one(key) as usize;
+        Self::lock(&self.shards[hash % self.shards.len()])
+    }
+
+    /// How many shards there are.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Every shard, one after the other.
+    pub(crate) fn all(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
+        self.shards.iter().map(Self::lock)
+    }
+
+    fn lock(shard: &Mutex<T>) -> MutexGuard<'_, T> {
+        // Nothing under these locks leaves a shard half changed.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
