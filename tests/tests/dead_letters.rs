@@ -1,0 +1,164 @@
+//! What a handler has failed for good is kept.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use router_core::{
+    BoxError, DeadLetter, DeadLetterFile, DeadLetters, Event, Failure, Outcome, Report, Router,
+    testing::ManualClock,
+};
+use router_tests::{event, now, payload, payload_of};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+const PAID: &str = "invoice.paid";
+
+async fn deliver(router: &Router, body: String) -> Report {
+    let event = event(body).expect("it is an event");
+    router.clone().oneshot(event).await.expect("the router takes it")
+}
+
+fn router(sink: impl DeadLetters) -> Router {
+    let permanent = async |_: Event| Err::<(), _>(Failure::permanent("no such order"));
+    let clock = ManualClock::at(now());
+    let builder = Router::builder().handler("orders.fulfil", [PAID], permanent);
+    builder.dead_letters(sink).clock(clock).build().expect("it is correct")
+}
+
+/// A folder that is there for one test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+        drop(fs::remove_dir_all(&folder));
+        fs::create_dir_all(&folder).expect("the target folder can be written");
+        Self(folder)
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.0.join("dead.jsonl")).expect("it is there");
+        assert!(text.ends_with('\n'));
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or(Value::Null)).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_file_has_a_line_for_each_with_the_event_as_it_came() {
+    let folder = Folder::new("lines");
+    let router = router(DeadLetterFile::open(folder.0.join("dead.jsonl")).unwrap());
+    // Not as anybody would write it anew.
+    let body = payload(PAID).replace(":", " :\n\t");
+    let report = deliver(&router, body.clone()).await;
+    assert_eq!(report.outcome(), "dead");
+    deliver(&router, payload_of("evt_2", PAID)).await;
+    let lines = folder.lines();
+    let first = json!({
+        "at": "2023-11-14T22:13:20.000000000Z", "event": "evt_1", "type": PAID,
+        "endpoint": "default", "account": null, "handler": "orders.fulfil", "attempts": 1,
+        "error": "no such order", "payload": body,
+    });
+    assert_eq!(lines[0], first);
+    assert_eq!(lines[1]["event"], "evt_2");
+    assert_eq!(lines.len(), 2);
+    // It has finished: the event may come again, and its line does not.
+    assert_eq!(deliver(&router, body).await.outcome(), "dead");
+    assert_eq!(folder.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn a_line_that_a_crash_cut_short_spoils_no_other() {
+    let folder = Folder::new("torn");
+    let file = folder.0.join("dead.jsonl");
+    fs::write(&file, r#"{"event":"evt_0"}"#.to_owned() + "\n" + r#"{"event":"evt_1","pay"#)
+        .unwrap();
+    let router = router(DeadLetterFile::open(&file).unwrap());
+    deliver(&router, payload_of("evt_2", PAID)).await;
+    let events: Vec<Value> = folder.lines().into_iter().map(|line| line["event"].clone()).collect();
+    assert_eq!(events, [json!("evt_0"), Value::Null, json!("evt_2")]);
+}
+
+#[tokio::test]
+async fn the_file_can_be_moved_away_and_is_made_anew() {
+    let folder = Folder::new("rotated");
+    let file = folder.0.join("dead.jsonl");
+    let router = router(DeadLetterFile::open(&file).unwrap());
+    deliver(&router, payload_of("evt_1", PAID)).await;
+    fs::rename(&file, folder.0.join("dead.1.jsonl")).unwrap();
+    deliver(&router, payload_of("evt_2", PAID)).await;
+    assert_eq!(folder.lines().len(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = Folder::new("owner");
+    let file = folder.0.join("dead.jsonl");
+    deliver(&router(DeadLetterFile::open(&file).unwrap()), payload(PAID)).await;
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_found_at_start_and_named() {
+    let folder = Folder::new("nowhere");
+    let error = DeadLetterFile::open(folder.0.join("no/such/dead.jsonl")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert!(error.to_string().contains("no/such/dead.jsonl"), "{error}");
+}
+
+#[tokio::test]
+async fn where_the_file_cannot_be_written_stripe_is_asked_again_and_then_it_is_kept() {
+    let folder = Folder::new("gone");
+    let file = folder.0.join("sub/dead.jsonl");
+    fs::create_dir(folder.0.join("sub")).unwrap();
+    let router = router(DeadLetterFile::open(&file).unwrap());
+    fs::remove_dir_all(folder.0.join("sub")).unwrap();
+    let report = deliver(&router, payload(PAID)).await;
+    assert_eq!(report.outcome(), "retry");
+    let failure = report.handlers()[0].result().unwrap_err().to_string();
+    assert!(failure.contains("dead-letter") && failure.contains("no such order"), "{failure}");
+
+    fs::create_dir(folder.0.join("sub")).unwrap();
+    let report = deliver(&router, payload(PAID)).await;
+    assert_eq!((report.outcome(), report.handlers()[0].attempts()), ("dead", 2));
+    assert!(file.exists());
+}
+
+/// Refuses as often as this.
+struct Full(AtomicU32);
+
+#[async_trait::async_trait]
+impl DeadLetters for Full {
+    async fn keep(&self, _: &DeadLetter<'_>) -> Result<(), BoxError> {
+        let left = self.0.load(Relaxed);
+        self.0.store(left.saturating_sub(1), Relaxed);
+        if left > 0 { Err("full".into()) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn dead_counts_as_finished_only_once_the_sink_has_it() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    let handler = move |_: Event| {
+        counted.fetch_add(1, Relaxed);
+        std::future::ready(Err::<Outcome, _>(Failure::permanent("never")))
+    };
+    let router = Router::builder()
+        .handler("a", ["*"], handler)
+        .dead_letters(Full(AtomicU32::new(2)))
+        .build()
+        .unwrap();
+    for (outcome, runs) in [("retry", 1), ("retry", 2), ("dead", 3), ("dead", 3)] {
+        assert_eq!(deliver(&router, payload(PAID)).await.outcome(), outcome);
+        assert_eq!(calls.load(Relaxed), runs);
+    }
+}

@@ -1,0 +1,230 @@
+//! A handler whose answer Stripe waits for.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::Response;
+use router_core::{
+    BoxError, DeadLetter, DeadLetters, Endpoint, Event, Failure, Handler, HandlerResult,
+    IntoOutcome as _, Object, Outcome, Registered, Reply, Report, Router, RouterBuilder, on_event,
+    testing::ManualClock,
+};
+use router_tests::{event, now, payload, secret};
+use serde::{Deserialize, Serialize};
+use tower::ServiceExt as _;
+
+use crate::{
+    exchange::{post, send},
+    held::Held,
+};
+
+mod exchange;
+mod held;
+
+const REQUEST: &str = "issuing_authorization.request";
+
+#[derive(Deserialize)]
+struct Authorization {
+    amount: i64,
+}
+
+#[derive(Serialize)]
+struct Decision {
+    approved: bool,
+}
+
+fn decline() -> Reply<Decision> {
+    Reply(Decision { approved: false })
+}
+
+#[on_event("issuing_authorization.request", name = "z.authorize")]
+async fn authorize(request: Object<Authorization>) -> Result<Reply<Decision>, BoxError> {
+    Ok(Reply(Decision { approved: request.amount <= 2000 }))
+}
+
+/// As long as a test lets it.
+#[on_event("issuing_authorization.request", name = "slow", deadline = "1s", default_reply = decline)]
+async fn slow(_: Event) -> Reply<Decision> {
+    std::future::pending().await
+}
+
+#[on_event("issuing_authorization.request", name = "failing", default_reply = decline)]
+async fn failing(_: Event) -> Result<Reply<Decision>, Failure> {
+    Err(Failure::retry("the ledger is down"))
+}
+
+#[on_event("issuing_authorization.request", name = "panicking", default_reply = panics)]
+async fn panicking(_: Event) -> Reply<Decision> {
+    panic!("a bug")
+}
+
+fn panics() -> Reply<Decision> {
+    panic!("another bug")
+}
+
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<String>>>);
+
+#[async_trait::async_trait]
+impl DeadLetters for Kept {
+    async fn keep(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
+        self.0.lock().expect("nobody panics").push(letter.to_string());
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("nobody panics"))
+    }
+}
+
+fn only<H: Registered>() -> RouterBuilder {
+    Router::builder().only::<H>()
+}
+
+fn endpoint(router: RouterBuilder, clock: &ManualClock) -> Endpoint<Router> {
+    let router = router.clock(clock.clone()).build().expect("it is correct");
+    Endpoint::new(secret(), router).clock(clock.clone())
+}
+
+fn request() -> String {
+    payload(REQUEST).replace(r#""created""#, r#""api_version":"2026-10-28.endive","created""#)
+}
+
+async fn answer(router: RouterBuilder) -> Response<String> {
+    send(endpoint(router, &ManualClock::at(now())), post(request())).await
+}
+
+#[tokio::test]
+async fn the_reply_is_the_response_in_the_version_of_the_event() {
+    let response = answer(only::<authorize>()).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.body(), r#"{"approved":true}"#);
+    assert_eq!(response.headers()["stripe-version"], "2026-10-28.endive");
+    let report: &Report = response.extensions().get().unwrap();
+    assert!(report.handler("z.authorize").unwrap().is_done());
+}
+
+#[tokio::test]
+async fn what_does_not_reply_has_no_version() {
+    let router = Router::builder().unlinked().handler("a", ["*"], async |_: Event| {});
+    assert!(answer(router).await.headers().get("stripe-version").is_none());
+}
+
+#[tokio::test]
+async fn a_handler_that_is_late_is_answered_for() {
+    let (clock, kept) = (ManualClock::at(now()), Kept::default());
+    let endpoint = endpoint(only::<slow>().dead_letters(kept.clone()), &clock);
+    let (response, ()) = tokio::join!(send(endpoint.clone(), post(request())), async {
+        clock.slept_on().await;
+        clock.advance(Duration::from_secs(1));
+    });
+    assert_eq!((response.status().as_u16(), &**response.body()), (200, r#"{"approved":false}"#));
+    let text = "default/evt_1 (issuing_authorization.request) by handler slow, attempt 1: the handler did not finish within 1s";
+    assert_eq!(kept.take(), [text]);
+    // A duplicate gets what was told, and the handler does not run again.
+    let again = send(endpoint, post(request())).await;
+    assert_eq!((again.status().as_u16(), &**again.body()), (200, r#"{"approved":false}"#));
+    assert!(kept.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_is_answered_for_and_is_a_dead_letter() {
+    let kept = Kept::default();
+    let response = answer(only::<failing>().dead_letters(kept.clone())).await;
+    assert_eq!((response.status().as_u16(), &**response.body()), (200, r#"{"approved":false}"#));
+    let report: &Report = response.extensions().get().unwrap();
+    assert_eq!(report.handler("failing").unwrap().outcome(), "dead");
+    assert!(kept.take()[0].ends_with("the ledger is down"));
+}
+
+#[tokio::test]
+async fn a_default_reply_that_panics_is_none() {
+    let response = answer(only::<panicking>()).await;
+    assert_eq!(response.status(), 500);
+}
+
+#[tokio::test]
+async fn the_one_that_replies_runs_first_and_stripe_waits_for_no_other() {
+    let kept = Kept::default();
+    let (held, mut heard) = Held::new();
+    let router = only::<authorize>()
+        .handler("a.held", ["issuing_authorization.*"], held.clone())
+        .handler("b.fails", ["*"], async |_: Event| Err::<(), _>("not now"))
+        .dead_letters(kept.clone())
+        .clock(ManualClock::at(now()))
+        .build()
+        .unwrap();
+    let deliver = || router.clone().oneshot(event(request()).unwrap());
+    let report = deliver().await.unwrap();
+    assert_eq!(report.reply().unwrap(), r#"{"approved":true}"#.as_bytes());
+    // A duplicate gets the same at once, though the first is still held.
+    assert_eq!(heard.recv().await, Some("begun"));
+    assert_eq!(deliver().await.unwrap().reply(), report.reply());
+
+    held.release();
+    router.close();
+    router.drained().await;
+    assert_eq!(heard.recv().await, Some("done"));
+    assert!(heard.try_recv().is_err(), "it ran once");
+    // Nobody sends the event again for the one that failed.
+    assert_eq!(kept.take().len(), 1);
+}
+
+/// One who writes the trait and forgets to say that it replies.
+struct Forgets;
+
+#[async_trait::async_trait]
+impl Handler for Forgets {
+    async fn call(&self, _: Event) -> HandlerResult {
+        decline().into_outcome()
+    }
+}
+
+#[tokio::test]
+async fn a_handler_by_hand_replies_if_its_type_says_so() {
+    let closure = async |_: Event| decline();
+    let router = Router::builder().unlinked().handler("closure", ["*"], closure);
+    assert_eq!(answer(router).await.body(), r#"{"approved":false}"#);
+
+    let response = answer(Router::builder().unlinked().handler("forgets", ["*"], Forgets)).await;
+    let report: &Report = response.extensions().get().unwrap();
+    let failure = report.handler("forgets").unwrap().result().unwrap_err();
+    assert!(failure.is_permanent() && failure.to_string().contains("`fn replies`"), "{failure}");
+}
+
+#[test]
+fn two_that_reply_to_one_event_are_a_problem() {
+    async fn outcome(_: Event) -> Outcome {
+        Outcome::Done
+    }
+
+    let error = only::<authorize>()
+        .add::<slow>()
+        .handler("outcome", [REQUEST], outcome)
+        .build()
+        .unwrap_err();
+    insta::assert_snapshot!(error, @r#"
+    the router cannot be built: 1 problem
+      1. Stripe takes one reply to an event, and these handlers would each give it one
+           tests/tests/reply.rs:48  `slow`  on issuing_authorization.request
+           tests/tests/reply.rs:42  `z.authorize`  on issuing_authorization.request
+         help: let one return a `Reply`, and the other `()`; or part their events: `endpoint = "..."`, `livemode = ...`
+    "#);
+    let closure = async |_: Event| decline();
+    let other = Router::builder().unlinked().add::<authorize>().handler("b", ["charge.*"], closure);
+    assert!(other.build().is_ok());
+}
+
+#[test]
+fn the_routes_say_which_one_replies() {
+    let router = only::<authorize>().handler("a", ["*"], async |_: Event| {}).build().unwrap();
+    let routes = router.routes().to_string();
+    let line = routes.lines().find(|line| line.contains("z.authorize")).unwrap();
+    assert!(line.contains(" reply "), "{routes}");
+    let explained = router.explain(REQUEST).to_string();
+    assert!(explained.find("z.authorize") < explained.find("a  "), "{explained}");
+}
