@@ -49,7 +49,7 @@ pub use crate::{
     completions::{CompletionMemory, Completions, Finished, Progress},
     dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
     endpoint::{Answer, Endpoint, Refusal, Response, SecretProvider},
-    event::{Event, EventKey, ObjectId, RelatedObject},
+    event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
         Account, EventId, EventType, FromEvent, Livemode, Needs, Object, OptionalFromEvent,
         Previous, Rejection, State, StripeObject,

@@ -4,6 +4,7 @@ mod envelope;
 mod error;
 mod key;
 mod object_id;
+mod recency;
 mod related;
 mod scanner;
 
@@ -19,6 +20,7 @@ pub use self::{
     error::{DecodeError, EnvelopeError, Kind, Problem},
     key::EventKey,
     object_id::ObjectId,
+    recency::Recency,
     related::RelatedObject,
 };
 use crate::signature::{EndpointName, VerifiedPayload};
@@ -85,7 +87,7 @@ impl Event {
     }
 
     /// When Stripe made it. Events are neither delivered in this order nor is it unique: never
-    /// order or deduplicate by it.
+    /// order or deduplicate by it. [`Recency`] says what can be said of two events of one object.
     #[must_use]
     pub fn created(&self) -> Option<SystemTime> {
         self.0.envelope.created

@@ -5,7 +5,7 @@ use std::{fmt, ops::Deref};
 use router_catalog::Kind;
 
 use super::{FromEvent, OptionalFromEvent, Rejection};
-use crate::event::{Event, RelatedObject};
+use crate::event::{Event, Recency, RelatedObject};
 
 /// The event's id, `evt_…`. A `Deref` to `str`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,4 +104,9 @@ absent!(
 absent!(
     RelatedObject, Some(Kind::Thin), event => event.related_object(),
     "the event is about no object; take an `Option<RelatedObject>`"
+);
+absent!(
+    Recency, Some(Kind::Snapshot), event => Recency::of(event),
+    "the event does not say how recent its object is: it has no `created`, or is a thin event; take \
+     an `Option<Recency>`"
 );

@@ -69,7 +69,7 @@ pub type Rejection = Failure;
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}`",
     label = "not an extractor",
-    note = "a handler's arguments are, each in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `Account`, `Livemode`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
+    note = "a handler's arguments are, each in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `Account`, `Livemode`, `Recency`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
 )]
 pub trait FromEvent: Sized + Send {
     /// What it needs beside the event: `()` for nothing, a [`State<T>`](State), an

@@ -1,4 +1,4 @@
-use router_core::{Object, Previous, on_event};
+use router_core::{Object, Previous, Recency, on_event};
 
 #[derive(serde::Deserialize)]
 struct Meter {}
@@ -8,5 +8,8 @@ async fn thin(_: Object<Meter>) {}
 
 #[on_event("*")]
 async fn thin_too(_: Previous<Meter>) {}
+
+#[on_event("v1.billing.meter.no_meter_found")]
+async fn thin_as_well(_: Recency) {}
 
 fn main() {}
