@@ -289,17 +289,22 @@ impl Fields<'_> {
     }
 
     fn decode(&self, field: &'static str, value: Value) -> Result<Text, Fault> {
-        if !value.escaped {
-            return Ok(Text::Plain(value.start + 1..value.end - 1));
-        }
-        serde_json::from_str(&self.payload[value.range()])
-            .map(Text::Decoded)
-            .map_err(|_| unreadable(field, value, "text (an escape in it is no character)"))
+        text(field, value, self.payload)
     }
 }
 
+/// A string of the payload, without its quotes and escapes.
+pub(super) fn text(field: &'static str, value: Value, payload: &str) -> Result<Text, Fault> {
+    if !value.escaped {
+        return Ok(Text::Plain(value.start + 1..value.end - 1));
+    }
+    serde_json::from_str(&payload[value.range()])
+        .map(Text::Decoded)
+        .map_err(|_| unreadable(field, value, "text (an escape in it is no character)"))
+}
+
 /// The slot, if nothing is in it.
-fn unset<'s>(
+pub(super) fn unset<'s>(
     slot: &'s mut Option<Value>,
     name: &'static str,
     key: &Key<'_>,
@@ -315,7 +320,7 @@ fn optional(field: &'static str, value: Option<Value>, kind: Kind) -> Result<Opt
     value.map(|value| expect(field, value, kind).map(|()| value)).transpose()
 }
 
-fn expect(field: &'static str, value: Value, expected: Kind) -> Result<(), Fault> {
+pub(super) fn expect(field: &'static str, value: Value, expected: Kind) -> Result<(), Fault> {
     if value.kind == expected {
         return Ok(());
     }

@@ -41,6 +41,69 @@ pub enum DecodeError {
     },
 }
 
+/// Why what a platform delivered is no event of Stripe's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// Our fault: something else than the platform's envelope was given.
+    #[error(
+        "what was given is no envelope of {platform}: {problem} (line {line}, column {column}); give \
+         it what the platform delivered, as it stands"
+    )]
+    NotAnEnvelope {
+        /// The platform.
+        platform: &'static str,
+        /// What is wrong.
+        problem: Problem,
+        /// Where: the line, from 1.
+        line: usize,
+        /// Where: the column in bytes, from 1.
+        column: usize,
+    },
+    /// Our fault: an event without the envelope, which says nothing of where it comes from.
+    #[error(
+        "what was given is an event of Stripe's without the envelope of {platform}: deliver the whole \
+         envelope (in EventBridge, a target without input path or transformer); a webhook's body goes \
+         through an `Endpoint`, which verifies it"
+    )]
+    NoEnvelope {
+        /// The platform.
+        platform: &'static str,
+    },
+    /// The fault of the platform's configuration: it delivers events of somebody else.
+    #[error(
+        "the envelope of {platform} comes from {found:?}, and Stripe's from `{expected}/…`: have only \
+         Stripe's events delivered here, by the rule or subscription"
+    )]
+    NotFromStripe {
+        /// The platform.
+        platform: &'static str,
+        /// What the source of Stripe's events begins with.
+        expected: &'static str,
+        /// The source.
+        found: String,
+    },
+    /// Our fault: several events at once, or none.
+    #[error("the array from {platform} has {events} events: pass each by itself")]
+    Batch {
+        /// The platform.
+        platform: &'static str,
+        /// How many events there are.
+        events: usize,
+    },
+    /// The fault of the sender: in an envelope of Stripe's is no event of Stripe's.
+    #[error("the `{field}` in the envelope of {platform} is no event")]
+    NotAnEvent {
+        /// The platform.
+        platform: &'static str,
+        /// The envelope's field that should hold the event.
+        field: &'static str,
+        /// What is wrong; line and column count from the beginning of the field's value.
+        #[source]
+        error: EnvelopeError,
+    },
+}
+
 /// What is wrong with a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

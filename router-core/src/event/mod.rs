@@ -1,5 +1,6 @@
-//! One verified event: its raw bytes, and where things are in them.
+//! One authentic event: its raw bytes, and where things are in them.
 
+mod authenticated;
 mod envelope;
 mod error;
 mod key;
@@ -17,7 +18,8 @@ use serde::Deserialize;
 use self::envelope::{Envelope, Text};
 use self::scanner::Fault;
 pub use self::{
-    error::{DecodeError, EnvelopeError, Kind, Problem},
+    authenticated::AlreadyAuthenticated,
+    error::{DecodeError, EnvelopeError, Kind, Problem, SourceError},
     key::EventKey,
     object_id::ObjectId,
     recency::Recency,
@@ -25,7 +27,7 @@ pub use self::{
 };
 use crate::signature::{EndpointName, VerifiedPayload};
 
-/// One verified event, snapshot or thin. Cheap to clone: clones share the payload, and everything
+/// One authentic event, snapshot or thin. Cheap to clone: clones share the payload, and everything
 /// that is read from it is borrowed.
 ///
 /// A field that Stripe left out or sent as null is `None`.
@@ -36,7 +38,7 @@ struct Inner {
     payload: ByteString,
     envelope: Envelope,
     endpoint: EndpointName,
-    signed_at: SystemTime,
+    signed_at: Option<SystemTime>,
 }
 
 impl Event {
@@ -48,10 +50,18 @@ impl Event {
     /// [`EnvelopeError`] says what the payload should be and is not, with line and column.
     pub fn parse(verified: VerifiedPayload) -> Result<Self, EnvelopeError> {
         let (body, endpoint, signed_at) = verified.into_parts();
-        let locate = |fault| EnvelopeError::locate(&body, fault);
-        let payload =
-            ByteString::try_from(body.clone()).map_err(|error| locate(Fault::not_utf8(error)))?;
-        let envelope = Envelope::parse(&payload).map_err(locate)?;
+        let payload = ByteString::try_from(body.clone())
+            .map_err(|error| EnvelopeError::locate(&body, Fault::not_utf8(error)))?;
+        Self::make(payload, endpoint, Some(signed_at))
+    }
+
+    fn make(
+        payload: ByteString,
+        endpoint: EndpointName,
+        signed_at: Option<SystemTime>,
+    ) -> Result<Self, EnvelopeError> {
+        let envelope = Envelope::parse(&payload)
+            .map_err(|fault| EnvelopeError::locate(payload.as_bytes(), fault))?;
         Ok(Self(Arc::new(Inner { payload, envelope, endpoint, signed_at })))
     }
 
@@ -185,15 +195,17 @@ impl Event {
         &self.0.payload
     }
 
-    /// The name of the endpoint through which it came: the one whose secret matched.
+    /// The name of the endpoint through which it came: the one whose secret matched, or the one of the
+    /// platform that delivered it (see [`AlreadyAuthenticated::endpoint`]).
     #[must_use]
     pub fn endpoint(&self) -> &EndpointName {
         &self.0.endpoint
     }
 
-    /// When Stripe signed this sending of it, to the second.
+    /// When Stripe signed this sending of it, to the second; `None` for one that was not signed but
+    /// [authenticated by a platform](AlreadyAuthenticated).
     #[must_use]
-    pub fn signed_at(&self) -> SystemTime {
+    pub fn signed_at(&self) -> Option<SystemTime> {
         self.0.signed_at
     }
 

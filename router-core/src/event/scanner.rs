@@ -63,7 +63,7 @@ impl<'t> Scanner<'t> {
     ) -> Result<Value, Fault> {
         match self.peek() {
             Some(b'{') => self.object(field),
-            Some(b'[') => self.nested(Kind::Array, b']', |scanner| scanner.value().map(drop)),
+            Some(b'[') => self.items(|scanner| scanner.value().map(drop)),
             Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true", Kind::Boolean),
@@ -71,6 +71,18 @@ impl<'t> Scanner<'t> {
             Some(b'n') => self.word("null", Kind::Null),
             _ => Err(self.syntax("expected a JSON value")),
         }
+    }
+
+    pub(super) fn begins_array(&self) -> bool {
+        self.peek() == Some(b'[')
+    }
+
+    /// Scans the array that comes next; `item` must scan each of its items.
+    pub(super) fn items(
+        &mut self,
+        item: impl FnMut(&mut Self) -> Result<(), Fault>,
+    ) -> Result<Value, Fault> {
+        self.nested(Kind::Array, b']', item)
     }
 
     fn peek(&self) -> Option<u8> {

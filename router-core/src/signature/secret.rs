@@ -19,6 +19,10 @@ impl EndpointName {
     /// The name of the endpoint whose secrets were given without one.
     pub const DEFAULT: &'static str = "default";
 
+    pub(crate) fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -60,13 +64,13 @@ impl SigningSecret {
             return Err(SecretError::ApiKey { prefix });
         }
         let key = Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes a key of any length");
-        Ok(Self { endpoint: EndpointName(EndpointName::DEFAULT.into()), key })
+        Ok(Self { endpoint: EndpointName::new(EndpointName::DEFAULT), key })
     }
 
     /// The same secret, of the endpoint of this name.
     #[must_use]
     pub fn named(self, endpoint: &str) -> Self {
-        Self { endpoint: EndpointName(endpoint.into()), ..self }
+        Self { endpoint: EndpointName::new(endpoint), ..self }
     }
 
     /// Reads one secret from an environment variable. [`Secrets::from_env`] reads several.

@@ -1,0 +1,277 @@
+//! Events that a cloud platform delivered and authenticated, from its envelope to the handlers.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use router_core::{
+    Event, Failure, HandlerReport, RelatedObject, Report, Router,
+    event::{AlreadyAuthenticated, EnvelopeError, Kind, Problem, SourceError},
+};
+use router_tests::event;
+use tower::ServiceExt as _;
+
+/// With white space of all kinds, an escape, and text that is not ASCII: the bytes stay as they are.
+const SNAPSHOT: &str = "{ \"id\":\"evt_1\",\t\"object\":\"event\",\r\n \"type\":\"customer.cre\\u0061ted\",\"created\":1700000000,\n\n\"livemode\":true,\"pending_webhooks\":0,\"request\":{\"id\":\"req_1\",\"idempotency_key\":null},\"data\":{\"object\":{\"id\":\"cus_1\",\"object\":\"customer\",\"name\":\"Zoë\"}} }";
+const THIN: &str = r#"{"id":"evt_2","object":"v2.core.event","type":"v2.core.event_destination.ping","created":"2026-01-31T12:00:00.000Z","livemode":true,"context":"acct_1","related_object":{"id":"ed_123","type":"v2.core.event_destination","url":"/v2/core/event_destinations/ed_123"}}"#;
+
+/// As AWS documents it, with the source that Stripe has.
+fn event_bridge(detail: &str) -> String {
+    format!(
+        r#"{{
+  "version": "0",
+  "id": "17e8dff5-d6cd-3770-ace9-aeac02b6ac3f",
+  "detail-type": "customer.created",
+  "source": "aws.partner/stripe.com/ed_123",
+  "account": "111122223333",
+  "time": "2026-01-31T12:00:00Z",
+  "region": "us-west-2",
+  "resources": [],
+  "detail":   {detail}
+}}"#
+    )
+}
+
+/// As a CloudEvent 1.0, with the source that Stripe has.
+fn event_grid(data: &str) -> String {
+    format!(
+        r#"{{"specversion":"1.0","type":"customer.created","source":"/providers/stripe/ed_123","id":"9aeb0fdf-c01e-0131-0922-9eb54906e209","time":"2026-01-31T12:00:00Z","subject":null,"dataContentType":"application/cloudevents+json","data":{data}}}"#
+    )
+}
+
+fn from_event_bridge<B: Into<String>>(body: B) -> Result<Event, SourceError> {
+    Event::from_event_bridge(AlreadyAuthenticated::by_the_platform(body.into()))
+}
+
+fn from_event_grid<B: Into<String>>(body: B) -> Result<Event, SourceError> {
+    Event::from_event_grid(AlreadyAuthenticated::by_the_platform(body.into()))
+}
+
+async fn run(router: &Router, event: Event) -> Report {
+    router.clone().oneshot(event).await.expect("the router is open")
+}
+
+#[tokio::test]
+async fn an_event_of_either_platform_runs_its_handlers_as_any_event_does() {
+    #[derive(serde::Deserialize)]
+    struct Customer {
+        name: String,
+    }
+
+    let router = Router::builder()
+        .handler("snapshot", ["customer.created"], async |event: Event| {
+            let customer: Customer = event.decode_object()?;
+            assert_eq!(customer.name, "Zoë");
+            assert_eq!(event.created(), Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
+            Ok::<(), Failure>(())
+        })
+        .handler("thin", ["v2.core.*"], async |event: Event| {
+            let related = event.related_object();
+            assert_eq!(related.as_ref().and_then(RelatedObject::id), Some("ed_123"));
+            assert_eq!((event.is_thin(), event.context()), (true, Some("acct_1")));
+        })
+        .build()
+        .unwrap();
+    for (handler, payload) in [("snapshot", SNAPSHOT), ("thin", THIN)] {
+        for (endpoint, event) in [
+            ("event_bridge", from_event_bridge(event_bridge(payload))),
+            ("event_grid", from_event_grid(event_grid(payload))),
+        ] {
+            let report = run(&router, event.unwrap()).await;
+            let ran: Vec<&str> = report.handlers().iter().map(HandlerReport::name).collect();
+            assert_eq!(ran, [handler], "{endpoint}");
+            assert!(report.handlers()[0].is_done(), "{report:?}");
+            assert_eq!(report.event().endpoint().as_str(), endpoint);
+        }
+    }
+}
+
+#[test]
+fn the_payload_is_the_event_byte_for_byte_and_no_copy() {
+    for payload in [SNAPSHOT, THIN] {
+        for (envelope, open) in [
+            (event_bridge(payload), from_event_bridge as fn(String) -> Result<Event, SourceError>),
+            (event_grid(payload), from_event_grid),
+            (format!("\r\n\t [ {} ] ", event_grid(payload)), from_event_grid),
+        ] {
+            let whole = envelope.as_bytes().as_ptr_range();
+            let event = open(envelope).unwrap();
+            assert_eq!(event.payload(), payload);
+            let part = event.payload().as_ptr_range();
+            assert!(whole.start <= part.start && part.end <= whole.end, "it was copied");
+        }
+    }
+}
+
+#[test]
+fn keys_in_another_order_and_with_escapes_are_the_same_envelope() {
+    let envelope = r#"{"detail":{"id":"evt_1","object":"event","type":"a.b","data":{"object":{}}},"\u0073ource":"aws.partner\/stripe.com\/ed_123","detail-type":"a.b"}"#;
+    assert_eq!(from_event_bridge(envelope).unwrap().id(), "evt_1");
+}
+
+#[test]
+fn nobody_signed_it_and_its_endpoint_can_be_named() {
+    let delivered = AlreadyAuthenticated::by_the_platform(event_bridge(SNAPSHOT));
+    assert_eq!(
+        format!("{:?}", delivered.clone().endpoint("connect")),
+        format!(
+            "AlreadyAuthenticated {{ bytes: {}, endpoint: Some(EndpointName(\"connect\")) }}",
+            event_bridge(SNAPSHOT).len()
+        )
+    );
+    let named = Event::from_event_bridge(delivered.endpoint("connect")).unwrap();
+    assert_eq!((named.endpoint().as_str(), named.signed_at()), ("connect", None));
+
+    let signed = event(SNAPSHOT).unwrap();
+    assert_eq!(signed.signed_at(), Some(router_tests::now()));
+}
+
+/// The problem with what is no envelope, and where it is.
+fn problem(opened: Result<Event, SourceError>) -> (&'static str, Problem, usize, usize) {
+    match opened {
+        Err(SourceError::NotAnEnvelope { platform, problem, line, column, .. }) => {
+            (platform, problem, line, column)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_no_envelope_says_what_is_wrong_and_where() {
+    const BRIDGE: &str = "Amazon EventBridge";
+    const GRID: &str = "Azure Event Grid";
+    let syntax = Problem::Syntax;
+    let no_object = |found| Problem::WrongType { field: "envelope", expected: Kind::Object, found };
+    let no_text = |field, found| Problem::WrongType { field, expected: Kind::String, found };
+    let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(128), "]".repeat(128));
+    let grid = event_grid("0");
+    let twice = event_bridge(SNAPSHOT).replacen("\"region\"", "\"detail\":{},\n\"source\"", 1);
+    for (body, problem_, line, column) in [
+        ("", syntax("expected a JSON value"), 1, 1),
+        ("not JSON", syntax("expected a JSON value"), 1, 1),
+        ("7", no_object(Kind::Number), 1, 1),
+        ("[7]", no_object(Kind::Number), 1, 2),
+        ("{}", Problem::Missing("detail-type"), 1, 2),
+        ("{} x", Problem::TrailingBytes, 1, 4),
+        (&deep, Problem::TooDeep, 1, 133),
+        (&twice, Problem::Duplicate("source"), 9, 1),
+        (
+            &event_bridge(SNAPSHOT).replace("\"detail-type\"", "\"type\""),
+            Problem::Missing("detail-type"),
+            14,
+            1,
+        ),
+        (&event_bridge(SNAPSHOT).replace("source", "x"), Problem::Missing("source"), 14, 1),
+        (&event_bridge(SNAPSHOT).replace("detail\"", "x\""), Problem::Missing("detail"), 14, 1),
+        (
+            &event_bridge(SNAPSHOT).replace(r#""aws.partner/stripe.com/ed_123""#, "null"),
+            no_text("source", Kind::Null),
+            5,
+            13,
+        ),
+        (&grid, Problem::Missing("detail-type"), 1, grid.len()),
+    ] {
+        assert_eq!(problem(from_event_bridge(body)), (BRIDGE, problem_, line, column), "{body}");
+    }
+    let version = Problem::Unreadable {
+        field: "specversion",
+        expected: "\"1.0\", the version of CloudEvents",
+    };
+    for (body, problem_, line, column) in [
+        (event_bridge(THIN), Problem::Missing("specversion"), 11, 1),
+        (event_grid(THIN).replace("\"1.0\"", "\"0.3\""), version, 1, 16),
+        (event_grid(THIN).replace("\"1.0\"", "1"), no_text("specversion", Kind::Number), 1, 16),
+        (grid.replace("data\"", "atad\""), Problem::Missing("data"), 1, grid.len()),
+    ] {
+        assert_eq!(problem(from_event_grid(&body[..])), (GRID, problem_, line, column), "{body}");
+    }
+    let not_utf8 = AlreadyAuthenticated::by_the_platform(b"{\"source\":\n\"\xff\"}".as_slice());
+    let problem = problem(Event::from_event_bridge(not_utf8));
+    assert_eq!(problem, (BRIDGE, Problem::NotUtf8, 2, 2));
+
+    let text = from_event_bridge("{}").unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "what was given is no envelope of Amazon EventBridge: the field `detail-type` is missing \
+         (line 1, column 2); give it what the platform delivered, as it stands"
+    );
+}
+
+#[test]
+fn events_of_somebody_else_are_refused() {
+    for source in [
+        "aws.partner/auth0.com/ed_123",
+        "aws.partner/stripe.com.example/ed_123",
+        "AWS.partner/stripe.com/ed_123",
+        "stripe.com",
+        "",
+    ] {
+        let envelope = event_bridge(SNAPSHOT).replace("aws.partner/stripe.com/ed_123", source);
+        let error = from_event_bridge(envelope).unwrap_err();
+        let text = format!(
+            "the envelope of Amazon EventBridge comes from {source:?}, and Stripe's from \
+             `aws.partner/stripe.com/…`: have only Stripe's events delivered here, by the rule or \
+             subscription"
+        );
+        assert_eq!(error.to_string(), text);
+    }
+    let envelope = event_grid(SNAPSHOT).replace("providers/stripe", "providers/stripes");
+    match from_event_grid(envelope) {
+        Err(SourceError::NotFromStripe { platform, expected, found, .. }) => {
+            assert_eq!(platform, "Azure Event Grid");
+            assert_eq!((expected, &found[..]), ("/providers/stripe", "/providers/stripes/ed_123"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A target with an input path strips the envelope, and a webhook's body never had one.
+#[test]
+fn an_event_without_envelope_is_refused_and_told_where_it_belongs() {
+    for payload in [SNAPSHOT, THIN] {
+        for open in [from_event_bridge::<&str>, from_event_grid::<&str>] {
+            let error = open(payload).unwrap_err();
+            assert!(matches!(error, SourceError::NoEnvelope { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("input path") && text.contains("`Endpoint`"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_array_is_one_event_or_refused() {
+    let one = event_grid(THIN);
+    assert_eq!(from_event_grid(format!("[{one}]")).unwrap().id(), "evt_2");
+    for (body, events) in [("[]".to_owned(), 0), (format!("[{one},{one},{one}]"), 3)] {
+        let platform = "Azure Event Grid";
+        assert_eq!(from_event_grid(body).unwrap_err(), SourceError::Batch { platform, events });
+    }
+}
+
+#[test]
+fn what_is_in_the_envelope_is_held_to_the_rules_of_every_event() {
+    let rows = [
+        ("null", "the field `event` should be an object and is null", 1, 1),
+        (r#""{}""#, "the field `event` should be an object and is a string", 1, 1),
+        ("{\n}", "the field `object` is missing", 2, 1),
+        (
+            r#"{"object":"charge"}"#,
+            r#"its `object` is "charge", neither "event" nor "v2.core.event""#,
+            1,
+            11,
+        ),
+        (r#"{"object":"event","object":"event"}"#, "the key `object` stands there twice", 1, 19),
+    ];
+    for (inner, problem, line, column) in rows {
+        for (field, platform, opened) in [
+            ("detail", "Amazon EventBridge", from_event_bridge(event_bridge(inner))),
+            ("data", "Azure Event Grid", from_event_grid(event_grid(inner))),
+        ] {
+            let error = opened.unwrap_err();
+            let text = format!("the `{field}` in the envelope of {platform} is no event");
+            assert_eq!(error.to_string(), text);
+            let cause = std::error::Error::source(&error).expect("it says what is wrong");
+            let cause: &EnvelopeError = cause.downcast_ref().expect("an event's own error");
+            let place = (cause.problem.to_string(), cause.line, cause.column);
+            assert_eq!(place, (problem.to_owned(), line, column), "{inner}");
+        }
+    }
+}
