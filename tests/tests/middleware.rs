@@ -13,52 +13,35 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
-use router_core::{
-    BoxError, Endpoint, Event, Handler, HandlerResult, Outcome, Refusal, Router,
-    testing::ManualClock,
-};
-use router_tests::{now, payload, secret, signature};
-use tokio::sync::{Semaphore, mpsc};
+use router_core::{BoxError, Endpoint, Event, Refusal, Router, testing::ManualClock};
+use router_tests::{now, payload, payload_of, secret, signature};
+use tokio::sync::mpsc;
 use tower::{
     Layer, Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, load_shed::error::Overloaded,
     service_fn, timeout::error::Elapsed,
 };
 use tower_http::trace::TraceLayer;
 
-use crate::exchange::{post, send};
+use crate::{
+    exchange::{post, send},
+    held::Held,
+};
 
 mod exchange;
+mod held;
 
 const PAID: &str = "invoice.paid";
 
-/// A handler that says when it has begun, waits until it may go on, and says when it is done.
-#[derive(Clone)]
-struct Held {
-    says: mpsc::UnboundedSender<&'static str>,
-    may_go_on: Arc<Semaphore>,
+/// A router with one handler that the test holds.
+fn held_router() -> (Router, Held, mpsc::UnboundedReceiver<&'static str>) {
+    let (held, heard) = Held::new();
+    let router = Router::builder().handler("held", ["*"], held.clone()).build();
+    (router.expect("it has a handler"), held, heard)
 }
 
-impl Held {
-    fn router() -> (Router, Self, mpsc::UnboundedReceiver<&'static str>) {
-        let (says, heard) = mpsc::unbounded_channel();
-        let held = Self { says, may_go_on: Arc::new(Semaphore::new(0)) };
-        let router = Router::builder().handler("held", ["*"], held.clone()).build();
-        (router.expect("it has a handler"), held, heard)
-    }
-
-    fn release(&self) {
-        self.may_go_on.add_permits(1);
-    }
-}
-
-#[async_trait::async_trait]
-impl Handler for Held {
-    async fn call(&self, _: Event) -> HandlerResult {
-        self.says.send("begun")?;
-        self.may_go_on.acquire().await?.forget();
-        self.says.send("done")?;
-        Ok(Outcome::Done)
-    }
+/// Another event than [`payload`]'s: one that is handled already would be waited for.
+fn another() -> String {
+    payload_of("evt_2", PAID)
 }
 
 fn over<S>(inner: S) -> Endpoint<S> {
@@ -75,7 +58,7 @@ where
     service_fn(move |request| {
         let answer = service.clone().oneshot(request);
         async {
-            let refused = |error: BoxError| Refusal::Unavailable(error.into()).into();
+            let refused = |error: BoxError| Refusal::unavailable(error).into();
             Ok(answer.await.unwrap_or_else(refused))
         }
     })
@@ -98,7 +81,7 @@ fn is_asked_for_again<E: std::error::Error + 'static>(response: &Response<String
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_around_the_router_is_answered_with_503_and_the_handler_goes_on() {
-    let (router, held, mut heard) = Held::router();
+    let (router, held, mut heard) = held_router();
     let events = ServiceBuilder::new().timeout(Duration::from_secs(5)).service(router.clone());
     let response = send(over(events), post(payload(PAID))).await;
     is_asked_for_again::<Elapsed>(&response);
@@ -113,10 +96,10 @@ async fn a_timeout_around_the_router_is_answered_with_503_and_the_handler_goes_o
 
 #[tokio::test]
 async fn a_second_event_waits_for_the_permit_of_the_first_and_is_then_handled() {
-    let (router, held, mut heard) = Held::router();
+    let (router, held, mut heard) = held_router();
     let endpoint = over(ServiceBuilder::new().concurrency_limit(1).service(router));
     let mut first = pin!(send(endpoint.clone(), post(payload(PAID))));
-    let mut second = pin!(send(endpoint, post(payload(PAID))));
+    let mut second = pin!(send(endpoint, post(another())));
     // A handler begins in the very call, so that each poll shows whether it may.
     assert!(poll(first.as_mut()).is_pending());
     assert_eq!(heard.try_recv(), Ok("begun"));
@@ -197,7 +180,7 @@ where
 {
     let mut first = pin!(send(service.clone(), post(payload(PAID))));
     assert!(poll(first.as_mut()).is_pending());
-    let second = pin!(send(service.clone(), post(payload(PAID))));
+    let second = pin!(send(service.clone(), post(another())));
     let Poll::Ready(refused) = poll(second) else { panic!("it waits for the first") };
     is_asked_for_again::<Overloaded>(&refused);
     assert_eq!((heard.try_recv(), heard.is_empty()), (Ok("begun"), true));
@@ -205,19 +188,19 @@ where
     held.release();
     assert_eq!(first.await.status(), 200);
     held.release();
-    assert_eq!(send(service, post(payload(PAID))).await.status(), 200);
+    assert_eq!(send(service, post(another())).await.status(), 200);
 }
 
 #[tokio::test]
 async fn load_that_is_shed_around_the_router_is_answered_with_503_at_once() {
-    let (router, held, mut heard) = Held::router();
+    let (router, held, mut heard) = held_router();
     let events = ServiceBuilder::new().load_shed().concurrency_limit(1).service(router);
     sheds(over(events), &held, &mut heard).await;
 }
 
 #[tokio::test]
 async fn load_that_is_shed_around_the_endpoint_is_answered_with_503_at_once() {
-    let (router, held, mut heard) = Held::router();
+    let (router, held, mut heard) = held_router();
     let requests = ServiceBuilder::new().load_shed().concurrency_limit(1).service(over(router));
     sheds(never_failing(requests), &held, &mut heard).await;
 }
@@ -225,14 +208,14 @@ async fn load_that_is_shed_around_the_endpoint_is_answered_with_503_at_once() {
 /// The limit counts answers that somebody waits for, not handlers.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_timed_out_gives_its_permit_back_while_its_handler_goes_on() {
-    let (router, held, mut heard) = Held::router();
+    let (router, held, mut heard) = held_router();
     let events = ServiceBuilder::new()
         .concurrency_limit(1)
         .timeout(Duration::from_secs(5))
         .service(router.clone());
     let endpoint = over(events);
     let mut first = pin!(send(endpoint.clone(), post(payload(PAID))));
-    let mut second = pin!(send(endpoint, post(payload(PAID))));
+    let mut second = pin!(send(endpoint, post(another())));
     assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
     assert_eq!((heard.try_recv(), heard.is_empty()), (Ok("begun"), true));
     is_asked_for_again::<Elapsed>(&first.await);

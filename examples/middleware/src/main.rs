@@ -74,5 +74,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// What the endpoint itself answers where the service behind it fails: 503, with `Retry-After`.
 fn refused(error: BoxError) -> Response {
     tracing::error!(%error, "request refused");
-    Refusal::Unavailable(error.into()).into()
+    Refusal::unavailable(error).into()
 }
