@@ -70,9 +70,7 @@ impl Running {
     }
 
     fn post(&self, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
-        let body = body.into();
-        let request = Request::post(self.url()).header("Stripe-Signature", signature(&body));
-        request.body(Full::new(body)).expect("it is a request")
+        signed(&self.url(), body)
     }
 
     /// Stops it, and waits until every request is answered and every handler done.
@@ -82,6 +80,12 @@ impl Running {
         self.router.close();
         self.router.drained().await;
     }
+}
+
+fn signed(url: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let body = body.into();
+    let request = Request::post(url).header("Stripe-Signature", signature(&body));
+    request.body(Full::new(body)).expect("it is a request")
 }
 
 fn client(http2: bool) -> Client<HttpConnector, Full<Bytes>> {

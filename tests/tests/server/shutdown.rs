@@ -1,11 +1,17 @@
 //! A server that is told to stop, and what becomes of the requests in flight.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
 use http::StatusCode;
 use hyper_util::client::legacy;
-use router_tests::payload;
+use router_core::{Event, Handler};
+use router_tests::{payload, payload_of};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::mpsc, task::JoinHandle};
 
-use crate::{DONE, GRACE, Running, client, counting, held, read};
+use crate::{DONE, GRACE, Running, client, counting, held, read, signed};
 
 type Answered = Result<http::Response<hyper::body::Incoming>, legacy::Error>;
 
@@ -80,4 +86,82 @@ async fn a_request_that_outlasts_the_grace_is_cut_off_and_its_handler_goes_on() 
         server.router.drained().await;
         assert!(answered.await.unwrap().is_err(), "the connection is gone");
     }
+}
+
+/// What became of the events, by what the handler knows.
+#[derive(Clone, Default)]
+struct Ledger(Arc<Mutex<HashMap<String, (u32, u32)>>>);
+
+impl Ledger {
+    /// How often the handler has begun and ended with an event.
+    fn of(&self, id: &str) -> (u32, u32) {
+        self.0.lock().expect("nobody panics").get(id).copied().unwrap_or_default()
+    }
+
+    fn handler(&self) -> impl Handler + use<> {
+        let ledger = self.clone();
+        move |event: Event| {
+            let ledger = ledger.clone();
+            async move {
+                let change = |by: fn(&mut (u32, u32))| {
+                    let mut events = ledger.0.lock().expect("nobody panics");
+                    by(events.entry(event.id().to_owned()).or_default());
+                };
+                change(|(begun, _)| *begun += 1);
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                change(|(_, ended)| *ended += 1);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_every_event_that_was_accepted_is_finished_or_answered_with_503() {
+    let ledger = Ledger::default();
+    let server = Running::start(ledger.handler()).await;
+    let (answered, mut answers) = mpsc::unbounded_channel();
+    // More than are sent before the shutdown: each goes on until the server is gone.
+    let senders: Vec<_> = (0..16)
+        .map(|sender| {
+            let bodies =
+                (0..).map(move |number| (format!("evt_{sender}_{number}"), "invoice.paid"));
+            let (url, answered) = (server.url(), answered.clone());
+            tokio::spawn(async move {
+                let client = client(sender % 4 == 0);
+                for (id, event_type) in bodies {
+                    let request = signed(&url, payload_of(&id, event_type));
+                    let Ok(response) = client.request(request).await else { return id };
+                    answered.send((id, response.status())).expect("the test listens");
+                }
+                unreachable!("the numbers do not end")
+            })
+        })
+        .collect();
+    drop(answered);
+    let mut statuses = Vec::new();
+    for _ in 0..200 {
+        statuses.push(answers.recv().await.expect("they are sent"));
+    }
+    server.stop().await;
+    let mut cut_off = Vec::new();
+    for sender in senders {
+        cut_off.push(sender.await.unwrap());
+    }
+    while let Some(answer) = answers.recv().await {
+        statuses.push(answer);
+    }
+    for (id, status) in &statuses {
+        let expected = if *status == StatusCode::OK { (1, 1) } else { (0, 0) };
+        assert_eq!(ledger.of(id), expected, "{id} was answered with {status}");
+        assert!(status.is_success() || status.is_server_error(), "{id}: {status}");
+    }
+    // Not answered: either never begun, or brought to its end.
+    for id in &cut_off {
+        let (begun, ended) = ledger.of(id);
+        assert_eq!(begun, ended, "{id}");
+    }
+    let known = ledger.0.lock().unwrap().len();
+    assert!(known <= statuses.len() + cut_off.len());
 }
