@@ -60,7 +60,11 @@ pub(crate) fn on_unhandled(arguments: &Arguments, function: &Function) -> TokenS
     let handles = quote!(__router_core::Handles::Unhandled);
     let replies = replies(function);
     let message = "what no handler is for cannot be replied to: `#[on_event(...)]` says for which events it is";
-    let check = quote_spanned! {function.signature.output.span()=>
+    let place = match &function.signature.output {
+        ReturnType::Default => Span::call_site(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
+    let check = quote_spanned! {place=>
         const _: () = if #replies { ::core::panic!(#message) };
     };
     registration(arguments, function, &check, &handles)

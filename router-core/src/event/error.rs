@@ -17,30 +17,6 @@ pub struct EnvelopeError {
     pub column: usize,
 }
 
-/// Why a part of an event did not decode.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The event does not have it.
-    #[error(
-        "the event has no `{part}`: a thin event only names its object, and only an update says what was before"
-    )]
-    Absent {
-        /// `data.object` or `data.previous_attributes`.
-        part: &'static str,
-    },
-    /// It does not fit the type.
-    #[error("`{part}` does not decode at `{path}`: {error}")]
-    Unfit {
-        /// `data.object` or `data.previous_attributes`.
-        part: &'static str,
-        /// Where in it.
-        path: String,
-        /// What serde found there.
-        error: serde_json::Error,
-    },
-}
-
 /// Why what a platform delivered is no event of Stripe's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

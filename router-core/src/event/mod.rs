@@ -1,6 +1,7 @@
 //! One authentic event: its raw bytes, and where things are in them.
 
 mod authenticated;
+mod decode;
 mod envelope;
 mod error;
 mod key;
@@ -15,15 +16,19 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 
-use self::envelope::{Envelope, Text};
-use self::scanner::Fault;
 pub use self::{
     authenticated::AlreadyAuthenticated,
-    error::{DecodeError, EnvelopeError, Kind, Problem, SourceError},
+    decode::DecodeError,
+    error::{EnvelopeError, Kind, Problem, SourceError},
     key::EventKey,
     object_id::ObjectId,
     recency::Recency,
     related::RelatedObject,
+};
+use self::{
+    decode::decode,
+    envelope::{Envelope, Text},
+    scanner::Fault,
 };
 use crate::signature::{EndpointName, VerifiedPayload};
 
@@ -232,17 +237,4 @@ impl fmt::Debug for Event {
             .field("account", &self.account())
             .finish_non_exhaustive()
     }
-}
-
-fn decode<'e, T: Deserialize<'e>>(
-    part: &'static str,
-    json: Option<&'e str>,
-) -> Result<T, DecodeError> {
-    let json = json.ok_or(DecodeError::Absent { part })?;
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DecodeError::Unfit {
-        part,
-        path: error.path().to_string(),
-        error: error.into_inner(),
-    })
 }
