@@ -1,0 +1,208 @@
+//! Authentic bodies that are not the JSON of an event.
+
+use bytes::Bytes;
+use router_tests::payload;
+
+use crate::{
+    exchange::post,
+    row::{Group, Row, row},
+};
+
+pub(crate) fn group() -> Group {
+    Group {
+        title: "JSON",
+        file: "tests/tests/bad_input/json.rs",
+        intro: "Signed by a sender of your own, or with a leaked secret: Stripe sends no such \
+                thing. The white space and the numbers are fine.",
+        rows: [texts(), syntax(), depths()].into_iter().flatten().collect(),
+    }
+}
+
+fn paid() -> String {
+    payload("invoice.paid")
+}
+
+/// The event with this in the part that only its handler looks into.
+fn with_extra(extra: &str) -> String {
+    paid().replace(r#""amount":2000"#, &format!(r#""amount":2000,"extra":{extra}"#))
+}
+
+fn refused(name: &'static str, input: &'static str, body: impl Into<Bytes>, problem: &str) -> Row {
+    row(name, input, post(body)).no_event(problem)
+}
+
+/// Bodies that are something else as a whole.
+fn texts() -> Vec<Row> {
+    let no_value = "it is not JSON: expected a JSON value (line 1, column 1)";
+    let utf_16: Vec<u8> = paid().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    vec![
+        refused("empty", "nothing", "", no_value),
+        refused("html", "a web page", "<!doctype html>", no_value),
+        refused("form_body", "a form", "id=evt_1&object=event", no_value),
+        refused(
+            "bom",
+            "a byte order mark before the event",
+            format!("\u{feff}{}", paid()),
+            no_value,
+        ),
+        refused(
+            "utf_16",
+            "the event in UTF-16",
+            utf_16,
+            "it is not JSON: expected a key in double quotes (line 1, column 2)",
+        ),
+        refused(
+            "array",
+            "`[]`",
+            "[]",
+            "the field `event` should be an object and is an array (line 1, column 1)",
+        ),
+        refused(
+            "null",
+            "`null`",
+            "null",
+            "the field `event` should be an object and is null (line 1, column 1)",
+        ),
+        refused(
+            "number",
+            "`42`",
+            "42",
+            "the field `event` should be an object and is a number (line 1, column 1)",
+        ),
+        refused(
+            "batch",
+            "an array of events",
+            format!("[{}]", paid()),
+            "the field `event` should be an object and is an array (line 1, column 1)",
+        )
+        .note("send one event in each request"),
+        refused(
+            "encoded_twice",
+            "the event as a JSON string",
+            serde_json::Value::from(paid()).to_string(),
+            "the field `event` should be an object and is a string (line 1, column 1)",
+        )
+        .note("encoded twice"),
+    ]
+}
+
+/// Bodies that are nearly right.
+fn syntax() -> Vec<Row> {
+    let mut not_utf8 = with_extra("\"?\"").into_bytes();
+    for byte in &mut not_utf8 {
+        if *byte == b'?' {
+            *byte = 0xff;
+        }
+    }
+    let cut = |from_end: usize| paid()[..paid().len() - from_end].to_owned();
+    vec![
+        refused(
+            "truncated",
+            "its last bracket is missing",
+            cut(1),
+            "it is not JSON: expected `,` or the closing bracket (line 1, column 172)",
+        ),
+        refused(
+            "truncated_in_a_string",
+            "cut inside a string",
+            cut(4),
+            "it is not JSON: the string has no closing quote (line 1, column 169)",
+        ),
+        refused(
+            "trailing",
+            "something after its end",
+            paid() + "x",
+            "something follows the end of the JSON (line 1, column 173)",
+        ),
+        refused(
+            "two_events",
+            "two events, one after the other",
+            paid() + &paid(),
+            "something follows the end of the JSON (line 1, column 173)",
+        ),
+        refused(
+            "nul_after",
+            "a NUL byte after its end",
+            paid() + "\0",
+            "something follows the end of the JSON (line 1, column 173)",
+        )
+        .note("a C string's end was sent too"),
+        refused(
+            "nul_in_a_string",
+            "a NUL byte in a string",
+            with_extra("\"\0\""),
+            "it is not JSON: a control character in a string must be escaped (line 1, column 163)",
+        ),
+        refused(
+            "tab_in_a_string",
+            "a tab in a string, not escaped",
+            with_extra("\"\t\""),
+            "it is not JSON: a control character in a string must be escaped (line 1, column 163)",
+        ),
+        refused(
+            "not_utf8",
+            "invalid UTF-8 in a part that nobody reads",
+            not_utf8,
+            "it is not UTF-8 (line 1, column 163)",
+        ),
+        refused(
+            "single_quotes",
+            "single quotes",
+            paid().replace('"', "'"),
+            "it is not JSON: expected a key in double quotes (line 1, column 2)",
+        ),
+        refused(
+            "comma_at_the_end",
+            "a comma after the last item",
+            with_extra("[1,]"),
+            "it is not JSON: expected a JSON value (line 1, column 165)",
+        ),
+        refused(
+            "comment",
+            "a comment",
+            format!("/* test */{}", paid()),
+            "it is not JSON: expected a JSON value (line 1, column 1)",
+        ),
+        refused(
+            "not_a_number",
+            "`NaN`",
+            with_extra("NaN"),
+            "it is not JSON: expected a JSON value (line 1, column 162)",
+        ),
+        refused(
+            "leading_zero",
+            "`007`",
+            with_extra("007"),
+            "it is not JSON: expected `,` or the closing bracket (line 1, column 163)",
+        ),
+        row("spaces_around", "white space around it", post(format!(" \r\n\t{}\n", paid())))
+            .accepted("done"),
+        row(
+            "many_digits",
+            "a number that no machine can hold, in a part that nobody reads",
+            post(with_extra("1e400")),
+        )
+        .accepted("done"),
+    ]
+}
+
+fn depths() -> Vec<Row> {
+    // The event, `data` and `data.object` are three levels themselves.
+    let deep = |depth: usize| with_extra(&("[".repeat(depth - 3) + &"]".repeat(depth - 3)));
+    vec![
+        row("depth_128", "nested 128 levels deep", post(deep(128))).accepted("done"),
+        refused(
+            "depth_129",
+            "nested 129 levels deep",
+            deep(129),
+            "it is nested deeper than 128 levels (line 1, column 287)",
+        ),
+        refused(
+            "depth_100_000",
+            "nested 100,000 levels deep",
+            "[".repeat(100_000),
+            "it is nested deeper than 128 levels (line 1, column 129)",
+        )
+        .note("meant to overflow a parser's stack"),
+    ]
+}
