@@ -1,6 +1,9 @@
-//! What the tests share: a secret, a time, and events signed with the one at the other.
+//! What the tests share: a secret, a time, events signed with the one at the other, and what is so
+//! of every input.
 
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
+
+pub mod invariant;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
