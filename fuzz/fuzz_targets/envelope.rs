@@ -1,0 +1,8 @@
+//! Any body, held against serde_json.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use router_tests::invariant::body_is_read_as_serde_json_reads_it;
+
+fuzz_target!(|body: &[u8]| body_is_read_as_serde_json_reads_it(body));
