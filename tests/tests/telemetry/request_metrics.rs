@@ -1,0 +1,109 @@
+//! What is counted of requests, whether or not they bring an event.
+
+use std::{collections::BTreeSet, pin::pin};
+
+use router_core::Router;
+use router_tests::{NOW, payload, payload_of};
+
+use crate::{
+    endpoint,
+    every_path::poll,
+    exchange::{post, send},
+    handlers,
+    held::Held,
+    metered::Metered,
+    refusals::{REASONS, Unread, refuse, signed_at},
+};
+
+#[tokio::test]
+async fn each_refusal_is_counted_by_a_reason_of_ours() {
+    let metered = Metered::begin();
+    refuse(&payload("invoice.paid")).await;
+    let reasons = REASONS.map(|reason| format!("refused_total{{reason=\"{reason}\"}} 1"));
+    let others = [
+        r#"api_version_mismatch_total{found="2024-06-20"} 1"#,
+        r#"request_duration_seconds{status="400"} [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]"#,
+        r#"request_duration_seconds{status="404"} [0.0]"#,
+        r#"request_duration_seconds{status="405"} [0.0]"#,
+        r#"request_duration_seconds{status="408"} [60.0]"#,
+        r#"request_duration_seconds{status="413"} [0.0]"#,
+        r#"request_duration_seconds{status="503"} [0.0, 0.0, 60.0]"#,
+        r#"requests_total 15"#,
+    ];
+    let all = reasons.into_iter().chain(others.map(str::to_owned));
+    // All that there is: no text from outside is in it.
+    assert_eq!(BTreeSet::from_iter(metered.changes()), all.collect());
+}
+
+#[tokio::test]
+async fn a_signature_ahead_of_the_clock_is_counted_and_accepted() {
+    let metered = Metered::begin();
+    let endpoint = endpoint(handlers());
+    for (ahead, changes) in [(0, None), (1, None), (2, Some("signature_ahead_total 1"))] {
+        let request = signed_at(NOW + ahead, &payload("invoice.paid"));
+        assert_eq!(send(endpoint.clone(), request).await.status(), 200);
+        let counted = metered.changes_of(&["signature_ahead_total", "refused_total"]);
+        assert_eq!(counted, Vec::from_iter(changes), "{ahead}");
+    }
+}
+
+#[tokio::test]
+async fn api_versions_are_64_labels_and_then_other() {
+    let expected = "2026-10-28.endive";
+    let warns = endpoint(handlers()).expect_api_version(expected);
+    let refuses = endpoint(handlers()).require_api_version(expected);
+    for (endpoint, status) in [(warns, 200), (refuses, 400)] {
+        let metered = Metered::begin();
+        let deliver = async |version: &str| {
+            let versioned = format!(r#"{{"api_version":"{version}","#);
+            let body = payload_of(version, "invoice.paid").replacen('{', &versioned, 1);
+            send(endpoint.clone(), post(body)).await.status()
+        };
+        assert_eq!(deliver("2026-01-01.endive").await, 200);
+        for number in 0..70 {
+            assert_eq!(deliver(&format!("version_{number:02}")).await, status);
+        }
+        assert_eq!(deliver("version_00").await, status);
+        let one = |number| {
+            let times = if number == 0 { 2 } else { 1 };
+            format!("api_version_mismatch_total{{found=\"version_{number:02}\"}} {times}")
+        };
+        let other = r#"api_version_mismatch_total{found="other"} 6"#.to_owned();
+        let all: Vec<String> = [other].into_iter().chain((0..64).map(one)).collect();
+        assert_eq!(metered.changes_of(&["api_version_mismatch_total"]), all);
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_in_flight_until_it_is_answered_or_its_client_has_hung_up() {
+    let metered = Metered::begin();
+    let gauge = ["requests_in_flight"];
+    let (held, mut says) = Held::new();
+    let endpoint = endpoint(Router::builder().unlinked().handler("held", ["*"], held.clone()));
+    {
+        // In the middle of its body.
+        let mut call = pin!(send(endpoint.clone(), post("").map(|_| Unread(None))));
+        assert!(poll(call.as_mut()).is_pending());
+        assert_eq!(metered.changes_of(&gauge), ["requests_in_flight +1"]);
+    }
+    assert_eq!(metered.changes_of(&gauge), ["requests_in_flight -1"]);
+
+    let call = tokio::spawn(send(endpoint, post(payload("invoice.paid"))));
+    assert_eq!(says.recv().await, Some("begun"));
+    assert_eq!(metered.changes_of(&gauge), ["requests_in_flight +1"]);
+    call.abort();
+    assert!(call.await.is_err_and(|error| error.is_cancelled()));
+    // There was no answer to time; the handler goes on and is counted.
+    assert_eq!(metered.changes(), ["requests_in_flight -1"]);
+    held.release();
+    assert_eq!(says.recv().await, Some("done"));
+    assert_eq!(
+        metered.changes(),
+        [
+            r#"event_duration_seconds [0.0]"#,
+            r#"events_total{outcome="done"} 1"#,
+            r#"handler_duration_seconds{handler="held"} [0.0]"#,
+            r#"handlers_total{handler="held",outcome="done"} 1"#,
+        ]
+    );
+}
