@@ -10,6 +10,9 @@ mod every_path;
 mod metered;
 mod refusals;
 mod request_metrics;
+mod secrecy;
+mod spans;
+mod traced;
 
 use router_core::{
     BoxError, DeadLetter, DeadLetters, Endpoint, Event, Failure, Object, Outcome, Router,
