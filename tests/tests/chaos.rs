@@ -49,7 +49,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 fn injected(answer: Result<u32, BoxError>) -> Injected {
-    *answer.unwrap_err().downcast().expect("it was made on purpose")
+    *answer.expect_err("it is a fault").downcast().expect("it was made on purpose")
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::{future::pending, io, time::Duration};
 
 use http::{HeaderValue, Response};
 use router_core::{
-    BoxError, Classify as _, Endpoint, Event, Failure, Object, Outcome, Refusal, Registered, Reply,
-    Report, Router, on_event, testing::ManualClock,
+    BoxError, Classify as _, Endpoint, Event, Failure, HandlerReport, Object, Outcome, Refusal,
+    Registered, Reply, Report, Router, on_event, testing::ManualClock,
 };
 use router_tests::{now, payload, secret};
 
@@ -98,7 +98,7 @@ fn panics_in_a_thread(_: Event) {
 
 #[on_event("invoice.paid", name = "row", timeout = "3s")]
 async fn hangs(_: Event) {
-    pending().await
+    pending::<()>().await;
 }
 
 /// What Stripe is answered, and what is in the log: status, outcome, `Retry-After`, error.
@@ -138,7 +138,7 @@ async fn answers<H: Registered>((status, outcome, retry_after, error): Row) {
         Some(_) => assert_eq!(response.body(), "[1,2]", "the others run after it"),
         None => {
             let neighbours = ["a.neighbour", "z.neighbour"].map(|name| report.handler(name));
-            assert!(neighbours.iter().all(|one| one.is_some_and(|one| one.is_done())), "{name}");
+            assert!(neighbours.iter().all(|one| one.is_some_and(HandlerReport::is_done)), "{name}");
             assert!(response.body().contains(outcome), "{}", response.body());
             assert!(error.is_empty() || !response.body().contains(error), "{}", response.body());
         }

@@ -1,5 +1,6 @@
 //! The default `cargo run`: a webhook server on hyper, with the handlers of the `handlers` crate.
 
+mod metrics;
 mod options;
 mod welcome;
 
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tower::{Service as _, service_fn};
 use tracing_subscriber::EnvFilter;
 
-use crate::options::Options;
+use crate::{metrics::Metrics, options::Options};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -53,6 +54,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         }
     };
 
+    let metrics = match options.metrics_listen {
+        Some(address) => Some(Metrics::start(address).await?),
+        None => None,
+    };
     let router = Router::builder().plugins([handlers::PLUGIN]).build()?;
     let endpoint = Endpoint::new(secrets, router.clone()).tolerance(options.tolerance);
     let service = service_fn(move |request: Request<_>| {
@@ -70,8 +75,14 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
         format!("cannot listen on {}: {error}; `--listen` takes another address", options.listen)
     })?;
-    welcome::print(&router, listener.local_addr()?, development_secret.as_deref());
-    Server::new(service).serve(listener, shutdown).await;
+    let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
+    let secret = development_secret.as_deref();
+    welcome::print(&router, listener.local_addr()?, metrics_address, secret);
+    let server = Server::new(service).serve(listener, shutdown);
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
+    server.await;
 
     // Handlers whose client hung up may still run.
     router.close();

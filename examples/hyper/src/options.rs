@@ -30,6 +30,12 @@ pub(crate) struct Options {
     /// How old a signature may be: seconds, or as in `5m`.
     #[arg(long, env, default_value = "300", value_parser = tolerance)]
     pub(crate) tolerance: Tolerance,
+
+    /// The address at which Prometheus may fetch `/metrics`; without one, nothing is counted.
+    ///
+    /// It is not that of the webhooks, because metrics are not for everybody who can reach those.
+    #[arg(long, env, value_name = "ADDRESS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 impl Options {

@@ -1,14 +1,23 @@
-//! What is printed at start: what the router is made of, the routes, the address, and how to send a
+//! What is printed at start: what the router is made of, the routes, the addresses, and how to send a
 //! first event.
 
 use std::net::SocketAddr;
 
 use router_core::Router;
 
-pub(crate) fn print(router: &Router, address: SocketAddr, development_secret: Option<&str>) {
+pub(crate) fn print(
+    router: &Router,
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    development_secret: Option<&str>,
+) {
     println!("{}\n", router.startup_report());
     println!("{}", router.routes());
-    println!("listening on http://{address}/webhook\n");
+    println!("listening on http://{address}/webhook");
+    if let Some(address) = metrics_address {
+        println!("metrics at http://{address}/metrics");
+    }
+    println!();
     let secret = match development_secret {
         Some(secret) => {
             println!(

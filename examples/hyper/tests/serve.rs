@@ -2,101 +2,19 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::mpsc,
-    thread,
-    time::Duration,
+    io::Write as _,
+    net::TcpListener,
+    process::{Command, Stdio},
 };
 
-/// The program, with an empty environment: it reads its options from there too.
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_example-hyper"));
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
+use crate::program::{Running, exchange, program, refused};
 
-/// What a program that cannot start says, and how it ends.
-fn refused(command: &mut Command) -> (Option<i32>, String) {
-    let mut child = command.spawn().expect("it runs");
-    let stdout = child.stdout.take().expect("it is piped");
-    let mut printed = String::new();
-    BufReader::new(stdout).read_line(&mut printed).expect("it is UTF-8");
-    if !printed.is_empty() {
-        drop(child.kill());
-        drop(child.wait());
-        panic!("it started, or an error went to stdout: {printed}");
-    }
-    let Output { status, stderr, .. } = child.wait_with_output().expect("it ends");
-    (status.code(), String::from_utf8(stderr).expect("it is UTF-8"))
-}
+mod program;
 
-/// The running program; killed if a test fails before it has stopped it.
-struct Running {
-    child: Child,
-    /// What it printed at start.
-    printed: String,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.arg("--listen=127.0.0.1:0").spawn().expect("it starts");
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                drop(sender.send(line));
-            }
-        });
-        let mut running = Self { child, printed: String::new() };
-        // The last line. A program that no longer prints it fails the test instead of hanging it.
-        while !running.printed.contains("\ncurl ") {
-            let line = lines.recv_timeout(Duration::from_secs(60));
-            let line = line.unwrap_or_else(|_| panic!("no curl line in:\n{}", running.printed));
-            running.printed += &(line + "\n");
-        }
-        running
-    }
-
-    /// `127.0.0.1` and the port.
-    fn address(&self) -> &str {
-        let (_, rest) = self.printed.split_once("listening on http://").expect("it says where");
-        rest.split_once("/webhook\n").expect("it says which path").0
-    }
-
-    /// The lines that it says to paste into another terminal.
-    fn lines_to_paste(&self) -> &str {
-        let start = self.printed.find("export STRIPE_WEBHOOK_SECRET='whsec_");
-        &self.printed[start.expect("they begin with the secret")..]
-    }
-
-    fn get(&self, request_line: &str) -> String {
-        let mut stream = TcpStream::connect(self.address()).expect("it listens");
-        write!(stream, "{request_line} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
-            .expect("it reads");
-        let mut response = String::new();
-        stream.read_to_string(&mut response).expect("it answers");
-        response
-    }
-
-    /// Sends it a SIGTERM; how it ended, and its log.
-    fn terminate(mut self) -> (ExitStatus, String) {
-        let kill = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
-        assert!(kill.expect("there is a `kill`").success());
-        let mut log = String::new();
-        let mut stderr = self.child.stderr.take().expect("it is piped");
-        stderr.read_to_string(&mut log).expect("it is UTF-8");
-        (self.child.wait().expect("it runs"), log)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails where it has ended already, which is as good.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// The lines that it says to paste into another terminal.
+fn lines_to_paste(server: &Running) -> &str {
+    let start = server.printed.find("export STRIPE_WEBHOOK_SECRET='whsec_");
+    &server.printed[start.expect("they begin with the secret")..]
 }
 
 /// Whether the tools that the printed lines use are here. In CI they must be.
@@ -156,7 +74,7 @@ fn the_printed_lines_send_an_event_that_is_handled() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    bash.stdin.take().unwrap().write_all(server.lines_to_paste().as_bytes()).unwrap();
+    bash.stdin.take().unwrap().write_all(lines_to_paste(&server).as_bytes()).unwrap();
     let answer = String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains(r#""outcome":"done""#), "{answer}");
@@ -180,7 +98,7 @@ fn each_path_says_what_it_is() {
         ("POST /webhook/", "404 Not Found", "events go to /webhook"),
     ];
     for (request_line, status, text) in rows {
-        let response = server.get(request_line);
+        let response = exchange(server.address(), request_line);
         assert!(response.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{response}");
         assert!(response.contains(text), "{response}");
     }
@@ -196,7 +114,7 @@ fn a_sigterm_ends_it_in_order() {
 #[test]
 fn a_development_secret_is_new_every_time() {
     let servers = [Running::start(&mut program()), Running::start(&mut program())];
-    let [one, two] = servers.each_ref().map(|server| server.lines_to_paste().lines().next());
+    let [one, two] = servers.each_ref().map(|server| lines_to_paste(server).lines().next());
     assert_ne!(one, two);
     // 128 bits of it.
     let prefix = "export STRIPE_WEBHOOK_SECRET='whsec_";

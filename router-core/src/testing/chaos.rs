@@ -174,7 +174,9 @@ impl Chaos {
         };
         let mut work = pin!(work);
         if plan.drop_answer {
-            poll_fn(|context| Poll::Ready(drop(work.as_mut().poll(context)))).await;
+            // Begun, and dropped.
+            let begin = poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready()));
+            begin.await;
             return Err(Injected::HungUp.into());
         }
         match work.await {
@@ -185,7 +187,7 @@ impl Chaos {
 
     async fn overtaken(&self) {
         let mut passed = self.shared.passed.subscribe();
-        drop(within(PATIENCE, &*self.clock, passed.changed()).await);
+        let _ = within(PATIENCE, &*self.clock, passed.changed()).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sender: it sends an event until it is answered with 200, and now and then more than once.
 
-use std::{net::SocketAddr, sync::Arc, time::UNIX_EPOCH};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -59,12 +59,18 @@ impl Stripe {
                 // Beside it, and perhaps nobody waits for the answer.
                 let (stripe, id, mut dice) = (self.clone(), id.to_owned(), dice.fork());
                 strays.spawn(async move {
-                    let hangs_up = dice.bool();
-                    let send = stripe.send(&id, &mut dice);
-                    match hangs_up {
-                        true => drop(tokio::time::timeout(std::time::Duration::ZERO, send).await),
-                        false => drop(send.await),
-                    }
+                    let mut patience = if dice.bool() { u32::MAX } else { dice.u32(1..50) };
+                    let mut send = pin!(stripe.send(&id, &mut dice));
+                    // It hangs up after as many polls as this.
+                    poll_fn(|context| {
+                        patience -= 1;
+                        let is_over = send.as_mut().poll(context).is_ready() || patience == 0;
+                        if patience < 50 {
+                            context.waker().wake_by_ref();
+                        }
+                        if is_over { Poll::Ready(()) } else { Poll::Pending }
+                    })
+                    .await;
                 });
                 deliveries += 1;
             }
