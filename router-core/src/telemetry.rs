@@ -74,6 +74,13 @@ pub fn describe() {
     }
 }
 
+/// Has the failures of a handler that somebody is woken for counted from 0 on: the increase of a counter
+/// that is born at 1 is not seen.
+pub(crate) fn begin_counting(handler: &Arc<str>) {
+    counter!(metric::DEAD_LETTERS, "handler" => handler.clone()).increment(0);
+    counter!(metric::LOST, "handler" => handler.clone()).increment(0);
+}
+
 /// A request, from its head to its answer.
 pub(crate) struct Request {
     begun: std::time::Instant,

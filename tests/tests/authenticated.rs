@@ -139,7 +139,7 @@ fn what_is_no_envelope_says_what_is_wrong_and_where() {
     const BRIDGE: &str = "Amazon EventBridge";
     const GRID: &str = "Azure Event Grid";
     let syntax = Problem::Syntax;
-    let no_object = |found| Problem::WrongType { field: "envelope", expected: Kind::Object, found };
+    let no_object = Problem::NotAnObject;
     let no_text = |field, found| Problem::WrongType { field, expected: Kind::String, found };
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(128), "]".repeat(128));
     let grid = event_grid("0");
@@ -249,8 +249,8 @@ fn an_array_is_one_event_or_refused() {
 #[test]
 fn what_is_in_the_envelope_is_held_to_the_rules_of_every_event() {
     let rows = [
-        ("null", "the field `event` should be an object and is null", 1, 1),
-        (r#""{}""#, "the field `event` should be an object and is a string", 1, 1),
+        ("null", "it should be an object and is null", 1, 1),
+        (r#""{}""#, "it should be an object and is a string", 1, 1),
         ("{\n}", "the field `object` is missing", 2, 1),
         (
             r#"{"object":"charge"}"#,

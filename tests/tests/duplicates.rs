@@ -202,6 +202,8 @@ struct Scripted {
     forgetful: bool,
     /// Never answers.
     dead: bool,
+    /// Never answers when it is told something.
+    deaf: bool,
 }
 
 #[async_trait::async_trait]
@@ -215,6 +217,9 @@ impl Completions for Scripted {
     }
 
     async fn record(&self, _: &EventKey, _: Progress) -> Result<(), BoxError> {
+        if self.deaf {
+            std::future::pending::<()>().await;
+        }
         if self.forgetful { Err("the disk is full".into()) } else { Ok(()) }
     }
 }
@@ -254,6 +259,15 @@ async fn a_memory_that_does_not_answer_holds_an_event_no_longer_than_a_handler_m
         clock.advance(Duration::from_secs(20));
     });
     assert!(matches!(answer, Err(RouterError::Completions(_))), "{answer:?}");
+
+    let deaf = Scripted { deaf: true, ..Scripted::default() };
+    let router = Router::builder().handler("a", ["*"], async |_: Event| {});
+    let router = router.completions(deaf).clock(clock.clone()).build().unwrap();
+    let (answer, ()) = tokio::join!(deliver(&router, &body), async {
+        clock.slept_on().await;
+        clock.advance(Duration::from_secs(20));
+    });
+    assert_eq!(answer.unwrap().outcome(), "done", "it is, whatever is remembered");
 }
 
 #[tokio::test]

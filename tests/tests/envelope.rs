@@ -126,6 +126,12 @@ fn an_event_is_cloned_without_a_copy_of_its_payload() {
 
 /// A payload, what is wrong with it, and the line and column at which the error points.
 #[test]
+fn of_two_reasons_the_last_counts_also_if_it_names_no_request() {
+    let payload = r#"{"id":"evt_1","object":"v2.core.event","type":"a.b","reason":{"request":{"id":"req_1"}},"reason":{}}"#;
+    assert_eq!(event(payload).unwrap().request_id(), None);
+}
+
+#[test]
 fn what_is_no_event_says_why_and_where() {
     let wrong = |field, expected, found| Problem::WrongType { field, expected, found };
     let rows: [(&[u8], Problem, (usize, usize)); _] = [
@@ -133,7 +139,7 @@ fn what_is_no_event_says_why_and_where() {
         (b"hello", Problem::Syntax("expected a JSON value"), (1, 1)),
         (b"\xef\xbb\xbf{}", Problem::Syntax("expected a JSON value"), (1, 1)),
         (b"{}", Problem::Missing("object"), (1, 2)),
-        (b"[]", wrong("event", Kind::Object, Kind::Array), (1, 1)),
+        (b"[]", Problem::NotAnObject(Kind::Array), (1, 1)),
         (b"{'id':1}", Problem::Syntax("expected a key in double quotes"), (1, 2)),
         (br#"{"id":"a","id":"a"}"#, Problem::Duplicate("id"), (1, 11)),
         (br#"{"id":"a","\u0069d":"b"}"#, Problem::Duplicate("id"), (1, 11)),

@@ -78,15 +78,15 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
     let secret = development_secret.as_deref();
     welcome::print(&router, listener.local_addr()?, metrics_address, secret);
-    let server = Server::new(service).serve(listener, shutdown);
-    if let Some(metrics) = metrics {
-        metrics.stop().await;
-    }
-    server.await;
+    Server::new(service).serve(listener, shutdown).await;
 
     // Handlers whose client hung up may still run.
     router.close();
     router.drained().await;
+    // Last, so that those can still be seen.
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 
 use super::{
     Event,
-    envelope::{expect, text, unset},
+    envelope::{expect, expect_object, text, unset},
     error::{EnvelopeError, Kind, Problem, SourceError},
     scanner::{Fault, Key, Scanner, Value},
 };
@@ -208,7 +208,7 @@ impl Fields {
         let mut envelope = |scanner: &mut Scanner<'_>| {
             let mut fields = Self::default();
             let value = scanner.walk(|scanner, key| fields.field(platform, scanner, &key))?;
-            expect("envelope", value, Kind::Object)?;
+            expect_object(value)?;
             fields.end = value.end - 1;
             (events, last) = (events + 1, fields);
             Ok(())

@@ -123,7 +123,7 @@ impl<'p> Fields<'p> {
         scanner.skip_whitespace();
         let event = scanner.walk(|scanner, key| fields.field(scanner, key))?;
         scanner.end()?;
-        expect("event", event, Kind::Object)?;
+        expect_object(event)?;
         fields.end = event.end - 1;
         Ok(fields)
     }
@@ -188,6 +188,8 @@ impl<'p> Fields<'p> {
 
     /// A thin event says `{"type": "request", "request": {…}}`.
     fn reason(&mut self, scanner: &mut Scanner<'p>) -> Result<(), Fault> {
+        // The last one counts, also where it has no request.
+        (self.request_id, self.idempotency_key) = (None, None);
         let reason = scanner.walk(|scanner, key| match key.name().as_deref() {
             Some("request") => self.request(scanner),
             _ => scanner.value().map(drop),
@@ -318,6 +320,14 @@ pub(super) fn unset<'s>(
 fn optional(field: &'static str, value: Option<Value>, kind: Kind) -> Result<Option<Value>, Fault> {
     let value = value.filter(|value| value.kind != Kind::Null);
     value.map(|value| expect(field, value, kind).map(|()| value)).transpose()
+}
+
+/// What the whole is.
+pub(super) fn expect_object(value: Value) -> Result<(), Fault> {
+    match value.kind {
+        Kind::Object => Ok(()),
+        found => Err(Fault { problem: Problem::NotAnObject(found), at: value.start }),
+    }
 }
 
 pub(super) fn expect(field: &'static str, value: Value, expected: Kind) -> Result<(), Fault> {

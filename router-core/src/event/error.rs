@@ -105,6 +105,9 @@ pub enum Problem {
     /// A field that must not be empty is.
     #[error("the field `{0}` is empty")]
     Empty(&'static str),
+    /// The whole is something else than an object.
+    #[error("it should be an object and is {0}")]
+    NotAnObject(Kind),
     /// A field holds something of the wrong type.
     #[error("the field `{field}` should be {expected} and is {found}")]
     WrongType {

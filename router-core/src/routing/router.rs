@@ -95,6 +95,9 @@ impl Router {
     }
 
     pub(crate) fn new(parts: Parts) -> Self {
+        for handler in parts.handlers.iter().chain(&parts.unhandled) {
+            telemetry::begin_counting(&handler.name);
+        }
         Self(Arc::new(Inner {
             parts,
             objects: KeyedLock::new(),

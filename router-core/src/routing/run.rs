@@ -1,6 +1,6 @@
 //! One delivery of an event, from the handlers that have not finished it to the answer.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -10,7 +10,7 @@ use super::{
     RegisteredHandler, RouterError,
     dispatch::{Dispatch, Leftover},
     in_flight::{Answer, Place},
-    router::Inner,
+    router::{Inner, Parts},
 };
 use crate::{
     clock::within,
@@ -87,19 +87,22 @@ impl Run {
         answer
     }
 
-    /// What is remembered of the event. A store that does not answer must not hold the event's place
-    /// for ever.
+    /// What is remembered of the event.
     async fn recall(&self) -> Result<Vec<Progress>, RouterError> {
-        let parts = &self.router.parts;
-        let recalled = parts.completions.recall(self.place.key());
-        match within(parts.wait, &*parts.clock, recalled).await {
-            Some(Ok(known)) => Ok(known),
-            Some(Err(error)) => Err(RouterError::Completions(error.into())),
-            None => {
-                let error = BoxError::from(format!("no answer within {:?}", parts.wait));
-                Err(RouterError::Completions(error.into()))
-            }
-        }
+        let recalled = self.router.parts.completions.recall(self.place.key());
+        let recalled = self.in_time(recalled).await;
+        recalled.map_err(|error| RouterError::Completions(error.into()))
+    }
+
+    /// What a store or a sink of the user's says, if it does so in time: one that does not answer must
+    /// not hold the event's place for ever.
+    async fn in_time<T>(
+        &self,
+        said: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, BoxError> {
+        let Parts { wait, clock, .. } = &self.router.parts;
+        let late = || Err(format!("no answer within {wait:?}").into());
+        within(*wait, &**clock, said).await.unwrap_or_else(late)
     }
 
     /// The handlers that Stripe does not wait for, and calls that were given up and cannot be stopped:
@@ -209,7 +212,8 @@ impl Run {
         let parts = &self.router.parts;
         let Some(sink) = &parts.dead_letters else { return Err(failure) };
         let (event, handler, at) = (&self.event, &*handler.name, parts.clock.wall());
-        match sink.keep(&DeadLetter { event, handler, attempts, failure: &failure, at }).await {
+        let letter = DeadLetter { event, handler, attempts, failure: &failure, at };
+        match self.in_time(sink.keep(&letter)).await {
             Ok(()) => Err(failure),
             Err(error) => Err(Failure::retry(NotKept::new(&failure, error))),
         }
@@ -217,7 +221,8 @@ impl Run {
 
     async fn record(&self, progress: Progress) {
         let handler = progress.handler.clone();
-        if let Err(error) = self.router.parts.completions.record(self.place.key(), progress).await {
+        let recorded = self.router.parts.completions.record(self.place.key(), progress);
+        if let Err(error) = self.in_time(recorded).await {
             tracing::error!(
                 handler = &*handler, event.id = self.event.id(), error = %Failure::retry(error),
                 "how far the handler is could not be remembered; should Stripe send the event again, it runs again"

@@ -51,36 +51,26 @@ fn texts() -> Vec<Row> {
             utf_16,
             "it is not JSON: expected a key in double quotes (line 1, column 2)",
         ),
-        refused(
-            "array",
-            "`[]`",
-            "[]",
-            "the field `event` should be an object and is an array (line 1, column 1)",
-        ),
-        refused(
-            "null",
-            "`null`",
-            "null",
-            "the field `event` should be an object and is null (line 1, column 1)",
-        ),
+        refused("array", "`[]`", "[]", "it should be an object and is an array (line 1, column 1)"),
+        refused("null", "`null`", "null", "it should be an object and is null (line 1, column 1)"),
         refused(
             "number",
             "`42`",
             "42",
-            "the field `event` should be an object and is a number (line 1, column 1)",
+            "it should be an object and is a number (line 1, column 1)",
         ),
         refused(
             "batch",
             "an array of events",
             format!("[{}]", paid()),
-            "the field `event` should be an object and is an array (line 1, column 1)",
+            "it should be an object and is an array (line 1, column 1)",
         )
         .note("send one event in each request"),
         refused(
             "encoded_twice",
             "the event as a JSON string",
             serde_json::Value::from(paid()).to_string(),
-            "the field `event` should be an object and is a string (line 1, column 1)",
+            "it should be an object and is a string (line 1, column 1)",
         )
         .note("encoded twice"),
     ]
