@@ -12,11 +12,17 @@ use router_core::{
 };
 use router_tests::{event, now, payload_of};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tower::ServiceExt as _;
 
 async fn deliver(router: &Router, body: String) -> Result<Report, RouterError> {
     router.clone().oneshot(event(body).expect("it is an event")).await
+}
+
+/// The same, beside what the test does.
+fn spawned(router: &Router, body: String) -> JoinHandle<Result<Report, RouterError>> {
+    let router = router.clone();
+    tokio::spawn(async move { deliver(&router, body).await })
 }
 
 /// What a shop keeps of each subscription.
@@ -89,10 +95,7 @@ async fn two_events_of_one_object_never_run_at_once_whichever_handler_is_theirs(
         let all = (0..20).map(|number| {
             let kind = kinds[number as usize % 2];
             let number = number + if kind == "paused" { 100 } else { 0 };
-            tokio::spawn({
-                let (router, body) = (router.clone(), body(number, kind, "sub_1"));
-                async move { deliver(&router, body).await }
-            })
+            spawned(&router, body(number, kind, "sub_1"))
         });
         for one in all.collect::<Vec<_>>() {
             assert_eq!(one.await.unwrap().unwrap().outcome(), "done");
@@ -109,10 +112,7 @@ async fn other_objects_do_not_wait_and_one_without_an_id_is_an_object_too() {
     let store = Arc::new(Store { between: Some(Semaphore::new(0)), ..Store::default() });
     let clock = ManualClock::at(now());
     let router = router(&store, &clock);
-    let held = tokio::spawn({
-        let (router, body) = (router.clone(), body(1, "updated", "sub_1"));
-        async move { deliver(&router, body).await }
-    });
+    let held = spawned(&router, body(1, "updated", "sub_1"));
     clock.slept_on().await;
     let no_id = body(2, "updated", "x").replace(r#""id":"x","#, "");
     for body in [body(3, "updated", "sub_2"), no_id] {
@@ -129,10 +129,7 @@ async fn whoever_waits_too_long_for_the_object_is_tried_again_and_says_why() {
     let store = Arc::new(Store { between: Some(Semaphore::new(0)), ..Store::default() });
     let clock = ManualClock::at(now());
     let router = router(&store, &clock);
-    let held = tokio::spawn({
-        let (router, body) = (router.clone(), body(1, "created", "sub_1"));
-        async move { deliver(&router, body).await }
-    });
+    let held = spawned(&router, body(1, "created", "sub_1"));
     clock.slept_on().await;
     let (waited, ()) = tokio::join!(deliver(&router, body(2, "updated", "sub_1")), async {
         clock.slept_on_by(2).await;

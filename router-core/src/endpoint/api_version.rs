@@ -9,7 +9,8 @@ use std::{
 use super::Refusal;
 use crate::{event::Event, telemetry};
 
-/// How many versions are remembered, as warned of and as labels of the metric. An account has one, or two while it moves.
+/// How many versions are remembered, as warned of and as labels of the metric. An account has one, or
+/// two while it moves.
 const MAX_SEEN: usize = 64;
 
 /// The API version that events should be written in.
