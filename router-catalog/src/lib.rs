@@ -15,6 +15,8 @@ mod constant;
 #[rustfmt::skip]
 pub mod event_type;
 mod pattern;
+#[cfg(feature = "samples")]
+pub mod samples;
 mod table;
 
 pub use pattern::{Pattern, PatternError};

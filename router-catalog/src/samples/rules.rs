@@ -1,0 +1,222 @@
+//! What makes a sample look like Stripe's: the rules of `data/samples.txt` and the ids of
+//! `data/objects.tsv`, read once.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde_json::Value;
+
+use super::path::Path;
+
+/// All rules, each sort in the order of the file, in which later ones win.
+pub(super) struct Rules {
+    /// How a field of this name is filled, at any depth.
+    pub(super) fields: Vec<(Glob, Expression)>,
+    pub(super) objects: BTreeMap<&'static str, Vec<Rule>>,
+    /// On the object of an event of such a type.
+    pub(super) events: Vec<(Glob, Vec<Rule>)>,
+    /// What the object was before.
+    pub(super) previous: Vec<(Glob, Vec<Rule>)>,
+    /// On a thin event itself.
+    pub(super) thin: Vec<(Glob, Vec<Rule>)>,
+}
+
+/// What stands at a path.
+pub(super) struct Rule {
+    pub(super) path: Path,
+    pub(super) value: Expression,
+}
+
+/// A value, before it is known for which seed and when.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Expression {
+    /// JSON, with `{object}`, `{#24}` and `{0#4}` in its strings.
+    Json(Value),
+    /// This many seconds from now.
+    Now(i64),
+    Amount,
+    /// What stands at another path of the same object.
+    Copy(Path),
+    /// As the shape says, although it may be null or absent.
+    Sample,
+    Absent,
+}
+
+/// What an object's ids look like, and where Stripe's API has it.
+pub(super) struct Identity {
+    /// `pi_3`; none: it has no id.
+    pub(super) prefix: Option<&'static str>,
+    /// How many letters and digits follow.
+    pub(super) length: usize,
+    pub(super) url: &'static str,
+}
+
+/// A name in which each `*` stands for anything.
+pub(super) struct Glob(&'static str);
+
+impl Glob {
+    pub(super) fn matches(&self, name: &str) -> bool {
+        fn matches(glob: &str, name: &str) -> bool {
+            match glob.split_once('*') {
+                None => glob == name,
+                Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+                    let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+                    ends.into_iter().any(|at| matches(rest, &name[at..]))
+                }),
+            }
+        }
+        matches(self.0, name)
+    }
+
+    #[cfg(test)]
+    pub(super) fn as_str(&self) -> &'static str {
+        self.0
+    }
+}
+
+/// The rules of `data/samples.txt`.
+pub(super) fn rules() -> &'static Rules {
+    static RULES: LazyLock<Rules> =
+        LazyLock::new(|| match read(include_str!("../../data/samples.txt")) {
+            Ok(rules) => rules,
+            // A test reads them too.
+            Err((line, why)) => panic!("data/samples.txt:{line}: {why}"),
+        });
+    &RULES
+}
+
+/// What ids of this object look like, if it is known.
+pub(super) fn identity(object: &str) -> Option<&'static Identity> {
+    static IDENTITIES: LazyLock<BTreeMap<&'static str, Identity>> = LazyLock::new(|| {
+        let rows = include_str!("../../data/objects.tsv").lines().skip(1);
+        rows.map(|row| read_identity(row).unwrap_or_else(|| panic!("data/objects.tsv: {row:?}")))
+            .collect()
+    });
+    IDENTITIES.get(object)
+}
+
+fn read_identity(row: &'static str) -> Option<(&'static str, Identity)> {
+    let (object, rest) = row.split_once('\t')?;
+    let (id, url) = rest.split_once('\t')?;
+    let (prefix, length) = match id.split_once('#') {
+        Some((prefix, length)) => (Some(prefix), length.parse().ok()?),
+        None if id == "-" => (None, 0),
+        // An id that is a word of Stripe's: `card_payments`.
+        None => (Some(id), 0),
+    };
+    Some((object, Identity { prefix, length, url }))
+}
+
+fn read(text: &'static str) -> Result<Rules, (usize, String)> {
+    let mut rules = Rules {
+        fields: Vec::new(),
+        objects: BTreeMap::new(),
+        events: Vec::new(),
+        previous: Vec::new(),
+        thin: Vec::new(),
+    };
+    let mut section = ("", "");
+    for (line, number) in text.lines().map(str::trim).zip(1..) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |why: &str| (number, format!("{why}: {line}"));
+        if let Some(header) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = header.split_once(' ').unwrap_or((header, ""));
+            let (sort, name) = section;
+            match sort {
+                "field" => {}
+                "object" => drop(rules.objects.entry(name).or_default()),
+                "event" => rules.events.push((Glob(name), Vec::new())),
+                "previous" => rules.previous.push((Glob(name), Vec::new())),
+                "thin" => rules.thin.push((Glob(name), Vec::new())),
+                _ => return Err(wrong("no such sort of section")),
+            }
+            continue;
+        }
+        let (path, value) = line.split_once(" = ").ok_or_else(|| wrong("not `path = value`"))?;
+        let value = Expression::read(value.trim()).ok_or_else(|| wrong("not a value"))?;
+        let path = path.trim();
+        if section.0 == "field" {
+            rules.fields.push((Glob(path), value));
+            continue;
+        }
+        let path = Path::parse(path).ok_or_else(|| wrong("not a path"))?;
+        let (sort, name) = section;
+        let into = match sort {
+            "object" => rules.objects.get_mut(name),
+            "event" => rules.events.last_mut().map(|(_, rules)| rules),
+            "previous" => rules.previous.last_mut().map(|(_, rules)| rules),
+            _ => rules.thin.last_mut().map(|(_, rules)| rules),
+        };
+        into.ok_or_else(|| wrong("before the first section"))?.push(Rule { path, value });
+    }
+    Ok(rules)
+}
+
+impl Expression {
+    fn read(text: &str) -> Option<Self> {
+        Some(match text {
+            "sample" => Self::Sample,
+            "absent" => Self::Absent,
+            "$amount" => Self::Amount,
+            "$now" => Self::Now(0),
+            _ => {
+                if let Some(path) = text.strip_prefix('=') {
+                    Self::Copy(Path::parse(path)?)
+                } else if let Some(seconds) = text.strip_prefix("$now") {
+                    // With its sign: `$now+60`, `$now-60`.
+                    Self::Now(seconds.parse().ok()?)
+                } else {
+                    Self::Json(serde_json::from_str(text).ok()?)
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (glob, name) in [
+            ("invoice.*", "invoice.paid"),
+            ("*.deleted", "customer.source.deleted"),
+            ("customer.*.updated", "customer.tax_id.updated"),
+            ("*", "anything"),
+            ("a", "a"),
+        ] {
+            assert!(Glob(glob).matches(name), "{glob} {name}");
+        }
+        for (glob, name) in [("invoice.*", "invoice"), ("*.paid", "invoice.paid_out"), ("a", "ab")]
+        {
+            assert!(!Glob(glob).matches(name), "{glob} {name}");
+        }
+    }
+
+    #[test]
+    fn every_section_is_about_something_that_there_is() {
+        let rules = rules();
+        for name in rules.objects.keys() {
+            assert!(super::super::shape::of_object(name).is_some(), "[object {name}]");
+        }
+        let sections = rules.events.iter().chain(&rules.previous).chain(&rules.thin);
+        for glob in sections.map(|(glob, _)| glob) {
+            assert!(crate::all().iter().any(|known| glob.matches(known.name)), "{}", glob.as_str());
+        }
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_read_is_told_with_its_line() {
+        for (text, line, why) in [
+            ("[objects x]", 1, "no such sort of section: [objects x]"),
+            ("a = 1", 1, "before the first section: a = 1"),
+            ("[object x]\n\na: 1", 3, "not `path = value`: a: 1"),
+            ("[object x]\na = one", 2, "not a value: a = one"),
+            ("[object x]\na..b = 1", 2, "not a path: a..b = 1"),
+        ] {
+            assert_eq!(read(text).err(), Some((line, why.to_owned())));
+        }
+    }
+}
