@@ -70,6 +70,12 @@ impl<S> Endpoint<S> {
     pub fn new(secrets: impl Into<Secrets>, inner: S) -> Self {
         Self::with_provider(secrets.into(), inner)
     }
+
+    /// The same endpoint with other secrets.
+    #[cfg(feature = "testing")]
+    pub(crate) fn with_secrets(self, secrets: impl Into<Secrets>) -> Self {
+        Self { provider: Arc::new(secrets.into()), ..self }
+    }
 }
 
 impl<S, P: SecretProvider> Endpoint<S, P> {
@@ -130,6 +136,20 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     pub fn require_api_version(self, version: &str) -> Self {
         let expected = ExpectedVersion::new(version, true);
         Self { api_version: Some(Arc::new(expected)), ..self }
+    }
+
+    /// The same endpoint around another service.
+    #[cfg(feature = "testing")]
+    pub(crate) fn map_inner<T>(self, map: impl FnOnce(S) -> T) -> Endpoint<T, P> {
+        Endpoint {
+            inner: map(self.inner),
+            provider: self.provider,
+            tolerance: self.tolerance,
+            limit: self.limit,
+            timeout: self.timeout,
+            api_version: self.api_version,
+            clock: self.clock,
+        }
     }
 
     /// Where time comes from; the machine's clock by default.

@@ -55,9 +55,17 @@ impl Event {
     /// [`EnvelopeError`] says what the payload should be and is not, with line and column.
     pub fn parse(verified: VerifiedPayload) -> Result<Self, EnvelopeError> {
         let (body, endpoint, signed_at) = verified.into_parts();
+        Self::of_payload(body, endpoint, Some(signed_at))
+    }
+
+    pub(crate) fn of_payload(
+        body: Bytes,
+        endpoint: EndpointName,
+        signed_at: Option<SystemTime>,
+    ) -> Result<Self, EnvelopeError> {
         let payload = ByteString::try_from(body.clone())
             .map_err(|error| EnvelopeError::locate(&body, Fault::not_utf8(error)))?;
-        Self::make(payload, endpoint, Some(signed_at))
+        Self::make(payload, endpoint, signed_at)
     }
 
     fn make(

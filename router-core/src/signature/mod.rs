@@ -106,6 +106,13 @@ pub fn verify(
     Ok(VerifiedPayload { body, endpoint, signed_at, ahead })
 }
 
+/// When a `Stripe-Signature` header says that it was made, true or not.
+#[cfg(feature = "testing")]
+pub(crate) fn claimed_time(header: &[u8]) -> Option<SystemTime> {
+    let seconds = SignatureHeader::parse(header).ok()?.timestamp();
+    Some(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// Makes the value of a `Stripe-Signature` header for a body, as Stripe would at `timestamp`
 /// (seconds since the Unix epoch).
 #[must_use]

@@ -1,13 +1,18 @@
-//! For tests: a clock that the test moves, faults on purpose, and a net for handlers that are in the
-//! source and not in the program.
+#![doc = include_str!("../docs/testing.md")]
 
 mod chaos;
 mod clock;
+mod payload;
+mod router;
 pub(crate) mod sources;
+mod synthetic;
 
 #[doc(hidden)]
 pub use self::sources::__assert_all_registered;
 pub use self::{
     chaos::{Chaos, ChaosService, Injected},
     clock::ManualClock,
+    payload::Payload,
+    router::{TestResponse, TestRouter},
+    synthetic::{SyntheticError, SyntheticEvent},
 };

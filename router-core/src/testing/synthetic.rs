@@ -1,0 +1,314 @@
+//! Events that Stripe never sent, made to look as if it had.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use router_catalog::{
+    lookup, nearest,
+    samples::{EventSample, PathError, Sampler, stripe_json},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Payload;
+use crate::{
+    clock::{Clock as _, SystemClock},
+    event::EnvelopeError,
+};
+
+/// An event of any type in the catalogue, with a realistic object, in which any field can be set.
+///
+/// ```
+/// use router_core::{SigningSecret, testing::SyntheticEvent};
+///
+/// let payload = SyntheticEvent::new("invoice.paid")
+///     .set("amount_paid", 500)
+///     .set("lines.data[0].quantity", 2)
+///     .account("acct_1032D82eZvKYlo2C")
+///     .build()?;
+/// assert_eq!(payload.event().account(), Some("acct_1032D82eZvKYlo2C"));
+///
+/// let request = payload.request(&SigningSecret::new("whsec_test")?); // for an Endpoint
+/// assert!(request.headers().contains_key("stripe-signature"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Its object fits its type (that of `invoice.paid` is paid), and the ids of all events of one
+/// [seed](SyntheticEvent::seed) agree: the invoice's `customer` is the customer of `customer.created`.
+/// Each one that is built is an event of its own, with an id of its own, unless it is given one or a seed; a
+/// [`Payload`] that is delivered twice is one event, delivered twice.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is made before `.build()`"]
+pub struct SyntheticEvent {
+    event_type: String,
+    /// Of a type that is not in the catalogue.
+    object: Option<Value>,
+    carrying: Option<String>,
+    thin: bool,
+    seed: Option<u64>,
+    id: Option<String>,
+    created: Option<SystemTime>,
+    livemode: bool,
+    account: Option<String>,
+    api_version: Option<String>,
+    edits: Vec<Edit>,
+}
+
+#[derive(Debug, Clone)]
+struct Edit {
+    path: String,
+    to: To,
+}
+
+#[derive(Debug, Clone)]
+enum To {
+    Value(Value),
+    Text(String),
+    Previous(Value),
+    /// It cannot be written as JSON.
+    Unwritable(String),
+}
+
+/// Why no event can be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyntheticError {
+    /// The catalogue has no such event type.
+    #[error("Stripe has no event type `{event_type}`{}", match .nearest {
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None => " in API version ".to_owned() + router_catalog::API_VERSION + "; `SyntheticEvent::unlisted` makes an event of any type",
+    })]
+    UnknownType {
+        /// The event type that was asked for.
+        event_type: String,
+        /// The event type that was most likely meant.
+        nearest: Option<&'static str>,
+    },
+    /// The event type cannot carry that object.
+    #[error("`{event_type}` carries no `{object}`, but {}", .carries.replace('|', " or "))]
+    OtherObject {
+        /// The event type.
+        event_type: String,
+        /// The object that was asked for.
+        object: String,
+        /// The objects that it can carry, joined by `|`.
+        carries: &'static str,
+    },
+    /// Stripe sends events of this type as snapshots only.
+    #[error("there is no thin event for `{event_type}`")]
+    NoThin {
+        /// The event type.
+        event_type: String,
+    },
+    /// There is no such field.
+    #[error("{event_type}: {error}")]
+    Field {
+        /// The event type.
+        event_type: String,
+        /// The field, and what is there instead.
+        #[source]
+        error: PathError,
+    },
+    /// A value cannot be written as JSON.
+    #[error("{event_type}: the value for `{path}` is no JSON: {error}")]
+    Value {
+        /// The event type.
+        event_type: String,
+        /// The field.
+        path: String,
+        /// Why not.
+        error: String,
+    },
+    /// What was set has made it something that is no event: its id is a number, or its type is gone.
+    #[error("{event_type}: {error}")]
+    NoEvent {
+        /// The event type.
+        event_type: String,
+        /// What is wrong with it.
+        #[source]
+        error: EnvelopeError,
+    },
+}
+
+impl SyntheticEvent {
+    /// An event of this type.
+    pub fn new(event_type: impl Into<String>) -> Self {
+        Self {
+            event_type: event_type.into(),
+            object: None,
+            carrying: None,
+            thin: false,
+            seed: None,
+            id: None,
+            created: None,
+            livemode: false,
+            account: None,
+            api_version: None,
+            edits: Vec::new(),
+        }
+    }
+
+    /// A snapshot event of a type that is newer than the catalogue, with this object.
+    pub fn unlisted(event_type: impl Into<String>, object: Value) -> Self {
+        Self { object: Some(object), ..Self::new(event_type) }
+    }
+
+    /// Sets a field of the object (of a thin event: of the event itself), as in `status`,
+    /// `lines.data[0].quantity`, `metadata.order_id`. What it is in is made if it was null.
+    pub fn set(self, path: impl Into<String>, value: impl Serialize) -> Self {
+        self.edit(path, value, To::Value)
+    }
+
+    /// As [`set`](SyntheticEvent::set), with a value in text, as on a command line: JSON, unless the
+    /// field holds a string or the text is no JSON.
+    pub fn set_text(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
+        self.edits.push(Edit { path: path.into(), to: To::Text(text.into()) });
+        self
+    }
+
+    /// Sets what a field of the object was before, in `data.previous_attributes`.
+    pub fn previous(self, path: impl Into<String>, value: impl Serialize) -> Self {
+        self.edit(path, value, To::Previous)
+    }
+
+    /// The connected account that it is about: `account` of a snapshot event, `context` of a thin one.
+    pub fn account(self, account: impl Into<String>) -> Self {
+        Self { account: Some(account.into()), ..self }
+    }
+
+    /// The API version in which it claims to be written; that of the catalogue by default.
+    pub fn api_version(self, version: impl Into<String>) -> Self {
+        Self { api_version: Some(version.into()), ..self }
+    }
+
+    /// Whether it is about real money; false by default.
+    pub fn livemode(self, livemode: bool) -> Self {
+        Self { livemode, ..self }
+    }
+
+    /// Which object it carries, where its type can carry several: `card`, for
+    /// `customer.source.created`.
+    pub fn carrying(self, object: impl Into<String>) -> Self {
+        Self { carrying: Some(object.into()), ..self }
+    }
+
+    /// The thin event for the same change: `v1.invoice.paid` for `invoice.paid`.
+    pub fn thin(self) -> Self {
+        Self { thin: true, ..self }
+    }
+
+    /// From what its ids and amounts are made, the event's id included; 0 by default, with an event id of
+    /// its own.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// The event's id, `evt_…`.
+    pub fn id(self, id: impl Into<String>) -> Self {
+        Self { id: Some(id.into()), ..self }
+    }
+
+    /// When it was made; now by default.
+    pub fn created(self, created: SystemTime) -> Self {
+        Self { created: Some(created), ..self }
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// [`SyntheticError`] where the type, the object or a field does not exist, with the nearest one.
+    pub fn build(self) -> Result<Payload, SyntheticError> {
+        let created = self.created.unwrap_or_else(|| SystemClock.wall());
+        let seconds = created.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let seed = self.seed.unwrap_or_default();
+        let sampler = Sampler::new(seed, seconds).livemode(self.livemode);
+        let mut sample = self.sample(&sampler)?;
+        let is_thin = sample.object().is_none();
+        for edit in &self.edits {
+            self.apply(edit, &mut sample)?;
+        }
+        let id = match (&self.id, self.seed) {
+            (None, Some(_)) => None,
+            (Some(id), _) => Some(id.clone()),
+            (None, None) => id_of_its_own(is_thin),
+        };
+        let account = if is_thin { "context" } else { "account" };
+        // A thin event is in no version.
+        let version = self.api_version.filter(|_| !is_thin);
+        let around = [("id", id), (account, self.account), ("api_version", version)];
+        for (name, value) in around {
+            if let Some(value) = value {
+                sample.envelope_mut().insert(name.to_owned(), value.into());
+            }
+        }
+        Payload::recorded(stripe_json(&sample.into_json()))
+            .map_err(|error| SyntheticError::NoEvent { event_type: self.event_type, error })
+    }
+
+    fn sample(&self, sampler: &Sampler) -> Result<EventSample, SyntheticError> {
+        if let Some(object) = &self.object {
+            return Ok(sampler.unlisted_event(&self.event_type, object.clone()));
+        }
+        let event_type = self.event_type.clone();
+        let Some(known) = lookup(&event_type) else {
+            let nearest = nearest(&event_type);
+            return Err(SyntheticError::UnknownType { event_type, nearest });
+        };
+        let made = if self.thin {
+            let is_thin =
+                |known: &&router_catalog::EventType| known.kind == router_catalog::Kind::Thin;
+            let twin = lookup(&format!("v1.{event_type}")).or(Some(known)).filter(is_thin);
+            sampler.event(twin.ok_or(SyntheticError::NoThin { event_type })?.name)
+        } else if let Some(object) = self.carrying.clone() {
+            let carries = known.object.unwrap_or("no object");
+            let made = sampler.event_with(&event_type, &object);
+            return made.ok_or(SyntheticError::OtherObject { event_type, object, carries });
+        } else {
+            sampler.event(&event_type)
+        };
+        Ok(made.expect("there is a sample of every type in the catalogue"))
+    }
+
+    fn apply(&self, edit: &Edit, sample: &mut EventSample) -> Result<(), SyntheticError> {
+        let set = match &edit.to {
+            To::Value(value) => sample.set(&edit.path, value.clone()),
+            To::Text(text) => sample.set_text(&edit.path, text),
+            To::Previous(value) => sample.set_previous(&edit.path, value.clone()),
+            To::Unwritable(error) => {
+                let (event_type, path) = (self.event_type.clone(), edit.path.clone());
+                return Err(SyntheticError::Value { event_type, path, error: error.clone() });
+            }
+        };
+        set.map_err(|error| SyntheticError::Field { event_type: self.event_type.clone(), error })
+    }
+
+    fn edit(
+        mut self,
+        path: impl Into<String>,
+        value: impl Serialize,
+        to: impl FnOnce(Value) -> To,
+    ) -> Self {
+        let to =
+            serde_json::to_value(value).map_or_else(|error| To::Unwritable(error.to_string()), to);
+        self.edits.push(Edit { path: path.into(), to });
+        self
+    }
+}
+
+impl TryFrom<SyntheticEvent> for Payload {
+    type Error = SyntheticError;
+
+    fn try_from(event: SyntheticEvent) -> Result<Self, SyntheticError> {
+        event.build()
+    }
+}
+
+/// No two events of a process have one of these: else the second would be a duplicate of the first.
+fn id_of_its_own(is_thin: bool) -> Option<String> {
+    static NEXT: AtomicU64 = AtomicU64::new(u64::MAX);
+    let seed = NEXT.fetch_sub(1, Ordering::Relaxed);
+    Sampler::new(seed, 0).id(if is_thin { "v2.core.event" } else { "event" })
+}
