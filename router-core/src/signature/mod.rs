@@ -19,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "development")]
+mod development;
 mod error;
 mod header;
 mod secret;
