@@ -41,7 +41,7 @@ impl Maker<'_> {
         for rule in rules {
             if let Err(error) = self.obey(rule, object, name) {
                 // A test applies every rule there is.
-                panic!("data/samples.txt: on `{name}`: {error}");
+                panic!("data/samples: on `{name}`: {error}");
             }
         }
     }
@@ -165,7 +165,7 @@ impl Maker<'_> {
         }
     }
 
-    /// What an expression comes to; a time is text or a number.
+    /// What an expression comes to; times and amounts are text or numbers.
     pub(super) fn evaluate(self, value: &Expression, as_text: bool, place: &str) -> Value {
         match value {
             Expression::Json(value) => {
@@ -175,7 +175,10 @@ impl Maker<'_> {
                 let time = self.sampler.now.saturating_add_signed(*later);
                 if as_text { rfc3339(time).into() } else { time.into() }
             }
-            Expression::Amount => self.sampler.amount().into(),
+            Expression::Amount(times, more) => {
+                let amount = times * self.sampler.amount() + more;
+                if as_text { amount.to_string().into() } else { amount.into() }
+            }
             Expression::Copy(_) | Expression::Sample | Expression::Absent => Value::Null,
         }
     }
@@ -253,8 +256,8 @@ impl Sampler {
     }
 
     /// What is paid, in cents: one amount for all objects of a seed.
-    fn amount(&self) -> u64 {
-        const AMOUNTS: [u64; 8] = [2000, 1099, 4900, 1500, 12_500, 999, 7350, 30_000];
+    fn amount(&self) -> i64 {
+        const AMOUNTS: [i64; 8] = [2000, 1099, 4900, 1500, 12_500, 999, 7350, 30_000];
         AMOUNTS[(self.seed % 8) as usize]
     }
 }

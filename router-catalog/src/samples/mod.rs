@@ -1,7 +1,7 @@
 //! Sample events: a realistic object for each that Stripe sends, and so an event of each type.
 //!
 //! What an object looks like is read from the type declarations of Stripe's official SDK
-//! (`data/object-shapes.json`); what fits which event is a table of rules (`data/samples.txt`). All of
+//! (`data/object-shapes.json`); what fits which event is a table of rules (`data/samples/`). All of
 //! it follows from a seed and a time, and the ids of one seed agree: a charge's `payment_intent` is the
 //! id of the payment intent.
 //!

@@ -1,4 +1,4 @@
-//! What makes a sample look like Stripe's: the rules of `data/samples.txt` and the ids of
+//! What makes a sample look like Stripe's: the rules of `data/samples/` and the ids of
 //! `data/objects.tsv`, read once.
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -7,7 +7,19 @@ use serde_json::Value;
 
 use super::path::Path;
 
-/// All rules, each sort in the order of the file, in which later ones win.
+/// The files of rules, the general ones first.
+const FILES: [(&str, &str); 7] = [
+    ("fields.txt", include_str!("../../data/samples/fields.txt")),
+    ("billing.txt", include_str!("../../data/samples/billing.txt")),
+    ("connect.txt", include_str!("../../data/samples/connect.txt")),
+    ("issuing.txt", include_str!("../../data/samples/issuing.txt")),
+    ("payments.txt", include_str!("../../data/samples/payments.txt")),
+    ("v2.txt", include_str!("../../data/samples/v2.txt")),
+    ("more.txt", include_str!("../../data/samples/more.txt")),
+];
+
+/// All rules, each sort in the order of the files, in which later ones win.
+#[derive(Default)]
 pub(super) struct Rules {
     /// How a field of this name is filled, at any depth.
     pub(super) fields: Vec<(Glob, Expression)>,
@@ -31,9 +43,10 @@ pub(super) struct Rule {
 pub(super) enum Expression {
     /// JSON, with `{object}`, `{#24}` and `{0#4}` in its strings.
     Json(Value),
-    /// This many seconds from now.
+    /// This many seconds from now: `$now-60`.
     Now(i64),
-    Amount,
+    /// So many times what is paid, and so much more, in cents: `$amount+500`, `-$amount`.
+    Amount(i64, i64),
     /// What stands at another path of the same object.
     Copy(Path),
     /// As the shape says, although it may be null or absent.
@@ -73,14 +86,18 @@ impl Glob {
     }
 }
 
-/// The rules of `data/samples.txt`.
+/// The rules of all files.
 pub(super) fn rules() -> &'static Rules {
-    static RULES: LazyLock<Rules> =
-        LazyLock::new(|| match read(include_str!("../../data/samples.txt")) {
-            Ok(rules) => rules,
-            // A test reads them too.
-            Err((line, why)) => panic!("data/samples.txt:{line}: {why}"),
-        });
+    static RULES: LazyLock<Rules> = LazyLock::new(|| {
+        let mut rules = Rules::default();
+        for (name, text) in FILES {
+            if let Err((line, why)) = rules.read(text) {
+                // A test reads them too.
+                panic!("data/samples/{name}:{line}: {why}");
+            }
+        }
+        rules
+    });
     &RULES
 }
 
@@ -106,66 +123,71 @@ fn read_identity(row: &'static str) -> Option<(&'static str, Identity)> {
     Some((object, Identity { prefix, length, url }))
 }
 
-fn read(text: &'static str) -> Result<Rules, (usize, String)> {
-    let mut rules = Rules {
-        fields: Vec::new(),
-        objects: BTreeMap::new(),
-        events: Vec::new(),
-        previous: Vec::new(),
-        thin: Vec::new(),
-    };
-    let mut section = ("", "");
-    for (line, number) in text.lines().map(str::trim).zip(1..) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let wrong = |why: &str| (number, format!("{why}: {line}"));
-        if let Some(header) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            section = header.split_once(' ').unwrap_or((header, ""));
-            let (sort, name) = section;
-            match sort {
-                "field" => {}
-                "object" => drop(rules.objects.entry(name).or_default()),
-                "event" => rules.events.push((Glob(name), Vec::new())),
-                "previous" => rules.previous.push((Glob(name), Vec::new())),
-                "thin" => rules.thin.push((Glob(name), Vec::new())),
-                _ => return Err(wrong("no such sort of section")),
+impl Rules {
+    fn read(&mut self, text: &'static str) -> Result<(), (usize, String)> {
+        let mut section = ("", "");
+        for (line, number) in text.lines().map(str::trim).zip(1..) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
             }
-            continue;
+            let wrong = |why: &str| (number, format!("{why}: {line}"));
+            if let Some(header) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = header.split_once(' ').unwrap_or((header, ""));
+                let (sort, name) = section;
+                match sort {
+                    "field" => {}
+                    "object" => drop(self.objects.entry(name).or_default()),
+                    "event" => self.events.push((Glob(name), Vec::new())),
+                    "previous" => self.previous.push((Glob(name), Vec::new())),
+                    "thin" => self.thin.push((Glob(name), Vec::new())),
+                    _ => return Err(wrong("no such sort of section")),
+                }
+                continue;
+            }
+            let (path, value) =
+                line.split_once(" = ").ok_or_else(|| wrong("not `path = value`"))?;
+            let value = Expression::read(value.trim()).ok_or_else(|| wrong("not a value"))?;
+            let path = path.trim();
+            if section.0 == "field" {
+                self.fields.push((Glob(path), value));
+                continue;
+            }
+            let path = Path::parse(path).ok_or_else(|| wrong("not a path"))?;
+            let rules = self.section(section).ok_or_else(|| wrong("before the first section"))?;
+            rules.push(Rule { path, value });
         }
-        let (path, value) = line.split_once(" = ").ok_or_else(|| wrong("not `path = value`"))?;
-        let value = Expression::read(value.trim()).ok_or_else(|| wrong("not a value"))?;
-        let path = path.trim();
-        if section.0 == "field" {
-            rules.fields.push((Glob(path), value));
-            continue;
-        }
-        let path = Path::parse(path).ok_or_else(|| wrong("not a path"))?;
-        let (sort, name) = section;
-        let into = match sort {
-            "object" => rules.objects.get_mut(name),
-            "event" => rules.events.last_mut().map(|(_, rules)| rules),
-            "previous" => rules.previous.last_mut().map(|(_, rules)| rules),
-            _ => rules.thin.last_mut().map(|(_, rules)| rules),
-        };
-        into.ok_or_else(|| wrong("before the first section"))?.push(Rule { path, value });
+        Ok(())
     }
-    Ok(rules)
+
+    /// The rules of the section that is being read.
+    fn section(&mut self, (sort, name): (&str, &str)) -> Option<&mut Vec<Rule>> {
+        let sections = match sort {
+            "object" => return self.objects.get_mut(name),
+            "event" => &mut self.events,
+            "previous" => &mut self.previous,
+            "thin" => &mut self.thin,
+            _ => return None,
+        };
+        sections.last_mut().map(|(_, rules)| rules)
+    }
 }
 
 impl Expression {
     fn read(text: &str) -> Option<Self> {
+        // With its sign, or nothing.
+        let more = |number: &str| if number.is_empty() { Some(0) } else { number.parse().ok() };
         Some(match text {
             "sample" => Self::Sample,
             "absent" => Self::Absent,
-            "$amount" => Self::Amount,
-            "$now" => Self::Now(0),
             _ => {
                 if let Some(path) = text.strip_prefix('=') {
                     Self::Copy(Path::parse(path)?)
                 } else if let Some(seconds) = text.strip_prefix("$now") {
-                    // With its sign: `$now+60`, `$now-60`.
-                    Self::Now(seconds.parse().ok()?)
+                    Self::Now(more(seconds)?)
+                } else if let Some(cents) = text.strip_prefix("$amount") {
+                    Self::Amount(1, more(cents)?)
+                } else if let Some(cents) = text.strip_prefix("-$amount") {
+                    Self::Amount(-1, more(cents)?)
                 } else {
                     Self::Json(serde_json::from_str(text).ok()?)
                 }
@@ -216,7 +238,7 @@ mod tests {
             ("[object x]\na = one", 2, "not a value: a = one"),
             ("[object x]\na..b = 1", 2, "not a path: a..b = 1"),
         ] {
-            assert_eq!(read(text).err(), Some((line, why.to_owned())));
+            assert_eq!(Rules::default().read(text), Err((line, why.to_owned())));
         }
     }
 }
