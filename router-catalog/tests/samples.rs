@@ -35,6 +35,13 @@ fn there_is_an_event_of_every_type_and_an_object_of_every_name() {
 }
 
 #[test]
+fn an_object_within_another_is_made_as_it_is_alone() {
+    let sampler = Sampler::new(0, NOW);
+    let within = sampler.object("billing.alert_triggered").unwrap();
+    assert_eq!(Some(&within["alert"]), sampler.object("billing.alert").as_ref());
+}
+
+#[test]
 fn the_same_seed_and_time_make_the_same_event_and_others_make_another() {
     let event = |seed, now| Sampler::new(seed, now).event("charge.refunded").unwrap().into_json();
     assert_eq!(event(1, NOW), event(1, NOW));

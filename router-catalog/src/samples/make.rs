@@ -109,7 +109,10 @@ impl Maker<'_> {
             },
             Kind::Described(described) => match described {
                 Described::Enum(words) => words.first().cloned().into(),
-                Described::Fields(fields) => self.fields(fields, place),
+                Described::Fields(fields) => match shape::which_object(fields) {
+                    Some(name) => self.embedded(name),
+                    None => self.fields(fields, place),
+                },
                 Described::Array(of) => match **of {
                     Kind::Plain(Plain::String) | Kind::Described(Described::Enum(_)) => {
                         json!([self.value(of, place)])

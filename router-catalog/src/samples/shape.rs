@@ -62,6 +62,14 @@ pub(super) fn of_object(name: &str) -> Option<(&'static str, &'static Fields)> {
     SHAPES.get_key_value(name).map(|(name, fields)| (name.as_str(), fields))
 }
 
+/// The object that has these fields, where they are described within another one.
+pub(super) fn which_object(fields: &Fields) -> Option<&'static str> {
+    match &fields.get("object")?.kind {
+        Kind::Described(Described::Enum(words)) => of_object(words.first()?).map(|(name, _)| name),
+        _ => None,
+    }
+}
+
 /// Every object that is described.
 pub(super) fn objects() -> impl Iterator<Item = &'static str> {
     SHAPES.keys().map(String::as_str)
