@@ -169,3 +169,123 @@ fn a_path_that_leads_nowhere_says_where_it_ends() {
         assert_eq!(event.set(path, json!(1)).unwrap_err().to_string(), text);
     }
 }
+
+#[test]
+fn an_object_fits_the_type_of_its_event() {
+    for (event_type, pointer, value) in [
+        ("payment_intent.succeeded", "/status", json!("succeeded")),
+        ("payment_intent.payment_failed", "/status", json!("requires_payment_method")),
+        ("payment_intent.canceled", "/status", json!("canceled")),
+        ("charge.refunded", "/refunded", json!(true)),
+        ("charge.dispute.created", "/status", json!("needs_response")),
+        ("checkout.session.completed", "/payment_status", json!("paid")),
+        ("checkout.session.expired", "/status", json!("expired")),
+        ("customer.subscription.deleted", "/status", json!("canceled")),
+        ("customer.subscription.trial_will_end", "/status", json!("trialing")),
+        ("invoice.paid", "/status", json!("paid")),
+        ("invoice.paid", "/amount_remaining", json!(0)),
+        ("invoice.payment_failed", "/status", json!("open")),
+        ("invoice.voided", "/status", json!("void")),
+        ("payout.failed", "/status", json!("failed")),
+        ("setup_intent.succeeded", "/status", json!("succeeded")),
+    ] {
+        let event = Sampler::new(0, NOW).event(event_type).unwrap();
+        assert_eq!(
+            event.object().unwrap().pointer(pointer),
+            Some(&value),
+            "{event_type} {pointer}"
+        );
+    }
+    for (event_type, one, other) in [
+        ("payment_intent.succeeded", "/amount", "/amount_received"),
+        ("charge.refunded", "/amount", "/amount_refunded"),
+        ("invoice.paid", "/amount_due", "/amount_paid"),
+        ("invoice.paid", "/total", "/lines/data/0/amount"),
+        ("customer.subscription.updated", "/id", "/items/data/0/subscription"),
+    ] {
+        let event = Sampler::new(3, NOW).event(event_type).unwrap();
+        let [one, other] = [one, other].map(|pointer| event.object().unwrap().pointer(pointer));
+        assert!(one.is_some() && one == other, "{event_type}: {one:?} and {other:?}");
+    }
+}
+
+#[test]
+fn the_events_of_a_seed_agree() {
+    let sampler = Sampler::new(5, NOW);
+    for (event_type, pointer, name) in [
+        ("payment_intent.succeeded", "/customer", "customer"),
+        ("payment_intent.succeeded", "/latest_charge", "charge"),
+        ("charge.succeeded", "/payment_intent", "payment_intent"),
+        ("charge.dispute.created", "/charge", "charge"),
+        ("refund.created", "/charge", "charge"),
+        ("checkout.session.completed", "/payment_intent", "payment_intent"),
+        ("customer.subscription.created", "/customer", "customer"),
+        ("invoice.paid", "/parent/subscription_details/subscription", "subscription"),
+        ("payment_method.attached", "/customer", "customer"),
+    ] {
+        let event = sampler.event(event_type).unwrap();
+        let named = event.object().unwrap().pointer(pointer);
+        assert_eq!(named, Some(&sampler.object(name).unwrap()["id"]), "{event_type} {pointer}");
+    }
+    let amount = |event_type, field: &str| {
+        sampler.event(event_type).unwrap().object().unwrap()[field].clone()
+    };
+    let paid = amount("payment_intent.succeeded", "amount");
+    assert!(paid.as_i64() > Some(0));
+    for (event_type, field) in [
+        ("charge.succeeded", "amount"),
+        ("invoice.paid", "amount_paid"),
+        ("checkout.session.completed", "amount_total"),
+        ("charge.refunded", "amount_refunded"),
+    ] {
+        assert_eq!(amount(event_type, field), paid, "{event_type}");
+    }
+}
+
+#[test]
+fn an_update_says_what_was_there_before_and_is_not_now() {
+    let updates = all()
+        .iter()
+        .filter(|known| known.kind == Kind::Snapshot && known.name.ends_with(".updated"))
+        .flat_map(|known| known.objects().map(|object| (known.name, object)));
+    for (event_type, object) in updates {
+        let event = Sampler::new(0, NOW).event_with(event_type, object).unwrap().into_json();
+        let before = event["data"]["previous_attributes"].as_object();
+        let before = before.unwrap_or_else(|| panic!("{event_type} of {object}"));
+        for (field, was) in before {
+            let is = event["data"]["object"].get(field);
+            assert!(is.is_some() && is != Some(was), "{event_type} of {object}: {field} was {was}");
+        }
+    }
+}
+
+#[test]
+fn no_text_is_only_there_to_be_text() {
+    fn check(value: &Value, field: &str, event_type: &str) {
+        match value {
+            Value::Object(of) => of.iter().for_each(|(name, value)| check(value, name, event_type)),
+            Value::Array(of) => of.iter().for_each(|value| check(value, field, event_type)),
+            Value::String(text) => {
+                let is_filler = *text == field.replace('_', " ") || text == "string";
+                assert!(!is_filler, "{event_type}: {field} is {text}");
+            }
+            _ => {}
+        }
+    }
+    for known in all().iter().filter(|known| known.kind == Kind::Snapshot) {
+        for object in known.objects() {
+            let event = Sampler::new(0, NOW).event_with(known.name, object).unwrap();
+            check(event.object().unwrap(), "object", known.name);
+        }
+    }
+}
+
+#[test]
+fn any_seed_and_any_time_make_every_event() {
+    for (seed, now) in [(u64::MAX, NOW), (7, 0), (8, u64::MAX)] {
+        for known in all() {
+            let event = Sampler::new(seed, now).event(known.name).unwrap().into_json();
+            assert_eq!(event["type"], known.name);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use http_body_util::BodyExt as _;
+use proptest::{prelude::*, sample::select, test_runner::RngSeed};
 use router_catalog::{Kind, all};
 use router_core::{
     Event, Router,
@@ -154,4 +155,44 @@ fn a_recorded_payload_is_the_event_that_it_was() {
     let recorded = Payload::recorded(payload.body().clone()).unwrap();
     assert_eq!((recorded.id(), recorded.body()), (payload.id(), payload.body()));
     assert!(Payload::recorded("{}").is_err());
+}
+
+/// What paths are made of, and what is no path.
+const PIECES: [&str; 16] = [
+    "id",
+    "object",
+    "data",
+    "lines",
+    "items",
+    "metadata",
+    "customer",
+    "related_object",
+    ".",
+    ".",
+    "[0]",
+    "[1]",
+    "[18446744073709551615]",
+    "[",
+    "]",
+    "\u{e9}",
+];
+
+const VALUES: [&str; 8] =
+    ["null", "7", "-0.5", "text", "[]", "[null]", "{}", r#"{"data":[{"id":7}]}"#];
+
+proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn whatever_is_set_it_is_an_event_or_an_error(
+        event_type in select(all()).prop_map(|known| known.name),
+        edits in prop::collection::vec((prop::collection::vec(select(&PIECES[..]), 1..6), select(&VALUES[..])), 1..4),
+    ) {
+        let event = edits.into_iter().fold(SyntheticEvent::new(event_type), |event, (path, value)| {
+            event.set_text(path.concat(), value).previous(path.concat(), value)
+        });
+        if let Ok(payload) = event.build() {
+            prop_assert!(Payload::recorded(payload.body().clone()).is_ok());
+        }
+    }
 }

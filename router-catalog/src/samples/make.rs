@@ -235,8 +235,9 @@ fn fits(value: &Value, kind: &Kind) -> bool {
     }
 }
 
-/// As Stripe's v2 API writes times.
+/// As Stripe's v2 API writes times; the end of the year 9999 is the last that there is.
 pub(super) fn rfc3339(seconds: u64) -> String {
+    let seconds = seconds.min(253_402_300_799);
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
     humantime::format_rfc3339_millis(time).to_string()
 }

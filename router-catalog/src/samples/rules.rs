@@ -1,5 +1,23 @@
 //! What makes a sample look like Stripe's: the rules of `data/samples/` and the ids of
 //! `data/objects.tsv`, read once.
+//!
+//! ```text
+//! # What follows is a comment.
+//! [field]                              # how a field of this name is filled wherever one must be
+//! currency = "usd"
+//! [object invoice]                     # wherever an invoice is made
+//! customer = sample                    # as its shape says, although it may be null or absent
+//! total = $amount                      # what is paid; also `$amount+500` and `-$amount`
+//! number = "{0#4}-{#8}"                # digits and letters by chance; `{customer}` is a customer's id
+//! [event invoice.*]                    # the object of such an event
+//! effective_at = $now-60               # seconds; in text, as RFC 3339 where the shape says text
+//! amount_due = =total                  # what stands elsewhere in the object
+//! footer = absent
+//! [previous invoice.updated]           # what the object was before
+//! [thin v1.invoice.*]                  # the thin event itself
+//! ```
+//!
+//! Comments have lines of their own. Later rules win, and an event's win over an object's.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
