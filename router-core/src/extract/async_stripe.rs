@@ -95,7 +95,7 @@ mod tests {
     use super::OBJECTS;
 
     /// Made from the official SDK's type declarations, which are not async-stripe's.
-    const SAMPLES: &str = include_str!("../../../tests/fixtures/async-stripe/objects.json");
+    const SAMPLES: &str = include_str!("../../../tests/conformance/async-stripe/objects.json");
 
     pub(super) fn decode<T: DeserializeOwned>(sample: &Value) -> serde_json::Result<()> {
         T::deserialize(sample).map(drop)
