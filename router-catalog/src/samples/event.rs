@@ -39,7 +39,7 @@ impl Sampler {
         let known = lookup(event_type)?;
         match known.kind {
             Sent::Thin => Some(self.thin(known)),
-            Sent::Snapshot => self.snapshot(known, known.objects().next()?),
+            Sent::Snapshot => self.snapshot(known, carried(known)?),
         }
     }
 
@@ -117,8 +117,11 @@ impl Sampler {
             "type": event_type.name,
         });
         if let Some(name) = event_type.objects().next() {
-            let (id, url) = (self.id(name), self.url(name));
-            event["related_object"] = json!({"id": id, "type": name, "url": url});
+            event["related_object"] = json!({"type": name, "url": self.url(name)});
+            // There is only one balance, and it has no id.
+            if let Some(id) = self.id(name) {
+                event["related_object"]["id"] = id.into();
+            }
         }
         let maker = Maker { sampler: *self, within: &[THIN] };
         let sections = rules().thin.iter().filter(|(glob, _)| glob.matches(event_type.name));
@@ -136,8 +139,18 @@ impl Sampler {
     }
 }
 
+/// The object of an event: where it can carry several, the one that a rule names, as in
+/// `object = "card"`.
+fn carried(event_type: &EventType) -> Option<&'static str> {
+    let sections = rules().events.iter().filter(|(glob, _)| glob.matches(event_type.name));
+    let named: Vec<_> = sections.flat_map(|(_, rules)| rules).filter_map(Rule::named).collect();
+    event_type.objects().find(|name| named.contains(name)).or(event_type.objects().next())
+}
+
+/// Whether a rule is about a field of an object with these fields. Which object it is, is settled.
 fn speaks_of(rule: &Rule, fields: &shape::Fields) -> bool {
     matches!(rule.path.0.first(), Some(Step::Key(name)) if fields.contains_key(name))
+        && rule.named().is_none()
 }
 
 impl EventSample {

@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::Value;
 
-use super::path::Path;
+use super::path::{Path, Step};
 
 /// The files of rules, the general ones first.
 const FILES: [(&str, &str); 7] = [
@@ -54,6 +54,18 @@ pub(super) struct Rules {
 pub(super) struct Rule {
     pub(super) path: Path,
     pub(super) value: Expression,
+}
+
+impl Rule {
+    /// The object that it names, if it says which one an event carries: `object = "card"`.
+    pub(super) fn named(&self) -> Option<&str> {
+        match (self.path.0.as_slice(), &self.value) {
+            ([Step::Key(name)], Expression::Json(Value::String(object))) if name == "object" => {
+                Some(object)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A value, before it is known for which seed and when.
