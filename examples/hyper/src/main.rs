@@ -9,7 +9,7 @@ use std::{error::Error, io::IsTerminal as _, process::ExitCode};
 use clap::Parser as _;
 use http::{Method, Request, StatusCode};
 use router_core::{
-    Endpoint, Response, Router, Secrets,
+    Endpoint, Response, Router, Secrets, SigningSecret,
     server::{Server, shutdown_signal},
 };
 use tokio::net::TcpListener;
@@ -36,13 +36,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let (secrets, development_secret) = match options.secrets() {
+    let (secrets, given) = match options.secrets() {
         Some(secrets) => {
-            (secrets.map_err(|error| format!("STRIPE_WEBHOOK_SECRET or --secret: {error}"))?, None)
+            (secrets.map_err(|error| format!("STRIPE_WEBHOOK_SECRET or --secret: {error}"))?, true)
         }
         None if options.listen.ip().is_loopback() => {
-            let secret = development_secret()?;
-            (Secrets::parse(&secret)?, Some(secret))
+            (Secrets::from(SigningSecret::development()?), false)
         }
         None => {
             return Err(format!(
@@ -76,8 +75,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         format!("cannot listen on {}: {error}; `--listen` takes another address", options.listen)
     })?;
     let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
-    let secret = development_secret.as_deref();
-    welcome::print(&router, listener.local_addr()?, metrics_address, secret);
+    welcome::print(&router, listener.local_addr()?, metrics_address, given);
     Server::new(service).serve(listener, shutdown).await;
 
     // Handlers whose client hung up may still run.
@@ -88,13 +86,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         metrics.stop().await;
     }
     Ok(())
-}
-
-/// A secret that nobody else knows, for trying things out.
-fn development_secret() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().fold(String::from("whsec_"), |secret, byte| format!("{secret}{byte:02x}")))
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response {

@@ -21,8 +21,8 @@ pub(crate) struct Options {
     ///
     /// Several are separated by commas and can be named: `platform=whsec_…,connect=whsec_…`; a
     /// secret that is being rolled is written `whsec_new|whsec_old`. Prefer the environment: other
-    /// users of the machine can see a command line. Without one, a new development secret is made
-    /// and printed, and only loopback addresses are listened on.
+    /// users of the machine can see a command line. Without one, your development secret is used,
+    /// which `event-router send` knows too, and only loopback addresses are listened on.
     // Text rather than `Secrets`, because clap prints a value that does not parse.
     #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true)]
     secret: Option<String>,

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 
 use router_core::Router;
 
+/// Where `event-router send` sends to, if it is not told.
+const DEFAULT: &str = "127.0.0.1:4242";
+
 pub(crate) fn print(
     router: &Router,
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
-    development_secret: Option<&str>,
+    secret_was_given: bool,
 ) {
     println!("{}\n", router.startup_report());
     println!("{}", router.routes());
@@ -18,20 +21,20 @@ pub(crate) fn print(
         println!("metrics at http://{address}/metrics");
     }
     println!();
-    let secret = match development_secret {
-        Some(secret) => {
+    let with_secret = match secret_was_given {
+        true => ", with STRIPE_WEBHOOK_SECRET set as it is here",
+        false => {
             println!(
-                "No STRIPE_WEBHOOK_SECRET is set, so this run has a secret of its own: {secret}"
+                "No STRIPE_WEBHOOK_SECRET is set: events count as Stripe's if they are signed with your \
+                 development secret."
             );
-            secret
+            ""
         }
-        None => "…the secret that this server was given…",
     };
-    println!("To send a signed event, paste this into another terminal:\n");
-    println!(
-        "{}",
-        include_str!("send.sh")
-            .replace("ADDRESS", &address.to_string())
-            .replace("SECRET_TEXT", secret)
-    );
+    let to = match address.to_string() {
+        address if address == DEFAULT => String::new(),
+        address => format!(" --to http://{address}/webhook"),
+    };
+    println!("To send one, in another terminal{with_secret}:\n");
+    println!("cargo run -p router-cli -- send payment_intent.succeeded{to}\n");
 }

@@ -3,16 +3,15 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
 use router_core::{
     SigningSecret,
     clock::{Clock as _, SystemClock},
-    signature::sign,
 };
 
-use crate::program::{Running, exchange, program, refused};
+use crate::program::{Running, exchange, payment, program, refused, send};
 
 mod program;
 
@@ -29,33 +28,14 @@ fn metrics_address(server: &Running) -> &str {
     rest.split_once("/metrics\n").expect("it says which path").0
 }
 
-/// An event, signed as Stripe does: the request.
-fn signed(body: &str) -> String {
-    let secret = SigningSecret::new(SECRET).expect("it is a secret");
-    let now = SystemClock.wall().duration_since(UNIX_EPOCH).expect("it is later").as_secs();
-    let signature = sign(&secret, now, body.as_bytes());
-    format!(
-        "POST /webhook HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\
-         Stripe-Signature: {signature}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-fn payment() -> String {
-    let object = r#"{"id":"pi_1","object":"payment_intent","amount":2000,"currency":"usd"}"#;
-    let event_type = "payment_intent.succeeded";
-    signed(&format!(
-        r#"{{"id":"evt_1","object":"event","type":"{event_type}","data":{{"object":{object}}}}}"#
-    ))
+fn paid() -> String {
+    payment(&SigningSecret::new(SECRET).expect("it is a secret"))
 }
 
 #[test]
 fn an_event_is_counted_with_what_became_of_it() {
     let server = counted();
-    let mut stripe = TcpStream::connect(server.address()).unwrap();
-    stripe.write_all(payment().as_bytes()).unwrap();
-    let mut answer = String::new();
-    stripe.read_to_string(&mut answer).unwrap();
+    let answer = send(server.address(), &paid());
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 
     let response = exchange(metrics_address(&server), "GET /metrics");
@@ -143,7 +123,7 @@ fn what_is_still_in_flight_at_a_shutdown_can_be_seen() {
         let metrics = exchange(metrics_address(&server), "GET /metrics");
         metrics.contains("\nstripe_webhook_requests_in_flight 1\n")
     };
-    let request = payment();
+    let request = paid();
     let (begin, end) = request.split_at(request.len() - 1);
     let mut stripe = TcpStream::connect(server.address()).unwrap();
     stripe.write_all(begin.as_bytes()).unwrap();

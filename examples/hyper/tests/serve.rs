@@ -1,40 +1,12 @@
-//! The program as a newcomer meets it: started, tried out with the lines that it prints, stopped.
+//! The program as a newcomer meets it: started, tried out with an event, stopped.
 
-use std::{
-    env,
-    io::Write as _,
-    net::TcpListener,
-    process::{Command, Stdio},
-};
+use std::{fs, net::TcpListener};
 
-use crate::program::{Running, exchange, program, refused};
+use router_core::SigningSecret;
+
+use crate::program::{Running, exchange, payment, program, refused, send};
 
 mod program;
-
-/// The lines that it says to paste into another terminal.
-fn lines_to_paste(server: &Running) -> &str {
-    let start = server.printed.find("export STRIPE_WEBHOOK_SECRET='whsec_");
-    &server.printed[start.expect("they begin with the secret")..]
-}
-
-/// Whether the tools that the printed lines use are here. In CI they must be.
-fn can_paste() -> bool {
-    let has = |tool: &str, argument: &str| {
-        let mut command = Command::new(tool);
-        let silent = command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null());
-        silent.status().is_ok_and(|status| status.success())
-    };
-    let missing: Vec<&str> = [("bash", "--version"), ("openssl", "version"), ("curl", "--version")]
-        .into_iter()
-        .filter(|(tool, argument)| !has(tool, argument))
-        .map(|(tool, _)| tool)
-        .collect();
-    assert!(missing.is_empty() || env::var_os("CI").is_none(), "not installed: {missing:?}");
-    if !missing.is_empty() {
-        eprintln!("skipped: not installed: {missing:?}");
-    }
-    missing.is_empty()
-}
 
 #[test]
 fn the_routes_are_printed_with_where_each_handler_stands() {
@@ -61,28 +33,37 @@ fn the_routes_are_printed_with_where_each_handler_stands() {
 }
 
 #[test]
-fn the_printed_lines_send_an_event_that_is_handled() {
-    if !can_paste() {
-        return;
-    }
+fn an_event_that_is_signed_with_the_development_secret_is_handled() {
     let server = Running::start(&mut program());
-    // As pasted: `bash` reads its lines from its input.
-    let mut bash = Command::new("bash")
-        .env_clear()
-        .env("PATH", env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    bash.stdin.take().unwrap().write_all(lines_to_paste(&server).as_bytes()).unwrap();
-    let answer = String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap();
+    assert!(server.printed.contains("No STRIPE_WEBHOOK_SECRET is set"), "{}", server.printed);
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/event-router/development-secret");
+    let text = fs::read_to_string(file).unwrap();
+    let secret = SigningSecret::new(text.trim_end()).unwrap();
+    let answer = send(server.address(), &payment(&secret));
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains(r#""outcome":"done""#), "{answer}");
+    // Another server of the same user takes the same.
+    let other = Running::start(&mut program());
+    assert!(send(other.address(), &payment(&secret)).starts_with("HTTP/1.1 200 OK"));
 
+    let printed = server.printed.clone();
     let (status, log) = server.terminate();
     assert_eq!(status.code(), Some(0));
     let line = log.lines().find(|line| line.contains("payment succeeded")).unwrap();
     assert!(line.contains("amount=2000") && line.contains("evt_1"), "{line}");
+    assert!(!printed.contains(&text) && !log.contains(&text), "{printed}{log}");
+}
+
+#[test]
+fn it_says_how_to_send_it_an_event() {
+    let server = Running::start(&mut program());
+    let send = "cargo run -p router-cli -- send payment_intent.succeeded --to http://";
+    let last =
+        format!("\nTo send one, in another terminal:\n\n{send}{}/webhook\n", server.address());
+    assert!(server.printed.ends_with(&last), "{}", server.printed);
+    let server = Running::start(program().env("STRIPE_WEBHOOK_SECRET", "whsec_a"));
+    let with = "To send one, in another terminal, with STRIPE_WEBHOOK_SECRET set as it is here:\n";
+    assert!(server.printed.contains(with), "{}", server.printed);
 }
 
 #[test]
@@ -109,16 +90,6 @@ fn a_sigterm_ends_it_in_order() {
     let (status, log) = Running::start(&mut program()).terminate();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("SIGTERM") && log.contains("shutting down"), "{log}");
-}
-
-#[test]
-fn a_development_secret_is_new_every_time() {
-    let servers = [Running::start(&mut program()), Running::start(&mut program())];
-    let [one, two] = servers.each_ref().map(|server| lines_to_paste(server).lines().next());
-    assert_ne!(one, two);
-    // 128 bits of it.
-    let prefix = "export STRIPE_WEBHOOK_SECRET='whsec_";
-    assert_eq!(one.map(str::len), Some(prefix.len() + 32 + "'".len()));
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl fmt::Display for PathError {
                 write!(f, "`{place}` has no field `{field}`; did you mean `{nearest}`?")
             }
             Self::UnknownField { field, place, nearest: None, known } => {
-                write!(f, "`{place}` has no field `{field}`; it has {}", known.join(", "))
+                write!(f, "`{place}` has no field `{field}`; it has {}", some(known, field))
             }
             Self::NoFields { place, is } => write!(f, "`{place}` is {is} and has no fields"),
             Self::NoArray { place, is } => write!(f, "`{place}` is {is} and has no elements"),
@@ -68,3 +68,16 @@ impl fmt::Display for PathError {
 }
 
 impl std::error::Error for PathError {}
+
+/// Some names: of many, those that begin most like this one.
+fn some(names: &[&str], like: &str) -> String {
+    const ENOUGH: usize = 12;
+    let alike = |name: &&&str| name.bytes().zip(like.bytes()).take_while(|(a, b)| a == b).count();
+    let mut nearest: Vec<_> = names.iter().collect();
+    nearest.sort_by_key(|name| std::cmp::Reverse(alike(name)));
+    let more = names.len().saturating_sub(ENOUGH);
+    nearest.truncate(ENOUGH);
+    nearest.sort();
+    let listed = nearest.into_iter().copied().collect::<Vec<_>>().join(", ");
+    if more == 0 { listed } else { format!("{listed}, and {more} more") }
+}

@@ -9,7 +9,7 @@ use super::{
     random::Random,
     rules::{Glob, Rule, identity, rules},
     set::Cursor,
-    shape::{self, Kind, Plain},
+    shape,
 };
 use crate::{API_VERSION, EventType, Kind as Sent, lookup};
 
@@ -173,14 +173,7 @@ impl EventSample {
     ///
     /// As [`set`](EventSample::set).
     pub fn set_text(&mut self, path: &str, text: &str) -> Result<(), PathError> {
-        self.set_by(path, |cursor| {
-            let is_text = match cursor {
-                Cursor::Of(Kind::Plain(Plain::String | Plain::Decimal)) => text != "null",
-                _ => false,
-            };
-            let json = if is_text { None } else { serde_json::from_str(text).ok() };
-            json.unwrap_or_else(|| text.into())
-        })
+        self.set_by(path, |cursor| read(text, cursor))
     }
 
     fn set_by(&mut self, path: &str, value: impl FnOnce(Cursor) -> Value) -> Result<(), PathError> {
@@ -204,11 +197,32 @@ impl EventSample {
     ///
     /// [`PathError`] if the object has no such field.
     pub fn set_previous(&mut self, path: &str, value: Value) -> Result<(), PathError> {
+        self.set_previous_by(path, |_| value)
+    }
+
+    /// As [`set_previous`](EventSample::set_previous), with a value in text.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_previous`](EventSample::set_previous).
+    pub fn set_previous_text(&mut self, path: &str, text: &str) -> Result<(), PathError> {
+        self.set_previous_by(path, |cursor| read(text, cursor))
+    }
+
+    fn set_previous_by(
+        &mut self,
+        path: &str,
+        value: impl FnOnce(Cursor) -> Value,
+    ) -> Result<(), PathError> {
         let Carried::Object { name, object, previous } = &mut self.carried else { return Ok(()) };
         // Held against the object as it is now: what it was before has no shape of its own.
-        self.sampler.set(&mut object.clone(), *name, path, |_| Value::Null)?;
+        let mut was = Value::Null;
+        self.sampler.set(&mut object.clone(), *name, path, |cursor| {
+            was = value(cursor);
+            Value::Null
+        })?;
         let mut before = Value::Object(std::mem::take(previous));
-        let set = self.sampler.set(&mut before, None, path, |_| value);
+        let set = self.sampler.set(&mut before, None, path, |_| was);
         if let Value::Object(before) = before {
             *previous = before;
         }
@@ -243,4 +257,11 @@ impl EventSample {
         }
         Value::Object(event)
     }
+}
+
+/// A value in text: JSON, unless the field holds a string or the text is no JSON.
+fn read(text: &str, cursor: Cursor) -> Value {
+    let json = || serde_json::from_str(text).ok();
+    let is_text = cursor.is_text() && text != "null";
+    (!is_text).then(json).flatten().unwrap_or_else(|| text.into())
 }

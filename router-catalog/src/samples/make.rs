@@ -243,6 +243,9 @@ pub(super) fn rfc3339(seconds: u64) -> String {
 }
 
 impl Sampler {
+    /// How many amounts there are: seeds that are so far apart have different ids and one amount.
+    pub const AMOUNTS: u64 = 8;
+
     /// The id that an object of this name has; `None` where it has none, or is not known.
     #[must_use]
     pub fn id(&self, object: &str) -> Option<String> {
@@ -261,7 +264,8 @@ impl Sampler {
 
     /// What is paid, in cents: one amount for all objects of a seed.
     fn amount(&self) -> i64 {
-        const AMOUNTS: [i64; 8] = [2000, 1099, 4900, 1500, 12_500, 999, 7350, 30_000];
-        AMOUNTS[(self.seed % 8) as usize]
+        const AMOUNTS: [i64; Sampler::AMOUNTS as usize] =
+            [2000, 1099, 4900, 1500, 12_500, 999, 7350, 30_000];
+        AMOUNTS[(self.seed % Self::AMOUNTS) as usize]
     }
 }

@@ -67,6 +67,7 @@ enum To {
     Value(Value),
     Text(String),
     Previous(Value),
+    PreviousText(String),
     /// It cannot be written as JSON.
     Unwritable(String),
 }
@@ -173,6 +174,12 @@ impl SyntheticEvent {
         self.edit(path, value, To::Previous)
     }
 
+    /// As [`previous`](SyntheticEvent::previous), with a value in text.
+    pub fn previous_text(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
+        self.edits.push(Edit { path: path.into(), to: To::PreviousText(text.into()) });
+        self
+    }
+
     /// The connected account that it is about: `account` of a snapshot event, `context` of a thin one.
     pub fn account(self, account: impl Into<String>) -> Self {
         Self { account: Some(account.into()), ..self }
@@ -277,6 +284,7 @@ impl SyntheticEvent {
             To::Value(value) => sample.set(&edit.path, value.clone()),
             To::Text(text) => sample.set_text(&edit.path, text),
             To::Previous(value) => sample.set_previous(&edit.path, value.clone()),
+            To::PreviousText(text) => sample.set_previous_text(&edit.path, text),
             To::Unwritable(error) => {
                 let (event_type, path) = (self.event_type.clone(), edit.path.clone());
                 return Err(SyntheticError::Value { event_type, path, error: error.clone() });

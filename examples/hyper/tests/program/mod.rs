@@ -9,10 +9,18 @@ use std::{
     time::Duration,
 };
 
-/// The program, with an empty environment: it reads its options from there too.
+use router_core::{SigningSecret, testing::SyntheticEvent};
+
+/// The program, with an empty environment: it reads its options from there too. A development secret
+/// is among what the tests make, and not the user's.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_example-hyper"));
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env_clear()
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -50,9 +58,9 @@ impl Running {
         });
         let mut running = Self { child, printed: String::new() };
         // The last line. A program that no longer prints it fails the test instead of hanging it.
-        while !running.printed.contains("\ncurl ") {
+        while !running.printed.contains("\ncargo run ") {
             let line = lines.recv_timeout(Duration::from_secs(60));
-            let line = line.unwrap_or_else(|_| panic!("no curl line in:\n{}", running.printed));
+            let line = line.unwrap_or_else(|_| panic!("no last line in:\n{}", running.printed));
             running.printed += &(line + "\n");
         }
         running
@@ -88,12 +96,29 @@ impl Drop for Running {
     }
 }
 
-/// A request without a body, and the whole response.
-pub(crate) fn exchange(address: &str, request_line: &str) -> String {
+/// The request with which Stripe says that a payment has succeeded, signed with this secret.
+pub(crate) fn payment(secret: &SigningSecret) -> String {
+    let event = SyntheticEvent::new("payment_intent.succeeded").id("evt_1").set("amount", 2000);
+    let payload = event.build().expect("there is such an event");
+    format!(
+        "POST /webhook HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nStripe-Signature: {}\r\n\
+         Content-Length: {}\r\n\r\n{}",
+        payload.sign(secret),
+        payload.body().len(),
+        payload.event().payload_text()
+    )
+}
+
+/// Sends a request, and reads the whole response.
+pub(crate) fn send(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    write!(stream, "{request_line} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
-        .expect("it reads");
+    stream.write_all(request.as_bytes()).expect("it reads");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("it answers");
     response
+}
+
+/// A request without a body, and the whole response.
+pub(crate) fn exchange(address: &str, request_line: &str) -> String {
+    send(address, &format!("{request_line} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n"))
 }
