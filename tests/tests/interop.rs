@@ -1,4 +1,5 @@
-//! Stripe's own Python library as the other side: what it signs we accept, what we sign it accepts.
+//! Stripe's own Python library as the other side: what it signs we accept, what we sign it accepts, and
+//! our sample events it reads.
 //!
 //! Needs `python3` with `venv`, and the package registry for the first run. Skipped, with the reason
 //! printed, where those are absent; never where `CI` is set.
@@ -12,10 +13,12 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use router_catalog::Kind;
 use router_core::{
     Endpoint, Event, Router,
     clock::{Clock as _, SystemClock},
     signature::sign,
+    testing::SyntheticEvent,
 };
 use router_tests::{SECRET, payload, secret};
 use serde_json::{Value, json};
@@ -48,6 +51,31 @@ fn what_we_sign_the_official_library_accepts() {
 
         let changed = body.replace("2000", "9000");
         let refused = peer.verify(&header, &changed);
+        assert!(refused["error"].as_str().unwrap().contains("Signature"), "{refused}");
+    }
+}
+
+#[test]
+fn every_sample_event_the_official_library_verifies_and_parses() {
+    let Some(mut peer) = Peer::start() else { return };
+    for known in router_catalog::all() {
+        let payload = SyntheticEvent::new(known.name).build().unwrap();
+        let (body, header) = (str::from_utf8(payload.body()).unwrap(), payload.sign(&secret()));
+        let event: Value = serde_json::from_str(body).unwrap();
+        let is_thin = known.kind == Kind::Thin;
+        let (carried, name) = if is_thin {
+            (&event["related_object"], "type")
+        } else {
+            (&event["data"]["object"], "object")
+        };
+        assert_eq!(
+            peer.parse(is_thin, SECRET, &header, body),
+            json!({
+                "id": event["id"], "type": known.name,
+                "object": carried[name], "object_id": carried["id"],
+            })
+        );
+        let refused = peer.parse(is_thin, "whsec_other", &header, body);
         assert!(refused["error"].as_str().unwrap().contains("Signature"), "{refused}");
     }
 }
@@ -104,6 +132,12 @@ impl Peer {
         self.ask(&json!({
             "op": "verify", "secret": SECRET, "header": header, "body_hex": hex(body),
             "tolerance": 300,
+        }))
+    }
+
+    fn parse(&mut self, thin: bool, secret: &str, header: &str, body: &str) -> Value {
+        self.ask(&json!({
+            "op": "parse", "thin": thin, "secret": secret, "header": header, "body_hex": hex(body),
         }))
     }
 
