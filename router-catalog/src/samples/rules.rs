@@ -26,12 +26,13 @@ use serde_json::Value;
 use super::path::{Path, Step};
 
 /// The files of rules, the general ones first.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("fields.txt", include_str!("../../data/samples/fields.txt")),
     ("billing.txt", include_str!("../../data/samples/billing.txt")),
     ("connect.txt", include_str!("../../data/samples/connect.txt")),
     ("issuing.txt", include_str!("../../data/samples/issuing.txt")),
     ("payments.txt", include_str!("../../data/samples/payments.txt")),
+    ("products.txt", include_str!("../../data/samples/products.txt")),
     ("v2.txt", include_str!("../../data/samples/v2.txt")),
     ("more.txt", include_str!("../../data/samples/more.txt")),
 ];
