@@ -91,6 +91,8 @@ fn live_mode_is_that_of_the_event_and_of_its_object() {
         (&json!(true), &json!(true))
     );
     assert_eq!(sampler.event("v1.invoice.paid").unwrap().into_json()["livemode"], true);
+    assert!(sampler.id("checkout.session").unwrap().starts_with("cs_live_"));
+    assert!(!sampler.id("v2.core.event").unwrap().contains("test"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     make::{Maker, rfc3339},
     path::Step,
     random::Random,
-    rules::{Glob, Rule, identity, rules},
+    rules::{Glob, Rule, rules},
     set::Cursor,
     shape,
 };
@@ -93,7 +93,7 @@ impl Sampler {
     fn snapshot_envelope(&self, event_type: &str) -> Map<String, Value> {
         let request = Random::new(self.seed, &format!("request of {event_type}")).token(14);
         let Value::Object(envelope) = json!({
-            "id": self.event_id("event", event_type),
+            "id": self.id_by("event", event_type),
             "object": "event",
             "api_version": API_VERSION,
             "created": self.now,
@@ -110,7 +110,7 @@ impl Sampler {
     /// A thin event, as in <https://docs.stripe.com/api/v2/core/events/object>.
     fn thin(&self, event_type: &EventType) -> EventSample {
         let mut event = json!({
-            "id": self.event_id(THIN, event_type.name),
+            "id": self.id_by(THIN, event_type.name),
             "object": THIN,
             "created": rfc3339(self.now),
             "livemode": self.livemode,
@@ -130,12 +130,6 @@ impl Sampler {
         }
         let Value::Object(envelope) = event else { unreachable!("it was made as an object") };
         EventSample { sampler: *self, envelope, carried: Carried::Nothing }
-    }
-
-    fn event_id(&self, object: &str, event_type: &str) -> Option<String> {
-        let identity = identity(object)?;
-        let token = Random::new(self.seed, event_type).token(identity.length);
-        Some(format!("{}{token}", identity.prefix?))
     }
 }
 

@@ -249,9 +249,22 @@ impl Sampler {
     /// The id that an object of this name has; `None` where it has none, or is not known.
     #[must_use]
     pub fn id(&self, object: &str) -> Option<String> {
+        self.id_by(object, identity(object)?.prefix?)
+    }
+
+    /// An id of this object, another for each purpose.
+    pub(super) fn id_by(&self, object: &str, purpose: &str) -> Option<String> {
         let identity = identity(object)?;
+        let token = Random::new(self.seed, purpose).token(identity.length);
         let prefix = identity.prefix?;
-        Some(format!("{prefix}{}", Random::new(self.seed, prefix).token(identity.length)))
+        Some(match self.livemode {
+            false => format!("{prefix}{token}"),
+            // Of what is named for its mode, only a checkout session says `live`.
+            true => {
+                let prefix = prefix.replace("cs_test_", "cs_live_").replace("_test_", "_");
+                format!("{prefix}{token}")
+            }
+        })
     }
 
     /// Where Stripe's API has the object of this name: `/v1/charges/ch_…`.
