@@ -74,15 +74,20 @@ pub(crate) fn matching(pattern: &str) -> Result<Vec<&'static EventType>, Error> 
     Ok(found)
 }
 
-/// That there is no such event type; with the nearest one.
-pub(crate) fn unknown(event_type: &str) -> Error {
-    let names = all().iter().map(|known| known.name);
-    Error::Usage(match nearest_of(event_type.trim_end_matches(".*"), names) {
+/// That there is no such event type; with what was most likely meant.
+fn unknown(pattern: &str) -> Error {
+    let names = || all().iter().map(|known| known.name);
+    let prefixes = || names().flat_map(|name| name.match_indices('.').map(|(at, _)| &name[..at]));
+    let nearest = match pattern.strip_suffix(".*") {
+        Some(prefix) => nearest_of(prefix, prefixes()).map(|prefix| format!("{prefix}.*")),
+        None => nearest_of(pattern, names().chain(prefixes())).map(str::to_owned),
+    };
+    Error::Usage(match nearest {
         Some(nearest) => {
-            format!("Stripe has no event type `{event_type}`; did you mean `{nearest}`?")
+            format!("Stripe has no event type `{pattern}`; did you mean `{nearest}`?")
         }
         None => format!(
-            "Stripe has no event type `{event_type}` in API version {}; `event-router events` lists them",
+            "Stripe has no event type `{pattern}` in API version {}; `event-router events` lists them",
             router_catalog::API_VERSION
         ),
     })

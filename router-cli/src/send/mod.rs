@@ -110,6 +110,7 @@ impl Send {
 
 /// The events of a file: all of it is one, or each of its lines is one, or a dead letter.
 fn recorded(bytes: &[u8], file: &str) -> Result<Vec<Payload>, Error> {
+    let file = if file == "-" { "standard input" } else { file };
     let whole = match Payload::recorded(bytes.to_vec()) {
         Ok(event) => return Ok(vec![event]),
         Err(error) => error,

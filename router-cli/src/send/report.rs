@@ -121,12 +121,12 @@ impl Reporter {
 
     fn mismatch(&self) -> String {
         let used = match self.secret_was_given {
-            true => "the secret of --secret or STRIPE_WEBHOOK_SECRET",
+            true => "the secret from --secret or STRIPE_WEBHOOK_SECRET",
             false => "your development secret, because no STRIPE_WEBHOOK_SECRET is set",
         };
         format!(
-            "{DOUBTFUL}help:{DOUBTFUL:#} the events were signed with {used}, and {} takes another: set \
-             STRIPE_WEBHOOK_SECRET to the server's",
+            "{DOUBTFUL}help:{DOUBTFUL:#} what was sent is signed with {used}, and {} expects another one: \
+             set STRIPE_WEBHOOK_SECRET to the server's",
             self.url
         )
     }
@@ -200,7 +200,7 @@ fn tell(delivered: &Delivered, output: &mut Output) -> Result<(), Error> {
         Ok(answer) => answer,
         Err(why) => return output.line(format_args!("  {}", styled(BAD, why))),
     };
-    let wait = answer.retry_after.as_ref().map(|wait| format!(", try again after {wait} s"));
+    let wait = answer.retry_after.as_ref().map(|wait| format!(", retry after {wait} s"));
     let took = millis(delivered.took);
     output.line(format_args!(
         "  {} in {took}{}",

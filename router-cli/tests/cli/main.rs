@@ -1,0 +1,6 @@
+//! The program as a person runs it.
+
+mod first_steps;
+mod offline;
+mod program;
+mod send;
