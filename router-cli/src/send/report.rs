@@ -14,8 +14,9 @@ use crate::{
     output::{BAD, DIM, DOUBTFUL, GOOD, Output, styled},
 };
 
-/// So many are told one by one.
+/// So many are told one by one; of more, the first few that went wrong.
 const FEW: usize = 20;
+const WRONG: usize = 5;
 
 /// Collects what became of deliveries.
 pub(crate) struct Reporter {
@@ -23,6 +24,7 @@ pub(crate) struct Reporter {
     url: Url,
     secret_was_given: bool,
     bar: ProgressBar,
+    told: usize,
     /// How many answers had this status, and what became of the event.
     answers: BTreeMap<(u16, String), u64>,
     unanswered: BTreeMap<String, u64>,
@@ -63,6 +65,7 @@ impl Reporter {
             url,
             secret_was_given,
             bar,
+            told: 0,
             answers: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             latency: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("they are bounds"),
@@ -75,20 +78,26 @@ impl Reporter {
         output: &mut Output,
     ) -> Result<(), Error> {
         self.bar.inc(1);
-        match &delivered.result {
+        let went_wrong = match &delivered.result {
             Ok(answer) => {
                 let micros = u64::try_from(delivered.took.as_micros()).unwrap_or(u64::MAX);
                 self.latency.saturating_record(micros);
-                let outcome = outcome(&json_or_text(&answer.body));
-                *self.answers.entry((answer.status, outcome)).or_default() += 1;
+                let answer = (answer.status, outcome(&json_or_text(&answer.body)));
+                let is_refused = is_refused(&answer);
+                *self.answers.entry(answer).or_default() += 1;
+                is_refused
             }
-            Err(why) => *self.unanswered.entry(why.clone()).or_default() += 1,
-        }
+            Err(why) => {
+                *self.unanswered.entry(why.clone()).or_default() += 1;
+                true
+            }
+        };
         if output.json {
             return output.json(&line(&delivered));
         }
-        if self.total <= FEW {
-            return tell(&delivered, output);
+        if self.total <= FEW || went_wrong && self.told < WRONG {
+            self.told += 1;
+            return self.bar.suspend(|| tell(&delivered, output));
         }
         Ok(())
     }
@@ -102,8 +111,6 @@ impl Reporter {
                 false => self.tell_summary(took, output)?,
             }
         }
-        let refused =
-            |(status, outcome): &(u16, String)| !(200..300).contains(status) || outcome == "dead";
         let is_mismatch = |(status, outcome): &(u16, String)| {
             *status == 400 && outcome == "signature verification failed"
         };
@@ -112,7 +119,7 @@ impl Reporter {
         }
         Ok(if !self.unanswered.is_empty() {
             Exit::NoAnswer
-        } else if self.answers.keys().any(refused) {
+        } else if self.answers.keys().any(is_refused) {
             Exit::Refused
         } else {
             Exit::Done
@@ -150,8 +157,11 @@ impl Reporter {
     fn tell_summary(&self, took: Duration, output: &mut Output) -> Result<(), Error> {
         let seconds = took.as_secs_f64();
         let rate = self.total as f64 / seconds.max(1e-6);
+        if self.told > 0 {
+            output.line("")?;
+        }
         output.line(format_args!(
-            "\n{} deliveries in {seconds:.2} s, {rate:.0} a second",
+            "{} deliveries in {seconds:.2} s, {rate:.0} a second",
             self.total
         ))?;
         for ((code, outcome), count) in &self.answers {
@@ -170,6 +180,11 @@ impl Reporter {
         }
         Ok(())
     }
+}
+
+/// Whether it was not done, or never will be.
+fn is_refused((status, outcome): &(u16, String)) -> bool {
+    !(200..300).contains(status) || outcome == "dead"
 }
 
 fn line(delivered: &Delivered) -> Line<'_> {

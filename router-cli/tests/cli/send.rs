@@ -170,7 +170,11 @@ fn many_are_counted_and_each_is_its_own() {
     ];
     let ran = shop.run(&many);
     assert_eq!((ran.code, &*ran.stderr), (Some(1), ""), "no bar, since it is no terminal");
-    let lines: Vec<&str> = ran.stdout.trim().lines().collect();
+    // The first few that went wrong, and a summary.
+    let (wrong, summary) = ran.stdout.split_once("\n\n").unwrap();
+    assert_eq!(wrong.matches("\n  retry   fails").count(), 5, "{wrong}");
+    assert_eq!(wrong.matches("charge.failed  evt_1").count(), 5, "{wrong}");
+    let lines: Vec<&str> = summary.lines().collect();
     assert!(lines[0].starts_with("200 deliveries in "), "{lines:?}");
     assert_eq!(lines[1..3], ["     100  200 OK done", "     100  500 Internal Server Error retry"]);
     assert!(lines[3].starts_with("answered in ") && lines.len() == 4, "{lines:?}");
