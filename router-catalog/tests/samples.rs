@@ -80,6 +80,9 @@ fn a_thin_event_of_what_there_is_one_of_names_it_without_an_id() {
         let event = sampler.event(event_type).unwrap().into_json();
         assert_eq!(event["related_object"], json!({"type": object, "url": url}));
     }
+    // The rule that takes the id away makes nothing where there is no object.
+    let event = sampler.event("v1.customer.discount.source_changed").unwrap().into_json();
+    assert_eq!(event.get("related_object"), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Sampler,
-    path::Path,
+    path::{Path, Step},
     random::Random,
     rules::{Expression, Rule, identity, rules},
     set::Cursor,
@@ -56,14 +56,16 @@ impl Maker<'_> {
             Expression::Copy(from) => self.slot(object, Cursor::Object(name), from)?.0.clone(),
             _ => Value::Null,
         };
+        if matches!(value, Expression::Absent) {
+            // The path must be one, but nothing is to be made on the way.
+            self.slot(&mut object.clone(), Cursor::Object(name), path)?;
+            remove(object, path);
+            return Ok(());
+        }
         let (slot, cursor) = self.slot(object, Cursor::Object(name), path)?;
         *slot = match value {
             Expression::Copy(_) => copied,
             Expression::Sample => self.one(cursor, &path.to_string()),
-            Expression::Absent => {
-                self.remove(object, name, path);
-                return Ok(());
-            }
             value => self.evaluate(value, cursor.is_text(), &format!("{name}.{path}")),
         };
         Ok(())
@@ -154,20 +156,6 @@ impl Maker<'_> {
         }
     }
 
-    fn remove(self, object: &mut Value, name: &'static str, path: &Path) {
-        let Some((super::path::Step::Key(last), parents)) = path.0.split_last() else { return };
-        let parent = match parents {
-            [] => Some(object),
-            _ => self
-                .slot(object, Cursor::Object(name), &Path(parents.to_vec()))
-                .map(|(slot, _)| slot)
-                .ok(),
-        };
-        if let Some(parent) = parent.and_then(Value::as_object_mut) {
-            parent.remove(last);
-        }
-    }
-
     /// What an expression comes to; times and amounts are text or numbers.
     pub(super) fn evaluate(self, value: &Expression, as_text: bool, place: &str) -> Value {
         match value {
@@ -214,6 +202,18 @@ impl Maker<'_> {
             // Braces of the text's own.
             None => format!("{before}{{{}", self.filled_in_text(rest, random)),
         }
+    }
+}
+
+/// Takes a field away, if it is there.
+fn remove(object: &mut Value, path: &Path) {
+    let Some((Step::Key(last), parents)) = path.0.split_last() else { return };
+    let parent = parents.iter().try_fold(object, |at, step| match step {
+        Step::Key(name) => at.get_mut(name),
+        Step::Index(index) => at.get_mut(index),
+    });
+    if let Some(parent) = parent.and_then(Value::as_object_mut) {
+        parent.remove(last);
     }
 }
 
