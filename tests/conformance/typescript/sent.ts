@@ -4,28 +4,32 @@
 // The declarations are of what the library makes of an event. Sent is JSON, so here
 // - a decimal number and a context are strings, of which the library makes objects;
 // - the methods that it adds, such as `fetchRelatedObject`, are not there;
-// - an enum is one of its words. The declarations allow any other string too, for words to come;
-// - of an object in `previous_attributes` only those fields are there that have changed, and null where
-//   there was nothing. The declarations say `Partial` of the outermost object alone.
+// - an enum is one of its words. The declarations allow any other string too, for words to come.
 
 import type Stripe from 'stripe';
 
 export type Snapshot = { [E in Stripe.Event as E['type']]: Sent<E> };
+/** With objects of which only a part is there in `previous_attributes`. */
+export type PartlyChanged = { [T in keyof Snapshot]: WithChanges<Snapshot[T]> };
 export type Thin = { [E in Stripe.V2.Core.EventNotification as E['type']]: Sent<E> };
 
 type Sent<T> =
   T extends Stripe.Decimal | Stripe.StripeContextType ? string
   : T extends string ? (Same<T, AnyWord> extends true ? never : T)
   : T extends readonly (infer Element)[] ? Sent<Element>[]
-  : T extends object ? {
-      [K in keyof T as T[K] extends Method ? never : K]:
-        K extends 'previous_attributes' ? Changed<Sent<T[K]>> : Sent<T[K]>
-    }
+  : T extends object ? { [K in keyof T as T[K] extends Method ? never : K]: Sent<T[K]> }
   : T;
+
+type WithChanges<T> = {
+  [K in keyof T]:
+    K extends 'data' ? WithChanges<T[K]>
+    : K extends 'previous_attributes' ? Changed<T[K]>
+    : T[K]
+};
 
 type Changed<T> =
   T extends readonly unknown[] ? T
-  : T extends object ? { [K in keyof T]?: Changed<T[K]> | null }
+  : T extends object ? { [K in keyof T]?: Changed<T[K]> }
   : T;
 
 type Method = (...args: never[]) => unknown;
