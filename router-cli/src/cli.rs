@@ -11,6 +11,7 @@ use crate::{
     scenario::Scenario,
     send::Send,
     sign::Sign,
+    verify::Verify,
 };
 
 /// Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, and
@@ -51,6 +52,7 @@ enum Command {
     Sample(Sample),
     Events(Events),
     Sign(Sign),
+    Verify(Verify),
     /// Print what makes a shell complete this program's commands and options.
     #[command(
         after_help = "Example: event-router completions bash > /etc/bash_completion.d/event-router"
@@ -69,6 +71,7 @@ impl Cli {
             Command::Sample(sample) => sample.run(output),
             Command::Events(events) => events.run(output),
             Command::Sign(sign) => sign.run(output),
+            Command::Verify(verify) => verify.run(output),
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "event-router", &mut script);

@@ -1,6 +1,7 @@
 //! `event-router`: Stripe's events, offline.
 
 mod cli;
+mod diagnosis;
 mod error;
 mod events;
 mod output;
@@ -10,6 +11,7 @@ mod send;
 mod sign;
 mod synthetic;
 mod target;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -4,3 +4,4 @@ mod first_steps;
 mod offline;
 mod program;
 mod send;
+mod verify;

@@ -24,6 +24,7 @@ fn the_help_says_what_there_is_and_how_it_ends() {
       sample       Print an event as Stripe would send it
       events       List Stripe's event types, and the object that each carries
       sign         Print the `Stripe-Signature` header for a body
+      verify       Say whether a signature is right, and if not, why
       completions  Print what makes a shell complete this program's commands and options
       help         Print this message or the help of the given subcommand(s)
 
