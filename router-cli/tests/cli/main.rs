@@ -4,4 +4,5 @@ mod first_steps;
 mod offline;
 mod program;
 mod send;
+mod shop;
 mod verify;

@@ -3,7 +3,6 @@
 use std::{fmt::Display, future::Future, time::SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tower_layer::Layer;
@@ -58,10 +57,7 @@ pub struct TestRouter<S = Router> {
 
 /// What an event was answered, and why.
 #[derive(Debug)]
-pub struct TestResponse {
-    status: StatusCode,
-    response: http::Response<Bytes>,
-}
+pub struct TestResponse(http::Response<Bytes>);
 
 impl TestRouter {
     /// Builds the router, with a clock that stands still until [it is moved](TestRouter::clock). The
@@ -159,32 +155,31 @@ impl TestResponse {
         let Ok(response) = response;
         let (parts, body) = response.into_parts();
         let Ok(body) = body.collect().await;
-        let status = parts.status;
-        Self { status, response: http::Response::from_parts(parts, body.to_bytes()) }
+        Self(http::Response::from_parts(parts, body.to_bytes()))
     }
 
     /// The status, as Stripe sees it.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.status.as_u16()
+        self.0.status().as_u16()
     }
 
     /// The whole response.
     #[must_use]
     pub fn response(&self) -> &http::Response<Bytes> {
-        &self.response
+        &self.0
     }
 
     /// What became of the event; none where the request was refused.
     #[must_use]
     pub fn report(&self) -> Option<&Report> {
-        self.response.extensions().get()
+        self.0.extensions().get()
     }
 
     /// Why the request was refused, if it was.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.response.extensions().get()
+        self.0.extensions().get()
     }
 
     /// What the handler of this stable name made of the event.
@@ -204,7 +199,7 @@ impl TestResponse {
                 )
             }),
             (None, Some(refusal)) => panic!("no handler was called: {refusal}"),
-            (None, None) => panic!("no handler was called: a layer answered {}", self.status),
+            (None, None) => panic!("no handler was called: a layer answered {}", self.0.status()),
         }
     }
 }
