@@ -231,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn in_stripes_order_the_id_comes_first_and_the_rest_by_the_alphabet() {
+        let text = r#"{"b":1,"object":2,"a":[{"d":3,"c":4}],"id":5}"#;
+        assert_eq!(
+            Json::parse(text).unwrap().in_stripes_order().write(COMPACT, Strings::AsGiven),
+            r#"{"id":5,"object":2,"a":[{"c":4,"d":3}],"b":1}"#
+        );
+    }
+
+    #[test]
     fn strings_are_written_as_libraries_do() {
         let json = Json::parse(r#"["\/é😀\u00e9\n"]"#).unwrap();
         assert_eq!(json.write(COMPACT, Strings::Plain), r#"["/é😀é\n"]"#);
