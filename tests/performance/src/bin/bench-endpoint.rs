@@ -1,0 +1,28 @@
+//! The endpoint, a router and one handler, on our server, and nothing else. `PORT` says where, `HANDLER`
+//! whether it reads a field (`field`, the default) or takes the event (`event`), `THREADS` how many
+//! threads there are. What is logged goes to stderr, as by default.
+
+use std::{env, error::Error};
+
+use router_core::{
+    Endpoint, SigningSecret,
+    server::{Server, shutdown_signal},
+};
+use router_performance::{SECRET, port, reads_a_field, runtime, takes_the_event};
+use tokio::net::TcpListener;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let secret = env::var("STRIPE_WEBHOOK_SECRET").unwrap_or_else(|_| SECRET.to_owned());
+    let router = match env::var("HANDLER").as_deref() {
+        Ok("event") => takes_the_event(),
+        _ => reads_a_field(),
+    };
+    runtime()?.block_on(async {
+        let endpoint = Endpoint::new(SigningSecret::new(&secret)?, router);
+        let listener = TcpListener::bind(("127.0.0.1", port())).await?;
+        println!("listening on {}", listener.local_addr()?);
+        Server::new(endpoint).serve(listener, shutdown_signal()?).await;
+        Ok(())
+    })
+}
