@@ -3,6 +3,9 @@
 
 use serde::de::IgnoredAny;
 
+/// As deep as an endpoint reads; serde_json knows no limit for what it skips.
+const DEPTH: usize = 128;
+
 /// JSON, whose names and scalars are pieces of its text.
 #[derive(Debug, Clone)]
 pub(super) enum Json<'t> {
@@ -38,9 +41,9 @@ pub(super) enum Strings {
 impl<'t> Json<'t> {
     /// Reads it; none where it is no JSON.
     pub(super) fn parse(text: &'t str) -> Option<Self> {
-        // It also bounds the depth, so that the reader below can be a simple one.
+        // So that the reader below can be a simple one.
         serde_json::from_str::<IgnoredAny>(text).ok()?;
-        Some(Reader { text, at: 0 }.value())
+        Reader { text, at: 0, levels: DEPTH }.value()
     }
 
     /// With `id` and `object` first and the rest by the alphabet, as Stripe writes it.
@@ -147,33 +150,38 @@ fn write_text(text: &str, strings: Strings, out: &mut String) {
 struct Reader<'t> {
     text: &'t str,
     at: usize,
+    /// How much deeper it may go.
+    levels: usize,
 }
 
 impl<'t> Reader<'t> {
-    fn value(&mut self) -> Json<'t> {
-        match self.next() {
+    /// None where it is too deep.
+    fn value(&mut self) -> Option<Json<'t>> {
+        Some(match self.next() {
             b'{' => Json::Object(self.elements(b'}', |reader| {
                 let name = reader.text();
                 reader.expect(b':');
-                (name, reader.value())
-            })),
-            b'[' => Json::Array(self.elements(b']', Self::value)),
+                Some((name, reader.value()?))
+            })?),
+            b'[' => Json::Array(self.elements(b']', Self::value)?),
             b'"' => Json::Text(self.text()),
             _ => Json::Scalar(self.scalar()),
-        }
+        })
     }
 
-    fn elements<E>(&mut self, end: u8, element: impl Fn(&mut Self) -> E) -> Vec<E> {
+    fn elements<E>(&mut self, end: u8, element: impl Fn(&mut Self) -> Option<E>) -> Option<Vec<E>> {
+        self.levels = self.levels.checked_sub(1)?;
         let mut elements = Vec::new();
         self.at += 1;
         while self.next() != end {
             if !elements.is_empty() {
                 self.expect(b',');
             }
-            elements.push(element(self));
+            elements.push(element(self)?);
         }
         self.at += 1;
-        elements
+        self.levels += 1;
+        Some(elements)
     }
 
     /// A string, with its quotation marks.
@@ -251,5 +259,16 @@ mod tests {
         for text in ["", "{", r#"{"a":1,}"#, "[1 2]", "{} {}", &"[".repeat(100_000)] {
             assert!(Json::parse(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_too_deep_is_not_read() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        for (depth, is_read) in [(DEPTH, true), (DEPTH + 1, false), (100_000, false)] {
+            assert_eq!(Json::parse(&nested(depth)).is_some(), is_read, "{depth}");
+        }
+        // What stands side by side is not deep.
+        let many = format!("[{}]", vec!["[[]]"; 1_000].join(","));
+        assert!(Json::parse(&many).is_some());
     }
 }
