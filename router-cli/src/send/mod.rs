@@ -54,6 +54,9 @@ pub(crate) struct Send {
     load: Load,
 }
 
+/// The order of all deliveries is made before the first, and has to fit into memory.
+const MOST: usize = 10_000_000;
+
 /// How many, how fast, and in what order.
 #[derive(Args)]
 #[command(next_help_heading = "Many")]
@@ -97,6 +100,10 @@ impl Send {
             self.event.build(event_type, 0)?;
         }
         let count = types.len().saturating_mul(self.load.repeat as usize);
+        if count > MOST {
+            let why = format!("{count} events are more than the {MOST} that one run can send");
+            return Err(Error::Usage(why));
+        }
         let deliveries = Deliveries::new(count, disorder, seed);
         let event = self.event.clone();
         let made = move |index: usize| {

@@ -40,8 +40,8 @@ pub(crate) struct Pace {
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("write a number of events, as in 50 or 0.5".to_owned()),
+        Ok(rate) if rate.is_finite() && rate >= 0.001 => Ok(rate),
+        _ => Err("write a number of events, as in 50 or 0.5; at least 0.001".to_owned()),
     }
 }
 
