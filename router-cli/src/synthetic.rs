@@ -19,6 +19,21 @@ pub(crate) struct Synthetic {
     #[arg(long, value_name = "PATH=VALUE", value_parser = setting)]
     previous: Vec<(String, String)>,
 
+    #[command(flatten)]
+    circumstances: Circumstances,
+
+    /// Make the thin event for the same change: `v1.invoice.paid` for `invoice.paid`.
+    #[arg(long)]
+    thin: bool,
+
+    /// The object to carry, where the type can carry several: `card`, for `customer.source.created`.
+    #[arg(long, value_name = "OBJECT")]
+    carrying: Option<String>,
+}
+
+/// What does not depend on an event's type.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Circumstances {
     /// The connected account that the event is about.
     #[arg(long, value_name = "acct_…")]
     account: Option<String>,
@@ -30,30 +45,33 @@ pub(crate) struct Synthetic {
     /// Make an event about real money.
     #[arg(long)]
     livemode: bool,
-
-    /// Make the thin event for the same change: `v1.invoice.paid` for `invoice.paid`.
-    #[arg(long)]
-    thin: bool,
-
-    /// The object to carry, where the type can carry several: `card`, for `customer.source.created`.
-    #[arg(long, value_name = "OBJECT")]
-    carrying: Option<String>,
 }
 
-impl Synthetic {
-    pub(crate) fn build(&self, event_type: &str, seed: u64) -> Result<Payload, Error> {
-        let mut event = SyntheticEvent::new(event_type).seed(seed).livemode(self.livemode);
-        for (path, value) in &self.set {
-            event = event.set_text(path, value);
-        }
-        for (path, value) in &self.previous {
-            event = event.previous_text(path, value);
-        }
+impl Circumstances {
+    pub(crate) fn of(&self, mut event: SyntheticEvent) -> SyntheticEvent {
         if let Some(account) = &self.account {
             event = event.account(account);
         }
         if let Some(version) = &self.api_version {
             event = event.api_version(version);
+        }
+        event.livemode(self.livemode)
+    }
+
+    fn is_plain(&self) -> bool {
+        let Self { account, api_version, livemode } = self;
+        account.is_none() && api_version.is_none() && !livemode
+    }
+}
+
+impl Synthetic {
+    pub(crate) fn build(&self, event_type: &str, seed: u64) -> Result<Payload, Error> {
+        let mut event = self.circumstances.of(SyntheticEvent::new(event_type).seed(seed));
+        for (path, value) in &self.set {
+            event = event.set_text(path, value);
+        }
+        for (path, value) in &self.previous {
+            event = event.previous_text(path, value);
         }
         if let Some(object) = &self.carrying {
             event = event.carrying(object);
@@ -66,13 +84,11 @@ impl Synthetic {
 
     /// Whether nothing is set, so that an event from a file is left as it is.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { set, previous, account, api_version, livemode, thin, carrying } = self;
+        let Self { set, previous, circumstances, thin, carrying } = self;
         set.is_empty()
             && previous.is_empty()
-            && account.is_none()
-            && api_version.is_none()
+            && circumstances.is_plain()
             && carrying.is_none()
-            && !livemode
             && !thin
     }
 }

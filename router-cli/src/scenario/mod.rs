@@ -1,22 +1,27 @@
 //! `scenario`: a whole sequence of events, whose ids agree.
 
 mod script;
+mod story;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, builder::PossibleValue};
-use router_catalog::samples::{Sampler, stripe_json};
+use router_catalog::samples::Sampler;
 use router_core::{
     clock::{Clock as _, SystemClock},
     testing::{Payload, SyntheticEvent},
 };
 use serde_json::Value;
 
-use self::script::{Script, Step, scripts};
+use self::{
+    script::{Script, Step, scripts},
+    story::Story,
+};
 use crate::{
     error::{Error, Exit},
     output::Output,
     send::{Deliveries, Disorder, Made, Pace, run},
+    synthetic::Circumstances,
     target::Target,
 };
 
@@ -39,6 +44,9 @@ pub(crate) struct Scenario {
     dry_run: bool,
 
     #[command(flatten)]
+    circumstances: Circumstances,
+
+    #[command(flatten)]
     target: Target,
 
     #[command(flatten)]
@@ -47,10 +55,6 @@ pub(crate) struct Scenario {
     #[command(flatten)]
     disorder: Disorder,
 }
-
-/// What is the same in all payments of a sequence.
-const LASTING: [&str; 6] =
-    ["customer", "payment_method", "price", "product", "subscription", "subscription_item"];
 
 fn names() -> Vec<PossibleValue> {
     let named = |Script { name, about, .. }| PossibleValue::new(name).help(about);
@@ -62,7 +66,7 @@ impl Scenario {
         let seed = self.disorder.seed();
         let script = scripts().into_iter().find(|script| script.name == self.name);
         let script = script.ok_or_else(|| Error::Usage(format!("no scenario {}", self.name)))?;
-        let payloads = play(&script, seed)?;
+        let payloads = play(&script, seed, &self.circumstances)?;
         let deliveries = Deliveries::new(payloads.len(), &self.disorder, seed);
         if self.dry_run {
             for index in deliveries.0 {
@@ -81,53 +85,54 @@ impl Scenario {
 }
 
 /// The events of a sequence, the last of which happens now.
-fn play(script: &Script, seed: u64) -> Result<Vec<Payload>, Error> {
+fn play(script: &Script, seed: u64, circumstances: &Circumstances) -> Result<Vec<Payload>, Error> {
     let mut time =
         SystemClock.wall() - script.steps.iter().map(|step| step.after).sum::<Duration>();
-    let mut born = BTreeMap::new();
+    let mut story = Story::new(seed);
     let mut payloads = Vec::new();
     for (step, number) in script.steps.iter().zip(0..) {
         time += step.after;
-        let event = event(step, seed, number).created(time);
-        let payload = event.build().map_err(|error| Error::Usage(error.to_string()))?;
-        let text = of_one_story(payload.event().payload_text(), step, seed, &mut born);
-        payloads.push(Payload::recorded(text).map_err(|error| Error::Usage(error.to_string()))?);
+        let event = circumstances.of(event(step, seed, number, time));
+        let payload = event.build().map_err(unplayable)?;
+        let text = story.tell(payload.event().payload_text(), step);
+        payloads.push(Payload::recorded(text).map_err(unplayable)?);
     }
     Ok(payloads)
 }
 
-fn event(step: &Step, seed: u64, number: u64) -> SyntheticEvent {
+fn unplayable(error: impl ToString) -> Error {
+    Error::Usage(error.to_string())
+}
+
+fn event(step: &Step, seed: u64, number: u64, time: SystemTime) -> SyntheticEvent {
     // Two events of one type are two.
     let id = Sampler::new(seed.wrapping_mul(1000).wrapping_add(number), 0).id("event");
     let event = SyntheticEvent::new(step.event_type)
         .seed(of_round(seed, step.round))
-        .id(id.unwrap_or_default());
-    let event = step.set.iter().fold(event, |event, (path, value)| event.set_text(*path, *value));
-    step.previous.iter().fold(event, |event, (path, value)| event.previous_text(*path, *value))
+        .id(id.unwrap_or_default())
+        .created(time);
+    let value = |text: &str| value(text, seed, time);
+    let event = step.set.iter().fold(event, |event, (path, to)| event.set_text(*path, value(to)));
+    step.previous.iter().fold(event, |event, (path, was)| event.previous_text(*path, value(was)))
+}
+
+/// A value of a script: `$now` and `$now+20d` are times, `invoice@1` the id of the first payment's
+/// invoice, and everything else is itself.
+fn value(text: &str, seed: u64, time: SystemTime) -> String {
+    if let Some(later) = text.strip_prefix("$now") {
+        let later = humantime::parse_duration(later.trim_start_matches('+')).unwrap_or_default();
+        let seconds = (time + later).duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        return seconds.to_string();
+    }
+    let id = text.split_once('@').and_then(|(object, round)| {
+        Sampler::new(of_round(seed, round.parse().ok()?), 0).id(object)
+    });
+    id.unwrap_or_else(|| text.to_owned())
 }
 
 /// Another seed for each payment, with the same amount.
 fn of_round(seed: u64, round: u64) -> u64 {
     seed.wrapping_add((round - 1) * Sampler::AMOUNTS)
-}
-
-/// The event of a later payment, about the customer and the subscription of the first; and an object is
-/// as old as it was when it was first spoken of.
-fn of_one_story(text: &str, step: &Step, seed: u64, born: &mut BTreeMap<String, Value>) -> String {
-    let [first, other] = [1, step.round].map(|round| Sampler::new(of_round(seed, round), 0));
-    let text = LASTING.iter().fold(text.to_owned(), |text, object| {
-        match (other.id(object), first.id(object)) {
-            (Some(other), Some(first)) => text.replace(&other, &first),
-            _ => text,
-        }
-    });
-    let Ok(mut event) = text.parse::<Value>() else { return text };
-    let object = &mut event["data"]["object"];
-    if let (Some(id), Some(created)) = (object["id"].as_str(), object.get("created")) {
-        let created = born.entry(id.to_owned()).or_insert_with(|| created.clone()).clone();
-        object["created"] = created;
-    }
-    stripe_json(&event)
 }
 
 #[cfg(test)]
@@ -137,7 +142,8 @@ mod tests {
     fn events(name: &str, seed: u64) -> Vec<Value> {
         let scripts = scripts();
         let script = scripts.iter().find(|script| script.name == name).expect("it is there");
-        let payloads = play(script, seed).expect("every step can be made");
+        let circumstances = Circumstances::default();
+        let payloads = play(script, seed, &circumstances).expect("every step can be made");
         let text = |payload: &Payload| payload.event().payload_text().to_owned();
         payloads.iter().map(|payload| text(payload).parse().expect("it is JSON")).collect()
     }
@@ -180,6 +186,59 @@ mod tests {
         assert_eq!(&of("invoice.paid", "/data/object/customer")[1], customer);
         assert_eq!(of("customer.subscription.deleted", "/data/object/status"), ["canceled"]);
         assert_eq!(of("customer.subscription.created", "/data/object/status"), ["incomplete"]);
+    }
+
+    #[test]
+    fn what_was_said_of_a_subscription_is_so_until_it_is_said_to_have_changed() {
+        let events = events("subscription-lifecycle", 5);
+        let of = |event_type: &str, pointer: &str| -> Vec<Value> {
+            let events = events.iter().filter(|event| event["type"] == event_type);
+            events.filter_map(|event| event.pointer(pointer)).cloned().collect()
+        };
+        let updated = "customer.subscription.updated";
+        let invoices = of("invoice.paid", "/data/object/id");
+        assert_eq!(
+            of(updated, "/data/previous_attributes"),
+            [
+                serde_json::json!({"status": "incomplete"}),
+                serde_json::json!({"latest_invoice": invoices[0]}),
+                serde_json::json!({
+                    "cancel_at": null,
+                    "cancel_at_period_end": false,
+                    "canceled_at": null,
+                    "cancellation_details": {"reason": null},
+                }),
+            ]
+        );
+        let latest = of(updated, "/data/object/latest_invoice");
+        assert_eq!(latest, [&invoices[0], &invoices[1], &invoices[1]].map(Clone::clone));
+        let starts = of(updated, "/data/object/start_date");
+        assert_eq!(starts, of(updated, "/data/object/created"));
+        // The second payment is for the second month.
+        let ends = of(updated, "/data/object/items/data/0/current_period_end");
+        assert!(ends[0].as_u64() < ends[1].as_u64() && ends[1] == ends[2], "{ends:?}");
+        let numbers = of("invoice.paid", "/data/object/number");
+        assert_ne!(numbers[0], numbers[1]);
+        assert_eq!(of("invoice.finalized", "/data/object/number"), numbers);
+        let deleted = "customer.subscription.deleted";
+        assert_eq!(
+            of(deleted, "/data/object/canceled_at")[0],
+            of(updated, "/data/object/canceled_at")[2]
+        );
+        assert_eq!(of(deleted, "/data/object/ended_at")[0], of(deleted, "/created")[0]);
+    }
+
+    #[test]
+    fn nothing_is_made_before_what_it_comes_of() {
+        for Script { name, .. } in scripts() {
+            let events = events(name, 5);
+            let created = |object: &str| {
+                let objects = events.iter().map(|event| &event["data"]["object"]);
+                let mut of = objects.filter(|it| it["object"] == object);
+                of.find_map(|it| it["created"].as_u64())
+            };
+            assert!(created("payment_intent") < created("charge"), "{name}");
+        }
     }
 
     #[test]

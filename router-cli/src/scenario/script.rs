@@ -37,17 +37,25 @@ fn read(text: &'static str) -> Result<Vec<Script>, String> {
             continue;
         }
         let script = scripts.last_mut().ok_or_else(|| format!("before the first name: {line}"))?;
-        script.steps.push(step(line)?);
+        match script.steps.last_mut() {
+            Some(step) if line.starts_with(' ') => add(line, step)?,
+            _ => script.steps.push(step(line)?),
+        }
     }
     Ok(scripts)
 }
 
 fn step(line: &'static str) -> Result<Step, String> {
-    let mut words = line.split_whitespace();
-    let event_type = words.next().unwrap_or_default();
+    let (event_type, rest) = line.split_once(' ').unwrap_or((line, ""));
     let after = Duration::from_secs(1);
     let mut step = Step { event_type, after, round: 1, ..Step::default() };
-    for word in words {
+    add(rest, &mut step)?;
+    Ok(step)
+}
+
+/// What is particular about a step, in words.
+fn add(line: &'static str, step: &mut Step) -> Result<(), String> {
+    for word in line.split_whitespace() {
         if let Some(after) = word.strip_prefix('+') {
             step.after =
                 humantime::parse_duration(after).map_err(|error| format!("{error}: {line}"))?;
@@ -61,7 +69,7 @@ fn step(line: &'static str) -> Result<Step, String> {
             }
         }
     }
-    Ok(step)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -78,7 +86,9 @@ mod tests {
             set: vec![("status", "paid"), ("metadata.a", "b")],
             previous: vec![("status", "open")],
         };
-        assert_eq!(step(line), Ok(expected));
+        assert_eq!(step(line).as_ref(), Ok(&expected));
+        let lines = "[a] It is.\ninvoice.paid +2d @2 status=paid\n    was.status=open metadata.a=b";
+        assert_eq!(read(lines).unwrap()[0].steps, [expected]);
         assert!(step("invoice.paid paid").is_err());
         assert!(step("invoice.paid +soon").is_err());
     }
