@@ -31,10 +31,11 @@ Examples:
   event-router events 'invoice.*'
 
 Exit codes:
-  0  done: every answer was a 2xx, the signature is right
-  1  an answer was no 2xx or says that a handler failed for good; the signature is not right
-  2  what was asked for cannot be: an option, an event type, a field, a file
-  3  there was no answer: nothing listens, or it took too long"
+    0  done: every answer was a 2xx, the signature is right
+    1  an answer was no 2xx or says that a handler failed for good; the signature is not right
+    2  what was asked for cannot be: an option, an event type, a field, a file
+    3  there was no answer: nothing listens, or it took too long
+  130  stopped with Ctrl-C before all was sent"
 )]
 pub(crate) struct Cli {
     /// Print JSON, a value to a line, for other programs to read.

@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// There was no answer.
     NoAnswer = 3,
+    /// The user has stopped it before all was sent: what a shell makes of a SIGINT.
+    Stopped = 130,
 }
 
 impl From<Exit> for ExitCode {

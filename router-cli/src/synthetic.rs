@@ -33,6 +33,7 @@ pub(crate) struct Synthetic {
 
 /// What does not depend on an event's type.
 #[derive(Args, Clone, Default)]
+#[command(next_help_heading = "The event")]
 pub(crate) struct Circumstances {
     /// The connected account that the event is about.
     #[arg(long, value_name = "acct_…")]

@@ -49,7 +49,7 @@ pub(crate) struct Scenario {
     #[command(flatten)]
     target: Target,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Delivery")]
     pace: Pace,
 
     #[command(flatten)]

@@ -1,9 +1,14 @@
 //! What a person, or a program, is told of deliveries: each of a few, a bar and a summary of many.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use reqwest::Url;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +30,9 @@ pub(crate) struct Reporter {
     secret_was_given: bool,
     bar: ProgressBar,
     told: usize,
+    delivered: usize,
+    /// Whether a server said that the signature is wrong.
+    is_mismatch: bool,
     /// How many answers had this status, and what became of the event.
     answers: BTreeMap<(u16, String), u64>,
     unanswered: BTreeMap<String, u64>,
@@ -52,20 +60,25 @@ enum LineResult<'d> {
 }
 
 impl Reporter {
-    pub(crate) fn new(total: usize, url: Url, secret_was_given: bool) -> Self {
-        // On stderr, and nowhere if that is no terminal.
-        let bar = match total > FEW {
+    pub(crate) fn new(total: usize, url: Url, secret_was_given: bool, output: &Output) -> Self {
+        // On stderr, and nowhere if that is no terminal or the lines for a program are there too.
+        let is_in_the_way = output.json && io::stdout().is_terminal();
+        let bar = match total > FEW && !is_in_the_way {
             true => ProgressBar::new(total as u64),
             false => ProgressBar::hidden(),
         };
-        let style = "{bar:40} {pos}/{len}  {per_sec}  {eta} left";
-        bar.set_style(ProgressStyle::with_template(style).expect("it is a template"));
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len}  {rate} a second  {eta} left");
+        let style = style.expect("it is a template").with_key("rate", rate);
+        bar.set_style(style);
         Self {
             total,
             url,
             secret_was_given,
             bar,
             told: 0,
+            delivered: 0,
+            is_mismatch: false,
             answers: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             latency: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("they are bounds"),
@@ -78,10 +91,14 @@ impl Reporter {
         output: &mut Output,
     ) -> Result<(), Error> {
         self.bar.inc(1);
+        self.delivered += 1;
         let went_wrong = match &delivered.result {
             Ok(answer) => {
                 let micros = u64::try_from(delivered.took.as_micros()).unwrap_or(u64::MAX);
                 self.latency.saturating_record(micros);
+                // In whatever words: it may be another server than ours.
+                self.is_mismatch |=
+                    answer.status == 400 && answer.body.to_lowercase().contains("signature");
                 let answer = (answer.status, outcome(&json_or_text(&answer.body)));
                 let is_refused = is_refused(&answer);
                 *self.answers.entry(answer).or_default() += 1;
@@ -111,13 +128,12 @@ impl Reporter {
                 false => self.tell_summary(took, output)?,
             }
         }
-        let is_mismatch = |(status, outcome): &(u16, String)| {
-            *status == 400 && outcome == "signature verification failed"
-        };
-        if self.answers.keys().any(is_mismatch) {
+        if self.is_mismatch {
             output.note(self.mismatch());
         }
-        Ok(if !self.unanswered.is_empty() {
+        Ok(if self.delivered < self.total {
+            Exit::Stopped
+        } else if !self.unanswered.is_empty() {
             Exit::NoAnswer
         } else if self.answers.keys().any(is_refused) {
             Exit::Refused
@@ -146,7 +162,7 @@ impl Reporter {
             self.unanswered.iter().map(|(error, count)| json!({"error": error, "count": count}));
         let ms = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1000.0;
         json!({
-            "sent": self.total,
+            "sent": self.delivered,
             "seconds": took.as_secs_f64(),
             "answers": answers.collect::<Vec<_>>(),
             "unanswered": unanswered.collect::<Vec<_>>(),
@@ -156,13 +172,17 @@ impl Reporter {
 
     fn tell_summary(&self, took: Duration, output: &mut Output) -> Result<(), Error> {
         let seconds = took.as_secs_f64();
-        let rate = self.total as f64 / seconds.max(1e-6);
+        let rate = self.delivered as f64 / seconds.max(1e-6);
         if self.told > 0 {
             output.line("")?;
         }
+        let of_all = match self.delivered < self.total {
+            true => format!(" of {}", self.total),
+            false => String::new(),
+        };
         output.line(format_args!(
-            "{} deliveries in {seconds:.2} s, {rate:.0} a second",
-            self.total
+            "{}{of_all} deliveries in {seconds:.2} s, {rate:.0} a second",
+            self.delivered
         ))?;
         for ((code, outcome), count) in &self.answers {
             output.line(format_args!("{count:>8}  {} {outcome}", status(*code)))?;
@@ -180,6 +200,12 @@ impl Reporter {
         }
         Ok(())
     }
+}
+
+/// What a bar shows of it.
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    // If it cannot be written, there is nobody to be told.
+    let _ = write!(out, "{:.0}", state.per_sec());
 }
 
 /// Whether it was not done, or never will be.

@@ -1,6 +1,7 @@
 //! Sends deliveries, several at once, at a pace.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +14,7 @@ use router_core::{
     clock::{Clock as _, SystemClock},
     testing::Payload,
 };
-use tokio::sync::mpsc;
+use tokio::{signal::ctrl_c, sync::mpsc};
 
 use super::{
     deliveries::Deliveries,
@@ -82,7 +83,8 @@ where
 {
     let (secret, secret_was_given) = target.secret.read()?;
     let sender = Sender::new(target, secret)?;
-    let mut reporter = Reporter::new(deliveries.len(), sender.url().clone(), secret_was_given);
+    let mut reporter =
+        Reporter::new(deliveries.len(), sender.url().clone(), secret_was_given, output);
     let begun = SystemClock.monotonic();
     let interval = pace.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
     let workers = usize::from(pace.concurrency).min(deliveries.len());
@@ -93,8 +95,15 @@ where
         tokio::spawn(deliver(work.clone(), sender.clone()));
     }
     drop(sender);
-    while let Some(delivered) = delivered.recv().await {
-        reporter.delivered(delivered?, output)?;
+    let mut interrupted = pin!(ctrl_c());
+    loop {
+        tokio::select! {
+            delivered = delivered.recv() => match delivered {
+                Some(delivered) => reporter.delivered(delivered?, output)?,
+                None => break,
+            },
+            _ = &mut interrupted => break,
+        }
     }
     reporter.end(SystemClock.monotonic() - begun, output)
 }

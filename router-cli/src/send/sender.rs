@@ -1,6 +1,6 @@
 //! One request, and its answer.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, io, iter::successors, time::Duration};
 
 use reqwest::{Client, Url, header, redirect};
 use router_core::{
@@ -40,7 +40,7 @@ impl Sender {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| {
-            Error::Usage(format!("no connection can be made: {}", chain(&error)))
+            Error::Usage(format!("no connection can be made: {}", root(&error)))
         })?;
         Ok(Self { client, url, secret, timeout: target.timeout })
     }
@@ -76,14 +76,31 @@ impl Sender {
         }
         let host = self.url.host_str().unwrap_or_default();
         let port = self.url.port_or_known_default().unwrap_or_default();
-        if error.is_connect() {
+        if !error.is_connect() {
+            return format!("the connection to {host}:{port} broke: {}", root(error));
+        }
+        let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_refused) {
             return format!(
-                "nothing answers at {host}:{port} ({}); start the server, as with `cargo run`, or say where \
-                 it is with --to",
-                root(error)
+                "nothing listens at {host}:{port}; start the server, as with `cargo run`, or say where it is \
+                 with --to"
             );
         }
-        format!("the connection to {host}:{port} broke: {}", chain(error))
+        let tls = causes(error).find_map(|cause| cause.downcast_ref());
+        match tls {
+            Some(rustls::Error::InvalidMessage(_)) => {
+                format!(
+                    "what listens at {host}:{port} speaks no TLS; perhaps it is http:// there, without the s"
+                )
+            }
+            Some(rustls::Error::InvalidCertificate(why)) => format!(
+                "the certificate of {host}:{port} is not trusted ({why:?}); one of your own must be among those \
+                 that this machine trusts, or send to http://"
+            ),
+            _ => {
+                format!("{host}:{port} cannot be reached: {}; is it where --to says?", root(error))
+            }
+        }
     }
 }
 
@@ -106,16 +123,14 @@ fn is_loopback(url: &Url) -> bool {
 
 /// The cause of all causes.
 fn root(error: &reqwest::Error) -> String {
-    let mut error: &dyn std::error::Error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
+    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn chain(error: &reqwest::Error) -> String {
-    match error.source() {
-        Some(_) => root(error),
-        None => error.to_string(),
-    }
+/// What an error comes of, and what that comes of.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    successors(error.source(), |cause| {
+        // What is in an error of the system is the same error, and no source of it.
+        let within = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        within.map(|within| within as _).or_else(|| (*cause).source())
+    })
 }

@@ -5,4 +5,5 @@ mod offline;
 mod program;
 mod send;
 mod shop;
+mod unanswered;
 mod verify;

@@ -40,10 +40,11 @@ fn the_help_says_what_there_is_and_how_it_ends() {
       event-router events 'invoice.*'
 
     Exit codes:
-      0  done: every answer was a 2xx, the signature is right
-      1  an answer was no 2xx or says that a handler failed for good; the signature is not right
-      2  what was asked for cannot be: an option, an event type, a field, a file
-      3  there was no answer: nothing listens, or it took too long
+        0  done: every answer was a 2xx, the signature is right
+        1  an answer was no 2xx or says that a handler failed for good; the signature is not right
+        2  what was asked for cannot be: an option, an event type, a field, a file
+        3  there was no answer: nothing listens, or it took too long
+      130  stopped with Ctrl-C before all was sent
     ");
     assert_eq!(run(&[]).code, Some(2));
     for command in ["send", "scenario", "sample", "events", "sign"] {
@@ -92,7 +93,7 @@ fn a_sample_is_one_event_or_its_object() {
 
 #[test]
 fn what_cannot_be_is_refused_with_the_way_out() {
-    let rows: [(&[&str], &str); 8] = [
+    let rows: [(&[&str], &str); 10] = [
         (
             &["sample", "invoice.payed"],
             "Stripe has no event type `invoice.payed`; did you mean `invoice.paid`?",
@@ -110,7 +111,15 @@ fn what_cannot_be_is_refused_with_the_way_out() {
             "`v1.invoice.paid` is a thin event, which only names its object",
         ),
         (&["send", "invoice.paid", "--duplicate", "2"], "write a number from 0 to 1, as in 0.1"),
-        (&["send", "invoice.paid", "--rate", "0"], "write a number of events, as in 50 or 0.5"),
+        (
+            &["send", "invoice.paid", "--rate", "0"],
+            "write a number of events, as in 50 or 0.5; at least 0.001",
+        ),
+        (&["send", "invoice.paid", "--rate", "1e-300"], "at least 0.001"),
+        (
+            &["send", "*", "--repeat", "4000000000"],
+            "are more than the 10000000 that one run can send",
+        ),
         (
             &["send", "invoice.paid", "--to", "localhost:4242"],
             "--to localhost:4242: `localhost:` is not HTTP; write it as in http://127.0.0.1:4242/webhook",
