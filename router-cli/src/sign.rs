@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Read as _},
+    io::{self, IsTerminal as _, Read as _},
     path::Path,
     time::UNIX_EPOCH,
 };
@@ -49,7 +49,7 @@ pub(crate) struct Sign {
 impl Sign {
     pub(crate) fn run(self, output: &mut Output) -> Result<Exit, Error> {
         let (secret, _) = self.secret.read()?;
-        let body = read(&self.file)?;
+        let body = read(&self.file, output)?;
         let now = SystemClock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let timestamp = self.at.unwrap_or(now);
         let header = sign(&secret, timestamp, &body);
@@ -68,7 +68,10 @@ impl Sign {
 }
 
 /// What is in a file, or comes on standard input.
-pub(crate) fn read(file: &str) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(file: &str, output: &mut Output) -> Result<Vec<u8>, Error> {
+    if file == "-" && io::stdin().is_terminal() {
+        output.note("waiting for what you type or paste; Ctrl-D on a line of its own ends it");
+    }
     let mut bytes = Vec::new();
     let read = match file {
         "-" => io::stdin().read_to_end(&mut bytes).map(|_| bytes),

@@ -67,7 +67,7 @@ impl Verify {
         let now = SystemClock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let given = Given {
             header: self.header,
-            body: read(&self.body)?.into(),
+            body: read(&self.body, output)?.into(),
             secrets: self.secret.iter().flat_map(|list| GivenSecret::list(list)).collect(),
             tolerance: self.tolerance,
             now: self.now.unwrap_or(now),
@@ -95,6 +95,9 @@ impl Diagnosis {
             "said": self.said(),
             "help": self.help(),
         });
+        if let Self::Verified { by, .. } = self {
+            json["secrets"] = by.clone().into();
+        }
         if let Some(Verified { endpoint, signed_at, now }) = self.verified() {
             json["endpoint"] = endpoint.as_str().into();
             json["signed_at"] = (*signed_at).into();
@@ -135,14 +138,18 @@ impl Diagnosis {
     /// What is so, in a sentence.
     fn said(&self) -> String {
         match self {
-            Self::Verified { verified, others } => {
+            Self::Verified { verified, by, of, others } => {
+                let by = match of {
+                    ..2 => String::new(),
+                    _ => format!(", by secret {} of {of}", numbers(by)),
+                };
                 let others = match &others[..] {
                     [] => String::new(),
                     others => format!(" (not of {})", others.join(", ")),
                 };
                 let (endpoint, age) = (&verified.endpoint, age(verified));
                 format!(
-                    "The signature is right: it is of the endpoint `{endpoint}`{others}, signed {age}."
+                    "The signature is right: it is of the endpoint `{endpoint}`{by}{others}, signed {age}."
                 )
             }
             Self::TooOld { verified, limit } => format!(
@@ -156,11 +163,10 @@ impl Diagnosis {
                 let first = letters.next().map(char::to_uppercase);
                 format!("{}{}.", first.into_iter().flatten().collect::<String>(), letters.as_str())
             }
-            Self::HeaderChanged { how, .. } => {
-                format!(
-                    "The header is not as Stripe sent it: {how}. Apart from that, the signature is right."
-                )
-            }
+            Self::HeaderChanged { how, verified } => format!(
+                "The header is not as Stripe sent it: {how}. Apart from that, the signature is right, signed {}.",
+                age(verified)
+            ),
             Self::NoSecret { endpoint, error } => {
                 format!(
                     "What is given as the secret of the endpoint `{endpoint}` is none: {error}."
@@ -168,14 +174,14 @@ impl Diagnosis {
             }
             Self::SecretChanged { how, verified } => format!(
                 "The secret of the endpoint `{}` is not as Stripe's dashboard shows it: {how}. Apart from that, \
-                 the signature is right.",
-                verified.endpoint
+                 the signature is right, signed {}.",
+                verified.endpoint,
+                age(verified)
             ),
-            Self::BodyTouched { how, .. } => {
-                format!(
-                    "The body is not as Stripe sent it: {how}. Apart from that, the signature is right."
-                )
-            }
+            Self::BodyTouched { how, verified } => format!(
+                "The body is not as Stripe sent it: {how}. Apart from that, the signature is right, signed {}.",
+                age(verified)
+            ),
             Self::BodyRewritten { signed, .. } => format!(
                 "The body was parsed and written anew: what Stripe signed is the same JSON, {signed}."
             ),
@@ -267,6 +273,11 @@ fn mismatch(event: Option<&EventFacts>) -> String {
         "White space, quotation marks and other layouts of the JSON were tried. What is left:\n{}",
         causes.join("\n")
     )
+}
+
+/// `1 and 2`.
+fn numbers(numbers: &[usize]) -> String {
+    numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 fn age(Verified { signed_at, now, .. }: &Verified) -> String {

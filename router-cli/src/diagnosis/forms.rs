@@ -16,10 +16,13 @@ pub(super) struct Form {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
     /// Its bytes were touched: in so many words.
-    Touched(&'static str),
+    Touched(String),
     /// It was parsed and written anew. What was signed: in so many words.
     Rewritten(String),
 }
+
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Undoes a change; none where it cannot have been made.
 type Undo = fn(&[u8]) -> Option<Vec<u8>>;
@@ -33,9 +36,7 @@ const TOUCHES: [(&str, Undo); 8] = [
     ("its line breaks were CR LF, and were made LF", |body| {
         Some(replaced(body, "\n", "\r\n")?.into())
     }),
-    ("a byte order mark was put before it", |body| {
-        Some(body.strip_prefix(b"\xef\xbb\xbf")?.to_vec())
-    }),
+    ("a byte order mark was put before it", |body| Some(body.strip_prefix(MARK)?.to_vec())),
     ("it was encoded in base64", |body| BASE64_STANDARD.decode(body.trim_ascii()).ok()),
     ("it was put into a JSON string", |body| {
         Some(serde_json::from_slice::<String>(body).ok()?.into_bytes())
@@ -72,14 +73,26 @@ pub(super) fn forms(body: &[u8]) -> impl Iterator<Item = Form> {
     touched(body).chain(rewritten(body))
 }
 
+/// Once, and what was touched once, once more.
 fn touched(body: &[u8]) -> impl Iterator<Item = Form> {
-    TOUCHES.iter().filter_map(move |(what, undo)| {
-        let was = undo(body).filter(|was| was != body)?;
-        Some(Form { body: was, change: Change::Touched(what) })
-    })
+    let twice = touches(body).flat_map(move |(last, then)| {
+        let before: Vec<_> = touches(&then).filter(|(_, was)| was != body).collect();
+        before.into_iter().map(move |(first, was)| (format!("{first}, and {last}"), was))
+    });
+    let once = touches(body).map(|(what, was)| (what.to_owned(), was));
+    once.chain(twice).map(|(what, body)| Form { body, change: Change::Touched(what) })
+}
+
+/// Each touch that may have been the last one, and what the body then was before it.
+fn touches(body: &[u8]) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    TOUCHES
+        .iter()
+        .filter_map(move |(what, undo)| Some((*what, undo(body).filter(|was| was != body)?)))
 }
 
 fn rewritten(body: &[u8]) -> impl Iterator<Item = Form> {
+    // Whatever parses JSON skips a mark before it.
+    let body = body.strip_prefix(MARK).unwrap_or(body);
     let json = std::str::from_utf8(body).ok().and_then(Json::parse);
     let orders = json.map(|json| {
         [("", json.clone()), (", its fields in Stripe's order", json.in_stripes_order())]

@@ -54,9 +54,9 @@ impl GivenSecret {
         &self.name
     }
 
-    /// Why it is no secret, if it is none.
-    pub(super) fn error(&self) -> Option<SecretError> {
-        SigningSecret::new(&self.text).err()
+    /// The secret, or why it is none.
+    pub(super) fn secret(&self) -> Result<SigningSecret, SecretError> {
+        SigningSecret::new(&self.text)
     }
 
     /// The secret, and what it may have been meant to be.

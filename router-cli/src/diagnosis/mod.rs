@@ -33,8 +33,9 @@ pub(crate) struct Given {
 /// What is to be said of a signature.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Diagnosis {
-    /// It is right, and not of these other endpoints, whose secrets were given too.
-    Verified { verified: Verified, others: Vec<String> },
+    /// It is right, by these of its endpoint's secrets, counted from 1, and not of these other endpoints,
+    /// whose secrets were given too.
+    Verified { verified: Verified, by: Vec<usize>, of: usize, others: Vec<String> },
     /// It is Stripe's, and too old.
     TooOld { verified: Verified, limit: u64 },
     /// There is nothing to verify.
@@ -48,7 +49,7 @@ pub(crate) enum Diagnosis {
     /// It is right, once this is put right in the secret.
     SecretChanged { how: &'static str, verified: Verified },
     /// It is right for a body whose bytes were touched.
-    BodyTouched { how: &'static str, verified: Verified },
+    BodyTouched { how: String, verified: Verified },
     /// It is right for a body that was parsed and written anew.
     BodyRewritten { signed: String, verified: Verified },
     /// Nothing that was tried makes it right.
@@ -138,7 +139,7 @@ impl Given {
     /// A secret that is none, which is then the likeliest cause.
     fn no_secret(&self) -> Option<Diagnosis> {
         self.secrets.iter().find_map(|secret| {
-            let (endpoint, error) = (secret.name().to_owned(), secret.error()?.to_string());
+            let (endpoint, error) = (secret.name().to_owned(), secret.secret().err()?.to_string());
             Some(Diagnosis::NoSecret { endpoint, error })
         })
     }
@@ -146,7 +147,18 @@ impl Given {
     fn verified(&self, verified: Verified) -> Diagnosis {
         let mut others = self.endpoints();
         others.retain(|name| *name != verified.endpoint);
-        Diagnosis::Verified { verified, others }
+        others.dedup();
+        let is_of_it = |secret: &&GivenSecret| secret.name() == verified.endpoint;
+        let secrets: Vec<_> = self.secrets.iter().filter(is_of_it).collect();
+        let is_right = |secret: &GivenSecret| {
+            let secret = secret.secret();
+            secret.is_ok_and(|secret| {
+                self.at_any_age(&self.header, &self.body, &secret.into()).is_some()
+            })
+        };
+        let by = secrets.iter().zip(1..).filter(|(secret, _)| is_right(secret));
+        let by = by.map(|(_, number)| number).collect();
+        Diagnosis::Verified { verified, by, of: secrets.len(), others }
     }
 
     fn mismatch(&self) -> Diagnosis {

@@ -81,7 +81,7 @@ impl Send {
                 let why = "an event from a file is sent as it is: leave out what would change it";
                 return Err(Error::Usage(why.to_owned()));
             }
-            let payloads = recorded(&read(file)?, file)?;
+            let payloads = recorded(&read(file, output)?, file)?;
             let deliveries = Deliveries::new(payloads.len(), disorder, seed);
             let made =
                 move |index: usize| Ok(Made { payload: payloads[index].clone(), seed: None });
