@@ -41,7 +41,7 @@ pub(crate) struct Send {
 
     /// Send what is in a file instead: an event, or a line for each event or dead letter; `-` is
     /// standard input.
-    #[arg(long, conflicts_with_all = ["types", "repeat", "seed"])]
+    #[arg(long, conflicts_with_all = ["types", "repeat"])]
     file: Option<String>,
 
     #[command(flatten)]

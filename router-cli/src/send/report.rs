@@ -254,15 +254,16 @@ fn tell(delivered: &Delivered, output: &mut Output) -> Result<(), Error> {
         let text: String = answer.body.chars().take(2000).collect();
         return match text.trim() {
             "" => Ok(()),
-            text => output.line(format_args!("  {text}")),
+            text => output.line(format_args!("  {}", plain(text))),
         };
     };
     if handlers.is_empty() {
         return output.line(format_args!("  {}", styled(DOUBTFUL, "no handler is for it")));
     }
     for handler in handlers {
-        let [name, outcome] = ["name", "outcome"].map(|of| handler[of].as_str().unwrap_or("?"));
-        let style = match outcome {
+        let [name, outcome] =
+            ["name", "outcome"].map(|of| plain(handler[of].as_str().unwrap_or("?")));
+        let style = match &*outcome {
             "done" => GOOD,
             "ignored" => DIM,
             "retry" => DOUBTFUL,
@@ -276,7 +277,13 @@ fn tell(delivered: &Delivered, output: &mut Output) -> Result<(), Error> {
 /// What the server says became of it: `done`, `signature verification failed`.
 fn outcome(body: &Value) -> String {
     let said = body.get("outcome").or_else(|| body.get("error")).and_then(Value::as_str);
-    said.unwrap_or_default().to_owned()
+    plain(said.unwrap_or_default())
+}
+
+/// A server's text, without what would make a terminal do something.
+fn plain(text: &str) -> String {
+    let is_command = |c: char| c.is_control() && !"\n\t".contains(c);
+    text.replace(is_command, "\u{fffd}")
 }
 
 fn json_or_text(body: &str) -> Value {

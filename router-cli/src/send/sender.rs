@@ -11,6 +11,9 @@ use router_core::{
 
 use crate::{error::Error, target::Target};
 
+/// So many bytes of an answer are read: one that has no end is no answer to an event.
+const ENOUGH: usize = 1 << 20;
+
 /// Sends signed events to one server.
 pub(crate) struct Sender {
     client: Client,
@@ -59,12 +62,18 @@ impl Sender {
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
             .body(payload.body().clone());
         let answer = async {
-            let response = request.send().await?;
+            let mut response = request.send().await?;
             let status = response.status().as_u16();
             let retry_after = response.headers().get(header::RETRY_AFTER);
             let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-            let body = String::from_utf8_lossy(&response.bytes().await?).into_owned();
-            Ok(Answer { status, retry_after, body })
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await? {
+                body.extend_from_slice(&chunk);
+                if body.len() >= ENOUGH {
+                    break;
+                }
+            }
+            Ok(Answer { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() })
         };
         answer.await.map_err(|error: reqwest::Error| self.why(&error))
     }

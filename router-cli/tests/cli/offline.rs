@@ -47,7 +47,7 @@ fn the_help_says_what_there_is_and_how_it_ends() {
       130  stopped with Ctrl-C before all was sent
     ");
     assert_eq!(run(&[]).code, Some(2));
-    for command in ["send", "scenario", "sample", "events", "sign"] {
+    for command in ["send", "scenario", "sample", "events", "sign", "verify", "completions"] {
         let ran = run(&[command, "--help"]);
         assert!(ran.stdout.contains("Example"), "{command}: {ran:?}");
         assert!(!ran.stdout.contains(SECRET), "{command}: {ran:?}");

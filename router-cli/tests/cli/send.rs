@@ -187,6 +187,17 @@ fn a_file_is_sent_as_it_is() {
         (Some(0), vec!["evt_2".to_owned(), "evt_3".to_owned()]),
         "{ran:?}"
     );
+    // In another order, which a seed says.
+    let many: String = (10..30).map(|number| of(&format!("evt_{number}")) + "\n").collect();
+    let shuffled = || {
+        let options = ["send", "--file", "-", "--reorder", "--seed", "7", "--json"];
+        let ran = run_with(&[&options[..], &["--to", &shop.url]].concat(), &many);
+        ran.json().iter().map(|line| line["event"].to_string()).collect::<Vec<_>>()
+    };
+    let once = shuffled();
+    assert!(!once.is_sorted() && once.len() == 21, "{once:?}");
+    assert_eq!(once, shuffled());
+    assert_eq!(ids(&shop).len(), 20);
     // A dead letter alone.
     let ran = run_with(&["send", "--file", "-", "--to", &shop.url], &letter.to_string());
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -227,6 +238,13 @@ fn a_scenario_is_sent_in_its_order() {
             "charge.dispute.funds_reinstated",
         ]
     );
+    // Of a connected account, in live mode, in another API version.
+    let more = ["--account", "acct_1", "--livemode", "--api-version", "2020-08-27"];
+    let dry = ["scenario", "dispute", "--dry-run", "--json"];
+    for event in run(&[&dry[..], &more].concat()).json() {
+        assert_eq!((&event["account"], &event["livemode"]), (&"acct_1".into(), &true.into()));
+        assert_eq!(event["api_version"], "2020-08-27");
+    }
     // What it would send, and nothing is.
     let dry = run(&["scenario", "dispute", "--seed", "7", "--dry-run", "--json"]).json();
     let dry: Vec<&str> = dry.iter().map(|event| event["type"].as_str().unwrap()).collect();

@@ -87,6 +87,22 @@ fn whoever_stops_it_is_told_what_was_sent() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
+#[test]
+fn an_answer_without_an_end_is_not_read_for_ever() {
+    let endless = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = format!("http://{}/webhook", endless.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = endless.accept().expect("somebody comes");
+        let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+        assert!(lines.take_while(|line| !line.is_empty()).count() > 1);
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("it reads");
+        while stream.write_all(&[b'.'; 4096]).is_ok() {}
+    });
+    let ran = run(&["send", "invoice.paid", "--to", &to]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("\n  ...."), "{ran:?}");
+}
+
 /// Another server than ours, which answers everything with this status and with the request's first line.
 fn another_server(status: &'static str) -> String {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -99,7 +115,7 @@ fn another_server(status: &'static str) -> String {
             let length = head.iter().find_map(|line| line.strip_prefix("content-length: "));
             let length = length.expect("it says").parse().expect("it is a number");
             reader.take(length).read_to_end(&mut Vec::new()).expect("it is sent");
-            let text = format!("Signature of {}?", head[0]);
+            let text = format!("\x1b[2JSignature of {}?", head[0]);
             let length = text.len();
             let head = format!("HTTP/1.1 {status}\r\nLocation: /\r\nContent-Length:");
             write!(&stream, "{head} {length}\r\n\r\n{text}").expect("it reads");
@@ -113,7 +129,8 @@ fn another_servers_answer_is_shown_as_it_is() {
     let ran = run(&["send", "invoice.paid", "--to", &another_server("302 Found")]);
     assert_eq!((ran.code, &*ran.stderr), (Some(1), ""));
     assert!(ran.stdout.contains("302 Found"), "a redirect is not followed: {ran:?}");
-    assert!(ran.stdout.contains("Signature of POST /hook HTTP/1.1?"), "{ran:?}");
+    // It is text, and commands the terminal nothing.
+    assert!(ran.stdout.contains("\u{fffd}[2JSignature of POST /hook HTTP/1.1?"), "{ran:?}");
     // Whatever it calls a signature that it refuses.
     let ran = run(&["send", "invoice.paid", "--to", &another_server("400 Bad Request")]);
     assert_eq!(ran.code, Some(1));
