@@ -64,6 +64,18 @@ fn it_says_what_it_is_told_to() {
 }
 
 #[test]
+fn what_has_changed_is_what_is_said_to_have_been_otherwise() {
+    let before = |event: SyntheticEvent| {
+        let payload = event.build().unwrap();
+        payload.event().decode_previous_attributes::<Value>().unwrap()
+    };
+    let update = SyntheticEvent::new("customer.subscription.updated");
+    assert!(before(update.clone()).get("status").is_some());
+    let update = update.set("cancel_at_period_end", true).previous("cancel_at_period_end", false);
+    assert_eq!(before(update), json!({"cancel_at_period_end": false}));
+}
+
+#[test]
 fn a_snapshot_event_has_a_thin_twin() {
     let thin = SyntheticEvent::new("invoice.paid").thin().account("acct_1").seed(3);
     let thin = thin.build().unwrap();

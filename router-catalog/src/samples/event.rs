@@ -194,6 +194,13 @@ impl EventSample {
         self.set_previous_by(path, |_| value)
     }
 
+    /// Forgets what the object was before, as the rules have it.
+    pub fn clear_previous(&mut self) {
+        if let Carried::Object { previous, .. } = &mut self.carried {
+            previous.clear();
+        }
+    }
+
     /// As [`set_previous`](EventSample::set_previous), with a value in text.
     ///
     /// # Errors

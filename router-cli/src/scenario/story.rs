@@ -39,18 +39,12 @@ impl Story {
     }
 
     /// The event of a step: one of a later payment is about the customer and the subscription of the
-    /// first, and what has been said of an object before, or what the step says has changed, is so.
+    /// first, and what has been said of an object before is so.
     pub(super) fn tell(&mut self, text: &str, step: &Step) -> String {
         let text = self.about_what_lasts(text, step.round);
         let Ok(mut event) = text.parse::<Value>() else { return text };
         self.keep(&mut event["data"]["object"], step.round);
         count(&mut event["data"]["object"]["number"], step.round);
-        if let (false, Some(previous)) =
-            (step.previous.is_empty(), event["data"]["previous_attributes"].as_object_mut())
-        {
-            let field = |path: &'static str| path.split(['.', '[']).next().unwrap_or_default();
-            previous.retain(|name, _| step.previous.iter().any(|(path, _)| field(path) == name));
-        }
         stripe_json(&event)
     }
 

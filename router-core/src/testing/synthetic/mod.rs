@@ -108,7 +108,8 @@ impl SyntheticEvent {
         self
     }
 
-    /// Sets what a field of the object was before, in `data.previous_attributes`.
+    /// Sets what a field of the object was before, in `data.previous_attributes`; only what is set so has
+    /// then changed.
     pub fn previous(self, path: impl Into<String>, value: impl Serialize) -> Self {
         self.edit(path, value, To::Previous)
     }
@@ -173,6 +174,10 @@ impl SyntheticEvent {
         let sampler = Sampler::new(seed, seconds).livemode(self.livemode);
         let mut sample = self.sample(&sampler)?;
         let is_thin = sample.object().is_none();
+        let says_before = |edit: &Edit| matches!(edit.to, To::Previous(_) | To::PreviousText(_));
+        if self.edits.iter().any(says_before) {
+            sample.clear_previous();
+        }
         for edit in &self.edits {
             self.apply(edit, &mut sample)?;
         }

@@ -3,12 +3,20 @@
 //! serde_json alone would not keep our rules: parts that it skips may be nested without limit, and
 //! a borrowed string refuses legal escapes. Property tests hold this scanner against it.
 
+mod token;
+
 use std::{borrow::Cow, ops::Range, str::Utf8Error};
 
 use super::error::{Kind, Problem};
 
 /// Nesting beyond this is refused, so that no handler's own decoding can overflow its stack.
+///
+/// As many as a `u128` has bits.
 pub(super) const MAX_DEPTH: usize = 128;
+
+const NO_KEY: &str = "expected a key in double quotes";
+/// What is wrong where an item is followed by neither.
+const NO_END: &str = "expected `,` or the closing bracket";
 
 /// What a value is and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +60,14 @@ impl<'t> Scanner<'t> {
 
     /// Scans the value that comes next, whatever it is.
     pub(super) fn value(&mut self) -> Result<Value, Fault> {
-        self.walk(|scanner, _| scanner.value().map(drop))
+        let start = self.at;
+        let kind = match self.peek() {
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::Array,
+            _ => return self.scalar(),
+        };
+        self.skip_nested()?;
+        Ok(self.since(start, kind))
     }
 
     /// Scans the value that comes next; if it is an object, shows each of its keys to `field`,
@@ -63,13 +78,7 @@ impl<'t> Scanner<'t> {
     ) -> Result<Value, Fault> {
         match self.peek() {
             Some(b'{') => self.object(field),
-            Some(b'[') => self.items(|scanner| scanner.value().map(drop)),
-            Some(b'"') => self.string(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Kind::Boolean),
-            Some(b'f') => self.word("false", Kind::Boolean),
-            Some(b'n') => self.word("null", Kind::Null),
-            _ => Err(self.syntax("expected a JSON value")),
+            _ => self.value(),
         }
     }
 
@@ -87,12 +96,6 @@ impl<'t> Scanner<'t> {
 
     fn peek(&self) -> Option<u8> {
         self.bytes().get(self.at).copied()
-    }
-
-    pub(super) fn skip_whitespace(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
-        }
     }
 
     /// Nothing but white space may follow.
@@ -113,15 +116,42 @@ impl<'t> Scanner<'t> {
         mut field: impl FnMut(&mut Self, Key<'t>) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
         self.nested(Kind::Object, b'}', |scanner| {
-            let name = match scanner.peek() {
-                Some(b'"') => scanner.string()?,
-                _ => return Err(scanner.syntax("expected a key in double quotes")),
-            };
-            scanner.skip_whitespace();
-            scanner.expect(b':', "expected `:` after the key")?;
-            scanner.skip_whitespace();
+            let name = scanner.key()?;
             field(scanner, Key { text: scanner.text, name })
         })
+    }
+
+    /// A key, and the colon after it.
+    fn key(&mut self) -> Result<Value, Fault> {
+        let name = match self.peek() {
+            Some(b'"') => self.string()?,
+            _ => return Err(self.syntax(NO_KEY)),
+        };
+        self.colon()?;
+        Ok(name)
+    }
+
+    #[inline]
+    fn skip_key(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            Some(b'"') => self.skip_string()?,
+            _ => return Err(self.syntax(NO_KEY)),
+        }
+        self.colon()
+    }
+
+    #[inline]
+    fn colon(&mut self) -> Result<(), Fault> {
+        // Laid out or compact, hardly ever is there anything before it.
+        if self.peek() != Some(b':') {
+            self.skip_whitespace();
+        }
+        if self.peek() != Some(b':') {
+            return Err(self.syntax("expected `:` after the key"));
+        }
+        self.at += 1;
+        self.skip_whitespace();
+        Ok(())
     }
 
     /// An object or an array: its items, separated by commas, up to `close`.
@@ -132,12 +162,7 @@ impl<'t> Scanner<'t> {
         mut item: impl FnMut(&mut Self) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
         let start = self.at;
-        if self.depth == MAX_DEPTH {
-            return Err(self.fault(Problem::TooDeep));
-        }
-        self.depth += 1;
-        self.at += 1;
-        self.skip_whitespace();
+        self.open()?;
         if self.peek() != Some(close) {
             loop {
                 item(self)?;
@@ -145,7 +170,7 @@ impl<'t> Scanner<'t> {
                 match self.peek() {
                     Some(b',') => self.at += 1,
                     Some(byte) if byte == close => break,
-                    _ => return Err(self.syntax("expected `,` or the closing bracket")),
+                    _ => return Err(self.syntax(NO_END)),
                 }
                 self.skip_whitespace();
             }
@@ -155,99 +180,76 @@ impl<'t> Scanner<'t> {
         Ok(self.since(start, kind))
     }
 
-    fn string(&mut self) -> Result<Value, Fault> {
-        let start = self.at;
-        let mut escaped = false;
+    /// An opening bracket, and the white space after it.
+    fn open(&mut self) -> Result<(), Fault> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.fault(Problem::TooDeep));
+        }
+        self.depth += 1;
         self.at += 1;
+        self.skip_whitespace();
+        Ok(())
+    }
+
+    /// An object or an array of which nobody wants to know what is in it: most of an event. One loop, in
+    /// which the brackets that are open are bits, so that it costs less than a call for each value.
+    fn skip_nested(&mut self) -> Result<(), Fault> {
+        let around = self.depth;
+        // From the innermost: 1 is an object, 0 an array.
+        let mut open: u128 = 0;
         loop {
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
+            let is_empty = match self.peek() {
+                Some(b'{') => {
+                    self.open()?;
+                    open = open << 1 | 1;
+                    self.peek() == Some(b'}')
                 }
-                Some(0..=0x1f) => {
-                    return Err(self.syntax("a control character in a string must be escaped"));
+                Some(b'[') => {
+                    self.open()?;
+                    open <<= 1;
+                    self.peek() == Some(b']')
                 }
-                Some(_) => self.at += 1,
-                None => return Err(self.syntax("the string has no closing quote")),
+                _ => {
+                    self.skip_scalar()?;
+                    self.skip_whitespace();
+                    true
+                }
+            };
+            if !is_empty {
+                if open & 1 == 1 {
+                    self.skip_key()?;
+                }
+                continue;
             }
-        }
-        self.at += 1;
-        Ok(Value { escaped, ..self.since(start, Kind::String) })
-    }
-
-    fn escape(&mut self) -> Result<(), Fault> {
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-            Some(b'u') => {
-                let digits = self.bytes().get(self.at + 1..self.at + 5);
-                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-                    return Err(self.syntax("`\\u` needs four hexadecimal digits"));
+            // Behind a value, or before the end of an empty one.
+            loop {
+                match self.peek() {
+                    Some(b',') => break,
+                    Some(b'}') if open & 1 == 1 => {}
+                    Some(b']') if open & 1 == 0 => {}
+                    _ => return Err(self.syntax(NO_END)),
                 }
-                self.at += 5;
-            }
-            _ => return Err(self.syntax("no such escape in JSON")),
-        }
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<Value, Fault> {
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        match self.peek() {
-            // No digit may follow a leading zero; if one does, it is what comes next and refused.
-            Some(b'0') => self.at += 1,
-            _ => self.digits()?,
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
+                self.depth -= 1;
+                open >>= 1;
+                if self.depth == around {
+                    return Ok(());
+                }
+                self.skip_whitespace();
             }
-            self.digits()?;
-        }
-        Ok(self.since(start, Kind::Number))
-    }
-
-    fn digits(&mut self) -> Result<(), Fault> {
-        if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            return Err(self.syntax("expected a digit"));
-        }
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
+            self.skip_whitespace();
+            if open & 1 == 1 {
+                self.skip_key()?;
+            }
         }
-        Ok(())
-    }
-
-    fn word(&mut self, word: &str, kind: Kind) -> Result<Value, Fault> {
-        let start = self.at;
-        if !self.bytes()[start..].starts_with(word.as_bytes()) {
-            return Err(self.syntax("expected a JSON value"));
-        }
-        self.at += word.len();
-        Ok(self.since(start, kind))
-    }
-
-    fn expect(&mut self, byte: u8, otherwise: &'static str) -> Result<(), Fault> {
-        if self.peek() != Some(byte) {
-            return Err(self.syntax(otherwise));
-        }
-        self.at += 1;
-        Ok(())
     }
 
     fn since(&self, start: usize, kind: Kind) -> Value {
         Value { kind, start, end: self.at, escaped: false }
     }
 
+    #[cold]
     fn syntax(&self, expected: &'static str) -> Fault {
         self.fault(Problem::Syntax(expected))
     }
