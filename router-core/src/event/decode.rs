@@ -41,6 +41,10 @@ pub(super) fn decode<'e, T: Deserialize<'e>>(
     json: Option<&'e str>,
 ) -> Result<T, DecodeError> {
     let json = json.ok_or(DecodeError::Absent { part })?;
+    if let Ok(decoded) = serde_json::from_str(json) {
+        return Ok(decoded);
+    }
+    // Once more, to find out where: to keep track of that costs as much as the decoding.
     let mut deserializer = serde_json::Deserializer::from_str(json);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DecodeError::Unfit {
         part,
