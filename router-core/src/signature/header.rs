@@ -10,30 +10,46 @@ const LATEST: u64 = 253_402_300_799;
 
 /// A header that has one timestamp and at least one `v1` that can be read.
 pub(super) struct SignatureHeader<'h> {
-    value: &'h [u8],
     timestamp: u64,
+    /// The first signature that can be read, which is nearly always the only one.
+    first: [u8; MAC_BYTES],
+    /// What stands behind it.
+    rest: &'h [u8],
 }
 
 impl<'h> SignatureHeader<'h> {
     pub(super) fn parse(value: &'h [u8]) -> Result<Self, SignatureError> {
-        if items(value).next().is_none() {
+        let (mut seconds, mut repeated) = (None, false);
+        let (mut is_empty, mut has_signature, mut first) = (true, false, None);
+        let mut items = items(value);
+        while let Some((scheme, text)) = items.next() {
+            is_empty = false;
+            match scheme {
+                b"t" if seconds.is_none() => seconds = Some(text),
+                // The official libraries disagree on which of two counts, and Stripe never sends two.
+                b"t" => repeated = true,
+                b"v1" => {
+                    has_signature = true;
+                    if first.is_none() {
+                        first = hex(text).map(|mac| (mac, items.rest));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if is_empty {
             return Err(SignatureError::UnreadableHeader);
         }
-        let mut timestamps = items(value).filter(|(scheme, _)| *scheme == b"t");
-        let (_, seconds) = timestamps.next().ok_or(SignatureError::NoTimestamp)?;
+        let seconds = seconds.ok_or(SignatureError::NoTimestamp)?;
         let timestamp = timestamp(seconds).ok_or(SignatureError::UnreadableTimestamp)?;
-        if timestamps.next().is_some() {
-            // The official libraries disagree on which of two counts, and Stripe never sends two.
+        if repeated {
             return Err(SignatureError::RepeatedTimestamp);
         }
-        if !items(value).any(|(scheme, _)| scheme == b"v1") {
+        if !has_signature {
             return Err(SignatureError::NoSignature);
         }
-        let header = Self { value, timestamp };
-        if header.signatures().next().is_none() {
-            return Err(SignatureError::UnreadableSignature);
-        }
-        Ok(header)
+        let (first, rest) = first.ok_or(SignatureError::UnreadableSignature)?;
+        Ok(Self { timestamp, first, rest })
     }
 
     /// Seconds since the Unix epoch.
@@ -43,7 +59,8 @@ impl<'h> SignatureHeader<'h> {
 
     /// The `v1` signatures that can be read. While a secret is being rolled there are several.
     pub(super) fn signatures(&self) -> impl Iterator<Item = [u8; MAC_BYTES]> + 'h {
-        items(self.value).filter(|(scheme, _)| *scheme == b"v1").filter_map(|(_, mac)| hex(mac))
+        let others = items(self.rest).filter(|(scheme, _)| *scheme == b"v1");
+        [self.first].into_iter().chain(others.filter_map(|(_, mac)| hex(mac)))
     }
 
     pub(super) fn is_signed_by(&self, secret: &SigningSecret, body: &[u8]) -> bool {
@@ -55,12 +72,33 @@ impl<'h> SignatureHeader<'h> {
 
 /// The `scheme=value` items; bare words are none of them. Spaces around an item are not part of
 /// it: a proxy that folds two header lines into one puts them there.
-fn items(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    value.split(|byte| *byte == b',').filter_map(|item| {
-        let item = item.trim_ascii();
-        let equals = item.iter().position(|byte| *byte == b'=')?;
-        Some((&item[..equals], &item[equals + 1..]))
-    })
+fn items(value: &[u8]) -> Items<'_> {
+    Items { rest: value }
+}
+
+struct Items<'h> {
+    /// What has not been looked at.
+    rest: &'h [u8],
+}
+
+impl<'h> Iterator for Items<'h> {
+    type Item = (&'h [u8], &'h [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let comma = self.rest.iter().position(|byte| *byte == b',');
+            let (item, rest) = match comma {
+                Some(comma) => (&self.rest[..comma], &self.rest[comma + 1..]),
+                None => (self.rest, &[][..]),
+            };
+            self.rest = rest;
+            let item = item.trim_ascii();
+            if let Some(equals) = item.iter().position(|byte| *byte == b'=') {
+                return Some((&item[..equals], &item[equals + 1..]));
+            }
+        }
+        None
+    }
 }
 
 fn timestamp(digits: &[u8]) -> Option<u64> {

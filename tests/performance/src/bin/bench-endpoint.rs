@@ -1,6 +1,6 @@
 //! The endpoint, a router and one handler, on our server, and nothing else. `PORT` says where, `HANDLER`
 //! whether it reads a field (`field`, the default) or takes the event (`event`), `THREADS` how many
-//! threads there are. What is logged goes to stderr, as by default.
+//! threads there are, `RUST_LOG` what is logged to stderr: by default `info`, as in the hyper example.
 
 use std::{env, error::Error};
 
@@ -10,9 +10,15 @@ use router_core::{
 };
 use router_performance::{SECRET, port, reads_a_field, runtime, takes_the_event};
 use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     let secret = env::var("STRIPE_WEBHOOK_SECRET").unwrap_or_else(|_| SECRET.to_owned());
     let router = match env::var("HANDLER").as_deref() {
         Ok("event") => takes_the_event(),
