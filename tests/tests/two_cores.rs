@@ -21,7 +21,8 @@ fn a_plugin_of_another_router_core_is_noticed() {
     let manifest = fs::read_to_string(&app).expect("it is there");
     let core = here.join("router-core").display().to_string();
     fs::write(app, manifest.replace("ROUTER_CORE", &core)).expect("it can be written");
-    // Another version of it: this one, under another number.
+    // Another version of it: this one, under another number, without what an earlier run has left.
+    drop(fs::remove_dir_all(folder.join("old")));
     for package in ["router-catalog", "router-macros", "router-core"] {
         copy(&here.join(package), &folder.join("old").join(package));
     }
