@@ -112,10 +112,14 @@ pub fn nearest_of<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
+    let length = word.chars().count();
+    let most = length.div_ceil(3);
     candidates
         .into_iter()
+        // One whose length differs by more is further away than that, and costs nothing.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= most)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .min()
-        .filter(|(distance, _)| *distance <= word.chars().count().div_ceil(3))
+        .filter(|(distance, _)| *distance <= most)
         .map(|(_, candidate)| candidate)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use divan::{Bencher, counter::BytesCount};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use router_core::{
-    Endpoint, Event, Router, SigningSecret,
+    Endpoint, Event, Router, SigningSecret, event_type,
     signature::{Secrets, Tolerance, sign, verify},
     testing::ManualClock,
 };
@@ -16,6 +16,8 @@ use tower::{Service as _, ServiceExt as _};
 
 const NOW: u64 = 1_700_000_000;
 const FIRST: &str = "evt_000000000000";
+/// The type of a small event.
+const PAID: &str = event_type::payment_intent::SUCCEEDED;
 
 fn main() {
     divan::main();
@@ -99,13 +101,15 @@ fn call(bencher: Bencher<'_, '_>, bytes: usize, router: Router) {
     });
 }
 
-/// So many handlers, of which one is for the event.
+/// So many handlers of Stripe's event types, of which one is for the event.
 fn crowd(handlers: usize) -> Router {
-    (1..handlers)
-        .fold(Router::builder(), |router, number| {
-            router.handler(format!("h{number}"), [format!("made.up_{number}")], async |_: Event| {})
+    let others = event_type::ALL.iter().filter(|event_type| **event_type != PAID).cycle();
+    others
+        .zip(1..handlers)
+        .fold(Router::builder().unlinked(), |router, (event_type, number)| {
+            router.handler(format!("h{number}"), [*event_type], async |_: Event| {})
         })
-        .handler("one", ["invoice.paid"], async |_: Event| {})
+        .handler("one", [PAID], async |_: Event| {})
         .build()
         .expect("it is correct")
 }
@@ -117,7 +121,7 @@ fn dispatch_among(bencher: Bencher<'_, '_>, handlers: usize) {
     let mut number = 0;
     let events = move || {
         number += 1;
-        event(&format!("evt_{number:012}"), 1).event().clone()
+        event(&format!("evt_{number:012}"), 1).event().clone() // A payment.
     };
     bencher.with_inputs(events).bench_local_values(|event| {
         let mut router = router.clone();
