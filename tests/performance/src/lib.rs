@@ -1,14 +1,21 @@
 //! What the benchmarks and the servers share: events of a size, and the one handler.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use router_core::{
-    Event, Object, Router, on_event,
-    testing::{Payload, SyntheticEvent},
+    Endpoint, Event, Object, Router, SigningSecret, on_event,
+    testing::{ManualClock, Payload, SyntheticEvent},
 };
 use serde::Deserialize;
 
-/// The secret of all of them.
+/// The text of [`secret`].
 pub const SECRET: &str = "whsec_of_the_benchmarks";
+
+/// The id of the event of which others are made.
+pub const FIRST: &str = "evt_000000000000";
 
 /// The sizes of bodies that are looked at, in bytes: a payment, and an invoice of many lines.
 pub const SIZES: [usize; 2] = [3 * 1024, 30 * 1024];
@@ -74,6 +81,54 @@ pub fn reads_a_field() -> Router {
 #[must_use]
 pub fn takes_the_event() -> Router {
     Router::builder().only::<whole>().build().expect("it is correct")
+}
+
+/// The secret of all of them.
+///
+/// # Panics
+///
+/// Never: it is one.
+#[must_use]
+pub fn secret() -> SigningSecret {
+    SigningSecret::new(SECRET).expect("it is a secret")
+}
+
+/// The time at which events are made, signed and received in process.
+#[must_use]
+pub fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+/// An endpoint before a router, at that time.
+#[must_use]
+pub fn endpoint(router: Router) -> Endpoint<Router> {
+    Endpoint::new(secret(), router).clock(ManualClock::at(now()))
+}
+
+/// Signatures and bodies of about this size, each of another event.
+pub fn signed(bytes: usize) -> impl FnMut() -> (String, Bytes) {
+    let first = event(FIRST, bytes);
+    let mut number = 0_u64;
+    move || {
+        number += 1;
+        let body = with_id(first.body(), FIRST, &format!("evt_{number:012}"));
+        let seconds = now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        (router_core::signature::sign(&secret(), seconds, &body), body)
+    }
+}
+
+/// Requests with such bodies, each of another event.
+///
+/// # Panics
+///
+/// Never: they are requests.
+pub fn requests(bytes: usize) -> impl FnMut() -> Request<Full<Bytes>> {
+    let mut signed = signed(bytes);
+    move || {
+        let (signature, body) = signed();
+        let request = Request::post("/webhook").header("stripe-signature", signature);
+        request.body(Full::new(body)).expect("it is a request")
+    }
 }
 
 /// The same body with another id of the same length.
