@@ -182,8 +182,9 @@ impl Diagnosis {
                 "The body is not as Stripe sent it: {how}. Apart from that, the signature is right, signed {}.",
                 age(verified)
             ),
-            Self::BodyRewritten { signed, .. } => format!(
-                "The body was parsed and written anew: what Stripe signed is the same JSON, {signed}."
+            Self::BodyRewritten { signed, verified } => format!(
+                "The body was parsed and written anew: what Stripe signed, {}, is the same JSON, {signed}.",
+                age(verified)
             ),
             Self::Mismatch { endpoints, .. } => format!(
                 "The signature is not of this body under {}.",

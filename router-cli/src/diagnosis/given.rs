@@ -1,7 +1,7 @@
 //! What the user has given us: secrets and a header, and what they most likely should have been.
 
 use router_core::{
-    SigningSecret,
+    Secrets, SigningSecret,
     signature::{EndpointName, SecretError},
 };
 
@@ -40,8 +40,8 @@ impl GivenSecret {
         text.split(',')
             .flat_map(|item| {
                 let (name, texts) = match item.split_once('=') {
-                    // The padding of base64, or of something else that is no secret, names nobody.
-                    Some((name, texts)) if !name.contains("whsec_") => (name.trim(), texts),
+                    // Whatever else it is, base64 or an API key, it names nobody, and is not shown.
+                    Some((name, texts)) if is_name(name.trim(), texts) => (name.trim(), texts),
                     _ => (EndpointName::DEFAULT, item),
                 };
                 let of = |text: &str| Self { name: name.to_owned(), text: text.to_owned() };
@@ -69,6 +69,12 @@ impl GivenSecret {
             Some(Candidate { secret, change })
         })
     }
+}
+
+/// Whether a server would take this for an endpoint's name, before such secrets.
+fn is_name(name: &str, texts: &str) -> bool {
+    let is_blank = texts.trim_matches('=').trim().is_empty();
+    !is_blank && Secrets::parse(&format!("{name}=whsec_of_it")).is_ok()
 }
 
 /// What is done to headers on their way from a log.

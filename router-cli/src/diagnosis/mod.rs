@@ -88,8 +88,10 @@ impl Given {
             Err(SignatureError::NoMatch { .. }) => {}
             Err(error) => return self.header(error),
         }
+        // Put right too: a secret with white space around it is none, and the body may be the other cause.
+        let put_right: Secrets = self.candidates().map(|(_, secret)| secret).collect();
         self.secret()
-            .or_else(|| self.body(&as_given))
+            .or_else(|| self.body(&put_right))
             .or_else(|| self.no_secret())
             .unwrap_or_else(|| self.mismatch())
     }

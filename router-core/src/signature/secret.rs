@@ -60,9 +60,7 @@ impl SigningSecret {
         if text.trim() != text {
             return Err(SecretError::Whitespace);
         }
-        if let Some(prefix) = ["sk_", "rk_", "pk_"].into_iter().find(|key| text.starts_with(key)) {
-            return Err(SecretError::ApiKey { prefix });
-        }
+        refuse_api_key(text)?;
         let key = Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes a key of any length");
         Ok(Self { endpoint: EndpointName::new(EndpointName::DEFAULT), key })
     }
@@ -126,13 +124,20 @@ impl Secrets {
                 None => (EndpointName::DEFAULT, item),
                 Some((name, texts)) => (name.trim(), texts),
             };
-            if name.is_empty() {
-                return Err(SecretError::NoName.of(&format!("item {}", index + 1)));
+            let place = format!("item {}", index + 1);
+            check_name(name).map_err(|error| error.of(&place))?;
+            if texts.trim_matches('=').trim().is_empty() {
+                // Before the end of base64, what looks like a name is none.
+                return Err(if is_one {
+                    SecretError::Blank
+                } else {
+                    SecretError::Blank.of(&place)
+                });
             }
             for text in texts.split('|') {
                 let secret = SigningSecret::new(text).map_err(|error| match is_one {
                     true => error,
-                    false => error.of(&format!("item {} (`{name}`)", index + 1)),
+                    false => error.of(&format!("{place} (`{name}`)")),
                 })?;
                 secrets.push(secret.named(name));
             }
@@ -192,6 +197,12 @@ pub enum SecretError {
     /// `=whsec_…`: an equals sign without a name before it.
     #[error("an endpoint's name is missing before `=`; write `name=whsec_…` or only `whsec_…`")]
     NoName,
+    /// What stands before `=` is no name; perhaps a secret.
+    #[error(
+        "what stands before `=` is no endpoint's name, which is at most 40 letters, digits, `-`, `_` or \
+         `.`; write `name=whsec_…` or only `whsec_…`"
+    )]
+    Name,
     /// The environment variable is not set.
     #[error("it is not set; set it to the signing secret that Stripe's dashboard shows, `whsec_…`")]
     NotSet,
@@ -212,6 +223,26 @@ impl SecretError {
     fn of(self, place: &str) -> Self {
         Self::At { place: place.to_owned(), error: Box::new(self) }
     }
+}
+
+fn refuse_api_key(text: &str) -> Result<(), SecretError> {
+    match ["sk_", "rk_", "pk_"].into_iter().find(|prefix| text.starts_with(prefix)) {
+        Some(prefix) => Err(SecretError::ApiKey { prefix }),
+        None => Ok(()),
+    }
+}
+
+/// A name is shown in errors and logs, so that nothing may pass for one that could be a secret.
+fn check_name(name: &str) -> Result<(), SecretError> {
+    if name.is_empty() {
+        return Err(SecretError::NoName);
+    }
+    refuse_api_key(name)?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.len() > 40 || name.starts_with("whsec_") || !name.chars().all(is_plain) {
+        return Err(SecretError::Name);
+    }
+    Ok(())
 }
 
 fn read_env(variable: &str) -> Result<Zeroizing<String>, SecretError> {
@@ -271,6 +302,21 @@ mod tests {
         assert!(Secrets::parse("whsec_a,").is_err());
         assert!(Secrets::parse("=whsec_a").is_err());
         assert!(Secrets::parse("whsec_a|").is_err());
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_name_is_not_shown() {
+        let long = format!("{}=whsec_a", "a1b2c3".repeat(7));
+        for list in [
+            "sk_live_a1b2c3=",
+            "sk_live_a1b2c3=whsec_a",
+            "whsec_a1b2c3=whsec_a",
+            "a1b2c3+/==",
+            &long,
+        ] {
+            let text = Secrets::parse(list).unwrap_err().to_string();
+            assert!(text.starts_with("item 1: ") && !text.contains("a1b2c3"), "{text}");
+        }
     }
 
     #[test]

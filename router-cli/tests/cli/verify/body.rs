@@ -31,7 +31,7 @@ fn a_body_that_was_written_anew_by_others_is_recognised() {
         assert_ne!(anew, body, "{command:?}");
         let (said, cause) = said(&header(&body), &anew, &[]);
         assert_eq!(cause, "body_rewritten", "{command:?}: {said}");
-        let verdict = "The body was parsed and written anew: what Stripe signed is the same JSON, indented by two spaces";
+        let verdict = "The body was parsed and written anew: what Stripe signed, 10 s ago, is the same JSON, indented by two spaces";
         assert!(said.starts_with(verdict), "{command:?}: {said}");
     }
 }
@@ -58,7 +58,7 @@ fn a_body_that_was_written_anew_is_told_how_to_be_kept() {
     let (said_of, cause) = said(&header(signed), compact, &[]);
     assert_eq!(cause, "body_rewritten");
     insta::assert_snapshot!(said_of, @r"
-    The body was parsed and written anew: what Stripe signed is the same JSON, indented by two spaces.
+    The body was parsed and written anew: what Stripe signed, 10 s ago, is the same JSON, indented by two spaces.
       Verify the bytes of the request as they came, before anything parses them:
         Express        express.raw({type: 'application/json'}) on this route, before express.json()
         Next.js        await request.text() in a route handler; in pages/api: bodyParser: false
@@ -103,7 +103,7 @@ fn a_body_that_was_written_anew_is_told_how_to_be_kept() {
     let other_order = "{\n  \"data\":{\"url\":\"a/é\"},\"object\": \"event\", \"id\": \"evt_1\"}";
     for (form, name) in forms {
         let expected = format!(
-            "The body was parsed and written anew: what Stripe signed is the same JSON, {name}."
+            "The body was parsed and written anew: what Stripe signed, 10 s ago, is the same JSON, {name}."
         );
         assert_eq!(verdict(said(&header(form), signed, &[])), pair(&expected, "body_rewritten"));
         let (verdict, _) = verdict(said(&header(form), other_order, &[]));

@@ -191,3 +191,25 @@ fn what_send_sends_is_verified() {
     let header = run_with(&["sign"], &body).stdout;
     assert_eq!(run_with(&["verify", "--header", header.trim_end()], &body).code, Some(0));
 }
+
+#[test]
+fn what_stands_in_the_place_of_an_endpoints_name_is_not_shown() {
+    let body = body();
+    for secret in
+        ["sk_live_a1b2c3=", "sk_live_a1b2c3=whsec_b", "QTFiMmMzYTFiMmMz==", "whsec_a1b2c3=x"]
+    {
+        let ran = verify(&header(&body), &body, &["--secret", &format!("{secret},b=whsec_c")]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        for text in ["a1b2c3", "QTFi"] {
+            assert!(!ran.stdout.contains(text) && !ran.stderr.contains(text), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn of_two_causes_the_one_that_cannot_be_seen_is_told() {
+    let body = body();
+    let padded = format!("{SECRET} ");
+    let (_, cause) = said(&header(&body), &format!("{body}\n"), &["--secret", &padded]);
+    assert_eq!(cause, "body_touched");
+}
