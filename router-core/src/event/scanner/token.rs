@@ -163,15 +163,14 @@ const ONES: u64 = u64::from_le_bytes([0x01; 8]);
 #[inline]
 fn plain(bytes: &[u8]) -> usize {
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    // The high bit of the first byte that is less than this one; what a borrow does to the bytes behind
+    // it does not matter.
+    let less_than = |eight: u64, byte: u8| eight.wrapping_sub(ONES * u64::from(byte)) & !eight;
     run(bytes, |eight| {
-        // The high bit of the first byte that is less than a space, or zero once it is combined with what
-        // it is compared with; what a borrow does to the bytes behind it does not matter.
-        let less_than_space = eight.wrapping_sub(ONES * 0x20) & !eight;
-        let is = |byte: u8| {
-            let zero = eight ^ (ONES * u64::from(byte));
-            zero.wrapping_sub(ONES) & !zero
-        };
-        (less_than_space | is(b'"') | is(b'\\')) & HIGH
+        // With its second bit flipped, a quotation mark is a space, and control characters stay less.
+        let quote_or_control = less_than(eight ^ (ONES * 0x02), b' ' + 1);
+        let backslash = less_than(eight ^ (ONES * u64::from(b'\\')), 1);
+        (quote_or_control | backslash) & HIGH
     })
 }
 
