@@ -4,7 +4,7 @@
 use super::{Fault, Kind, Scanner, Value};
 
 // What is called for each token of an event is inlined, so that the place in the text stays in a register.
-#[expect(clippy::inline_always, reason = "it makes the scanner a third faster")]
+#[expect(clippy::inline_always, reason = "it makes the scanner an eighth faster")]
 impl Scanner<'_> {
     #[inline(always)]
     pub(in super::super) fn skip_whitespace(&mut self) {
