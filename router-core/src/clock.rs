@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     task::Poll,
     time::{Duration, Instant, SystemTime},
 };
@@ -27,14 +27,14 @@ pub trait Clock: Send + Sync + 'static {
 /// What [`Clock::sleep_until`] returns.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What the future gives, unless it takes longer than this: then `None`, and it is dropped. The timer
-/// is only made for one that is not ready at once, which most are.
+/// What the future gives, unless it takes longer than this: then `None`. The timer is only made for one
+/// that is not ready at once, which most are. It is pinned where it was made, since large futures that are
+/// handed on are copied each time.
 pub(crate) async fn within<T>(
     time: Duration,
     clock: &dyn Clock,
-    future: impl Future<Output = T>,
+    mut future: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut future = pin!(future);
     let mut deadline = None;
     poll_fn(|context| {
         if let Poll::Ready(value) = future.as_mut().poll(context) {

@@ -2,23 +2,27 @@
 //! do not wait for each other.
 
 use std::{
-    hash::{BuildHasher as _, Hash, RandomState},
+    hash::{BuildHasher as _, Hash},
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+/// What is hashed comes from verified events, so nobody who would choose keys that collide can: a hash
+/// that is quick will do.
+pub(crate) type Hasher = foldhash::fast::RandomState;
 
 /// As many `T`s as there are shards, each behind a lock of its own. A lock is held for one operation,
 /// never across an await.
 #[derive(Debug)]
 pub(crate) struct Sharded<T> {
     shards: Box<[Mutex<T>]>,
-    hasher: RandomState,
+    hasher: Hasher,
 }
 
 impl<T> Sharded<T> {
     /// `make` makes each shard.
     pub(crate) fn new(shards: usize, make: impl Fn() -> T) -> Self {
         let shards = (0..shards.max(1)).map(|_| Mutex::new(make())).collect();
-        Self { shards, hasher: RandomState::new() }
+        Self { shards, hasher: Hasher::default() }
     }
 
     /// The shard in which everything about this key is.

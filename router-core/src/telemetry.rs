@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
-use metrics::{counter, gauge, histogram};
+use metrics::{Key, Label, Level, Metadata, counter, gauge, histogram, with_recorder};
 use tracing::{Span, field::Empty};
 
 use self::catalogue as metric;
@@ -81,6 +81,17 @@ pub(crate) fn begin_counting(handler: &Arc<str>) {
     counter!(metric::LOST, "handler" => handler.clone()).increment(0);
 }
 
+/// A metric whose label is mostly one of these: their keys are made at compile time, and each of the others
+/// with some allocations.
+macro_rules! labelled {
+    ($kind:ident, $metric:expr, $label:literal => $value:expr, mostly $($known:literal)+) => {
+        match $value {
+            $($known => $kind!($metric, $label => $known),)+
+            other => $kind!($metric, $label => other.to_owned()),
+        }
+    };
+}
+
 /// A request, from its head to its answer.
 pub(crate) struct Request {
     begun: std::time::Instant,
@@ -95,8 +106,10 @@ impl Request {
 
     pub(crate) fn end(self, status: StatusCode, now: std::time::Instant) {
         Span::current().record("http.response.status_code", status.as_u16());
-        let status = status.as_str().to_owned();
-        histogram!(metric::REQUEST_DURATION, "status" => status).record(now - self.begun);
+        let duration = labelled!(
+            histogram, metric::REQUEST_DURATION, "status" => status.as_str(), mostly "200" "400" "500" "503"
+        );
+        duration.record(now - self.begun);
     }
 }
 
@@ -149,7 +162,8 @@ pub(crate) fn event_span(event: &Event) -> Span {
 /// The one line of an event. What no handler is for has another, once for each type.
 pub(crate) fn event_answered(report: &Report, duration: Duration) {
     let outcome = report.outcome();
-    counter!(metric::EVENTS, "outcome" => outcome).increment(1);
+    let events = labelled!(counter, metric::EVENTS, "outcome" => outcome, mostly "done" "unhandled" "retry" "dead");
+    events.increment(1);
     histogram!(metric::EVENT_DURATION).record(duration);
     if !report.is_unhandled() {
         tracing::info!(outcome, handlers = report.handlers().len(), ?duration, "event handled");
@@ -179,22 +193,49 @@ pub(crate) fn handler_span(handler: &str, attempt: u32) -> Span {
     )
 }
 
-/// Within the handler's span.
-pub(crate) fn handled(report: &HandlerReport) {
-    let (handler, outcome) = (Arc::clone(&report.name), report.outcome());
-    let span = Span::current();
-    span.record("stripe.outcome", outcome);
-    if report.result().is_err() {
-        span.record("error.type", outcome);
-    }
-    if outcome == "dead" {
-        counter!(metric::DEAD_LETTERS, "handler" => handler.clone()).increment(1);
-    }
-    if let Some(duration) = report.duration() {
-        histogram!(metric::HANDLER_DURATION, "handler" => handler.clone()).record(duration);
-    }
-    counter!(metric::HANDLED, "handler" => handler, "outcome" => outcome).increment(1);
+/// What a handler's runs are counted under, made once for all of them.
+#[derive(Debug)]
+pub(crate) struct HandlerMetrics {
+    duration: Key,
+    /// By outcome.
+    handled: [(&'static str, Key); 4],
 }
+
+impl HandlerMetrics {
+    pub(crate) fn new(handler: &Arc<str>) -> Self {
+        let name = Label::new("handler", handler.clone());
+        let handled = ["done", "ignored", "retry", "dead"].map(|outcome| {
+            let labels = vec![name.clone(), Label::new("outcome", outcome)];
+            (outcome, Key::from_parts(metric::HANDLED, labels))
+        });
+        Self { duration: Key::from_parts(metric::HANDLER_DURATION, vec![name]), handled }
+    }
+
+    /// Within the handler's span.
+    pub(crate) fn handled(&self, report: &HandlerReport) {
+        let outcome = report.outcome();
+        let span = Span::current();
+        span.record("stripe.outcome", outcome);
+        if report.result().is_err() {
+            span.record("error.type", outcome);
+        }
+        if outcome == "dead" {
+            counter!(metric::DEAD_LETTERS, "handler" => Arc::clone(&report.name)).increment(1);
+        }
+        with_recorder(|recorder| {
+            if let Some(duration) = report.duration() {
+                recorder.register_histogram(&self.duration, &METADATA).record(duration);
+            }
+            if let Some((_, key)) = self.handled.iter().find(|(known, _)| *known == outcome) {
+                recorder.register_counter(key, &METADATA).increment(1);
+            }
+        });
+    }
+}
+
+/// As the macros of `metrics` make it.
+static METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
 pub(crate) fn lost(handler: &Arc<str>) {
     counter!(metric::LOST, "handler" => handler.clone()).increment(1);

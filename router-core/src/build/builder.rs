@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    completions::{CompletionMemory, Completions},
+    completions::{CompletionMemory, Completions, Remembered},
     dead_letters::DeadLetters,
     handler::Handler,
     routing::{Parts, Router, Table},
@@ -31,7 +31,7 @@ pub struct RouterBuilder {
     pub(super) required: Vec<String>,
     pub(super) given: Given,
     timeout: Duration,
-    completions: Option<Arc<dyn Completions>>,
+    completions: Option<Remembered>,
     dead_letters: Option<Arc<dyn DeadLetters>>,
     clock: Arc<dyn Clock>,
 }
@@ -177,7 +177,7 @@ impl RouterBuilder {
     /// Where it is remembered which handlers have finished which events, so that an event which Stripe
     /// sends again runs only the others; by default a [`CompletionMemory`], which ends with the process.
     pub fn completions(self, completions: impl Completions) -> Self {
-        Self { completions: Some(Arc::new(completions)), ..self }
+        Self { completions: Some(Remembered::by(completions)), ..self }
     }
 
     /// Where an event goes that a handler has failed for good, beside the log: a [`DeadLetterFile`], or
@@ -226,7 +226,7 @@ impl RouterBuilder {
             candidate.parsed_patterns().map(move |pattern| (pattern, number))
         }));
         let completions = self.completions.unwrap_or_else(|| {
-            Arc::new(CompletionMemory::new().shared_clock(Arc::clone(&self.clock)))
+            Remembered::by(CompletionMemory::new().shared_clock(Arc::clone(&self.clock)))
         });
         let into_handler = |candidate: Candidate| candidate.into_handler(self.timeout);
         Ok(Router::new(Parts {

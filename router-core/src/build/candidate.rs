@@ -14,6 +14,7 @@ use crate::{
     extract::needs::Need,
     handler::{Handler, HandlerResult},
     routing::{Caller, Filter, RegisteredHandler},
+    telemetry::HandlerMetrics,
 };
 
 #[derive(Debug)]
@@ -185,8 +186,10 @@ impl Candidate {
 
     pub(super) fn into_handler(self, default_timeout: Duration) -> RegisteredHandler {
         let default = if self.replies { DEFAULT_DEADLINE } else { default_timeout };
+        let name = self.name.into();
         RegisteredHandler {
-            name: self.name.into(),
+            metrics: HandlerMetrics::new(&name),
+            name,
             filter: self.filter,
             timeout: self.timeout.unwrap_or(default),
             replies: self.replies,

@@ -105,6 +105,18 @@ impl CompletionMemory {
         Self { shards: Sharded::new(shards, Shard::default), limits, clock }
     }
 
+    pub(crate) fn progress(&self, event: &EventKey) -> Vec<Progress> {
+        let now = self.clock.monotonic();
+        let shard = self.shards.of(event);
+        let entry = shard.events.get(event).filter(|entry| !entry.is_over(self.limits.age, now));
+        entry.map(|entry| entry.handlers.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn remember(&self, event: &EventKey, progress: Progress) {
+        let now = self.clock.monotonic();
+        self.shards.of(event).record(event, progress, self.shard_limits(), now);
+    }
+
     /// The part of the limits that one shard has.
     fn shard_limits(&self) -> Limits {
         let share = |whole: usize| whole.div_ceil(self.shards.len());
@@ -132,15 +144,11 @@ impl Default for CompletionMemory {
 #[async_trait]
 impl Completions for CompletionMemory {
     async fn recall(&self, event: &EventKey) -> Result<Vec<Progress>, BoxError> {
-        let now = self.clock.monotonic();
-        let shard = self.shards.of(event);
-        let entry = shard.events.get(event).filter(|entry| !entry.is_over(self.limits.age, now));
-        Ok(entry.map(|entry| entry.handlers.clone()).unwrap_or_default())
+        Ok(self.progress(event))
     }
 
     async fn record(&self, event: &EventKey, progress: Progress) -> Result<(), BoxError> {
-        let now = self.clock.monotonic();
-        self.shards.of(event).record(event, progress, self.shard_limits(), now);
+        self.remember(event, progress);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 mod memory;
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -35,6 +35,23 @@ pub trait Completions: Send + Sync + 'static {
     /// What kept it from being remembered. It is logged at ERROR: should the event come again, the
     /// handler runs again.
     async fn record(&self, event: &EventKey, progress: Progress) -> Result<(), BoxError>;
+}
+
+/// Where a router remembers. The memory of this crate answers at once, so it is asked without a future.
+pub(crate) enum Remembered {
+    InMemory(Arc<CompletionMemory>),
+    Elsewhere(Arc<dyn Completions>),
+}
+
+impl Remembered {
+    pub(crate) fn by(completions: impl Completions) -> Self {
+        let completions = Arc::new(completions);
+        let any: Arc<dyn Any + Send + Sync> = completions.clone();
+        match any.downcast() {
+            Ok(memory) => Self::InMemory(memory),
+            Err(_) => Self::Elsewhere(completions),
+        }
+    }
 }
 
 /// How far one handler is with an event.

@@ -1,8 +1,8 @@
 //! What a request may be: a POST whose body is not too large and does not stall.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, Method, header::CONTENT_LENGTH};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -49,10 +49,10 @@ impl BodyLimit {
             return Err(Refusal::TooLarge { limit: self.bytes });
         }
         // The time is for the body as a whole: one byte now and then is a stalled body too.
-        let collect = Limited::new(body, self.bytes).collect();
-        match within(self.time, clock, collect).await {
+        let whole = pin!(whole(Limited::new(body, self.bytes)));
+        match within(self.time, clock, whole).await {
             None => Err(Refusal::Stalled { limit: self.time }),
-            Some(Ok(collected)) => Ok(RawBody(collected.to_bytes())),
+            Some(Ok(body)) => Ok(RawBody(body)),
             Some(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::TooLarge { limit: self.bytes })
             }
@@ -67,6 +67,25 @@ impl BodyLimit {
         }
         Ok(RawBody(body))
     }
+}
+
+/// All of a body. One that comes in one piece, as most do, is not copied.
+async fn whole<B: Body>(body: B) -> Result<Bytes, B::Error> {
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while !body.is_end_stream() {
+        let Some(frame) = body.frame().await else { break };
+        let Ok(mut data) = frame?.into_data() else { continue };
+        let data = data.copy_to_bytes(data.remaining());
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

@@ -8,10 +8,10 @@ use http::{
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::Full;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Refusal;
-use crate::handler::Report;
+use crate::handler::{HandlerReport, Report};
 
 /// The response of an [`Endpoint`](super::Endpoint): a status and one line of JSON, which Stripe's
 /// dashboard shows to the operator.
@@ -20,6 +20,9 @@ pub type Response = http::Response<Full<Bytes>>;
 /// How long Stripe is asked to wait where nobody said how long. (Stripe waits as long as it likes;
 /// proxies and other senders may mind.)
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// An answer of as many bytes is short.
+const SHORT: usize = 512;
 
 /// What a service of events has to say for Stripe. A service of your own between an
 /// [`Endpoint`](super::Endpoint) and a [`Router`](crate::Router) answers with one, or with a
@@ -117,26 +120,38 @@ struct RefusalBody<'r> {
 struct ReportBody<'r> {
     event: &'r str,
     outcome: &'static str,
-    handlers: Vec<HandlerBody<'r>>,
+    #[serde(serialize_with = "each_handler")]
+    handlers: &'r [HandlerReport],
 }
 
-#[derive(Serialize)]
-struct HandlerBody<'r> {
-    name: &'r str,
-    outcome: &'static str,
+fn each_handler<S: Serializer>(
+    handlers: &&[HandlerReport],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Body<'r> {
+        name: &'r str,
+        outcome: &'static str,
+    }
+    serializer.collect_seq(
+        handlers.iter().map(|handler| Body { name: handler.name(), outcome: handler.outcome() }),
+    )
 }
 
 impl<'r> ReportBody<'r> {
     fn new(report: &'r Report) -> Self {
-        let handlers = report
-            .handlers()
-            .iter()
-            .map(|handler| HandlerBody { name: handler.name(), outcome: handler.outcome() });
-        Self { event: report.event().id(), outcome: report.outcome(), handlers: handlers.collect() }
+        Self { event: report.event().id(), outcome: report.outcome(), handlers: report.handlers() }
     }
 }
 
 fn json(body: &impl Serialize) -> Bytes {
+    // Nearly every answer is shorter, and is then copied once, into as many bytes as it has.
+    let mut short = [0; SHORT];
+    let mut rest = &mut short[..];
+    if serde_json::to_writer(&mut rest, body).is_ok() {
+        let length = SHORT - rest.len();
+        return Bytes::copy_from_slice(&short[..length]);
+    }
     // What we serialize ourselves cannot fail; what a user's type does wrong must not fail the event.
     serde_json::to_vec(body).unwrap_or_else(|_| b"{}".to_vec()).into()
 }

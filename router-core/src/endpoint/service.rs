@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     fmt,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -167,10 +167,10 @@ where
     /// `Stripe-Signature` header and its body.
     pub async fn receive(&self, signature: Option<&[u8]>, body: Bytes) -> Response {
         let secrets = (*self.provider).clone();
-        let accept = async {
+        let accept = pin!(async {
             let body = self.limit.check(body)?;
             self.accept(&secrets, signature, body).await
-        };
+        });
         self.respond(accept).await
     }
 }
@@ -181,8 +181,11 @@ where
     P: SecretProvider,
 {
     /// Whatever becomes of a request is a response, and is logged and counted.
-    async fn respond(&self, walk: impl Future<Output = Result<Answer, Refusal>>) -> Response {
-        let respond = async {
+    async fn respond(
+        &self,
+        walk: Pin<&mut impl Future<Output = Result<Answer, Refusal>>>,
+    ) -> Response {
+        let respond = pin!(async {
             let request = telemetry::Request::begin(self.clock.monotonic());
             let response = match walk.await {
                 Ok(answer) => Response::from(answer),
@@ -193,7 +196,7 @@ where
             };
             request.end(response.status(), self.clock.monotonic());
             response
-        };
+        });
         respond.instrument(telemetry::request_span()).await
     }
 
@@ -228,10 +231,10 @@ where
             expected.check(&event)?;
         }
         let mut inner = self.inner.clone();
-        let answer = async {
+        let answer = pin!(async {
             poll_fn(|context| inner.poll_ready(context)).await?;
             inner.call(event).await
-        };
+        });
         match within(self.timeout, &*self.clock, answer).await {
             Some(Ok(answer)) => Ok(answer.into()),
             Some(Err(error)) => Err(Refusal::unavailable(error)),
@@ -258,7 +261,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let endpoint = self.clone();
-        Box::pin(async move { Ok(endpoint.respond(endpoint.walk(request)).await) })
+        Box::pin(async move { Ok(endpoint.respond(pin!(endpoint.walk(request))).await) })
     }
 }
 

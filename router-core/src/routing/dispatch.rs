@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -20,6 +20,7 @@ use crate::{
     event::{Event, ObjectId},
     extract::{States, needs::Supplies},
     handler::{Failure, Handler, HandlerFuture, HandlerResult, Outcome, Panic},
+    telemetry::HandlerMetrics,
 };
 
 /// A handler in a router.
@@ -37,6 +38,7 @@ pub(crate) struct RegisteredHandler {
     /// Whether it runs in a thread, which nobody can stop.
     pub(crate) blocking: bool,
     pub(crate) caller: Caller,
+    pub(crate) metrics: HandlerMetrics,
 }
 
 /// Which events of its types a handler is for; none: all.
@@ -102,14 +104,15 @@ impl Dispatch<'_> {
         let (timeout, mut left, mut lock) = (handler.timeout, handler.timeout, None);
         if handler.serialize {
             let (object, begun) = (event.object_id(), self.clock.monotonic());
-            lock = within(timeout, self.clock, self.objects.lock(object.clone())).await;
+            let turn = pin!(self.objects.lock(object.clone()));
+            lock = within(timeout, self.clock, turn).await;
             if lock.is_none() {
                 return (Err(Failure::retry(ObjectBusy { object, waited: timeout })), None);
             }
             left = timeout.saturating_sub(self.clock.monotonic() - begun);
         }
         let mut call = self.begin(handler, event.clone());
-        match within(left, self.clock, &mut call).await {
+        match within(left, self.clock, Pin::new(&mut call)).await {
             Some(result) => (handler.check(result), None),
             None => {
                 let leftover = handler.blocking.then_some(Leftover { call, _lock: lock });

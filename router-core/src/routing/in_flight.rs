@@ -9,7 +9,11 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::RouterError;
-use crate::{event::EventKey, handler::Report, sharded::Sharded};
+use crate::{
+    event::EventKey,
+    handler::Report,
+    sharded::{Hasher, Sharded},
+};
 
 /// What becomes of a delivery.
 pub(super) type Answer = Result<Report, RouterError>;
@@ -18,7 +22,7 @@ pub(super) type Answer = Result<Report, RouterError>;
 #[derive(Debug, Clone)]
 pub(super) struct InFlight(Arc<Sharded<Events>>);
 
-type Events = HashMap<EventKey, State>;
+type Events = HashMap<EventKey, State, Hasher>;
 
 #[derive(Debug)]
 enum State {
@@ -46,7 +50,7 @@ pub(super) struct Place {
 
 impl InFlight {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Sharded::new(16, Events::new)))
+        Self(Arc::new(Sharded::new(16, Events::default)))
     }
 
     pub(super) fn claim(&self, key: EventKey) -> Claim {

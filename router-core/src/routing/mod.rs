@@ -1,6 +1,6 @@
 //! From an event to its handlers, and what became of it.
 
-mod detach;
+mod delivery;
 mod dispatch;
 mod error;
 mod in_flight;
@@ -9,9 +9,9 @@ mod router;
 mod run;
 mod table;
 
+pub use self::{delivery::Delivery, error::RouterError, router::Router};
 pub(crate) use self::{
     dispatch::{Caller, Filter, RegisteredHandler},
     router::Parts,
     table::Table,
 };
-pub use self::{error::RouterError, router::Router};

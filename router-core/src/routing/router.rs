@@ -3,8 +3,7 @@
 use std::{
     collections::HashSet,
     fmt,
-    future::{Future, ready},
-    pin::Pin,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -15,10 +14,9 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
-    RouterError,
-    detach::detached,
+    Delivery, RouterError,
     dispatch::RegisteredHandler,
-    in_flight::{Answer, Claim, InFlight},
+    in_flight::{Claim, InFlight},
     keyed_lock::KeyedLock,
     run::Run,
     table::Table,
@@ -26,7 +24,7 @@ use super::{
 use crate::{
     build::{Explanation, RouterBuilder, Routes, StartupReport},
     clock::{Clock, within},
-    completions::Completions,
+    completions::Remembered,
     dead_letters::DeadLetters,
     event::{Event, ObjectId},
     extract::States,
@@ -69,7 +67,7 @@ pub(crate) struct Parts {
     /// For what none of them is for.
     pub(crate) unhandled: Option<RegisteredHandler>,
     pub(crate) states: States,
-    pub(crate) completions: Arc<dyn Completions>,
+    pub(crate) completions: Remembered,
     /// None: the log is enough.
     pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
     /// How long a duplicate waits for the first, and a run for what is remembered.
@@ -148,45 +146,48 @@ impl Router {
 impl Service<Event> for Router {
     type Response = Report;
     type Error = RouterError;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+    type Future = Delivery;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RouterError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, event: Event) -> Self::Future {
+    fn call(&mut self, event: Event) -> Delivery {
         // First the token, then the question: a router that is closed in between waits for us.
         let token = self.0.running.token();
         if self.0.running.is_closed() {
-            return Box::pin(ready(Err(RouterError::Closed)));
+            return Delivery::answered(Err(RouterError::Closed));
         }
-        let span = telemetry::event_span(&event);
-        Box::pin(self.0.clone().deliver(event, token).instrument(span))
+        telemetry::event_span(&event).in_scope(|| self.0.deliver(event, token))
     }
 }
 
 impl Inner {
-    async fn deliver(self: Arc<Self>, event: Event, token: TaskTrackerToken) -> Answer {
+    fn deliver(self: &Arc<Self>, event: Event, token: TaskTrackerToken) -> Delivery {
+        let router = self.clone();
         match self.in_flight.claim(event.key()) {
             Claim::Mine(place) => {
-                let run = Run { router: self, event, place, _token: token };
-                let run = Box::pin(run.answer().in_current_span());
-                detached(run).await.unwrap_or(Err(RouterError::CutOff))
+                let run = Run { router, event, place, _token: token };
+                Delivery::run(Box::pin(run.answer().in_current_span()))
             }
             Claim::Answered(answer) => {
                 telemetry::duplicate_in_flight();
-                answer
+                Delivery::answered(answer)
             }
             Claim::Theirs(answer) => {
                 telemetry::duplicate_in_flight();
                 tracing::debug!(
                     "the event is being handled already; this delivery gets the same answer"
                 );
-                let Parts { wait, clock, .. } = &self.parts;
-                match within(*wait, &**clock, answer).await {
-                    Some(answer) => answer.unwrap_or(Err(RouterError::CutOff)),
-                    None => Err(RouterError::StillRunning(*wait)),
-                }
+                let answer = async move {
+                    let _token = token;
+                    let Parts { wait, clock, .. } = &router.parts;
+                    match within(*wait, &**clock, pin!(answer)).await {
+                        Some(answer) => answer.unwrap_or(Err(RouterError::CutOff)),
+                        None => Err(RouterError::StillRunning(*wait)),
+                    }
+                };
+                Delivery::wait(Box::pin(answer))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One delivery of an event, from the handlers that have not finished it to the answer.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::within,
-    completions::{Finished, Progress},
+    completions::{Finished, Progress, Remembered},
     dead_letters::{DeadLetter, NotKept},
     event::Event,
     handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report},
@@ -89,9 +89,13 @@ impl Run {
 
     /// What is remembered of the event.
     async fn recall(&self) -> Result<Vec<Progress>, RouterError> {
-        let recalled = self.router.parts.completions.recall(self.place.key());
-        let recalled = self.in_time(recalled).await;
-        recalled.map_err(|error| RouterError::Completions(error.into()))
+        match &self.router.parts.completions {
+            Remembered::InMemory(memory) => Ok(memory.progress(self.place.key())),
+            Remembered::Elsewhere(store) => self
+                .in_time(store.recall(self.place.key()))
+                .await
+                .map_err(|error| RouterError::Completions(error.into())),
+        }
     }
 
     /// What a store or a sink of the user's says, if it does so in time: one that does not answer must
@@ -102,7 +106,7 @@ impl Run {
     ) -> Result<T, BoxError> {
         let Parts { wait, clock, .. } = &self.router.parts;
         let late = || Err(format!("no answer within {wait:?}").into());
-        within(*wait, &**clock, said).await.unwrap_or_else(late)
+        within(*wait, &**clock, pin!(said)).await.unwrap_or_else(late)
     }
 
     /// The handlers that Stripe does not wait for, and calls that were given up and cannot be stopped:
@@ -160,7 +164,7 @@ impl Run {
             None => 1,
         };
         let span = telemetry::handler_span(&handler.name, attempts);
-        self.run(handler, attempts, again, leftovers).instrument(span).await
+        pin!(self.run(handler, attempts, again, leftovers)).instrument(span).await
     }
 
     async fn run(
@@ -198,7 +202,7 @@ impl Run {
         self.record(Progress { handler: name.clone(), attempts, finished }).await;
         let duration = Some(duration);
         let report = HandlerReport { name: name.clone(), result, attempts, duration, reply };
-        telemetry::handled(&report);
+        handler.metrics.handled(&report);
         report
     }
 
@@ -220,9 +224,12 @@ impl Run {
     }
 
     async fn record(&self, progress: Progress) {
+        let store = match &self.router.parts.completions {
+            Remembered::InMemory(memory) => return memory.remember(self.place.key(), progress),
+            Remembered::Elsewhere(store) => store,
+        };
         let handler = progress.handler.clone();
-        let recorded = self.router.parts.completions.record(self.place.key(), progress);
-        if let Err(error) = self.in_time(recorded).await {
+        if let Err(error) = self.in_time(store.record(self.place.key(), progress)).await {
             tracing::error!(
                 handler = &*handler, event.id = self.event.id(), error = %Failure::retry(error),
                 "how far the handler is could not be remembered; should Stripe send the event again, it runs again"

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use router_catalog::Pattern;
 
+use crate::sharded::Hasher;
+
 /// Finds an event type's handlers in one look-up, or one for each dot in its name; how many other
 /// handlers there are makes no difference, and nothing is allocated.
 ///
@@ -11,9 +13,9 @@ use router_catalog::Pattern;
 /// those of the wider patterns included, so that the narrowest list that is there is the answer.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    exact: HashMap<Box<str>, Box<[usize]>>,
+    exact: HashMap<Box<str>, Box<[usize]>, Hasher>,
     /// By what stands before the `.*`.
-    prefix: HashMap<Box<str>, Box<[usize]>>,
+    prefix: HashMap<Box<str>, Box<[usize]>, Hasher>,
     all: Box<[usize]>,
 }
 

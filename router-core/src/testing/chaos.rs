@@ -187,7 +187,7 @@ impl Chaos {
 
     async fn overtaken(&self) {
         let mut passed = self.shared.passed.subscribe();
-        let _ = within(PATIENCE, &*self.clock, passed.changed()).await;
+        let _ = within(PATIENCE, &*self.clock, pin!(passed.changed())).await;
     }
 }
 
