@@ -233,7 +233,7 @@ impl Fields {
             Some("object") => &mut self.object,
             Some(name) if name == platform.mark => unset(&mut self.mark, platform.mark, key)?,
             Some(name) if name == platform.event => unset(&mut self.event, platform.event, key)?,
-            _ => return scanner.value().map(drop),
+            _ => return scanner.skip(),
         };
         *slot = Some(scanner.value()?);
         Ok(())

@@ -149,7 +149,7 @@ impl<'p> Fields<'p> {
             Some("request") => return self.request(scanner),
             Some("reason") => return self.reason(scanner),
             Some("related_object") => return self.related(scanner),
-            _ => return scanner.value().map(drop),
+            _ => return scanner.skip(),
         };
         *slot = Some(scanner.value()?);
         Ok(())
@@ -159,7 +159,7 @@ impl<'p> Fields<'p> {
         let slot = match key.name().as_deref() {
             Some("object") => unset(&mut self.data_object, "data.object", &key)?,
             Some("previous_attributes") => &mut self.previous_attributes,
-            _ => return scanner.value().map(drop),
+            _ => return scanner.skip(),
         };
         *slot = Some(scanner.value()?);
         Ok(())
@@ -172,7 +172,7 @@ impl<'p> Fields<'p> {
             let slot = match key.name().as_deref() {
                 Some("id") => &mut self.request_id,
                 Some("idempotency_key") => &mut self.idempotency_key,
-                _ => return scanner.value().map(drop),
+                _ => return scanner.skip(),
             };
             *slot = Some(scanner.value()?);
             Ok(())
@@ -192,7 +192,7 @@ impl<'p> Fields<'p> {
         (self.request_id, self.idempotency_key) = (None, None);
         let reason = scanner.walk(|scanner, key| match key.name().as_deref() {
             Some("request") => self.request(scanner),
-            _ => scanner.value().map(drop),
+            _ => scanner.skip(),
         });
         reason.map(drop)
     }
@@ -204,7 +204,7 @@ impl<'p> Fields<'p> {
                 Some("id") => &mut self.related_id,
                 Some("type") => &mut self.related_type,
                 Some("url") => &mut self.related_url,
-                _ => return scanner.value().map(drop),
+                _ => return scanner.skip(),
             };
             *slot = Some(scanner.value()?);
             Ok(())

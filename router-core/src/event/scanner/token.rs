@@ -1,18 +1,53 @@
-//! What JSON is made of: white space, strings, numbers and words. Most bytes of an event are in here, so
-//! strings and indentation are looked at by eight bytes at once.
+//! What JSON is made of: white space, strings, numbers and words.
 
-use super::{Fault, Kind, Scanner, Value};
+use super::{
+    Fault, Kind, NO_KEY, Scanner, Value,
+    block::{are_spaces, behind_whitespace},
+};
 
-// What is called for each token of an event is inlined, so that the place in the text stays in a register.
-#[expect(clippy::inline_always, reason = "it makes the scanner an eighth faster")]
+#[expect(clippy::inline_always, reason = "see `skip_nested`")]
 impl Scanner<'_> {
     #[inline(always)]
     pub(in super::super) fn skip_whitespace(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
-            // Behind a line break there are many spaces.
-            self.at += spaces(&self.bytes()[self.at..]);
+        let bytes = self.bytes();
+        match self.peek() {
+            // In a text that is laid out, there are then spaces and the quotation mark of a key.
+            Some(b'\n') => {
+                let start = self.at + 1;
+                let next = self.block.special_from(bytes, start);
+                let is_indent = bytes.get(next) == Some(&b'"') && are_spaces(bytes, start, next);
+                self.at = if is_indent { next } else { behind_whitespace(bytes, start) };
+            }
+            Some(b' ' | b'\r' | b'\t') => self.at = behind_whitespace(bytes, self.at),
+            _ => {}
         }
+    }
+
+    /// A key that nobody wants to read, and the colon after it.
+    #[inline(always)]
+    pub(super) fn skip_key(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            Some(b'"') => self.skip_string()?,
+            _ => return Err(self.syntax(NO_KEY)),
+        };
+        self.colon()
+    }
+
+    #[inline(always)]
+    pub(super) fn colon(&mut self) -> Result<(), Fault> {
+        // Laid out or compact, hardly ever is there anything before it, or more than a space behind it.
+        if self.peek() != Some(b':') {
+            self.skip_whitespace();
+        }
+        if self.peek() != Some(b':') {
+            return Err(self.syntax("expected `:` after the key"));
+        }
+        self.at += 1;
+        if self.peek() == Some(b' ') {
+            self.at += 1;
+        }
+        self.skip_whitespace();
+        Ok(())
     }
 
     /// Scans a value that holds no others, where nobody wants to know which. What most of them are is
@@ -20,7 +55,7 @@ impl Scanner<'_> {
     #[inline(always)]
     pub(super) fn skip_scalar(&mut self) -> Result<(), Fault> {
         match self.peek() {
-            Some(b'"') => return self.skip_string(),
+            Some(b'"') => return self.skip_string().map(drop),
             Some(b'n') if self.skip_word(b"null") => return Ok(()),
             Some(b't') if self.skip_word(b"true") => return Ok(()),
             Some(b'f') if self.skip_word(b"false") => return Ok(()),
@@ -36,7 +71,7 @@ impl Scanner<'_> {
             }
             _ => {}
         }
-        self.scalar().map(drop)
+        self.by_call(Self::scalar).map(drop)
     }
 
     #[inline(always)]
@@ -46,17 +81,25 @@ impl Scanner<'_> {
         is_it
     }
 
-    /// Scans a string that nobody wants to read.
+    /// Scans a string; whether it has escapes.
     #[inline(always)]
-    pub(super) fn skip_string(&mut self) -> Result<(), Fault> {
-        let start = self.at + 1;
-        let end = start + plain(&self.bytes()[start..]);
+    pub(super) fn skip_string(&mut self) -> Result<bool, Fault> {
+        let end = self.block.special_from(self.bytes(), self.at + 1);
         if self.bytes().get(end) == Some(&b'"') {
             self.at = end + 1;
-            return Ok(());
+            return Ok(false);
         }
         // An escape, or the end of the text.
-        self.string().map(drop)
+        self.by_call(Self::string).map(|string| string.escaped)
+    }
+
+    /// What is seldom is not inlined, and is given a copy.
+    #[inline(always)]
+    fn by_call<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut copy = *self;
+        let read = read(&mut copy);
+        *self = copy;
+        read
     }
 
     /// A value that holds no others.
@@ -78,17 +121,16 @@ impl Scanner<'_> {
         let mut escaped = false;
         self.at += 1;
         loop {
-            self.at += plain(&self.bytes()[self.at..]);
+            self.at = self.block.special_from(self.bytes(), self.at);
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(0..=0x1f) => {
+                Some(_) => {
                     return Err(self.syntax("a control character in a string must be escaped"));
                 }
-                Some(_) => self.at += 1,
                 None => return Err(self.syntax("the string has no closing quote")),
             }
         }
@@ -153,66 +195,5 @@ impl Scanner<'_> {
         }
         self.at += word.len();
         Ok(self.since(start, kind))
-    }
-}
-
-const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-
-/// How many of these bytes, at least, can stand in a string as they are: up to the first quotation mark,
-/// backslash or control character, as far as there are eight bytes to look at.
-#[inline]
-fn plain(bytes: &[u8]) -> usize {
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    // The high bit of the first byte that is less than this one; what a borrow does to the bytes behind
-    // it does not matter.
-    let less_than = |eight: u64, byte: u8| eight.wrapping_sub(ONES * u64::from(byte)) & !eight;
-    run(bytes, |eight| {
-        // With its second bit flipped, a quotation mark is a space, and control characters stay less.
-        let quote_or_control = less_than(eight ^ (ONES * 0x02), b' ' + 1);
-        let backslash = less_than(eight ^ (ONES * u64::from(b'\\')), 1);
-        (quote_or_control | backslash) & HIGH
-    })
-}
-
-/// How many spaces these bytes begin with, as far as there are eight bytes to look at.
-#[inline]
-fn spaces(bytes: &[u8]) -> usize {
-    run(bytes, |eight| eight ^ (ONES * u64::from(b' ')))
-}
-
-/// How many bytes there are before the first for which `end` sets a bit, of eight bytes at once.
-#[inline]
-fn run(bytes: &[u8], end: impl Fn(u64) -> u64) -> usize {
-    let (eights, _) = bytes.as_chunks::<8>();
-    for (eight, number) in eights.iter().zip(0..) {
-        let found = end(u64::from_le_bytes(*eight));
-        if found != 0 {
-            return number * 8 + found.trailing_zeros() as usize / 8;
-        }
-    }
-    eights.len() * 8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_byte_at_every_place_ends_a_run_or_does_not() {
-        for byte in 0..=u8::MAX {
-            for place in 0..24 {
-                let mut bytes = [b'a'; 24];
-                bytes[place] = byte;
-                // Bytes before the found one that are the nearest to being special.
-                bytes[..place].fill(0x80);
-                let is_special = byte < 0x20 || byte == b'"' || byte == b'\\';
-                assert_eq!(plain(&bytes), if is_special { place } else { 24 }, "{byte} {place}");
-            }
-        }
-        assert_eq!((plain(b"1234567"), plain(b"123456789")), (0, 8));
-        assert_eq!(
-            (spaces(b"       "), spaces(b"     a  "), spaces(b"          a      ")),
-            (0, 5, 10)
-        );
     }
 }

@@ -1,5 +1,7 @@
 //! Decodes a part of an event, and says what did not fit without telling what was there.
 
+mod reader;
+
 use std::fmt;
 
 use serde::Deserialize;
@@ -41,10 +43,10 @@ pub(super) fn decode<'e, T: Deserialize<'e>>(
     json: Option<&'e str>,
 ) -> Result<T, DecodeError> {
     let json = json.ok_or(DecodeError::Absent { part })?;
-    if let Ok(decoded) = serde_json::from_str(json) {
+    if let Ok(decoded) = reader::read(json) {
         return Ok(decoded);
     }
-    // Once more, to find out where: to keep track of that costs as much as the decoding.
+    // Once more, to find out where and why: to keep track of that costs more than the decoding.
     let mut deserializer = serde_json::Deserializer::from_str(json);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DecodeError::Unfit {
         part,
