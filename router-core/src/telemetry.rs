@@ -120,18 +120,15 @@ impl Drop for Request {
     }
 }
 
-pub(crate) fn request_span() -> Span {
+/// Without a method, a server of other HTTP types has read it.
+pub(crate) fn request_span(method: Option<&Method>) -> Span {
     tracing::info_span!(
         "endpoint",
         otel.kind = "server",
-        http.request.method = Empty,
+        http.request.method = method.map(Method::as_str),
         http.response.status_code = Empty,
         error.r#type = Empty,
     )
-}
-
-pub(crate) fn request_method(method: &Method) {
-    Span::current().record("http.request.method", method.as_str());
 }
 
 pub(crate) fn refused(reason: &'static str) {

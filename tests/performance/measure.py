@@ -4,21 +4,28 @@
     tests/performance/measure.py [--runs N] [--seconds S]
 
 Builds bench-endpoint and limit-endpoint, runs them in turns, each alone on the first core and the load on the
-second, and prints a table of medians and their ratios. Then it says how much memory an idle connection keeps.
+second, and prints a table of medians and their ratios, with the one line that is logged per event and without
+it. Then it says how much memory an idle connection keeps, and a request that is being handled.
 Ratios of one run can be compared; requests a second say more about the machine.
 """
 
 import argparse
+import contextlib
+import hmac
 import json
 import os
 import pathlib
 import socket
 import statistics
 import subprocess
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZES = {"3 KB": 3072, "30 KB": 30720}
+HANDLERS = {"field": "reads a field", "event": "takes the event"}
+LEVELS = {"info": "a line per event", "off": "nothing logged"}
 CONNECTIONS = 16
+SECRET = b"whsec_of_the_benchmarks"
 
 
 def build():
@@ -62,38 +69,59 @@ def rate(programs, server, size, events):
 
 
 def throughput(programs, runs, seconds):
-    print(f"{'body':>6}  {'limit':>9}  {'one field':>17}  {'the event':>17}   (requests a second, share of the limit)")
+    print("requests a second, and as a share of the limit")
     for name, size in SIZES.items():
-        with (
-            Server(programs["limit-endpoint"]) as limit,
-            Server(programs["bench-endpoint"], HANDLER="field") as field,
-            Server(programs["bench-endpoint"], HANDLER="event") as event,
-        ):
-            servers = [limit, field, event]
+        with contextlib.ExitStack() as stack:
+            servers = {"the limit": stack.enter_context(Server(programs["limit-endpoint"]))}
+            for handler, what in HANDLERS.items():
+                for level, logged in LEVELS.items():
+                    server = Server(programs["bench-endpoint"], HANDLER=handler, RUST_LOG=level)
+                    servers[f"{what}, {logged}"] = stack.enter_context(server)
             # As many as take about so long.
-            events = int(rate(programs, limit, size, 5000) * seconds)
-            rates = [[rate(programs, server, size, events) for server in servers] for _ in range(runs)]
+            events = int(rate(programs, servers["the limit"], size, 5000) * seconds)
+            rates = [[rate(programs, server, size, events) for server in servers.values()] for _ in range(runs)]
         rates = list(zip(*rates))
-        medians = [statistics.median(of) for of in rates]
-        shares = [statistics.median(a / b for a, b in zip(of, rates[0])) for of in rates]
-        columns = (f"{median:9.0f}  {share:5.3f}" for median, share in zip(medians[1:], shares[1:]))
-        print(f"{name:>6}  {medians[0]:9.0f}  {'  '.join(columns)}")
+        for what, of in zip(servers, rates):
+            share = statistics.median(a / b for a, b in zip(of, rates[0]))
+            print(f"{name:>6}  {what:<40} {statistics.median(of):8.0f}  {share:5.3f}")
 
 
-def idle_memory(programs, connections=1000):
-    with Server(programs["bench-endpoint"]) as server:
-        rate(programs, server, 3072, 5000)
-        before = server.memory()
+def ask(connection):
+    """A request that is refused at once."""
+    connection.sendall(b"GET /webhook HTTP/1.1\r\nHost: a\r\n\r\n")
+    connection.recv(4096)
+
+
+def event(number):
+    """A small signed event, as a request."""
+    body = b'{"object":"event","id":"evt_%d","type":"invoice.paid","data":{"object":{}}}' % number
+    now = b"%d" % time.time()
+    mac = hmac.new(SECRET, now + b"." + body, "sha256").hexdigest().encode()
+    head = b"POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nStripe-Signature: t=%s,v1=%s\r\n\r\n"
+    return head % (len(body), now, mac) + body
+
+
+def memory(programs, connections=1000):
+    with Server(programs["bench-endpoint"], HANDLER="wait", RUST_LOG="error") as server, contextlib.ExitStack() as held:
         host, port = server.address.rsplit(":", 1)
-        held = [socket.create_connection((host, int(port))) for _ in range(connections)]
-        # One answered request each, as a connection that is kept alive has had.
-        for one in held:
-            one.sendall(b"GET /webhook HTTP/1.1\r\nHost: a\r\n\r\n")
-        for one in held:
-            one.recv(4096)
-        print(f"memory of an idle connection: {(server.memory() - before) / connections:.1f} KiB")
-        for one in held:
-            one.close()
+
+        def connect():
+            return held.enter_context(socket.create_connection((host, int(port))))
+
+        for _ in range(100):
+            ask(connect())
+        before = server.memory()
+        some = [connect() for _ in range(connections)]
+        for one in some:
+            # As a connection that is kept alive has had.
+            ask(one)
+        idle = server.memory()
+        for number, one in enumerate(some):
+            one.sendall(event(number))
+        # There is one thread: who came first is served first.
+        ask(connect())
+        print(f"memory of an idle connection: {(idle - before) / connections:.1f} KiB")
+        print(f"memory of a request in flight, besides: {(server.memory() - idle) / connections:.1f} KiB")
 
 
 def main():
@@ -103,7 +131,7 @@ def main():
     options = parser.parse_args()
     programs = build()
     throughput(programs, options.runs, options.seconds)
-    idle_memory(programs)
+    memory(programs)
 
 
 main()

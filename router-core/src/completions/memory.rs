@@ -208,8 +208,8 @@ impl Entry {
     /// About what it takes: the parts, the map's links around them, and the allocations' own heads.
     fn bytes(&self, event: &EventKey) -> usize {
         const HEAD: usize = 16;
-        let text = |text: &str| text.len() + 2 * HEAD;
-        let key = size_of::<EventKey>() + text(event.id()) + event.account().map_or(0, text);
+        let text = event.endpoint().len() + event.account().map_or(0, str::len) + event.id().len();
+        let key = size_of::<EventKey>() + text + 2 * HEAD;
         let handlers = self.handlers.iter().map(|progress| {
             size_of::<Progress>()
                 + match &progress.finished {

@@ -6,6 +6,7 @@ mod refusal;
 mod response;
 mod secret_provider;
 mod service;
+mod walk;
 
 pub use self::{
     refusal::Refusal,

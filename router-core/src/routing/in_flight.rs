@@ -1,12 +1,14 @@
-//! The events that are being handled: a duplicate of one waits for it and gets its answer.
+//! The events that are being handled: a duplicate of one waits for it and gets its answer, and a router
+//! that closes waits for all of them.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
-    sync::Arc,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::RouterError;
 use crate::{
@@ -19,10 +21,12 @@ use crate::{
 pub(super) type Answer = Result<Report, RouterError>;
 
 /// The events that are being handled in this process.
-#[derive(Debug, Clone)]
-pub(super) struct InFlight(Arc<Sharded<Events>>);
-
-type Events = HashMap<EventKey, State, Hasher>;
+pub(super) struct InFlight {
+    events: Sharded<HashMap<EventKey, State, Hasher>>,
+    closed: AtomicBool,
+    /// Once closed: something has ended.
+    ended: Notify,
+}
 
 #[derive(Debug)]
 enum State {
@@ -34,31 +38,32 @@ enum State {
 
 /// What a delivery finds.
 pub(super) enum Claim {
-    /// The event is not being handled: now it is, by whoever has the place.
-    Mine(Place),
+    /// The event was not being handled: now it is, until whoever claimed it [gives it up](InFlight::give_up).
+    Mine,
     /// Somebody else handles it, and will send the answer.
     Theirs(oneshot::Receiver<Answer>),
     /// It is answered, and something of it runs still.
     Answered(Answer),
-}
-
-/// The right to run the handlers of an event. Dropping it gives it up.
-pub(super) struct Place {
-    events: InFlight,
-    key: EventKey,
+    /// No event is taken any more.
+    Closed,
 }
 
 impl InFlight {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Sharded::new(16, Events::default)))
+        let events = Sharded::new(16, HashMap::default);
+        Self { events, closed: AtomicBool::new(false), ended: Notify::new() }
     }
 
-    pub(super) fn claim(&self, key: EventKey) -> Claim {
-        match self.0.of(&key).entry(key) {
+    pub(super) fn claim(&self, key: &EventKey) -> Claim {
+        let mut events = self.events.of(key);
+        // Under the lock: who waits until nothing runs either sees what is claimed here, or has closed before.
+        if self.closed.load(Ordering::Relaxed) {
+            return Claim::Closed;
+        }
+        match events.entry(key.clone()) {
             Entry::Vacant(vacant) => {
-                let key = vacant.key().clone();
                 vacant.insert(State::Running(Vec::new()));
-                Claim::Mine(Place { events: self.clone(), key })
+                Claim::Mine
             }
             Entry::Occupied(mut there) => match there.get_mut() {
                 State::Running(waiting) => {
@@ -70,17 +75,11 @@ impl InFlight {
             },
         }
     }
-}
 
-impl Place {
-    pub(super) fn key(&self) -> &EventKey {
-        &self.key
-    }
-
-    /// Tells whoever waits. Whoever comes from now on gets this answer, until the place is given up.
-    pub(super) fn answer(&self, answer: &Answer) {
+    /// Tells whoever waits. Whoever comes from now on gets this answer, until the event is given up.
+    pub(super) fn answer(&self, key: &EventKey, answer: &Answer) {
         let now = State::Answered(answer.clone());
-        let before = self.events.0.of(&self.key).insert(self.key.clone(), now);
+        let before = self.events.of(key).get_mut(key).map(|state| std::mem::replace(state, now));
         if let Some(State::Running(waiting)) = before {
             for sender in waiting {
                 // Who has hung up wants no answer.
@@ -88,17 +87,38 @@ impl Place {
             }
         }
     }
-}
 
-/// Whoever waits for an answer that will not come learns it, because its sender is dropped.
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.events.0.of(&self.key).remove(&self.key);
+    /// Whoever waits for an answer that will not come learns it, because its sender is dropped.
+    pub(super) fn give_up(&self, key: &EventKey) {
+        self.events.of(key).remove(key);
+        if self.closed.load(Ordering::Relaxed) {
+            self.ended.notify_waiters();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until nothing is claimed, nor will be.
+    pub(super) async fn drained(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            // From now on, so that nothing ends unseen between the question and the waiting.
+            ended.as_mut().enable();
+            if self.closed.load(Ordering::Relaxed)
+                && self.events.all().all(|events| events.is_empty())
+            {
+                return;
+            }
+            ended.await;
+        }
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("InFlight").field("closed", &self.closed).finish_non_exhaustive()
     }
 }

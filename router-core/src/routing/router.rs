@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tower_service::Service;
 use tracing::Instrument as _;
 
@@ -54,8 +53,7 @@ pub(super) struct Inner {
     pub(super) parts: Parts,
     /// The locks of the handlers under `serialize = "object"`.
     pub(super) objects: KeyedLock<ObjectId>,
-    in_flight: InFlight,
-    running: TaskTracker,
+    pub(super) in_flight: InFlight,
     unhandled: Mutex<HashSet<Box<str>>>,
 }
 
@@ -100,7 +98,6 @@ impl Router {
             parts,
             objects: KeyedLock::new(),
             in_flight: InFlight::new(),
-            running: TaskTracker::new(),
             unhandled: Mutex::default(),
         }))
     }
@@ -134,12 +131,12 @@ impl Router {
 
     /// Takes no more events: from now on a call is the error [`RouterError::Closed`]. Events that run go on.
     pub fn close(&self) {
-        self.0.running.close();
+        self.0.in_flight.close();
     }
 
     /// Waits until the router is [closed](Router::close) and no handler runs any more.
     pub async fn drained(&self) {
-        self.0.running.wait().await;
+        self.0.in_flight.drained().await;
     }
 }
 
@@ -153,21 +150,17 @@ impl Service<Event> for Router {
     }
 
     fn call(&mut self, event: Event) -> Delivery {
-        // First the token, then the question: a router that is closed in between waits for us.
-        let token = self.0.running.token();
-        if self.0.running.is_closed() {
-            return Delivery::answered(Err(RouterError::Closed));
-        }
-        telemetry::event_span(&event).in_scope(|| self.0.deliver(event, token))
+        telemetry::event_span(&event).in_scope(|| self.0.deliver(event))
     }
 }
 
 impl Inner {
-    fn deliver(self: &Arc<Self>, event: Event, token: TaskTrackerToken) -> Delivery {
-        let router = self.clone();
-        match self.in_flight.claim(event.key()) {
-            Claim::Mine(place) => {
-                let run = Run { router, event, place, _token: token };
+    fn deliver(self: &Arc<Self>, event: Event) -> Delivery {
+        let key = event.key();
+        match self.in_flight.claim(&key) {
+            Claim::Closed => Delivery::answered(Err(RouterError::Closed)),
+            Claim::Mine => {
+                let run = Run { router: self.clone(), event, key };
                 Delivery::run(Box::pin(run.answer().in_current_span()))
             }
             Claim::Answered(answer) => {
@@ -179,8 +172,8 @@ impl Inner {
                 tracing::debug!(
                     "the event is being handled already; this delivery gets the same answer"
                 );
+                let router = self.clone();
                 let answer = async move {
-                    let _token = token;
                     let Parts { wait, clock, .. } = &router.parts;
                     match within(*wait, &**clock, pin!(answer)).await {
                         Some(answer) => answer.unwrap_or(Err(RouterError::CutOff)),

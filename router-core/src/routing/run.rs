@@ -3,31 +3,35 @@
 use std::{future::Future, pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument as _;
 
 use super::{
     RegisteredHandler, RouterError,
     dispatch::{Dispatch, Leftover},
-    in_flight::{Answer, Place},
+    in_flight::Answer,
     router::{Inner, Parts},
 };
 use crate::{
     clock::within,
     completions::{Finished, Progress, Remembered},
     dead_letters::{DeadLetter, NotKept},
-    event::Event,
+    event::{Event, EventKey},
     handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report},
     telemetry,
 };
 
-/// One delivery of an event. As long as it is there, no other delivery of the event runs in this
-/// process, and the router is not drained.
+/// One delivery of an event that was claimed. As long as it is there, no other delivery of the event runs
+/// in this process, and the router is not drained.
 pub(super) struct Run {
     pub(super) router: Arc<Inner>,
     pub(super) event: Event,
-    pub(super) place: Place,
-    pub(super) _token: TaskTrackerToken,
+    pub(super) key: EventKey,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.router.in_flight.give_up(&self.key);
+    }
 }
 
 /// A call that goes on in its thread after its time was over.
@@ -55,7 +59,7 @@ impl Run {
             Ok(known) => known,
             Err(error) => {
                 let answer = Err(error);
-                self.place.answer(&answer);
+                self.router.in_flight.answer(&self.key, &answer);
                 return answer;
             }
         };
@@ -79,7 +83,7 @@ impl Run {
         let report = Report::new(self.event.clone(), reports);
         telemetry::event_answered(&report, router.parts.clock.monotonic() - begun);
         let answer = Ok(report);
-        self.place.answer(&answer);
+        self.router.in_flight.answer(&self.key, &answer);
         let after_reply: Vec<usize> = numbers.collect();
         if !after_reply.is_empty() || !leftovers.is_empty() {
             tokio::spawn(self.after_answer(after_reply, known, leftovers).in_current_span());
@@ -90,9 +94,9 @@ impl Run {
     /// What is remembered of the event.
     async fn recall(&self) -> Result<Vec<Progress>, RouterError> {
         match &self.router.parts.completions {
-            Remembered::InMemory(memory) => Ok(memory.progress(self.place.key())),
+            Remembered::InMemory(memory) => Ok(memory.progress(&self.key)),
             Remembered::Elsewhere(store) => self
-                .in_time(store.recall(self.place.key()))
+                .in_time(store.recall(&self.key))
                 .await
                 .map_err(|error| RouterError::Completions(error.into())),
         }
@@ -225,11 +229,11 @@ impl Run {
 
     async fn record(&self, progress: Progress) {
         let store = match &self.router.parts.completions {
-            Remembered::InMemory(memory) => return memory.remember(self.place.key(), progress),
+            Remembered::InMemory(memory) => return memory.remember(&self.key, progress),
             Remembered::Elsewhere(store) => store,
         };
         let handler = progress.handler.clone();
-        if let Err(error) = self.in_time(store.record(self.place.key(), progress)).await {
+        if let Err(error) = self.in_time(store.record(&self.key, progress)).await {
             tracing::error!(
                 handler = &*handler, event.id = self.event.id(), error = %Failure::retry(error),
                 "how far the handler is could not be remembered; should Stripe send the event again, it runs again"

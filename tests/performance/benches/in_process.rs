@@ -1,9 +1,14 @@
 //! Each stage of a request, and all of them, beside the MAC alone, which is the limit.
 
+use std::{
+    future::Future as _,
+    task::{Context, Poll, Waker},
+};
+
 use divan::{Bencher, counter::BytesCount};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use router_core::{
-    Event, Router, event_type,
+    Endpoint, Event, Router, event_type,
     signature::{Secrets, Tolerance, verify},
 };
 use router_performance::{
@@ -20,7 +25,7 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, threads = [1, 2])]
 fn mac_alone(bencher: Bencher<'_, '_>, bytes: usize) {
     let key = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("it takes any key");
     let body = event(FIRST, bytes).body().clone();
@@ -71,6 +76,23 @@ fn call(bencher: Bencher<'_, '_>, bytes: usize, router: Router) {
         let response = runtime.block_on(endpoint.clone().oneshot(request)).expect("it never fails");
         assert_eq!(response.status(), 200);
         response
+    });
+}
+
+/// The same on one thread and on two at once, each with events of its own: what both wait for makes each slower.
+#[divan::bench(threads = [1, 2])]
+fn call_at_once(bencher: Bencher<'_, '_>) {
+    let endpoint =
+        Endpoint::new(secret(), takes_the_event()).tolerance(Tolerance::without_age_check());
+    let next = std::sync::Mutex::new(requests(SIZES[0]));
+    let request = || (next.lock().expect("nobody panics"))();
+    bencher.with_inputs(request).bench_values(|request| {
+        // Nothing waits, so no runtime is needed.
+        let call = std::pin::pin!(endpoint.clone().oneshot(request));
+        let Poll::Ready(response) = call.poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("the handler is ready at once");
+        };
+        response.expect("it never fails")
     });
 }
 

@@ -63,6 +63,22 @@ pub async fn whole(event: Event) {
     std::hint::black_box(event.id().len());
 }
 
+/// Never ends, for whoever looks at events that are being handled.
+#[on_event("payment_intent.succeeded", "invoice.paid")]
+pub async fn waits(_: Event) {
+    std::future::pending::<()>().await;
+}
+
+/// A router with one handler that never ends.
+///
+/// # Panics
+///
+/// Never: it is correct.
+#[must_use]
+pub fn waits_for_ever() -> Router {
+    Router::builder().only::<waits>().build().expect("it is correct")
+}
+
 /// A router with one handler that reads one field of the object.
 ///
 /// # Panics

@@ -1,6 +1,6 @@
 //! The endpoint, a router and one handler, on our server, and nothing else. `PORT` says where, `HANDLER`
-//! whether it reads a field (`field`, the default) or takes the event (`event`), `THREADS` how many
-//! threads there are, `RUST_LOG` what is logged to stderr: by default `info`, as in the hyper example.
+//! whether it reads a field (`field`, the default), takes the event (`event`) or never ends (`wait`), `THREADS`
+//! how many threads there are, `RUST_LOG` what is logged to stderr: by default `info`, as in the hyper example.
 
 use std::{env, error::Error};
 
@@ -8,7 +8,7 @@ use router_core::{
     Endpoint, SigningSecret,
     server::{Server, shutdown_signal},
 };
-use router_performance::{SECRET, port, reads_a_field, runtime, takes_the_event};
+use router_performance::{SECRET, port, reads_a_field, runtime, takes_the_event, waits_for_ever};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let secret = env::var("STRIPE_WEBHOOK_SECRET").unwrap_or_else(|_| SECRET.to_owned());
     let router = match env::var("HANDLER").as_deref() {
         Ok("event") => takes_the_event(),
+        Ok("wait") => waits_for_ever(),
         _ => reads_a_field(),
     };
     runtime()?.block_on(async {
