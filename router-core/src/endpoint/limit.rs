@@ -81,6 +81,9 @@ async fn whole<B: Body>(body: B) -> Result<Bytes, B::Error> {
         if first.is_empty() && rest.is_empty() {
             first = data;
         } else {
+            // What is announced is not there yet, and need not come.
+            let announced = body.size_hint().lower().min(64 * 1024) as usize;
+            rest.reserve(first.len() + data.len() + announced);
             rest.extend_from_slice(&std::mem::take(&mut first));
             rest.extend_from_slice(&data);
         }

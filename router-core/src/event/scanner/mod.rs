@@ -224,7 +224,6 @@ impl<'t> Scanner<'t> {
                 }
                 _ => {
                     self.skip_scalar()?;
-                    self.skip_whitespace();
                     true
                 }
             };
@@ -236,7 +235,12 @@ impl<'t> Scanner<'t> {
             }
             // Behind a value, or before the end of an empty one.
             loop {
-                match self.peek() {
+                let mut next = self.peek();
+                if next.is_some_and(|byte| byte <= b' ') {
+                    self.skip_whitespace();
+                    next = self.peek();
+                }
+                match next {
                     Some(b',') => break,
                     Some(b'}') if open & 1 == 1 => {}
                     Some(b']') if open & 1 == 0 => {}
@@ -248,7 +252,6 @@ impl<'t> Scanner<'t> {
                 if self.depth == around {
                     return Ok(());
                 }
-                self.skip_whitespace();
             }
             self.at += 1;
             self.skip_whitespace();

@@ -46,7 +46,9 @@ impl Scanner<'_> {
         if self.peek() == Some(b' ') {
             self.at += 1;
         }
-        self.skip_whitespace();
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.skip_whitespace();
+        }
         Ok(())
     }
 
