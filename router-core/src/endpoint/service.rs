@@ -155,11 +155,12 @@ where
     /// `Stripe-Signature` header and its body.
     pub async fn receive(&self, signature: Option<&[u8]>, body: Bytes) -> Response {
         let (settings, mut inner) = (&self.settings, self.inner.clone());
-        let accept = pin!(async {
+        let walk = pin!(async {
             let body = settings.limit.check(body)?;
-            settings.accept(&settings.provider, signature, body, &mut inner).await
+            let event = settings.event(&settings.provider, signature, body)?;
+            settings.handle(event, &mut inner).await
         });
-        settings.respond(None, accept).await
+        settings.respond(None, walk).await
     }
 }
 

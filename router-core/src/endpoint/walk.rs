@@ -57,7 +57,7 @@ impl<P: SecretProvider> Settings<P> {
         respond.instrument(telemetry::request_span(method)).await
     }
 
-    /// A request, up to its body.
+    /// From a request to an answer.
     pub(super) async fn walk<B, S>(
         &self,
         request: http::Request<B>,
@@ -74,20 +74,19 @@ impl<P: SecretProvider> Settings<P> {
         let secrets = secrets.ok_or(Refusal::NoEndpoint)?;
         let body = self.limit.read(&parts.headers, body, &*self.clock).await?;
         let signature = parts.headers.get("stripe-signature").map(http::HeaderValue::as_bytes);
-        self.accept(&secrets, signature, body, inner).await
+        let event = self.event(&secrets, signature, body)?;
+        // A kilobyte or more, which nobody needs while the event is being handled.
+        drop(parts);
+        self.handle(event, inner).await
     }
 
-    /// From a body to an answer.
-    pub(super) async fn accept<S>(
+    /// From a body to an event.
+    pub(super) fn event(
         &self,
         secrets: &Secrets,
         signature: Option<&[u8]>,
         body: RawBody,
-        inner: &mut S,
-    ) -> Result<Answer, Refusal>
-    where
-        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
-    {
+    ) -> Result<Event, Refusal> {
         let now = self.clock.wall();
         let verified = verify(signature, body.into_bytes(), secrets, self.tolerance, now)?;
         warn_if_ahead(&verified);
@@ -95,6 +94,14 @@ impl<P: SecretProvider> Settings<P> {
         if let Some(expected) = &self.api_version {
             expected.check(&event)?;
         }
+        Ok(event)
+    }
+
+    /// From an event to an answer.
+    pub(super) async fn handle<S>(&self, event: Event, inner: &mut S) -> Result<Answer, Refusal>
+    where
+        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
+    {
         let answer = pin!(async {
             poll_fn(|context| inner.poll_ready(context)).await?;
             inner.call(event).await

@@ -80,7 +80,7 @@ fn call(bencher: Bencher<'_, '_>, bytes: usize, router: Router) {
 }
 
 /// The same on one thread and on two at once, each with events of its own: what both wait for makes each slower.
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 50)]
 fn call_at_once(bencher: Bencher<'_, '_>) {
     let endpoint =
         Endpoint::new(secret(), takes_the_event()).tolerance(Tolerance::without_age_check());
