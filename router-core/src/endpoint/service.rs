@@ -33,7 +33,7 @@ use crate::{
 ///
 /// It is always ready: the service behind it is waited for only once a request is verified, so that
 /// an unsigned request that stalls holds no permit of a concurrency limit. It never fails: every
-/// outcome is a response, and a response carries the [`Report`](crate::Report) or the [`Refusal`]
+/// outcome is a response, and a response carries the [`Report`](crate::Report) or the [`Refusal`](crate::Refusal)
 /// in its extensions.
 ///
 /// ```

@@ -242,7 +242,7 @@ mod tests {
 
     use proptest::prelude::*;
     use router_catalog::samples::Sampler;
-    use serde_json::{Value, json};
+    use serde_json::{Value, json, value::RawValue};
 
     use super::*;
 
@@ -331,6 +331,7 @@ mod tests {
         read::<Wrapped>("{}").expect("an empty map");
         read::<(u8, Option<&str>)>(r#"[1, null]"#).expect("an array");
         read::<BTreeMap<Word2, f32>>(r#"{"b":1.5}"#).expect("keys of an enum");
+        read::<Vec<Box<RawValue>>>(r#"[{"a": 1}]"#).expect("JSON as it stands");
         read::<Vec<Either>>(r#"[1, "x", {"a":"x","b":null}]"#).expect("any of them");
     }
 
