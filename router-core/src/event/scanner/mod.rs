@@ -4,6 +4,7 @@
 //! a borrowed string refuses legal escapes. Property tests hold this scanner against it.
 
 mod block;
+mod skip;
 mod token;
 
 use std::{borrow::Cow, ops::Range, str::Utf8Error};
@@ -73,15 +74,6 @@ impl<'t> Scanner<'t> {
         };
         self.skip_nested()?;
         Ok(self.since(start, kind))
-    }
-
-    /// The same, where nobody wants to know which.
-    #[inline]
-    pub(super) fn skip(&mut self) -> Result<(), Fault> {
-        match self.peek() {
-            Some(b'{' | b'[') => self.skip_nested(),
-            _ => self.skip_scalar(),
-        }
     }
 
     /// Scans the value that comes next; if it is an object, shows each of its keys to `field`,
@@ -193,72 +185,6 @@ impl<'t> Scanner<'t> {
         self.at += 1;
         self.skip_whitespace();
         Ok(())
-    }
-
-    /// An object or an array of which nobody wants to know what is in it: most of an event.
-    fn skip_nested(&mut self) -> Result<(), Fault> {
-        // Of a copy, which no call is given, the compiler knows that nobody else changes it.
-        let mut here = *self;
-        let skipped = here.skip_items();
-        *self = here;
-        skipped
-    }
-
-    /// One loop, in which the brackets that are open are bits, so that it costs less than a call for each value.
-    #[inline(always)]
-    fn skip_items(&mut self) -> Result<(), Fault> {
-        let around = self.depth;
-        // From the innermost: 1 is an object, 0 an array.
-        let mut open: u128 = 0;
-        loop {
-            let is_empty = match self.peek() {
-                Some(b'{') => {
-                    self.open()?;
-                    open = open << 1 | 1;
-                    self.peek() == Some(b'}')
-                }
-                Some(b'[') => {
-                    self.open()?;
-                    open <<= 1;
-                    self.peek() == Some(b']')
-                }
-                _ => {
-                    self.skip_scalar()?;
-                    true
-                }
-            };
-            if !is_empty {
-                if open & 1 == 1 {
-                    self.skip_key()?;
-                }
-                continue;
-            }
-            // Behind a value, or before the end of an empty one.
-            loop {
-                let mut next = self.peek();
-                if next.is_some_and(|byte| byte <= b' ') {
-                    self.skip_whitespace();
-                    next = self.peek();
-                }
-                match next {
-                    Some(b',') => break,
-                    Some(b'}') if open & 1 == 1 => {}
-                    Some(b']') if open & 1 == 0 => {}
-                    _ => return Err(self.syntax(NO_END)),
-                }
-                self.at += 1;
-                self.depth -= 1;
-                open >>= 1;
-                if self.depth == around {
-                    return Ok(());
-                }
-            }
-            self.at += 1;
-            self.skip_whitespace();
-            if open & 1 == 1 {
-                self.skip_key()?;
-            }
-        }
     }
 
     fn since(&self, start: usize, kind: Kind) -> Value {

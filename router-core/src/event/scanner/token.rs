@@ -1,7 +1,7 @@
 //! What JSON is made of: white space, strings, numbers and words.
 
 use super::{
-    Fault, Kind, NO_KEY, Scanner, Value,
+    Fault, Kind, Scanner, Value,
     block::{are_spaces, behind_whitespace},
 };
 
@@ -23,16 +23,6 @@ impl Scanner<'_> {
         }
     }
 
-    /// A key that nobody wants to read, and the colon after it.
-    #[inline(always)]
-    pub(super) fn skip_key(&mut self) -> Result<(), Fault> {
-        match self.peek() {
-            Some(b'"') => self.skip_string()?,
-            _ => return Err(self.syntax(NO_KEY)),
-        };
-        self.colon()
-    }
-
     #[inline(always)]
     pub(super) fn colon(&mut self) -> Result<(), Fault> {
         // Laid out or compact, hardly ever is there anything before it, or more than a space behind it.
@@ -50,58 +40,6 @@ impl Scanner<'_> {
             self.skip_whitespace();
         }
         Ok(())
-    }
-
-    /// Scans a value that holds no others, where nobody wants to know which. What most of them are is
-    /// looked for here; what is not found is left to [`scalar`](Self::scalar), which knows it all.
-    #[inline(always)]
-    pub(super) fn skip_scalar(&mut self) -> Result<(), Fault> {
-        match self.peek() {
-            Some(b'"') => return self.skip_string().map(drop),
-            Some(b'n') if self.skip_word(b"null") => return Ok(()),
-            Some(b't') if self.skip_word(b"true") => return Ok(()),
-            Some(b'f') if self.skip_word(b"false") => return Ok(()),
-            Some(b'1'..=b'9') => {
-                let start = self.at;
-                while let Some(b'0'..=b'9') = self.peek() {
-                    self.at += 1;
-                }
-                if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
-                    return Ok(());
-                }
-                self.at = start;
-            }
-            _ => {}
-        }
-        self.by_call(Self::scalar).map(drop)
-    }
-
-    #[inline(always)]
-    fn skip_word<const LENGTH: usize>(&mut self, word: &[u8; LENGTH]) -> bool {
-        let is_it = self.bytes().get(self.at..self.at + LENGTH) == Some(word);
-        self.at += if is_it { LENGTH } else { 0 };
-        is_it
-    }
-
-    /// Scans a string; whether it has escapes.
-    #[inline(always)]
-    pub(super) fn skip_string(&mut self) -> Result<bool, Fault> {
-        let end = self.block.special_from(self.bytes(), self.at + 1);
-        if self.bytes().get(end) == Some(&b'"') {
-            self.at = end + 1;
-            return Ok(false);
-        }
-        // An escape, or the end of the text.
-        self.by_call(Self::string).map(|string| string.escaped)
-    }
-
-    /// What is seldom is not inlined, and is given a copy.
-    #[inline(always)]
-    fn by_call<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
-        let mut copy = *self;
-        let read = read(&mut copy);
-        *self = copy;
-        read
     }
 
     /// A value that holds no others.
