@@ -306,6 +306,11 @@ mod tests {
             "[ ]",
             "\u{feff}{}",
             r#"{"a":[{"b":null}]}"#,
+            "{\n  \n\"a\":1}",
+            "{\n  \t\"a\":\n\n1\r\n}",
+            "{\"a\":1,\n  \"b\":\"\n\"}",
+            "[\n                    \n\"a\"\n,\n2]",
+            "{\"a\"\n:1}",
         ] {
             agrees_with_serde_json(text);
         }
