@@ -15,6 +15,7 @@ use router_performance::{
     FIRST, SECRET, SIZES, endpoint, event, now, reads_a_field, requests, secret, signed,
     takes_the_event,
 };
+use serde::de::IgnoredAny;
 use sha2::Sha256;
 use tower::{Service as _, ServiceExt as _};
 
@@ -94,6 +95,14 @@ fn call_at_once(bencher: Bencher<'_, '_>) {
         };
         response.expect("it never fails")
     });
+}
+
+/// What shares nothing, on one thread and on two at once: where it is slower on two, the machine's cores are
+/// not two, and neither can the call above be judged.
+#[divan::bench(threads = [1, 2], sample_size = 50)]
+fn nothing_shared_at_once(bencher: Bencher<'_, '_>) {
+    let body = event(FIRST, SIZES[0]).body().clone();
+    bencher.bench(|| serde_json::from_slice::<IgnoredAny>(&body).is_ok());
 }
 
 /// So many handlers of Stripe's event types, of which one is for the event.
