@@ -81,8 +81,7 @@ pub(crate) fn begin_counting(handler: &Arc<str>) {
     counter!(metric::LOST, "handler" => handler.clone()).increment(0);
 }
 
-/// A metric whose label is mostly one of these: their keys are made at compile time, and each of the others
-/// with some allocations.
+/// A metric whose label is mostly one of these: they are static, and only another one is allocated.
 macro_rules! labelled {
     ($kind:ident, $metric:expr, $label:literal => $value:expr, mostly $($known:literal)+) => {
         match $value {
@@ -201,7 +200,7 @@ pub(crate) struct HandlerMetrics {
 impl HandlerMetrics {
     pub(crate) fn new(handler: &Arc<str>) -> Self {
         let name = Label::new("handler", handler.clone());
-        let handled = ["done", "ignored", "retry", "dead"].map(|outcome| {
+        let handled = HandlerReport::OUTCOMES.map(|outcome| {
             let labels = vec![name.clone(), Label::new("outcome", outcome)];
             (outcome, Key::from_parts(metric::HANDLED, labels))
         });

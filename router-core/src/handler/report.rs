@@ -152,6 +152,9 @@ impl HandlerReport {
         self.duration
     }
 
+    /// Every word that [`outcome`](Self::outcome) can be.
+    pub(crate) const OUTCOMES: [&'static str; 4] = ["done", "ignored", "retry", "dead"];
+
     /// What became of it, in a word: `done`, `ignored`, `retry` or `dead`.
     #[must_use]
     pub fn outcome(&self) -> &'static str {

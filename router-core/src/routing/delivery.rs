@@ -13,7 +13,8 @@ use super::{RouterError, in_flight::Answer};
 /// Work whose only owner can hand it to a task.
 pub(super) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// The answer of a [`Router`](super::Router) to one delivery of an event.
+/// The answer of a [`Router`](super::Router) to one delivery of an event. Other deliveries of the event wait
+/// for it: do not keep one without polling it.
 ///
 /// Dropped after it was first polled, it does not stop handlers that have begun: a client that hangs up
 /// must not.

@@ -24,7 +24,7 @@ fn of_one_event(bytes: usize, router: Router) -> AllocationInfo {
     each[EVENTS / 2]
 }
 
-/// The issue is eight; what is left is in docs/performance.md.
+/// Eight is what we want to reach; docs/performance.md says what each of these is.
 #[test]
 fn an_event_is_handled_with_few_allocations() {
     let (event, field) =

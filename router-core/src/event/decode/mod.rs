@@ -43,7 +43,8 @@ pub(super) fn decode<'e, T: Deserialize<'e>>(
     json: Option<&'e str>,
 ) -> Result<T, DecodeError> {
     let json = json.ok_or(DecodeError::Absent { part })?;
-    if let Ok(decoded) = reader::read(json) {
+    // The keys of a map may be numbers, say, of which only serde_json knows.
+    if let Ok(decoded) = reader::read(json).or_else(|_| serde_json::from_str(json)) {
         return Ok(decoded);
     }
     // Once more, to find out where and why: to keep track of that costs more than the decoding.
@@ -106,6 +107,14 @@ mod tests {
         let error = decode::<T>("data.object", Some(json)).unwrap_err();
         assert_eq!(format!("{error:?}"), format!("DecodeError({error})"));
         error.to_string()
+    }
+
+    #[test]
+    fn what_only_serde_json_reads_is_read() {
+        type Numbered = std::collections::BTreeMap<u8, bool>;
+        assert!(reader::read::<Numbered>(r#"{"7":true}"#).is_err());
+        let decoded: Numbered = decode("data.object", Some(r#"{"7":true}"#)).unwrap();
+        assert_eq!(decoded, [(7, true)].into());
     }
 
     #[derive(Debug, Deserialize)]

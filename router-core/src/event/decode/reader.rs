@@ -41,8 +41,11 @@ impl<'de, 's> Reader<'de, 's> {
         Ok(serde_json::Deserializer::from_str(&self.json[value.range()]))
     }
 
-    /// The items of what comes next.
-    fn open(self, close: u8) -> Result<Items<'de, 's>, Error> {
+    /// The items of what comes next, if it is an object or an array, whichever these brackets say.
+    fn items(self, [open, close]: [u8; 2]) -> Result<Items<'de, 's>, Error> {
+        if self.scanner.peek() != Some(open) {
+            return Err(undecided(()));
+        }
         self.scanner.open().map_err(undecided)?;
         Ok(Items {
             json: self.json,
@@ -138,19 +141,13 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.scanner.peek() != Some(b'{') {
-            return Err(undecided(()));
-        }
-        let mut items = self.open(b'}')?;
+        let mut items = self.items(*b"{}")?;
         let value = visitor.visit_map(&mut items)?;
         items.end().map(|()| value)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.scanner.peek() != Some(b'[') {
-            return Err(undecided(()));
-        }
-        let mut items = self.open(b']')?;
+        let mut items = self.items(*b"[]")?;
         let value = visitor.visit_seq(&mut items)?;
         items.end().map(|()| value)
     }
