@@ -58,6 +58,6 @@ pub use crate::{
         BoxError, Classify, Failure, Handler, HandlerFuture, HandlerReport, HandlerResult,
         IntoOutcome, Outcome, Reply, Report,
     },
-    routing::{Delivery, Router, RouterError},
+    routing::{ReportFuture, Router, RouterError},
     signature::{Secrets, SigningSecret, Tolerance},
 };

@@ -13,7 +13,7 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
-    Delivery, RouterError,
+    ReportFuture, RouterError,
     dispatch::RegisteredHandler,
     in_flight::{Claim, InFlight},
     keyed_lock::KeyedLock,
@@ -143,29 +143,29 @@ impl Router {
 impl Service<Event> for Router {
     type Response = Report;
     type Error = RouterError;
-    type Future = Delivery;
+    type Future = ReportFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RouterError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, event: Event) -> Delivery {
+    fn call(&mut self, event: Event) -> ReportFuture {
         telemetry::event_span(&event).in_scope(|| self.0.deliver(event))
     }
 }
 
 impl Inner {
-    fn deliver(self: &Arc<Self>, event: Event) -> Delivery {
+    fn deliver(self: &Arc<Self>, event: Event) -> ReportFuture {
         let key = event.key();
         match self.in_flight.claim(&key) {
-            Claim::Closed => Delivery::answered(Err(RouterError::Closed)),
+            Claim::Closed => ReportFuture::answered(Err(RouterError::Closed)),
             Claim::Mine => {
                 let run = Run { router: self.clone(), event, key };
-                Delivery::run(Box::pin(run.answer().in_current_span()))
+                ReportFuture::run(Box::pin(run.answer().in_current_span()))
             }
             Claim::Answered(answer) => {
                 telemetry::duplicate_in_flight();
-                Delivery::answered(answer)
+                ReportFuture::answered(answer)
             }
             Claim::Theirs(answer) => {
                 telemetry::duplicate_in_flight();
@@ -180,7 +180,7 @@ impl Inner {
                         None => Err(RouterError::StillRunning(*wait)),
                     }
                 };
-                Delivery::wait(Box::pin(answer))
+                ReportFuture::wait(Box::pin(answer))
             }
         }
     }

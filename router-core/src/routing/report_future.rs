@@ -19,7 +19,7 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
 /// Dropped after it was first polled, it does not stop handlers that have begun: a client that hangs up
 /// must not.
 #[must_use = "no handler runs before it is polled"]
-pub struct Delivery(State);
+pub struct ReportFuture(State);
 
 enum State {
     /// There is nothing to wait for.
@@ -34,7 +34,7 @@ enum State {
     Over,
 }
 
-impl Delivery {
+impl ReportFuture {
     pub(super) fn answered(answer: Answer) -> Self {
         Self(State::Answered(answer))
     }
@@ -48,7 +48,7 @@ impl Delivery {
     }
 }
 
-impl Future for Delivery {
+impl Future for ReportFuture {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
@@ -72,8 +72,8 @@ impl Future for Delivery {
     }
 }
 
-impl std::fmt::Debug for Delivery {
+impl std::fmt::Debug for ReportFuture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery").finish_non_exhaustive()
+        f.debug_struct("ReportFuture").finish_non_exhaustive()
     }
 }
