@@ -43,21 +43,21 @@ pub use router_macros::on_unhandled;
 
 pub use crate::{
     build::{
-        BuildError, Explanation, Place, Plugin, Problem, Registered, Route, RouterBuilder, Routes,
-        StartupReport, Verdict, Warning,
+        BuildError, DeliveredRouterBuilder, Explanation, Place, Plugin, Problem, Registered, Route,
+        RouterBuilder, Routes, StartupReport, Verdict, Warning,
     },
     completions::{CompletionMemory, Completions, Finished, Progress},
     dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
     endpoint::{Answer, Endpoint, Refusal, Response, SecretProvider},
     event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
-        Account, EventId, EventType, FromEvent, Livemode, Needs, Object, OptionalFromEvent,
-        Previous, Rejection, State, StripeObject,
+        Account, DeliveringService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,
+        Object, OptionalFromEvent, Previous, Provided, Provision, Rejection, State, StripeObject,
     },
     handler::{
         BoxError, Classify, Failure, Handler, HandlerFuture, HandlerReport, HandlerResult,
-        IntoOutcome, Outcome, Reply, Report,
+        IntoOutcome, Outcome, Reply, Report, RetryPolicy,
     },
-    routing::{ReportFuture, Router, RouterError},
+    routing::{DeliveredHandler, DeliveredRouter, Delivery, ReportFuture, Router, RouterError},
     signature::{Secrets, SigningSecret, Tolerance},
 };

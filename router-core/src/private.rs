@@ -7,7 +7,7 @@ use tracing::Span;
 use crate::handler::Reply;
 
 pub use crate::{
-    build::registry::{Handles, Registered, Registration, submit},
+    build::registry::{DeliveryKeys, Handles, Registered, Registration, submit},
     event::Event,
     extract::{
         FromEvent, StripeObject,

@@ -1,6 +1,6 @@
 //! What can be found wrong before the compiler looks: each error on the user's own token.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -52,6 +52,12 @@ pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
         deadline,
         default_reply,
         serialize,
+        ordered,
+        formerly,
+        attempts,
+        backoff,
+        max_backoff,
+        concurrency,
         unlisted,
         ..
     } = arguments;
@@ -71,6 +77,12 @@ pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
         deadline.as_ref().map(|key| key as _),
         default_reply.as_ref().map(|key| key as _),
         serialize.as_ref().map(|key| key as _),
+        ordered.as_ref().map(|key| key as _),
+        formerly.as_ref().map(|key| key as _),
+        attempts.as_ref().map(|key| key as _),
+        backoff.as_ref().map(|key| key as _),
+        max_backoff.as_ref().map(|key| key as _),
+        concurrency.as_ref().map(|key| key as _),
         unlisted.as_ref().map(|key| key as _),
     ];
     keys_given.into_iter().flatten().for_each(|key| refuse(key, strange));
@@ -78,7 +90,7 @@ pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
 }
 
 fn keys(arguments: &Arguments, errors: &mut Errors) {
-    if let Some(name) = &arguments.name {
+    for name in arguments.name.iter().chain(&arguments.formerly) {
         word(
             name,
             "a handler's name is one word without white space, as in \"orders.fulfil\"",
@@ -95,6 +107,16 @@ fn keys(arguments: &Arguments, errors: &mut Errors) {
             errors.push(Error::new(time.span(), message));
         }
     }
+    for wait in arguments.backoff.iter().chain(&arguments.max_backoff) {
+        if let Err(message) = backoff(wait) {
+            errors.push(Error::new(wait.span(), message));
+        }
+    }
+    for number in arguments.attempts.iter().chain(&arguments.concurrency) {
+        if number.base10_parse::<NonZeroU32>().is_err() {
+            errors.push(Error::new(number.span(), "write a number from 1 on"));
+        }
+    }
     if let (Some(timeout), Some(_)) = (&arguments.timeout, &arguments.deadline) {
         let message = "a handler has a `deadline` if it replies to Stripe, and a `timeout` if not: take away one";
         errors.push(Error::new(timeout.span(), message));
@@ -104,6 +126,17 @@ fn keys(arguments: &Arguments, errors: &mut Errors) {
     {
         let message = "write `serialize = \"object\"`: one event of an object at a time";
         errors.push(Error::new(serialize.span(), message));
+    }
+}
+
+/// The time that a `backoff` or a `max_backoff` gives.
+pub(crate) fn backoff(literal: &LitStr) -> Result<Duration, String> {
+    match humantime::parse_duration(&literal.value()) {
+        Ok(Duration::ZERO) => {
+            Err("without a wait every attempt is made at once, and none of them helps".to_owned())
+        }
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error}; write a time as in \"15s\" or \"12h\"")),
     }
 }
 

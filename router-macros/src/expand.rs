@@ -1,9 +1,11 @@
 //! Writes the registration that stands beside the function.
 
+use std::time::Duration;
+
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, Lit, Meta, ReturnType, Type, ext::IdentExt as _,
+    Attribute, Expr, ExprLit, FnArg, Lit, LitStr, Meta, ReturnType, Type, ext::IdentExt as _,
     spanned::Spanned,
 };
 
@@ -96,10 +98,7 @@ fn registration(
     let livemode = option(arguments.livemode.as_ref());
     let order = arguments.order.as_ref().map_or(0, |order| order.value);
     let timeout = arguments.timeout.as_ref().or(arguments.deadline.as_ref());
-    let timeout = option(timeout.and_then(|time| check::time(time).ok()).map(|time| {
-        let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
-        quote!(::core::time::Duration::new(#seconds, #nanos))
-    }));
+    let timeout = option(timeout.and_then(|time| check::time(time).ok()).map(duration));
     let default_reply = option(
         arguments
             .default_reply
@@ -107,6 +106,8 @@ fn registration(
             .map(|path| quote_spanned!(path.span()=> || __router_core::default_reply(#path))),
     );
     let serialize = arguments.serialize.is_some();
+    let formerly = option(arguments.formerly.as_ref());
+    let delivered = delivery_keys(arguments);
     let blocking = arguments.blocking.is_some();
     let replies = replies(function);
     let reply_checks = reply_checks(arguments, function);
@@ -147,6 +148,7 @@ fn registration(
                     line: ::core::line!(),
                     doc: #doc,
                     name: #name,
+                    formerly: #formerly,
                     handles: #handles,
                     endpoint: #endpoint,
                     livemode: #livemode,
@@ -156,6 +158,7 @@ fn registration(
                     default_reply: #default_reply,
                     serialize: #serialize,
                     blocking: #blocking,
+                    delivered: #delivered,
                     needs: __router_core_needs,
                     call: __router_core_call,
                 };
@@ -163,6 +166,26 @@ fn registration(
 
             __router_core::submit! { <#ident as __router_core::Registered>::REGISTRATION }
         };
+    }
+}
+
+/// The keys that are for whoever keeps deliveries and tries them again.
+fn delivery_keys(arguments: &Arguments) -> TokenStream {
+    let wait = |key: &Option<LitStr>| {
+        option(key.as_ref().and_then(|wait| check::backoff(wait).ok()).map(duration))
+    };
+    let ordered = arguments.ordered.is_some();
+    let (backoff, max_backoff) = (wait(&arguments.backoff), wait(&arguments.max_backoff));
+    let (attempts, concurrency) =
+        (option(arguments.attempts.as_ref()), option(arguments.concurrency.as_ref()));
+    quote! {
+        __router_core::DeliveryKeys {
+            ordered: #ordered,
+            attempts: #attempts,
+            backoff: #backoff,
+            max_backoff: #max_backoff,
+            concurrency: #concurrency,
+        }
     }
 }
 
@@ -310,6 +333,11 @@ fn option(value: Option<impl quote::ToTokens>) -> TokenStream {
         Some(value) => quote!(::core::option::Option::Some(#value)),
         None => quote!(::core::option::Option::None),
     }
+}
+
+fn duration(time: Duration) -> TokenStream {
+    let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
+    quote!(::core::time::Duration::new(#seconds, #nanos))
 }
 
 fn first_doc_line(attributes: &[Attribute]) -> String {

@@ -23,6 +23,12 @@ pub(crate) struct Arguments {
     pub(crate) deadline: Option<LitStr>,
     pub(crate) default_reply: Option<Path>,
     pub(crate) serialize: Option<LitStr>,
+    pub(crate) ordered: Option<Ident>,
+    pub(crate) formerly: Option<LitStr>,
+    pub(crate) attempts: Option<LitInt>,
+    pub(crate) backoff: Option<LitStr>,
+    pub(crate) max_backoff: Option<LitStr>,
+    pub(crate) concurrency: Option<LitInt>,
     pub(crate) blocking: Option<Ident>,
     pub(crate) unlisted: Option<Ident>,
     pub(crate) core: Option<Path>,
@@ -48,8 +54,9 @@ pub(crate) struct Function {
     pub(crate) signature: Signature,
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 17] = [
     "name",
+    "formerly",
     "endpoint",
     "livemode",
     "order",
@@ -57,6 +64,11 @@ const KEYS: [&str; 11] = [
     "deadline",
     "default_reply",
     "serialize",
+    "ordered",
+    "attempts",
+    "backoff",
+    "max_backoff",
+    "concurrency",
     "blocking",
     "unlisted",
     "crate",
@@ -72,6 +84,12 @@ enum Item {
     Deadline(Ident, LitStr),
     DefaultReply(Ident, Path),
     Serialize(Ident, LitStr),
+    Ordered(Ident),
+    Formerly(Ident, LitStr),
+    Attempts(Ident, LitInt),
+    Backoff(Ident, LitStr),
+    MaxBackoff(Ident, LitStr),
+    Concurrency(Ident, LitInt),
     Blocking(Ident),
     Unlisted(Ident),
     Crate(Ident, Path),
@@ -94,6 +112,16 @@ pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
                 set(&mut arguments.default_reply, &key, path, errors);
             }
             Some(Item::Serialize(key, by)) => set(&mut arguments.serialize, &key, by, errors),
+            Some(Item::Ordered(key)) => set(&mut arguments.ordered, &key.clone(), key, errors),
+            Some(Item::Formerly(key, name)) => set(&mut arguments.formerly, &key, name, errors),
+            Some(Item::Attempts(key, most)) => set(&mut arguments.attempts, &key, most, errors),
+            Some(Item::Backoff(key, time)) => set(&mut arguments.backoff, &key, time, errors),
+            Some(Item::MaxBackoff(key, time)) => {
+                set(&mut arguments.max_backoff, &key, time, errors);
+            }
+            Some(Item::Concurrency(key, most)) => {
+                set(&mut arguments.concurrency, &key, most, errors);
+            }
             Some(Item::Blocking(key)) => set(&mut arguments.blocking, &key.clone(), key, errors),
             Some(Item::Unlisted(key)) => set(&mut arguments.unlisted, &key.clone(), key, errors),
             Some(Item::Crate(key, path)) => set(&mut arguments.core, &key, path, errors),
@@ -136,6 +164,7 @@ impl Parse for Item {
         Err(input.error(match item {
             Self::Unlisted(_) => "write `unlisted` alone: it takes no value",
             Self::Blocking(_) => "write `blocking` alone: it takes no value",
+            Self::Ordered(_) => "write `ordered` alone: it takes no value",
             _ => "a comma is missing before this",
         }))
     }
@@ -165,6 +194,12 @@ impl Item {
                 Ok(Self::DefaultReply(key.clone(), value(&key, "path::to::function", input)?))
             }
             "serialize" => Ok(Self::Serialize(key.clone(), value(&key, "\"object\"", input)?)),
+            "ordered" => Ok(Self::Ordered(key)),
+            "formerly" => Ok(Self::Formerly(key.clone(), value(&key, "\"old::path\"", input)?)),
+            "attempts" => Ok(Self::Attempts(key.clone(), value(&key, "12", input)?)),
+            "backoff" => Ok(Self::Backoff(key.clone(), value(&key, "\"15s\"", input)?)),
+            "max_backoff" => Ok(Self::MaxBackoff(key.clone(), value(&key, "\"12h\"", input)?)),
+            "concurrency" => Ok(Self::Concurrency(key.clone(), value(&key, "4", input)?)),
             "blocking" => Ok(Self::Blocking(key)),
             "unlisted" => Ok(Self::Unlisted(key)),
             "crate" => Ok(Self::Crate(key.clone(), value(&key, "path::to::router_core", input)?)),

@@ -15,8 +15,9 @@ use crate::{
     clock::{Clock, SystemClock},
     completions::{CompletionMemory, Completions, Remembered},
     dead_letters::DeadLetters,
+    extract::{DeliveringService, Provision},
     handler::Handler,
-    routing::{Parts, Router, Table},
+    routing::{DeliveredRouter, Handlers, Parts, RegisteredHandler, Router, Table},
     telemetry,
 };
 
@@ -30,10 +31,35 @@ pub struct RouterBuilder {
     pub(super) plugins: Option<Vec<Plugin>>,
     pub(super) required: Vec<String>,
     pub(super) given: Given,
+    /// What each call is given by whoever delivers events to one handler at a time; none: the router gets whole
+    /// events.
+    pub(super) delivered_by: Option<Vec<Provision>>,
     timeout: Duration,
-    completions: Option<Remembered>,
-    dead_letters: Option<Arc<dyn DeadLetters>>,
+    pub(super) completions: Option<Remembered>,
+    pub(super) dead_letters: Option<Arc<dyn DeadLetters>>,
     clock: Arc<dyn Clock>,
+}
+
+/// Builds a [`DeliveredRouter`]; [`RouterBuilder::delivered_by`] makes it.
+#[must_use = "nothing is routed before `.build()`"]
+#[derive(Debug)]
+pub struct DeliveredRouterBuilder(RouterBuilder);
+
+impl DeliveredRouterBuilder {
+    /// Builds the router, and logs its [start-up report](DeliveredRouter::startup_report).
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] with everything that is wrong. Beside what can be wrong with any router: a handler that
+    /// replies to Stripe, which waits for no delivery; one under `#[on_unhandled]`; `.completions(...)` and
+    /// `.dead_letters(...)`, since whoever delivers remembers and keeps.
+    pub fn build(self) -> Result<DeliveredRouter, BuildError> {
+        let Self(mut builder) = self;
+        builder.check()?;
+        let provided = builder.delivered_by.clone().unwrap_or_default();
+        let (handlers, _) = builder.handlers();
+        Ok(DeliveredRouter::new(handlers, provided))
+    }
 }
 
 impl RouterBuilder {
@@ -45,6 +71,7 @@ impl RouterBuilder {
             plugins: None,
             required: Vec::new(),
             given: Given::default(),
+            delivered_by: None,
             timeout: Duration::from_secs(20),
             completions: None,
             dead_letters: None,
@@ -203,19 +230,74 @@ impl RouterBuilder {
         Self { clock: Arc::new(clock), ..self }
     }
 
+    /// The router is for a service that keeps events and delivers each to one handler at a time, such as an
+    /// inbox; its handlers can take what that [provides](crate::Provided). To be called last: what it gives
+    /// builds a [`DeliveredRouter`].
+    ///
+    /// ```standalone_crate
+    /// use router_core::{
+    ///     BoxError, Delivery, DeliveringService, Event, Provided, Provision, Router, on_event,
+    ///     testing::SyntheticEvent,
+    /// };
+    /// use tower_service::Service as _;
+    ///
+    /// struct Attempt(u32);
+    /// struct Queue;
+    ///
+    /// impl DeliveringService for Queue {
+    ///     fn provides(&self) -> Vec<Provision> {
+    ///         vec![Provision::of::<Attempt>()]
+    ///     }
+    /// }
+    ///
+    /// #[on_event("invoice.paid", name = "orders.fulfil")]
+    /// async fn fulfil(event: Event, attempt: Provided<Attempt>) {
+    ///     println!("{}, attempt {}", event.id(), attempt.0.0);
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let mut router = Router::builder().delivered_by(&Queue).build()?;
+    /// let event = SyntheticEvent::new("invoice.paid").build()?.event().clone();
+    /// let planned: Vec<_> = router.plan(&event).map(|handler| handler.name.clone()).collect();
+    /// for handler in planned {
+    ///     let delivery = Delivery::new(event.clone(), handler, 1).provide(Attempt(1));
+    ///     let report = router.call(delivery).await?;
+    ///     assert!(report.is_done());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delivered_by(mut self, service: &impl DeliveringService) -> DeliveredRouterBuilder {
+        self.delivered_by = Some(service.provides());
+        DeliveredRouterBuilder(self)
+    }
+
     /// Builds the router, and logs its [start-up report](Router::startup_report).
     ///
     /// # Errors
     ///
     /// [`BuildError`] with everything that is wrong, each with where it stands and what to do.
     pub fn build(mut self) -> Result<Router, BuildError> {
+        self.check()?;
+        let completions = self.completions.take().unwrap_or_else(|| {
+            Remembered::by(CompletionMemory::new().shared_clock(Arc::clone(&self.clock)))
+        });
+        let (dead_letters, wait) = (self.dead_letters.take(), self.timeout);
+        let (handlers, unhandled) = self.handlers();
+        Ok(Router::new(Parts { handlers, unhandled, completions, dead_letters, wait }))
+    }
+
+    fn check(&mut self) -> Result<(), BuildError> {
         // The order in which handlers run: the linker's differs from build to build. The place is for
         // the problem that two of one name are, so that it reads the same in each build too.
         self.candidates.sort_by(|a, b| a.position().cmp(&b.position()));
-        let problems = check(&self);
-        if !problems.is_empty() {
-            return Err(BuildError::new(problems));
-        }
+        let problems = check(self);
+        if problems.is_empty() { Ok(()) } else { Err(BuildError::new(problems)) }
+    }
+
+    /// What has been checked, as handlers; and the one for what none of them is for.
+    fn handlers(self) -> (Handlers, Option<RegisteredHandler>) {
         let report = StartupReport::of(&self);
         report.log();
         telemetry::describe();
@@ -225,22 +307,11 @@ impl RouterBuilder {
         let table = Table::new(handlers.iter().zip(0..).flat_map(|(candidate, number)| {
             candidate.parsed_patterns().map(move |pattern| (pattern, number))
         }));
-        let completions = self.completions.unwrap_or_else(|| {
-            Remembered::by(CompletionMemory::new().shared_clock(Arc::clone(&self.clock)))
-        });
         let into_handler = |candidate: Candidate| candidate.into_handler(self.timeout);
-        Ok(Router::new(Parts {
-            table,
-            handlers: handlers.into_iter().map(into_handler).collect(),
-            unhandled: unhandled.into_iter().map(into_handler).next(),
-            states: self.given.states,
-            completions,
-            dead_letters: self.dead_letters,
-            wait: self.timeout,
-            clock: self.clock,
-            routes: Routes::new(routes),
-            report,
-        }))
+        let list = handlers.into_iter().map(into_handler).collect();
+        let (states, routes) = (self.given.states, Routes::new(routes));
+        let handlers = Handlers::new(table, list, states, self.clock, routes, report);
+        (handlers, unhandled.into_iter().map(into_handler).next())
     }
 
     /// Takes the linked handlers away of which this is true.

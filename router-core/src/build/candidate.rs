@@ -7,7 +7,7 @@ use router_catalog::Pattern;
 use super::{
     Plugin,
     problem::Place,
-    registry::{Handles, Registration},
+    registry::{DeliveryKeys, Handles, Registration},
     routes::Route,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) name: String,
+    pub(super) formerly: Option<&'static str>,
     /// None for the handler of what nothing else handles.
     pub(super) patterns: Option<Vec<String>>,
     /// Where its function stands; none for one that was registered by hand.
@@ -37,6 +38,7 @@ pub(super) struct Candidate {
     default_reply: Option<fn() -> HandlerResult>,
     serialize: bool,
     blocking: bool,
+    pub(super) delivered: DeliveryKeys,
     caller: Caller,
 }
 
@@ -71,6 +73,7 @@ impl Candidate {
         (registration.needs)(&mut needs);
         Self {
             name: registration.name.unwrap_or(registration.path).to_owned(),
+            formerly: registration.formerly,
             patterns: match registration.handles {
                 Handles::Patterns(patterns) => {
                     Some(patterns.iter().map(|&pattern| pattern.to_owned()).collect())
@@ -89,6 +92,7 @@ impl Candidate {
             default_reply: registration.default_reply,
             serialize: registration.serialize,
             blocking: registration.blocking,
+            delivered: registration.delivered,
             caller: Caller::Linked(registration.call),
         }
     }
@@ -101,6 +105,7 @@ impl Candidate {
     ) -> Self {
         Self {
             name,
+            formerly: None,
             patterns: Some(patterns),
             source: None,
             file: place.file(),
@@ -114,6 +119,7 @@ impl Candidate {
             default_reply: None,
             serialize: false,
             blocking: false,
+            delivered: DeliveryKeys::default(),
             caller: Caller::ByHand(Arc::new(handler)),
         }
     }
@@ -128,6 +134,11 @@ impl Candidate {
             Some(plugin) => format!("in {} {}", plugin.package(), plugin.version()),
             None => "by hand".to_owned(),
         }
+    }
+
+    /// Whether its stable name is only where it stands.
+    pub(super) fn is_unnamed(&self) -> bool {
+        self.source.is_some_and(|source| source.path == self.name)
     }
 
     pub(super) fn position(&self) -> impl Ord {
@@ -190,12 +201,15 @@ impl Candidate {
         RegisteredHandler {
             metrics: HandlerMetrics::new(&name),
             name,
+            formerly: self.formerly,
             filter: self.filter,
             timeout: self.timeout.unwrap_or(default),
             replies: self.replies,
             default_reply: self.default_reply,
-            serialize: self.serialize,
+            // As much of the order as can be kept without one who keeps the events.
+            serialize: self.serialize || self.delivered.ordered,
             blocking: self.blocking,
+            delivered: self.delivered,
             caller: self.caller,
         }
     }

@@ -8,6 +8,7 @@ use std::{
 use router_catalog::Pattern;
 
 use super::{Plugin, Problem, builder::RouterBuilder, candidate::Candidate};
+use crate::extract::needs::From;
 
 /// Everything that is wrong. Expects the candidates in their final order.
 pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
@@ -26,7 +27,12 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(several_unhandled(builder, &twice));
     problems.extend(several_replies(builder, &twice));
     problems.extend(missing_states(builder));
+    problems.extend(not_provided(builder));
+    problems.extend(taken_twice(builder));
     problems.extend(states_given_twice(builder));
+    if builder.delivered_by.is_some() {
+        problems.extend(inline_only(builder));
+    }
     problems
 }
 
@@ -80,7 +86,9 @@ fn registered_twice(builder: &RouterBuilder) -> Vec<Vec<&Candidate>> {
 fn shared_names(builder: &RouterBuilder, twice: &[Vec<&Candidate>]) -> Vec<Problem> {
     let mut sharing = BTreeMap::<&str, Vec<&Candidate>>::new();
     for candidate in &builder.candidates {
-        sharing.entry(&candidate.name).or_default().push(candidate);
+        for name in candidate.formerly.iter().copied().chain([&*candidate.name]) {
+            sharing.entry(name).or_default().push(candidate);
+        }
     }
     sharing
         .values()
@@ -132,22 +140,80 @@ fn several_replies(builder: &RouterBuilder, twice: &[Vec<&Candidate>]) -> Vec<Pr
 }
 
 fn missing_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    let mut missing = BTreeMap::<(&str, TypeId), Vec<&Candidate>>::new();
-    for candidate in &builder.candidates {
-        let needs: BTreeMap<_, _> = (candidate.needs.iter())
-            .filter(|need| need.required && !builder.given.has(need.state))
-            .map(|need| ((need.type_name, need.state), candidate))
-            .collect();
-        for (need, candidate) in needs {
-            missing.entry(need).or_default().push(candidate);
-        }
-    }
+    let missing = missing(builder, From::Application, |id| builder.given.has(id));
     let given: BTreeSet<_> = builder.given.list.iter().map(|given| given.type_name).collect();
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::MissingState {
         type_name,
         handlers: places(&candidates),
         given: given.iter().copied().collect(),
     })
+}
+
+fn not_provided(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+    let provided = builder.delivered_by.iter().flatten();
+    let missing =
+        missing(builder, From::Delivery, |id| provided.clone().any(|provision| provision.id == id));
+    let provided: BTreeSet<_> = provided.map(|provision| provision.type_name).collect();
+    let delivered = builder.delivered_by.is_some();
+    missing.into_iter().map(move |((type_name, _), candidates)| Problem::NotProvided {
+        type_name,
+        handlers: places(&candidates),
+        delivered,
+        provided: provided.iter().copied().collect(),
+    })
+}
+
+/// What handlers need and nobody has, with those that need it.
+fn missing(
+    builder: &RouterBuilder,
+    from: From,
+    is_there: impl Fn(TypeId) -> bool,
+) -> BTreeMap<(&'static str, TypeId), Vec<&Candidate>> {
+    let mut missing = BTreeMap::<_, Vec<&Candidate>>::new();
+    for candidate in &builder.candidates {
+        let needs: BTreeSet<_> = (candidate.needs.iter())
+            .filter(|need| need.from == from && need.required && !is_there(need.id))
+            .map(|need| (need.type_name, need.id))
+            .collect();
+        for need in needs {
+            missing.entry(need).or_default().push(candidate);
+        }
+    }
+    missing
+}
+
+/// Handlers that take twice what each call is given once.
+fn taken_twice(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+    builder.candidates.iter().flat_map(|candidate| {
+        let mut seen = BTreeMap::<_, usize>::new();
+        for need in candidate.needs.iter().filter(|need| need.from == From::Delivery) {
+            *seen.entry((need.type_name, need.id)).or_default() += 1;
+        }
+        let twice = seen.into_iter().filter(|(_, times)| *times > 1);
+        twice.map(|((type_name, _), _)| Problem::TakenTwice {
+            type_name,
+            handler: candidate.place(),
+        })
+    })
+}
+
+/// What makes no sense where events are kept and delivered later.
+fn inline_only(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+    let of = |is_such: fn(&Candidate) -> bool| {
+        let such = builder.candidates.iter().filter(move |candidate| is_such(candidate));
+        such.map(Candidate::place).collect::<Vec<_>>()
+    };
+    let settings = [
+        (builder.completions.is_some(), ".completions(...)"),
+        (builder.dead_letters.is_some(), ".dead_letters(...)"),
+    ];
+    let (replying, unhandled) =
+        (of(|candidate| candidate.replies), of(|candidate| candidate.patterns.is_none()));
+    let replying = (!replying.is_empty()).then_some(Problem::DeliveredReply(replying));
+    let unhandled = (!unhandled.is_empty()).then_some(Problem::DeliveredUnhandled(unhandled));
+    let settings = settings.into_iter().filter(|(is_set, _)| *is_set);
+    let settings = settings.map(|(_, setting)| Problem::InlineOnly { setting });
+    replying.into_iter().chain(unhandled).chain(settings)
 }
 
 fn states_given_twice(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {

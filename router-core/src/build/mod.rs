@@ -12,7 +12,7 @@ mod report;
 mod routes;
 
 pub use self::{
-    builder::RouterBuilder,
+    builder::{DeliveredRouterBuilder, RouterBuilder},
     explain::{Explanation, Verdict},
     plugin::Plugin,
     problem::{BuildError, Place, Problem},

@@ -46,6 +46,33 @@ pub enum Problem {
         /// The types of the states that were given, sorted.
         given: Vec<&'static str>,
     },
+    /// Handlers take something that each call is to be given, and nobody gives it.
+    NotProvided {
+        /// Its type.
+        type_name: &'static str,
+        /// The handlers.
+        handlers: Vec<Place>,
+        /// Whether the router is for a service that delivers.
+        delivered: bool,
+        /// The types of what that service gives, sorted.
+        provided: Vec<&'static str>,
+    },
+    /// A handler takes twice what each call is given once.
+    TakenTwice {
+        /// Its type.
+        type_name: &'static str,
+        /// The handler.
+        handler: Place,
+    },
+    /// Handlers reply to Stripe, in a router whose events are delivered after Stripe was answered.
+    DeliveredReply(Vec<Place>),
+    /// A handler of what no other is for, in such a router.
+    DeliveredUnhandled(Vec<Place>),
+    /// Such a router was given what is for one that gets its events from Stripe at once.
+    InlineOnly {
+        /// The builder's method.
+        setting: &'static str,
+    },
     /// Two states of one type were given.
     StateGivenTwice {
         /// Their type.
@@ -183,6 +210,54 @@ impl fmt::Display for Problem {
                     None => Ok(()),
                 }
             }
+            Self::NotProvided { type_name, handlers, delivered, provided } => {
+                write!(f, "nobody gives the calls of these handlers a `{type_name}`")?;
+                write_places(f, handlers)?;
+                match (delivered, &provided[..]) {
+                    (false, _) => f.write_str(
+                        "\nhelp: it comes with each delivery of a service that keeps events, such as an inbox: \
+                         `.delivered_by(&store)` before `.build()` names the one",
+                    ),
+                    (true, []) => f.write_str(
+                        "\nhelp: the service of `.delivered_by(...)` gives nothing: name one that gives it, or take \
+                         something else",
+                    ),
+                    (true, provided) => write!(
+                        f,
+                        "\ngiven: `{}`\nhelp: take that, or name another service in `.delivered_by(...)`",
+                        provided.join("`, `")
+                    ),
+                }
+            }
+            Self::TakenTwice { type_name, handler } => {
+                write!(f, "a call is given one `{type_name}`, and this handler takes it twice")?;
+                write_places(f, std::slice::from_ref(handler))?;
+                f.write_str("\nhelp: take it once; an extractor of your own may be what takes it the second time")
+            }
+            Self::DeliveredReply(places) => {
+                f.write_str(
+                    "these handlers reply to Stripe, which is answered before an event is delivered, so nobody would \
+                     get the reply",
+                )?;
+                write_places(f, places)?;
+                f.write_str(
+                    "\nhelp: put them behind an endpoint of their own with a router without `.delivered_by(...)`, and \
+                     leave them out here: `.without::<the_handler>()`",
+                )
+            }
+            Self::DeliveredUnhandled(places) => {
+                f.write_str(
+                    "`#[on_unhandled]` is called while Stripe waits; where events are kept, those that no handler is \
+                     for are kept as unhandled and delivered to nobody",
+                )?;
+                write_places(f, places)?;
+                f.write_str("\nhelp: write `#[on_event(\"*\")]`, or leave it out here: `.without::<the_handler>()`")
+            }
+            Self::InlineOnly { setting } => write!(
+                f,
+                "`{setting}` is of no use beside `.delivered_by(...)`: whoever keeps the events remembers which handlers \
+                 have finished, and keeps what failed for good\nhelp: take it away"
+            ),
             Self::StateGivenTwice { type_name, places } => {
                 write!(f, "two states of type `{type_name}` were given, and a handler could not tell which it gets")?;
                 for place in places {

@@ -27,6 +27,7 @@ pub struct Registration {
     /// The first line of the function's documentation.
     pub doc: &'static str,
     pub name: Option<&'static str>,
+    pub formerly: Option<&'static str>,
     pub handles: Handles,
     pub endpoint: Option<&'static str>,
     pub livemode: Option<bool>,
@@ -37,8 +38,20 @@ pub struct Registration {
     pub default_reply: Option<fn() -> HandlerResult>,
     pub serialize: bool,
     pub blocking: bool,
+    pub delivered: DeliveryKeys,
     pub needs: fn(&mut Vec<Need>),
     pub call: LinkedCall,
+}
+
+/// The keys that are for whoever keeps deliveries and tries them again.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(missing_docs, reason = "only the macro makes and only `build` reads one")]
+pub struct DeliveryKeys {
+    pub ordered: bool,
+    pub attempts: Option<u32>,
+    pub backoff: Option<Duration>,
+    pub max_backoff: Option<Duration>,
+    pub concurrency: Option<u32>,
 }
 
 /// How a linked handler is called.

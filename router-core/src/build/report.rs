@@ -8,6 +8,7 @@ use std::{
 use router_catalog::Pattern;
 
 use super::{Place, builder::RouterBuilder, candidate::Candidate};
+use crate::extract::needs::From;
 
 /// What is in a router, and what about it is doubtful. `build()` logs it; `Display` is for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,17 @@ pub enum Warning {
         /// The handler.
         handler: Place,
     },
+    /// A handler's deliveries are kept under its module path: once it is moved or renamed, what waits is no
+    /// longer found.
+    Unnamed {
+        /// The handler.
+        handler: Place,
+    },
+    /// A handler is `ordered`, and nobody keeps events so that they could be put in order.
+    NotOrdered {
+        /// The handler.
+        handler: Place,
+    },
     /// The program is built with `panic = "abort"`: a handler that panics ends the process, and
     /// every other handler with it.
     PanicAborts,
@@ -58,7 +70,11 @@ impl StartupReport {
         let mut left_out: Vec<Place> = builder.left_out.iter().map(Candidate::place).collect();
         left_out.sort();
         let aborts = cfg!(panic = "abort").then_some(Warning::PanicAborts);
-        let warnings = unused_states(builder).chain(unknown_event_types(builder)).chain(aborts);
+        let warnings = unused_states(builder)
+            .chain(unknown_event_types(builder))
+            .chain(unnamed(builder))
+            .chain(not_ordered(builder))
+            .chain(aborts);
         Self { handlers, left_out, warnings: warnings.collect() }
     }
 
@@ -86,7 +102,8 @@ impl StartupReport {
 fn unused_states(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     let used: BTreeSet<_> = (builder.candidates.iter())
         .flat_map(|candidate| &candidate.needs)
-        .map(|need| need.state)
+        .filter(|need| need.from == From::Application)
+        .map(|need| need.id)
         .collect();
     let unused = builder.given.list.iter().filter(move |given| !used.contains(&given.id));
     unused.map(|given| Warning::UnusedState {
@@ -108,6 +125,19 @@ fn unknown_event_types(builder: &RouterBuilder) -> impl Iterator<Item = Warning>
             handler: candidate.place(),
         })
     })
+}
+
+fn unnamed(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
+    let kept = builder.delivered_by.is_some();
+    let unnamed = builder.candidates.iter().filter(move |candidate| kept && candidate.is_unnamed());
+    unnamed.map(|candidate| Warning::Unnamed { handler: candidate.place() })
+}
+
+fn not_ordered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
+    let inline = builder.delivered_by.is_none();
+    let ordered =
+        builder.candidates.iter().filter(move |candidate| inline && candidate.delivered.ordered);
+    ordered.map(|candidate| Warning::NotOrdered { handler: candidate.place() })
 }
 
 impl fmt::Display for StartupReport {
@@ -136,6 +166,17 @@ impl fmt::Display for Warning {
                     None => Ok(()),
                 }
             }
+            Self::Unnamed { handler } => write!(
+                f,
+                "{handler}: its deliveries are kept under its module path, and are not found once it is moved or renamed; \
+                 give it a name: `#[on_event(\"...\", name = \"orders.fulfil\", formerly = \"{}\")]`",
+                handler.name
+            ),
+            Self::NotOrdered { handler } => write!(
+                f,
+                "{handler}: `ordered` is kept by an inbox (`.delivered_by(...)`); without one, events of one object \
+                 are handled one at a time, in the order in which they come"
+            ),
             Self::PanicAborts => f.write_str(
                 "this program is built with `panic = \"abort\"`: a handler that panics ends the process, and every \
                  other handler with it; build with `panic = \"unwind\"`",

@@ -179,7 +179,7 @@ impl Platform {
         let event = fields.required(self.event, fields.event).map_err(locate)?;
         let payload = whole.slice_ref(&whole[event.range()]);
         let endpoint = endpoint.unwrap_or_else(|| EndpointName::new(self.endpoint));
-        Event::make(payload, endpoint, None).map_err(|error| SourceError::NotAnEvent {
+        Event::make(payload, endpoint, None, 0).map_err(|error| SourceError::NotAnEvent {
             platform,
             field: self.event,
             error,

@@ -34,7 +34,7 @@ impl EventKey {
             text: [endpoint, account.unwrap_or_default(), event.id()].concat().into(),
             endpoint: endpoint.len(),
             account: account.map(str::len),
-            generation: 0,
+            generation: event.0.generation,
         }
     }
 

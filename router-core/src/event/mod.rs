@@ -4,6 +4,7 @@ mod authenticated;
 mod decode;
 mod envelope;
 mod error;
+mod kept;
 mod key;
 mod object_id;
 mod recency;
@@ -20,6 +21,7 @@ pub use self::{
     authenticated::AlreadyAuthenticated,
     decode::DecodeError,
     error::{EnvelopeError, Kind, Problem, SourceError},
+    kept::KeptEvent,
     key::EventKey,
     object_id::ObjectId,
     recency::Recency,
@@ -44,6 +46,7 @@ struct Inner {
     envelope: Envelope,
     endpoint: EndpointName,
     signed_at: Option<SystemTime>,
+    generation: u32,
 }
 
 impl Event {
@@ -55,27 +58,29 @@ impl Event {
     /// [`EnvelopeError`] says what the payload should be and is not, with line and column.
     pub fn parse(verified: VerifiedPayload) -> Result<Self, EnvelopeError> {
         let (body, endpoint, signed_at) = verified.into_parts();
-        Self::of_payload(body, endpoint, Some(signed_at))
+        Self::of_payload(body, endpoint, Some(signed_at), 0)
     }
 
     pub(crate) fn of_payload(
         body: Bytes,
         endpoint: EndpointName,
         signed_at: Option<SystemTime>,
+        generation: u32,
     ) -> Result<Self, EnvelopeError> {
         let payload = ByteString::try_from(body.clone())
             .map_err(|error| EnvelopeError::locate(&body, Fault::not_utf8(error)))?;
-        Self::make(payload, endpoint, signed_at)
+        Self::make(payload, endpoint, signed_at, generation)
     }
 
     fn make(
         payload: ByteString,
         endpoint: EndpointName,
         signed_at: Option<SystemTime>,
+        generation: u32,
     ) -> Result<Self, EnvelopeError> {
         let envelope = Envelope::parse(&payload)
             .map_err(|fault| EnvelopeError::locate(payload.as_bytes(), fault))?;
-        Ok(Self(Arc::new(Inner { payload, envelope, endpoint, signed_at })))
+        Ok(Self(Arc::new(Inner { payload, envelope, endpoint, signed_at, generation })))
     }
 
     /// The event's id, `evt_…`.

@@ -18,9 +18,11 @@ mod absent;
 #[cfg(feature = "async-stripe")]
 mod async_stripe;
 pub(crate) mod fit;
+mod idempotency_key;
 mod identity;
 pub(crate) mod needs;
 mod object;
+mod provided;
 mod state;
 mod tuple;
 
@@ -28,14 +30,16 @@ use std::future::Future;
 
 use router_catalog::Kind;
 
-pub(crate) use self::state::States;
 pub use self::{
     absent::OptionalFromEvent,
+    idempotency_key::IdempotencyKey,
     identity::{Account, EventId, EventType, Livemode},
     needs::Needs,
     object::{Object, Previous, StripeObject},
+    provided::{DeliveringService, Provided, Provision},
     state::State,
 };
+pub(crate) use self::{provided::Provisions, state::States};
 use crate::{event::Event, handler::Failure};
 
 /// Why an argument could not be made: permanent (what is there does not decode) or to be tried
@@ -69,11 +73,11 @@ pub type Rejection = Failure;
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}`",
     label = "not an extractor",
-    note = "a handler's arguments are, each in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `Account`, `Livemode`, `Recency`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
+    note = "a handler's arguments are, each in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
 )]
 pub trait FromEvent: Sized + Send {
-    /// What it needs beside the event: `()` for nothing, a [`State<T>`](State), an
-    /// `Option<State<T>>`, or a tuple of these.
+    /// What it needs beside the event: `()` for nothing, a [`State<T>`](State), a
+    /// [`Provided<T>`](Provided), an `Option` of one of these, an [`IdempotencyKey`], or a tuple of these.
     type Needs: Needs;
 
     /// The kind of event that it can be made from, where it is only one: a handler of the other

@@ -3,14 +3,18 @@
 
 use std::any::{TypeId, type_name};
 
-use super::state::{State, States};
+use super::{
+    provided::{Provided, Provisions},
+    state::{State, States},
+};
+use crate::event::Event;
 
-/// What an extractor can need. Implemented for `()`, [`State<T>`](State), `Option<State<T>>`, and
-/// tuples of these; it cannot be implemented elsewhere.
+/// What an extractor can need. Implemented for `()`, [`State<T>`](State), [`Provided<T>`](Provided), an
+/// `Option` of one of these, [`IdempotencyKey`](super::IdempotencyKey), and tuples of these; it cannot be implemented elsewhere.
 #[diagnostic::on_unimplemented(
     message = "an extractor cannot need `{Self}`",
     label = "not a need",
-    note = "`FromEvent::Needs` is `()`, a `State<T>`, an `Option<State<T>>`, or a tuple of these"
+    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `Provided<T>`, an `Option` of one of these, or a tuple of these"
 )]
 pub trait Needs: sealed::Needs + Send {}
 
@@ -27,33 +31,50 @@ pub(crate) mod sealed {
 /// One thing that a handler needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    pub(crate) state: TypeId,
+    pub(crate) from: From,
+    pub(crate) id: TypeId,
     pub(crate) type_name: &'static str,
     /// Without it the handler cannot be called.
     pub(crate) required: bool,
+}
+
+/// Who has what a handler needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum From {
+    /// The application gave it to the router.
+    Application,
+    /// Whoever delivers the event gives each call one.
+    Delivery,
 }
 
 /// What one call of a handler can be given.
 #[derive(Debug)]
 pub struct Supplies<'r> {
     pub(crate) states: &'r States,
+    pub(crate) provisions: &'r mut Provisions,
+    pub(crate) event: &'r Event,
+    /// The name under which the delivery is known.
+    pub(crate) handler: &'r str,
 }
 
 impl Need {
-    fn state<T: ?Sized + 'static>(required: bool) -> Self {
-        Self { state: TypeId::of::<T>(), type_name: type_name::<T>(), required }
+    fn of<T: ?Sized + 'static>(from: From, required: bool) -> Self {
+        Self { from, id: TypeId::of::<T>(), type_name: type_name::<T>(), required }
     }
 }
+
+/// What `build()` has checked.
+const CHECKED: &str = "`build()` refuses a router without it";
 
 impl<T: ?Sized + Send + Sync + 'static> Needs for State<T> {}
 
 impl<T: ?Sized + Send + Sync + 'static> sealed::Needs for State<T> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::state::<T>(true));
+        needs.push(Need::of::<T>(From::Application, true));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.states.get().expect("`build()` refuses a router without it")
+        supplies.states.get().expect(CHECKED)
     }
 }
 
@@ -61,11 +82,35 @@ impl<T: ?Sized + Send + Sync + 'static> Needs for Option<State<T>> {}
 
 impl<T: ?Sized + Send + Sync + 'static> sealed::Needs for Option<State<T>> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::state::<T>(false));
+        needs.push(Need::of::<T>(From::Application, false));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
         supplies.states.get()
+    }
+}
+
+impl<T: Send + 'static> Needs for Provided<T> {}
+
+impl<T: Send + 'static> sealed::Needs for Provided<T> {
+    fn declare(needs: &mut Vec<Need>) {
+        needs.push(Need::of::<T>(From::Delivery, true));
+    }
+
+    fn take(supplies: &mut Supplies<'_>) -> Self {
+        supplies.provisions.take().expect(CHECKED)
+    }
+}
+
+impl<T: Send + 'static> Needs for Option<Provided<T>> {}
+
+impl<T: Send + 'static> sealed::Needs for Option<Provided<T>> {
+    fn declare(needs: &mut Vec<Need>) {
+        needs.push(Need::of::<T>(From::Delivery, false));
+    }
+
+    fn take(supplies: &mut Supplies<'_>) -> Self {
+        supplies.provisions.take()
     }
 }
 

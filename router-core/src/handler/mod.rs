@@ -4,6 +4,7 @@ mod failure;
 mod outcome;
 pub(crate) mod reply;
 mod report;
+mod retry;
 
 use std::{future::Future, pin::Pin};
 
@@ -15,6 +16,7 @@ pub use self::{
     outcome::{IntoOutcome, Outcome},
     reply::Reply,
     report::{HandlerReport, Report},
+    retry::RetryPolicy,
 };
 use crate::event::Event;
 

@@ -13,12 +13,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::keyed_lock::{Held, KeyedLock};
+use super::{handlers::Handlers, keyed_lock::Held};
 use crate::{
-    build::registry::LinkedCall,
-    clock::{Clock, within},
+    build::registry::{DeliveryKeys, LinkedCall},
+    clock::within,
     event::{Event, ObjectId},
-    extract::{States, needs::Supplies},
+    extract::{Provisions, needs::Supplies},
     handler::{Failure, Handler, HandlerFuture, HandlerResult, Outcome, Panic},
     telemetry::HandlerMetrics,
 };
@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct RegisteredHandler {
     /// The stable name.
     pub(crate) name: Arc<str>,
+    /// The name that it had before it was moved or renamed.
+    pub(crate) formerly: Option<&'static str>,
     pub(crate) filter: Filter,
     pub(crate) timeout: Duration,
     /// Whether Stripe waits for its answer; then `timeout` is its deadline.
@@ -37,6 +39,8 @@ pub(crate) struct RegisteredHandler {
     pub(crate) serialize: bool,
     /// Whether it runs in a thread, which nobody can stop.
     pub(crate) blocking: bool,
+    /// How its deliveries go that somebody keeps and tries again.
+    pub(crate) delivered: DeliveryKeys,
     pub(crate) caller: Caller,
     pub(crate) metrics: HandlerMetrics,
 }
@@ -55,13 +59,6 @@ pub(crate) enum Caller {
     Linked(LinkedCall),
     /// It was registered by hand.
     ByHand(Arc<dyn Handler>),
-}
-
-/// What the calls of a router's handlers have in common.
-pub(super) struct Dispatch<'r> {
-    pub(super) states: &'r States,
-    pub(super) clock: &'r dyn Clock,
-    pub(super) objects: &'r KeyedLock<ObjectId>,
 }
 
 /// A call that was given up and cannot be stopped: it goes on in its thread.
@@ -94,25 +91,28 @@ struct ObjectBusy {
 )]
 struct UnexpectedReply;
 
-impl Dispatch<'_> {
-    /// Calls the handler. What is left over, if it is, runs still.
+impl Handlers {
+    /// Calls the handler, under the name by which the event's delivery is known. What is left over, if it
+    /// is, runs still.
     pub(super) async fn call(
         &self,
         handler: &RegisteredHandler,
+        name: &str,
         event: &Event,
+        provisions: Provisions,
     ) -> (HandlerResult, Option<Leftover>) {
         let (timeout, mut left, mut lock) = (handler.timeout, handler.timeout, None);
         if handler.serialize {
             let (object, begun) = (event.object_id(), self.clock.monotonic());
             let turn = pin!(self.objects.lock(object.clone()));
-            lock = within(timeout, self.clock, turn).await;
+            lock = within(timeout, &*self.clock, turn).await;
             if lock.is_none() {
                 return (Err(Failure::retry(ObjectBusy { object, waited: timeout })), None);
             }
             left = timeout.saturating_sub(self.clock.monotonic() - begun);
         }
-        let mut call = self.begin(handler, event.clone());
-        match within(left, self.clock, Pin::new(&mut call)).await {
+        let mut call = self.begin(handler, name, event, provisions);
+        match within(left, &*self.clock, Pin::new(&mut call)).await {
             Some(result) => (handler.check(result), None),
             None => {
                 let leftover = handler.blocking.then_some(Leftover { call, _lock: lock });
@@ -121,16 +121,33 @@ impl Dispatch<'_> {
         }
     }
 
-    fn begin(&self, handler: &RegisteredHandler, event: Event) -> Call {
+    fn begin(
+        &self,
+        handler: &RegisteredHandler,
+        name: &str,
+        event: &Event,
+        mut provisions: Provisions,
+    ) -> Call {
         Call(match handler.caller.clone() {
-            Caller::Linked(call) => call(event, &mut Supplies { states: self.states }),
+            Caller::Linked(call) => {
+                let (states, provisions) = (&self.states, &mut provisions);
+                call(event.clone(), &mut Supplies { states, provisions, event, handler: name })
+            }
             // Inside the future, so that a panic before its first await is caught too.
-            Caller::ByHand(handler) => Box::pin(async move { handler.call(event).await }),
+            Caller::ByHand(handler) => {
+                let event = event.clone();
+                Box::pin(async move { handler.call(event).await })
+            }
         })
     }
 }
 
 impl RegisteredHandler {
+    /// Whether this is its stable name, or was.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        *self.name == *name || self.formerly == Some(name)
+    }
+
     /// Whether it is for this event, whose type it is for.
     pub(super) fn wants(&self, event: &Event) -> bool {
         let Filter { endpoint, livemode } = self.filter;

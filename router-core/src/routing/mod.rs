@@ -1,7 +1,9 @@
 //! From an event to its handlers, and what became of it.
 
+mod delivered;
 mod dispatch;
 mod error;
+mod handlers;
 mod in_flight;
 mod keyed_lock;
 mod report_future;
@@ -9,9 +11,15 @@ mod router;
 mod run;
 mod table;
 
-pub use self::{error::RouterError, report_future::ReportFuture, router::Router};
+pub use self::{
+    delivered::{DeliveredHandler, DeliveredRouter, Delivery},
+    error::RouterError,
+    report_future::ReportFuture,
+    router::Router,
+};
 pub(crate) use self::{
     dispatch::{Caller, Filter, RegisteredHandler},
+    handlers::Handlers,
     router::Parts,
     table::Table,
 };

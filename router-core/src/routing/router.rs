@@ -15,18 +15,16 @@ use tracing::Instrument as _;
 use super::{
     ReportFuture, RouterError,
     dispatch::RegisteredHandler,
+    handlers::Handlers,
     in_flight::{Claim, InFlight},
-    keyed_lock::KeyedLock,
     run::Run,
-    table::Table,
 };
 use crate::{
     build::{Explanation, RouterBuilder, Routes, StartupReport},
-    clock::{Clock, within},
+    clock::within,
     completions::Remembered,
     dead_letters::DeadLetters,
-    event::{Event, ObjectId},
-    extract::States,
+    event::Event,
     handler::Report,
     telemetry,
 };
@@ -51,28 +49,20 @@ pub struct Router(Arc<Inner>);
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) parts: Parts,
-    /// The locks of the handlers under `serialize = "object"`.
-    pub(super) objects: KeyedLock<ObjectId>,
     pub(super) in_flight: InFlight,
     unhandled: Mutex<HashSet<Box<str>>>,
 }
 
 /// What `build()` makes a router of.
 pub(crate) struct Parts {
-    pub(crate) table: Table,
-    /// In the order in which they run; the table has their numbers.
-    pub(crate) handlers: Vec<RegisteredHandler>,
+    pub(crate) handlers: Handlers,
     /// For what none of them is for.
     pub(crate) unhandled: Option<RegisteredHandler>,
-    pub(crate) states: States,
     pub(crate) completions: Remembered,
     /// None: the log is enough.
     pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
     /// How long a duplicate waits for the first, and a run for what is remembered.
     pub(crate) wait: Duration,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) routes: Routes,
-    pub(crate) report: StartupReport,
 }
 
 impl fmt::Debug for Parts {
@@ -91,22 +81,17 @@ impl Router {
     }
 
     pub(crate) fn new(parts: Parts) -> Self {
-        for handler in parts.handlers.iter().chain(&parts.unhandled) {
+        if let Some(handler) = &parts.unhandled {
             telemetry::begin_counting(&handler.name);
         }
-        Self(Arc::new(Inner {
-            parts,
-            objects: KeyedLock::new(),
-            in_flight: InFlight::new(),
-            unhandled: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { parts, in_flight: InFlight::new(), unhandled: Mutex::default() }))
     }
 
     /// What is routed where. Its `Display` is a table that is the same in every build, fit for a
     /// snapshot test.
     #[must_use]
     pub fn routes(&self) -> &Routes {
-        &self.0.parts.routes
+        &self.0.parts.handlers.routes
     }
 
     /// The event types to enable for the webhook endpoint at Stripe, sorted: those that handlers
@@ -114,19 +99,19 @@ impl Router {
     /// Stripe takes it too.
     #[must_use]
     pub fn event_types(&self) -> Vec<String> {
-        self.0.parts.routes.event_types()
+        self.0.parts.handlers.routes.event_types()
     }
 
     /// Which handlers would run for an event type, in order, and why others would not.
     #[must_use]
     pub fn explain(&self, event_type: &str) -> Explanation {
-        Explanation::new(event_type, &self.0.parts.routes)
+        Explanation::new(event_type, &self.0.parts.handlers.routes)
     }
 
     /// What is in the router, and what about it is doubtful. `build()` has logged it.
     #[must_use]
     pub fn startup_report(&self) -> &StartupReport {
-        &self.0.parts.report
+        &self.0.parts.handlers.report
     }
 
     /// Takes no more events: from now on a call is the error [`RouterError::Closed`]. Events that run go on.
@@ -174,8 +159,8 @@ impl Inner {
                 );
                 let router = self.clone();
                 let answer = async move {
-                    let Parts { wait, clock, .. } = &router.parts;
-                    match within(*wait, &**clock, pin!(answer)).await {
+                    let Parts { wait, handlers, .. } = &router.parts;
+                    match within(*wait, &*handlers.clock, pin!(answer)).await {
                         Some(answer) => answer.unwrap_or(Err(RouterError::CutOff)),
                         None => Err(RouterError::StillRunning(*wait)),
                     }
@@ -183,13 +168,6 @@ impl Inner {
                 ReportFuture::wait(Box::pin(answer))
             }
         }
-    }
-
-    /// The numbers of the handlers that are for this event, in the order in which they run.
-    pub(super) fn wanted<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = usize> + 'r {
-        let Parts { table, handlers, .. } = &self.parts;
-        let numbers = table.handlers_of(event.event_type()).iter().copied();
-        numbers.filter(move |number| handlers[*number].wants(event))
     }
 
     /// Once per event type at INFO, so that an endpoint which gets every event of an account does

@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::{
     RegisteredHandler, RouterError,
-    dispatch::{Dispatch, Leftover},
+    dispatch::Leftover,
     in_flight::Answer,
     router::{Inner, Parts},
 };
@@ -16,6 +16,7 @@ use crate::{
     completions::{Finished, Progress, Remembered},
     dead_letters::{DeadLetter, NotKept},
     event::{Event, EventKey},
+    extract::Provisions,
     handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report},
     telemetry,
 };
@@ -64,14 +65,14 @@ impl Run {
             }
         };
         let router = self.router.clone();
-        let begun = router.parts.clock.monotonic();
-        let mut numbers = router.wanted(&self.event).peekable();
+        let begun = router.parts.handlers.clock.monotonic();
+        let mut numbers = router.parts.handlers.wanted(&self.event).peekable();
         let (mut reports, mut leftovers) = (Vec::new(), Vec::new());
         if numbers.peek().is_none() {
             self.unhandled(&mut known, &mut leftovers).await;
         }
         for number in numbers.by_ref() {
-            let handler = &router.parts.handlers[number];
+            let handler = &router.parts.handlers.list[number];
             let report = self.handle(handler, Again::Stripe, &mut known, &mut leftovers).await;
             let replied = report.reply().is_some();
             reports.push(report);
@@ -81,7 +82,7 @@ impl Run {
             }
         }
         let report = Report::new(self.event.clone(), reports);
-        telemetry::event_answered(&report, router.parts.clock.monotonic() - begun);
+        telemetry::event_answered(&report, router.parts.handlers.clock.monotonic() - begun);
         let answer = Ok(report);
         self.router.in_flight.answer(&self.key, &answer);
         let after_reply: Vec<usize> = numbers.collect();
@@ -108,9 +109,9 @@ impl Run {
         &self,
         said: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
-        let Parts { wait, clock, .. } = &self.router.parts;
+        let Parts { wait, handlers, .. } = &self.router.parts;
         let late = || Err(format!("no answer within {wait:?}").into());
-        within(*wait, &**clock, pin!(said)).await.unwrap_or_else(late)
+        within(*wait, &*handlers.clock, pin!(said)).await.unwrap_or_else(late)
     }
 
     /// The handlers that Stripe does not wait for, and calls that were given up and cannot be stopped:
@@ -123,7 +124,7 @@ impl Run {
     ) {
         let router = self.router.clone();
         for number in numbers {
-            let handler = &router.parts.handlers[number];
+            let handler = &router.parts.handlers.list[number];
             self.handle(handler, Again::Nobody, &mut known, &mut leftovers).await;
         }
         for Abandoned { handler, attempts, answered_for, call } in leftovers {
@@ -157,7 +158,7 @@ impl Run {
         known: &mut Vec<Progress>,
         leftovers: &mut Vec<Abandoned>,
     ) -> HandlerReport {
-        let before = known.iter().position(|progress| *progress.handler == *handler.name);
+        let before = known.iter().position(|progress| handler.is_called(&progress.handler));
         let before = before.map(|at| known.swap_remove(at));
         let attempts = match before {
             Some(Progress { finished: Some(how), attempts, .. }) => {
@@ -179,11 +180,11 @@ impl Run {
         leftovers: &mut Vec<Abandoned>,
     ) -> HandlerReport {
         let parts = &self.router.parts;
-        let dispatch =
-            Dispatch { states: &parts.states, clock: &*parts.clock, objects: &self.router.objects };
-        let begun = parts.clock.monotonic();
-        let (result, leftover) = dispatch.call(handler, &self.event).await;
-        let duration = parts.clock.monotonic() - begun;
+        let handlers = &parts.handlers;
+        let begun = handlers.clock.monotonic();
+        let call = handlers.call(handler, &handler.name, &self.event, Provisions::default());
+        let (result, leftover) = call.await;
+        let duration = handlers.clock.monotonic() - begun;
         let name = &handler.name;
         let reply = match &result {
             Ok(Outcome::Replied(json)) => Some(json.clone()),
@@ -219,7 +220,7 @@ impl Run {
     ) -> HandlerResult {
         let parts = &self.router.parts;
         let Some(sink) = &parts.dead_letters else { return Err(failure) };
-        let (event, handler, at) = (&self.event, &*handler.name, parts.clock.wall());
+        let (event, handler, at) = (&self.event, &*handler.name, parts.handlers.clock.wall());
         let letter = DeadLetter { event, handler, attempts, failure: &failure, at };
         match self.in_time(sink.keep(&letter)).await {
             Ok(()) => Err(failure),

@@ -26,7 +26,7 @@ impl Payload {
     ///
     /// [`EnvelopeError`] where an [`Endpoint`](crate::Endpoint) would not take it for an event.
     pub fn recorded(body: impl Into<Bytes>) -> Result<Self, EnvelopeError> {
-        Event::of_payload(body.into(), EndpointName::new(EndpointName::DEFAULT), None).map(Self)
+        Event::of_payload(body.into(), EndpointName::new(EndpointName::DEFAULT), None, 0).map(Self)
     }
 
     /// The event's id.

@@ -1,0 +1,19 @@
+//! How deliveries are kept and tried again, said wrongly.
+
+use router_core::{Event, on_event, on_unhandled};
+
+#[on_event(
+    "invoice.paid",
+    attempts = 0,
+    backoff = "0s",
+    max_backoff = "soon",
+    concurrency = -1,
+    formerly = "two words",
+    ordered = true
+)]
+async fn paid(_: Event) {}
+
+#[on_unhandled(attempts = 3, ordered)]
+async fn rest(_: Event) {}
+
+fn main() {}

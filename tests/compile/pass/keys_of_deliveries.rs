@@ -1,0 +1,19 @@
+//! How deliveries are kept and tried again.
+
+use router_core::{Event, IdempotencyKey, Provided, Router, on_event};
+
+#[on_event(
+    "customer.subscription.*",
+    name = "subscriptions.follow",
+    formerly = "shop::subscriptions::follow",
+    attempts = 5,
+    backoff = "10s",
+    max_backoff = "1h",
+    concurrency = 4,
+    ordered
+)]
+async fn follow(_: Event, _: IdempotencyKey, _: Option<Provided<u8>>) {}
+
+fn main() {
+    Router::builder().build().unwrap();
+}
