@@ -1,0 +1,248 @@
+//! The simplest thing that keeps the promises of a store: lists in memory, searched from one end to the other.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use router_core::{
+    DeliveringService, Event, Provision,
+    clock::Clock,
+    event::{EventKey, KeptEvent},
+};
+
+use crate::{
+    Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State, Store,
+    StoreError, Stored, Wanted,
+};
+
+/// A store that keeps everything in memory and loses it with the process: what other stores are compared with,
+/// and one for the tests of an application.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    rows: Mutex<Rows>,
+}
+
+#[derive(Default)]
+struct Rows {
+    events: Vec<(EventKey, KeptEvent)>,
+    deliveries: Vec<Row>,
+}
+
+/// A delivery. Its number is its place in the list, and so in the order in which they came.
+struct Row {
+    event: usize,
+    handler: Arc<str>,
+    /// Of one that is ordered.
+    place: Option<Place>,
+    state: State,
+    attempts: u32,
+    /// Of one that waits: from when on it can be claimed. Of one that runs: until when the lease lasts.
+    due: Instant,
+    token: i64,
+    error: Option<String>,
+}
+
+impl MemoryStore {
+    /// An empty store, whose time is this clock's.
+    pub fn new(clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), rows: Mutex::default() }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DeliveringService for MemoryStore {
+    fn provides(&self) -> Vec<Provision> {
+        Vec::new()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.monotonic());
+        Ok(events.iter().map(|new| rows.store(new, now)).collect())
+    }
+
+    async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
+        Ok(self.rows().claim(wanted, self.clock.monotonic()))
+    }
+
+    async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.monotonic());
+        let extended = leases.iter().map(|lease| {
+            let held = rows.held(lease);
+            let is_held = held.is_some();
+            if let Some(row) = held {
+                row.due = now + time;
+            }
+            is_held
+        });
+        Ok(extended.collect())
+    }
+
+    async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.monotonic());
+        let completed = ends.iter().map(|(lease, end)| match rows.held(lease) {
+            Some(row) => {
+                row.end(end, now);
+                Completed::Recorded
+            }
+            None => Completed::LeaseLost,
+        });
+        Ok(completed.collect())
+    }
+
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
+        let rows = self.rows();
+        let of_event = rows.deliveries.iter().filter_map(|row| {
+            let (key, _) = &rows.events[row.event];
+            (key.id() == event_id).then(|| KeptDelivery {
+                endpoint: key.endpoint().to_owned(),
+                account: key.account().map(str::to_owned),
+                generation: key.generation(),
+                handler: row.handler.clone(),
+                state: row.state,
+                attempts: row.attempts,
+                error: row.error.clone(),
+            })
+        });
+        let mut kept: Vec<_> = of_event.collect();
+        kept.sort_by_key(|kept| {
+            (kept.endpoint.clone(), kept.account.clone(), kept.generation, kept.handler.clone())
+        });
+        Ok(kept)
+    }
+}
+
+impl Rows {
+    fn store(&mut self, NewEvent { event, deliveries }: &NewEvent, now: Instant) -> Stored {
+        let key = event.key();
+        if self.events.iter().any(|(there, _)| *there == key) {
+            return Stored::Duplicate;
+        }
+        let number = self.events.len();
+        self.events.push((key, KeptEvent::of(event)));
+        self.deliveries.extend(deliveries.iter().map(|NewDelivery { handler, ordered }| Row {
+            event: number,
+            handler: handler.clone(),
+            place: ordered.then(|| Place::of(event)),
+            state: State::Waiting,
+            attempts: 0,
+            due: now,
+            token: 0,
+            error: None,
+        }));
+        Stored::New
+    }
+
+    fn claim(&mut self, wanted: &Wanted, now: Instant) -> Vec<Claim> {
+        let mut room: Vec<_> = wanted.handlers.clone();
+        let mut due: Vec<usize> =
+            (0..self.deliveries.len()).filter(|number| self.is_due(*number, now)).collect();
+        due.sort_by_key(|number| (self.deliveries[*number].due, *number));
+        let mut claims = Vec::new();
+        for number in due {
+            let handler = self.deliveries[number].handler.clone();
+            let room = room.iter_mut().find(|(name, room)| *name == handler && *room > 0);
+            // Of one object, one that was claimed just now is in the way of the next.
+            if claims.len() < wanted.limit
+                && let Some((_, room)) = room
+                && self.is_its_turn(number)
+            {
+                *room -= 1;
+                claims.push(self.lease(number, now + wanted.lease));
+            }
+        }
+        claims
+    }
+
+    fn is_due(&self, number: usize, now: Instant) -> bool {
+        let row = &self.deliveries[number];
+        row.is_open() && row.due <= now && self.is_its_turn(number)
+    }
+
+    /// Whether no other delivery of its handler and object comes before it.
+    fn is_its_turn(&self, number: usize) -> bool {
+        let row = &self.deliveries[number];
+        let Some(place) = &row.place else { return true };
+        // It is the one that is out.
+        if row.state == State::Running {
+            return true;
+        }
+        let mut others = self.deliveries.iter().enumerate().filter(|(other, theirs)| {
+            *other != number && theirs.is_open() && theirs.handler == row.handler
+        });
+        !others.any(|(other, theirs)| {
+            theirs.place.as_ref().is_some_and(|their_place| {
+                let is_out = theirs.state == State::Running;
+                let is_older = (their_place.age, other) < (place.age, number);
+                their_place.object == place.object && (is_out || is_older)
+            })
+        })
+    }
+
+    fn lease(&mut self, number: usize, until: Instant) -> Claim {
+        let row = &mut self.deliveries[number];
+        let interrupted = row.state == State::Running;
+        if !interrupted {
+            row.attempts += 1;
+        }
+        (row.state, row.due, row.token) = (State::Running, until, row.token + 1);
+        let (_, kept) = &self.events[row.event];
+        Claim {
+            lease: Lease {
+                delivery: number as i64,
+                handler: row.handler.clone(),
+                token: row.token,
+            },
+            event: Event::from_store(kept.clone()),
+            attempt: row.attempts,
+            interrupted,
+        }
+    }
+
+    fn held(&mut self, lease: &Lease) -> Option<&mut Row> {
+        let number = usize::try_from(lease.delivery).ok()?;
+        let row = self.deliveries.get_mut(number)?;
+        (row.state == State::Running && row.token == lease.token).then_some(row)
+    }
+}
+
+impl Row {
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Running)
+    }
+
+    fn end(&mut self, end: &End, now: Instant) {
+        self.due = now;
+        match end {
+            End::Done => self.state = State::Done,
+            End::Ignored => self.state = State::Ignored,
+            End::Retry { wait, error } => {
+                self.state = State::Waiting;
+                self.due = now + *wait;
+                self.error = Some(error.clone());
+            }
+            End::Dead { error } => {
+                self.state = State::Dead;
+                self.error = Some(error.clone());
+            }
+            End::GivenBack => {
+                self.state = State::Waiting;
+                self.attempts = self.attempts.saturating_sub(1);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,421 @@
+//! Each promise of a store, as a function that fails if it is broken.
+
+use std::{slice::from_ref, sync::Arc, time::Duration};
+
+use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
+
+use super::Subject;
+use crate::{
+    Claim, Completed, End, Lease, NewDelivery, NewEvent, State, Store as _, Stored, Wanted,
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+pub(super) fn event(id: &str) -> Event {
+    event_of(SyntheticEvent::new("invoice.paid").id(id))
+}
+
+pub(super) fn event_of(event: SyntheticEvent) -> Event {
+    event.build().expect("there is such an event").event().clone()
+}
+
+pub(super) fn new(event: &Event, handlers: &[&str]) -> NewEvent {
+    let delivery = |handler: &&str| NewDelivery { handler: (*handler).into(), ordered: false };
+    NewEvent { event: event.clone(), deliveries: handlers.iter().map(delivery).collect() }
+}
+
+fn ordered(event: &Event, handler: &str) -> NewEvent {
+    let deliveries = vec![NewDelivery { handler: handler.into(), ordered: true }];
+    NewEvent { event: event.clone(), deliveries }
+}
+
+pub(super) fn wanted(handlers: &[&str], limit: usize) -> Wanted {
+    let handlers = handlers.iter().map(|handler| (Arc::from(*handler), limit)).collect();
+    Wanted { handlers, limit, lease: LEASE }
+}
+
+async fn store(subject: &impl Subject, events: &[NewEvent]) -> Vec<Stored> {
+    subject.store().store(events).await.expect("the store is there")
+}
+
+async fn claim(subject: &impl Subject, handlers: &[&str], limit: usize) -> Vec<Claim> {
+    subject.store().claim(&wanted(handlers, limit)).await.expect("the store is there")
+}
+
+/// The one delivery of the handler that can be claimed.
+async fn claim_one(subject: &impl Subject, handler: &str) -> Claim {
+    let mut claims = claim(subject, &[handler], 2).await;
+    assert_eq!(claims.len(), 1, "one is due: {claims:?}");
+    claims.remove(0)
+}
+
+async fn claims_nothing(subject: &impl Subject, handler: &str) {
+    let claims = claim(subject, &[handler], 9).await;
+    assert!(claims.is_empty(), "nothing is due: {claims:?}");
+}
+
+async fn complete(subject: &impl Subject, lease: &Lease, end: End) -> Completed {
+    let ends = [(lease.clone(), end)];
+    let completed = subject.store().complete(&ends).await.expect("the store is there");
+    assert_eq!(completed.len(), 1);
+    completed[0]
+}
+
+/// Claims one by one and says that each is done: the events' ids, in the order in which they went.
+async fn run_all(subject: &impl Subject, handler: &str) -> Vec<String> {
+    let mut went = Vec::new();
+    loop {
+        let Some(Claim { lease, event, .. }) = claim(subject, &[handler], 1).await.pop() else {
+            return went;
+        };
+        went.push(event.expect("it is as it was stored").id().to_owned());
+        assert_eq!(complete(subject, &lease, End::Done).await, Completed::Recorded);
+        // What was stored or tried at one moment has no order.
+        subject.pass(A_MOMENT).await;
+    }
+}
+
+async fn state(subject: &impl Subject, id: &str) -> (State, u32) {
+    let kept = subject.store().deliveries(id).await.expect("the store is there");
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    (kept[0].state, kept[0].attempts)
+}
+
+fn retry_in(seconds: u64) -> End {
+    End::Retry { wait: Duration::from_secs(seconds), error: "the warehouse is down".into() }
+}
+
+/// However often it comes, also beside others, and whatever handlers there are by then.
+pub async fn an_event_is_stored_once(subject: &impl Subject) {
+    let (one, two) = (event("evt_1"), event("evt_2"));
+    assert_eq!(store(subject, &[new(&one, &["a", "b"])]).await, [Stored::New]);
+    let again = [new(&one, &["a", "b", "c"]), new(&two, &["a"]), new(&two, &["a"])];
+    let told = store(subject, &again).await;
+    assert_eq!(told, [Stored::Duplicate, Stored::New, Stored::Duplicate]);
+    assert_eq!(claim(subject, &["a", "b", "c"], 9).await.len(), 3);
+    // Nor once it is done.
+    subject.pass(LEASE + A_MOMENT).await;
+    for Claim { lease, .. } in claim(subject, &["a", "b"], 9).await {
+        complete(subject, &lease, End::Done).await;
+    }
+    assert_eq!(store(subject, &[new(&one, &["a", "b"])]).await, [Stored::Duplicate]);
+    claims_nothing(subject, "a").await;
+}
+
+/// The id alone does not say which event it is.
+pub async fn an_event_of_another_endpoint_account_or_generation_is_another(subject: &impl Subject) {
+    let event = event("evt_1");
+    let elsewhere = KeptEvent { endpoint: "connect".into(), ..KeptEvent::of(&event) };
+    let replayed = KeptEvent { generation: 1, ..KeptEvent::of(&event) };
+    let of_account = event_of(SyntheticEvent::new("invoice.paid").id("evt_1").account("acct_1"));
+    let from_store = |kept| Event::from_store(kept).expect("it was one");
+    let events = [event, from_store(elsewhere), from_store(replayed), of_account];
+    for event in &events {
+        assert_eq!(store(subject, &[new(event, &["a"])]).await, [Stored::New], "{}", event.key());
+    }
+    let kept = subject.store().deliveries("evt_1").await.expect("the store is there");
+    let kept: Vec<_> =
+        kept.iter().map(|one| (&*one.endpoint, one.account.as_deref(), one.generation)).collect();
+    let all = [
+        ("connect", None, 0),
+        ("default", None, 0),
+        ("default", None, 1),
+        ("default", Some("acct_1"), 0),
+    ];
+    assert_eq!(kept, all);
+    let mut keys: Vec<_> = events.iter().map(Event::key).collect();
+    for claim in claim(subject, &["a"], 9).await {
+        let key = claim.event.expect("it is as it was stored").key();
+        keys.remove(keys.iter().position(|one| *one == key).expect("it was stored, once"));
+    }
+    assert!(keys.is_empty(), "each is delivered: {keys:?}");
+}
+
+/// It is answered with 200 all the same, and so must not be there twice.
+pub async fn an_event_without_handlers_is_kept_and_claimed_by_nobody(subject: &impl Subject) {
+    let event = event("evt_1");
+    assert_eq!(store(subject, &[new(&event, &[])]).await, [Stored::New]);
+    claims_nothing(subject, "a").await;
+    assert_eq!(store(subject, &[new(&event, &["a"])]).await, [Stored::Duplicate]);
+    claims_nothing(subject, "a").await;
+}
+
+/// Byte for byte.
+pub async fn an_event_comes_out_as_it_went_in(subject: &impl Subject) {
+    let text = "with \u{0}\"quotes\", a \u{1F4B6} and\nlines";
+    let event = event_of(SyntheticEvent::new("customer.created").id("evt_1").set("name", text));
+    let large = "l".repeat(900_000);
+    let large = SyntheticEvent::new("customer.created").id("evt_2").set("name", large);
+    let large = event_of(large);
+    for event in [&event, &large] {
+        store(subject, &[new(event, &["a"])]).await;
+        let came = claim_one(subject, "a").await.event.expect("it is as it was stored");
+        assert_eq!(came.payload(), event.payload());
+        assert_eq!(came.key(), event.key());
+        assert_eq!(came.signed_at(), event.signed_at());
+    }
+}
+
+/// In all, and of each handler.
+pub async fn a_claim_takes_no_more_than_it_asks_for(subject: &impl Subject) {
+    let events: Vec<_> = (0..5).map(|n| new(&event(&format!("evt_{n}")), &["a", "b"])).collect();
+    store(subject, &events).await;
+    assert_eq!(claim(subject, &["a", "b"], 3).await.len(), 3);
+    let handlers = vec![("a".into(), 1), ("b".into(), 9)];
+    let rest = Wanted { handlers, limit: 9, lease: LEASE };
+    let claims = subject.store().claim(&rest).await.expect("the store is there");
+    assert!(claims.iter().filter(|claim| *claim.lease.handler == *"a").count() <= 1, "{claims:?}");
+    let none = Wanted { limit: 0, ..rest };
+    assert!(subject.store().claim(&none).await.expect("the store is there").is_empty());
+}
+
+/// They are another program's, or a newer one's.
+pub async fn a_claim_leaves_other_handlers_deliveries_alone(subject: &impl Subject) {
+    store(subject, &[new(&event("evt_1"), &["new", "old"])]).await;
+    assert_eq!(&*claim_one(subject, "old").await.lease.handler, "old");
+    claims_nothing(subject, "old").await;
+    assert!(claim(subject, &[], 9).await.is_empty());
+    assert_eq!(&*claim_one(subject, "new").await.lease.handler, "new");
+}
+
+/// Whichever handler it is for.
+pub async fn what_has_been_due_longest_is_claimed_first(subject: &impl Subject) {
+    for (id, handler) in [("evt_1", "b"), ("evt_2", "a"), ("evt_3", "b")] {
+        store(subject, &[new(&event(id), &[handler])]).await;
+        subject.pass(A_MOMENT).await;
+    }
+    let first = claim(subject, &["a", "b"], 1).await.remove(0);
+    assert_eq!(first.event.expect("it is as it was stored").id(), "evt_1");
+    complete(subject, &first.lease, retry_in(0)).await;
+    subject.pass(A_MOMENT).await;
+    let mut went = Vec::new();
+    for _ in 0..3 {
+        let claims = claim(subject, &["a", "b"], 1).await;
+        let event = claims[0].event.as_ref().expect("it is as it was stored");
+        went.push(event.id().to_owned());
+    }
+    assert_eq!(went, ["evt_2", "evt_3", "evt_1"], "the first is due since its last attempt");
+}
+
+/// As long as the lease lasts.
+pub async fn what_is_claimed_is_claimed_by_nobody_else(subject: &impl Subject) {
+    store(subject, &[new(&event("evt_1"), &["a"])]).await;
+    let claim = claim_one(subject, "a").await;
+    assert_eq!((claim.attempt, claim.interrupted), (1, false));
+    assert_eq!(state(subject, "evt_1").await, (State::Running, 1), "counted before it runs");
+    claims_nothing(subject, "a").await;
+    subject.pass(LEASE - Duration::from_secs(10)).await;
+    claims_nothing(subject, "a").await;
+}
+
+/// However it has ended, and however long ago.
+pub async fn what_has_ended_is_not_claimed_again(subject: &impl Subject) {
+    let dead = End::Dead { error: "no such order".into() };
+    let ends = [
+        ("evt_1", End::Done, State::Done),
+        ("evt_2", End::Ignored, State::Ignored),
+        ("evt_3", dead, State::Dead),
+    ];
+    for (id, end, ended) in ends {
+        store(subject, &[new(&event(id), &["a"])]).await;
+        let lease = claim_one(subject, "a").await.lease;
+        assert_eq!(complete(subject, &lease, end).await, Completed::Recorded);
+        assert_eq!(state(subject, id).await, (ended, 1));
+        assert_eq!(complete(subject, &lease, retry_in(0)).await, Completed::LeaseLost);
+        subject.pass(LEASE * 10).await;
+        claims_nothing(subject, "a").await;
+    }
+    let kept = subject.store().deliveries("evt_3").await.expect("the store is there");
+    assert_eq!(kept[0].error.as_deref(), Some("no such order"));
+}
+
+/// Not before, and with the next attempt.
+pub async fn what_failed_is_claimed_again_once_its_wait_is_over(subject: &impl Subject) {
+    store(subject, &[new(&event("evt_1"), &["a"])]).await;
+    let mut last = 0;
+    for attempt in 1..4 {
+        let claim = claim_one(subject, "a").await;
+        assert_eq!((claim.attempt, claim.interrupted), (attempt, false));
+        assert!(claim.lease.token > last, "each lease has a greater token");
+        last = claim.lease.token;
+        assert_eq!(complete(subject, &claim.lease, retry_in(600)).await, Completed::Recorded);
+        assert_eq!(state(subject, "evt_1").await, (State::Waiting, attempt));
+        subject.pass(Duration::from_secs(590)).await;
+        claims_nothing(subject, "a").await;
+        subject.pass(Duration::from_secs(10)).await;
+    }
+    let kept = subject.store().deliveries("evt_1").await.expect("the store is there");
+    assert_eq!(kept[0].error.as_deref(), Some("the warehouse is down"));
+}
+
+/// It is due at once, and the next attempt has the number that this one had.
+pub async fn what_is_given_back_has_cost_no_attempt(subject: &impl Subject) {
+    store(subject, &[new(&event("evt_1"), &["a"])]).await;
+    let first = claim_one(subject, "a").await;
+    assert_eq!(complete(subject, &first.lease, End::GivenBack).await, Completed::Recorded);
+    assert_eq!(state(subject, "evt_1").await, (State::Waiting, 0));
+    let second = claim_one(subject, "a").await;
+    assert_eq!((second.attempt, second.interrupted), (1, false));
+    assert_eq!(complete(subject, &first.lease, End::Done).await, Completed::LeaseLost);
+}
+
+/// What ends its process must not run for ever, nor again at once.
+pub async fn a_lease_that_ran_out_is_claimed_as_interrupted_and_costs_one_attempt(
+    subject: &impl Subject,
+) {
+    store(subject, &[new(&event("evt_1"), &["a"])]).await;
+    for attempt in 1..4 {
+        let begun = claim_one(subject, "a").await;
+        assert_eq!((begun.attempt, begun.interrupted), (attempt, false));
+        subject.pass(LEASE).await;
+        let found = claim_one(subject, "a").await;
+        assert_eq!((found.attempt, found.interrupted), (attempt, true));
+        // It can happen to whoever has found it, too.
+        subject.pass(LEASE).await;
+        let found = claim_one(subject, "a").await;
+        assert_eq!((found.attempt, found.interrupted), (attempt, true));
+        assert_eq!(complete(subject, &found.lease, retry_in(0)).await, Completed::Recorded);
+    }
+}
+
+/// By a heartbeat.
+pub async fn a_lease_that_is_extended_does_not_run_out(subject: &impl Subject) {
+    store(subject, &[new(&event("evt_1"), &["a"]), new(&event("evt_2"), &["b"])]).await;
+    let (held, lost) = (claim_one(subject, "a").await.lease, claim_one(subject, "b").await.lease);
+    subject.pass(LEASE / 2).await;
+    let extended = subject.store().extend(from_ref(&held), LEASE).await;
+    assert_eq!(extended.expect("the store is there"), [true]);
+    subject.pass(LEASE / 2 + A_MOMENT).await;
+    claims_nothing(subject, "a").await;
+    assert!(claim_one(subject, "b").await.interrupted);
+    let extended = subject.store().extend(&[lost, held.clone()], LEASE).await;
+    assert_eq!(extended.expect("the store is there"), [false, true]);
+    assert_eq!(complete(subject, &held, End::Done).await, Completed::Recorded);
+    let extended = subject.store().extend(&[held], LEASE).await;
+    assert_eq!(extended.expect("the store is there"), [false], "it has ended");
+}
+
+/// It slept past its lease, and somebody else has run the handler since.
+pub async fn who_has_lost_a_lease_can_write_nothing(subject: &impl Subject) {
+    store(subject, &[new(&event("evt_1"), &["a"])]).await;
+    let slept = claim_one(subject, "a").await.lease;
+    subject.pass(LEASE).await;
+    let other = claim_one(subject, "a").await.lease;
+    for end in [End::Done, retry_in(0), End::GivenBack, End::Dead { error: "no".into() }] {
+        assert_eq!(complete(subject, &slept, end).await, Completed::LeaseLost);
+    }
+    let extended = subject.store().extend(from_ref(&slept), LEASE).await;
+    assert_eq!(extended.expect("the store is there"), [false]);
+    assert_eq!(state(subject, "evt_1").await, (State::Running, 1));
+    // Those beside it are recorded.
+    let ends = [(slept, End::Done), (other, End::Ignored)];
+    let completed = subject.store().complete(&ends).await.expect("the store is there");
+    assert_eq!(completed, [Completed::LeaseLost, Completed::Recorded]);
+    assert_eq!(state(subject, "evt_1").await, (State::Ignored, 1));
+}
+
+/// To run it once more would help nobody.
+pub async fn a_late_end_counts_while_nobody_else_has_claimed(subject: &impl Subject) {
+    store(subject, &[new(&event("evt_1"), &["a"])]).await;
+    let lease = claim_one(subject, "a").await.lease;
+    subject.pass(LEASE * 3).await;
+    assert_eq!(complete(subject, &lease, End::Done).await, Completed::Recorded);
+    claims_nothing(subject, "a").await;
+}
+
+fn of_object(id: &str, event_type: &str, object: &str, created: u64) -> Event {
+    let created = std::time::UNIX_EPOCH + Duration::from_secs(created);
+    event_of(SyntheticEvent::new(event_type).id(id).set("id", object).created(created))
+}
+
+/// Also while it waits to be tried again, and after its lease has run out. Other objects, other handlers and what
+/// is not ordered do not wait.
+pub async fn of_an_object_one_ordered_delivery_is_out_at_a_time(subject: &impl Subject) {
+    let first = of_object("evt_1", "customer.updated", "cus_1", 10);
+    let second = of_object("evt_2", "customer.updated", "cus_1", 20);
+    let other = of_object("evt_3", "customer.updated", "cus_2", 30);
+    store(subject, &[ordered(&first, "a"), ordered(&second, "a"), ordered(&other, "a")]).await;
+    let mut claims = claim(subject, &["a"], 9).await;
+    claims.sort_by_key(|claim| claim.event.as_ref().map_or(String::new(), |e| e.id().to_owned()));
+    let ids = |claims: &[Claim]| -> Vec<String> {
+        claims.iter().map(|one| one.event.as_ref().expect("it is one").id().to_owned()).collect()
+    };
+    assert_eq!(ids(&claims), ["evt_1", "evt_3"]);
+    claims_nothing(subject, "a").await;
+    complete(subject, &claims[0].lease, retry_in(600)).await;
+    complete(subject, &claims[1].lease, End::Done).await;
+    claims_nothing(subject, "a").await;
+    let plain = of_object("evt_4", "customer.updated", "cus_1", 40);
+    let elsewhere = of_object("evt_5", "customer.updated", "cus_1", 50);
+    store(subject, &[new(&plain, &["a"]), ordered(&elsewhere, "b")]).await;
+    assert_eq!(ids(&[claim_one(subject, "a").await]), ["evt_4"]);
+    assert_eq!(ids(&[claim_one(subject, "b").await]), ["evt_5"]);
+    // Its lease runs out: it is still the one that is out.
+    subject.pass(Duration::from_secs(600)).await;
+    let claims = claim(subject, &["a"], 9).await;
+    assert!(ids(&claims).contains(&"evt_1".to_owned()), "{claims:?}");
+    subject.pass(LEASE).await;
+    let claims = claim(subject, &["a"], 9).await;
+    assert!(!ids(&claims).contains(&"evt_2".to_owned()), "{claims:?}");
+    let at = ids(&claims).iter().position(|id| id == "evt_1").expect("it is claimed");
+    assert!(claims[at].interrupted);
+    complete(subject, &claims[at].lease, End::GivenBack).await;
+    assert_eq!(ids(&[claim_one(subject, "a").await]), ["evt_1"], "it goes first again");
+}
+
+/// Both at once would be two writers of one object; and neither, for ever, if each waited for the other.
+pub async fn an_older_one_that_comes_late_waits_for_the_one_that_is_out(subject: &impl Subject) {
+    let (older, newer) = (
+        of_object("evt_1", "customer.updated", "cus_1", 10),
+        of_object("evt_2", "customer.updated", "cus_1", 20),
+    );
+    store(subject, &[ordered(&newer, "a")]).await;
+    claim_one(subject, "a").await;
+    store(subject, &[ordered(&older, "a")]).await;
+    claims_nothing(subject, "a").await;
+    subject.pass(LEASE).await;
+    let found = claim_one(subject, "a").await;
+    assert!(found.interrupted, "{found:?}");
+    complete(subject, &found.lease, retry_in(0)).await;
+    assert_eq!(run_all(subject, "a").await, ["evt_1", "evt_2"]);
+}
+
+/// All orders in which three events can come: by stage, then by second, then as they came.
+pub async fn ordered_deliveries_go_by_age_and_then_as_they_came(subject: &impl Subject) {
+    const ORDERS: [[usize; 3]; 6] =
+        [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    let of_one_second = ["customer.created", "customer.updated", "customer.deleted"];
+    for (round, order) in ORDERS.iter().enumerate() {
+        let object = format!("cus_{round}");
+        let id = |stage: usize| format!("evt_{round}_{stage}");
+        for stage in *order {
+            let event = of_object(&id(stage), of_one_second[stage], &object, 10);
+            store(subject, &[ordered(&event, "a")]).await;
+            subject.pass(A_MOMENT).await;
+        }
+        assert_eq!(run_all(subject, "a").await, [id(0), id(1), id(2)], "came as {order:?}");
+    }
+    // An older one that comes late does not wait behind a newer one that has not begun.
+    for (id, created) in
+        [("evt_late_2", 20), ("evt_tie_1", 30), ("evt_tie_2", 30), ("evt_late_1", 10)]
+    {
+        let event = of_object(id, "customer.updated", "cus_late", created);
+        store(subject, &[ordered(&event, "a")]).await;
+        subject.pass(A_MOMENT).await;
+    }
+    let went = run_all(subject, "a").await;
+    assert_eq!(went, ["evt_late_1", "evt_late_2", "evt_tie_1", "evt_tie_2"]);
+}
+
+/// Otherwise one that can never be handled would hold up its object for ever.
+pub async fn a_dead_letter_lets_the_next_of_its_object_go(subject: &impl Subject) {
+    for (id, created) in [("evt_1", 10), ("evt_2", 20)] {
+        let event = of_object(id, "customer.updated", "cus_1", created);
+        store(subject, &[ordered(&event, "a")]).await;
+    }
+    let lease = claim_one(subject, "a").await.lease;
+    complete(subject, &lease, End::Dead { error: "no such order".into() }).await;
+    assert_eq!(run_all(subject, "a").await, ["evt_2"]);
+    assert_eq!(state(subject, "evt_1").await, (State::Dead, 1));
+}

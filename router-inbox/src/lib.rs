@@ -1,0 +1,19 @@
+//! The durable inbox: an event is stored, Stripe is answered, and each of its handlers is run until it is
+//! done.
+//!
+//! This crate has as yet what stores have in common: the [`Store`] that an inbox is made of, and, with the
+//! feature `conformance`, the suite that every store passes. The engines and what delivers from them are to come.
+//!
+//! What is kept is a **delivery** for each event and each of its handlers, under the handler's stable name, so
+//! that one which fails neither holds the others up nor runs them again. Whoever runs one holds it by a **lease**
+//! that ends by itself, so that what a dead process held goes to another; each lease has a token, so that one
+//! which slept past its lease can write nothing any more.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod store;
+
+pub use self::store::{
+    Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State, Store,
+    StoreError, Stored, Wanted,
+};

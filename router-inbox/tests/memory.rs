@@ -1,0 +1,31 @@
+//! The store in memory keeps the promises of every store.
+
+use std::time::Duration;
+
+use router_core::{
+    clock::{Clock as _, SystemClock},
+    testing::ManualClock,
+};
+use router_inbox::conformance::{MemoryStore, Subject};
+
+struct InMemory(MemoryStore, ManualClock);
+
+#[async_trait::async_trait]
+impl Subject for InMemory {
+    type Store = MemoryStore;
+
+    async fn fresh() -> Self {
+        let clock = ManualClock::at(SystemClock.wall());
+        Self(MemoryStore::new(clock.clone()), clock)
+    }
+
+    fn store(&self) -> &MemoryStore {
+        &self.0
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.1.advance(time);
+    }
+}
+
+router_inbox::store_conformance!(InMemory);
