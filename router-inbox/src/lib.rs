@@ -1,8 +1,9 @@
 //! The durable inbox: an event is stored, Stripe is answered, and each of its handlers is run until it is
 //! done.
 //!
-//! This crate has as yet what stores have in common: the [`Store`] that an inbox is made of, and, with the
-//! feature `conformance`, the suite that every store passes. The engines and what delivers from them are to come.
+//! This crate has as yet the stores: the [`Store`] that an inbox is made of, the embedded `SqliteStore`, and, with
+//! the feature `conformance`, the suite that every store passes. What receives into a store and delivers from it is
+//! to come.
 //!
 //! What is kept is a **delivery** for each event and each of its handlers, under the handler's stable name, so
 //! that one which fails neither holds the others up nor runs them again. Whoever runs one holds it by a **lease**
@@ -11,8 +12,12 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
 pub use self::store::{
     Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State, Store,
     StoreError, Stored, Wanted,

@@ -201,3 +201,10 @@ pub enum State {
 #[derive(Debug, thiserror::Error)]
 #[error("the inbox's store did not do what it was asked to")]
 pub struct StoreError(#[source] pub BoxError);
+
+impl StoreError {
+    /// What the engine says.
+    pub fn of(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+}

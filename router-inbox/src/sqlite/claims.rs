@@ -1,0 +1,93 @@
+//! Which deliveries are due, and how they are claimed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use router_core::{Event, event::KeptEvent};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+
+use super::{millis, time};
+use crate::{Claim, Lease, Wanted};
+
+/// A delivery that can be claimed.
+pub(super) struct Due {
+    id: i64,
+    handler: String,
+    /// Its last lease has run out.
+    interrupted: bool,
+}
+
+/// What can be claimed, as much as is wanted of it, the one that has been due longest first.
+pub(super) async fn due(
+    read: &mut SqliteConnection,
+    wanted: &Wanted,
+    now: i64,
+) -> sqlx::Result<Vec<Due>> {
+    let mut room: HashMap<&str, usize> =
+        wanted.handlers.iter().map(|(handler, room)| (&**handler, *room)).collect();
+    let handlers: Vec<&str> = room.keys().copied().collect();
+    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    // Each handler's own range of the index is read from its beginning, as far as the limit: how many wait beyond
+    // it, or for handlers that are not wanted, makes no difference.
+    let rows = sqlx::query(
+        "select due.id, due.handler, due.state from json_each(?1) wanted join deliveries due on due.id in (
+             select id from deliveries
+             where handler = wanted.value and state <= 1 and blocked = 0 and due <= ?2
+             order by due, id limit ?3)
+         order by due.due, due.id",
+    )
+    .bind(serde_json::json!(handlers).to_string())
+    .bind(now)
+    .bind(limit)
+    .fetch_all(read)
+    .await?;
+    let mut due = Vec::new();
+    for row in rows {
+        let handler: String = row.try_get(1)?;
+        if let Some(room @ 1..) = room.get_mut(&*handler)
+            && due.len() < wanted.limit
+        {
+            *room -= 1;
+            due.push(Due {
+                id: row.try_get(0)?,
+                handler,
+                interrupted: row.try_get::<i64, _>(2)? == 1,
+            });
+        }
+    }
+    Ok(due)
+}
+
+/// Claims what is due, within a transaction that the caller commits.
+pub(super) async fn claim(
+    write: &mut SqliteConnection,
+    wanted: &Wanted,
+    now: i64,
+) -> sqlx::Result<Vec<Claim>> {
+    let until = now.saturating_add(millis(wanted.lease));
+    let mut claims = Vec::new();
+    for Due { id, handler, interrupted } in due(write, wanted, now).await? {
+        let row = sqlx::query(
+            "update deliveries
+             set attempts = attempts + (state = 0), state = 1, due = ?1, token = token + 1
+             where id = ?2 returning token, attempts, event",
+        );
+        let row = row.bind(until).bind(id).fetch_one(&mut *write).await?;
+        let event = sqlx::query(
+            "select payload, endpoint, generation, signed_at from events where id = ?1",
+        );
+        let event = event.bind(row.try_get::<i64, _>(2)?).fetch_one(&mut *write).await?;
+        let lease = Lease { delivery: id, handler: Arc::from(handler), token: row.try_get(0)? };
+        let event = Event::from_store(kept(&event)?);
+        claims.push(Claim { lease, event, attempt: row.try_get(1)?, interrupted });
+    }
+    Ok(claims)
+}
+
+fn kept(row: &SqliteRow) -> sqlx::Result<KeptEvent> {
+    Ok(KeptEvent {
+        payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
+        endpoint: row.try_get("endpoint")?,
+        signed_at: row.try_get::<Option<i64>, _>("signed_at")?.and_then(time),
+        generation: row.try_get("generation")?,
+    })
+}

@@ -1,0 +1,128 @@
+//! What changes a row, within a transaction that the caller commits.
+
+use router_core::event::KeptEvent;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::millis;
+use crate::{Completed, End, Lease, NewEvent, Place, Stored};
+
+pub(super) async fn store(
+    write: &mut SqliteConnection,
+    NewEvent { event, deliveries }: &NewEvent,
+    now: i64,
+) -> sqlx::Result<Stored> {
+    let (kept, place) = (KeptEvent::of(event), Place::of(event));
+    let signed_at = kept.signed_at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let number = sqlx::query(
+        "insert into events (endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         on conflict do nothing returning id",
+    )
+    .bind(&kept.endpoint)
+    .bind(event.account().unwrap_or_default())
+    .bind(event.id())
+    .bind(kept.generation)
+    .bind(event.event_type())
+    .bind(&place.object)
+    .bind(&kept.payload[..])
+    .bind(signed_at.map(millis))
+    .bind(now)
+    .fetch_optional(&mut *write)
+    .await?;
+    let Some(number) = number else { return Ok(Stored::Duplicate) };
+    let number: i64 = number.try_get(0)?;
+    for delivery in deliveries {
+        let ordered = delivery.ordered.then_some(&place);
+        sqlx::query(
+            "insert into deliveries (event, handler, due, object, age, blocked) values (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .bind(number)
+        .bind(&*delivery.handler)
+        .bind(now)
+        .bind(ordered.map(|place| &*place.object))
+        .bind(ordered.map(|place| place.age))
+        .bind(delivery.ordered)
+        .execute(&mut *write)
+        .await?;
+        if delivery.ordered {
+            let_the_oldest_go(write, &delivery.handler, &place.object).await?;
+        }
+    }
+    Ok(Stored::New)
+}
+
+pub(super) async fn extend(
+    write: &mut SqliteConnection,
+    lease: &Lease,
+    until: i64,
+) -> sqlx::Result<bool> {
+    let extended =
+        sqlx::query("update deliveries set due = ?1 where id = ?2 and token = ?3 and state = 1");
+    let extended = extended.bind(until).bind(lease.delivery).bind(lease.token);
+    Ok(extended.execute(write).await?.rows_affected() == 1)
+}
+
+pub(super) async fn complete(
+    write: &mut SqliteConnection,
+    lease: &Lease,
+    end: &End,
+    now: i64,
+) -> sqlx::Result<Completed> {
+    let (state, due, error) = match end {
+        End::Done => (2, now, None),
+        End::Ignored => (3, now, None),
+        End::Retry { wait, error } => (0, now.saturating_add(millis(*wait)), Some(error)),
+        End::Dead { error } => (4, now, Some(error)),
+        End::GivenBack => (0, now, None),
+    };
+    let row = sqlx::query(
+        "update deliveries set
+             state = ?1, due = ?2, error = coalesce(?3, error),
+             attempts = max(attempts - ?4, 0),
+             ended_at = case when ?1 = 0 then null else ?5 end
+         where id = ?6 and token = ?7 and state = 1
+         returning object",
+    )
+    .bind(state)
+    .bind(due)
+    .bind(error)
+    .bind(*end == End::GivenBack)
+    .bind(now)
+    .bind(lease.delivery)
+    .bind(lease.token)
+    .fetch_optional(&mut *write)
+    .await?;
+    let Some(row) = row else { return Ok(Completed::LeaseLost) };
+    if let Some(object) = row.try_get::<Option<String>, _>(0)? {
+        let_the_oldest_go(write, &lease.handler, &object).await?;
+    }
+    Ok(Completed::Recorded)
+}
+
+/// Of a handler's ordered deliveries for an object, lets the oldest that waits go, and no other; none, while one is
+/// out.
+async fn let_the_oldest_go(
+    write: &mut SqliteConnection,
+    handler: &str,
+    object: &str,
+) -> sqlx::Result<()> {
+    let is_one_out = sqlx::query(
+        "select 1 from deliveries where handler = ?1 and object = ?2 and state = 1 and object is not null limit 1",
+    );
+    if is_one_out.bind(handler).bind(object).fetch_optional(&mut *write).await?.is_some() {
+        return Ok(());
+    }
+    let hold = sqlx::query(
+        "update deliveries set blocked = 1
+         where handler = ?1 and object = ?2 and state = 0 and blocked = 0 and object is not null",
+    );
+    hold.bind(handler).bind(object).execute(&mut *write).await?;
+    let release = sqlx::query(
+        "update deliveries set blocked = 0 where id = (
+             select id from deliveries
+             where handler = ?1 and object = ?2 and state = 0 and object is not null
+             order by age, id limit 1)",
+    );
+    release.bind(handler).bind(object).execute(&mut *write).await?;
+    Ok(())
+}
