@@ -71,7 +71,7 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY);
-        let mut writer = options.connect().await.map_err(StoreError::of)?;
+        let mut writer = connect(&options).await.map_err(StoreError::of)?;
         schema::migrate(&mut writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(4);
         let readers = readers.connect_lazy_with(options.read_only(true).create_if_missing(false));
@@ -160,6 +160,29 @@ impl Store for SqliteStore {
         let rows = rows.bind(event_id).fetch_all(&self.readers).await.map_err(StoreError::of)?;
         rows.iter().map(kept).collect::<Result<_, _>>().map_err(StoreError::of)
     }
+}
+
+/// Connects, once no other process is about to make the file too.
+///
+/// SQLite waits for other writers (`busy_timeout`), but not where a file becomes one with a WAL: for that it
+/// must be alone, and two that each wait for the other would wait for ever, so one of them is told at once that
+/// the file is locked.
+async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    let until = SystemClock.monotonic() + BUSY;
+    loop {
+        match options.connect().await {
+            Err(error) if is_locked(&error) && SystemClock.monotonic() < until => {
+                SystemClock.sleep(Duration::from_millis(10)).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    // `SQLITE_BUSY`; an extended code has it in its lowest byte.
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 fn kept(row: &SqliteRow) -> sqlx::Result<KeptDelivery> {
