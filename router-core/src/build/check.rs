@@ -86,7 +86,8 @@ fn registered_twice(builder: &RouterBuilder) -> Vec<Vec<&Candidate>> {
 fn shared_names(builder: &RouterBuilder, twice: &[Vec<&Candidate>]) -> Vec<Problem> {
     let mut sharing = BTreeMap::<&str, Vec<&Candidate>>::new();
     for candidate in &builder.candidates {
-        for name in candidate.formerly.iter().copied().chain([&*candidate.name]) {
+        let former = candidate.formerly.filter(|former| *former != candidate.name);
+        for name in former.into_iter().chain([&*candidate.name]) {
             sharing.entry(name).or_default().push(candidate);
         }
     }
