@@ -97,7 +97,8 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let text = "dear diary\n".repeat(500);
     std::fs::write(&path, &text).unwrap();
     let error = SqliteStore::open(&format!("sqlite:{}", path.display())).await.unwrap_err();
-    let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("file is not a database"), "{cause}");
+    let told = router_core::Failure::retry(error).to_string();
+    assert!(told.contains("inbox.db cannot be opened as an inbox"), "{told}");
+    assert!(told.contains("file is not a database"), "{told}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }

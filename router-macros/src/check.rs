@@ -112,6 +112,14 @@ fn keys(arguments: &Arguments, errors: &mut Errors) {
             errors.push(Error::new(wait.span(), message));
         }
     }
+    if let (Some(first), Some(most)) = (&arguments.backoff, &arguments.max_backoff)
+        && let (Ok(wait), Ok(at_most)) = (backoff(first), backoff(most))
+        && at_most < wait
+    {
+        let message =
+            "this is less than `backoff`, the shortest wait: make it longer, or take it away";
+        errors.push(Error::new(most.span(), message));
+    }
     for number in arguments.attempts.iter().chain(&arguments.concurrency) {
         if number.base10_parse::<NonZeroU32>().is_err() {
             errors.push(Error::new(number.span(), "write a number from 1 on"));

@@ -270,6 +270,19 @@ async fn a_thread_that_is_out_of_time_is_waited_for_and_what_it_returns_counts()
     }
 }
 
+/// Who waited here for another handler of the object would lose an attempt for nothing.
+#[tokio::test]
+async fn the_order_of_an_object_is_left_to_whoever_keeps_it() {
+    let router = Router::builder().only::<in_order>().only::<held>().delivered_by(&Queue);
+    let router = router.build().unwrap();
+    let event = event(payload("customer.updated")).unwrap();
+    let to = |handler: &str| Delivery::new(event.clone(), handler, 1).provide(Transaction(1));
+    let mut waits = pin!(deliver(&router, to("held")));
+    assert!(poll(waits.as_mut()).is_pending());
+    let mut beside = pin!(deliver(&router, to("in_order")));
+    assert!(poll(beside.as_mut()).is_ready());
+}
+
 #[test]
 fn what_cannot_be_delivered_is_not_built() {
     let builder = Router::builder().only::<greedy>().only::<replies>().only::<rest>();
@@ -348,7 +361,7 @@ fn a_name_that_would_be_lost_and_an_order_that_nobody_keeps_are_doubtful() {
     assert!(inline().build().unwrap().startup_report().warnings.is_empty());
     let inline = Router::builder().only::<in_order>().build().unwrap();
     insta::assert_snapshot!(warnings(&inline.startup_report().warnings), @r#"
-    tests/tests/delivered.rs:355  `in_order`  on customer.updated: `ordered` is kept by an inbox (`.delivered_by(...)`); without one, events of one object are handled one at a time, in the order in which they come
+    tests/tests/delivered.rs:368  `in_order`  on customer.updated: `ordered` is kept by an inbox (`.delivered_by(...)`); without one, events of one object are handled one at a time, in the order in which they come
     "#);
 }
 
@@ -374,4 +387,9 @@ async fn what_was_finished_under_a_former_name_is_not_run_again() {
         assert_eq!(router.call(event).await.unwrap().outcome(), "done");
         assert_eq!(seen.take().len(), runs, "{name}");
     }
+}
+
+#[on_event("customer.updated", name = "held", ordered)]
+async fn held(_: Event) {
+    std::future::pending::<()>().await;
 }

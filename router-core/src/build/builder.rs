@@ -307,7 +307,8 @@ impl RouterBuilder {
         let table = Table::new(handlers.iter().zip(0..).flat_map(|(candidate, number)| {
             candidate.parsed_patterns().map(move |pattern| (pattern, number))
         }));
-        let into_handler = |candidate: Candidate| candidate.into_handler(self.timeout);
+        let is_kept = self.delivered_by.is_some();
+        let into_handler = |candidate: Candidate| candidate.into_handler(self.timeout, is_kept);
         let list = handlers.into_iter().map(into_handler).collect();
         let (states, routes) = (self.given.states, Routes::new(routes));
         let handlers = Handlers::new(table, list, states, self.clock, routes, report);

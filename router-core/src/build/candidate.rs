@@ -195,7 +195,12 @@ impl Candidate {
         patterns.into_iter().map(route).collect()
     }
 
-    pub(super) fn into_handler(self, default_timeout: Duration) -> RegisteredHandler {
+    /// `is_kept`: whether somebody keeps its deliveries, and so their order.
+    pub(super) fn into_handler(
+        self,
+        default_timeout: Duration,
+        is_kept: bool,
+    ) -> RegisteredHandler {
         let default = if self.replies { DEFAULT_DEADLINE } else { default_timeout };
         let name = self.name.into();
         RegisteredHandler {
@@ -206,8 +211,8 @@ impl Candidate {
             timeout: self.timeout.unwrap_or(default),
             replies: self.replies,
             default_reply: self.default_reply,
-            // As much of the order as can be kept without one who keeps the events.
-            serialize: self.serialize || self.delivered.ordered,
+            // As much of the order as there can be where nobody keeps it.
+            serialize: self.serialize || self.delivered.ordered && !is_kept,
             blocking: self.blocking,
             delivered: self.delivered,
             caller: self.caller,

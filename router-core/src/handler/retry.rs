@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How often a delivery is tried, and how long is waited in between: the `attempts`, `backoff` and
 /// `max_backoff` of `#[on_event]`. Each wait is four times the one before, up to the longest.
 ///
-/// By default 12 attempts in 66 hours, as long as Stripe itself would try: the waits are 15 s, 1 min, 4
+/// By default 12 attempts in 66 hours, about as long as Stripe itself would try: the waits are 15 s, 1 min, 4
 /// min, 16 min, 64 min, 4 h 16 min, and then 12 h each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
 //! The router of a service that keeps deliveries: it says which handlers an event is for, and runs one.
 
 use std::{
+    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{
@@ -39,6 +40,8 @@ struct Inner {
     /// What each delivery must bring.
     provided: Vec<Provision>,
     policies: Vec<DeliveredHandler>,
+    /// The numbers of the handlers, by the names that they have and had.
+    by_name: HashMap<Arc<str>, usize>,
     closed: AtomicBool,
 }
 
@@ -71,8 +74,13 @@ pub struct DeliveredHandler {
 
 impl DeliveredRouter {
     pub(crate) fn new(handlers: Handlers, provided: Vec<Provision>) -> Self {
-        let policies = handlers.list.iter().map(DeliveredHandler::of).collect();
-        Self(Arc::new(Inner { handlers, provided, policies, closed: AtomicBool::new(false) }))
+        let policies: Vec<_> = handlers.list.iter().map(DeliveredHandler::of).collect();
+        let names = policies.iter().zip(0..).flat_map(|(handler, number)| {
+            let former = handler.formerly.map(Arc::from);
+            former.into_iter().chain([handler.name.clone()]).map(move |name| (name, number))
+        });
+        let (by_name, closed) = (names.collect(), AtomicBool::new(false));
+        Self(Arc::new(Inner { handlers, provided, policies, by_name, closed }))
     }
 
     /// The handlers that this event is for, in their order; none, if it is unhandled.
@@ -89,7 +97,7 @@ impl DeliveredRouter {
     /// The handler of this stable name, or that had it before.
     #[must_use]
     pub fn handler(&self, name: &str) -> Option<&DeliveredHandler> {
-        self.find(name).map(|(number, _)| &self.0.policies[number])
+        self.0.by_name.get(name).map(|number| &self.0.policies[*number])
     }
 
     /// What is routed where, as [`Router::routes`](crate::Router::routes).
@@ -121,29 +129,19 @@ impl DeliveredRouter {
         self.0.closed.store(true, Ordering::Relaxed);
     }
 
-    fn find(&self, name: &str) -> Option<(usize, &RegisteredHandler)> {
-        let mut all = self.0.handlers.list.iter().enumerate();
-        // One that has the name comes before one that had it.
-        all.clone()
-            .find(|(_, handler)| *handler.name == *name)
-            .or_else(|| all.find(|(_, handler)| handler.is_called(name)))
-    }
-
     async fn run(self, delivery: Delivery) -> Result<HandlerReport, RouterError> {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(RouterError::Closed);
         }
         let Delivery { event, handler: name, attempt, provisions } = delivery;
-        let (_, handler) =
-            self.find(&name).ok_or_else(|| RouterError::NoSuchHandler(name.clone()))?;
+        let number = self.0.by_name.get(&name).copied();
+        let number = number.ok_or_else(|| RouterError::NoSuchHandler(name.clone()))?;
         if let Some(missing) = self.0.provided.iter().find(|one| !provisions.has(**one)) {
             return Err(RouterError::NotProvided(missing.type_name));
         }
         let handlers = &self.0.handlers;
-        let is_for_it = handlers.wanted(&event).any(|number| {
-            let wanted = &handlers.list[number];
-            std::ptr::eq(wanted, handler)
-        });
+        let handler = &handlers.list[number];
+        let is_for_it = handlers.wanted(&event).any(|wanted| wanted == number);
         let begun = handlers.clock.monotonic();
         let result = match is_for_it {
             true => match handlers.call(handler, &name, &event, provisions).await {

@@ -52,6 +52,15 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{url} cannot be opened as an inbox; name a file of an inbox, or a new one in a folder that can be written to"
+)]
+struct NotOpened {
+    url: String,
+    source: sqlx::Error,
+}
+
 /// How long another process's write is waited for.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -61,17 +70,21 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the file cannot be opened, is no database, or was written by a version that this one
-    /// cannot work beside.
+    /// [`StoreError`] where the file cannot be opened or is no database.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(url).map_err(StoreError::of)?;
+        let opened = Self::open_file(url).await;
+        opened.map_err(|source| StoreError::of(NotOpened { url: url.to_owned(), source }))
+    }
+
+    async fn open_file(url: &str) -> sqlx::Result<Self> {
+        let options = SqliteConnectOptions::from_str(url)?;
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY);
-        let mut writer = connect(&options).await.map_err(StoreError::of)?;
+        let mut writer = connect(&options).await?;
         schema::migrate(&mut writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(4);
         let readers = readers.connect_lazy_with(options.read_only(true).create_if_missing(false));

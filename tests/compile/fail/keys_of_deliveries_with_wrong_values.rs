@@ -13,6 +13,9 @@ use router_core::{Event, on_event, on_unhandled};
 )]
 async fn paid(_: Event) {}
 
+#[on_event("invoice.voided", backoff = "1m", max_backoff = "10s")]
+async fn voided(_: Event) {}
+
 #[on_unhandled(attempts = 3, ordered)]
 async fn rest(_: Event) {}
 
