@@ -1,9 +1,9 @@
 //! The durable inbox: an event is stored, Stripe is answered, and each of its handlers is run until it is
 //! done.
 //!
-//! This crate has as yet the stores: the [`Store`] that an inbox is made of, the embedded `SqliteStore`, and, with
-//! the feature `conformance`, the suite that every store passes. What receives into a store and delivers from it is
-//! to come.
+//! An [`Inbox`] receives: it is the service behind an endpoint. A [`Worker`] delivers. What they share is a
+//! [`Store`]: the embedded `SqliteStore`, or one of your own, for which the feature `conformance` has the suite that every
+//! store passes.
 //!
 //! What is kept is a **delivery** for each event and each of its handlers, under the handler's stable name, so
 //! that one which fails neither holds the others up nor runs them again. Whoever runs one holds it by a **lease**
@@ -12,13 +12,21 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod group_commit;
+mod inbox;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod telemetry;
+mod worker;
 
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::store::{
-    Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State, Store,
-    StoreError, Stored, Wanted,
+    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State,
+    Store, StoreError, Stored, Wanted,
+};
+pub use self::{
+    inbox::{Inbox, Receipt, Unstored},
+    worker::Worker,
 };

@@ -15,7 +15,9 @@ use std::{
 use tower_service::Service;
 use tracing::Instrument as _;
 
-use super::{RouterError, dispatch::RegisteredHandler, handlers::Handlers};
+use super::{
+    RouterError, dispatch::RegisteredHandler, handlers::Handlers, unhandled::UnhandledTypes,
+};
 use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
@@ -42,6 +44,7 @@ struct Inner {
     policies: Vec<DeliveredHandler>,
     /// The numbers of the handlers, by the names that they have and had.
     by_name: HashMap<Arc<str>, usize>,
+    unhandled: UnhandledTypes,
     closed: AtomicBool,
 }
 
@@ -79,13 +82,20 @@ impl DeliveredRouter {
             let former = handler.formerly.map(Arc::from);
             former.into_iter().chain([handler.name.clone()]).map(move |name| (name, number))
         });
-        let (by_name, closed) = (names.collect(), AtomicBool::new(false));
-        Self(Arc::new(Inner { handlers, provided, policies, by_name, closed }))
+        let by_name = names.collect();
+        let (unhandled, closed) = (UnhandledTypes::default(), AtomicBool::new(false));
+        Self(Arc::new(Inner { handlers, provided, policies, by_name, unhandled, closed }))
     }
 
     /// The handlers that this event is for, in their order; none, if it is unhandled.
     pub fn plan<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = &'r DeliveredHandler> {
         self.0.handlers.wanted(event).map(|number| &self.0.policies[number])
+    }
+
+    /// Logs that no handler is for this event, once for each event type, and counts it, as a
+    /// [`Router`](crate::Router) does. For whoever [plans](Self::plan), since planning says nothing.
+    pub fn log_unhandled(&self, event: &Event) {
+        self.0.unhandled.log(event);
     }
 
     /// Every handler, in order.

@@ -10,6 +10,7 @@ mod report_future;
 mod router;
 mod run;
 mod table;
+mod unhandled;
 
 pub use self::{
     delivered::{DeliveredHandler, DeliveredRouter, Delivery},

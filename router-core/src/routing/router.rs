@@ -1,10 +1,9 @@
 //! The router: a tower `Service<Event>`.
 
 use std::{
-    collections::HashSet,
     fmt,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,6 +17,7 @@ use super::{
     handlers::Handlers,
     in_flight::{Claim, InFlight},
     run::Run,
+    unhandled::UnhandledTypes,
 };
 use crate::{
     build::{Explanation, RouterBuilder, Routes, StartupReport},
@@ -50,7 +50,7 @@ pub struct Router(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) parts: Parts,
     pub(super) in_flight: InFlight,
-    unhandled: Mutex<HashSet<Box<str>>>,
+    pub(super) unhandled: UnhandledTypes,
 }
 
 /// What `build()` makes a router of.
@@ -71,9 +71,6 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// How many unhandled event types are remembered as already logged. Stripe has some 600.
-const MAX_UNHANDLED: usize = 4096;
-
 impl Router {
     /// Begins a router with every handler that `#[on_event]` registered in a linked crate.
     pub fn builder() -> RouterBuilder {
@@ -84,7 +81,11 @@ impl Router {
         if let Some(handler) = &parts.unhandled {
             telemetry::begin_counting(&handler.name);
         }
-        Self(Arc::new(Inner { parts, in_flight: InFlight::new(), unhandled: Mutex::default() }))
+        Self(Arc::new(Inner {
+            parts,
+            in_flight: InFlight::new(),
+            unhandled: UnhandledTypes::default(),
+        }))
     }
 
     /// What is routed where. Its `Display` is a table that is the same in every build, fit for a
@@ -167,32 +168,6 @@ impl Inner {
                 };
                 ReportFuture::wait(Box::pin(answer))
             }
-        }
-    }
-
-    /// Once per event type at INFO, so that an endpoint which gets every event of an account does
-    /// not drown what matters.
-    pub(super) fn log_unhandled(&self, event: &Event) {
-        let event_type = event.event_type();
-        let mut logged = self.unhandled.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.contains(event_type) {
-            drop(logged);
-            tracing::debug!("no handler for this event type");
-            telemetry::unhandled(event_type);
-        } else if logged.len() < MAX_UNHANDLED {
-            logged.insert(event_type.into());
-            drop(logged);
-            let known = router_catalog::lookup(event_type).is_some();
-            tracing::info!(
-                event.r#type = event_type,
-                known,
-                "no handler for this event type; said once per type"
-            );
-            telemetry::unhandled(event_type);
-        } else {
-            drop(logged);
-            // A metric has no end of labels otherwise.
-            telemetry::unhandled("other");
         }
     }
 }

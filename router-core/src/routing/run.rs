@@ -144,7 +144,7 @@ impl Run {
     }
 
     async fn unhandled(&self, known: &mut Vec<Progress>, leftovers: &mut Vec<Abandoned>) {
-        self.router.log_unhandled(&self.event);
+        self.router.unhandled.log(&self.event);
         if let Some(handler) = &self.router.parts.unhandled {
             self.handle(handler, Again::Nobody, known, leftovers).await;
         }

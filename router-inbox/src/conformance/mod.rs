@@ -85,6 +85,7 @@ macro_rules! store_conformance {
             an_older_one_that_comes_late_waits_for_the_one_that_is_out
             ordered_deliveries_go_by_age_and_then_as_they_came
             a_dead_letter_lets_the_next_of_its_object_go
+            the_backlog_is_what_has_not_ended
             does_as_the_model_does
         }
     };

@@ -1,6 +1,7 @@
 //! The simplest thing that keeps the promises of a store: lists in memory, searched from one end to the other.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -14,8 +15,8 @@ use router_core::{
 };
 
 use crate::{
-    Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State, Store,
-    StoreError, Stored, Wanted,
+    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State,
+    Store, StoreError, Stored, Wanted,
 };
 
 /// A store that keeps everything in memory and loses it with the process: what other stores are compared with,
@@ -39,6 +40,7 @@ struct Row {
     place: Option<Place>,
     state: State,
     attempts: u32,
+    stored_at: Instant,
     /// Of one that waits: from when on it can be claimed. Of one that runs: until when the lease lasts.
     due: Instant,
     token: i64,
@@ -118,6 +120,22 @@ impl Store for MemoryStore {
         });
         Ok(kept)
     }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        let (rows, now) = (self.rows(), self.clock.monotonic());
+        let mut backlog = BTreeMap::new();
+        for row in rows.deliveries.iter().filter(|row| row.is_open()) {
+            let handler = row.handler.clone();
+            let empty = Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO };
+            let of_handler = backlog.entry(row.handler.clone()).or_insert(empty);
+            match row.state {
+                State::Running => of_handler.running += 1,
+                _ => of_handler.waiting += 1,
+            }
+            of_handler.oldest = of_handler.oldest.max(now - row.stored_at);
+        }
+        Ok(backlog.into_values().collect())
+    }
 }
 
 impl Rows {
@@ -134,6 +152,7 @@ impl Rows {
             place: ordered.then(|| Place::of(event)),
             state: State::Waiting,
             attempts: 0,
+            stored_at: now,
             due: now,
             token: 0,
             error: None,

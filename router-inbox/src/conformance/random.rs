@@ -65,12 +65,22 @@ pub async fn does_as_the_model_does(subject: &impl Subject) {
             _ => pass(subject, &clock, seconds(&mut random)).await,
         }
     }
+    assert_eq!(backlog(subject.store()).await, backlog(&model).await, "{seed}");
     for number in 1..=stored {
         let id = format!("evt_{number}");
         let kept: Vec<KeptDelivery> =
             subject.store().deliveries(&id).await.expect("the store is there");
         assert_eq!(kept, model.deliveries(&id).await.expect("it cannot fail"), "{id}, {seed}");
     }
+}
+
+/// How many wait and run, and since when in whole seconds.
+async fn backlog(store: &impl Store) -> Vec<(String, u64, u64, u64)> {
+    let backlog = store.backlog().await.expect("the store is there");
+    let backlog = backlog.into_iter();
+    backlog
+        .map(|one| (one.handler.to_string(), one.waiting, one.running, one.oldest.as_secs()))
+        .collect()
 }
 
 async fn pass(subject: &impl Subject, clock: &ManualClock, time: Duration) {

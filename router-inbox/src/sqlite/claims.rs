@@ -1,12 +1,12 @@
 //! Which deliveries are due, and how they are claimed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use router_core::{Event, event::KeptEvent};
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::{millis, time};
-use crate::{Claim, Lease, Wanted};
+use crate::{Backlog, Claim, Lease, Wanted};
 
 /// A delivery that can be claimed.
 pub(super) struct Due {
@@ -81,6 +81,37 @@ pub(super) async fn claim(
         claims.push(Claim { lease, event, attempt: row.try_get(1)?, interrupted });
     }
     Ok(claims)
+}
+
+/// What has not ended. Read of the indexes that have only that: what is blocked is not in the one of what is due.
+pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<Backlog>> {
+    let rows = sqlx::query(
+        "with parts as (
+             select handler, sum(state = 0) as waiting, sum(state = 1) as running, min(id) as oldest
+             from deliveries where state <= 1 and blocked = 0 group by handler
+             union all
+             select handler, count(*), 0, min(id)
+             from deliveries where state = 0 and object is not null and blocked = 1 group by handler
+         ), open as (
+             select handler, sum(waiting) as waiting, sum(running) as running, min(oldest) as oldest
+             from parts group by handler
+         )
+         select open.handler, waiting, running, stored_at
+         from open join deliveries on deliveries.id = oldest join events on events.id = deliveries.event
+         order by open.handler",
+    );
+    let rows = rows.fetch_all(readers).await?;
+    let backlog = rows.iter().map(|row| {
+        let handler: String = row.try_get("handler")?;
+        let age = now.saturating_sub(row.try_get("stored_at")?);
+        Ok(Backlog {
+            handler: handler.into(),
+            waiting: row.try_get("waiting")?,
+            running: row.try_get("running")?,
+            oldest: Duration::from_millis(age.try_into().unwrap_or(0)),
+        })
+    });
+    backlog.collect()
 }
 
 fn kept(row: &SqliteRow) -> sqlx::Result<KeptEvent> {

@@ -11,21 +11,20 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::{
+    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewEvent, State, Store, StoreError,
+    Stored, Wanted,
+};
 use async_trait::async_trait;
 use router_core::{
     DeliveringService, Provision,
     clock::{Clock, SystemClock},
 };
 use sqlx::{
-    ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{
         SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
     },
-};
-use tokio::sync::Mutex;
-
-use crate::{
-    Claim, Completed, End, KeptDelivery, Lease, NewEvent, State, Store, StoreError, Stored, Wanted,
 };
 
 /// A store in one SQLite file, which this process and others on the machine share. What was stored is on the
@@ -47,7 +46,8 @@ use crate::{
 /// # }
 /// ```
 pub struct SqliteStore {
-    writer: Mutex<SqliteConnection>,
+    /// One connection, which waits for its turn in one fair queue.
+    writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
 }
@@ -61,7 +61,7 @@ struct NotOpened {
     source: sqlx::Error,
 }
 
-/// How long another process's write is waited for.
+/// How long another write is waited for, of this process or another.
 const BUSY: Duration = Duration::from_secs(5);
 
 impl SqliteStore {
@@ -84,11 +84,11 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY);
-        let mut writer = connect(&options).await?;
-        schema::migrate(&mut writer).await?;
-        let readers = SqlitePoolOptions::new().max_connections(4);
-        let readers = readers.connect_lazy_with(options.read_only(true).create_if_missing(false));
-        Ok(Self { writer: Mutex::new(writer), readers, clock: Arc::new(SystemClock) })
+        schema::migrate(&mut connect(&options).await?).await?;
+        let writer = only_when_broken_anew(1).connect_lazy_with(options.clone());
+        let readers = only_when_broken_anew(4)
+            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        Ok(Self { writer, readers, clock: Arc::new(SystemClock) })
     }
 
     /// Where the time comes from; the machine's clock by default. All processes that share the file must agree
@@ -96,6 +96,12 @@ impl SqliteStore {
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// A transaction that nobody else's write can fail: whoever reads first and then writes could be told that what it
+    /// read is old.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::of)
     }
 
     fn now(&self) -> i64 {
@@ -112,8 +118,7 @@ impl DeliveringService for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
-        let mut writer = self.writer.lock().await;
-        let mut write = writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::of)?;
+        let mut write = self.begin().await?;
         let now = self.now();
         let mut stored = Vec::with_capacity(events.len());
         for event in events {
@@ -131,16 +136,14 @@ impl Store for SqliteStore {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let mut writer = self.writer.lock().await;
-        let mut write = writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::of)?;
+        let mut write = self.begin().await?;
         let claims = claims::claim(&mut write, wanted, self.now()).await.map_err(StoreError::of)?;
         write.commit().await.map_err(StoreError::of)?;
         Ok(claims)
     }
 
     async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
-        let mut writer = self.writer.lock().await;
-        let mut write = writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::of)?;
+        let mut write = self.begin().await?;
         let until = self.now().saturating_add(millis(time));
         let mut extended = Vec::with_capacity(leases.len());
         for lease in leases {
@@ -152,8 +155,7 @@ impl Store for SqliteStore {
     }
 
     async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
-        let mut writer = self.writer.lock().await;
-        let mut write = writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::of)?;
+        let mut write = self.begin().await?;
         let now = self.now();
         let mut completed = Vec::with_capacity(ends.len());
         for (lease, end) in ends {
@@ -173,6 +175,16 @@ impl Store for SqliteStore {
         let rows = rows.bind(event_id).fetch_all(&self.readers).await.map_err(StoreError::of)?;
         rows.iter().map(kept).collect::<Result<_, _>>().map_err(StoreError::of)
     }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        claims::backlog(&self.readers, self.now()).await.map_err(StoreError::of)
+    }
+}
+
+/// Connections that stay, whose turn is waited for as long as another process's write is.
+fn only_when_broken_anew(connections: u32) -> SqlitePoolOptions {
+    let options = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY);
+    options.idle_timeout(None).max_lifetime(None).test_before_acquire(false)
 }
 
 /// Connects, once no other process is about to make the file too.
@@ -247,7 +259,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
         let store = SqliteStore::open(&url).await.unwrap();
-        let mut writer = store.writer.lock().await;
+        let mut writer = store.writer.acquire().await.unwrap();
         let set = sqlx::query("pragma synchronous").fetch_one(&mut *writer).await.unwrap();
         assert_eq!(set.get::<i64, _>(0), 2, "FULL");
         let mode = sqlx::query("pragma journal_mode").fetch_one(&mut *writer).await.unwrap();

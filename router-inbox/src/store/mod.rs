@@ -5,7 +5,7 @@ mod order;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{BoxError, DeliveringService, Event, event::EnvelopeError};
+use router_core::{BoxError, DeliveredHandler, DeliveringService, Event, event::EnvelopeError};
 
 pub use self::order::Place;
 
@@ -65,6 +65,32 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     ///
     /// [`StoreError`].
     async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError>;
+
+    /// How much is waiting or running, for each handler that has something.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
+
+    /// Waits until another process may have stored something, where the engine tells. It is a hint: workers look
+    /// from time to time too. Dropped and called again it misses nothing.
+    async fn stored_elsewhere(&self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What of a handler has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// The name under which its deliveries are kept.
+    pub handler: Arc<str>,
+    /// How many wait: for their turn, for their time, or for another of their object.
+    pub waiting: u64,
+    /// How many somebody has claimed.
+    pub running: u64,
+    /// How long ago the oldest of them was stored.
+    pub oldest: Duration,
 }
 
 /// An event that came, and the handlers that it is for.
@@ -83,6 +109,14 @@ pub struct NewDelivery {
     pub handler: Arc<str>,
     /// Whether it is given the events of one object one after the other.
     pub ordered: bool,
+}
+
+impl NewDelivery {
+    /// One for this handler.
+    #[must_use]
+    pub fn of(handler: &DeliveredHandler) -> Self {
+        Self { handler: handler.name.clone(), ordered: handler.ordered }
+    }
 }
 
 /// What became of an event that was to be stored.
@@ -199,8 +233,8 @@ pub enum State {
 
 /// The store could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
-#[error("the inbox's store did not do what it was asked to")]
-pub struct StoreError(#[source] pub BoxError);
+#[error(transparent)]
+pub struct StoreError(pub BoxError);
 
 impl StoreError {
     /// What the engine says.

@@ -9,7 +9,7 @@ use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
 pub use self::ordered::*;
 use super::Subject;
 use crate::{
-    Claim, Completed, End, Lease, NewDelivery, NewEvent, State, Store as _, Stored, Wanted,
+    Backlog, Claim, Completed, End, Lease, NewDelivery, NewEvent, State, Store as _, Stored, Wanted,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -306,4 +306,31 @@ pub async fn a_late_end_counts_while_nobody_else_has_claimed(subject: &impl Subj
     subject.pass(LEASE * 3).await;
     assert_eq!(complete(subject, &lease, End::Done).await, Completed::Recorded);
     claims_nothing(subject, "a").await;
+}
+
+/// What has ended does not count, and what waits behind another of its object does.
+pub async fn the_backlog_is_what_has_not_ended(subject: &impl Subject) {
+    let ordered = |event: &Event| NewEvent {
+        event: event.clone(),
+        deliveries: vec![NewDelivery { handler: "in order".into(), ordered: true }],
+    };
+    store(subject, &[new(&event("evt_1"), &["a", "b"])]).await;
+    subject.pass(Duration::from_secs(60)).await;
+    store(subject, &[new(&event("evt_2"), &["a"]), ordered(&event("evt_3"))]).await;
+    let of_one_object = KeptEvent { generation: 1, ..KeptEvent::of(&event("evt_3")) };
+    let of_one_object = Event::from_store(of_one_object).expect("it was one");
+    store(subject, &[ordered(&of_one_object)]).await;
+    let claim = claim_one(subject, "b").await;
+    claim_one(subject, "in order").await;
+    let told = async || subject.store().backlog().await.expect("the store is there");
+    let counted = |backlog: &[Backlog]| -> Vec<_> {
+        backlog.iter().map(|one| (one.handler.to_string(), one.waiting, one.running)).collect()
+    };
+    let backlog = told().await;
+    let all = [("a".to_owned(), 2, 0), ("b".to_owned(), 0, 1), ("in order".to_owned(), 1, 1)];
+    assert_eq!(counted(&backlog), all);
+    let minutes = |age: Duration| age.as_secs() / 60;
+    assert_eq!(backlog.iter().map(|one| minutes(one.oldest)).collect::<Vec<_>>(), [1, 1, 0]);
+    complete(subject, &claim.lease, End::Dead { error: "never".into() }).await;
+    assert_eq!(counted(&told().await), [all[0].clone(), all[2].clone()]);
 }

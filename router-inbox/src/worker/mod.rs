@@ -1,0 +1,250 @@
+//! What delivers: takes what is due from the store, has each handler run, and records how it ended.
+
+mod at_work;
+mod backlog;
+mod ending;
+mod run;
+
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use router_core::{
+    BoxError, DeliveredRouter, Delivery, Failure, HandlerReport, RetryPolicy, clock::Clock,
+};
+use tokio::sync::watch;
+use tower_service::Service;
+
+use self::{at_work::AtWork, backlog::BacklogWatch};
+use crate::{Claim, Completed, End, Inbox, Store, Wanted, telemetry};
+
+/// Runs deliveries, several at a time, until it is told to stop. There may be any number of workers, in any number of
+/// processes.
+///
+/// A handler that fails is tried again as its `#[on_event(attempts, backoff, max_backoff)]` say, a quarter sooner or
+/// later by chance, and not before a [`retry_after`](Failure::retry_after) of its own. After the last attempt, and
+/// after a [permanent](Failure::permanent) failure at once, the delivery is a dead letter, which is kept.
+#[must_use = "it delivers nothing before it is run"]
+pub struct Worker<S, R> {
+    store: Arc<S>,
+    service: R,
+    router: DeliveredRouter,
+    news: watch::Receiver<()>,
+    concurrency: usize,
+    lease: Duration,
+    poll: Duration,
+    grace: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl<S: Store> Inbox<S> {
+    /// A worker that has deliveries run by this service: the inbox's router, or that with layers around it.
+    pub fn worker<R>(&self, service: R) -> Worker<S, R>
+    where
+        R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
+        R: Clone + Send + 'static,
+        R::Future: Send,
+    {
+        Worker {
+            store: self.store().clone(),
+            service,
+            router: self.router().clone(),
+            news: self.news(),
+            concurrency: 16,
+            lease: Duration::from_secs(60),
+            poll: Duration::from_secs(1),
+            grace: Duration::from_secs(20),
+            clock: self.time().clone(),
+        }
+    }
+}
+
+impl<S, R> Worker<S, R> {
+    /// How many deliveries run at once; 16 by default.
+    pub fn concurrency(self, concurrency: usize) -> Self {
+        Self { concurrency, ..self }
+    }
+
+    /// How long a delivery belongs to this worker without a sign of life from it; 60 s by default. As long as it takes
+    /// until another takes over what a dead process had.
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// How often it is looked for what is to be tried again, and for what other processes have stored where the store
+    /// does not tell; 1 s by default.
+    pub fn poll(self, poll: Duration) -> Self {
+        Self { poll, ..self }
+    }
+
+    /// How long what runs may go on once the worker is to stop, before it is given back; 20 s by default.
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+}
+
+impl<S, R> Worker<S, R>
+where
+    S: Store,
+    R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
+    R: Clone + Send + 'static,
+    R::Future: Send,
+{
+    /// Runs deliveries until `shutdown` is ready. Then takes no more, lets what runs go on for a while, and gives back
+    /// what has not ended, which costs nobody an attempt.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut at_work = AtWork::new(self.concurrency);
+        let mut backlog = BacklogWatch::default();
+        let mut next_sign = self.clock.monotonic() + self.lease / 3;
+        // Once it is to stop: until when what runs may go on.
+        let mut stop = None;
+        loop {
+            let now = self.clock.monotonic();
+            if now >= next_sign {
+                self.show_life(&mut at_work).await;
+                next_sign = self.clock.monotonic() + self.lease / 3;
+            }
+            self.record(&mut at_work).await;
+            if stop.is_some_and(|stop| now >= stop || at_work.is_idle()) {
+                break;
+            }
+            let mut wake = next_sign.min(now + self.poll);
+            if let Some(stop) = stop {
+                wake = wake.min(stop);
+            } else {
+                backlog.look(&*self.store, &self.router, now).await;
+                if self.claim(&mut at_work).await {
+                    continue;
+                }
+            }
+            let has_room = stop.is_none() && at_work.room() > 0;
+            tokio::select! {
+                biased;
+                () = &mut shutdown, if stop.is_none() => stop = Some(self.clock.monotonic() + self.grace),
+                () = at_work.one_ends() => {}
+                Ok(()) = self.news.changed(), if has_room => {}
+                () = self.store.stored_elsewhere(), if has_room => {}
+                () = self.clock.sleep_until(wake) => {}
+            }
+        }
+        self.give_back(at_work).await;
+    }
+
+    /// Begins what is due, as much as there is room for. Whether there is something to do at once: to record what has
+    /// ended without being run, or to claim more.
+    async fn claim(&self, at_work: &mut AtWork) -> bool {
+        let limit = at_work.room();
+        let handlers = self.router.handlers().iter().flat_map(|handler| {
+            let room = at_work.room_for(handler);
+            let names = handler.formerly.into_iter().map(Arc::from).chain([handler.name.clone()]);
+            names.map(move |name| (name, room))
+        });
+        let handlers: Vec<_> = handlers.filter(|(_, room)| *room > 0).collect();
+        if limit == 0 || handlers.is_empty() {
+            return false;
+        }
+        let wanted = Wanted { handlers, limit, lease: self.lease };
+        match self.store.claim(&wanted).await {
+            Ok(claims) => {
+                let is_full = claims.len() == limit;
+                let ended = at_work.ended().len();
+                claims.into_iter().for_each(|claim| self.begin(claim, at_work));
+                at_work.ended().len() > ended || (is_full && at_work.room() > 0)
+            }
+            Err(error) => {
+                let error = Failure::retry(error);
+                tracing::warn!(%error, "nothing could be claimed from the inbox; trying again");
+                false
+            }
+        }
+    }
+
+    fn begin(&self, claim: Claim, at_work: &mut AtWork) {
+        let Claim { lease, event, attempt, interrupted } = claim;
+        let handler = self.router.handler(&lease.handler);
+        let policy = handler.map_or_else(RetryPolicy::default, |handler| handler.retry);
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let end = ending::damaged(&lease, &error);
+                return at_work.end(lease, end);
+            }
+        };
+        if interrupted {
+            let end = ending::interrupted(&lease, &event, &policy, attempt);
+            return at_work.end(lease, end);
+        }
+        // A handler and its former name were each given its whole room.
+        if handler.is_some_and(|handler| at_work.room_for(handler) == 0) {
+            return at_work.end(lease, End::GivenBack);
+        }
+        let name = handler.map_or_else(|| lease.handler.clone(), |handler| handler.name.clone());
+        let run = run::one(self.service.clone(), event, lease.handler.clone(), attempt, policy);
+        at_work.begin(name, lease, run);
+    }
+
+    /// Records what has ended; what could not be recorded is tried again.
+    async fn record(&self, at_work: &mut AtWork) {
+        let ended = at_work.ended();
+        if ended.is_empty() {
+            return;
+        }
+        match self.store.complete(ended).await {
+            Ok(completed) => {
+                for ((lease, _), completed) in ended.drain(..).zip(completed) {
+                    if completed == Completed::LeaseLost {
+                        telemetry::lease_lost(&lease);
+                    }
+                }
+            }
+            Err(error) => {
+                let error = Failure::retry(error);
+                tracing::warn!(%error, "how deliveries ended could not be recorded; trying again");
+            }
+        }
+    }
+
+    /// Keeps the leases of what is out, and stops what belongs to somebody else by now.
+    async fn show_life(&self, at_work: &mut AtWork) {
+        let leases = at_work.leases();
+        if leases.is_empty() {
+            return;
+        }
+        match self.store.extend(&leases, self.lease).await {
+            Ok(held) => {
+                let lost = leases.iter().zip(held).filter(|(_, held)| !held);
+                lost.for_each(|(lease, _)| at_work.stop(lease));
+            }
+            Err(error) => {
+                let error = Failure::retry(error);
+                tracing::warn!(%error, "the leases of what runs could not be extended; trying again");
+            }
+        }
+    }
+
+    /// Gives back what runs still. A store that is away for a moment must not cost anybody an attempt.
+    async fn give_back(&self, mut at_work: AtWork) {
+        at_work.stop_all().await;
+        for _ in 0..5 {
+            self.record(&mut at_work).await;
+            if at_work.ended().is_empty() {
+                return;
+            }
+            self.clock.sleep(self.poll).await;
+        }
+        tracing::error!(
+            deliveries = at_work.ended().len(),
+            "how these ended could not be recorded: each counts as an attempt that failed, and runs again"
+        );
+    }
+}
+
+impl<S, R> fmt::Debug for Worker<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("concurrency", &self.concurrency)
+            .field("lease", &self.lease)
+            .field("poll", &self.poll)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,9 @@
+//! An inbox: what is answered once an event is stored, and how it is delivered until it is done.
+
+mod delivering;
+#[path = "../exchange/mod.rs"]
+mod exchange;
+mod leases;
+mod receiving;
+mod shop;
+mod telling;

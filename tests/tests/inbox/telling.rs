@@ -1,0 +1,101 @@
+//! What the operator reads.
+
+use std::{cell::RefCell, io, sync::Once, time::Duration};
+
+use router_core::{Event, Failure, HandlerResult, Outcome, Router};
+use router_inbox::{
+    NewDelivery, NewEvent,
+    State::{Dead, Waiting},
+    Store as _,
+};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::shop::{Shop, event};
+
+thread_local! {
+    /// What was logged. Each test has a thread of its own, and its runtime stays on it.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct ToLog;
+
+impl io::Write for ToLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What this thread logged since it last asked, without what differs from run to run.
+fn logged() -> String {
+    let log = LOG.with_borrow_mut(std::mem::take);
+    let log = String::from_utf8(log).expect("the log is UTF-8");
+    log.replace("router_inbox::", "")
+}
+
+fn shop(result: fn() -> HandlerResult) -> Shop {
+    // For the process as a whole: one for each thread would race for the callsites that they share.
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::INFO);
+        subscriber.with_ansi(false).without_time().with_writer(|| ToLog).init();
+    });
+    let handler = move |_: Event| std::future::ready(result());
+    let shop = Shop::new(Router::builder().unlinked().handler("shop", ["invoice.paid"], handler));
+    logged();
+    shop
+}
+
+#[tokio::test]
+async fn what_comes_in_is_a_line() {
+    let shop = shop(|| Ok(Outcome::Done));
+    shop.receive("evt_1").await.unwrap();
+    shop.receive("evt_1").await.unwrap();
+    insta::assert_snapshot!(logged(), @r#"
+    INFO telemetry: event received event.id="evt_1" event.type="invoice.paid" outcome="stored" duration=0ns
+    INFO telemetry: event received event.id="evt_1" event.type="invoice.paid" outcome="duplicate" duration=0ns
+    "#);
+}
+
+#[tokio::test]
+async fn a_failure_says_when_it_is_tried_again() {
+    let shop = shop(|| Err(Failure::retry_after("the warehouse is down", Duration::from_secs(90))));
+    let worker = shop.work();
+    shop.receive("evt_1").await.unwrap();
+    logged();
+    shop.is("evt_1", Waiting, 1).await;
+    insta::assert_snapshot!(logged(), @r#" WARN worker::ending: handler failed: attempt 1 of 12, the next in 1m 30s handler="shop" event.id="evt_1" event.type="invoice.paid" error=the warehouse is down"#);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_an_error_that_says_what_to_do() {
+    let shop = shop(|| Err(Failure::permanent("no such order")));
+    let worker = shop.work();
+    shop.receive("evt_1").await.unwrap();
+    logged();
+    shop.is("evt_1", Dead, 1).await;
+    insta::assert_snapshot!(logged(), @r#"ERROR worker::ending: dead letter: it is kept, and tried again by `event-router inbox retry evt_1 --handler shop` handler="shop" event.id="evt_1" event.type="invoice.paid" error=no such order"#);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn deliveries_of_a_handler_that_is_gone_wait_and_are_told_of_at_the_start() {
+    let shop = shop(|| Ok(Outcome::Done));
+    let gone = NewDelivery { handler: "shop::invoices".into(), ordered: false };
+    for id in ["evt_1", "evt_2"] {
+        let new = NewEvent { event: event(id), deliveries: vec![gone.clone()] };
+        shop.store().store(&[new]).await.unwrap();
+    }
+    shop.clock.advance(Duration::from_secs(7_384));
+    let worker = shop.work();
+    shop.clock.slept_on().await;
+    insta::assert_snapshot!(logged(), @r#" WARN worker::backlog: deliveries wait for a handler that this program does not have. If no other program has it: was it renamed, say `formerly = "shop::invoices"` on the one that it is now; is it gone, `event-router inbox discard` handler="shop::invoices" deliveries=2 oldest=2h 3m 4s"#);
+    shop.pass(Duration::from_secs(60)).await;
+    assert_eq!(logged(), "", "it is said once");
+    worker.stop().await;
+    assert_eq!(shop.state("evt_1").await, (Waiting, 0));
+}
