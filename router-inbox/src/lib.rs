@@ -18,15 +18,20 @@ mod inbox;
 mod sqlite;
 mod store;
 mod telemetry;
+#[cfg(feature = "sqlite")]
+mod tx;
 mod worker;
 
-#[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
 pub use self::store::{
-    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State,
-    Store, StoreError, Stored, Wanted,
+    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place,
+    State, Store, StoreError, Stored, Wanted,
 };
 pub use self::{
     inbox::{Inbox, Receipt, Unstored},
     worker::Worker,
 };
+#[cfg(feature = "sqlite")]
+pub use self::{sqlite::SqliteStore, tx::Tx};
+/// The databases' driver, in the version of which a handler's [`Tx`] is.
+#[cfg(feature = "sqlite")]
+pub use sqlx;

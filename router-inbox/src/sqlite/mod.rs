@@ -1,30 +1,27 @@
 //! The embedded store: one SQLite file.
 
 mod claims;
+mod open;
 mod schema;
 mod writes;
 
 use std::{
     fmt,
-    str::FromStr as _,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{
-    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewEvent, State, Store, StoreError,
-    Stored, Wanted,
-};
 use async_trait::async_trait;
 use router_core::{
-    DeliveringService, Provision,
+    DeliveringService, Delivery, Provision,
     clock::{Clock, SystemClock},
 };
-use sqlx::{
-    ConnectOptions as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-    },
+use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
+
+use crate::{
+    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, State, Store,
+    StoreError, Stored, Tx, Wanted,
+    tx::{self, TxStore},
 };
 
 /// A store in one SQLite file, which this process and others on the machine share. What was stored is on the
@@ -45,24 +42,25 @@ use sqlx::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Cheap to clone; clones are one store.
+#[derive(Clone)]
 pub struct SqliteStore {
     /// One connection, which waits for its turn in one fair queue.
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
+    transaction_limit: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{url} cannot be opened as an inbox; name a file of an inbox, or a new one in a folder that can be written to"
+    "others were writing to the file for {}: handlers with their `Tx`, or another program",
+    humantime::format_duration(open::BUSY)
 )]
-struct NotOpened {
-    url: String,
-    source: sqlx::Error,
-}
+struct WriterBusy;
 
-/// How long another write is waited for, of this process or another.
-const BUSY: Duration = Duration::from_secs(5);
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 impl SqliteStore {
     /// Opens the file that a URL such as `sqlite:inbox.db` names, makes it if it is not there, and brings its
@@ -72,23 +70,9 @@ impl SqliteStore {
     ///
     /// [`StoreError`] where the file cannot be opened or is no database.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let opened = Self::open_file(url).await;
-        opened.map_err(|source| StoreError::of(NotOpened { url: url.to_owned(), source }))
-    }
-
-    async fn open_file(url: &str) -> sqlx::Result<Self> {
-        let options = SqliteConnectOptions::from_str(url)?;
-        let options = options
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY);
-        schema::migrate(&mut connect(&options).await?).await?;
-        let writer = only_when_broken_anew(1).connect_lazy_with(options.clone());
-        let readers = only_when_broken_anew(4)
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
-        Ok(Self { writer, readers, clock: Arc::new(SystemClock) })
+        let (writer, readers) = open::file(url).await?;
+        let (clock, transaction_limit) = (Arc::new(SystemClock), Duration::from_secs(5));
+        Ok(Self { writer, readers, clock, transaction_limit })
     }
 
     /// Where the time comes from; the machine's clock by default. All processes that share the file must agree
@@ -98,10 +82,22 @@ impl SqliteStore {
         Self { clock: Arc::new(clock), ..self }
     }
 
+    /// How long a handler may have its [`Tx`] open, which holds up everybody else; 5 s by default. It is stopped then, what
+    /// it wrote is undone, and it is tried again.
+    #[must_use]
+    pub fn transaction_limit(self, transaction_limit: Duration) -> Self {
+        Self { transaction_limit, ..self }
+    }
+
     /// A transaction that nobody else's write can fail: whoever reads first and then writes could be told that what it
     /// read is old.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::of)
+        match self.writer.begin_with(BEGIN).await {
+            Ok(write) => Ok(write),
+            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::of(WriterBusy)),
+            Err(error) if open::is_locked(&error) => Err(StoreError::of(WriterBusy)),
+            Err(error) => Err(StoreError::of(error)),
+        }
     }
 
     fn now(&self) -> i64 {
@@ -111,7 +107,29 @@ impl SqliteStore {
 
 impl DeliveringService for SqliteStore {
     fn provides(&self) -> Vec<Provision> {
-        Vec::new()
+        vec![Provision::of::<Tx<Sqlite>>()]
+    }
+}
+
+#[async_trait]
+impl TxStore<Sqlite> for SqliteStore {
+    /// Waits for as long as the handler may take: its turn comes.
+    async fn begin(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
+        loop {
+            match self.writer.begin_with(BEGIN).await {
+                Err(sqlx::Error::PoolTimedOut) => {}
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn complete_in(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        lease: &Lease,
+        end: &End,
+    ) -> sqlx::Result<Completed> {
+        writes::complete(tx, lease, end, self.now()).await
     }
 }
 
@@ -176,38 +194,15 @@ impl Store for SqliteStore {
         rows.iter().map(kept).collect::<Result<_, _>>().map_err(StoreError::of)
     }
 
+    fn equip(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        let (store, limit) = (Arc::new(self.clone()), Some(self.transaction_limit));
+        let (tx, effects) = tx::for_delivery(store, limit, self.clock.clone());
+        (delivery.provide(tx), Some(Box::new(effects)))
+    }
+
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         claims::backlog(&self.readers, self.now()).await.map_err(StoreError::of)
     }
-}
-
-/// Connections that stay, whose turn is waited for as long as another process's write is.
-fn only_when_broken_anew(connections: u32) -> SqlitePoolOptions {
-    let options = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY);
-    options.idle_timeout(None).max_lifetime(None).test_before_acquire(false)
-}
-
-/// Connects, once no other process is about to make the file too.
-///
-/// SQLite waits for other writers (`busy_timeout`), but not where a file becomes one with a WAL: for that it
-/// must be alone, and two that each wait for the other would wait for ever, so one of them is told at once that
-/// the file is locked.
-async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
-    let until = SystemClock.monotonic() + BUSY;
-    loop {
-        match options.connect().await {
-            Err(error) if is_locked(&error) && SystemClock.monotonic() < until => {
-                SystemClock.sleep(Duration::from_millis(10)).await;
-            }
-            connected => return connected,
-        }
-    }
-}
-
-fn is_locked(error: &sqlx::Error) -> bool {
-    // `SQLITE_BUSY`; an extended code has it in its lowest byte.
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| code & 0xff == 5)
 }
 
 fn kept(row: &SqliteRow) -> sqlx::Result<KeptDelivery> {

@@ -5,7 +5,9 @@ mod order;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{BoxError, DeliveredHandler, DeliveringService, Event, event::EnvelopeError};
+use router_core::{
+    BoxError, DeliveredHandler, DeliveringService, Delivery, Event, event::EnvelopeError,
+};
 
 pub use self::order::Place;
 
@@ -73,11 +75,37 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// [`StoreError`].
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 
+    /// Gives a delivery what this store [provides](DeliveringService::provides) to each; what its handler does with that
+    /// comes to an end by the [`Effects`]. By default nothing.
+    fn equip(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        (delivery, None)
+    }
+
     /// Waits until another process may have stored something, where the engine tells. It is a hint: workers look
     /// from time to time too. Dropped and called again it misses nothing.
     async fn stored_elsewhere(&self) {
         std::future::pending::<()>().await;
     }
+}
+
+/// What a handler does within the store itself, which is there together with the end of its delivery, or not at all.
+#[async_trait]
+pub trait Effects: Send + Sync {
+    /// Waits until the handler has held the store up for longer than it may, and says how long that is.
+    async fn overdue(&self) -> Duration;
+
+    /// The run has ended so. Where that is [done](End::Done) or [ignored](End::Ignored), makes what the handler did
+    /// durable and completes the delivery in one, and otherwise undoes it. `None` where the delivery is yet to be
+    /// completed, as any other.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the handler is to be tried again. (Should all be there nevertheless, the lease is lost.)
+    async fn end(
+        self: Box<Self>,
+        lease: &Lease,
+        end: &End,
+    ) -> Result<Option<Completed>, StoreError>;
 }
 
 /// What of a handler has not ended.

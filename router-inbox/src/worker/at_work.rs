@@ -5,10 +5,11 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 use router_core::DeliveredHandler;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use crate::{End, Lease, telemetry};
+use super::run::Ended;
+use crate::{Completed, End, Lease, telemetry};
 
 pub(super) struct AtWork {
-    tasks: JoinSet<End>,
+    tasks: JoinSet<Ended>,
     running: HashMap<Id, Running>,
     /// With what is to be recorded of them.
     ended: Vec<(Lease, End)>,
@@ -35,7 +36,7 @@ impl AtWork {
         &mut self,
         handler: Arc<str>,
         lease: Lease,
-        run: impl Future<Output = End> + Send + 'static,
+        run: impl Future<Output = Ended> + Send + 'static,
     ) {
         let task = self.tasks.spawn(run);
         self.running.insert(task.id(), Running { lease, handler, task });
@@ -109,16 +110,20 @@ impl AtWork {
         }
     }
 
-    fn take(&mut self, ended: Result<(Id, End), JoinError>) {
-        let (id, end) = match ended {
-            Ok((id, end)) => (id, end),
+    fn take(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let (id, ended) = match ended {
+            Ok((id, ended)) => (id, ended),
             Err(error) => {
-                (error.id(), End::Retry { wait: AFTER_A_PANIC, error: error.to_string() })
+                let end = End::Retry { wait: AFTER_A_PANIC, error: error.to_string() };
+                (error.id(), Ended::Unrecorded(end))
             }
         };
         // One that was stopped is not among them any more.
-        if let Some(Running { lease, .. }) = self.running.remove(&id) {
-            self.end(lease, end);
+        let Some(Running { lease, .. }) = self.running.remove(&id) else { return };
+        match ended {
+            Ended::Unrecorded(end) => self.end(lease, end),
+            Ended::Recorded(Completed::Recorded) => {}
+            Ended::Recorded(Completed::LeaseLost) => telemetry::lease_lost(&lease),
         }
     }
 }

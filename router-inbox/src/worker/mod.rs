@@ -13,7 +13,7 @@ use router_core::{
 use tokio::sync::watch;
 use tower_service::Service;
 
-use self::{at_work::AtWork, backlog::BacklogWatch};
+use self::{at_work::AtWork, backlog::BacklogWatch, run::Run};
 use crate::{Claim, Completed, End, Inbox, Store, Wanted, telemetry};
 
 /// Runs deliveries, several at a time, until it is told to stop. There may be any number of workers, in any number of
@@ -178,8 +178,8 @@ where
             return at_work.end(lease, End::GivenBack);
         }
         let name = handler.map_or_else(|| lease.handler.clone(), |handler| handler.name.clone());
-        let run = run::one(self.service.clone(), event, lease.handler.clone(), attempt, policy);
-        at_work.begin(name, lease, run);
+        let run = Run { lease: lease.clone(), event, attempt, policy };
+        at_work.begin(name, lease, run.by(self.service.clone(), self.store.clone()));
     }
 
     /// Records what has ended; what could not be recorded is tried again.

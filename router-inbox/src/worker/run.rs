@@ -1,37 +1,85 @@
 //! One run of a handler.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use router_core::{BoxError, Delivery, Event, Failure, HandlerReport, RetryPolicy};
 use tower_service::Service;
 
 use super::ending;
-use crate::End;
+use crate::{Completed, Effects, End, Lease, Store};
 
-/// Has the service run the handler of this name, and says what that means for the delivery.
-pub(super) async fn one<R>(
-    mut service: R,
-    event: Event,
-    handler: Arc<str>,
-    attempt: u32,
-    policy: RetryPolicy,
-) -> End
-where
-    R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
-{
-    let delivery = Delivery::new(event.clone(), handler.clone(), attempt);
-    match call(&mut service, delivery).await {
-        Ok(report) => match report.result() {
-            Ok(outcome) => ending::of_outcome(&handler, outcome),
-            Err(failure) => ending::of_failure(&handler, &event, &policy, attempt, failure),
-        },
-        // It was not run: a layer did not let it through, or the router is closed.
-        Err(error) => ending::of_failure(&handler, &event, &policy, attempt, &error),
+/// What is run: the handler of this lease, for this event.
+pub(super) struct Run {
+    pub(super) lease: Lease,
+    pub(super) event: Event,
+    pub(super) attempt: u32,
+    pub(super) policy: RetryPolicy,
+}
+
+/// How a run has ended.
+pub(super) enum Ended {
+    /// So, which is yet to be recorded.
+    Unrecorded(End),
+    /// Together with what it did in the store.
+    Recorded(Completed),
+}
+
+/// A handler's [`Effects`] took too long.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the handler had its transaction open for {}, so it was stopped, and what it wrote is undone: others wait for the \
+     store's only writer",
+    humantime::format_duration(*.0)
+)]
+struct Overdue(Duration);
+
+impl Run {
+    /// Has the service run the handler, and says what that means for the delivery.
+    pub(super) async fn by<R>(self, service: R, store: Arc<impl Store>) -> Ended
+    where
+        R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
+    {
+        let delivery = Delivery::new(self.event.clone(), self.lease.handler.clone(), self.attempt);
+        let (delivery, effects) = store.equip(delivery);
+        let end = self.end(service, delivery, effects.as_deref()).await;
+        let Some(effects) = effects else { return Ended::Unrecorded(end) };
+        match effects.end(&self.lease, &end).await {
+            Ok(None) => Ended::Unrecorded(end),
+            Ok(Some(completed)) => Ended::Recorded(completed),
+            Err(error) => Ended::Unrecorded(self.failed(&Failure::retry(error))),
+        }
+    }
+
+    async fn end<R>(&self, service: R, delivery: Delivery, effects: Option<&dyn Effects>) -> End
+    where
+        R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
+    {
+        let called = pin!(call(service, delivery));
+        let called = match effects {
+            None => called.await,
+            Some(effects) => tokio::select! {
+                biased;
+                called = called => called,
+                limit = effects.overdue() => Err(Failure::retry(Overdue(limit))),
+            },
+        };
+        match called {
+            Ok(report) => match report.result() {
+                Ok(outcome) => ending::of_outcome(&self.lease.handler, outcome),
+                Err(failure) => self.failed(failure),
+            },
+            Err(failure) => self.failed(&failure),
+        }
+    }
+
+    fn failed(&self, failure: &Failure) -> End {
+        let Self { lease, event, attempt, policy } = self;
+        ending::of_failure(&lease.handler, event, policy, *attempt, failure)
     }
 }
 
-/// An error: it was not run.
-async fn call<R>(service: &mut R, delivery: Delivery) -> Result<HandlerReport, Failure>
+/// An error: the handler was not run, since a layer did not let it through.
+async fn call<R>(mut service: R, delivery: Delivery) -> Result<HandlerReport, Failure>
 where
     R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
 {

@@ -1,6 +1,7 @@
 //! An inbox: what is answered once an event is stored, and how it is delivered until it is done.
 
 mod delivering;
+mod effects;
 #[path = "../exchange/mod.rs"]
 mod exchange;
 mod leases;
