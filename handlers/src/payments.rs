@@ -26,14 +26,14 @@ pub struct PaymentMethod {
 }
 
 /// Logs the amount that was paid.
-#[on_event("payment_intent.succeeded")]
+#[on_event("payment_intent.succeeded", name = "payments.succeeded")]
 pub async fn payment_succeeded(intent: Object<PaymentIntent>) {
     let PaymentIntent { id, amount, currency } = &*intent;
     tracing::info!(payment_intent = id, amount, currency, "payment succeeded");
 }
 
 /// Logs the customer who can now be charged.
-#[on_event("payment_method.attached")]
+#[on_event("payment_method.attached", name = "payments.method_attached")]
 pub async fn payment_method_attached(method: Object<PaymentMethod>) {
     let PaymentMethod { id, customer } = &*method;
     tracing::info!(payment_method = id, customer, "payment method attached");

@@ -12,8 +12,8 @@ fn every_handler_is_registered() {
 fn what_is_routed_where() {
     let router = Router::builder().plugins([handlers::PLUGIN]).build().unwrap();
     insta::assert_snapshot!(router.routes(), @r"
-    EVENT TYPE                HANDLER                                      SOURCE
-    payment_intent.succeeded  handlers::payments::payment_succeeded        handlers/src/payments.rs:29  Logs the amount that was paid.
-    payment_method.attached   handlers::payments::payment_method_attached  handlers/src/payments.rs:36  Logs the customer who can now be charged.
+    EVENT TYPE                HANDLER                   SOURCE
+    payment_intent.succeeded  payments.succeeded        handlers/src/payments.rs:29  Logs the amount that was paid.
+    payment_method.attached   payments.method_attached  handlers/src/payments.rs:36  Logs the customer who can now be charged.
     ");
 }

@@ -68,7 +68,7 @@ pub struct Inbox<S> {
 pub struct Receipt {
     event: String,
     stored: Stored,
-    is_unhandled: bool,
+    handlers: Vec<Arc<str>>,
 }
 
 /// An event could not be stored, and Stripe is to send it again: behind an endpoint the answer is 503.
@@ -133,8 +133,8 @@ impl<S: Store> Inbox<S> {
 
     async fn receive(self, event: Event) -> Result<Receipt, Unstored> {
         let deliveries: Vec<NewDelivery> = self.router.plan(&event).map(NewDelivery::of).collect();
-        let is_unhandled = deliveries.is_empty();
-        if is_unhandled {
+        let handlers: Vec<_> = deliveries.iter().map(|one| one.handler.clone()).collect();
+        if handlers.is_empty() {
             self.router.log_unhandled(&event);
         }
         let begun = self.clock.monotonic();
@@ -144,10 +144,10 @@ impl<S: Store> Inbox<S> {
             // It may be stored yet. Then it is a duplicate when Stripe sends it again.
             () = self.clock.sleep(self.patience) => Err(StoreError::of(TooSlow(self.patience)).into()),
         };
-        telemetry::received(&event, &stored, is_unhandled, self.clock.monotonic() - begun);
+        telemetry::received(&event, &stored, handlers.is_empty(), self.clock.monotonic() - begun);
         let stored = stored.map_err(Unstored)?;
         self.news.send_replace(());
-        Ok(Receipt { event: event.id().to_owned(), stored, is_unhandled })
+        Ok(Receipt { event: event.id().to_owned(), stored, handlers })
     }
 }
 
@@ -172,26 +172,35 @@ impl Receipt {
         self.stored
     }
 
-    /// Whether no handler is for the event. It is kept all the same.
+    /// The stable names of the handlers that it is for; none, if it is unhandled. It is kept all the same.
     #[must_use]
-    pub fn is_unhandled(&self) -> bool {
-        self.is_unhandled
+    pub fn handlers(&self) -> &[Arc<str>] {
+        &self.handlers
     }
 }
 
+/// In the form of a [`Report`](router_core::Report)'s.
 impl From<Receipt> for Answer {
-    fn from(Receipt { event, stored, is_unhandled }: Receipt) -> Self {
+    fn from(Receipt { event, stored, handlers }: Receipt) -> Self {
         #[derive(Serialize)]
         struct Body<'r> {
             event: &'r str,
             outcome: &'static str,
+            handlers: Vec<Handler<'r>>,
+        }
+        #[derive(Serialize)]
+        struct Handler<'r> {
+            name: &'r str,
+            outcome: &'static str,
         }
         let outcome = match stored {
-            Stored::Duplicate => "duplicate",
-            Stored::New if is_unhandled => "unhandled",
             Stored::New => "stored",
+            Stored::Duplicate => "duplicate",
         };
-        Self::accepted(&Body { event: &event, outcome })
+        let handlers = handlers.iter().map(|name| Handler { name, outcome }).collect::<Vec<_>>();
+        let unhandled = handlers.is_empty() && stored == Stored::New;
+        let outcome = if unhandled { "unhandled" } else { outcome };
+        Self::accepted(&Body { event: &event, outcome, handlers })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The default `cargo run`: a webhook server on hyper, with the handlers of the `handlers` crate.
 
+mod behind;
 mod metrics;
 mod options;
 mod welcome;
@@ -16,7 +17,7 @@ use tokio::net::TcpListener;
 use tower::{Service as _, service_fn};
 use tracing_subscriber::EnvFilter;
 
-use crate::{metrics::Metrics, options::Options};
+use crate::{behind::Behind, metrics::Metrics, options::Options};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -29,7 +30,7 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
     }
@@ -53,12 +54,14 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         }
     };
 
+    let inbox = options.inbox()?;
     let metrics = match options.metrics_listen {
         Some(address) => Some(Metrics::start(address).await?),
         None => None,
     };
-    let router = Router::builder().plugins([handlers::PLUGIN]).build()?;
-    let endpoint = Endpoint::new(secrets, router.clone()).tolerance(options.tolerance);
+    let router = Router::builder().plugins([handlers::PLUGIN]);
+    let behind = Behind::start(router, &inbox).await?;
+    let endpoint = Endpoint::new(secrets, behind.service.clone()).tolerance(options.tolerance);
     let service = service_fn(move |request: Request<_>| {
         let mut endpoint = endpoint.clone();
         async move {
@@ -75,17 +78,21 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         format!("cannot listen on {}: {error}; `--listen` takes another address", options.listen)
     })?;
     let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
-    welcome::print(&router, listener.local_addr()?, metrics_address, given);
+    welcome::print(&behind, &inbox, listener.local_addr()?, metrics_address, given);
     Server::new(service).serve(listener, shutdown).await;
 
-    // Handlers whose client hung up may still run.
-    router.close();
-    router.drained().await;
-    // Last, so that those can still be seen.
+    behind.stop().await;
+    // Last, so that what ran until then can still be seen.
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }
     Ok(())
+}
+
+/// What went wrong, then its cause, and the cause of that.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response {

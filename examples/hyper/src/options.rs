@@ -31,6 +31,20 @@ pub(crate) struct Options {
     #[arg(long, env, default_value = "300", value_parser = tolerance)]
     pub(crate) tolerance: Tolerance,
 
+    /// Where events are stored before Stripe is answered: `sqlite:FILE`, or `off`.
+    ///
+    /// A handler that fails is then tried again from there, for three days; `event-router inbox` shows what is
+    /// there. With `off`, Stripe waits for the handlers, and is told to send the event again if one fails.
+    // Text, because clap prints a value that does not parse, and a database's URL can hold a password.
+    #[arg(
+        long,
+        env = "EVENT_ROUTER_INBOX",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "sqlite:inbox.db"
+    )]
+    inbox: String,
+
     /// The address at which Prometheus may fetch `/metrics`; without one, nothing is counted.
     ///
     /// It is not that of the webhooks, because metrics are not for everybody who can reach those.
@@ -38,10 +52,28 @@ pub(crate) struct Options {
     pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
+/// Which store events are kept in.
+#[derive(Clone)]
+pub(crate) enum InboxUrl {
+    Off,
+    Sqlite(String),
+}
+
 impl Options {
     /// The secrets that were given, if any were.
     pub(crate) fn secrets(&self) -> Option<Result<Secrets, SecretError>> {
         self.secret.as_deref().map(Secrets::parse)
+    }
+
+    /// Where events are kept.
+    pub(crate) fn inbox(&self) -> Result<InboxUrl, &'static str> {
+        match self.inbox.split_once(':') {
+            None if self.inbox == "off" => Ok(InboxUrl::Off),
+            Some(("sqlite", file)) if !file.is_empty() => Ok(InboxUrl::Sqlite(self.inbox.clone())),
+            _ => Err(
+                "EVENT_ROUTER_INBOX or --inbox: write `sqlite:` and a file, as in `sqlite:inbox.db`, or `off`",
+            ),
+        }
     }
 }
 

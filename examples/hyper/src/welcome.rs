@@ -3,20 +3,25 @@
 
 use std::net::SocketAddr;
 
-use router_core::Router;
+use crate::{behind::Behind, options::InboxUrl};
 
 /// Where `event-router send` sends to, if it is not told.
 const DEFAULT: &str = "127.0.0.1:4242";
 
 pub(crate) fn print(
-    router: &Router,
+    behind: &Behind,
+    inbox: &InboxUrl,
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     secret_was_given: bool,
 ) {
-    println!("{}\n", router.startup_report());
-    println!("{}", router.routes());
+    println!("{}\n", behind.report);
+    println!("{}", behind.routes);
     println!("listening on http://{address}/webhook");
+    match inbox {
+        InboxUrl::Sqlite(url) => println!("events are stored in {url}, and then handled"),
+        InboxUrl::Off => println!("events are handled while Stripe waits"),
+    }
     if let Some(address) = metrics_address {
         println!("metrics at http://{address}/metrics");
     }

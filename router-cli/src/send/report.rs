@@ -264,8 +264,8 @@ fn tell(delivered: &Delivered, output: &mut Output) -> Result<(), Error> {
         let [name, outcome] =
             ["name", "outcome"].map(|of| plain(handler[of].as_str().unwrap_or("?")));
         let style = match &*outcome {
-            "done" => GOOD,
-            "ignored" => DIM,
+            "done" | "stored" => GOOD,
+            "ignored" | "duplicate" => DIM,
             "retry" => DOUBTFUL,
             _ => BAD,
         };

@@ -98,11 +98,13 @@ where
     let mut interrupted = pin!(ctrl_c());
     loop {
         tokio::select! {
+            // Asked first, since the signal is ours from then on: before anything is told.
+            biased;
+            _ = &mut interrupted => break,
             delivered = delivered.recv() => match delivered {
                 Some(delivered) => reporter.delivered(delivered?, output)?,
                 None => break,
             },
-            _ = &mut interrupted => break,
         }
     }
     reporter.end(SystemClock.monotonic() - begun, output)

@@ -17,7 +17,7 @@ use router_inbox::{
 use router_tests::now;
 use tokio::sync::Semaphore;
 
-use crate::shop::{Shop, until};
+use crate::shop::{Shop, settle, until};
 
 #[derive(Clone)]
 struct Runs {
@@ -25,7 +25,7 @@ struct Runs {
     gate: Arc<Semaphore>,
 }
 
-#[on_event("invoice.paid", name = "shop.twice", attempts = 2, backoff = "10s")]
+#[on_event("invoice.paid", name = "shop.twice", attempts = 2, backoff = "10s", timeout = "10m")]
 async fn twice(_: Event, runs: State<Runs>) {
     runs.begun.fetch_add(1, Ordering::SeqCst);
     let gate = runs.gate.clone();
@@ -163,5 +163,24 @@ async fn an_end_that_could_not_be_recorded_is_recorded_once_the_store_is_back() 
     shop.pass(Duration::from_secs(1)).await;
     shop.is("evt_1", Done, 1).await;
     assert_eq!(begun(&runs), 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn while_ends_cannot_be_recorded_no_more_is_begun_than_may_run_at_once() {
+    let (shop, runs) = shop(99);
+    for id in 0..10 {
+        shop.receive(&format!("evt_{id}")).await.unwrap();
+    }
+    shop.store().forgets.store(true, Ordering::SeqCst);
+    let worker = shop.work_as(|worker| worker.concurrency(3));
+    until(async || begun(&runs) == 3).await;
+    shop.clock.advance(Duration::from_secs(30));
+    settle().await;
+    assert_eq!(begun(&runs), 3);
+    shop.store().forgets.store(false, Ordering::SeqCst);
+    shop.clock.advance(Duration::from_secs(1));
+    until(async || shop.store().backlog().await.unwrap().is_empty()).await;
+    assert_eq!(begun(&runs), 10);
     worker.stop().await;
 }

@@ -38,7 +38,12 @@ async fn an_event_is_answered_once_it_is_stored_and_before_any_handler_runs() {
     for (id, event_type, outcome) in cases {
         let answer = deliver(&shop, id, event_type).await;
         assert_eq!(answer.status(), 200);
-        assert_eq!(*answer.body(), format!(r#"{{"event":"{id}","outcome":"{outcome}"}}"#));
+        let handlers = match event_type {
+            "invoice.paid" => format!(r#"{{"name":"shop","outcome":"{outcome}"}}"#),
+            _ => String::new(),
+        };
+        let body = format!(r#"{{"event":"{id}","outcome":"{outcome}","handlers":[{handlers}]}}"#);
+        assert_eq!(*answer.body(), body);
     }
     assert_eq!(shop.state("evt_1").await, (State::Waiting, 0));
     assert_eq!(shop.deliveries("evt_3").await, []);
@@ -117,8 +122,13 @@ async fn who_hangs_up_costs_the_others_nothing() {
         async move { inbox.clone().call(event("evt_0")).await }
     });
     shop.clock.slept_on().await;
-    first.abort();
-    assert!(first.await.unwrap_err().is_cancelled());
+    let next = tokio::spawn(shop.inbox.clone().call(event("evt_1")));
+    shop.clock.slept_on_by(2).await;
+    for hangs_up in [first, next] {
+        hangs_up.abort();
+        assert!(hangs_up.await.unwrap_err().is_cancelled());
+    }
     shop.store().stores.add_permits(1_000);
-    assert_eq!(shop.receive("evt_1").await.unwrap().stored(), Stored::New);
+    assert_eq!(shop.receive("evt_2").await.unwrap().stored(), Stored::New);
+    assert_eq!(shop.deliveries("evt_1").await, [], "it was not begun, and will come again");
 }

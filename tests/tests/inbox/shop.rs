@@ -28,6 +28,8 @@ use tower::Service as _;
 pub(crate) struct ToldStore {
     store: MemoryStore,
     pub(crate) is_down: AtomicBool,
+    /// It cannot record how a delivery has ended.
+    pub(crate) forgets: AtomicBool,
     /// An event of this id is one that the engine does not take.
     pub(crate) refused: Mutex<Option<String>>,
     /// What is stored takes a permit.
@@ -42,6 +44,7 @@ impl ToldStore {
         Self {
             store: MemoryStore::new(clock.clone()),
             is_down: AtomicBool::new(false),
+            forgets: AtomicBool::new(false),
             refused: Mutex::default(),
             stores: Semaphore::new(Semaphore::MAX_PERMITS),
             groups: Mutex::default(),
@@ -85,6 +88,9 @@ impl Store for ToldStore {
     }
 
     async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
+        if self.forgets.load(Ordering::SeqCst) {
+            return Err(StoreError::of("it cannot be written to"));
+        }
         self.up()?.complete(ends).await
     }
 

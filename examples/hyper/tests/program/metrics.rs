@@ -11,9 +11,7 @@ use router_core::{
     clock::{Clock as _, SystemClock},
 };
 
-use crate::program::{Running, exchange, payment, program, refused, send};
-
-mod program;
+use crate::running::{Running, exchange, payment, program, refused, send};
 
 const SECRET: &str = "whsec_of_the_tests";
 
@@ -42,7 +40,7 @@ fn an_event_is_counted_with_what_became_of_it() {
     let (head, metrics) = response.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
-    let handler = r#"handler="handlers::payments::payment_succeeded""#;
+    let handler = r#"handler="payments.succeeded""#;
     for line in [
         "# HELP stripe_webhook_events_total Events that were answered: done, unhandled, retry, dead",
         "# TYPE stripe_webhook_events_total counter",

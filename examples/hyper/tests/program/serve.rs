@@ -4,9 +4,7 @@ use std::{fs, net::TcpListener};
 
 use router_core::SigningSecret;
 
-use crate::program::{Running, exchange, payment, program, refused, send};
-
-mod program;
+use crate::running::{Running, exchange, payment, program, refused, send};
 
 #[test]
 fn the_routes_are_printed_with_where_each_handler_stands() {
@@ -18,15 +16,18 @@ fn the_routes_are_printed_with_where_each_handler_stands() {
     let routes: Vec<Vec<&str>> =
         routes.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(routes[0], ["EVENT", "TYPE", "HANDLER", "SOURCE"]);
-    let handlers = ["payment_succeeded", "payment_method_attached"];
-    for (route, handler) in routes[1..].iter().zip(handlers) {
-        assert_eq!(route[1], format!("handlers::payments::{handler}"));
+    let handlers = [
+        ("payments.succeeded", "payment_succeeded"),
+        ("payments.method_attached", "payment_method_attached"),
+    ];
+    for (route, (name, handler)) in routes[1..].iter().zip(handlers) {
+        assert_eq!(route[1], name);
         // The place is where the function's attribute stands.
         let (file, line) = route[2].split_once(':').unwrap();
         assert!(file.ends_with("handlers/src/payments.rs"), "{file}");
-        let source = include_str!("../../../handlers/src/payments.rs");
+        let source = include_str!("../../../../handlers/src/payments.rs");
         let at_line: Vec<&str> = source.lines().skip(line.parse::<usize>().unwrap() - 1).collect();
-        assert_eq!(at_line[0], format!("#[on_event(\"{}\")]", route[0]));
+        assert_eq!(at_line[0], format!("#[on_event(\"{}\", name = \"{name}\")]", route[0]));
         assert!(at_line[1].contains(handler), "{}", at_line[1]);
     }
     assert_eq!(routes.len(), 3);

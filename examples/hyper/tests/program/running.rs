@@ -11,13 +11,21 @@ use std::{
 
 use router_core::{SigningSecret, testing::SyntheticEvent};
 
-/// The program, with an empty environment: it reads its options from there too. A development secret
-/// is among what the tests make, and not the user's.
+/// The program, which handles while the sender waits.
 pub(crate) fn program() -> Command {
+    let mut command = program_with("off");
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// The program with this inbox, and otherwise with an empty environment: it reads its options from there too. A
+/// development secret is among what the tests make, and not the user's.
+pub(crate) fn program_with(inbox: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_example-hyper"));
     command
         .env_clear()
         .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("EVENT_ROUTER_INBOX", inbox)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -1,0 +1,78 @@
+//! What stands behind the endpoint: an inbox and its worker, or the router itself.
+
+use std::error::Error;
+
+use router_core::{Answer, BoxError, Event, Router, RouterBuilder, Routes, StartupReport};
+use router_inbox::{Inbox, SqliteStore, Store};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tower::{ServiceExt as _, util::BoxCloneSyncService};
+
+use crate::options::InboxUrl;
+
+pub(crate) struct Behind {
+    pub(crate) service: BoxCloneSyncService<Event, Answer, BoxError>,
+    pub(crate) report: StartupReport,
+    pub(crate) routes: Routes,
+    running: Running,
+}
+
+enum Running {
+    Inline(Router),
+    Worker { stop: oneshot::Sender<()>, task: JoinHandle<()> },
+}
+
+impl Behind {
+    pub(crate) async fn start(
+        router: RouterBuilder,
+        url: &InboxUrl,
+    ) -> Result<Self, Box<dyn Error>> {
+        match url {
+            InboxUrl::Off => Self::inline(router.build()?),
+            InboxUrl::Sqlite(url) => Self::inbox(router, SqliteStore::open(url).await?),
+        }
+    }
+
+    /// Stripe waits for the handlers.
+    fn inline(router: Router) -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            report: router.startup_report().clone(),
+            routes: router.routes().clone(),
+            service: BoxCloneSyncService::new(
+                router.clone().map_response(Answer::from).map_err(BoxError::from),
+            ),
+            running: Running::Inline(router),
+        })
+    }
+
+    /// Stripe waits until the event is stored.
+    fn inbox(router: RouterBuilder, store: impl Store) -> Result<Self, Box<dyn Error>> {
+        let router = router.delivered_by(&store).build()?;
+        let inbox = Inbox::new(store, router.clone());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let worker = inbox.worker(router.clone()).run(async { drop(stopped.await) });
+        Ok(Self {
+            report: router.startup_report().clone(),
+            routes: router.routes().clone(),
+            service: BoxCloneSyncService::new(
+                inbox.map_response(Answer::from).map_err(BoxError::from),
+            ),
+            running: Running::Worker { stop, task: tokio::spawn(worker) },
+        })
+    }
+
+    /// Waits for what runs. (Handlers whose client hung up may still run.)
+    pub(crate) async fn stop(self) {
+        match self.running {
+            Running::Inline(router) => {
+                router.close();
+                router.drained().await;
+            }
+            Running::Worker { stop, task } => {
+                drop(stop);
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "deliveries were no longer run");
+                }
+            }
+        }
+    }
+}
