@@ -1,9 +1,9 @@
 //! The durable inbox: an event is stored, Stripe is answered, and each of its handlers is run until it is
 //! done.
 //!
-//! This crate has as yet the stores: the [`Store`] that an inbox is made of, the embedded `SqliteStore`, and, with
-//! the feature `conformance`, the suite that every store passes. What receives into a store and delivers from it is
-//! to come.
+//! This crate has as yet the stores: the [`Store`] that an inbox is made of, the embedded `SqliteStore`,
+//! `PostgresStore` for many machines (feature `postgres`), and, with the feature `conformance`, the suite that every
+//! store passes. What receives into a store and delivers from it is to come.
 //!
 //! What is kept is a **delivery** for each event and each of its handlers, under the handler's stable name, so
 //! that one which fails neither holds the others up nor runs them again. Whoever runs one holds it by a **lease**
@@ -12,10 +12,14 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::store::{

@@ -1,6 +1,8 @@
 //! Where events and deliveries are kept.
 
 mod order;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod rows;
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,6 +67,15 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     ///
     /// [`StoreError`].
     async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError>;
+
+    /// Waits until another process may have stored something since this was last told. A hint: it may come for
+    /// nothing, and what is stored while it cannot be heard is found by claiming now and then. For one caller at a
+    /// time, who may cease to wait.
+    ///
+    /// For ever, where the store hears of nothing.
+    async fn stored_elsewhere(&self) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// An event that came, and the handlers that it is for.
