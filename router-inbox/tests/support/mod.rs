@@ -3,3 +3,21 @@
 #![allow(dead_code, reason = "not every program needs all of it")]
 
 pub(crate) mod postgres;
+
+use std::time::Duration;
+
+use router_core::testing::SyntheticEvent;
+use router_inbox::{NewDelivery, NewEvent, Wanted};
+
+/// An event for the handler `a`.
+pub(crate) fn paid(id: &str) -> NewEvent {
+    let event = SyntheticEvent::new("invoice.paid").id(id).build().expect("there is such an event");
+    let delivery = NewDelivery { handler: "a".into(), ordered: false };
+    NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
+}
+
+/// So much of the handler `a`.
+pub(crate) fn wanted(limit: usize) -> Wanted {
+    let handlers = vec![("a".into(), limit)];
+    Wanted { handlers, limit, lease: Duration::from_secs(60) }
+}

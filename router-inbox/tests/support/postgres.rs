@@ -24,10 +24,11 @@ pub(crate) fn missing() -> Option<String> {
     Some("PostgreSQL is not installed here; `apt-get install postgresql` installs it".into())
 }
 
-/// The one that all tests of a program share, each in a schema or a database of its own.
-pub(crate) fn shared() -> &'static Server {
-    static SHARED: OnceLock<Server> = OnceLock::new();
-    SHARED.get_or_init(Server::start)
+/// The one that all tests of a program share, each in a schema or a database of its own; none, where it is
+/// [`missing`].
+pub(crate) fn shared() -> Option<&'static Server> {
+    static SHARED: OnceLock<Option<Server>> = OnceLock::new();
+    SHARED.get_or_init(Server::start).as_ref()
 }
 
 /// A name that no other test of the program has.
@@ -46,8 +47,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Makes a server and starts it.
-    pub(crate) fn start() -> Self {
+    /// Makes a server and starts it; none, where it is [`missing`].
+    pub(crate) fn start() -> Option<Self> {
+        if let Some(missing) = missing() {
+            println!("passed over: {missing}");
+            return None;
+        }
         let bin = programs().expect("PostgreSQL is installed, as REQUIRE_POSTGRES=1 demands");
         // PostgreSQL does not run as root.
         let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
@@ -69,7 +74,7 @@ impl Server {
                 Err(error) => assert!(attempt < 5, "the server does not start: {error}"),
             }
         }
-        server
+        Some(server)
     }
 
     /// Where it is, for its administrator.

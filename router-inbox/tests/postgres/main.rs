@@ -1,0 +1,78 @@
+//! The store in a PostgreSQL database keeps the promises of every store, with many processes at once, and through
+//! what happens to a server.
+
+mod kept;
+mod opening;
+#[path = "../support/mod.rs"]
+mod support;
+mod together;
+
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use router_inbox::{PostgresStore, conformance::Subject};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use self::support::postgres;
+
+struct InPostgres {
+    store: PostgresStore,
+    database: PgPool,
+    url: String,
+    schema: String,
+    now: AtomicI64,
+}
+
+impl InPostgres {
+    /// An inbox in a schema of its own, for which time stands still; none, where there is no PostgreSQL.
+    async fn fresh() -> Option<Self> {
+        let (url, schema) = (postgres::shared()?.url(), postgres::unused_name());
+        let store = PostgresStore::connect_in(&url, &schema).await.expect("it can be made");
+        let database = PgPool::connect_lazy(&url).expect("it is a URL");
+        let now = AtomicI64::new(1_700_000_000_000);
+        let inbox = Self { store, database, url, schema, now };
+        inbox.pass(Duration::ZERO).await;
+        Some(inbox)
+    }
+
+    /// The same database, as another process opens it.
+    async fn again(&self) -> PostgresStore {
+        let store = PostgresStore::connect_in(&self.url, &self.schema).await;
+        store.expect("it is there")
+    }
+
+    /// Statements in which `inbox.` stands for the schema.
+    async fn run(&self, statements: &str) {
+        let statements = AssertSqlSafe(statements.replace("inbox.", &format!("{}.", self.schema)));
+        sqlx::raw_sql(statements).execute(&self.database).await.expect("the tables are there");
+    }
+}
+
+#[async_trait::async_trait]
+impl Subject for InPostgres {
+    type Store = PostgresStore;
+
+    fn missing() -> Option<String> {
+        postgres::missing()
+    }
+
+    async fn fresh() -> Self {
+        InPostgres::fresh().await.expect("nothing is missing")
+    }
+
+    fn store(&self) -> &PostgresStore {
+        &self.store
+    }
+
+    async fn pass(&self, time: Duration) {
+        let time = time.as_millis() as i64;
+        let now = self.now.fetch_add(time, Ordering::Relaxed) + time;
+        let stopped =
+            "create or replace function inbox.inbox_now() returns bigint language sql stable";
+        self.run(&format!("{stopped} as 'select {now}'")).await;
+    }
+}
+
+router_inbox::store_conformance!(InPostgres);
