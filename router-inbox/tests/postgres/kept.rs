@@ -14,7 +14,7 @@ use crate::{
 /// it signs is not to be answered with 503 for ever.
 #[tokio::test]
 async fn an_event_is_kept_whatever_is_in_its_texts() {
-    let Some(inbox) = InPostgres::fresh().await else { return };
+    let Some(inbox) = InPostgres::made().await else { return };
     // What repeats would be compressed.
     let long: String = (0..1_000).map(|n| format!("{:x}", 7_919_u64.pow(3) * n)).collect();
     for text in ["\0", &long] {
@@ -41,7 +41,7 @@ async fn an_event_is_kept_whatever_is_in_its_texts() {
 
 #[tokio::test]
 async fn a_wait_may_be_as_long_as_there_is() {
-    let Some(inbox) = InPostgres::fresh().await else { return };
+    let Some(inbox) = InPostgres::made().await else { return };
     inbox.store.store(&[paid("evt_1")]).await.unwrap();
     let lease = inbox.store.claim(&wanted(9)).await.unwrap().remove(0).lease;
     let extended = inbox.store.extend(std::slice::from_ref(&lease), Duration::MAX).await;

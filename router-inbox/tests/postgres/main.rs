@@ -27,7 +27,7 @@ struct InPostgres {
 
 impl InPostgres {
     /// An inbox in a schema of its own, for which time stands still; none, where there is no PostgreSQL.
-    async fn fresh() -> Option<Self> {
+    async fn made() -> Option<Self> {
         let (url, schema) = (postgres::shared()?.url(), postgres::unused_name());
         let store = PostgresStore::connect_in(&url, &schema).await.expect("it can be made");
         let database = PgPool::connect_lazy(&url).expect("it is a URL");
@@ -59,7 +59,7 @@ impl Subject for InPostgres {
     }
 
     async fn fresh() -> Self {
-        InPostgres::fresh().await.expect("nothing is missing")
+        InPostgres::made().await.expect("nothing is missing")
     }
 
     fn store(&self) -> &PostgresStore {
