@@ -3,12 +3,16 @@
 
 mod kept;
 mod opening;
+mod races;
 #[path = "../support/mod.rs"]
 mod support;
 mod together;
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +22,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use self::support::postgres;
 
 struct InPostgres {
-    store: PostgresStore,
+    store: Arc<PostgresStore>,
     database: PgPool,
     url: String,
     schema: String,
@@ -28,8 +32,11 @@ struct InPostgres {
 impl InPostgres {
     /// An inbox in a schema of its own, for which time stands still; none, where there is no PostgreSQL.
     async fn made() -> Option<Self> {
-        let (url, schema) = (postgres::shared()?.url(), postgres::unused_name());
+        let schema = postgres::unused_name();
+        // So that the server can tell whose sessions are whose.
+        let url = format!("{}?application_name={schema}", postgres::shared()?.url());
         let store = PostgresStore::connect_in(&url, &schema).await.expect("it can be made");
+        let store = Arc::new(store);
         let database = PgPool::connect_lazy(&url).expect("it is a URL");
         let now = AtomicI64::new(1_700_000_000_000);
         let inbox = Self { store, database, url, schema, now };

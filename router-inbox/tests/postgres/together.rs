@@ -8,14 +8,13 @@ use std::{
     time::Duration,
 };
 
-use router_core::testing::SyntheticEvent;
-use router_inbox::{Completed, End, NewDelivery, NewEvent, State, Store as _, Stored};
+use router_inbox::{Completed, End, NewEvent, State, Store as _, Stored};
 use sqlx::postgres::PgListener;
 use tokio::task::JoinSet;
 
 use crate::{
     InPostgres,
-    support::{paid, wanted},
+    support::{paid, updated, wanted},
 };
 
 #[tokio::test]
@@ -120,11 +119,4 @@ async fn one_delivery_of_an_object_is_out_however_many_store_and_claim() {
         });
     }
     tasks.join_all().await;
-}
-
-fn updated(id: &str, object: usize) -> NewEvent {
-    let event = SyntheticEvent::new("customer.updated").id(id).set("id", format!("cus_{object}"));
-    let event = event.build().expect("there is such an event").event().clone();
-    let ordered = NewDelivery { handler: "a".into(), ordered: true };
-    NewEvent { event, deliveries: vec![ordered] }
 }

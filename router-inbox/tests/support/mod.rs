@@ -21,3 +21,20 @@ pub(crate) fn wanted(limit: usize) -> Wanted {
     let handlers = vec![("a".into(), limit)];
     Wanted { handlers, limit, lease: Duration::from_secs(60) }
 }
+
+/// An event of an object, for the handler `a`, which has them in order.
+pub(crate) fn updated(id: &str, object: usize) -> NewEvent {
+    ordered("customer.updated", id, object)
+}
+
+/// One that goes before [`updated`] ones.
+pub(crate) fn created(id: &str, object: usize) -> NewEvent {
+    ordered("customer.created", id, object)
+}
+
+fn ordered(event_type: &str, id: &str, object: usize) -> NewEvent {
+    let event = SyntheticEvent::new(event_type).id(id).set("id", format!("cus_{object}"));
+    let event = event.build().expect("there is such an event").event().clone();
+    let delivery = NewDelivery { handler: "a".into(), ordered: true };
+    NewEvent { event, deliveries: vec![delivery] }
+}
