@@ -86,10 +86,11 @@ pub(super) async fn complete(
     lock(write, &lanes).await?;
     let ended = first.values().map(|(_, ended)| ended);
     let rows = sqlx::query(schema.sql(
-        "with ended as (
-             select * from unnest($1, $2, $3, $4, $5, $6) as ended (id, token, state, wait, error, given_back)),
-         held as materialized (
-             select delivery.id from inbox.deliveries delivery join ended using (id, token)
+        "with ended as materialized (
+             select ended.*
+             from inbox.deliveries delivery
+             join unnest($1, $2, $3, $4, $5, $6) as ended (id, token, state, wait, error, given_back)
+                 using (id, token)
              where delivery.state = 1 order by delivery.id for update of delivery)
          update inbox.deliveries delivery set
              state = ended.state,
@@ -97,9 +98,7 @@ pub(super) async fn complete(
              error = coalesce(ended.error, delivery.error),
              attempts = greatest(delivery.attempts - ended.given_back::integer, 0),
              ended_at = case when ended.state = 0 then null else (select inbox.inbox_now()) end
-         from held join ended using (id)
-         where delivery.id = held.id and delivery.token = ended.token
-         returning delivery.id, delivery.token",
+         from ended where delivery.id = ended.id returning delivery.id, delivery.token",
     ))
     .bind(&deliveries)
     .bind(first.keys().map(|(_, token)| *token).collect::<Vec<i64>>())

@@ -34,7 +34,7 @@ async fn an_older_one_that_is_stored_while_another_is_claimed_waits() {
     let (claiming, storing) = (inbox.store.clone(), inbox.store.clone());
     let claiming = async move { claim(&claiming).await };
     let storing = async move { storing.store(&[created("evt_1", 1)]).await.unwrap() };
-    let (claimed, _) = at_once(&inbox, claiming, storing).await;
+    let (claimed, ..) = at_once(&inbox, claiming, storing).await;
     assert_eq!(claimed.len(), 1);
     assert_eq!(claim(&inbox.store).await, []);
     done(&inbox.store, claimed[0].clone()).await;
@@ -48,7 +48,7 @@ async fn one_that_is_claimed_while_an_older_one_is_stored_is_not_taken() {
     let (claiming, storing) = (inbox.store.clone(), inbox.store.clone());
     let storing = async move { storing.store(&[created("evt_1", 1)]).await.unwrap() };
     let claiming = async move { claim(&claiming).await };
-    let (_, claimed) = at_once(&inbox, storing, claiming).await;
+    let (_, claimed, _) = at_once(&inbox, storing, claiming).await;
     assert_eq!(claimed, []);
     assert_eq!(claim(&inbox.store).await.len(), 1);
     assert_eq!(claim(&inbox.store).await, []);
@@ -73,16 +73,16 @@ async fn one_that_is_stored_while_the_one_before_it_ends_goes() {
     }
 }
 
-/// And nobody waits for the other.
+/// The other is told at once that nothing is due.
 #[tokio::test]
 async fn what_two_claim_at_once_one_gets() {
     let Some(inbox) = InPostgres::made().await else { return };
     inbox.store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
-    let (one, two) = (inbox.store.clone(), inbox.store.clone());
-    let one = async move { one.claim(&wanted(1)).await.unwrap().remove(0).lease };
-    let two = async move { two.claim(&wanted(9)).await.unwrap().remove(0).lease };
-    let (one, two) = at_once(&inbox, one, two).await;
-    assert_ne!(one.delivery, two.delivery);
+    let claiming = || {
+        let store = inbox.store.clone();
+        async move { claim(&store).await.len() }
+    };
+    assert_eq!(at_once(&inbox, claiming(), claiming()).await, (2, 0, false));
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_late_end_loses_to_who_claims_at_once() {
     let (claiming, ending) = (inbox.store.clone(), inbox.store.clone());
     let claiming = async move { claim(&claiming).await.remove(0) };
     let ending = async move { ending.complete(&[(late, End::Done)]).await.unwrap() };
-    let (lease, told) = at_once(&inbox, claiming, ending).await;
+    let (lease, told, _) = at_once(&inbox, claiming, ending).await;
     assert_eq!(told, [Completed::LeaseLost]);
     done(&inbox.store, lease).await;
 }
@@ -108,15 +108,16 @@ async fn the_second_of_an_event_waits_for_the_first() {
         async move { store.store(&[paid("evt_1")]).await.unwrap() }
     };
     let told = at_once(&inbox, store(), store()).await;
-    assert_eq!(told, (vec![Stored::New], vec![Stored::Duplicate]));
+    assert_eq!(told, (vec![Stored::New], vec![Stored::Duplicate], true));
 }
 
-/// Lets the first do all until it would commit, then the second, and then both commit.
+/// Lets the first do all until it would commit, then the second, and then both commit; and whether the second had to
+/// wait until then.
 async fn at_once<A: Send + 'static, B: Send + 'static>(
     inbox: &InPostgres,
     first: impl Future<Output = A> + Send + 'static,
     second: impl Future<Output = B> + Send + 'static,
-) -> (A, B) {
+) -> (A, B, bool) {
     let mut holding = PgConnection::connect(&inbox.url).await.expect("it is there");
     let lock = format!("hashtextextended('{}', 0)", inbox.schema);
     let locked = format!("select pg_advisory_lock({lock})");
@@ -137,8 +138,9 @@ async fn at_once<A: Send + 'static, B: Send + 'static>(
     }
     let second = tokio::spawn(second);
     while waiting(inbox).await < 2 && !second.is_finished() {}
+    let has_waited = !second.is_finished();
     holding.close().await.expect("it ends in good order");
-    let told = (first.await.expect("no panic"), second.await.expect("no panic"));
+    let told = (first.await.expect("no panic"), second.await.expect("no panic"), has_waited);
     inbox.run("drop trigger pause on inbox.deliveries; drop function inbox.pause").await;
     told
 }
