@@ -2,7 +2,10 @@
 
 use std::{str::FromStr as _, time::Duration};
 
-use router_core::clock::{Clock as _, SystemClock};
+use router_core::{
+    BoxError,
+    clock::{Clock as _, SystemClock},
+};
 use sqlx::{
     ConnectOptions as _, PgConnection, PgPool, Row as _,
     error::DatabaseError,
@@ -42,7 +45,7 @@ pub(super) struct Server {
      @, %2F for /, %3F for ?, %23 for # and %25 for %"
 )]
 struct NoUrl {
-    source: Option<sqlx::Error>,
+    source: Option<BoxError>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +53,7 @@ struct NoUrl {
 struct Unusable {
     place: String,
     advice: String,
-    source: Option<sqlx::Error>,
+    source: Option<BoxError>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +77,8 @@ impl Server {
         if rest[end..].contains(['@', '#']) {
             return Err(no_url(None));
         }
-        let options = PgConnectOptions::from_str(url).map_err(|error| no_url(Some(error)))?;
+        let options =
+            PgConnectOptions::from_str(url).map_err(|error| no_url(Some(cause(error))))?;
         // An IPv6 address is in brackets only in the URL.
         let host = options.get_host().trim_matches(['[', ']']).to_owned();
         let options = options.host(&host);
@@ -150,15 +154,29 @@ impl Server {
             (_, Some("57P03")) => "the server is starting or stopping; try again".into(),
             _ => "see what the server says".into(),
         };
-        StoreError::of(Unusable { place: place.clone(), advice, source: Some(error) })
+        StoreError::of(Unusable { place: place.clone(), advice, source: Some(cause(error)) })
     }
 
     /// What an error means later.
     pub(super) fn failed(&self, error: sqlx::Error) -> StoreError {
         match error {
             sqlx::Error::PoolTimedOut => StoreError::of(NoConnection { place: self.place.clone() }),
-            error => StoreError::of(error),
+            error => StoreError(cause(error)),
         }
+    }
+}
+
+/// What sqlx wraps: around it stands nothing but the same words once more.
+fn cause(error: sqlx::Error) -> BoxError {
+    match error {
+        // It wraps itself.
+        sqlx::Error::Configuration(error) => {
+            error.downcast().map_or_else(|error| error, |error| cause(*error))
+        }
+        sqlx::Error::Tls(error) => error,
+        sqlx::Error::Database(error) => error.into_error(),
+        sqlx::Error::Io(error) => error.into(),
+        other => other.into(),
     }
 }
 

@@ -3,12 +3,14 @@
 
 mod kept;
 mod opening;
+mod outages;
 mod races;
 #[path = "../support/mod.rs"]
 mod support;
 mod together;
 
 use std::{
+    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -16,10 +18,10 @@ use std::{
     time::Duration,
 };
 
-use router_inbox::{PostgresStore, conformance::Subject};
+use router_inbox::{PostgresStore, StoreError, conformance::Subject};
 use sqlx::{AssertSqlSafe, PgPool};
 
-use self::support::postgres;
+use self::support::postgres::{self, PASSWORD};
 
 struct InPostgres {
     store: Arc<PostgresStore>,
@@ -80,6 +82,19 @@ impl Subject for InPostgres {
             "create or replace function inbox.inbox_now() returns bigint language sql stable";
         self.run(&format!("{stopped} as 'select {now}'")).await;
     }
+}
+
+/// An error as it is logged, with all that caused it.
+fn told(error: &StoreError) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told += &format!(": {error}");
+        cause = error.source();
+    }
+    let all = format!("{told} {error:?}");
+    assert!(!all.contains(PASSWORD), "{all}");
+    told
 }
 
 router_inbox::store_conformance!(InPostgres);

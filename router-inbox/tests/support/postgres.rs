@@ -139,7 +139,8 @@ fn programs() -> Option<PathBuf> {
     folders.find(|folder| folder.join("initdb").exists())
 }
 
-fn unused_port() -> u16 {
+/// One on which nothing listens.
+pub(crate) fn unused_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound").port()
 }
