@@ -19,7 +19,7 @@ use crate::StoreError;
 const CONNECTIONS: u32 = 10;
 
 /// How long one is waited for. Stripe waits for the answer meanwhile.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a session is set to, whatever the database or the role has been set to:
 ///
