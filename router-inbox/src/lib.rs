@@ -2,8 +2,8 @@
 //! done.
 //!
 //! An [`Inbox`] receives: it is the service behind an endpoint. A [`Worker`] delivers. What they share is a
-//! [`Store`]: the embedded `SqliteStore`, or one of your own, for which the feature `conformance` has the suite that every
-//! store passes.
+//! [`Store`]: the embedded `SqliteStore`, `PostgresStore` for many machines (feature `postgres`), or one of your own, for
+//! which the feature `conformance` has the suite that every store passes.
 //!
 //! What is kept is a **delivery** for each event and each of its handlers, under the handler's stable name, so
 //! that one which fails neither holds the others up nor runs them again. Whoever runs one holds it by a **lease**
@@ -14,24 +14,30 @@
 pub mod conformance;
 mod group_commit;
 mod inbox;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
 mod telemetry;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod tx;
 mod worker;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
 pub use self::store::{
     Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place,
     State, Store, StoreError, Stored, Wanted,
 };
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use self::tx::Tx;
 pub use self::{
     inbox::{Inbox, Receipt, Unstored},
     worker::Worker,
 };
-#[cfg(feature = "sqlite")]
-pub use self::{sqlite::SqliteStore, tx::Tx};
 /// The databases' driver, in the version of which a handler's [`Tx`] is.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use sqlx;

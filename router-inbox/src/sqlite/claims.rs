@@ -5,8 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use router_core::{Event, event::KeptEvent};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::{millis, time};
-use crate::{Backlog, Claim, Lease, Wanted};
+use crate::{
+    Backlog, Claim, Lease, Wanted,
+    store::rows::{millis, time},
+};
 
 /// A delivery that can be claimed.
 pub(super) struct Due {

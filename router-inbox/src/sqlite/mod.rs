@@ -8,7 +8,7 @@ mod writes;
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -19,8 +19,9 @@ use router_core::{
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 
 use crate::{
-    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, State, Store,
-    StoreError, Stored, Tx, Wanted,
+    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, Store, StoreError,
+    Stored, Tx, Wanted,
+    store::rows::{millis, state},
     tx::{self, TxStore},
 };
 
@@ -217,25 +218,6 @@ fn kept(row: &SqliteRow) -> sqlx::Result<KeptDelivery> {
         attempts: row.try_get("attempts")?,
         error: row.try_get("error")?,
     })
-}
-
-fn state(number: i64) -> sqlx::Result<State> {
-    Ok(match number {
-        0 => State::Waiting,
-        1 => State::Running,
-        2 => State::Done,
-        3 => State::Ignored,
-        4 => State::Dead,
-        other => return Err(sqlx::Error::Decode(format!("{other} is no state").into())),
-    })
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn time(millis: i64) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
 }
 
 impl fmt::Debug for SqliteStore {

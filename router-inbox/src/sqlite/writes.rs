@@ -3,8 +3,10 @@
 use router_core::event::KeptEvent;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::millis;
-use crate::{Completed, End, Lease, NewEvent, Place, Stored};
+use crate::{
+    Completed, End, Lease, NewEvent, Place, Stored,
+    store::rows::{Ended, millis},
+};
 
 pub(super) async fn store(
     write: &mut SqliteConnection,
@@ -68,13 +70,7 @@ pub(super) async fn complete(
     end: &End,
     now: i64,
 ) -> sqlx::Result<Completed> {
-    let (state, due, error) = match end {
-        End::Done => (2, now, None),
-        End::Ignored => (3, now, None),
-        End::Retry { wait, error } => (0, now.saturating_add(millis(*wait)), Some(error)),
-        End::Dead { error } => (4, now, Some(error)),
-        End::GivenBack => (0, now, None),
-    };
+    let Ended { state, wait, error, given_back } = Ended::by(end);
     let row = sqlx::query(
         "update deliveries set
              state = ?1, due = ?2, error = coalesce(?3, error),
@@ -84,9 +80,9 @@ pub(super) async fn complete(
          returning object",
     )
     .bind(state)
-    .bind(due)
+    .bind(now.saturating_add(wait))
     .bind(error)
-    .bind(*end == End::GivenBack)
+    .bind(given_back)
     .bind(now)
     .bind(lease.delivery)
     .bind(lease.token)

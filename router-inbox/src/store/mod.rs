@@ -1,6 +1,8 @@
 //! Where events and deliveries are kept.
 
 mod order;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod rows;
 
 use std::{sync::Arc, time::Duration};
 
@@ -81,8 +83,9 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
         (delivery, None)
     }
 
-    /// Waits until another process may have stored something, where the engine tells. It is a hint: workers look
-    /// from time to time too. Dropped and called again it misses nothing.
+    /// Waits until another process may have stored something since this was last told. A hint: it may come for
+    /// nothing, and what is stored while it cannot be heard is found by claiming now and then. Of several who wait one is
+    /// told; any may cease to wait. For ever, where the store hears of nothing.
     async fn stored_elsewhere(&self) {
         std::future::pending::<()>().await;
     }

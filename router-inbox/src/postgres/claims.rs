@@ -1,0 +1,112 @@
+//! How deliveries that are due are claimed.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use router_core::{Event, event::KeptEvent};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+
+use super::{number, schema::Schema, writes::text};
+use crate::{
+    Backlog, Claim, Lease, Wanted,
+    store::rows::{millis, time},
+};
+
+/// One statement, and so a transaction of its own.
+///
+/// Of each handler its own range of the index is read from its beginning, as far as there is room: how many wait
+/// beyond that, or for handlers that are not wanted, makes no difference. What somebody else is claiming is passed
+/// over; what this locks and then does not take, because the limit is reached, is free at once.
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    wanted: &Wanted,
+) -> sqlx::Result<Vec<Claim>> {
+    let limit = wanted.limit;
+    let room: HashMap<&Arc<str>, usize> =
+        wanted.handlers.iter().map(|(handler, room)| (handler, *room.min(&limit))).collect();
+    let (handlers, room): (Vec<&Arc<str>>, Vec<usize>) = room.into_iter().unzip();
+    let rows = sqlx::query(schema.sql(
+        "with due as materialized (
+             select wanted.number, due.id, due.due, due.state
+             from unnest($1, $2) with ordinality as wanted (handler, room, number)
+             cross join lateral (
+                 select id, due, state from inbox.deliveries
+                 where handler = wanted.handler and state <= 1 and not blocked and due <= inbox.inbox_now()
+                 order by due, id limit wanted.room for update skip locked) due
+             order by due.due, due.id limit $3),
+         claimed as (
+             update inbox.deliveries delivery set
+                 attempts = delivery.attempts + (delivery.state = 0)::integer,
+                 state = 1,
+                 due = (select inbox.inbox_now()) + $4,
+                 token = delivery.token + 1
+             from due where delivery.id = due.id
+             returning due.number, due.due as since, due.state = 1 as interrupted,
+                 delivery.id, delivery.token, delivery.attempts, delivery.event)
+         select claimed.*, event.payload, event.endpoint, event.generation, event.signed_at
+         from claimed join inbox.events event on event.id = claimed.event
+         order by since, claimed.id",
+    ))
+    .bind(handlers.iter().map(|handler| text(handler)).collect::<Vec<_>>())
+    .bind(room.iter().map(|room| count(*room)).collect::<Vec<_>>())
+    .bind(count(limit))
+    .bind(millis(wanted.lease))
+    .fetch_all(connection)
+    .await?;
+    let claim = |row: &PgRow| {
+        let wanted: usize = number(row, "number")?;
+        let lease = Lease {
+            delivery: row.try_get("id")?,
+            handler: handlers[wanted - 1].clone(),
+            token: row.try_get("token")?,
+        };
+        let event = Event::from_store(kept(row)?);
+        let attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
+        Ok(Claim { lease, event, attempt, interrupted: row.try_get("interrupted")? })
+    };
+    rows.iter().map(claim).collect()
+}
+
+/// What has not ended, of indexes that have only that.
+pub(super) async fn backlog(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<Backlog>> {
+    let rows = sqlx::query(schema.sql(
+        "with parts as (
+             select handler, count(*) filter (where state = 0) as waiting,
+                 count(*) filter (where state = 1) as running, min(id) as oldest
+             from inbox.deliveries where state <= 1 and not blocked group by handler
+             union all
+             select handler, count(*), 0, min(id)
+             from inbox.deliveries where state = 0 and lane is not null and blocked group by handler
+         ), open as (
+             select handler, sum(waiting)::bigint as waiting, sum(running)::bigint as running, min(oldest) as oldest
+             from parts group by handler
+         )
+         select open.handler, waiting, running, inbox.inbox_now() - event.stored_at as age
+         from open join inbox.deliveries delivery on delivery.id = oldest
+             join inbox.events event on event.id = delivery.event
+         order by open.handler",
+    ));
+    let rows = rows.fetch_all(pool).await?;
+    let backlog = rows.iter().map(|row| {
+        Ok(Backlog {
+            handler: Arc::from(row.try_get::<String, _>("handler")?),
+            waiting: number(row, "waiting")?,
+            running: number(row, "running")?,
+            oldest: Duration::from_millis(row.try_get::<i64, _>("age")?.try_into().unwrap_or(0)),
+        })
+    });
+    backlog.collect()
+}
+
+fn kept(row: &PgRow) -> sqlx::Result<KeptEvent> {
+    Ok(KeptEvent {
+        payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
+        endpoint: row.try_get("endpoint")?,
+        signed_at: row.try_get::<Option<i64>, _>("signed_at")?.and_then(time),
+        generation: number(row, "generation")?,
+    })
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,51 @@
+//! How stores in SQL write down what Rust has types for.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::{End, State};
+
+/// Longer than anything waits, and added to any time it is one.
+const LONGEST: i64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
+
+/// What becomes of a row whose run has ended.
+pub(crate) struct Ended<'e> {
+    /// Its state's number.
+    pub(crate) state: i16,
+    /// In how many milliseconds it is due, if it is.
+    pub(crate) wait: i64,
+    pub(crate) error: Option<&'e str>,
+    /// Its attempt does not count.
+    pub(crate) given_back: bool,
+}
+
+impl<'e> Ended<'e> {
+    pub(crate) fn by(end: &'e End) -> Self {
+        let (state, wait, error) = match end {
+            End::Done => (2, 0, None),
+            End::Ignored => (3, 0, None),
+            End::Retry { wait, error } => (0, millis(*wait), Some(&**error)),
+            End::Dead { error } => (4, 0, Some(&**error)),
+            End::GivenBack => (0, 0, None),
+        };
+        Self { state, wait, error, given_back: *end == End::GivenBack }
+    }
+}
+
+pub(crate) fn state(number: i64) -> sqlx::Result<State> {
+    Ok(match number {
+        0 => State::Waiting,
+        1 => State::Running,
+        2 => State::Done,
+        3 => State::Ignored,
+        4 => State::Dead,
+        other => return Err(sqlx::Error::Decode(format!("{other} is no state").into())),
+    })
+}
+
+pub(crate) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).map_or(LONGEST, |millis| millis.min(LONGEST))
+}
+
+pub(crate) fn time(millis: i64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
+}

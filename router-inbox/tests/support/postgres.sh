@@ -1,0 +1,44 @@
+# A PostgreSQL server that does what it is told, a command a line, and answers each with a line: `ok`, or what is
+# wrong. It ends, and its folder goes, once nobody is there to tell it anything, however they went.
+bin=$1 password=$2
+folder=$(mktemp -d) && cd "$folder" || exit 1
+
+answer() {
+    if "$@" >said 2>&1 </dev/null; then echo ok; else cat said log 2>&1 | tail -n 20 | tr '\n' ' '; echo; fi
+}
+
+make() {
+    echo "$password" >password
+    "$bin/initdb" --pgdata data --username postgres --auth-local trust --auth-host scram-sha-256 \
+        --pwfile password --encoding UTF8 --locale C --no-sync
+    printf '%s\n' "unix_socket_directories = '$folder'" "listen_addresses = '127.0.0.1'" >>data/postgresql.conf
+}
+
+start() {
+    "$bin/pg_ctl" --pgdata data --log log --options "-p $1" --wait start
+}
+
+# What is left of a server that was killed goes by itself, and until then no other can begin.
+start_again() {
+    for _ in $(seq 100); do
+        start "$1" && return
+        sleep 0.1
+    done
+    return 1
+}
+
+stop() {
+    "$bin/pg_ctl" --pgdata data --mode "$1" --wait stop
+}
+
+while read -r command argument; do
+    case $command in
+    make) answer make ;;
+    start) answer start "$argument" ;;
+    start-again) answer start_again "$argument" ;;
+    stop) answer stop fast ;;
+    kill) answer kill -9 "$(head -n 1 data/postmaster.pid)" ;;
+    esac
+done
+stop immediate >/dev/null 2>&1
+rm -rf "$folder"
