@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use router_core::{Answer, BoxError, Event, Router, RouterBuilder, Routes, StartupReport};
-use router_inbox::{Inbox, SqliteStore, Store};
+use router_inbox::{Inbox, PostgresStore, SqliteStore, Store};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
@@ -29,6 +29,7 @@ impl Behind {
         match url {
             InboxUrl::Off => Self::inline(router.build()?),
             InboxUrl::Sqlite(url) => Self::inbox(router, SqliteStore::open(url).await?),
+            InboxUrl::Postgres(url) => Self::inbox(router, PostgresStore::connect(url).await?),
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long, env, default_value = "300", value_parser = tolerance)]
     pub(crate) tolerance: Tolerance,
 
-    /// Where events are stored before Stripe is answered: `sqlite:FILE`, or `off`.
+    /// Where events are stored before Stripe is answered: `sqlite:FILE`, `postgres://…`, or `off`.
     ///
     /// A handler that fails is then tried again from there, for three days; `event-router inbox` shows what is
     /// there. With `off`, Stripe waits for the handlers, and is told to send the event again if one fails.
@@ -57,6 +57,7 @@ pub(crate) struct Options {
 pub(crate) enum InboxUrl {
     Off,
     Sqlite(String),
+    Postgres(String),
 }
 
 impl Options {
@@ -70,8 +71,10 @@ impl Options {
         match self.inbox.split_once(':') {
             None if self.inbox == "off" => Ok(InboxUrl::Off),
             Some(("sqlite", file)) if !file.is_empty() => Ok(InboxUrl::Sqlite(self.inbox.clone())),
+            Some(("postgres" | "postgresql", _)) => Ok(InboxUrl::Postgres(self.inbox.clone())),
             _ => Err(
-                "EVENT_ROUTER_INBOX or --inbox: write `sqlite:` and a file, as in `sqlite:inbox.db`, or `off`",
+                "EVENT_ROUTER_INBOX or --inbox: write `sqlite:` and a file, as in `sqlite:inbox.db`, a database's URL, as \
+                 in `postgres://user:password@localhost/shop`, or `off`",
             ),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) fn print(
     println!("listening on http://{address}/webhook");
     match inbox {
         InboxUrl::Sqlite(url) => println!("events are stored in {url}, and then handled"),
+        // Its URL may hold a password.
+        InboxUrl::Postgres(_) => println!("events are stored in PostgreSQL, and then handled"),
         InboxUrl::Off => println!("events are handled while Stripe waits"),
     }
     if let Some(address) = metrics_address {

@@ -1,5 +1,6 @@
 //! An inbox: what is answered once an event is stored, and how it is delivered until it is done.
 
+mod counting;
 mod delivering;
 mod effects;
 #[path = "../exchange/mod.rs"]

@@ -82,3 +82,12 @@ fn an_inbox_that_cannot_be_opened_is_named_with_what_is_wrong() {
 fn contains(said: &str, wrong: &str) {
     assert!(said.contains(wrong), "{said}");
 }
+
+#[test]
+fn a_database_that_is_not_there_is_named_without_its_password() {
+    let (code, said) = refused(&mut program_with("postgres://shop:geheim@127.0.0.1:1/shop"));
+    assert_eq!(code, Some(1), "{said}");
+    let told = "error: the database shop at 127.0.0.1:1 cannot be used as an inbox: no server can be reached there";
+    contains(&said, told);
+    assert!(!said.contains("geheim"), "{said}");
+}

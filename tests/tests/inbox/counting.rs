@@ -1,0 +1,139 @@
+//! What is counted.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use router_core::{Event, Failure, Outcome, Router, on_event, testing::ManualClock};
+use router_inbox::{
+    State::{Dead, Done, Waiting},
+    Store as _, Wanted,
+};
+use router_tests::{event as event_of, now, payload};
+use tower::Service as _;
+
+use crate::shop::{Shop, settle};
+
+/// The numbers of the inbox by name and labels, without the durations.
+fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, i64> {
+    let numbers = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
+        let (_, key) = key.into_parts();
+        let labels: Vec<_> =
+            key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let name = key.name().strip_prefix("stripe_webhook_")?;
+        let is_asked_for =
+            name.starts_with("inbox_") || name.starts_with("dead_") || name == "unhandled_total";
+        let value = match value {
+            DebugValue::Counter(count) => i64::try_from(count).ok()?,
+            DebugValue::Gauge(number) => number.into_inner() as i64,
+            DebugValue::Histogram(_) => return None,
+        };
+        is_asked_for.then(|| (format!("{name} {}", labels.join(" ")), value))
+    });
+    numbers.collect()
+}
+
+const LEASE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn what_comes_waits_and_fails_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let handler = |event: Event| async move {
+        match event.id() {
+            "evt_1" => Ok(Outcome::Done),
+            "evt_2" => Err(Failure::permanent("no such order")),
+            _ => Err(Failure::retry("the warehouse is down")),
+        }
+    };
+    let shop = Shop::new(Router::builder().unlinked().handler("shop", ["invoice.paid"], handler));
+    for id in ["evt_1", "evt_1", "evt_2"] {
+        shop.receive(id).await.unwrap();
+    }
+    let unhandled = event_of(payload("charge.refunded").replace("evt_1", "evt_9")).unwrap();
+    shop.inbox.clone().call(unhandled).await.unwrap();
+    shop.store().is_down.store(true, Ordering::SeqCst);
+    shop.receive("evt_3").await.unwrap_err();
+    shop.store().is_down.store(false, Ordering::SeqCst);
+    // Somebody takes one and dies.
+    let wanted = Wanted { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
+    let lost = shop.store().claim(&wanted).await.unwrap();
+    shop.clock.advance(Duration::from_secs(7));
+    let worker = shop.work();
+    shop.is("evt_2", Dead, 1).await;
+    insta::assert_debug_snapshot!(counted(&snapshotter), @r#"
+    {
+        "dead_letters_total handler=shop": 1,
+        "inbox_deliveries handler=shop state=running": 1,
+        "inbox_deliveries handler=shop state=waiting": 1,
+        "inbox_events_total outcome=duplicate": 1,
+        "inbox_events_total outcome=stored": 2,
+        "inbox_events_total outcome=unhandled": 1,
+        "inbox_events_total outcome=unstored": 1,
+        "inbox_oldest_seconds handler=shop": 7,
+        "unhandled_total event_type=charge.refunded": 1,
+    }
+    "#);
+
+    shop.clock.advance(LEASE);
+    shop.is("evt_1", Waiting, 1).await;
+    shop.clock.advance(LEASE);
+    shop.is("evt_1", Done, 2).await;
+    drop(lost);
+    shop.pass(LEASE).await;
+    settle().await;
+    insta::assert_debug_snapshot!(counted(&snapshotter), @r#"
+    {
+        "dead_letters_total handler=shop": 0,
+        "inbox_deliveries handler=shop state=running": 0,
+        "inbox_deliveries handler=shop state=waiting": 0,
+        "inbox_events_total outcome=duplicate": 0,
+        "inbox_events_total outcome=stored": 0,
+        "inbox_events_total outcome=unhandled": 0,
+        "inbox_events_total outcome=unstored": 0,
+        "inbox_interrupted_total handler=shop": 1,
+        "inbox_oldest_seconds handler=shop": 0,
+        "unhandled_total event_type=charge.refunded": 0,
+    }
+    "#);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_is_lost_is_counted_once() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let handler = |_: Event| std::future::pending::<()>();
+    let shop = Shop::new(Router::builder().unlinked().handler("shop", ["invoice.paid"], handler));
+    shop.receive("evt_1").await.unwrap();
+    let stands_still = ManualClock::at(now());
+    let worker = shop.work_by(&stands_still);
+    shop.is("evt_1", router_inbox::State::Running, 1).await;
+    shop.clock.advance(LEASE);
+    let wanted = Wanted { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
+    assert_eq!(shop.store().claim(&wanted).await.unwrap().len(), 1);
+    stands_still.advance(LEASE);
+    settle().await;
+    worker.stop().await;
+    let counted = counted(&snapshotter);
+    assert_eq!(counted["inbox_leases_lost_total handler=shop"], 1);
+}
+
+#[on_event("invoice.paid", name = "shop.once", attempts = 1)]
+async fn once(_: Event) -> Result<(), &'static str> {
+    Err("the warehouse is down")
+}
+
+#[tokio::test]
+async fn a_last_attempt_that_fails_is_a_dead_letter_and_counted_as_one() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let shop = Shop::new(Router::builder().unlinked().add::<once>());
+    shop.receive("evt_1").await.unwrap();
+    let worker = shop.work();
+    shop.is("evt_1", Dead, 1).await;
+    worker.stop().await;
+    assert_eq!(counted(&snapshotter)["dead_letters_total handler=shop.once"], 1);
+}
