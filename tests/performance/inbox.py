@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""How fast the inbox is, beside what the database itself does.
+
+    tests/performance/inbox.py [--runs N] [--events N] [--only TEXT]
+
+Builds bench-inbox and load, and prints a table of ratios: medians of runs that take turns. Starts a PostgreSQL
+server of its own, if PostgreSQL is installed. Ratios of one run can be compared; the rest says more about the
+machine, most of all about how long its disk takes to say that something is there.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import sqlite3
+import statistics
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BYTES = 3072
+CONNECTIONS = 64
+DONE, WAITING = 1_000_000, 100_000
+
+
+def build():
+    command = ["cargo", "build", "--release", "-p", "router-performance", "--bins", "--message-format=json"]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    built = (json.loads(line) for line in output.splitlines())
+    return {
+        pathlib.Path(made["executable"]).name: made["executable"] for made in built if made.get("executable")
+    }
+
+
+class Postgres:
+    """A server of the tests' kind; it ends when its input does."""
+
+    PASSWORD = "of-the-benchmarks"
+
+    def __init__(self, bin):
+        script = (ROOT / "router-inbox/tests/support/postgres.sh").read_text()
+        user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+        command = [*user, "sh", "-c", script, "sh", str(bin), self.PASSWORD]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, cwd="/")
+        self.bin = bin
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            self.port = unused.getsockname()[1]
+        for command in ("make", f"start {self.port}"):
+            print(command, file=self.process.stdin, flush=True)
+            if (said := self.process.stdout.readline().strip()) != "ok":
+                raise SystemExit(f"PostgreSQL does not {command}: {said}")
+        self.databases = 0
+
+    def url(self, database):
+        return f"postgres://postgres:{self.PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def run(self, program, *arguments, **options):
+        environment = {**os.environ, "PGPASSWORD": self.PASSWORD}
+        command = [self.bin / program, "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", *arguments]
+        return subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True, **options).stdout
+
+    def fresh(self):
+        self.databases += 1
+        database = f"bench_{self.databases}"
+        self.run("createdb", database)
+        return self.url(database)
+
+    def sql(self, url, text):
+        self.run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", url.rsplit("/", 1)[1], input=text)
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Sqlite:
+    def __init__(self):
+        # On the disk that the project is on: the usual place for temporary files can be memory.
+        self.folder = tempfile.TemporaryDirectory(dir=ROOT / "target")
+        self.files = 0
+
+    def fresh(self):
+        self.files += 1
+        return f"sqlite:{self.folder.name}/{self.files}.db"
+
+    def sql(self, url, text):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:"))) as db:
+            db.executescript(text)
+
+    def end(self):
+        self.folder.cleanup()
+
+
+def bench(programs, command, url, *numbers):
+    command = [programs["bench-inbox"], command, url, *map(str, numbers)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+@contextlib.contextmanager
+def served(programs, url):
+    command = [programs["bench-inbox"], "serve", url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def over_http(programs, url, events):
+    with served(programs, url) as address:
+        command = [programs["load"], address, str(BYTES), str(events), str(CONNECTIONS)]
+        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def pgbench(programs, store, seconds):
+    """The same rows, by 64 clients, a transaction for each event."""
+    url = store.fresh()
+    bench(programs, "store", url, 1, BYTES)  # makes the tables
+    script = f"""\\set number random(1, 1000000000000)
+begin;
+with event as (
+  insert into stripe_inbox.events (key, endpoint, event_id, generation, type, object, payload, signed_at, stored_at)
+  values (sha256(:number::text::bytea || :client_id::text::bytea), 'default', 'evt_' || :number, 0, 'invoice.paid', 'pi_1',
+    convert_to(repeat('x', {BYTES}), 'UTF8'), 0, stripe_inbox.inbox_now())
+  on conflict do nothing returning id)
+insert into stripe_inbox.deliveries (event, handler, due) select id, 'shop', stripe_inbox.inbox_now() from event;
+commit;
+"""
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(script)
+        file.flush()
+        os.chmod(file.name, 0o644)
+        output = store.run(
+            "pgbench", "-n", "-c", str(CONNECTIONS), "-j", "1", "-T", str(seconds), "-M", "prepared", "-f", file.name,
+            url.rsplit("/", 1)[1],
+        )
+    return next(float(line.split()[2]) for line in output.splitlines() if line.startswith("tps"))
+
+
+def fill(programs, name, store, done, waiting):
+    url = store.fresh()
+    bench(programs, "store", url, 1, BYTES)  # makes the tables
+    if name == "SQLite":
+        store.sql(url, f"""
+            delete from deliveries; delete from events;
+            with recursive n (n) as (select 1 union all select n + 1 from n where n < {done + waiting})
+            insert into events (id, endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
+                select n, 'default', '', 'evt_' || n, 0, 'invoice.paid', 'in_' || n, cast(
+                    '{{"id":"evt_' || n || '","object":"event","type":"invoice.paid","created":1700000000,"livemode":false,'
+                    || '"data":{{"object":{{"id":"in_1","object":"invoice"}}}}}}' as blob), 0, 0 from n;
+            insert into deliveries (id, event, handler, state, due) select id, id, 'shop', iif(id <= {done}, 2, 0), 0 from events;
+            analyze;
+        """)
+    else:
+        store.sql(url, f"""
+            delete from stripe_inbox.deliveries; delete from stripe_inbox.events;
+            insert into stripe_inbox.events (id, key, endpoint, event_id, generation, type, object, payload, signed_at, stored_at)
+                overriding system value
+                select n, sha256(n::text::bytea), 'default', 'evt_' || n, 0, 'invoice.paid', 'in_' || n, convert_to(
+                    '{{"id":"evt_' || n || '","object":"event","type":"invoice.paid","created":1700000000,"livemode":false,'
+                    || '"data":{{"object":{{"id":"in_1","object":"invoice"}}}}}}', 'UTF8'), 0, 0
+                from generate_series(1, {done + waiting}) n;
+            insert into stripe_inbox.deliveries (id, event, handler, state, due) overriding system value
+                select n, n, 'shop', case when n <= {done} then 2 else 0 end, 0 from generate_series(1, {done + waiting}) n;
+            vacuum analyze;
+        """)
+    return url
+
+
+def memory(programs, name, store):
+    """In MiB: what a worker has at most while it delivers 100,000 events of 30 KB, and one that has nothing to do."""
+    def peak(url):
+        process = subprocess.Popen([programs["bench-inbox"], "deliver", url], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit("the worker failed")
+        return usage.ru_maxrss / 1024
+
+    few, many = store.fresh(), store.fresh()
+    bench(programs, "store", few, 1, BYTES)
+    bench(programs, "store", many, WAITING, 30 * 1024)
+    return peak(many) - peak(few)
+
+
+def row(what, target, ratios, detail=""):
+    print(f"{what:<72} {target:>9}  {statistics.median(ratios):7.2f}   {detail}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--only", default="", help="rows that have this text in their name")
+    options = parser.parse_args()
+    programs = build()
+    stores = {"SQLite": Sqlite()}
+    if found := sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        stores["PostgreSQL"] = Postgres(found[-1].parent)
+    else:
+        print("PostgreSQL is not installed, and is left out")
+    runs, events = range(options.runs), options.events
+    print(f"{'what':<72} {'target':>9}  measured")
+    try:
+        for name, store in stores.items():
+            def wanted(what):
+                return options.only.lower() in f"{name} {what}".lower()
+
+            if wanted(what := "stored over HTTP, 64 connections"):
+                http, base = [], []
+                for _ in runs:
+                    http.append(over_http(programs, store.fresh(), events))
+                    if name == "SQLite":
+                        base.append(bench(programs, "bare", store.fresh(), events, BYTES))
+                    else:
+                        base.append(pgbench(programs, store, 5))
+                than = "a bare loop, groups of 64" if name == "SQLite" else "pgbench, 64 clients"
+                detail = f"{statistics.median(http):.0f} a second to {statistics.median(base):.0f}"
+                row(f"{name}: {what}, to {than}", ">= 0.5", [a / b for a, b in zip(http, base)], detail)
+            if wanted(what := "delivered, to stored"):
+                stored, delivered = [], []
+                for _ in runs:
+                    url = store.fresh()
+                    stored.append(bench(programs, "store", url, events, BYTES))
+                    delivered.append(bench(programs, "deliver", url))
+                detail = f"{statistics.median(delivered):.0f} a second to {statistics.median(stored):.0f}"
+                row(f"{name}: {what}", ">= 0.7", [a / b for a, b in zip(delivered, stored)], detail)
+            if wanted(what := "a claim among 1,000,000 done and 100,000 waiting, to one among 16"):
+                full, empty = (fill(programs, name, store, *rows) for rows in ((DONE, WAITING), (0, 16)))
+                pairs = [[bench(programs, "claim", url, 200) for url in (full, empty)] for _ in runs]
+                detail = "{:.0f} us to {:.0f} us".format(*map(statistics.median, zip(*pairs)))
+                row(f"{name}: {what}", "<= 1.5", [a / b for a, b in pairs], detail)
+            if wanted(what := "from stored to the handler's start, idle, in ms"):
+                row(f"{name}: {what}", "< 5", [bench(programs, "latency", store.fresh(), 100) / 1000 for _ in runs])
+            if wanted(what := "memory with 100,000 events of 30 KB waiting, above idle, in MiB"):
+                row(f"{name}: {what}", "< 64", [memory(programs, name, store)])
+    finally:
+        for store in stores.values():
+            store.end()
+
+
+main()
