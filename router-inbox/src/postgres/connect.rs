@@ -79,9 +79,9 @@ impl Server {
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|error| no_url(Some(cause(error))))?;
-        // An IPv6 address is in brackets only in the URL.
-        let host = options.get_host().trim_matches(['[', ']']).to_owned();
-        let options = options.host(&host);
+        // An IPv6 address is in brackets for people only, and sqlx would look them up too.
+        let host = options.get_host().to_owned();
+        let options = options.host(host.trim_matches(['[', ']']));
         let user = options.get_username().to_owned();
         let database = options.get_database().unwrap_or(&user).to_owned();
         let place = match options.get_socket() {
@@ -129,7 +129,7 @@ impl Server {
         let code = error.as_database_error().and_then(DatabaseError::code);
         let advice = match (&error, code.as_deref()) {
             (sqlx::Error::PoolTimedOut, _) => {
-                return StoreError::of(NoConnection { place: place.clone() });
+                "no answer in time; is that the port of a PostgreSQL server that is well?".into()
             }
             (sqlx::Error::Io(_), _) => {
                 "no server can be reached there; start it, or set host and port right in the URL".into()

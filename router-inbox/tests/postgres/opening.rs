@@ -196,8 +196,21 @@ async fn what_is_no_inbox_is_told_with_what_to_do() {
         let all = format!("{told} {error:?}");
         assert!(!all.contains("of-the") && !all.contains("7c1f"), "{all}");
     }
+    let ipv6 = url.replace("127.0.0.1", "[::1]");
+    let error = told(&PostgresStore::connect(&ipv6).await.unwrap_err());
+    assert!(error.contains("at [::1]:") && !error.contains("lookup"), "{error}");
     for name in ["", "Inbox", "1st", "in box", "in\"box", &"x".repeat(64)] {
         let error = PostgresStore::connect_in(&url, name).await.unwrap_err();
         assert!(told(&error).contains("cannot be the name of an inbox's schema"), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_not_waited_for() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let connecting = PostgresStore::connect(&format!("postgres://postgres@{address}/shop")).await;
+    let error = told(&connecting.unwrap_err());
+    assert!(error.contains(&format!("the database shop at {address} cannot be used")), "{error}");
+    assert!(error.contains("no answer in time"), "{error}");
 }
