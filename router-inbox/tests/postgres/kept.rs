@@ -1,6 +1,6 @@
 //! What PostgreSQL does not take as it comes.
 
-use std::time::Duration;
+use std::{slice::from_ref, time::Duration};
 
 use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
 use router_inbox::{Completed, End, NewDelivery, NewEvent, Store as _, Stored};
@@ -61,11 +61,13 @@ async fn no_two_events_are_taken_for_one() {
 #[tokio::test]
 async fn a_wait_may_be_as_long_as_there_is() {
     let Some(inbox) = InPostgres::made().await else { return };
-    inbox.store.store(&[paid("evt_1")]).await.unwrap();
-    let lease = inbox.store.claim(&wanted(9)).await.unwrap().remove(0).lease;
-    let extended = inbox.store.extend(std::slice::from_ref(&lease), Duration::MAX).await;
-    assert_eq!(extended.unwrap(), [true]);
-    let never = End::Retry { wait: Duration::MAX, error: "not now".into() };
-    let told = inbox.store.complete(&[(lease, never)]).await.unwrap();
-    assert_eq!(told, [Completed::Recorded]);
+    for longest in [Duration::MAX, Duration::from_millis(i64::MAX as u64)] {
+        inbox.store.store(&[paid(&format!("evt_{longest:?}"))]).await.unwrap();
+        let lease = inbox.store.claim(&wanted(9)).await.unwrap().remove(0).lease;
+        let extended = inbox.store.extend(from_ref(&lease), longest).await.unwrap();
+        assert_eq!(extended, [true]);
+        let never = End::Retry { wait: longest, error: "not now".into() };
+        let told = inbox.store.complete(&[(lease, never)]).await.unwrap();
+        assert_eq!(told, [Completed::Recorded]);
+    }
 }
