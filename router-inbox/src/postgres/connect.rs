@@ -79,9 +79,9 @@ impl Server {
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|error| no_url(Some(cause(error))))?;
-        // An IPv6 address is in brackets only in the URL.
-        let host = options.get_host().trim_matches(['[', ']']).to_owned();
-        let options = options.host(&host);
+        // An IPv6 address is in brackets for people only, and sqlx would look them up too.
+        let host = options.get_host().to_owned();
+        let options = options.host(host.trim_matches(['[', ']']));
         let user = options.get_username().to_owned();
         let database = options.get_database().unwrap_or(&user).to_owned();
         let place = match options.get_socket() {
@@ -106,7 +106,12 @@ impl Server {
         };
         let connected = tokio::select! {
             connected = connected => connected,
-            () = SystemClock.sleep(PATIENCE) => Err(sqlx::Error::PoolTimedOut),
+            () = SystemClock.sleep(PATIENCE) => {
+                let advice = format!(
+                    "no answer within {PATIENCE:?}; set host and port right in the URL, or see what keeps the server"
+                );
+                return Err(self.not_an_inbox(advice, None));
+            }
         };
         let (connection, encoding) = connected.map_err(|error| self.unusable(error, schema))?;
         if encoding != "UTF8" {
@@ -114,23 +119,16 @@ impl Server {
                 "its encoding is {encoding}, which does not have all characters of an event; make another with \
                  `create database … encoding 'UTF8' template template0`"
             );
-            return Err(StoreError::of(Unusable {
-                place: self.place.clone(),
-                advice,
-                source: None,
-            }));
+            return Err(self.not_an_inbox(advice, None));
         }
         Ok(connection)
     }
 
     /// What an error means of a connection that is new, and what to do.
     pub(super) fn unusable(&self, error: sqlx::Error, schema: &Schema) -> StoreError {
-        let Self { place, user, database } = self;
+        let Self { user, database, .. } = self;
         let code = error.as_database_error().and_then(DatabaseError::code);
         let advice = match (&error, code.as_deref()) {
-            (sqlx::Error::PoolTimedOut, _) => {
-                return StoreError::of(NoConnection { place: place.clone() });
-            }
             (sqlx::Error::Io(_), _) => {
                 "no server can be reached there; start it, or set host and port right in the URL".into()
             }
@@ -154,7 +152,11 @@ impl Server {
             (_, Some("57P03")) => "the server is starting or stopping; try again".into(),
             _ => "see what the server says".into(),
         };
-        StoreError::of(Unusable { place: place.clone(), advice, source: Some(cause(error)) })
+        self.not_an_inbox(advice, Some(cause(error)))
+    }
+
+    fn not_an_inbox(&self, advice: String, source: Option<BoxError>) -> StoreError {
+        StoreError::of(Unusable { place: self.place.clone(), advice, source })
     }
 
     /// What an error means later.

@@ -32,8 +32,8 @@ use crate::{
 /// also where `synchronous_commit` is off for others.
 ///
 /// The tables are in a schema of their own, `stripe_inbox`, which is made if it is not there. Processes tell each
-/// other by `LISTEN` and `NOTIFY` that something was stored. A pooler in between has to give each connection a
-/// session of its own.
+/// other by `LISTEN` and `NOTIFY` that something was stored. The server is PostgreSQL 13 or later, with the encoding
+/// UTF-8. A pooler in between has to give each connection a session of its own.
 ///
 /// ```no_run
 /// use router_inbox::{PostgresStore, Store as _};

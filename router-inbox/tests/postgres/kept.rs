@@ -1,6 +1,6 @@
 //! What PostgreSQL does not take as it comes.
 
-use std::time::Duration;
+use std::{slice::from_ref, time::Duration};
 
 use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
 use router_inbox::{Completed, End, NewDelivery, NewEvent, Store as _, Stored};
@@ -39,14 +39,35 @@ async fn an_event_is_kept_whatever_is_in_its_texts() {
     }
 }
 
+/// They are kept by a hash of all that says which event it is.
+#[tokio::test]
+async fn no_two_events_are_taken_for_one() {
+    let Some(inbox) = InPostgres::made().await else { return };
+    let event = |id: &str| SyntheticEvent::new("invoice.paid").id(id);
+    let events = [
+        event("bc").account("a"),
+        event("c").account("ab"),
+        event("abc").account(""),
+        event("abc"),
+        event("account"),
+    ];
+    for event in events {
+        let event = event.build().unwrap().event().clone();
+        let new = [NewEvent { event, deliveries: Vec::new() }];
+        assert_eq!(inbox.store.store(&new).await.unwrap(), [Stored::New], "{new:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_wait_may_be_as_long_as_there_is() {
     let Some(inbox) = InPostgres::made().await else { return };
-    inbox.store.store(&[paid("evt_1")]).await.unwrap();
-    let lease = inbox.store.claim(&wanted(9)).await.unwrap().remove(0).lease;
-    let extended = inbox.store.extend(std::slice::from_ref(&lease), Duration::MAX).await;
-    assert_eq!(extended.unwrap(), [true]);
-    let never = End::Retry { wait: Duration::MAX, error: "not now".into() };
-    let told = inbox.store.complete(&[(lease, never)]).await.unwrap();
-    assert_eq!(told, [Completed::Recorded]);
+    for longest in [Duration::MAX, Duration::from_millis(i64::MAX as u64)] {
+        inbox.store.store(&[paid(&format!("evt_{longest:?}"))]).await.unwrap();
+        let lease = inbox.store.claim(&wanted(9)).await.unwrap().remove(0).lease;
+        let extended = inbox.store.extend(from_ref(&lease), longest).await.unwrap();
+        assert_eq!(extended, [true]);
+        let never = End::Retry { wait: longest, error: "not now".into() };
+        let told = inbox.store.complete(&[(lease, never)]).await.unwrap();
+        assert_eq!(told, [Completed::Recorded]);
+    }
 }

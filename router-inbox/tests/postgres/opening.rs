@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{PostgresStore, Store as _, Stored};
-use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgRow};
 
 use crate::{
     support::{
@@ -64,10 +64,11 @@ async fn a_session_is_set_as_the_store_needs_it() {
     let store = PostgresStore::connect(&url).await.unwrap();
     let others = PgPool::connect_lazy(&url).unwrap();
     sqlx::raw_sql(
-        "create table seen (commit text, isolation text);
+        "create table seen (commit text, isolation text, plan text);
          create function see() returns trigger language plpgsql as $$ begin
              insert into seen
-             values (current_setting('synchronous_commit'), current_setting('transaction_isolation'));
+             values (current_setting('synchronous_commit'), current_setting('transaction_isolation'),
+                 current_setting('plan_cache_mode'));
              return new;
          end $$;
          create trigger see before insert or update on stripe_inbox.deliveries
@@ -78,9 +79,10 @@ async fn a_session_is_set_as_the_store_needs_it() {
     .unwrap();
     store.store(&[paid("evt_1")]).await.unwrap();
     store.claim(&wanted(9)).await.unwrap();
-    let seen = sqlx::query("select commit, isolation from seen").fetch_all(&others).await.unwrap();
-    let seen: Vec<(String, String)> = seen.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(seen, vec![("on".into(), "read committed".into()); 2]);
+    let seen = sqlx::query("select commit, isolation, plan from seen").fetch_all(&others).await;
+    let texts = |row: &PgRow| [0, 1, 2].map(|at| row.get::<String, _>(at));
+    let seen: Vec<_> = seen.unwrap().iter().map(texts).collect();
+    assert_eq!(seen, vec![["on", "read committed", "force_custom_plan"].map(String::from); 2]);
 }
 
 /// One that runs beside this version, or whose steps were taken back by a deployment.
@@ -175,7 +177,8 @@ async fn what_is_no_inbox_is_told_with_what_to_do() {
             format!("{url}?sslmode=require"),
             at_server(
                 "postgres",
-                "no TLS that both sides trust; see `sslmode` and `sslrootcert` in the URL: server does not support TLS",
+                "no TLS that both sides trust; see `sslmode` and `sslrootcert` in the URL: server does not support \
+                 TLS",
             ),
         ),
         (url.replace("postgres://", "mysql://"), unread.into()),
@@ -183,6 +186,8 @@ async fn what_is_no_inbox_is_told_with_what_to_do() {
         (url.replace("tests-", "/"), unread.into()),
         (url.replace("tests-", "?"), unread.into()),
         (url.replace("tests-", "#"), unread.into()),
+        (format!("postgres://shop:1/of-the@{address}/shop"), unread.into()),
+        (format!("postgres://shop:1?of-the@{address}/shop"), unread.into()),
         (
             format!("{url}?sslmode=maybe"),
             format!("{unread}: unknown value \"maybe\" for `ssl_mode`"),
@@ -195,8 +200,21 @@ async fn what_is_no_inbox_is_told_with_what_to_do() {
         let all = format!("{told} {error:?}");
         assert!(!all.contains("of-the") && !all.contains("7c1f"), "{all}");
     }
+    let ipv6 = url.replace("127.0.0.1", "[::1]");
+    let error = told(&PostgresStore::connect(&ipv6).await.unwrap_err());
+    assert!(error.contains("at [::1]:") && !error.contains("lookup"), "{error}");
     for name in ["", "Inbox", "1st", "in box", "in\"box", &"x".repeat(64)] {
         let error = PostgresStore::connect_in(&url, name).await.unwrap_err();
         assert!(told(&error).contains("cannot be the name of an inbox's schema"), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_not_waited_for() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let connecting = PostgresStore::connect(&format!("postgres://postgres@{address}/shop")).await;
+    let error = told(&connecting.unwrap_err());
+    assert!(error.contains(&format!("the database shop at {address} cannot be used")), "{error}");
+    assert!(error.contains("an inbox: no answer within 3s; set host and port right"), "{error}");
 }

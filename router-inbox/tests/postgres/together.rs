@@ -41,6 +41,10 @@ async fn what_another_process_stores_is_heard_of() {
     inbox.store.stored_elsewhere().await;
     inbox.store.store(&[paid("evt_1")]).await.unwrap();
     let ours = all.recv().await.unwrap();
+    for _ in 0..5 {
+        // So it has been heard by everybody.
+        inbox.store.deliveries("evt_1").await.unwrap();
+    }
     tokio::select! {
         biased;
         () = inbox.store.stored_elsewhere() => panic!("it has stored that itself"),

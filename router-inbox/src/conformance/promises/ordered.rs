@@ -111,6 +111,11 @@ pub async fn ordered_deliveries_go_by_age_and_then_as_they_came(subject: &impl S
     }
     let went = run_all(subject, "a").await;
     assert_eq!(went, ["evt_late_1", "evt_late_2", "evt_tie_1", "evt_tie_2"]);
+    // Also where they came at once.
+    let ids = ["evt_e", "evt_b", "evt_h", "evt_a", "evt_g", "evt_c", "evt_f", "evt_d"];
+    let event = |id: &&str| ordered(&of_object(id, "customer.updated", "cus_tie", 40), "a");
+    store(subject, &ids.iter().map(event).collect::<Vec<_>>()).await;
+    assert_eq!(run_all(subject, "a").await, ids);
 }
 
 /// Otherwise one that can never be handled would hold up its object for ever.
