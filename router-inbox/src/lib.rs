@@ -19,6 +19,8 @@ mod store;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::store::{
-    Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State, Store,
-    StoreError, Stored, Wanted,
+    Change, Changed, Claim, Completed, Count, End, Filter, HandlerStatus, KEPT_AT_LEAST,
+    KeptDelivery, Lease, Listed, ListedDelivery, ListedEvent, NewDelivery, NewEvent, Operations,
+    Place, PurgeTooSoon, Replayed, Selection, Shown, State, Status, Store, StoreError, Stored,
+    Wanted,
 };

@@ -83,7 +83,7 @@ pub(super) async fn claim(
     Ok(claims)
 }
 
-fn kept(row: &SqliteRow) -> sqlx::Result<KeptEvent> {
+pub(super) fn kept(row: &SqliteRow) -> sqlx::Result<KeptEvent> {
     Ok(KeptEvent {
         payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
         endpoint: row.try_get("endpoint")?,

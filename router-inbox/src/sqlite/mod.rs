@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file.
 
 mod claims;
+mod operations;
 mod schema;
 mod writes;
 
@@ -219,8 +220,20 @@ fn state(number: i64) -> sqlx::Result<State> {
         2 => State::Done,
         3 => State::Ignored,
         4 => State::Dead,
+        5 => State::Discarded,
         other => return Err(sqlx::Error::Decode(format!("{other} is no state").into())),
     })
+}
+
+fn number(state: State) -> i64 {
+    match state {
+        State::Waiting => 0,
+        State::Running => 1,
+        State::Done => 2,
+        State::Ignored => 3,
+        State::Dead => 4,
+        State::Discarded => 5,
+    }
 }
 
 fn millis(time: Duration) -> i64 {

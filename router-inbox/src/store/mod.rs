@@ -1,5 +1,6 @@
 //! Where events and deliveries are kept.
 
+mod operations;
 mod order;
 
 use std::{sync::Arc, time::Duration};
@@ -7,7 +8,13 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use router_core::{BoxError, DeliveringService, Event, event::EnvelopeError};
 
-pub use self::order::Place;
+pub use self::{
+    operations::{
+        Change, Changed, Count, Filter, HandlerStatus, KEPT_AT_LEAST, Listed, ListedDelivery,
+        ListedEvent, Operations, PurgeTooSoon, Replayed, Selection, Shown, Status,
+    },
+    order::Place,
+};
 
 /// Keeps events and their deliveries. The time is the store's own, so that machines whose clocks differ agree;
 /// callers say only how long.
@@ -195,6 +202,8 @@ pub enum State {
     Ignored,
     /// It failed for good.
     Dead,
+    /// Somebody has given it up.
+    Discarded,
 }
 
 /// The store could not do what it was asked to.
