@@ -46,6 +46,7 @@ impl Subject for InSqlite {
 }
 
 router_inbox::store_conformance!(InSqlite);
+router_inbox::operations_conformance!(InSqlite);
 
 fn paid(id: &str) -> NewEvent {
     let event = SyntheticEvent::new("invoice.paid").id(id).build().expect("there is such an event");
