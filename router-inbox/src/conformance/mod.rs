@@ -35,12 +35,16 @@
 mod model;
 pub mod promises;
 mod random;
+mod random_operations;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::{model::MemoryStore, random::does_as_the_model_does};
+pub use self::{
+    model::MemoryStore, random::does_as_the_model_does,
+    random_operations::operates_as_the_model_does,
+};
 use crate::Store;
 
 /// A store that is to be tried, and its time.
@@ -93,7 +97,9 @@ macro_rules! store_conformance {
             #[tokio::test]
             async fn $promise() {
                 #[allow(unused_imports)]
-                use $crate::conformance::{does_as_the_model_does, promises::*};
+                use $crate::conformance::{
+                    does_as_the_model_does, operates_as_the_model_does, promises::*,
+                };
                 let subject = <$subject as $crate::conformance::Subject>::fresh().await;
                 $promise(&subject).await;
             }
@@ -133,6 +139,7 @@ macro_rules! operations_conformance {
             dead_letters_and_what_is_open_are_never_purged
             an_event_is_purged_with_all_of_its_replays
             nothing_is_purged_before_it_is_four_days_old
+            operates_as_the_model_does
         }
     };
 }
