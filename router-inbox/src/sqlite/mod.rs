@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file.
 
 mod claims;
+mod existing;
 mod operations;
 mod schema;
 mod writes;
