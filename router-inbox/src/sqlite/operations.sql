@@ -3,6 +3,7 @@
 
 -- Without the account, which stands before the object's id where there is one.
 create index events_of_object on events (case account when '' then object else substr(object, length(account) + 2) end);
+create index events_of_type on events (type);
 -- Has all that a selection asks for: what stands behind a payload is far to read.
 create index events_stored on events (stored_at, generation, type);
 -- Dead letters, and what was discarded.
