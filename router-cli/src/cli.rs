@@ -6,6 +6,7 @@ use clap_complete::Shell;
 use crate::{
     error::{Error, Exit},
     events::Events,
+    inbox::Inbox,
     output::Output,
     sample::Sample,
     scenario::Scenario,
@@ -14,8 +15,8 @@ use crate::{
     verify::Verify,
 };
 
-/// Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, and
-/// says why a signature is refused. Needs no Stripe account and no network.
+/// Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, says why a
+/// signature is refused, and shows what is in a server's inbox. Needs no Stripe account and no network.
 #[derive(Parser)]
 #[command(
     name = "event-router",
@@ -32,9 +33,10 @@ Examples:
 
 Exit codes:
     0  done: every answer was a 2xx, the signature is right
-    1  an answer was no 2xx or says that a handler failed for good; the signature is not right
-    2  what was asked for cannot be: an option, an event type, a field, a file
-    3  there was no answer: nothing listens, or it took too long
+    1  an answer was no 2xx or says that a handler failed for good; the signature is not right; in the inbox,
+       nothing could be changed
+    2  what was asked for cannot be: an option, an event type, a field, a file, an event
+    3  there was no answer: nothing listens, or it took too long; the inbox could not be read or written
   130  stopped with Ctrl-C before all was sent"
 )]
 pub(crate) struct Cli {
@@ -54,6 +56,7 @@ enum Command {
     Events(Events),
     Sign(Sign),
     Verify(Verify),
+    Inbox(Inbox),
     /// Print what makes a shell complete this program's commands and options.
     #[command(
         after_help = "Example: event-router completions bash > /etc/bash_completion.d/event-router"
@@ -73,6 +76,7 @@ impl Cli {
             Command::Events(events) => events.run(output),
             Command::Sign(sign) => sign.run(output),
             Command::Verify(verify) => verify.run(output),
+            Command::Inbox(inbox) => inbox.run(output).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "event-router", &mut script);
