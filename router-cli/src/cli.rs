@@ -15,8 +15,8 @@ use crate::{
     verify::Verify,
 };
 
-/// Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, says why a
-/// signature is refused, and shows what is in a server's inbox. Needs no Stripe account and no network.
+/// Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, and
+/// says why a signature is refused. Looks into a server's inbox. Needs no Stripe account and no network.
 #[derive(Parser)]
 #[command(
     name = "event-router",
@@ -30,14 +30,15 @@ Examples:
   event-router send invoice.paid --set amount_paid=500 --repeat 100
   event-router scenario subscription-lifecycle
   event-router events 'invoice.*'
+  event-router inbox status
 
 Exit codes:
     0  done: every answer was a 2xx, the signature is right
-    1  an answer was no 2xx or says that a handler failed for good; the signature is not right; in the inbox,
-       nothing could be changed
+    1  an answer was no 2xx or says that a handler failed for good; the signature is not right;
+       nothing in the inbox could be changed
     2  what was asked for cannot be: an option, an event type, a field, a file, an event
-    3  there was no answer: nothing listens, or it took too long; the inbox could not be read or written
-  130  stopped with Ctrl-C before all was sent"
+    3  there was no answer: nothing listens, it took too long, or the inbox cannot be used
+  130  stopped with Ctrl-C before all was sent, or changed"
 )]
 pub(crate) struct Cli {
     /// Print JSON, a value to a line, for other programs to read.

@@ -114,7 +114,7 @@ async fn who_only_looks_makes_no_file_and_changes_none_that_is_no_inbox() {
         let error = SqliteStore::open_existing(&url).await.unwrap_err();
         router_core::Failure::retry(error).to_string()
     };
-    assert!(refused().await.contains("inbox.db names no file that is there"));
+    assert!(refused().await.contains("inbox.db is not there"));
     assert!(!path.exists());
     // Another program's, in which an inbox could be; and an empty one.
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);

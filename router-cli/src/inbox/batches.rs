@@ -28,7 +28,7 @@ impl Confirm {
         }
         if !is_attended() {
             return Err(Error::Usage(format!(
-                "{what}; nobody is there to be asked, so say --yes if it is to be done"
+                "{what}: nobody can be asked here, so say --yes if that is right"
             )));
         }
         output.note(format_args!("{what}. {DOUBTFUL}Go on? Type y and Enter:{DOUBTFUL:#}"));

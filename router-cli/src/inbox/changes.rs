@@ -1,18 +1,19 @@
 //! `inbox retry` and `inbox discard`: what becomes of deliveries that have failed.
 
 use clap::Args;
-use router_inbox::{Change, Changed, Operations, Shown, State};
+use router_core::clock::{Clock as _, SystemClock};
+use router_inbox::{Change, Changed, ListedDelivery, Operations, Shown, State};
 use serde::Serialize;
 
 use super::{
     batches::Confirm,
     show::of_event,
     store::failed,
-    words::{attempts, count, state},
+    words::{count, state, tried},
 };
 use crate::{
     error::{Error, Exit},
-    output::{DIM, GOOD, Output, plain, styled},
+    output::{DIM, DOUBTFUL, GOOD, Output, plain, styled},
 };
 
 /// Have deliveries that are dead, discarded or waiting tried again now
@@ -21,28 +22,33 @@ use crate::{
 Examples:
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy --handler orders.fulfil
-  event-router inbox list --state dead --json | jq -r .event | sort -u | xargs event-router inbox retry
+  event-router inbox list --state dead --limit 1000 --json | jq -r .event | sort -u |
+    xargs event-router inbox retry
 
-One that was dead or discarded gets all of its attempts anew. One that runs is left alone, and so is one that
-is done: `replay` has it handled once more. Ends with 1 where nothing was there to be retried. With --json, a
-line for each delivery: {\"event\", \"endpoint\", \"account\", \"generation\", \"handler\", \"was\", \"attempts\",
-\"changed\"}.")]
+One that was dead or discarded gets all of its attempts anew. One that runs is left alone, and
+so is one that is done: `replay` has it handled once more. Ends with 1 where there was nothing
+to retry.
+
+With --json, a line for each delivery: {\"event\", \"endpoint\", \"account\", \"generation\", \"handler\",
+\"was\", \"attempts\", \"changed\"}.")]
 pub(super) struct Retry {
     #[command(flatten)]
     which: Which,
 }
 
-/// Give deliveries that are dead or waiting up; they are never tried again
+/// Give up deliveries that are dead or waiting
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   event-router inbox discard evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox discard evt_1NG8Du2eZvKYlo2CUI79vXWy --handler orders.fulfil --yes
 
-The event is kept until it is purged, and `retry` takes a discarded delivery up again. Where a handler is given
-the events of an object in order, the next one goes. One that runs is left alone. Ends with 1 where nothing was
-there to be discarded. With --json, a line for each delivery: {\"event\", \"endpoint\", \"account\",
-\"generation\", \"handler\", \"was\", \"attempts\", \"changed\"}.")]
+The event is kept until it is purged, and `retry` takes a discarded delivery up again. Where a
+handler is given the events of an object in order, the next one goes. One that runs is left
+alone. Ends with 1 where there was nothing to discard.
+
+With --json, a line for each delivery: {\"event\", \"endpoint\", \"account\", \"generation\", \"handler\",
+\"was\", \"attempts\", \"changed\"}.")]
 pub(super) struct Discard {
     #[command(flatten)]
     which: Which,
@@ -85,6 +91,11 @@ impl Retry {
         for id in &self.which.ids {
             let changed = store.retry(id, self.which.handler.as_deref()).await.map_err(failed)?;
             is_any |= tell(id, &changed, "retried", output)?;
+            if !output.json && changed.iter().all(|one| one.change == Change::LeftEnded) {
+                output.note(format_args!(
+                    "{DOUBTFUL}help:{DOUBTFUL:#} `event-router inbox replay {id}` has it handled once more"
+                ));
+            }
         }
         Ok(if is_any { Exit::Done } else { Exit::Refused })
     }
@@ -98,20 +109,17 @@ impl Discard {
     ) -> Result<Exit, Error> {
         let shown = self.which.check(store).await?;
         let all = shown.iter().flat_map(|one| &one.deliveries);
-        let waiting = all.filter(|one| {
-            matches!(one.state, State::Waiting | State::Dead)
+        let now = SystemClock.wall();
+        let is_meant = |one: &&ListedDelivery| {
+            let is_lost = one.state == State::Running && one.due.is_some_and(|due| due <= now);
+            (is_lost || matches!(one.state, State::Waiting | State::Dead))
                 && self.which.handler.as_deref().is_none_or(|name| name == &*one.handler)
-        });
-        let what = match waiting.count() as u64 {
-            // What is left alone is told all the same.
-            0 => None,
-            some => {
-                Some(format!("this gives {} of {} up", count(some, "delivery"), self.which.named()))
-            }
         };
-        if let Some(what) = what
-            && !self.confirm.ask(&what, output)?
-        {
+        let number = all.filter(is_meant).count() as u64;
+        let what =
+            format!("about to give up {} of {}", count(number, "delivery"), self.which.named());
+        // Where there is nothing to discard, that is told without a question.
+        if number > 0 && !self.confirm.ask(&what, output)? {
             return Ok(Exit::Refused);
         }
         let mut is_any = false;
@@ -162,6 +170,7 @@ impl Which {
 /// What became of each; whether anything was changed.
 fn tell(id: &str, changed: &[Changed], done: &str, output: &mut Output) -> Result<bool, Error> {
     for Changed { delivery, change } in changed {
+        let was = state(delivery.state);
         if output.json {
             output.json(&Line {
                 event: id,
@@ -169,28 +178,19 @@ fn tell(id: &str, changed: &[Changed], done: &str, output: &mut Output) -> Resul
                 account: delivery.account.as_deref(),
                 generation: delivery.generation,
                 handler: &delivery.handler,
-                was: state(delivery.state),
+                was,
                 attempts: delivery.attempts,
                 changed: *change == Change::Made,
             })?;
             continue;
         }
-        let handler = &delivery.handler;
         let (style, word, why) = match change {
-            Change::Made => {
-                let was = state(delivery.state);
-                (GOOD, done, format!("was {was}, after {}", attempts(delivery.attempts)))
-            }
-            Change::LeftRunning => (DIM, "left", "runs; ask again once it has ended".to_owned()),
-            Change::LeftEnded => {
-                let again = format!(
-                    "`event-router inbox replay {id} --handler {handler}` runs it once more"
-                );
-                (DIM, "left", format!("is {}; {again}", state(delivery.state)))
-            }
+            Change::Made => (GOOD, done, format!("was {was}, {}", tried(delivery.attempts))),
+            Change::LeftRunning => (DIM, "left", "runs: ask again once it has ended".to_owned()),
+            Change::LeftEnded => (DIM, "left", format!("is {was}")),
         };
         let word = styled(style, format_args!("{word:9}"));
-        output.line(format_args!("{word}  {id}  {}  {why}", plain(handler)))?;
+        output.line(format_args!("{word}  {id}  {}  {why}", plain(&delivery.handler)))?;
     }
     Ok(changed.iter().any(|one| one.change == Change::Made))
 }

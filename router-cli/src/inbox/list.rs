@@ -22,9 +22,9 @@ Examples:
   event-router inbox list --object cus_NffrFeUfNV2Hib
   event-router inbox list --state unhandled --type 'customer.*'
 
-With --json, a line for each: {\"number\", \"event\", \"type\", \"object\", \"endpoint\", \"account\", \"generation\",
-\"stored_at\", \"handler\", \"state\", \"attempts\", \"due_at\", \"blocked\", \"ended_at\", \"error\"}. The last ones
-are left out of what is unhandled.")]
+With --json, a line for each: {\"number\", \"event\", \"type\", \"object\", \"endpoint\", \"account\",
+\"generation\", \"stored_at\"}, and of a delivery also {\"handler\", \"state\", \"attempts\", \"due_at\",
+\"blocked\", \"ended_at\", \"error\"}.")]
 pub(super) struct List {
     /// Only in one of these states; `unhandled` lists the events that no handler was for.
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -102,9 +102,12 @@ impl List {
             }
         }
         match listed.last() {
-            None => output.note("nothing is there that is as asked for; `event-router inbox status` counts what is there"),
+            None => output.note("nothing found; `event-router inbox status` counts what there is"),
             Some(last) if listed.len() == filter.limit => {
-                output.note(format_args!("these are the newest {}; --before {} goes on", filter.limit, last.number));
+                output.note(format_args!(
+                    "these are the newest {}; --before {} goes on",
+                    filter.limit, last.number
+                ));
             }
             Some(_) => {}
         }

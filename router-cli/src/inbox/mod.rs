@@ -33,16 +33,15 @@ use crate::{
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "\
-An inbox keeps each event that Stripe has sent, and a delivery of it for each handler. A delivery waits,
-runs, and is then done, or ignored, or tried again later; one that is never done is dead, and stays until
-somebody retries, replays or discards it.
+An inbox keeps each event that Stripe has sent, and a delivery of it for each handler. A
+delivery waits, runs, and is then done, or ignored, or tried again later. One that has failed
+for good is dead, and stays until somebody retries, replays or discards it.
 
 Examples:
   event-router inbox status
   event-router inbox list --state dead
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy
-  event-router inbox list --state dead --json | jq -r .event | sort -u | xargs event-router inbox retry
 
 All of it can be done while a server uses the inbox."
 )]

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     batches::{Confirm, in_batches},
     store::failed,
-    words::{count, short},
+    words::count,
 };
 use crate::{
     error::{Error, Exit},
@@ -23,10 +23,10 @@ Examples:
   event-router inbox purge --older-than 30days
   event-router inbox purge --older-than 90days --yes    # for cron
 
-An event is deleted once each of its deliveries has been done, ignored or discarded for so long, with its
-replays; one that no handler was for, once it came so long ago. Four days is the least: Stripe sends an event
-again for three days, and one that is not known any more would be handled once more. The room in the file is
-used again, but the file does not get smaller.
+An event is deleted, with its replays, once each of its deliveries has been done, ignored or
+discarded for so long; one that no handler was for, once it came so long ago. Four days is the
+least: Stripe sends an event again for three days, and one that is not known any more would be
+handled once more. The room in the file is used again, but the file does not get smaller.
 
 With --json: {\"deleted\", \"kept\"}.")]
 pub(super) struct Purge {
@@ -60,9 +60,9 @@ impl Purge {
         let old = Selection { until: Some(self.older_than), ..Selection::default() };
         let old = store.select(&old).await.map_err(failed)?;
         let what = format!(
-            "this deletes what ended more than {} ago, of {} that came before then; dead letters and what is open stay",
-            short(self.older_than),
+            "about to delete, of {} that came more than {} ago, those that ended before then; what is dead or open stays",
             count(old.len() as u64, "event"),
+            humantime::format_duration(self.older_than),
         );
         if !old.is_empty() && !self.confirm.ask(&what, output)? {
             return Ok(Exit::Refused);
@@ -79,10 +79,10 @@ impl Purge {
             false => output.line(format_args!("{} deleted", count(deleted, "event")))?,
         }
         if !output.json && is_all && kept > 0 {
-            output.line(format_args!(
-                "{} as old stay: they are dead letters, still open, or ended since",
-                count(kept, "event")
-            ))?;
+            let stays = if kept == 1 { "stays" } else { "stay" };
+            let events = count(kept, "event");
+            output
+                .line(format_args!("{events} as old {stays}: dead, still open, or ended since"))?;
         }
         Ok(if is_all { Exit::Done } else { Exit::Stopped })
     }

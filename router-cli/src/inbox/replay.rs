@@ -11,7 +11,7 @@ use super::{
     batches::{Confirm, in_batches},
     show::unknown,
     store::{failed, meant},
-    words::{count, short},
+    words::count,
 };
 use crate::{
     error::{Error, Exit},
@@ -27,15 +27,15 @@ Examples:
   event-router inbox replay --since 2days --type 'invoice.*' --handler audit
   event-router inbox replay --since 2026-11-25T09:00:00Z --until 2026-11-25T11:00:00Z
 
-A replay is another event to each handler, so no memory of the first takes it for a duplicate, and an
-IdempotencyKey is another one: what the handler did, it does once more. It is for the handlers that the event
-was for, or for those that are given. A dead letter of a handler that gets the event again is discarded.
+A replay is another event, also to an IdempotencyKey: what a handler did, it does once more. It
+is for the handlers that the event was for, or for those that are given. A dead letter of a
+handler that gets the event again is discarded.
 
-With --json, a line for each event: {\"event\", \"generation\", \"handlers\"}, or {\"event\", \"error\"}; and at the
-end of a span, {\"summary\"}.")]
+With --json, a line for each event: {\"event\", \"generation\", \"handlers\"}, or {\"event\", \"error\"}; and
+after a span of them, {\"summary\"}.")]
 pub(super) struct Replay {
     /// The events' ids.
-    #[arg(value_name = "EVENT", required_unless_present_any = ["since", "until", "type"], conflicts_with_all = ["since", "until", "type"])]
+    #[arg(value_name = "EVENT",  conflicts_with_all = ["since", "until", "type"])]
     ids: Vec<String>,
 
     /// Only for this handler, by its stable name, whether the event was for it or not; can be given several times.
@@ -89,8 +89,10 @@ impl Replay {
     ) -> Result<Exit, Error> {
         let is_span = self.ids.is_empty();
         let events = self.events(store).await?;
-        self.say_if_new(store, output).await?;
-        if is_span && !(events.is_empty() || self.confirm.ask(&self.what(events.len()), output)?) {
+        let doubt = self.doubt(store).await?;
+        let is_to_be_asked = (is_span || doubt.is_some()) && !events.is_empty();
+        let what = self.what(events.len(), doubt.as_deref());
+        if is_to_be_asked && !self.confirm.ask(&what, output)? {
             return Ok(Exit::Refused);
         }
         let handlers: Vec<Arc<str>> = self.handler.iter().map(|name| Arc::from(&**name)).collect();
@@ -123,6 +125,10 @@ impl Replay {
     async fn events(&self, store: &dyn Operations) -> Result<Vec<i64>, Error> {
         let (since, until, event_type) = (self.since, self.until, self.r#type.clone());
         let span = Selection { event_id: None, event_type, since, until };
+        if span == Selection::default() && self.ids.is_empty() {
+            let why = "say which events: by their ids, or by --since, --until or --type";
+            return Err(Error::Usage(why.to_owned()));
+        }
         if self.ids.is_empty() {
             return store.select(&span).await.map_err(failed);
         }
@@ -138,34 +144,39 @@ impl Replay {
         Ok(events)
     }
 
-    /// That is how a new handler gets what came before it; and what a typo looks like.
-    async fn say_if_new(&self, store: &dyn Operations, output: &mut Output) -> Result<(), Error> {
+    /// Whether a handler has never had a delivery: that is how a new one gets what came before it, and what a typo
+    /// looks like.
+    async fn doubt(&self, store: &dyn Operations) -> Result<Option<String>, Error> {
         let status = store.status().await.map_err(failed)?;
         let known: Vec<&str> = status.handlers.iter().map(|known| &*known.handler).collect();
-        for handler in self.handler.iter().filter(|name| !known.contains(&name.as_str())) {
-            output.note(format_args!(
-                "{DOUBTFUL}note:{DOUBTFUL:#} `{handler}` is new to this inbox, and its deliveries wait for a server that \
-                 has it; {}",
+        let unknown = self.handler.iter().find(|name| !known.contains(&name.as_str()));
+        Ok(unknown.map(|handler| {
+            format!(
+                "this inbox has had no delivery for `{handler}`; {} If it is new: ",
                 meant(handler, &known)
-            ));
-        }
-        Ok(())
+            )
+        }))
     }
 
-    fn what(&self, number: usize) -> String {
-        let of_type = self.r#type.as_ref().map(|of_type| format!(" (`{of_type}`)"));
-        let span = match (self.since.map(short), self.until.map(short)) {
+    fn what(&self, number: usize, doubt: Option<&str>) -> String {
+        let of_type = self.r#type.as_ref().map(|of_type| format!(" of type `{of_type}`"));
+        let ago = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs()));
+        let span = match (self.since.map(ago), self.until.map(ago)) {
             (Some(since), None) => format!(" that came in the last {since}"),
             (None, Some(until)) => format!(" that came more than {until} ago"),
             (Some(since), Some(until)) => format!(" that came from {since} to {until} ago"),
             (None, None) => String::new(),
         };
         let by = match &self.handler[..] {
-            [] => "each handler that it was for".to_owned(),
+            [] => "the handlers that it was for".to_owned(),
             handlers => handlers.join(", "),
         };
-        let events = count(number as u64, "event");
-        format!("this has {events}{}{span} handled once more, by {by}", of_type.unwrap_or_default())
+        format!(
+            "{}about to have {}{}{span} handled once more, by {by}",
+            doubt.unwrap_or_default(),
+            count(number as u64, "event"),
+            of_type.unwrap_or_default()
+        )
     }
 }
 

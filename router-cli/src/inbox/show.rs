@@ -23,10 +23,12 @@ Examples:
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload --json | event-router send --file -
 
-An event that was replayed is there once for each time, and one that came through several endpoints once for
-each. With --json, a line for each: {\"event\", \"type\", \"object\", \"endpoint\", \"account\", \"generation\",
+An event that was replayed is there once for each time, and one that came through several
+endpoints once for each.
+
+With --json, a line for each: {\"event\", \"type\", \"object\", \"endpoint\", \"account\", \"generation\",
 \"stored_at\", \"deliveries\": [{\"handler\", \"state\", \"attempts\", \"due_at\", \"blocked\", \"ended_at\",
-\"error\"}]}, and \"payload\" with --payload, as the text that Stripe sent.")]
+\"error\"}]}; with --payload also \"payload\", the text that Stripe sent.")]
 pub(super) struct Show {
     /// The event's id.
     #[arg(value_name = "EVENT")]

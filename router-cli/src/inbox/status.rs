@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use router_inbox::{Count, HandlerStatus, Operations, Status as Told};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{
     store::failed,
@@ -22,7 +22,7 @@ Examples:
   event-router inbox status
   event-router inbox status --json | jq '.handlers[] | select(.dead.number > 0)'
 
-Due is what could run now and does not yet. The oldest is the age of the oldest event that waits or
+Due is what could run now and does not yet. Oldest is the age of the oldest event that waits or
 runs: one that grows says that no server runs the handler, or that it fails.
 
 With --json: {\"events\", \"unhandled\", \"finished\", \"handlers\": [{\"handler\", \"due\",
@@ -37,7 +37,7 @@ impl Status {
     ) -> Result<Exit, Error> {
         let status = store.status().await.map_err(failed)?;
         if output.json {
-            output.json(&json(&status))?;
+            output.json(&Line::of(&status))?;
             return Ok(Exit::Done);
         }
         for line in table(&status) {
@@ -69,32 +69,55 @@ pub(super) fn sums(status: &Told) -> Sums {
 }
 
 /// For programs.
-pub(super) fn json(status: &Told) -> Value {
-    let count = |count: Count| {
-        let oldest = count.oldest.map(|age| age.as_millis() as f64 / 1_000.0);
-        json!({"number": count.number, "oldest_seconds": oldest})
-    };
-    let handlers = status.handlers.iter().map(|handler| {
-        json!({
-            "handler": *handler.handler,
-            "due": handler.due,
-            "waiting": count(handler.waiting),
-            "running": count(handler.running),
-            "dead": count(handler.dead),
-        })
-    });
-    json!({
-        "events": status.events,
-        "unhandled": status.unhandled,
-        "finished": status.finished,
-        "handlers": handlers.collect::<Vec<_>>(),
-    })
+#[derive(Serialize)]
+pub(super) struct Line<'l> {
+    events: u64,
+    unhandled: u64,
+    finished: u64,
+    handlers: Vec<HandlerLine<'l>>,
+}
+
+#[derive(Serialize)]
+struct HandlerLine<'l> {
+    handler: &'l str,
+    due: u64,
+    waiting: CountLine,
+    running: CountLine,
+    dead: CountLine,
+}
+
+#[derive(Serialize)]
+struct CountLine {
+    number: u64,
+    oldest_seconds: Option<f64>,
+}
+
+impl<'l> Line<'l> {
+    pub(super) fn of(status: &'l Told) -> Self {
+        let count = |Count { number, oldest }| CountLine {
+            number,
+            oldest_seconds: oldest.map(|age: Duration| age.as_millis() as f64 / 1_000.0),
+        };
+        let handler = |of: &'l HandlerStatus| HandlerLine {
+            handler: &of.handler,
+            due: of.due,
+            waiting: count(of.waiting),
+            running: count(of.running),
+            dead: count(of.dead),
+        };
+        Self {
+            events: status.events,
+            unhandled: status.unhandled,
+            finished: status.finished,
+            handlers: status.handlers.iter().map(handler).collect(),
+        }
+    }
 }
 
 /// For people.
 pub(super) fn table(status: &Told) -> Vec<String> {
     if status.events == 0 {
-        return vec!["no events".to_owned()];
+        return vec!["nothing has been stored yet".to_owned()];
     }
     let width =
         status.handlers.iter().map(|of| of.handler.chars().count()).max().unwrap_or(0).max(7);

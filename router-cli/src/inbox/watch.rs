@@ -9,11 +9,11 @@ use std::{
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{Operations, Status};
-use serde_json::json;
+use serde::Serialize;
 use tokio::signal::ctrl_c;
 
 use super::{
-    status::{Sums, json, sums, table},
+    status::{Line, Sums, sums, table},
     store::failed,
     words::{count, rfc3339},
 };
@@ -29,8 +29,10 @@ Examples:
   event-router inbox watch
   event-router inbox watch --every 1min >> inbox.log
 
-On a terminal, the table of `status`. Elsewhere, a line each time, with the sums of all handlers. With --json,
-what `status --json` prints, and when: {\"at\", \"events\", …}.")]
+On a terminal, the table of `status`. Elsewhere, a line each time, with the sums of all
+handlers.
+
+With --json, what `status --json` prints, and when: {\"at\", \"events\", …}.")]
 pub(super) struct Watch {
     /// How often, as in `5s`.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = every)]
@@ -43,6 +45,13 @@ fn every(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("100ms is the least".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+#[derive(Serialize)]
+struct AtLine<'l> {
+    at: String,
+    #[serde(flatten)]
+    status: Line<'l>,
 }
 
 impl Watch {
@@ -59,12 +68,7 @@ impl Watch {
             let status = store.status().await.map_err(failed)?;
             let now = rfc3339(SystemClock.wall());
             if output.json {
-                let mut line = json!({"at": now});
-                let mut told = json(&status);
-                if let (Some(line), Some(told)) = (line.as_object_mut(), told.as_object_mut()) {
-                    line.append(told);
-                }
-                output.json(&line)?;
+                output.json(&AtLine { at: now, status: Line::of(&status) })?;
             } else if is_screen {
                 output.line(screen(&status, last.as_ref()))?;
             } else {

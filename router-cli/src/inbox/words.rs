@@ -114,7 +114,7 @@ pub(super) fn delivery(delivery: &ListedDelivery) -> String {
 }
 
 fn since(delivery: &ListedDelivery) -> String {
-    let attempts = attempts(delivery.attempts);
+    let tried = tried(delivery.attempts);
     let ended = delivery.ended_at.map(ago).unwrap_or_default();
     let due = delivery.due.unwrap_or(SystemTime::UNIX_EPOCH);
     let left = due.duration_since(SystemClock.wall()).ok();
@@ -122,8 +122,8 @@ fn since(delivery: &ListedDelivery) -> String {
         (State::Waiting, _) if delivery.is_blocked => {
             "behind an older event of its object".to_owned()
         }
-        (State::Waiting, None) => format!("due since {}, after {attempts}", short(age(due))),
-        (State::Waiting, Some(left)) => format!("due in {}, after {attempts}", short(left)),
+        (State::Waiting, None) => format!("due since {}, {tried}", short(age(due))),
+        (State::Waiting, Some(left)) => format!("due in {}, {tried}", short(left)),
         (State::Running, Some(left)) => {
             format!("attempt {}, held for {} more", delivery.attempts, short(left))
         }
@@ -132,19 +132,19 @@ fn since(delivery: &ListedDelivery) -> String {
             delivery.attempts,
             short(age(due))
         ),
-        (State::Dead | State::Discarded, _) => format!("{ended}, after {attempts}"),
+        (State::Dead | State::Discarded, _) => format!("{ended}, {tried}"),
         (State::Done | State::Ignored, _) if delivery.attempts > 1 => {
-            format!("{ended}, after {attempts}")
+            format!("{ended}, {tried}")
         }
         (State::Done | State::Ignored, _) => ended,
     }
 }
 
-pub(super) fn attempts(attempts: u32) -> String {
+/// `after 2 attempts`.
+pub(super) fn tried(attempts: u32) -> String {
     match attempts {
-        0 => "no attempt".to_owned(),
-        1 => "1 attempt".to_owned(),
-        more => format!("{more} attempts"),
+        0 => "not tried yet".to_owned(),
+        some => format!("after {}", count(some.into(), "attempt")),
     }
 }
 

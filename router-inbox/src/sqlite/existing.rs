@@ -4,17 +4,17 @@ use std::str::FromStr as _;
 
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
 
-use super::{NotOpened, SqliteStore};
+use super::SqliteStore;
 use crate::StoreError;
 
 #[derive(Debug, thiserror::Error)]
 enum NoInbox {
-    #[error("{url} names no file that is there; name that of an inbox, which its server makes")]
+    #[error("{url} is not there; the server that receives into an inbox makes its file")]
     Missing { url: String },
-    #[error(
-        "{url} is a database without an inbox in it; name the file of one, which its server makes"
-    )]
+    #[error("{url} is a database without an inbox in it")]
     AnotherDatabase { url: String },
+    #[error("{url} cannot be opened as an inbox")]
+    NotOpened { url: String, source: sqlx::Error },
 }
 
 impl SqliteStore {
@@ -25,8 +25,8 @@ impl SqliteStore {
     /// [`StoreError`] where the file is not there, cannot be opened, or is no inbox's.
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
         let is_inbox = is_inbox(url).await;
-        let of_file = |source| StoreError::of(NotOpened { url: url.to_owned(), source });
-        match is_inbox.map_err(of_file)? {
+        let of_file = |source| NoInbox::NotOpened { url: url.to_owned(), source };
+        match is_inbox.map_err(of_file).map_err(StoreError::of)? {
             Some(true) => Self::open(url).await,
             Some(false) => Err(StoreError::of(NoInbox::AnotherDatabase { url: url.to_owned() })),
             None => Err(StoreError::of(NoInbox::Missing { url: url.to_owned() })),
