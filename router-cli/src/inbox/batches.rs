@@ -72,3 +72,8 @@ pub(super) async fn in_batches(
     bar.finish_and_clear();
     Ok(true)
 }
+
+/// What is told where Ctrl-C came before the end.
+pub(super) fn stopped(all: usize, reached: usize) -> String {
+    format!("{DOUBTFUL}stopped:{DOUBTFUL:#} {} of {all} were not reached", all - reached)
+}

@@ -7,7 +7,7 @@ use router_inbox::{KEPT_AT_LEAST, Operations, Selection};
 use serde_json::json;
 
 use super::{
-    batches::{Confirm, in_batches},
+    batches::{Confirm, in_batches, stopped},
     store::failed,
     words::count,
 };
@@ -67,18 +67,21 @@ impl Purge {
         if !old.is_empty() && !self.confirm.ask(&what, output)? {
             return Ok(Exit::Refused);
         }
-        let mut deleted = 0;
+        let (mut deleted, mut looked_at) = (0, 0);
         let is_all = in_batches(&old, BATCH, output, async |batch| {
             deleted += store.purge(batch, self.older_than).await.map_err(failed)?;
+            looked_at += batch.len();
             Ok(())
         })
         .await?;
-        let kept = old.len() as u64 - deleted;
+        let kept = looked_at as u64 - deleted;
         match output.json {
             true => output.json(&json!({"deleted": deleted, "kept": kept}))?,
             false => output.line(format_args!("{} deleted", count(deleted, "event")))?,
         }
-        if !output.json && is_all && kept > 0 {
+        if !is_all {
+            output.note(stopped(old.len(), looked_at));
+        } else if !output.json && kept > 0 {
             let stays = if kept == 1 { "stays" } else { "stay" };
             let events = count(kept, "event");
             output

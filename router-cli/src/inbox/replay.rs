@@ -8,7 +8,7 @@ use router_inbox::{Operations, Replayed, Selection};
 use serde_json::{Value, json};
 
 use super::{
-    batches::{Confirm, in_batches},
+    batches::{Confirm, in_batches, stopped},
     show::unknown,
     store::{failed, meant},
     words::count,
@@ -96,11 +96,14 @@ impl Replay {
             return Ok(Exit::Refused);
         }
         let handlers: Vec<Arc<str>> = self.handler.iter().map(|name| Arc::from(&**name)).collect();
-        let (mut told, mut sum) = (Vec::new(), Sum::default());
+        let (mut told, mut sum, mut reached) = (Vec::new(), Sum::default(), 0);
         let is_all = in_batches(&events, BATCH, output, async |batch| {
             let replayed = store.replay(batch, &handlers).await.map_err(failed)?;
             replayed.iter().for_each(|one| sum.add(one));
-            told.extend(replayed);
+            reached += replayed.len();
+            if output.json || !is_span {
+                told.extend(replayed);
+            }
             Ok(())
         })
         .await?;
@@ -113,6 +116,9 @@ impl Replay {
         }
         if is_span {
             sum.tell(output)?;
+        }
+        if !is_all {
+            output.note(stopped(events.len(), reached));
         }
         Ok(match sum.replayed {
             _ if !is_all => Exit::Stopped,
@@ -151,10 +157,8 @@ impl Replay {
         let known: Vec<&str> = status.handlers.iter().map(|known| &*known.handler).collect();
         let unknown = self.handler.iter().find(|name| !known.contains(&name.as_str()));
         Ok(unknown.map(|handler| {
-            format!(
-                "this inbox has had no delivery for `{handler}`; {} If it is new: ",
-                meant(handler, &known)
-            )
+            let meant = meant(handler, &known);
+            format!("`{handler}` has had no delivery in this inbox ({meant}); ")
         }))
     }
 
@@ -168,7 +172,7 @@ impl Replay {
             (None, None) => String::new(),
         };
         let by = match &self.handler[..] {
-            [] => "the handlers that it was for".to_owned(),
+            [] => "the handlers that each was for".to_owned(),
             handlers => handlers.join(", "),
         };
         format!(

@@ -90,7 +90,7 @@ fn a_handler_that_the_inbox_does_not_know_is_asked_about() {
     let desk = Desk::busy();
     let ran = desk.run(&["replay", "evt_none", "--handler", "orders.fulfill"]);
     assert_eq!((ran.code, &*ran.stdout), (Some(2), ""));
-    insta::assert_snapshot!(ran.stderr, @"error: this inbox has had no delivery for `orders.fulfill`; did you mean `orders.fulfil`? If it is new: about to have 1 event handled once more, by orders.fulfill: nobody can be asked here, so say --yes if that is right");
+    insta::assert_snapshot!(ran.stderr, @"error: `orders.fulfill` has had no delivery in this inbox (did you mean `orders.fulfil`?); about to have 1 event handled once more, by orders.fulfill: nobody can be asked here, so say --yes if that is right");
     let ran = desk.run(&["replay", "evt_none", "--handler", "search", "--yes"]);
     assert_eq!((ran.code, &*ran.stdout), (Some(0), "replayed  evt_none  replay 1, for search\n"));
     let ran = desk.run(&["list", "--handler", "orders.fulfill"]);

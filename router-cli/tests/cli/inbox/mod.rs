@@ -1,12 +1,14 @@
 //! `inbox`, on a file that is filled as a server would fill it.
 
 mod change;
+mod live;
 mod look;
 mod watch;
 
 use std::time::Duration;
 
 use router_core::{
+    Event,
     clock::{Clock as _, SystemClock},
     testing::{ManualClock, SyntheticEvent},
 };
@@ -88,9 +90,17 @@ impl Desk {
     fn store_new(&self, id: &str, event_type: &str, object: &str, deliveries: Vec<NewDelivery>) {
         let created = self.clock.wall();
         let event = SyntheticEvent::new(event_type).id(id).set("id", object).created(created);
-        let event = event.build().expect("there is such an event").event().clone();
-        let new = [NewEvent { event, deliveries }];
+        let new = [NewEvent { event: made(event), deliveries }];
         self.runtime.block_on(self.store.store(&new)).expect("it is there");
+    }
+
+    /// So many, at once, for one handler.
+    fn store_many(&self, number: usize, handler: &str) {
+        let event = |number| made(SyntheticEvent::new("invoice.paid").id(format!("evt_{number}")));
+        let deliveries = vec![NewDelivery { handler: handler.into(), ordered: false }];
+        let new = |number| NewEvent { event: event(number), deliveries: deliveries.clone() };
+        let many: Vec<_> = (0..number).map(new).collect();
+        self.runtime.block_on(self.store.store(&many)).expect("it is there");
     }
 
     /// What is due for the handler.
@@ -105,6 +115,10 @@ impl Desk {
         let lease = self.claim(handler, MINUTE).lease;
         self.runtime.block_on(self.store.complete(&[(lease, end)])).expect("it is there");
     }
+}
+
+fn made(event: SyntheticEvent) -> Event {
+    event.build().expect("there is such an event").event().clone()
 }
 
 /// A text without the times in it.
