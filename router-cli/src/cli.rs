@@ -6,6 +6,7 @@ use clap_complete::Shell;
 use crate::{
     error::{Error, Exit},
     events::Events,
+    inbox::Inbox,
     output::Output,
     sample::Sample,
     scenario::Scenario,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, and
-/// says why a signature is refused. Needs no Stripe account and no network.
+/// says why a signature is refused. Looks into a server's inbox. Needs no Stripe account and no network.
 #[derive(Parser)]
 #[command(
     name = "event-router",
@@ -29,13 +30,15 @@ Examples:
   event-router send invoice.paid --set amount_paid=500 --repeat 100
   event-router scenario subscription-lifecycle
   event-router events 'invoice.*'
+  event-router inbox status
 
 Exit codes:
     0  done: every answer was a 2xx, the signature is right
-    1  an answer was no 2xx or says that a handler failed for good; the signature is not right
-    2  what was asked for cannot be: an option, an event type, a field, a file
-    3  there was no answer: nothing listens, or it took too long
-  130  stopped with Ctrl-C before all was sent"
+    1  an answer was no 2xx or says that a handler failed for good; the signature is not right;
+       nothing in the inbox could be changed
+    2  what was asked for cannot be: an option, an event type, a field, a file, an event
+    3  there was no answer: nothing listens, it took too long, or the inbox cannot be used
+  130  stopped with Ctrl-C before all was sent, or changed"
 )]
 pub(crate) struct Cli {
     /// Print JSON, a value to a line, for other programs to read.
@@ -54,6 +57,7 @@ enum Command {
     Events(Events),
     Sign(Sign),
     Verify(Verify),
+    Inbox(Inbox),
     /// Print what makes a shell complete this program's commands and options.
     #[command(
         after_help = "Example: event-router completions bash > /etc/bash_completion.d/event-router"
@@ -73,6 +77,7 @@ impl Cli {
             Command::Events(events) => events.run(output),
             Command::Sign(sign) => sign.run(output),
             Command::Verify(verify) => verify.run(output),
+            Command::Inbox(inbox) => inbox.run(output).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "event-router", &mut script);

@@ -1,7 +1,10 @@
 //! What is printed: data on stdout, in words or as JSON; what else there is to say on stderr. Colours
 //! are for terminals, and `NO_COLOR` is heeded.
 
-use std::{fmt, io, io::Write as _};
+use std::{
+    fmt, io,
+    io::{IsTerminal as _, Write as _},
+};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -54,4 +57,15 @@ impl Output {
 /// Text in a style.
 pub(crate) fn styled(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// Somebody else's text, without what would make a terminal do something.
+pub(crate) fn plain(text: &str) -> String {
+    let is_command = |c: char| c.is_control() && !"\n\t".contains(c);
+    text.replace(is_command, "\u{fffd}")
+}
+
+/// Whether somebody can be asked, and answer.
+pub(crate) fn is_attended() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }

@@ -29,8 +29,10 @@ pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::store::{
-    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place,
-    State, Store, StoreError, Stored, Wanted,
+    Backlog, Change, Changed, Claim, Completed, Count, Effects, End, Filter, HandlerStatus,
+    KEPT_AT_LEAST, KeptDelivery, Lease, Listed, ListedDelivery, ListedEvent, NewDelivery, NewEvent,
+    Operations, Place, PurgeTooSoon, Replayed, Selection, Shown, State, Status, Store, StoreError,
+    Stored, Wanted,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;

@@ -29,3 +29,4 @@ impl Subject for InMemory {
 }
 
 router_inbox::store_conformance!(InMemory);
+router_inbox::operations_conformance!(InMemory);

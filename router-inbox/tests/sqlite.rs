@@ -7,9 +7,10 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Completed, End, NewDelivery, NewEvent, SqliteStore, State, Store as _, Stored, Wanted,
-    conformance::Subject,
+    Completed, End, Filter, NewDelivery, NewEvent, Operations as _, SqliteStore, State, Store as _,
+    Stored, Wanted, conformance::Subject,
 };
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 struct InSqlite {
@@ -46,6 +47,7 @@ impl Subject for InSqlite {
 }
 
 router_inbox::store_conformance!(InSqlite);
+router_inbox::operations_conformance!(InSqlite);
 
 fn paid(id: &str) -> NewEvent {
     let event = SyntheticEvent::new("invoice.paid").id(id).build().expect("there is such an event");
@@ -101,4 +103,65 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
     assert!(told.contains("inbox.db cannot be opened as an inbox"), "{told}");
     assert!(told.contains("file is not a database"), "{told}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn who_only_looks_makes_no_file_and_changes_none_that_is_no_inbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let url = format!("sqlite:{}", path.display());
+    let refused = async || {
+        let error = SqliteStore::open_existing(&url).await.unwrap_err();
+        router_core::Failure::retry(error).to_string()
+    };
+    assert!(refused().await.contains("inbox.db is not there"));
+    assert!(!path.exists());
+    // Another program's, in which an inbox could be; and an empty one.
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut another = options.connect().await.unwrap();
+    sqlx::raw_sql("create table events (id integer)").execute(&mut another).await.unwrap();
+    another.close().await.unwrap();
+    let before = std::fs::read(&path).unwrap();
+    assert!(refused().await.contains("is a database without an inbox in it"));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    std::fs::write(&path, "").unwrap();
+    assert!(refused().await.contains("is a database without an inbox in it"));
+    std::fs::write(&path, "dear diary\n".repeat(500)).unwrap();
+    assert!(refused().await.contains("file is not a database"));
+    std::fs::remove_file(&path).unwrap();
+    SqliteStore::open(&url).await.unwrap().store(&[paid("evt_1")]).await.unwrap();
+    let store = SqliteStore::open_existing(&url).await.unwrap();
+    assert_eq!(store.deliveries("evt_1").await.unwrap().len(), 1);
+}
+
+/// With what an older version has stored, and goes on to store.
+#[tokio::test]
+async fn a_file_of_an_older_version_can_be_operated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut older = options.connect().await.unwrap();
+    let first = concat!(include_str!("../src/sqlite/schema.sql"), "pragma user_version = 1;");
+    sqlx::raw_sql(first).execute(&mut older).await.unwrap();
+    let events = "insert into events (endpoint, account, event_id, generation, type, object, payload, stored_at)
+         values ('default', '', ?1, 0, 'invoice.paid', 'in_1', x'', 0)";
+    let delivery = "insert into deliveries (event, handler, due, object, age, blocked)
+         select id, ?2, 0, 'in_1', 0, 0 from events where event_id = ?1";
+    for id in ["evt_1", "evt_unhandled_1"] {
+        sqlx::query(events).bind(id).execute(&mut older).await.unwrap();
+    }
+    sqlx::query(delivery).bind("evt_1").bind("a").execute(&mut older).await.unwrap();
+    let store = SqliteStore::open_existing(&format!("sqlite:{}", path.display())).await.unwrap();
+    for id in ["evt_2", "evt_unhandled_2"] {
+        sqlx::query(events).bind(id).execute(&mut older).await.unwrap();
+    }
+    sqlx::query(delivery).bind("evt_2").bind("b").execute(&mut older).await.unwrap();
+    let status = store.status().await.unwrap();
+    assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 0));
+    let handlers: Vec<_> = status.handlers.iter().map(|one| (&*one.handler, one.due)).collect();
+    assert_eq!(handlers, [("a", 1), ("b", 1)]);
+    let unhandled = Filter { unhandled: true, limit: 9, ..Filter::default() };
+    let listed: Vec<_> = store.list(&unhandled).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
+    assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
 }

@@ -1,14 +1,9 @@
 //! What a person, or a program, is told of deliveries: each of a few, a bar and a summary of many.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::ProgressBar;
 use reqwest::Url;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,7 +11,8 @@ use serde_json::{Value, json};
 use super::run::Delivered;
 use crate::{
     error::{Error, Exit},
-    output::{BAD, DIM, DOUBTFUL, GOOD, Output, styled},
+    output::{BAD, DIM, DOUBTFUL, GOOD, Output, plain, styled},
+    progress::bar,
 };
 
 /// So many are told one by one; of more, the first few that went wrong.
@@ -61,16 +57,7 @@ enum LineResult<'d> {
 
 impl Reporter {
     pub(crate) fn new(total: usize, url: Url, secret_was_given: bool, output: &Output) -> Self {
-        // On stderr, and nowhere if that is no terminal or the lines for a program are there too.
-        let is_in_the_way = output.json && io::stdout().is_terminal();
-        let bar = match total > FEW && !is_in_the_way {
-            true => ProgressBar::new(total as u64),
-            false => ProgressBar::hidden(),
-        };
-        let style =
-            ProgressStyle::with_template("{bar:40} {pos}/{len}  {rate} a second  {eta} left");
-        let style = style.expect("it is a template").with_key("rate", rate);
-        bar.set_style(style);
+        let bar = if total > FEW { bar(total, output) } else { ProgressBar::hidden() };
         Self {
             total,
             url,
@@ -202,12 +189,6 @@ impl Reporter {
     }
 }
 
-/// What a bar shows of it.
-fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
-    // If it cannot be written, there is nobody to be told.
-    let _ = write!(out, "{:.0}", state.per_sec());
-}
-
 /// Whether it was not done, or never will be.
 fn is_refused((status, outcome): &(u16, String)) -> bool {
     !(200..300).contains(status) || outcome == "dead"
@@ -278,12 +259,6 @@ fn tell(delivered: &Delivered, output: &mut Output) -> Result<(), Error> {
 fn outcome(body: &Value) -> String {
     let said = body.get("outcome").or_else(|| body.get("error")).and_then(Value::as_str);
     plain(said.unwrap_or_default())
-}
-
-/// A server's text, without what would make a terminal do something.
-fn plain(text: &str) -> String {
-    let is_command = |c: char| c.is_control() && !"\n\t".contains(c);
-    text.replace(is_command, "\u{fffd}")
 }
 
 fn json_or_text(body: &str) -> Value {

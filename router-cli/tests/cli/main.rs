@@ -1,6 +1,7 @@
 //! The program as a person runs it.
 
 mod first_steps;
+mod inbox;
 mod offline;
 mod program;
 mod send;

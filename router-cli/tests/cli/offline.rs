@@ -14,7 +14,7 @@ fn the_help_says_what_there_is_and_how_it_ends() {
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     insta::assert_snapshot!(ran.stdout, @r"
     Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, and
-    says why a signature is refused. Needs no Stripe account and no network
+    says why a signature is refused. Looks into a server's inbox. Needs no Stripe account and no network
 
     Usage: event-router [OPTIONS] <COMMAND>
 
@@ -25,6 +25,7 @@ fn the_help_says_what_there_is_and_how_it_ends() {
       events       List Stripe's event types, and the object that each carries
       sign         Print the `Stripe-Signature` header for a body
       verify       Say whether a signature is right, and if not, why
+      inbox        Look into a server's inbox, and retry, replay or discard what is in it
       completions  Print what makes a shell complete this program's commands and options
       help         Print this message or the help of the given subcommand(s)
 
@@ -38,19 +39,27 @@ fn the_help_says_what_there_is_and_how_it_ends() {
       event-router send invoice.paid --set amount_paid=500 --repeat 100
       event-router scenario subscription-lifecycle
       event-router events 'invoice.*'
+      event-router inbox status
 
     Exit codes:
         0  done: every answer was a 2xx, the signature is right
-        1  an answer was no 2xx or says that a handler failed for good; the signature is not right
-        2  what was asked for cannot be: an option, an event type, a field, a file
-        3  there was no answer: nothing listens, or it took too long
-      130  stopped with Ctrl-C before all was sent
+        1  an answer was no 2xx or says that a handler failed for good; the signature is not right;
+           nothing in the inbox could be changed
+        2  what was asked for cannot be: an option, an event type, a field, a file, an event
+        3  there was no answer: nothing listens, it took too long, or the inbox cannot be used
+      130  stopped with Ctrl-C before all was sent, or changed
     ");
     assert_eq!(run(&[]).code, Some(2));
-    for command in ["send", "scenario", "sample", "events", "sign", "verify", "completions"] {
+    for command in
+        ["send", "scenario", "sample", "events", "sign", "verify", "inbox", "completions"]
+    {
         let ran = run(&[command, "--help"]);
         assert!(ran.stdout.contains("Example"), "{command}: {ran:?}");
         assert!(!ran.stdout.contains(SECRET), "{command}: {ran:?}");
+    }
+    for command in ["status", "list", "show", "retry", "replay", "discard", "purge", "watch"] {
+        let ran = run(&["inbox", command, "--help"]);
+        assert!(ran.stdout.contains("Example") && ran.stdout.contains("With --json"), "{ran:?}");
     }
 }
 

@@ -35,12 +35,16 @@
 mod model;
 pub mod promises;
 mod random;
+mod random_operations;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::{model::MemoryStore, random::does_as_the_model_does};
+pub use self::{
+    model::MemoryStore, random::does_as_the_model_does,
+    random_operations::operates_as_the_model_does,
+};
 use crate::Store;
 
 /// A store that is to be tried, and its time.
@@ -99,7 +103,9 @@ macro_rules! store_conformance {
             #[tokio::test]
             async fn $promise() {
                 #[allow(unused_imports)]
-                use $crate::conformance::{does_as_the_model_does, promises::*};
+                use $crate::conformance::{
+                    does_as_the_model_does, operates_as_the_model_does, promises::*,
+                };
                 if let Some(missing) = <$subject as $crate::conformance::Subject>::missing() {
                     return println!("passed over: {missing}");
                 }
@@ -107,5 +113,42 @@ macro_rules! store_conformance {
                 $promise(&subject).await;
             }
         )+
+    };
+}
+
+/// Makes a `#[tokio::test]` of each promise to whoever operates a store, for a
+/// [`Subject`](crate::conformance::Subject) whose store has [`Operations`](crate::Operations).
+#[macro_export]
+macro_rules! operations_conformance {
+    ($subject:ty) => {
+        $crate::store_conformance! {
+            $subject:
+            a_status_counts_what_is_open_and_what_is_dead
+            a_status_has_each_handler_that_has_had_a_delivery
+            a_status_counts_what_waits_for_its_turn
+            a_list_has_the_newest_first_in_pages
+            a_list_is_of_what_is_asked_for
+            all_that_is_kept_of_an_event_is_shown
+            what_no_handler_was_for_is_listed_until_it_is_replayed
+            what_is_dead_begins_anew_when_it_is_retried
+            what_waits_is_due_at_once_when_it_is_retried
+            what_runs_and_what_is_done_is_left_alone
+            what_is_discarded_is_not_run
+            what_nobody_runs_any_more_can_be_changed
+            what_is_ordered_is_retried_in_its_place
+            what_is_discarded_lets_the_next_of_its_object_go
+            of_a_replayed_event_the_last_delivery_is_retried
+            what_is_replayed_is_another_event
+            a_replay_is_for_the_handlers_that_are_given
+            what_cannot_be_replayed_is_said
+            a_replay_stands_for_the_dead_letter
+            a_replay_is_ordered_where_its_handler_is
+            a_selection_is_of_the_events_that_came
+            what_has_ended_long_ago_is_purged
+            dead_letters_and_what_is_open_are_never_purged
+            an_event_is_purged_with_all_of_its_replays
+            nothing_is_purged_before_it_is_four_days_old
+            operates_as_the_model_does
+        }
     };
 }

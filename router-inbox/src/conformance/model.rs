@@ -1,10 +1,12 @@
 //! The simplest thing that keeps the promises of a store: lists in memory, searched from one end to the other.
 
+mod operations;
+
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -26,25 +28,36 @@ pub struct MemoryStore {
     rows: Mutex<Rows>,
 }
 
+/// By number, which is greater for what came later.
 #[derive(Default)]
 struct Rows {
-    events: Vec<(EventKey, KeptEvent)>,
-    deliveries: Vec<Row>,
+    events: BTreeMap<i64, EventRow>,
+    deliveries: BTreeMap<i64, Row>,
+    /// Each that has had a delivery, and whether its last one was ordered.
+    handlers: BTreeMap<Arc<str>, bool>,
+    /// The last number that was given.
+    last: i64,
 }
 
-/// A delivery. Its number is its place in the list, and so in the order in which they came.
+struct EventRow {
+    key: EventKey,
+    kept: KeptEvent,
+    stored_at: SystemTime,
+}
+
+/// A delivery.
 struct Row {
-    event: usize,
+    event: i64,
     handler: Arc<str>,
     /// Of one that is ordered.
     place: Option<Place>,
     state: State,
     attempts: u32,
-    stored_at: Instant,
     /// Of one that waits: from when on it can be claimed. Of one that runs: until when the lease lasts.
-    due: Instant,
+    due: SystemTime,
     token: i64,
     error: Option<String>,
+    ended_at: Option<SystemTime>,
 }
 
 impl MemoryStore {
@@ -67,16 +80,16 @@ impl DeliveringService for MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.monotonic());
+        let (mut rows, now) = (self.rows(), self.clock.wall());
         Ok(events.iter().map(|new| rows.store(new, now)).collect())
     }
 
     async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
-        Ok(self.rows().claim(wanted, self.clock.monotonic()))
+        Ok(self.rows().claim(wanted, self.clock.wall()))
     }
 
     async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.monotonic());
+        let (mut rows, now) = (self.rows(), self.clock.wall());
         let extended = leases.iter().map(|lease| {
             let held = rows.held(lease);
             let is_held = held.is_some();
@@ -89,7 +102,7 @@ impl Store for MemoryStore {
     }
 
     async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.monotonic());
+        let (mut rows, now) = (self.rows(), self.clock.wall());
         let completed = ends.iter().map(|(lease, end)| match rows.held(lease) {
             Some(row) => {
                 row.end(end, now);
@@ -102,29 +115,13 @@ impl Store for MemoryStore {
 
     async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
         let rows = self.rows();
-        let of_event = rows.deliveries.iter().filter_map(|row| {
-            let (key, _) = &rows.events[row.event];
-            (key.id() == event_id).then(|| KeptDelivery {
-                endpoint: key.endpoint().to_owned(),
-                account: key.account().map(str::to_owned),
-                generation: key.generation(),
-                handler: row.handler.clone(),
-                state: row.state,
-                attempts: row.attempts,
-                error: row.error.clone(),
-            })
-        });
-        let mut kept: Vec<_> = of_event.collect();
-        kept.sort_by_key(|kept| {
-            (kept.endpoint.clone(), kept.account.clone(), kept.generation, kept.handler.clone())
-        });
-        Ok(kept)
+        Ok(rows.of_event(event_id).into_iter().map(|number| rows.kept(number)).collect())
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        let (rows, now) = (self.rows(), self.clock.monotonic());
+        let (rows, now) = (self.rows(), self.clock.wall());
         let mut backlog = BTreeMap::new();
-        for row in rows.deliveries.iter().filter(|row| row.is_open()) {
+        for row in rows.deliveries.values().filter(|row| row.is_open()) {
             let handler = row.handler.clone();
             let empty = Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO };
             let of_handler = backlog.entry(row.handler.clone()).or_insert(empty);
@@ -132,42 +129,80 @@ impl Store for MemoryStore {
                 State::Running => of_handler.running += 1,
                 _ => of_handler.waiting += 1,
             }
-            of_handler.oldest = of_handler.oldest.max(now - row.stored_at);
+            let age = now.duration_since(rows.events[&row.event].stored_at).unwrap_or_default();
+            of_handler.oldest = of_handler.oldest.max(age);
         }
         Ok(backlog.into_values().collect())
     }
 }
 
 impl Rows {
-    fn store(&mut self, NewEvent { event, deliveries }: &NewEvent, now: Instant) -> Stored {
+    fn store(&mut self, NewEvent { event, deliveries }: &NewEvent, now: SystemTime) -> Stored {
         let key = event.key();
-        if self.events.iter().any(|(there, _)| *there == key) {
+        if self.events.values().any(|there| there.key == key) {
             return Stored::Duplicate;
         }
-        let number = self.events.len();
-        self.events.push((key, KeptEvent::of(event)));
-        self.deliveries.extend(deliveries.iter().map(|NewDelivery { handler, ordered }| Row {
-            event: number,
-            handler: handler.clone(),
-            place: ordered.then(|| Place::of(event)),
-            state: State::Waiting,
-            attempts: 0,
-            stored_at: now,
-            due: now,
-            token: 0,
-            error: None,
-        }));
+        let number = self.next();
+        let row = EventRow { key, kept: KeptEvent::of(event), stored_at: now };
+        self.events.insert(number, row);
+        for NewDelivery { handler, ordered } in deliveries {
+            let row = Row {
+                event: number,
+                handler: handler.clone(),
+                place: ordered.then(|| Place::of(event)),
+                state: State::Waiting,
+                attempts: 0,
+                due: now,
+                token: 0,
+                error: None,
+                ended_at: None,
+            };
+            let number = self.next();
+            self.deliveries.insert(number, row);
+            self.handlers.insert(handler.clone(), *ordered);
+        }
         Stored::New
     }
 
-    fn claim(&mut self, wanted: &Wanted, now: Instant) -> Vec<Claim> {
+    fn next(&mut self) -> i64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The deliveries of an event, by endpoint, account, generation and handler.
+    fn of_event(&self, event_id: &str) -> Vec<i64> {
+        let key = |number: &i64| &self.events[&self.deliveries[number].event].key;
+        let mut numbers: Vec<_> =
+            self.deliveries.keys().copied().filter(|number| key(number).id() == event_id).collect();
+        numbers.sort_by_key(|number| {
+            let (key, handler) = (key(number), &self.deliveries[number].handler);
+            (key.endpoint(), key.account(), key.generation(), handler)
+        });
+        numbers
+    }
+
+    fn kept(&self, number: i64) -> KeptDelivery {
+        let row = &self.deliveries[&number];
+        let key = &self.events[&row.event].key;
+        KeptDelivery {
+            endpoint: key.endpoint().to_owned(),
+            account: key.account().map(str::to_owned),
+            generation: key.generation(),
+            handler: row.handler.clone(),
+            state: row.state,
+            attempts: row.attempts,
+            error: row.error.clone(),
+        }
+    }
+
+    fn claim(&mut self, wanted: &Wanted, now: SystemTime) -> Vec<Claim> {
         let mut room: Vec<_> = wanted.handlers.clone();
-        let mut due: Vec<usize> =
-            (0..self.deliveries.len()).filter(|number| self.is_due(*number, now)).collect();
-        due.sort_by_key(|number| (self.deliveries[*number].due, *number));
+        let mut due: Vec<i64> =
+            self.deliveries.keys().copied().filter(|number| self.is_due(*number, now)).collect();
+        due.sort_by_key(|number| (self.deliveries[number].due, *number));
         let mut claims = Vec::new();
         for number in due {
-            let handler = self.deliveries[number].handler.clone();
+            let handler = self.deliveries[&number].handler.clone();
             let room = room.iter_mut().find(|(name, room)| *name == handler && *room > 0);
             // Of one object, one that was claimed just now is in the way of the next.
             if claims.len() < wanted.limit
@@ -181,45 +216,41 @@ impl Rows {
         claims
     }
 
-    fn is_due(&self, number: usize, now: Instant) -> bool {
-        let row = &self.deliveries[number];
+    fn is_due(&self, number: i64, now: SystemTime) -> bool {
+        let row = &self.deliveries[&number];
         row.is_open() && row.due <= now && self.is_its_turn(number)
     }
 
     /// Whether no other delivery of its handler and object comes before it.
-    fn is_its_turn(&self, number: usize) -> bool {
-        let row = &self.deliveries[number];
+    fn is_its_turn(&self, number: i64) -> bool {
+        let row = &self.deliveries[&number];
         let Some(place) = &row.place else { return true };
         // It is the one that is out.
         if row.state == State::Running {
             return true;
         }
-        let mut others = self.deliveries.iter().enumerate().filter(|(other, theirs)| {
-            *other != number && theirs.is_open() && theirs.handler == row.handler
+        let mut others = self.deliveries.iter().filter(|(other, theirs)| {
+            **other != number && theirs.is_open() && theirs.handler == row.handler
         });
         !others.any(|(other, theirs)| {
             theirs.place.as_ref().is_some_and(|their_place| {
                 let is_out = theirs.state == State::Running;
-                let is_older = (their_place.age, other) < (place.age, number);
+                let is_older = (their_place.age, *other) < (place.age, number);
                 their_place.object == place.object && (is_out || is_older)
             })
         })
     }
 
-    fn lease(&mut self, number: usize, until: Instant) -> Claim {
-        let row = &mut self.deliveries[number];
+    fn lease(&mut self, number: i64, until: SystemTime) -> Claim {
+        let row = self.deliveries.get_mut(&number).expect("it is there");
         let interrupted = row.state == State::Running;
         if !interrupted {
             row.attempts += 1;
         }
         (row.state, row.due, row.token) = (State::Running, until, row.token + 1);
-        let (_, kept) = &self.events[row.event];
+        let kept = &self.events[&row.event].kept;
         Claim {
-            lease: Lease {
-                delivery: number as i64,
-                handler: row.handler.clone(),
-                token: row.token,
-            },
+            lease: Lease { delivery: number, handler: row.handler.clone(), token: row.token },
             event: Event::from_store(kept.clone()),
             attempt: row.attempts,
             interrupted,
@@ -227,8 +258,7 @@ impl Rows {
     }
 
     fn held(&mut self, lease: &Lease) -> Option<&mut Row> {
-        let number = usize::try_from(lease.delivery).ok()?;
-        let row = self.deliveries.get_mut(number)?;
+        let row = self.deliveries.get_mut(&lease.delivery)?;
         (row.state == State::Running && row.token == lease.token).then_some(row)
     }
 }
@@ -238,7 +268,7 @@ impl Row {
         matches!(self.state, State::Waiting | State::Running)
     }
 
-    fn end(&mut self, end: &End, now: Instant) {
+    fn end(&mut self, end: &End, now: SystemTime) {
         self.due = now;
         match end {
             End::Done => self.state = State::Done,
@@ -257,6 +287,7 @@ impl Row {
                 self.attempts = self.attempts.saturating_sub(1);
             }
         }
+        self.ended_at = (!self.is_open()).then_some(now);
     }
 }
 

@@ -11,17 +11,12 @@ use super::{MemoryStore, Subject, promises::event_of};
 use crate::{Claim, End, KeptDelivery, Lease, NewDelivery, NewEvent, Store, Wanted};
 
 const OPERATIONS: usize = 400;
-const HANDLERS: [&str; 3] = ["a", "b", "c"];
+pub(super) const HANDLERS: [&str; 3] = ["a", "b", "c"];
 
 /// Both are asked the same things in the same order, and never told apart. Prints its seed; `CONFORMANCE_SEED`
 /// gives one.
 pub async fn does_as_the_model_does(subject: &impl Subject) {
-    let seed = match std::env::var("CONFORMANCE_SEED") {
-        Ok(seed) => seed.parse().expect("CONFORMANCE_SEED is a number"),
-        Err(_) => fastrand::u64(..),
-    };
-    println!("CONFORMANCE_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let (seed, mut random) = seed();
     let clock = ManualClock::at(SystemClock.wall());
     let model = MemoryStore::new(clock.clone());
     // Leases of both, which have numbers of their own.
@@ -83,7 +78,16 @@ async fn backlog(store: &impl Store) -> Vec<(String, u64, u64, u64)> {
         .collect()
 }
 
-async fn pass(subject: &impl Subject, clock: &ManualClock, time: Duration) {
+pub(super) fn seed() -> (u64, fastrand::Rng) {
+    let seed = match std::env::var("CONFORMANCE_SEED") {
+        Ok(seed) => seed.parse().expect("CONFORMANCE_SEED is a number"),
+        Err(_) => fastrand::u64(..),
+    };
+    println!("CONFORMANCE_SEED={seed}");
+    (seed, fastrand::Rng::with_seed(seed))
+}
+
+pub(super) async fn pass(subject: &impl Subject, clock: &ManualClock, time: Duration) {
     clock.advance(time);
     subject.pass(time).await;
 }
@@ -95,7 +99,7 @@ fn seconds(random: &mut fastrand::Rng) -> Duration {
 }
 
 /// Now and then one that was stored before.
-fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
+pub(super) fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
     let number = if random.u8(..5) == 0 { random.u64(1..=number) } else { number };
     let event_type = ["created", "updated", "deleted"][random.usize(..3)];
     let created = std::time::UNIX_EPOCH + Duration::from_secs(random.u64(10..13));
@@ -110,14 +114,14 @@ fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
     NewEvent { event: event_of(event), deliveries: handlers.map(delivery).collect() }
 }
 
-fn wanted(random: &mut fastrand::Rng) -> Wanted {
+pub(super) fn wanted(random: &mut fastrand::Rng) -> Wanted {
     let handlers: Vec<_> = HANDLERS.iter().filter(|_| random.u8(..4) > 0).collect();
     // Of those that have been due equally long, which go first is the store's to say: all of them go.
     let handlers = handlers.into_iter().map(|handler| ((*handler).into(), 1_000)).collect();
     Wanted { handlers, limit: 1_000, lease: seconds(random) }
 }
 
-fn end(random: &mut fastrand::Rng) -> End {
+pub(super) fn end(random: &mut fastrand::Rng) -> End {
     match random.u8(..6) {
         0 => End::Done,
         1 => End::Ignored,

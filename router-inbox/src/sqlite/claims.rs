@@ -116,7 +116,7 @@ pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<
     backlog.collect()
 }
 
-fn kept(row: &SqliteRow) -> sqlx::Result<KeptEvent> {
+pub(super) fn kept(row: &SqliteRow) -> sqlx::Result<KeptEvent> {
     Ok(KeptEvent {
         payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
         endpoint: row.try_get("endpoint")?,

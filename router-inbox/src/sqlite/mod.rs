@@ -1,7 +1,9 @@
 //! The embedded store: one SQLite file.
 
 mod claims;
+mod existing;
 mod open;
+mod operations;
 mod schema;
 mod writes;
 

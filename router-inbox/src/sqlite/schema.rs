@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 /// Each is applied once, in this order, and never changed: files are out there that have it. What an older
 /// version, which may run beside this one, cannot live with would be a step of its own with a new name for the
 /// tables.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("operations.sql")];
 
 /// Applies what a file does not have yet. Two processes that begin at once do it one after the other.
 pub(super) async fn migrate(writer: &mut SqliteConnection) -> sqlx::Result<()> {

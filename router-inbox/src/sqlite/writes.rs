@@ -97,7 +97,7 @@ pub(super) async fn complete(
 
 /// Of a handler's ordered deliveries for an object, lets the oldest that waits go, and no other; none, while one is
 /// out.
-async fn let_the_oldest_go(
+pub(super) async fn let_the_oldest_go(
     write: &mut SqliteConnection,
     handler: &str,
     object: &str,

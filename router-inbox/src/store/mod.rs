@@ -1,5 +1,6 @@
 //! Where events and deliveries are kept.
 
+mod operations;
 mod order;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;
@@ -11,7 +12,13 @@ use router_core::{
     BoxError, DeliveredHandler, DeliveringService, Delivery, Event, event::EnvelopeError,
 };
 
-pub use self::order::Place;
+pub use self::{
+    operations::{
+        Change, Changed, Count, Filter, HandlerStatus, KEPT_AT_LEAST, Listed, ListedDelivery,
+        ListedEvent, Operations, PurgeTooSoon, Replayed, Selection, Shown, Status,
+    },
+    order::Place,
+};
 
 /// Keeps events and their deliveries. The time is the store's own, so that machines whose clocks differ agree;
 /// callers say only how long.
@@ -260,6 +267,8 @@ pub enum State {
     Ignored,
     /// It failed for good.
     Dead,
+    /// Somebody has given it up.
+    Discarded,
 }
 
 /// The store could not do what it was asked to.

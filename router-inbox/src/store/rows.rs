@@ -38,8 +38,20 @@ pub(crate) fn state(number: i64) -> sqlx::Result<State> {
         2 => State::Done,
         3 => State::Ignored,
         4 => State::Dead,
+        5 => State::Discarded,
         other => return Err(sqlx::Error::Decode(format!("{other} is no state").into())),
     })
+}
+
+pub(crate) fn number(state: State) -> i64 {
+    match state {
+        State::Waiting => 0,
+        State::Running => 1,
+        State::Done => 2,
+        State::Ignored => 3,
+        State::Dead => 4,
+        State::Discarded => 5,
+    }
 }
 
 pub(crate) fn millis(time: Duration) -> i64 {

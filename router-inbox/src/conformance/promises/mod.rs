@@ -1,12 +1,13 @@
 //! Each promise of a store, as a function that fails if it is broken.
 
+mod operations;
 mod ordered;
 
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
 
-pub use self::ordered::*;
+pub use self::{operations::*, ordered::*};
 use super::Subject;
 use crate::{
     Backlog, Claim, Completed, End, Lease, NewDelivery, NewEvent, State, Store as _, Stored, Wanted,

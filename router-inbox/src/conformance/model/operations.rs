@@ -1,0 +1,317 @@
+//! The simplest thing that keeps the promises of [`Operations`].
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use router_catalog::Pattern;
+use router_core::{Event, event::EventKey};
+
+use super::{EventRow, MemoryStore, Row, Rows};
+use crate::{
+    Change, Changed, Count, Filter, HandlerStatus, Listed, ListedDelivery, ListedEvent,
+    NewDelivery, NewEvent, Operations, PurgeTooSoon, Replayed, Selection, Shown, State, Status,
+    StoreError,
+};
+
+#[async_trait]
+impl Operations for MemoryStore {
+    async fn status(&self) -> Result<Status, StoreError> {
+        Ok(self.rows().status(self.clock.wall()))
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Listed>, StoreError> {
+        let rows = self.rows();
+        let mut listed = match filter.unhandled {
+            true => rows.unhandled(),
+            false => rows.deliveries.keys().map(|number| rows.listed(*number)).collect(),
+        };
+        listed.retain(|listed| is_listed(filter, listed));
+        listed.sort_by_key(|listed| -listed.number);
+        listed.truncate(filter.limit);
+        Ok(listed)
+    }
+
+    async fn show(&self, event_id: &str) -> Result<Vec<Shown>, StoreError> {
+        let rows = self.rows();
+        let mut shown = Vec::new();
+        for (number, row) in rows.events.iter().filter(|(_, row)| row.key.id() == event_id) {
+            let mut deliveries: Vec<_> = rows
+                .deliveries
+                .iter()
+                .filter(|(_, delivery)| delivery.event == *number)
+                .map(|(number, _)| rows.delivery(*number))
+                .collect();
+            deliveries.sort_by_key(|delivery| delivery.handler.clone());
+            shown.push(Shown { event: row.listed(), kept: row.kept.clone(), deliveries });
+        }
+        shown.sort_by_key(|shown: &Shown| {
+            let event = &shown.event;
+            (event.endpoint.clone(), event.account.clone(), event.generation)
+        });
+        Ok(shown)
+    }
+
+    async fn retry(
+        &self,
+        event_id: &str,
+        handler: Option<&str>,
+    ) -> Result<Vec<Changed>, StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let mut numbers = rows.of_handler(event_id, handler);
+        numbers.retain(|number| rows.is_last(*number));
+        let states = [State::Waiting, State::Dead, State::Discarded];
+        Ok(rows.change(&numbers, &states, now, |row| {
+            if row.is_open() {
+                row.due = row.due.min(now);
+            } else {
+                (row.due, row.attempts) = (now, 0);
+            }
+            (row.state, row.ended_at) = (State::Waiting, None);
+        }))
+    }
+
+    async fn discard(
+        &self,
+        event_id: &str,
+        handler: Option<&str>,
+    ) -> Result<Vec<Changed>, StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let numbers = rows.of_handler(event_id, handler);
+        let states = [State::Waiting, State::Dead];
+        Ok(rows.change(&numbers, &states, now, |row| {
+            (row.state, row.ended_at) = (State::Discarded, Some(now));
+        }))
+    }
+
+    async fn select(&self, selection: &Selection) -> Result<Vec<i64>, StoreError> {
+        let (rows, now) = (self.rows(), self.clock.wall());
+        let is_selected = |row: &EventRow| {
+            row.key.generation() == 0
+                && selection.event_id.as_ref().is_none_or(|id| id == row.key.id())
+                && is_of_type(selection.event_type.as_deref(), row.listed().event_type.as_str())
+                && selection.since.is_none_or(|since| row.stored_at >= ago(now, since))
+                && selection.until.is_none_or(|until| row.stored_at <= ago(now, until))
+        };
+        let selected = rows.events.iter().filter(|(_, row)| is_selected(row));
+        Ok(selected.map(|(number, _)| *number).collect())
+    }
+
+    async fn replay(
+        &self,
+        events: &[i64],
+        handlers: &[Arc<str>],
+    ) -> Result<Vec<Replayed>, StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.wall());
+        Ok(events.iter().map(|number| rows.replay(*number, handlers, now)).collect())
+    }
+
+    async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError> {
+        PurgeTooSoon::check(older_than)?;
+        let (mut rows, before) = (self.rows(), ago(self.clock.wall(), older_than));
+        let purged = events.iter().filter(|number| rows.purge(**number, before));
+        Ok(purged.count() as u64)
+    }
+}
+
+impl Rows {
+    fn status(&self, now: SystemTime) -> Status {
+        let count = |handler: &Arc<str>, state: State| {
+            let those = || {
+                self.deliveries.values().filter(|row| row.handler == *handler && row.state == state)
+            };
+            let stored = those().map(|row| self.events[&row.event].stored_at).min();
+            let oldest = stored.map(|stored| now.duration_since(stored).unwrap_or_default());
+            Count { number: those().count() as u64, oldest }
+        };
+        let due = |handler: &Arc<str>| {
+            let is_due = |number: &&i64| {
+                self.deliveries[*number].handler == *handler && self.is_due(**number, now)
+            };
+            self.deliveries.keys().filter(is_due).count() as u64
+        };
+        let is_finished = |row: &&Row| !row.is_open() && row.state != State::Dead;
+        Status {
+            events: self.events.len() as u64,
+            unhandled: self.unhandled().len() as u64,
+            finished: self.deliveries.values().filter(is_finished).count() as u64,
+            handlers: self
+                .handlers
+                .keys()
+                .map(|handler| HandlerStatus {
+                    handler: handler.clone(),
+                    waiting: count(handler, State::Waiting),
+                    running: count(handler, State::Running),
+                    dead: count(handler, State::Dead),
+                    due: due(handler),
+                })
+                .collect(),
+        }
+    }
+
+    /// The events of which no generation has a delivery.
+    fn unhandled(&self) -> Vec<Listed> {
+        let handled: BTreeSet<i64> = self
+            .deliveries
+            .values()
+            .flat_map(|delivery| self.generations(delivery.event))
+            .collect();
+        let unhandled = self.events.iter().filter(|(number, _)| !handled.contains(number));
+        unhandled
+            .map(|(number, row)| Listed { number: *number, event: row.listed(), delivery: None })
+            .collect()
+    }
+
+    fn listed(&self, number: i64) -> Listed {
+        let event = self.events[&self.deliveries[&number].event].listed();
+        Listed { number, event, delivery: Some(self.delivery(number)) }
+    }
+
+    fn delivery(&self, number: i64) -> ListedDelivery {
+        let row = &self.deliveries[&number];
+        ListedDelivery {
+            handler: row.handler.clone(),
+            state: row.state,
+            attempts: row.attempts,
+            due: row.is_open().then_some(row.due),
+            is_blocked: row.state == State::Waiting && !self.is_its_turn(number),
+            ended_at: row.ended_at,
+            error: row.error.clone(),
+        }
+    }
+
+    fn of_handler(&self, event_id: &str, handler: Option<&str>) -> Vec<i64> {
+        let mut numbers = self.of_event(event_id);
+        numbers
+            .retain(|number| handler.is_none_or(|name| name == &*self.deliveries[number].handler));
+        numbers
+    }
+
+    /// All generations of an event, the first one first.
+    fn generations(&self, event: i64) -> Vec<i64> {
+        let whose = |key: &EventKey| {
+            (key.endpoint().to_owned(), key.account().map(str::to_owned), key.id().to_owned())
+        };
+        let Some(EventRow { key, .. }) = self.events.get(&event) else { return Vec::new() };
+        let is_one = |row: &EventRow| whose(&row.key) == whose(key);
+        self.events.iter().filter(|(_, row)| is_one(row)).map(|(number, _)| *number).collect()
+    }
+
+    /// Whether no later generation of its event has a delivery of its handler.
+    fn is_last(&self, number: i64) -> bool {
+        let row = &self.deliveries[&number];
+        let later = |other: &Row| other.event > row.event && other.handler == row.handler;
+        let generations = self.generations(row.event);
+        !self.deliveries.values().any(|other| later(other) && generations.contains(&other.event))
+    }
+
+    fn change(
+        &mut self,
+        numbers: &[i64],
+        states: &[State],
+        now: SystemTime,
+        change: impl Fn(&mut Row),
+    ) -> Vec<Changed> {
+        let mut changed = Vec::new();
+        for number in numbers {
+            let delivery = self.kept(*number);
+            let row = self.deliveries.get_mut(number).expect("it is there");
+            let is_left = row.state == State::Running && row.due > now;
+            // Nobody holds one whose lease has run out.
+            let state = if row.is_open() { State::Waiting } else { row.state };
+            let done = match () {
+                () if is_left => Change::LeftRunning,
+                () if states.contains(&state) => Change::Made,
+                () => Change::LeftEnded,
+            };
+            if done == Change::Made {
+                change(row);
+            }
+            changed.push(Changed { delivery, change: done });
+        }
+        changed
+    }
+
+    fn replay(&mut self, number: i64, handlers: &[Arc<str>], now: SystemTime) -> Replayed {
+        let generations = self.generations(number);
+        let Some(last) = generations.last() else { return Replayed::Gone };
+        let mut kept = self.events[last].kept.clone();
+        let event_id = self.events[last].key.id().to_owned();
+        kept.generation += 1;
+        let generation = kept.generation;
+        let Ok(event) = Event::from_store(kept) else { return Replayed::Damaged { event_id } };
+        let of_last = self.deliveries.values().filter(|row| row.event == *last);
+        let handlers: BTreeSet<Arc<str>> = match handlers {
+            [] => of_last.map(|row| row.handler.clone()).collect(),
+            given => given.iter().cloned().collect(),
+        };
+        if handlers.is_empty() {
+            return Replayed::NoHandler { event_id };
+        }
+        for row in self.deliveries.values_mut() {
+            let is_replayed = generations.contains(&row.event) && handlers.contains(&row.handler);
+            if is_replayed && row.state == State::Dead {
+                (row.state, row.ended_at) = (State::Discarded, Some(now));
+            }
+        }
+        let delivery = |handler: &Arc<str>| NewDelivery {
+            handler: handler.clone(),
+            ordered: self.handlers.get(handler).copied().unwrap_or(false),
+        };
+        let deliveries = handlers.iter().map(delivery).collect();
+        self.store(&NewEvent { event, deliveries }, now);
+        Replayed::Again { event_id, generation, handlers: handlers.into_iter().collect() }
+    }
+
+    fn purge(&mut self, number: i64, before: SystemTime) -> bool {
+        let generations = self.generations(number);
+        let is_needed =
+            |row: &Row| row.ended_at.is_none_or(|ended| ended > before) || row.state == State::Dead;
+        let keeps =
+            self.deliveries.values().any(|row| generations.contains(&row.event) && is_needed(row))
+                || generations.iter().any(|number| self.events[number].stored_at > before);
+        if keeps || generations.is_empty() {
+            return false;
+        }
+        self.deliveries.retain(|_, row| !generations.contains(&row.event));
+        self.events.retain(|number, _| !generations.contains(number));
+        true
+    }
+}
+
+impl EventRow {
+    fn listed(&self) -> ListedEvent {
+        let event = Event::from_store(self.kept.clone()).expect("it was one");
+        ListedEvent {
+            id: event.id().to_owned(),
+            endpoint: event.endpoint().as_str().to_owned(),
+            account: event.account().map(str::to_owned),
+            generation: self.kept.generation,
+            event_type: event.event_type().to_owned(),
+            object: event.object_id().as_str().to_owned(),
+            stored_at: self.stored_at,
+        }
+    }
+}
+
+fn is_listed(filter: &Filter, Listed { number, event, delivery }: &Listed) -> bool {
+    let is_wanted = delivery.as_ref().is_none_or(|delivery| {
+        (filter.states.is_empty() || filter.states.contains(&delivery.state))
+            && filter.handler.as_ref().is_none_or(|handler| **handler == *delivery.handler)
+    });
+    is_wanted
+        && filter.before.is_none_or(|before| *number < before)
+        && filter.object.as_ref().is_none_or(|object| *object == event.object)
+        && is_of_type(filter.event_type.as_deref(), &event.event_type)
+}
+
+fn is_of_type(pattern: Option<&str>, event_type: &str) -> bool {
+    pattern.is_none_or(|pattern| Pattern::form(pattern).matches(event_type))
+}
+
+fn ago(now: SystemTime, time: Duration) -> SystemTime {
+    now.checked_sub(time).unwrap_or(UNIX_EPOCH)
+}

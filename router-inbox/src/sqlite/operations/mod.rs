@@ -1,0 +1,97 @@
+//! What people ask of the file, beside the inbox that uses it.
+
+mod changes;
+mod list;
+mod replay;
+mod show;
+mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::Connection as _;
+
+use super::{SqliteStore, millis};
+use crate::{
+    Changed, Filter, Listed, Operations, PurgeTooSoon, Replayed, Selection, Shown, Status,
+    StoreError,
+};
+
+#[async_trait]
+impl Operations for SqliteStore {
+    async fn status(&self) -> Result<Status, StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
+        // All of it as of one moment.
+        let mut read = reader.begin().await.map_err(StoreError::of)?;
+        status::status(&mut read, self.now()).await.map_err(StoreError::of)
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Listed>, StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
+        list::list(&mut reader, filter).await.map_err(StoreError::of)
+    }
+
+    async fn show(&self, event_id: &str) -> Result<Vec<Shown>, StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
+        let mut read = reader.begin().await.map_err(StoreError::of)?;
+        show::show(&mut read, event_id).await.map_err(StoreError::of)
+    }
+
+    async fn retry(
+        &self,
+        event_id: &str,
+        handler: Option<&str>,
+    ) -> Result<Vec<Changed>, StoreError> {
+        let mut write = self.begin().await?;
+        let retried = changes::retry(&mut write, event_id, handler, self.now()).await;
+        let retried = retried.map_err(StoreError::of)?;
+        write.commit().await.map_err(StoreError::of)?;
+        Ok(retried)
+    }
+
+    async fn discard(
+        &self,
+        event_id: &str,
+        handler: Option<&str>,
+    ) -> Result<Vec<Changed>, StoreError> {
+        let mut write = self.begin().await?;
+        let discarded = changes::discard(&mut write, event_id, handler, self.now()).await;
+        let discarded = discarded.map_err(StoreError::of)?;
+        write.commit().await.map_err(StoreError::of)?;
+        Ok(discarded)
+    }
+
+    async fn select(&self, selection: &Selection) -> Result<Vec<i64>, StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
+        list::select(&mut reader, selection, self.now()).await.map_err(StoreError::of)
+    }
+
+    async fn replay(
+        &self,
+        events: &[i64],
+        handlers: &[Arc<str>],
+    ) -> Result<Vec<Replayed>, StoreError> {
+        let mut write = self.begin().await?;
+        let now = self.now();
+        let mut replayed = Vec::with_capacity(events.len());
+        for event in events {
+            let one = replay::replay(&mut write, *event, handlers, now).await;
+            replayed.push(one.map_err(StoreError::of)?);
+        }
+        write.commit().await.map_err(StoreError::of)?;
+        Ok(replayed)
+    }
+
+    async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError> {
+        PurgeTooSoon::check(older_than)?;
+        let mut write = self.begin().await?;
+        let before = self.now().saturating_sub(millis(older_than));
+        let mut purged = 0;
+        for event in events {
+            let deleted = changes::purge(&mut write, *event, before).await;
+            purged += u64::from(deleted.map_err(StoreError::of)?);
+        }
+        write.commit().await.map_err(StoreError::of)?;
+        Ok(purged)
+    }
+}

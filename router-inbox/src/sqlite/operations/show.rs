@@ -1,0 +1,70 @@
+//! All that is kept of an event.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+
+use super::super::claims;
+use crate::{
+    ListedDelivery, ListedEvent, Shown,
+    store::rows::{state, time},
+};
+
+pub(super) async fn show(read: &mut SqliteConnection, event_id: &str) -> sqlx::Result<Vec<Shown>> {
+    let events = sqlx::query(
+        "select id, payload, signed_at, event_id, endpoint, account, generation, type, object, stored_at
+         from events where event_id = ?1 order by endpoint, account, generation",
+    );
+    let mut shown = Vec::new();
+    for row in events.bind(event_id).fetch_all(&mut *read).await? {
+        let deliveries = sqlx::query(
+            "select handler, state, attempts, due, blocked, ended_at, error
+             from deliveries where event = ?1 order by handler",
+        );
+        let deliveries =
+            deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
+        shown.push(Shown {
+            event: event(&row)?,
+            kept: claims::kept(&row)?,
+            deliveries: deliveries.iter().map(delivery).collect::<Result<_, _>>()?,
+        });
+    }
+    Ok(shown)
+}
+
+pub(super) fn event(row: &SqliteRow) -> sqlx::Result<ListedEvent> {
+    let account: String = row.try_get("account")?;
+    let object: String = row.try_get("object")?;
+    let object = match object.strip_prefix(&account).and_then(|rest| rest.strip_prefix('/')) {
+        Some(own) if !account.is_empty() => own.to_owned(),
+        _ => object,
+    };
+    Ok(ListedEvent {
+        id: row.try_get("event_id")?,
+        endpoint: row.try_get("endpoint")?,
+        generation: row.try_get("generation")?,
+        event_type: row.try_get("type")?,
+        object,
+        stored_at: moment(row.try_get("stored_at")?),
+        account: (!account.is_empty()).then_some(account),
+    })
+}
+
+pub(super) fn delivery(row: &SqliteRow) -> sqlx::Result<ListedDelivery> {
+    let number: i64 = row.try_get("state")?;
+    let is_open = number <= 1;
+    let due = row.try_get("due")?;
+    Ok(ListedDelivery {
+        handler: row.try_get::<String, _>("handler")?.into(),
+        state: state(number)?,
+        attempts: row.try_get("attempts")?,
+        due: is_open.then(|| moment(due)),
+        is_blocked: is_open && row.try_get("blocked")?,
+        ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(moment),
+        error: row.try_get("error")?,
+    })
+}
+
+fn moment(millis: i64) -> SystemTime {
+    time(millis).unwrap_or(UNIX_EPOCH)
+}
