@@ -1,6 +1,6 @@
 //! How a server is reached, and what is told where it is not.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{io::ErrorKind, str::FromStr as _, time::Duration};
 
 use router_core::{
     BoxError,
@@ -31,12 +31,15 @@ const SESSION: &str = "
     set default_transaction_isolation = 'read committed';
     set plan_cache_mode = force_custom_plan";
 
+const NO_TLS: &str = "no TLS that both sides trust; see `sslmode` and `sslrootcert` in the URL";
+
 /// A server and a database, as errors name them: without the password.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
     place: String,
     user: String,
     database: String,
+    is_socket: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +91,8 @@ impl Server {
             Some(socket) => format!("the database {database} at {}", socket.display()),
             None => format!("the database {database} at {host}:{}", options.get_port()),
         };
-        Ok((Self { place, user, database }, options))
+        let is_socket = options.get_socket().is_some() || host.starts_with('/');
+        Ok((Self { place, user, database, is_socket }, options))
     }
 
     /// Connects, and tells what is wrong at once: a pool would try again until its patience ends.
@@ -129,12 +133,17 @@ impl Server {
         let Self { user, database, .. } = self;
         let code = error.as_database_error().and_then(DatabaseError::code);
         let advice = match (&error, code.as_deref()) {
+            // What is wrong with a certificate is told as data that cannot be read, or a file that is not there.
+            (sqlx::Error::Io(error), _)
+                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::NotFound)
+                    && !self.is_socket =>
+            {
+                NO_TLS.into()
+            }
             (sqlx::Error::Io(_), _) => {
                 "no server can be reached there; start it, or set host and port right in the URL".into()
             }
-            (sqlx::Error::Tls(_), _) => {
-                "no TLS that both sides trust; see `sslmode` and `sslrootcert` in the URL".into()
-            }
+            (sqlx::Error::Tls(_), _) => NO_TLS.into(),
             (_, Some("28P01" | "28000")) => format!(
                 "the server does not let {user} in so; set user and password right in the URL, or allow it in \
                  the server's pg_hba.conf"

@@ -8,6 +8,7 @@ mod outages;
 mod races;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod together;
 
 use std::{

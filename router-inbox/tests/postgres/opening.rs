@@ -123,6 +123,7 @@ async fn who_may_only_use_the_tables_can_use_them() {
     );
     sqlx::raw_sql(AssertSqlSafe(allow)).execute(&admin).await.unwrap();
     let store = PostgresStore::connect_in(&url, &schema).await.unwrap();
+    assert!(!format!("{store:?}").contains(PASSWORD), "{store:?}");
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 1);
 }

@@ -91,6 +91,11 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Has it speak TLS from its next start on, by a certificate of its own in `server.crt`.
+    pub(crate) fn encrypt(&mut self) {
+        self.tell("encrypt").expect("openssl is installed, as with PostgreSQL on Debian");
+    }
+
     /// Ends it in good order.
     pub(crate) fn stop(&mut self) {
         self.tell("stop").expect("it was running");

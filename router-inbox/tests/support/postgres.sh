@@ -27,6 +27,15 @@ start_again() {
     return 1
 }
 
+# From the next start on.
+encrypt() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test \
+        -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1 \
+        -keyout data/server.key -out data/server.crt
+    chmod 600 data/server.key
+    echo 'ssl = on' >>data/postgresql.conf
+}
+
 stop() {
     "$bin/pg_ctl" --pgdata data --mode "$1" --wait stop
 }
@@ -36,6 +45,7 @@ while read -r command argument; do
     make) answer make ;;
     start) answer start "$argument" ;;
     start-again) answer start_again "$argument" ;;
+    encrypt) answer encrypt ;;
     stop) answer stop fast ;;
     kill) answer kill -9 "$(head -n 1 data/postmaster.pid)" ;;
     esac
