@@ -1,6 +1,8 @@
 //! What is retried and discarded.
 
-use router_core::testing::SyntheticEvent;
+use std::time::SystemTime;
+
+use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
 
 use super::{
     super::{
@@ -22,6 +24,11 @@ async fn discard(subject: &impl Subject<Store: Operations>, id: &str) -> Vec<Cha
     subject.store().discard(id, None).await.expect("the store is there")
 }
 
+async fn ended_at(subject: &impl Subject<Store: Operations>, id: &str) -> Option<SystemTime> {
+    let shown = subject.store().show(id).await.expect("the store is there");
+    shown[0].deliveries[0].ended_at
+}
+
 /// What was done to each, by its handler, and the state that it was in.
 fn told(changed: &[Changed]) -> Vec<(&str, State, Change)> {
     changed.iter().map(|one| (&*one.delivery.handler, one.delivery.state, one.change)).collect()
@@ -39,11 +46,11 @@ pub async fn what_is_dead_begins_anew_when_it_is_retried(
         (1, Some("no such order"))
     );
     assert_eq!(state(subject, "evt_1").await, (State::Waiting, 0));
+    assert_eq!(ended_at(subject, "evt_1").await, None);
     let again = claim_one(subject, "a").await;
     assert_eq!((again.attempt, again.interrupted), (1, false));
     complete(subject, &again.lease, End::Done).await;
-    let shown = subject.store().show("evt_1").await.expect("the store is there");
-    assert!(shown[0].deliveries[0].ended_at.is_some());
+    assert!(ended_at(subject, "evt_1").await.is_some());
 }
 
 /// It has had its attempts, and does not lose its place to what came later.
@@ -101,6 +108,7 @@ pub async fn what_runs_and_what_is_done_is_left_alone(subject: &impl Subject<Sto
 pub async fn what_is_discarded_is_not_run(subject: &impl Subject<Store: Operations>) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     assert_eq!(told(&discard(subject, "evt_1").await), [("a", State::Waiting, Change::Made)]);
+    assert!(ended_at(subject, "evt_1").await.is_some());
     ended(subject, "evt_2", "a", dead()).await;
     assert_eq!(told(&discard(subject, "evt_2").await), [("a", State::Dead, Change::Made)]);
     assert_eq!(
@@ -202,6 +210,14 @@ pub async fn of_a_replayed_event_the_last_delivery_is_retried(
     assert_eq!(claim(subject, &["a", "b"], 9).await.len(), 2);
     let kept = subject.store().deliveries("evt_1").await.expect("the store is there");
     assert_eq!(kept[0].state, State::Discarded, "{kept:?}");
+    // The same id at another endpoint is another event, which was not replayed.
+    let elsewhere = KeptEvent { endpoint: "connect".into(), ..KeptEvent::of(&event("evt_1")) };
+    let elsewhere = Event::from_store(elsewhere).expect("it was one");
+    store(subject, &[new(&elsewhere, &["a"])]).await;
+    let changed = subject.store().retry("evt_1", Some("a")).await.expect("the store is there");
+    let of: Vec<_> =
+        changed.iter().map(|one| (&*one.delivery.endpoint, one.delivery.generation)).collect();
+    assert_eq!(of, [("connect", 0), ("default", 1)]);
 }
 
 fn ordered(id: &str, created: u64) -> NewEvent {
