@@ -17,8 +17,8 @@ use router_core::{
 };
 
 use crate::{
-    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Place, State,
-    Store, StoreError, Stored, Wanted,
+    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Operations, Place,
+    State, Store, StoreError, Stored, Wanted,
 };
 
 /// A store that keeps everything in memory and loses it with the process: what other stores are compared with,
@@ -116,6 +116,10 @@ impl Store for MemoryStore {
     async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
         let rows = self.rows();
         Ok(rows.of_event(event_id).into_iter().map(|number| rows.kept(number)).collect())
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {

@@ -21,8 +21,8 @@ use router_core::{
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 
 use crate::{
-    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, Store, StoreError,
-    Stored, Tx, Wanted,
+    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, Operations, Store,
+    StoreError, Stored, Tx, Wanted,
     store::rows::{millis, state},
     tx::{self, TxStore},
 };
@@ -57,11 +57,18 @@ pub struct SqliteStore {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "others were writing to the file for {}: handlers with their `Tx`, or another program",
-    humantime::format_duration(open::BUSY)
-)]
-struct WriterBusy;
+enum WriterBusy {
+    #[error(
+        "this process was writing to the file for {}, which nothing may: does a handler keep its `Tx`?",
+        humantime::format_duration(open::TURN)
+    )]
+    Here,
+    #[error(
+        "another program was writing to the file for {}",
+        humantime::format_duration(open::BUSY)
+    )]
+    Elsewhere,
+}
 
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
@@ -97,8 +104,8 @@ impl SqliteStore {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         match self.writer.begin_with(BEGIN).await {
             Ok(write) => Ok(write),
-            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::of(WriterBusy)),
-            Err(error) if open::is_locked(&error) => Err(StoreError::of(WriterBusy)),
+            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::of(WriterBusy::Here)),
+            Err(error) if open::is_locked(&error) => Err(StoreError::of(WriterBusy::Elsewhere)),
             Err(error) => Err(StoreError::of(error)),
         }
     }
@@ -201,6 +208,10 @@ impl Store for SqliteStore {
         let (store, limit) = (Arc::new(self.clone()), Some(self.transaction_limit));
         let (tx, effects) = tx::for_delivery(store, limit, self.clock.clone());
         (delivery.provide(tx), Some(Box::new(effects)))
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {

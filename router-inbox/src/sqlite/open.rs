@@ -20,8 +20,12 @@ struct NotOpened {
     source: sqlx::Error,
 }
 
-/// How long another write is waited for, of this process or another.
+/// How long another process's write is waited for.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+/// How long one's turn in this process is waited for. Whoever has it has a limit of its own that is shorter; who has an
+/// event to store stops waiting much earlier.
+pub(super) const TURN: Duration = Duration::from_secs(30);
 
 /// The one connection that writes, and those that read.
 pub(super) async fn file(url: &str) -> Result<(SqlitePool, SqlitePool), StoreError> {
@@ -45,9 +49,9 @@ async fn open(url: &str) -> sqlx::Result<(SqlitePool, SqlitePool)> {
     Ok((writer, readers))
 }
 
-/// Connections that stay, whose turn is waited for as long as another process's write is.
+/// Connections that stay.
 fn only_when_broken_anew(connections: u32) -> SqlitePoolOptions {
-    let options = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY);
+    let options = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(TURN);
     options.idle_timeout(None).max_lifetime(None).test_before_acquire(false)
 }
 

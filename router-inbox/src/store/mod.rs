@@ -90,6 +90,11 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
         (delivery, None)
     }
 
+    /// What people ask of the store, where it can answer that. Workers purge by it what is old.
+    fn operations(&self) -> Option<&dyn Operations> {
+        None
+    }
+
     /// Waits until another process may have stored something since this was last told. A hint: it may come for
     /// nothing, and what is stored while it cannot be heard is found by claiming now and then. Of several who wait one is
     /// told; any may cease to wait. For ever, where the store hears of nothing.

@@ -3,6 +3,7 @@
 mod at_work;
 mod backlog;
 mod ending;
+mod retention;
 mod run;
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use self::{at_work::AtWork, backlog::BacklogWatch, run::Run};
-use crate::{Claim, Completed, End, Inbox, Store, Wanted, telemetry};
+use crate::{Claim, Completed, End, Inbox, KEPT_AT_LEAST, Store, Wanted, telemetry};
 
 /// Runs deliveries, several at a time, until it is told to stop. There may be any number of workers, in any number of
 /// processes.
@@ -32,6 +33,7 @@ pub struct Worker<S, R> {
     lease: Duration,
     poll: Duration,
     grace: Duration,
+    retention: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -52,6 +54,7 @@ impl<S: Store> Inbox<S> {
             lease: Duration::from_secs(60),
             poll: Duration::from_secs(1),
             grace: Duration::from_secs(20),
+            retention: retention::DEFAULT,
             clock: self.time().clone(),
         }
     }
@@ -79,6 +82,13 @@ impl<S, R> Worker<S, R> {
     pub fn grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
     }
+
+    /// How long an event is kept once all of its deliveries have ended well; 30 days by default, and at least
+    /// [four days](crate::KEPT_AT_LEAST), in which Stripe may send it again. Dead letters are kept until somebody
+    /// discards them, or for whom they are replayed.
+    pub fn retention(self, retention: Duration) -> Self {
+        Self { retention: retention.max(KEPT_AT_LEAST), ..self }
+    }
 }
 
 impl<S, R> Worker<S, R>
@@ -90,7 +100,15 @@ where
 {
     /// Runs deliveries until `shutdown` is ready. Then takes no more, lets what runs go on for a while, and gives back
     /// what has not ended, which costs nobody an attempt.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        tokio::select! {
+            () = retention::purge_now_and_then(&*store, self.retention, &*clock) => {}
+            () = self.deliver(shutdown) => {}
+        }
+    }
+
+    async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut at_work = AtWork::new(self.concurrency);
         let mut backlog = BacklogWatch::default();

@@ -274,3 +274,25 @@ async fn a_shutdown_that_has_waited_long_enough_costs_nobody_an_attempt() {
         assert_eq!(shop.state(&format!("evt_{id}")).await, (Waiting, 0));
     }
 }
+
+#[tokio::test]
+async fn what_has_ended_well_is_purged_after_thirty_days_and_a_dead_letter_never() {
+    let shop = shop(&Script::of([Ok(Outcome::Done), Err(Failure::permanent("no such order"))]));
+    let worker = shop.work();
+    for (id, state) in [("evt_1", Done), ("evt_2", Dead)] {
+        shop.receive(id).await.unwrap();
+        shop.is(id, state, 1).await;
+    }
+    let (an_hour, a_day) = (A_SECOND * 3_600, A_SECOND * 86_400);
+    for _ in 0..29 {
+        shop.pass(a_day).await;
+    }
+    settle().await;
+    assert_eq!(shop.state("evt_1").await, (Done, 1));
+    shop.pass(a_day + an_hour).await;
+    until(async || shop.deliveries("evt_1").await.is_empty()).await;
+    shop.pass(a_day * 1_000).await;
+    settle().await;
+    assert_eq!(shop.state("evt_2").await, (Dead, 1));
+    worker.stop().await;
+}

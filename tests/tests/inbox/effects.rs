@@ -187,7 +187,7 @@ async fn a_handler_that_holds_the_only_writer_for_too_long_is_stopped_and_events
     let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
     shop.wrote.recv().await.unwrap();
     // Meanwhile nothing can be stored, and Stripe is told so.
-    let sleepers = 4; // The worker, the handler's time and its transaction's, and who is to be stored.
+    let sleepers = 5; // The worker, its purge, the handler's time and its transaction's, and who is to be stored.
     let early = tokio::spawn(inbox.clone().call(event("evt_2")));
     shop.clock.slept_on_by(sleepers).await;
     shop.clock.advance(Duration::from_secs(3));

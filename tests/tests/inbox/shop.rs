@@ -14,8 +14,8 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Backlog, Claim, Completed, End, Inbox, KeptDelivery, Lease, NewEvent, Receipt, State, Store,
-    StoreError, Stored, Unstored, Wanted, Worker, conformance::MemoryStore,
+    Backlog, Claim, Completed, End, Inbox, KeptDelivery, Lease, NewEvent, Operations, Receipt,
+    State, Store, StoreError, Stored, Unstored, Wanted, Worker, conformance::MemoryStore,
 };
 use router_tests::now;
 use tokio::{
@@ -96,6 +96,10 @@ impl Store for ToldStore {
 
     async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
         self.store.deliveries(event_id).await
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(&self.store)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
