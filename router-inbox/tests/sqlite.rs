@@ -150,16 +150,22 @@ async fn a_file_of_an_older_version_can_be_operated() {
     for id in ["evt_1", "evt_unhandled_1"] {
         sqlx::query(events).bind(id).execute(&mut older).await.unwrap();
     }
-    sqlx::query(delivery).bind("evt_1").bind("a").execute(&mut older).await.unwrap();
+    for handler in ["a", "c"] {
+        sqlx::query(delivery).bind("evt_1").bind(handler).execute(&mut older).await.unwrap();
+    }
+    let done = "update deliveries set state = 2, ended_at = 0 where handler = 'c'";
+    sqlx::query(done).execute(&mut older).await.unwrap();
     let store = SqliteStore::open_existing(&format!("sqlite:{}", path.display())).await.unwrap();
     for id in ["evt_2", "evt_unhandled_2"] {
         sqlx::query(events).bind(id).execute(&mut older).await.unwrap();
     }
     sqlx::query(delivery).bind("evt_2").bind("b").execute(&mut older).await.unwrap();
     let status = store.status().await.unwrap();
-    assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 0));
+    assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 1));
     let handlers: Vec<_> = status.handlers.iter().map(|one| (&*one.handler, one.due)).collect();
-    assert_eq!(handlers, [("a", 1), ("b", 1)]);
+    assert_eq!(handlers, [("a", 1), ("b", 1), ("c", 0)]);
+    let ordered = sqlx::query("select 1 from handlers where ordered").fetch_all(&mut older).await;
+    assert_eq!(ordered.unwrap().len(), 3);
     let unhandled = Filter { unhandled: true, limit: 9, ..Filter::default() };
     let listed: Vec<_> = store.list(&unhandled).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
