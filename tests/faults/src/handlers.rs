@@ -157,7 +157,7 @@ async fn aborts(_: Event) {
     timeout = "100ms"
 )]
 async fn hangs(_: Event) {
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 #[on_event(

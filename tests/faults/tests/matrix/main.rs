@@ -5,16 +5,18 @@
 //! All chances are drawn from a seed that is printed; `FAULT_SEED=… cargo test -p router-faults` repeats them, and
 //! `FAULT_ROUNDS=…` goes on for longer. (What the operating system does is not repeated.)
 
-#![allow(dead_code, reason = "more faults are to come")]
-
 mod crashes;
 mod database;
+mod outages;
+mod poison;
 #[path = "../../../../router-inbox/tests/support/postgres.rs"]
 #[allow(dead_code, reason = "not every program needs all of it")]
 mod postgres;
 mod process;
 mod shop;
 mod stripe;
+mod together;
+mod versions;
 
 use std::time::Duration;
 

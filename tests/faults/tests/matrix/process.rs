@@ -4,10 +4,11 @@ use std::{
     io,
     net::SocketAddr,
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
 };
 
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, Command},
     sync::mpsc,
 };
@@ -21,16 +22,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().expect("it was built");
-        let mut told = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    /// What it logs is added to the log. (By a pipe: a file would have no room for it where the disk is full.)
+    pub(crate) fn start(mut command: Command, log: Arc<Mutex<String>>) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().expect("it was built");
         let (tell, lines) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = told.next_line().await {
-                // Nobody need listen.
-                drop(tell.send(line));
-            }
+        // Nobody need listen.
+        read(child.stdout.take(), move |line| drop(tell.send(line)));
+        read(child.stderr.take(), move |line| {
+            *log.lock().expect("nobody panics with it") += &(line + "\n");
         });
         Self { child, lines }
     }
@@ -84,6 +84,18 @@ impl Process {
     fn id(&self) -> String {
         self.child.id().expect("nobody has waited for its end").to_string()
     }
+}
+
+fn read(
+    from: Option<impl AsyncRead + Send + Unpin + 'static>,
+    mut to: impl FnMut(String) + Send + 'static,
+) {
+    let mut lines = BufReader::new(from.expect("it is piped")).lines();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            to(line);
+        }
+    });
 }
 
 async fn run(program: &str, arguments: &[&str]) -> io::Result<()> {

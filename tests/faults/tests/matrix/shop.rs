@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    sync::Arc,
+    fs,
+    sync::{Arc, Mutex},
 };
 
 use router_core::testing::Payload;
@@ -23,6 +23,8 @@ pub(crate) struct Shop {
     pub(crate) database: Database,
     pub(crate) stripe: Arc<Stripe>,
     folder: TempDir,
+    /// What its processes have logged.
+    log: Arc<Mutex<String>>,
 }
 
 /// What becomes of an event of a type in the end, with each of its handlers.
@@ -46,7 +48,7 @@ impl Shop {
     pub(crate) async fn on_sqlite() -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         let database = Database::in_sqlite(folder.path()).await;
-        Self { database, stripe: Arc::new(Stripe::new()), folder }
+        Self { database, stripe: Arc::new(Stripe::new()), folder, log: Arc::default() }
     }
 
     /// None, where there is no PostgreSQL.
@@ -58,12 +60,18 @@ impl Shop {
     pub(crate) async fn on(server: &Server) -> Self {
         let database = Database::in_postgres(server).await;
         let folder = tempfile::tempdir().expect("there is room");
-        Self { database, stripe: Arc::new(Stripe::new()), folder }
+        Self { database, stripe: Arc::new(Stripe::new()), folder, log: Arc::default() }
     }
 
     /// Starts a process of it.
     pub(crate) fn start(&self, options: &[&str]) -> Process {
-        Process::start(self.command(env!("CARGO_BIN_EXE_faulty-shop"), options))
+        let file = |name| self.folder.path().join(name);
+        // Who writes more than it may is told so, and not killed.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_faulty-shop")]);
+        command.arg("--inbox").arg(&self.database.url).args(options);
+        command.arg("--ledger").arg(file("ledger")).arg("--gate").arg(file("gate"));
+        Process::start(command, self.log.clone())
     }
 
     /// Starts one that serves, and waits until it does. `None` if it dies before.
@@ -74,25 +82,20 @@ impl Shop {
         address.map(|_| process)
     }
 
-    /// A program that is the shop's.
-    pub(crate) fn command(&self, program: &str, options: &[&str]) -> Command {
-        let file = |name| self.folder.path().join(name);
-        let mut command = Command::new(program);
-        command.arg("--inbox").arg(&self.database.url).args(options);
-        command.arg("--ledger").arg(file("ledger")).arg("--gate").arg(file("gate"));
-        let log = File::options().append(true).create(true).open(file("log"));
-        command.stderr(log.expect("there is room"));
-        command
-    }
-
     /// Lets `shop.held` go on.
     pub(crate) fn open_gate(&self) {
         fs::write(self.folder.path().join("gate"), "").expect("there is room");
     }
 
+    /// From now on it waits again.
+    pub(crate) fn shut_gate(&self) {
+        // It need not have been open.
+        drop(fs::remove_file(self.folder.path().join("gate")));
+    }
+
     /// What its processes have logged.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        self.log.lock().expect("nobody panics with it").clone()
     }
 
     /// What handlers have done outside of the database: handler and event.
@@ -154,11 +157,9 @@ impl Drop for Shop {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();
-            let from = log.len().saturating_sub(4000);
-            println!(
-                "what its processes have logged:\n{}",
-                String::from_utf8_lossy(&log.as_bytes()[from..])
-            );
+            let lines: Vec<_> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(20)..];
+            println!("the last that its processes have logged:\n{}", last.join("\n"));
         }
     }
 }
