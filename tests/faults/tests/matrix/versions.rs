@@ -63,15 +63,13 @@ async fn a_newer_version_of_the_tables_is_used_beside_this_one(shop: Shop) {
 
 const IN_SQLITE: &str = "
     begin immediate;
-    alter table deliveries add column note text not null default 'none';
-    alter table events add column note text;
+    alter table deliveries add column future_note text not null default 'none';
+    alter table events add column future_note text;
     create table future (noted text);
-    pragma user_version = 2;
+    pragma user_version = 1000;
     commit";
+/// A transaction for each table: one that locks both could wait for this version's, which locks them in another order.
 const IN_POSTGRES: &str = "
-    begin;
-    alter table stripe_inbox.deliveries add column note text not null default 'none';
-    alter table stripe_inbox.events add column note text;
-    create table future (noted text);
-    insert into stripe_inbox.migrations (step) values (2);
-    commit";
+    begin; alter table stripe_inbox.deliveries add column future_note text not null default 'none'; commit;
+    begin; alter table stripe_inbox.events add column future_note text; commit;
+    begin; create table future (noted text); insert into stripe_inbox.migrations (step) values (1000); commit";
