@@ -199,5 +199,14 @@ pub(super) fn pool(options: PgConnectOptions) -> PgPool {
         .after_connect(|connection, _| {
             Box::pin(async { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
         })
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(may_write(connection)))
         .connect_lazy_with(options)
+}
+
+/// Whether a connection is alive, which is what the pool itself would ask, and may write. A session that began while
+/// the database was read-only, as in a failover, may not for as long as it lasts, and another that begins now may.
+async fn may_write(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let row = sqlx::query("show transaction_read_only").fetch_one(connection).await?;
+    Ok(row.try_get::<String, _>(0)? == "off")
 }

@@ -4,7 +4,7 @@ use std::{str::FromStr as _, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
 use sqlx::{
-    ConnectOptions as _, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -52,7 +52,12 @@ async fn open(url: &str) -> sqlx::Result<(SqlitePool, SqlitePool)> {
 /// Connections that stay.
 fn only_when_broken_anew(connections: u32) -> SqlitePoolOptions {
     let options = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(TURN);
-    options.idle_timeout(None).max_lifetime(None).test_before_acquire(false)
+    let options = options.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+    // After some errors, a full disk's for one, SQLite has undone the transaction by itself. sqlx then fails to undo it,
+    // and would be in it for ever.
+    options.before_acquire(|connection, _| {
+        Box::pin(std::future::ready(Ok(!connection.is_in_transaction())))
+    })
 }
 
 /// Connects, once no other process is about to make the file too.
