@@ -53,8 +53,8 @@ async fn open(url: &str) -> sqlx::Result<(SqlitePool, SqlitePool)> {
 fn only_when_broken_anew(connections: u32) -> SqlitePoolOptions {
     let options = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(TURN);
     let options = options.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
-    // After some errors, a full disk's for one, SQLite has undone the transaction by itself. sqlx then fails to undo it,
-    // and would be in it for ever.
+    // After some errors, a full disk's for one, SQLite has undone the transaction by itself. sqlx then fails to undo
+    // it, and would be in it for ever.
     options.before_acquire(|connection, _| {
         Box::pin(std::future::ready(Ok(!connection.is_in_transaction())))
     })

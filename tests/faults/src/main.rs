@@ -1,7 +1,6 @@
 //! A shop that dies where it is told to: an endpoint over HTTP, an inbox and a worker, for the tests beside it.
 //!
-//! It prints `listening ADDRESS` once it serves, `working` once it works, and `began HANDLER EVENT` whenever a handler is
-//! run.
+//! It prints `listening ADDRESS` once it serves, and `began HANDLER EVENT` whenever a handler is run.
 
 mod crash;
 mod handlers;
@@ -64,10 +63,8 @@ async fn run(
     });
     let worker = inbox.worker(service).lease(options.lease).poll(options.poll);
     let worker = worker.grace(options.grace).concurrency(options.concurrency);
-    let worker = (!options.no_worker).then(|| {
-        println!("working");
-        tokio::spawn(worker.run(async { drop(stopped.await) }))
-    });
+    let worker = worker.run(async { drop(stopped.await) });
+    let worker = (!options.no_worker).then(|| tokio::spawn(worker));
     if options.no_serve {
         shutdown.await;
     } else {

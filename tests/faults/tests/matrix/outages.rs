@@ -1,5 +1,5 @@
-//! Stores that cannot be written to for a while: Stripe is told to come again, and once they can be, all is done by the
-//! same process.
+//! Stores that cannot be written to for a while: Stripe is told to come again, and once they can be, all is done by
+//! the same process.
 
 use http::StatusCode;
 use router_core::testing::Payload;
@@ -14,7 +14,7 @@ const IMPATIENT: [&str; 2] = ["--patience", "300ms"];
 #[tokio::test(flavor = "multi_thread")]
 async fn another_program_holds_the_file() {
     let shop = Shop::on_sqlite().await;
-    let mut process = at_work(&shop).await;
+    let mut process = at_work(&shop, &IMPATIENT).await;
     let lock = shop.database.locked().await;
     let refused = refused(&shop).await;
     lock.rollback().await.unwrap();
@@ -25,7 +25,7 @@ async fn another_program_holds_the_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_disk_is_full() {
     let shop = Shop::on_sqlite().await;
-    let mut process = at_work(&shop).await;
+    let mut process = at_work(&shop, &IMPATIENT).await;
     process.limit("--fsize=1:unlimited").await.unwrap();
     let refused = refused(&shop).await;
     process.limit("--fsize=unlimited:unlimited").await.unwrap();
@@ -36,7 +36,7 @@ async fn the_disk_is_full() {
 async fn the_server_is_stopped() {
     let Some(mut server) = Server::start() else { return };
     let shop = Shop::on(&server).await;
-    let mut process = at_work(&shop).await;
+    let mut process = at_work(&shop, &IMPATIENT).await;
     server.stop();
     let refused = refused(&shop).await;
     server.restart();
@@ -47,7 +47,7 @@ async fn the_server_is_stopped() {
 async fn the_server_is_killed_in_the_midst_of_work() {
     let Some(mut server) = Server::start() else { return };
     let shop = Shop::on(&server).await;
-    let mut process = at_work(&shop).await;
+    let mut process = at_work(&shop, &IMPATIENT).await;
     for _ in 0..2 {
         let (stripe, events) = (shop.stripe.clone(), shop.stripe.events("invoice.paid", 30));
         let delivered = tokio::spawn(async move { stripe.deliver_all(events).await });
@@ -63,21 +63,21 @@ async fn the_server_is_killed_in_the_midst_of_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_is_read_only() {
     let Some(shop) = Shop::on_postgres().await else { return };
-    let mut process = at_work(&shop).await;
+    let mut process = at_work(&shop, &[]).await;
     read_only(&shop.database, "= on").await;
     end_sessions(&shop.database).await;
     let refused = refused(&shop).await;
     read_only(&shop.database, "= off").await;
     // At once: it is luck whether a pool has another connection, which began later.
     for event in &refused {
-        assert_eq!(shop.stripe.send(event).await, Some(StatusCode::OK));
+        assert_eq!(shop.stripe.send(event).await, Some(StatusCode::OK), "{}", shop.log());
     }
     recovers(&shop, &mut process, refused).await;
 }
 
 /// A process that has done something, and has something to do.
-async fn at_work(shop: &Shop) -> Process {
-    let process = shop.serve(&IMPATIENT).await.expect("it serves");
+async fn at_work(shop: &Shop, options: &[&str]) -> Process {
+    let process = shop.serve(options).await.expect("it serves");
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 8)).await;
     process
 }

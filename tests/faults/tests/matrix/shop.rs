@@ -127,7 +127,8 @@ impl Shop {
         .await;
     }
 
-    /// Once nothing waits: no acknowledged event is lost, each handler has done what it does, and only poison is dead.
+    /// Once nothing waits: no acknowledged event is lost, each handler has done what it does, and only poison is
+    /// dead.
     pub(crate) async fn check(&self) {
         let (mut in_tx, mut elsewhere) = (BTreeMap::new(), BTreeSet::new());
         for (event, event_type) in self.stripe.acknowledged() {

@@ -118,7 +118,7 @@ async fn machines_whose_clocks_differ_take_nothing_from_each_other() {
     }
 }
 
-/// In SQLite it is the machine's. A clock that jumps ends leases early, and the one that lost its lease writes nothing.
+/// In SQLite it is the machine's. A clock that jumps ends leases early, and who lost its lease writes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_costs_an_attempt_and_doubles_nothing() {
     let shop = Shop::on_sqlite().await;

@@ -68,7 +68,8 @@ const IN_SQLITE: &str = "
     create table future (noted text);
     pragma user_version = 1000;
     commit";
-/// A transaction for each table: one that locks both could wait for this version's, which locks them in another order.
+/// A transaction for each table: one that locks both could wait for another that has them in another order, and
+/// that one for it.
 const IN_POSTGRES: &str = "
     begin; alter table stripe_inbox.deliveries add column future_note text not null default 'none'; commit;
     begin; alter table stripe_inbox.events add column future_note text; commit;
