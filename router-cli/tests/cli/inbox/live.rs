@@ -16,7 +16,7 @@ use crate::program::{Ran, program};
 #[test]
 fn a_server_goes_on_storing_while_its_inbox_is_operated() {
     let desk = Desk::empty(DAY * 40);
-    desk.store_many(1_000, "audit");
+    desk.store_many(400, "audit");
     desk.clock.advance(DAY * 40);
     let (is_over, stored) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -46,7 +46,7 @@ fn a_server_goes_on_storing_while_its_inbox_is_operated() {
     });
     let told = desk.runtime.block_on(desk.store.status()).unwrap();
     let stored = stored.load(Ordering::Relaxed) as u64;
-    assert_eq!(told.events, 2_000 + stored, "each event is there, and each replay");
+    assert_eq!(told.events, 800 + stored, "each event is there, and each replay");
 }
 
 #[test]
@@ -74,15 +74,18 @@ fn a_damaged_file_is_said_to_be_so() {
     let desk = Desk::empty(MINUTE);
     desk.store_many(500, "audit");
     let Desk { runtime, store, folder, .. } = desk;
-    // Whoever closes it last writes all of it into the file.
+    // Whoever closes it last writes all of it into the file, and takes the log away.
     drop(store);
     drop(runtime);
     let path = folder.path().join("inbox.db");
+    while path.with_extension("db-wal").exists() {
+        thread::yield_now();
+    }
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     let length = file.metadata().unwrap().len();
     file.write_all_at(&vec![0xff; (length / 2) as usize], length / 2).unwrap();
     let url = format!("sqlite:{}", path.display());
-    let ran = crate::program::run(&["inbox", "list", "--type", "charge.failed", "--inbox", &url]);
+    let ran = crate::program::run(&["inbox", "list", "--inbox", &url]);
     assert_eq!((ran.code, &*ran.stdout), (Some(3), ""), "{ran:?}");
     assert!(ran.stderr.contains("database disk image is malformed"), "{ran:?}");
 }

@@ -105,6 +105,7 @@ fn what_is_no_inbox_is_said_to_be_none() {
     for address in ["postgres://me:pa55word@127.0.0.1/shop", "mysql://me:pa55word@127.0.0.1/shop"] {
         let said = said(address);
         assert!(said.starts_with("error: --inbox: ") && !said.contains("pa55word"), "{said}");
+        assert_eq!(said.contains("PostgreSQL"), address.starts_with("postgres"), "{said}");
     }
     let mut help = program(&["inbox", "--help"]);
     let help = Ran::from(
