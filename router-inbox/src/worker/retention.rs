@@ -13,7 +13,10 @@ pub(super) const DEFAULT: Duration = A_DAY.saturating_mul(30);
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// So many in one transaction, which others wait for.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 100;
+
+/// How long nobody purges after each.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Never ends.
 pub(super) async fn purge_now_and_then(
@@ -25,7 +28,7 @@ pub(super) async fn purge_now_and_then(
     // Several that begin together do not purge together.
     clock.sleep(EVERY.mul_f64(fastrand::f64())).await;
     loop {
-        match purge(store, older_than).await {
+        match purge(store, older_than, clock).await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "events that ended long ago were purged"),
             Err(error) => {
@@ -37,11 +40,16 @@ pub(super) async fn purge_now_and_then(
     }
 }
 
-async fn purge(store: &dyn Operations, older_than: Duration) -> Result<u64, StoreError> {
+async fn purge(
+    store: &dyn Operations,
+    older_than: Duration,
+    clock: &dyn Clock,
+) -> Result<u64, StoreError> {
     let selection = Selection { until: Some(older_than), ..Selection::default() };
     let mut purged = 0;
     for events in store.select(&selection).await?.chunks(AT_ONCE) {
         purged += store.purge(events, older_than).await?;
+        clock.sleep(PAUSE).await;
     }
     Ok(purged)
 }
