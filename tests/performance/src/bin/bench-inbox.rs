@@ -64,17 +64,17 @@ async fn run<S: Store + Clone>(
     store: S,
     numbers: &[usize],
 ) -> Result<()> {
-    match (command, numbers) {
-        ("serve", []) => serve(store).await,
-        ("store", [events, bytes]) => {
-            Ok(println!("{:.0}", stored(store, new(*events, *bytes)).await?))
-        }
-        ("bare", [events, bytes]) => Ok(println!("{:.0}", bare(url, &new(*events, *bytes)).await?)),
-        ("deliver", []) => Ok(println!("{:.0}", deliver(store).await?)),
-        ("claim", [times]) => Ok(println!("{:.0}", claim(&store, *times).await?)),
-        ("latency", [times]) => Ok(println!("{:.0}", latency(store, *times).await?)),
-        _ => Err("see the top of bench-inbox.rs".into()),
-    }
+    let figure = match (command, numbers) {
+        ("serve", []) => return serve(store).await,
+        ("store", [events, bytes]) => stored(store, new(*events, *bytes)).await?,
+        ("bare", [events, bytes]) => bare(url, &new(*events, *bytes)).await?,
+        ("deliver", []) => deliver(store).await?,
+        ("claim", [times]) => claim(&store, *times).await?,
+        ("latency", [times]) => latency(store, *times).await?,
+        _ => return Err("see the top of bench-inbox.rs".into()),
+    };
+    println!("{figure:.0}");
+    Ok(())
 }
 
 fn router(
@@ -147,7 +147,7 @@ async fn bare(url: &str, new: &[NewEvent]) -> Result<f64> {
             .bind(event.id())
             .bind(event.event_type())
             .bind(event.object_id().to_string())
-            .bind(event.payload_text())
+            .bind(event.payload_text().as_bytes())
             .execute(&mut *write)
             .await?;
             sqlx::query("insert into deliveries (event, handler, due) values (?1, ?2, 0)")
