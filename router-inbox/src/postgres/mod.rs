@@ -3,6 +3,7 @@
 mod claims;
 mod connect;
 mod listen;
+mod operations;
 mod schema;
 mod writes;
 

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 /// Each is applied once, in this order, and never changed: databases are out there that have it. What an older
 /// version, which may run beside this one, cannot live with would be a step of its own with a new name for the
 /// tables.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("operations.sql")];
 
 /// The schema that has the tables, and nothing else.
 #[derive(Debug, Clone)]

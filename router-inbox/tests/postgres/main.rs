@@ -100,3 +100,4 @@ fn told(error: &StoreError) -> String {
 }
 
 router_inbox::store_conformance!(InPostgres);
+router_inbox::operations_conformance!(InPostgres);
