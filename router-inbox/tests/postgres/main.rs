@@ -4,6 +4,7 @@
 mod effects;
 mod kept;
 mod opening;
+mod operated;
 mod outages;
 mod races;
 #[path = "../support/mod.rs"]
