@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use router_core::{DeliveringService, Delivery, Provision, clock::SystemClock};
 use sqlx::{
-    PgPool, Postgres, Row as _, Transaction,
+    PgConnection, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
 };
 
@@ -83,7 +83,33 @@ impl PostgresStore {
     pub async fn connect_in(url: &str, schema: &str) -> Result<Self, StoreError> {
         let schema = Schema::new(schema).map_err(StoreError::of)?;
         let (server, options) = Server::of(url)?;
+        let connection = server.connect(&options, &schema).await?;
+        Self::with(connection, server, options, schema).await
+    }
+
+    /// As [`connect`](Self::connect), but makes no inbox where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As of `connect`; and where the database has no inbox in it.
+    pub async fn connect_existing(url: &str) -> Result<Self, StoreError> {
+        let schema = Schema::new(SCHEMA).map_err(StoreError::of)?;
+        let (server, options) = Server::of(url)?;
         let mut connection = server.connect(&options, &schema).await?;
+        let is_inbox = schema.is_there(&mut connection).await;
+        if !is_inbox.map_err(|error| server.unusable(error, &schema))? {
+            return Err(server.no_inbox());
+        }
+        Self::with(connection, server, options, schema).await
+    }
+
+    /// Brings the tables up to date.
+    async fn with(
+        mut connection: PgConnection,
+        server: Server,
+        options: PgConnectOptions,
+        schema: Schema,
+    ) -> Result<Self, StoreError> {
         let migrated = schema.migrate(&mut connection).await;
         migrated.map_err(|error| server.unusable(error, &schema))?;
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;

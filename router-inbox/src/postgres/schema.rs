@@ -43,6 +43,12 @@ impl Schema {
         AssertSqlSafe(statement.replace("inbox.", &format!("\"{}\".", self.0)))
     }
 
+    /// Whether it has the tables of an inbox, of any version.
+    pub(super) async fn is_there(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
+        let is_there = sqlx::query("select to_regclass($1 || '.migrations') is not null");
+        is_there.bind(&self.0).fetch_one(connection).await?.try_get(0)
+    }
+
     /// Applies what the schema does not have yet. Several processes that begin at once do it one after the other.
     /// Where nothing is to be done nothing need be allowed.
     pub(super) async fn migrate(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
