@@ -46,7 +46,7 @@ Examples:
 All of it can be done while a server uses the inbox."
 )]
 pub(crate) struct Inbox {
-    /// The inbox, as its server opens it: `sqlite:FILE`.
+    /// The inbox, as its server opens it: `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST:5432/DATABASE`.
     #[arg(
         long = "inbox",
         global = true,

@@ -1,29 +1,29 @@
 //! The store behind an address.
 
 use router_catalog::nearest_of;
-use router_inbox::{Operations, SqliteStore, StoreError};
+use router_inbox::{Operations, PostgresStore, SqliteStore, StoreError};
 
 use crate::error::Error;
 
 /// Opens the store of an inbox that is there.
 pub(super) async fn open(url: &str) -> Result<Box<dyn Operations>, Error> {
-    let opened = match url.split_once(':') {
-        Some(("sqlite", _)) => SqliteStore::open_existing(url).await.map(boxed),
+    match url.split_once(':') {
+        Some(("sqlite", _)) => SqliteStore::open_existing(url).await.map(boxed).map_err(|error| {
+            let way_out =
+                "say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX";
+            Error::Usage(format!("{}; {way_out}", said(&error)))
+        }),
         Some(("postgres" | "postgresql", _)) => {
-            let why = "this build of event-router cannot open an inbox in PostgreSQL yet, only `sqlite:FILE`";
-            return Err(Error::Usage(format!("--inbox: {why}")));
+            let opened = PostgresStore::connect_existing(url).await.map(boxed);
+            opened.map_err(|error| Error::Usage(format!("--inbox: {}", said(&error))))
         }
         // It may have a password in it.
         _ => {
-            let why = "--inbox: write the address of an inbox as `sqlite:` and its file, as in `sqlite:inbox.db`";
-            return Err(Error::Usage(why.to_owned()));
+            let why = "--inbox: write the address of an inbox as `sqlite:` and its file, as in `sqlite:inbox.db`, or as \
+                       `postgres://user:password@host:5432/database`";
+            Err(Error::Usage(why.to_owned()))
         }
-    };
-    opened.map_err(|error| {
-        let way_out =
-            "say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX";
-        Error::Usage(format!("{}; {way_out}", said(&error)))
-    })
+    }
 }
 
 /// What a store did not do, once it was open.

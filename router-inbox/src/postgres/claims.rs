@@ -98,7 +98,7 @@ pub(super) async fn backlog(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<
     backlog.collect()
 }
 
-fn kept(row: &PgRow) -> sqlx::Result<KeptEvent> {
+pub(super) fn kept(row: &PgRow) -> sqlx::Result<KeptEvent> {
     Ok(KeptEvent {
         payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
         endpoint: row.try_get("endpoint")?,

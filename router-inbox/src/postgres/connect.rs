@@ -164,6 +164,13 @@ impl Server {
         self.not_an_inbox(advice, Some(cause(error)))
     }
 
+    /// That nobody has made one here.
+    pub(super) fn no_inbox(&self) -> StoreError {
+        let advice = "there is none in it; the server that receives into one makes its tables, so see whether the URL \
+                      is that server's";
+        self.not_an_inbox(advice.into(), None)
+    }
+
     fn not_an_inbox(&self, advice: String, source: Option<BoxError>) -> StoreError {
         StoreError::of(Unusable { place: self.place.clone(), advice, source })
     }

@@ -3,6 +3,7 @@
 mod claims;
 mod connect;
 mod listen;
+mod operations;
 mod schema;
 mod writes;
 
@@ -15,14 +16,14 @@ use std::{
 use async_trait::async_trait;
 use router_core::{DeliveringService, Delivery, Provision, clock::SystemClock};
 use sqlx::{
-    PgPool, Postgres, Row as _, Transaction,
+    PgConnection, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
 };
 
 use self::{connect::Server, listen::Listener, schema::Schema};
 use crate::{
-    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, Store, StoreError,
-    Stored, Tx, Wanted,
+    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, Operations, Store,
+    StoreError, Stored, Tx, Wanted,
     store::rows::state,
     tx::{self, TxStore},
 };
@@ -82,7 +83,33 @@ impl PostgresStore {
     pub async fn connect_in(url: &str, schema: &str) -> Result<Self, StoreError> {
         let schema = Schema::new(schema).map_err(StoreError::of)?;
         let (server, options) = Server::of(url)?;
+        let connection = server.connect(&options, &schema).await?;
+        Self::with(connection, server, options, schema).await
+    }
+
+    /// As [`connect`](Self::connect), but makes no inbox where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As of `connect`; and where the database has no inbox in it.
+    pub async fn connect_existing(url: &str) -> Result<Self, StoreError> {
+        let schema = Schema::new(SCHEMA).map_err(StoreError::of)?;
+        let (server, options) = Server::of(url)?;
         let mut connection = server.connect(&options, &schema).await?;
+        let is_inbox = schema.is_there(&mut connection).await;
+        if !is_inbox.map_err(|error| server.unusable(error, &schema))? {
+            return Err(server.no_inbox());
+        }
+        Self::with(connection, server, options, schema).await
+    }
+
+    /// Brings the tables up to date.
+    async fn with(
+        mut connection: PgConnection,
+        server: Server,
+        options: PgConnectOptions,
+        schema: Schema,
+    ) -> Result<Self, StoreError> {
         let migrated = schema.migrate(&mut connection).await;
         migrated.map_err(|error| server.unusable(error, &schema))?;
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
@@ -172,6 +199,10 @@ impl Store for PostgresStore {
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         let backlog = claims::backlog(&self.pool, &self.schema).await;
         backlog.map_err(|error| self.failed(error))
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
     }
 
     /// Nobody else waits for a handler that has its transaction open, so only the handler's own time is its limit.

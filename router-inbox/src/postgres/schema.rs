@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 /// Each is applied once, in this order, and never changed: databases are out there that have it. What an older
 /// version, which may run beside this one, cannot live with would be a step of its own with a new name for the
 /// tables.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("operations.sql")];
 
 /// The schema that has the tables, and nothing else.
 #[derive(Debug, Clone)]
@@ -41,6 +41,12 @@ impl Schema {
     /// A statement in which `inbox.` stands for the schema. Not by the `search_path`: that is the application's.
     pub(super) fn sql(&self, statement: &'static str) -> AssertSqlSafe<String> {
         AssertSqlSafe(statement.replace("inbox.", &format!("\"{}\".", self.0)))
+    }
+
+    /// Whether it has the tables of an inbox, of any version.
+    pub(super) async fn is_there(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
+        let is_there = sqlx::query("select to_regclass($1 || '.migrations') is not null");
+        is_there.bind(&self.0).fetch_one(connection).await?.try_get(0)
     }
 
     /// Applies what the schema does not have yet. Several processes that begin at once do it one after the other.

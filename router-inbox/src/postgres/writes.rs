@@ -1,7 +1,8 @@
 //! What adds and changes rows, within a transaction that the caller commits.
 //!
 //! Who waits for whom has one order everywhere, so that two that write at once never wait for each other: lanes by
-//! number, then events by key, then deliveries by number.
+//! number, then events by key, then deliveries by number. (Whoever operates the inbox locks the events that it is about
+//! before all of these.)
 
 use std::{
     borrow::Cow,
@@ -198,7 +199,7 @@ async fn insert_deliveries(
 }
 
 /// Of each lane, lets the oldest that waits go, and no other; none, while one is out. The lanes are locked.
-async fn let_the_oldest_go(
+pub(super) async fn let_the_oldest_go(
     write: &mut PgConnection,
     schema: &Schema,
     lanes: &BTreeSet<i64>,
@@ -236,7 +237,7 @@ async fn let_the_oldest_go(
 }
 
 /// Nobody else stores into these lanes, nor completes what is in them, until this commits.
-async fn lock(write: &mut PgConnection, lanes: &BTreeSet<i64>) -> sqlx::Result<()> {
+pub(super) async fn lock(write: &mut PgConnection, lanes: &BTreeSet<i64>) -> sqlx::Result<()> {
     if !lanes.is_empty() {
         let lock = sqlx::query("select pg_advisory_xact_lock(lane) from unnest($1) as lane");
         lock.bind(lanes.iter().copied().collect::<Vec<_>>()).execute(write).await?;
@@ -244,7 +245,7 @@ async fn lock(write: &mut PgConnection, lanes: &BTreeSet<i64>) -> sqlx::Result<(
     Ok(())
 }
 
-async fn lanes_of(
+pub(super) async fn lanes_of(
     write: &mut PgConnection,
     schema: &Schema,
     deliveries: &[i64],

@@ -4,6 +4,7 @@
 mod effects;
 mod kept;
 mod opening;
+mod operated;
 mod outages;
 mod races;
 #[path = "../support/mod.rs"]
@@ -100,3 +101,4 @@ fn told(error: &StoreError) -> String {
 }
 
 router_inbox::store_conformance!(InPostgres);
+router_inbox::operations_conformance!(InPostgres);

@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{PostgresStore, Store as _, Stored};
+use router_inbox::{Filter, Operations as _, PostgresStore, Store as _, Stored};
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgRow};
 
 use crate::{
@@ -218,4 +218,79 @@ async fn a_server_that_does_not_answer_is_not_waited_for() {
     let error = told(&connecting.unwrap_err());
     assert!(error.contains(&format!("the database shop at {address} cannot be used")), "{error}");
     assert!(error.contains("an inbox: no answer within 3s; set host and port right"), "{error}");
+}
+
+/// Whoever looks into an inbox has none of their own.
+#[tokio::test]
+async fn an_inbox_that_there_is_not_is_not_made() {
+    let Some(server) = postgres::shared() else { return };
+    let database = postgres::unused_name();
+    let admin = PgPool::connect_lazy(&server.url()).unwrap();
+    let make = format!("create database {database}");
+    sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();
+    let url = server.url_of(&database);
+    let is_told = format!(
+        "the database {database} at {} cannot be used as an inbox: there is none in it; the server that receives into \
+         one makes its tables, so see whether the URL is that server's",
+        server.address()
+    );
+    assert_eq!(told(&PostgresStore::connect_existing(&url).await.unwrap_err()), is_told);
+    let there = PgPool::connect_lazy(&url).unwrap();
+    sqlx::raw_sql("create schema stripe_inbox").execute(&there).await.unwrap();
+    assert_eq!(told(&PostgresStore::connect_existing(&url).await.unwrap_err()), is_told);
+    let tables = "select count(*) from pg_class where relnamespace = 'stripe_inbox'::regnamespace";
+    let tables: i64 = sqlx::query(tables).fetch_one(&there).await.unwrap().get(0);
+    assert_eq!(tables, 0);
+    PostgresStore::connect(&url).await.unwrap().store(&[paid("evt_1")]).await.unwrap();
+    let store = PostgresStore::connect_existing(&url).await.unwrap();
+    assert_eq!(store.deliveries("evt_1").await.unwrap().len(), 1);
+}
+
+/// With what an older version has stored, and goes on to store, also where it may use no more than what it has made.
+#[tokio::test]
+async fn a_schema_of_an_older_version_can_be_operated() {
+    let Some(server) = postgres::shared() else { return };
+    let (url, schema, user) = (server.url(), postgres::unused_name(), postgres::unused_name());
+    let admin = PgPool::connect_lazy(&url).unwrap();
+    let run = async |database: &PgPool, statements: &str| {
+        let statements = statements.replace("inbox.", &format!("{schema}."));
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(database).await.unwrap();
+    };
+    let first = include_str!("../../src/postgres/schema.sql");
+    let older = format!(
+        "create schema {schema};
+         create table inbox.migrations (step integer primary key, applied_at timestamptz not null default now());
+         {first};
+         insert into inbox.migrations (step) values (1);
+         create role {user} login password '{PASSWORD}';
+         grant usage on schema {schema} to {user};
+         grant select, insert, update, delete on all tables in schema {schema} to {user};"
+    );
+    run(&admin, &older).await;
+    let older = PgPool::connect_lazy(&url.replace("postgres:of", &format!("{user}:of"))).unwrap();
+    let store = |id: &str, handler: &str| {
+        format!(
+            "begin;
+             insert into inbox.events (key, endpoint, event_id, generation, type, object, payload, stored_at)
+             values ('{id}', 'default', '{id}', 0, 'invoice.paid', 'in_1', '', 0);
+             insert into inbox.deliveries (event, handler, due, lane)
+             select id, '{handler}', 0, 1 from inbox.events where event_id = '{id}' and '{handler}' <> '';
+             commit"
+        )
+    };
+    run(&older, &store("evt_1", "a")).await;
+    run(&older, &store("evt_unhandled_1", "")).await;
+    let newer = PostgresStore::connect_in(&url, &schema).await.unwrap();
+    run(&older, &store("evt_2", "b")).await;
+    run(&older, &store("evt_unhandled_2", "")).await;
+    let status = newer.status().await.unwrap();
+    assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 0));
+    let handlers: Vec<_> = status.handlers.iter().map(|one| (&*one.handler, one.due)).collect();
+    assert_eq!(handlers, [("a", 1), ("b", 1)]);
+    let unhandled = Filter { unhandled: true, limit: 9, ..Filter::default() };
+    let listed: Vec<_> = newer.list(&unhandled).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
+    assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
+    let invoices = Filter { object: Some("in_1".into()), limit: 9, ..Filter::default() };
+    assert_eq!(newer.list(&invoices).await.unwrap().len(), 2);
 }

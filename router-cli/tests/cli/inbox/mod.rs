@@ -1,8 +1,9 @@
-//! `inbox`, on a file that is filled as a server would fill it.
+//! `inbox`, on a file that is filled as a server would fill it, and on a database.
 
 mod change;
 mod live;
 mod look;
+mod postgres;
 mod watch;
 
 use std::time::Duration;

@@ -101,12 +101,9 @@ fn what_is_no_inbox_is_said_to_be_none() {
     insta::assert_snapshot!(said(&url), @"error: URL cannot be opened as an inbox: error returned from database: (code: 26) file is not a database; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX");
     std::fs::write(&path, "").unwrap();
     insta::assert_snapshot!(said(&url), @"error: URL is a database without an inbox in it; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX");
-    insta::assert_snapshot!(said("inbox.db"), @"error: --inbox: write the address of an inbox as `sqlite:` and its file, as in `sqlite:inbox.db`");
-    for address in ["postgres://me:pa55word@127.0.0.1/shop", "mysql://me:pa55word@127.0.0.1/shop"] {
-        let said = said(address);
-        assert!(said.starts_with("error: --inbox: ") && !said.contains("pa55word"), "{said}");
-        assert_eq!(said.contains("PostgreSQL"), address.starts_with("postgres"), "{said}");
-    }
+    insta::assert_snapshot!(said("inbox.db"), @"error: --inbox: write the address of an inbox as `sqlite:` and its file, as in `sqlite:inbox.db`, or as `postgres://user:password@host:5432/database`");
+    let said = said("mysql://me:pa55word@127.0.0.1/shop");
+    assert!(said.starts_with("error: --inbox: ") && !said.contains("pa55word"), "{said}");
     let mut help = program(&["inbox", "--help"]);
     let help = Ran::from(
         help.env("EVENT_ROUTER_INBOX", "postgres://me:pa55word@host/shop").output().unwrap(),

@@ -1,0 +1,72 @@
+//! All that is kept of an event.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
+
+use super::super::{claims, number, schema::Schema, writes::text};
+use crate::{
+    ListedDelivery, ListedEvent, Shown,
+    store::rows::{state, time},
+};
+
+pub(super) async fn show(
+    read: &mut PgConnection,
+    schema: &Schema,
+    event_id: &str,
+) -> sqlx::Result<Vec<Shown>> {
+    let events = sqlx::query(schema.sql(
+        "select id, payload, signed_at, event_id, endpoint, account, generation, type, object, stored_at
+         from inbox.events where event_id = $1 order by endpoint, account nulls first, generation",
+    ));
+    let mut shown = Vec::new();
+    for row in events.bind(text(event_id)).fetch_all(&mut *read).await? {
+        let deliveries = sqlx::query(schema.sql(
+            "select handler, state, attempts, due, blocked, ended_at, error
+             from inbox.deliveries where event = $1 order by handler",
+        ));
+        let deliveries =
+            deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
+        shown.push(Shown {
+            event: event(&row)?,
+            kept: claims::kept(&row)?,
+            deliveries: deliveries.iter().map(delivery).collect::<Result<_, _>>()?,
+        });
+    }
+    Ok(shown)
+}
+
+pub(super) fn event(row: &PgRow) -> sqlx::Result<ListedEvent> {
+    let account: Option<String> = row.try_get("account")?;
+    let object: String = row.try_get("object")?;
+    let own =
+        account.as_ref().and_then(|account| object.strip_prefix(&**account)?.strip_prefix('/'));
+    Ok(ListedEvent {
+        id: row.try_get("event_id")?,
+        endpoint: row.try_get("endpoint")?,
+        generation: number(row, "generation")?,
+        event_type: row.try_get("type")?,
+        object: own.unwrap_or(&object).to_owned(),
+        stored_at: moment(row.try_get("stored_at")?),
+        account,
+    })
+}
+
+pub(super) fn delivery(row: &PgRow) -> sqlx::Result<ListedDelivery> {
+    let number: i16 = row.try_get("state")?;
+    let is_open = number <= 1;
+    let due = row.try_get("due")?;
+    Ok(ListedDelivery {
+        handler: row.try_get::<String, _>("handler")?.into(),
+        state: state(number.into())?,
+        attempts: row.try_get::<i32, _>("attempts")?.unsigned_abs(),
+        due: is_open.then(|| moment(due)),
+        is_blocked: is_open && row.try_get("blocked")?,
+        ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(moment),
+        error: row.try_get("error")?,
+    })
+}
+
+fn moment(millis: i64) -> SystemTime {
+    time(millis).unwrap_or(UNIX_EPOCH)
+}

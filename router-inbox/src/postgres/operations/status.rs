@@ -1,0 +1,99 @@
+//! How much there is, without a look at what has ended well.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use sqlx::{PgConnection, Row as _};
+
+use super::super::{number, schema::Schema};
+use crate::{Count, HandlerStatus, Status};
+
+/// Up to how many rows of a table are counted.
+const COUNTED: i64 = 100_000;
+
+/// Within a transaction, so that all of it is as of one moment.
+pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<Status> {
+    let [events, unhandled, deliveries] = totals(read, schema).await?;
+    let handlers = by_handler(read, schema).await?;
+    let unfinished = handlers.iter().map(|handler| {
+        let HandlerStatus { waiting, running, dead, .. } = handler;
+        waiting.number + running.number + dead.number
+    });
+    // It may be an estimate from which this is taken.
+    let finished = deliveries.saturating_sub(unfinished.sum());
+    Ok(Status { events, unhandled, finished, handlers })
+}
+
+/// PostgreSQL counts all rows by reading them, each time. So of many it is asked how many it takes them for.
+async fn totals(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<[u64; 3]> {
+    let rows = sqlx::query(schema.sql(
+        "with counted (place, it, number) as (
+             select 1, 'inbox.events'::regclass, count(*)
+             from (select from inbox.events limit $1) counted
+             union all
+             select 2, 'inbox.unhandled'::regclass, count(*)
+             from (select from inbox.unhandled limit $1) counted
+             union all
+             select 3, 'inbox.deliveries'::regclass, count(*)
+             from (select from inbox.deliveries limit $1) counted)
+         select case when number < $1 then number else greatest(number, estimate::bigint) end as number
+         from counted
+         join pg_class on oid = it
+         cross join lateral (
+             select reltuples / greatest(relpages, 1)
+                 * (pg_relation_size(oid) / current_setting('block_size')::bigint) as estimate) estimated
+         order by place",
+    ));
+    let rows = rows.bind(COUNTED + 1).fetch_all(read).await?;
+    let mut totals = [0; 3];
+    for (total, row) in totals.iter_mut().zip(&rows) {
+        *total = number(row, "number")?;
+    }
+    Ok(totals)
+}
+
+/// By name. Of indexes that have only what is open or buried.
+async fn by_handler(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<Vec<HandlerStatus>> {
+    let rows = sqlx::query(schema.sql(
+        // Events are numbered as they come, so that of the oldest has the smallest number.
+        "with parts as (
+             select handler, state, count(*) as number, min(event) as oldest,
+                 count(*) filter (where due <= (select inbox.inbox_now())) as due
+             from inbox.deliveries where state <= 1 and not blocked group by handler, state
+             union all
+             select handler, 0, count(*), min(event), 0
+             from inbox.deliveries where state = 0 and lane is not null and blocked group by handler
+             union all
+             select handler, 4, count(*), min(event), 0
+             from inbox.deliveries where state = 4 group by handler
+         ), counted as (
+             select handler, state, sum(number)::bigint as number, min(oldest) as oldest, sum(due)::bigint as due
+             from parts group by handler, state
+         )
+         select name, state::bigint, number, due, greatest((select inbox.inbox_now()) - stored_at, 0) as age
+         from inbox.handlers
+         left join counted on handler = name
+         left join inbox.events event on event.id = oldest
+         order by name",
+    ));
+    let mut handlers = BTreeMap::<String, HandlerStatus>::new();
+    for row in rows.fetch_all(read).await? {
+        let name: String = row.try_get("name")?;
+        let handler = handlers.entry(name).or_insert_with_key(|name| HandlerStatus {
+            handler: (&**name).into(),
+            waiting: Count::default(),
+            running: Count::default(),
+            dead: Count::default(),
+            due: 0,
+        });
+        let Some(state) = row.try_get::<Option<i64>, _>("state")? else { continue };
+        let oldest = Some(Duration::from_millis(number(&row, "age")?));
+        let count = Count { number: number(&row, "number")?, oldest };
+        handler.due += number::<u64>(&row, "due")?;
+        match state {
+            0 => handler.waiting = count,
+            1 => handler.running = count,
+            _ => handler.dead = count,
+        }
+    }
+    Ok(handlers.into_values().collect())
+}

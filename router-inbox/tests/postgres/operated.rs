@@ -1,0 +1,249 @@
+//! What people ask of the database, while others use it.
+
+use std::{
+    slice::from_ref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
+use router_inbox::{
+    Change, End, Filter, NewDelivery, NewEvent, Operations as _, Replayed, Selection, State,
+    Store as _, Stored, conformance::Subject as _,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    InPostgres,
+    support::{paid, updated, wanted},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Who stores, claims and completes waits for nobody who operates the inbox for longer than that takes, nor in a
+/// circle; and whatever is done, of an object one delivery is out at a time, and all go in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_inbox_is_operated_while_others_use_it() {
+    const OBJECTS: usize = 3;
+    let Some(inbox) = InPostgres::made().await else { return };
+    let old: Vec<_> = (0..60).map(|n| updated(&format!("evt_{n}"), n % OBJECTS)).collect();
+    inbox.store.store(&old).await.unwrap();
+    while let [claim, ..] = &inbox.store.claim(&wanted(1)).await.unwrap()[..] {
+        inbox.store.complete(&[(claim.lease.clone(), End::Done)]).await.unwrap();
+    }
+    inbox.pass(DAY * 5).await;
+    let out: Arc<[AtomicBool; OBJECTS]> = Arc::default();
+    let (is_over, handled) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut workers = JoinSet::new();
+    for _ in 0..2 {
+        let (store, out) = (inbox.again().await, out.clone());
+        let (is_over, handled) = (is_over.clone(), handled.clone());
+        workers.spawn(async move {
+            loop {
+                let was_over = is_over.load(Ordering::SeqCst);
+                let claims = store.claim(&wanted(2)).await.unwrap();
+                if was_over && claims.is_empty() {
+                    break;
+                }
+                let mut ends = Vec::new();
+                for claim in claims {
+                    let event = claim.event.unwrap();
+                    let object: usize = event.object_id().to_string()[4..].parse().unwrap();
+                    assert!(!out[object].swap(true, Ordering::SeqCst), "two are out at once");
+                    tokio::task::yield_now().await;
+                    out[object].store(false, Ordering::SeqCst);
+                    let never = End::Dead { error: "never".into() };
+                    let end = if event.id().ends_with('2') { never } else { End::Done };
+                    ends.push((claim.lease, end));
+                }
+                store
+                    .extend(&ends.iter().map(|(lease, _)| lease.clone()).collect::<Vec<_>>(), DAY)
+                    .await
+                    .unwrap();
+                handled.fetch_add(ends.len(), Ordering::SeqCst);
+                store.complete(&ends).await.unwrap();
+            }
+        });
+    }
+    let mut operators = JoinSet::new();
+    for nth in 0..4 {
+        let store = inbox.again().await;
+        operators.spawn(async move {
+            let (mut changed, mut purged) = (0, 0);
+            for n in 0..80 {
+                let id = format!("evt_{}", (n * 7 + nth * 13) % 140);
+                match (n + nth) % 5 {
+                    0 | 1 => {
+                        let new = [updated(&format!("evt_{}", 60 + n), n % OBJECTS)];
+                        store.store(&new).await.unwrap();
+                    }
+                    2 => {
+                        let retried = store.retry(&id, None).await.unwrap();
+                        let discarded = store.discard(&id, Some("a")).await.unwrap();
+                        let made = retried.iter().chain(&discarded);
+                        changed += made.filter(|one| one.change == Change::Made).count();
+                    }
+                    3 => {
+                        let mut events = store.select(&Selection::default()).await.unwrap();
+                        events.truncate(10);
+                        events.rotate_left(nth);
+                        store.replay(&events, &[]).await.unwrap();
+                    }
+                    _ => {
+                        let old = Selection { until: Some(DAY * 4), ..Selection::default() };
+                        let mut events = store.select(&old).await.unwrap();
+                        events.reverse();
+                        events.truncate(3);
+                        purged += store.purge(&events, DAY * 4).await.unwrap();
+                    }
+                }
+                store.status().await.unwrap();
+            }
+            (changed, purged)
+        });
+    }
+    let did = operators.join_all().await;
+    is_over.store(true, Ordering::SeqCst);
+    workers.join_all().await;
+    let changed: usize = did.iter().map(|(changed, _)| changed).sum();
+    let purged: u64 = did.iter().map(|(_, purged)| purged).sum();
+    assert!(changed > 0 && purged > 0 && handled.load(Ordering::SeqCst) > 80, "{did:?}");
+    let status = inbox.store.status().await.unwrap();
+    assert_eq!((status.handlers[0].waiting.number, status.handlers[0].running.number), (0, 0));
+}
+
+/// Of two replays at once each is one of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_many_replay_at_once_is_replayed_as_often() {
+    let Some(inbox) = InPostgres::made().await else { return };
+    inbox.store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
+    let mut events = inbox.store.select(&Selection::default()).await.unwrap();
+    // The same event twice, in one call too.
+    events.push(events[0]);
+    let mut tasks = JoinSet::new();
+    for nth in 0..6 {
+        let (store, mut events) = (inbox.again().await, events.clone());
+        events.rotate_left(nth % 3);
+        tasks.spawn(async move { store.replay(&events, &[]).await.unwrap() });
+    }
+    let told = tasks.join_all().await.into_iter().flatten();
+    let mut generations: Vec<_> = told
+        .map(|told| match told {
+            Replayed::Again { event_id, generation, .. } => (event_id, generation),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    generations.sort();
+    let shown = async |id| inbox.store.show(id).await.unwrap().len() as u32;
+    let (first, second) = (shown("evt_1").await, shown("evt_2").await);
+    assert_eq!((first + second, generations.len()), (20, 18));
+    let all = |id: &str, last| (1..last).map(move |n| (id.to_owned(), n)).collect::<Vec<_>>();
+    assert_eq!(generations, [all("evt_1", first), all("evt_2", second)].concat());
+}
+
+/// What PostgreSQL's texts and indexes cannot have is no reason not to have it tried again.
+#[tokio::test]
+async fn an_event_can_be_operated_whatever_is_in_its_texts() {
+    let Some(inbox) = InPostgres::made().await else { return };
+    let store = &inbox.store;
+    // What repeats would be compressed.
+    let long: String = (0..1_000).map(|n| format!("{:x}", 7_919_u64.pow(3) * n)).collect();
+    for text in ["\0", &long] {
+        let (id, object) = (format!("evt_{text}"), format!("cus_{text}"));
+        let event = SyntheticEvent::new("customer.updated").id(&*id).set("id", &*object);
+        let event = event.account(format!("acct_{text}")).build().unwrap().event().clone();
+        let payload = String::from_utf8(event.payload().to_vec()).unwrap();
+        let event_type = format!("customer.{text}");
+        let payload = payload.replace("customer.updated", &event_type.replace('\0', "\\u0000"));
+        let kept = KeptEvent { payload: payload.into(), ..KeptEvent::of(&event) };
+        let event = Event::from_store(kept).unwrap();
+        let deliveries = vec![NewDelivery { handler: "a\0".into(), ordered: true }];
+        store.store(&[NewEvent { event: event.clone(), deliveries }]).await.unwrap();
+        let filters = [
+            Filter { object: Some(object), ..Filter::default() },
+            Filter { event_type: Some(event_type), ..Filter::default() },
+            Filter { event_type: Some("customer.*".into()), ..Filter::default() },
+            Filter { handler: Some("a\0".into()), ..Filter::default() },
+        ];
+        for filter in filters {
+            let listed = store.list(&Filter { limit: 1, ..filter.clone() }).await.unwrap();
+            assert_eq!(listed[0].event.id, id.replace('\0', "\u{2400}"), "{filter:?}");
+        }
+        let of_id = Selection { event_id: Some(id.clone()), ..Selection::default() };
+        let number = store.select(&of_id).await.unwrap()[0];
+        let told = store.replay(&[number], &["a\0".into()]).await.unwrap();
+        let handlers = vec!["a\0".into()];
+        assert_eq!(told, [Replayed::Again { event_id: id.clone(), generation: 1, handlers }]);
+        let shown = store.show(&id).await.unwrap();
+        let replay = KeptEvent { generation: 1, ..KeptEvent::of(&event) };
+        assert_eq!((&shown[0].kept, &shown[1].kept), (&KeptEvent::of(&event), &replay));
+        let told = store.discard(&id, Some("a\0")).await.unwrap();
+        assert_eq!((told.len(), told[0].change), (2, Change::Made));
+        let told = store.retry(&id, Some("a\0")).await.unwrap();
+        assert_eq!((told.len(), told[0].delivery.state), (1, State::Discarded));
+        store.discard(&id, None).await.unwrap();
+    }
+}
+
+/// A server that is to run what is retried need not wait until it looks by itself.
+#[tokio::test]
+async fn what_is_made_due_is_heard_of() {
+    let Some(inbox) = InPostgres::made().await else { return };
+    let operator = inbox.again().await;
+    inbox.store.store(&[paid("evt_1"), updated("evt_2", 1), updated("evt_3", 1)]).await.unwrap();
+    inbox.store.stored_elsewhere().await;
+    let is_heard = async |what: &str| {
+        tokio::select! {
+            () = inbox.store.stored_elsewhere() => {}
+            () = async {
+                // Whatever was told before these is heard of before the last of them returns.
+                for _ in 0..200 { inbox.store.deliveries("evt_1").await.unwrap(); }
+            } => panic!("nobody has heard of what was {what}"),
+        }
+    };
+    operator.retry("evt_1", None).await.unwrap();
+    is_heard("retried").await;
+    operator.discard("evt_2", None).await.unwrap();
+    is_heard("let go").await;
+    let events = operator.select(&Selection::default()).await.unwrap();
+    operator.replay(from_ref(&events[0]), &[]).await.unwrap();
+    is_heard("replayed").await;
+}
+
+/// PostgreSQL would read all of them to count them.
+#[tokio::test]
+async fn of_many_a_status_tells_about_how_many_there_are() {
+    let Some(inbox) = InPostgres::made().await else { return };
+    inbox.store.store(&[paid("evt_first")]).await.unwrap();
+    inbox
+        .run(
+            "alter table inbox.events disable trigger all;
+             insert into inbox.events (key, endpoint, event_id, generation, type, object, payload, stored_at)
+             select number::text::bytea, 'default', 'evt_' || number, 0, 'invoice.paid', 'in_1', '', 0
+             from generate_series(1, 150000) number;
+             alter table inbox.events enable trigger all;
+             insert into inbox.unhandled select id from inbox.events where id > 120001;
+             insert into inbox.deliveries (event, handler, due, state, ended_at)
+             select id, 'a', 0, 2, 0 from inbox.events where event_id <> 'evt_first' and id <= 120001;
+             analyze inbox.events, inbox.deliveries, inbox.unhandled",
+        )
+        .await;
+    let status = inbox.store.status().await.unwrap();
+    let is_about = |told: u64, number: u64| {
+        assert!(told.abs_diff(number) < number / 20, "{told}, not about {number}: {status:?}");
+    };
+    is_about(status.events, 150_001);
+    is_about(status.finished, 120_000);
+    assert_eq!((status.unhandled, status.handlers[0].waiting.number), (30_000, 1));
+    // Where nobody has analyzed it there are so many at least.
+    inbox
+        .run(
+            "update pg_class set reltuples = -1, relpages = 0 where oid = 'inbox.events'::regclass",
+        )
+        .await;
+    assert_eq!(inbox.store.status().await.unwrap().events, 100_001);
+    assert_eq!(inbox.store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
+}
