@@ -79,12 +79,12 @@ pub(crate) fn backlog(backlog: &[Backlog]) {
     }
 }
 
-pub(crate) fn interrupted(lease: &Lease) {
-    counter!(INTERRUPTED, "handler" => lease.handler.clone()).increment(1);
+pub(crate) fn interrupted(handler: &Arc<str>) {
+    counter!(INTERRUPTED, "handler" => handler.clone()).increment(1);
 }
 
-pub(crate) fn dead_letter(handler: &str) {
-    counter!(DEAD_LETTERS, "handler" => handler.to_owned()).increment(1);
+pub(crate) fn dead_letter(handler: &Arc<str>) {
+    counter!(DEAD_LETTERS, "handler" => handler.clone()).increment(1);
 }
 
 pub(crate) fn lease_lost(lease: &Lease) {

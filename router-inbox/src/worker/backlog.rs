@@ -59,6 +59,7 @@ fn unknown(Backlog { handler, waiting, running, oldest }: &Backlog) {
         deliveries = waiting + running,
         oldest = %humantime::format_duration(Duration::from_secs(oldest.as_secs())),
         "deliveries wait for a handler that this program does not have. If no other program has it: was it renamed, say \
-         `formerly = \"{handler}\"` on the one that it is now; is it gone, `event-router inbox discard`"
+         `formerly = \"{handler}\"` on the one that it is now; is it gone, `event-router inbox list --handler {handler}` shows \
+         what to discard"
     );
 }

@@ -2,9 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use router_core::{Event, Failure, Outcome, RetryPolicy, event::EnvelopeError};
+use router_core::{DeliveredHandler, Event, Failure, Outcome, event::EnvelopeError};
 
-use crate::{End, Lease, telemetry};
+use crate::{End, telemetry};
 
 /// The handler has finished.
 pub(super) fn of_outcome(handler: &str, outcome: &Outcome) -> End {
@@ -22,9 +22,8 @@ pub(super) fn of_outcome(handler: &str, outcome: &Outcome) -> End {
 
 /// The handler has failed.
 pub(super) fn of_failure(
-    handler: &str,
+    handler: &DeliveredHandler,
     event: &Event,
-    policy: &RetryPolicy,
     attempt: u32,
     failure: &Failure,
 ) -> End {
@@ -32,50 +31,55 @@ pub(super) fn of_failure(
         // The router has counted it.
         return dead(handler, Some(event), failure);
     }
-    try_again(handler, event, policy, attempt, failure.wait(), failure)
+    try_again(handler, event, attempt, failure.wait(), failure)
 }
 
 /// Whoever began this attempt has not said how it ended.
-pub(super) fn interrupted(lease: &Lease, event: &Event, policy: &RetryPolicy, attempt: u32) -> End {
-    telemetry::interrupted(lease);
+pub(super) fn interrupted(handler: &DeliveredHandler, event: &Event, attempt: u32) -> End {
+    telemetry::interrupted(&handler.name);
     let error = "the attempt was begun and never ended: its process died, or stood still for longer than its lease";
-    try_again(&lease.handler, event, policy, attempt, None, &error)
+    try_again(handler, event, attempt, None, &error)
 }
 
 /// What the store has kept is no event any more.
-pub(super) fn damaged(lease: &Lease, error: &EnvelopeError) -> End {
-    telemetry::dead_letter(&lease.handler);
+pub(super) fn damaged(handler: &DeliveredHandler, error: &EnvelopeError) -> End {
+    telemetry::dead_letter(&handler.name);
     let error = format!("what the store has kept is no event any more: {error}");
-    dead(&lease.handler, None, &error)
+    dead(handler, None, &error)
 }
 
 fn try_again(
-    handler: &str,
+    handler: &DeliveredHandler,
     event: &Event,
-    policy: &RetryPolicy,
     attempt: u32,
     asked: Option<Duration>,
     error: &dyn fmt::Display,
 ) -> End {
-    let Some(wait) = policy.wait_after(attempt) else {
-        telemetry::dead_letter(handler);
-        let error = format!("attempt {attempt} of {} failed: {error}", policy.attempts);
+    let attempts = handler.retry.attempts;
+    let Some(wait) = handler.retry.wait_after(attempt) else {
+        telemetry::dead_letter(&handler.name);
+        let error = format!("attempt {attempt} of {attempts} failed: {error}");
         return dead(handler, Some(event), &error);
     };
     // By chance, so that what failed together does not come again together.
     let wait = wait.mul_f64(0.75 + fastrand::f64() / 2.0).max(asked.unwrap_or_default());
     tracing::warn!(
-        handler, event.id = event.id(), event.r#type = event.event_type(), %error,
-        "handler failed: attempt {attempt} of {}, the next in {}", policy.attempts, rounded(wait)
+        handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(), %error,
+        "handler failed: attempt {attempt} of {attempts}, the next in {}", rounded(wait)
     );
     End::Retry { wait, error: error.to_string() }
 }
 
-fn dead(handler: &str, event: Option<&Event>, error: &dyn fmt::Display) -> End {
+fn dead(handler: &DeliveredHandler, event: Option<&Event>, error: &dyn fmt::Display) -> End {
     let (id, event_type) = (event.map(Event::id), event.map(Event::event_type));
+    let name = &*handler.name;
+    let order = match handler.ordered {
+        true => "; the events of its object that waited for it go on without it",
+        false => "",
+    };
     tracing::error!(
-        handler, event.id = id, event.r#type = event_type, %error,
-        "dead letter: it is kept, and tried again by `event-router inbox retry {} --handler {handler}`",
+        handler = name, event.id = id, event.r#type = event_type, %error,
+        "dead letter: it is kept, and tried again by `event-router inbox retry {} --handler {name}`{order}",
         id.unwrap_or("ID")
     );
     End::Dead { error: error.to_string() }

@@ -8,9 +8,7 @@ mod run;
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use router_core::{
-    BoxError, DeliveredRouter, Delivery, Failure, HandlerReport, RetryPolicy, clock::Clock,
-};
+use router_core::{BoxError, DeliveredRouter, Delivery, Failure, HandlerReport, clock::Clock};
 use tokio::sync::watch;
 use tower_service::Service;
 
@@ -178,25 +176,24 @@ where
 
     fn begin(&self, claim: Claim, at_work: &mut AtWork) {
         let Claim { lease, event, attempt, interrupted } = claim;
-        let handler = self.router.handler(&lease.handler);
-        let policy = handler.map_or_else(RetryPolicy::default, |handler| handler.retry);
+        let Some(handler) = self.router.handler(&lease.handler).cloned() else {
+            // Nobody has asked for it.
+            return at_work.end(lease, End::GivenBack);
+        };
         let event = match event {
             Ok(event) => event,
-            Err(error) => {
-                let end = ending::damaged(&lease, &error);
-                return at_work.end(lease, end);
-            }
+            Err(error) => return at_work.end(lease, ending::damaged(&handler, &error)),
         };
         if interrupted {
-            let end = ending::interrupted(&lease, &event, &policy, attempt);
+            let end = ending::interrupted(&handler, &event, attempt);
             return at_work.end(lease, end);
         }
         // A handler and its former name were each given its whole room.
-        if handler.is_some_and(|handler| at_work.room_for(handler) == 0) {
+        if at_work.room_for(&handler) == 0 {
             return at_work.end(lease, End::GivenBack);
         }
-        let name = handler.map_or_else(|| lease.handler.clone(), |handler| handler.name.clone());
-        let run = Run { lease: lease.clone(), event, attempt, policy };
+        let name = handler.name.clone();
+        let run = Run { lease: lease.clone(), event, attempt, handler };
         at_work.begin(name, lease, run.by(self.service.clone(), self.store.clone()));
     }
 

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
-use router_core::{BoxError, Delivery, Event, Failure, HandlerReport, RetryPolicy};
+use router_core::{BoxError, DeliveredHandler, Delivery, Event, Failure, HandlerReport};
 use tower_service::Service;
 
 use super::ending;
@@ -13,7 +13,7 @@ pub(super) struct Run {
     pub(super) lease: Lease,
     pub(super) event: Event,
     pub(super) attempt: u32,
-    pub(super) policy: RetryPolicy,
+    pub(super) handler: DeliveredHandler,
 }
 
 /// How a run has ended.
@@ -65,7 +65,7 @@ impl Run {
         };
         match called {
             Ok(report) => match report.result() {
-                Ok(outcome) => ending::of_outcome(&self.lease.handler, outcome),
+                Ok(outcome) => ending::of_outcome(&self.handler.name, outcome),
                 Err(failure) => self.failed(failure),
             },
             Err(failure) => self.failed(&failure),
@@ -73,8 +73,7 @@ impl Run {
     }
 
     fn failed(&self, failure: &Failure) -> End {
-        let Self { lease, event, attempt, policy } = self;
-        ending::of_failure(&lease.handler, event, policy, *attempt, failure)
+        ending::of_failure(&self.handler, &self.event, self.attempt, failure)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, io, sync::Once, time::Duration};
 
-use router_core::{Event, Failure, HandlerResult, Outcome, Router};
+use router_core::{Event, Failure, HandlerResult, Outcome, Router, on_event};
 use router_inbox::{
     NewDelivery, NewEvent,
     State::{Dead, Waiting},
@@ -82,6 +82,24 @@ async fn a_dead_letter_is_an_error_that_says_what_to_do() {
     worker.stop().await;
 }
 
+#[on_event("invoice.paid", name = "shop.ledger", ordered)]
+async fn ledger(_: Event) -> HandlerResult {
+    Err(Failure::permanent("no such account"))
+}
+
+#[tokio::test]
+async fn a_dead_letter_of_an_ordered_handler_lets_the_next_go_and_says_so() {
+    shop(|| Ok(Outcome::Done));
+    let shop = Shop::new(Router::builder().unlinked().add::<ledger>());
+    let worker = shop.work();
+    shop.receive("evt_1").await.unwrap();
+    logged();
+    shop.is("evt_1", Dead, 1).await;
+    let log = logged();
+    assert!(log.contains("the events of its object that waited for it go on without it"), "{log}");
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn deliveries_of_a_handler_that_is_gone_wait_and_are_told_of_at_the_start() {
     let shop = shop(|| Ok(Outcome::Done));
@@ -93,7 +111,7 @@ async fn deliveries_of_a_handler_that_is_gone_wait_and_are_told_of_at_the_start(
     shop.clock.advance(Duration::from_secs(7_384));
     let worker = shop.work();
     shop.clock.slept_on().await;
-    insta::assert_snapshot!(logged(), @r#" WARN worker::backlog: deliveries wait for a handler that this program does not have. If no other program has it: was it renamed, say `formerly = "shop::invoices"` on the one that it is now; is it gone, `event-router inbox discard` handler="shop::invoices" deliveries=2 oldest=2h 3m 4s"#);
+    insta::assert_snapshot!(logged(), @r#" WARN worker::backlog: deliveries wait for a handler that this program does not have. If no other program has it: was it renamed, say `formerly = "shop::invoices"` on the one that it is now; is it gone, `event-router inbox list --handler shop::invoices` shows what to discard handler="shop::invoices" deliveries=2 oldest=2h 3m 4s"#);
     shop.pass(Duration::from_secs(60)).await;
     assert_eq!(logged(), "", "it is said once");
     worker.stop().await;
