@@ -26,7 +26,7 @@ Examples:
 An event is deleted, with its replays, once each of its deliveries has been done, ignored or
 discarded for so long; one that no handler was for, once it came so long ago. Four days is the
 least: Stripe sends an event again for three days, and one that is not known any more would be
-handled once more. The room in the file is used again, but the file does not get smaller.
+handled once more. The room is used again, but a file does not get smaller.
 
 With --json: {\"deleted\", \"kept\"}.")]
 pub(super) struct Purge {
