@@ -5,7 +5,7 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 use router_core::DeliveredHandler;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::run::Ended;
+use super::run::{Ended, Ending};
 use crate::{Completed, End, Lease, telemetry};
 
 pub(super) struct AtWork {
@@ -20,6 +20,7 @@ struct Running {
     lease: Lease,
     /// The handler's present name.
     handler: Arc<str>,
+    ending: Ending,
     task: AbortHandle,
 }
 
@@ -36,10 +37,11 @@ impl AtWork {
         &mut self,
         handler: Arc<str>,
         lease: Lease,
+        ending: Ending,
         run: impl Future<Output = Ended> + Send + 'static,
     ) {
         let task = self.tasks.spawn(run);
-        self.running.insert(task.id(), Running { lease, handler, task });
+        self.running.insert(task.id(), Running { lease, handler, ending, task });
     }
 
     /// This is to be recorded.
@@ -85,14 +87,15 @@ impl AtWork {
         running.chain(self.ended.iter().map(|(lease, _)| lease)).cloned().collect()
     }
 
-    /// It is somebody else's.
+    /// Stops what runs under a lease that is somebody else's. (One that has ended is told so when that is recorded.)
     pub(super) fn stop(&mut self, lost: &Lease) {
-        telemetry::lease_lost(lost);
-        if let Some(running) = self.running.values().find(|running| running.lease == *lost) {
+        let is_lost = |running: &Running| running.lease == *lost && !running.ending.has_begun();
+        if let Some(id) = self.running.iter().find_map(|(id, one)| is_lost(one).then_some(*id))
+            && let Some(running) = self.running.remove(&id)
+        {
+            telemetry::lease_lost(lost);
             running.task.abort();
         }
-        self.running.retain(|_, running| running.lease != *lost);
-        self.ended.retain(|(lease, _)| lease != lost);
     }
 
     /// Gives back what runs.

@@ -12,7 +12,11 @@ use router_core::{BoxError, DeliveredRouter, Delivery, Failure, HandlerReport, c
 use tokio::sync::watch;
 use tower_service::Service;
 
-use self::{at_work::AtWork, backlog::BacklogWatch, run::Run};
+use self::{
+    at_work::AtWork,
+    backlog::BacklogWatch,
+    run::{Ending, Run},
+};
 use crate::{Claim, Completed, End, Inbox, KEPT_AT_LEAST, Store, Wanted, telemetry};
 
 /// Runs deliveries, several at a time, until it is told to stop. There may be any number of workers, in any number of
@@ -193,8 +197,10 @@ where
             return at_work.end(lease, End::GivenBack);
         }
         let name = handler.name.clone();
-        let run = Run { lease: lease.clone(), event, attempt, handler };
-        at_work.begin(name, lease, run.by(self.service.clone(), self.store.clone()));
+        let ending = Ending::default();
+        let run = Run { lease: lease.clone(), event, attempt, handler, ending: ending.clone() };
+        let run = run.by(self.service.clone(), self.store.clone());
+        at_work.begin(name, lease, ending, run);
     }
 
     /// Records what has ended; what could not be recorded is tried again.

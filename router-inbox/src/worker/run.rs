@@ -1,6 +1,14 @@
 //! One run of a handler.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use router_core::{BoxError, DeliveredHandler, Delivery, Event, Failure, HandlerReport};
 use tower_service::Service;
@@ -14,6 +22,18 @@ pub(super) struct Run {
     pub(super) event: Event,
     pub(super) attempt: u32,
     pub(super) handler: DeliveredHandler,
+    pub(super) ending: Ending,
+}
+
+/// Whether a run is being recorded together with what it did in the store. From then on its lease says nothing: it is
+/// no longer held because the delivery has ended.
+#[derive(Clone, Default)]
+pub(super) struct Ending(Arc<AtomicBool>);
+
+impl Ending {
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// How a run has ended.
@@ -43,6 +63,7 @@ impl Run {
         let (delivery, effects) = store.equip(delivery);
         let end = self.end(service, delivery, effects.as_deref()).await;
         let Some(effects) = effects else { return Ended::Unrecorded(end) };
+        self.ending.0.store(true, Ordering::Release);
         match effects.end(&self.lease, &end).await {
             Ok(None) => Ended::Unrecorded(end),
             Ok(Some(completed)) => Ended::Recorded(completed),

@@ -1,6 +1,10 @@
 //! What is counted.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use router_core::{Event, Failure, Outcome, Router, on_event, testing::ManualClock};
@@ -9,6 +13,7 @@ use router_inbox::{
     Store as _, Wanted,
 };
 use router_tests::{event as event_of, now, payload};
+use tokio::sync::Semaphore;
 use tower::Service as _;
 
 use crate::shop::{Shop, settle};
@@ -118,6 +123,26 @@ async fn a_lease_that_is_lost_is_counted_once() {
     worker.stop().await;
     let counted = counted(&snapshotter);
     assert_eq!(counted["inbox_leases_lost_total handler=shop"], 1);
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_while_the_delivery_is_being_recorded_is_not_lost() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let permits = Arc::new(Semaphore::new(0));
+    let router =
+        Router::builder().unlinked().handler("shop", ["invoice.paid"], |_: Event| async {});
+    let shop = Shop::told(router, |store| store.effects = Some(permits.clone()));
+    shop.receive("evt_1").await.unwrap();
+    let worker = shop.work();
+    shop.is("evt_1", Done, 1).await;
+    // The worker shows life, and finds that it holds nothing.
+    shop.pass(LEASE).await;
+    settle().await;
+    permits.add_permits(1);
+    worker.stop().await;
+    assert_eq!(counted(&snapshotter).get("inbox_leases_lost_total handler=shop"), None);
 }
 
 #[on_event("invoice.paid", name = "shop.once", attempts = 1)]

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -10,12 +10,12 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveredRouter, DeliveringService, Event, Provision, RouterBuilder,
+    DeliveredRouter, DeliveringService, Delivery, Event, Provision, RouterBuilder,
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Backlog, Claim, Completed, End, Inbox, KeptDelivery, Lease, NewEvent, Operations, Receipt,
-    State, Store, StoreError, Stored, Unstored, Wanted, Worker, conformance::MemoryStore,
+    Backlog, Claim, Completed, Effects, End, Inbox, KeptDelivery, Lease, NewEvent, Operations,
+    Receipt, State, Store, StoreError, Stored, Unstored, Wanted, Worker, conformance::MemoryStore,
 };
 use router_tests::now;
 use tokio::{
@@ -26,8 +26,10 @@ use tower::Service as _;
 
 /// In memory, and down, slow or counted.
 pub(crate) struct ToldStore {
-    store: MemoryStore,
+    store: Arc<MemoryStore>,
     pub(crate) is_down: AtomicBool,
+    /// Handlers have effects in it, which take permits to end.
+    pub(crate) effects: Option<Arc<Semaphore>>,
     /// It cannot record how a delivery has ended.
     pub(crate) forgets: AtomicBool,
     /// An event of this id is one that the engine does not take.
@@ -42,8 +44,9 @@ pub(crate) struct ToldStore {
 impl ToldStore {
     pub(crate) fn new(clock: &ManualClock) -> Self {
         Self {
-            store: MemoryStore::new(clock.clone()),
+            store: Arc::new(MemoryStore::new(clock.clone())),
             is_down: AtomicBool::new(false),
+            effects: None,
             forgets: AtomicBool::new(false),
             refused: Mutex::default(),
             stores: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -94,16 +97,46 @@ impl Store for ToldStore {
         self.up()?.complete(ends).await
     }
 
+    fn equip(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        let effects = self.effects.clone().map(|permits| {
+            Box::new(SlowEffects { store: self.store.clone(), permits }) as Box<dyn Effects>
+        });
+        (delivery, effects)
+    }
+
     async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
         self.store.deliveries(event_id).await
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
-        Some(&self.store)
+        Some(&*self.store)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         self.up()?.backlog().await
+    }
+}
+
+/// Completes the delivery, and takes its time to say so.
+struct SlowEffects {
+    store: Arc<MemoryStore>,
+    permits: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Effects for SlowEffects {
+    async fn overdue(&self) -> Duration {
+        std::future::pending().await
+    }
+
+    async fn end(
+        self: Box<Self>,
+        lease: &Lease,
+        end: &End,
+    ) -> Result<Option<Completed>, StoreError> {
+        let completed = self.store.complete(&[(lease.clone(), end.clone())]).await?;
+        self.permits.acquire().await.expect("it is never closed").forget();
+        Ok(Some(completed[0]))
     }
 }
 
@@ -123,8 +156,14 @@ pub(crate) struct AtWork {
 
 impl Shop {
     pub(crate) fn new(router: RouterBuilder) -> Self {
+        Self::told(router, |_| {})
+    }
+
+    /// With a store that is told something from the beginning.
+    pub(crate) fn told(router: RouterBuilder, tell: impl FnOnce(&mut ToldStore)) -> Self {
         let clock = ManualClock::at(now());
-        let store = ToldStore::new(&clock);
+        let mut store = ToldStore::new(&clock);
+        tell(&mut store);
         let router = router.clock(clock.clone()).delivered_by(&store).build();
         let inbox = Inbox::new(store, router.expect("it is correct")).clock(clock.clone());
         Self { clock, inbox }
