@@ -31,8 +31,12 @@ create table inbox.handlers (name text collate "C" primary key, ordered boolean 
 insert into inbox.handlers
     select distinct on (handler) handler, lane is not null from inbox.deliveries order by handler, id desc;
 
+-- Sessions plan each statement anew, which would take longer than these do; and a plan that is kept must not be one for
+-- a small table.
+
 -- Once the deliveries are there too, which is when it commits.
-create function inbox.keep_unhandled() returns trigger language plpgsql security definer set search_path = '' as $$
+create function inbox.keep_unhandled() returns trigger language plpgsql security definer
+    set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
     if not exists (select from inbox.deliveries where event = new.id) then
         insert into inbox.unhandled values (new.id);
@@ -43,7 +47,8 @@ create constraint trigger keep_unhandled after insert on inbox.events
     deferrable initially deferred for each row execute function inbox.keep_unhandled();
 
 -- Mostly they are known, and then nobody is to wait for anybody else who has one of them.
-create function inbox.keep_handlers() returns trigger language plpgsql security definer set search_path = '' as $$
+create function inbox.keep_handlers() returns trigger language plpgsql security definer
+    set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
     insert into inbox.handlers
         select * from (

@@ -23,13 +23,15 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Who stores, claims and completes waits for nobody who operates the inbox for longer than that takes, nor in a
-/// circle; and whatever is done, of an object one delivery is out at a time, and all go in the end.
+/// Nobody waits in a circle; and whatever is done, of an object one delivery is out at a time, and all go in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_inbox_is_operated_while_others_use_it() {
     const OBJECTS: usize = 3;
+    const OLD: usize = 60;
+    /// Of those, so many are changed again and again.
+    const CHANGED: usize = 12;
     let Some(inbox) = InPostgres::made().await else { return };
-    let old: Vec<_> = (0..60).map(|n| updated(&format!("evt_{n}"), n % OBJECTS)).collect();
+    let old: Vec<_> = (0..OLD).map(|n| updated(&format!("evt_{n}"), n % OBJECTS)).collect();
     inbox.store.store(&old).await.unwrap();
     while let [claim, ..] = &inbox.store.claim(&wanted(1)).await.unwrap()[..] {
         inbox.store.complete(&[(claim.lease.clone(), End::Done)]).await.unwrap();
@@ -73,11 +75,11 @@ async fn an_inbox_is_operated_while_others_use_it() {
         let store = inbox.again().await;
         operators.spawn(async move {
             let (mut changed, mut purged) = (0, 0);
-            for n in 0..80 {
-                let id = format!("evt_{}", (n * 7 + nth * 13) % 140);
+            for n in 0..60 {
+                let id = format!("evt_{}", (n + nth) % CHANGED);
                 match (n + nth) % 5 {
                     0 | 1 => {
-                        let new = [updated(&format!("evt_{}", 60 + n), n % OBJECTS)];
+                        let new = [updated(&format!("evt_{}", OLD + n), n % OBJECTS)];
                         store.store(&new).await.unwrap();
                     }
                     2 => {
@@ -88,15 +90,16 @@ async fn an_inbox_is_operated_while_others_use_it() {
                     }
                     3 => {
                         let mut events = store.select(&Selection::default()).await.unwrap();
-                        events.truncate(10);
+                        events.truncate(CHANGED);
                         events.rotate_left(nth);
                         store.replay(&events, &[]).await.unwrap();
                     }
                     _ => {
                         let old = Selection { until: Some(DAY * 4), ..Selection::default() };
-                        let mut events = store.select(&old).await.unwrap();
-                        events.reverse();
-                        events.truncate(3);
+                        let events = store.select(&old).await.unwrap();
+                        // The one that came first is one that is changed.
+                        let events = events.iter().rev().take(3).chain(events.first());
+                        let events: Vec<i64> = events.copied().collect();
                         purged += store.purge(&events, DAY * 4).await.unwrap();
                     }
                 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use router_inbox::{
-    Completed, End, Lease, PostgresStore, Store as _, Stored, conformance::Subject as _,
+    Completed, End, KEPT_AT_LEAST, Lease, Operations as _, PostgresStore, Selection, Store as _,
+    Stored, conformance::Subject as _,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
@@ -109,6 +110,46 @@ async fn the_second_of_an_event_waits_for_the_first() {
     };
     let told = at_once(&inbox, store(), store()).await;
     assert_eq!(told, (vec![Stored::New], vec![Stored::Duplicate], true));
+}
+
+#[tokio::test]
+async fn one_that_is_stored_while_another_is_retried_or_discarded_goes_in_its_turn() {
+    for (change, out) in [("retry", "evt_1"), ("discard", "evt_2")] {
+        let Some(inbox) = InPostgres::made().await else { return };
+        inbox.store.store(&[updated("evt_1", 1)]).await.unwrap();
+        if change == "retry" {
+            let lease = claim(&inbox.store).await.remove(0);
+            let dead = End::Dead { error: "no such order".into() };
+            inbox.store.complete(&[(lease, dead)]).await.unwrap();
+        }
+        let (changing, storing) = (inbox.store.clone(), inbox.store.clone());
+        let changing = async move {
+            match change {
+                "retry" => changing.retry("evt_1", None).await.unwrap(),
+                _ => changing.discard("evt_1", None).await.unwrap(),
+            }
+        };
+        let storing = async move { storing.store(&[updated("evt_2", 1)]).await.unwrap() };
+        at_once(&inbox, changing, storing).await;
+        let claims = inbox.store.claim(&wanted(9)).await.unwrap();
+        let claimed: Vec<_> = claims.iter().map(|one| one.event.as_ref().unwrap().id()).collect();
+        assert_eq!(claimed, [out], "{change}");
+    }
+}
+
+/// What has ended is deleted, and this has not any more.
+#[tokio::test]
+async fn what_is_retried_while_it_is_purged_is_kept() {
+    let Some(inbox) = InPostgres::made().await else { return };
+    inbox.store.store(&[paid("evt_1")]).await.unwrap();
+    inbox.store.discard("evt_1", None).await.unwrap();
+    inbox.pass(KEPT_AT_LEAST * 2).await;
+    let events = inbox.store.select(&Selection::default()).await.unwrap();
+    let (retrying, purging) = (inbox.store.clone(), inbox.store.clone());
+    let retrying = async move { retrying.retry("evt_1", None).await.unwrap().len() };
+    let purging = async move { purging.purge(&events, KEPT_AT_LEAST).await.unwrap() };
+    assert_eq!(at_once(&inbox, retrying, purging).await, (1, 0, true));
+    assert_eq!(claim(&inbox.store).await.len(), 1);
 }
 
 /// Lets the first do all until it would commit, then the second, and then both commit; and whether the second had to

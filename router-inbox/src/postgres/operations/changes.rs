@@ -21,7 +21,7 @@ pub(super) async fn retry(
     let begin = "update inbox.deliveries set
              due = case when state <= 1 then least(due, (select inbox.inbox_now())) else (select inbox.inbox_now()) end,
              attempts = case when state <= 1 then attempts else 0 end,
-             state = 0, blocked = lane is not null, ended_at = null
+             state = 0, ended_at = null
          where id = any($1)";
     let mut of_event = OfEvent::locked(write, &store.schema, event_id, handler).await?;
     of_event.rows.retain(|(is_last, _)| *is_last);

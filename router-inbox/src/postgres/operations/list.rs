@@ -29,60 +29,75 @@ pub(super) async fn list(
     }
 }
 
-/// What is open or buried is in indexes that have nothing else. A state of those has a part of its own, which is in
-/// order already where its index is.
+/// Deliveries that are so and as they are asked for. In one go, so that PostgreSQL begins where there is least.
+macro_rules! deliveries {
+    ($part:literal) => {
+        concat!(
+            "select delivery.id as number, handler, state, attempts, due, blocked, ended_at, error,
+                 event_id, endpoint, account, generation, type, object, stored_at
+             from inbox.deliveries delivery join inbox.events event on event.id = delivery.event
+             where ",
+            $part,
+            " and ($2::bigint is null or delivery.id < $2)
+                 and ($3::text is null or handler = $3)
+                 and ($4::text is null or left(type, 100) = left($4, 100) and type = $4)
+                 and ($5::text is null or starts_with(type, $5))
+                 and ($6::text is null
+                     or left(case when account is null then object else substr(object, length(account) + 2) end, 100)
+                         = left($6, 100)
+                     and case when account is null then object else substr(object, length(account) + 2) end = $6)
+             order by delivery.id desc limit $7"
+        )
+    };
+}
+
+const IN_ANY_STATE: &str = deliveries!("(cardinality($1) = 0 or state = any($1))");
+
+/// What is open or buried has indexes of its own, if it is asked for in their words.
+const IN_FEW: [(State, &str); 5] = [
+    (State::Waiting, deliveries!("state = any($1) and state <= 1 and not blocked and state = 0")),
+    (State::Waiting, deliveries!("state = any($1) and state = 0 and lane is not null and blocked")),
+    (State::Running, deliveries!("state = any($1) and state <= 1 and not blocked and state = 1")),
+    (State::Dead, deliveries!("state = any($1) and state = 4")),
+    (State::Discarded, deliveries!("state = any($1) and state = 5")),
+];
+
 async fn deliveries(
     read: &mut PgConnection,
     schema: &Schema,
     filter: &Filter,
 ) -> sqlx::Result<Vec<Listed>> {
+    let states = &filter.states;
+    let is_of_few = |state: &State| IN_FEW.iter().any(|(few, _)| few == state);
+    let parts: Vec<&'static str> = if !states.is_empty() && states.iter().all(is_of_few) {
+        let wanted = IN_FEW.iter().filter(|(state, _)| states.contains(state));
+        wanted.map(|(_, part)| *part).collect()
+    } else {
+        vec![IN_ANY_STATE]
+    };
+    let numbers: Vec<i16> =
+        states.iter().filter_map(|state| number(*state).try_into().ok()).collect();
     let of_type = OfType::of(filter.event_type.as_deref());
-    let states: Vec<i16> =
-        filter.states.iter().filter_map(|state| number(*state).try_into().ok()).collect();
-    let rows = sqlx::query(schema.sql(
-        "select delivery.id as number, handler, state, attempts, due, blocked, ended_at, error,
-             event_id, endpoint, account, generation, type, object, stored_at
-         from (
-             select * from inbox.deliveries where not $2 and (cardinality($1) = 0 or state = any($1))
-             union all
-             select * from inbox.deliveries where $2 and 0 = any($1) and state <= 1 and not blocked and state = 0
-             union all
-             select * from inbox.deliveries
-             where $2 and 0 = any($1) and state = 0 and lane is not null and blocked
-             union all
-             select * from inbox.deliveries where $2 and 1 = any($1) and state <= 1 and not blocked and state = 1
-             union all
-             select * from inbox.deliveries where $2 and 4 = any($1) and state = 4
-             union all
-             select * from inbox.deliveries where $2 and 5 = any($1) and state = 5
-         ) delivery
-         join inbox.events event on event.id = delivery.event
-         where ($3::bigint is null or delivery.id < $3)
-             and ($4::text is null or handler = $4)
-             and ($5::text is null or left(type, 100) = left($5, 100) and type = $5)
-             and ($6::text is null or starts_with(type, $6))
-             and ($7::text is null
-                 or left(case when account is null then object else substr(object, length(account) + 2) end, 100)
-                     = left($7, 100)
-                 and case when account is null then object else substr(object, length(account) + 2) end = $7)
-         order by delivery.id desc limit $8",
-    ));
-    let rows = rows
-        .bind(states)
-        .bind(are_few(&filter.states))
-        .bind(filter.before)
-        .bind(filter.handler.as_deref().map(text))
-        .bind(of_type.exact)
-        .bind(of_type.prefix)
-        .bind(filter.object.as_deref().map(text))
-        .bind(limit(filter))
-        .fetch_all(read)
-        .await?;
-    let listed = rows.iter().map(|row| {
-        let delivery = Some(delivery(row)?);
-        Ok(Listed { number: row.try_get("number")?, event: event(row)?, delivery })
-    });
-    listed.collect()
+    let mut listed = Vec::new();
+    for part in parts {
+        let rows = sqlx::query(schema.sql(part))
+            .bind(&numbers)
+            .bind(filter.before)
+            .bind(filter.handler.as_deref().map(text))
+            .bind(&of_type.exact)
+            .bind(&of_type.prefix)
+            .bind(filter.object.as_deref().map(text))
+            .bind(limit(filter))
+            .fetch_all(&mut *read)
+            .await?;
+        for row in &rows {
+            let delivery = Some(delivery(row)?);
+            listed.push(Listed { number: row.try_get("number")?, event: event(row)?, delivery });
+        }
+    }
+    listed.sort_by_key(|listed| -listed.number);
+    listed.truncate(filter.limit);
+    Ok(listed)
 }
 
 async fn unhandled(
@@ -161,11 +176,6 @@ impl<'t> OfType<'t> {
             }
         }
     }
-}
-
-/// Whether they are states of what is open or buried.
-fn are_few(states: &[State]) -> bool {
-    !states.is_empty() && !states.iter().any(|state| matches!(state, State::Done | State::Ignored))
 }
 
 fn limit(filter: &Filter) -> i64 {
