@@ -20,7 +20,7 @@ use crate::{KeptDelivery, State, StoreError};
 #[async_trait]
 pub trait Operations: Send + Sync {
     /// How much there is, and how long it has waited. What has ended well is counted in all and not by handler:
-    /// it may be millions, which a store can count without reading them.
+    /// it may be millions, which a store can count without reading them, or estimates.
     ///
     /// # Errors
     ///
