@@ -19,7 +19,7 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
-mod telemetry;
+pub mod telemetry;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod tx;
 mod worker;

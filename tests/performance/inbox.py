@@ -10,7 +10,6 @@ machine, most of all about how long its disk takes to say that something is ther
 
 import argparse
 import contextlib
-import json
 import os
 import pathlib
 import socket
@@ -18,21 +17,12 @@ import sqlite3
 import statistics
 import subprocess
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from measure import ROOT, build
+
 BYTES = 3072
 CONNECTIONS = 64
 DONE, WAITING = 1_000_000, 100_000
-
-
-def build():
-    command = ["cargo", "build", "--release", "-p", "router-performance", "--bins", "--message-format=json"]
-    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    built = (json.loads(line) for line in output.splitlines())
-    return {
-        pathlib.Path(made["executable"]).name: made["executable"] for made in built if made.get("executable")
-    }
 
 
 class Postgres:

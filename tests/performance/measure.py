@@ -134,4 +134,5 @@ def main():
     memory(programs)
 
 
-main()
+if __name__ == "__main__":
+    main()

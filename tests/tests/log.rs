@@ -1,7 +1,5 @@
 //! What the operator reads: nothing that needs somebody's attention passes in silence.
 
-use std::{cell::RefCell, io, sync::Once};
-
 use http::{HeaderValue, Request};
 use router_core::{
     BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Tolerance, signature::sign,
@@ -11,40 +9,16 @@ use router_tests::{NOW, now, payload, secret};
 use tower::service_fn;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::exchange::{post, send};
+use crate::{
+    exchange::{post, send},
+    logged::{log, logged},
+};
 
 mod exchange;
-
-thread_local! {
-    /// What was logged. Each test has a thread of its own, and its runtime stays on it.
-    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-struct ToLog;
-
-impl io::Write for ToLog {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What this thread logged since it last asked.
-fn logged() -> String {
-    let log = LOG.with_borrow_mut(std::mem::take);
-    String::from_utf8(log).expect("the log is UTF-8")
-}
+mod logged;
 
 fn endpoint(result: fn() -> HandlerResult) -> Endpoint<Router> {
-    // For the process as a whole: one for each thread would race for the callsites that they share.
-    static SUBSCRIBER: Once = Once::new();
-    SUBSCRIBER.call_once(|| {
-        let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG);
-        subscriber.with_ansi(false).without_time().with_writer(|| ToLog).init();
-    });
+    log(LevelFilter::DEBUG);
     let handler = move |_: Event| std::future::ready(result());
     let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
     assert!(logged().contains("router built: 1 by hand handlers=1"));

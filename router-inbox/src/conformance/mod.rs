@@ -148,6 +148,7 @@ macro_rules! operations_conformance {
             dead_letters_and_what_is_open_are_never_purged
             an_event_is_purged_with_all_of_its_replays
             nothing_is_purged_before_it_is_four_days_old
+            workers_can_purge_too
             operates_as_the_model_does
         }
     };

@@ -98,9 +98,10 @@ impl AtWork {
         }
     }
 
-    /// Gives back what runs.
+    /// Gives back what runs; what is being recorded is waited for.
     pub(super) async fn stop_all(&mut self) {
-        self.tasks.abort_all();
+        let runs = self.running.values().filter(|running| !running.ending.has_begun());
+        runs.for_each(|running| running.task.abort());
         while let Some(ended) = self.tasks.join_next_with_id().await {
             match ended {
                 Err(error) if error.is_cancelled() => {

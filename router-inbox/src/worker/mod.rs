@@ -266,6 +266,7 @@ impl<S, R> fmt::Debug for Worker<S, R> {
             .field("lease", &self.lease)
             .field("poll", &self.poll)
             .field("grace", &self.grace)
+            .field("retention", &self.retention)
             .finish_non_exhaustive()
     }
 }

@@ -145,6 +145,29 @@ async fn a_lease_that_ends_while_the_delivery_is_being_recorded_is_not_lost() {
     assert_eq!(counted(&snapshotter).get("inbox_leases_lost_total handler=shop"), None);
 }
 
+#[tokio::test]
+async fn a_shutdown_waits_for_what_is_being_recorded() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let permits = Arc::new(Semaphore::new(0));
+    let router =
+        Router::builder().unlinked().handler("shop", ["invoice.paid"], |_: Event| async {});
+    let shop = Shop::told(router, |store| store.effects = Some(permits.clone()));
+    shop.receive("evt_1").await.unwrap();
+    let worker = shop.work();
+    shop.is("evt_1", Done, 1).await;
+    let stopping = worker.tell_to_stop();
+    settle().await;
+    // Longer than what runs is waited for.
+    shop.clock.advance(LEASE);
+    settle().await;
+    assert!(!stopping.is_finished());
+    permits.add_permits(1);
+    stopping.await.unwrap();
+    assert_eq!(counted(&snapshotter).get("inbox_leases_lost_total handler=shop"), None);
+}
+
 #[on_event("invoice.paid", name = "shop.once", attempts = 1)]
 async fn once(_: Event) -> Result<(), &'static str> {
     Err("the warehouse is down")

@@ -6,6 +6,8 @@ mod effects;
 #[path = "../exchange/mod.rs"]
 mod exchange;
 mod leases;
+#[path = "../logged/mod.rs"]
+mod logged;
 mod receiving;
 mod shop;
 mod telling;

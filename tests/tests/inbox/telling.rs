@@ -1,6 +1,6 @@
 //! What the operator reads.
 
-use std::{cell::RefCell, io, sync::Once, time::Duration};
+use std::time::Duration;
 
 use router_core::{Event, Failure, HandlerResult, Outcome, Router, on_event};
 use router_inbox::{
@@ -10,39 +10,18 @@ use router_inbox::{
 };
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::shop::{Shop, event};
+use crate::{
+    logged::{self, log},
+    shop::{Shop, event},
+};
 
-thread_local! {
-    /// What was logged. Each test has a thread of its own, and its runtime stays on it.
-    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-struct ToLog;
-
-impl io::Write for ToLog {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What this thread logged since it last asked, without what differs from run to run.
+/// What this thread logged since it last asked, without the crate's name.
 fn logged() -> String {
-    let log = LOG.with_borrow_mut(std::mem::take);
-    let log = String::from_utf8(log).expect("the log is UTF-8");
-    log.replace("router_inbox::", "")
+    logged::logged().replace("router_inbox::", "")
 }
 
 fn shop(result: fn() -> HandlerResult) -> Shop {
-    // For the process as a whole: one for each thread would race for the callsites that they share.
-    static SUBSCRIBER: Once = Once::new();
-    SUBSCRIBER.call_once(|| {
-        let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::INFO);
-        subscriber.with_ansi(false).without_time().with_writer(|| ToLog).init();
-    });
+    log(LevelFilter::INFO);
     let handler = move |_: Event| std::future::ready(result());
     let shop = Shop::new(Router::builder().unlinked().handler("shop", ["invoice.paid"], handler));
     logged();

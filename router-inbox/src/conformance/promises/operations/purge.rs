@@ -113,3 +113,12 @@ pub async fn nothing_is_purged_before_it_is_four_days_old(
     subject.pass(DAY).await;
     assert_eq!(purge(subject, KEPT_AT_LEAST).await, 2);
 }
+
+/// Without it nothing is ever purged by itself.
+pub async fn workers_can_purge_too(subject: &impl Subject<Store: Operations>) {
+    ended(subject, "evt_1", "a", End::Done).await;
+    subject.pass(DAY * 31).await;
+    let number = number(subject, "evt_1").await;
+    let operations = subject.store().operations().expect("the store tells workers of it");
+    assert_eq!(operations.purge(&[number], DAY * 30).await.expect("the store is there"), 1);
+}
