@@ -138,16 +138,21 @@ impl<S: Store> Inbox<S> {
             self.router.log_unhandled(&event);
         }
         let begun = self.clock.monotonic();
-        let stored = pin!(self.group_commit.store(NewEvent { event: event.clone(), deliveries }));
-        let stored = tokio::select! {
-            stored = stored => stored,
-            // It may be stored yet. Then it is a duplicate when Stripe sends it again.
-            () = self.clock.sleep(self.patience) => Err(StoreError::of(TooSlow(self.patience)).into()),
-        };
+        let stored = self.stored(NewEvent { event: event.clone(), deliveries }).await;
         telemetry::received(&event, &stored, handlers.is_empty(), self.clock.monotonic() - begun);
         let stored = stored.map_err(Unstored)?;
         self.news.send_replace(());
         Ok(Receipt { event: event.id().to_owned(), stored, handlers })
+    }
+
+    async fn stored(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {
+        self.store.check(&event)?;
+        let stored = pin!(self.group_commit.store(event));
+        tokio::select! {
+            stored = stored => stored,
+            // It may be stored yet. Then it is a duplicate when Stripe sends it again.
+            () = self.clock.sleep(self.patience) => Err(StoreError::of(TooSlow(self.patience)).into()),
+        }
     }
 }
 

@@ -14,6 +14,8 @@
 pub mod conformance;
 mod group_commit;
 mod inbox;
+#[cfg(feature = "jetstream")]
+mod jetstream;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -24,6 +26,8 @@ pub mod telemetry;
 mod tx;
 mod worker;
 
+#[cfg(feature = "jetstream")]
+pub use self::jetstream::JetStreamStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]

@@ -1,5 +1,7 @@
 //! Where events and deliveries are kept.
 
+#[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
+pub(crate) mod millis;
 mod operations;
 mod order;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -39,6 +41,17 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// [`StoreError`]: of none of them it is known whether it was stored. Whoever sent them is to send them
     /// again.
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError>;
+
+    /// Whether an event is such that it could be stored at all, so that one which could not does not fail those that are
+    /// stored together with it. By default each is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it never will be, as the store is now.
+    fn check(&self, event: &NewEvent) -> Result<(), StoreError> {
+        let _ = event;
+        Ok(())
+    }
 
     /// Takes deliveries that are due, the one that has been due longest first, and counts an attempt of each: a
     /// handler that ends its process has had its attempt.

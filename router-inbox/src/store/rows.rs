@@ -1,11 +1,7 @@
 //! How stores in SQL write down what Rust has types for.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
+pub(crate) use super::millis::{millis, time};
 use crate::{End, State};
-
-/// Longer than anything waits, and added to any time it is one.
-const LONGEST: i64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
 
 /// What becomes of a row whose run has ended.
 pub(crate) struct Ended<'e> {
@@ -52,12 +48,4 @@ pub(crate) fn number(state: State) -> i64 {
         State::Dead => 4,
         State::Discarded => 5,
     }
-}
-
-pub(crate) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).map_or(LONGEST, |millis| millis.min(LONGEST))
-}
-
-pub(crate) fn time(millis: i64) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
 }

@@ -1,0 +1,183 @@
+//! How servers are reached, and what is told where they are not.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
+use router_core::BoxError;
+
+use crate::StoreError;
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a URL says.
+#[derive(Clone)]
+pub(super) struct Place {
+    servers: Vec<ServerAddr>,
+    login: Option<(String, String)>,
+    credentials: Option<String>,
+    pub(super) server: Server,
+    /// The inbox's name, which its subjects begin with.
+    pub(super) name: String,
+    pub(super) replicas: Option<usize>,
+}
+
+/// A server, or the servers of a cluster, as errors name them: without the password.
+#[derive(Debug, Clone)]
+pub(super) struct Server(Arc<str>);
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the inbox's URL cannot be read: {0}; write nats://user:password@host:4222, several servers of one cluster as \
+     host1:4222,host2:4222,host3:4222, and in the password %40 for @, %2F for /, %3A for : and %25 for %; a name for the \
+     inbox may follow after a /, and after a ? `replicas=3` or `credentials=/path/to/user.creds`; tls:// demands TLS"
+)]
+struct NoUrl(&'static str);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{server} cannot be used as an inbox: {advice}")]
+pub(super) struct Unusable {
+    server: Server,
+    advice: String,
+    source: Option<BoxError>,
+}
+
+/// What an inbox is called without a name.
+const NAME: &str = "stripe_inbox";
+
+impl Place {
+    pub(super) fn of(url: &str) -> Result<Self, StoreError> {
+        Self::read(url).map_err(|reason| StoreError::of(NoUrl(reason)))
+    }
+
+    fn read(url: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = url.split_once("://").ok_or("it has no ://")?;
+        if !["nats", "tls"].contains(&scheme) {
+            return Err("it begins neither with nats:// nor with tls://");
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
+        if name.contains('@') {
+            return Err("there is a / in the user or the password");
+        }
+        let (login, hosts) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => (Some(login), hosts),
+            None => (None, authority),
+        };
+        let server = |host: &str| format!("{scheme}://{host}").parse().ok();
+        let servers = hosts.split(',').map(server).collect::<Option<Vec<ServerAddr>>>();
+        let servers = servers.ok_or("it names no host")?;
+        let (mut replicas, mut credentials) = (None, None);
+        for setting in query.split('&').filter(|setting| !setting.is_empty()) {
+            match setting.split_once('=') {
+                Some(("replicas", number)) => {
+                    let number = number.parse().ok().filter(|number| (1..=5).contains(number));
+                    replicas = Some(number.ok_or("replicas are 1 to 5")?);
+                }
+                Some(("credentials", path)) => credentials = Some(decoded(path)?),
+                _ => return Err("after the ? it has something but replicas and credentials"),
+            }
+        }
+        let name = if name.is_empty() { NAME } else { name };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if name.len() > 64 || !name.bytes().all(is_plain) {
+            return Err("the inbox's name has something but letters, digits, _ and -");
+        }
+        Ok(Self {
+            servers,
+            login: login.map(login_of).transpose()?,
+            credentials,
+            server: Server(format!("the NATS server {hosts}").into()),
+            name: name.to_owned(),
+            replicas,
+        })
+    }
+
+    pub(super) async fn connect(&self) -> Result<Client, StoreError> {
+        let options = ConnectOptions::new()
+            .name(format!("inbox {}", self.name))
+            .connection_timeout(PATIENCE)
+            .event_callback({
+                let server = self.server.clone();
+                move |event| {
+                    tell(&server, &event);
+                    std::future::ready(())
+                }
+            });
+        let options = match &self.login {
+            Some((user, password)) => options.user_and_password(user.clone(), password.clone()),
+            None => options,
+        };
+        let options = match &self.credentials {
+            Some(path) => options.credentials_file(path).await.map_err(|error| {
+                self.unusable("the file of credentials cannot be read", Some(error.into()))
+            })?,
+            None => options,
+        };
+        let connected = options.connect(self.servers.as_slice()).await;
+        connected.map_err(|error| {
+            let advice = match error.kind() {
+                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+                    "the server does not let this user in; set user and password, or the credentials, right in the URL"
+                }
+                ConnectErrorKind::Dns => "there is no such host; set it right in the URL",
+                ConnectErrorKind::Tls => {
+                    "no TLS that both sides trust; nats:// in the URL demands none, tls:// does"
+                }
+                ConnectErrorKind::TimedOut => {
+                    "no answer in time; set host and port right in the URL, or see what keeps the server"
+                }
+                _ => "no server can be reached there; start it, or set host and port right in the URL",
+            };
+            self.unusable(advice, Some(error.into()))
+        })
+    }
+
+    pub(super) fn unusable(
+        &self,
+        advice: impl Into<String>,
+        source: Option<BoxError>,
+    ) -> StoreError {
+        StoreError::of(Unusable { server: self.server.clone(), advice: advice.into(), source })
+    }
+}
+
+fn login_of(login: &str) -> Result<(String, String), &'static str> {
+    let (user, password) = login.split_once(':').ok_or("there is a user and no password")?;
+    if password.contains([':', '@']) {
+        return Err("there is a : or an @ in the password");
+    }
+    Ok((decoded(user)?, decoded(password)?))
+}
+
+fn decoded(text: &str) -> Result<String, &'static str> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "what is written with % is not UTF-8")
+}
+
+fn tell(server: &Server, event: &Event) {
+    match event {
+        Event::Connected => tracing::info!(%server, "connected"),
+        Event::Disconnected => {
+            tracing::warn!(%server, "the connection is lost; trying again until there is one");
+        }
+        Event::ServerError(error) => {
+            tracing::warn!(%server, %error, "the server refuses something");
+        }
+        Event::ClientError(error) => tracing::warn!(%server, %error, "the connection has failed"),
+        Event::SlowConsumer(_) => {
+            tracing::warn!(%server, "this process is too slow for what the server sends; it begins anew");
+        }
+        Event::LameDuckMode => {
+            tracing::info!(%server, "a server is about to stop; going to another");
+        }
+        Event::Draining | Event::Closed => {}
+    }
+}
