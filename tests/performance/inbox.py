@@ -4,86 +4,23 @@
     tests/performance/inbox.py [--runs N] [--events N] [--only TEXT]
 
 Builds bench-inbox and load, and prints a table of ratios: medians of runs that take turns. Starts a PostgreSQL
-server of its own, if PostgreSQL is installed. Ratios of one run can be compared; the rest says more about the
+server and a NATS server of its own, where those are installed. Ratios of one run can be compared; the rest says more about the
 machine, most of all about how long its disk takes to say that something is there.
 """
 
 import argparse
 import contextlib
 import os
-import pathlib
-import socket
-import sqlite3
 import statistics
 import subprocess
 import tempfile
 
-from measure import ROOT, build
+from measure import build
+from servers import Sqlite, nats, postgres
 
 BYTES = 3072
 CONNECTIONS = 64
 DONE, WAITING = 1_000_000, 100_000
-
-
-class Postgres:
-    """A server of the tests' kind; it ends when its input does."""
-
-    PASSWORD = "of-the-benchmarks"
-
-    def __init__(self, bin):
-        script = (ROOT / "router-inbox/tests/support/postgres.sh").read_text()
-        user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-        command = [*user, "sh", "-c", script, "sh", str(bin), self.PASSWORD]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, cwd="/")
-        self.bin = bin
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            self.port = unused.getsockname()[1]
-        for command in ("make", f"start {self.port}"):
-            print(command, file=self.process.stdin, flush=True)
-            if (said := self.process.stdout.readline().strip()) != "ok":
-                raise SystemExit(f"PostgreSQL does not {command}: {said}")
-        self.databases = 0
-
-    def url(self, database):
-        return f"postgres://postgres:{self.PASSWORD}@127.0.0.1:{self.port}/{database}"
-
-    def run(self, program, *arguments, **options):
-        environment = {**os.environ, "PGPASSWORD": self.PASSWORD}
-        command = [self.bin / program, "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", *arguments]
-        return subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True, **options).stdout
-
-    def fresh(self):
-        self.databases += 1
-        database = f"bench_{self.databases}"
-        self.run("createdb", database)
-        return self.url(database)
-
-    def sql(self, url, text):
-        self.run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", url.rsplit("/", 1)[1], input=text)
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-class Sqlite:
-    def __init__(self):
-        # On the disk that the project is on: the usual place for temporary files can be memory.
-        self.folder = tempfile.TemporaryDirectory(dir=ROOT / "target")
-        self.files = 0
-
-    def fresh(self):
-        self.files += 1
-        return f"sqlite:{self.folder.name}/{self.files}.db"
-
-    def sql(self, url, text):
-        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:"))) as db:
-            db.executescript(text)
-
-    def end(self):
-        self.folder.cleanup()
 
 
 def bench(programs, command, url, *numbers):
@@ -135,6 +72,13 @@ commit;
 
 def fill(programs, name, store, done, waiting):
     url = store.fresh()
+    if name == "JetStream":
+        # Nothing but the store itself can write its records, so this takes some minutes.
+        if done:
+            bench(programs, "store", url, done, 300)
+            bench(programs, "deliver", url)
+        bench(programs, "more", url, done, waiting, 300)
+        return url
     bench(programs, "store", url, 1, BYTES)  # makes the tables
     if name == "SQLite":
         store.sql(url, f"""
@@ -189,11 +133,10 @@ def main():
     parser.add_argument("--only", default="", help="rows that have this text in their name")
     options = parser.parse_args()
     programs = build()
-    stores = {"SQLite": Sqlite()}
-    if found := sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb")):
-        stores["PostgreSQL"] = Postgres(found[-1].parent)
-    else:
-        print("PostgreSQL is not installed, and is left out")
+    stores = {"SQLite": Sqlite(), "PostgreSQL": postgres(), "JetStream": nats()}
+    for name in [name for name, store in stores.items() if store is None]:
+        print(f"{name} is not installed, and is left out")
+        del stores[name]
     runs, events = range(options.runs), options.events
     print(f"{'what':<72} {'target':>9}  measured")
     try:
@@ -205,11 +148,11 @@ def main():
                 http, base = [], []
                 for _ in runs:
                     http.append(over_http(programs, store.fresh(), events))
-                    if name == "SQLite":
-                        base.append(bench(programs, "bare", store.fresh(), events, BYTES))
-                    else:
+                    if name == "PostgreSQL":
                         base.append(pgbench(programs, store, 5))
-                than = "a bare loop, groups of 64" if name == "SQLite" else "pgbench, 64 clients"
+                    else:
+                        base.append(bench(programs, "bare", store.fresh(), events, BYTES))
+                than = "pgbench, 64 clients" if name == "PostgreSQL" else "a bare loop, groups of 64"
                 detail = f"{statistics.median(http):.0f} a second to {statistics.median(base):.0f}"
                 row(f"{name}: {what}, to {than}", ">= 0.5", [a / b for a, b in zip(http, base)], detail)
             if wanted(what := "delivered, to stored"):
@@ -234,4 +177,5 @@ def main():
             store.end()
 
 
-main()
+if __name__ == "__main__":
+    main()

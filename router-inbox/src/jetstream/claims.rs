@@ -1,11 +1,8 @@
-//! What is taken out, kept, and told of.
+//! What is taken out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,50 +19,26 @@ use super::{
     messages::{Message, Unwritten},
     open::{Due, Located, Pick},
     read,
-    record::{Record, Row},
+    record::Record,
 };
-use crate::{
-    Claim, Completed, End, Lease, State, StoreError, Wanted,
-    store::millis::{millis, time},
-};
+use crate::{Claim, Lease, State, StoreError, Wanted, store::millis::time};
 
 /// How often more is looked for, where others were faster.
 const ROUNDS: usize = 8;
 
-/// So many times as much as is wanted is chosen from at most.
-const SPREAD: usize = 64;
-
-/// Several processes that each take what has been due longest would all take the same, and all but one for nothing.
-/// Whoever meets others chooses by chance among more, and among less again once it is alone.
-pub(super) struct Spread(AtomicUsize);
-
-impl Spread {
-    pub(super) fn new() -> Self {
-        Self(AtomicUsize::new(1))
-    }
-
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn tried(&self, picks: usize, conflicts: usize) {
-        let spread = self.get();
-        let spread = if conflicts * 4 > picks {
-            (spread * 2).min(SPREAD)
-        } else if conflicts == 0 {
-            (spread - 1).max(1)
-        } else {
-            spread
-        };
-        self.0.store(spread, Ordering::Relaxed);
-    }
+/// What is to be claimed of a record, and what the record is then.
+struct Taken {
+    of: Located,
+    record: Record,
+    claims: Vec<(Due, Claim)>,
 }
 
-/// What came of one record that was to be claimed.
-enum Tried {
-    Claimed(Vec<(Due, Claim)>),
-    /// Somebody else was faster.
-    Conflict,
+/// What a round has brought.
+#[derive(Default)]
+struct Round {
+    claimed: Vec<(Due, Claim)>,
+    conflicts: usize,
+    failed: Option<StoreError>,
 }
 
 impl Connection {
@@ -74,64 +47,55 @@ impl Connection {
         let mut wanted = wanted.clone();
         let mut claimed = Vec::new();
         for _ in 0..ROUNDS {
-            let now = self.time.now();
-            let picks = mirror.open().pick(&wanted, now, self.spread.get());
+            let picks = mirror.open().pick(&wanted, self.time.now(), self.spread.get());
             if picks.is_empty() {
                 break;
             }
             let records = picks.len();
-            let lanes = in_lanes(picks)
-                .into_iter()
-                .map(|(lane, picks)| self.take_in_turn(lane, picks, now, wanted.lease));
-            let (mut conflicts, mut failed) = (0, None);
-            for tried in join_all(lanes).await.into_iter().flatten() {
-                match tried {
-                    Ok(Tried::Claimed(claims)) => claimed.extend(claims),
-                    Ok(Tried::Conflict) => conflicts += 1,
-                    Err(error) => failed = Some(error),
-                }
-            }
-            self.spread.tried(records, conflicts);
-            match failed {
+            let round = self.take(picks, wanted.lease).await;
+            self.spread.tried(records, round.conflicts);
+            wanted = without(&wanted, &round.claimed);
+            claimed.extend(round.claimed);
+            match round.failed {
                 // What was claimed is to be run all the same.
                 Some(error) if claimed.is_empty() => return Err(error),
                 Some(_) => break,
-                None if conflicts == 0 => break,
+                None if round.conflicts == 0 => break,
                 None => {}
             }
-            wanted = without(&wanted, &claimed);
         }
         claimed.sort_unstable_by_key(|(due, _)| *due);
         Ok(claimed.into_iter().map(|(_, claim)| claim).collect())
     }
 
-    /// Those of one lane one after the other, since each changes what the next relies on.
-    async fn take_in_turn(
-        &self,
-        lane: Option<Arc<str>>,
-        picks: Vec<Pick>,
-        now: i64,
-        lease: Duration,
-    ) -> Vec<Result<Tried, StoreError>> {
-        let mut tried = Vec::new();
-        for pick in picks {
-            tried.push(self.take(lane.as_deref(), pick, now, lease).await);
+    async fn take(&self, picks: Vec<Pick>, lease: Duration) -> Round {
+        let mut round = Round::default();
+        let mut taken = Vec::new();
+        // Events are read first, so that nothing is claimed which cannot be run.
+        for one in join_all(picks.into_iter().map(|pick| self.taken(pick, lease))).await {
+            match one {
+                Ok(one) => taken.push(one),
+                Err(error) => round.failed = Some(error),
+            }
         }
-        tried
+        let (alone, lanes) = in_lanes(taken);
+        let alone = self.write_together(alone, &mut round).await;
+        let alone = alone.into_iter().map(|taken| self.write_each(None, vec![taken]));
+        let lanes = lanes.into_iter().map(|(lane, taken)| self.write_each(Some(lane), taken));
+        for of_lane in join_all(lanes).await.into_iter().chain(join_all(alone).await) {
+            round.claimed.extend(of_lane.claimed);
+            round.conflicts += of_lane.conflicts;
+            round.failed = round.failed.or(of_lane.failed);
+        }
+        round
     }
 
-    async fn take(
-        &self,
-        lane: Option<&str>,
-        Pick { of, due }: Pick,
-        now: i64,
-        lease: Duration,
-    ) -> Result<Tried, StoreError> {
-        // First, so that nothing is claimed which cannot be run.
+    async fn taken(&self, Pick { of, due }: Pick, lease: Duration) -> Result<Taken, StoreError> {
         let event = self.event(&of.record.about).await?;
+        let now = self.time.now();
         let mut record = (*of.record).clone();
         let mut claims = Vec::new();
-        for &due in &due {
+        for due in due {
             let row = &mut record.deliveries[due.2];
             let interrupted = row.state == State::Running;
             row.claim(now, lease);
@@ -140,26 +104,70 @@ impl Connection {
             let (event, attempt) = (event.clone(), row.attempts);
             claims.push((due, Claim { lease, event, attempt, interrupted }));
         }
-        let message = Message::record(of.subject.to_string(), &record)?;
+        Ok(Taken { of, record, claims })
+    }
+
+    /// Writes all at once, which is a fraction of the work of writing each. What is left, where others are in the way.
+    async fn write_together(&self, taken: Vec<Taken>, round: &mut Round) -> Vec<Taken> {
+        if taken.len() < 2 || !self.spread.is_alone() {
+            return taken;
+        }
+        let messages = taken.iter().map(Taken::message).collect::<Result<Vec<_>, _>>();
+        let written = match messages {
+            Ok(messages) => self.write(&messages).await,
+            Err(error) => Err(error.into()),
+        };
+        match written {
+            Ok(last) => {
+                let first = last + 1 - taken.len() as u64;
+                for (taken, sequence) in taken.into_iter().zip(first..) {
+                    self.hear_of(&taken.record, sequence);
+                    round.claimed.extend(taken.claims);
+                }
+                Vec::new()
+            }
+            Err(Unwritten::Failed(error)) => {
+                round.failed = Some(error);
+                Vec::new()
+            }
+            Err(Unwritten::Conflict) => taken,
+        }
+    }
+
+    /// Those of a lane one after the other, since each changes what the next relies on.
+    async fn write_each(&self, lane: Option<Arc<str>>, taken: Vec<Taken>) -> Round {
+        let mut round = Round::default();
+        for taken in taken {
+            match self.write_one(lane.as_deref(), &taken).await {
+                Ok(true) => round.claimed.extend(taken.claims),
+                Ok(false) => round.conflicts += 1,
+                Err(error) => round.failed = Some(error),
+            }
+        }
+        round
+    }
+
+    /// Whether nobody else was faster.
+    async fn write_one(&self, lane: Option<&str>, taken: &Taken) -> Result<bool, StoreError> {
         let message = match lane {
-            None => message.replacing(of.revision),
+            None => taken.message()?,
             Some(lane) => {
                 let subjects = self.subjects.lane(lane);
-                let Some(last) = self.known_last(&subjects, &of, &due).await? else {
-                    return Ok(Tried::Conflict);
+                let Some(last) = self.known_last(&subjects, taken).await? else {
+                    return Ok(false);
                 };
-                message.after(last, &subjects)
+                taken.message()?.after(last, &subjects)
             }
         };
         match self.write(&[message]).await {
             Ok(sequence) => {
-                self.hear_of(&record, sequence);
-                Ok(Tried::Claimed(claims))
+                self.hear_of(&taken.record, sequence);
+                Ok(true)
             }
             Err(Unwritten::Failed(error)) => Err(error),
             Err(Unwritten::Conflict) => {
-                self.look_again(&of.subject).await?;
-                Ok(Tried::Conflict)
+                self.look_again(&taken.of.subject).await?;
+                Ok(false)
             }
         }
     }
@@ -169,8 +177,7 @@ impl Connection {
     async fn known_last(
         &self,
         lane: &str,
-        of: &Located,
-        due: &[Due],
+        Taken { of, claims, .. }: &Taken,
     ) -> Result<Option<u64>, StoreError> {
         let Some(last) = read::last(&self.stream, lane).await? else {
             self.look_again(&of.subject).await?;
@@ -181,7 +188,7 @@ impl Connection {
         let open = mirror.open();
         let now = open.at(&of.subject);
         let is_as_before = now.is_some_and(|now| now.revision == of.revision)
-            && due.iter().all(|(_, _, at)| !open.is_blocked(&of.record, *at));
+            && claims.iter().all(|((_, _, at), _)| !open.is_blocked(&of.record, *at));
         Ok(is_as_before.then_some(last.sequence))
     }
 
@@ -201,78 +208,32 @@ impl Connection {
         };
         Ok(Event::from_store(kept(about, payload)))
     }
-
-    pub(super) async fn extend(
-        &self,
-        leases: &[Lease],
-        wanted: Duration,
-    ) -> Result<Vec<bool>, StoreError> {
-        let now = self.time.now();
-        let mut held = vec![false; leases.len()];
-        let of_record = by_record(leases);
-        let numbers = of_record.keys().copied().collect();
-        self.change_open(numbers, |number, mut record| {
-            for at in &of_record[&number] {
-                let row = held_by(&leases[*at], record.as_deref_mut());
-                held[*at] = row.is_some();
-                if let Some(row) = row {
-                    row.due = now + millis(wanted);
-                }
-            }
-            of_record[&number].iter().any(|at| held[*at])
-        })
-        .await?;
-        Ok(held)
-    }
-
-    pub(super) async fn complete(
-        &self,
-        ends: &[(Lease, End)],
-    ) -> Result<Vec<Completed>, StoreError> {
-        let now = self.time.now();
-        let mut completed = vec![Completed::LeaseLost; ends.len()];
-        let leases: Vec<_> = ends.iter().map(|(lease, _)| lease.clone()).collect();
-        let of_record = by_record(&leases);
-        let numbers = of_record.keys().copied().collect();
-        self.change_open(numbers, |number, mut record| {
-            for at in &of_record[&number] {
-                let (lease, end) = &ends[*at];
-                completed[*at] = match held_by(lease, record.as_deref_mut()) {
-                    Some(row) => {
-                        row.end(end, now);
-                        Completed::Recorded
-                    }
-                    None => Completed::LeaseLost,
-                };
-            }
-            of_record[&number].iter().any(|at| completed[*at] == Completed::Recorded)
-        })
-        .await?;
-        Ok(completed)
-    }
 }
 
-/// The picks of each lane of which one is ordered together; every other by itself.
-fn in_lanes(picks: Vec<Pick>) -> Vec<(Option<Arc<str>>, Vec<Pick>)> {
-    let is_ordered =
-        |pick: &Pick| pick.due.iter().any(|(_, _, at)| pick.of.record.deliveries[*at].ordered);
-    let ordered: BTreeSet<_> = picks
-        .iter()
-        .filter(|pick| is_ordered(pick))
-        .map(|pick| pick.of.record.about.lane.clone())
-        .collect();
-    let mut lanes: BTreeMap<_, Vec<Pick>> = BTreeMap::new();
-    let mut alone = Vec::new();
-    for pick in picks {
-        let lane = &pick.of.record.about.lane;
-        if ordered.contains(lane) {
-            lanes.entry(lane.clone()).or_default().push(pick);
-        } else {
-            alone.push((None, vec![pick]));
+/// Those that are written by themselves, and those of each lane of which one is ordered.
+fn in_lanes(taken: Vec<Taken>) -> (Vec<Taken>, BTreeMap<Arc<str>, Vec<Taken>>) {
+    let is_ordered = |taken: &Taken| {
+        let mut rows = taken.claims.iter().map(|((_, _, at), _)| &taken.record.deliveries[*at]);
+        rows.any(|row| row.ordered)
+    };
+    let lane = |taken: &Taken| taken.record.about.lane.clone();
+    let ordered: BTreeSet<_> = taken.iter().filter(|taken| is_ordered(taken)).map(lane).collect();
+    let (mut alone, mut lanes) = (Vec::new(), BTreeMap::<_, Vec<Taken>>::new());
+    for taken in taken {
+        match ordered.get(&taken.record.about.lane) {
+            Some(lane) => lanes.entry(lane.clone()).or_default().push(taken),
+            None => alone.push(taken),
         }
     }
-    alone.extend(lanes.into_iter().map(|(lane, picks)| (Some(lane), picks)));
-    alone
+    (alone, lanes)
+}
+
+impl Taken {
+    /// Only in the place of what it was made of.
+    fn message(&self) -> Result<Message, StoreError> {
+        let message = Message::record(self.of.subject.to_string(), &self.record)?;
+        Ok(message.replacing(self.of.revision))
+    }
 }
 
 /// What is wanted still.
@@ -286,18 +247,6 @@ fn without(wanted: &Wanted, claimed: &[(Due, Claim)]) -> Wanted {
         limit: wanted.limit.saturating_sub(claimed.len()),
         lease: wanted.lease,
     }
-}
-
-fn by_record(leases: &[Lease]) -> BTreeMap<i64, Vec<usize>> {
-    let mut of_record: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-    for (at, lease) in leases.iter().enumerate() {
-        of_record.entry(lease.delivery).or_default().push(at);
-    }
-    of_record
-}
-
-fn held_by<'r>(lease: &Lease, record: Option<&'r mut Record>) -> Option<&'r mut Row> {
-    record?.row(&lease.handler).filter(|row| row.is_held(lease.token))
 }
 
 pub(super) fn kept(about: &About, payload: Bytes) -> KeptEvent {

@@ -3,12 +3,14 @@
 mod about;
 mod claims;
 mod connect;
+mod ends;
 mod messages;
 mod mirror;
 mod open;
 mod operations;
 mod read;
 mod record;
+mod spread;
 mod stream;
 mod time;
 mod writes;
@@ -29,8 +31,8 @@ use router_core::{DeliveringService, Provision, clock::Clock};
 use serde::{Deserialize, Serialize};
 
 use self::{
-    about::Subjects, claims::Spread, connect::Place, messages::Message, messages::Unwritten,
-    mirror::Mirror, time::ServerTime,
+    about::Subjects, connect::Place, messages::Message, messages::Unwritten, mirror::Mirror,
+    spread::Spread, time::ServerTime,
 };
 use crate::{
     Backlog, Claim, Completed, End, KeptDelivery, Lease, NewEvent, Operations, Store, StoreError,

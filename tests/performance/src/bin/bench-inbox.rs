@@ -4,8 +4,10 @@
 //! |---|---|---|
 //! | `serve` | an endpoint and an inbox over HTTP, without a worker | its address |
 //! | `store EVENTS BYTES` | stores so many, asked by 64 at once | events a second |
-//! | `bare EVENTS BYTES` | inserts the same rows in groups of 64, on SQLite | events a second |
+//! | `more FROM EVENTS BYTES` | the same, of events whose numbers begin there | events a second |
+//! | `bare EVENTS BYTES` | writes the same in groups of 64, on SQLite and JetStream | events a second |
 //! | `deliver` | delivers all that waits to a handler that does nothing | deliveries a second |
+//! | `work MILLISECONDS` | delivers to a handler that waits for so long, 16 at once, until two seconds bring nothing | how many, and when the first and the last was done, in seconds since 1970 |
 //! | `claim TIMES` | claims 16, and gives them back | median microseconds of a claim |
 //! | `latency TIMES` | one event after the other | median microseconds from stored to the handler's start |
 
@@ -16,7 +18,7 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use router_core::{
@@ -26,7 +28,8 @@ use router_core::{
     testing::Payload,
 };
 use router_inbox::{
-    End, Inbox, NewDelivery, NewEvent, PostgresStore, SqliteStore, Store, Unstored, Wanted,
+    End, Inbox, JetStreamStore, NewDelivery, NewEvent, PostgresStore, SqliteStore, Store, Unstored,
+    Wanted,
     sqlx::{self, Connection as _, SqliteConnection},
 };
 use router_performance::{FIRST, event, port, secret, with_id};
@@ -52,9 +55,10 @@ async fn main() -> Result<()> {
     };
     let numbers: Vec<usize> =
         numbers.iter().map(|number| number.parse()).collect::<std::result::Result<_, _>>()?;
-    match url.starts_with("sqlite:") {
-        true => run(command, url, SqliteStore::open(url).await?, &numbers).await,
-        false => run(command, url, PostgresStore::connect(url).await?, &numbers).await,
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => run(command, url, SqliteStore::open(url).await?, &numbers).await,
+        Some("nats") => run(command, url, JetStreamStore::connect(url).await?, &numbers).await,
+        _ => run(command, url, PostgresStore::connect(url).await?, &numbers).await,
     }
 }
 
@@ -66,8 +70,13 @@ async fn run<S: Store + Clone>(
 ) -> Result<()> {
     let figure = match (command, numbers) {
         ("serve", []) => return serve(store).await,
-        ("store", [events, bytes]) => stored(store, new(*events, *bytes)).await?,
-        ("bare", [events, bytes]) => bare(url, &new(*events, *bytes)).await?,
+        ("work", [milliseconds]) => return work(store, *milliseconds as u64).await,
+        ("store", [events, bytes]) => stored(store, new(0, *events, *bytes)).await?,
+        ("more", [from, events, bytes]) => stored(store, new(*from, *events, *bytes)).await?,
+        ("bare", [events, bytes]) if url.starts_with("nats:") => {
+            bare_in_nats(url, &new(0, *events, *bytes)).await?
+        }
+        ("bare", [events, bytes]) => bare(url, &new(0, *events, *bytes)).await?,
         ("deliver", []) => deliver(store).await?,
         ("claim", [times]) => claim(&store, *times).await?,
         ("latency", [times]) => latency(store, *times).await?,
@@ -98,7 +107,7 @@ async fn serve(store: impl Store) -> Result<()> {
     Ok(())
 }
 
-fn new(events: usize, bytes: usize) -> Vec<NewEvent> {
+fn new(from: usize, events: usize, bytes: usize) -> Vec<NewEvent> {
     let first = event(FIRST, bytes);
     let made = |number| {
         let body = with_id(first.body(), FIRST, &format!("evt_{number:012}"));
@@ -106,7 +115,7 @@ fn new(events: usize, bytes: usize) -> Vec<NewEvent> {
         let deliveries = vec![NewDelivery { handler: HANDLER.into(), ordered: false }];
         NewEvent { event, deliveries }
     };
-    (0..events).map(made).collect()
+    (from..from + events).map(made).collect()
 }
 
 async fn stored(store: impl Store, new: Vec<NewEvent>) -> Result<f64> {
@@ -161,6 +170,80 @@ async fn bare(url: &str, new: &[NewEvent]) -> Result<f64> {
     Ok(a_second(new.len(), begun))
 }
 
+/// What the inbox publishes, by the same client and nothing else.
+async fn bare_in_nats(url: &str, new: &[NewEvent]) -> Result<f64> {
+    let parts = || {
+        let (login, rest) = url.strip_prefix("nats://")?.split_once('@')?;
+        Some((login.split_once(':')?, rest.split_once('/')?))
+    };
+    let ((user, password), (servers, stream)) = parts().ok_or("it is not such a URL")?;
+    let options = async_nats::ConnectOptions::with_user_and_password(user.into(), password.into());
+    let client = options.connect(servers.split(',').next().unwrap_or(servers)).await?;
+    let record = "r".repeat(350);
+    let begun = SystemClock.monotonic();
+    for (number, group) in new.chunks(AT_ONCE).enumerate() {
+        let batch = format!("{begun:?}{number}");
+        for (at, NewEvent { event, .. }) in group.iter().enumerate() {
+            let part = |number: usize| {
+                let mut headers = async_nats::HeaderMap::new();
+                headers.insert("Nats-Batch-Id", &*batch);
+                headers.insert("Nats-Batch-Sequence", number.to_string());
+                headers
+            };
+            let mut headers = part(2 * at + 1);
+            headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
+            headers.insert("Inbox-Event", &record[..300]);
+            let subject = format!("{stream}.event.{}.x", event.id());
+            client.publish_with_headers(subject, headers, event.payload().clone()).await?;
+            let (mut headers, subject) =
+                (part(2 * at + 2), format!("{stream}.open.l.{}.x", event.id()));
+            if at + 1 < group.len() {
+                client.publish_with_headers(subject, headers, record.clone().into()).await?;
+                continue;
+            }
+            headers.insert("Nats-Batch-Commit", "1");
+            let answer =
+                client.request_with_headers(subject, headers, record.clone().into()).await?;
+            if answer.payload.windows(5).any(|text| text == b"error") {
+                return Err(String::from_utf8_lossy(&answer.payload).into());
+            }
+        }
+    }
+    Ok(a_second(new.len(), begun))
+}
+
+async fn work(store: impl Store, milliseconds: u64) -> Result<()> {
+    let (done, mut is_done) = mpsc::unbounded_channel();
+    let handler = move |_: Event| {
+        let done = done.clone();
+        async move {
+            SystemClock.sleep(Duration::from_millis(milliseconds)).await;
+            done.send(SystemClock.wall()).expect("it is awaited");
+        }
+    };
+    let router = Router::builder().unlinked().handler(HANDLER, ["*"], handler);
+    let router = router.delivered_by(&store).build()?;
+    let inbox = Inbox::new(store, router.clone());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let worker = inbox.worker(router).run(async { drop(stopped.await) });
+    let worker = tokio::spawn(worker);
+    let mut times = Vec::new();
+    loop {
+        tokio::select! {
+            Some(time) = is_done.recv() => times.push(time),
+            () = SystemClock.sleep(Duration::from_secs(2)), if !times.is_empty() => break,
+        }
+    }
+    drop(stop);
+    worker.await?;
+    let seconds =
+        |time: &SystemTime| time.duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64());
+    let (first, last) = (times.iter().min(), times.iter().max());
+    let (first, last) = (first.ok_or("nothing was done")?, last.ok_or("nothing was done")?);
+    println!("{} {} {}", times.len(), seconds(first)?, seconds(last)?);
+    Ok(())
+}
+
 async fn deliver(store: impl Store) -> Result<f64> {
     let waiting = store.backlog().await?.iter().map(|one| one.waiting).sum::<u64>();
     let waiting = usize::try_from(waiting)?;
@@ -204,7 +287,7 @@ async fn latency(store: impl Store, times: usize) -> Result<f64> {
     let worker = inbox.worker(router).run(async { drop(stopped.await) });
     let worker = tokio::spawn(worker);
     let mut took = Vec::new();
-    for new in new(times, 3 * 1024) {
+    for new in new(0, times, 3 * 1024) {
         // Nothing else goes on by then.
         SystemClock.sleep(Duration::from_millis(20)).await;
         inbox.clone().call(new.event).await?;
