@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "not every program needs all of it")]
 
+pub(crate) mod nats;
 pub(crate) mod postgres;
 
 use std::time::Duration;
