@@ -1,8 +1,8 @@
 //! How servers are reached, and what is told where they are not.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error as _, fmt, io, sync::Arc, time::Duration};
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use percent_encoding::percent_decode_str;
 use router_core::BoxError;
 
@@ -49,6 +49,8 @@ pub(super) struct Unusable {
     source: Option<BoxError>,
 }
 
+const NO_TLS: &str = "no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server";
+
 /// What an inbox is called without a name.
 const NAME: &str = "stripe_inbox";
 
@@ -71,9 +73,12 @@ impl Place {
             Some((login, hosts)) => (Some(login), hosts),
             None => (None, authority),
         };
-        let server = |host: &str| format!("{scheme}://{host}").parse().ok();
+        let server = |host: &str| {
+            let server = format!("{scheme}://{host}").parse().ok();
+            server.filter(|_| !host.is_empty())
+        };
         let servers = hosts.split(',').map(server).collect::<Option<Vec<ServerAddr>>>();
-        let servers = servers.ok_or("it names no host")?;
+        let servers = servers.ok_or("a host or a port in it is none")?;
         let (mut replicas, mut credentials) = (None, None);
         for setting in query.split('&').filter(|setting| !setting.is_empty()) {
             match setting.split_once('=') {
@@ -128,15 +133,16 @@ impl Place {
                     "the server does not let this user in; set user and password, or the credentials, right in the URL"
                 }
                 ConnectErrorKind::Dns => "there is no such host; set it right in the URL",
-                ConnectErrorKind::Tls => {
-                    "no TLS that both sides trust; nats:// in the URL demands none, tls:// does"
-                }
+                ConnectErrorKind::Tls => NO_TLS,
+                // What is no TLS is told as data that cannot be read.
+                ConnectErrorKind::Io if is_invalid(&error) => NO_TLS,
                 ConnectErrorKind::TimedOut => {
                     "no answer in time; set host and port right in the URL, or see what keeps the server"
                 }
                 _ => "no server can be reached there; start it, or set host and port right in the URL",
             };
-            self.unusable(advice, Some(error.into()))
+            // It tells its cause itself.
+            self.unusable(advice, Some(error.to_string().into()))
         })
     }
 
@@ -147,6 +153,11 @@ impl Place {
     ) -> StoreError {
         StoreError::of(Unusable { server: self.server.clone(), advice: advice.into(), source })
     }
+}
+
+fn is_invalid(error: &ConnectError) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }
 
 fn login_of(login: &str) -> Result<(String, String), &'static str> {
