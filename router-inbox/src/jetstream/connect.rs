@@ -11,6 +11,10 @@ use crate::StoreError;
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How often a silent server is asked whether it is there. One that says nothing three times in a row is left for
+/// another, since a server can stand still with its connections open.
+const SIGN: Duration = Duration::from_secs(5);
+
 /// What a URL says.
 #[derive(Clone)]
 pub(super) struct Place {
@@ -109,6 +113,7 @@ impl Place {
         let options = ConnectOptions::new()
             .name(format!("inbox {}", self.name))
             .connection_timeout(PATIENCE)
+            .ping_interval(SIGN)
             .event_callback({
                 let server = self.server.clone();
                 move |event| {
