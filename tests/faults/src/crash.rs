@@ -90,6 +90,10 @@ impl<S: Store> Store for CrashingStore<S> {
         Ok(stored)
     }
 
+    fn check(&self, event: &NewEvent) -> Result<(), StoreError> {
+        self.store.check(event)
+    }
+
     async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
         let claims = self.store.claim(wanted).await?;
         if !claims.is_empty() {

@@ -45,6 +45,11 @@ pub(crate) fn in_postgres(which: Handlers, shop: Shop) -> RouterBuilder {
     router.add::<effect_in_postgres>().add::<held_in_postgres>()
 }
 
+/// There is no `Tx` there: all effects are elsewhere.
+pub(crate) fn in_jetstream(which: Handlers, shop: Shop) -> RouterBuilder {
+    router(which, shop).add::<held_elsewhere>()
+}
+
 fn router(which: Handlers, shop: Shop) -> RouterBuilder {
     let router = Router::builder().unlinked().state(shop).add::<ledger>();
     let router = router.add::<panics>().add::<aborts>().add::<hangs>().add::<blocks>();
@@ -138,6 +143,20 @@ macro_rules! handlers_with_tx {
 // Whoever has written holds all others up there.
 handlers_with_tx!(Sqlite, effect_in_sqlite, held_in_sqlite, held_after_writing: false);
 handlers_with_tx!(Postgres, effect_in_postgres, held_in_postgres, held_after_writing: true);
+
+/// The same without a `Tx`.
+#[on_event(
+    "invoice.updated",
+    name = "shop.held",
+    attempts = 100,
+    backoff = "20ms",
+    max_backoff = "100ms"
+)]
+async fn held_elsewhere(event: Event, shop: State<Shop>) -> Result<(), Failure> {
+    shop.wait().await;
+    shop.note("shop.held", &event)?;
+    shop.may_fail(&event)
+}
 
 #[on_event("charge.failed", name = "poison.panics", attempts = 3, backoff = "20ms")]
 async fn panics(_: Event) {

@@ -14,7 +14,7 @@ use router_core::{
     clock::{Clock, Sleep, SystemClock},
     server::{Server, shutdown_signal},
 };
-use router_inbox::{Inbox, PostgresStore, SqliteStore, Store};
+use router_inbox::{Inbox, JetStreamStore, PostgresStore, SqliteStore, Store};
 use tokio::{net::TcpListener, sync::oneshot};
 use tower::ServiceExt as _;
 use tracing_subscriber::filter::LevelFilter;
@@ -37,6 +37,9 @@ async fn main() -> Result<(), BoxError> {
         let router = handlers::in_sqlite(options.handlers, shop);
         let store = SqliteStore::open(url).await?.clock(ShiftedClock::of(&options));
         run(store, router, crashes, &options).await
+    } else if url.starts_with("nats:") {
+        let router = handlers::in_jetstream(options.handlers, shop);
+        run(JetStreamStore::connect(url).await?, router, crashes, &options).await
     } else {
         let router = handlers::in_postgres(options.handlers, shop);
         run(PostgresStore::connect(url).await?, router, crashes, &options).await

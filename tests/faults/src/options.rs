@@ -13,7 +13,7 @@ pub(crate) const SECRET: &str = "whsec_of_the_faults";
 /// A shop that dies where it is told to.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
-    /// `sqlite:FILE` or `postgres://…`.
+    /// `sqlite:FILE`, `postgres://…` or `nats://…`.
     #[arg(long)]
     pub(crate) inbox: String,
     /// The file to which `shop.ledger` appends a line for each event.

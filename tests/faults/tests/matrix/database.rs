@@ -1,13 +1,16 @@
-//! The database of a shop, as somebody else sees it.
+//! The database of a shop, or its stream, as somebody else sees it.
 
 use std::path::Path;
 
 use router_inbox::{
-    PostgresStore, SqliteStore, Store,
+    JetStreamStore, PostgresStore, SqliteStore, Store,
     sqlx::{self, AssertSqlSafe, PgPool, Row as _, SqlitePool},
 };
 
-use crate::postgres::{Server, unused_name};
+use crate::{
+    nats,
+    postgres::{Server, unused_name},
+};
 
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -19,6 +22,8 @@ pub(crate) struct Database {
 enum Pool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
+    /// A stream: nobody else writes to it.
+    None,
 }
 
 impl Database {
@@ -41,6 +46,13 @@ impl Database {
         Self { url, store: Box::new(store), pool }.with_effects().await
     }
 
+    /// In the server, or the cluster, at this URL.
+    pub(crate) async fn in_jetstream(server: &str) -> Self {
+        let url = format!("{server}/{}", nats::unused_name());
+        let store = JetStreamStore::connect(&url).await.expect("it can be made");
+        Self { url, store: Box::new(store), pool: Pool::None }
+    }
+
     /// Nothing is unique, so that what is there twice is seen.
     async fn with_effects(self) -> Self {
         self.run("create table effects (event text not null, handler text not null)").await;
@@ -51,11 +63,21 @@ impl Database {
         matches!(self.pool, Pool::Postgres(_))
     }
 
+    pub(crate) fn is_a_file(&self) -> bool {
+        matches!(self.pool, Pool::Sqlite(_))
+    }
+
+    /// Whether handlers can write in it.
+    pub(crate) fn has_tx(&self) -> bool {
+        !matches!(self.pool, Pool::None)
+    }
+
     pub(crate) async fn run(&self, statements: &str) {
         let statements = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
         match &self.pool {
             Pool::Sqlite(pool) => statements.execute(pool).await.map(drop),
             Pool::Postgres(pool) => statements.execute(pool).await.map(drop),
+            Pool::None => panic!("it understands no SQL"),
         }
         .expect("they are correct");
     }
@@ -72,6 +94,7 @@ impl Database {
                 let rows = sqlx::query(ALL).fetch_all(pool).await.expect("it can be read");
                 rows.iter().map(|row| (row.get(0), row.get(1))).collect()
             }
+            Pool::None => Vec::new(),
         }
     }
 

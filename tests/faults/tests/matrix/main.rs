@@ -1,12 +1,18 @@
 //! An inbox in processes that die, stand still, lose their store or are told to stop: whatever happens, what was
 //! acknowledged is in the store; what a handler writes in its `Tx` is there once, and what it does elsewhere at least
-//! once; and only poison is a dead letter.
+//! once, and never more often than it was tried; and only poison is a dead letter.
 //!
 //! All chances are drawn from a seed that is printed; `FAULT_SEED=… cargo test -p router-faults` repeats them, and
 //! `FAULT_ROUNDS=…` goes on for longer. (What the operating system does is not repeated.)
 
+mod cluster;
 mod crashes;
 mod database;
+mod full;
+mod jetstream;
+#[path = "../../../../router-inbox/tests/support/nats.rs"]
+#[allow(dead_code, reason = "not every program needs all of it")]
+mod nats;
 mod outages;
 mod poison;
 #[path = "../../../../router-inbox/tests/support/postgres.rs"]
@@ -22,8 +28,24 @@ use std::time::Duration;
 
 use router_core::clock::{Clock as _, SystemClock};
 
-/// The test in a shop with its inbox in SQLite, and in PostgreSQL.
+/// The test in a shop with its inbox in SQLite, in PostgreSQL, and in NATS JetStream; those after the semicolon in the
+/// databases alone.
 macro_rules! on_each_store {
+    ($($test:ident),* $(,)? $(; $($in_database:ident),* $(,)?)?) => {
+        crate::on_each_database!($($test,)* $($($in_database,)*)?);
+        mod on_jetstream {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    if let Some(shop) = crate::shop::Shop::on_jetstream().await {
+                        super::$test(shop).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+macro_rules! on_each_database {
     ($($test:ident),* $(,)?) => {
         mod on_sqlite {
             $(
@@ -45,7 +67,7 @@ macro_rules! on_each_store {
         }
     };
 }
-pub(crate) use on_each_store;
+pub(crate) use {on_each_database, on_each_store};
 
 /// Chances, and how to repeat them.
 fn dice() -> fastrand::Rng {

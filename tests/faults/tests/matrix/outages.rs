@@ -6,10 +6,10 @@ use router_core::testing::Payload;
 
 use crate::{database::Database, postgres::Server, process::Process, shop::Shop};
 
-const REFUSED: Option<StatusCode> = Some(StatusCode::SERVICE_UNAVAILABLE);
+pub(crate) const REFUSED: Option<StatusCode> = Some(StatusCode::SERVICE_UNAVAILABLE);
 
 /// Stripe does not wait for long.
-const IMPATIENT: [&str; 2] = ["--patience", "300ms"];
+pub(crate) const IMPATIENT: [&str; 2] = ["--patience", "300ms"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_program_holds_the_file() {
@@ -75,15 +75,18 @@ async fn the_database_is_read_only() {
     recovers(&shop, &mut process, refused).await;
 }
 
+/// Long enough that it is the store which says whether an event is there, and not that nobody has said so in time.
+pub(crate) const PATIENT: [&str; 2] = ["--patience", "15s"];
+
 /// A process that has done something, and has something to do.
-async fn at_work(shop: &Shop, options: &[&str]) -> Process {
+pub(crate) async fn at_work(shop: &Shop, options: &[&str]) -> Process {
     let process = shop.serve(options).await.expect("it serves");
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 8)).await;
     process
 }
 
 /// Events that are not taken.
-async fn refused(shop: &Shop) -> Vec<Payload> {
+pub(crate) async fn refused(shop: &Shop) -> Vec<Payload> {
     let events = shop.stripe.events("invoice.paid", 3);
     for event in &events {
         assert_eq!(shop.stripe.send(event).await, REFUSED, "{}", shop.log());
@@ -91,7 +94,7 @@ async fn refused(shop: &Shop) -> Vec<Payload> {
     events
 }
 
-async fn recovers(shop: &Shop, process: &mut Process, refused: Vec<Payload>) {
+pub(crate) async fn recovers(shop: &Shop, process: &mut Process, refused: Vec<Payload>) {
     shop.stripe.deliver_all(refused).await;
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 8)).await;
     shop.all_ended().await;

@@ -6,7 +6,7 @@ use router_inbox::State::{Done, Waiting};
 use crate::{on_each_store, shop::Shop, until};
 
 on_each_store!(
-    a_handler_that_is_gone_leaves_its_deliveries_and_its_new_name_takes_them,
+    a_handler_that_is_gone_leaves_its_deliveries_and_its_new_name_takes_them;
     a_newer_version_of_the_tables_is_used_beside_this_one,
 );
 
