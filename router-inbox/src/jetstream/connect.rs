@@ -5,6 +5,7 @@ use std::{error::Error as _, fmt, io, sync::Arc, time::Duration};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use percent_encoding::percent_decode_str;
 use router_core::BoxError;
+use tokio::sync::Notify;
 
 use crate::StoreError;
 
@@ -25,6 +26,7 @@ pub(super) struct Place {
     /// The inbox's name, which its subjects begin with.
     pub(super) name: String,
     pub(super) replicas: Option<usize>,
+    lost: Arc<Notify>,
 }
 
 /// A server, or the servers of a cluster, as errors name them: without the password.
@@ -54,6 +56,10 @@ pub(super) struct Unusable {
 }
 
 const NO_TLS: &str = "no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server";
+
+#[derive(Debug, thiserror::Error)]
+#[error("there is no connection to {0} at the moment; it is being tried again")]
+pub(super) struct Disconnected(Server);
 
 /// What an inbox is called without a name.
 const NAME: &str = "stripe_inbox";
@@ -106,6 +112,7 @@ impl Place {
             server: Server(format!("the NATS server {hosts}").into()),
             name: name.to_owned(),
             replicas,
+            lost: Arc::default(),
         })
     }
 
@@ -115,9 +122,12 @@ impl Place {
             .connection_timeout(PATIENCE)
             .ping_interval(SIGN)
             .event_callback({
-                let server = self.server.clone();
+                let (server, lost) = (self.server.clone(), self.lost.clone());
                 move |event| {
                     tell(&server, &event);
+                    if matches!(event, Event::Disconnected) {
+                        lost.notify_waiters();
+                    }
                     std::future::ready(())
                 }
             });
@@ -149,6 +159,22 @@ impl Place {
             // It tells its cause itself.
             self.unusable(advice, Some(error.to_string().into()))
         })
+    }
+
+    /// What the future comes to; an error, should the connection be lost before: what was asked is not answered any
+    /// more, and what was followed may have ended.
+    pub(super) async fn unless_lost<T>(
+        &self,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Disconnected> {
+        tokio::select! {
+            value = future => Ok(value),
+            () = self.lost.notified() => Err(self.disconnected()),
+        }
+    }
+
+    pub(super) fn disconnected(&self) -> Disconnected {
+        Disconnected(self.server.clone())
     }
 
     pub(super) fn unusable(

@@ -7,7 +7,11 @@ use bytes::Bytes;
 use router_core::clock::{Clock as _, SystemClock};
 use serde::Deserialize;
 
-use super::{about::About, connect::Server, record::Record};
+use super::{
+    about::About,
+    connect::{Place, Server},
+    record::Record,
+};
 use crate::StoreError;
 
 /// A message that is to be written, if the stream is as it expects.
@@ -113,10 +117,6 @@ struct Refused {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("there is no connection to {0} at the moment; it is being tried again")]
-struct Disconnected(Server);
-
-#[derive(Debug, thiserror::Error)]
 enum Unanswered {
     #[error(
         "no answer from {0} within {PATIENCE:?}: it is overloaded, or its servers cannot agree; see `nats stream report`"
@@ -143,14 +143,15 @@ pub(super) struct TooLarge {
 /// Writes the messages, all or none; the sequence of the last one, before which those of the others are.
 pub(super) async fn write(
     client: &Client,
-    server: &Server,
+    place: &Place,
     messages: &[Message],
 ) -> Result<u64, Unwritten> {
     for attempt in 0.. {
         if client.connection_state() != connection::State::Connected {
-            return Err(StoreError::of(Disconnected(server.clone())).into());
+            return Err(StoreError::of(place.disconnected()).into());
         }
-        let answer = ask(client, server, messages).await?;
+        let answer = place.unless_lost(ask(client, &place.server, messages)).await;
+        let answer = answer.map_err(StoreError::of)??;
         let Some(refused) = answer.error else { return Ok(answer.seq) };
         match refused.err_code {
             WRONG_LAST_SEQUENCE => return Err(Unwritten::Conflict),

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     about::Subjects,
+    connect::Place,
     open::Open,
     read::{self, Read, Reader},
     record::{Record, Stage},
@@ -69,6 +70,7 @@ impl Mirror {
     pub(super) fn start(
         jetstream: Context,
         stream: Stream,
+        place: Place,
         subjects: &Subjects,
         time: Arc<ServerTime>,
     ) -> Self {
@@ -76,7 +78,7 @@ impl Mirror {
         let follower = Follower {
             heard: heard.clone(),
             jetstream,
-            name: stream.cached_info().config.name.clone(),
+            place,
             stream,
             subjects: subjects.records(Stage::Open),
             time,
@@ -130,7 +132,7 @@ struct Follower {
     heard: Arc<Heard>,
     jetstream: Context,
     stream: Stream,
-    name: String,
+    place: Place,
     subjects: String,
     time: Arc<ServerTime>,
 }
@@ -138,7 +140,11 @@ struct Follower {
 impl Follower {
     async fn run(self) {
         loop {
-            let Err(error) = self.follow().await;
+            let followed = self.place.unless_lost(self.follow()).await;
+            let error = match followed {
+                Ok(Err(error)) => error,
+                Err(error) => StoreError::of(error),
+            };
             tracing::debug!(%error, "reading the inbox's stream anew");
             self.heard.progress.send_replace(Progress::Failed(Arc::new(error)));
             SystemClock.sleep(PAUSE).await;
@@ -147,7 +153,7 @@ impl Follower {
 
     /// Reads what there is, and then what comes, until that fails.
     async fn follow(&self) -> Result<std::convert::Infallible, StoreError> {
-        let before = read::ask_time(&self.jetstream, &self.name, &self.time).await?;
+        let before = read::ask_time(&self.jetstream, &self.place.name, &self.time).await?;
         let mut reader = Reader::of(&self.stream, vec![self.subjects.clone()], false).await?;
         let (mut there, mut last) = (BTreeSet::new(), before);
         while let Some(read) = reader.next_there().await? {
@@ -175,7 +181,7 @@ impl Follower {
                     }
                 }
                 () = &mut ask => {
-                    read::ask_time(&self.jetstream, &self.name, &self.time).await?;
+                    read::ask_time(&self.jetstream, &self.place.name, &self.time).await?;
                     ask = SystemClock.sleep(time::EVERY);
                 }
             }

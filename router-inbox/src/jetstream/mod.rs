@@ -168,14 +168,14 @@ impl Connection {
     async fn mirror(&self) -> Result<&Mirror, StoreError> {
         let mirror = self.mirror.get_or_init(|| {
             let (jetstream, stream) = (self.jetstream.clone(), self.stream.clone());
-            Mirror::start(jetstream, stream, &self.subjects, self.time.clone())
+            Mirror::start(jetstream, stream, self.place.clone(), &self.subjects, self.time.clone())
         });
         mirror.heard(0).await?;
         Ok(mirror)
     }
 
     async fn write(&self, messages: &[Message]) -> Result<u64, Unwritten> {
-        messages::write(&self.client, &self.place.server, messages).await
+        messages::write(&self.client, &self.place, messages).await
     }
 
     fn handlers(&self) -> MutexGuard<'_, HashMap<Arc<str>, bool>> {
