@@ -7,6 +7,7 @@ use crate::{
     nats::cluster::Cluster,
     outages::{PATIENT, at_work, recovers, refused},
     process::Process,
+    rounds,
     shop::Shop,
     soon,
 };
@@ -17,7 +18,7 @@ async fn the_leader_is_killed() {
     let Some(mut cluster) = Cluster::start() else { return };
     let shop = Shop::at(&cluster.url()).await;
     let mut process = at_work(&shop, &PATIENT).await;
-    for _ in 0..2 {
+    for _ in 0..2 * rounds() {
         cluster.ready();
         let leader = cluster.leader_of(shop.stream());
         let delivered = deliver(&shop, &mut process).await;
