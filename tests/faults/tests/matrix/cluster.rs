@@ -29,6 +29,7 @@ async fn the_leader_is_killed() {
         cluster.restart(leader);
     }
     cluster.ready();
+    recovers(&shop, &mut process, Vec::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,8 +41,8 @@ async fn the_server_is_killed_in_the_midst_of_work() {
     let shop = Shop::at(&server.url()).await;
     let mut process = at_work(&shop, &PATIENT).await;
     let mut dice = dice();
-    for _ in 0..3 * rounds() {
-        let (stripe, events) = (shop.stripe.clone(), shop.stripe.events("invoice.paid", 30));
+    for _ in 0..8 * rounds() {
+        let (stripe, events) = (shop.stripe.clone(), shop.stripe.events("invoice.paid", 100));
         let delivered = tokio::spawn(async move { stripe.deliver_all(events).await });
         process.says("began shop.ledger").await.expect("it lives");
         SystemClock.sleep(Duration::from_millis(dice.u64(0..50))).await;
@@ -50,4 +50,5 @@ async fn the_server_is_killed_in_the_midst_of_work() {
         server.restart();
         delivered.await.expect("all are acknowledged");
     }
+    recovers(&shop, &mut process, Vec::new()).await;
 }
