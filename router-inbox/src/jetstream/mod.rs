@@ -114,8 +114,8 @@ impl JetStreamStore {
             Some(stream) => Self::of(place, jetstream, stream).await,
             None => Err(place.unusable(
                 format!(
-                    "it has no stream {}; the server that receives into an inbox makes it, so see whether the URL is that \
-                     server's",
+                    "it has no stream {}, as an inbox of that name would be; the server that receives into an inbox makes it, \
+                     so see whether the URL is that server's, also in the name after the /",
                     place.name
                 ),
                 None,
