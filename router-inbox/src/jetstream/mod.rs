@@ -187,6 +187,14 @@ impl DeliveringService for JetStreamStore {
     fn provides(&self) -> Vec<Provision> {
         Vec::new()
     }
+
+    fn instead(&self) -> Option<&'static str> {
+        Some(
+            "an inbox in NATS JetStream has no transaction to write in: take an `IdempotencyKey`, and have the database refuse \
+             what it has under that key already; or keep the inbox in the database that the handler writes in, by \
+             `SqliteStore` or `PostgresStore`",
+        )
+    }
 }
 
 #[async_trait]
