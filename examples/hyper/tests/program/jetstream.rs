@@ -1,0 +1,75 @@
+//! The program with its inbox in NATS JetStream.
+
+use std::time::Duration;
+
+use router_core::{
+    SigningSecret,
+    clock::{Clock as _, SystemClock},
+    testing::SyntheticEvent,
+};
+use router_inbox::{JetStreamStore, NewDelivery, NewEvent, State, Store as _};
+
+use self::nats::{PASSWORD, Server};
+use crate::{
+    inbox::SECRET,
+    running::{Running, payment, program_with, refused, send},
+};
+
+#[allow(dead_code, reason = "not every program needs all of it")]
+#[path = "../../../../router-inbox/tests/support/nats.rs"]
+mod nats;
+
+fn start(server: &Server) -> Running {
+    Running::start(program_with(&server.url_of("shop")).env("STRIPE_WEBHOOK_SECRET", SECRET))
+}
+
+#[test]
+fn an_event_is_stored_in_jetstream_and_handled_once_even_if_it_comes_again_after_a_restart() {
+    let Some(mut nats) = Server::start() else { return };
+    let request = payment(&SigningSecret::new(SECRET).unwrap());
+    let server = start(&nats);
+    let told = "\nevents are stored in NATS JetStream, and then handled\n";
+    assert!(server.printed.contains(told), "{}", server.printed);
+    let answer = send(server.address(), &request);
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains(r#"{"event":"evt_1","outcome":"stored""#), "{answer}");
+    let (status, log) = server.terminate();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("payment succeeded").count(), 1, "{log}");
+    assert!(!log.contains(PASSWORD), "{log}");
+
+    // The NATS server has been away meanwhile, too.
+    nats.kill();
+    nats.restart();
+    let server = start(&nats);
+    let answer = send(server.address(), &request);
+    assert!(answer.contains(r#""outcome":"duplicate""#), "{answer}");
+    let (_, log) = server.terminate();
+    assert_eq!(log.matches("payment succeeded").count(), 0, "{log}");
+}
+
+#[tokio::test]
+async fn what_was_stored_while_nobody_handled_is_handled_once_the_program_runs_again() {
+    let Some(nats) = Server::start() else { return };
+    drop(start(&nats));
+    let store = JetStreamStore::connect_existing(&nats.url_of("shop")).await.unwrap();
+    let event = SyntheticEvent::new("payment_intent.succeeded").id("evt_2").build().unwrap();
+    let delivery = NewDelivery { handler: "payments.succeeded".into(), ordered: false };
+    let new = NewEvent { event: event.event().clone(), deliveries: vec![delivery] };
+    store.store(&[new]).await.unwrap();
+    let server = start(&nats);
+    while store.deliveries("evt_2").await.unwrap()[0].state != State::Done {
+        SystemClock.sleep(Duration::from_millis(20)).await;
+    }
+    let (_, log) = server.terminate();
+    assert_eq!(log.matches("payment succeeded").count(), 1, "{log}");
+}
+
+#[test]
+fn a_nats_server_that_is_not_there_is_named_without_its_password() {
+    let (code, said) = refused(&mut program_with("nats://shop:geheim@127.0.0.1:1/shop"));
+    assert_eq!(code, Some(1), "{said}");
+    let told = "error: the NATS server 127.0.0.1:1 cannot be used as an inbox: no server can be reached there";
+    assert!(said.contains(told), "{said}");
+    assert!(!said.contains("geheim"), "{said}");
+}
