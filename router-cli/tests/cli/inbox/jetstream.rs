@@ -145,3 +145,19 @@ fn refused(url: &str, told: &str) {
     let is_told = ran.stderr.starts_with("error: --inbox: ") && ran.stderr.contains(told);
     assert!(is_told, "{told}: {ran:?}");
 }
+
+#[test]
+fn a_user_without_jetstream_is_told_to_switch_it_on() {
+    // In place of the one user of all.
+    let lines = format!(
+        "authorization {{}}
+         accounts {{
+             WITH: {{ jetstream: enabled, users: [{{ user: inbox, password: {PASSWORD} }}] }}
+             WITHOUT: {{ users: [{{ user: other, password: {PASSWORD} }}] }}
+         }}"
+    );
+    let Some(server) = Server::start_with(&lines, "") else { return };
+    refused(&server.url(), "it has no stream stripe_inbox");
+    let other = server.url().replace("inbox:", "other:");
+    refused(&other, "it has no JetStream for this user; switch it on with `jetstream {}`");
+}
