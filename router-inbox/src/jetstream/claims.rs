@@ -16,7 +16,7 @@ use router_core::{
 use super::{
     Connection,
     about::About,
-    messages::{Message, Unwritten},
+    messages::{AT_ONCE, Message, Unwritten},
     open::{Due, Located, Pick},
     read,
     record::Record,
@@ -112,26 +112,26 @@ impl Connection {
         if taken.len() < 2 || !self.spread.is_alone() {
             return taken;
         }
-        let messages = taken.iter().map(Taken::message).collect::<Result<Vec<_>, _>>();
-        let written = match messages {
-            Ok(messages) => self.write(&messages).await,
-            Err(error) => Err(error.into()),
-        };
-        match written {
-            Ok(last) => {
-                let first = last + 1 - taken.len() as u64;
-                for (taken, sequence) in taken.into_iter().zip(first..) {
-                    self.hear_of(&taken.record, sequence);
-                    round.claimed.extend(taken.claims);
-                }
-                Vec::new()
+        let (mut taken, mut left) = (taken, Vec::new());
+        while !taken.is_empty() {
+            let later = taken.split_off(taken.len().min(AT_ONCE));
+            match self.write_all(&taken).await {
+                Ok(()) => round.claimed.extend(taken.into_iter().flat_map(|taken| taken.claims)),
+                Err(Unwritten::Failed(error)) => round.failed = Some(error),
+                Err(Unwritten::Conflict) => left.extend(taken),
             }
-            Err(Unwritten::Failed(error)) => {
-                round.failed = Some(error);
-                Vec::new()
-            }
-            Err(Unwritten::Conflict) => taken,
+            taken = later;
         }
+        left
+    }
+
+    async fn write_all(&self, taken: &[Taken]) -> Result<(), Unwritten> {
+        let messages = taken.iter().map(Taken::message).collect::<Result<Vec<_>, _>>()?;
+        let first = self.write(&messages).await? + 1 - taken.len() as u64;
+        for (taken, sequence) in taken.iter().zip(first..) {
+            self.hear_of(&taken.record, sequence);
+        }
+        Ok(())
     }
 
     /// Those of a lane one after the other, since each changes what the next relies on.

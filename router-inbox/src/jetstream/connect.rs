@@ -48,6 +48,9 @@ pub(super) struct Unusable {
     source: Option<BoxError>,
 }
 
+const NO_TLS: &str = "no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose \
+                      certificate must be one that this machine trusts";
+
 /// What an inbox is called without a name.
 const NAME: &str = "stripe_inbox";
 
@@ -73,12 +76,12 @@ impl Place {
             Some((login, hosts)) => (Some(login), hosts),
             None => (None, authority),
         };
-        let server = |host: &str| match host {
-            "" => None,
-            host => format!("{scheme}://{host}").parse().ok(),
+        let server = |host: &str| {
+            let server = format!("{scheme}://{host}").parse().ok();
+            server.filter(|_| !host.is_empty())
         };
         let servers = hosts.split(',').map(server).collect::<Option<Vec<ServerAddr>>>();
-        let servers = servers.ok_or("it names no host, or a port that is none")?;
+        let servers = servers.ok_or("a host or a port in it is none")?;
         let (mut replicas, mut credentials) = (None, None);
         for setting in query.split('&').filter(|setting| !setting.is_empty()) {
             match setting.split_once('=') {
@@ -140,16 +143,16 @@ impl Place {
                     return self.unusable(self.refused(), None);
                 }
                 ConnectErrorKind::Dns => "there is no such host; set it right in the URL",
-                _ if is_of_tls(&error) => {
-                    "there is no TLS that both sides trust; tls:// in the URL demands it, and nats:// has it where the server \
-                     demands it: the server's certificate must be one that this machine trusts"
-                }
+                ConnectErrorKind::Tls => NO_TLS,
+                // What is no TLS is told as data that cannot be read.
+                ConnectErrorKind::Io if is_invalid(&error) => NO_TLS,
                 ConnectErrorKind::TimedOut => {
                     "no answer in time; set host and port right in the URL, or see what keeps the server"
                 }
                 _ => "no server can be reached there; start it, or set host and port right in the URL",
             };
-            self.unusable(advice, Some(error.into()))
+            // It tells its cause itself.
+            self.unusable(advice, Some(error.to_string().into()))
         })
     }
 
@@ -176,11 +179,9 @@ impl Place {
     }
 }
 
-/// Whether it is TLS that has failed, which the client tells as a failed read too.
-fn is_of_tls(error: &ConnectError) -> bool {
+fn is_invalid(error: &ConnectError) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    error.kind() == ConnectErrorKind::Tls
-        || cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }
 
 fn login_of(login: &str) -> Result<(String, String), &'static str> {

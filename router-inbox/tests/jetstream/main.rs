@@ -1,23 +1,45 @@
 //! The store in NATS JetStream keeps the promises of every store, with many processes at once, and through what happens
 //! to servers.
 
+mod kept;
+mod opening;
+mod outages;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 
 use std::{
+    error::Error as _,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
 use router_core::testing::ManualClock;
-use router_inbox::{JetStreamStore, conformance::Subject};
+use router_inbox::{JetStreamStore, StoreError, conformance::Subject};
 
 use self::support::nats;
 
 struct InJetStream {
     store: Arc<JetStreamStore>,
+    url: String,
     clock: ManualClock,
+}
+
+impl InJetStream {
+    /// An inbox of its own, for which time stands still; none, where there is no NATS server.
+    async fn made() -> Option<Self> {
+        let url = nats::shared()?.url_of(&nats::unused_name());
+        let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let store = JetStreamStore::connect(&url).await.expect("it can be made");
+        Some(Self { store: Arc::new(store.clock(clock.clone())), url, clock })
+    }
+
+    /// The same, as another process has it.
+    async fn again(&self) -> JetStreamStore {
+        let store = JetStreamStore::connect(&self.url).await.expect("it is there");
+        store.clock(self.clock.clone())
+    }
 }
 
 #[async_trait::async_trait]
@@ -29,10 +51,7 @@ impl Subject for InJetStream {
     }
 
     async fn fresh() -> Self {
-        let server = nats::shared().expect("nothing is missing");
-        let store = JetStreamStore::connect(&server.url_of(&nats::unused_name())).await;
-        let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-        Self { store: Arc::new(store.expect("it can be made").clock(clock.clone())), clock }
+        InJetStream::made().await.expect("nothing is missing")
     }
 
     fn store(&self) -> &JetStreamStore {
@@ -42,6 +61,19 @@ impl Subject for InJetStream {
     async fn pass(&self, time: Duration) {
         self.clock.advance(time);
     }
+}
+
+/// An error as it is logged, with all that caused it.
+fn told(error: &StoreError) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told += &format!(": {error}");
+        cause = error.source();
+    }
+    let all = format!("{told} {error:?}");
+    assert!(!all.contains(nats::PASSWORD), "{all}");
+    told
 }
 
 router_inbox::store_conformance!(InJetStream);

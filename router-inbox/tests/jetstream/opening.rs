@@ -1,0 +1,213 @@
+//! How a server becomes an inbox, and why not.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_nats::{
+    ConnectOptions,
+    jetstream::{self, Context, stream::DiscardPolicy},
+};
+use insta::assert_snapshot;
+use router_core::clock::{Clock as _, SystemClock};
+use router_inbox::{JetStreamStore, Operations as _, Selection, Store as _, Stored};
+
+use crate::{
+    support::{
+        nats::{self, PASSWORD, Server, USER},
+        paid,
+        postgres::unused_port,
+        wanted,
+    },
+    told,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_can_make_the_stream_at_once() {
+    let Some(server) = nats::shared() else { return };
+    let url = server.url_of(&nats::unused_name());
+    let open = || {
+        let url = url.clone();
+        tokio::spawn(async move {
+            let store = JetStreamStore::connect(&url).await;
+            let store = store.map_err(|error| format!("{error:?}"))?;
+            store.store(&[paid("evt_1")]).await.map_err(|error| format!("{error:?}"))
+        })
+    };
+    let mut told = Vec::new();
+    for task in [open(), open(), open(), open()] {
+        told.extend(task.await.unwrap().unwrap());
+    }
+    assert_eq!(told.iter().filter(|told| **told == Stored::New).count(), 1, "{told:?}");
+}
+
+/// And none of the machines on which the store is opened.
+#[tokio::test]
+async fn the_time_is_the_servers() {
+    let Some(server) = nats::shared() else { return };
+    let store = JetStreamStore::connect(&server.url_of(&nats::unused_name())).await.unwrap();
+    store.store(&[paid("evt_1")]).await.unwrap();
+    let stored_at = store.show("evt_1").await.unwrap()[0].event.stored_at;
+    let theirs = stored_at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let ours = SystemClock.wall().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((ours - theirs).abs() < 60.0, "{theirs} and {ours}, of one machine");
+    assert!(store.claim(&wanted(9)).await.unwrap().len() == 1, "it is due at once");
+    let since = Selection { since: Some(Duration::from_secs(60)), ..Selection::default() };
+    assert_eq!(store.select(&since).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn inboxes_on_one_server_have_nothing_to_do_with_each_other() {
+    let Some(server) = nats::shared() else { return };
+    let open = || JetStreamStore::connect(Box::leak(server.url_of(&nats::unused_name()).into()));
+    let (one, other) = (open().await.unwrap(), open().await.unwrap());
+    one.store(&[paid("evt_1")]).await.unwrap();
+    assert_eq!(other.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
+    assert_eq!(one.claim(&wanted(9)).await.unwrap().len(), 1);
+    assert_eq!(other.claim(&wanted(9)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_inbox_that_must_be_there_is_not_made() {
+    let Some(server) = nats::shared() else { return };
+    let name = nats::unused_name();
+    let error = JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap_err();
+    let error = told(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
+    assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME, as an inbox of that name would be; the server that receives into an inbox makes it, so see whether the URL is that server's, also in the name after the /");
+    JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
+    JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap();
+}
+
+/// It is the operator's, who may have had a reason.
+#[tokio::test]
+async fn a_stream_that_would_break_a_promise_is_refused_and_left_as_it_is() {
+    let Some(server) = nats::shared() else { return };
+    let name = nats::unused_name();
+    JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
+    let context = connected(server).await;
+    let mut config = context.get_stream(&name).await.unwrap().cached_info().config.clone();
+    // These are the operator's to decide.
+    config.max_bytes = 1 << 30;
+    config.description = Some("ours".into());
+    context.update_stream(&config).await.unwrap();
+    JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
+    config.max_age = Duration::from_secs(3_600);
+    config.discard = DiscardPolicy::Old;
+    config.allow_atomic_publish = false;
+    context.update_stream(&config).await.unwrap();
+    let error = JetStreamStore::connect(&server.url_of(&name)).await.unwrap_err();
+    let error = told(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
+    assert_snapshot!(error, @r"
+    the NATS server ADDRESS cannot be used as an inbox: the stream NAME is not as an inbox's has to be, and is left as it is:
+      discard: Old, and has to be New
+      max_age: 3600s, and has to be 0ns
+      allow_atomic: false, and has to be true
+    set it right with `nats stream edit NAME`, or give the inbox another name in the URL
+    ");
+    let found = context.get_stream(&name).await.unwrap().cached_info().config.clone();
+    assert_eq!(found.max_age, config.max_age);
+}
+
+#[tokio::test]
+async fn replicas_that_are_wanted_and_not_there_are_told_of() {
+    let Some(server) = nats::shared() else { return };
+    let name = nats::unused_name();
+    let url = format!("{}?replicas=3", server.url_of(&name));
+    let tell = async |url: &str| {
+        let error = told(&JetStreamStore::connect(url).await.unwrap_err());
+        error.replace(&server.address(), "ADDRESS").replace(&name, "NAME")
+    };
+    assert_snapshot!(tell(&url).await, @"the NATS server ADDRESS cannot be used as an inbox: its stream cannot be made with 3 replicas; start more servers of the cluster, or say `replicas=1` in the URL, and an event is lost with the disk that it is on: jetstream error: replicas > 1 not supported in non-clustered mode (code 500, error code 10074)");
+    JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
+    assert_snapshot!(tell(&url).await, @r"
+    the NATS server ADDRESS cannot be used as an inbox: the stream NAME is not as an inbox's has to be, and is left as it is:
+      num_replicas: 1, and has to be 3
+    set it right with `nats stream edit NAME`, or give the inbox another name in the URL, or leave `replicas` out of it
+    ");
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused() {
+    let Some(server) = Server::older() else { return };
+    let error = told(&JetStreamStore::connect(&server.url()).await.unwrap_err());
+    let (begin, end) = error.split_once("it is version 2.11.").unwrap_or(("", &error));
+    assert!(begin.ends_with("cannot be used as an inbox: "), "{error}");
+    assert!(end.contains("update it to 2.12 or later"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_is_told_of() {
+    let Some(server) = Server::start_with("jetstream: disabled", "") else { return };
+    let url = server.url();
+    let error = told(&JetStreamStore::connect(&url).await.unwrap_err());
+    assert_snapshot!(error.replace(&server.address(), "ADDRESS"), @"the NATS server ADDRESS cannot be used as an inbox: it has no JetStream for this user; switch it on with `jetstream {}` in the server's configuration, and with `jetstream: enabled` in that of the user's account if it has accounts: requested JetStream resource does not exist");
+}
+
+#[tokio::test]
+async fn what_keeps_a_server_from_being_reached_is_told() {
+    let Some(server) = nats::shared() else { return };
+    let nobody = format!("nats://{USER}:{PASSWORD}@127.0.0.1:{}", unused_port());
+    let wrong = format!("nats://{USER}:wrong@{}", server.address());
+    let unknown = format!("nats://{USER}:{PASSWORD}@no-such-host.invalid");
+    let without_tls = server.url().replace("nats://", "tls://");
+    let credentials = format!("nats://{}?credentials=/no/such/file", server.address());
+    let mut told_of = String::new();
+    let nameless = format!("nats://{}", server.address());
+    for url in [&nobody, &wrong, &nameless, &unknown, &without_tls, &credentials] {
+        let error = told(&JetStreamStore::connect(url).await.unwrap_err());
+        let port = nobody.rsplit(':').next().unwrap();
+        let error = error.replace(&server.address(), "ADDRESS").replace(port, "PORT");
+        told_of += &format!("{error}\n");
+    }
+    assert_snapshot!(told_of, @r"
+    the NATS server 127.0.0.1:PORT cannot be used as an inbox: no server can be reached there; start it, or set host and port right in the URL: IO error: Connection refused (os error 111)
+    the NATS server ADDRESS cannot be used as an inbox: the server does not let inbox in so; set user and password right in the URL
+    the NATS server ADDRESS cannot be used as an inbox: the server lets nobody in without a user; write user:password@ in the URL, before the host, or ?credentials=/path/to/user.creds at its end
+    the NATS server no-such-host.invalid cannot be used as an inbox: there is no such host; set it right in the URL: DNS error: failed to lookup address information: Name or service not known
+    the NATS server ADDRESS cannot be used as an inbox: no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose certificate must be one that this machine trusts: IO error: received corrupt message of type InvalidContentType
+    the NATS server ADDRESS cannot be used as an inbox: the file of credentials cannot be read: loading creds file '/no/such/file': No such file or directory (os error 2)
+    ");
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_read_is_told_of_without_the_password() {
+    let urls = [
+        "nats:localhost",
+        "http://localhost:8222",
+        "nats://",
+        "nats://inbox:of-the-tests-3e9a/2@localhost",
+        "nats://inbox:of-the-tests-3e9a:2@localhost",
+        "nats://inbox@localhost",
+        "nats://inbox:of-the-tests-3e9a@one,nats://inbox:of-the-tests-3e9a@two",
+        "nats://inbox:of-the-tests-3e9a@one,inbox:of-the-tests-3e9a@two",
+        "nats://localhost:port",
+        "nats://localhost/an.inbox",
+        "nats://localhost?replicas=0",
+        "nats://localhost?password=of-the-tests-3e9a",
+    ];
+    let mut told_of = String::new();
+    for url in urls {
+        let error = told(&JetStreamStore::connect(url).await.unwrap_err());
+        let (reason, _) = error
+            .split_once(". It is written as nats://")
+            .expect("it says how it is written, after that");
+        told_of += &format!("{reason}\n");
+    }
+    assert_snapshot!(told_of, @r"
+    the inbox's URL cannot be read: it has no ://
+    the inbox's URL cannot be read: it begins neither with nats:// nor with tls://, which demands TLS
+    the inbox's URL cannot be read: a host or a port in it is none
+    the inbox's URL cannot be read: there is a / in the user or the password; write %2F for it
+    the inbox's URL cannot be read: there is a : or an @ in the password, for which %3A or %40 is written; or a user for each server, and one stands before all of them
+    the inbox's URL cannot be read: there is a user and no password; write user:password
+    the inbox's URL cannot be read: nats:// stands in it more than once; it is for all of the servers
+    the inbox's URL cannot be read: there is a : or an @ in the password, for which %3A or %40 is written; or a user for each server, and one stands before all of them
+    the inbox's URL cannot be read: a host or a port in it is none
+    the inbox's URL cannot be read: the inbox's name, after the /, has more than 64 letters, or something but letters, digits, _ and -
+    the inbox's URL cannot be read: replicas= takes a number from 1 to 5
+    the inbox's URL cannot be read: after a ? there may be replicas=3 and credentials=/path/to/user.creds, with & between them; a ? in the password is written %3F
+    ");
+}
+
+async fn connected(server: &Server) -> Context {
+    let options = ConnectOptions::with_user_and_password(USER.into(), PASSWORD.into());
+    jetstream::new(options.connect(server.address()).await.expect("it is there"))
+}

@@ -1,0 +1,208 @@
+//! Several processes that share a stream.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use router_inbox::{
+    Change, Completed, End, JetStreamStore, Lease, NewDelivery, NewEvent, Operations as _, State,
+    Store as _, Stored, conformance::Subject as _,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    InJetStream,
+    support::{paid, updated, wanted},
+};
+
+#[tokio::test]
+async fn what_was_stored_is_there_when_it_is_opened_again() {
+    let Some(inbox) = InJetStream::made().await else { return };
+    assert_eq!(inbox.store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
+    let again = inbox.again().await;
+    assert_eq!(again.store(&[paid("evt_1")]).await.unwrap(), [Stored::Duplicate]);
+    // Two that have it open at once do not claim one delivery both.
+    let lease = again.claim(&wanted(9)).await.unwrap().remove(0).lease;
+    assert!(inbox.store.claim(&wanted(9)).await.unwrap().is_empty());
+    // Nor does it matter who has claimed it.
+    assert_eq!(done(&inbox.store, lease).await, Completed::Recorded);
+    assert_eq!(again.deliveries("evt_1").await.unwrap()[0].state, State::Done);
+}
+
+#[tokio::test]
+async fn what_another_process_does_is_heard_of() {
+    let Some(inbox) = InJetStream::made().await else { return };
+    let other = inbox.again().await;
+    // That it listens from now on.
+    inbox.store.stored_elsewhere().await;
+    inbox.store.store(&[paid("evt_1")]).await.unwrap();
+    other.store(&[paid("evt_2")]).await.unwrap();
+    let mut claimed = 0;
+    while claimed < 2 {
+        // It may come for nothing, as for what this process has stored itself.
+        inbox.store.stored_elsewhere().await;
+        claimed += inbox.store.claim(&wanted(9)).await.unwrap().len();
+    }
+    // An operator is another process too.
+    other.store(&[paid("evt_3")]).await.unwrap();
+    let told = other.discard("evt_3", None).await.unwrap();
+    assert_eq!(told[0].change, Change::Made);
+    inbox.store.stored_elsewhere().await;
+    assert!(inbox.store.claim(&wanted(9)).await.unwrap().is_empty());
+}
+
+/// Whatever a process has not heard of yet, no write of it relies on.
+#[tokio::test]
+async fn of_two_that_claim_at_once_one_gets_it() {
+    let Some(inbox) = InJetStream::made().await else { return };
+    let stores = [inbox.again().await, inbox.again().await, inbox.again().await];
+    for store in &stores {
+        store.backlog().await.unwrap();
+    }
+    for round in 0..30 {
+        let events: Vec<_> = (0..4).map(|n| paid(&format!("evt_{round}_{n}"))).collect();
+        inbox.store.store(&events).await.unwrap();
+        let mut claiming = JoinSet::new();
+        for store in &stores {
+            // Until it has heard of something.
+            let store = store.clone();
+            claiming.spawn(async move {
+                store.stored_elsewhere().await;
+                leases(&store).await
+            });
+        }
+        let mut claimed = claiming.join_all().await.concat();
+        claimed.extend(leases(&inbox.store).await);
+        let mut deliveries: Vec<_> = claimed.iter().map(|lease| lease.delivery).collect();
+        deliveries.sort_unstable();
+        deliveries.dedup();
+        assert_eq!((claimed.len(), deliveries.len()), (4, 4), "round {round}");
+        for lease in claimed {
+            assert_eq!(done(&stores[round % 3], lease).await, Completed::Recorded);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_end_loses_to_who_has_claimed_since() {
+    let Some(inbox) = InJetStream::made().await else { return };
+    let other = inbox.again().await;
+    inbox.store.store(&[paid("evt_1")]).await.unwrap();
+    let late = leases(&inbox.store).await.remove(0);
+    inbox.pass(Duration::from_secs(60)).await;
+    let lease = leases(&other).await.remove(0);
+    assert_eq!(done(&inbox.store, late.clone()).await, Completed::LeaseLost);
+    assert_eq!(inbox.store.extend(&[late], Duration::from_secs(60)).await.unwrap(), [false]);
+    assert_eq!(done(&other, lease).await, Completed::Recorded);
+}
+
+/// Stripe may send the same events to two machines at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_events_in_any_order_are_stored_once() {
+    let Some(inbox) = InJetStream::made().await else { return };
+    for round in 0..5 {
+        let mut tasks = JoinSet::new();
+        let events: Vec<_> = (0..100).map(|n| paid(&format!("evt_{round}_{n}"))).collect();
+        for nth in 0..4 {
+            let mut events = events.clone();
+            events.rotate_left(nth * 25);
+            if nth % 2 == 1 {
+                events.reverse();
+            }
+            let store = inbox.again().await;
+            tasks.spawn(async move { store.store(&events).await.map_err(|e| format!("{e:?}")) });
+        }
+        let told: Vec<_> = tasks.join_all().await.into_iter().flat_map(Result::unwrap).collect();
+        assert_eq!(told.iter().filter(|told| **told == Stored::New).count(), 100);
+    }
+}
+
+/// Whatever is stored, claimed, tried again and given up meanwhile; and all of them are handled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_delivery_of_an_object_is_out_however_many_store_and_claim() {
+    const OBJECTS: usize = 3;
+    const EVENTS: usize = 240;
+    let Some(inbox) = InJetStream::made().await else { return };
+    let out: Arc<[AtomicBool; OBJECTS]> = Arc::default();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for storer in 0..4 {
+        let store = inbox.again().await;
+        tasks.spawn(async move {
+            for n in (storer..EVENTS).step_by(4) {
+                store.store(&[updated(&format!("evt_{n}"), n % OBJECTS)]).await.unwrap();
+            }
+        });
+    }
+    for _ in 0..4 {
+        let (store, out, handled) = (inbox.again().await, out.clone(), handled.clone());
+        tasks.spawn(async move {
+            while handled.load(Ordering::SeqCst) < EVENTS {
+                for claim in store.claim(&wanted(2)).await.unwrap() {
+                    let event = claim.event.unwrap();
+                    let object: usize = event.object_id().to_string()[4..].parse().unwrap();
+                    assert!(!out[object].swap(true, Ordering::SeqCst), "two are out at once");
+                    tokio::task::yield_now().await;
+                    out[object].store(false, Ordering::SeqCst);
+                    let (error, wait) = ("not now".into(), Duration::ZERO);
+                    let end = match claim.attempt {
+                        1 if event.id().ends_with('1') => End::Retry { wait, error },
+                        _ if event.id().ends_with('2') => End::Dead { error },
+                        _ => End::Done,
+                    };
+                    let is_over = !matches!(end, End::Retry { .. });
+                    let told = store.complete(&[(claim.lease, end)]).await.unwrap();
+                    assert_eq!(told, [Completed::Recorded]);
+                    handled.fetch_add(usize::from(is_over), Ordering::SeqCst);
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+/// Each handler's end is a change of the event's one record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn handlers_of_one_event_end_in_different_processes_at_once() {
+    const HANDLERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    let Some(inbox) = InJetStream::made().await else { return };
+    for round in 0..10 {
+        let id = format!("evt_{round}");
+        let delivery = |handler: &&str| NewDelivery { handler: (*handler).into(), ordered: false };
+        let deliveries = HANDLERS.iter().map(delivery).collect();
+        inbox.store.store(&[NewEvent { deliveries, ..paid(&id) }]).await.unwrap();
+        let mut tasks = JoinSet::new();
+        for handler in HANDLERS {
+            let store = inbox.again().await;
+            tasks.spawn(async move {
+                let wanted =
+                    router_inbox::Wanted { handlers: vec![(handler.into(), 1)], ..wanted(1) };
+                let lease = loop {
+                    if let Some(claim) = store.claim(&wanted).await.unwrap().pop() {
+                        break claim.lease;
+                    }
+                    tokio::task::yield_now().await;
+                };
+                done(&store, lease).await
+            });
+        }
+        assert_eq!(tasks.join_all().await, [Completed::Recorded; HANDLERS.len()]);
+        let kept = inbox.store.deliveries(&id).await.unwrap();
+        assert!(kept.iter().all(|one| (one.state, one.attempts) == (State::Done, 1)), "{kept:?}");
+    }
+}
+
+async fn leases(store: &JetStreamStore) -> Vec<Lease> {
+    let claims = store.claim(&wanted(9)).await.expect("the store is there");
+    claims.into_iter().map(|claim| claim.lease).collect()
+}
+
+async fn done(store: &JetStreamStore, lease: Lease) -> Completed {
+    let told = store.complete(&[(lease, End::Done)]).await.expect("the store is there");
+    told[0]
+}
