@@ -77,6 +77,20 @@ async fn what_was_stored_while_nobody_handled_is_handled_once_the_program_runs_a
 }
 
 #[test]
+fn what_cannot_be_stored_is_answered_with_503_and_the_log_says_why() {
+    let Some(mut nats) = Server::start() else { return };
+    let server = start(&nats);
+    nats.kill();
+    let answer = send(server.address(), &payment(&SigningSecret::new(SECRET).unwrap()));
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable"), "{answer}");
+    assert!(answer.ends_with(r#"{"error":"try again later"}"#), "{answer}");
+    let (_, log) = server.terminate();
+    let told = log.lines().find(|line| line.contains("request refused")).unwrap();
+    assert!(told.contains("the event could not be stored in the inbox: "), "{told}");
+    assert!(told.contains(&nats.address()) && !told.contains(PASSWORD), "{told}");
+}
+
+#[test]
 fn a_nats_server_that_is_not_there_is_named_without_its_password() {
     let (code, said) = refused(&mut program_with("nats://shop:geheim@127.0.0.1:1/shop"));
     assert_eq!(code, Some(1), "{said}");
