@@ -1,12 +1,17 @@
 //! An inbox in NATS JetStream.
 
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::Stdio,
+};
+
 use router_core::testing::SyntheticEvent;
 use router_inbox::{End, JetStreamStore, NewDelivery, NewEvent, Store as _, Wanted};
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server};
 use super::{MINUTE, made, watch::watch_at};
-use crate::program::{Ran, run};
+use crate::program::{Ran, program, run};
 
 #[allow(dead_code, reason = "not every program needs all of it")]
 #[path = "../../../../router-inbox/tests/support/nats.rs"]
@@ -79,6 +84,25 @@ fn who_watches_an_inbox_in_jetstream_sees_what_comes() {
     assert_eq!(code, Some(0));
     assert!(told[0].contains("\"events\":0"), "{told:?}");
     assert!(told[2].contains("\"events\":1"), "{told:?}");
+}
+
+#[test]
+fn who_watches_an_inbox_whose_server_goes_away_is_told() {
+    let Some(mut server) = Server::start() else { return };
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(JetStreamStore::connect(&server.url())).unwrap();
+    let mut watch = program(&["inbox", "watch", "--every", "100ms", "--inbox", &server.url()]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(watch.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    server.stop();
+    // It goes on until it is told nothing any more.
+    stdout.read_to_string(&mut String::new()).unwrap();
+    let ran = Ran::from(watch.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let told =
+        "error: the NATS server does not tell what is in the inbox; if that goes on, see whether";
+    assert!(ran.stderr.starts_with(told), "{ran:?}");
 }
 
 /// And no command makes one.
