@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import time
 
-from inbox import over_http
+from inbox import BYTES, bench, over_http
 from measure import build
 from servers import nats, postgres
 
@@ -32,15 +32,37 @@ def worked(programs, url, workers, milliseconds):
     return sum(done), sum(done) / (last - first), min(done) / max(done)
 
 
+def kept(programs, name, store, events):
+    """What events of 3 KB that have been handled take, each: in the server's memory, and on its disk."""
+    url = store.fresh()
+    bench(programs, "store", url, 100, BYTES)
+    bench(programs, "deliver", url)
+    memory = store.servers[0].memory() if name.startswith("JetStream") else None
+    disk = store.disk(url)
+    bench(programs, "more", url, 100, events, BYTES)
+    bench(programs, "deliver", url)
+    print(f"{name}: {events} events of {BYTES} bytes that were handled take", end=" ")
+    if memory:
+        time.sleep(90)  # until it has given back what it needed for its work, and what only says that it moved is gone
+        print(f"{(store.servers[0].memory() - memory) / events:.0f} bytes of the server's memory and", end=" ")
+    print(f"{(store.disk(url) - disk) / events:.0f} bytes on its disk, each", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--events", type=int, default=4_000, help="for each worker")
+    parser.add_argument("--kept", type=int, help="instead, what so many events take that were handled")
     parser.add_argument("--handler", type=int, default=50, help="how long it waits, in milliseconds")
     options = parser.parse_args()
     programs = build()
     stores = {"PostgreSQL": postgres(), "JetStream, one server": nats(), "JetStream, three": nats(nodes=3)}
     time.sleep(5)  # until the three agree who leads
+    if options.kept:
+        for name, store in stores.items():
+            kept(programs, name, store, options.kept)
+            store.end()
+        return
     print(f"{'store':<24} {'workers':>7}  {'to one':>7}  {'a second':>8}  least busy to busiest")
     for name, store in stores.items():
         if store is None:

@@ -33,6 +33,12 @@ class Told:
             if (said := self.process.stdout.readline().strip()) != "ok":
                 raise SystemExit(f"the server does not {command}: {said}")
 
+    def memory(self):
+        """What the server that it has started has in memory, in bytes."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        status = pathlib.Path(f"/proc/{children[0]}/status").read_text()
+        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
     def end(self):
         self.process.stdin.close()
         self.process.wait()
@@ -63,6 +69,11 @@ class Postgres:
         database = f"bench_{self.databases}"
         self.run("createdb", database)
         return self.url(database)
+
+    def disk(self, url):
+        """What a database has on the disk, in bytes."""
+        database = url.rsplit("/", 1)[1]
+        return int(self.run("psql", "-qAt", "-d", database, input="select pg_database_size(current_database())"))
 
     def sql(self, url, text):
         self.run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", url.rsplit("/", 1)[1], input=text)
@@ -122,6 +133,13 @@ class Nats:
         self.inboxes += 1
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports)
         return f"nats://inbox:{self.PASSWORD}@{hosts}/bench_{self.inboxes}"
+
+    def disk(self, url):
+        """What a stream has on the disk of the first server, in bytes."""
+        shell = self.servers[0].process.pid
+        folder = pathlib.Path(os.readlink(f"/proc/{shell}/cwd")) / "store" / "jetstream"
+        files = [file for file in folder.rglob("*") if file.is_file() and url.rsplit("/", 1)[1] in file.parts]
+        return sum(file.stat().st_size for file in files)
 
     def end(self):
         for server in self.servers:

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use router_core::{Answer, BoxError, Event, Router, RouterBuilder, Routes, StartupReport};
-use router_inbox::{Inbox, PostgresStore, SqliteStore, Store};
+use router_inbox::{Inbox, JetStreamStore, PostgresStore, SqliteStore, Store};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
@@ -30,6 +30,7 @@ impl Behind {
             InboxUrl::Off => Self::inline(router.build()?),
             InboxUrl::Sqlite(url) => Self::inbox(router, SqliteStore::open(url).await?),
             InboxUrl::Postgres(url) => Self::inbox(router, PostgresStore::connect(url).await?),
+            InboxUrl::JetStream(url) => Self::inbox(router, JetStreamStore::connect(url).await?),
         }
     }
 

@@ -22,8 +22,10 @@ use crate::{behind::Behind, metrics::Metrics, options::Options};
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
+    // The NATS client tells what the inbox tells.
+    let usual = "info,async_nats=warn";
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into()))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();

@@ -31,7 +31,12 @@ pub(crate) struct Options {
     #[arg(long, env, default_value = "300", value_parser = tolerance)]
     pub(crate) tolerance: Tolerance,
 
-    /// Where events are stored before Stripe is answered: `sqlite:FILE`, `postgres://…`, or `off`.
+    /// Where events are stored before Stripe is answered: `sqlite:FILE`, `postgres://…`, `nats://…`, or `off`.
+    ///
+    /// A file is for one machine, `postgres://user:password@host:5432/database` and, in NATS JetStream,
+    /// `nats://user:password@host:4222` for several; `nats://…` takes the servers of a cluster separated by commas, and a
+    /// name for the inbox after a `/`. Prefer the environment for a password: other users of the machine can see a
+    /// command line.
     ///
     /// A handler that fails is then tried again from there, for three days; `event-router inbox` shows what is
     /// there. With `off`, Stripe waits for the handlers, and is told to send the event again if one fails.
@@ -58,6 +63,7 @@ pub(crate) enum InboxUrl {
     Off,
     Sqlite(String),
     Postgres(String),
+    JetStream(String),
 }
 
 impl Options {
@@ -72,9 +78,11 @@ impl Options {
             None if self.inbox == "off" => Ok(InboxUrl::Off),
             Some(("sqlite", file)) if !file.is_empty() => Ok(InboxUrl::Sqlite(self.inbox.clone())),
             Some(("postgres" | "postgresql", _)) => Ok(InboxUrl::Postgres(self.inbox.clone())),
+            Some(("nats" | "tls", _)) => Ok(InboxUrl::JetStream(self.inbox.clone())),
             _ => Err(
                 "EVENT_ROUTER_INBOX or --inbox: write `sqlite:` and a file, as in `sqlite:inbox.db`, a database's URL, as \
-                 in `postgres://user:password@localhost/shop`, or `off`",
+                 in `postgres://user:password@localhost/shop`, that of a NATS server with JetStream, as in \
+                 `nats://user:password@localhost:4222`, or `off`",
             ),
         }
     }

@@ -20,8 +20,9 @@ pub(crate) fn print(
     println!("listening on http://{address}/webhook");
     match inbox {
         InboxUrl::Sqlite(url) => println!("events are stored in {url}, and then handled"),
-        // Its URL may hold a password.
+        // These URLs may hold a password.
         InboxUrl::Postgres(_) => println!("events are stored in PostgreSQL, and then handled"),
+        InboxUrl::JetStream(_) => println!("events are stored in NATS JetStream, and then handled"),
         InboxUrl::Off => println!("events are handled while Stripe waits"),
     }
     if let Some(address) = metrics_address {

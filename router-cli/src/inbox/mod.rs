@@ -46,7 +46,12 @@ Examples:
 All of it can be done while a server uses the inbox."
 )]
 pub(crate) struct Inbox {
-    /// The inbox, as its server opens it: `sqlite:FILE`, or `postgres://USER:PASSWORD@HOST:5432/DATABASE`.
+    /// The inbox, as its server opens it: `sqlite:FILE`, `postgres://USER:PASSWORD@HOST:5432/DATABASE`, or
+    /// `nats://USER:PASSWORD@HOST:4222`.
+    ///
+    /// In NATS JetStream several servers of one cluster are separated by commas, `HOST1:4222,HOST2:4222`; a name follows
+    /// after a `/` where the server gives its inbox one; and `tls://` demands TLS. A password is better in the
+    /// environment: others on the machine can see a command line.
     #[arg(
         long = "inbox",
         global = true,

@@ -1,7 +1,7 @@
 //! The store behind an address.
 
 use router_catalog::nearest_of;
-use router_inbox::{Operations, PostgresStore, SqliteStore, StoreError};
+use router_inbox::{JetStreamStore, Operations, PostgresStore, SqliteStore, StoreError};
 
 use crate::error::Error;
 
@@ -14,16 +14,24 @@ pub(super) async fn open(url: &str) -> Result<Box<dyn Operations>, Error> {
             Error::Usage(format!("{}; {way_out}", said(&error)))
         }),
         Some(("postgres" | "postgresql", _)) => {
-            let opened = PostgresStore::connect_existing(url).await.map(boxed);
-            opened.map_err(|error| Error::Usage(format!("--inbox: {}", said(&error))))
+            PostgresStore::connect_existing(url).await.map(boxed).map_err(unreachable)
+        }
+        Some(("nats" | "tls", _)) => {
+            JetStreamStore::connect_existing(url).await.map(boxed).map_err(unreachable)
         }
         // It may have a password in it.
         _ => {
-            let why = "--inbox: write the address of an inbox as `sqlite:` and its file, as in `sqlite:inbox.db`, or as \
-                       `postgres://user:password@host:5432/database`";
+            let why = "--inbox: write where the inbox is: in a file, `sqlite:inbox.db`; in PostgreSQL, \
+                       `postgres://user:password@host:5432/database`; or in NATS JetStream, \
+                       `nats://user:password@host:4222`";
             Err(Error::Usage(why.to_owned()))
         }
     }
+}
+
+/// What a server says that does not let the inbox be opened.
+fn unreachable(error: StoreError) -> Error {
+    Error::Usage(format!("--inbox: {}", said(&error)))
 }
 
 /// What a store did not do, once it was open.

@@ -34,6 +34,8 @@ pub struct RouterBuilder {
     /// What each call is given by whoever delivers events to one handler at a time; none: the router gets whole
     /// events.
     pub(super) delivered_by: Option<Vec<Provision>>,
+    /// What they say to a handler that takes something else.
+    pub(super) instead: Option<&'static str>,
     timeout: Duration,
     pub(super) completions: Option<Remembered>,
     pub(super) dead_letters: Option<Arc<dyn DeadLetters>>,
@@ -72,6 +74,7 @@ impl RouterBuilder {
             required: Vec::new(),
             given: Given::default(),
             delivered_by: None,
+            instead: None,
             timeout: Duration::from_secs(20),
             completions: None,
             dead_letters: None,
@@ -270,6 +273,7 @@ impl RouterBuilder {
     /// ```
     pub fn delivered_by(mut self, service: &impl DeliveringService) -> DeliveredRouterBuilder {
         self.delivered_by = Some(service.provides());
+        self.instead = service.instead();
         DeliveredRouterBuilder(self)
     }
 

@@ -155,12 +155,13 @@ fn not_provided(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     let missing =
         missing(builder, From::Delivery, |id| provided.clone().any(|provision| provision.id == id));
     let provided: BTreeSet<_> = provided.map(|provision| provision.type_name).collect();
-    let delivered = builder.delivered_by.is_some();
+    let (delivered, instead) = (builder.delivered_by.is_some(), builder.instead);
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::NotProvided {
         type_name,
         handlers: places(&candidates),
         delivered,
         provided: provided.iter().copied().collect(),
+        instead,
     })
 }
 

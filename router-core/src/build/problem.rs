@@ -56,6 +56,8 @@ pub enum Problem {
         delivered: bool,
         /// The types of what that service gives, sorted.
         provided: Vec<&'static str>,
+        /// What the service says is to be done instead.
+        instead: Option<&'static str>,
     },
     /// A handler takes twice what each call is given once.
     TakenTwice {
@@ -210,9 +212,12 @@ impl fmt::Display for Problem {
                     None => Ok(()),
                 }
             }
-            Self::NotProvided { type_name, handlers, delivered, provided } => {
+            Self::NotProvided { type_name, handlers, delivered, provided, instead } => {
                 write!(f, "nobody gives the calls of these handlers a `{type_name}`")?;
                 write_places(f, handlers)?;
+                if let Some(instead) = instead {
+                    return write!(f, "\nhelp: {instead}");
+                }
                 match (delivered, &provided[..]) {
                     (false, _) => f.write_str(
                         "\nhelp: it comes with each delivery of a service that keeps events, such as an inbox: \

@@ -1,7 +1,7 @@
 //! Why a request was answered with something else than what became of its event. Status, what the
 //! sender is told and what the log says are made here, so that they cannot drift apart.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, iter, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 
@@ -65,7 +65,7 @@ pub enum Refusal {
         limit: Duration,
     },
     /// Our fault: the service behind the endpoint does not take events at the moment.
-    #[error("the service behind the endpoint does not take events: {0}")]
+    #[error("the service behind the endpoint does not take events: {}", with_causes(.0))]
     Unavailable(SharedError),
 }
 
@@ -158,4 +158,11 @@ impl Refusal {
             _ => tracing::warn!(status, reason = %self, "request refused"),
         }
     }
+}
+
+/// What went wrong, then its cause, and the cause of that.
+fn with_causes(error: &SharedError) -> String {
+    let error: &(dyn Error + 'static) = &**error;
+    let chain = iter::successors(Some(error), |error| (*error).source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

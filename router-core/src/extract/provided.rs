@@ -22,6 +22,11 @@ pub struct Provided<T>(pub T);
 pub trait DeliveringService {
     /// What it gives to every call.
     fn provides(&self) -> Vec<Provision>;
+
+    /// What to do where a handler takes what this does not give, for the error that says so.
+    fn instead(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A type of which a service gives each call one.

@@ -41,9 +41,8 @@ impl fmt::Display for Server {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the inbox's URL cannot be read: {0}; write nats://user:password@host:4222, several servers of one cluster as \
-     host1:4222,host2:4222,host3:4222, and in the password %40 for @, %2F for /, %3A for : and %25 for %; a name for the \
-     inbox may follow after a /, and after a ? `replicas=3` or `credentials=/path/to/user.creds`; tls:// demands TLS"
+    "the inbox's URL cannot be read: {0}. It is written as nats://user:password@host:4222/name, or, of the servers of one \
+     cluster, as nats://user:password@host1:4222,host2:4222,host3:4222"
 )]
 struct NoUrl(&'static str);
 
@@ -55,7 +54,8 @@ pub(super) struct Unusable {
     source: Option<BoxError>,
 }
 
-const NO_TLS: &str = "no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server";
+const NO_TLS: &str = "no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose \
+                      certificate must be one that this machine trusts";
 
 #[derive(Debug, thiserror::Error)]
 #[error("there is no connection to {0} at the moment; it is being tried again")]
@@ -72,12 +72,15 @@ impl Place {
     fn read(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = url.split_once("://").ok_or("it has no ://")?;
         if !["nats", "tls"].contains(&scheme) {
-            return Err("it begins neither with nats:// nor with tls://");
+            return Err("it begins neither with nats:// nor with tls://, which demands TLS");
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
+        if rest.contains("://") {
+            return Err("nats:// stands in it more than once; it is for all of the servers");
+        }
         if name.contains('@') {
-            return Err("there is a / in the user or the password");
+            return Err("there is a / in the user or the password; write %2F for it");
         }
         let (login, hosts) = match authority.rsplit_once('@') {
             Some((login, hosts)) => (Some(login), hosts),
@@ -94,16 +97,23 @@ impl Place {
             match setting.split_once('=') {
                 Some(("replicas", number)) => {
                     let number = number.parse().ok().filter(|number| (1..=5).contains(number));
-                    replicas = Some(number.ok_or("replicas are 1 to 5")?);
+                    replicas = Some(number.ok_or("replicas= takes a number from 1 to 5")?);
                 }
                 Some(("credentials", path)) => credentials = Some(decoded(path)?),
-                _ => return Err("after the ? it has something but replicas and credentials"),
+                _ => {
+                    return Err(
+                        "after a ? there may be replicas=3 and credentials=/path/to/user.creds, with & between them; a ? in \
+                         the password is written %3F",
+                    );
+                }
             }
         }
         let name = if name.is_empty() { NAME } else { name };
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if name.len() > 64 || !name.bytes().all(is_plain) {
-            return Err("the inbox's name has something but letters, digits, _ and -");
+            return Err(
+                "the inbox's name, after the /, has more than 64 letters, or something but letters, digits, _ and -",
+            );
         }
         Ok(Self {
             servers,
@@ -145,7 +155,7 @@ impl Place {
         connected.map_err(|error| {
             let advice = match error.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    "the server does not let this user in; set user and password, or the credentials, right in the URL"
+                    return self.unusable(self.refused(), None);
                 }
                 ConnectErrorKind::Dns => "there is no such host; set it right in the URL",
                 ConnectErrorKind::Tls => NO_TLS,
@@ -177,6 +187,20 @@ impl Place {
         Disconnected(self.server.clone())
     }
 
+    fn refused(&self) -> String {
+        match (&self.login, &self.credentials) {
+            (_, Some(path)) => format!(
+                "the server does not let the user in whose credentials are in {path}; name the right file in the URL"
+            ),
+            (Some((user, _)), None) => format!(
+                "the server does not let {user} in so; set user and password right in the URL"
+            ),
+            (None, None) => "the server lets nobody in without a user; write user:password@ in the URL, before the host, or \
+                             ?credentials=/path/to/user.creds at its end"
+                .to_owned(),
+        }
+    }
+
     pub(super) fn unusable(
         &self,
         advice: impl Into<String>,
@@ -192,16 +216,22 @@ fn is_invalid(error: &ConnectError) -> bool {
 }
 
 fn login_of(login: &str) -> Result<(String, String), &'static str> {
-    let (user, password) = login.split_once(':').ok_or("there is a user and no password")?;
+    let (user, password) =
+        login.split_once(':').ok_or("there is a user and no password; write user:password")?;
     if password.contains([':', '@']) {
-        return Err("there is a : or an @ in the password");
+        return Err(
+            "there is a : or an @ in the password, for which %3A or %40 is written; or a user for each server, and one stands \
+             before all of them",
+        );
     }
     Ok((decoded(user)?, decoded(password)?))
 }
 
 fn decoded(text: &str) -> Result<String, &'static str> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "what is written with % is not UTF-8")
+    decoded
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| "what is written with % is not UTF-8; a % in the password is written %25")
 }
 
 fn tell(server: &Server, event: &Event) {

@@ -114,8 +114,8 @@ impl JetStreamStore {
             Some(stream) => Self::of(place, jetstream, stream).await,
             None => Err(place.unusable(
                 format!(
-                    "it has no stream {}; the server that receives into an inbox makes it, so see whether the URL is that \
-                     server's",
+                    "it has no stream {}, as an inbox of that name would be; the server that receives into an inbox makes it, \
+                     so see whether the URL is that server's, also in the name after the /",
                     place.name
                 ),
                 None,
@@ -186,6 +186,14 @@ impl Connection {
 impl DeliveringService for JetStreamStore {
     fn provides(&self) -> Vec<Provision> {
         Vec::new()
+    }
+
+    fn instead(&self) -> Option<&'static str> {
+        Some(
+            "an inbox in NATS JetStream has no transaction to write in: take an `IdempotencyKey`, and have the database refuse \
+             what it has under that key already; or keep the inbox in the database that the handler writes in, by \
+             `SqliteStore` or `PostgresStore`",
+        )
     }
 }
 

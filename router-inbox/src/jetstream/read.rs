@@ -9,6 +9,7 @@ use async_nats::jetstream::{
     stream::{RawMessageErrorKind, Stream},
 };
 use futures_util::StreamExt as _;
+use router_core::BoxError;
 use serde::Deserialize;
 
 use super::{about::About, messages::ABOUT, time::ServerTime};
@@ -26,6 +27,13 @@ const SIGN: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[error("what the server sends of the stream has a gap")]
 struct Gap;
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the NATS server does not tell what is in the inbox; if that goes on, see whether its servers are up and the stream has \
+     a leader: `nats stream report`"
+)]
+struct Unread(#[source] BoxError);
 
 /// The last message of a subject, or of those of a pattern; from whoever leads, so that it is the last.
 pub(super) async fn last(
@@ -193,7 +201,7 @@ pub(super) async fn ask_time(
     Ok(info.state.last_seq)
 }
 
-/// What the client says: it has the cause in its own words already.
+/// What the client says, which does not say of what.
 pub(super) fn failed(error: impl Error + Send + Sync + 'static) -> StoreError {
-    StoreError::of(error)
+    StoreError::of(Unread(error.into()))
 }

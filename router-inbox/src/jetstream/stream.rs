@@ -3,8 +3,9 @@
 use std::{fmt::Write as _, time::Duration};
 
 use async_nats::jetstream::{
-    Context, ErrorCode,
-    context::{CreateStreamErrorKind, GetStreamErrorKind},
+    self, Context, ErrorCode,
+    context::{CreateStreamErrorKind, GetStreamErrorKind, RequestErrorKind},
+    response::Response,
     stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream},
 };
 use serde::Deserialize;
@@ -15,6 +16,12 @@ use crate::StoreError;
 /// The server's version of its interface from which on several messages can be written together, and messages can go by
 /// themselves: that of 2.12.
 const LEVEL: i64 = 2;
+
+const NO_JETSTREAM: &str = "it has no JetStream for this user; switch it on with `jetstream {}` in the server's \
+                            configuration, and with `jetstream: enabled` in that of the user's account if it has accounts";
+
+const UNANSWERED: &str = "JetStream does not answer; see whether the server is well, and whether its configuration lets \
+                          this user publish to `$JS.API.>` and subscribe to `_INBOX.>`";
 
 /// As many as can lose one and go on.
 const REPLICAS: usize = 3;
@@ -51,7 +58,7 @@ pub(super) async fn made(place: &Place, jetstream: &Context) -> Result<Stream, S
         }
         Err(error) => {
             let advice = match error.kind() {
-                CreateStreamErrorKind::JetStream(_) if replicas > 1 => format!(
+                CreateStreamErrorKind::JetStream(ref error) if is_too_few(error) => format!(
                     "its stream cannot be made with {replicas} replicas; start more servers of the cluster, or \
                      say `replicas=1` in the URL, and an event is lost with the disk that it is on"
                 ),
@@ -77,6 +84,7 @@ pub(super) async fn existing(
                 {
                     Ok(None)
                 }
+                GetStreamErrorKind::Request => Err(place.unusable(UNANSWERED, Some(error.into()))),
                 _ => Err(place.unusable("its stream cannot be looked up", Some(error.into()))),
             };
         }
@@ -91,8 +99,9 @@ pub(super) async fn existing(
     Err(place.unusable(
         format!(
             "the stream {} is not as an inbox's has to be, and is left as it is:{drift}\nset it right with `nats stream \
-             edit {0}`, or give the inbox another name in the URL",
-            place.name
+             edit {0}`, or give the inbox another name in the URL{1}",
+            place.name,
+            if wanted.num_replicas == found.num_replicas { "" } else { ", or leave `replicas` out of it" }
         ),
         None,
     ))
@@ -100,15 +109,29 @@ pub(super) async fn existing(
 
 async fn supported(place: &Place, jetstream: &Context) -> Result<(), StoreError> {
     let info = jetstream.client().server_info();
-    let account: Result<Account, _> = jetstream.request("INFO", &()).await;
-    let account = account.map_err(|error| {
-        let advice = "JetStream does not answer; switch it on with `jetstream {}` in the server's configuration, for \
-                      this user's account too";
-        place.unusable(advice, Some(error.into()))
-    })?;
+    let account: Result<Response<Account>, _> = jetstream.request("INFO", &()).await;
+    let account = match account {
+        Ok(Response::Ok(account)) => account,
+        Ok(Response::Err { error }) => {
+            let advice = match error.error_code() {
+                ErrorCode::CLUSTER_NOT_AVAILABLE => {
+                    "its cluster has no leader; more than half of the servers must be up and reach each other"
+                }
+                _ => NO_JETSTREAM,
+            };
+            return Err(place.unusable(advice, Some(error.into())));
+        }
+        Err(error) => {
+            let advice = match error.kind() {
+                RequestErrorKind::TimedOut => UNANSWERED,
+                _ => NO_JETSTREAM,
+            };
+            return Err(place.unusable(advice, Some(error.into())));
+        }
+    };
     if account.api.level < LEVEL {
         let advice = format!(
-            "it is version {}, which cannot write several messages together; version 2.12 can",
+            "it is version {}, which cannot write several messages together; update it to 2.12 or later",
             info.version
         );
         return Err(place.unusable(advice, None));
@@ -190,6 +213,12 @@ fn tell(place: &Place, info: &Info) {
              the loss of its disk only with three replicas"
         );
     }
+}
+
+/// Whether there are not as many servers as replicas.
+fn is_too_few(error: &jetstream::Error) -> bool {
+    [ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED, ErrorCode::CLUSTER_NO_PEERS]
+        .contains(&error.error_code())
 }
 
 fn is(kind: &CreateStreamErrorKind, code: ErrorCode) -> bool {

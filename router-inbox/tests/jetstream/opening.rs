@@ -71,7 +71,7 @@ async fn an_inbox_that_must_be_there_is_not_made() {
     let name = nats::unused_name();
     let error = JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap_err();
     let error = told(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
-    assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME; the server that receives into an inbox makes it, so see whether the URL is that server's");
+    assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME, as an inbox of that name would be; the server that receives into an inbox makes it, so see whether the URL is that server's, also in the name after the /");
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
     JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap();
 }
@@ -120,7 +120,7 @@ async fn replicas_that_are_wanted_and_not_there_are_told_of() {
     assert_snapshot!(tell(&url).await, @r"
     the NATS server ADDRESS cannot be used as an inbox: the stream NAME is not as an inbox's has to be, and is left as it is:
       num_replicas: 1, and has to be 3
-    set it right with `nats stream edit NAME`, or give the inbox another name in the URL
+    set it right with `nats stream edit NAME`, or give the inbox another name in the URL, or leave `replicas` out of it
     ");
 }
 
@@ -130,7 +130,7 @@ async fn a_server_that_is_too_old_is_refused() {
     let error = told(&JetStreamStore::connect(&server.url()).await.unwrap_err());
     let (begin, end) = error.split_once("it is version 2.11.").unwrap_or(("", &error));
     assert!(begin.ends_with("cannot be used as an inbox: "), "{error}");
-    assert!(end.contains("version 2.12 can"), "{error}");
+    assert!(end.contains("update it to 2.12 or later"), "{error}");
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_server_without_jetstream_is_told_of() {
     let Some(server) = Server::start_with("jetstream: disabled", "") else { return };
     let url = server.url();
     let error = told(&JetStreamStore::connect(&url).await.unwrap_err());
-    assert_snapshot!(error.replace(&server.address(), "ADDRESS"), @"the NATS server ADDRESS cannot be used as an inbox: JetStream does not answer; switch it on with `jetstream {}` in the server's configuration, for this user's account too: requested JetStream resource does not exist");
+    assert_snapshot!(error.replace(&server.address(), "ADDRESS"), @"the NATS server ADDRESS cannot be used as an inbox: it has no JetStream for this user; switch it on with `jetstream {}` in the server's configuration, and with `jetstream: enabled` in that of the user's account if it has accounts: requested JetStream resource does not exist");
 }
 
 #[tokio::test]
@@ -150,7 +150,8 @@ async fn what_keeps_a_server_from_being_reached_is_told() {
     let without_tls = server.url().replace("nats://", "tls://");
     let credentials = format!("nats://{}?credentials=/no/such/file", server.address());
     let mut told_of = String::new();
-    for url in [&nobody, &wrong, &unknown, &without_tls, &credentials] {
+    let nameless = format!("nats://{}", server.address());
+    for url in [&nobody, &wrong, &nameless, &unknown, &without_tls, &credentials] {
         let error = told(&JetStreamStore::connect(url).await.unwrap_err());
         let port = nobody.rsplit(':').next().unwrap();
         let error = error.replace(&server.address(), "ADDRESS").replace(port, "PORT");
@@ -158,9 +159,10 @@ async fn what_keeps_a_server_from_being_reached_is_told() {
     }
     assert_snapshot!(told_of, @r"
     the NATS server 127.0.0.1:PORT cannot be used as an inbox: no server can be reached there; start it, or set host and port right in the URL: IO error: Connection refused (os error 111)
-    the NATS server ADDRESS cannot be used as an inbox: the server does not let this user in; set user and password, or the credentials, right in the URL: authorization violation: nats: authorization violation
+    the NATS server ADDRESS cannot be used as an inbox: the server does not let inbox in so; set user and password right in the URL
+    the NATS server ADDRESS cannot be used as an inbox: the server lets nobody in without a user; write user:password@ in the URL, before the host, or ?credentials=/path/to/user.creds at its end
     the NATS server no-such-host.invalid cannot be used as an inbox: there is no such host; set it right in the URL: DNS error: failed to lookup address information: Name or service not known
-    the NATS server ADDRESS cannot be used as an inbox: no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server: IO error: received corrupt message of type InvalidContentType
+    the NATS server ADDRESS cannot be used as an inbox: no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose certificate must be one that this machine trusts: IO error: received corrupt message of type InvalidContentType
     the NATS server ADDRESS cannot be used as an inbox: the file of credentials cannot be read: loading creds file '/no/such/file': No such file or directory (os error 2)
     ");
 }
@@ -174,6 +176,8 @@ async fn a_url_that_cannot_be_read_is_told_of_without_the_password() {
         "nats://inbox:of-the-tests-3e9a/2@localhost",
         "nats://inbox:of-the-tests-3e9a:2@localhost",
         "nats://inbox@localhost",
+        "nats://inbox:of-the-tests-3e9a@one,nats://inbox:of-the-tests-3e9a@two",
+        "nats://inbox:of-the-tests-3e9a@one,inbox:of-the-tests-3e9a@two",
         "nats://localhost:port",
         "nats://localhost/an.inbox",
         "nats://localhost?replicas=0",
@@ -182,20 +186,24 @@ async fn a_url_that_cannot_be_read_is_told_of_without_the_password() {
     let mut told_of = String::new();
     for url in urls {
         let error = told(&JetStreamStore::connect(url).await.unwrap_err());
-        let (reason, _) = error.split_once(';').expect("it says how it is written, after that");
+        let (reason, _) = error
+            .split_once(". It is written as nats://")
+            .expect("it says how it is written, after that");
         told_of += &format!("{reason}\n");
     }
     assert_snapshot!(told_of, @r"
     the inbox's URL cannot be read: it has no ://
-    the inbox's URL cannot be read: it begins neither with nats:// nor with tls://
+    the inbox's URL cannot be read: it begins neither with nats:// nor with tls://, which demands TLS
     the inbox's URL cannot be read: a host or a port in it is none
-    the inbox's URL cannot be read: there is a / in the user or the password
-    the inbox's URL cannot be read: there is a : or an @ in the password
-    the inbox's URL cannot be read: there is a user and no password
+    the inbox's URL cannot be read: there is a / in the user or the password; write %2F for it
+    the inbox's URL cannot be read: there is a : or an @ in the password, for which %3A or %40 is written; or a user for each server, and one stands before all of them
+    the inbox's URL cannot be read: there is a user and no password; write user:password
+    the inbox's URL cannot be read: nats:// stands in it more than once; it is for all of the servers
+    the inbox's URL cannot be read: there is a : or an @ in the password, for which %3A or %40 is written; or a user for each server, and one stands before all of them
     the inbox's URL cannot be read: a host or a port in it is none
-    the inbox's URL cannot be read: the inbox's name has something but letters, digits, _ and -
-    the inbox's URL cannot be read: replicas are 1 to 5
-    the inbox's URL cannot be read: after the ? it has something but replicas and credentials
+    the inbox's URL cannot be read: the inbox's name, after the /, has more than 64 letters, or something but letters, digits, _ and -
+    the inbox's URL cannot be read: replicas= takes a number from 1 to 5
+    the inbox's URL cannot be read: after a ? there may be replicas=3 and credentials=/path/to/user.creds, with & between them; a ? in the password is written %3F
     ");
 }
 

@@ -5,6 +5,7 @@ mod delivering;
 mod effects;
 #[path = "../exchange/mod.rs"]
 mod exchange;
+mod jetstream;
 mod leases;
 #[path = "../logged/mod.rs"]
 mod logged;

@@ -6,7 +6,7 @@ use router_core::SigningSecret;
 
 use crate::running::{Running, payment, program_with, refused, send};
 
-const SECRET: &str = "whsec_of_the_inbox";
+pub(crate) const SECRET: &str = "whsec_of_the_inbox";
 
 fn url(folder: &Path) -> String {
     format!("sqlite:{}", folder.join("inbox.db").display())

@@ -1,6 +1,7 @@
-//! `inbox`, on a file that is filled as a server would fill it, and on a database.
+//! `inbox`, on a file that is filled as a server would fill it, on a database, and on a NATS server.
 
 mod change;
+mod jetstream;
 mod live;
 mod look;
 mod postgres;

@@ -10,10 +10,20 @@ use serde_json::Value;
 use super::{Desk, MINUTE, steady};
 use crate::program::{Ran, program, run};
 
-/// A run of `watch` on the desk, until it has told as much as is asked for.
+/// A run of `watch` on the desk, into which an event comes.
 fn watch(desk: &Desk, arguments: &[&str], lines: usize) -> (Vec<String>, Option<i32>) {
-    let url = desk.url();
-    let mut command = program(&[&["inbox", "watch", "--inbox", &url], arguments].concat());
+    let come = || desk.store("evt_new", "invoice.paid", "in_1", &["audit"]);
+    watch_at(&desk.url(), arguments, lines, come)
+}
+
+/// A run of `watch`, until it has told as much as is asked for; between its first look and the next something comes.
+pub(super) fn watch_at(
+    url: &str,
+    arguments: &[&str],
+    lines: usize,
+    come: impl Fn(),
+) -> (Vec<String>, Option<i32>) {
+    let mut command = program(&[&["inbox", "watch", "--inbox", url], arguments].concat());
     let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut told = Vec::new();
@@ -21,9 +31,8 @@ fn watch(desk: &Desk, arguments: &[&str], lines: usize) -> (Vec<String>, Option<
         let mut line = String::new();
         stdout.read_line(&mut line).expect("it is UTF-8");
         told.push(steady(line.trim_end()));
-        // Between the first look and the next.
         if told.len() == 1 {
-            desk.store("evt_new", "invoice.paid", "in_1", &["audit"]);
+            come();
         }
     }
     let kill = Command::new("kill").arg("-INT").arg(child.id().to_string()).status();
@@ -101,7 +110,7 @@ fn what_is_no_inbox_is_said_to_be_none() {
     insta::assert_snapshot!(said(&url), @"error: URL cannot be opened as an inbox: error returned from database: (code: 26) file is not a database; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX");
     std::fs::write(&path, "").unwrap();
     insta::assert_snapshot!(said(&url), @"error: URL is a database without an inbox in it; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX");
-    insta::assert_snapshot!(said("inbox.db"), @"error: --inbox: write the address of an inbox as `sqlite:` and its file, as in `sqlite:inbox.db`, or as `postgres://user:password@host:5432/database`");
+    insta::assert_snapshot!(said("inbox.db"), @"error: --inbox: write where the inbox is: in a file, `sqlite:inbox.db`; in PostgreSQL, `postgres://user:password@host:5432/database`; or in NATS JetStream, `nats://user:password@host:4222`");
     let said = said("mysql://me:pa55word@127.0.0.1/shop");
     assert!(said.starts_with("error: --inbox: ") && !said.contains("pa55word"), "{said}");
     let mut help = program(&["inbox", "--help"]);

@@ -1,0 +1,187 @@
+//! An inbox in NATS JetStream.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::Stdio,
+};
+
+use router_core::testing::SyntheticEvent;
+use router_inbox::{End, JetStreamStore, NewDelivery, NewEvent, Store as _, Wanted};
+use tokio::runtime::Runtime;
+
+use self::server::{PASSWORD, Server};
+use super::{MINUTE, made, watch::watch_at};
+use crate::program::{Ran, program, run};
+
+#[allow(dead_code, reason = "not every program needs all of it")]
+#[path = "../../../../router-inbox/tests/support/nats.rs"]
+mod server;
+
+/// Runs `event-router inbox` on it; no password is shown.
+fn on(url: &str, arguments: &[&str]) -> Ran {
+    let ran = run(&[&["inbox"], arguments, &["--inbox", url]].concat());
+    assert!(!format!("{ran:?}").contains("3e9a"), "{ran:?}");
+    ran
+}
+
+#[test]
+fn an_inbox_in_jetstream_is_operated_as_one_in_a_file() {
+    let Some(server) = Server::start() else { return };
+    let url = server.url_of("shop");
+    let runtime = Runtime::new().unwrap();
+    let store = runtime.block_on(JetStreamStore::connect(&url)).unwrap();
+    let deliveries = ["audit", "mail"]
+        .map(|handler| NewDelivery { handler: handler.into(), ordered: handler == "mail" });
+    for (id, deliveries) in [("evt_1", &deliveries[..]), ("evt_2", &deliveries), ("evt_none", &[])]
+    {
+        let event = made(SyntheticEvent::new("invoice.paid").id(id).set("id", "in_1"));
+        let new = [NewEvent { event, deliveries: deliveries.to_vec() }];
+        runtime.block_on(store.store(&new)).unwrap();
+    }
+    let wanted = Wanted { handlers: vec![("audit".into(), 2)], limit: 2, lease: MINUTE };
+    let claims = runtime.block_on(store.claim(&wanted)).unwrap();
+    let of_second = claims.iter().find(|claim| claim.event.as_ref().unwrap().id() == "evt_2");
+    let dead = End::Dead { error: "the warehouse has burnt down".into() };
+    let ends = [(of_second.unwrap().lease.clone(), dead)];
+    runtime.block_on(store.complete(&ends)).unwrap();
+    let ran = on(&url, &["status", "--json"]);
+    let status = &ran.json()[0];
+    assert_eq!((&status["events"], &status["unhandled"]), (&3.into(), &1.into()), "{status}");
+    assert_eq!(status["handlers"][0]["running"]["number"], 1, "{status}");
+    assert_eq!(status["handlers"][0]["dead"]["number"], 1, "{status}");
+    assert_eq!(status["handlers"][1]["due"], 1, "one goes first: {status}");
+    let listed = on(&url, &["list", "--object", "in_1", "--json"]).json();
+    assert_eq!(listed.len(), 4);
+    let listed_number = listed[1]["number"].to_string();
+    let rows: [(&[&str], &str); 10] = [
+        (&["list", "--state", "waiting"], "behind an older event of its object"),
+        (&["list", "--before", &listed_number], "evt_1"),
+        (&["show", "evt_1"], "held for"),
+        (&["show", "evt_2"], "the warehouse has burnt down"),
+        (&["show", "evt_1", "--payload"], "\"id\": \"evt_1\""),
+        (&["retry", "evt_2", "--handler", "audit"], "was dead, after 1 attempt"),
+        (&["discard", "evt_1", "--handler", "mail", "--yes"], "discarded"),
+        (&["replay", "evt_none", "--handler", "audit"], "replay 1, for audit"),
+        (&["replay", "--since", "1h", "--handler", "audit", "--yes"], "3 events replayed"),
+        (&["purge", "--older-than", "30days", "--yes"], "0 events deleted"),
+    ];
+    for (arguments, told) in rows {
+        let ran = on(&url, arguments);
+        assert!(ran.code == Some(0) && ran.stdout.contains(told), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn who_watches_an_inbox_in_jetstream_sees_what_comes() {
+    let Some(server) = Server::start() else { return };
+    let runtime = Runtime::new().unwrap();
+    let store = runtime.block_on(JetStreamStore::connect(&server.url())).unwrap();
+    let event = made(SyntheticEvent::new("invoice.paid").id("evt_1"));
+    let audit = NewDelivery { handler: "audit".into(), ordered: false };
+    let new = [NewEvent { event, deliveries: vec![audit] }];
+    let come = || drop(runtime.block_on(store.store(&new)).expect("it is there"));
+    let (told, code) = watch_at(&server.url(), &["--every", "100ms", "--json"], 3, come);
+    assert_eq!(code, Some(0));
+    assert!(told[0].contains("\"events\":0"), "{told:?}");
+    assert!(told[2].contains("\"events\":1"), "{told:?}");
+}
+
+#[test]
+fn who_watches_an_inbox_whose_server_goes_away_is_told() {
+    let Some(mut server) = Server::start() else { return };
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(JetStreamStore::connect(&server.url())).unwrap();
+    let mut watch = program(&["inbox", "watch", "--every", "100ms", "--inbox", &server.url()]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(watch.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    server.stop();
+    // It goes on until it is told nothing any more.
+    stdout.read_to_string(&mut String::new()).unwrap();
+    let ran = Ran::from(watch.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let told =
+        "error: the NATS server does not tell what is in the inbox; if that goes on, see whether";
+    assert!(ran.stderr.starts_with(told), "{ran:?}");
+}
+
+/// And no command makes one.
+#[test]
+fn an_inbox_that_the_servers_do_not_have_is_not_made() {
+    let Some(server) = Server::start() else { return };
+    let commands: [&[&str]; 8] = [
+        &["status"],
+        &["list"],
+        &["show", "evt_1"],
+        &["retry", "evt_1"],
+        &["replay", "evt_1"],
+        &["discard", "evt_1", "--yes"],
+        &["purge", "--older-than", "30d", "--yes"],
+        &["watch"],
+    ];
+    for arguments in commands {
+        let ran = on(&server.url_of("shop"), arguments);
+        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
+        let said = ran.stderr.replace(&server.address(), "HOST");
+        insta::allow_duplicates!(
+            insta::assert_snapshot!(said, @"error: --inbox: the NATS server HOST cannot be used as an inbox: it has no stream shop, as an inbox of that name would be; the server that receives into an inbox makes it, so see whether the URL is that server's, also in the name after the /")
+        );
+    }
+}
+
+#[test]
+fn servers_that_cannot_be_asked_are_told_with_the_way_out() {
+    let Some(mut server) = Server::start() else { return };
+    let (url, address) = (server.url(), server.address());
+    let unread = |why: &str| format!("the inbox's URL cannot be read: {why}");
+    let rows = [
+        (
+            url.replace(PASSWORD, "not-3e9a"),
+            "the server does not let inbox in so; set user and".into(),
+        ),
+        (
+            format!("nats://{address}"),
+            "the server lets nobody in without a user; write user:".into(),
+        ),
+        (url.replace("nats://", "tls://"), "no TLS that both sides trust".into()),
+        (url.replace(&address, "no.such.host.invalid:4222"), "there is no such host".into()),
+        (format!("{url}?replicas=3"), "num_replicas: 1, and has to be 3\nset it right with".into()),
+        (url.replace(PASSWORD, "/3e9a"), unread("there is a / in the user or the password")),
+        (url.replace(PASSWORD, "@3e9a"), unread("there is a : or an @ in the password")),
+        (url.replace("nats://", "nats:"), unread("it has no ://")),
+        (format!("{url},{url}"), unread("nats:// stands in it more than once")),
+        (url.replace(&address, ""), unread("a host or a port in it is none")),
+        (format!("{url}?replica=3"), unread("after a ? there may be replicas=3 and credentials=")),
+        (format!("{url}/my shop"), unread("the inbox's name, after the /, has")),
+    ];
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(JetStreamStore::connect(&url)).unwrap();
+    for (url, told) in rows {
+        refused(&url, &told);
+    }
+    server.stop();
+    refused(&url, "no server can be reached there; start it");
+}
+
+fn refused(url: &str, told: &str) {
+    let ran = on(url, &["status"]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
+    let is_told = ran.stderr.starts_with("error: --inbox: ") && ran.stderr.contains(told);
+    assert!(is_told, "{told}: {ran:?}");
+}
+
+#[test]
+fn a_user_without_jetstream_is_told_to_switch_it_on() {
+    // In place of the one user of all.
+    let lines = format!(
+        "authorization {{}}
+         accounts {{
+             WITH: {{ jetstream: enabled, users: [{{ user: inbox, password: {PASSWORD} }}] }}
+             WITHOUT: {{ users: [{{ user: other, password: {PASSWORD} }}] }}
+         }}"
+    );
+    let Some(server) = Server::start_with(&lines, "") else { return };
+    refused(&server.url(), "it has no stream stripe_inbox");
+    let other = server.url().replace("inbox:", "other:");
+    refused(&other, "it has no JetStream for this user; switch it on with `jetstream {}`");
+}

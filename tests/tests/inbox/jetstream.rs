@@ -1,0 +1,27 @@
+//! Handlers behind an inbox in NATS JetStream, which has no transaction to give.
+
+use router_core::{BoxError, Router, on_event};
+use router_inbox::{JetStreamStore, Tx, sqlx::Sqlite};
+
+#[allow(dead_code, reason = "not every program needs all of it")]
+#[path = "../../../router-inbox/tests/support/nats.rs"]
+mod nats;
+
+#[on_event("invoice.paid", name = "shop.write")]
+async fn write(mut tx: Tx<Sqlite>) -> Result<(), BoxError> {
+    tx.begin().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_wants_a_transaction_is_told_what_there_is_instead() {
+    let Some(server) = nats::Server::start() else { return };
+    let store = JetStreamStore::connect(&server.url()).await.unwrap();
+    let router = Router::builder().unlinked().add::<write>().delivered_by(&store);
+    insta::assert_snapshot!(router.build().unwrap_err(), @r"
+    the router cannot be built: 1 problem
+      1. nobody gives the calls of these handlers a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`
+           tests/tests/inbox/jetstream.rs:10  `shop.write`  on invoice.paid
+         help: an inbox in NATS JetStream has no transaction to write in: take an `IdempotencyKey`, and have the database refuse what it has under that key already; or keep the inbox in the database that the handler writes in, by `SqliteStore` or `PostgresStore`
+    ");
+}
