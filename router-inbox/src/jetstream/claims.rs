@@ -33,6 +33,10 @@ struct Taken {
     claims: Vec<(Due, Claim)>,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("a server that did not know of it yet was asked for an event")]
+struct Behind;
+
 /// What a round has brought.
 #[derive(Default)]
 struct Round {
@@ -192,7 +196,7 @@ impl Connection {
         Ok(is_as_before.then_some(last.sequence))
     }
 
-    /// An event as it was stored; an error where it is damaged, or gone.
+    /// An event as it was stored; in it an error where it is damaged, or gone.
     pub(super) async fn event(
         &self,
         about: &About,
@@ -201,10 +205,11 @@ impl Connection {
         // Whoever is asked first may not have it yet; who leads has.
         let payload = match self.stream.direct_get_last_for_subject(&*subject).await {
             Ok(message) => message.payload,
-            Err(_) => {
-                let message = read::last(&self.stream, &subject).await?;
-                message.map_or_else(Bytes::new, |message| message.payload)
-            }
+            Err(_) => match read::last(&self.stream, &subject).await? {
+                Some(message) => message.payload,
+                None if self.is_nothing(&subject).await? => Bytes::new(),
+                None => return Err(StoreError::of(Behind)),
+            },
         };
         Ok(Event::from_store(kept(about, payload)))
     }

@@ -224,9 +224,20 @@ impl Connection {
                 let record = record.map_err(StoreError::of)?;
                 mirror.open().put(subject, message.sequence, record);
             }
-            None => mirror.open().remove(subject),
+            None if self.is_nothing(subject).await? => mirror.open().remove(subject),
+            None => {}
         }
         Ok(())
+    }
+
+    /// Whether a subject really holds nothing. One who leads no more, and has not heard of that, may say so of what was
+    /// written since; a write is only taken by who leads.
+    pub(super) async fn is_nothing(&self, subject: &str) -> Result<bool, StoreError> {
+        match self.write(&[Message::moved(subject.to_owned()).replacing(0)]).await {
+            Ok(_) => Ok(true),
+            Err(Unwritten::Conflict) => Ok(false),
+            Err(Unwritten::Failed(error)) => Err(error),
+        }
     }
 
     /// What was written is known here at once.

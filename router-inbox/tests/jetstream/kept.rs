@@ -8,8 +8,11 @@ use router_inbox::{
 use tower_service::Service as _;
 
 use crate::{
-    InJetStream,
-    support::{nats::Server, paid, wanted},
+    InJetStream, connected,
+    support::{
+        nats::{self, Server},
+        paid, wanted,
+    },
     told,
 };
 
@@ -101,4 +104,22 @@ async fn many_are_stored_claimed_and_ended_at_once() {
     assert_eq!((status.events, status.finished), (1_500, 1_500));
     let all = Filter { limit: 9_999, ..Filter::default() };
     assert_eq!(inbox.store.list(&all).await.unwrap().len(), events.len());
+}
+
+/// Somebody has deleted it by hand. It is told of as any damaged one, and is a dead letter.
+#[tokio::test]
+async fn an_event_that_is_gone_is_told_of_as_damaged() {
+    let Some(inbox) = InJetStream::made().await else { return };
+    inbox.store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
+    let stream = connected(nats::shared().unwrap()).await;
+    let stream = stream.get_stream(inbox.url.rsplit('/').next().unwrap()).await.unwrap();
+    let first = stream.get_raw_message(2).await.unwrap();
+    assert!(first.subject.contains(".event.evt_1."), "{}", first.subject);
+    stream.delete_message(2).await.unwrap();
+    let claims = inbox.store.claim(&wanted(9)).await.unwrap();
+    let is_there: Vec<_> = claims.iter().map(|claim| claim.event.is_ok()).collect();
+    assert_eq!(is_there, [false, true]);
+    let dead = End::Dead { error: "damaged".into() };
+    let told = inbox.store.complete(&[(claims[0].lease.clone(), dead)]).await.unwrap();
+    assert_eq!(told, [Completed::Recorded]);
 }

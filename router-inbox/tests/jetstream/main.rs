@@ -15,10 +15,14 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use async_nats::{
+    ConnectOptions,
+    jetstream::{self, Context},
+};
 use router_core::testing::ManualClock;
 use router_inbox::{JetStreamStore, StoreError, conformance::Subject};
 
-use self::support::nats;
+use self::support::nats::{self, PASSWORD, Server, USER};
 
 struct InJetStream {
     store: Arc<JetStreamStore>,
@@ -72,8 +76,14 @@ fn told(error: &StoreError) -> String {
         cause = error.source();
     }
     let all = format!("{told} {error:?}");
-    assert!(!all.contains(nats::PASSWORD), "{all}");
+    assert!(!all.contains(PASSWORD), "{all}");
     told
+}
+
+/// As an operator is.
+async fn connected(server: &Server) -> Context {
+    let options = ConnectOptions::with_user_and_password(USER.into(), PASSWORD.into());
+    jetstream::new(options.connect(server.address()).await.expect("it is there"))
 }
 
 router_inbox::store_conformance!(InJetStream);

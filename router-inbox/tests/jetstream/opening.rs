@@ -2,15 +2,13 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use async_nats::{
-    ConnectOptions,
-    jetstream::{self, Context, stream::DiscardPolicy},
-};
+use async_nats::jetstream::stream::DiscardPolicy;
 use insta::assert_snapshot;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{JetStreamStore, Operations as _, Selection, Store as _, Stored};
 
 use crate::{
+    connected,
     support::{
         nats::{self, PASSWORD, Server, USER},
         paid,
@@ -205,9 +203,4 @@ async fn a_url_that_cannot_be_read_is_told_of_without_the_password() {
     the inbox's URL cannot be read: replicas= takes a number from 1 to 5
     the inbox's URL cannot be read: after a ? there may be replicas=3 and credentials=/path/to/user.creds, with & between them; a ? in the password is written %3F
     ");
-}
-
-async fn connected(server: &Server) -> Context {
-    let options = ConnectOptions::with_user_and_password(USER.into(), PASSWORD.into());
-    jetstream::new(options.connect(server.address()).await.expect("it is there"))
 }
