@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast the inbox is, beside what the database itself does.
 
-    tests/performance/inbox.py [--runs N] [--events N] [--only TEXT]
+    tests/performance/inbox.py [--runs N] [--events N] [--done N] [--only TEXT]
 
 Builds bench-inbox and load, and prints a table of ratios: medians of runs that take turns. Starts a PostgreSQL
 server and a NATS server of its own, where those are installed. Ratios of one run can be compared; the rest says more about the
@@ -20,7 +20,7 @@ from servers import Sqlite, nats, postgres
 
 BYTES = 3072
 CONNECTIONS = 64
-DONE, WAITING = 1_000_000, 100_000
+WAITING = 100_000
 
 
 def bench(programs, command, url, *numbers):
@@ -130,6 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--done", type=int, default=1_000_000, help="deliveries that are done, where one is claimed")
     parser.add_argument("--only", default="", help="rows that have this text in their name")
     options = parser.parse_args()
     programs = build()
@@ -163,8 +164,8 @@ def main():
                     delivered.append(bench(programs, "deliver", url))
                 detail = f"{statistics.median(delivered):.0f} a second to {statistics.median(stored):.0f}"
                 row(f"{name}: {what}", ">= 0.7", [a / b for a, b in zip(delivered, stored)], detail)
-            if wanted(what := "a claim among 1,000,000 done and 100,000 waiting, to one among 16"):
-                full, empty = (fill(programs, name, store, *rows) for rows in ((DONE, WAITING), (0, 16)))
+            if wanted(what := f"a claim among {options.done:,} done and {WAITING:,} waiting, to one among 16"):
+                full, empty = (fill(programs, name, store, *rows) for rows in ((options.done, WAITING), (0, 16)))
                 pairs = [[bench(programs, "claim", url, 200) for url in (full, empty)] for _ in runs]
                 detail = "{:.0f} us to {:.0f} us".format(*map(statistics.median, zip(*pairs)))
                 row(f"{name}: {what}", "<= 1.5", [a / b for a, b in pairs], detail)

@@ -53,12 +53,13 @@ enum Progress {
 #[error("what is in the inbox's stream cannot be read; trying again")]
 struct Deaf(#[source] Arc<StoreError>);
 
-/// How long is waited for what others have written.
+/// How long is waited for what others have written, and how long for all that is open.
 const PATIENCE: Duration = Duration::from_secs(5);
+const LOADING: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
-#[error("what is in the inbox's stream could not be read within {PATIENCE:?}")]
-struct TooSlow;
+#[error("what is in the inbox's stream could not be read within {0:?}")]
+struct TooSlow(Duration);
 
 /// How long after a failure it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -105,9 +106,10 @@ impl Mirror {
                 _ => Ok(()),
             }
         };
+        let patience = if sequence == 0 { LOADING } else { PATIENCE };
         tokio::select! {
             heard = heard => heard,
-            () = SystemClock.sleep(PATIENCE) => Err(StoreError::of(TooSlow)),
+            () = SystemClock.sleep(patience) => Err(StoreError::of(TooSlow(patience))),
         }
     }
 
@@ -155,13 +157,14 @@ impl Follower {
     async fn follow(&self) -> Result<std::convert::Infallible, StoreError> {
         let before = read::ask_time(&self.jetstream, &self.place.name, &self.time).await?;
         let mut reader = Reader::of(&self.stream, vec![self.subjects.clone()], false).await?;
-        let (mut there, mut last) = (BTreeSet::new(), before);
+        // Nothing is known until a message but what was read: the replica that sends it may be behind.
+        let (mut there, mut last) = (BTreeSet::new(), 0);
         while let Some(read) = reader.next_there().await? {
-            last = last.max(read.sequence);
+            last = read.sequence;
             self.hear(&read);
             there.insert(read.subject);
         }
-        self.heard.open().keep(&there, before);
+        self.heard.open().keep(&there, last.min(before));
         drop(there);
         self.heard.progress.send_replace(Progress::Until(last));
         // For what was stored while nobody listened.

@@ -9,7 +9,10 @@ use async_nats::jetstream::{
     stream::{RawMessageErrorKind, Stream},
 };
 use futures_util::StreamExt as _;
-use router_core::BoxError;
+use router_core::{
+    BoxError,
+    clock::{Clock as _, SystemClock},
+};
 use serde::Deserialize;
 
 use super::{about::About, messages::ABOUT, time::ServerTime};
@@ -20,6 +23,11 @@ const PAGE: usize = 1_000;
 
 /// How long the server keeps a place for a reader that is silent.
 const READER: Duration = Duration::from_secs(30);
+
+/// How long nothing comes before it is asked whether there is anything, and how often before there is not, whatever it
+/// counts.
+const SILENCE: Duration = Duration::from_millis(200);
+const SILENCES: u32 = 10;
 
 /// How often it says that it is there, while there is nothing to send.
 const SIGN: Duration = Duration::from_secs(5);
@@ -136,14 +144,27 @@ impl Reader {
 
     /// The next one of those that were there; at the end `None`.
     pub(super) async fn next_there(&mut self) -> Result<Option<Read>, StoreError> {
-        if self.delivered >= self.there {
-            return Ok(None);
+        let mut silent = 0;
+        while self.delivered < self.there {
+            tokio::select! {
+                read = self.next() => {
+                    let read = read?;
+                    if read.pending == 0 {
+                        self.there = self.delivered;
+                    }
+                    return Ok(Some(read));
+                }
+                () = SystemClock.sleep(SILENCE) => {
+                    // The last ones may have gone by themselves since they were counted.
+                    silent += 1;
+                    let left = self.consumer.info().await.map_err(failed)?.num_pending;
+                    if left == 0 || silent == SILENCES {
+                        self.there = self.delivered;
+                    }
+                }
+            }
         }
-        let read = self.next().await?;
-        if read.pending == 0 {
-            self.there = self.delivered;
-        }
-        Ok(Some(read))
+        Ok(None)
     }
 
     /// Tells the server that nobody reads any more, which it would find out by itself.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
     Change, Completed, End, JetStreamStore, Lease, NewDelivery, NewEvent, Operations as _, State,
     Store as _, Stored, conformance::Subject as _,
@@ -15,8 +16,8 @@ use router_inbox::{
 use tokio::task::JoinSet;
 
 use crate::{
-    InJetStream,
-    support::{paid, updated, wanted},
+    InJetStream, connected,
+    support::{nats, paid, updated, wanted},
 };
 
 #[tokio::test]
@@ -164,6 +165,39 @@ async fn one_delivery_of_an_object_is_out_however_many_store_and_claim() {
         });
     }
     tasks.join_all().await;
+}
+
+/// Where a record was, a message goes by itself after a while, also while somebody counts on reading it.
+#[tokio::test]
+async fn what_goes_while_it_is_read_is_not_waited_for() {
+    let Some(inbox) = InJetStream::made().await else { return };
+    inbox.store.store(&[paid("evt_1")]).await.unwrap();
+    let context = connected(nats::shared().unwrap()).await;
+    let name = inbox.url.rsplit('/').next().unwrap();
+    // So many that they go while they are read.
+    for batch in 0..20 {
+        for n in 1..=900 {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("Nats-TTL", "2s");
+            headers.insert("Nats-Batch-Id", format!("{batch}"));
+            headers.insert("Nats-Batch-Sequence", n.to_string());
+            if n == 900 {
+                headers.insert("Nats-Batch-Commit", "1");
+            }
+            let subject = format!("{name}.open.lane.evt_{batch}_{n}.moved");
+            let sent = context.publish_with_headers(subject, headers, "".into()).await.unwrap();
+            if n == 900 {
+                sent.await.unwrap();
+            }
+        }
+    }
+    let began = SystemClock.monotonic();
+    while SystemClock.monotonic() - began < Duration::from_secs(4) {
+        let opened = SystemClock.monotonic();
+        assert_eq!(inbox.again().await.backlog().await.unwrap().len(), 1);
+        let took = SystemClock.monotonic() - opened;
+        assert!(took < Duration::from_secs(20), "{took:?}");
+    }
 }
 
 /// Each handler's end is a change of the event's one record.
