@@ -2,8 +2,9 @@
 //! done.
 //!
 //! An [`Inbox`] receives: it is the service behind an endpoint. A [`Worker`] delivers. What they share is a
-//! [`Store`]: the embedded `SqliteStore`, `PostgresStore` for many machines (feature `postgres`), or one of your own, for
-//! which the feature `conformance` has the suite that every store passes.
+//! [`Store`]: the embedded `SqliteStore`, `PostgresStore` for many machines (feature `postgres`), `JetStreamStore` past one
+//! database (feature `jetstream`), or one of your own, for which the feature `conformance` has the suite that every store
+//! passes.
 //!
 //! What is kept is a **delivery** for each event and each of its handlers, under the handler's stable name, so
 //! that one which fails neither holds the others up nor runs them again. Whoever runs one holds it by a **lease**

@@ -22,6 +22,8 @@ pub(super) struct Place {
     servers: Vec<ServerAddr>,
     login: Option<(String, String)>,
     credentials: Option<String>,
+    /// Of whoever is trusted to say who a server is, beside those that the machine trusts.
+    ca: Option<String>,
     pub(super) server: Server,
     /// The inbox's name, which its subjects begin with.
     pub(super) name: String,
@@ -55,7 +57,7 @@ pub(super) struct Unusable {
 }
 
 const NO_TLS: &str = "no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose \
-                      certificate must be one that this machine trusts";
+                      certificate must be one that this machine trusts, or of the authority in ?ca=/path/to/ca.pem";
 
 #[derive(Debug, thiserror::Error)]
 #[error("there is no connection to {0} at the moment; it is being tried again")]
@@ -92,7 +94,7 @@ impl Place {
         };
         let servers = hosts.split(',').map(server).collect::<Option<Vec<ServerAddr>>>();
         let servers = servers.ok_or("a host or a port in it is none")?;
-        let (mut replicas, mut credentials) = (None, None);
+        let (mut replicas, mut credentials, mut ca) = (None, None, None);
         for setting in query.split('&').filter(|setting| !setting.is_empty()) {
             match setting.split_once('=') {
                 Some(("replicas", number)) => {
@@ -100,10 +102,11 @@ impl Place {
                     replicas = Some(number.ok_or("replicas= takes a number from 1 to 5")?);
                 }
                 Some(("credentials", path)) => credentials = Some(decoded(path)?),
+                Some(("ca", path)) => ca = Some(decoded(path)?),
                 _ => {
                     return Err(
-                        "after a ? there may be replicas=3 and credentials=/path/to/user.creds, with & between them; a ? in \
-                         the password is written %3F",
+                        "after a ? there may be replicas=3, credentials=/path/to/user.creds and ca=/path/to/ca.pem, with & \
+                         between them; a ? in the password is written %3F",
                     );
                 }
             }
@@ -119,6 +122,7 @@ impl Place {
             servers,
             login: login.map(login_of).transpose()?,
             credentials,
+            ca,
             server: Server(format!("the NATS server {hosts}").into()),
             name: name.to_owned(),
             replicas,
@@ -149,6 +153,10 @@ impl Place {
             Some(path) => options.credentials_file(path).await.map_err(|error| {
                 self.unusable("the file of credentials cannot be read", Some(error.into()))
             })?,
+            None => options,
+        };
+        let options = match &self.ca {
+            Some(path) => options.add_root_certificates(path.into()),
             None => options,
         };
         let connected = options.connect(self.servers.as_slice()).await;

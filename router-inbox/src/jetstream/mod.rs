@@ -89,7 +89,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl JetStreamStore {
     /// Connects to the servers that a URL such as `nats://user:password@host:4222/name?replicas=3` names, and makes the
-    /// stream of that name, `stripe_inbox` by default, if it is not there.
+    /// stream of that name, `stripe_inbox` by default, if it is not there. `tls://` demands TLS; after the `?` there may be
+    /// `credentials=/path/to/user.creds` too, and the certificate of who vouches for the servers, `ca=/path/to/ca.pem`.
     ///
     /// # Errors
     ///

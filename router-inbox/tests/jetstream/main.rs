@@ -7,6 +7,7 @@ mod outages;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod together;
 
 use std::{

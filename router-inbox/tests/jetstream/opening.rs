@@ -160,7 +160,7 @@ async fn what_keeps_a_server_from_being_reached_is_told() {
     the NATS server ADDRESS cannot be used as an inbox: the server does not let inbox in so; set user and password right in the URL
     the NATS server ADDRESS cannot be used as an inbox: the server lets nobody in without a user; write user:password@ in the URL, before the host, or ?credentials=/path/to/user.creds at its end
     the NATS server no-such-host.invalid cannot be used as an inbox: there is no such host; set it right in the URL: DNS error: failed to lookup address information: Name or service not known
-    the NATS server ADDRESS cannot be used as an inbox: no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose certificate must be one that this machine trusts: IO error: received corrupt message of type InvalidContentType
+    the NATS server ADDRESS cannot be used as an inbox: no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose certificate must be one that this machine trusts, or of the authority in ?ca=/path/to/ca.pem: IO error: received corrupt message of type InvalidContentType
     the NATS server ADDRESS cannot be used as an inbox: the file of credentials cannot be read: loading creds file '/no/such/file': No such file or directory (os error 2)
     ");
 }
@@ -201,6 +201,6 @@ async fn a_url_that_cannot_be_read_is_told_of_without_the_password() {
     the inbox's URL cannot be read: a host or a port in it is none
     the inbox's URL cannot be read: the inbox's name, after the /, has more than 64 letters, or something but letters, digits, _ and -
     the inbox's URL cannot be read: replicas= takes a number from 1 to 5
-    the inbox's URL cannot be read: after a ? there may be replicas=3 and credentials=/path/to/user.creds, with & between them; a ? in the password is written %3F
+    the inbox's URL cannot be read: after a ? there may be replicas=3, credentials=/path/to/user.creds and ca=/path/to/ca.pem, with & between them; a ? in the password is written %3F
     ");
 }
