@@ -151,7 +151,7 @@ fn servers_that_cannot_be_asked_are_told_with_the_way_out() {
         (url.replace("nats://", "nats:"), unread("it has no ://")),
         (format!("{url},{url}"), unread("nats:// stands in it more than once")),
         (url.replace(&address, ""), unread("a host or a port in it is none")),
-        (format!("{url}?replica=3"), unread("after a ? there may be replicas=3 and credentials=")),
+        (format!("{url}?replica=3"), unread("after a ? there may be replicas=3, credentials=")),
         (format!("{url}/my shop"), unread("the inbox's name, after the /, has")),
     ];
     let runtime = Runtime::new().unwrap();
