@@ -1,12 +1,6 @@
 //! Several processes that share a stream.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
@@ -17,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     InJetStream, connected,
-    support::{nats, paid, updated, wanted},
+    support::{nats, paid, shared, wanted},
 };
 
 #[tokio::test]
@@ -101,70 +95,17 @@ async fn a_late_end_loses_to_who_has_claimed_since() {
     assert_eq!(done(&other, lease).await, Completed::Recorded);
 }
 
-/// Stripe may send the same events to two machines at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_events_in_any_order_are_stored_once() {
     let Some(inbox) = InJetStream::made().await else { return };
-    for round in 0..5 {
-        let mut tasks = JoinSet::new();
-        let events: Vec<_> = (0..100).map(|n| paid(&format!("evt_{round}_{n}"))).collect();
-        for nth in 0..4 {
-            let mut events = events.clone();
-            events.rotate_left(nth * 25);
-            if nth % 2 == 1 {
-                events.reverse();
-            }
-            let store = inbox.again().await;
-            tasks.spawn(async move { store.store(&events).await.map_err(|e| format!("{e:?}")) });
-        }
-        let told: Vec<_> = tasks.join_all().await.into_iter().flat_map(Result::unwrap).collect();
-        assert_eq!(told.iter().filter(|told| **told == Stored::New).count(), 100);
-    }
+    shared::the_same_events_in_any_order_are_stored_once(async || inbox.again().await).await;
 }
 
-/// Whatever is stored, claimed, tried again and given up meanwhile; and all of them are handled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_delivery_of_an_object_is_out_however_many_store_and_claim() {
-    const OBJECTS: usize = 3;
-    const EVENTS: usize = 240;
     let Some(inbox) = InJetStream::made().await else { return };
-    let out: Arc<[AtomicBool; OBJECTS]> = Arc::default();
-    let handled = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for storer in 0..4 {
-        let store = inbox.again().await;
-        tasks.spawn(async move {
-            for n in (storer..EVENTS).step_by(4) {
-                store.store(&[updated(&format!("evt_{n}"), n % OBJECTS)]).await.unwrap();
-            }
-        });
-    }
-    for _ in 0..4 {
-        let (store, out, handled) = (inbox.again().await, out.clone(), handled.clone());
-        tasks.spawn(async move {
-            while handled.load(Ordering::SeqCst) < EVENTS {
-                for claim in store.claim(&wanted(2)).await.unwrap() {
-                    let event = claim.event.unwrap();
-                    let object: usize = event.object_id().to_string()[4..].parse().unwrap();
-                    assert!(!out[object].swap(true, Ordering::SeqCst), "two are out at once");
-                    tokio::task::yield_now().await;
-                    out[object].store(false, Ordering::SeqCst);
-                    let (error, wait) = ("not now".into(), Duration::ZERO);
-                    let end = match claim.attempt {
-                        1 if event.id().ends_with('1') => End::Retry { wait, error },
-                        _ if event.id().ends_with('2') => End::Dead { error },
-                        _ => End::Done,
-                    };
-                    let is_over = !matches!(end, End::Retry { .. });
-                    let told = store.complete(&[(claim.lease, end)]).await.unwrap();
-                    assert_eq!(told, [Completed::Recorded]);
-                    handled.fetch_add(usize::from(is_over), Ordering::SeqCst);
-                }
-                tokio::task::yield_now().await;
-            }
-        });
-    }
-    tasks.join_all().await;
+    let another = async || inbox.again().await;
+    shared::one_delivery_of_an_object_is_out_however_many_store_and_claim(another).await;
 }
 
 /// Where a record was, a message goes by itself after a while, also while somebody counts on reading it.

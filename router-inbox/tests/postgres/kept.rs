@@ -7,7 +7,7 @@ use router_inbox::{Completed, End, NewDelivery, NewEvent, Store as _, Stored};
 
 use crate::{
     InPostgres,
-    support::{paid, wanted},
+    support::{paid, shared, wanted},
 };
 
 /// PostgreSQL's texts have no NUL, and what is in an index no more than 2,700 bytes. Stripe sends neither, but what
@@ -39,23 +39,10 @@ async fn an_event_is_kept_whatever_is_in_its_texts() {
     }
 }
 
-/// They are kept by a hash of all that says which event it is.
 #[tokio::test]
 async fn no_two_events_are_taken_for_one() {
     let Some(inbox) = InPostgres::made().await else { return };
-    let event = |id: &str| SyntheticEvent::new("invoice.paid").id(id);
-    let events = [
-        event("bc").account("a"),
-        event("c").account("ab"),
-        event("abc").account(""),
-        event("abc"),
-        event("account"),
-    ];
-    for event in events {
-        let event = event.build().unwrap().event().clone();
-        let new = [NewEvent { event, deliveries: Vec::new() }];
-        assert_eq!(inbox.store.store(&new).await.unwrap(), [Stored::New], "{new:?}");
-    }
+    shared::no_two_events_are_taken_for_one(&*inbox.store).await;
 }
 
 #[tokio::test]

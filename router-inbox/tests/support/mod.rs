@@ -4,6 +4,7 @@
 
 pub(crate) mod nats;
 pub(crate) mod postgres;
+pub(crate) mod shared;
 
 use std::time::Duration;
 
