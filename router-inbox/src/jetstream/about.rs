@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use router_core::Event;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -31,7 +30,12 @@ pub(super) struct About {
 }
 
 impl About {
-    pub(super) fn of(NewEvent { event, deliveries }: &NewEvent, stored_at: i64) -> Self {
+    /// Of an event that is at this place among those of its object.
+    pub(super) fn of(
+        NewEvent { event, deliveries }: &NewEvent,
+        place: &Place,
+        stored_at: i64,
+    ) -> Self {
         let since_1970 = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH);
         let key = event.key();
         Self {
@@ -41,7 +45,7 @@ impl About {
             generation: key.generation(),
             event_type: event.event_type().to_owned(),
             object: event.object_id().as_str().to_owned(),
-            lane: hash(&[&Place::of(event).object]).into(),
+            lane: hash(&[&place.object]).into(),
             handlers: deliveries.len(),
             stored_at,
             signed_at: event.signed_at().and_then(|time| since_1970(time).ok()).map(millis::millis),
@@ -163,9 +167,4 @@ fn hash(parts: &[&str]) -> String {
         hash.update(part);
     }
     URL_SAFE_NO_PAD.encode(&hash.finalize()[..12])
-}
-
-/// Of an ordered delivery.
-pub(super) fn age(event: &Event) -> i64 {
-    Place::of(event).age
 }

@@ -146,7 +146,8 @@ pub(super) async fn write(
     place: &Place,
     messages: &[Message],
 ) -> Result<u64, Unwritten> {
-    for attempt in 0.. {
+    let mut attempt = 0;
+    loop {
         if client.connection_state() != connection::State::Connected {
             return Err(StoreError::of(place.disconnected()).into());
         }
@@ -157,11 +158,11 @@ pub(super) async fn write(
             WRONG_LAST_SEQUENCE => return Err(Unwritten::Conflict),
             code if TOO_MANY_BATCHES.contains(&code) && attempt < BATCH_ATTEMPTS => {
                 SystemClock.sleep(BATCH_WAIT.mul_f64(fastrand::f64()) * 2_u32.pow(attempt)).await;
+                attempt += 1;
             }
             _ => return Err(StoreError::of(refused).into()),
         }
     }
-    unreachable!("the last attempt returns")
 }
 
 async fn ask(client: &Client, server: &Server, messages: &[Message]) -> Result<Answer, StoreError> {

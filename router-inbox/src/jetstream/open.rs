@@ -131,7 +131,7 @@ impl Open {
         due.take_while(|(due, _, _)| *due <= now).count() as u64
     }
 
-    /// What has been due longest, `spread` times as much as is wanted; and when the next is due.
+    /// What has been due longest, chosen among `spread` times as much as is wanted.
     pub(super) fn pick(&self, wanted: &Wanted, now: i64, spread: usize) -> Vec<Pick> {
         let mut due = Vec::new();
         for (handler, room) in &wanted.handlers {

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::about::{self, About};
+use super::about::About;
 use crate::{
-    End, KeptDelivery, ListedDelivery, NewEvent, State,
+    End, KeptDelivery, ListedDelivery, NewEvent, Place, State,
     store::millis::{millis, time},
 };
 
@@ -73,10 +73,11 @@ impl Record {
             error: None,
             ended_at: None,
         };
+        let place = Place::of(&new.event);
         Self {
             number: 0,
-            about: About::of(new, now),
-            age: about::age(&new.event),
+            about: About::of(new, &place, now),
+            age: place.age,
             deliveries: new.deliveries.iter().map(row).collect(),
             replayed: false,
         }

@@ -15,7 +15,7 @@ use super::{
     read,
     record::{Record, Stage},
 };
-use crate::{NewEvent, StoreError, Stored};
+use crate::{NewEvent, Place, StoreError, Stored};
 
 /// How often a write is tried that others are in the way of.
 const ATTEMPTS: usize = 16;
@@ -101,9 +101,14 @@ impl Connection {
 
     /// Whether the server takes an event of this size.
     pub(super) fn check(&self, new: &NewEvent) -> Result<(), StoreError> {
-        let about = serde_json::to_string(&About::of(new, self.time.now()));
-        let headers = about.map_err(StoreError::of)?.len() + HEADERS;
-        let (size, most) = (new.event.payload().len() + headers, self.client.max_payload());
+        let (payload, most) = (new.event.payload().len(), self.client.max_payload());
+        // What is told of an event is in its payload too, but for an endpoint's name.
+        if 2 * (payload + HEADERS) <= most {
+            return Ok(());
+        }
+        let about = About::of(new, &Place::of(&new.event), self.time.now());
+        let about = serde_json::to_string(&about).map_err(StoreError::of)?;
+        let size = payload + about.len() + HEADERS;
         if size <= most {
             return Ok(());
         }

@@ -93,7 +93,7 @@ impl Connection {
     }
 
     /// Replaces records, and leaves nothing of them where it would be counted.
-    pub(super) async fn replace_and_forget(&self, changes: &[Replaced]) -> Result<(), Unwritten> {
+    async fn replace_and_forget(&self, changes: &[Replaced]) -> Result<(), Unwritten> {
         if changes.is_empty() {
             return Ok(());
         }
