@@ -1,6 +1,7 @@
 //! The store in NATS JetStream keeps the promises of every store, with many processes at once, and through what happens
 //! to servers.
 
+mod held_up;
 mod kept;
 mod opening;
 mod outages;

@@ -6,7 +6,7 @@ pub(crate) mod nats;
 pub(crate) mod postgres;
 pub(crate) mod shared;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use router_core::testing::SyntheticEvent;
 use router_inbox::{NewDelivery, NewEvent, Wanted};
@@ -26,16 +26,21 @@ pub(crate) fn wanted(limit: usize) -> Wanted {
 
 /// An event of an object, for the handler `a`, which has them in order.
 pub(crate) fn updated(id: &str, object: usize) -> NewEvent {
-    ordered("customer.updated", id, object)
+    ordered(SyntheticEvent::new("customer.updated"), id, object)
+}
+
+/// One that Stripe made then.
+pub(crate) fn updated_at(time: SystemTime, id: &str, object: usize) -> NewEvent {
+    ordered(SyntheticEvent::new("customer.updated").created(time), id, object)
 }
 
 /// One that goes before [`updated`] ones.
 pub(crate) fn created(id: &str, object: usize) -> NewEvent {
-    ordered("customer.created", id, object)
+    ordered(SyntheticEvent::new("customer.created"), id, object)
 }
 
-fn ordered(event_type: &str, id: &str, object: usize) -> NewEvent {
-    let event = SyntheticEvent::new(event_type).id(id).set("id", format!("cus_{object}"));
+fn ordered(event: SyntheticEvent, id: &str, object: usize) -> NewEvent {
+    let event = event.id(id).set("id", format!("cus_{object}"));
     let event = event.build().expect("there is such an event").event().clone();
     let delivery = NewDelivery { handler: "a".into(), ordered: true };
     NewEvent { event, deliveries: vec![delivery] }

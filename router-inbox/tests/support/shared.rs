@@ -5,14 +5,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use router_core::testing::SyntheticEvent;
 use router_inbox::{Completed, End, NewEvent, Store, Stored};
 use tokio::task::JoinSet;
 
-use super::{paid, updated, wanted};
+use super::{paid, updated_at, wanted};
 
 /// Stripe may send the same events to two machines at once.
 pub(crate) async fn the_same_events_in_any_order_are_stored_once<S: Store>(
@@ -49,7 +49,10 @@ pub(crate) async fn one_delivery_of_an_object_is_out_however_many_store_and_clai
         let store = another().await;
         tasks.spawn(async move {
             for n in (storer..EVENTS).step_by(4) {
-                let event = updated(&format!("evt_{n}"), n % OBJECTS);
+                // Younger and older ones come by turns, so that one is claimed while another becomes the first.
+                let seconds = Duration::from_secs(n as u64 * 37 % EVENTS as u64);
+                let created = UNIX_EPOCH + seconds;
+                let event = updated_at(created, &format!("evt_{n}"), n % OBJECTS);
                 store.store(&[event]).await.expect("the store is there");
             }
         });
@@ -63,7 +66,8 @@ pub(crate) async fn one_delivery_of_an_object_is_out_however_many_store_and_clai
                     let object = event.object_id().to_string();
                     let object: usize = object[4..].parse().expect("it has a number");
                     assert!(!out[object].swap(true, Ordering::SeqCst), "two are out at once");
-                    tokio::task::yield_now().await;
+                    // What it does takes a while, in which others claim.
+                    store.deliveries(event.id()).await.expect("the store is there");
                     out[object].store(false, Ordering::SeqCst);
                     let (error, wait) = ("not now".into(), Duration::ZERO);
                     let end = match claim.attempt {
