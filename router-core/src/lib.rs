@@ -43,21 +43,22 @@ pub use router_macros::on_unhandled;
 
 pub use crate::{
     build::{
-        BuildError, DeliveredRouterBuilder, Explanation, Place, Plugin, Problem, Registered, Route,
-        RouterBuilder, Routes, StartupReport, Verdict, Warning,
+        BuildError, DeliveryRouterBuilder, Explanation, HandlerLocation, Match, Plugin, Problem,
+        Registered, Route, RouterBuilder, Routes, StartupReport, Warning,
     },
-    completions::{CompletionMemory, Completions, Finished, Progress},
+    completions::{Completion, CompletionStore, HandlerProgress, InMemoryCompletions},
     dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
     endpoint::{Answer, Endpoint, Refusal, Response, SecretProvider},
     event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
         Account, DeliveringService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,
-        Object, OptionalFromEvent, Previous, Provided, Provision, Rejection, State, StripeObject,
+        Object, OptionalFromEvent, PerDelivery, Previous, ProvidedType, Rejection, State,
+        StripeObject,
     },
     handler::{
-        BoxError, Classify, Failure, Handler, HandlerFuture, HandlerReport, HandlerResult,
+        BoxError, Failure, FailureExt, Handler, HandlerFuture, HandlerReport, HandlerResult,
         IntoOutcome, Outcome, Reply, Report, RetryPolicy,
     },
-    routing::{DeliveredHandler, DeliveredRouter, Delivery, ReportFuture, Router, RouterError},
+    routing::{Delivery, DeliveryRouter, HandlerSpec, ReportFuture, Router, RouterError},
     signature::{Secrets, SigningSecret, Tolerance},
 };

@@ -52,11 +52,11 @@ mod catalogue {
         EVENTS = Counter "events_total" ["outcome"] "Events that were answered: done, unhandled, retry, dead";
         EVENT_DURATION = Histogram "event_duration_seconds" [""] "All handlers of an event together, until it is answered";
         UNHANDLED = Counter "unhandled_total" ["event_type"] "Events that no handler is for";
-        DUPLICATES = Counter "duplicates_total" ["of"] "Deliveries of an event that was in_flight, and runs that a handler was spared because it had finished the event";
+        DUPLICATES = Counter "duplicates_total" ["reason"] "Deliveries of an event that was in_flight, and runs that a handler was spared because it had finished the event";
         HANDLED = Counter "handlers_total" ["handler, outcome"] "Runs of a handler: done, ignored, retry, dead";
         HANDLER_DURATION = Histogram "handler_duration_seconds" ["handler"] "One run of a handler";
         DEAD_LETTERS = Counter "dead_letters_total" ["handler"] "Events that a handler failed for good";
-        LOST = Counter "lost_total" ["handler"] "Failures that nobody tries again, and that the dead-letter sink did not take";
+        LOST = Counter "unrecorded_failures_total" ["handler"] "Failures that nobody tries again, and that the dead-letter sink did not take";
         EVICTED = Counter "completions_evicted_total" [""] "Events that a full memory of finished handlers forgot before their time";
     }
 }
@@ -172,11 +172,11 @@ pub(crate) fn unhandled(event_type: &str) {
 }
 
 pub(crate) fn duplicate_in_flight() {
-    counter!(metric::DUPLICATES, "of" => "in_flight").increment(1);
+    counter!(metric::DUPLICATES, "reason" => "in_flight").increment(1);
 }
 
 pub(crate) fn finished_before() {
-    counter!(metric::DUPLICATES, "of" => "finished").increment(1);
+    counter!(metric::DUPLICATES, "reason" => "finished").increment(1);
 }
 
 pub(crate) fn handler_span(handler: &str, attempt: u32) -> Span {

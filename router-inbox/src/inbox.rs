@@ -10,7 +10,7 @@ use std::{
 };
 
 use router_core::{
-    Answer, DeliveredRouter, Event,
+    Answer, DeliveryRouter, Event,
     clock::{Clock, SystemClock},
 };
 use serde::Serialize;
@@ -39,7 +39,7 @@ use crate::{
 /// # let folder = tempfile::tempdir()?;
 /// # let url = format!("sqlite:{}/inbox.db", folder.path().display());
 /// let store = SqliteStore::open(&url).await?; // "sqlite:inbox.db"
-/// let router = Router::builder().unlinked().handler("shop.fulfil", ["invoice.paid"], fulfil);
+/// let router = Router::builder().without_linked().handler("shop.fulfil", ["invoice.paid"], fulfil);
 /// let router = router.delivered_by(&store).build()?;
 ///
 /// // Behind an endpoint: `Endpoint::new(secret, inbox)`.
@@ -55,9 +55,9 @@ use crate::{
 /// ```
 pub struct Inbox<S> {
     store: Arc<S>,
-    router: DeliveredRouter,
+    router: DeliveryRouter,
     group_commit: Arc<GroupCommit<S>>,
-    patience: Duration,
+    store_timeout: Duration,
     clock: Arc<dyn Clock>,
     /// Told whenever there is something new for the workers of this process.
     news: watch::Sender<()>,
@@ -86,14 +86,14 @@ struct TooSlow(Duration);
 impl<S: Store> Inbox<S> {
     /// An inbox that keeps events in this store for the handlers of this router.
     #[must_use]
-    pub fn new(store: S, router: DeliveredRouter) -> Self {
+    pub fn new(store: S, router: DeliveryRouter) -> Self {
         telemetry::describe();
         let store = Arc::new(store);
         Self {
             group_commit: Arc::new(GroupCommit::new(store.clone())),
             store,
             router,
-            patience: Duration::from_secs(5),
+            store_timeout: Duration::from_secs(5),
             clock: Arc::new(SystemClock),
             news: watch::Sender::new(()),
         }
@@ -101,8 +101,8 @@ impl<S: Store> Inbox<S> {
 
     /// How long an event waits to be stored before Stripe is told to send it again; 5 s by default.
     #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn store_timeout(self, store_timeout: Duration) -> Self {
+        Self { store_timeout, ..self }
     }
 
     /// Where time comes from, for this inbox and its workers; the machine's clock by default.
@@ -119,7 +119,7 @@ impl<S: Store> Inbox<S> {
 
     /// The handlers that it keeps events for.
     #[must_use]
-    pub fn router(&self) -> &DeliveredRouter {
+    pub fn router(&self) -> &DeliveryRouter {
         &self.router
     }
 
@@ -151,7 +151,7 @@ impl<S: Store> Inbox<S> {
         tokio::select! {
             stored = stored => stored,
             // It may be stored yet. Then it is a duplicate when Stripe sends it again.
-            () = self.clock.sleep(self.patience) => Err(StoreError::of(TooSlow(self.patience)).into()),
+            () = self.clock.sleep(self.store_timeout) => Err(StoreError::of(TooSlow(self.store_timeout)).into()),
         }
     }
 }
@@ -215,7 +215,7 @@ impl<S> Clone for Inbox<S> {
             store: self.store.clone(),
             router: self.router.clone(),
             group_commit: self.group_commit.clone(),
-            patience: self.patience,
+            store_timeout: self.store_timeout,
             clock: self.clock.clone(),
             news: self.news.clone(),
         }
@@ -224,6 +224,6 @@ impl<S> Clone for Inbox<S> {
 
 impl<S> fmt::Debug for Inbox<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("patience", &self.patience).finish_non_exhaustive()
+        f.debug_struct("Inbox").field("store_timeout", &self.store_timeout).finish_non_exhaustive()
     }
 }

@@ -34,10 +34,8 @@ pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::store::{
-    Backlog, Change, Changed, Claim, Completed, Count, Effects, End, Filter, HandlerStatus,
-    KEPT_AT_LEAST, KeptDelivery, Lease, Listed, ListedDelivery, ListedEvent, NewDelivery, NewEvent,
-    Operations, Place, PurgeTooSoon, Replayed, Selection, Shown, State, Status, Store, StoreError,
-    Stored, Wanted,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Effects, Lease, NewDelivery, NewEvent,
+    Operations, OrderKey, Store, StoreError, Stored, StoredDelivery, operations,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;

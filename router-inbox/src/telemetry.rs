@@ -2,11 +2,11 @@
 //!
 //! | metric | kind | labels | what it says |
 //! |---|---|---|---|
-//! | `stripe_webhook_inbox_events_total` | counter | `outcome` | Events that came: stored, duplicate, unhandled (stored all the same), unstored (Stripe sends them again) |
+//! | `stripe_webhook_inbox_events_total` | counter | `outcome` | Events that came: stored, duplicate, unhandled (stored all the same), store_error (Stripe sends them again) |
 //! | `stripe_webhook_inbox_store_duration_seconds` | histogram | | From an event that came to its commit |
 //! | `stripe_webhook_inbox_deliveries` | gauge | `handler`, `state` | Deliveries that have not ended: waiting, running |
 //! | `stripe_webhook_inbox_oldest_seconds` | gauge | `handler` | How long ago the oldest of them was stored |
-//! | `stripe_webhook_inbox_interrupted_total` | counter | `handler` | Attempts whose process died or stood still |
+//! | `stripe_webhook_inbox_leases_expired_total` | counter | `handler` | Attempts whose process died or stood still |
 //! | `stripe_webhook_inbox_leases_lost_total` | counter | `handler` | Runs that were stopped, or whose end was not recorded, because they were somebody else's by then |
 //!
 //! How often handlers run, and what becomes of that, is in `stripe_webhook_handlers_total`; dead letters are in
@@ -25,13 +25,13 @@ const EVENTS: &str = "stripe_webhook_inbox_events_total";
 const STORE_DURATION: &str = "stripe_webhook_inbox_store_duration_seconds";
 const DELIVERIES: &str = "stripe_webhook_inbox_deliveries";
 const OLDEST: &str = "stripe_webhook_inbox_oldest_seconds";
-const INTERRUPTED: &str = "stripe_webhook_inbox_interrupted_total";
+const INTERRUPTED: &str = "stripe_webhook_inbox_leases_expired_total";
 const LEASES_LOST: &str = "stripe_webhook_inbox_leases_lost_total";
 /// The router's, which counts those that a handler says itself.
 const DEAD_LETTERS: &str = "stripe_webhook_dead_letters_total";
 
 pub(crate) fn describe() {
-    describe_counter!(EVENTS, "Events that came: stored, duplicate, unhandled, unstored");
+    describe_counter!(EVENTS, "Events that came: stored, duplicate, unhandled, store_error");
     describe_histogram!(STORE_DURATION, Unit::Seconds, "From an event that came to its commit");
     describe_gauge!(DELIVERIES, "Deliveries that have not ended: waiting, running");
     describe_gauge!(OLDEST, Unit::Seconds, "How long ago the oldest open delivery was stored");
@@ -51,7 +51,7 @@ pub(crate) fn received(
         Ok(Stored::New) if is_unhandled => "unhandled",
         Ok(Stored::New) => "stored",
         Ok(Stored::Duplicate) => "duplicate",
-        Err(_) => "unstored",
+        Err(_) => "store_error",
     };
     counter!(EVENTS, "outcome" => outcome).increment(1);
     // One that is not stored is logged by the endpoint, which answers 503.
@@ -79,7 +79,7 @@ pub(crate) fn backlog(backlog: &[Backlog]) {
     }
 }
 
-pub(crate) fn interrupted(handler: &Arc<str>) {
+pub(crate) fn lease_expired(handler: &Arc<str>) {
     counter!(INTERRUPTED, "handler" => handler.clone()).increment(1);
 }
 

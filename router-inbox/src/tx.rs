@@ -7,11 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use router_core::{Event, FromEvent, Provided, Rejection, clock::Clock};
+use router_core::{Event, FromEvent, PerDelivery, Rejection, clock::Clock};
 use sqlx::{Database, Transaction};
 use tokio::sync::watch;
 
-use crate::{Completed, Effects, End, Lease, StoreError};
+use crate::{Completed, DeliveryOutcome, Effects, Lease, StoreError};
 
 /// The transaction in which this delivery is marked as done: what a handler writes in it is there exactly once,
 /// together with that mark. An error, a panic or a timeout undoes both; so does a process that dies.
@@ -73,7 +73,7 @@ pub(crate) trait TxStore<DB: Database>: Send + Sync {
         &self,
         tx: &mut Transaction<'static, DB>,
         lease: &Lease,
-        end: &End,
+        end: &DeliveryOutcome,
     ) -> sqlx::Result<Completed>;
 }
 
@@ -134,9 +134,9 @@ impl<DB: Database> Drop for Tx<DB> {
 }
 
 impl<DB: Database> FromEvent for Tx<DB> {
-    type Needs = Provided<Self>;
+    type Needs = PerDelivery<Self>;
 
-    async fn from_event(_: &Event, provided: Provided<Self>) -> Result<Self, Rejection> {
+    async fn from_event(_: &Event, provided: PerDelivery<Self>) -> Result<Self, Rejection> {
         Ok(provided.0)
     }
 }
@@ -161,7 +161,7 @@ pub(crate) fn for_delivery<DB: Database>(
 
 #[async_trait]
 impl<DB: Database> Effects for TxEffects<DB> {
-    async fn overdue(&self) -> Duration {
+    async fn deadline_exceeded(&self) -> Duration {
         let mut begun = self.slot.begun.subscribe();
         let begun = begun.wait_for(Option::is_some).await.ok().and_then(|begun| *begun);
         match (begun, self.limit) {
@@ -173,14 +173,14 @@ impl<DB: Database> Effects for TxEffects<DB> {
         }
     }
 
-    async fn end(
+    async fn finish(
         self: Box<Self>,
         lease: &Lease,
-        end: &End,
+        end: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError> {
         let state = std::mem::replace(&mut *self.slot.state(), State::Over);
         let begun = *self.slot.begun.borrow();
-        let is_done = matches!(end, End::Done | End::Ignored);
+        let is_done = matches!(end, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
         let ended = match state {
             State::Back(Some(tx)) if is_done => self.complete(tx, lease, end).await.map(Some),
             State::Back(Some(tx)) => {
@@ -203,7 +203,7 @@ impl<DB: Database> TxEffects<DB> {
         &self,
         mut tx: Transaction<'static, DB>,
         lease: &Lease,
-        end: &End,
+        end: &DeliveryOutcome,
     ) -> Result<Completed, StoreError> {
         let completed = self.slot.store.complete_in(&mut tx, lease, end).await;
         let completed = completed.map_err(StoreError::of)?;

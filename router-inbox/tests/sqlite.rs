@@ -7,8 +7,8 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Completed, End, Filter, NewDelivery, NewEvent, Operations as _, SqliteStore, State, Store as _,
-    Stored, Wanted, conformance::Subject,
+    ClaimRequest, Completed, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent,
+    Operations as _, SqliteStore, Store as _, Stored, conformance::Subject, operations::ListFilter,
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
@@ -55,8 +55,8 @@ fn paid(id: &str) -> NewEvent {
     NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
 }
 
-fn wanted() -> Wanted {
-    Wanted { handlers: vec![("a".into(), 9)], limit: 9, lease: Duration::from_secs(60) }
+fn wanted() -> ClaimRequest {
+    ClaimRequest { handlers: vec![("a".into(), 9)], limit: 9, lease: Duration::from_secs(60) }
 }
 
 #[tokio::test]
@@ -69,9 +69,9 @@ async fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let again = again.clock(inbox.clock.clone());
     let lease = again.claim(&wanted()).await.unwrap().remove(0).lease;
     assert!(inbox.store.claim(&wanted()).await.unwrap().is_empty());
-    let completed = inbox.store.complete(&[(lease, End::Done)]).await.unwrap();
+    let completed = inbox.store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
     assert_eq!(completed, [Completed::Recorded]);
-    assert_eq!(again.deliveries("evt_1").await.unwrap()[0].state, State::Done);
+    assert_eq!(again.deliveries("evt_1").await.unwrap()[0].state, DeliveryState::Done);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +166,7 @@ async fn a_file_of_an_older_version_can_be_operated() {
     assert_eq!(handlers, [("a", 1), ("b", 1), ("c", 0)]);
     let ordered = sqlx::query("select 1 from handlers where ordered").fetch_all(&mut older).await;
     assert_eq!(ordered.unwrap().len(), 3);
-    let unhandled = Filter { unhandled: true, limit: 9, ..Filter::default() };
+    let unhandled = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
     let listed: Vec<_> = store.list(&unhandled).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
     assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);

@@ -51,7 +51,7 @@ pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
         order,
         deadline,
         default_reply,
-        serialize,
+        exclusive,
         ordered,
         formerly,
         attempts,
@@ -76,7 +76,7 @@ pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
         order.as_ref().map(|key| key as _),
         deadline.as_ref().map(|key| key as _),
         default_reply.as_ref().map(|key| key as _),
-        serialize.as_ref().map(|key| key as _),
+        exclusive.as_ref().map(|key| key as _),
         ordered.as_ref().map(|key| key as _),
         formerly.as_ref().map(|key| key as _),
         attempts.as_ref().map(|key| key as _),
@@ -128,12 +128,6 @@ fn keys(arguments: &Arguments, errors: &mut Errors) {
     if let (Some(timeout), Some(_)) = (&arguments.timeout, &arguments.deadline) {
         let message = "a handler has a `deadline` if it replies to Stripe, and a `timeout` if not: take away one";
         errors.push(Error::new(timeout.span(), message));
-    }
-    if let Some(serialize) = &arguments.serialize
-        && serialize.value() != "object"
-    {
-        let message = "write `serialize = \"object\"`: one event of an object at a time";
-        errors.push(Error::new(serialize.span(), message));
     }
 }
 

@@ -105,7 +105,7 @@ fn registration(
             .as_ref()
             .map(|path| quote_spanned!(path.span()=> || __router_core::default_reply(#path))),
     );
-    let serialize = arguments.serialize.is_some();
+    let exclusive = arguments.exclusive.is_some();
     let formerly = option(arguments.formerly.as_ref());
     let delivered = delivery_keys(arguments);
     let blocking = arguments.blocking.is_some();
@@ -156,7 +156,7 @@ fn registration(
                     timeout: #timeout,
                     replies: #replies,
                     default_reply: #default_reply,
-                    serialize: #serialize,
+                    exclusive: #exclusive,
                     blocking: #blocking,
                     delivered: #delivered,
                     needs: __router_core_needs,

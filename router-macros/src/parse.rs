@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     pub(crate) timeout: Option<LitStr>,
     pub(crate) deadline: Option<LitStr>,
     pub(crate) default_reply: Option<Path>,
-    pub(crate) serialize: Option<LitStr>,
+    pub(crate) exclusive: Option<Ident>,
     pub(crate) ordered: Option<Ident>,
     pub(crate) formerly: Option<LitStr>,
     pub(crate) attempts: Option<LitInt>,
@@ -63,7 +63,7 @@ const KEYS: [&str; 17] = [
     "timeout",
     "deadline",
     "default_reply",
-    "serialize",
+    "exclusive",
     "ordered",
     "attempts",
     "backoff",
@@ -83,7 +83,7 @@ enum Item {
     Timeout(Ident, LitStr),
     Deadline(Ident, LitStr),
     DefaultReply(Ident, Path),
-    Serialize(Ident, LitStr),
+    Exclusive(Ident),
     Ordered(Ident),
     Formerly(Ident, LitStr),
     Attempts(Ident, LitInt),
@@ -111,7 +111,9 @@ pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
             Some(Item::DefaultReply(key, path)) => {
                 set(&mut arguments.default_reply, &key, path, errors);
             }
-            Some(Item::Serialize(key, by)) => set(&mut arguments.serialize, &key, by, errors),
+            Some(Item::Exclusive(key)) => {
+                set(&mut arguments.exclusive, &key.clone(), key, errors);
+            }
             Some(Item::Ordered(key)) => set(&mut arguments.ordered, &key.clone(), key, errors),
             Some(Item::Formerly(key, name)) => set(&mut arguments.formerly, &key, name, errors),
             Some(Item::Attempts(key, most)) => set(&mut arguments.attempts, &key, most, errors),
@@ -164,6 +166,7 @@ impl Parse for Item {
         Err(input.error(match item {
             Self::Unlisted(_) => "write `unlisted` alone: it takes no value",
             Self::Blocking(_) => "write `blocking` alone: it takes no value",
+            Self::Exclusive(_) => "write `exclusive` alone: it takes no value",
             Self::Ordered(_) => "write `ordered` alone: it takes no value",
             _ => "a comma is missing before this",
         }))
@@ -193,7 +196,7 @@ impl Item {
             "default_reply" => {
                 Ok(Self::DefaultReply(key.clone(), value(&key, "path::to::function", input)?))
             }
-            "serialize" => Ok(Self::Serialize(key.clone(), value(&key, "\"object\"", input)?)),
+            "exclusive" => Ok(Self::Exclusive(key)),
             "ordered" => Ok(Self::Ordered(key)),
             "formerly" => Ok(Self::Formerly(key.clone(), value(&key, "\"old::path\"", input)?)),
             "attempts" => Ok(Self::Attempts(key.clone(), value(&key, "12", input)?)),

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use router_core::{
     Event, Failure, HandlerReport, RelatedObject, Report, Router,
-    event::{AlreadyAuthenticated, EnvelopeError, Kind, Problem, SourceError},
+    event::{AlreadyAuthenticated, EnvelopeError, EnvelopeProblem, JsonType, SourceError},
 };
 use router_tests::event;
 use tower::ServiceExt as _;
@@ -125,7 +125,7 @@ fn nobody_signed_it_and_its_endpoint_can_be_named() {
 }
 
 /// The problem with what is no envelope, and where it is.
-fn problem(opened: Result<Event, SourceError>) -> (&'static str, Problem, usize, usize) {
+fn problem(opened: Result<Event, SourceError>) -> (&'static str, EnvelopeProblem, usize, usize) {
     match opened {
         Err(SourceError::NotAnEnvelope { platform, problem, line, column, .. }) => {
             (platform, problem, line, column)
@@ -138,54 +138,60 @@ fn problem(opened: Result<Event, SourceError>) -> (&'static str, Problem, usize,
 fn what_is_no_envelope_says_what_is_wrong_and_where() {
     const BRIDGE: &str = "Amazon EventBridge";
     const GRID: &str = "Azure Event Grid";
-    let syntax = Problem::Syntax;
-    let no_object = Problem::NotAnObject;
-    let no_text = |field, found| Problem::WrongType { field, expected: Kind::String, found };
+    let syntax = EnvelopeProblem::Syntax;
+    let no_object = EnvelopeProblem::NotAnObject;
+    let no_text =
+        |field, found| EnvelopeProblem::WrongType { field, expected: JsonType::String, found };
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(128), "]".repeat(128));
     let grid = event_grid("0");
     let twice = event_bridge(SNAPSHOT).replacen("\"region\"", "\"detail\":{},\n\"source\"", 1);
     for (body, problem_, line, column) in [
         ("", syntax("expected a JSON value"), 1, 1),
         ("not JSON", syntax("expected a JSON value"), 1, 1),
-        ("7", no_object(Kind::Number), 1, 1),
-        ("[7]", no_object(Kind::Number), 1, 2),
-        ("{}", Problem::Missing("detail-type"), 1, 2),
-        ("{} x", Problem::TrailingBytes, 1, 4),
-        (&deep, Problem::TooDeep, 1, 133),
-        (&twice, Problem::Duplicate("source"), 9, 1),
+        ("7", no_object(JsonType::Number), 1, 1),
+        ("[7]", no_object(JsonType::Number), 1, 2),
+        ("{}", EnvelopeProblem::Missing("detail-type"), 1, 2),
+        ("{} x", EnvelopeProblem::TrailingBytes, 1, 4),
+        (&deep, EnvelopeProblem::TooDeep, 1, 133),
+        (&twice, EnvelopeProblem::Duplicate("source"), 9, 1),
         (
             &event_bridge(SNAPSHOT).replace("\"detail-type\"", "\"type\""),
-            Problem::Missing("detail-type"),
+            EnvelopeProblem::Missing("detail-type"),
             14,
             1,
         ),
-        (&event_bridge(SNAPSHOT).replace("source", "x"), Problem::Missing("source"), 14, 1),
-        (&event_bridge(SNAPSHOT).replace("detail\"", "x\""), Problem::Missing("detail"), 14, 1),
+        (&event_bridge(SNAPSHOT).replace("source", "x"), EnvelopeProblem::Missing("source"), 14, 1),
+        (
+            &event_bridge(SNAPSHOT).replace("detail\"", "x\""),
+            EnvelopeProblem::Missing("detail"),
+            14,
+            1,
+        ),
         (
             &event_bridge(SNAPSHOT).replace(r#""aws.partner/stripe.com/ed_123""#, "null"),
-            no_text("source", Kind::Null),
+            no_text("source", JsonType::Null),
             5,
             13,
         ),
-        (&grid, Problem::Missing("detail-type"), 1, grid.len()),
+        (&grid, EnvelopeProblem::Missing("detail-type"), 1, grid.len()),
     ] {
         assert_eq!(problem(from_event_bridge(body)), (BRIDGE, problem_, line, column), "{body}");
     }
-    let version = Problem::Unreadable {
+    let version = EnvelopeProblem::Unreadable {
         field: "specversion",
         expected: "\"1.0\", the version of CloudEvents",
     };
     for (body, problem_, line, column) in [
-        (event_bridge(THIN), Problem::Missing("specversion"), 11, 1),
+        (event_bridge(THIN), EnvelopeProblem::Missing("specversion"), 11, 1),
         (event_grid(THIN).replace("\"1.0\"", "\"0.3\""), version, 1, 16),
-        (event_grid(THIN).replace("\"1.0\"", "1"), no_text("specversion", Kind::Number), 1, 16),
-        (grid.replace("data\"", "atad\""), Problem::Missing("data"), 1, grid.len()),
+        (event_grid(THIN).replace("\"1.0\"", "1"), no_text("specversion", JsonType::Number), 1, 16),
+        (grid.replace("data\"", "atad\""), EnvelopeProblem::Missing("data"), 1, grid.len()),
     ] {
         assert_eq!(problem(from_event_grid(&body[..])), (GRID, problem_, line, column), "{body}");
     }
     let not_utf8 = AlreadyAuthenticated::by_the_platform(b"{\"source\":\n\"\xff\"}".as_slice());
     let problem = problem(Event::from_event_bridge(not_utf8));
-    assert_eq!(problem, (BRIDGE, Problem::NotUtf8, 2, 2));
+    assert_eq!(problem, (BRIDGE, EnvelopeProblem::NotUtf8, 2, 2));
 
     let text = from_event_bridge("{}").unwrap_err().to_string();
     assert_eq!(

@@ -9,10 +9,10 @@ use std::{
 };
 
 use router_core::{
-    CompletionMemory, Completions as _, DeliveredRouter, DeliveringService, Delivery, Event,
-    Finished, IdempotencyKey, Object, Progress, Provided, Provision, Reply, RetryPolicy, Router,
-    RouterBuilder, RouterError, State, Warning, event::KeptEvent, on_event, on_unhandled,
-    testing::ManualClock,
+    Completion, CompletionStore as _, DeliveringService, Delivery, DeliveryRouter, Event,
+    HandlerProgress, IdempotencyKey, InMemoryCompletions, Object, PerDelivery, ProvidedType, Reply,
+    RetryPolicy, Router, RouterBuilder, RouterError, State, Warning, event::StoredEvent, on_event,
+    on_unhandled, testing::ManualClock,
 };
 use router_tests::{event, now, payload, payload_of};
 use tower::{Service as _, ServiceExt as _};
@@ -24,8 +24,8 @@ struct Queue;
 struct Transaction(u32);
 
 impl DeliveringService for Queue {
-    fn provides(&self) -> Vec<Provision> {
-        vec![Provision::of::<Transaction>()]
+    fn provides(&self) -> Vec<ProvidedType> {
+        vec![ProvidedType::of::<Transaction>()]
     }
 }
 
@@ -53,12 +53,12 @@ impl Seen {
     order = -1,
     ordered
 )]
-async fn fulfil(tx: Provided<Transaction>, key: IdempotencyKey, seen: State<Seen>) {
+async fn fulfil(tx: PerDelivery<Transaction>, key: IdempotencyKey, seen: State<Seen>) {
     seen.push(format!("fulfil in {} under {key}", tx.0.0));
 }
 
 #[on_event("invoice.*", name = "audit", endpoint = "default")]
-async fn audit(tx: Option<Provided<Transaction>>, seen: State<Seen>) {
+async fn audit(tx: Option<PerDelivery<Transaction>>, seen: State<Seen>) {
     seen.push(format!("audit in {:?}", tx.map(|tx| tx.0.0)));
 }
 
@@ -66,7 +66,7 @@ async fn audit(tx: Option<Provided<Transaction>>, seen: State<Seen>) {
 async fn unnamed(_: Event) {}
 
 #[on_event("invoice.paid", name = "greedy")]
-async fn greedy(_: Provided<Transaction>, _: Provided<Transaction>) {}
+async fn greedy(_: PerDelivery<Transaction>, _: PerDelivery<Transaction>) {}
 
 #[on_event("invoice.paid", name = "replies")]
 async fn replies(_: Event) -> Reply<()> {
@@ -89,7 +89,7 @@ async fn fails(invoice: Object<Invoice>) -> Result<(), String> {
     }
 }
 
-fn shop() -> (DeliveredRouter, Arc<Seen>) {
+fn shop() -> (DeliveryRouter, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let builder = Router::builder().only::<fulfil>().only::<audit>().shared_state(seen.clone());
     (builder.delivered_by(&Queue).build().expect("it is sound"), seen)
@@ -99,7 +99,7 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> 
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-async fn deliver(router: &DeliveredRouter, delivery: Delivery) -> Result<String, RouterError> {
+async fn deliver(router: &DeliveryRouter, delivery: Delivery) -> Result<String, RouterError> {
     let report = router.clone().ready().await?.call(delivery).await?;
     Ok(match report.result() {
         Ok(_) => format!("{} {}", report.name(), report.outcome()),
@@ -157,27 +157,27 @@ async fn a_key_is_of_the_event_the_handler_and_the_replay_and_outlives_a_new_nam
     assert_ne!(key(&first, "shop::fulfil").await, once);
     let second = event(payload_of("evt_2", "invoice.paid")).unwrap();
     assert_ne!(key(&second, "orders.fulfil").await, once);
-    let replayed = KeptEvent { generation: 1, ..KeptEvent::of(&first) };
+    let replayed = StoredEvent { generation: 1, ..StoredEvent::of(&first) };
     assert_ne!(key(&Event::from_store(replayed).unwrap(), "orders.fulfil").await, once);
-    let elsewhere = KeptEvent { endpoint: "connect".into(), ..KeptEvent::of(&first) };
+    let elsewhere = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&first) };
     assert_ne!(key(&Event::from_store(elsewhere).unwrap(), "orders.fulfil").await, once);
 }
 
 #[test]
 fn an_event_comes_out_of_a_store_as_it_went_in() {
     let went_in = event(payload("invoice.paid")).unwrap();
-    let came_out = Event::from_store(KeptEvent::of(&went_in)).unwrap();
+    let came_out = Event::from_store(StoredEvent::of(&went_in)).unwrap();
     assert_eq!(came_out.payload(), went_in.payload());
     assert_eq!(came_out.key(), went_in.key());
     assert_eq!(came_out.signed_at(), Some(now()));
-    let kept = KeptEvent { generation: 3, ..KeptEvent::of(&went_in) };
+    let kept = StoredEvent { generation: 3, ..StoredEvent::of(&went_in) };
     let shown = format!("{kept:?}");
     assert!(!shown.contains("amount") && shown.contains("generation: 3"), "{shown}");
     let replayed = Event::from_store(kept).unwrap();
     assert_eq!(replayed.key().to_string(), "default/evt_1#3");
     // What is replayed and stored again does not become the first one.
-    assert_eq!(KeptEvent::of(&replayed).generation, 3);
-    let damaged = KeptEvent { payload: "{".into(), ..KeptEvent::of(&went_in) };
+    assert_eq!(StoredEvent::of(&replayed).generation, 3);
+    let damaged = StoredEvent { payload: "{".into(), ..StoredEvent::of(&went_in) };
     Event::from_store(damaged).unwrap_err();
 }
 
@@ -206,9 +206,9 @@ async fn a_handler_is_not_run_for_an_event_that_it_is_no_longer_for() {
     let (router, seen) = shop();
     // By its type, or by its endpoint.
     let other = event(payload("charge.failed")).unwrap();
-    let kept = KeptEvent { endpoint: "connect".into(), ..KeptEvent::of(&other) };
+    let kept = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&other) };
     let paid = event(payload("invoice.paid")).unwrap();
-    let elsewhere = KeptEvent { payload: paid.payload().clone(), ..kept };
+    let elsewhere = StoredEvent { payload: paid.payload().clone(), ..kept };
     for event in [other, Event::from_store(elsewhere).unwrap()] {
         let delivery = Delivery::new(event, "audit", 1).provide(Transaction(1));
         assert_eq!(deliver(&router, delivery).await.unwrap(), "audit ignored");
@@ -308,14 +308,14 @@ fn what_cannot_be_delivered_is_not_built() {
 fn what_nobody_gives_is_told_before_the_first_event() {
     struct Nothing;
     impl DeliveringService for Nothing {
-        fn provides(&self) -> Vec<Provision> {
+        fn provides(&self) -> Vec<ProvidedType> {
             Vec::new()
         }
     }
     struct Other;
     impl DeliveringService for Other {
-        fn provides(&self) -> Vec<Provision> {
-            vec![Provision::of::<u8>()]
+        fn provides(&self) -> Vec<ProvidedType> {
+            vec![ProvidedType::of::<u8>()]
         }
     }
     let builder = || Router::builder().only::<fulfil>().state(Seen::default());
@@ -377,10 +377,10 @@ async fn renamed(seen: State<Seen>) {
 #[tokio::test]
 async fn what_was_finished_under_a_former_name_is_not_run_again() {
     for (name, runs) in [("shop::renamed", 0), ("orders.renamed", 0), ("shop::other", 1)] {
-        let (memory, seen) = (CompletionMemory::new(), Arc::new(Seen::default()));
+        let (memory, seen) = (InMemoryCompletions::new(), Arc::new(Seen::default()));
         let event = event(payload("invoice.paid")).unwrap();
-        let finished = Some(Finished::Done);
-        let progress = Progress { handler: name.into(), attempts: 1, finished };
+        let finished = Some(Completion::Done);
+        let progress = HandlerProgress { handler: name.into(), attempts: 1, finished };
         memory.record(&event.key(), progress).await.unwrap();
         let router = Router::builder().only::<renamed>().shared_state(seen.clone());
         let mut router = router.completions(memory).build().unwrap();

@@ -11,9 +11,9 @@ use std::{
 };
 
 use router_core::{
-    BoxError, CompletionMemory, Completions, Event, EventKey, Failure, HandlerReport,
-    HandlerResult, Outcome, Progress, Report, Router, RouterError, Secrets, SigningSecret,
-    Tolerance,
+    BoxError, CompletionStore, Event, EventKey, Failure, HandlerProgress, HandlerReport,
+    HandlerResult, InMemoryCompletions, Outcome, Report, Router, RouterError, Secrets,
+    SigningSecret, Tolerance,
     signature::{sign, verify},
     testing::ManualClock,
 };
@@ -207,8 +207,8 @@ struct Scripted {
 }
 
 #[async_trait::async_trait]
-impl Completions for Scripted {
-    async fn recall(&self, _: &EventKey) -> Result<Vec<Progress>, BoxError> {
+impl CompletionStore for Scripted {
+    async fn recall(&self, _: &EventKey) -> Result<Vec<HandlerProgress>, BoxError> {
         if self.dead {
             std::future::pending::<()>().await;
         }
@@ -216,7 +216,7 @@ impl Completions for Scripted {
         Ok(Vec::new())
     }
 
-    async fn record(&self, _: &EventKey, _: Progress) -> Result<(), BoxError> {
+    async fn record(&self, _: &EventKey, _: HandlerProgress) -> Result<(), BoxError> {
         if self.deaf {
             std::future::pending::<()>().await;
         }
@@ -234,7 +234,7 @@ async fn while_it_cannot_be_known_what_has_finished_nothing_runs() {
         .build()
         .unwrap();
     match deliver(&router, &payload(PAID)).await {
-        Err(RouterError::Completions(error)) => {
+        Err(RouterError::CompletionStore(error)) => {
             assert_eq!(error.to_string(), "connection refused");
         }
         other => panic!("{other:?}"),
@@ -258,7 +258,7 @@ async fn a_memory_that_does_not_answer_holds_an_event_no_longer_than_a_handler_m
         clock.slept_on().await;
         clock.advance(Duration::from_secs(20));
     });
-    assert!(matches!(answer, Err(RouterError::Completions(_))), "{answer:?}");
+    assert!(matches!(answer, Err(RouterError::CompletionStore(_))), "{answer:?}");
 
     let deaf = Scripted { deaf: true, ..Scripted::default() };
     let router = Router::builder().handler("a", ["*"], async |_: Event| {});
@@ -287,10 +287,10 @@ async fn what_cannot_be_remembered_is_done_all_the_same() {
 #[tokio::test]
 async fn the_memory_forgets_by_age_by_number_and_by_size() {
     let clock = ManualClock::at(now());
-    let memory = || CompletionMemory::new().clock(clock.clone());
+    let memory = || InMemoryCompletions::new().clock(clock.clone());
     let key = |id: &str| event(payload_of(id, PAID)).unwrap().key();
-    let finished = || Progress { handler: "a".into(), attempts: 1, finished: None };
-    let remembers = async |memory: &CompletionMemory, id: &str| {
+    let finished = || HandlerProgress { handler: "a".into(), attempts: 1, finished: None };
+    let remembers = async |memory: &InMemoryCompletions, id: &str| {
         !memory.recall(&key(id)).await.unwrap().is_empty()
     };
 
@@ -306,7 +306,7 @@ async fn the_memory_forgets_by_age_by_number_and_by_size() {
         few.record(&key(id), finished()).await.unwrap();
     }
     // Something new of the oldest makes it the newest.
-    few.record(&key("evt_1"), Progress { handler: "b".into(), ..finished() }).await.unwrap();
+    few.record(&key("evt_1"), HandlerProgress { handler: "b".into(), ..finished() }).await.unwrap();
     few.record(&key("evt_3"), finished()).await.unwrap();
     assert!(remembers(&few, "evt_1").await && remembers(&few, "evt_3").await);
     assert!(!remembers(&few, "evt_2").await);

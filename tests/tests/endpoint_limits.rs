@@ -156,7 +156,7 @@ fn a_body_that_stalls_is_cut() {
     assert_eq!(response.status(), 408);
     assert_eq!(response.body(), r#"{"error":"body read timeout"}"#);
     let refusal = response.extensions().get();
-    assert!(matches!(refusal, Some(Refusal::Stalled { limit: TIMEOUT })), "{refusal:?}");
+    assert!(matches!(refusal, Some(Refusal::BodyTimeout { limit: TIMEOUT })), "{refusal:?}");
 }
 
 #[test]
@@ -202,7 +202,7 @@ async fn a_body_that_breaks_is_refused() {
     assert_eq!(response.status(), 400);
     assert_eq!(response.body(), r#"{"error":"body could not be read"}"#);
     match response.extensions().get() {
-        Some(Refusal::Unreadable(cause)) => assert_eq!(cause.to_string(), "connection reset"),
+        Some(Refusal::BodyRead(cause)) => assert_eq!(cause.to_string(), "connection reset"),
         other => panic!("{other:?}"),
     }
 }

@@ -61,8 +61,8 @@ async fn a_provider_decides_by_the_request_which_secrets_count() {
         assert_eq!(response.body(), body);
         assert_eq!(retry_after(&response), wait.map(HeaderValue::from_static).as_ref());
         match (path, response.extensions().get()) {
-            ("/webhook", None) | ("/elsewhere", Some(Refusal::NoEndpoint)) => {}
-            ("/down", Some(Refusal::NoSecrets(error))) => {
+            ("/webhook", None) | ("/elsewhere", Some(Refusal::UnknownEndpoint)) => {}
+            ("/down", Some(Refusal::SecretsUnavailable(error))) => {
                 assert_eq!(error.to_string(), "password of the vault refused");
             }
             other => panic!("{other:?}"),

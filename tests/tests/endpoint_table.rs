@@ -17,7 +17,7 @@ mod exchange;
 const PAID: &str = "invoice.paid";
 
 fn endpoint(handler: impl Handler) -> Endpoint<Router> {
-    let router = Router::builder().unlinked().handler("shop", [PAID], handler).build();
+    let router = Router::builder().without_linked().handler("shop", [PAID], handler).build();
     over(router.expect("it is correct"))
 }
 
@@ -49,7 +49,7 @@ fn signature_error(response: &Response<String>) -> SignatureError {
 #[tokio::test]
 async fn the_status_is_what_became_of_the_event() {
     fn after(millis: u64) -> HandlerResult {
-        Err(Failure::retry_after("busy", Duration::from_millis(millis)))
+        Err(Failure::retry_in("busy", Duration::from_millis(millis)))
     }
     let rows: [(fn() -> HandlerResult, _, _, _); 7] = [
         (|| Ok(Outcome::Done), 200, "done", None),
@@ -111,9 +111,9 @@ async fn an_object_that_does_not_decode_is_a_dead_letter() {
 
 #[tokio::test]
 async fn the_worst_outcome_decides_and_the_longest_wait_counts() {
-    let after = |seconds| Err::<(), _>(Failure::retry_after("busy", Duration::from_secs(seconds)));
+    let after = |seconds| Err::<(), _>(Failure::retry_in("busy", Duration::from_secs(seconds)));
     let router = Router::builder()
-        .unlinked()
+        .without_linked()
         .handler("a", [PAID], async |_: Event| {})
         .handler("b", [PAID], async |_: Event| Err::<(), _>(Failure::permanent("never")))
         .handler("c", [PAID], move |_: Event| ready(after(7)))
@@ -152,7 +152,7 @@ async fn after_await(_: Event) {
 #[tokio::test]
 async fn a_panic_is_tried_again_and_harms_no_other_handler() {
     let router = Router::builder()
-        .unlinked()
+        .without_linked()
         .handler("a", [PAID], NoFuture)
         .handler("b", [PAID], before_await)
         .handler("c", [PAID], after_await)

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
-use router_core::event::{EnvelopeError, Kind, Problem};
+use router_core::event::{EnvelopeError, EnvelopeProblem, JsonType};
 use router_tests::{event, invariant::body_is_read_as_serde_json_reads_it};
 use serde_json::{Value, json};
 
@@ -133,38 +133,46 @@ fn of_two_reasons_the_last_counts_also_if_it_names_no_request() {
 
 #[test]
 fn what_is_no_event_says_why_and_where() {
-    let wrong = |field, expected, found| Problem::WrongType { field, expected, found };
-    let rows: [(&[u8], Problem, (usize, usize)); _] = [
-        (b"", Problem::Syntax("expected a JSON value"), (1, 1)),
-        (b"hello", Problem::Syntax("expected a JSON value"), (1, 1)),
-        (b"\xef\xbb\xbf{}", Problem::Syntax("expected a JSON value"), (1, 1)),
-        (b"{}", Problem::Missing("object"), (1, 2)),
-        (b"[]", Problem::NotAnObject(Kind::Array), (1, 1)),
-        (b"{'id':1}", Problem::Syntax("expected a key in double quotes"), (1, 2)),
-        (br#"{"id":"a","id":"a"}"#, Problem::Duplicate("id"), (1, 11)),
-        (br#"{"id":"a","\u0069d":"b"}"#, Problem::Duplicate("id"), (1, 11)),
-        (br#"{"object":"event","object":"event"}"#, Problem::Duplicate("object"), (1, 19)),
-        (br#"{"type":"a","type":"b"}"#, Problem::Duplicate("type"), (1, 13)),
-        (br#"{"data":{},"data":{}}"#, Problem::Duplicate("data"), (1, 12)),
-        (br#"{"data":{"object":{},"object":{}}}"#, Problem::Duplicate("data.object"), (1, 22)),
-        (br#"{"object":"charge"}"#, Problem::NotAnEvent("charge".into()), (1, 11)),
-        (br#"{"object":7}"#, wrong("object", Kind::String, Kind::Number), (1, 11)),
-        (br#"{"object":"event"}"#, Problem::Missing("data"), (1, 18)),
-        (br#"{"object":"event","data":[]}"#, wrong("data", Kind::Object, Kind::Array), (1, 26)),
-        (br#"{"object":"event","data":{}}"#, Problem::Missing("data.object"), (1, 28)),
+    let wrong = |field, expected, found| EnvelopeProblem::WrongType { field, expected, found };
+    let rows: [(&[u8], EnvelopeProblem, (usize, usize)); _] = [
+        (b"", EnvelopeProblem::Syntax("expected a JSON value"), (1, 1)),
+        (b"hello", EnvelopeProblem::Syntax("expected a JSON value"), (1, 1)),
+        (b"\xef\xbb\xbf{}", EnvelopeProblem::Syntax("expected a JSON value"), (1, 1)),
+        (b"{}", EnvelopeProblem::Missing("object"), (1, 2)),
+        (b"[]", EnvelopeProblem::NotAnObject(JsonType::Array), (1, 1)),
+        (b"{'id':1}", EnvelopeProblem::Syntax("expected a key in double quotes"), (1, 2)),
+        (br#"{"id":"a","id":"a"}"#, EnvelopeProblem::Duplicate("id"), (1, 11)),
+        (br#"{"id":"a","\u0069d":"b"}"#, EnvelopeProblem::Duplicate("id"), (1, 11)),
+        (br#"{"object":"event","object":"event"}"#, EnvelopeProblem::Duplicate("object"), (1, 19)),
+        (br#"{"type":"a","type":"b"}"#, EnvelopeProblem::Duplicate("type"), (1, 13)),
+        (br#"{"data":{},"data":{}}"#, EnvelopeProblem::Duplicate("data"), (1, 12)),
+        (
+            br#"{"data":{"object":{},"object":{}}}"#,
+            EnvelopeProblem::Duplicate("data.object"),
+            (1, 22),
+        ),
+        (br#"{"object":"charge"}"#, EnvelopeProblem::NotAnEvent("charge".into()), (1, 11)),
+        (br#"{"object":7}"#, wrong("object", JsonType::String, JsonType::Number), (1, 11)),
+        (br#"{"object":"event"}"#, EnvelopeProblem::Missing("data"), (1, 18)),
+        (
+            br#"{"object":"event","data":[]}"#,
+            wrong("data", JsonType::Object, JsonType::Array),
+            (1, 26),
+        ),
+        (br#"{"object":"event","data":{}}"#, EnvelopeProblem::Missing("data.object"), (1, 28)),
         (
             br#"{"object":"event","data":{"object":"x"}}"#,
-            wrong("data.object", Kind::Object, Kind::String),
+            wrong("data.object", JsonType::Object, JsonType::String),
             (1, 36),
         ),
-        (br#"{"object":"v2.core.event"}"#, Problem::Missing("id"), (1, 26)),
-        (br#"{"object":"v2.core.event","id":""}"#, Problem::Empty("id"), (1, 32)),
+        (br#"{"object":"v2.core.event"}"#, EnvelopeProblem::Missing("id"), (1, 26)),
+        (br#"{"object":"v2.core.event","id":""}"#, EnvelopeProblem::Empty("id"), (1, 32)),
         (
             b"{\"object\":\"v2.core.event\",\n\"id\":null}",
-            wrong("id", Kind::String, Kind::Null),
+            wrong("id", JsonType::String, JsonType::Null),
             (2, 6),
         ),
-        (br#"{"object":"v2.core.event","id":"a"}"#, Problem::Missing("type"), (1, 35)),
+        (br#"{"object":"v2.core.event","id":"a"}"#, EnvelopeProblem::Missing("type"), (1, 35)),
     ];
     for (payload, problem, (line, column)) in rows {
         let error = event(payload).unwrap_err();
@@ -218,16 +226,16 @@ fn bad_bytes_are_refused_wherever_they_stand() {
     };
     // The event, `data` and `data.object` are three levels themselves.
     assert!(event(with(&nested(125))).is_ok());
-    assert_eq!(problem(with(&nested(126))), Problem::TooDeep);
-    assert_eq!(problem(with(&nested(5_000))), Problem::TooDeep);
-    assert_eq!(problem(with("1") + "x"), Problem::TrailingBytes);
-    assert_eq!(problem(with("1") + &with("1")), Problem::TrailingBytes);
+    assert_eq!(problem(with(&nested(126))), EnvelopeProblem::TooDeep);
+    assert_eq!(problem(with(&nested(5_000))), EnvelopeProblem::TooDeep);
+    assert_eq!(problem(with("1") + "x"), EnvelopeProblem::TrailingBytes);
+    assert_eq!(problem(with("1") + &with("1")), EnvelopeProblem::TrailingBytes);
 
     let mut not_utf8 = with("\"?\"").into_bytes();
     let at = not_utf8.iter().position(|byte| *byte == b'?').unwrap();
     not_utf8[at] = 0xff;
     let error = event(not_utf8).unwrap_err();
-    assert_eq!((error.problem, error.column), (Problem::NotUtf8, at + 1));
+    assert_eq!((error.problem, error.column), (EnvelopeProblem::NotUtf8, at + 1));
 }
 
 #[test]
@@ -240,7 +248,7 @@ fn an_object_that_we_accept_can_be_decoded_by_serde_json() {
     event(payload).unwrap().decode_object::<Value>().unwrap();
 }
 
-fn problem(payload: String) -> Problem {
+fn problem(payload: String) -> EnvelopeProblem {
     event(payload)
         .map(|event| panic!("{event:?}"))
         .unwrap_or_else(|error: EnvelopeError| error.problem)

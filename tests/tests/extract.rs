@@ -251,7 +251,7 @@ async fn the_rest(event_type: EventType, notes: State<Notes>) -> Result<(), &'st
 async fn what_no_handler_is_for_goes_to_the_handler_of_the_rest_and_is_still_unhandled() {
     let notes = Arc::new(Notes::default());
     let router = Router::builder()
-        .unlinked()
+        .without_linked()
         .add::<takes_results>()
         .add::<the_rest>()
         .shared_state(notes.clone())

@@ -26,7 +26,8 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn what_the_official_library_signs_our_endpoint_accepts() {
     let Some(mut peer) = Peer::start() else { return };
-    let router = Router::builder().unlinked().handler("any", ["*"], async |_: Event| {}).build();
+    let router =
+        Router::builder().without_linked().handler("any", ["*"], async |_: Event| {}).build();
     let endpoint = Endpoint::new(secret(), router.unwrap());
     for body in bodies() {
         let signed = peer.ask(&json!({

@@ -182,7 +182,7 @@ async fn a_constant_of_the_catalogue_is_an_event_type() {
 /// Every type that Stripe is known to send reaches the one handler that is for it alone.
 #[tokio::test]
 async fn all_known_event_types_are_routed() {
-    let mut router = Router::builder().unlinked();
+    let mut router = Router::builder().without_linked();
     for event_type in event_type::ALL {
         router = router.handler(*event_type, [*event_type], async |_: router_core::Event| {});
     }

@@ -3,7 +3,9 @@
 
 use std::fs;
 
-use router_core::{CompletionMemory, Event, Object, Router, event::AlreadyAuthenticated, on_event};
+use router_core::{
+    Event, InMemoryCompletions, Object, Router, event::AlreadyAuthenticated, on_event,
+};
 use tower::ServiceExt as _;
 
 const EVENTS: u32 = 1_000_000;
@@ -19,7 +21,7 @@ struct Invoice {
     id: String,
 }
 
-#[on_event("invoice.paid", serialize = "object")]
+#[on_event("invoice.paid", exclusive)]
 async fn paid(invoice: Object<Invoice>) {
     assert!(invoice.id.starts_with("in_"));
 }
@@ -36,7 +38,7 @@ fn resident() -> usize {
 async fn memory_stays_flat_over_a_million_events() {
     let router = Router::builder()
         .only::<paid>()
-        .completions(CompletionMemory::new().max_entries(usize::MAX).max_bytes(MEMORY))
+        .completions(InMemoryCompletions::new().max_entries(usize::MAX).max_bytes(MEMORY))
         .build()
         .unwrap();
     let run = async |numbers: std::ops::Range<u32>| {

@@ -54,12 +54,12 @@ async fn add(subscription: &Subscription, store: &Store) {
     amounts.insert(id, before + subscription.amount);
 }
 
-#[on_event("customer.subscription.created", serialize = "object")]
+#[on_event("customer.subscription.created", exclusive)]
 async fn created(subscription: Object<Subscription>, store: State<Store>) {
     add(&subscription, &store).await;
 }
 
-#[on_event("customer.subscription.updated", serialize = "object", timeout = "10s")]
+#[on_event("customer.subscription.updated", exclusive, timeout = "10s")]
 async fn updated(subscription: Object<Subscription>, store: State<Store>) {
     add(&subscription, &store).await;
 }
@@ -77,7 +77,7 @@ fn body(number: u32, kind: &str, object: &str) -> String {
 
 fn router(store: &Arc<Store>, clock: &ManualClock) -> Router {
     Router::builder()
-        .unlinked()
+        .without_linked()
         .add::<created>()
         .add::<updated>()
         .add::<careless>()

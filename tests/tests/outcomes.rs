@@ -5,7 +5,7 @@ use std::{future::pending, io, time::Duration};
 
 use http::{HeaderValue, Response};
 use router_core::{
-    BoxError, Classify as _, Endpoint, Event, Failure, HandlerReport, Object, Outcome, Refusal,
+    BoxError, Endpoint, Event, Failure, FailureExt as _, HandlerReport, Object, Outcome, Refusal,
     Registered, Reply, Report, Router, on_event, testing::ManualClock,
 };
 use router_tests::{now, payload, secret};
@@ -58,7 +58,7 @@ async fn error_by_question_mark(_: Event) -> Result<Outcome, Failure> {
 
 #[on_event("invoice.paid", name = "row")]
 async fn later(_: Event) -> Result<(), Failure> {
-    busy().or_retry_after(Duration::from_secs(90))
+    busy().or_retry_in(Duration::from_secs(90))
 }
 
 #[on_event("invoice.paid", name = "row")]
@@ -173,7 +173,7 @@ async fn each_row_of_the_table() {
 #[tokio::test]
 async fn an_event_that_takes_too_long_is_answered_with_503_and_goes_on() {
     let (held, mut heard) = Held::new();
-    let router = Router::builder().unlinked().handler("held", [PAID], held.clone()).build();
+    let router = Router::builder().without_linked().handler("held", [PAID], held.clone()).build();
     let clock = ManualClock::at(now());
     let endpoint = Endpoint::new(secret(), router.unwrap()).clock(clock.clone());
     let endpoint = endpoint.timeout(Duration::from_secs(8));

@@ -110,7 +110,7 @@ async fn the_reply_is_the_response_in_the_version_of_the_event() {
 
 #[tokio::test]
 async fn what_does_not_reply_has_no_version() {
-    let router = Router::builder().unlinked().handler("a", ["*"], async |_: Event| {});
+    let router = Router::builder().without_linked().handler("a", ["*"], async |_: Event| {});
     assert!(answer(router).await.headers().get("stripe-version").is_none());
 }
 
@@ -187,10 +187,11 @@ impl Handler for Forgets {
 #[tokio::test]
 async fn a_handler_by_hand_replies_if_its_type_says_so() {
     let closure = async |_: Event| decline();
-    let router = Router::builder().unlinked().handler("closure", ["*"], closure);
+    let router = Router::builder().without_linked().handler("closure", ["*"], closure);
     assert_eq!(answer(router).await.body(), r#"{"approved":false}"#);
 
-    let response = answer(Router::builder().unlinked().handler("forgets", ["*"], Forgets)).await;
+    let response =
+        answer(Router::builder().without_linked().handler("forgets", ["*"], Forgets)).await;
     let report: &Report = response.extensions().get().unwrap();
     let failure = report.handler("forgets").unwrap().result().unwrap_err();
     assert!(failure.is_permanent() && failure.to_string().contains("`fn replies`"), "{failure}");
@@ -215,7 +216,8 @@ fn two_that_reply_to_one_event_are_a_problem() {
          help: let one return a `Reply`, and the other `()`; or part their events: `endpoint = "..."`, `livemode = ...`
     "#);
     let closure = async |_: Event| decline();
-    let other = Router::builder().unlinked().add::<authorize>().handler("b", ["charge.*"], closure);
+    let other =
+        Router::builder().without_linked().add::<authorize>().handler("b", ["charge.*"], closure);
     assert!(other.build().is_ok());
 }
 

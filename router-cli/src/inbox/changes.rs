@@ -2,7 +2,10 @@
 
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Change, Changed, ListedDelivery, Operations, Shown, State};
+use router_inbox::{
+    DeliveryState, Operations,
+    operations::{ChangeOutcome, ChangeResult, DeliverySummary, EventDetails},
+};
 use serde::Serialize;
 
 use super::{
@@ -91,7 +94,9 @@ impl Retry {
         for id in &self.which.ids {
             let changed = store.retry(id, self.which.handler.as_deref()).await.map_err(failed)?;
             is_any |= tell(id, &changed, "retried", output)?;
-            if !output.json && changed.iter().all(|one| one.change == Change::LeftEnded) {
+            if !output.json
+                && changed.iter().all(|one| one.change == ChangeOutcome::AlreadyFinished)
+            {
                 output.note(format_args!(
                     "{DOUBTFUL}help:{DOUBTFUL:#} `event-router inbox replay {id}` has it handled once more"
                 ));
@@ -110,9 +115,10 @@ impl Discard {
         let shown = self.which.check(store).await?;
         let all = shown.iter().flat_map(|one| &one.deliveries);
         let now = SystemClock.wall();
-        let is_meant = |one: &&ListedDelivery| {
-            let is_lost = one.state == State::Running && one.due.is_some_and(|due| due <= now);
-            (is_lost || matches!(one.state, State::Waiting | State::Dead))
+        let is_meant = |one: &&DeliverySummary| {
+            let is_lost =
+                one.state == DeliveryState::Running && one.due.is_some_and(|due| due <= now);
+            (is_lost || matches!(one.state, DeliveryState::Waiting | DeliveryState::Dead))
                 && self.which.handler.as_deref().is_none_or(|name| name == &*one.handler)
         };
         let number = all.filter(is_meant).count() as u64;
@@ -133,7 +139,7 @@ impl Discard {
 
 impl Which {
     /// All that is kept of the events; an error, before anything is changed, where there is nothing to change.
-    async fn check(&self, store: &dyn Operations) -> Result<Vec<Shown>, Error> {
+    async fn check(&self, store: &dyn Operations) -> Result<Vec<EventDetails>, Error> {
         let mut all = Vec::new();
         for id in &self.ids {
             let shown = of_event(store, id).await?;
@@ -168,8 +174,13 @@ impl Which {
 }
 
 /// What became of each; whether anything was changed.
-fn tell(id: &str, changed: &[Changed], done: &str, output: &mut Output) -> Result<bool, Error> {
-    for Changed { delivery, change } in changed {
+fn tell(
+    id: &str,
+    changed: &[ChangeResult],
+    done: &str,
+    output: &mut Output,
+) -> Result<bool, Error> {
+    for ChangeResult { delivery, change } in changed {
         let was = state(delivery.state);
         if output.json {
             output.json(&Line {
@@ -180,17 +191,21 @@ fn tell(id: &str, changed: &[Changed], done: &str, output: &mut Output) -> Resul
                 handler: &delivery.handler,
                 was,
                 attempts: delivery.attempts,
-                changed: *change == Change::Made,
+                changed: *change == ChangeOutcome::Applied,
             })?;
             continue;
         }
         let (style, word, why) = match change {
-            Change::Made => (GOOD, done, format!("was {was}, {}", tried(delivery.attempts))),
-            Change::LeftRunning => (DIM, "left", "runs: ask again once it has ended".to_owned()),
-            Change::LeftEnded => (DIM, "left", format!("is {was}")),
+            ChangeOutcome::Applied => {
+                (GOOD, done, format!("was {was}, {}", tried(delivery.attempts)))
+            }
+            ChangeOutcome::StillRunning => {
+                (DIM, "left", "runs: ask again once it has ended".to_owned())
+            }
+            ChangeOutcome::AlreadyFinished => (DIM, "left", format!("is {was}")),
         };
         let word = styled(style, format_args!("{word:9}"));
         output.line(format_args!("{word}  {id}  {}  {why}", plain(&delivery.handler)))?;
     }
-    Ok(changed.iter().any(|one| one.change == Change::Made))
+    Ok(changed.iter().any(|one| one.change == ChangeOutcome::Applied))
 }

@@ -1,7 +1,10 @@
 //! `inbox list`: deliveries, the newest first.
 
 use clap::{Args, ValueEnum};
-use router_inbox::{Filter, Listed, Operations, State};
+use router_inbox::{
+    DeliveryState, Operations,
+    operations::{ListEntry, ListFilter},
+};
 use serde::Serialize;
 
 use super::{
@@ -84,14 +87,14 @@ impl List {
         }
         let listed = store.list(&filter).await.map_err(failed)?;
         if output.json {
-            for Listed { number, event, delivery } in &listed {
+            for ListEntry { number, event, delivery } in &listed {
                 let delivery = delivery.as_ref().map(DeliveryLine::of);
                 output.json(&Line { number: *number, event: EventLine::of(event), delivery })?;
             }
             return Ok(Exit::Done);
         }
         let mut last = None;
-        for Listed { event: of, delivery: one, .. } in &listed {
+        for ListEntry { event: of, delivery: one, .. } in &listed {
             // The deliveries of an event stand below it.
             if last != Some(of) {
                 output.line(event(of))?;
@@ -114,13 +117,13 @@ impl List {
         Ok(Exit::Done)
     }
 
-    fn filter(self) -> Result<Filter, Error> {
+    fn filter(self) -> Result<ListFilter, Error> {
         let unhandled = self.state.contains(&Listable::Unhandled);
         if unhandled && (self.state.len() > 1 || self.handler.is_some()) {
             let why = "--state unhandled lists events that no handler was for: leave out other states and --handler";
             return Err(Error::Usage(why.to_owned()));
         }
-        Ok(Filter {
+        Ok(ListFilter {
             states: self.state.iter().filter_map(|state| state.of_delivery()).collect(),
             unhandled,
             event_type: self.r#type,
@@ -133,14 +136,14 @@ impl List {
 }
 
 impl Listable {
-    fn of_delivery(self) -> Option<State> {
+    fn of_delivery(self) -> Option<DeliveryState> {
         Some(match self {
-            Self::Waiting => State::Waiting,
-            Self::Running => State::Running,
-            Self::Done => State::Done,
-            Self::Ignored => State::Ignored,
-            Self::Dead => State::Dead,
-            Self::Discarded => State::Discarded,
+            Self::Waiting => DeliveryState::Waiting,
+            Self::Running => DeliveryState::Running,
+            Self::Done => DeliveryState::Done,
+            Self::Ignored => DeliveryState::Ignored,
+            Self::Dead => DeliveryState::Dead,
+            Self::Discarded => DeliveryState::Discarded,
             Self::Unhandled => return None,
         })
     }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use router_inbox::{KEPT_AT_LEAST, Operations, Selection};
+use router_inbox::{
+    Operations,
+    operations::{EventSelector, MIN_RETENTION},
+};
 use serde_json::json;
 
 use super::{
@@ -40,7 +43,7 @@ pub(super) struct Purge {
 
 fn older_than(text: &str) -> Result<Duration, String> {
     let older_than = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if older_than < KEPT_AT_LEAST {
+    if older_than < MIN_RETENTION {
         return Err("four days is the least: Stripe sends an event again for three days, and one that is not known any \
                     more would be handled once more"
             .to_owned());
@@ -57,7 +60,7 @@ impl Purge {
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        let old = Selection { until: Some(self.older_than), ..Selection::default() };
+        let old = EventSelector { until: Some(self.older_than), ..EventSelector::default() };
         let old = store.select(&old).await.map_err(failed)?;
         let what = format!(
             "about to delete, of {} that came more than {} ago, those that ended before then; what is dead or open stays",

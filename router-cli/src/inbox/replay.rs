@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Operations, Replayed, Selection};
+use router_inbox::{
+    Operations,
+    operations::{EventSelector, Replayed},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -130,8 +133,8 @@ impl Replay {
     /// An id that there is not is told before anything is replayed.
     async fn events(&self, store: &dyn Operations) -> Result<Vec<i64>, Error> {
         let (since, until, event_type) = (self.since, self.until, self.r#type.clone());
-        let span = Selection { event_id: None, event_type, since, until };
-        if span == Selection::default() && self.ids.is_empty() {
+        let span = EventSelector { event_id: None, event_type, since, until };
+        if span == EventSelector::default() && self.ids.is_empty() {
             let why = "say which events: by their ids, or by --since, --until or --type";
             return Err(Error::Usage(why.to_owned()));
         }
@@ -140,7 +143,7 @@ impl Replay {
         }
         let mut events = Vec::new();
         for id in &self.ids {
-            let one = Selection { event_id: Some(id.clone()), ..Selection::default() };
+            let one = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
             let of_id = store.select(&one).await.map_err(failed)?;
             if of_id.is_empty() {
                 return Err(unknown(id));

@@ -2,7 +2,10 @@
 
 use clap::Args;
 use router_catalog::samples::stripe_json;
-use router_inbox::{ListedEvent, Operations, Shown, State};
+use router_inbox::{
+    DeliveryState, Operations,
+    operations::{EventDetails, EventSummary},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -79,7 +82,7 @@ impl Show {
 }
 
 /// What is kept of an event; that there is none, where there is none.
-pub(super) async fn of_event(store: &dyn Operations, id: &str) -> Result<Vec<Shown>, Error> {
+pub(super) async fn of_event(store: &dyn Operations, id: &str) -> Result<Vec<EventDetails>, Error> {
     let shown = store.show(id).await.map_err(failed)?;
     if shown.is_empty() { Err(unknown(id)) } else { Ok(shown) }
 }
@@ -97,8 +100,11 @@ pub(super) fn unknown(id: &str) -> Error {
     })
 }
 
-fn tell(Shown { event, kept, deliveries }: &Shown, output: &mut Output) -> Result<(), Error> {
-    let ListedEvent { id, endpoint, account, generation, event_type, object, stored_at } = event;
+fn tell(
+    EventDetails { event, kept, deliveries }: &EventDetails,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let EventSummary { id, endpoint, account, generation, event_type, object, stored_at } = event;
     output.line(format_args!("{}  {}", plain(event_type), plain(id)))?;
     let mut row = |name: &str, text: String| {
         output.line(format_args!("  {}  {text}", styled(DIM, format_args!("{name:9}"))))
@@ -126,10 +132,10 @@ fn tell(Shown { event, kept, deliveries }: &Shown, output: &mut Output) -> Resul
 }
 
 /// What to do next.
-fn help(id: &str, shown: &[Shown], output: &mut Output) {
+fn help(id: &str, shown: &[EventDetails], output: &mut Output) {
     let mut deliveries = shown.iter().flat_map(|one| &one.deliveries);
     let text = match () {
-        () if deliveries.any(|one| one.state == State::Dead) => format!(
+        () if deliveries.any(|one| one.state == DeliveryState::Dead) => format!(
             "once what is wrong is put right, `event-router inbox retry {id}`; or `discard {id}`, if it never will be"
         ),
         () if shown.iter().all(|one| one.deliveries.is_empty()) => {

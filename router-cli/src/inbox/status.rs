@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use router_inbox::{Count, HandlerStatus, Operations, Status as Told};
+use router_inbox::{
+    Operations,
+    operations::{BacklogCount, HandlerStatus, InboxStatus as Told},
+};
 use serde::Serialize;
 
 use super::{
@@ -15,7 +18,7 @@ use crate::{
     output::{BAD, DIM, DOUBTFUL, Output, styled},
 };
 
-/// Count what waits, runs and is dead, for each handler
+/// BacklogCount what waits, runs and is dead, for each handler
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -94,7 +97,7 @@ struct CountLine {
 
 impl<'l> Line<'l> {
     pub(super) fn of(status: &'l Told) -> Self {
-        let count = |Count { number, oldest }| CountLine {
+        let count = |BacklogCount { number, oldest }| CountLine {
             number,
             oldest_seconds: oldest.map(|age: Duration| age.as_millis() as f64 / 1_000.0),
         };

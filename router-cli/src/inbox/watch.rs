@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Operations, Status};
+use router_inbox::{Operations, operations::InboxStatus};
 use serde::Serialize;
 use tokio::signal::ctrl_c;
 
@@ -63,7 +63,7 @@ impl Watch {
         let mut interrupted = pin!(ctrl_c());
         let is_screen = io::stdout().is_terminal() && !output.json;
         let mut next = SystemClock.monotonic();
-        let mut last: Option<Status> = None;
+        let mut last: Option<InboxStatus> = None;
         loop {
             let status = store.status().await.map_err(failed)?;
             let now = rfc3339(SystemClock.wall());
@@ -85,7 +85,7 @@ impl Watch {
 }
 
 /// The table in place of the one before: from the first line on, each to its end, and nothing below.
-fn screen(status: &Status, last: Option<&Status>) -> String {
+fn screen(status: &InboxStatus, last: Option<&InboxStatus>) -> String {
     let mut lines = table(status);
     lines.push(since(status, last.unwrap_or(status)));
     let begin = if last.is_none() { "\x1b[2J\x1b[H" } else { "\x1b[H" };
@@ -93,7 +93,7 @@ fn screen(status: &Status, last: Option<&Status>) -> String {
     format!("{begin}{}\x1b[J", lines.join("\n"))
 }
 
-fn since(status: &Status, last: &Status) -> String {
+fn since(status: &InboxStatus, last: &InboxStatus) -> String {
     format!(
         "since the last look: {} came, {} finished",
         count(status.events.saturating_sub(last.events), "event"),
@@ -101,9 +101,9 @@ fn since(status: &Status, last: &Status) -> String {
     )
 }
 
-fn sums_of(status: &Status) -> String {
+fn sums_of(status: &InboxStatus) -> String {
     let Sums { due, waiting, running, dead } = sums(status);
-    let Status { events, unhandled, finished, .. } = status;
+    let InboxStatus { events, unhandled, finished, .. } = status;
     format!(
         "due {due}  waiting {waiting}  running {running}  dead {dead}  finished {finished}  events {events}  \
          unhandled {unhandled}"

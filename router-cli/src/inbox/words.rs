@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::Style;
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{ListedDelivery, ListedEvent, State};
+use router_inbox::{
+    DeliveryState,
+    operations::{DeliverySummary, EventSummary},
+};
 use serde::Serialize;
 
 use crate::output::{BAD, DIM, DOUBTFUL, GOOD, plain, styled};
@@ -35,7 +38,7 @@ pub(super) struct DeliveryLine<'l> {
 }
 
 impl<'l> EventLine<'l> {
-    pub(super) fn of(event: &'l ListedEvent) -> Self {
+    pub(super) fn of(event: &'l EventSummary) -> Self {
         Self {
             event: &event.id,
             r#type: &event.event_type,
@@ -49,7 +52,7 @@ impl<'l> EventLine<'l> {
 }
 
 impl<'l> DeliveryLine<'l> {
-    pub(super) fn of(delivery: &'l ListedDelivery) -> Self {
+    pub(super) fn of(delivery: &'l DeliverySummary) -> Self {
         Self {
             handler: &delivery.handler,
             state: state(delivery.state),
@@ -63,29 +66,29 @@ impl<'l> DeliveryLine<'l> {
 }
 
 /// The name of a state.
-pub(super) fn state(state: State) -> &'static str {
+pub(super) fn state(state: DeliveryState) -> &'static str {
     match state {
-        State::Waiting => "waiting",
-        State::Running => "running",
-        State::Done => "done",
-        State::Ignored => "ignored",
-        State::Dead => "dead",
-        State::Discarded => "discarded",
+        DeliveryState::Waiting => "waiting",
+        DeliveryState::Running => "running",
+        DeliveryState::Done => "done",
+        DeliveryState::Ignored => "ignored",
+        DeliveryState::Dead => "dead",
+        DeliveryState::Discarded => "discarded",
     }
 }
 
-pub(super) fn style(state: State) -> Style {
+pub(super) fn style(state: DeliveryState) -> Style {
     match state {
-        State::Waiting => DOUBTFUL,
-        State::Running => Style::new(),
-        State::Done => GOOD,
-        State::Ignored | State::Discarded => DIM,
-        State::Dead => BAD,
+        DeliveryState::Waiting => DOUBTFUL,
+        DeliveryState::Running => Style::new(),
+        DeliveryState::Done => GOOD,
+        DeliveryState::Ignored | DeliveryState::Discarded => DIM,
+        DeliveryState::Dead => BAD,
     }
 }
 
 /// Which event it is: `invoice.paid  evt_1  in_1  replay 2  3m ago`.
-pub(super) fn event(event: &ListedEvent) -> String {
+pub(super) fn event(event: &EventSummary) -> String {
     let mut rest = vec![plain(&event.id), plain(&event.object)];
     if event.endpoint != "default" {
         rest.push(format!("endpoint {}", plain(&event.endpoint)));
@@ -99,11 +102,16 @@ pub(super) fn event(event: &ListedEvent) -> String {
 }
 
 /// How far a delivery is: `dead       fulfil  after 12 attempts, 2m ago`, and what went wrong below it.
-pub(super) fn delivery(delivery: &ListedDelivery) -> String {
+pub(super) fn delivery(delivery: &DeliverySummary) -> String {
     let state = styled(style(delivery.state), format_args!("{:9}", state(delivery.state)));
     let mut text = format!("{state}  {}  {}", plain(&delivery.handler), since(delivery));
-    let is_of_now =
-        matches!(delivery.state, State::Waiting | State::Running | State::Dead | State::Discarded);
+    let is_of_now = matches!(
+        delivery.state,
+        DeliveryState::Waiting
+            | DeliveryState::Running
+            | DeliveryState::Dead
+            | DeliveryState::Discarded
+    );
     if let Some(error) = delivery.error.as_ref().filter(|_| is_of_now) {
         let error = plain(error);
         for line in error.lines() {
@@ -113,30 +121,30 @@ pub(super) fn delivery(delivery: &ListedDelivery) -> String {
     text
 }
 
-fn since(delivery: &ListedDelivery) -> String {
+fn since(delivery: &DeliverySummary) -> String {
     let tried = tried(delivery.attempts);
     let ended = delivery.ended_at.map(ago).unwrap_or_default();
     let due = delivery.due.unwrap_or(SystemTime::UNIX_EPOCH);
     let left = due.duration_since(SystemClock.wall()).ok();
     match (delivery.state, left) {
-        (State::Waiting, _) if delivery.is_blocked => {
+        (DeliveryState::Waiting, _) if delivery.is_blocked => {
             "behind an older event of its object".to_owned()
         }
-        (State::Waiting, None) => format!("due since {}, {tried}", short(age(due))),
-        (State::Waiting, Some(left)) => format!("due in {}, {tried}", short(left)),
-        (State::Running, Some(left)) => {
+        (DeliveryState::Waiting, None) => format!("due since {}, {tried}", short(age(due))),
+        (DeliveryState::Waiting, Some(left)) => format!("due in {}, {tried}", short(left)),
+        (DeliveryState::Running, Some(left)) => {
             format!("attempt {}, held for {} more", delivery.attempts, short(left))
         }
-        (State::Running, None) => format!(
+        (DeliveryState::Running, None) => format!(
             "attempt {}, held by nobody any more since {}",
             delivery.attempts,
             short(age(due))
         ),
-        (State::Dead | State::Discarded, _) => format!("{ended}, {tried}"),
-        (State::Done | State::Ignored, _) if delivery.attempts > 1 => {
+        (DeliveryState::Dead | DeliveryState::Discarded, _) => format!("{ended}, {tried}"),
+        (DeliveryState::Done | DeliveryState::Ignored, _) if delivery.attempts > 1 => {
             format!("{ended}, {tried}")
         }
-        (State::Done | State::Ignored, _) => ended,
+        (DeliveryState::Done | DeliveryState::Ignored, _) => ended,
     }
 }
 

@@ -31,7 +31,7 @@ impl Shop {
         let router = Router::builder()
             .handler("audit", ["*"], note)
             .handler("fails", ["charge.failed"], async |_: Event| {
-                Err::<(), _>(Failure::retry_after("later", Duration::from_secs(7)))
+                Err::<(), _>(Failure::retry_in("later", Duration::from_secs(7)))
             })
             .handler("buries", ["charge.expired"], async |_: Event| {
                 Err::<(), _>(Failure::permanent("never"))

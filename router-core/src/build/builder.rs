@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    completions::{CompletionMemory, Completions, Remembered},
+    completions::{CompletionStore, InMemoryCompletions, Remembered},
     dead_letters::DeadLetters,
-    extract::{DeliveringService, Provision},
+    extract::{DeliveringService, ProvidedType},
     handler::Handler,
-    routing::{DeliveredRouter, Handlers, Parts, RegisteredHandler, Router, Table},
+    routing::{DeliveryRouter, Handlers, Parts, RegisteredHandler, Router, Table},
     telemetry,
 };
 
@@ -33,34 +33,34 @@ pub struct RouterBuilder {
     pub(super) given: Given,
     /// What each call is given by whoever delivers events to one handler at a time; none: the router gets whole
     /// events.
-    pub(super) delivered_by: Option<Vec<Provision>>,
+    pub(super) delivered_by: Option<Vec<ProvidedType>>,
     /// What they say to a handler that takes something else.
-    pub(super) instead: Option<&'static str>,
+    pub(super) hint: Option<&'static str>,
     timeout: Duration,
     pub(super) completions: Option<Remembered>,
     pub(super) dead_letters: Option<Arc<dyn DeadLetters>>,
     clock: Arc<dyn Clock>,
 }
 
-/// Builds a [`DeliveredRouter`]; [`RouterBuilder::delivered_by`] makes it.
+/// Builds a [`DeliveryRouter`]; [`RouterBuilder::delivered_by`] makes it.
 #[must_use = "nothing is routed before `.build()`"]
 #[derive(Debug)]
-pub struct DeliveredRouterBuilder(RouterBuilder);
+pub struct DeliveryRouterBuilder(RouterBuilder);
 
-impl DeliveredRouterBuilder {
-    /// Builds the router, and logs its [start-up report](DeliveredRouter::startup_report).
+impl DeliveryRouterBuilder {
+    /// Builds the router, and logs its [start-up report](DeliveryRouter::startup_report).
     ///
     /// # Errors
     ///
     /// [`BuildError`] with everything that is wrong. Beside what can be wrong with any router: a handler that
     /// replies to Stripe, which waits for no delivery; one under `#[on_unhandled]`; `.completions(...)` and
     /// `.dead_letters(...)`, since whoever delivers remembers and keeps.
-    pub fn build(self) -> Result<DeliveredRouter, BuildError> {
+    pub fn build(self) -> Result<DeliveryRouter, BuildError> {
         let Self(mut builder) = self;
         builder.check()?;
         let provided = builder.delivered_by.clone().unwrap_or_default();
         let (handlers, _) = builder.handlers();
-        Ok(DeliveredRouter::new(handlers, provided))
+        Ok(DeliveryRouter::new(handlers, provided))
     }
 }
 
@@ -74,7 +74,7 @@ impl RouterBuilder {
             required: Vec::new(),
             given: Given::default(),
             delivered_by: None,
-            instead: None,
+            hint: None,
             timeout: Duration::from_secs(20),
             completions: None,
             dead_letters: None,
@@ -84,7 +84,7 @@ impl RouterBuilder {
 
     /// Leaves out the handlers that `#[on_event]` registered; only those remain that are
     /// [added](RouterBuilder::add) again or registered by hand.
-    pub fn unlinked(mut self) -> Self {
+    pub fn without_linked(mut self) -> Self {
         self.leave_out(|_| true);
         self
     }
@@ -105,7 +105,7 @@ impl RouterBuilder {
     pub fn only<H: Registered>(mut self) -> Self {
         if !self.narrowed {
             self.narrowed = true;
-            self = self.unlinked();
+            self = self.without_linked();
         }
         self.add::<H>()
     }
@@ -117,7 +117,7 @@ impl RouterBuilder {
         self
     }
 
-    /// Adds a handler that was left out: `.unlinked().add::<fulfil>()`.
+    /// Adds a handler that was left out: `.without_linked().add::<fulfil>()`.
     pub fn add<H: Registered>(mut self) -> Self {
         let source = Source::of(&H::REGISTRATION);
         let is_it = |candidate: &Candidate| candidate.source == Some(source);
@@ -205,8 +205,8 @@ impl RouterBuilder {
     }
 
     /// Where it is remembered which handlers have finished which events, so that an event which Stripe
-    /// sends again runs only the others; by default a [`CompletionMemory`], which ends with the process.
-    pub fn completions(self, completions: impl Completions) -> Self {
+    /// sends again runs only the others; by default a [`InMemoryCompletions`], which ends with the process.
+    pub fn completions(self, completions: impl CompletionStore) -> Self {
         Self { completions: Some(Remembered::by(completions)), ..self }
     }
 
@@ -234,12 +234,12 @@ impl RouterBuilder {
     }
 
     /// The router is for a service that keeps events and delivers each to one handler at a time, such as an
-    /// inbox; its handlers can take what that [provides](crate::Provided). To be called last: what it gives
-    /// builds a [`DeliveredRouter`].
+    /// inbox; its handlers can take what that [provides](crate::PerDelivery). To be called last: what it gives
+    /// builds a [`DeliveryRouter`].
     ///
     /// ```standalone_crate
     /// use router_core::{
-    ///     BoxError, Delivery, DeliveringService, Event, Provided, Provision, Router, on_event,
+    ///     BoxError, Delivery, DeliveringService, Event, PerDelivery, ProvidedType, Router, on_event,
     ///     testing::SyntheticEvent,
     /// };
     /// use tower_service::Service as _;
@@ -248,13 +248,13 @@ impl RouterBuilder {
     /// struct Queue;
     ///
     /// impl DeliveringService for Queue {
-    ///     fn provides(&self) -> Vec<Provision> {
-    ///         vec![Provision::of::<Attempt>()]
+    ///     fn provides(&self) -> Vec<ProvidedType> {
+    ///         vec![ProvidedType::of::<Attempt>()]
     ///     }
     /// }
     ///
     /// #[on_event("invoice.paid", name = "orders.fulfil")]
-    /// async fn fulfil(event: Event, attempt: Provided<Attempt>) {
+    /// async fn fulfil(event: Event, attempt: PerDelivery<Attempt>) {
     ///     println!("{}, attempt {}", event.id(), attempt.0.0);
     /// }
     ///
@@ -271,10 +271,10 @@ impl RouterBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn delivered_by(mut self, service: &impl DeliveringService) -> DeliveredRouterBuilder {
+    pub fn delivered_by(mut self, service: &impl DeliveringService) -> DeliveryRouterBuilder {
         self.delivered_by = Some(service.provides());
-        self.instead = service.instead();
-        DeliveredRouterBuilder(self)
+        self.hint = service.hint();
+        DeliveryRouterBuilder(self)
     }
 
     /// Builds the router, and logs its [start-up report](Router::startup_report).
@@ -285,7 +285,7 @@ impl RouterBuilder {
     pub fn build(mut self) -> Result<Router, BuildError> {
         self.check()?;
         let completions = self.completions.take().unwrap_or_else(|| {
-            Remembered::by(CompletionMemory::new().shared_clock(Arc::clone(&self.clock)))
+            Remembered::by(InMemoryCompletions::new().shared_clock(Arc::clone(&self.clock)))
         });
         let (dead_letters, wait) = (self.dead_letters.take(), self.timeout);
         let (handlers, unhandled) = self.handlers();

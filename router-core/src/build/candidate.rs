@@ -6,7 +6,7 @@ use router_catalog::Pattern;
 
 use super::{
     Plugin,
-    problem::Place,
+    problem::HandlerLocation,
     registry::{DeliveryKeys, Handles, Registration},
     routes::Route,
 };
@@ -36,7 +36,7 @@ pub(super) struct Candidate {
     /// Whether Stripe waits for its answer.
     pub(super) replies: bool,
     default_reply: Option<fn() -> HandlerResult>,
-    serialize: bool,
+    exclusive: bool,
     blocking: bool,
     pub(super) delivered: DeliveryKeys,
     caller: Caller,
@@ -90,7 +90,7 @@ impl Candidate {
             timeout: registration.timeout,
             replies: registration.replies,
             default_reply: registration.default_reply,
-            serialize: registration.serialize,
+            exclusive: registration.exclusive,
             blocking: registration.blocking,
             delivered: registration.delivered,
             caller: Caller::Linked(registration.call),
@@ -117,7 +117,7 @@ impl Candidate {
             timeout: None,
             replies: handler.replies(),
             default_reply: None,
-            serialize: false,
+            exclusive: false,
             blocking: false,
             delivered: DeliveryKeys::default(),
             caller: Caller::ByHand(Arc::new(handler)),
@@ -164,8 +164,8 @@ impl Candidate {
             && patterns.into_iter().any(|(ours, theirs)| ours.overlaps(theirs))
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn place(&self) -> HandlerLocation {
+        HandlerLocation {
             file: self.file,
             line: self.line,
             name: self.name.clone(),
@@ -212,7 +212,7 @@ impl Candidate {
             replies: self.replies,
             default_reply: self.default_reply,
             // As much of the order as there can be where nobody keeps it.
-            serialize: self.serialize || self.delivered.ordered && !is_kept,
+            exclusive: self.exclusive || self.delivered.ordered && !is_kept,
             blocking: self.blocking,
             delivered: self.delivered,
             caller: self.caller,

@@ -39,7 +39,10 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
 fn silent_plugins(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     let heard: BTreeSet<Plugin> = builder.candidates.iter().filter_map(Candidate::plugin).collect();
     let listed: BTreeSet<Plugin> = builder.plugins.iter().flatten().copied().collect();
-    listed.into_iter().filter(move |plugin| !heard.contains(plugin)).map(Problem::SilentPlugin)
+    listed
+        .into_iter()
+        .filter(move |plugin| !heard.contains(plugin))
+        .map(Problem::PluginWithoutHandlers)
 }
 
 fn unlisted_plugins(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
@@ -155,13 +158,13 @@ fn not_provided(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     let missing =
         missing(builder, From::Delivery, |id| provided.clone().any(|provision| provision.id == id));
     let provided: BTreeSet<_> = provided.map(|provision| provision.type_name).collect();
-    let (delivered, instead) = (builder.delivered_by.is_some(), builder.instead);
+    let (delivered, hint) = (builder.delivered_by.is_some(), builder.hint);
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::NotProvided {
         type_name,
         handlers: places(&candidates),
         delivered,
         provided: provided.iter().copied().collect(),
-        instead,
+        hint,
     })
 }
 
@@ -192,7 +195,7 @@ fn taken_twice(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
             *seen.entry((need.type_name, need.id)).or_default() += 1;
         }
         let twice = seen.into_iter().filter(|(_, times)| *times > 1);
-        twice.map(|((type_name, _), _)| Problem::TakenTwice {
+        twice.map(|((type_name, _), _)| Problem::DuplicateArgument {
             type_name,
             handler: candidate.place(),
         })
@@ -238,6 +241,6 @@ fn is_in(candidates: &[&Candidate], wanted: &Candidate) -> bool {
     candidates.iter().any(|candidate| std::ptr::eq(*candidate, wanted))
 }
 
-fn places(candidates: &[&Candidate]) -> Vec<super::Place> {
+fn places(candidates: &[&Candidate]) -> Vec<super::HandlerLocation> {
     candidates.iter().map(|candidate| candidate.place()).collect()
 }

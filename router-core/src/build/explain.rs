@@ -18,13 +18,13 @@ pub struct Explanation {
     /// The known event type that was perhaps meant, where this one is not known.
     pub nearest: Option<&'static str>,
     /// Every handler: first those that would run, in order.
-    pub handlers: Vec<(Route, Verdict)>,
+    pub handlers: Vec<(Route, Match)>,
 }
 
 /// Whether a handler would run for an event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum Match {
     /// It runs.
     Runs,
     /// It runs for some of these events: those of its endpoint, or its mode.
@@ -35,7 +35,7 @@ pub enum Verdict {
     IsHandled,
 }
 
-impl Verdict {
+impl Match {
     fn may_run(self) -> bool {
         matches!(self, Self::Runs | Self::RunsForSome)
     }
@@ -51,11 +51,11 @@ impl Explanation {
         let handled = routes.iter().any(|route| matches(route) && !filtered(route));
         let partly = routes.iter().any(matches);
         let verdict = |route: &Route| match (route.pattern.as_str(), matches(route)) {
-            (Route::UNHANDLED, _) if handled => Verdict::IsHandled,
-            (Route::UNHANDLED, _) if partly => Verdict::RunsForSome,
-            (_, true) if filtered(route) => Verdict::RunsForSome,
-            (Route::UNHANDLED, _) | (_, true) => Verdict::Runs,
-            (_, false) => Verdict::OtherEventType,
+            (Route::UNHANDLED, _) if handled => Match::IsHandled,
+            (Route::UNHANDLED, _) if partly => Match::RunsForSome,
+            (_, true) if filtered(route) => Match::RunsForSome,
+            (Route::UNHANDLED, _) | (_, true) => Match::Runs,
+            (_, false) => Match::OtherEventType,
         };
         let mut handlers: Vec<_> =
             routes.iter().map(|route| (route.clone(), verdict(route))).collect();
@@ -89,13 +89,13 @@ impl fmt::Display for Explanation {
         let rows = handlers.iter().map(|(route, verdict)| {
             let Route { pattern, handler, file, line, .. } = route;
             let why = match verdict {
-                Verdict::Runs => "runs".to_owned(),
-                Verdict::RunsForSome if pattern == Route::UNHANDLED => {
+                Match::Runs => "runs".to_owned(),
+                Match::RunsForSome if pattern == Route::UNHANDLED => {
                     "runs where none of the above does".to_owned()
                 }
-                Verdict::RunsForSome => format!("runs for: {}", route.filters()),
-                Verdict::OtherEventType => "is for another event type".to_owned(),
-                Verdict::IsHandled => "is for what no handler is for".to_owned(),
+                Match::RunsForSome => format!("runs for: {}", route.filters()),
+                Match::OtherEventType => "is for another event type".to_owned(),
+                Match::IsHandled => "is for what no handler is for".to_owned(),
             };
             [handler.clone(), why, pattern.clone(), format!("{file}:{line}")]
         });

@@ -12,10 +12,10 @@ mod report;
 mod routes;
 
 pub use self::{
-    builder::{DeliveredRouterBuilder, RouterBuilder},
-    explain::{Explanation, Verdict},
+    builder::{DeliveryRouterBuilder, RouterBuilder},
+    explain::{Explanation, Match},
     plugin::Plugin,
-    problem::{BuildError, Place, Problem},
+    problem::{BuildError, HandlerLocation, Problem},
     registry::Registered,
     report::{StartupReport, Warning},
     routes::{Route, Routes},

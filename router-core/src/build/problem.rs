@@ -22,13 +22,13 @@ pub enum Problem {
         left_out: usize,
     },
     /// A listed plugin has registered no handler.
-    SilentPlugin(Plugin),
+    PluginWithoutHandlers(Plugin),
     /// A crate has handlers and is not among the listed plugins.
     UnlistedPlugin {
         /// The crate.
         plugin: Plugin,
         /// Its handlers.
-        handlers: Vec<Place>,
+        handlers: Vec<HandlerLocation>,
     },
     /// No handler is there for a required event type.
     NothingHandles {
@@ -42,7 +42,7 @@ pub enum Problem {
         /// Its type.
         type_name: &'static str,
         /// The handlers.
-        handlers: Vec<Place>,
+        handlers: Vec<HandlerLocation>,
         /// The types of the states that were given, sorted.
         given: Vec<&'static str>,
     },
@@ -51,25 +51,25 @@ pub enum Problem {
         /// Its type.
         type_name: &'static str,
         /// The handlers.
-        handlers: Vec<Place>,
+        handlers: Vec<HandlerLocation>,
         /// Whether the router is for a service that delivers.
         delivered: bool,
         /// The types of what that service gives, sorted.
         provided: Vec<&'static str>,
         /// What the service says is to be done instead.
-        instead: Option<&'static str>,
+        hint: Option<&'static str>,
     },
     /// A handler takes twice what each call is given once.
-    TakenTwice {
+    DuplicateArgument {
         /// Its type.
         type_name: &'static str,
         /// The handler.
-        handler: Place,
+        handler: HandlerLocation,
     },
     /// Handlers reply to Stripe, in a router whose events are delivered after Stripe was answered.
-    DeliveredReply(Vec<Place>),
+    DeliveredReply(Vec<HandlerLocation>),
     /// A handler of what no other is for, in such a router.
-    DeliveredUnhandled(Vec<Place>),
+    DeliveredUnhandled(Vec<HandlerLocation>),
     /// Such a router was given what is for one that gets its events from Stripe at once.
     InlineOnly {
         /// The builder's method.
@@ -83,9 +83,9 @@ pub enum Problem {
         places: Vec<&'static Location<'static>>,
     },
     /// Several functions are for what nothing else handles.
-    SeveralUnhandled(Vec<Place>),
+    SeveralUnhandled(Vec<HandlerLocation>),
     /// Handlers of one event that each reply to Stripe.
-    SeveralReplies(Vec<Place>),
+    SeveralReplies(Vec<HandlerLocation>),
     /// What a handler is registered for is neither an event type nor a wildcard.
     BadPattern {
         /// The pattern.
@@ -93,20 +93,20 @@ pub enum Problem {
         /// What is wrong with it.
         error: PatternError,
         /// The handler.
-        handler: Place,
+        handler: HandlerLocation,
     },
     /// A handler is registered for nothing.
-    NoPatterns(Place),
+    NoPatterns(HandlerLocation),
     /// One function has been registered more than once.
-    RegisteredTwice(Vec<Place>),
+    RegisteredTwice(Vec<HandlerLocation>),
     /// Several handlers have one stable name.
-    SharedName(Vec<Place>),
+    SharedName(Vec<HandlerLocation>),
 }
 
 /// A handler, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub struct Place {
+pub struct HandlerLocation {
     /// The file, as the compiler names it.
     pub file: &'static str,
     /// The line, from 1.
@@ -158,14 +158,14 @@ impl fmt::Display for Problem {
             Self::NoHandlers { left_out: left_out @ 1.. } => write!(
                 f,
                 "no handler is in the router: all that are linked, {left_out}, were left out\n\
-                 help: `.unlinked()`, `.only` and `.without` leave handlers out; `.add::<fulfil>()` adds one"
+                 help: `.without_linked()`, `.only` and `.without` leave handlers out; `.add::<fulfil>()` adds one"
             ),
             Self::NoHandlers { left_out: 0 } => f.write_str(
                 "no handler is registered\n\
                  A crate that is only listed in Cargo.toml is not linked, so its handlers are not there.\n\
                  help: mention each crate that has handlers: `.plugins([my_plugin::PLUGIN])`, or `use my_plugin as _;`",
             ),
-            Self::SilentPlugin(plugin) => write!(
+            Self::PluginWithoutHandlers(plugin) => write!(
                 f,
                 "plugin `{}` {} registered no handler\n\
                  help: write `#[on_event(\"...\")]` over a function in it, and check that its file is in a `mod` \
@@ -212,11 +212,11 @@ impl fmt::Display for Problem {
                     None => Ok(()),
                 }
             }
-            Self::NotProvided { type_name, handlers, delivered, provided, instead } => {
+            Self::NotProvided { type_name, handlers, delivered, provided, hint } => {
                 write!(f, "nobody gives the calls of these handlers a `{type_name}`")?;
                 write_places(f, handlers)?;
-                if let Some(instead) = instead {
-                    return write!(f, "\nhelp: {instead}");
+                if let Some(hint) = hint {
+                    return write!(f, "\nhelp: {hint}");
                 }
                 match (delivered, &provided[..]) {
                     (false, _) => f.write_str(
@@ -234,7 +234,7 @@ impl fmt::Display for Problem {
                     ),
                 }
             }
-            Self::TakenTwice { type_name, handler } => {
+            Self::DuplicateArgument { type_name, handler } => {
                 write!(f, "a call is given one `{type_name}`, and this handler takes it twice")?;
                 write_places(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: take it once; an extractor of your own may be what takes it the second time")
@@ -308,11 +308,11 @@ impl fmt::Display for Problem {
     }
 }
 
-fn write_places(f: &mut fmt::Formatter<'_>, places: &[Place]) -> fmt::Result {
+fn write_places(f: &mut fmt::Formatter<'_>, places: &[HandlerLocation]) -> fmt::Result {
     places.iter().try_for_each(|place| write!(f, "\n  {place}"))
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for HandlerLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, name, patterns } = self;
         write!(f, "{file}:{line}  `{name}`")?;

@@ -36,7 +36,7 @@ pub struct Registration {
     pub timeout: Option<Duration>,
     pub replies: bool,
     pub default_reply: Option<fn() -> HandlerResult>,
-    pub serialize: bool,
+    pub exclusive: bool,
     pub blocking: bool,
     pub delivered: DeliveryKeys,
     pub needs: fn(&mut Vec<Need>),

@@ -7,7 +7,7 @@ use std::{
 
 use router_catalog::Pattern;
 
-use super::{Place, builder::RouterBuilder, candidate::Candidate};
+use super::{HandlerLocation, builder::RouterBuilder, candidate::Candidate};
 use crate::extract::needs::From;
 
 /// What is in a router, and what about it is doubtful. `build()` logs it; `Display` is for people.
@@ -18,7 +18,7 @@ pub struct StartupReport {
     /// have no crate.
     pub handlers: BTreeMap<String, usize>,
     /// The handlers that are linked and were left out, sorted by place.
-    pub left_out: Vec<Place>,
+    pub left_out: Vec<HandlerLocation>,
     /// What is doubtful, and no reason not to start.
     pub warnings: Vec<Warning>,
 }
@@ -43,18 +43,18 @@ pub enum Warning {
         /// The known event type that was perhaps meant.
         nearest: Option<&'static str>,
         /// The handler.
-        handler: Place,
+        handler: HandlerLocation,
     },
     /// A handler's deliveries are kept under its module path: once it is moved or renamed, what waits is no
     /// longer found.
     Unnamed {
         /// The handler.
-        handler: Place,
+        handler: HandlerLocation,
     },
     /// A handler is `ordered`, and nobody keeps events so that they could be put in order.
     NotOrdered {
         /// The handler.
-        handler: Place,
+        handler: HandlerLocation,
     },
     /// The program is built with `panic = "abort"`: a handler that panics ends the process, and
     /// every other handler with it.
@@ -67,7 +67,8 @@ impl StartupReport {
         for candidate in &builder.candidates {
             *handlers.entry(candidate.crate_name()).or_default() += 1;
         }
-        let mut left_out: Vec<Place> = builder.left_out.iter().map(Candidate::place).collect();
+        let mut left_out: Vec<HandlerLocation> =
+            builder.left_out.iter().map(Candidate::place).collect();
         left_out.sort();
         let aborts = cfg!(panic = "abort").then_some(Warning::PanicAborts);
         let warnings = unused_states(builder)

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration, time::Instant};
 use async_trait::async_trait;
 use hashlink::LinkedHashMap;
 
-use super::{Completions, Finished, Progress};
+use super::{Completion, CompletionStore, HandlerProgress};
 use crate::{
     clock::{Clock, SystemClock},
     event::EventKey,
@@ -20,7 +20,7 @@ use crate::{
 /// tries again. **It is gone when the process ends**: an event that is delivered again after a
 /// restart, or to another process, runs all of its handlers again. What is forgotten early, because
 /// the memory is full, is counted (`stripe_webhook_completions_evicted_total`) and warned of once.
-pub struct CompletionMemory {
+pub struct InMemoryCompletions {
     shards: Sharded<Shard>,
     limits: Limits,
     clock: Arc<dyn Clock>,
@@ -43,7 +43,7 @@ struct Shard {
 
 #[derive(Debug)]
 struct Entry {
-    handlers: Vec<Progress>,
+    handlers: Vec<HandlerProgress>,
     since: Instant,
 }
 
@@ -52,7 +52,7 @@ const MIN_SHARD: usize = 1024;
 
 const MAX_SHARDS: usize = 16;
 
-impl CompletionMemory {
+impl InMemoryCompletions {
     /// A memory of 250,000 events and 64 MiB, whichever is reached first, for 72 hours.
     #[must_use]
     pub fn new() -> Self {
@@ -105,14 +105,14 @@ impl CompletionMemory {
         Self { shards: Sharded::new(shards, Shard::default), limits, clock }
     }
 
-    pub(crate) fn progress(&self, event: &EventKey) -> Vec<Progress> {
+    pub(crate) fn progress(&self, event: &EventKey) -> Vec<HandlerProgress> {
         let now = self.clock.monotonic();
         let shard = self.shards.of(event);
         let entry = shard.events.get(event).filter(|entry| !entry.is_over(self.limits.age, now));
         entry.map(|entry| entry.handlers.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn remember(&self, event: &EventKey, progress: Progress) {
+    pub(crate) fn remember(&self, event: &EventKey, progress: HandlerProgress) {
         let now = self.clock.monotonic();
         self.shards.of(event).record(event, progress, self.shard_limits(), now);
     }
@@ -128,33 +128,39 @@ impl CompletionMemory {
     }
 }
 
-impl fmt::Debug for CompletionMemory {
+impl fmt::Debug for InMemoryCompletions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (len, limits) = (self.len(), &self.limits);
-        f.debug_struct("CompletionMemory").field("len", &len).field("limits", limits).finish()
+        f.debug_struct("InMemoryCompletions").field("len", &len).field("limits", limits).finish()
     }
 }
 
-impl Default for CompletionMemory {
+impl Default for InMemoryCompletions {
     fn default() -> Self {
         Self::new()
     }
 }
 
 #[async_trait]
-impl Completions for CompletionMemory {
-    async fn recall(&self, event: &EventKey) -> Result<Vec<Progress>, BoxError> {
+impl CompletionStore for InMemoryCompletions {
+    async fn recall(&self, event: &EventKey) -> Result<Vec<HandlerProgress>, BoxError> {
         Ok(self.progress(event))
     }
 
-    async fn record(&self, event: &EventKey, progress: Progress) -> Result<(), BoxError> {
+    async fn record(&self, event: &EventKey, progress: HandlerProgress) -> Result<(), BoxError> {
         self.remember(event, progress);
         Ok(())
     }
 }
 
 impl Shard {
-    fn record(&mut self, event: &EventKey, progress: Progress, limits: Limits, now: Instant) {
+    fn record(
+        &mut self,
+        event: &EventKey,
+        progress: HandlerProgress,
+        limits: Limits,
+        now: Instant,
+    ) {
         let mut entry = self.remove(event).unwrap_or_else(|| Entry::new(now));
         entry.since = now;
         entry.handlers.retain(|known| known.handler != progress.handler);
@@ -181,7 +187,7 @@ impl Shard {
                         bytes = self.bytes,
                         "the memory of finished handlers is full and forgets events before their time: should Stripe \
                          send one of them again, its handlers run again; give the router a larger one with \
-                         `.completions(CompletionMemory::new().max_entries(…).max_bytes(…))`"
+                         `.completions(InMemoryCompletions::new().max_entries(…).max_bytes(…))`"
                     );
                 }
             }
@@ -211,9 +217,9 @@ impl Entry {
         let text = event.endpoint().len() + event.account().map_or(0, str::len) + event.id().len();
         let key = size_of::<EventKey>() + text + 2 * HEAD;
         let handlers = self.handlers.iter().map(|progress| {
-            size_of::<Progress>()
+            size_of::<HandlerProgress>()
                 + match &progress.finished {
-                    Some(Finished::Replied(reply)) => reply.len() + HEAD,
+                    Some(Completion::Replied(reply)) => reply.len() + HEAD,
                     _ => 0,
                 }
         });

@@ -7,11 +7,11 @@ use std::{any::Any, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::memory::CompletionMemory;
+pub use self::memory::InMemoryCompletions;
 use crate::{event::EventKey, handler::BoxError};
 
 /// Remembers how far the handlers of each event are, so that an event which Stripe sends again runs
-/// only those that have not finished. [`CompletionMemory`] is the default, and forgets everything
+/// only those that have not finished. [`InMemoryCompletions`] is the default, and forgets everything
 /// when the process ends; a store of your own can outlive it, and be shared by several processes.
 ///
 /// It remembers, and is no lock: two processes that get one event at the same moment both run its
@@ -20,13 +20,13 @@ use crate::{event::EventKey, handler::BoxError};
 /// It should remember for as long as Stripe tries again, three days, and may forget earlier: a handler
 /// then runs again.
 #[async_trait]
-pub trait Completions: Send + Sync + 'static {
+pub trait CompletionStore: Send + Sync + 'static {
     /// How far each handler is that has run for this event; none for one that is new.
     ///
     /// # Errors
     ///
     /// What kept it from being known. No handler runs then, and the event is answered with 503.
-    async fn recall(&self, event: &EventKey) -> Result<Vec<Progress>, BoxError>;
+    async fn recall(&self, event: &EventKey) -> Result<Vec<HandlerProgress>, BoxError>;
 
     /// Remembers how far a handler is now, in place of what was remembered of it.
     ///
@@ -34,17 +34,17 @@ pub trait Completions: Send + Sync + 'static {
     ///
     /// What kept it from being remembered. It is logged at ERROR: should the event come again, the
     /// handler runs again.
-    async fn record(&self, event: &EventKey, progress: Progress) -> Result<(), BoxError>;
+    async fn record(&self, event: &EventKey, progress: HandlerProgress) -> Result<(), BoxError>;
 }
 
 /// Where a router remembers. The memory of this crate answers at once, so it is asked without a future.
 pub(crate) enum Remembered {
-    InMemory(Arc<CompletionMemory>),
-    Elsewhere(Arc<dyn Completions>),
+    InMemory(Arc<InMemoryCompletions>),
+    Elsewhere(Arc<dyn CompletionStore>),
 }
 
 impl Remembered {
-    pub(crate) fn by(completions: impl Completions) -> Self {
+    pub(crate) fn by(completions: impl CompletionStore) -> Self {
         let completions = Arc::new(completions);
         let any: Arc<dyn Any + Send + Sync> = completions.clone();
         match any.downcast() {
@@ -56,19 +56,19 @@ impl Remembered {
 
 /// How far one handler is with an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct HandlerProgress {
     /// The handler's stable name.
     pub handler: Arc<str>,
     /// How often it has run.
     pub attempts: u32,
     /// How it has finished, if it has.
-    pub finished: Option<Finished>,
+    pub finished: Option<Completion>,
 }
 
 /// How a handler has finished with an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Finished {
+pub enum Completion {
     /// It is done.
     Done,
     /// It left the event alone.

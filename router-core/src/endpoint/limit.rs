@@ -51,12 +51,12 @@ impl BodyLimit {
         // The time is for the body as a whole: one byte now and then is a stalled body too.
         let whole = pin!(whole(Limited::new(body, self.bytes)));
         match within(self.time, clock, whole).await {
-            None => Err(Refusal::Stalled { limit: self.time }),
+            None => Err(Refusal::BodyTimeout { limit: self.time }),
             Some(Ok(body)) => Ok(RawBody(body)),
             Some(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::TooLarge { limit: self.bytes })
             }
-            Some(Err(error)) => Err(Refusal::Unreadable(error.into())),
+            Some(Err(error)) => Err(Refusal::BodyRead(error.into())),
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Refusal {
     MethodNotAllowed(Method),
     /// The sender's fault: nothing is at this address.
     #[error("the secret provider knows no webhook endpoint at this address")]
-    NoEndpoint,
+    UnknownEndpoint,
     /// The sender's fault: the body is too large.
     #[error("the body is larger than {limit} bytes; `Endpoint::body_limit` sets this limit")]
     TooLarge {
@@ -29,13 +29,13 @@ pub enum Refusal {
     },
     /// The sender's fault: the body did not come in time.
     #[error("the body did not come within {limit:?}; `Endpoint::body_timeout` sets this limit")]
-    Stalled {
+    BodyTimeout {
         /// The limit.
         limit: Duration,
     },
     /// The sender's fault: the connection broke while the body was read.
     #[error("the body could not be read to its end: {0}")]
-    Unreadable(SharedError),
+    BodyRead(SharedError),
     /// The sender's fault, or that of our configuration: it is not proven that Stripe sent it.
     #[error(transparent)]
     Signature(#[from] SignatureError),
@@ -57,7 +57,7 @@ pub enum Refusal {
     },
     /// Our fault: the secrets could not be had.
     #[error("the signing secrets could not be had: {0}")]
-    NoSecrets(SharedError),
+    SecretsUnavailable(SharedError),
     /// Our fault: the event was not handled in time. What has begun goes on.
     #[error("the event was not handled within {limit:?}; `Endpoint::timeout` sets this limit")]
     TimedOut {
@@ -75,14 +75,14 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoEndpoint => StatusCode::NOT_FOUND,
+            Self::UnknownEndpoint => StatusCode::NOT_FOUND,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Unreadable(_)
+            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyRead(_)
             | Self::Signature(_)
             | Self::Envelope(_)
             | Self::ApiVersion { .. } => StatusCode::BAD_REQUEST,
-            Self::NoSecrets(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
+            Self::SecretsUnavailable(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -93,10 +93,10 @@ impl Refusal {
     pub(super) fn public(&self) -> String {
         match self {
             Self::MethodNotAllowed(_) => "method not allowed".into(),
-            Self::NoEndpoint => "not found".into(),
+            Self::UnknownEndpoint => "not found".into(),
             Self::TooLarge { .. } => "body too large".into(),
-            Self::Stalled { .. } => "body read timeout".into(),
-            Self::Unreadable(_) => "body could not be read".into(),
+            Self::BodyTimeout { .. } => "body read timeout".into(),
+            Self::BodyRead(_) => "body could not be read".into(),
             Self::Signature(_) => "signature verification failed".into(),
             Self::Envelope(error) => error.to_string(),
             Self::ApiVersion { expected, found, .. } => {
@@ -104,7 +104,7 @@ impl Refusal {
                     "the event's API version is {found}, and this endpoint takes {expected} only"
                 )
             }
-            Self::NoSecrets(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
+            Self::SecretsUnavailable(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
                 "try again later".into()
             }
         }
@@ -129,14 +129,14 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::MethodNotAllowed(_) => "method_not_allowed",
-            Self::NoEndpoint => "no_endpoint",
+            Self::UnknownEndpoint => "no_endpoint",
             Self::TooLarge { .. } => "too_large",
-            Self::Stalled { .. } => "stalled",
-            Self::Unreadable(_) => "unreadable",
+            Self::BodyTimeout { .. } => "stalled",
+            Self::BodyRead(_) => "unreadable",
             Self::Signature(error) => error.reason(),
             Self::Envelope(_) => "envelope",
             Self::ApiVersion { .. } => "api_version",
-            Self::NoSecrets(_) => "no_secrets",
+            Self::SecretsUnavailable(_) => "no_secrets",
             Self::TimedOut { .. } => "timed_out",
             Self::Unavailable(_) => "unavailable",
         }
@@ -150,7 +150,7 @@ impl Refusal {
         match self {
             Self::Envelope(_)
             | Self::ApiVersion { .. }
-            | Self::NoSecrets(_)
+            | Self::SecretsUnavailable(_)
             | Self::TimedOut { .. }
             | Self::Unavailable(_) => {
                 tracing::error!(status, reason = %self, "request refused");

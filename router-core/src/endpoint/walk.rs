@@ -70,8 +70,8 @@ impl<P: SecretProvider> Settings<P> {
         let (parts, body) = request.into_parts();
         post_only(&parts.method)?;
         let secrets = self.provider.secrets(&parts).await;
-        let secrets = secrets.map_err(|error| Refusal::NoSecrets(error.into()))?;
-        let secrets = secrets.ok_or(Refusal::NoEndpoint)?;
+        let secrets = secrets.map_err(|error| Refusal::SecretsUnavailable(error.into()))?;
+        let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
         let body = self.limit.read(&parts.headers, body, &*self.clock).await?;
         let signature = parts.headers.get("stripe-signature").map(http::HeaderValue::as_bytes);
         let event = self.event(&secrets, signature, body)?;

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use super::{
     Event,
     envelope::{expect, expect_object, text, unset},
-    error::{EnvelopeError, Kind, Problem, SourceError},
+    error::{EnvelopeError, EnvelopeProblem, JsonType, SourceError},
     scanner::{Fault, Key, Scanner, Value},
 };
 use crate::signature::EndpointName;
@@ -248,19 +248,19 @@ impl Fields {
     fn check(&self, whole: &str, platform: &Platform) -> Result<String, Fault> {
         let of = |field, value| {
             let value = self.required(field, value)?;
-            expect(field, value, Kind::String)?;
+            expect(field, value, JsonType::String)?;
             text(field, value, whole).map(|text| (value, text.of(whole).to_owned()))
         };
         let (value, mark) = of(platform.mark, self.mark)?;
         if platform.marked.is_some_and(|marked| mark != marked) {
             let expected = "\"1.0\", the version of CloudEvents";
-            let problem = Problem::Unreadable { field: platform.mark, expected };
+            let problem = EnvelopeProblem::Unreadable { field: platform.mark, expected };
             return Err(Fault { problem, at: value.start });
         }
         of("source", self.source).map(|(_, source)| source)
     }
 
     fn required(&self, field: &'static str, value: Option<Value>) -> Result<Value, Fault> {
-        value.ok_or(Fault { problem: Problem::Missing(field), at: self.end })
+        value.ok_or(Fault { problem: EnvelopeProblem::Missing(field), at: self.end })
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    error::{Kind, Problem},
+    error::{EnvelopeProblem, JsonType},
     scanner::{Fault, Key, Scanner, Value},
 };
 
@@ -58,8 +58,8 @@ impl Envelope {
         let fields = Fields::scan(payload)?;
         let thin = fields.is_thin()?;
         if !thin {
-            fields.required("data", fields.data, Kind::Object)?;
-            fields.required("data.object", fields.data_object, Kind::Object)?;
+            fields.required("data", fields.data, JsonType::Object)?;
+            fields.required("data.object", fields.data_object, JsonType::Object)?;
         }
         Ok(Self {
             thin,
@@ -178,7 +178,7 @@ impl<'p> Fields<'p> {
             Ok(())
         })?;
         match request.kind {
-            Kind::Object | Kind::Null => Ok(()),
+            JsonType::Object | JsonType::Null => Ok(()),
             _ => {
                 self.request_id = Some(request);
                 Ok(())
@@ -217,12 +217,12 @@ impl<'p> Fields<'p> {
 /// What it means. Null is the same as absent.
 impl Fields<'_> {
     fn is_thin(&self) -> Result<bool, Fault> {
-        let object = self.required("object", self.object, Kind::String)?;
+        let object = self.required("object", self.object, JsonType::String)?;
         match self.decode("object", object)?.of(self.payload) {
             "event" => Ok(false),
             "v2.core.event" => Ok(true),
             other => Err(Fault {
-                problem: Problem::NotAnEvent(other.chars().take(64).collect()),
+                problem: EnvelopeProblem::NotAnEvent(other.chars().take(64).collect()),
                 at: object.start,
             }),
         }
@@ -232,24 +232,25 @@ impl Fields<'_> {
         &self,
         field: &'static str,
         value: Option<Value>,
-        kind: Kind,
+        kind: JsonType,
     ) -> Result<Value, Fault> {
-        let value = value.ok_or(Fault { problem: Problem::Missing(field), at: self.end })?;
+        let value =
+            value.ok_or(Fault { problem: EnvelopeProblem::Missing(field), at: self.end })?;
         expect(field, value, kind)?;
         Ok(value)
     }
 
     fn required_text(&self, field: &'static str, value: Option<Value>) -> Result<Text, Fault> {
-        let value = self.required(field, value, Kind::String)?;
+        let value = self.required(field, value, JsonType::String)?;
         let text = self.decode(field, value)?;
         if text.of(self.payload).is_empty() {
-            return Err(Fault { problem: Problem::Empty(field), at: value.start });
+            return Err(Fault { problem: EnvelopeProblem::Empty(field), at: value.start });
         }
         Ok(text)
     }
 
     fn text(&self, field: &'static str, value: Option<Value>) -> Result<Option<Text>, Fault> {
-        optional(field, value, Kind::String)?.map(|value| self.decode(field, value)).transpose()
+        optional(field, value, JsonType::String)?.map(|value| self.decode(field, value)).transpose()
     }
 
     fn object(
@@ -257,16 +258,16 @@ impl Fields<'_> {
         field: &'static str,
         value: Option<Value>,
     ) -> Result<Option<Range<usize>>, Fault> {
-        Ok(optional(field, value, Kind::Object)?.map(Value::range))
+        Ok(optional(field, value, JsonType::Object)?.map(Value::range))
     }
 
     fn boolean(&self, field: &'static str, value: Option<Value>) -> Result<Option<bool>, Fault> {
-        let value = optional(field, value, Kind::Boolean)?;
+        let value = optional(field, value, JsonType::Boolean)?;
         Ok(value.map(|value| &self.payload[value.range()] == "true"))
     }
 
     fn unsigned(&self, field: &'static str, value: Option<Value>) -> Result<Option<u64>, Fault> {
-        let Some(value) = optional(field, value, Kind::Number)? else {
+        let Some(value) = optional(field, value, JsonType::Number)? else {
             return Ok(None);
         };
         let number = self.payload[value.range()].parse();
@@ -281,7 +282,7 @@ impl Fields<'_> {
 
     /// A thin event says when it was made as RFC 3339.
     fn created_as_text(&self) -> Result<Option<SystemTime>, Fault> {
-        let Some(value) = optional("created", self.created, Kind::String)? else {
+        let Some(value) = optional("created", self.created, JsonType::String)? else {
             return Ok(None);
         };
         let text = self.decode("created", value)?;
@@ -312,32 +313,36 @@ pub(super) fn unset<'s>(
     key: &Key<'_>,
 ) -> Result<&'s mut Option<Value>, Fault> {
     match slot {
-        Some(_) => Err(Fault { problem: Problem::Duplicate(name), at: key.start() }),
+        Some(_) => Err(Fault { problem: EnvelopeProblem::Duplicate(name), at: key.start() }),
         None => Ok(slot),
     }
 }
 
-fn optional(field: &'static str, value: Option<Value>, kind: Kind) -> Result<Option<Value>, Fault> {
-    let value = value.filter(|value| value.kind != Kind::Null);
+fn optional(
+    field: &'static str,
+    value: Option<Value>,
+    kind: JsonType,
+) -> Result<Option<Value>, Fault> {
+    let value = value.filter(|value| value.kind != JsonType::Null);
     value.map(|value| expect(field, value, kind).map(|()| value)).transpose()
 }
 
 /// What the whole is.
 pub(super) fn expect_object(value: Value) -> Result<(), Fault> {
     match value.kind {
-        Kind::Object => Ok(()),
-        found => Err(Fault { problem: Problem::NotAnObject(found), at: value.start }),
+        JsonType::Object => Ok(()),
+        found => Err(Fault { problem: EnvelopeProblem::NotAnObject(found), at: value.start }),
     }
 }
 
-pub(super) fn expect(field: &'static str, value: Value, expected: Kind) -> Result<(), Fault> {
+pub(super) fn expect(field: &'static str, value: Value, expected: JsonType) -> Result<(), Fault> {
     if value.kind == expected {
         return Ok(());
     }
-    let problem = Problem::WrongType { field, expected, found: value.kind };
+    let problem = EnvelopeProblem::WrongType { field, expected, found: value.kind };
     Err(Fault { problem, at: value.start })
 }
 
 fn unreadable(field: &'static str, value: Value, expected: &'static str) -> Fault {
-    Fault { problem: Problem::Unreadable { field, expected }, at: value.start }
+    Fault { problem: EnvelopeProblem::Unreadable { field, expected }, at: value.start }
 }

@@ -10,7 +10,7 @@ use super::scanner::{Fault, MAX_DEPTH};
 #[non_exhaustive]
 pub struct EnvelopeError {
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: EnvelopeProblem,
     /// Where: the line, from 1.
     pub line: usize,
     /// Where: the column in bytes, from 1.
@@ -30,7 +30,7 @@ pub enum SourceError {
         /// The platform.
         platform: &'static str,
         /// What is wrong.
-        problem: Problem,
+        problem: EnvelopeProblem,
         /// Where: the line, from 1.
         line: usize,
         /// Where: the column in bytes, from 1.
@@ -83,7 +83,7 @@ pub enum SourceError {
 /// What is wrong with a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum EnvelopeProblem {
     /// The payload is not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
@@ -107,16 +107,16 @@ pub enum Problem {
     Empty(&'static str),
     /// The whole is something else than an object.
     #[error("it should be an object and is {0}")]
-    NotAnObject(Kind),
+    NotAnObject(JsonType),
     /// A field holds something of the wrong type.
     #[error("the field `{field}` should be {expected} and is {found}")]
     WrongType {
         /// The field.
         field: &'static str,
         /// What it should be.
-        expected: Kind,
+        expected: JsonType,
         /// What it is.
-        found: Kind,
+        found: JsonType,
     },
     /// A string field that cannot be read.
     #[error("the field `{field}` should be {expected} and is not")]
@@ -134,7 +134,7 @@ pub enum Problem {
 /// The types of JSON values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "JSON's own names")]
-pub enum Kind {
+pub enum JsonType {
     Object,
     Array,
     String,
@@ -143,7 +143,7 @@ pub enum Kind {
     Null,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for JsonType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Object => "an object",

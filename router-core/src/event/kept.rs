@@ -11,17 +11,17 @@ use crate::signature::EndpointName;
 /// verified here. Only for what a program itself has stored where nobody else can write.
 ///
 /// ```
-/// use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
+/// use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 ///
 /// let event = SyntheticEvent::new("invoice.paid").build()?.event().clone();
-/// let kept = KeptEvent { generation: 1, ..KeptEvent::of(&event) };
+/// let kept = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
 /// let replayed = Event::from_store(kept)?;
 /// assert_eq!(replayed.payload(), event.payload());
 /// assert_ne!(replayed.key(), event.key()); // a replay is an event of its own
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct KeptEvent {
+pub struct StoredEvent {
     /// The event as Stripe sent it, byte for byte.
     pub payload: Bytes,
     /// The name of the endpoint through which it came.
@@ -32,7 +32,7 @@ pub struct KeptEvent {
     pub generation: u32,
 }
 
-impl KeptEvent {
+impl StoredEvent {
     /// What is to be kept of an event.
     #[must_use]
     pub fn of(event: &Event) -> Self {
@@ -46,10 +46,10 @@ impl KeptEvent {
 }
 
 /// Shows none of the data: that is people's names and addresses.
-impl fmt::Debug for KeptEvent {
+impl fmt::Debug for StoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { payload, endpoint, signed_at, generation } = self;
-        f.debug_struct("KeptEvent")
+        f.debug_struct("StoredEvent")
             .field("bytes", &payload.len())
             .field("endpoint", endpoint)
             .field("signed_at", signed_at)
@@ -65,8 +65,8 @@ impl Event {
     ///
     /// [`EnvelopeError`] where what was kept is no event: the store has damaged it, or this version reads
     /// less than the one that stored it.
-    pub fn from_store(kept: KeptEvent) -> Result<Self, EnvelopeError> {
-        let KeptEvent { payload, endpoint, signed_at, generation } = kept;
+    pub fn from_store(kept: StoredEvent) -> Result<Self, EnvelopeError> {
+        let StoredEvent { payload, endpoint, signed_at, generation } = kept;
         Self::of_payload(payload, EndpointName::new(&endpoint), signed_at, generation)
     }
 }

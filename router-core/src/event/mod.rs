@@ -20,8 +20,8 @@ use serde::Deserialize;
 pub use self::{
     authenticated::AlreadyAuthenticated,
     decode::DecodeError,
-    error::{EnvelopeError, Kind, Problem, SourceError},
-    kept::KeptEvent,
+    error::{EnvelopeError, EnvelopeProblem, JsonType, SourceError},
+    kept::StoredEvent,
     key::EventKey,
     object_id::ObjectId,
     recency::Recency,

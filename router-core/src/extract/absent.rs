@@ -10,7 +10,7 @@ use crate::event::Event;
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `Option<{Self}>`",
     label = "this is never absent",
-    note = "an `Option` is for what an event can be without: `Object<T>`, `Previous<T>`, `RelatedObject`, `Account`, `Livemode`, `Recency`, `State<T>` and `Provided<T>`",
+    note = "an `Option` is for what an event can be without: `Object<T>`, `Previous<T>`, `RelatedObject`, `Account`, `Livemode`, `Recency`, `State<T>` and `PerDelivery<T>`",
     note = "to see why an argument could not be made, take a `Result<_, Rejection>`"
 )]
 pub trait OptionalFromEvent: Sized + Send {

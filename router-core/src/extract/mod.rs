@@ -36,7 +36,7 @@ pub use self::{
     identity::{Account, EventId, EventType, Livemode},
     needs::Needs,
     object::{Object, Previous, StripeObject},
-    provided::{DeliveringService, Provided, Provision},
+    provided::{DeliveringService, PerDelivery, ProvidedType},
     state::State,
 };
 pub(crate) use self::{provided::Provisions, state::States};
@@ -77,7 +77,7 @@ pub type Rejection = Failure;
 )]
 pub trait FromEvent: Sized + Send {
     /// What it needs beside the event: `()` for nothing, a [`State<T>`](State), a
-    /// [`Provided<T>`](Provided), an `Option` of one of these, an [`IdempotencyKey`], or a tuple of these.
+    /// [`PerDelivery<T>`](PerDelivery), an `Option` of one of these, an [`IdempotencyKey`], or a tuple of these.
     type Needs: Needs;
 
     /// The kind of event that it can be made from, where it is only one: a handler of the other

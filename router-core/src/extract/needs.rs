@@ -4,17 +4,17 @@
 use std::any::{TypeId, type_name};
 
 use super::{
-    provided::{Provided, Provisions},
+    provided::{PerDelivery, Provisions},
     state::{State, States},
 };
 use crate::event::Event;
 
-/// What an extractor can need. Implemented for `()`, [`State<T>`](State), [`Provided<T>`](Provided), an
+/// What an extractor can need. Implemented for `()`, [`State<T>`](State), [`PerDelivery<T>`](PerDelivery), an
 /// `Option` of one of these, [`IdempotencyKey`](super::IdempotencyKey), and tuples of these; it cannot be implemented elsewhere.
 #[diagnostic::on_unimplemented(
     message = "an extractor cannot need `{Self}`",
     label = "not a need",
-    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `Provided<T>`, an `Option` of one of these, or a tuple of these"
+    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `PerDelivery<T>`, an `Option` of one of these, or a tuple of these"
 )]
 pub trait Needs: sealed::Needs + Send {}
 
@@ -90,9 +90,9 @@ impl<T: ?Sized + Send + Sync + 'static> sealed::Needs for Option<State<T>> {
     }
 }
 
-impl<T: Send + 'static> Needs for Provided<T> {}
+impl<T: Send + 'static> Needs for PerDelivery<T> {}
 
-impl<T: Send + 'static> sealed::Needs for Provided<T> {
+impl<T: Send + 'static> sealed::Needs for PerDelivery<T> {
     fn declare(needs: &mut Vec<Need>) {
         needs.push(Need::of::<T>(From::Delivery, true));
     }
@@ -102,9 +102,9 @@ impl<T: Send + 'static> sealed::Needs for Provided<T> {
     }
 }
 
-impl<T: Send + 'static> Needs for Option<Provided<T>> {}
+impl<T: Send + 'static> Needs for Option<PerDelivery<T>> {}
 
-impl<T: Send + 'static> sealed::Needs for Option<Provided<T>> {
+impl<T: Send + 'static> sealed::Needs for Option<PerDelivery<T>> {
     fn declare(needs: &mut Vec<Need>) {
         needs.push(Need::of::<T>(From::Delivery, false));
     }

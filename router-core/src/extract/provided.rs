@@ -11,32 +11,32 @@ use crate::event::Event;
 
 /// Something that is for one call alone, such as a transaction, given by the service that delivers the
 /// event: a [`DeliveringService`]. It is handed over once, so a handler takes one of each type. A
-/// router is not built with a handler that takes what nobody provides; `Option<Provided<T>>` is for what may
+/// router is not built with a handler that takes what nobody provides; `Option<PerDelivery<T>>` is for what may
 /// be missing.
 ///
 /// Extractors are made of it, as `Tx` of an inbox is: their [`Needs`](FromEvent::Needs) are a
-/// `Provided<T>`.
-pub struct Provided<T>(pub T);
+/// `PerDelivery<T>`.
+pub struct PerDelivery<T>(pub T);
 
-/// A service that gives [`Provided`] things to the handlers which it calls. A store of an inbox is one.
+/// A service that gives [`PerDelivery`] things to the handlers which it calls. A store of an inbox is one.
 pub trait DeliveringService {
     /// What it gives to every call.
-    fn provides(&self) -> Vec<Provision>;
+    fn provides(&self) -> Vec<ProvidedType>;
 
     /// What to do where a handler takes what this does not give, for the error that says so.
-    fn instead(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<&'static str> {
         None
     }
 }
 
 /// A type of which a service gives each call one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Provision {
+pub struct ProvidedType {
     pub(crate) id: TypeId,
     pub(crate) type_name: &'static str,
 }
 
-impl Provision {
+impl ProvidedType {
     /// Things of this type.
     #[must_use]
     pub fn of<T: Send + 'static>() -> Self {
@@ -53,17 +53,17 @@ impl Provisions {
         self.0.push(Box::new(thing));
     }
 
-    pub(crate) fn has(&self, provision: Provision) -> bool {
+    pub(crate) fn has(&self, provision: ProvidedType) -> bool {
         self.0.iter().any(|thing| (**thing).type_id() == provision.id)
     }
 
-    pub(crate) fn take<T: Send + 'static>(&mut self) -> Option<Provided<T>> {
+    pub(crate) fn take<T: Send + 'static>(&mut self) -> Option<PerDelivery<T>> {
         let at = self.0.iter().position(|thing| thing.is::<T>())?;
-        self.0.swap_remove(at).downcast().ok().map(|thing| Provided(*thing))
+        self.0.swap_remove(at).downcast().ok().map(|thing| PerDelivery(*thing))
     }
 }
 
-impl<T: Send + 'static> FromEvent for Provided<T> {
+impl<T: Send + 'static> FromEvent for PerDelivery<T> {
     type Needs = Self;
 
     async fn from_event(_: &Event, provided: Self) -> Result<Self, Rejection> {
@@ -71,7 +71,7 @@ impl<T: Send + 'static> FromEvent for Provided<T> {
     }
 }
 
-impl<T: Send + 'static> OptionalFromEvent for Provided<T> {
+impl<T: Send + 'static> OptionalFromEvent for PerDelivery<T> {
     type Needs = Option<Self>;
 
     async fn from_event(_: &Event, provided: Option<Self>) -> Result<Option<Self>, Rejection> {
@@ -79,7 +79,7 @@ impl<T: Send + 'static> OptionalFromEvent for Provided<T> {
     }
 }
 
-impl<T> Deref for Provided<T> {
+impl<T> Deref for PerDelivery<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -87,15 +87,15 @@ impl<T> Deref for Provided<T> {
     }
 }
 
-impl<T> DerefMut for Provided<T> {
+impl<T> DerefMut for PerDelivery<T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Provided<T> {
+impl<T: fmt::Debug> fmt::Debug for PerDelivery<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Provided").field(&self.0).finish()
+        f.debug_tuple("PerDelivery").field(&self.0).finish()
     }
 }
 

@@ -30,16 +30,16 @@ pub struct Failure {
 /// ```
 /// use std::time::Duration;
 ///
-/// use router_core::{Classify as _, Event, Failure};
+/// use router_core::{FailureExt as _, Event, Failure};
 ///
 /// async fn fulfil(event: Event) -> Result<(), Failure> {
-///     let text = std::fs::read_to_string("price.txt").or_retry_after(Duration::from_secs(60))?;
+///     let text = std::fs::read_to_string("price.txt").or_retry_in(Duration::from_secs(60))?;
 ///     let price: i64 = text.parse().or_permanent()?;
 ///     # let _ = price;
 ///     Ok(())
 /// }
 /// ```
-pub trait Classify<T> {
+pub trait FailureExt<T> {
     /// An error is [permanent](Failure::permanent).
     ///
     /// # Errors
@@ -47,21 +47,21 @@ pub trait Classify<T> {
     /// The error, as a [`Failure`].
     fn or_permanent(self) -> Result<T, Failure>;
 
-    /// After an error there is [no use in trying](Failure::retry_after) before this much time has passed.
+    /// After an error there is [no use in trying](Failure::retry_in) before this much time has passed.
     ///
     /// # Errors
     ///
     /// The error, as a [`Failure`].
-    fn or_retry_after(self, wait: Duration) -> Result<T, Failure>;
+    fn or_retry_in(self, wait: Duration) -> Result<T, Failure>;
 }
 
-impl<T, E: Into<BoxError>> Classify<T> for Result<T, E> {
+impl<T, E: Into<BoxError>> FailureExt<T> for Result<T, E> {
     fn or_permanent(self) -> Result<T, Failure> {
         self.map_err(Failure::permanent)
     }
 
-    fn or_retry_after(self, wait: Duration) -> Result<T, Failure> {
-        self.map_err(|error| Failure::retry_after(error, wait))
+    fn or_retry_in(self, wait: Duration) -> Result<T, Failure> {
+        self.map_err(|error| Failure::retry_in(error, wait))
     }
 }
 
@@ -79,7 +79,7 @@ impl Failure {
     }
 
     /// It could not be done now, and there is no use in trying before this much time has passed.
-    pub fn retry_after(error: impl Into<BoxError>, wait: Duration) -> Self {
+    pub fn retry_in(error: impl Into<BoxError>, wait: Duration) -> Self {
         Self { error: error.into(), remedy: Remedy::Retry(Some(wait)) }
     }
 
@@ -96,7 +96,7 @@ impl Failure {
 
     /// How long to wait before trying again, where the handler said so.
     #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         match self.remedy {
             Remedy::Retry(wait) => wait,
             Remedy::Nothing => None,

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 pub(crate) use self::failure::Panic;
 pub use self::{
-    failure::{BoxError, Classify, Failure},
+    failure::{BoxError, Failure, FailureExt},
     outcome::{IntoOutcome, Outcome},
     reply::Reply,
     report::{HandlerReport, Report},

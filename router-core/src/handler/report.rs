@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{Failure, HandlerResult, Outcome};
-use crate::{completions::Finished, event::Event};
+use crate::{completions::Completion, event::Event};
 
 /// What became of one event: what each of its handlers made of it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ impl Report {
     /// How long to wait before trying again: the longest that a handler asked for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.failures().filter_map(Failure::wait).max()
+        self.failures().filter_map(Failure::retry_after).max()
     }
 
     /// What became of it, in a word: `done`, `unhandled`, `retry` (a handler must be tried again), or `dead`
@@ -101,12 +101,12 @@ impl Report {
 
 impl HandlerReport {
     /// Of a handler that had finished before.
-    pub(crate) fn finished(name: Arc<str>, attempts: u32, how: Finished) -> Self {
+    pub(crate) fn finished(name: Arc<str>, attempts: u32, how: Completion) -> Self {
         let (result, reply) = match how {
-            Finished::Done => (Ok(Outcome::Done), None),
-            Finished::Ignored => (Ok(Outcome::ignored("it was in an earlier delivery")), None),
-            Finished::Replied(json) => (Ok(Outcome::Replied(json.clone())), Some(json)),
-            Finished::Dead => {
+            Completion::Done => (Ok(Outcome::Done), None),
+            Completion::Ignored => (Ok(Outcome::ignored("it was in an earlier delivery")), None),
+            Completion::Replied(json) => (Ok(Outcome::Replied(json.clone())), Some(json)),
+            Completion::Dead => {
                 (Err(Failure::permanent("it failed for good in an earlier delivery")), None)
             }
         };
@@ -140,7 +140,7 @@ impl HandlerReport {
         self.reply.as_ref()
     }
 
-    /// How often it has run for this event, as far as the router [remembers](crate::Completions).
+    /// How often it has run for this event, as far as the router [remembers](crate::CompletionStore).
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts

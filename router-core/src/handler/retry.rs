@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How often a delivery is tried, and how long is waited in between: the `attempts`, `backoff` and
+/// How often a delivery is tried, and how long is waited in between: the `max_attempts`, `backoff` and
 /// `max_backoff` of `#[on_event]`. Each wait is four times the one before, up to the longest.
 ///
 /// By default 12 attempts in 66 hours, about as long as Stripe itself would try: the waits are 15 s, 1 min, 4
@@ -11,9 +11,9 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct RetryPolicy {
     /// How often it is tried at most, the first time included; at least 1.
-    pub attempts: u32,
+    pub max_attempts: u32,
     /// How long is waited after the first attempt.
-    pub backoff: Duration,
+    pub initial_backoff: Duration,
     /// How long is waited at most.
     pub max_backoff: Duration,
 }
@@ -23,8 +23,8 @@ const GROWTH: u32 = 4;
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            attempts: 12,
-            backoff: Duration::from_secs(15),
+            max_attempts: 12,
+            initial_backoff: Duration::from_secs(15),
             max_backoff: Duration::from_secs(12 * 60 * 60),
         }
     }
@@ -34,11 +34,11 @@ impl RetryPolicy {
     /// How long to wait after this attempt, counted from 1; `None` after the last.
     #[must_use]
     pub fn wait_after(&self, attempt: u32) -> Option<Duration> {
-        if attempt >= self.attempts {
+        if attempt >= self.max_attempts {
             return None;
         }
         let growth = GROWTH.checked_pow(attempt.saturating_sub(1));
-        let wait = growth.and_then(|growth| self.backoff.checked_mul(growth));
+        let wait = growth.and_then(|growth| self.initial_backoff.checked_mul(growth));
         Some(wait.unwrap_or(self.max_backoff).min(self.max_backoff))
     }
 }
@@ -63,15 +63,15 @@ mod tests {
 
     #[test]
     fn no_number_of_attempts_overflows() {
-        let policy = RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() };
-        assert_eq!(policy.wait_after(0), Some(policy.backoff));
+        let policy = RetryPolicy { max_attempts: u32::MAX, ..RetryPolicy::default() };
+        assert_eq!(policy.wait_after(0), Some(policy.initial_backoff));
         assert_eq!(policy.wait_after(40), Some(policy.max_backoff));
         assert_eq!(policy.wait_after(u32::MAX - 1), Some(policy.max_backoff));
     }
 
     #[test]
     fn one_attempt_is_never_followed_by_another() {
-        let policy = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+        let policy = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
         assert_eq!(policy.wait_after(1), None);
     }
 }

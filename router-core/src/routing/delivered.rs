@@ -21,7 +21,7 @@ use super::{
 use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
-    extract::{Provision, Provisions},
+    extract::{ProvidedType, Provisions},
     handler::{HandlerReport, Outcome, RetryPolicy},
     telemetry,
 };
@@ -34,14 +34,14 @@ use crate::{
 /// answers with what its one handler made of it. It remembers nothing and tries nothing again: that is for
 /// whoever delivers. It is no service of events, so that it cannot be put behind an endpoint by mistake.
 #[derive(Debug, Clone)]
-pub struct DeliveredRouter(Arc<Inner>);
+pub struct DeliveryRouter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     handlers: Handlers,
     /// What each delivery must bring.
-    provided: Vec<Provision>,
-    policies: Vec<DeliveredHandler>,
+    provided: Vec<ProvidedType>,
+    policies: Vec<HandlerSpec>,
     /// The numbers of the handlers, by the names that they have and had.
     by_name: HashMap<Arc<str>, usize>,
     unhandled: UnhandledTypes,
@@ -60,7 +60,7 @@ pub struct Delivery {
 /// A handler, and how its deliveries are to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct DeliveredHandler {
+pub struct HandlerSpec {
     /// Its stable name.
     pub name: Arc<str>,
     /// The name that it had before. Deliveries that are kept under it are for this handler.
@@ -75,9 +75,9 @@ pub struct DeliveredHandler {
     pub timeout: Duration,
 }
 
-impl DeliveredRouter {
-    pub(crate) fn new(handlers: Handlers, provided: Vec<Provision>) -> Self {
-        let policies: Vec<_> = handlers.list.iter().map(DeliveredHandler::of).collect();
+impl DeliveryRouter {
+    pub(crate) fn new(handlers: Handlers, provided: Vec<ProvidedType>) -> Self {
+        let policies: Vec<_> = handlers.list.iter().map(HandlerSpec::of).collect();
         let names = policies.iter().zip(0..).flat_map(|(handler, number)| {
             let former = handler.formerly.map(Arc::from);
             former.into_iter().chain([handler.name.clone()]).map(move |name| (name, number))
@@ -88,7 +88,7 @@ impl DeliveredRouter {
     }
 
     /// The handlers that this event is for, in their order; none, if it is unhandled.
-    pub fn plan<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = &'r DeliveredHandler> {
+    pub fn plan<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = &'r HandlerSpec> {
         self.0.handlers.wanted(event).map(|number| &self.0.policies[number])
     }
 
@@ -100,13 +100,13 @@ impl DeliveredRouter {
 
     /// Every handler, in order.
     #[must_use]
-    pub fn handlers(&self) -> &[DeliveredHandler] {
+    pub fn handlers(&self) -> &[HandlerSpec] {
         &self.0.policies
     }
 
     /// The handler of this stable name, or that had it before.
     #[must_use]
-    pub fn handler(&self, name: &str) -> Option<&DeliveredHandler> {
+    pub fn handler(&self, name: &str) -> Option<&HandlerSpec> {
         self.0.by_name.get(name).map(|number| &self.0.policies[*number])
     }
 
@@ -170,7 +170,7 @@ impl DeliveredRouter {
     }
 }
 
-impl Service<Delivery> for DeliveredRouter {
+impl Service<Delivery> for DeliveryRouter {
     type Response = HandlerReport;
     type Error = RouterError;
     type Future = Pin<Box<dyn Future<Output = Result<HandlerReport, RouterError>> + Send>>;
@@ -195,7 +195,7 @@ impl Delivery {
         Self { event, handler: handler.into(), attempt, provisions: Provisions::default() }
     }
 
-    /// Gives the call something that handlers can take as a [`Provided<T>`](crate::Provided).
+    /// Gives the call something that handlers can take as a [`PerDelivery<T>`](crate::PerDelivery).
     #[must_use]
     pub fn provide<T: Send + 'static>(mut self, thing: T) -> Self {
         self.provisions.insert(thing);
@@ -221,18 +221,18 @@ impl Delivery {
     }
 }
 
-impl DeliveredHandler {
+impl HandlerSpec {
     fn of(handler: &RegisteredHandler) -> Self {
         let (keys, default) = (handler.delivered, RetryPolicy::default());
-        let backoff = keys.backoff.unwrap_or(default.backoff);
+        let initial_backoff = keys.backoff.unwrap_or(default.initial_backoff);
         Self {
             name: handler.name.clone(),
             formerly: handler.formerly,
             ordered: keys.ordered,
             retry: RetryPolicy {
-                attempts: keys.attempts.unwrap_or(default.attempts),
-                backoff,
-                max_backoff: keys.max_backoff.unwrap_or(default.max_backoff).max(backoff),
+                max_attempts: keys.attempts.unwrap_or(default.max_attempts),
+                initial_backoff,
+                max_backoff: keys.max_backoff.unwrap_or(default.max_backoff).max(initial_backoff),
             },
             concurrency: keys.concurrency,
             timeout: handler.timeout,

@@ -36,7 +36,7 @@ pub(crate) struct RegisteredHandler {
     pub(crate) replies: bool,
     pub(crate) default_reply: Option<fn() -> HandlerResult>,
     /// Whether it is run for one event of an object at a time.
-    pub(crate) serialize: bool,
+    pub(crate) exclusive: bool,
     /// Whether it runs in a thread, which nobody can stop.
     pub(crate) blocking: bool,
     /// How its deliveries go that somebody keeps and tries again.
@@ -102,7 +102,7 @@ impl Handlers {
         provisions: Provisions,
     ) -> (HandlerResult, Option<Leftover>) {
         let (timeout, mut left, mut lock) = (handler.timeout, handler.timeout, None);
-        if handler.serialize {
+        if handler.exclusive {
             let (object, begun) = (event.object_id(), self.clock.monotonic());
             let turn = pin!(self.objects.lock(object.clone()));
             lock = within(timeout, &*self.clock, turn).await;

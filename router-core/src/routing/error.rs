@@ -12,7 +12,7 @@ pub enum RouterError {
     Closed,
     /// It could not be known which handlers have finished, so none was run.
     #[error("which handlers have finished this event could not be read: {0}")]
-    Completions(Arc<dyn Error + Send + Sync>),
+    CompletionStore(Arc<dyn Error + Send + Sync>),
     /// The same event was delivered before and is still being handled.
     #[error("the same event was delivered before, and its handlers were still running after {0:?}")]
     StillRunning(Duration),

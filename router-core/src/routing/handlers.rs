@@ -18,7 +18,7 @@ pub(crate) struct Handlers {
     pub(super) list: Vec<RegisteredHandler>,
     pub(super) states: States,
     pub(super) clock: Arc<dyn Clock>,
-    /// The locks of the handlers under `serialize = "object"`.
+    /// The locks of the handlers under `exclusive = "object"`.
     pub(super) objects: KeyedLock<ObjectId>,
     pub(super) routes: Routes,
     pub(super) report: StartupReport,

@@ -13,7 +13,7 @@ mod table;
 mod unhandled;
 
 pub use self::{
-    delivered::{DeliveredHandler, DeliveredRouter, Delivery},
+    delivered::{Delivery, DeliveryRouter, HandlerSpec},
     error::RouterError,
     report_future::ReportFuture,
     router::Router,

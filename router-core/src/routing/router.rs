@@ -41,7 +41,7 @@ use crate::{
 /// tokio runtime.
 ///
 /// An event that is delivered again runs only the handlers that have not finished it, as far as its
-/// [`Completions`](crate::Completions) remember; one that is delivered while it is being handled waits for that and gets
+/// [`CompletionStore`](crate::CompletionStore) remember; one that is delivered while it is being handled waits for that and gets
 /// the same report.
 #[derive(Debug, Clone)]
 pub struct Router(Arc<Inner>);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::within,
-    completions::{Finished, Progress, Remembered},
+    completions::{Completion, HandlerProgress, Remembered},
     dead_letters::{DeadLetter, NotKept},
     event::{Event, EventKey},
     extract::Provisions,
@@ -93,13 +93,13 @@ impl Run {
     }
 
     /// What is remembered of the event.
-    async fn recall(&self) -> Result<Vec<Progress>, RouterError> {
+    async fn recall(&self) -> Result<Vec<HandlerProgress>, RouterError> {
         match &self.router.parts.completions {
             Remembered::InMemory(memory) => Ok(memory.progress(&self.key)),
             Remembered::Elsewhere(store) => self
                 .in_time(store.recall(&self.key))
                 .await
-                .map_err(|error| RouterError::Completions(error.into())),
+                .map_err(|error| RouterError::CompletionStore(error.into())),
         }
     }
 
@@ -119,7 +119,7 @@ impl Run {
     async fn after_answer(
         self,
         numbers: Vec<usize>,
-        mut known: Vec<Progress>,
+        mut known: Vec<HandlerProgress>,
         mut leftovers: Vec<Abandoned>,
     ) {
         let router = self.router.clone();
@@ -138,12 +138,12 @@ impl Run {
             // It need not run again. Where it failed it will, as Stripe was told.
             if done && !answered_for {
                 let finished = finished(&result, None);
-                self.record(Progress { handler, attempts, finished }).await;
+                self.record(HandlerProgress { handler, attempts, finished }).await;
             }
         }
     }
 
-    async fn unhandled(&self, known: &mut Vec<Progress>, leftovers: &mut Vec<Abandoned>) {
+    async fn unhandled(&self, known: &mut Vec<HandlerProgress>, leftovers: &mut Vec<Abandoned>) {
         self.router.unhandled.log(&self.event);
         if let Some(handler) = &self.router.parts.unhandled {
             self.handle(handler, Again::Nobody, known, leftovers).await;
@@ -155,17 +155,17 @@ impl Run {
         &self,
         handler: &RegisteredHandler,
         again: Again,
-        known: &mut Vec<Progress>,
+        known: &mut Vec<HandlerProgress>,
         leftovers: &mut Vec<Abandoned>,
     ) -> HandlerReport {
         let before = known.iter().position(|progress| handler.is_called(&progress.handler));
         let before = before.map(|at| known.swap_remove(at));
         let attempts = match before {
-            Some(Progress { finished: Some(how), attempts, .. }) => {
+            Some(HandlerProgress { finished: Some(how), attempts, .. }) => {
                 telemetry::finished_before();
                 return HandlerReport::finished(handler.name.clone(), attempts, how);
             }
-            Some(Progress { attempts, .. }) => attempts.saturating_add(1),
+            Some(HandlerProgress { attempts, .. }) => attempts.saturating_add(1),
             None => 1,
         };
         let span = telemetry::handler_span(&handler.name, attempts);
@@ -204,7 +204,7 @@ impl Run {
         };
         log_result(handler, &self.event, again, &result);
         let finished = finished(&result, reply.as_ref());
-        self.record(Progress { handler: name.clone(), attempts, finished }).await;
+        self.record(HandlerProgress { handler: name.clone(), attempts, finished }).await;
         let duration = Some(duration);
         let report = HandlerReport { name: name.clone(), result, attempts, duration, reply };
         handler.metrics.handled(&report);
@@ -228,7 +228,7 @@ impl Run {
         }
     }
 
-    async fn record(&self, progress: Progress) {
+    async fn record(&self, progress: HandlerProgress) {
         let store = match &self.router.parts.completions {
             Remembered::InMemory(memory) => return memory.remember(&self.key, progress),
             Remembered::Elsewhere(store) => store,
@@ -243,12 +243,12 @@ impl Run {
     }
 }
 
-fn finished(result: &HandlerResult, reply: Option<&Bytes>) -> Option<Finished> {
+fn finished(result: &HandlerResult, reply: Option<&Bytes>) -> Option<Completion> {
     match (result, reply) {
-        (_, Some(json)) => Some(Finished::Replied(json.clone())),
-        (Ok(Outcome::Done | Outcome::Replied(_)), _) => Some(Finished::Done),
-        (Ok(Outcome::Ignored(_)), _) => Some(Finished::Ignored),
-        (Err(failure), _) => failure.is_permanent().then_some(Finished::Dead),
+        (_, Some(json)) => Some(Completion::Replied(json.clone())),
+        (Ok(Outcome::Done | Outcome::Replied(_)), _) => Some(Completion::Done),
+        (Ok(Outcome::Ignored(_)), _) => Some(Completion::Ignored),
+        (Err(failure), _) => failure.is_permanent().then_some(Completion::Dead),
     }
 }
 

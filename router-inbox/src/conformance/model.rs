@@ -11,14 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveringService, Event, Provision,
+    DeliveringService, Event, ProvidedType,
     clock::Clock,
-    event::{EventKey, KeptEvent},
+    event::{EventKey, StoredEvent},
 };
 
 use crate::{
-    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewDelivery, NewEvent, Operations, Place,
-    State, Store, StoreError, Stored, Wanted,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Lease, NewDelivery,
+    NewEvent, Operations, OrderKey, Store, StoreError, Stored, StoredDelivery,
 };
 
 /// A store that keeps everything in memory and loses it with the process: what other stores are compared with,
@@ -41,7 +41,7 @@ struct Rows {
 
 struct EventRow {
     key: EventKey,
-    kept: KeptEvent,
+    kept: StoredEvent,
     stored_at: SystemTime,
 }
 
@@ -50,8 +50,8 @@ struct Row {
     event: i64,
     handler: Arc<str>,
     /// Of one that is ordered.
-    place: Option<Place>,
-    state: State,
+    place: Option<OrderKey>,
+    state: DeliveryState,
     attempts: u32,
     /// Of one that waits: from when on it can be claimed. Of one that runs: until when the lease lasts.
     due: SystemTime,
@@ -72,7 +72,7 @@ impl MemoryStore {
 }
 
 impl DeliveringService for MemoryStore {
-    fn provides(&self) -> Vec<Provision> {
+    fn provides(&self) -> Vec<ProvidedType> {
         Vec::new()
     }
 }
@@ -84,7 +84,7 @@ impl Store for MemoryStore {
         Ok(events.iter().map(|new| rows.store(new, now)).collect())
     }
 
-    async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
+    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         Ok(self.rows().claim(wanted, self.clock.wall()))
     }
 
@@ -101,7 +101,10 @@ impl Store for MemoryStore {
         Ok(extended.collect())
     }
 
-    async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
+    async fn complete(
+        &self,
+        ends: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<Completed>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         let completed = ends.iter().map(|(lease, end)| match rows.held(lease) {
             Some(row) => {
@@ -113,7 +116,7 @@ impl Store for MemoryStore {
         Ok(completed.collect())
     }
 
-    async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         let rows = self.rows();
         Ok(rows.of_event(event_id).into_iter().map(|number| rows.kept(number)).collect())
     }
@@ -130,7 +133,7 @@ impl Store for MemoryStore {
             let empty = Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO };
             let of_handler = backlog.entry(row.handler.clone()).or_insert(empty);
             match row.state {
-                State::Running => of_handler.running += 1,
+                DeliveryState::Running => of_handler.running += 1,
                 _ => of_handler.waiting += 1,
             }
             let age = now.duration_since(rows.events[&row.event].stored_at).unwrap_or_default();
@@ -147,14 +150,14 @@ impl Rows {
             return Stored::Duplicate;
         }
         let number = self.next();
-        let row = EventRow { key, kept: KeptEvent::of(event), stored_at: now };
+        let row = EventRow { key, kept: StoredEvent::of(event), stored_at: now };
         self.events.insert(number, row);
         for NewDelivery { handler, ordered } in deliveries {
             let row = Row {
                 event: number,
                 handler: handler.clone(),
-                place: ordered.then(|| Place::of(event)),
-                state: State::Waiting,
+                place: ordered.then(|| OrderKey::of(event)),
+                state: DeliveryState::Waiting,
                 attempts: 0,
                 due: now,
                 token: 0,
@@ -185,10 +188,10 @@ impl Rows {
         numbers
     }
 
-    fn kept(&self, number: i64) -> KeptDelivery {
+    fn kept(&self, number: i64) -> StoredDelivery {
         let row = &self.deliveries[&number];
         let key = &self.events[&row.event].key;
-        KeptDelivery {
+        StoredDelivery {
             endpoint: key.endpoint().to_owned(),
             account: key.account().map(str::to_owned),
             generation: key.generation(),
@@ -199,7 +202,7 @@ impl Rows {
         }
     }
 
-    fn claim(&mut self, wanted: &Wanted, now: SystemTime) -> Vec<Claim> {
+    fn claim(&mut self, wanted: &ClaimRequest, now: SystemTime) -> Vec<Claim> {
         let mut room: Vec<_> = wanted.handlers.clone();
         let mut due: Vec<i64> =
             self.deliveries.keys().copied().filter(|number| self.is_due(*number, now)).collect();
@@ -230,7 +233,7 @@ impl Rows {
         let row = &self.deliveries[&number];
         let Some(place) = &row.place else { return true };
         // It is the one that is out.
-        if row.state == State::Running {
+        if row.state == DeliveryState::Running {
             return true;
         }
         let mut others = self.deliveries.iter().filter(|(other, theirs)| {
@@ -238,7 +241,7 @@ impl Rows {
         });
         !others.any(|(other, theirs)| {
             theirs.place.as_ref().is_some_and(|their_place| {
-                let is_out = theirs.state == State::Running;
+                let is_out = theirs.state == DeliveryState::Running;
                 let is_older = (their_place.age, *other) < (place.age, number);
                 their_place.object == place.object && (is_out || is_older)
             })
@@ -247,47 +250,47 @@ impl Rows {
 
     fn lease(&mut self, number: i64, until: SystemTime) -> Claim {
         let row = self.deliveries.get_mut(&number).expect("it is there");
-        let interrupted = row.state == State::Running;
-        if !interrupted {
+        let lease_expired = row.state == DeliveryState::Running;
+        if !lease_expired {
             row.attempts += 1;
         }
-        (row.state, row.due, row.token) = (State::Running, until, row.token + 1);
+        (row.state, row.due, row.token) = (DeliveryState::Running, until, row.token + 1);
         let kept = &self.events[&row.event].kept;
         Claim {
             lease: Lease { delivery: number, handler: row.handler.clone(), token: row.token },
             event: Event::from_store(kept.clone()),
             attempt: row.attempts,
-            interrupted,
+            lease_expired,
         }
     }
 
     fn held(&mut self, lease: &Lease) -> Option<&mut Row> {
         let row = self.deliveries.get_mut(&lease.delivery)?;
-        (row.state == State::Running && row.token == lease.token).then_some(row)
+        (row.state == DeliveryState::Running && row.token == lease.token).then_some(row)
     }
 }
 
 impl Row {
     fn is_open(&self) -> bool {
-        matches!(self.state, State::Waiting | State::Running)
+        matches!(self.state, DeliveryState::Waiting | DeliveryState::Running)
     }
 
-    fn end(&mut self, end: &End, now: SystemTime) {
+    fn end(&mut self, end: &DeliveryOutcome, now: SystemTime) {
         self.due = now;
         match end {
-            End::Done => self.state = State::Done,
-            End::Ignored => self.state = State::Ignored,
-            End::Retry { wait, error } => {
-                self.state = State::Waiting;
+            DeliveryOutcome::Done => self.state = DeliveryState::Done,
+            DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,
+            DeliveryOutcome::Retry { wait, error } => {
+                self.state = DeliveryState::Waiting;
                 self.due = now + *wait;
                 self.error = Some(error.clone());
             }
-            End::Dead { error } => {
-                self.state = State::Dead;
+            DeliveryOutcome::Dead { error } => {
+                self.state = DeliveryState::Dead;
                 self.error = Some(error.clone());
             }
-            End::GivenBack => {
-                self.state = State::Waiting;
+            DeliveryOutcome::Released => {
+                self.state = DeliveryState::Waiting;
                 self.attempts = self.attempts.saturating_sub(1);
             }
         }

@@ -8,7 +8,9 @@ use router_core::{
 };
 
 use super::{MemoryStore, Subject, promises::event_of};
-use crate::{Claim, End, KeptDelivery, Lease, NewDelivery, NewEvent, Store, Wanted};
+use crate::{
+    Claim, ClaimRequest, DeliveryOutcome, Lease, NewDelivery, NewEvent, Store, StoredDelivery,
+};
 
 const OPERATIONS: usize = 400;
 pub(super) const HANDLERS: [&str; 3] = ["a", "b", "c"];
@@ -63,7 +65,7 @@ pub async fn does_as_the_model_does(subject: &impl Subject) {
     assert_eq!(backlog(subject.store()).await, backlog(&model).await, "{seed}");
     for number in 1..=stored {
         let id = format!("evt_{number}");
-        let kept: Vec<KeptDelivery> =
+        let kept: Vec<StoredDelivery> =
             subject.store().deliveries(&id).await.expect("the store is there");
         assert_eq!(kept, model.deliveries(&id).await.expect("it cannot fail"), "{id}, {seed}");
     }
@@ -114,20 +116,20 @@ pub(super) fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
     NewEvent { event: event_of(event), deliveries: handlers.map(delivery).collect() }
 }
 
-pub(super) fn wanted(random: &mut fastrand::Rng) -> Wanted {
+pub(super) fn wanted(random: &mut fastrand::Rng) -> ClaimRequest {
     let handlers: Vec<_> = HANDLERS.iter().filter(|_| random.u8(..4) > 0).collect();
     // Of those that have been due equally long, which go first is the store's to say: all of them go.
     let handlers = handlers.into_iter().map(|handler| ((*handler).into(), 1_000)).collect();
-    Wanted { handlers, limit: 1_000, lease: seconds(random) }
+    ClaimRequest { handlers, limit: 1_000, lease: seconds(random) }
 }
 
-pub(super) fn end(random: &mut fastrand::Rng) -> End {
+pub(super) fn end(random: &mut fastrand::Rng) -> DeliveryOutcome {
     match random.u8(..6) {
-        0 => End::Done,
-        1 => End::Ignored,
-        2 | 3 => End::Retry { wait: seconds(random), error: "not now".into() },
-        4 => End::Dead { error: "never".into() },
-        _ => End::GivenBack,
+        0 => DeliveryOutcome::Done,
+        1 => DeliveryOutcome::Ignored,
+        2 | 3 => DeliveryOutcome::Retry { wait: seconds(random), error: "not now".into() },
+        4 => DeliveryOutcome::Dead { error: "never".into() },
+        _ => DeliveryOutcome::Released,
     }
 }
 
@@ -135,5 +137,5 @@ pub(super) fn end(random: &mut fastrand::Rng) -> End {
 fn seen(claim: &Claim) -> (String, String, u32, bool) {
     let event =
         claim.event.as_ref().map_or_else(ToString::to_string, |event| event.key().to_string());
-    (event, claim.lease.handler.to_string(), claim.attempt, claim.interrupted)
+    (event, claim.lease.handler.to_string(), claim.attempt, claim.lease_expired)
 }

@@ -12,8 +12,8 @@ use super::{
     random::{HANDLERS, end, new_event, pass, seed, wanted},
 };
 use crate::{
-    Changed, Filter, Lease, ListedDelivery, Operations, Replayed, Selection, State, Status,
-    Store as _,
+    DeliveryState, Lease, Operations, Store as _,
+    operations::{ChangeResult, DeliverySummary, EventSelector, InboxStatus, ListFilter, Replayed},
 };
 
 const OPERATIONS: usize = 400;
@@ -22,8 +22,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What both must tell of a store.
 #[derive(Debug, PartialEq)]
 struct Seen {
-    status: Status,
-    listed: Vec<(String, u32, Option<ListedDelivery>)>,
+    status: InboxStatus,
+    listed: Vec<(String, u32, Option<DeliverySummary>)>,
 }
 
 /// As [`does_as_the_model_does`](super::does_as_the_model_does), for [`Operations`].
@@ -62,17 +62,18 @@ pub async fn operates_as_the_model_does(subject: &impl Subject<Store: Operations
                 assert_eq!(told.expect("the store is there"), expected, "{what}");
             }
             9..11 => {
-                let told: Vec<Changed> = store.retry(&id, handler).await.expect("it is there");
+                let told: Vec<ChangeResult> = store.retry(&id, handler).await.expect("it is there");
                 let expected = model.retry(&id, handler).await.expect("it cannot fail");
                 assert_eq!(told, expected, "{what}: retry {id} {handler:?}");
             }
             11 => {
-                let told: Vec<Changed> = store.discard(&id, handler).await.expect("it is there");
+                let told: Vec<ChangeResult> =
+                    store.discard(&id, handler).await.expect("it is there");
                 let expected = model.discard(&id, handler).await.expect("it cannot fail");
                 assert_eq!(told, expected, "{what}: discard {id} {handler:?}");
             }
             12..14 => {
-                let one = Selection { event_id: Some(id.clone()), ..Selection::default() };
+                let one = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
                 let handlers: Vec<Arc<str>> = handler.into_iter().map(Arc::from).collect();
                 let told = replay(store, &one, &handlers).await;
                 let expected = replay(&model, &one, &handlers).await;
@@ -95,7 +96,7 @@ pub async fn operates_as_the_model_does(subject: &impl Subject<Store: Operations
 
 async fn replay(
     store: &impl Operations,
-    selection: &Selection,
+    selection: &EventSelector,
     handlers: &[Arc<str>],
 ) -> Vec<Replayed> {
     let events = store.select(selection).await.expect("the store is there");
@@ -103,12 +104,12 @@ async fn replay(
 }
 
 async fn purge(store: &impl Operations, older_than: Duration) -> u64 {
-    let old = Selection { until: Some(older_than), ..Selection::default() };
+    let old = EventSelector { until: Some(older_than), ..EventSelector::default() };
     let old = store.select(&old).await.expect("the store is there");
     store.purge(&old, older_than).await.expect("the store is there")
 }
 
-async fn see(store: &impl Operations, filter: &Filter) -> Seen {
+async fn see(store: &impl Operations, filter: &ListFilter) -> Seen {
     let mut status = store.status().await.expect("the store is there");
     for handler in &mut status.handlers {
         // A time that passes by itself too is never quite the same.
@@ -118,7 +119,7 @@ async fn see(store: &impl Operations, filter: &Filter) -> Seen {
     }
     let listed = store.list(filter).await.expect("the store is there");
     let listed = listed.into_iter().map(|listed| {
-        let delivery = listed.delivery.map(|delivery| ListedDelivery {
+        let delivery = listed.delivery.map(|delivery| DeliverySummary {
             due: None,
             ended_at: delivery.ended_at.map(|_| std::time::UNIX_EPOCH),
             ..delivery
@@ -128,11 +129,11 @@ async fn see(store: &impl Operations, filter: &Filter) -> Seen {
     Seen { status, listed: listed.collect() }
 }
 
-fn filter(random: &mut fastrand::Rng) -> Filter {
-    use State::{Dead, Discarded, Done, Ignored, Running, Waiting};
+fn filter(random: &mut fastrand::Rng) -> ListFilter {
+    use DeliveryState::{Dead, Discarded, Done, Ignored, Running, Waiting};
     let states = [Waiting, Running, Done, Ignored, Dead, Discarded];
     let types = ["customer.*", "customer.created", "invoice.*"];
-    Filter {
+    ListFilter {
         states: states.into_iter().filter(|_| random.u8(..4) == 0).collect(),
         unhandled: random.u8(..4) == 0,
         event_type: random.bool().then(|| types[random.usize(..types.len())].to_owned()),

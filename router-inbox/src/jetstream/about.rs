@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::record::Stage;
-use crate::{ListedEvent, NewEvent, Place, store::millis};
+use crate::{NewEvent, OrderKey, operations::EventSummary, store::millis};
 
 /// What is known of an event without its payload. It is beside the payload, and in the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl About {
     /// Of an event that is at this place among those of its object.
     pub(super) fn of(
         NewEvent { event, deliveries }: &NewEvent,
-        place: &Place,
+        place: &OrderKey,
         stored_at: i64,
     ) -> Self {
         let since_1970 = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH);
@@ -57,8 +57,8 @@ impl About {
         (&self.id, &self.endpoint, &self.account) == (&other.id, &other.endpoint, &other.account)
     }
 
-    pub(super) fn listed(&self) -> ListedEvent {
-        ListedEvent {
+    pub(super) fn listed(&self) -> EventSummary {
+        EventSummary {
             id: self.id.clone(),
             endpoint: self.endpoint.clone(),
             account: self.account.clone(),

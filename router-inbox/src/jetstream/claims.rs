@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use router_core::{
     Event,
-    event::{EnvelopeError, KeptEvent},
+    event::{EnvelopeError, StoredEvent},
 };
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     read,
     record::Record,
 };
-use crate::{Claim, Lease, State, StoreError, Wanted, store::millis::time};
+use crate::{Claim, ClaimRequest, DeliveryState, Lease, StoreError, store::millis::time};
 
 /// How often more is looked for, where others were faster.
 const ROUNDS: usize = 8;
@@ -46,7 +46,7 @@ struct Round {
 }
 
 impl Connection {
-    pub(super) async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
+    pub(super) async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let mirror = self.mirror().await?;
         let mut wanted = wanted.clone();
         let mut claimed = Vec::new();
@@ -101,12 +101,12 @@ impl Connection {
         let mut claims = Vec::new();
         for due in due {
             let row = &mut record.deliveries[due.2];
-            let interrupted = row.state == State::Running;
+            let lease_expired = row.state == DeliveryState::Running;
             row.claim(now, lease);
             let lease =
                 Lease { delivery: record.number, handler: row.handler.clone(), token: row.token };
             let (event, attempt) = (event.clone(), row.attempts);
-            claims.push((due, Claim { lease, event, attempt, interrupted }));
+            claims.push((due, Claim { lease, event, attempt, lease_expired }));
         }
         Ok(Taken { of, record, claims })
     }
@@ -242,10 +242,10 @@ impl Taken {
 }
 
 /// What is wanted still.
-fn without(wanted: &Wanted, claimed: &[(Due, Claim)]) -> Wanted {
+fn without(wanted: &ClaimRequest, claimed: &[(Due, Claim)]) -> ClaimRequest {
     let of = |handler: &str| claimed.iter().filter(|(_, c)| *c.lease.handler == *handler).count();
     let handlers = wanted.handlers.iter();
-    Wanted {
+    ClaimRequest {
         handlers: handlers
             .map(|(name, room)| (name.clone(), room.saturating_sub(of(name))))
             .collect(),
@@ -254,8 +254,8 @@ fn without(wanted: &Wanted, claimed: &[(Due, Claim)]) -> Wanted {
     }
 }
 
-pub(super) fn kept(about: &About, payload: Bytes) -> KeptEvent {
-    KeptEvent {
+pub(super) fn kept(about: &About, payload: Bytes) -> StoredEvent {
+    StoredEvent {
         payload,
         endpoint: about.endpoint.clone(),
         signed_at: about.signed_at.and_then(time),

@@ -6,7 +6,7 @@ use super::{
     Connection, read,
     record::{Row, Stage},
 };
-use crate::{Completed, End, Lease, StoreError, store::millis::millis};
+use crate::{Completed, DeliveryOutcome, Lease, StoreError, store::millis::millis};
 
 impl Connection {
     pub(super) async fn extend(
@@ -21,7 +21,7 @@ impl Connection {
 
     pub(super) async fn complete(
         &self,
-        ends: &[(Lease, End)],
+        ends: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError> {
         let now = self.time.now();
         let leases: Vec<_> = ends.iter().map(|(lease, _)| lease).collect();

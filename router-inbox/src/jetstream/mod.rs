@@ -27,7 +27,7 @@ use async_nats::{
     jetstream::{self, Context, stream::Stream},
 };
 use async_trait::async_trait;
-use router_core::{DeliveringService, Provision, clock::Clock};
+use router_core::{DeliveringService, ProvidedType, clock::Clock};
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -35,8 +35,8 @@ use self::{
     spread::Spread, time::ServerTime,
 };
 use crate::{
-    Backlog, Claim, Completed, End, KeptDelivery, Lease, NewEvent, Operations, Store, StoreError,
-    Stored, Wanted,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Lease, NewEvent, Operations, Store,
+    StoreError, Stored, StoredDelivery,
 };
 
 /// A store in a stream of NATS JetStream, which any number of processes on any number of machines share. The time is
@@ -185,11 +185,11 @@ impl Connection {
 }
 
 impl DeliveringService for JetStreamStore {
-    fn provides(&self) -> Vec<Provision> {
+    fn provides(&self) -> Vec<ProvidedType> {
         Vec::new()
     }
 
-    fn instead(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<&'static str> {
         Some(
             "an inbox in NATS JetStream has no transaction to write in: take an `IdempotencyKey`, and have the database refuse \
              what it has under that key already; or keep the inbox in the database that the handler writes in, by \
@@ -208,7 +208,7 @@ impl Store for JetStreamStore {
         self.0.check(event)
     }
 
-    async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
+    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         self.0.claim(wanted).await
     }
 
@@ -216,11 +216,14 @@ impl Store for JetStreamStore {
         self.0.extend(leases, time).await
     }
 
-    async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
+    async fn complete(
+        &self,
+        ends: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<Completed>, StoreError> {
         self.0.complete(ends).await
     }
 
-    async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         self.0.deliveries(event_id).await
     }
 
@@ -234,7 +237,7 @@ impl Store for JetStreamStore {
         Some(self)
     }
 
-    async fn stored_elsewhere(&self) {
+    async fn notified(&self) {
         match self.0.mirror().await {
             Ok(mirror) => mirror.news().await,
             Err(_) => std::future::pending().await,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::record::{Record, Row};
-use crate::{Backlog, State, Wanted};
+use crate::{Backlog, ClaimRequest, DeliveryState};
 
 #[derive(Default)]
 pub(super) struct Open {
@@ -122,7 +122,7 @@ impl Open {
         let lane = (row.handler.clone(), record.about.lane.clone());
         let first = || self.lanes.get(&lane)?.first();
         let is_first = || first().is_some_and(|turn| (turn.number, turn.at) == (record.number, at));
-        row.ordered && row.state == State::Waiting && !is_first()
+        row.ordered && row.state == DeliveryState::Waiting && !is_first()
     }
 
     /// How many of a handler's could be claimed.
@@ -132,7 +132,7 @@ impl Open {
     }
 
     /// What has been due longest, chosen among `spread` times as much as is wanted.
-    pub(super) fn pick(&self, wanted: &Wanted, now: i64, spread: usize) -> Vec<Pick> {
+    pub(super) fn pick(&self, wanted: &ClaimRequest, now: i64, spread: usize) -> Vec<Pick> {
         let mut due = Vec::new();
         for (handler, room) in &wanted.handlers {
             let most = room.min(&wanted.limit).saturating_mul(spread);
@@ -172,7 +172,7 @@ impl Open {
             let empty = Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO };
             let of_handler = backlog.entry(row.handler.clone()).or_insert(empty);
             match row.state {
-                State::Running => of_handler.running += 1,
+                DeliveryState::Running => of_handler.running += 1,
                 _ => of_handler.waiting += 1,
             }
             let age = Duration::from_millis(u64::try_from(now - stored_at).unwrap_or(0));
@@ -197,7 +197,7 @@ impl Open {
         let key = (row.handler.clone(), record.about.lane.clone());
         let lane = self.lanes.entry(key.clone()).or_default();
         let before = lane.first().copied();
-        let (waits, (due, number, at)) = (row.state != State::Running, due);
+        let (waits, (due, number, at)) = (row.state != DeliveryState::Running, due);
         let turn = Turn { waits, age: record.age, number, at, due };
         if is_there {
             lane.insert(turn)

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::about::About;
 use crate::{
-    End, KeptDelivery, ListedDelivery, NewEvent, Place, State,
+    DeliveryOutcome, DeliveryState, NewEvent, OrderKey, StoredDelivery,
+    operations::DeliverySummary,
     store::millis::{millis, time},
 };
 
@@ -33,7 +34,7 @@ pub(super) struct Row {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) ordered: bool,
     #[serde(serialize_with = "write_state", deserialize_with = "read_state")]
-    pub(super) state: State,
+    pub(super) state: DeliveryState,
     pub(super) attempts: u32,
     /// Of one that waits: from when on it can be claimed. Of one that runs: until when the lease lasts.
     pub(super) due: i64,
@@ -66,14 +67,14 @@ impl Record {
         let row = |new: &crate::NewDelivery| Row {
             handler: new.handler.clone(),
             ordered: new.ordered,
-            state: State::Waiting,
+            state: DeliveryState::Waiting,
             attempts: 0,
             due: now,
             token: 0,
             error: None,
             ended_at: None,
         };
-        let place = Place::of(&new.event);
+        let place = OrderKey::of(&new.event);
         Self {
             number: 0,
             about: About::of(new, &place, now),
@@ -100,7 +101,7 @@ impl Record {
             Stage::Unhandled
         } else if self.deliveries.iter().any(Row::is_open) {
             Stage::Open
-        } else if self.deliveries.iter().any(|row| row.state == State::Dead) {
+        } else if self.deliveries.iter().any(|row| row.state == DeliveryState::Dead) {
             Stage::Dead
         } else {
             Stage::Ended
@@ -117,8 +118,8 @@ impl Record {
         self.deliveries.iter_mut().find(|row| *row.handler == *handler)
     }
 
-    pub(super) fn kept(&self, row: &Row) -> KeptDelivery {
-        KeptDelivery {
+    pub(super) fn kept(&self, row: &Row) -> StoredDelivery {
+        StoredDelivery {
             endpoint: self.about.endpoint.clone(),
             account: self.about.account.clone(),
             generation: self.about.generation,
@@ -132,47 +133,47 @@ impl Record {
 
 impl Row {
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Waiting | State::Running)
+        matches!(self.state, DeliveryState::Waiting | DeliveryState::Running)
     }
 
     /// Somebody runs it from now on, or is told that whoever ran it has not said how it ended.
     pub(super) fn claim(&mut self, now: i64, lease: Duration) {
-        if self.state == State::Waiting {
+        if self.state == DeliveryState::Waiting {
             self.attempts += 1;
         }
-        self.state = State::Running;
+        self.state = DeliveryState::Running;
         self.due = now + millis(lease);
         self.token += 1;
     }
 
     pub(super) fn is_held(&self, token: i64) -> bool {
-        self.state == State::Running && self.token == token
+        self.state == DeliveryState::Running && self.token == token
     }
 
-    pub(super) fn end(&mut self, end: &End, now: i64) {
+    pub(super) fn end(&mut self, end: &DeliveryOutcome, now: i64) {
         self.due = now;
         match end {
-            End::Done => self.state = State::Done,
-            End::Ignored => self.state = State::Ignored,
-            End::Retry { wait, error } => {
-                self.state = State::Waiting;
+            DeliveryOutcome::Done => self.state = DeliveryState::Done,
+            DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,
+            DeliveryOutcome::Retry { wait, error } => {
+                self.state = DeliveryState::Waiting;
                 self.due = now + millis(*wait);
                 self.error = Some(error.clone());
             }
-            End::Dead { error } => {
-                self.state = State::Dead;
+            DeliveryOutcome::Dead { error } => {
+                self.state = DeliveryState::Dead;
                 self.error = Some(error.clone());
             }
-            End::GivenBack => {
-                self.state = State::Waiting;
+            DeliveryOutcome::Released => {
+                self.state = DeliveryState::Waiting;
                 self.attempts = self.attempts.saturating_sub(1);
             }
         }
         self.ended_at = (!self.is_open()).then_some(now);
     }
 
-    pub(super) fn listed(&self, is_blocked: bool) -> ListedDelivery {
-        ListedDelivery {
+    pub(super) fn listed(&self, is_blocked: bool) -> DeliverySummary {
+        DeliverySummary {
             handler: self.handler.clone(),
             state: self.state,
             attempts: self.attempts,
@@ -193,21 +194,21 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-const STATES: [(State, &str); 6] = [
-    (State::Waiting, "waiting"),
-    (State::Running, "running"),
-    (State::Done, "done"),
-    (State::Ignored, "ignored"),
-    (State::Dead, "dead"),
-    (State::Discarded, "discarded"),
+const STATES: [(DeliveryState, &str); 6] = [
+    (DeliveryState::Waiting, "waiting"),
+    (DeliveryState::Running, "running"),
+    (DeliveryState::Done, "done"),
+    (DeliveryState::Ignored, "ignored"),
+    (DeliveryState::Dead, "dead"),
+    (DeliveryState::Discarded, "discarded"),
 ];
 
-fn write_state<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+fn write_state<S: Serializer>(state: &DeliveryState, serializer: S) -> Result<S::Ok, S::Error> {
     let name = STATES.iter().find(|(one, _)| one == state).map_or("", |(_, name)| name);
     serializer.serialize_str(name)
 }
 
-fn read_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<State, D::Error> {
+fn read_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeliveryState, D::Error> {
     let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
     let state = STATES.iter().find(|(_, name)| *name == text).map(|(state, _)| *state);
     state.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no state of a delivery")))

@@ -15,7 +15,7 @@ use super::{
     read,
     record::{Record, Stage},
 };
-use crate::{NewEvent, Place, StoreError, Stored};
+use crate::{NewEvent, OrderKey, StoreError, Stored};
 
 /// How often a write is tried that others are in the way of.
 const ATTEMPTS: usize = 16;
@@ -106,7 +106,7 @@ impl Connection {
         if 2 * (payload + HEADERS) <= most {
             return Ok(());
         }
-        let about = About::of(new, &Place::of(&new.event), self.time.now());
+        let about = About::of(new, &OrderKey::of(&new.event), self.time.now());
         let about = serde_json::to_string(&about).map_err(StoreError::of)?;
         let size = payload + about.len() + HEADERS;
         if size <= most {

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use router_core::{Event, event::KeptEvent};
+use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
 use super::{number, schema::Schema, writes::text};
 use crate::{
-    Backlog, Claim, Lease, Wanted,
+    Backlog, Claim, ClaimRequest, Lease,
     store::rows::{millis, time},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 pub(super) async fn claim(
     connection: &mut PgConnection,
     schema: &Schema,
-    wanted: &Wanted,
+    wanted: &ClaimRequest,
 ) -> sqlx::Result<Vec<Claim>> {
     let limit = wanted.limit;
     let room: HashMap<&Arc<str>, usize> =
@@ -41,7 +41,7 @@ pub(super) async fn claim(
                  due = (select inbox.inbox_now()) + $4,
                  token = delivery.token + 1
              from due where delivery.id = due.id
-             returning due.number, due.due as since, due.state = 1 as interrupted,
+             returning due.number, due.due as since, due.state = 1 as lease_expired,
                  delivery.id, delivery.token, delivery.attempts, delivery.event)
          select claimed.*, event.payload, event.endpoint, event.generation, event.signed_at
          from claimed join inbox.events event on event.id = claimed.event
@@ -62,7 +62,7 @@ pub(super) async fn claim(
         };
         let event = Event::from_store(kept(row)?);
         let attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
-        Ok(Claim { lease, event, attempt, interrupted: row.try_get("interrupted")? })
+        Ok(Claim { lease, event, attempt, lease_expired: row.try_get("lease_expired")? })
     };
     rows.iter().map(claim).collect()
 }
@@ -98,8 +98,8 @@ pub(super) async fn backlog(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<
     backlog.collect()
 }
 
-pub(super) fn kept(row: &PgRow) -> sqlx::Result<KeptEvent> {
-    Ok(KeptEvent {
+pub(super) fn kept(row: &PgRow) -> sqlx::Result<StoredEvent> {
+    Ok(StoredEvent {
         payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
         endpoint: row.try_get("endpoint")?,
         signed_at: row.try_get::<Option<i64>, _>("signed_at")?.and_then(time),

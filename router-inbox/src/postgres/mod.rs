@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use router_core::{DeliveringService, Delivery, Provision, clock::SystemClock};
+use router_core::{DeliveringService, Delivery, ProvidedType, clock::SystemClock};
 use sqlx::{
     PgConnection, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
@@ -22,8 +22,8 @@ use sqlx::{
 
 use self::{connect::Server, listen::Listener, schema::Schema};
 use crate::{
-    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, Operations, Store,
-    StoreError, Stored, Tx, Wanted,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Effects, Lease, NewEvent, Operations,
+    Store, StoreError, Stored, StoredDelivery, Tx,
     store::rows::state,
     tx::{self, TxStore},
 };
@@ -124,8 +124,8 @@ impl PostgresStore {
 }
 
 impl DeliveringService for PostgresStore {
-    fn provides(&self) -> Vec<Provision> {
-        vec![Provision::of::<Tx<Postgres>>()]
+    fn provides(&self) -> Vec<ProvidedType> {
+        vec![ProvidedType::of::<Tx<Postgres>>()]
     }
 }
 
@@ -139,7 +139,7 @@ impl TxStore<Postgres> for PostgresStore {
         &self,
         tx: &mut Transaction<'static, Postgres>,
         lease: &Lease,
-        end: &End,
+        end: &DeliveryOutcome,
     ) -> sqlx::Result<Completed> {
         let ends = [(lease.clone(), end.clone())];
         Ok(writes::complete(tx, &self.schema, &ends).await?[0])
@@ -158,7 +158,7 @@ impl Store for PostgresStore {
         stored.await.map_err(|error| self.failed(error))
     }
 
-    async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
+    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let claimed = async {
             let mut connection = self.pool.acquire().await?;
             claims::claim(&mut connection, &self.schema, wanted).await
@@ -175,7 +175,10 @@ impl Store for PostgresStore {
         Ok(leases.iter().map(|lease| held.contains(&(lease.delivery, lease.token))).collect())
     }
 
-    async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
+    async fn complete(
+        &self,
+        ends: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<Completed>, StoreError> {
         let completed = async {
             let mut write = self.pool.begin().await?;
             let completed = writes::complete(&mut write, &self.schema, ends).await?;
@@ -185,7 +188,7 @@ impl Store for PostgresStore {
         completed.await.map_err(|error| self.failed(error))
     }
 
-    async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         let rows = sqlx::query(self.schema.sql(
             "select endpoint, account, generation, handler, state, attempts, error
              from inbox.events event join inbox.deliveries delivery on delivery.event = event.id
@@ -206,13 +209,13 @@ impl Store for PostgresStore {
     }
 
     /// Nobody else waits for a handler that has its transaction open, so only the handler's own time is its limit.
-    fn equip(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let (store, clock) = (Arc::new(self.clone()), Arc::new(SystemClock));
         let (tx, effects) = tx::for_delivery(store, None, clock);
         (delivery.provide(tx), Some(Box::new(effects)))
     }
 
-    async fn stored_elsewhere(&self) {
+    async fn notified(&self) {
         let listener = self.listener.get_or_init(|| {
             Listener::start(self.options.clone(), self.schema.name().to_owned(), self.name.clone())
         });
@@ -220,8 +223,8 @@ impl Store for PostgresStore {
     }
 }
 
-fn kept(row: &PgRow) -> sqlx::Result<KeptDelivery> {
-    Ok(KeptDelivery {
+fn kept(row: &PgRow) -> sqlx::Result<StoredDelivery> {
+    Ok(StoredDelivery {
         endpoint: row.try_get("endpoint")?,
         account: row.try_get("account")?,
         generation: number(row, "generation")?,

@@ -10,14 +10,14 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use router_core::event::{EventKey, KeptEvent};
+use router_core::event::{EventKey, StoredEvent};
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, Row as _};
 
 use super::schema::Schema;
 use crate::{
-    Completed, End, Lease, NewDelivery, NewEvent, Place, Stored,
-    store::rows::{Ended, millis},
+    Completed, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, Stored,
+    store::rows::{OutcomeColumns, millis},
 };
 
 /// Stores what is new, and tells other processes in the name of this `store`.
@@ -75,12 +75,12 @@ pub(super) async fn extend(
 pub(super) async fn complete(
     write: &mut PgConnection,
     schema: &Schema,
-    ends: &[(Lease, End)],
+    ends: &[(Lease, DeliveryOutcome)],
 ) -> sqlx::Result<Vec<Completed>> {
     // Of two ends of one lease the first counts.
     let mut first = BTreeMap::new();
     for (at, (lease, end)) in ends.iter().enumerate() {
-        first.entry((lease.delivery, lease.token)).or_insert((at, Ended::by(end)));
+        first.entry((lease.delivery, lease.token)).or_insert((at, OutcomeColumns::by(end)));
     }
     let deliveries: Vec<i64> = first.keys().map(|(delivery, _)| *delivery).collect();
     let lanes = lanes_of(write, schema, &deliveries).await?;
@@ -90,14 +90,14 @@ pub(super) async fn complete(
         "with ended as materialized (
              select ended.*
              from inbox.deliveries delivery
-             join unnest($1, $2, $3, $4, $5, $6) as ended (id, token, state, wait, error, given_back)
+             join unnest($1, $2, $3, $4, $5, $6) as ended (id, token, state, wait, error, released)
                  using (id, token)
              where delivery.state = 1 order by delivery.id for update of delivery)
          update inbox.deliveries delivery set
              state = ended.state,
              due = (select inbox.inbox_now()) + ended.wait,
              error = coalesce(ended.error, delivery.error),
-             attempts = greatest(delivery.attempts - ended.given_back::integer, 0),
+             attempts = greatest(delivery.attempts - ended.released::integer, 0),
              ended_at = case when ended.state = 0 then null else (select inbox.inbox_now()) end
          from ended where delivery.id = ended.id returning delivery.id, delivery.token",
     ))
@@ -106,7 +106,7 @@ pub(super) async fn complete(
     .bind(ended.clone().map(|ended| ended.state).collect::<Vec<_>>())
     .bind(ended.clone().map(|ended| ended.wait).collect::<Vec<_>>())
     .bind(ended.clone().map(|ended| ended.error.map(text)).collect::<Vec<_>>())
-    .bind(ended.map(|ended| ended.given_back).collect::<Vec<_>>())
+    .bind(ended.map(|ended| ended.released).collect::<Vec<_>>())
     .fetch_all(&mut *write)
     .await?;
     let mut completed = vec![Completed::LeaseLost; ends.len()];
@@ -136,9 +136,10 @@ async fn insert_events(
         places.entry(key(&new.event.key())).or_insert(at);
     }
     let events = || places.values().map(|at| &events[*at].event);
-    let kept: Vec<_> = events().map(KeptEvent::of).collect();
-    let signed_at = |kept: &KeptEvent| kept.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis);
-    let objects: Vec<_> = events().map(|event| Place::of(event).object).collect();
+    let kept: Vec<_> = events().map(StoredEvent::of).collect();
+    let signed_at =
+        |kept: &StoredEvent| kept.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis);
+    let objects: Vec<_> = events().map(|event| OrderKey::of(event).object).collect();
     let rows = sqlx::query(schema.sql(
         "insert into inbox.events
              (key, endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
@@ -179,7 +180,7 @@ async fn insert_deliveries(
     if rows().next().is_none() {
         return Ok(());
     }
-    let age = |new: &NewEvent| Place::of(&new.event).age;
+    let age = |new: &NewEvent| OrderKey::of(&new.event).age;
     sqlx::query(schema.sql(
         "with new as (
              insert into inbox.deliveries (event, handler, lane, age, blocked, due)
@@ -260,7 +261,7 @@ pub(super) async fn lanes_of(
 /// Of an ordered delivery: by its handler and object. Two that share a number by chance would wait for each other,
 /// and nothing else.
 fn lane(new: &NewEvent, delivery: &NewDelivery) -> Option<i64> {
-    let hash = || hash(&[&delivery.handler, &Place::of(&new.event).object]);
+    let hash = || hash(&[&delivery.handler, &OrderKey::of(&new.event).object]);
     let number = |hash: [u8; 32]| i64::from_be_bytes(std::array::from_fn(|at| hash[at]));
     delivery.ordered.then(|| number(hash()))
 }

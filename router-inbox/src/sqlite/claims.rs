@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use router_core::{Event, event::KeptEvent};
+use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use crate::{
-    Backlog, Claim, Lease, Wanted,
+    Backlog, Claim, ClaimRequest, Lease,
     store::rows::{millis, time},
 };
 
@@ -15,13 +15,13 @@ pub(super) struct Due {
     id: i64,
     handler: String,
     /// Its last lease has run out.
-    interrupted: bool,
+    lease_expired: bool,
 }
 
 /// What can be claimed, as much as is wanted of it, the one that has been due longest first.
 pub(super) async fn due(
     read: &mut SqliteConnection,
-    wanted: &Wanted,
+    wanted: &ClaimRequest,
     now: i64,
 ) -> sqlx::Result<Vec<Due>> {
     let mut room: HashMap<&str, usize> =
@@ -52,7 +52,7 @@ pub(super) async fn due(
             due.push(Due {
                 id: row.try_get(0)?,
                 handler,
-                interrupted: row.try_get::<i64, _>(2)? == 1,
+                lease_expired: row.try_get::<i64, _>(2)? == 1,
             });
         }
     }
@@ -62,12 +62,12 @@ pub(super) async fn due(
 /// Claims what is due, within a transaction that the caller commits.
 pub(super) async fn claim(
     write: &mut SqliteConnection,
-    wanted: &Wanted,
+    wanted: &ClaimRequest,
     now: i64,
 ) -> sqlx::Result<Vec<Claim>> {
     let until = now.saturating_add(millis(wanted.lease));
     let mut claims = Vec::new();
-    for Due { id, handler, interrupted } in due(write, wanted, now).await? {
+    for Due { id, handler, lease_expired } in due(write, wanted, now).await? {
         let row = sqlx::query(
             "update deliveries
              set attempts = attempts + (state = 0), state = 1, due = ?1, token = token + 1
@@ -80,7 +80,7 @@ pub(super) async fn claim(
         let event = event.bind(row.try_get::<i64, _>(2)?).fetch_one(&mut *write).await?;
         let lease = Lease { delivery: id, handler: Arc::from(handler), token: row.try_get(0)? };
         let event = Event::from_store(kept(&event)?);
-        claims.push(Claim { lease, event, attempt: row.try_get(1)?, interrupted });
+        claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired });
     }
     Ok(claims)
 }
@@ -116,8 +116,8 @@ pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<
     backlog.collect()
 }
 
-pub(super) fn kept(row: &SqliteRow) -> sqlx::Result<KeptEvent> {
-    Ok(KeptEvent {
+pub(super) fn kept(row: &SqliteRow) -> sqlx::Result<StoredEvent> {
+    Ok(StoredEvent {
         payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
         endpoint: row.try_get("endpoint")?,
         signed_at: row.try_get::<Option<i64>, _>("signed_at")?.and_then(time),

@@ -15,14 +15,14 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveringService, Delivery, Provision,
+    DeliveringService, Delivery, ProvidedType,
     clock::{Clock, SystemClock},
 };
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 
 use crate::{
-    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, Operations, Store,
-    StoreError, Stored, Tx, Wanted,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Effects, Lease, NewEvent, Operations,
+    Store, StoreError, Stored, StoredDelivery, Tx,
     store::rows::{millis, state},
     tx::{self, TxStore},
 };
@@ -116,8 +116,8 @@ impl SqliteStore {
 }
 
 impl DeliveringService for SqliteStore {
-    fn provides(&self) -> Vec<Provision> {
-        vec![Provision::of::<Tx<Sqlite>>()]
+    fn provides(&self) -> Vec<ProvidedType> {
+        vec![ProvidedType::of::<Tx<Sqlite>>()]
     }
 }
 
@@ -137,7 +137,7 @@ impl TxStore<Sqlite> for SqliteStore {
         &self,
         tx: &mut Transaction<'static, Sqlite>,
         lease: &Lease,
-        end: &End,
+        end: &DeliveryOutcome,
     ) -> sqlx::Result<Completed> {
         writes::complete(tx, lease, end, self.now()).await
     }
@@ -156,7 +156,7 @@ impl Store for SqliteStore {
         Ok(stored)
     }
 
-    async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
+    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         // Mostly nothing is due, and then nobody need wait for a turn to write.
         let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
         let due = claims::due(&mut reader, wanted, self.now()).await.map_err(StoreError::of)?;
@@ -182,7 +182,10 @@ impl Store for SqliteStore {
         Ok(extended)
     }
 
-    async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
+    async fn complete(
+        &self,
+        ends: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<Completed>, StoreError> {
         let mut write = self.begin().await?;
         let now = self.now();
         let mut completed = Vec::with_capacity(ends.len());
@@ -194,7 +197,7 @@ impl Store for SqliteStore {
         Ok(completed)
     }
 
-    async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         let rows = sqlx::query(
             "select endpoint, account, generation, handler, state, attempts, error
              from events join deliveries on deliveries.event = events.id
@@ -204,7 +207,7 @@ impl Store for SqliteStore {
         rows.iter().map(kept).collect::<Result<_, _>>().map_err(StoreError::of)
     }
 
-    fn equip(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let (store, limit) = (Arc::new(self.clone()), Some(self.transaction_limit));
         let (tx, effects) = tx::for_delivery(store, limit, self.clock.clone());
         (delivery.provide(tx), Some(Box::new(effects)))
@@ -219,10 +222,10 @@ impl Store for SqliteStore {
     }
 }
 
-fn kept(row: &SqliteRow) -> sqlx::Result<KeptDelivery> {
+fn kept(row: &SqliteRow) -> sqlx::Result<StoredDelivery> {
     let account: String = row.try_get("account")?;
     let handler: String = row.try_get("handler")?;
-    Ok(KeptDelivery {
+    Ok(StoredDelivery {
         endpoint: row.try_get("endpoint")?,
         account: (!account.is_empty()).then_some(account),
         generation: row.try_get("generation")?,

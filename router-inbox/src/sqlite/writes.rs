@@ -1,11 +1,11 @@
 //! What changes a row, within a transaction that the caller commits.
 
-use router_core::event::KeptEvent;
+use router_core::event::StoredEvent;
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::{
-    Completed, End, Lease, NewEvent, Place, Stored,
-    store::rows::{Ended, millis},
+    Completed, DeliveryOutcome, Lease, NewEvent, OrderKey, Stored,
+    store::rows::{OutcomeColumns, millis},
 };
 
 pub(super) async fn store(
@@ -13,7 +13,7 @@ pub(super) async fn store(
     NewEvent { event, deliveries }: &NewEvent,
     now: i64,
 ) -> sqlx::Result<Stored> {
-    let (kept, place) = (KeptEvent::of(event), Place::of(event));
+    let (kept, place) = (StoredEvent::of(event), OrderKey::of(event));
     let signed_at = kept.signed_at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let number = sqlx::query(
         "insert into events (endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
@@ -67,10 +67,10 @@ pub(super) async fn extend(
 pub(super) async fn complete(
     write: &mut SqliteConnection,
     lease: &Lease,
-    end: &End,
+    end: &DeliveryOutcome,
     now: i64,
 ) -> sqlx::Result<Completed> {
-    let Ended { state, wait, error, given_back } = Ended::by(end);
+    let OutcomeColumns { state, wait, error, released } = OutcomeColumns::by(end);
     let row = sqlx::query(
         "update deliveries set
              state = ?1, due = ?2, error = coalesce(?3, error),
@@ -82,7 +82,7 @@ pub(super) async fn complete(
     .bind(state)
     .bind(now.saturating_add(wait))
     .bind(error)
-    .bind(given_back)
+    .bind(released)
     .bind(now)
     .bind(lease.delivery)
     .bind(lease.token)

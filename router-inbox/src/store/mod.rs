@@ -2,7 +2,7 @@
 
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod millis;
-mod operations;
+pub mod operations;
 mod order;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;
@@ -11,16 +11,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use router_core::{
-    BoxError, DeliveredHandler, DeliveringService, Delivery, Event, event::EnvelopeError,
+    BoxError, DeliveringService, Delivery, Event, HandlerSpec, event::EnvelopeError,
 };
 
-pub use self::{
-    operations::{
-        Change, Changed, Count, Filter, HandlerStatus, KEPT_AT_LEAST, Listed, ListedDelivery,
-        ListedEvent, Operations, PurgeTooSoon, Replayed, Selection, Shown, Status,
-    },
-    order::Place,
-};
+pub use self::{operations::Operations, order::OrderKey};
 
 /// Keeps events and their deliveries. The time is the store's own, so that machines whose clocks differ agree;
 /// callers say only how long.
@@ -56,7 +50,7 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// Takes deliveries that are due, the one that has been due longest first, and counts an attempt of each: a
     /// handler that ends its process has had its attempt.
     ///
-    /// One whose last lease has run out is claimed too, as [interrupted](Claim::interrupted), which is no new
+    /// One whose last lease has run out is claimed too, as [interrupted](Claim::lease_expired), which is no new
     /// attempt: whoever had it has not said how it ended, and running it again at once, beside all that was
     /// interrupted with it, could end the process again.
     ///
@@ -65,7 +59,7 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`]: what was claimed, if anything, is interrupted once its lease has run out.
-    async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError>;
+    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError>;
 
     /// Has leases last for this much time from now on; for each, whether it was still held.
     ///
@@ -80,7 +74,10 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`]: of none of them it is known whether it was recorded.
-    async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError>;
+    async fn complete(
+        &self,
+        ends: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<Completed>, StoreError>;
 
     /// The deliveries of all events with this id, by endpoint, account, generation and handler. (Two endpoints
     /// can have stored one id.)
@@ -88,7 +85,7 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError>;
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError>;
 
     /// How much is waiting or running, for each handler that has something.
     ///
@@ -99,7 +96,7 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
 
     /// Gives a delivery what this store [provides](DeliveringService::provides) to each; what its handler does with that
     /// comes to an end by the [`Effects`]. By default nothing.
-    fn equip(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         (delivery, None)
     }
 
@@ -111,7 +108,7 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// Waits until another process may have stored something since this was last told. A hint: it may come for
     /// nothing, and what is stored while it cannot be heard is found by claiming now and then. Of several who wait one is
     /// told; any may cease to wait. For ever, where the store hears of nothing.
-    async fn stored_elsewhere(&self) {
+    async fn notified(&self) {
         std::future::pending::<()>().await;
     }
 }
@@ -120,19 +117,19 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
 #[async_trait]
 pub trait Effects: Send + Sync {
     /// Waits until the handler has held the store up for longer than it may, and says how long that is.
-    async fn overdue(&self) -> Duration;
+    async fn deadline_exceeded(&self) -> Duration;
 
-    /// The run has ended so. Where that is [done](End::Done) or [ignored](End::Ignored), makes what the handler did
+    /// The run has ended so. Where that is [done](DeliveryOutcome::Done) or [ignored](DeliveryOutcome::Ignored), makes what the handler did
     /// durable and completes the delivery in one, and otherwise undoes it. `None` where the delivery is yet to be
     /// completed, as any other.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the handler is to be tried again. (Should all be there nevertheless, the lease is lost.)
-    async fn end(
+    async fn finish(
         self: Box<Self>,
         lease: &Lease,
-        end: &End,
+        end: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError>;
 }
 
@@ -170,7 +167,7 @@ pub struct NewDelivery {
 impl NewDelivery {
     /// One for this handler.
     #[must_use]
-    pub fn of(handler: &DeliveredHandler) -> Self {
+    pub fn of(handler: &HandlerSpec) -> Self {
         Self { handler: handler.name.clone(), ordered: handler.ordered }
     }
 }
@@ -186,7 +183,7 @@ pub enum Stored {
 
 /// What to claim.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct ClaimRequest {
     /// The stable names of handlers, former ones too, and how many deliveries of each at most.
     pub handlers: Vec<(Arc<str>, usize)>,
     /// How many in all at most.
@@ -217,12 +214,12 @@ pub struct Claim {
     pub attempt: u32,
     /// Whether this attempt was begun by somebody else, who has not said how it ended: it is not to be run, but
     /// completed as one that failed.
-    pub interrupted: bool,
+    pub lease_expired: bool,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum DeliveryOutcome {
     /// The handler is done.
     Done,
     /// It left the event alone.
@@ -240,8 +237,8 @@ pub enum End {
         error: String,
     },
     /// It was stopped and has not failed: the attempt counts as not made, and the delivery is due at once. Not
-    /// for one that was [interrupted](Claim::interrupted).
-    GivenBack,
+    /// for one that was [interrupted](Claim::lease_expired).
+    Released,
 }
 
 /// What became of an end that was to be recorded.
@@ -255,7 +252,7 @@ pub enum Completed {
 
 /// A delivery as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptDelivery {
+pub struct StoredDelivery {
     /// The name of the endpoint through which the event came.
     pub endpoint: String,
     /// The connected account that it is about.
@@ -265,7 +262,7 @@ pub struct KeptDelivery {
     /// The handler's stable name.
     pub handler: Arc<str>,
     /// How far it is.
-    pub state: State,
+    pub state: DeliveryState,
     /// How often the handler was begun.
     pub attempts: u32,
     /// What went wrong last.
@@ -274,7 +271,7 @@ pub struct KeptDelivery {
 
 /// How far a delivery is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum DeliveryState {
     /// It is due, or will be.
     Waiting,
     /// Somebody has claimed it.

@@ -6,9 +6,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use router_core::event::KeptEvent;
+use router_core::event::StoredEvent;
 
-use crate::{KeptDelivery, State, StoreError};
+use crate::{DeliveryState, StoreError, StoredDelivery};
 
 /// What people ask of a store, beside what an inbox does with it. Not every engine can answer it all, so it is
 /// no part of [`Store`](crate::Store).
@@ -25,14 +25,14 @@ pub trait Operations: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn status(&self) -> Result<Status, StoreError>;
+    async fn status(&self) -> Result<InboxStatus, StoreError>;
 
     /// Deliveries, or events that no handler was for; the newest first.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn list(&self, filter: &Filter) -> Result<Vec<Listed>, StoreError>;
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError>;
 
     /// All that is kept of the events with this id: those of each endpoint and account, and each replay. By
     /// endpoint, account and generation; the deliveries of each by handler.
@@ -40,7 +40,7 @@ pub trait Operations: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn show(&self, event_id: &str) -> Result<Vec<Shown>, StoreError>;
+    async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError>;
 
     /// Has deliveries of the event tried again now, or those of one handler: what waits is due at once, and what
     /// is dead or discarded begins anew, with its first attempt. What runs and what has ended well is left alone.
@@ -54,10 +54,10 @@ pub trait Operations: Send + Sync {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError>;
+    ) -> Result<Vec<ChangeResult>, StoreError>;
 
     /// Gives deliveries of the event up, or those of one handler: what waits or is dead is
-    /// [discarded](State::Discarded). What runs is left alone.
+    /// [discarded](DeliveryState::Discarded). What runs is left alone.
     ///
     /// # Errors
     ///
@@ -66,14 +66,14 @@ pub trait Operations: Send + Sync {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError>;
+    ) -> Result<Vec<ChangeResult>, StoreError>;
 
     /// The numbers of the events that came from Stripe and are as the selection says, the oldest first.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn select(&self, selection: &Selection) -> Result<Vec<i64>, StoreError>;
+    async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError>;
 
     /// Has events handled once more, whatever became of them: each in a new generation, which no memory of the
     /// earlier ones can take for a duplicate. In one transaction; what becomes of each, in the order of their
@@ -97,7 +97,7 @@ pub trait Operations: Send + Sync {
     /// many it has deleted.
     ///
     /// While an event is kept, it is known when Stripe sends it again, which it does for three days. So nothing is
-    /// deleted before it is [four days](KEPT_AT_LEAST) old.
+    /// deleted before it is [four days](MIN_RETENTION) old.
     ///
     /// # Errors
     ///
@@ -106,11 +106,11 @@ pub trait Operations: Send + Sync {
 }
 
 /// How long an event is kept at least, so that one which Stripe sends again is known.
-pub const KEPT_AT_LEAST: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+pub const MIN_RETENTION: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
 /// How much there is in a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct InboxStatus {
     /// Events, and each replay as one.
     pub events: u64,
     /// Those that no handler was for.
@@ -127,18 +127,18 @@ pub struct HandlerStatus {
     /// Its stable name.
     pub handler: Arc<str>,
     /// Deliveries that wait, for whatever.
-    pub waiting: Count,
+    pub waiting: BacklogCount,
     /// Those that somebody has claimed.
-    pub running: Count,
+    pub running: BacklogCount,
     /// Dead letters.
-    pub dead: Count,
+    pub dead: BacklogCount,
     /// Those that could be claimed now: what waits and is due, and what runs under a lease that has run out.
     pub due: u64,
 }
 
 /// How many deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Count {
+pub struct BacklogCount {
     /// So many.
     pub number: u64,
     /// How long ago the event of the oldest was stored.
@@ -147,9 +147,9 @@ pub struct Count {
 
 /// What is to be listed. What is `None` or empty makes no difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct ListFilter {
     /// Deliveries in one of these states.
-    pub states: Vec<State>,
+    pub states: Vec<DeliveryState>,
     /// Instead of deliveries, the events of which no generation was for any handler.
     pub unhandled: bool,
     /// Of events of this type; `invoice.*` is each that begins so.
@@ -166,18 +166,18 @@ pub struct Filter {
 
 /// A line of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListEntry {
     /// Of the delivery, or of the event where it is unhandled: greater for a newer one.
     pub number: i64,
     /// The event.
-    pub event: ListedEvent,
+    pub event: EventSummary,
     /// The delivery; `None` where it is unhandled.
-    pub delivery: Option<ListedDelivery>,
+    pub delivery: Option<DeliverySummary>,
 }
 
 /// An event, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedEvent {
+pub struct EventSummary {
     /// `evt_…`
     pub id: String,
     /// The name of the endpoint through which it came.
@@ -196,11 +196,11 @@ pub struct ListedEvent {
 
 /// A delivery of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedDelivery {
+pub struct DeliverySummary {
     /// The handler's stable name.
     pub handler: Arc<str>,
     /// How far it is.
-    pub state: State,
+    pub state: DeliveryState,
     /// How often the handler was begun.
     pub attempts: u32,
     /// Where it waits: from when on it can be claimed. Where it runs: until when its lease lasts.
@@ -215,38 +215,38 @@ pub struct ListedDelivery {
 
 /// An event, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct EventDetails {
     /// What is known of it.
-    pub event: ListedEvent,
+    pub event: EventSummary,
     /// What came.
-    pub kept: KeptEvent,
+    pub kept: StoredEvent,
     /// One for each of its handlers.
-    pub deliveries: Vec<ListedDelivery>,
+    pub deliveries: Vec<DeliverySummary>,
 }
 
 /// What became of a delivery that was to be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangeResult {
     /// The delivery as it was.
-    pub delivery: KeptDelivery,
+    pub delivery: StoredDelivery,
     /// What was done.
-    pub change: Change,
+    pub change: ChangeOutcome,
 }
 
 /// What was done to a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum ChangeOutcome {
     /// What was asked for.
-    Made,
+    Applied,
     /// Nothing: somebody runs it, under a lease that has not run out.
-    LeftRunning,
+    StillRunning,
     /// Nothing: it has ended, and not as a dead letter.
-    LeftEnded,
+    AlreadyFinished,
 }
 
 /// Which events. Those that are as all of it says; what is `None` makes no difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct EventSelector {
     /// With this id.
     pub event_id: Option<String>,
     /// Of this type; `invoice.*` is each that begins so.
@@ -298,6 +298,6 @@ impl PurgeTooSoon {
     ///
     /// [`PurgeTooSoon`], in a [`StoreError`].
     pub fn check(older_than: Duration) -> Result<(), StoreError> {
-        if older_than < KEPT_AT_LEAST { Err(StoreError::of(Self)) } else { Ok(()) }
+        if older_than < MIN_RETENTION { Err(StoreError::of(Self)) } else { Ok(()) }
     }
 }

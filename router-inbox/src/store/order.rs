@@ -6,14 +6,14 @@ use router_core::{Event, Recency};
 
 /// What an `ordered` delivery is put in order by, among those of its handler for one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct OrderKey {
     /// The object, and whose.
     pub object: String,
     /// Smaller for an older event. Equal ones go as they came.
     pub age: i64,
 }
 
-impl Place {
+impl OrderKey {
     /// Of an event. The stage in the object's life comes first, as in a [`Recency`]: `*.created` before all
     /// others, `*.deleted` after them; then the second in which Stripe made the event.
     #[must_use]

@@ -2,17 +2,17 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
-use router_core::DeliveredHandler;
+use router_core::HandlerSpec;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::run::{Ended, Ending};
-use crate::{Completed, End, Lease, telemetry};
+use crate::{Completed, DeliveryOutcome, Lease, telemetry};
 
 pub(super) struct AtWork {
     tasks: JoinSet<Ended>,
     running: HashMap<Id, Running>,
     /// With what is to be recorded of them.
-    ended: Vec<(Lease, End)>,
+    ended: Vec<(Lease, DeliveryOutcome)>,
     concurrency: usize,
 }
 
@@ -45,7 +45,7 @@ impl AtWork {
     }
 
     /// This is to be recorded.
-    pub(super) fn end(&mut self, lease: Lease, end: End) {
+    pub(super) fn end(&mut self, lease: Lease, end: DeliveryOutcome) {
         self.ended.push((lease, end));
     }
 
@@ -56,7 +56,7 @@ impl AtWork {
     }
 
     /// How many of this handler's may be begun.
-    pub(super) fn room_for(&self, handler: &DeliveredHandler) -> usize {
+    pub(super) fn room_for(&self, handler: &HandlerSpec) -> usize {
         let Some(most) = handler.concurrency else { return self.room() };
         let running = self.running.values().filter(|running| running.handler == handler.name);
         (most as usize).saturating_sub(running.count()).min(self.room())
@@ -75,7 +75,7 @@ impl AtWork {
     }
 
     /// What is to be recorded by now.
-    pub(super) fn ended(&mut self) -> &mut Vec<(Lease, End)> {
+    pub(super) fn ended(&mut self) -> &mut Vec<(Lease, DeliveryOutcome)> {
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.take(ended);
         }
@@ -106,7 +106,7 @@ impl AtWork {
             match ended {
                 Err(error) if error.is_cancelled() => {
                     if let Some(Running { lease, .. }) = self.running.remove(&error.id()) {
-                        self.end(lease, End::GivenBack);
+                        self.end(lease, DeliveryOutcome::Released);
                     }
                 }
                 ended => self.take(ended),
@@ -118,7 +118,7 @@ impl AtWork {
         let (id, ended) = match ended {
             Ok((id, ended)) => (id, ended),
             Err(error) => {
-                let end = End::Retry { wait: AFTER_A_PANIC, error: error.to_string() };
+                let end = DeliveryOutcome::Retry { wait: AFTER_A_PANIC, error: error.to_string() };
                 (error.id(), Ended::Unrecorded(end))
             }
         };

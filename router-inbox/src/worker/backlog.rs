@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use router_core::{DeliveredRouter, Failure};
+use router_core::{DeliveryRouter, Failure};
 
 use crate::{Backlog, Store, telemetry};
 
@@ -22,12 +22,7 @@ pub(super) struct BacklogWatch {
 const EVERY: Duration = Duration::from_secs(15);
 
 impl BacklogWatch {
-    pub(super) async fn look(
-        &mut self,
-        store: &impl Store,
-        router: &DeliveredRouter,
-        now: Instant,
-    ) {
+    pub(super) async fn look(&mut self, store: &impl Store, router: &DeliveryRouter, now: Instant) {
         if self.next.is_some_and(|next| now < next) {
             return;
         }

@@ -2,60 +2,60 @@
 
 use std::{fmt, time::Duration};
 
-use router_core::{DeliveredHandler, Event, Failure, Outcome, event::EnvelopeError};
+use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError};
 
-use crate::{End, telemetry};
+use crate::{DeliveryOutcome, telemetry};
 
 /// The handler has finished.
-pub(super) fn of_outcome(handler: &str, outcome: &Outcome) -> End {
+pub(super) fn of_outcome(handler: &str, outcome: &Outcome) -> DeliveryOutcome {
     match outcome {
         Outcome::Ignored(reason) => {
             tracing::info!(handler, %reason, "handler ignored the event");
-            End::Ignored
+            DeliveryOutcome::Ignored
         }
         _ => {
             tracing::debug!(handler, "handler done");
-            End::Done
+            DeliveryOutcome::Done
         }
     }
 }
 
 /// The handler has failed.
 pub(super) fn of_failure(
-    handler: &DeliveredHandler,
+    handler: &HandlerSpec,
     event: &Event,
     attempt: u32,
     failure: &Failure,
-) -> End {
+) -> DeliveryOutcome {
     if failure.is_permanent() {
         // The router has counted it.
         return dead(handler, Some(event), failure);
     }
-    try_again(handler, event, attempt, failure.wait(), failure)
+    try_again(handler, event, attempt, failure.retry_after(), failure)
 }
 
 /// Whoever began this attempt has not said how it ended.
-pub(super) fn interrupted(handler: &DeliveredHandler, event: &Event, attempt: u32) -> End {
-    telemetry::interrupted(&handler.name);
+pub(super) fn lease_expired(handler: &HandlerSpec, event: &Event, attempt: u32) -> DeliveryOutcome {
+    telemetry::lease_expired(&handler.name);
     let error = "the attempt was begun and never ended: its process died, or stood still for longer than its lease";
     try_again(handler, event, attempt, None, &error)
 }
 
 /// What the store has kept is no event any more.
-pub(super) fn damaged(handler: &DeliveredHandler, error: &EnvelopeError) -> End {
+pub(super) fn damaged(handler: &HandlerSpec, error: &EnvelopeError) -> DeliveryOutcome {
     telemetry::dead_letter(&handler.name);
     let error = format!("what the store has kept is no event any more: {error}");
     dead(handler, None, &error)
 }
 
 fn try_again(
-    handler: &DeliveredHandler,
+    handler: &HandlerSpec,
     event: &Event,
     attempt: u32,
     asked: Option<Duration>,
     error: &dyn fmt::Display,
-) -> End {
-    let attempts = handler.retry.attempts;
+) -> DeliveryOutcome {
+    let attempts = handler.retry.max_attempts;
     let Some(wait) = handler.retry.wait_after(attempt) else {
         telemetry::dead_letter(&handler.name);
         let error = format!("attempt {attempt} of {attempts} failed: {error}");
@@ -67,10 +67,10 @@ fn try_again(
         handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(), %error,
         "handler failed: attempt {attempt} of {attempts}, the next in {}", rounded(wait)
     );
-    End::Retry { wait, error: error.to_string() }
+    DeliveryOutcome::Retry { wait, error: error.to_string() }
 }
 
-fn dead(handler: &DeliveredHandler, event: Option<&Event>, error: &dyn fmt::Display) -> End {
+fn dead(handler: &HandlerSpec, event: Option<&Event>, error: &dyn fmt::Display) -> DeliveryOutcome {
     let (id, event_type) = (event.map(Event::id), event.map(Event::event_type));
     let name = &*handler.name;
     let order = match handler.ordered {
@@ -82,7 +82,7 @@ fn dead(handler: &DeliveredHandler, event: Option<&Event>, error: &dyn fmt::Disp
         "dead letter: it is kept, and tried again by `event-router inbox retry {} --handler {name}`{order}",
         id.unwrap_or("ID")
     );
-    End::Dead { error: error.to_string() }
+    DeliveryOutcome::Dead { error: error.to_string() }
 }
 
 /// Nobody waits for milliseconds, but for those of a wait that has no seconds.

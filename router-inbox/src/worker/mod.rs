@@ -8,7 +8,7 @@ mod run;
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use router_core::{BoxError, DeliveredRouter, Delivery, Failure, HandlerReport, clock::Clock};
+use router_core::{BoxError, Delivery, DeliveryRouter, Failure, HandlerReport, clock::Clock};
 use tokio::sync::watch;
 use tower_service::Service;
 
@@ -17,24 +17,27 @@ use self::{
     backlog::BacklogWatch,
     run::{Ending, Run},
 };
-use crate::{Claim, Completed, End, Inbox, KEPT_AT_LEAST, Store, Wanted, telemetry};
+use crate::{
+    Claim, ClaimRequest, Completed, DeliveryOutcome, Inbox, Store, operations::MIN_RETENTION,
+    telemetry,
+};
 
 /// Runs deliveries, several at a time, until it is told to stop. There may be any number of workers, in any number of
 /// processes.
 ///
 /// A handler that fails is tried again as its `#[on_event(attempts, backoff, max_backoff)]` say, a quarter sooner or
-/// later by chance, and not before a [`retry_after`](Failure::retry_after) of its own. After the last attempt, and
+/// later by chance, and not before a [`retry_after`](Failure::retry_in) of its own. After the last attempt, and
 /// after a [permanent](Failure::permanent) failure at once, the delivery is a dead letter, which is kept.
 #[must_use = "it delivers nothing before it is run"]
 pub struct Worker<S, R> {
     store: Arc<S>,
     service: R,
-    router: DeliveredRouter,
+    router: DeliveryRouter,
     news: watch::Receiver<()>,
     concurrency: usize,
     lease: Duration,
-    poll: Duration,
-    grace: Duration,
+    poll_interval: Duration,
+    shutdown_grace: Duration,
     retention: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -54,8 +57,8 @@ impl<S: Store> Inbox<S> {
             news: self.news(),
             concurrency: 16,
             lease: Duration::from_secs(60),
-            poll: Duration::from_secs(1),
-            grace: Duration::from_secs(20),
+            poll_interval: Duration::from_secs(1),
+            shutdown_grace: Duration::from_secs(20),
             retention: retention::DEFAULT,
             clock: self.time().clone(),
         }
@@ -76,20 +79,20 @@ impl<S, R> Worker<S, R> {
 
     /// How often it is looked for what is to be tried again, and for what other processes have stored where the store
     /// does not tell; 1 s by default.
-    pub fn poll(self, poll: Duration) -> Self {
-        Self { poll, ..self }
+    pub fn poll_interval(self, poll_interval: Duration) -> Self {
+        Self { poll_interval, ..self }
     }
 
     /// How long what runs may go on once the worker is to stop, before it is given back; 20 s by default.
-    pub fn grace(self, grace: Duration) -> Self {
-        Self { grace, ..self }
+    pub fn shutdown_grace(self, shutdown_grace: Duration) -> Self {
+        Self { shutdown_grace, ..self }
     }
 
     /// How long an event is kept once all of its deliveries have ended well; 30 days by default, and at least
-    /// [four days](crate::KEPT_AT_LEAST), in which Stripe may send it again. Dead letters are kept until somebody
+    /// [four days](crate::operations::MIN_RETENTION), in which Stripe may send it again. Dead letters are kept until somebody
     /// discards them, or for whom they are replayed.
     pub fn retention(self, retention: Duration) -> Self {
-        Self { retention: retention.max(KEPT_AT_LEAST), ..self }
+        Self { retention: retention.max(MIN_RETENTION), ..self }
     }
 }
 
@@ -127,7 +130,7 @@ where
             if stop.is_some_and(|stop| now >= stop || at_work.is_idle()) {
                 break;
             }
-            let mut wake = next_sign.min(now + self.poll);
+            let mut wake = next_sign.min(now + self.poll_interval);
             if let Some(stop) = stop {
                 wake = wake.min(stop);
             } else {
@@ -139,10 +142,10 @@ where
             let has_room = stop.is_none() && at_work.room() > 0;
             tokio::select! {
                 biased;
-                () = &mut shutdown, if stop.is_none() => stop = Some(self.clock.monotonic() + self.grace),
+                () = &mut shutdown, if stop.is_none() => stop = Some(self.clock.monotonic() + self.shutdown_grace),
                 () = at_work.one_ends() => {}
                 Ok(()) = self.news.changed(), if has_room => {}
-                () = self.store.stored_elsewhere(), if has_room => {}
+                () = self.store.notified(), if has_room => {}
                 () = self.clock.sleep_until(wake) => {}
             }
         }
@@ -162,7 +165,7 @@ where
         if limit == 0 || handlers.is_empty() {
             return false;
         }
-        let wanted = Wanted { handlers, limit, lease: self.lease };
+        let wanted = ClaimRequest { handlers, limit, lease: self.lease };
         match self.store.claim(&wanted).await {
             Ok(claims) => {
                 let is_full = claims.len() == limit;
@@ -179,22 +182,22 @@ where
     }
 
     fn begin(&self, claim: Claim, at_work: &mut AtWork) {
-        let Claim { lease, event, attempt, interrupted } = claim;
+        let Claim { lease, event, attempt, lease_expired } = claim;
         let Some(handler) = self.router.handler(&lease.handler).cloned() else {
             // Nobody has asked for it.
-            return at_work.end(lease, End::GivenBack);
+            return at_work.end(lease, DeliveryOutcome::Released);
         };
         let event = match event {
             Ok(event) => event,
             Err(error) => return at_work.end(lease, ending::damaged(&handler, &error)),
         };
-        if interrupted {
-            let end = ending::interrupted(&handler, &event, attempt);
+        if lease_expired {
+            let end = ending::lease_expired(&handler, &event, attempt);
             return at_work.end(lease, end);
         }
         // A handler and its former name were each given its whole room.
         if at_work.room_for(&handler) == 0 {
-            return at_work.end(lease, End::GivenBack);
+            return at_work.end(lease, DeliveryOutcome::Released);
         }
         let name = handler.name.clone();
         let ending = Ending::default();
@@ -250,7 +253,7 @@ where
             if at_work.ended().is_empty() {
                 return;
             }
-            self.clock.sleep(self.poll).await;
+            self.clock.sleep(self.poll_interval).await;
         }
         tracing::error!(
             deliveries = at_work.ended().len(),
@@ -264,8 +267,8 @@ impl<S, R> fmt::Debug for Worker<S, R> {
         f.debug_struct("Worker")
             .field("concurrency", &self.concurrency)
             .field("lease", &self.lease)
-            .field("poll", &self.poll)
-            .field("grace", &self.grace)
+            .field("poll_interval", &self.poll_interval)
+            .field("shutdown_grace", &self.shutdown_grace)
             .field("retention", &self.retention)
             .finish_non_exhaustive()
     }

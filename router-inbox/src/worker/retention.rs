@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use router_core::{Failure, clock::Clock};
 
-use crate::{Operations, Selection, Store, StoreError};
+use crate::{Operations, Store, StoreError, operations::EventSelector};
 
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -45,7 +45,7 @@ async fn purge(
     older_than: Duration,
     clock: &dyn Clock,
 ) -> Result<u64, StoreError> {
-    let selection = Selection { until: Some(older_than), ..Selection::default() };
+    let selection = EventSelector { until: Some(older_than), ..EventSelector::default() };
     let mut purged = 0;
     for events in store.select(&selection).await?.chunks(AT_ONCE) {
         purged += store.purge(events, older_than).await?;

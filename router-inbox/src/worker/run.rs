@@ -10,18 +10,18 @@ use std::{
     time::Duration,
 };
 
-use router_core::{BoxError, DeliveredHandler, Delivery, Event, Failure, HandlerReport};
+use router_core::{BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec};
 use tower_service::Service;
 
 use super::ending;
-use crate::{Completed, Effects, End, Lease, Store};
+use crate::{Completed, DeliveryOutcome, Effects, Lease, Store};
 
 /// What is run: the handler of this lease, for this event.
 pub(super) struct Run {
     pub(super) lease: Lease,
     pub(super) event: Event,
     pub(super) attempt: u32,
-    pub(super) handler: DeliveredHandler,
+    pub(super) handler: HandlerSpec,
     pub(super) ending: Ending,
 }
 
@@ -39,7 +39,7 @@ impl Ending {
 /// How a run has ended.
 pub(super) enum Ended {
     /// So, which is yet to be recorded.
-    Unrecorded(End),
+    Unrecorded(DeliveryOutcome),
     /// Together with what it did in the store.
     Recorded(Completed),
 }
@@ -60,18 +60,23 @@ impl Run {
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
         let delivery = Delivery::new(self.event.clone(), self.lease.handler.clone(), self.attempt);
-        let (delivery, effects) = store.equip(delivery);
+        let (delivery, effects) = store.prepare(delivery);
         let end = self.end(service, delivery, effects.as_deref()).await;
         let Some(effects) = effects else { return Ended::Unrecorded(end) };
         self.ending.0.store(true, Ordering::Release);
-        match effects.end(&self.lease, &end).await {
+        match effects.finish(&self.lease, &end).await {
             Ok(None) => Ended::Unrecorded(end),
             Ok(Some(completed)) => Ended::Recorded(completed),
             Err(error) => Ended::Unrecorded(self.failed(&Failure::retry(error))),
         }
     }
 
-    async fn end<R>(&self, service: R, delivery: Delivery, effects: Option<&dyn Effects>) -> End
+    async fn end<R>(
+        &self,
+        service: R,
+        delivery: Delivery,
+        effects: Option<&dyn Effects>,
+    ) -> DeliveryOutcome
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
@@ -81,7 +86,7 @@ impl Run {
             Some(effects) => tokio::select! {
                 biased;
                 called = called => called,
-                limit = effects.overdue() => Err(Failure::retry(Overdue(limit))),
+                limit = effects.deadline_exceeded() => Err(Failure::retry(Overdue(limit))),
             },
         };
         match called {
@@ -93,7 +98,7 @@ impl Run {
         }
     }
 
-    fn failed(&self, failure: &Failure) -> End {
+    fn failed(&self, failure: &Failure) -> DeliveryOutcome {
         ending::of_failure(&self.handler, &self.event, self.attempt, failure)
     }
 }

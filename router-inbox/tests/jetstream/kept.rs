@@ -1,9 +1,9 @@
 //! What a stream does not take as it comes.
 
-use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
+use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
-    Completed, End, Filter, Inbox, JetStreamStore, NewDelivery, NewEvent, Operations as _,
-    Store as _, Stored,
+    Completed, DeliveryOutcome, Inbox, JetStreamStore, NewDelivery, NewEvent, Operations as _,
+    Store as _, Stored, operations::ListFilter,
 };
 use tower_service::Service as _;
 
@@ -28,7 +28,7 @@ async fn an_event_is_kept_whatever_is_in_its_texts() {
         let event = event.build().unwrap().event().clone();
         let payload = String::from_utf8(event.payload().to_vec()).unwrap();
         let payload = payload.replace("customer.updated", "v2.core.account[identity].\\u0000");
-        let kept = KeptEvent { payload: payload.into(), ..KeptEvent::of(&event) };
+        let kept = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
         let event = Event::from_store(kept).unwrap();
         let handler = format!("shop::{text}").into();
         let ordered = NewDelivery { handler, ordered: true };
@@ -36,10 +36,10 @@ async fn an_event_is_kept_whatever_is_in_its_texts() {
         let new = NewEvent { event: event.clone(), deliveries: vec![ordered.clone()] };
         let told = inbox.store.store(&[new.clone(), new]).await.unwrap();
         assert_eq!(told, [Stored::New, Stored::Duplicate], "{text:?}");
-        let wanted = router_inbox::Wanted { handlers, ..wanted(9) };
+        let wanted = router_inbox::ClaimRequest { handlers, ..wanted(9) };
         let claim = inbox.store.claim(&wanted).await.unwrap().remove(0);
         assert_eq!(claim.event.unwrap().key(), event.key());
-        let failed = End::Dead { error: format!("no {text}") };
+        let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
         let told = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
         assert_eq!(told, [Completed::Recorded]);
         let kept = inbox.store.deliveries(event.id()).await.unwrap().remove(0);
@@ -60,7 +60,7 @@ async fn no_two_events_are_taken_for_one() {
 async fn an_event_that_the_server_does_not_take_fails_no_other() {
     let Some(server) = Server::start_with("max_payload: 64KB", "") else { return };
     let store = JetStreamStore::connect(&server.url()).await.unwrap();
-    let router = router_core::Router::builder().unlinked();
+    let router = router_core::Router::builder().without_linked();
     let router = router.handler("a", ["*"], async |_: Event| {}).delivered_by(&store);
     let inbox = Inbox::new(store, router.build().unwrap());
     let large = SyntheticEvent::new("customer.created").set("name", "l".repeat(64 * 1024));
@@ -84,12 +84,13 @@ async fn many_are_stored_claimed_and_ended_at_once() {
     assert_eq!(inbox.store.store(&events).await.unwrap(), vec![Stored::Duplicate; events.len()]);
     let claims = inbox.store.claim(&wanted(9_999)).await.unwrap();
     assert_eq!(claims.len(), events.len());
-    let ends: Vec<_> = claims.into_iter().map(|claim| (claim.lease, End::Done)).collect();
+    let ends: Vec<_> =
+        claims.into_iter().map(|claim| (claim.lease, DeliveryOutcome::Done)).collect();
     let told = inbox.store.complete(&ends).await.unwrap();
     assert_eq!(told, vec![Completed::Recorded; events.len()]);
     let status = inbox.store.status().await.unwrap();
     assert_eq!((status.events, status.finished), (1_500, 1_500));
-    let all = Filter { limit: 9_999, ..Filter::default() };
+    let all = ListFilter { limit: 9_999, ..ListFilter::default() };
     assert_eq!(inbox.store.list(&all).await.unwrap().len(), events.len());
 }
 
@@ -106,7 +107,7 @@ async fn an_event_that_is_gone_is_told_of_as_damaged() {
     let claims = inbox.store.claim(&wanted(9)).await.unwrap();
     let is_there: Vec<_> = claims.iter().map(|claim| claim.event.is_ok()).collect();
     assert_eq!(is_there, [false, true]);
-    let dead = End::Dead { error: "damaged".into() };
+    let dead = DeliveryOutcome::Dead { error: "damaged".into() };
     let told = inbox.store.complete(&[(claims[0].lease.clone(), dead)]).await.unwrap();
     assert_eq!(told, [Completed::Recorded]);
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use async_nats::jetstream::stream::DiscardPolicy;
 use insta::assert_snapshot;
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{JetStreamStore, Operations as _, Selection, Store as _, Stored};
+use router_inbox::{
+    JetStreamStore, Operations as _, Store as _, Stored, operations::EventSelector,
+};
 
 use crate::{
     connected,
@@ -48,7 +50,7 @@ async fn the_time_is_the_servers() {
     let ours = SystemClock.wall().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((ours - theirs).abs() < 60.0, "{theirs} and {ours}, of one machine");
     assert!(store.claim(&wanted(9)).await.unwrap().len() == 1, "it is due at once");
-    let since = Selection { since: Some(Duration::from_secs(60)), ..Selection::default() };
+    let since = EventSelector { since: Some(Duration::from_secs(60)), ..EventSelector::default() };
     assert_eq!(store.select(&since).await.unwrap().len(), 1);
 }
 

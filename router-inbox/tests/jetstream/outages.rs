@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Completed, End, JetStreamStore, Store as _, Stored};
+use router_inbox::{Completed, DeliveryOutcome, JetStreamStore, Store as _, Stored};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -18,7 +18,7 @@ async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there()
     let store = JetStreamStore::connect(&server.url()).await.unwrap();
     store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
     let lease = store.claim(&wanted(1)).await.unwrap().remove(0).lease;
-    store.stored_elsewhere().await;
+    store.notified().await;
     server.stop();
     for _ in 0..2 {
         let began = SystemClock.monotonic();
@@ -30,10 +30,11 @@ async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there()
     server.restart();
     let stored = until_there(async || store.store(&[paid("evt_2"), paid("evt_3")]).await).await;
     assert_eq!(stored, [Stored::Duplicate, Stored::New]);
-    let told = until_there(async || store.complete(&[(lease.clone(), End::Done)]).await).await;
+    let told =
+        until_there(async || store.complete(&[(lease.clone(), DeliveryOutcome::Done)]).await).await;
     assert_eq!(told, [Completed::Recorded], "a lease outlives the server");
     // It follows the stream again, and tells that something may have been stored meanwhile.
-    store.stored_elsewhere().await;
+    store.notified().await;
     let mut claimed = 0;
     while claimed < 2 {
         claimed += until_there(async || store.claim(&wanted(9)).await).await.len();
@@ -41,7 +42,7 @@ async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there()
     let other = JetStreamStore::connect(&server.url()).await.unwrap();
     other.store(&[paid("evt_4")]).await.unwrap();
     while until_there(async || store.claim(&wanted(9)).await).await.is_empty() {
-        store.stored_elsewhere().await;
+        store.notified().await;
     }
 }
 

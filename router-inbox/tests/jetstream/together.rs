@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    Change, Completed, End, JetStreamStore, Lease, NewDelivery, NewEvent, Operations as _, State,
-    Store as _, Stored, conformance::Subject as _,
+    Completed, DeliveryOutcome, DeliveryState, JetStreamStore, Lease, NewDelivery, NewEvent,
+    Operations as _, Store as _, Stored, conformance::Subject as _, operations::ChangeOutcome,
 };
 use tokio::task::JoinSet;
 
@@ -25,7 +25,7 @@ async fn what_was_stored_is_there_when_it_is_opened_again() {
     assert!(inbox.store.claim(&wanted(9)).await.unwrap().is_empty());
     // Nor does it matter who has claimed it.
     assert_eq!(done(&inbox.store, lease).await, Completed::Recorded);
-    assert_eq!(again.deliveries("evt_1").await.unwrap()[0].state, State::Done);
+    assert_eq!(again.deliveries("evt_1").await.unwrap()[0].state, DeliveryState::Done);
 }
 
 #[tokio::test]
@@ -33,20 +33,20 @@ async fn what_another_process_does_is_heard_of() {
     let Some(inbox) = InJetStream::made().await else { return };
     let other = inbox.again().await;
     // That it listens from now on.
-    inbox.store.stored_elsewhere().await;
+    inbox.store.notified().await;
     inbox.store.store(&[paid("evt_1")]).await.unwrap();
     other.store(&[paid("evt_2")]).await.unwrap();
     let mut claimed = 0;
     while claimed < 2 {
         // It may come for nothing, as for what this process has stored itself.
-        inbox.store.stored_elsewhere().await;
+        inbox.store.notified().await;
         claimed += inbox.store.claim(&wanted(9)).await.unwrap().len();
     }
     // An operator is another process too.
     other.store(&[paid("evt_3")]).await.unwrap();
     let told = other.discard("evt_3", None).await.unwrap();
-    assert_eq!(told[0].change, Change::Made);
-    inbox.store.stored_elsewhere().await;
+    assert_eq!(told[0].change, ChangeOutcome::Applied);
+    inbox.store.notified().await;
     assert!(inbox.store.claim(&wanted(9)).await.unwrap().is_empty());
 }
 
@@ -66,7 +66,7 @@ async fn of_two_that_claim_at_once_one_gets_it() {
             // Until it has heard of something.
             let store = store.clone();
             claiming.spawn(async move {
-                store.stored_elsewhere().await;
+                store.notified().await;
                 leases(&store).await
             });
         }
@@ -156,7 +156,7 @@ async fn handlers_of_one_event_end_in_different_processes_at_once() {
             let store = inbox.again().await;
             tasks.spawn(async move {
                 let wanted =
-                    router_inbox::Wanted { handlers: vec![(handler.into(), 1)], ..wanted(1) };
+                    router_inbox::ClaimRequest { handlers: vec![(handler.into(), 1)], ..wanted(1) };
                 let lease = loop {
                     if let Some(claim) = store.claim(&wanted).await.unwrap().pop() {
                         break claim.lease;
@@ -168,7 +168,10 @@ async fn handlers_of_one_event_end_in_different_processes_at_once() {
         }
         assert_eq!(tasks.join_all().await, [Completed::Recorded; HANDLERS.len()]);
         let kept = inbox.store.deliveries(&id).await.unwrap();
-        assert!(kept.iter().all(|one| (one.state, one.attempts) == (State::Done, 1)), "{kept:?}");
+        assert!(
+            kept.iter().all(|one| (one.state, one.attempts) == (DeliveryState::Done, 1)),
+            "{kept:?}"
+        );
     }
 }
 
@@ -178,6 +181,6 @@ async fn leases(store: &JetStreamStore) -> Vec<Lease> {
 }
 
 async fn done(store: &JetStreamStore, lease: Lease) -> Completed {
-    let told = store.complete(&[(lease, End::Done)]).await.expect("the store is there");
+    let told = store.complete(&[(lease, DeliveryOutcome::Done)]).await.expect("the store is there");
     told[0]
 }

@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use router_core::{Event, Failure, Outcome, Router, State, on_event};
 use router_inbox::{
-    Inbox, PostgresStore,
-    State::{Dead, Done, Ignored, Waiting},
-    Store as _, Tx,
+    DeliveryState::{Dead, Done, Ignored, Waiting},
+    Inbox, PostgresStore, Store as _, Tx,
     sqlx::{Postgres, Row as _, query},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -63,7 +62,7 @@ async fn fulfil(event: Event, mut tx: Tx<Postgres>, plan: State<Plan>) -> Result
 }
 
 /// Stores an event and delivers it until it is so; how many orders there are then.
-async fn deliver(then: Then, state: router_inbox::State) -> Option<(i64, String)> {
+async fn deliver(then: Then, state: router_inbox::DeliveryState) -> Option<(i64, String)> {
     let subject = InPostgres::made().await?;
     subject
         .run(
@@ -75,7 +74,8 @@ async fn deliver(then: Then, state: router_inbox::State) -> Option<(i64, String)
     let (kept, _keeps) = mpsc::unbounded_channel();
     let then = Arc::new(Mutex::new(Some(then)));
     let plan = Plan { then, kept, schema: subject.schema.clone() };
-    let router = Router::builder().unlinked().add::<fulfil>().state(plan).delivered_by(&store);
+    let router =
+        Router::builder().without_linked().add::<fulfil>().state(plan).delivered_by(&store);
     let router = router.build().expect("it is correct");
     let mut inbox = Inbox::new(store, router.clone());
     inbox.call(paid("evt_1").event).await.expect("it is stored");

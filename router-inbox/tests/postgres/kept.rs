@@ -2,8 +2,8 @@
 
 use std::{slice::from_ref, time::Duration};
 
-use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
-use router_inbox::{Completed, End, NewDelivery, NewEvent, Store as _, Stored};
+use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
+use router_inbox::{Completed, DeliveryOutcome, NewDelivery, NewEvent, Store as _, Stored};
 
 use crate::{
     InPostgres,
@@ -23,7 +23,7 @@ async fn an_event_is_kept_whatever_is_in_its_texts() {
         let event = event.build().unwrap().event().clone();
         let payload = String::from_utf8(event.payload().to_vec()).unwrap();
         let payload = payload.replace("customer.updated", "customer.\\u0000");
-        let kept = KeptEvent { payload: payload.into(), ..KeptEvent::of(&event) };
+        let kept = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
         let event = Event::from_store(kept).unwrap();
         let ordered = NewDelivery { handler: "a".into(), ordered: true };
         let new = NewEvent { event: event.clone(), deliveries: vec![ordered] };
@@ -31,7 +31,7 @@ async fn an_event_is_kept_whatever_is_in_its_texts() {
         assert_eq!(told, [Stored::New, Stored::Duplicate]);
         let claim = inbox.store.claim(&wanted(9)).await.unwrap().remove(0);
         assert_eq!(claim.event.unwrap().key(), event.key());
-        let failed = End::Dead { error: format!("no {text}") };
+        let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
         let told = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
         assert_eq!(told, [Completed::Recorded]);
         let kept = inbox.store.deliveries(event.id()).await.unwrap().remove(0);
@@ -53,7 +53,7 @@ async fn a_wait_may_be_as_long_as_there_is() {
         let lease = inbox.store.claim(&wanted(9)).await.unwrap().remove(0).lease;
         let extended = inbox.store.extend(from_ref(&lease), longest).await.unwrap();
         assert_eq!(extended, [true]);
-        let never = End::Retry { wait: longest, error: "not now".into() };
+        let never = DeliveryOutcome::Retry { wait: longest, error: "not now".into() };
         let told = inbox.store.complete(&[(lease, never)]).await.unwrap();
         assert_eq!(told, [Completed::Recorded]);
     }

@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Filter, Operations as _, PostgresStore, Store as _, Stored};
+use router_inbox::{Operations as _, PostgresStore, Store as _, Stored, operations::ListFilter};
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgRow};
 
 use crate::{
@@ -287,10 +287,10 @@ async fn a_schema_of_an_older_version_can_be_operated() {
     assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 0));
     let handlers: Vec<_> = status.handlers.iter().map(|one| (&*one.handler, one.due)).collect();
     assert_eq!(handlers, [("a", 1), ("b", 1)]);
-    let unhandled = Filter { unhandled: true, limit: 9, ..Filter::default() };
+    let unhandled = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
     let listed: Vec<_> = newer.list(&unhandled).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
     assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
-    let invoices = Filter { object: Some("in_1".into()), limit: 9, ..Filter::default() };
+    let invoices = ListFilter { object: Some("in_1".into()), limit: 9, ..ListFilter::default() };
     assert_eq!(newer.list(&invoices).await.unwrap().len(), 2);
 }

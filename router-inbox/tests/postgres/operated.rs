@@ -9,10 +9,11 @@ use std::{
     time::Duration,
 };
 
-use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
+use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
-    Change, End, Filter, NewDelivery, NewEvent, Operations as _, Replayed, Selection, State,
-    Store as _, Stored, conformance::Subject as _,
+    DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations as _, Store as _, Stored,
+    conformance::Subject as _,
+    operations::{ChangeOutcome, EventSelector, ListFilter, Replayed},
 };
 use tokio::task::JoinSet;
 
@@ -34,7 +35,7 @@ async fn an_inbox_is_operated_while_others_use_it() {
     let old: Vec<_> = (0..OLD).map(|n| updated(&format!("evt_{n}"), n % OBJECTS)).collect();
     inbox.store.store(&old).await.unwrap();
     while let [claim, ..] = &inbox.store.claim(&wanted(1)).await.unwrap()[..] {
-        inbox.store.complete(&[(claim.lease.clone(), End::Done)]).await.unwrap();
+        inbox.store.complete(&[(claim.lease.clone(), DeliveryOutcome::Done)]).await.unwrap();
     }
     inbox.pass(DAY * 5).await;
     let out: Arc<[AtomicBool; OBJECTS]> = Arc::default();
@@ -57,8 +58,8 @@ async fn an_inbox_is_operated_while_others_use_it() {
                     assert!(!out[object].swap(true, Ordering::SeqCst), "two are out at once");
                     tokio::task::yield_now().await;
                     out[object].store(false, Ordering::SeqCst);
-                    let never = End::Dead { error: "never".into() };
-                    let end = if event.id().ends_with('2') { never } else { End::Done };
+                    let never = DeliveryOutcome::Dead { error: "never".into() };
+                    let end = if event.id().ends_with('2') { never } else { DeliveryOutcome::Done };
                     ends.push((claim.lease, end));
                 }
                 store
@@ -86,16 +87,17 @@ async fn an_inbox_is_operated_while_others_use_it() {
                         let retried = store.retry(&id, None).await.unwrap();
                         let discarded = store.discard(&id, Some("a")).await.unwrap();
                         let made = retried.iter().chain(&discarded);
-                        changed += made.filter(|one| one.change == Change::Made).count();
+                        changed += made.filter(|one| one.change == ChangeOutcome::Applied).count();
                     }
                     3 => {
-                        let mut events = store.select(&Selection::default()).await.unwrap();
+                        let mut events = store.select(&EventSelector::default()).await.unwrap();
                         events.truncate(CHANGED);
                         events.rotate_left(nth);
                         store.replay(&events, &[]).await.unwrap();
                     }
                     _ => {
-                        let old = Selection { until: Some(DAY * 4), ..Selection::default() };
+                        let old =
+                            EventSelector { until: Some(DAY * 4), ..EventSelector::default() };
                         let events = store.select(&old).await.unwrap();
                         // The one that came first is one that is changed.
                         let events = events.iter().rev().take(3).chain(events.first());
@@ -123,7 +125,7 @@ async fn an_inbox_is_operated_while_others_use_it() {
 async fn whatever_many_replay_at_once_is_replayed_as_often() {
     let Some(inbox) = InPostgres::made().await else { return };
     inbox.store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
-    let mut events = inbox.store.select(&Selection::default()).await.unwrap();
+    let mut events = inbox.store.select(&EventSelector::default()).await.unwrap();
     // The same event twice, in one call too.
     events.push(events[0]);
     let mut tasks = JoinSet::new();
@@ -161,32 +163,32 @@ async fn an_event_can_be_operated_whatever_is_in_its_texts() {
         let payload = String::from_utf8(event.payload().to_vec()).unwrap();
         let event_type = format!("customer.{text}");
         let payload = payload.replace("customer.updated", &event_type.replace('\0', "\\u0000"));
-        let kept = KeptEvent { payload: payload.into(), ..KeptEvent::of(&event) };
+        let kept = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
         let event = Event::from_store(kept).unwrap();
         let deliveries = vec![NewDelivery { handler: "a\0".into(), ordered: true }];
         store.store(&[NewEvent { event: event.clone(), deliveries }]).await.unwrap();
         let filters = [
-            Filter { object: Some(object), ..Filter::default() },
-            Filter { event_type: Some(event_type), ..Filter::default() },
-            Filter { event_type: Some("customer.*".into()), ..Filter::default() },
-            Filter { handler: Some("a\0".into()), ..Filter::default() },
+            ListFilter { object: Some(object), ..ListFilter::default() },
+            ListFilter { event_type: Some(event_type), ..ListFilter::default() },
+            ListFilter { event_type: Some("customer.*".into()), ..ListFilter::default() },
+            ListFilter { handler: Some("a\0".into()), ..ListFilter::default() },
         ];
         for filter in filters {
-            let listed = store.list(&Filter { limit: 1, ..filter.clone() }).await.unwrap();
+            let listed = store.list(&ListFilter { limit: 1, ..filter.clone() }).await.unwrap();
             assert_eq!(listed[0].event.id, id.replace('\0', "\u{2400}"), "{filter:?}");
         }
-        let of_id = Selection { event_id: Some(id.clone()), ..Selection::default() };
+        let of_id = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
         let number = store.select(&of_id).await.unwrap()[0];
         let told = store.replay(&[number], &["a\0".into()]).await.unwrap();
         let handlers = vec!["a\0".into()];
         assert_eq!(told, [Replayed::Again { event_id: id.clone(), generation: 1, handlers }]);
         let shown = store.show(&id).await.unwrap();
-        let replay = KeptEvent { generation: 1, ..KeptEvent::of(&event) };
-        assert_eq!((&shown[0].kept, &shown[1].kept), (&KeptEvent::of(&event), &replay));
+        let replay = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
+        assert_eq!((&shown[0].kept, &shown[1].kept), (&StoredEvent::of(&event), &replay));
         let told = store.discard(&id, Some("a\0")).await.unwrap();
-        assert_eq!((told.len(), told[0].change), (2, Change::Made));
+        assert_eq!((told.len(), told[0].change), (2, ChangeOutcome::Applied));
         let told = store.retry(&id, Some("a\0")).await.unwrap();
-        assert_eq!((told.len(), told[0].delivery.state), (1, State::Discarded));
+        assert_eq!((told.len(), told[0].delivery.state), (1, DeliveryState::Discarded));
         store.discard(&id, None).await.unwrap();
     }
 }
@@ -197,10 +199,10 @@ async fn what_is_made_due_is_heard_of() {
     let Some(inbox) = InPostgres::made().await else { return };
     let operator = inbox.again().await;
     inbox.store.store(&[paid("evt_1"), updated("evt_2", 1), updated("evt_3", 1)]).await.unwrap();
-    inbox.store.stored_elsewhere().await;
+    inbox.store.notified().await;
     let is_heard = async |what: &str| {
         tokio::select! {
-            () = inbox.store.stored_elsewhere() => {}
+            () = inbox.store.notified() => {}
             () = async {
                 // Whatever was told before these is heard of before the last of them returns.
                 for _ in 0..200 { inbox.store.deliveries("evt_1").await.unwrap(); }
@@ -211,7 +213,7 @@ async fn what_is_made_due_is_heard_of() {
     is_heard("retried").await;
     operator.discard("evt_2", None).await.unwrap();
     is_heard("let go").await;
-    let events = operator.select(&Selection::default()).await.unwrap();
+    let events = operator.select(&EventSelector::default()).await.unwrap();
     operator.replay(from_ref(&events[0]), &[]).await.unwrap();
     is_heard("replayed").await;
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Completed, End, PostgresStore, Store as _, Stored};
+use router_inbox::{Completed, DeliveryOutcome, PostgresStore, Store as _, Stored};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -21,7 +21,7 @@ async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there()
     // More than one connection is lost.
     let (one, other) = tokio::join!(store.deliveries("evt_1"), store.deliveries("evt_2"));
     assert_eq!((one.unwrap().len(), other.unwrap().len()), (1, 1));
-    store.stored_elsewhere().await;
+    store.notified().await;
     server.stop();
     for _ in 0..2 {
         let began = SystemClock.monotonic();
@@ -35,14 +35,14 @@ async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there()
     server.restart();
     let stored = store.store(&[paid("evt_2"), paid("evt_3")]).await.unwrap();
     assert_eq!(stored, [Stored::Duplicate, Stored::New]);
-    let told = store.complete(&[(lease, End::Done)]).await.unwrap();
+    let told = store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
     assert_eq!(told, [Completed::Recorded], "a lease outlives the server");
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 2);
     // It listens again, and tells that something may have been stored meanwhile.
-    store.stored_elsewhere().await;
+    store.notified().await;
     let other = PostgresStore::connect(&server.url()).await.unwrap();
     other.store(&[paid("evt_4")]).await.unwrap();
-    store.stored_elsewhere().await;
+    store.notified().await;
 }
 
 /// However the server ended.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use router_inbox::{
-    Completed, End, KEPT_AT_LEAST, Lease, Operations as _, PostgresStore, Selection, Store as _,
-    Stored, conformance::Subject as _,
+    Completed, DeliveryOutcome, Lease, Operations as _, PostgresStore, Store as _, Stored,
+    conformance::Subject as _,
+    operations::{EventSelector, MIN_RETENTION},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
@@ -94,7 +95,7 @@ async fn a_late_end_loses_to_who_claims_at_once() {
     inbox.pass(Duration::from_secs(60)).await;
     let (claiming, ending) = (inbox.store.clone(), inbox.store.clone());
     let claiming = async move { claim(&claiming).await.remove(0) };
-    let ending = async move { ending.complete(&[(late, End::Done)]).await.unwrap() };
+    let ending = async move { ending.complete(&[(late, DeliveryOutcome::Done)]).await.unwrap() };
     let (lease, told, _) = at_once(&inbox, claiming, ending).await;
     assert_eq!(told, [Completed::LeaseLost]);
     done(&inbox.store, lease).await;
@@ -119,7 +120,7 @@ async fn one_that_is_stored_while_another_is_retried_or_discarded_goes_in_its_tu
         inbox.store.store(&[updated("evt_1", 1)]).await.unwrap();
         if change == "retry" {
             let lease = claim(&inbox.store).await.remove(0);
-            let dead = End::Dead { error: "no such order".into() };
+            let dead = DeliveryOutcome::Dead { error: "no such order".into() };
             inbox.store.complete(&[(lease, dead)]).await.unwrap();
         }
         let (changing, storing) = (inbox.store.clone(), inbox.store.clone());
@@ -143,11 +144,11 @@ async fn what_is_retried_while_it_is_purged_is_kept() {
     let Some(inbox) = InPostgres::made().await else { return };
     inbox.store.store(&[paid("evt_1")]).await.unwrap();
     inbox.store.discard("evt_1", None).await.unwrap();
-    inbox.pass(KEPT_AT_LEAST * 2).await;
-    let events = inbox.store.select(&Selection::default()).await.unwrap();
+    inbox.pass(MIN_RETENTION * 2).await;
+    let events = inbox.store.select(&EventSelector::default()).await.unwrap();
     let (retrying, purging) = (inbox.store.clone(), inbox.store.clone());
     let retrying = async move { retrying.retry("evt_1", None).await.unwrap().len() };
-    let purging = async move { purging.purge(&events, KEPT_AT_LEAST).await.unwrap() };
+    let purging = async move { purging.purge(&events, MIN_RETENTION).await.unwrap() };
     assert_eq!(at_once(&inbox, retrying, purging).await, (1, 0, true));
     assert_eq!(claim(&inbox.store).await.len(), 1);
 }
@@ -201,6 +202,6 @@ async fn claim(store: &PostgresStore) -> Vec<Lease> {
 }
 
 async fn done(store: &PostgresStore, lease: Lease) {
-    let told = store.complete(&[(lease, End::Done)]).await.expect("the store is there");
+    let told = store.complete(&[(lease, DeliveryOutcome::Done)]).await.expect("the store is there");
     assert_eq!(told, [Completed::Recorded]);
 }

@@ -1,6 +1,6 @@
 //! Several processes that share a database.
 
-use router_inbox::{Completed, End, NewEvent, State, Store as _, Stored};
+use router_inbox::{Completed, DeliveryOutcome, DeliveryState, NewEvent, Store as _, Stored};
 use sqlx::postgres::PgListener;
 
 use crate::{
@@ -17,9 +17,9 @@ async fn what_was_stored_is_there_when_it_is_opened_again() {
     // Two that have it open at once do not claim one delivery both.
     let lease = again.claim(&wanted(9)).await.unwrap().remove(0).lease;
     assert!(inbox.store.claim(&wanted(9)).await.unwrap().is_empty());
-    let completed = inbox.store.complete(&[(lease, End::Done)]).await.unwrap();
+    let completed = inbox.store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
     assert_eq!(completed, [Completed::Recorded]);
-    assert_eq!(again.deliveries("evt_1").await.unwrap()[0].state, State::Done);
+    assert_eq!(again.deliveries("evt_1").await.unwrap()[0].state, DeliveryState::Done);
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn what_another_process_stores_is_heard_of() {
     let mut all = PgListener::connect(&inbox.url).await.unwrap();
     all.listen(&inbox.schema).await.unwrap();
     // That it listens from now on.
-    inbox.store.stored_elsewhere().await;
+    inbox.store.notified().await;
     inbox.store.store(&[paid("evt_1")]).await.unwrap();
     let ours = all.recv().await.unwrap();
     for _ in 0..5 {
@@ -38,11 +38,11 @@ async fn what_another_process_stores_is_heard_of() {
     }
     tokio::select! {
         biased;
-        () = inbox.store.stored_elsewhere() => panic!("it has stored that itself"),
+        () = inbox.store.notified() => panic!("it has stored that itself"),
         () = std::future::ready(()) => {}
     }
     other.store(&[paid("evt_2")]).await.unwrap();
-    inbox.store.stored_elsewhere().await;
+    inbox.store.notified().await;
     assert_ne!(all.recv().await.unwrap().payload(), ours.payload(), "each has a name");
     // Where nothing is there to be claimed nobody is told.
     let unhandled = NewEvent { deliveries: Vec::new(), ..paid("evt_3") };

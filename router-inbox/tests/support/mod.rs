@@ -9,7 +9,7 @@ pub(crate) mod shared;
 use std::time::{Duration, SystemTime};
 
 use router_core::testing::SyntheticEvent;
-use router_inbox::{NewDelivery, NewEvent, Wanted};
+use router_inbox::{ClaimRequest, NewDelivery, NewEvent};
 
 /// An event for the handler `a`.
 pub(crate) fn paid(id: &str) -> NewEvent {
@@ -19,9 +19,9 @@ pub(crate) fn paid(id: &str) -> NewEvent {
 }
 
 /// So much of the handler `a`.
-pub(crate) fn wanted(limit: usize) -> Wanted {
+pub(crate) fn wanted(limit: usize) -> ClaimRequest {
     let handlers = vec![("a".into(), limit)];
-    Wanted { handlers, limit, lease: Duration::from_secs(60) }
+    ClaimRequest { handlers, limit, lease: Duration::from_secs(60) }
 }
 
 /// An event of an object, for the handler `a`, which has them in order.

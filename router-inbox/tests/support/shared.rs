@@ -9,7 +9,7 @@ use std::{
 };
 
 use router_core::testing::SyntheticEvent;
-use router_inbox::{Completed, End, NewEvent, Store, Stored};
+use router_inbox::{Completed, DeliveryOutcome, NewEvent, Store, Stored};
 use tokio::task::JoinSet;
 
 use super::{paid, updated_at, wanted};
@@ -71,11 +71,11 @@ pub(crate) async fn one_delivery_of_an_object_is_out_however_many_store_and_clai
                     out[object].store(false, Ordering::SeqCst);
                     let (error, wait) = ("not now".into(), Duration::ZERO);
                     let end = match claim.attempt {
-                        1 if event.id().ends_with('1') => End::Retry { wait, error },
-                        _ if event.id().ends_with('2') => End::Dead { error },
-                        _ => End::Done,
+                        1 if event.id().ends_with('1') => DeliveryOutcome::Retry { wait, error },
+                        _ if event.id().ends_with('2') => DeliveryOutcome::Dead { error },
+                        _ => DeliveryOutcome::Done,
                     };
-                    let is_over = !matches!(end, End::Retry { .. });
+                    let is_over = !matches!(end, DeliveryOutcome::Retry { .. });
                     let told = store.complete(&[(claim.lease, end)]).await;
                     assert_eq!(told.expect("the store is there"), [Completed::Recorded]);
                     handled.fetch_add(usize::from(is_over), Ordering::SeqCst);

@@ -5,7 +5,7 @@ async fn rest(_: Event) -> Reply<bool> {
     Reply(true)
 }
 
-#[on_unhandled(serialize = "object", deadline = "1s")]
+#[on_unhandled(exclusive, deadline = "1s")]
 async fn other(_: Event) {}
 
 fn main() {}

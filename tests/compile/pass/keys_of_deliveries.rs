@@ -1,6 +1,6 @@
 //! How deliveries are kept and tried again.
 
-use router_core::{Event, IdempotencyKey, Provided, Router, on_event};
+use router_core::{Event, IdempotencyKey, PerDelivery, Router, on_event};
 
 #[on_event(
     "customer.subscription.*",
@@ -12,7 +12,7 @@ use router_core::{Event, IdempotencyKey, Provided, Router, on_event};
     concurrency = 4,
     ordered
 )]
-async fn follow(_: Event, _: IdempotencyKey, _: Option<Provided<u8>>) {}
+async fn follow(_: Event, _: IdempotencyKey, _: Option<PerDelivery<u8>>) {}
 
 fn main() {
     Router::builder().build().unwrap();

@@ -28,7 +28,7 @@ mod defaults {
     endpoint = "platform",
     deadline = "800ms",
     default_reply = defaults::decline,
-    serialize = "object"
+    exclusive
 )]
 async fn authorize(request: Object<Authorization>) -> Answer {
     Ok(Reply(Decision { approved: request.amount < 100 }))

@@ -11,10 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 use clap::ValueEnum;
-use router_core::{DeliveringService, Delivery, Provision};
+use router_core::{DeliveringService, Delivery, ProvidedType};
 use router_inbox::{
-    Backlog, Claim, Completed, Effects, End, KeptDelivery, Lease, NewEvent, Store, StoreError,
-    Stored, Wanted,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Effects, Lease, NewEvent, Store,
+    StoreError, Stored, StoredDelivery,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,7 +77,7 @@ impl<S> CrashingStore<S> {
 }
 
 impl<S: Store> DeliveringService for CrashingStore<S> {
-    fn provides(&self) -> Vec<Provision> {
+    fn provides(&self) -> Vec<ProvidedType> {
         self.store.provides()
     }
 }
@@ -94,7 +94,7 @@ impl<S: Store> Store for CrashingStore<S> {
         self.store.check(event)
     }
 
-    async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
+    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let claims = self.store.claim(wanted).await?;
         if !claims.is_empty() {
             self.crashes.pass(Point::AfterClaim);
@@ -109,13 +109,16 @@ impl<S: Store> Store for CrashingStore<S> {
         self.store.extend(leases, time).await
     }
 
-    async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
+    async fn complete(
+        &self,
+        ends: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<Completed>, StoreError> {
         let completed = self.store.complete(ends).await?;
         self.crashes.pass(Point::AfterComplete);
         Ok(completed)
     }
 
-    async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         self.store.deliveries(event_id).await
     }
 
@@ -123,15 +126,15 @@ impl<S: Store> Store for CrashingStore<S> {
         self.store.backlog().await
     }
 
-    fn equip(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
-        let (delivery, effects) = self.store.equip(delivery);
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        let (delivery, effects) = self.store.prepare(delivery);
         let crashes = self.crashes.clone();
         let effects = effects.map(|effects| Box::new(CrashingEffects { effects, crashes }) as _);
         (delivery, effects)
     }
 
-    async fn stored_elsewhere(&self) {
-        self.store.stored_elsewhere().await;
+    async fn notified(&self) {
+        self.store.notified().await;
     }
 }
 
@@ -142,16 +145,16 @@ struct CrashingEffects {
 
 #[async_trait]
 impl Effects for CrashingEffects {
-    async fn overdue(&self) -> Duration {
-        self.effects.overdue().await
+    async fn deadline_exceeded(&self) -> Duration {
+        self.effects.deadline_exceeded().await
     }
 
-    async fn end(
+    async fn finish(
         self: Box<Self>,
         lease: &Lease,
-        end: &End,
+        end: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError> {
-        let completed = self.effects.end(lease, end).await?;
+        let completed = self.effects.finish(lease, end).await?;
         if completed.is_some() {
             self.crashes.pass(Point::AfterComplete);
         }

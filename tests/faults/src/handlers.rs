@@ -51,7 +51,7 @@ pub(crate) fn in_jetstream(which: Handlers, shop: Shop) -> RouterBuilder {
 }
 
 fn router(which: Handlers, shop: Shop) -> RouterBuilder {
-    let router = Router::builder().unlinked().state(shop).add::<ledger>();
+    let router = Router::builder().without_linked().state(shop).add::<ledger>();
     let router = router.add::<panics>().add::<aborts>().add::<hangs>().add::<blocks>();
     let router = router.add::<undecodable>();
     match which {

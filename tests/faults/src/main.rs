@@ -55,7 +55,7 @@ async fn run(
     let clock = ShiftedClock::of(options);
     let store = CrashingStore::new(store, crashes.clone(), options.no_signs);
     let router = router.clock(clock).delivered_by(&store).build()?;
-    let inbox = Inbox::new(store, router.clone()).patience(options.patience).clock(clock);
+    let inbox = Inbox::new(store, router.clone()).store_timeout(options.store_timeout).clock(clock);
     let shutdown = shutdown_signal()?;
 
     let (stop, stopped) = oneshot::channel::<()>();
@@ -64,8 +64,8 @@ async fn run(
         at_end.pass(Point::AfterEffect);
         report
     });
-    let worker = inbox.worker(service).lease(options.lease).poll(options.poll);
-    let worker = worker.grace(options.grace).concurrency(options.concurrency);
+    let worker = inbox.worker(service).lease(options.lease).poll_interval(options.poll);
+    let worker = worker.shutdown_grace(options.grace).concurrency(options.concurrency);
     let worker = worker.run(async { drop(stopped.await) });
     let worker = (!options.no_worker).then(|| tokio::spawn(worker));
     if options.no_serve {

@@ -41,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "20s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
-    pub(crate) patience: Duration,
+    pub(crate) store_timeout: Duration,
     #[arg(long, default_value_t = 16)]
     pub(crate) concurrency: usize,
     /// Kills itself there.

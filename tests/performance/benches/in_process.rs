@@ -110,7 +110,7 @@ fn crowd(handlers: usize) -> Router {
     let others = event_type::ALL.iter().filter(|event_type| **event_type != PAID).cycle();
     others
         .zip(1..handlers)
-        .fold(Router::builder().unlinked(), |router, (event_type, number)| {
+        .fold(Router::builder().without_linked(), |router, (event_type, number)| {
             router.handler(format!("h{number}"), [*event_type], async |_: Event| {})
         })
         .handler("one", [PAID], async |_: Event| {})

@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use router_core::{Event, event::Problem};
+use router_core::{Event, event::EnvelopeProblem};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -30,7 +30,8 @@ pub fn body_is_read_as_serde_json_reads_it(body: &[u8]) {
         }
         Err(error) => {
             // serde_json reads no times.
-            let is_time = matches!(error.problem, Problem::Unreadable { field: "created", .. });
+            let is_time =
+                matches!(error.problem, EnvelopeProblem::Unreadable { field: "created", .. });
             assert!(!is_event || is_time, "{}: {error}", shown(body));
         }
     }

@@ -115,7 +115,7 @@ fn router() -> Router {
             _ => Err(Failure::retry("not now")),
         })
     };
-    let router = Router::builder().unlinked().handler("shop", ["*"], handler).build();
+    let router = Router::builder().without_linked().handler("shop", ["*"], handler).build();
     router.expect("it is correct")
 }
 

@@ -3,7 +3,7 @@
 
 mod shop;
 
-use router_core::{Event, Problem, Router, RouterBuilder, Verdict, Warning};
+use router_core::{Event, Match, Problem, Router, RouterBuilder, Warning};
 use serde_json::json;
 use shop::{Db, Mailer};
 
@@ -72,14 +72,14 @@ fn every_problem_is_told_at_once_with_its_place_and_what_to_do() {
 
 #[test]
 fn a_router_without_handlers_is_not_built() {
-    let error = Router::builder().unlinked().build().unwrap_err();
+    let error = Router::builder().without_linked().build().unwrap_err();
     insta::assert_snapshot!(error, @r"
     the router cannot be built: 1 problem
       1. no handler is in the router: all that are linked, 6, were left out
-         help: `.unlinked()`, `.only` and `.without` leave handlers out; `.add::<fulfil>()` adds one
+         help: `.without_linked()`, `.only` and `.without` leave handlers out; `.add::<fulfil>()` adds one
     ");
     // One for the rest would hide that all others are lost.
-    let rest = Router::builder().unlinked().add::<shop::rest>().build();
+    let rest = Router::builder().without_linked().add::<shop::rest>().build();
     assert_eq!(rest.unwrap_err().problems(), [Problem::NoHandlers { left_out: 5 }]);
 }
 
@@ -118,7 +118,7 @@ fn a_router_tells_what_is_routed_where() {
     let event_types = router.event_types();
     assert_eq!(event_types.len(), 2 + 17, "{event_types:?}");
     assert!(event_types.is_sorted() && event_types.contains(&"invoice.voided".to_owned()));
-    let all = Router::builder().unlinked().handler("all", ["*"], async |_: Event| {});
+    let all = Router::builder().without_linked().handler("all", ["*"], async |_: Event| {});
     assert_eq!(all.build().unwrap().event_types(), ["*"]);
 }
 
@@ -159,7 +159,7 @@ fn a_router_explains_which_handlers_an_event_type_has() {
 
     let explanation = router.explain("invoice.paid");
     let verdicts: Vec<_> = explanation.handlers.iter().map(|(_, verdict)| *verdict).collect();
-    use Verdict::{OtherEventType, RunsForSome};
+    use Match::{OtherEventType, RunsForSome};
     assert_eq!(verdicts, [RunsForSome, RunsForSome, RunsForSome, OtherEventType]);
 }
 
@@ -186,14 +186,14 @@ fn handlers_are_left_out_and_added_by_name() {
         router.routes().iter().map(|route| route.handler.clone()).collect::<Vec<_>>().join(" ")
     };
     let by_hand = || Router::builder().handler("hand", ["*"], async |_: Event| {});
-    assert_eq!(names(by_hand().unlinked()), "hand");
-    assert_eq!(names(by_hand().unlinked().add::<shop::receipt>()), "hand receipts.send");
+    assert_eq!(names(by_hand().without_linked()), "hand");
+    assert_eq!(names(by_hand().without_linked().add::<shop::receipt>()), "hand receipts.send");
     assert_eq!(names(by_hand().only::<shop::receipt>()), "hand receipts.send");
     let receipt = by_hand().only::<shop::receipt>().add::<shop::receipt>();
     assert_eq!(names(receipt), "hand receipts.send", "added once");
     let both = by_hand().only::<shop::receipt>().add::<shop::pause>();
     assert_eq!(names(both), "hand build::shop::pause receipts.send build::shop::pause");
-    let by_only = by_hand().unlinked().only::<shop::receipt>().only::<shop::fulfil>();
+    let by_only = by_hand().without_linked().only::<shop::receipt>().only::<shop::fulfil>();
     assert_eq!(names(by_only), "hand receipts.send orders.fulfil");
     let without = by_hand().only::<shop::receipt>().without::<shop::receipt>();
     assert_eq!(names(without), "hand");

@@ -9,8 +9,9 @@ use std::{
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use router_core::{Event, Failure, Outcome, Router, on_event, testing::ManualClock};
 use router_inbox::{
-    State::{Dead, Done, Waiting},
-    Store as _, Wanted,
+    ClaimRequest,
+    DeliveryState::{Dead, Done, Waiting},
+    Store as _,
 };
 use router_tests::{event as event_of, now, payload};
 use tokio::sync::Semaphore;
@@ -51,7 +52,8 @@ async fn what_comes_waits_and_fails_is_counted() {
             _ => Err(Failure::retry("the warehouse is down")),
         }
     };
-    let shop = Shop::new(Router::builder().unlinked().handler("shop", ["invoice.paid"], handler));
+    let shop =
+        Shop::new(Router::builder().without_linked().handler("shop", ["invoice.paid"], handler));
     for id in ["evt_1", "evt_1", "evt_2"] {
         shop.receive(id).await.unwrap();
     }
@@ -61,7 +63,7 @@ async fn what_comes_waits_and_fails_is_counted() {
     shop.receive("evt_3").await.unwrap_err();
     shop.store().is_down.store(false, Ordering::SeqCst);
     // Somebody takes one and dies.
-    let wanted = Wanted { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
+    let wanted = ClaimRequest { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
     let lost = shop.store().claim(&wanted).await.unwrap();
     shop.clock.advance(Duration::from_secs(7));
     let worker = shop.work();
@@ -74,7 +76,7 @@ async fn what_comes_waits_and_fails_is_counted() {
         "inbox_events_total outcome=duplicate": 1,
         "inbox_events_total outcome=stored": 2,
         "inbox_events_total outcome=unhandled": 1,
-        "inbox_events_total outcome=unstored": 1,
+        "inbox_events_total outcome=store_error": 1,
         "inbox_oldest_seconds handler=shop": 7,
         "unhandled_total event_type=charge.refunded": 1,
     }
@@ -95,8 +97,8 @@ async fn what_comes_waits_and_fails_is_counted() {
         "inbox_events_total outcome=duplicate": 0,
         "inbox_events_total outcome=stored": 0,
         "inbox_events_total outcome=unhandled": 0,
-        "inbox_events_total outcome=unstored": 0,
-        "inbox_interrupted_total handler=shop": 1,
+        "inbox_events_total outcome=store_error": 0,
+        "inbox_leases_expired_total handler=shop": 1,
         "inbox_oldest_seconds handler=shop": 0,
         "unhandled_total event_type=charge.refunded": 0,
     }
@@ -110,13 +112,14 @@ async fn a_lease_that_is_lost_is_counted_once() {
     let snapshotter = recorder.snapshotter();
     let _here = metrics::set_default_local_recorder(&recorder);
     let handler = |_: Event| std::future::pending::<()>();
-    let shop = Shop::new(Router::builder().unlinked().handler("shop", ["invoice.paid"], handler));
+    let shop =
+        Shop::new(Router::builder().without_linked().handler("shop", ["invoice.paid"], handler));
     shop.receive("evt_1").await.unwrap();
     let stands_still = ManualClock::at(now());
     let worker = shop.work_by(&stands_still);
-    shop.is("evt_1", router_inbox::State::Running, 1).await;
+    shop.is("evt_1", router_inbox::DeliveryState::Running, 1).await;
     shop.clock.advance(LEASE);
-    let wanted = Wanted { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
+    let wanted = ClaimRequest { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
     assert_eq!(shop.store().claim(&wanted).await.unwrap().len(), 1);
     stands_still.advance(LEASE);
     settle().await;
@@ -132,7 +135,7 @@ async fn a_lease_that_ends_while_the_delivery_is_being_recorded_is_not_lost() {
     let _here = metrics::set_default_local_recorder(&recorder);
     let permits = Arc::new(Semaphore::new(0));
     let router =
-        Router::builder().unlinked().handler("shop", ["invoice.paid"], |_: Event| async {});
+        Router::builder().without_linked().handler("shop", ["invoice.paid"], |_: Event| async {});
     let shop = Shop::told(router, |store| store.effects = Some(permits.clone()));
     shop.receive("evt_1").await.unwrap();
     let worker = shop.work();
@@ -152,7 +155,7 @@ async fn a_shutdown_waits_for_what_is_being_recorded() {
     let _here = metrics::set_default_local_recorder(&recorder);
     let permits = Arc::new(Semaphore::new(0));
     let router =
-        Router::builder().unlinked().handler("shop", ["invoice.paid"], |_: Event| async {});
+        Router::builder().without_linked().handler("shop", ["invoice.paid"], |_: Event| async {});
     let shop = Shop::told(router, |store| store.effects = Some(permits.clone()));
     shop.receive("evt_1").await.unwrap();
     let worker = shop.work();
@@ -178,7 +181,7 @@ async fn a_last_attempt_that_fails_is_a_dead_letter_and_counted_as_one() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _here = metrics::set_default_local_recorder(&recorder);
-    let shop = Shop::new(Router::builder().unlinked().add::<once>());
+    let shop = Shop::new(Router::builder().without_linked().add::<once>());
     shop.receive("evt_1").await.unwrap();
     let worker = shop.work();
     shop.is("evt_1", Dead, 1).await;

@@ -10,7 +10,7 @@ use std::{
 
 use router_core::{Event, Failure, HandlerResult, Outcome, Router, RouterBuilder, State, on_event};
 use router_inbox::{
-    State::{Dead, Done, Ignored, Waiting},
+    DeliveryState::{Dead, Done, Ignored, Waiting},
     Store as _,
 };
 use tokio::sync::Semaphore;
@@ -38,7 +38,7 @@ async fn thrice(_: Event, script: State<Script>) -> HandlerResult {
 }
 
 fn shop(script: &Script) -> Shop {
-    Shop::new(Router::builder().unlinked().add::<thrice>().state(script.clone()))
+    Shop::new(Router::builder().without_linked().add::<thrice>().state(script.clone()))
 }
 
 fn fails() -> HandlerResult {
@@ -89,7 +89,7 @@ async fn a_handler_that_fails_is_tried_again_later_and_later_and_then_is_a_dead_
 
 #[tokio::test]
 async fn a_handler_that_asks_for_time_is_given_it_however_long() {
-    let asks = Err(Failure::retry_after("too many requests", A_SECOND * 3_600));
+    let asks = Err(Failure::retry_in("too many requests", A_SECOND * 3_600));
     let shop = shop(&Script::of([asks]));
     let worker = shop.work();
     shop.receive("evt_1").await.unwrap();
@@ -109,7 +109,7 @@ async fn one_handler_that_fails_neither_holds_the_others_up_nor_runs_them_again(
         counted.fetch_add(1, Ordering::SeqCst);
         async {}
     };
-    let router = Router::builder().unlinked().add::<thrice>().state(Script::of([fails()]));
+    let router = Router::builder().without_linked().add::<thrice>().state(Script::of([fails()]));
     let shop = Shop::new(router.handler("shop.other", ["invoice.paid"], other));
     let worker = shop.work();
     shop.receive("evt_1").await.unwrap();
@@ -178,7 +178,7 @@ fn gated(router: RouterBuilder, gate: &Gate) -> Shop {
 #[tokio::test]
 async fn a_worker_runs_as_many_at_once_as_it_may() {
     let gate = Gate::shut();
-    let shop = gated(Router::builder().unlinked().add::<any>(), &gate);
+    let shop = gated(Router::builder().without_linked().add::<any>(), &gate);
     stored(&shop, 0..10).await;
     let worker = shop.work_as(|worker| worker.concurrency(3));
     until(async || gate.running() == 3).await;
@@ -194,10 +194,10 @@ async fn a_worker_runs_as_many_at_once_as_it_may() {
 async fn a_handler_runs_as_many_at_once_as_it_may_under_its_former_name_too() {
     let former = |_: Event| async {};
     let gate = Gate::shut();
-    let router = Router::builder().unlinked().add::<two_at_once>();
+    let router = Router::builder().without_linked().add::<two_at_once>();
     let shop = gated(router, &gate);
     // What an older program has stored.
-    let older = Router::builder().unlinked().handler("shop.former", ["invoice.paid"], former);
+    let older = Router::builder().without_linked().handler("shop.former", ["invoice.paid"], former);
     let older = older.delivered_by(shop.store()).build().unwrap();
     let deliveries: Vec<_> = older.handlers().iter().map(router_inbox::NewDelivery::of).collect();
     for id in 10..15 {
@@ -226,7 +226,7 @@ async fn a_handler_runs_as_many_at_once_as_it_may_under_its_former_name_too() {
 #[tokio::test]
 async fn two_workers_share_what_there_is() {
     let gate = Gate::shut();
-    let shop = gated(Router::builder().unlinked().add::<any>(), &gate);
+    let shop = gated(Router::builder().without_linked().add::<any>(), &gate);
     let workers = [shop.work_as(|one| one.concurrency(2)), shop.work_as(|two| two.concurrency(2))];
     stored(&shop, 0..6).await;
     until(async || gate.running() == 4).await;
@@ -243,7 +243,7 @@ async fn two_workers_share_what_there_is() {
 #[tokio::test]
 async fn a_shutdown_waits_for_what_runs_and_takes_nothing_new() {
     let gate = Gate::shut();
-    let shop = gated(Router::builder().unlinked().add::<any>(), &gate);
+    let shop = gated(Router::builder().without_linked().add::<any>(), &gate);
     stored(&shop, 0..1).await;
     let worker = shop.work();
     until(async || gate.running() == 1).await;
@@ -259,9 +259,9 @@ async fn a_shutdown_waits_for_what_runs_and_takes_nothing_new() {
 #[tokio::test]
 async fn a_shutdown_that_has_waited_long_enough_costs_nobody_an_attempt() {
     let gate = Gate::shut();
-    let shop = gated(Router::builder().unlinked().add::<any>(), &gate);
+    let shop = gated(Router::builder().without_linked().add::<any>(), &gate);
     stored(&shop, 0..3).await;
-    let worker = shop.work_as(|worker| worker.grace(A_SECOND * 15));
+    let worker = shop.work_as(|worker| worker.shutdown_grace(A_SECOND * 15));
     until(async || gate.running() == 3).await;
     let stopping = worker.tell_to_stop();
     settle().await;

@@ -6,12 +6,12 @@ use std::{
 };
 
 use router_core::{
-    DeliveredRouter, Event, Failure, Outcome, Router, State, on_event, testing::ManualClock,
+    DeliveryRouter, Event, Failure, Outcome, Router, State, on_event, testing::ManualClock,
 };
 use router_inbox::{
-    Inbox, SqliteStore,
-    State::{Dead, Done, Ignored, Waiting},
-    Store as _, Stored, Tx, Wanted,
+    ClaimRequest,
+    DeliveryState::{Dead, Done, Ignored, Waiting},
+    Inbox, SqliteStore, Store as _, Stored, Tx,
     conformance::MemoryStore,
     sqlx::{Row as _, Sqlite, SqlitePool, query},
 };
@@ -100,7 +100,7 @@ impl Shop {
             (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         let plan = Plan { then: Arc::new(Mutex::new(then.into())), gate, wrote, kept };
-        let router = Router::builder().unlinked().add::<fulfil>().state(plan.clone());
+        let router = Router::builder().without_linked().add::<fulfil>().state(plan.clone());
         let router = router.clock(clock.clone()).delivered_by(&store).build();
         let inbox = Inbox::new(store, router.expect("it is correct")).clock(clock.clone());
         Self { inbox, clock, plan, wrote: has_written, kept: keeps, db, _folder: folder }
@@ -111,12 +111,12 @@ impl Shop {
         assert_eq!(stored.expect("it is there").stored(), Stored::New);
     }
 
-    fn router(&self) -> DeliveredRouter {
+    fn router(&self) -> DeliveryRouter {
         self.inbox.router().clone()
     }
 
     /// Delivers until it is so.
-    async fn work_until(&self, id: &str, state: router_inbox::State, attempts: u32) {
+    async fn work_until(&self, id: &str, state: router_inbox::DeliveryState, attempts: u32) {
         let (stop, stopped) = oneshot::channel::<()>();
         let worker = self.inbox.worker(self.router()).run(async { drop(stopped.await) });
         let is_so = async {
@@ -126,7 +126,7 @@ impl Shop {
         tokio::join!(worker, is_so);
     }
 
-    async fn is(&self, id: &str, state: router_inbox::State, attempts: u32) {
+    async fn is(&self, id: &str, state: router_inbox::DeliveryState, attempts: u32) {
         until(async || {
             let kept = self.inbox.store().deliveries(id).await.expect("it can be read");
             (kept[0].state, kept[0].attempts) == (state, attempts)
@@ -182,7 +182,7 @@ async fn a_handler_that_holds_the_only_writer_for_too_long_is_stopped_and_events
 {
     let mut shop = Shop::new([Then::Hang]).await;
     shop.receive("evt_1").await;
-    let inbox = shop.inbox.clone().patience(Duration::from_secs(3));
+    let inbox = shop.inbox.clone().store_timeout(Duration::from_secs(3));
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
     shop.wrote.recv().await.unwrap();
@@ -234,20 +234,20 @@ async fn who_has_lost_its_lease_writes_nothing() {
     let (stop, stopped) = oneshot::channel::<()>();
     let inbox = shop.inbox.clone().clock(ManualClock::at(now()));
     let worker = tokio::spawn(inbox.worker(shop.router()).run(async { drop(stopped.await) }));
-    shop.is("evt_1", router_inbox::State::Running, 1).await;
+    shop.is("evt_1", router_inbox::DeliveryState::Running, 1).await;
     shop.clock.advance(Duration::from_secs(60));
-    let wanted = Wanted {
+    let wanted = ClaimRequest {
         handlers: vec![("shop.fulfil".into(), 1)],
         limit: 1,
         lease: Duration::from_secs(60),
     };
     let taken_over = shop.inbox.store().claim(&wanted).await.unwrap();
-    assert!(taken_over[0].interrupted);
+    assert!(taken_over[0].lease_expired);
     shop.plan.gate.add_permits(9);
     drop(stop);
     worker.await.unwrap();
     assert_eq!(shop.orders().await, 0);
-    shop.is("evt_1", router_inbox::State::Running, 1).await;
+    shop.is("evt_1", router_inbox::DeliveryState::Running, 1).await;
 }
 
 #[tokio::test]
@@ -284,7 +284,7 @@ fn a_transaction_is_only_for_handlers_of_an_inbox_that_has_such() {
         let (wrote, kept) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().0);
         Plan { then: Arc::default(), gate: Arc::new(Semaphore::new(0)), wrote, kept }
     };
-    let router = || Router::builder().unlinked().add::<fulfil>().state(plan());
+    let router = || Router::builder().without_linked().add::<fulfil>().state(plan());
     let in_memory = MemoryStore::new(ManualClock::at(now()));
     let inline = router().build().unwrap_err().to_string();
     let elsewhere = router().delivered_by(&in_memory).build().unwrap_err().to_string();

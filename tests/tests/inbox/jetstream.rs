@@ -17,7 +17,7 @@ async fn write(mut tx: Tx<Sqlite>) -> Result<(), BoxError> {
 async fn who_wants_a_transaction_is_told_what_there_is_instead() {
     let Some(server) = nats::Server::start() else { return };
     let store = JetStreamStore::connect(&server.url()).await.unwrap();
-    let router = Router::builder().unlinked().add::<write>().delivered_by(&store);
+    let router = Router::builder().without_linked().add::<write>().delivered_by(&store);
     insta::assert_snapshot!(router.build().unwrap_err(), @r"
     the router cannot be built: 1 problem
       1. nobody gives the calls of these handlers a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`

@@ -10,9 +10,9 @@ use std::{
 
 use router_core::{Event, Router, State, on_event, testing::ManualClock};
 use router_inbox::{
-    Completed, End,
-    State::{Dead, Done, Running, Waiting},
-    Store as _, Wanted,
+    ClaimRequest, Completed, DeliveryOutcome,
+    DeliveryState::{Dead, Done, Running, Waiting},
+    Store as _,
 };
 use router_tests::now;
 use tokio::sync::Semaphore;
@@ -36,7 +36,7 @@ const LEASE: Duration = Duration::from_secs(60);
 
 fn shop(permits: usize) -> (Shop, Runs) {
     let runs = Runs { begun: Arc::default(), gate: Arc::new(Semaphore::new(permits)) };
-    let shop = Shop::new(Router::builder().unlinked().add::<twice>().state(runs.clone()));
+    let shop = Shop::new(Router::builder().without_linked().add::<twice>().state(runs.clone()));
     (shop, runs)
 }
 
@@ -46,7 +46,7 @@ fn begun(runs: &Runs) -> usize {
 
 /// As a process that dies then.
 async fn claim(shop: &Shop) -> router_inbox::Claim {
-    let wanted = Wanted { handlers: vec![("shop.twice".into(), 9)], limit: 9, lease: LEASE };
+    let wanted = ClaimRequest { handlers: vec![("shop.twice".into(), 9)], limit: 9, lease: LEASE };
     let mut claims = shop.store().claim(&wanted).await.expect("it is there");
     assert_eq!(claims.len(), 1, "{claims:?}");
     claims.remove(0)
@@ -60,13 +60,16 @@ async fn an_attempt_whose_process_died_has_failed_and_is_followed_by_another() {
     let worker = shop.work();
     shop.pass(LEASE).await;
     shop.is("evt_1", Waiting, 1).await;
-    assert_eq!(begun(&runs), 0, "not beside whatever was interrupted with it");
+    assert_eq!(begun(&runs), 0, "not beside whatever was lease_expired with it");
     let error = shop.deliveries("evt_1").await[0].error.clone().unwrap();
     assert!(error.contains("its process died"), "{error}");
     shop.pass(Duration::from_secs(13)).await;
     shop.is("evt_1", Done, 2).await;
     assert_eq!(begun(&runs), 1);
-    let late = shop.store().complete(&[(dead.lease, End::Dead { error: "late".into() })]).await;
+    let late = shop
+        .store()
+        .complete(&[(dead.lease, DeliveryOutcome::Dead { error: "late".into() })])
+        .await;
     assert_eq!(late.unwrap(), [Completed::LeaseLost]);
     worker.stop().await;
 }
@@ -140,7 +143,7 @@ async fn who_finds_its_lease_lost_stops_the_handler_where_it_waits() {
     until(async || begun(&runs) == 1).await;
     shop.clock.advance(LEASE);
     let dead = claim(&shop).await;
-    assert!(dead.interrupted);
+    assert!(dead.lease_expired);
     let states = Arc::strong_count(&runs.gate);
     stands_still.advance(LEASE / 3);
     until(async || Arc::strong_count(&runs.gate) < states).await;

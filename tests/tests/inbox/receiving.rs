@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use http::Response;
 use router_core::{Endpoint, Event, Failure, Router};
-use router_inbox::{State, Stored};
+use router_inbox::{DeliveryState, Stored};
 use router_tests::{payload_of, secret};
 use tokio::task::JoinSet;
 use tower::Service as _;
@@ -16,7 +16,7 @@ use crate::{
 
 fn shop() -> Shop {
     let handle = |_: Event| async {};
-    Shop::new(Router::builder().unlinked().handler("shop", ["invoice.paid"], handle))
+    Shop::new(Router::builder().without_linked().handler("shop", ["invoice.paid"], handle))
 }
 
 async fn deliver(shop: &Shop, id: &str, event_type: &str) -> Response<String> {
@@ -45,7 +45,7 @@ async fn an_event_is_answered_once_it_is_stored_and_before_any_handler_runs() {
         let body = format!(r#"{{"event":"{id}","outcome":"{outcome}","handlers":[{handlers}]}}"#);
         assert_eq!(*answer.body(), body);
     }
-    assert_eq!(shop.state("evt_1").await, (State::Waiting, 0));
+    assert_eq!(shop.state("evt_1").await, (DeliveryState::Waiting, 0));
     assert_eq!(shop.deliveries("evt_3").await, []);
 }
 
@@ -64,7 +64,7 @@ async fn while_the_store_is_down_stripe_is_told_to_come_again_and_once_it_is_bac
     );
     shop.store().is_down.store(false, Ordering::SeqCst);
     assert_eq!(deliver(&shop, "evt_1", "invoice.paid").await.status(), 200);
-    assert_eq!(shop.state("evt_1").await, (State::Waiting, 0));
+    assert_eq!(shop.state("evt_1").await, (DeliveryState::Waiting, 0));
 }
 
 #[tokio::test]

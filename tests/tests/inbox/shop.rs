@@ -10,12 +10,13 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveredRouter, DeliveringService, Delivery, Event, Provision, RouterBuilder,
+    DeliveringService, Delivery, DeliveryRouter, Event, ProvidedType, RouterBuilder,
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Backlog, Claim, Completed, Effects, End, Inbox, KeptDelivery, Lease, NewEvent, Operations,
-    Receipt, State, Store, StoreError, Stored, Unstored, Wanted, Worker, conformance::MemoryStore,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Effects, Inbox, Lease,
+    NewEvent, Operations, Receipt, Store, StoreError, Stored, StoredDelivery, Unstored, Worker,
+    conformance::MemoryStore,
 };
 use router_tests::now;
 use tokio::{
@@ -64,7 +65,7 @@ impl ToldStore {
 }
 
 impl DeliveringService for ToldStore {
-    fn provides(&self) -> Vec<Provision> {
+    fn provides(&self) -> Vec<ProvidedType> {
         self.store.provides()
     }
 }
@@ -81,7 +82,7 @@ impl Store for ToldStore {
         self.up()?.store(events).await
     }
 
-    async fn claim(&self, wanted: &Wanted) -> Result<Vec<Claim>, StoreError> {
+    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         self.claims.fetch_add(1, Ordering::SeqCst);
         self.up()?.claim(wanted).await
     }
@@ -90,21 +91,24 @@ impl Store for ToldStore {
         self.up()?.extend(leases, time).await
     }
 
-    async fn complete(&self, ends: &[(Lease, End)]) -> Result<Vec<Completed>, StoreError> {
+    async fn complete(
+        &self,
+        ends: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<Completed>, StoreError> {
         if self.forgets.load(Ordering::SeqCst) {
             return Err(StoreError::of("it cannot be written to"));
         }
         self.up()?.complete(ends).await
     }
 
-    fn equip(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let effects = self.effects.clone().map(|permits| {
             Box::new(SlowEffects { store: self.store.clone(), permits }) as Box<dyn Effects>
         });
         (delivery, effects)
     }
 
-    async fn deliveries(&self, event_id: &str) -> Result<Vec<KeptDelivery>, StoreError> {
+    async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         self.store.deliveries(event_id).await
     }
 
@@ -125,14 +129,14 @@ struct SlowEffects {
 
 #[async_trait]
 impl Effects for SlowEffects {
-    async fn overdue(&self) -> Duration {
+    async fn deadline_exceeded(&self) -> Duration {
         std::future::pending().await
     }
 
-    async fn end(
+    async fn finish(
         self: Box<Self>,
         lease: &Lease,
-        end: &End,
+        end: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError> {
         let completed = self.store.complete(&[(lease.clone(), end.clone())]).await?;
         self.permits.acquire().await.expect("it is never closed").forget();
@@ -146,7 +150,7 @@ pub(crate) struct Shop {
     pub(crate) inbox: Inbox<ToldStore>,
 }
 
-pub(crate) type ToldWorker = Worker<ToldStore, DeliveredRouter>;
+pub(crate) type ToldWorker = Worker<ToldStore, DeliveryRouter>;
 
 /// A worker in a task of its own.
 pub(crate) struct AtWork {
@@ -178,18 +182,18 @@ impl Shop {
     }
 
     /// Of an event with one handler: how far it is, and after how many attempts.
-    pub(crate) async fn state(&self, id: &str) -> (State, u32) {
+    pub(crate) async fn state(&self, id: &str) -> (DeliveryState, u32) {
         let kept = self.deliveries(id).await;
         assert_eq!(kept.len(), 1, "{kept:?}");
         (kept[0].state, kept[0].attempts)
     }
 
-    pub(crate) async fn deliveries(&self, id: &str) -> Vec<KeptDelivery> {
+    pub(crate) async fn deliveries(&self, id: &str) -> Vec<StoredDelivery> {
         self.store().deliveries(id).await.expect("it can be read")
     }
 
     /// Waits until it is so far.
-    pub(crate) async fn is(&self, id: &str, state: State, attempts: u32) {
+    pub(crate) async fn is(&self, id: &str, state: DeliveryState, attempts: u32) {
         until(async || self.state(id).await == (state, attempts)).await;
     }
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use router_core::{Event, Failure, HandlerResult, Outcome, Router, on_event};
 use router_inbox::{
-    NewDelivery, NewEvent,
-    State::{Dead, Waiting},
-    Store as _,
+    DeliveryState::{Dead, Waiting},
+    NewDelivery, NewEvent, Store as _,
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -23,7 +22,8 @@ fn logged() -> String {
 fn shop(result: fn() -> HandlerResult) -> Shop {
     log(LevelFilter::INFO);
     let handler = move |_: Event| std::future::ready(result());
-    let shop = Shop::new(Router::builder().unlinked().handler("shop", ["invoice.paid"], handler));
+    let shop =
+        Shop::new(Router::builder().without_linked().handler("shop", ["invoice.paid"], handler));
     logged();
     shop
 }
@@ -41,7 +41,7 @@ async fn what_comes_in_is_a_line() {
 
 #[tokio::test]
 async fn a_failure_says_when_it_is_tried_again() {
-    let shop = shop(|| Err(Failure::retry_after("the warehouse is down", Duration::from_secs(90))));
+    let shop = shop(|| Err(Failure::retry_in("the warehouse is down", Duration::from_secs(90))));
     let worker = shop.work();
     shop.receive("evt_1").await.unwrap();
     logged();
@@ -69,7 +69,7 @@ async fn ledger(_: Event) -> HandlerResult {
 #[tokio::test]
 async fn a_dead_letter_of_an_ordered_handler_lets_the_next_go_and_says_so() {
     shop(|| Ok(Outcome::Done));
-    let shop = Shop::new(Router::builder().unlinked().add::<ledger>());
+    let shop = Shop::new(Router::builder().without_linked().add::<ledger>());
     let worker = shop.work();
     shop.receive("evt_1").await.unwrap();
     logged();

@@ -153,7 +153,7 @@ impl Handler for OfShop {
                 Ok(Outcome::ignored("by chance"))
             }
             Act::Fail => Err(Failure::retry("by chance")),
-            Act::FailForAWhile => Err(Failure::retry_after("by chance", Duration::from_secs(1))),
+            Act::FailForAWhile => Err(Failure::retry_in("by chance", Duration::from_secs(1))),
             Act::Die => {
                 attempt.finish();
                 Err(Failure::permanent("by chance"))

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use router_core::{CompletionMemory, Endpoint, Event, Failure, Router, testing::ManualClock};
+use router_core::{Endpoint, Event, Failure, InMemoryCompletions, Router, testing::ManualClock};
 use router_tests::{event, now, payload, payload_of, secret};
 use tower::ServiceExt as _;
 
@@ -16,8 +16,13 @@ use crate::{
 };
 
 /// What is counted of an event's outcome.
-const OUTCOME: [&str; 5] =
-    ["events_total", "handlers_total", "dead_letters_total", "lost_total", "unhandled_total"];
+const OUTCOME: [&str; 5] = [
+    "events_total",
+    "handlers_total",
+    "dead_letters_total",
+    "unrecorded_failures_total",
+    "unhandled_total",
+];
 
 #[tokio::test]
 async fn the_docs_table_is_all_that_is_counted() {
@@ -39,7 +44,7 @@ async fn a_handled_event_is_counted_and_timed() {
             std::future::ready(())
         }
     };
-    let router = Router::builder().unlinked().handler("shop", ["invoice.paid"], takes_time);
+    let router = Router::builder().without_linked().handler("shop", ["invoice.paid"], takes_time);
     let router = router.clock(clock.clone()).build().unwrap();
     let endpoint = Endpoint::new(secret(), router).clock(clock);
     assert_eq!(send(endpoint, post(payload("invoice.paid"))).await.status(), 200);
@@ -138,7 +143,7 @@ async fn what_nobody_tries_again_is_lost_if_the_sink_refuses_it() {
         [
             r#"events_total{outcome="unhandled"} 1"#,
             r#"handlers_total{handler="fallback",outcome="retry"} 1"#,
-            r#"lost_total{handler="fallback"} 1"#,
+            r#"unrecorded_failures_total{handler="fallback"} 1"#,
             r#"unhandled_total{event_type="charge.failed"} 1"#,
         ]
     );
@@ -153,7 +158,7 @@ async fn a_redelivery_counts_the_handlers_that_are_spared() {
     let endpoint = endpoint(builder.handler("dies", ["invoice.paid"], dies));
     for (spared, dead) in [
         (None, Some(r#"dead_letters_total{handler="dies"} 1"#)),
-        (Some(r#"duplicates_total{of="finished"} 2"#), None),
+        (Some(r#"duplicates_total{reason="finished"} 2"#), None),
     ] {
         assert_eq!(send(endpoint.clone(), post(payload("invoice.paid"))).await.status(), 500);
         let changes = metered.changes_of(&["duplicates_total", "dead_letters_total"]);
@@ -165,7 +170,8 @@ async fn a_redelivery_counts_the_handlers_that_are_spared() {
 async fn a_duplicate_in_flight_is_counted_and_is_no_second_event() {
     let metered = Metered::begin();
     let (held, mut says) = Held::new();
-    let endpoint = endpoint(Router::builder().unlinked().handler("held", ["*"], held.clone()));
+    let endpoint =
+        endpoint(Router::builder().without_linked().handler("held", ["*"], held.clone()));
     let mut first = pin!(send(endpoint.clone(), post(payload("invoice.paid"))));
     assert!(poll(first.as_mut()).is_pending());
     assert_eq!(says.recv().await, Some("begun"));
@@ -173,7 +179,7 @@ async fn a_duplicate_in_flight_is_counted_and_is_no_second_event() {
     assert!(poll(second.as_mut()).is_pending());
     assert_eq!(
         metered.changes_of(&["duplicates_total"]),
-        [r#"duplicates_total{of="in_flight"} 1"#]
+        [r#"duplicates_total{reason="in_flight"} 1"#]
     );
     held.release();
     let (first, second) = tokio::join!(first, second);
@@ -215,7 +221,7 @@ async fn event_types_that_nobody_handles_are_4096_labels_and_then_other() {
 #[tokio::test]
 async fn what_a_full_memory_forgets_is_counted() {
     let metered = Metered::begin();
-    let endpoint = endpoint(handlers().completions(CompletionMemory::new().max_entries(2)));
+    let endpoint = endpoint(handlers().completions(InMemoryCompletions::new().max_entries(2)));
     let evicted = ["completions_evicted_total"];
     for (id, changes) in [
         ("evt_1", None),

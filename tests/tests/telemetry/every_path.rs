@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use router_core::{CompletionMemory, Router};
+use router_core::{InMemoryCompletions, Router};
 use router_tests::{NOW, payload_of};
 
 use crate::{
@@ -34,7 +34,7 @@ pub(crate) async fn walk() {
     refuse(&personal("evt_refused", "invoice.paid")).await;
 
     let all = handlers().add::<fallback>().dead_letters(Picky);
-    let all = endpoint(all.completions(CompletionMemory::new().max_entries(2)));
+    let all = endpoint(all.completions(InMemoryCompletions::new().max_entries(2)));
     let all = all.expect_api_version("2026-10-28.endive");
     let paid = personal("evt_paid", "invoice.paid");
     for (event_type, status) in [
@@ -63,7 +63,8 @@ pub(crate) async fn walk() {
 /// A client hangs up, and another one waits for the same event.
 async fn in_flight(body: &str) {
     let (held, mut says) = Held::new();
-    let builder = Router::builder().unlinked().handler("held", ["invoice.paid"], held.clone());
+    let builder =
+        Router::builder().without_linked().handler("held", ["invoice.paid"], held.clone());
     let endpoint = endpoint(builder);
     let first = tokio::spawn(send(endpoint.clone(), post(body.to_owned())));
     assert_eq!(says.recv().await, Some("begun"));

@@ -30,7 +30,7 @@ fn endpoint(builder: RouterBuilder) -> Endpoint<Router> {
 /// Handlers that do what handlers can do, each for an event type of its own.
 fn handlers() -> RouterBuilder {
     let builder = Router::builder()
-        .unlinked()
+        .without_linked()
         .handler("done", ["invoice.paid"], async |_: Event| {})
         .handler("ignored", ["invoice.sent"], async |_: Event| Outcome::ignored("not ours"))
         .handler("later", ["invoice.voided"], async |_: Event| {

@@ -79,7 +79,8 @@ async fn a_request_is_in_flight_until_it_is_answered_or_its_client_has_hung_up()
     let metered = Metered::begin();
     let gauge = ["requests_in_flight"];
     let (held, mut says) = Held::new();
-    let endpoint = endpoint(Router::builder().unlinked().handler("held", ["*"], held.clone()));
+    let endpoint =
+        endpoint(Router::builder().without_linked().handler("held", ["*"], held.clone()));
     {
         // In the middle of its body.
         let mut call = pin!(send(endpoint.clone(), post("").map(|_| Unread(None))));

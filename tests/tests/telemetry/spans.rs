@@ -111,7 +111,8 @@ async fn a_request_that_another_server_has_read_has_the_same_spans_and_no_method
 #[tokio::test]
 async fn who_hangs_up_and_who_waits_have_a_span_and_the_handler_has_one_too() {
     let (held, mut says) = Held::new();
-    let endpoint = endpoint(Router::builder().unlinked().handler("held", ["*"], held.clone()));
+    let endpoint =
+        endpoint(Router::builder().without_linked().handler("held", ["*"], held.clone()));
     let trace = Trace::begin();
     let first = tokio::spawn(send(endpoint.clone(), post(payload("invoice.paid"))));
     assert_eq!(says.recv().await, Some("begun"));

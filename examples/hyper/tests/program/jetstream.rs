@@ -7,7 +7,7 @@ use router_core::{
     clock::{Clock as _, SystemClock},
     testing::SyntheticEvent,
 };
-use router_inbox::{JetStreamStore, NewDelivery, NewEvent, State, Store as _};
+use router_inbox::{DeliveryState, JetStreamStore, NewDelivery, NewEvent, Store as _};
 
 use self::nats::{PASSWORD, Server};
 use crate::{
@@ -28,7 +28,7 @@ async fn until_done(nats: &Server, id: &str) {
     let store = JetStreamStore::connect_existing(&nats.url_of("shop")).await.expect("it is there");
     for waited in 0.. {
         match store.deliveries(id).await.expect("it is there")[0].state {
-            State::Done => break,
+            DeliveryState::Done => break,
             state => assert!(waited < 1_500, "half a minute, and it is {state:?}"),
         }
         SystemClock.sleep(Duration::from_millis(20)).await;

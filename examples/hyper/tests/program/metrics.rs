@@ -48,7 +48,7 @@ fn an_event_is_counted_with_what_became_of_it() {
         &format!(r#"stripe_webhook_handlers_total{{{handler},outcome="done"}} 1"#),
         // There before the first one, so that its increase is seen.
         &format!("stripe_webhook_dead_letters_total{{{handler}}} 0"),
-        &format!("stripe_webhook_lost_total{{{handler}}} 0"),
+        &format!("stripe_webhook_unrecorded_failures_total{{{handler}}} 0"),
         "# TYPE stripe_webhook_requests_in_flight gauge",
         "stripe_webhook_requests_in_flight 0",
         // Buckets, which can be added up over several servers.

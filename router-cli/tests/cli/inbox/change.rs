@@ -137,10 +137,10 @@ fn what_ended_long_ago_is_purged() {
     let desk = Desk::empty(DAY * 40);
     for number in 0..30 {
         desk.store(&format!("evt_{number}"), "invoice.paid", "in_1", &["audit"]);
-        desk.end("audit", router_inbox::End::Done);
+        desk.end("audit", router_inbox::DeliveryOutcome::Done);
     }
     desk.store("evt_dead", "invoice.paid", "in_1", &["audit"]);
-    desk.end("audit", router_inbox::End::Dead { error: "no such order".into() });
+    desk.end("audit", router_inbox::DeliveryOutcome::Dead { error: "no such order".into() });
     desk.clock.advance(DAY * 20);
     desk.store("evt_since", "invoice.paid", "in_1", &[]);
     let ran = desk.run(&["purge", "--older-than", "30days"]);

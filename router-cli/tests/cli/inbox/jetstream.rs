@@ -6,7 +6,9 @@ use std::{
 };
 
 use router_core::testing::SyntheticEvent;
-use router_inbox::{End, JetStreamStore, NewDelivery, NewEvent, Store as _, Wanted};
+use router_inbox::{
+    ClaimRequest, DeliveryOutcome, JetStreamStore, NewDelivery, NewEvent, Store as _,
+};
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server};
@@ -38,10 +40,10 @@ fn an_inbox_in_jetstream_is_operated_as_one_in_a_file() {
         let new = [NewEvent { event, deliveries: deliveries.to_vec() }];
         runtime.block_on(store.store(&new)).unwrap();
     }
-    let wanted = Wanted { handlers: vec![("audit".into(), 2)], limit: 2, lease: MINUTE };
+    let wanted = ClaimRequest { handlers: vec![("audit".into(), 2)], limit: 2, lease: MINUTE };
     let claims = runtime.block_on(store.claim(&wanted)).unwrap();
     let of_second = claims.iter().find(|claim| claim.event.as_ref().unwrap().id() == "evt_2");
-    let dead = End::Dead { error: "the warehouse has burnt down".into() };
+    let dead = DeliveryOutcome::Dead { error: "the warehouse has burnt down".into() };
     let ends = [(of_second.unwrap().lease.clone(), dead)];
     runtime.block_on(store.complete(&ends)).unwrap();
     let ran = on(&url, &["status", "--json"]);

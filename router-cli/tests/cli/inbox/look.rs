@@ -163,7 +163,10 @@ fn a_payload_is_shown_where_it_is_asked_for() {
 fn an_error_does_nothing_to_a_terminal() {
     let desk = Desk::empty(MINUTE);
     desk.store("evt_1", "invoice.paid", "in_1", &["mail"]);
-    desk.end("mail", router_inbox::End::Dead { error: "no\x1b[2J such\r order".into() });
+    desk.end(
+        "mail",
+        router_inbox::DeliveryOutcome::Dead { error: "no\x1b[2J such\r order".into() },
+    );
     for arguments in [&["list"][..], &["show", "evt_1"]] {
         let ran = desk.run(arguments);
         assert!(ran.stdout.contains("no\u{fffd}[2J such\u{fffd} order"), "{ran:?}");

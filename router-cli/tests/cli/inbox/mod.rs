@@ -14,7 +14,9 @@ use router_core::{
     clock::{Clock as _, SystemClock},
     testing::{ManualClock, SyntheticEvent},
 };
-use router_inbox::{Claim, End, NewDelivery, NewEvent, SqliteStore, Store as _, Wanted};
+use router_inbox::{
+    Claim, ClaimRequest, DeliveryOutcome, NewDelivery, NewEvent, SqliteStore, Store as _,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -46,21 +48,23 @@ impl Desk {
     fn busy() -> Self {
         let desk = Self::empty(MINUTE * 180);
         desk.store("evt_done", "invoice.paid", "in_1", &["audit", "orders.fulfil"]);
-        desk.end("audit", End::Done);
-        desk.end("orders.fulfil", End::Ignored);
+        desk.end("audit", DeliveryOutcome::Done);
+        desk.end("orders.fulfil", DeliveryOutcome::Ignored);
         desk.clock.advance(MINUTE * 60);
         desk.store("evt_dead", "charge.failed", "ch_1", &["audit", "orders.fulfil"]);
-        desk.end("audit", End::Done);
-        let wait = End::Retry { wait: Duration::ZERO, error: "the warehouse is down".into() };
+        desk.end("audit", DeliveryOutcome::Done);
+        let wait =
+            DeliveryOutcome::Retry { wait: Duration::ZERO, error: "the warehouse is down".into() };
         desk.end("orders.fulfil", wait);
         desk.end(
             "orders.fulfil",
-            End::Dead { error: "no such order: 6735\nsee the runbook".into() },
+            DeliveryOutcome::Dead { error: "no such order: 6735\nsee the runbook".into() },
         );
         desk.clock.advance(MINUTE * 60);
         desk.store("evt_none", "customer.created", "cus_9", &[]);
         desk.store("evt_waits", "invoice.paid", "in_2", &["orders.fulfil"]);
-        let wait = End::Retry { wait: MINUTE * 75, error: "the warehouse is down".into() };
+        let wait =
+            DeliveryOutcome::Retry { wait: MINUTE * 75, error: "the warehouse is down".into() };
         desk.end("orders.fulfil", wait);
         desk.clock.advance(MINUTE * 57);
         desk.store_ordered("evt_first", "customer.updated", "cus_1", "ledger");
@@ -107,13 +111,13 @@ impl Desk {
 
     /// What is due for the handler.
     fn claim(&self, handler: &str, lease: Duration) -> Claim {
-        let wanted = Wanted { handlers: vec![(handler.into(), 1)], limit: 1, lease };
+        let wanted = ClaimRequest { handlers: vec![(handler.into(), 1)], limit: 1, lease };
         let claimed = self.runtime.block_on(self.store.claim(&wanted));
         claimed.expect("it is there").pop().expect("something is due")
     }
 
     /// Has what is due for the handler end so.
-    fn end(&self, handler: &str, end: End) {
+    fn end(&self, handler: &str, end: DeliveryOutcome) {
         let lease = self.claim(handler, MINUTE).lease;
         self.runtime.block_on(self.store.complete(&[(lease, end)])).expect("it is there");
     }

@@ -1,7 +1,7 @@
 //! An inbox in a PostgreSQL database.
 
 use router_core::testing::SyntheticEvent;
-use router_inbox::{NewDelivery, NewEvent, PostgresStore, Store as _, Wanted};
+use router_inbox::{ClaimRequest, NewDelivery, NewEvent, PostgresStore, Store as _};
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server, unused_port};
@@ -42,7 +42,7 @@ fn an_inbox_in_postgresql_is_operated_as_one_in_a_file() {
         let new = [NewEvent { event, deliveries: deliveries.to_vec() }];
         runtime.block_on(store.store(&new)).unwrap();
     }
-    let wanted = Wanted { handlers: vec![("audit".into(), 1)], limit: 1, lease: MINUTE };
+    let wanted = ClaimRequest { handlers: vec![("audit".into(), 1)], limit: 1, lease: MINUTE };
     assert_eq!(runtime.block_on(store.claim(&wanted)).unwrap().len(), 1);
     let ran = on(&url, &["status", "--json"]);
     let status = &ran.json()[0];

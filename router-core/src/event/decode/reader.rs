@@ -16,7 +16,7 @@ use serde::{
 use serde_json::Error;
 
 use super::super::{
-    error::Kind,
+    error::JsonType,
     scanner::{Place, Scanner},
 };
 
@@ -59,7 +59,7 @@ impl<'de, 's> Reader<'de, 's> {
     fn string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let value = self.scanner.value().map_err(undecided)?;
         let text = &self.json[value.range()];
-        if value.kind == Kind::String && !value.escaped {
+        if value.kind == JsonType::String && !value.escaped {
             return visitor.visit_borrowed_str(&text[1..text.len() - 1]);
         }
         serde_json::Deserializer::from_str(text).deserialize_str(visitor)

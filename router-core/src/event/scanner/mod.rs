@@ -10,7 +10,7 @@ mod token;
 use std::{borrow::Cow, ops::Range, str::Utf8Error};
 
 use self::block::Block;
-use super::error::{Kind, Problem};
+use super::error::{EnvelopeProblem, JsonType};
 
 /// Nesting beyond this is refused, so that no handler's own decoding can overflow its stack.
 ///
@@ -24,7 +24,7 @@ const NO_END: &str = "expected `,` or the closing bracket";
 /// What a value is and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Value {
-    pub(super) kind: Kind,
+    pub(super) kind: JsonType,
     pub(super) start: usize,
     pub(super) end: usize,
     /// Whether it is a string with an escape in it.
@@ -40,13 +40,13 @@ impl Value {
 /// What is wrong, and at which byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    pub(super) problem: Problem,
+    pub(super) problem: EnvelopeProblem,
     pub(super) at: usize,
 }
 
 impl Fault {
     pub(super) fn not_utf8(error: Utf8Error) -> Self {
-        Self { problem: Problem::NotUtf8, at: error.valid_up_to() }
+        Self { problem: EnvelopeProblem::NotUtf8, at: error.valid_up_to() }
     }
 }
 
@@ -68,8 +68,8 @@ impl<'t> Scanner<'t> {
     pub(super) fn value(&mut self) -> Result<Value, Fault> {
         let start = self.at;
         let kind = match self.peek() {
-            Some(b'{') => Kind::Object,
-            Some(b'[') => Kind::Array,
+            Some(b'{') => JsonType::Object,
+            Some(b'[') => JsonType::Array,
             _ => return self.scalar(),
         };
         self.skip_nested()?;
@@ -97,7 +97,7 @@ impl<'t> Scanner<'t> {
         &mut self,
         item: impl FnMut(&mut Self) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
-        self.nested(Kind::Array, b']', item)
+        self.nested(JsonType::Array, b']', item)
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -109,7 +109,7 @@ impl<'t> Scanner<'t> {
         self.skip_whitespace();
         match self.peek() {
             None => Ok(()),
-            Some(_) => Err(self.fault(Problem::TrailingBytes)),
+            Some(_) => Err(self.fault(EnvelopeProblem::TrailingBytes)),
         }
     }
 
@@ -121,7 +121,7 @@ impl<'t> Scanner<'t> {
         &mut self,
         mut field: impl FnMut(&mut Self, Key<'t>) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
-        self.nested(Kind::Object, b'}', |scanner| {
+        self.nested(JsonType::Object, b'}', |scanner| {
             let key = scanner.key()?;
             field(scanner, key)
         })
@@ -135,7 +135,7 @@ impl<'t> Scanner<'t> {
         }
         let start = self.at;
         let escaped = self.skip_string()?;
-        let name = Value { escaped, ..self.since(start, Kind::String) };
+        let name = Value { escaped, ..self.since(start, JsonType::String) };
         self.colon()?;
         Ok(Key { text: self.text, name })
     }
@@ -143,7 +143,7 @@ impl<'t> Scanner<'t> {
     /// An object or an array: its items, separated by commas, up to `close`.
     fn nested(
         &mut self,
-        kind: Kind,
+        kind: JsonType,
         close: u8,
         mut item: impl FnMut(&mut Self) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
@@ -179,7 +179,7 @@ impl<'t> Scanner<'t> {
     #[inline(always)]
     pub(super) fn open(&mut self) -> Result<(), Fault> {
         if self.depth == MAX_DEPTH {
-            return Err(self.fault(Problem::TooDeep));
+            return Err(self.fault(EnvelopeProblem::TooDeep));
         }
         self.depth += 1;
         self.at += 1;
@@ -187,17 +187,17 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn since(&self, start: usize, kind: Kind) -> Value {
+    fn since(&self, start: usize, kind: JsonType) -> Value {
         Value { kind, start, end: self.at, escaped: false }
     }
 
     #[cold]
     fn syntax(self, expected: &'static str) -> Fault {
-        self.fault(Problem::Syntax(expected))
+        self.fault(EnvelopeProblem::Syntax(expected))
     }
 
     #[cold]
-    fn fault(self, problem: Problem) -> Fault {
+    fn fault(self, problem: EnvelopeProblem) -> Fault {
         Fault { problem, at: self.at }
     }
 }
@@ -261,7 +261,7 @@ mod tests {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(scan(&nested(MAX_DEPTH)).is_ok());
         let fault = scan(&nested(MAX_DEPTH + 1)).unwrap_err();
-        assert_eq!(fault, Fault { problem: Problem::TooDeep, at: MAX_DEPTH });
+        assert_eq!(fault, Fault { problem: EnvelopeProblem::TooDeep, at: MAX_DEPTH });
         assert!(scan(&"[".repeat(1_000_000)).is_err());
     }
 

@@ -1,7 +1,7 @@
 //! What JSON is made of: white space, strings, numbers and words.
 
 use super::{
-    Fault, Kind, Scanner, Value,
+    Fault, JsonType, Scanner, Value,
     block::{are_spaces, behind_whitespace},
 };
 
@@ -48,9 +48,9 @@ impl Scanner<'_> {
         match self.peek() {
             Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Kind::Boolean),
-            Some(b'f') => self.word("false", Kind::Boolean),
-            Some(b'n') => self.word("null", Kind::Null),
+            Some(b't') => self.word("true", JsonType::Boolean),
+            Some(b'f') => self.word("false", JsonType::Boolean),
+            Some(b'n') => self.word("null", JsonType::Null),
             _ => Err(self.syntax("expected a JSON value")),
         }
     }
@@ -75,7 +75,7 @@ impl Scanner<'_> {
             }
         }
         self.at += 1;
-        Ok(Value { escaped, ..self.since(start, Kind::String) })
+        Ok(Value { escaped, ..self.since(start, JsonType::String) })
     }
 
     fn escape(&mut self) -> Result<(), Fault> {
@@ -115,7 +115,7 @@ impl Scanner<'_> {
             }
             self.digits()?;
         }
-        Ok(self.since(start, Kind::Number))
+        Ok(self.since(start, JsonType::Number))
     }
 
     fn digits(&mut self) -> Result<(), Fault> {
@@ -128,7 +128,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn word(&mut self, word: &str, kind: Kind) -> Result<Value, Fault> {
+    fn word(&mut self, word: &str, kind: JsonType) -> Result<Value, Fault> {
         let start = self.at;
         if !self.bytes()[start..].starts_with(word.as_bytes()) {
             return Err(self.syntax("expected a JSON value"));

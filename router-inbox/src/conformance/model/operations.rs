@@ -12,18 +12,20 @@ use router_core::{Event, event::EventKey};
 
 use super::{EventRow, MemoryStore, Row, Rows};
 use crate::{
-    Change, Changed, Count, Filter, HandlerStatus, Listed, ListedDelivery, ListedEvent,
-    NewDelivery, NewEvent, Operations, PurgeTooSoon, Replayed, Selection, Shown, State, Status,
-    StoreError,
+    DeliveryState, NewDelivery, NewEvent, Operations, StoreError,
+    operations::{
+        BacklogCount, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails, EventSelector,
+        EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter, PurgeTooSoon, Replayed,
+    },
 };
 
 #[async_trait]
 impl Operations for MemoryStore {
-    async fn status(&self) -> Result<Status, StoreError> {
+    async fn status(&self) -> Result<InboxStatus, StoreError> {
         Ok(self.rows().status(self.clock.wall()))
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         let rows = self.rows();
         let mut listed = match filter.unhandled {
             true => rows.unhandled(),
@@ -35,7 +37,7 @@ impl Operations for MemoryStore {
         Ok(listed)
     }
 
-    async fn show(&self, event_id: &str) -> Result<Vec<Shown>, StoreError> {
+    async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         let rows = self.rows();
         let mut shown = Vec::new();
         for (number, row) in rows.events.iter().filter(|(_, row)| row.key.id() == event_id) {
@@ -46,9 +48,9 @@ impl Operations for MemoryStore {
                 .map(|(number, _)| rows.delivery(*number))
                 .collect();
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
-            shown.push(Shown { event: row.listed(), kept: row.kept.clone(), deliveries });
+            shown.push(EventDetails { event: row.listed(), kept: row.kept.clone(), deliveries });
         }
-        shown.sort_by_key(|shown: &Shown| {
+        shown.sort_by_key(|shown: &EventDetails| {
             let event = &shown.event;
             (event.endpoint.clone(), event.account.clone(), event.generation)
         });
@@ -59,18 +61,18 @@ impl Operations for MemoryStore {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         let mut numbers = rows.of_handler(event_id, handler);
         numbers.retain(|number| rows.is_last(*number));
-        let states = [State::Waiting, State::Dead, State::Discarded];
+        let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
         Ok(rows.change(&numbers, &states, now, |row| {
             if row.is_open() {
                 row.due = row.due.min(now);
             } else {
                 (row.due, row.attempts) = (now, 0);
             }
-            (row.state, row.ended_at) = (State::Waiting, None);
+            (row.state, row.ended_at) = (DeliveryState::Waiting, None);
         }))
     }
 
@@ -78,16 +80,16 @@ impl Operations for MemoryStore {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         let numbers = rows.of_handler(event_id, handler);
-        let states = [State::Waiting, State::Dead];
+        let states = [DeliveryState::Waiting, DeliveryState::Dead];
         Ok(rows.change(&numbers, &states, now, |row| {
-            (row.state, row.ended_at) = (State::Discarded, Some(now));
+            (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
         }))
     }
 
-    async fn select(&self, selection: &Selection) -> Result<Vec<i64>, StoreError> {
+    async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         let (rows, now) = (self.rows(), self.clock.wall());
         let is_selected = |row: &EventRow| {
             row.key.generation() == 0
@@ -118,14 +120,14 @@ impl Operations for MemoryStore {
 }
 
 impl Rows {
-    fn status(&self, now: SystemTime) -> Status {
-        let count = |handler: &Arc<str>, state: State| {
+    fn status(&self, now: SystemTime) -> InboxStatus {
+        let count = |handler: &Arc<str>, state: DeliveryState| {
             let those = || {
                 self.deliveries.values().filter(|row| row.handler == *handler && row.state == state)
             };
             let stored = those().map(|row| self.events[&row.event].stored_at).min();
             let oldest = stored.map(|stored| now.duration_since(stored).unwrap_or_default());
-            Count { number: those().count() as u64, oldest }
+            BacklogCount { number: those().count() as u64, oldest }
         };
         let due = |handler: &Arc<str>| {
             let is_due = |number: &&i64| {
@@ -133,8 +135,8 @@ impl Rows {
             };
             self.deliveries.keys().filter(is_due).count() as u64
         };
-        let is_finished = |row: &&Row| !row.is_open() && row.state != State::Dead;
-        Status {
+        let is_finished = |row: &&Row| !row.is_open() && row.state != DeliveryState::Dead;
+        InboxStatus {
             events: self.events.len() as u64,
             unhandled: self.unhandled().len() as u64,
             finished: self.deliveries.values().filter(is_finished).count() as u64,
@@ -143,9 +145,9 @@ impl Rows {
                 .keys()
                 .map(|handler| HandlerStatus {
                     handler: handler.clone(),
-                    waiting: count(handler, State::Waiting),
-                    running: count(handler, State::Running),
-                    dead: count(handler, State::Dead),
+                    waiting: count(handler, DeliveryState::Waiting),
+                    running: count(handler, DeliveryState::Running),
+                    dead: count(handler, DeliveryState::Dead),
                     due: due(handler),
                 })
                 .collect(),
@@ -153,7 +155,7 @@ impl Rows {
     }
 
     /// The events of which no generation has a delivery.
-    fn unhandled(&self) -> Vec<Listed> {
+    fn unhandled(&self) -> Vec<ListEntry> {
         let handled: BTreeSet<i64> = self
             .deliveries
             .values()
@@ -161,23 +163,23 @@ impl Rows {
             .collect();
         let unhandled = self.events.iter().filter(|(number, _)| !handled.contains(number));
         unhandled
-            .map(|(number, row)| Listed { number: *number, event: row.listed(), delivery: None })
+            .map(|(number, row)| ListEntry { number: *number, event: row.listed(), delivery: None })
             .collect()
     }
 
-    fn listed(&self, number: i64) -> Listed {
+    fn listed(&self, number: i64) -> ListEntry {
         let event = self.events[&self.deliveries[&number].event].listed();
-        Listed { number, event, delivery: Some(self.delivery(number)) }
+        ListEntry { number, event, delivery: Some(self.delivery(number)) }
     }
 
-    fn delivery(&self, number: i64) -> ListedDelivery {
+    fn delivery(&self, number: i64) -> DeliverySummary {
         let row = &self.deliveries[&number];
-        ListedDelivery {
+        DeliverySummary {
             handler: row.handler.clone(),
             state: row.state,
             attempts: row.attempts,
             due: row.is_open().then_some(row.due),
-            is_blocked: row.state == State::Waiting && !self.is_its_turn(number),
+            is_blocked: row.state == DeliveryState::Waiting && !self.is_its_turn(number),
             ended_at: row.ended_at,
             error: row.error.clone(),
         }
@@ -211,26 +213,26 @@ impl Rows {
     fn change(
         &mut self,
         numbers: &[i64],
-        states: &[State],
+        states: &[DeliveryState],
         now: SystemTime,
         change: impl Fn(&mut Row),
-    ) -> Vec<Changed> {
+    ) -> Vec<ChangeResult> {
         let mut changed = Vec::new();
         for number in numbers {
             let delivery = self.kept(*number);
             let row = self.deliveries.get_mut(number).expect("it is there");
-            let is_left = row.state == State::Running && row.due > now;
+            let is_left = row.state == DeliveryState::Running && row.due > now;
             // Nobody holds one whose lease has run out.
-            let state = if row.is_open() { State::Waiting } else { row.state };
+            let state = if row.is_open() { DeliveryState::Waiting } else { row.state };
             let done = match () {
-                () if is_left => Change::LeftRunning,
-                () if states.contains(&state) => Change::Made,
-                () => Change::LeftEnded,
+                () if is_left => ChangeOutcome::StillRunning,
+                () if states.contains(&state) => ChangeOutcome::Applied,
+                () => ChangeOutcome::AlreadyFinished,
             };
-            if done == Change::Made {
+            if done == ChangeOutcome::Applied {
                 change(row);
             }
-            changed.push(Changed { delivery, change: done });
+            changed.push(ChangeResult { delivery, change: done });
         }
         changed
     }
@@ -253,8 +255,8 @@ impl Rows {
         }
         for row in self.deliveries.values_mut() {
             let is_replayed = generations.contains(&row.event) && handlers.contains(&row.handler);
-            if is_replayed && row.state == State::Dead {
-                (row.state, row.ended_at) = (State::Discarded, Some(now));
+            if is_replayed && row.state == DeliveryState::Dead {
+                (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
             }
         }
         let delivery = |handler: &Arc<str>| NewDelivery {
@@ -268,8 +270,9 @@ impl Rows {
 
     fn purge(&mut self, number: i64, before: SystemTime) -> bool {
         let generations = self.generations(number);
-        let is_needed =
-            |row: &Row| row.ended_at.is_none_or(|ended| ended > before) || row.state == State::Dead;
+        let is_needed = |row: &Row| {
+            row.ended_at.is_none_or(|ended| ended > before) || row.state == DeliveryState::Dead
+        };
         let keeps =
             self.deliveries.values().any(|row| generations.contains(&row.event) && is_needed(row))
                 || generations.iter().any(|number| self.events[number].stored_at > before);
@@ -283,9 +286,9 @@ impl Rows {
 }
 
 impl EventRow {
-    fn listed(&self) -> ListedEvent {
+    fn listed(&self) -> EventSummary {
         let event = Event::from_store(self.kept.clone()).expect("it was one");
-        ListedEvent {
+        EventSummary {
             id: event.id().to_owned(),
             endpoint: event.endpoint().as_str().to_owned(),
             account: event.account().map(str::to_owned),
@@ -297,7 +300,7 @@ impl EventRow {
     }
 }
 
-fn is_listed(filter: &Filter, Listed { number, event, delivery }: &Listed) -> bool {
+fn is_listed(filter: &ListFilter, ListEntry { number, event, delivery }: &ListEntry) -> bool {
     let is_wanted = delivery.as_ref().is_none_or(|delivery| {
         (filter.states.is_empty() || filter.states.contains(&delivery.state))
             && filter.handler.as_ref().is_none_or(|handler| **handler == *delivery.handler)

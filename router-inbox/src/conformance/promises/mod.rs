@@ -5,12 +5,13 @@ mod ordered;
 
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
-use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
+use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 
 pub use self::{operations::*, ordered::*};
 use super::Subject;
 use crate::{
-    Backlog, Claim, Completed, End, Lease, NewDelivery, NewEvent, State, Store as _, Stored, Wanted,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Lease, NewDelivery,
+    NewEvent, Store as _, Stored,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -29,9 +30,9 @@ pub(super) fn new(event: &Event, handlers: &[&str]) -> NewEvent {
     NewEvent { event: event.clone(), deliveries: handlers.iter().map(delivery).collect() }
 }
 
-pub(super) fn wanted(handlers: &[&str], limit: usize) -> Wanted {
+pub(super) fn wanted(handlers: &[&str], limit: usize) -> ClaimRequest {
     let handlers = handlers.iter().map(|handler| (Arc::from(*handler), limit)).collect();
-    Wanted { handlers, limit, lease: LEASE }
+    ClaimRequest { handlers, limit, lease: LEASE }
 }
 
 async fn store(subject: &impl Subject, events: &[NewEvent]) -> Vec<Stored> {
@@ -54,21 +55,24 @@ async fn claims_nothing(subject: &impl Subject, handler: &str) {
     assert!(claims.is_empty(), "nothing is due: {claims:?}");
 }
 
-async fn complete(subject: &impl Subject, lease: &Lease, end: End) -> Completed {
+async fn complete(subject: &impl Subject, lease: &Lease, end: DeliveryOutcome) -> Completed {
     let ends = [(lease.clone(), end)];
     let completed = subject.store().complete(&ends).await.expect("the store is there");
     assert_eq!(completed.len(), 1);
     completed[0]
 }
 
-async fn state(subject: &impl Subject, id: &str) -> (State, u32) {
+async fn state(subject: &impl Subject, id: &str) -> (DeliveryState, u32) {
     let kept = subject.store().deliveries(id).await.expect("the store is there");
     assert_eq!(kept.len(), 1, "{kept:?}");
     (kept[0].state, kept[0].attempts)
 }
 
-fn retry_in(seconds: u64) -> End {
-    End::Retry { wait: Duration::from_secs(seconds), error: "the warehouse is down".into() }
+fn retry_in(seconds: u64) -> DeliveryOutcome {
+    DeliveryOutcome::Retry {
+        wait: Duration::from_secs(seconds),
+        error: "the warehouse is down".into(),
+    }
 }
 
 /// However often it comes, also beside others, and whatever handlers there are by then.
@@ -82,7 +86,7 @@ pub async fn an_event_is_stored_once(subject: &impl Subject) {
     // Nor once it is done.
     subject.pass(LEASE + A_MOMENT).await;
     for Claim { lease, .. } in claim(subject, &["a", "b"], 9).await {
-        complete(subject, &lease, End::Done).await;
+        complete(subject, &lease, DeliveryOutcome::Done).await;
     }
     assert_eq!(store(subject, &[new(&one, &["a", "b"])]).await, [Stored::Duplicate]);
     claims_nothing(subject, "a").await;
@@ -91,8 +95,8 @@ pub async fn an_event_is_stored_once(subject: &impl Subject) {
 /// The id alone does not say which event it is.
 pub async fn an_event_of_another_endpoint_account_or_generation_is_another(subject: &impl Subject) {
     let event = event("evt_1");
-    let elsewhere = KeptEvent { endpoint: "connect".into(), ..KeptEvent::of(&event) };
-    let replayed = KeptEvent { generation: 1, ..KeptEvent::of(&event) };
+    let elsewhere = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&event) };
+    let replayed = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
     let of_account = event_of(SyntheticEvent::new("invoice.paid").id("evt_1").account("acct_1"));
     let from_store = |kept| Event::from_store(kept).expect("it was one");
     let events = [event, from_store(elsewhere), from_store(replayed), of_account];
@@ -148,10 +152,10 @@ pub async fn a_claim_takes_no_more_than_it_asks_for(subject: &impl Subject) {
     store(subject, &events).await;
     assert_eq!(claim(subject, &["a", "b"], 3).await.len(), 3);
     let handlers = vec![("a".into(), 1), ("b".into(), 9)];
-    let rest = Wanted { handlers, limit: 9, lease: LEASE };
+    let rest = ClaimRequest { handlers, limit: 9, lease: LEASE };
     let claims = subject.store().claim(&rest).await.expect("the store is there");
     assert!(claims.iter().filter(|claim| *claim.lease.handler == *"a").count() <= 1, "{claims:?}");
-    let none = Wanted { limit: 0, ..rest };
+    let none = ClaimRequest { limit: 0, ..rest };
     assert!(subject.store().claim(&none).await.expect("the store is there").is_empty());
 }
 
@@ -187,8 +191,12 @@ pub async fn what_has_been_due_longest_is_claimed_first(subject: &impl Subject) 
 pub async fn what_is_claimed_is_claimed_by_nobody_else(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let claim = claim_one(subject, "a").await;
-    assert_eq!((claim.attempt, claim.interrupted), (1, false));
-    assert_eq!(state(subject, "evt_1").await, (State::Running, 1), "counted before it runs");
+    assert_eq!((claim.attempt, claim.lease_expired), (1, false));
+    assert_eq!(
+        state(subject, "evt_1").await,
+        (DeliveryState::Running, 1),
+        "counted before it runs"
+    );
     claims_nothing(subject, "a").await;
     subject.pass(LEASE - Duration::from_secs(10)).await;
     claims_nothing(subject, "a").await;
@@ -196,11 +204,11 @@ pub async fn what_is_claimed_is_claimed_by_nobody_else(subject: &impl Subject) {
 
 /// However it has ended, and however long ago.
 pub async fn what_has_ended_is_not_claimed_again(subject: &impl Subject) {
-    let dead = End::Dead { error: "no such order".into() };
+    let dead = DeliveryOutcome::Dead { error: "no such order".into() };
     let ends = [
-        ("evt_1", End::Done, State::Done),
-        ("evt_2", End::Ignored, State::Ignored),
-        ("evt_3", dead, State::Dead),
+        ("evt_1", DeliveryOutcome::Done, DeliveryState::Done),
+        ("evt_2", DeliveryOutcome::Ignored, DeliveryState::Ignored),
+        ("evt_3", dead, DeliveryState::Dead),
     ];
     for (id, end, ended) in ends {
         store(subject, &[new(&event(id), &["a"])]).await;
@@ -221,11 +229,11 @@ pub async fn what_failed_is_claimed_again_once_its_wait_is_over(subject: &impl S
     let mut last = 0;
     for attempt in 1..4 {
         let claim = claim_one(subject, "a").await;
-        assert_eq!((claim.attempt, claim.interrupted), (attempt, false));
+        assert_eq!((claim.attempt, claim.lease_expired), (attempt, false));
         assert!(claim.lease.token > last, "each lease has a greater token");
         last = claim.lease.token;
         assert_eq!(complete(subject, &claim.lease, retry_in(600)).await, Completed::Recorded);
-        assert_eq!(state(subject, "evt_1").await, (State::Waiting, attempt));
+        assert_eq!(state(subject, "evt_1").await, (DeliveryState::Waiting, attempt));
         subject.pass(Duration::from_secs(590)).await;
         claims_nothing(subject, "a").await;
         subject.pass(Duration::from_secs(10)).await;
@@ -238,11 +246,14 @@ pub async fn what_failed_is_claimed_again_once_its_wait_is_over(subject: &impl S
 pub async fn what_is_given_back_has_cost_no_attempt(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let first = claim_one(subject, "a").await;
-    assert_eq!(complete(subject, &first.lease, End::GivenBack).await, Completed::Recorded);
-    assert_eq!(state(subject, "evt_1").await, (State::Waiting, 0));
+    assert_eq!(
+        complete(subject, &first.lease, DeliveryOutcome::Released).await,
+        Completed::Recorded
+    );
+    assert_eq!(state(subject, "evt_1").await, (DeliveryState::Waiting, 0));
     let second = claim_one(subject, "a").await;
-    assert_eq!((second.attempt, second.interrupted), (1, false));
-    assert_eq!(complete(subject, &first.lease, End::Done).await, Completed::LeaseLost);
+    assert_eq!((second.attempt, second.lease_expired), (1, false));
+    assert_eq!(complete(subject, &first.lease, DeliveryOutcome::Done).await, Completed::LeaseLost);
 }
 
 /// What ends its process must not run for ever, nor again at once.
@@ -252,14 +263,14 @@ pub async fn a_lease_that_ran_out_is_claimed_as_interrupted_and_costs_one_attemp
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     for attempt in 1..4 {
         let begun = claim_one(subject, "a").await;
-        assert_eq!((begun.attempt, begun.interrupted), (attempt, false));
+        assert_eq!((begun.attempt, begun.lease_expired), (attempt, false));
         subject.pass(LEASE).await;
         let found = claim_one(subject, "a").await;
-        assert_eq!((found.attempt, found.interrupted), (attempt, true));
+        assert_eq!((found.attempt, found.lease_expired), (attempt, true));
         // It can happen to whoever has found it, too.
         subject.pass(LEASE).await;
         let found = claim_one(subject, "a").await;
-        assert_eq!((found.attempt, found.interrupted), (attempt, true));
+        assert_eq!((found.attempt, found.lease_expired), (attempt, true));
         assert_eq!(complete(subject, &found.lease, retry_in(0)).await, Completed::Recorded);
     }
 }
@@ -273,10 +284,10 @@ pub async fn a_lease_that_is_extended_does_not_run_out(subject: &impl Subject) {
     assert_eq!(extended.expect("the store is there"), [true]);
     subject.pass(LEASE / 2 + A_MOMENT).await;
     claims_nothing(subject, "a").await;
-    assert!(claim_one(subject, "b").await.interrupted);
+    assert!(claim_one(subject, "b").await.lease_expired);
     let extended = subject.store().extend(&[lost, held.clone()], LEASE).await;
     assert_eq!(extended.expect("the store is there"), [false, true]);
-    assert_eq!(complete(subject, &held, End::Done).await, Completed::Recorded);
+    assert_eq!(complete(subject, &held, DeliveryOutcome::Done).await, Completed::Recorded);
     let extended = subject.store().extend(&[held], LEASE).await;
     assert_eq!(extended.expect("the store is there"), [false], "it has ended");
 }
@@ -287,17 +298,22 @@ pub async fn who_has_lost_a_lease_can_write_nothing(subject: &impl Subject) {
     let slept = claim_one(subject, "a").await.lease;
     subject.pass(LEASE).await;
     let other = claim_one(subject, "a").await.lease;
-    for end in [End::Done, retry_in(0), End::GivenBack, End::Dead { error: "no".into() }] {
+    for end in [
+        DeliveryOutcome::Done,
+        retry_in(0),
+        DeliveryOutcome::Released,
+        DeliveryOutcome::Dead { error: "no".into() },
+    ] {
         assert_eq!(complete(subject, &slept, end).await, Completed::LeaseLost);
     }
     let extended = subject.store().extend(from_ref(&slept), LEASE).await;
     assert_eq!(extended.expect("the store is there"), [false]);
-    assert_eq!(state(subject, "evt_1").await, (State::Running, 1));
+    assert_eq!(state(subject, "evt_1").await, (DeliveryState::Running, 1));
     // Those beside it are recorded.
-    let ends = [(slept, End::Done), (other, End::Ignored)];
+    let ends = [(slept, DeliveryOutcome::Done), (other, DeliveryOutcome::Ignored)];
     let completed = subject.store().complete(&ends).await.expect("the store is there");
     assert_eq!(completed, [Completed::LeaseLost, Completed::Recorded]);
-    assert_eq!(state(subject, "evt_1").await, (State::Ignored, 1));
+    assert_eq!(state(subject, "evt_1").await, (DeliveryState::Ignored, 1));
 }
 
 /// To run it once more would help nobody.
@@ -305,7 +321,7 @@ pub async fn a_late_end_counts_while_nobody_else_has_claimed(subject: &impl Subj
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let lease = claim_one(subject, "a").await.lease;
     subject.pass(LEASE * 3).await;
-    assert_eq!(complete(subject, &lease, End::Done).await, Completed::Recorded);
+    assert_eq!(complete(subject, &lease, DeliveryOutcome::Done).await, Completed::Recorded);
     claims_nothing(subject, "a").await;
 }
 
@@ -318,7 +334,7 @@ pub async fn the_backlog_is_what_has_not_ended(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a", "b"])]).await;
     subject.pass(Duration::from_secs(60)).await;
     store(subject, &[new(&event("evt_2"), &["a"]), ordered(&event("evt_3"))]).await;
-    let of_one_object = KeptEvent { generation: 1, ..KeptEvent::of(&event("evt_3")) };
+    let of_one_object = StoredEvent { generation: 1, ..StoredEvent::of(&event("evt_3")) };
     let of_one_object = Event::from_store(of_one_object).expect("it was one");
     store(subject, &[ordered(&of_one_object)]).await;
     let claim = claim_one(subject, "b").await;
@@ -332,6 +348,6 @@ pub async fn the_backlog_is_what_has_not_ended(subject: &impl Subject) {
     assert_eq!(counted(&backlog), all);
     let minutes = |age: Duration| age.as_secs() / 60;
     assert_eq!(backlog.iter().map(|one| minutes(one.oldest)).collect::<Vec<_>>(), [1, 1, 0]);
-    complete(subject, &claim.lease, End::Dead { error: "never".into() }).await;
+    complete(subject, &claim.lease, DeliveryOutcome::Dead { error: "never".into() }).await;
     assert_eq!(counted(&told().await), [all[0].clone(), all[2].clone()]);
 }

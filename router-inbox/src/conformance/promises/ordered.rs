@@ -8,7 +8,9 @@ use super::{
     A_MOMENT, LEASE, claim, claim_one, claims_nothing, complete, event_of, new, retry_in, state,
     store,
 };
-use crate::{Claim, Completed, End, NewDelivery, NewEvent, State, conformance::Subject};
+use crate::{
+    Claim, Completed, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, conformance::Subject,
+};
 
 fn ordered(event: &Event, handler: &str) -> NewEvent {
     let deliveries = vec![NewDelivery { handler: handler.into(), ordered: true }];
@@ -23,7 +25,7 @@ async fn run_all(subject: &impl Subject, handler: &str) -> Vec<String> {
             return went;
         };
         went.push(event.expect("it is as it was stored").id().to_owned());
-        assert_eq!(complete(subject, &lease, End::Done).await, Completed::Recorded);
+        assert_eq!(complete(subject, &lease, DeliveryOutcome::Done).await, Completed::Recorded);
         // What was stored or tried at one moment has no order.
         subject.pass(A_MOMENT).await;
     }
@@ -49,7 +51,7 @@ pub async fn of_an_object_one_ordered_delivery_is_out_at_a_time(subject: &impl S
     assert_eq!(ids(&claims), ["evt_1", "evt_3"]);
     claims_nothing(subject, "a").await;
     complete(subject, &claims[0].lease, retry_in(600)).await;
-    complete(subject, &claims[1].lease, End::Done).await;
+    complete(subject, &claims[1].lease, DeliveryOutcome::Done).await;
     claims_nothing(subject, "a").await;
     let plain = of_object("evt_4", "customer.updated", "cus_1", 40);
     let elsewhere = of_object("evt_5", "customer.updated", "cus_1", 50);
@@ -64,8 +66,8 @@ pub async fn of_an_object_one_ordered_delivery_is_out_at_a_time(subject: &impl S
     let claims = claim(subject, &["a"], 9).await;
     assert!(!ids(&claims).contains(&"evt_2".to_owned()), "{claims:?}");
     let at = ids(&claims).iter().position(|id| id == "evt_1").expect("it is claimed");
-    assert!(claims[at].interrupted);
-    complete(subject, &claims[at].lease, End::GivenBack).await;
+    assert!(claims[at].lease_expired);
+    complete(subject, &claims[at].lease, DeliveryOutcome::Released).await;
     assert_eq!(ids(&[claim_one(subject, "a").await]), ["evt_1"], "it goes first again");
 }
 
@@ -81,7 +83,7 @@ pub async fn an_older_one_that_comes_late_waits_for_the_one_that_is_out(subject:
     claims_nothing(subject, "a").await;
     subject.pass(LEASE).await;
     let found = claim_one(subject, "a").await;
-    assert!(found.interrupted, "{found:?}");
+    assert!(found.lease_expired, "{found:?}");
     complete(subject, &found.lease, retry_in(0)).await;
     assert_eq!(run_all(subject, "a").await, ["evt_1", "evt_2"]);
 }
@@ -125,7 +127,7 @@ pub async fn a_dead_letter_lets_the_next_of_its_object_go(subject: &impl Subject
         store(subject, &[ordered(&event, "a")]).await;
     }
     let lease = claim_one(subject, "a").await.lease;
-    complete(subject, &lease, End::Dead { error: "no such order".into() }).await;
+    complete(subject, &lease, DeliveryOutcome::Dead { error: "no such order".into() }).await;
     assert_eq!(run_all(subject, "a").await, ["evt_2"]);
-    assert_eq!(state(subject, "evt_1").await, (State::Dead, 1));
+    assert_eq!(state(subject, "evt_1").await, (DeliveryState::Dead, 1));
 }

@@ -8,7 +8,10 @@ use super::super::{
     record::{Record, Row},
     writes::{Change as Replaced, Contended},
 };
-use crate::{Change, Changed, State, StoreError};
+use crate::{
+    DeliveryState, StoreError,
+    operations::{ChangeOutcome, ChangeResult},
+};
 
 /// How often it is decided anew, where others change the same.
 const ATTEMPTS: usize = 8;
@@ -18,15 +21,15 @@ impl Connection {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
-        let states = [State::Waiting, State::Dead, State::Discarded];
+    ) -> Result<Vec<ChangeResult>, StoreError> {
+        let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
         self.change_deliveries(event_id, handler, true, &states, |row, now| {
             if row.is_open() {
                 row.due = row.due.min(now);
             } else {
                 (row.due, row.attempts) = (now, 0);
             }
-            (row.state, row.ended_at) = (State::Waiting, None);
+            (row.state, row.ended_at) = (DeliveryState::Waiting, None);
         })
         .await
     }
@@ -35,10 +38,10 @@ impl Connection {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
-        let states = [State::Waiting, State::Dead];
+    ) -> Result<Vec<ChangeResult>, StoreError> {
+        let states = [DeliveryState::Waiting, DeliveryState::Dead];
         self.change_deliveries(event_id, handler, false, &states, |row, now| {
-            (row.state, row.ended_at) = (State::Discarded, Some(now));
+            (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
         })
         .await
     }
@@ -50,9 +53,9 @@ impl Connection {
         event_id: &str,
         handler: Option<&str>,
         only_last: bool,
-        states: &[State],
+        states: &[DeliveryState],
         change: impl Fn(&mut Row, i64),
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         for _ in 0..ATTEMPTS {
             let now = self.time.now();
             let mut records = self.records(&self.events_with_id(event_id).await?).await?;
@@ -72,11 +75,11 @@ impl Connection {
                     if is_meant {
                         let delivery = of.record.kept(row);
                         let done = what_is_done(row, states, now);
-                        if done == Change::Made {
+                        if done == ChangeOutcome::Applied {
                             change(row, now);
                             is_changed = true;
                         }
-                        changed.push(Changed { delivery, change: done });
+                        changed.push(ChangeResult { delivery, change: done });
                     }
                 }
                 if is_changed {
@@ -103,15 +106,15 @@ impl Connection {
     }
 }
 
-fn what_is_done(row: &Row, states: &[State], now: i64) -> Change {
+fn what_is_done(row: &Row, states: &[DeliveryState], now: i64) -> ChangeOutcome {
     // Nobody holds one whose lease has run out.
-    let state = if row.is_open() { State::Waiting } else { row.state };
-    if row.state == State::Running && row.due > now {
-        Change::LeftRunning
+    let state = if row.is_open() { DeliveryState::Waiting } else { row.state };
+    if row.state == DeliveryState::Running && row.due > now {
+        ChangeOutcome::StillRunning
     } else if states.contains(&state) {
-        Change::Made
+        ChangeOutcome::Applied
     } else {
-        Change::LeftEnded
+        ChangeOutcome::AlreadyFinished
     }
 }
 

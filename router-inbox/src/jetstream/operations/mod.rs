@@ -21,22 +21,25 @@ use super::{
     record::{Record, Stage},
 };
 use crate::{
-    Changed, Filter, Listed, Operations, PurgeTooSoon, Replayed, Selection, Shown, Status,
-    StoreError,
+    Operations, StoreError,
+    operations::{
+        ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
+        PurgeTooSoon, Replayed,
+    },
 };
 
 #[async_trait]
 impl Operations for JetStreamStore {
-    async fn status(&self) -> Result<Status, StoreError> {
+    async fn status(&self) -> Result<InboxStatus, StoreError> {
         self.0.status().await
     }
 
     /// What has ended is found by reading all of it.
-    async fn list(&self, filter: &Filter) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         self.0.list(filter).await
     }
 
-    async fn show(&self, event_id: &str) -> Result<Vec<Shown>, StoreError> {
+    async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         self.0.show(event_id).await
     }
 
@@ -44,7 +47,7 @@ impl Operations for JetStreamStore {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         self.0.retry(event_id, handler).await
     }
 
@@ -52,11 +55,11 @@ impl Operations for JetStreamStore {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         self.0.discard(event_id, handler).await
     }
 
-    async fn select(&self, selection: &Selection) -> Result<Vec<i64>, StoreError> {
+    async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         self.0.select(selection).await
     }
 
@@ -147,7 +150,7 @@ impl Connection {
     }
 
     /// The numbers of the events that are as the selection says.
-    async fn select(&self, selection: &Selection) -> Result<Vec<i64>, StoreError> {
+    async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         use crate::store::millis::millis;
         let now = self.time.now();
         let ago = |time: Duration| now.saturating_sub(millis(time));

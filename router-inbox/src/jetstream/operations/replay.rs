@@ -16,7 +16,7 @@ use super::super::{
     record::Record,
     writes::{Change, Contended},
 };
-use crate::{NewDelivery, NewEvent, Replayed, State, StoreError};
+use crate::{DeliveryState, NewDelivery, NewEvent, StoreError, operations::Replayed};
 
 /// How often it is decided anew, where others change the same.
 const ATTEMPTS: usize = 8;
@@ -163,8 +163,8 @@ fn stand_for(of: &Located, handlers: &BTreeSet<Arc<str>>, now: i64) -> Option<Ch
     let mut record = (*of.record).clone();
     record.replayed |= record.deliveries.is_empty();
     for row in &mut record.deliveries {
-        if row.state == State::Dead && handlers.contains(&row.handler) {
-            (row.state, row.ended_at) = (State::Discarded, Some(now));
+        if row.state == DeliveryState::Dead && handlers.contains(&row.handler) {
+            (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
         }
     }
     (record != *of.record).then(|| Change { of: of.clone(), record })

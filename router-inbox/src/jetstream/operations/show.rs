@@ -1,10 +1,10 @@
 //! All that is kept of an event.
 
 use super::super::{Connection, claims::kept, open::Located, record::Record};
-use crate::{KeptDelivery, Shown, StoreError};
+use crate::{StoreError, StoredDelivery, operations::EventDetails};
 
 impl Connection {
-    pub(super) async fn show(&self, event_id: &str) -> Result<Vec<Shown>, StoreError> {
+    pub(super) async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         self.mirror().await?;
         let mut shown = Vec::new();
         for event in self.events_with_id(event_id).await? {
@@ -12,15 +12,15 @@ impl Connection {
             let mut deliveries: Vec<_> = record.iter().flat_map(|of| self.listed(of)).collect();
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
             let (listed, kept) = (event.about.listed(), kept(&event.about, event.payload));
-            shown.push(Shown { event: listed, kept, deliveries });
+            shown.push(EventDetails { event: listed, kept, deliveries });
         }
-        shown.sort_by_key(|Shown { event, .. }| {
+        shown.sort_by_key(|EventDetails { event, .. }| {
             (event.endpoint.clone(), event.account.clone(), event.generation)
         });
         Ok(shown)
     }
 
-    fn listed(&self, of: &Located) -> Vec<crate::ListedDelivery> {
+    fn listed(&self, of: &Located) -> Vec<crate::operations::DeliverySummary> {
         let rows = of.record.deliveries.iter().enumerate();
         let mirror = self.mirror.get();
         rows.map(|(at, row)| {
@@ -33,7 +33,7 @@ impl Connection {
     pub(in super::super) async fn deliveries(
         &self,
         event_id: &str,
-    ) -> Result<Vec<KeptDelivery>, StoreError> {
+    ) -> Result<Vec<StoredDelivery>, StoreError> {
         let records = self.records(&self.events_with_id(event_id).await?).await?;
         let of_record = |record: &Record| -> Vec<_> {
             record.deliveries.iter().map(|row| record.kept(row)).collect()

@@ -13,13 +13,16 @@ use super::super::{
     read::{self, Reader},
     record::{Record, Row, Stage},
 };
-use crate::{Count, HandlerStatus, State, Status, StoreError};
+use crate::{
+    DeliveryState, StoreError,
+    operations::{BacklogCount, HandlerStatus, InboxStatus},
+};
 
 /// How many numbers of deliveries are asked for at once.
 const AT_ONCE: usize = 8;
 
 impl Connection {
-    pub(super) async fn status(&self) -> Result<Status, StoreError> {
+    pub(super) async fn status(&self) -> Result<InboxStatus, StoreError> {
         let now = self.time.now();
         let mut handlers: BTreeMap<Arc<str>, HandlerStatus> =
             self.names().await?.into_iter().map(|name| (name.clone(), none_of(name))).collect();
@@ -40,7 +43,7 @@ impl Connection {
         for (name, of_handler) in &mut handlers {
             of_handler.due = mirror.open().due(name, now);
         }
-        Ok(Status {
+        Ok(InboxStatus {
             events: read::count(&self.stream, self.subjects.events()).await?,
             unhandled: read::count(&self.stream, self.subjects.records(Stage::Unhandled)).await?,
             finished,
@@ -86,17 +89,17 @@ impl Connection {
 }
 
 fn none_of(handler: Arc<str>) -> HandlerStatus {
-    let none = Count::default();
+    let none = BacklogCount::default();
     HandlerStatus { handler, waiting: none, running: none, dead: none, due: 0 }
 }
 
 /// Whether it is one of those that have not ended well.
 fn count(of_handler: &mut HandlerStatus, record: &Record, row: &Row, now: i64) -> bool {
     let count = match row.state {
-        State::Waiting => &mut of_handler.waiting,
-        State::Running => &mut of_handler.running,
-        State::Dead => &mut of_handler.dead,
-        State::Done | State::Ignored | State::Discarded => return false,
+        DeliveryState::Waiting => &mut of_handler.waiting,
+        DeliveryState::Running => &mut of_handler.running,
+        DeliveryState::Dead => &mut of_handler.dead,
+        DeliveryState::Done | DeliveryState::Ignored | DeliveryState::Discarded => return false,
     };
     let age = Duration::from_millis(u64::try_from(now - record.about.stored_at).unwrap_or(0));
     count.number += 1;

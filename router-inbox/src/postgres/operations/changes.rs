@@ -9,14 +9,17 @@ use super::super::{
     schema::Schema,
     writes::{lanes_of, let_the_oldest_go, lock, text},
 };
-use crate::{Change, Changed, State};
+use crate::{
+    DeliveryState,
+    operations::{ChangeOutcome, ChangeResult},
+};
 
 pub(super) async fn retry(
     write: &mut PgConnection,
     store: &PostgresStore,
     event_id: &str,
     handler: Option<&str>,
-) -> sqlx::Result<Vec<Changed>> {
+) -> sqlx::Result<Vec<ChangeResult>> {
     // What is due already keeps its place in the queue.
     let begin = "update inbox.deliveries set
              due = case when state <= 1 then least(due, (select inbox.inbox_now())) else (select inbox.inbox_now()) end,
@@ -25,7 +28,7 @@ pub(super) async fn retry(
          where id = any($1)";
     let mut of_event = OfEvent::locked(write, &store.schema, event_id, handler).await?;
     of_event.rows.retain(|(is_last, _)| *is_last);
-    let states = [State::Waiting, State::Dead, State::Discarded];
+    let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
     of_event.change(write, store, &states, begin).await
 }
 
@@ -34,10 +37,10 @@ pub(super) async fn discard(
     store: &PostgresStore,
     event_id: &str,
     handler: Option<&str>,
-) -> sqlx::Result<Vec<Changed>> {
+) -> sqlx::Result<Vec<ChangeResult>> {
     let end = "update inbox.deliveries set state = 5, ended_at = (select inbox.inbox_now()) where id = any($1)";
     let of_event = OfEvent::locked(write, &store.schema, event_id, handler).await?;
-    of_event.change(write, store, &[State::Waiting, State::Dead], end).await
+    of_event.change(write, store, &[DeliveryState::Waiting, DeliveryState::Dead], end).await
 }
 
 /// Deliveries of an event, which nobody else changes meanwhile.
@@ -94,16 +97,16 @@ impl OfEvent {
         self,
         write: &mut PgConnection,
         store: &PostgresStore,
-        states: &[State],
+        states: &[DeliveryState],
         statement: &'static str,
-    ) -> sqlx::Result<Vec<Changed>> {
+    ) -> sqlx::Result<Vec<ChangeResult>> {
         let (mut changed, mut made) = (Vec::new(), Vec::<i64>::new());
         for (_, row) in &self.rows {
             let change = change(row, states)?;
-            if change == Change::Made {
+            if change == ChangeOutcome::Applied {
                 made.push(row.try_get("id")?);
             }
-            changed.push(Changed { delivery: kept(row)?, change });
+            changed.push(ChangeResult { delivery: kept(row)?, change });
         }
         if !made.is_empty() {
             let schema = &store.schema;
@@ -118,11 +121,17 @@ impl OfEvent {
 
 /// What is to be done to a delivery, where it is done to those in these states. One whose lease has run out waits
 /// for somebody who finds it, who may never come.
-fn change(row: &PgRow, states: &[State]) -> sqlx::Result<Change> {
+fn change(row: &PgRow, states: &[DeliveryState]) -> sqlx::Result<ChangeOutcome> {
     let state = match kept(row)?.state {
-        State::Running if row.try_get("is_held")? => return Ok(Change::LeftRunning),
-        State::Running => State::Waiting,
+        DeliveryState::Running if row.try_get("is_held")? => {
+            return Ok(ChangeOutcome::StillRunning);
+        }
+        DeliveryState::Running => DeliveryState::Waiting,
         state => state,
     };
-    Ok(if states.contains(&state) { Change::Made } else { Change::LeftEnded })
+    Ok(if states.contains(&state) {
+        ChangeOutcome::Applied
+    } else {
+        ChangeOutcome::AlreadyFinished
+    })
 }

@@ -12,7 +12,8 @@ use super::{
     show::{delivery, event},
 };
 use crate::{
-    Filter, Listed, Selection, State,
+    DeliveryState,
+    operations::{EventSelector, ListEntry, ListFilter},
     store::rows::{millis, number},
 };
 
@@ -20,8 +21,8 @@ use crate::{
 pub(super) async fn list(
     read: &mut PgConnection,
     schema: &Schema,
-    filter: &Filter,
-) -> sqlx::Result<Vec<Listed>> {
+    filter: &ListFilter,
+) -> sqlx::Result<Vec<ListEntry>> {
     if filter.unhandled {
         unhandled(read, schema, filter).await
     } else {
@@ -54,21 +55,30 @@ macro_rules! deliveries {
 const IN_ANY_STATE: &str = deliveries!("(cardinality($1) = 0 or state = any($1))");
 
 /// What is open or buried has indexes of its own, if it is asked for in their words.
-const IN_FEW: [(State, &str); 5] = [
-    (State::Waiting, deliveries!("state = any($1) and state <= 1 and not blocked and state = 0")),
-    (State::Waiting, deliveries!("state = any($1) and state = 0 and lane is not null and blocked")),
-    (State::Running, deliveries!("state = any($1) and state <= 1 and not blocked and state = 1")),
-    (State::Dead, deliveries!("state = any($1) and state = 4")),
-    (State::Discarded, deliveries!("state = any($1) and state = 5")),
+const IN_FEW: [(DeliveryState, &str); 5] = [
+    (
+        DeliveryState::Waiting,
+        deliveries!("state = any($1) and state <= 1 and not blocked and state = 0"),
+    ),
+    (
+        DeliveryState::Waiting,
+        deliveries!("state = any($1) and state = 0 and lane is not null and blocked"),
+    ),
+    (
+        DeliveryState::Running,
+        deliveries!("state = any($1) and state <= 1 and not blocked and state = 1"),
+    ),
+    (DeliveryState::Dead, deliveries!("state = any($1) and state = 4")),
+    (DeliveryState::Discarded, deliveries!("state = any($1) and state = 5")),
 ];
 
 async fn deliveries(
     read: &mut PgConnection,
     schema: &Schema,
-    filter: &Filter,
-) -> sqlx::Result<Vec<Listed>> {
+    filter: &ListFilter,
+) -> sqlx::Result<Vec<ListEntry>> {
     let states = &filter.states;
-    let is_of_few = |state: &State| IN_FEW.iter().any(|(few, _)| few == state);
+    let is_of_few = |state: &DeliveryState| IN_FEW.iter().any(|(few, _)| few == state);
     let parts: Vec<&'static str> = if !states.is_empty() && states.iter().all(is_of_few) {
         let wanted = IN_FEW.iter().filter(|(state, _)| states.contains(state));
         wanted.map(|(_, part)| *part).collect()
@@ -92,7 +102,7 @@ async fn deliveries(
             .await?;
         for row in &rows {
             let delivery = Some(delivery(row)?);
-            listed.push(Listed { number: row.try_get("number")?, event: event(row)?, delivery });
+            listed.push(ListEntry { number: row.try_get("number")?, event: event(row)?, delivery });
         }
     }
     listed.sort_by_key(|listed| -listed.number);
@@ -103,8 +113,8 @@ async fn deliveries(
 async fn unhandled(
     read: &mut PgConnection,
     schema: &Schema,
-    filter: &Filter,
-) -> sqlx::Result<Vec<Listed>> {
+    filter: &ListFilter,
+) -> sqlx::Result<Vec<ListEntry>> {
     let of_type = OfType::of(filter.event_type.as_deref());
     let rows = sqlx::query(schema.sql(
         "select event.id as number, event_id, endpoint, account, generation, type, object, stored_at
@@ -127,7 +137,7 @@ async fn unhandled(
         .fetch_all(read)
         .await?;
     let listed = rows.iter().map(|row| {
-        Ok(Listed { number: row.try_get("number")?, event: event(row)?, delivery: None })
+        Ok(ListEntry { number: row.try_get("number")?, event: event(row)?, delivery: None })
     });
     listed.collect()
 }
@@ -135,7 +145,7 @@ async fn unhandled(
 pub(super) async fn select(
     read: &mut PgConnection,
     schema: &Schema,
-    selection: &Selection,
+    selection: &EventSelector,
 ) -> sqlx::Result<Vec<i64>> {
     let of_type = OfType::of(selection.event_type.as_deref());
     let rows = sqlx::query(schema.sql(
@@ -178,6 +188,6 @@ impl<'t> OfType<'t> {
     }
 }
 
-fn limit(filter: &Filter) -> i64 {
+fn limit(filter: &ListFilter) -> i64 {
     i64::try_from(filter.limit).unwrap_or(i64::MAX)
 }

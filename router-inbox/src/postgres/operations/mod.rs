@@ -17,8 +17,11 @@ use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{PostgresStore, schema::Schema};
 use crate::{
-    Changed, Filter, Listed, Operations, PurgeTooSoon, Replayed, Selection, Shown, Status,
-    StoreError,
+    Operations, StoreError,
+    operations::{
+        ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
+        PurgeTooSoon, Replayed,
+    },
 };
 
 /// All that is read is as of one moment.
@@ -29,17 +32,17 @@ impl Operations for PostgresStore {
     /// What is open and what is dead is counted. Of events, of those that are unhandled and of deliveries each is
     /// counted where there are up to 100,000; of more, their number is estimated, by how many the server's last
     /// `analyze` found in a page.
-    async fn status(&self) -> Result<Status, StoreError> {
+    async fn status(&self) -> Result<InboxStatus, StoreError> {
         let status = async { status::status(&mut *self.read().await?, &self.schema).await };
         status.await.map_err(|error| self.failed(error))
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         let listed = async { list::list(&mut *self.read().await?, &self.schema, filter).await };
         listed.await.map_err(|error| self.failed(error))
     }
 
-    async fn show(&self, event_id: &str) -> Result<Vec<Shown>, StoreError> {
+    async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         let shown = async { show::show(&mut *self.read().await?, &self.schema, event_id).await };
         shown.await.map_err(|error| self.failed(error))
     }
@@ -48,7 +51,7 @@ impl Operations for PostgresStore {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         let retried = async {
             let mut write = self.pool.begin().await?;
             let retried = changes::retry(&mut write, self, event_id, handler).await?;
@@ -62,7 +65,7 @@ impl Operations for PostgresStore {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         let discarded = async {
             let mut write = self.pool.begin().await?;
             let discarded = changes::discard(&mut write, self, event_id, handler).await?;
@@ -72,7 +75,7 @@ impl Operations for PostgresStore {
         discarded.await.map_err(|error| self.failed(error))
     }
 
-    async fn select(&self, selection: &Selection) -> Result<Vec<i64>, StoreError> {
+    async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         let selected =
             async { list::select(&mut *self.read().await?, &self.schema, selection).await };
         selected.await.map_err(|error| self.failed(error))

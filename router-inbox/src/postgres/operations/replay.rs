@@ -16,7 +16,7 @@ use super::{
     },
     lock_generations,
 };
-use crate::{NewDelivery, NewEvent, Replayed};
+use crate::{NewDelivery, NewEvent, operations::Replayed};
 
 /// What is replayed, and the last generation of it until now.
 struct Again {

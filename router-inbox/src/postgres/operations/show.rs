@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::super::{claims, number, schema::Schema, writes::text};
 use crate::{
-    ListedDelivery, ListedEvent, Shown,
+    operations::{DeliverySummary, EventDetails, EventSummary},
     store::rows::{state, time},
 };
 
@@ -14,7 +14,7 @@ pub(super) async fn show(
     read: &mut PgConnection,
     schema: &Schema,
     event_id: &str,
-) -> sqlx::Result<Vec<Shown>> {
+) -> sqlx::Result<Vec<EventDetails>> {
     let events = sqlx::query(schema.sql(
         "select id, payload, signed_at, event_id, endpoint, account, generation, type, object, stored_at
          from inbox.events where event_id = $1 order by endpoint, account nulls first, generation",
@@ -27,7 +27,7 @@ pub(super) async fn show(
         ));
         let deliveries =
             deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
-        shown.push(Shown {
+        shown.push(EventDetails {
             event: event(&row)?,
             kept: claims::kept(&row)?,
             deliveries: deliveries.iter().map(delivery).collect::<Result<_, _>>()?,
@@ -36,12 +36,12 @@ pub(super) async fn show(
     Ok(shown)
 }
 
-pub(super) fn event(row: &PgRow) -> sqlx::Result<ListedEvent> {
+pub(super) fn event(row: &PgRow) -> sqlx::Result<EventSummary> {
     let account: Option<String> = row.try_get("account")?;
     let object: String = row.try_get("object")?;
     let own =
         account.as_ref().and_then(|account| object.strip_prefix(&**account)?.strip_prefix('/'));
-    Ok(ListedEvent {
+    Ok(EventSummary {
         id: row.try_get("event_id")?,
         endpoint: row.try_get("endpoint")?,
         generation: number(row, "generation")?,
@@ -52,11 +52,11 @@ pub(super) fn event(row: &PgRow) -> sqlx::Result<ListedEvent> {
     })
 }
 
-pub(super) fn delivery(row: &PgRow) -> sqlx::Result<ListedDelivery> {
+pub(super) fn delivery(row: &PgRow) -> sqlx::Result<DeliverySummary> {
     let number: i16 = row.try_get("state")?;
     let is_open = number <= 1;
     let due = row.try_get("due")?;
-    Ok(ListedDelivery {
+    Ok(DeliverySummary {
         handler: row.try_get::<String, _>("handler")?.into(),
         state: state(number.into())?,
         attempts: row.try_get::<i32, _>("attempts")?.unsigned_abs(),

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use sqlx::{PgConnection, Row as _};
 
 use super::super::{number, schema::Schema};
-use crate::{Count, HandlerStatus, Status};
+use crate::operations::{BacklogCount, HandlerStatus, InboxStatus};
 
 /// Up to how many rows of a table are counted.
 const COUNTED: i64 = 100_000;
 
 /// Within a transaction, so that all of it is as of one moment.
-pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<Status> {
+pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<InboxStatus> {
     let [events, unhandled, deliveries] = totals(read, schema).await?;
     let handlers = by_handler(read, schema).await?;
     let unfinished = handlers.iter().map(|handler| {
@@ -20,7 +20,7 @@ pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Re
     });
     // It may be an estimate from which this is taken.
     let finished = deliveries.saturating_sub(unfinished.sum());
-    Ok(Status { events, unhandled, finished, handlers })
+    Ok(InboxStatus { events, unhandled, finished, handlers })
 }
 
 /// PostgreSQL counts all rows by reading them, each time. So of many it is asked how many it takes them for.
@@ -80,14 +80,14 @@ async fn by_handler(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<Ve
         let name: String = row.try_get("name")?;
         let handler = handlers.entry(name).or_insert_with_key(|name| HandlerStatus {
             handler: (&**name).into(),
-            waiting: Count::default(),
-            running: Count::default(),
-            dead: Count::default(),
+            waiting: BacklogCount::default(),
+            running: BacklogCount::default(),
+            dead: BacklogCount::default(),
             due: 0,
         });
         let Some(state) = row.try_get::<Option<i64>, _>("state")? else { continue };
         let oldest = Some(Duration::from_millis(number(&row, "age")?));
-        let count = Count { number: number(&row, "number")?, oldest };
+        let count = BacklogCount { number: number(&row, "number")?, oldest };
         handler.due += number::<u64>(&row, "due")?;
         match state {
             0 => handler.waiting = count,

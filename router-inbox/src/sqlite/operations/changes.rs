@@ -3,21 +3,28 @@
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::super::{kept, writes::let_the_oldest_go};
-use crate::{Change, Changed, State};
+use crate::{
+    DeliveryState,
+    operations::{ChangeOutcome, ChangeResult},
+};
 
 pub(super) async fn retry(
     write: &mut SqliteConnection,
     event_id: &str,
     handler: Option<&str>,
     now: i64,
-) -> sqlx::Result<Vec<Changed>> {
+) -> sqlx::Result<Vec<ChangeResult>> {
     let mut changed = Vec::new();
     for row in deliveries(write, event_id, handler).await? {
         if !row.try_get("is_last")? {
             continue;
         }
-        let change = change(&row, &[State::Waiting, State::Dead, State::Discarded], now)?;
-        if change == Change::Made {
+        let change = change(
+            &row,
+            &[DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded],
+            now,
+        )?;
+        if change == ChangeOutcome::Applied {
             // What is due already keeps its place in the queue.
             let begin = sqlx::query(
                 "update deliveries set
@@ -29,7 +36,7 @@ pub(super) async fn retry(
             begin.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
             let_the_next_go(write, &row).await?;
         }
-        changed.push(Changed { delivery: kept(&row)?, change });
+        changed.push(ChangeResult { delivery: kept(&row)?, change });
     }
     Ok(changed)
 }
@@ -39,16 +46,16 @@ pub(super) async fn discard(
     event_id: &str,
     handler: Option<&str>,
     now: i64,
-) -> sqlx::Result<Vec<Changed>> {
+) -> sqlx::Result<Vec<ChangeResult>> {
     let mut changed = Vec::new();
     for row in deliveries(write, event_id, handler).await? {
-        let change = change(&row, &[State::Waiting, State::Dead], now)?;
-        if change == Change::Made {
+        let change = change(&row, &[DeliveryState::Waiting, DeliveryState::Dead], now)?;
+        if change == ChangeOutcome::Applied {
             let end = sqlx::query("update deliveries set state = 5, ended_at = ?1 where id = ?2");
             end.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
             let_the_next_go(write, &row).await?;
         }
-        changed.push(Changed { delivery: kept(&row)?, change });
+        changed.push(ChangeResult { delivery: kept(&row)?, change });
     }
     Ok(changed)
 }
@@ -97,13 +104,19 @@ async fn deliveries(
 
 /// What is to be done to a delivery, where it is done to those in these states. One whose lease has run out waits
 /// for somebody who finds it, who may never come.
-fn change(row: &SqliteRow, states: &[State], now: i64) -> sqlx::Result<Change> {
+fn change(row: &SqliteRow, states: &[DeliveryState], now: i64) -> sqlx::Result<ChangeOutcome> {
     let state = match kept(row)?.state {
-        State::Running if row.try_get::<i64, _>("due")? > now => return Ok(Change::LeftRunning),
-        State::Running => State::Waiting,
+        DeliveryState::Running if row.try_get::<i64, _>("due")? > now => {
+            return Ok(ChangeOutcome::StillRunning);
+        }
+        DeliveryState::Running => DeliveryState::Waiting,
         state => state,
     };
-    Ok(if states.contains(&state) { Change::Made } else { Change::LeftEnded })
+    Ok(if states.contains(&state) {
+        ChangeOutcome::Applied
+    } else {
+        ChangeOutcome::AlreadyFinished
+    })
 }
 
 async fn let_the_next_go(write: &mut SqliteConnection, row: &SqliteRow) -> sqlx::Result<()> {

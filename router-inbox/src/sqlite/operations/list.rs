@@ -5,15 +5,16 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::show::{delivery, event};
 use crate::{
-    Filter, Listed, Selection, State,
+    DeliveryState,
+    operations::{EventSelector, ListEntry, ListFilter},
     store::rows::{millis, number},
 };
 
 /// Numbers are given as rows come, and so the greatest is the newest.
 pub(super) async fn list(
     read: &mut SqliteConnection,
-    filter: &Filter,
-) -> sqlx::Result<Vec<Listed>> {
+    filter: &ListFilter,
+) -> sqlx::Result<Vec<ListEntry>> {
     let mut query = QueryBuilder::new(
         "select e.event_id, e.endpoint, e.account, e.generation, e.type, e.object, e.stored_at, ",
     );
@@ -40,7 +41,7 @@ pub(super) async fn list(
     let rows = query.build().fetch_all(read).await?;
     let listed = rows.iter().map(|row| {
         let delivery = if filter.unhandled { None } else { Some(delivery(row)?) };
-        Ok(Listed { number: row.try_get("number")?, event: event(row)?, delivery })
+        Ok(ListEntry { number: row.try_get("number")?, event: event(row)?, delivery })
     });
     listed.collect()
 }
@@ -48,7 +49,7 @@ pub(super) async fn list(
 /// Where to begin, which is what SQLite does on the left side of a cross join, and in what order: at the end of what
 /// there is least of, so that it is done once it has enough. Deliveries are stored with their event, and so both are
 /// in one order.
-fn from(filter: &Filter) -> (&'static str, &'static str) {
+fn from(filter: &ListFilter) -> (&'static str, &'static str) {
     let is_of_type =
         matches!(filter.event_type.as_deref().map(Pattern::form), Some(Pattern::Exact(_)));
     match () {
@@ -70,13 +71,14 @@ fn from(filter: &Filter) -> (&'static str, &'static str) {
 }
 
 /// Whether they are states of what is open or buried, which has indices of its own.
-fn are_few(states: &[State]) -> bool {
-    !states.is_empty() && !states.iter().any(|state| matches!(state, State::Done | State::Ignored))
+fn are_few(states: &[DeliveryState]) -> bool {
+    !states.is_empty()
+        && !states.iter().any(|state| matches!(state, DeliveryState::Done | DeliveryState::Ignored))
 }
 
 pub(super) async fn select(
     read: &mut SqliteConnection,
-    selection: &Selection,
+    selection: &EventSelector,
     now: i64,
 ) -> sqlx::Result<Vec<i64>> {
     let mut query = QueryBuilder::new("select e.id from events e where generation = 0");
@@ -96,7 +98,7 @@ pub(super) async fn select(
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-fn push_states(query: &mut QueryBuilder<Sqlite>, states: &[State]) {
+fn push_states(query: &mut QueryBuilder<Sqlite>, states: &[DeliveryState]) {
     if states.is_empty() {
         return;
     }

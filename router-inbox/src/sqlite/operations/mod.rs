@@ -13,25 +13,28 @@ use sqlx::Connection as _;
 
 use super::{SqliteStore, millis};
 use crate::{
-    Changed, Filter, Listed, Operations, PurgeTooSoon, Replayed, Selection, Shown, Status,
-    StoreError,
+    Operations, StoreError,
+    operations::{
+        ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
+        PurgeTooSoon, Replayed,
+    },
 };
 
 #[async_trait]
 impl Operations for SqliteStore {
-    async fn status(&self) -> Result<Status, StoreError> {
+    async fn status(&self) -> Result<InboxStatus, StoreError> {
         let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
         // All of it as of one moment.
         let mut read = reader.begin().await.map_err(StoreError::of)?;
         status::status(&mut read, self.now()).await.map_err(StoreError::of)
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
         list::list(&mut reader, filter).await.map_err(StoreError::of)
     }
 
-    async fn show(&self, event_id: &str) -> Result<Vec<Shown>, StoreError> {
+    async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
         let mut read = reader.begin().await.map_err(StoreError::of)?;
         show::show(&mut read, event_id).await.map_err(StoreError::of)
@@ -41,7 +44,7 @@ impl Operations for SqliteStore {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         let mut write = self.begin().await?;
         let retried = changes::retry(&mut write, event_id, handler, self.now()).await;
         let retried = retried.map_err(StoreError::of)?;
@@ -53,7 +56,7 @@ impl Operations for SqliteStore {
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<Changed>, StoreError> {
+    ) -> Result<Vec<ChangeResult>, StoreError> {
         let mut write = self.begin().await?;
         let discarded = changes::discard(&mut write, event_id, handler, self.now()).await;
         let discarded = discarded.map_err(StoreError::of)?;
@@ -61,7 +64,7 @@ impl Operations for SqliteStore {
         Ok(discarded)
     }
 
-    async fn select(&self, selection: &Selection) -> Result<Vec<i64>, StoreError> {
+    async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
         list::select(&mut reader, selection, self.now()).await.map_err(StoreError::of)
     }

@@ -6,7 +6,7 @@ use router_core::Event;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::super::{claims, writes};
-use crate::{NewDelivery, NewEvent, Replayed};
+use crate::{NewDelivery, NewEvent, operations::Replayed};
 
 pub(super) async fn replay(
     write: &mut SqliteConnection,

@@ -6,11 +6,14 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::super::claims;
 use crate::{
-    ListedDelivery, ListedEvent, Shown,
+    operations::{DeliverySummary, EventDetails, EventSummary},
     store::rows::{state, time},
 };
 
-pub(super) async fn show(read: &mut SqliteConnection, event_id: &str) -> sqlx::Result<Vec<Shown>> {
+pub(super) async fn show(
+    read: &mut SqliteConnection,
+    event_id: &str,
+) -> sqlx::Result<Vec<EventDetails>> {
     let events = sqlx::query(
         "select id, payload, signed_at, event_id, endpoint, account, generation, type, object, stored_at
          from events where event_id = ?1 order by endpoint, account, generation",
@@ -23,7 +26,7 @@ pub(super) async fn show(read: &mut SqliteConnection, event_id: &str) -> sqlx::R
         );
         let deliveries =
             deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
-        shown.push(Shown {
+        shown.push(EventDetails {
             event: event(&row)?,
             kept: claims::kept(&row)?,
             deliveries: deliveries.iter().map(delivery).collect::<Result<_, _>>()?,
@@ -32,14 +35,14 @@ pub(super) async fn show(read: &mut SqliteConnection, event_id: &str) -> sqlx::R
     Ok(shown)
 }
 
-pub(super) fn event(row: &SqliteRow) -> sqlx::Result<ListedEvent> {
+pub(super) fn event(row: &SqliteRow) -> sqlx::Result<EventSummary> {
     let account: String = row.try_get("account")?;
     let object: String = row.try_get("object")?;
     let object = match object.strip_prefix(&account).and_then(|rest| rest.strip_prefix('/')) {
         Some(own) if !account.is_empty() => own.to_owned(),
         _ => object,
     };
-    Ok(ListedEvent {
+    Ok(EventSummary {
         id: row.try_get("event_id")?,
         endpoint: row.try_get("endpoint")?,
         generation: row.try_get("generation")?,
@@ -50,11 +53,11 @@ pub(super) fn event(row: &SqliteRow) -> sqlx::Result<ListedEvent> {
     })
 }
 
-pub(super) fn delivery(row: &SqliteRow) -> sqlx::Result<ListedDelivery> {
+pub(super) fn delivery(row: &SqliteRow) -> sqlx::Result<DeliverySummary> {
     let number: i64 = row.try_get("state")?;
     let is_open = number <= 1;
     let due = row.try_get("due")?;
-    Ok(ListedDelivery {
+    Ok(DeliverySummary {
         handler: row.try_get::<String, _>("handler")?.into(),
         state: state(number)?,
         attempts: row.try_get("attempts")?,

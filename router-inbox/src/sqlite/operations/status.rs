@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use sqlx::{Row as _, SqliteConnection};
 
-use crate::{Count, HandlerStatus, Status};
+use crate::operations::{BacklogCount, HandlerStatus, InboxStatus};
 
 /// How many deliveries, and the event of the oldest: events are numbered as they come.
 #[derive(Default)]
@@ -22,14 +22,17 @@ struct OfHandler {
 }
 
 /// Within a transaction, so that all of it is as of one moment.
-pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Result<Status> {
+pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Result<InboxStatus> {
     // SQLite counts all of a table by the pages of an index, and does not read what is in them.
     let counts = sqlx::query(
         "select (select count(*) from events), (select count(*) from unhandled), (select count(*) from deliveries)",
     );
     let counts = counts.fetch_one(&mut *read).await?;
-    let mut status =
-        Status { events: counts.try_get(0)?, unhandled: counts.try_get(1)?, ..Status::default() };
+    let mut status = InboxStatus {
+        events: counts.try_get(0)?,
+        unhandled: counts.try_get(1)?,
+        ..InboxStatus::default()
+    };
     let mut finished: u64 = counts.try_get(2)?;
     for (name, of_handler) in by_handler(read, now).await? {
         let OfHandler { waiting, running, dead, due } = of_handler;
@@ -42,7 +45,7 @@ pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Resul
             due,
         });
     }
-    Ok(Status { finished, ..status })
+    Ok(InboxStatus { finished, ..status })
 }
 
 async fn by_handler(
@@ -88,10 +91,10 @@ async fn count(
     read: &mut SqliteConnection,
     Counted { number, oldest }: Counted,
     now: i64,
-) -> sqlx::Result<Count> {
-    let Some(oldest) = oldest else { return Ok(Count { number, oldest: None }) };
+) -> sqlx::Result<BacklogCount> {
+    let Some(oldest) = oldest else { return Ok(BacklogCount { number, oldest: None }) };
     let row = sqlx::query("select stored_at from events where id = ?1").bind(oldest);
     let stored_at: i64 = row.fetch_one(&mut *read).await?.try_get(0)?;
     let age = u64::try_from(now.saturating_sub(stored_at)).unwrap_or(0);
-    Ok(Count { number, oldest: Some(Duration::from_millis(age)) })
+    Ok(BacklogCount { number, oldest: Some(Duration::from_millis(age)) })
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use router_core::testing::Payload;
-use router_inbox::{KeptDelivery, State, State::*};
+use router_inbox::{DeliveryState, DeliveryState::*, StoredDelivery};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -136,19 +136,19 @@ impl Shop {
         ledger.lines().map(line).collect()
     }
 
-    pub(crate) async fn deliveries(&self, event: &str) -> Vec<KeptDelivery> {
+    pub(crate) async fn deliveries(&self, event: &str) -> Vec<StoredDelivery> {
         self.database.store.deliveries(event).await.expect("it can be read")
     }
 
     /// Of an event with one handler: how far it is, and after how many attempts.
-    pub(crate) async fn state(&self, event: &Payload) -> (State, u32) {
+    pub(crate) async fn state(&self, event: &Payload) -> (DeliveryState, u32) {
         let kept = self.deliveries(event.id()).await;
         assert_eq!(kept.len(), 1, "{kept:?}");
         (kept[0].state, kept[0].attempts)
     }
 
     /// What becomes of an event of a type in the end, with each of its handlers.
-    pub(crate) fn ends(&self, event_type: &str) -> &'static [(&'static str, State)] {
+    pub(crate) fn ends(&self, event_type: &str) -> &'static [(&'static str, DeliveryState)] {
         match event_type {
             "invoice.paid" if self.database.has_tx() => {
                 &[("shop.effect", Done), ("shop.ledger", Done)]
@@ -181,7 +181,7 @@ impl Shop {
             let ended: Vec<_> = kept.iter().map(|one| (&*one.handler, one.state)).collect();
             let ends = self.ends(&event_type);
             assert_eq!(ended, ends, "{event}, {event_type}: {kept:?}");
-            for KeptDelivery { handler, attempts, .. } in kept {
+            for StoredDelivery { handler, attempts, .. } in kept {
                 let effect = (handler.to_string(), event.clone());
                 if self.database.has_tx() && WITH_TX.contains(&&*handler) {
                     in_tx.insert(effect, 1);

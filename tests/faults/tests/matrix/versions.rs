@@ -1,7 +1,7 @@
 //! Other versions of the program, and of the tables.
 
 use router_core::testing::Payload;
-use router_inbox::State::{Done, Waiting};
+use router_inbox::DeliveryState::{Done, Waiting};
 
 use crate::{on_each_store, shop::Shop, until};
 

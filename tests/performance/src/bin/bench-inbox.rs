@@ -22,14 +22,14 @@ use std::{
 };
 
 use router_core::{
-    DeliveredRouter, Endpoint, Event, Router,
+    DeliveryRouter, Endpoint, Event, Router,
     clock::{Clock as _, SystemClock},
     server::{Server, shutdown_signal},
     testing::Payload,
 };
 use router_inbox::{
-    End, Inbox, JetStreamStore, NewDelivery, NewEvent, PostgresStore, SqliteStore, Store, Unstored,
-    Wanted,
+    ClaimRequest, DeliveryOutcome, Inbox, JetStreamStore, NewDelivery, NewEvent, PostgresStore,
+    SqliteStore, Store, Unstored,
     sqlx::{self, Connection as _, SqliteConnection},
 };
 use router_performance::{FIRST, event, port, secret, with_id};
@@ -89,12 +89,12 @@ async fn run<S: Store + Clone>(
 fn router(
     store: &impl Store,
     handler: impl Fn() + Send + Sync + 'static,
-) -> Result<DeliveredRouter> {
+) -> Result<DeliveryRouter> {
     let handler = move |_: Event| {
         handler();
         std::future::ready(())
     };
-    let router = Router::builder().unlinked().handler(HANDLER, ["*"], handler);
+    let router = Router::builder().without_linked().handler(HANDLER, ["*"], handler);
     Ok(router.delivered_by(store).build()?)
 }
 
@@ -221,7 +221,7 @@ async fn work(store: impl Store, milliseconds: u64) -> Result<()> {
             done.send(SystemClock.wall()).expect("it is awaited");
         }
     };
-    let router = Router::builder().unlinked().handler(HANDLER, ["*"], handler);
+    let router = Router::builder().without_linked().handler(HANDLER, ["*"], handler);
     let router = router.delivered_by(&store).build()?;
     let inbox = Inbox::new(store, router.clone());
     let (stop, stopped) = oneshot::channel::<()>();
@@ -265,14 +265,15 @@ async fn deliver(store: impl Store) -> Result<f64> {
 
 async fn claim(store: &impl Store, times: usize) -> Result<f64> {
     let lease = Duration::from_secs(600);
-    let wanted = Wanted { handlers: vec![(HANDLER.into(), 16)], limit: 16, lease };
+    let wanted = ClaimRequest { handlers: vec![(HANDLER.into(), 16)], limit: 16, lease };
     let mut took = Vec::new();
     for _ in 0..times {
         let begun = SystemClock.monotonic();
         let claims = store.claim(&wanted).await?;
         took.push(SystemClock.monotonic() - begun);
         assert_eq!(claims.len(), 16, "so many wait");
-        let ends: Vec<_> = claims.into_iter().map(|claim| (claim.lease, End::GivenBack)).collect();
+        let ends: Vec<_> =
+            claims.into_iter().map(|claim| (claim.lease, DeliveryOutcome::Released)).collect();
         store.complete(&ends).await?;
     }
     Ok(median(took))

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
+use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 
 use super::{
     super::{
@@ -12,15 +12,16 @@ use super::{
     dead, ended, listed, number,
 };
 use crate::{
-    Change, Changed, End, Filter, NewDelivery, NewEvent, Operations, State, Store as _,
+    DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations, Store as _,
     conformance::Subject,
+    operations::{ChangeOutcome, ChangeResult, ListFilter},
 };
 
-async fn retry(subject: &impl Subject<Store: Operations>, id: &str) -> Vec<Changed> {
+async fn retry(subject: &impl Subject<Store: Operations>, id: &str) -> Vec<ChangeResult> {
     subject.store().retry(id, None).await.expect("the store is there")
 }
 
-async fn discard(subject: &impl Subject<Store: Operations>, id: &str) -> Vec<Changed> {
+async fn discard(subject: &impl Subject<Store: Operations>, id: &str) -> Vec<ChangeResult> {
     subject.store().discard(id, None).await.expect("the store is there")
 }
 
@@ -30,7 +31,7 @@ async fn ended_at(subject: &impl Subject<Store: Operations>, id: &str) -> Option
 }
 
 /// What was done to each, by its handler, and the state that it was in.
-fn told(changed: &[Changed]) -> Vec<(&str, State, Change)> {
+fn told(changed: &[ChangeResult]) -> Vec<(&str, DeliveryState, ChangeOutcome)> {
     changed.iter().map(|one| (&*one.delivery.handler, one.delivery.state, one.change)).collect()
 }
 
@@ -40,16 +41,16 @@ pub async fn what_is_dead_begins_anew_when_it_is_retried(
 ) {
     ended(subject, "evt_1", "a", dead()).await;
     let changed = retry(subject, "evt_1").await;
-    assert_eq!(told(&changed), [("a", State::Dead, Change::Made)]);
+    assert_eq!(told(&changed), [("a", DeliveryState::Dead, ChangeOutcome::Applied)]);
     assert_eq!(
         (changed[0].delivery.attempts, changed[0].delivery.error.as_deref()),
         (1, Some("no such order"))
     );
-    assert_eq!(state(subject, "evt_1").await, (State::Waiting, 0));
+    assert_eq!(state(subject, "evt_1").await, (DeliveryState::Waiting, 0));
     assert_eq!(ended_at(subject, "evt_1").await, None);
     let again = claim_one(subject, "a").await;
-    assert_eq!((again.attempt, again.interrupted), (1, false));
-    complete(subject, &again.lease, End::Done).await;
+    assert_eq!((again.attempt, again.lease_expired), (1, false));
+    complete(subject, &again.lease, DeliveryOutcome::Done).await;
     assert!(ended_at(subject, "evt_1").await.is_some());
 }
 
@@ -59,7 +60,10 @@ pub async fn what_waits_is_due_at_once_when_it_is_retried(
 ) {
     ended(subject, "evt_1", "a", retry_in(600)).await;
     claims_nothing(subject, "a").await;
-    assert_eq!(told(&retry(subject, "evt_1").await), [("a", State::Waiting, Change::Made)]);
+    assert_eq!(
+        told(&retry(subject, "evt_1").await),
+        [("a", DeliveryState::Waiting, ChangeOutcome::Applied)]
+    );
     subject.pass(A_MOMENT).await;
     store(subject, &[new(&event("evt_2"), &["a"])]).await;
     subject.pass(A_MOMENT).await;
@@ -76,27 +80,27 @@ pub async fn what_runs_and_what_is_done_is_left_alone(subject: &impl Subject<Sto
         (claim_one(subject, "dead").await.lease, claim_one(subject, "runs").await.lease);
     complete(subject, &lease, dead()).await;
     let lease = claim_one(subject, "done").await.lease;
-    complete(subject, &lease, End::Done).await;
-    let left = |changed: &[Changed]| {
+    complete(subject, &lease, DeliveryOutcome::Done).await;
+    let left = |changed: &[ChangeResult]| {
         let expected = [
-            ("dead", State::Dead, Change::Made),
-            ("done", State::Done, Change::LeftEnded),
-            ("runs", State::Running, Change::LeftRunning),
-            ("waits", State::Waiting, Change::Made),
+            ("dead", DeliveryState::Dead, ChangeOutcome::Applied),
+            ("done", DeliveryState::Done, ChangeOutcome::AlreadyFinished),
+            ("runs", DeliveryState::Running, ChangeOutcome::StillRunning),
+            ("waits", DeliveryState::Waiting, ChangeOutcome::Applied),
         ];
         assert_eq!(told(changed), expected);
     };
     let one = subject.store().retry("evt_1", Some("done")).await.expect("the store is there");
-    assert_eq!(told(&one), [("done", State::Done, Change::LeftEnded)]);
+    assert_eq!(told(&one), [("done", DeliveryState::Done, ChangeOutcome::AlreadyFinished)]);
     left(&discard(subject, "evt_1").await);
     let one = subject.store().retry("evt_1", Some("dead")).await.expect("the store is there");
-    assert_eq!(told(&one), [("dead", State::Discarded, Change::Made)]);
+    assert_eq!(told(&one), [("dead", DeliveryState::Discarded, ChangeOutcome::Applied)]);
     let lease = claim_one(subject, "dead").await.lease;
     complete(subject, &lease, dead()).await;
     let one = subject.store().retry("evt_1", Some("waits")).await.expect("the store is there");
-    assert_eq!(told(&one), [("waits", State::Discarded, Change::Made)]);
+    assert_eq!(told(&one), [("waits", DeliveryState::Discarded, ChangeOutcome::Applied)]);
     left(&retry(subject, "evt_1").await);
-    assert_eq!(complete(subject, &runs, End::Done).await, crate::Completed::Recorded);
+    assert_eq!(complete(subject, &runs, DeliveryOutcome::Done).await, crate::Completed::Recorded);
     // There is no such event, and none of this handler.
     assert_eq!(retry(subject, "evt_2").await, []);
     assert_eq!(discard(subject, "evt_2").await, []);
@@ -107,21 +111,30 @@ pub async fn what_runs_and_what_is_done_is_left_alone(subject: &impl Subject<Sto
 /// It is told of and kept, and claimed by nobody; and who thinks better of it can retry it.
 pub async fn what_is_discarded_is_not_run(subject: &impl Subject<Store: Operations>) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
-    assert_eq!(told(&discard(subject, "evt_1").await), [("a", State::Waiting, Change::Made)]);
+    assert_eq!(
+        told(&discard(subject, "evt_1").await),
+        [("a", DeliveryState::Waiting, ChangeOutcome::Applied)]
+    );
     assert!(ended_at(subject, "evt_1").await.is_some());
     ended(subject, "evt_2", "a", dead()).await;
-    assert_eq!(told(&discard(subject, "evt_2").await), [("a", State::Dead, Change::Made)]);
     assert_eq!(
         told(&discard(subject, "evt_2").await),
-        [("a", State::Discarded, Change::LeftEnded)]
+        [("a", DeliveryState::Dead, ChangeOutcome::Applied)]
+    );
+    assert_eq!(
+        told(&discard(subject, "evt_2").await),
+        [("a", DeliveryState::Discarded, ChangeOutcome::AlreadyFinished)]
     );
     subject.pass(LEASE * 10).await;
     claims_nothing(subject, "a").await;
-    let discarded = Filter { states: vec![State::Discarded], ..Filter::default() };
+    let discarded = ListFilter { states: vec![DeliveryState::Discarded], ..ListFilter::default() };
     assert_eq!(listed(subject, discarded.clone()).await, ["evt_2", "evt_1"]);
     let status = super::status(subject).await;
     assert_eq!((status.finished, status.handlers[0].dead.number), (2, 0), "{status:?}");
-    assert_eq!(told(&retry(subject, "evt_2").await), [("a", State::Discarded, Change::Made)]);
+    assert_eq!(
+        told(&retry(subject, "evt_2").await),
+        [("a", DeliveryState::Discarded, ChangeOutcome::Applied)]
+    );
     assert_eq!(listed(subject, discarded).await, ["evt_1"]);
     assert_eq!(claim_one(subject, "a").await.attempt, 1);
 }
@@ -131,15 +144,24 @@ pub async fn what_nobody_runs_any_more_can_be_changed(subject: &impl Subject<Sto
     store(subject, &[new(&event("evt_1"), &["a"]), new(&event("evt_2"), &["b"])]).await;
     let (slept, lost) = (claim_one(subject, "a").await.lease, claim_one(subject, "b").await.lease);
     subject.pass(LEASE + A_MOMENT).await;
-    assert_eq!(told(&retry(subject, "evt_1").await), [("a", State::Running, Change::Made)]);
-    assert_eq!(told(&discard(subject, "evt_2").await), [("b", State::Running, Change::Made)]);
-    assert_eq!(complete(subject, &slept, End::Done).await, crate::Completed::LeaseLost);
-    assert_eq!(complete(subject, &lost, End::Done).await, crate::Completed::LeaseLost);
+    assert_eq!(
+        told(&retry(subject, "evt_1").await),
+        [("a", DeliveryState::Running, ChangeOutcome::Applied)]
+    );
+    assert_eq!(
+        told(&discard(subject, "evt_2").await),
+        [("b", DeliveryState::Running, ChangeOutcome::Applied)]
+    );
+    assert_eq!(complete(subject, &slept, DeliveryOutcome::Done).await, crate::Completed::LeaseLost);
+    assert_eq!(complete(subject, &lost, DeliveryOutcome::Done).await, crate::Completed::LeaseLost);
     claims_nothing(subject, "b").await;
     let again = claim_one(subject, "a").await;
-    assert_eq!((again.attempt, again.interrupted), (2, false), "it has had one");
-    assert_eq!(complete(subject, &slept, End::Done).await, crate::Completed::LeaseLost);
-    assert_eq!(complete(subject, &again.lease, End::Done).await, crate::Completed::Recorded);
+    assert_eq!((again.attempt, again.lease_expired), (2, false), "it has had one");
+    assert_eq!(complete(subject, &slept, DeliveryOutcome::Done).await, crate::Completed::LeaseLost);
+    assert_eq!(
+        complete(subject, &again.lease, DeliveryOutcome::Done).await,
+        crate::Completed::Recorded
+    );
 }
 
 /// Before what is newer, and after what is out.
@@ -151,13 +173,16 @@ pub async fn what_is_ordered_is_retried_in_its_place(subject: &impl Subject<Stor
     complete(subject, &first, dead()).await;
     let second = claim_one(subject, "a").await;
     assert_eq!(second.event.expect("it is as it was stored").id(), "evt_2");
-    assert_eq!(told(&retry(subject, "evt_1").await), [("a", State::Dead, Change::Made)]);
+    assert_eq!(
+        told(&retry(subject, "evt_1").await),
+        [("a", DeliveryState::Dead, ChangeOutcome::Applied)]
+    );
     claims_nothing(subject, "a").await;
-    complete(subject, &second.lease, End::Done).await;
+    complete(subject, &second.lease, DeliveryOutcome::Done).await;
     for id in ["evt_1", "evt_3"] {
         let next = claim_one(subject, "a").await;
         assert_eq!(next.event.expect("it is as it was stored").id(), id);
-        complete(subject, &next.lease, End::Done).await;
+        complete(subject, &next.lease, DeliveryOutcome::Done).await;
     }
     claims_nothing(subject, "a").await;
 }
@@ -176,7 +201,7 @@ pub async fn what_is_discarded_lets_the_next_of_its_object_go(
     // One that is not the first changes nothing for the others.
     discard(subject, "evt_3").await;
     claims_nothing(subject, "a").await;
-    complete(subject, &second.lease, End::Done).await;
+    complete(subject, &second.lease, DeliveryOutcome::Done).await;
     claims_nothing(subject, "a").await;
     // One whose lease has run out was in the way too.
     store(subject, &[ordered("evt_4", 40), ordered("evt_5", 50)]).await;
@@ -203,15 +228,18 @@ pub async fn of_a_replayed_event_the_last_delivery_is_retried(
     let changed = retry(subject, "evt_1").await;
     assert_eq!(
         told(&changed),
-        [("b", State::Dead, Change::Made), ("a", State::Dead, Change::Made)]
+        [
+            ("b", DeliveryState::Dead, ChangeOutcome::Applied),
+            ("a", DeliveryState::Dead, ChangeOutcome::Applied)
+        ]
     );
     let generations: Vec<_> = changed.iter().map(|one| one.delivery.generation).collect();
     assert_eq!(generations, [0, 1]);
     assert_eq!(claim(subject, &["a", "b"], 9).await.len(), 2);
     let kept = subject.store().deliveries("evt_1").await.expect("the store is there");
-    assert_eq!(kept[0].state, State::Discarded, "{kept:?}");
+    assert_eq!(kept[0].state, DeliveryState::Discarded, "{kept:?}");
     // The same id at another endpoint is another event, which was not replayed.
-    let elsewhere = KeptEvent { endpoint: "connect".into(), ..KeptEvent::of(&event("evt_1")) };
+    let elsewhere = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&event("evt_1")) };
     let elsewhere = Event::from_store(elsewhere).expect("it was one");
     store(subject, &[new(&elsewhere, &["a"])]).await;
     let changed = subject.store().retry("evt_1", Some("a")).await.expect("the store is there");

@@ -7,29 +7,31 @@ use super::{
     dead, ended, number, status,
 };
 use crate::{
-    End, KEPT_AT_LEAST, Operations, Selection, State, Store as _, Stored, conformance::Subject,
+    DeliveryOutcome, DeliveryState, Operations, Store as _, Stored,
+    conformance::Subject,
+    operations::{EventSelector, MIN_RETENTION},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn purge(subject: &impl Subject<Store: Operations>, older_than: Duration) -> u64 {
-    let old = Selection { until: Some(older_than), ..Selection::default() };
+    let old = EventSelector { until: Some(older_than), ..EventSelector::default() };
     let old = subject.store().select(&old).await.expect("the store is there");
     subject.store().purge(&old, older_than).await.expect("the store is there")
 }
 
 /// Done, ignored, discarded or unhandled. What came since then is kept, and what ended since then.
 pub async fn what_has_ended_long_ago_is_purged(subject: &impl Subject<Store: Operations>) {
-    ended(subject, "evt_done", "a", End::Done).await;
-    ended(subject, "evt_ignored", "a", End::Ignored).await;
+    ended(subject, "evt_done", "a", DeliveryOutcome::Done).await;
+    ended(subject, "evt_ignored", "a", DeliveryOutcome::Ignored).await;
     ended(subject, "evt_discarded", "a", dead()).await;
     subject.store().discard("evt_discarded", None).await.expect("the store is there");
     store(subject, &[new(&event("evt_unhandled"), &[])]).await;
     store(subject, &[new(&event("evt_late"), &["late"])]).await;
     subject.pass(DAY * 5).await;
     let lease = claim_one(subject, "late").await.lease;
-    complete(subject, &lease, End::Done).await;
-    ended(subject, "evt_since", "a", End::Done).await;
+    complete(subject, &lease, DeliveryOutcome::Done).await;
+    ended(subject, "evt_since", "a", DeliveryOutcome::Done).await;
     subject.pass(DAY * 2).await;
     assert_eq!(purge(subject, DAY * 10).await, 0);
     assert_eq!(purge(subject, DAY * 5).await, 4);
@@ -57,7 +59,7 @@ pub async fn dead_letters_and_what_is_open_are_never_purged(
         store(subject, &[new(&event(id), &["a", "b"])]).await;
         let (one, other) = (claim_one(subject, "a").await, claim_one(subject, "b").await);
         complete(subject, &one.lease, end).await;
-        complete(subject, &other.lease, End::Done).await;
+        complete(subject, &other.lease, DeliveryOutcome::Done).await;
     }
     ended(subject, "evt_retried", "c", dead()).await;
     store(subject, &[new(&event("evt_runs"), &["d"])]).await;
@@ -69,13 +71,13 @@ pub async fn dead_letters_and_what_is_open_are_never_purged(
     assert_eq!((told.events, told.finished), (4, 2));
     let kept = subject.store().deliveries("evt_dead").await.expect("the store is there");
     let states: Vec<_> = kept.iter().map(|one| one.state).collect();
-    assert_eq!(states, [State::Dead, State::Done]);
+    assert_eq!(states, [DeliveryState::Dead, DeliveryState::Done]);
     assert_eq!(claim_one(subject, "c").await.attempt, 1);
 }
 
 /// A replay would otherwise get the number of one that was before it, and be taken for that.
 pub async fn an_event_is_purged_with_all_of_its_replays(subject: &impl Subject<Store: Operations>) {
-    for (first, replay) in [(dead(), End::Done), (End::Done, dead())] {
+    for (first, replay) in [(dead(), DeliveryOutcome::Done), (DeliveryOutcome::Done, dead())] {
         let id = format!("evt_{replay:?}").replace(|c: char| !c.is_alphanumeric(), "_");
         ended(subject, &id, "a", first).await;
         let number = number(subject, &id).await;
@@ -97,26 +99,26 @@ pub async fn an_event_is_purged_with_all_of_its_replays(subject: &impl Subject<S
 pub async fn nothing_is_purged_before_it_is_four_days_old(
     subject: &impl Subject<Store: Operations>,
 ) {
-    ended(subject, "evt_1", "a", End::Done).await;
+    ended(subject, "evt_1", "a", DeliveryOutcome::Done).await;
     store(subject, &[new(&event("evt_none"), &[])]).await;
     let (number, none) = (number(subject, "evt_1").await, number(subject, "evt_none").await);
     subject.pass(DAY * 3 + A_MOMENT).await;
-    for older_than in [Duration::ZERO, DAY, KEPT_AT_LEAST - A_MOMENT] {
+    for older_than in [Duration::ZERO, DAY, MIN_RETENTION - A_MOMENT] {
         let refused = subject.store().purge(&[number], older_than).await.expect_err("too soon");
         assert!(refused.0.to_string().contains("4 days"), "{refused:?}");
     }
-    assert_eq!(purge(subject, KEPT_AT_LEAST).await, 0);
+    assert_eq!(purge(subject, MIN_RETENTION).await, 0);
     // Whoever names it by its number is not believed either.
-    let told = subject.store().purge(&[number, none, number + 1_000], KEPT_AT_LEAST).await;
+    let told = subject.store().purge(&[number, none, number + 1_000], MIN_RETENTION).await;
     assert_eq!(told.expect("the store is there"), 0);
     assert_eq!(store(subject, &[new(&event("evt_1"), &["a"])]).await, [Stored::Duplicate]);
     subject.pass(DAY).await;
-    assert_eq!(purge(subject, KEPT_AT_LEAST).await, 2);
+    assert_eq!(purge(subject, MIN_RETENTION).await, 2);
 }
 
 /// Without it nothing is ever purged by itself.
 pub async fn workers_can_purge_too(subject: &impl Subject<Store: Operations>) {
-    ended(subject, "evt_1", "a", End::Done).await;
+    ended(subject, "evt_1", "a", DeliveryOutcome::Done).await;
     subject.pass(DAY * 31).await;
     let number = number(subject, "evt_1").await;
     let operations = subject.store().operations().expect("the store tells workers of it");

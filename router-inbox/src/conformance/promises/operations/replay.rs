@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use router_core::{Event, event::KeptEvent, testing::SyntheticEvent};
+use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 
 use super::{
     super::{
@@ -11,8 +11,9 @@ use super::{
     dead, ended, listed, number,
 };
 use crate::{
-    End, Filter, NewDelivery, NewEvent, Operations, Replayed, Selection, State, Store as _, Stored,
+    DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations, Store as _, Stored,
     conformance::Subject,
+    operations::{EventSelector, ListFilter, Replayed},
 };
 
 async fn replay(
@@ -36,7 +37,7 @@ pub async fn what_is_replayed_is_another_event(subject: &impl Subject<Store: Ope
     store(subject, &[new(&first, &["b", "a"])]).await;
     for handler in ["a", "b"] {
         let lease = claim_one(subject, handler).await.lease;
-        complete(subject, &lease, End::Done).await;
+        complete(subject, &lease, DeliveryOutcome::Done).await;
     }
     let number = number(subject, "evt_1").await;
     let mut keys = vec![first.key()];
@@ -44,11 +45,14 @@ pub async fn what_is_replayed_is_another_event(subject: &impl Subject<Store: Ope
         let told = replay(subject, &[number], &[]).await;
         assert_eq!(told, [again("evt_1", generation, &["a", "b"])]);
         for claim in claim(subject, &["a", "b"], 9).await {
-            assert_eq!((claim.attempt, claim.interrupted), (1, false));
+            assert_eq!((claim.attempt, claim.lease_expired), (1, false));
             let event = claim.event.expect("it is as it was stored");
-            assert_eq!(KeptEvent::of(&event), KeptEvent { generation, ..KeptEvent::of(&first) });
+            assert_eq!(
+                StoredEvent::of(&event),
+                StoredEvent { generation, ..StoredEvent::of(&first) }
+            );
             keys.push(event.key());
-            complete(subject, &claim.lease, End::Done).await;
+            complete(subject, &claim.lease, DeliveryOutcome::Done).await;
         }
     }
     assert_eq!(keys.len(), 7);
@@ -59,7 +63,7 @@ pub async fn what_is_replayed_is_another_event(subject: &impl Subject<Store: Ope
 pub async fn a_replay_is_for_the_handlers_that_are_given(
     subject: &impl Subject<Store: Operations>,
 ) {
-    ended(subject, "evt_1", "a", End::Done).await;
+    ended(subject, "evt_1", "a", DeliveryOutcome::Done).await;
     store(subject, &[new(&event("evt_2"), &[])]).await;
     let numbers = [number(subject, "evt_1").await, number(subject, "evt_2").await];
     let told = replay(subject, &numbers, &["new"]).await;
@@ -93,14 +97,18 @@ pub async fn a_replay_stands_for_the_dead_letter(subject: &impl Subject<Store: O
     let kept = subject.store().deliveries("evt_1").await.expect("the store is there");
     let kept: Vec<_> = kept.iter().map(|one| (one.generation, &*one.handler, one.state)).collect();
     let expected = [
-        (0, "a", State::Discarded),
-        (0, "b", State::Dead),
-        (0, "c", State::Waiting),
-        (1, "a", State::Waiting),
-        (1, "c", State::Waiting),
+        (0, "a", DeliveryState::Discarded),
+        (0, "b", DeliveryState::Dead),
+        (0, "c", DeliveryState::Waiting),
+        (1, "a", DeliveryState::Waiting),
+        (1, "c", DeliveryState::Waiting),
     ];
     assert_eq!(kept, expected);
-    let dead = Filter { states: vec![State::Dead], handler: Some("a".into()), ..Filter::default() };
+    let dead = ListFilter {
+        states: vec![DeliveryState::Dead],
+        handler: Some("a".into()),
+        ..ListFilter::default()
+    };
     assert_eq!(listed(subject, dead).await, ["evt_2"]);
 }
 
@@ -116,7 +124,7 @@ pub async fn a_replay_is_ordered_where_its_handler_is(subject: &impl Subject<Sto
     let deliveries = vec![NewDelivery { handler: "a".into(), ordered: true }];
     store(subject, &[NewEvent { event: newer, deliveries }]).await;
     let lease = claim_one(subject, "a").await.lease;
-    complete(subject, &lease, End::Done).await;
+    complete(subject, &lease, DeliveryOutcome::Done).await;
     let numbers = [number(subject, "evt_2").await, number(subject, "evt_1").await];
     replay(subject, &numbers, &["a", "b"]).await;
     subject.pass(A_MOMENT).await;
@@ -124,7 +132,7 @@ pub async fn a_replay_is_ordered_where_its_handler_is(subject: &impl Subject<Sto
     for id in ["evt_1", "evt_2"] {
         let next = claim_one(subject, "a").await;
         assert_eq!(next.event.expect("it is as it was stored").id(), id);
-        complete(subject, &next.lease, End::Done).await;
+        complete(subject, &next.lease, DeliveryOutcome::Done).await;
     }
     claims_nothing(subject, "a").await;
 }
@@ -133,36 +141,42 @@ pub async fn a_replay_is_ordered_where_its_handler_is(subject: &impl Subject<Sto
 pub async fn a_selection_is_of_the_events_that_came(subject: &impl Subject<Store: Operations>) {
     let first = event("evt_1");
     store(subject, &[new(&first, &["a"])]).await;
-    let elsewhere = KeptEvent { endpoint: "connect".into(), ..KeptEvent::of(&first) };
+    let elsewhere = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&first) };
     subject.pass(A_MOMENT * 100).await;
     let elsewhere = Event::from_store(elsewhere).expect("it was one");
     store(subject, &[new(&elsewhere, &["a"])]).await;
     subject.pass(A_MOMENT * 100).await;
     let customer = event_of(SyntheticEvent::new("customer.created").id("evt_2"));
     store(subject, &[new(&customer, &[])]).await;
-    let select = async |selection: Selection| {
+    let select = async |selection: EventSelector| {
         subject.store().select(&selection).await.expect("the store is there")
     };
-    let all = select(Selection::default()).await;
+    let all = select(EventSelector::default()).await;
     assert_eq!(all.len(), 3, "{all:?}");
     replay(subject, &all, &["b"]).await;
-    assert_eq!(select(Selection::default()).await, all);
-    let of_id = |id: &str| Selection { event_id: Some(id.into()), ..Selection::default() };
+    assert_eq!(select(EventSelector::default()).await, all);
+    let of_id = |id: &str| EventSelector { event_id: Some(id.into()), ..EventSelector::default() };
     assert_eq!(select(of_id("evt_1")).await, all[..2]);
     assert_eq!(select(of_id("evt_3")).await, [0; 0]);
-    let of_type = |text: &str| Selection { event_type: Some(text.into()), ..Selection::default() };
+    let of_type =
+        |text: &str| EventSelector { event_type: Some(text.into()), ..EventSelector::default() };
     assert_eq!(select(of_type("invoice.*")).await, all[..2]);
     assert_eq!(select(of_type("customer.created")).await, all[2..]);
-    let since = |seconds| Selection { since: Some(A_MOMENT * seconds), ..Selection::default() };
+    let since =
+        |seconds| EventSelector { since: Some(A_MOMENT * seconds), ..EventSelector::default() };
     assert_eq!(select(since(150)).await, all[1..]);
     assert_eq!(select(since(50)).await, all[2..]);
-    let until = |seconds| Selection { until: Some(A_MOMENT * seconds), ..Selection::default() };
+    let until =
+        |seconds| EventSelector { until: Some(A_MOMENT * seconds), ..EventSelector::default() };
     assert_eq!(select(until(150)).await, all[..1]);
     assert_eq!(select(until(0)).await, all);
-    let between = Selection { event_type: Some("invoice.paid".into()), ..since(150) };
-    assert_eq!(select(Selection { until: Some(A_MOMENT * 50), ..between }).await, all[1..2]);
+    let between = EventSelector { event_type: Some("invoice.paid".into()), ..since(150) };
+    assert_eq!(select(EventSelector { until: Some(A_MOMENT * 50), ..between }).await, all[1..2]);
     // Longer than there has been time.
     let ever = std::time::Duration::MAX;
-    assert_eq!(select(Selection { since: Some(ever), ..Selection::default() }).await, all);
-    assert_eq!(select(Selection { until: Some(ever), ..Selection::default() }).await, [0; 0]);
+    assert_eq!(select(EventSelector { since: Some(ever), ..EventSelector::default() }).await, all);
+    assert_eq!(
+        select(EventSelector { until: Some(ever), ..EventSelector::default() }).await,
+        [0; 0]
+    );
 }
