@@ -1,4 +1,4 @@
-//! The one place that asks for the time, so that a test can move it.
+//! The only source of time in this crate, so that a test can control it.
 
 use std::{
     future::{Future, poll_fn},
@@ -7,31 +7,32 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Where time comes from. [`SystemClock`] in production; a test passes one that it moves itself.
+/// A source of time: [`SystemClock`] in production, or a clock that a test moves.
 pub trait Clock: Send + Sync + 'static {
-    /// The time of day, against which the age of a signature is judged.
+    /// Returns the time of day, which the age of a signature is measured against.
     fn wall(&self) -> SystemTime;
 
-    /// A time that never goes back, against which waiting is measured.
+    /// Returns a time that never goes back, which timeouts are measured against.
     fn monotonic(&self) -> Instant;
 
     /// Waits until [`monotonic`](Clock::monotonic) has reached `deadline`.
     fn sleep_until(&self, deadline: Instant) -> Sleep;
 
-    /// Waits for as long as `duration`.
+    /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> Sleep {
         self.sleep_until(self.monotonic() + duration)
     }
 }
 
-/// What [`Clock::sleep_until`] returns.
+/// The future returned by [`Clock::sleep_until`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What the future gives, unless it takes longer than this: then `None`. The timer is only made for one
-/// that is not ready at once, which most are. It is pinned where it was made, since large futures that are
-/// handed on are copied each time.
+/// Waits for the future's output, and returns `None` if that takes longer than `timeout`.
+///
+/// The timer is created only if the future is not ready at the first poll; most are. The future is
+/// passed pinned, because moving a large future copies it.
 pub(crate) async fn within<T>(
-    time: Duration,
+    timeout: Duration,
     clock: &dyn Clock,
     mut future: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
@@ -40,17 +41,17 @@ pub(crate) async fn within<T>(
         if let Poll::Ready(value) = future.as_mut().poll(context) {
             return Poll::Ready(Some(value));
         }
-        let deadline = deadline.get_or_insert_with(|| clock.sleep(time));
+        let deadline = deadline.get_or_insert_with(|| clock.sleep(timeout));
         deadline.as_mut().poll(context).map(|()| None)
     })
     .await
 }
 
-/// The clock of the machine, with tokio's timers.
+/// The machine's clock, with tokio's timers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-#[expect(clippy::disallowed_methods, reason = "this is the place that may")]
+#[expect(clippy::disallowed_methods, reason = "the only implementation that reads the real time")]
 impl Clock for SystemClock {
     fn wall(&self) -> SystemTime {
         SystemTime::now()

@@ -20,8 +20,9 @@ pub mod telemetry;
 pub mod testing;
 
 pub use router_catalog::event_type;
-/// Ties a type to the name of the Stripe object that it decodes, so that a handler of an event which
-/// carries another does not compile. See the trait [`StripeObject`](trait@StripeObject).
+/// Ties a type to the name of the Stripe object that it decodes. A handler that takes the type then
+/// does not compile for an event that carries another object. See the trait
+/// [`StripeObject`](trait@StripeObject).
 ///
 /// ```
 /// use router_core::StripeObject;
@@ -33,8 +34,8 @@ pub use router_catalog::event_type;
 /// assert_eq!(PaymentIntent::OBJECT, "payment_intent");
 /// ```
 ///
-/// A name that no known event carries is a compile error; `unlisted` after it lets it pass. `crate =
-/// path` says where router_core is, if it was renamed or re-exported.
+/// A name that no known event carries is a compile error, unless `unlisted` follows it.
+/// `crate = path` gives the path of router_core if the crate is renamed or re-exported.
 pub use router_macros::StripeObject;
 #[doc = include_str!("docs/on_event.md")]
 pub use router_macros::on_event;

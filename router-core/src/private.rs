@@ -1,4 +1,4 @@
-//! What the expansion of `#[on_event]` uses. No user does: it changes without notice.
+//! Items for the expansion of `#[on_event]`. They are not public API and may change at any time.
 
 use std::panic::resume_unwind;
 
@@ -20,20 +20,20 @@ pub use crate::{
     },
 };
 
-/// Calls a handler that blocks, on the pool of threads that may.
+/// Calls a blocking handler on tokio's blocking thread pool.
 pub async fn blocking(call: impl FnOnce() -> HandlerResult + Send + 'static) -> HandlerResult {
     let span = Span::current();
     match tokio::task::spawn_blocking(move || span.in_scope(call)).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
-            // It goes on here, where the panics of all handlers are caught.
+            // Resumed here, because the caller catches the panics of all handlers.
             Ok(panic) => resume_unwind(panic),
             Err(cancelled) => Err(cancelled.into()),
         },
     }
 }
 
-/// What `default_reply = path` names is a function of this form.
+/// Calls the function that `default_reply = path` names. Its type checks that function.
 pub fn default_reply<T: serde::Serialize>(make: fn() -> Reply<T>) -> HandlerResult {
     make().into_outcome()
 }

@@ -67,10 +67,10 @@ fn every_linked_handler_is_found_and_a_lost_one_is_caught() {
                  help: write `#[on_event("charge.refunded")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
             "#);
             insta::assert_snapshot!(lost(profile), @r"
-             stand in the source of `lossy` and are not registered, so they would never be called:
+             are defined in the source of `lossy` but not registered, so they would never be called:
               src/orphan.rs:3
               src/refunds.rs:3
-            help: check that each file is in a `mod`, and that no `#[cfg]` over it is off in this test
+            help: check that each file has a `mod` declaration, and that no `#[cfg]` removes the handler in this test
             ");
         }
         let deep = cargo(&["test", "--package", "deep", "--test", "registered"], profile);

@@ -87,7 +87,7 @@ async fn a_refusal_is_logged_with_its_reason_and_an_event_that_is_lost_is_an_err
     let mut get = post(payload("invoice.paid"));
     *get.method_mut() = http::Method::GET;
     let rows = [
-        (get, " WARN", "a webhook endpoint takes POST, and this is GET"),
+        (get, " WARN", "a webhook endpoint accepts only POST, but the method is GET"),
         (signed_at(NOW - 301), " WARN", "was signed 301 s ago"),
         (post(vec![b'x'; 2 << 20]), " WARN", "`Endpoint::body_limit` sets this limit"),
         (post("[]"), "ERROR", "the payload is no event"),

@@ -123,7 +123,7 @@ fn what_cannot_be_made_says_why() {
         ),
         (
             SyntheticEvent::new("customer.source.created").carrying("charge"),
-            "`customer.source.created` carries no `charge`, but account or bank_account or card or source",
+            "`customer.source.created` cannot carry `charge`, only account or bank_account or card or source",
         ),
         (
             SyntheticEvent::new("reporting.report_run.failed").thin(),
@@ -139,7 +139,7 @@ fn what_cannot_be_made_says_why() {
         ),
         (
             invoice().set("metadata", std::collections::HashMap::from([((1, 2), 3)])),
-            "invoice.paid: the value for `metadata` is no JSON: key must be a string",
+            "invoice.paid: the value for `metadata` cannot be serialized to JSON: key must be a string",
         ),
         (
             SyntheticEvent::new("v1.invoice.paid").set("type", 7),

@@ -132,12 +132,12 @@ async fn a_handler_that_was_not_called_fails_the_test_with_what_happened_instead
     let answer = shop.deliver(SyntheticEvent::new("invoice.paid")).await;
     assert_eq!(
         said(&answer, "orders.fullfil"),
-        "`orders.fullfil` was not called for `invoice.paid`; called were: [\"orders.fulfil\"]"
+        "`orders.fullfil` was not called for `invoice.paid`; handlers called: [\"orders.fulfil\"]"
     );
     let answer = shop.send(http::Request::new(String::new())).await;
     assert_eq!(
         said(&answer, "orders.fulfil"),
-        "no handler was called: a webhook endpoint takes POST, and this is GET"
+        "no handler was called: a webhook endpoint accepts only POST, but the method is GET"
     );
     let made = AssertUnwindSafe(|| drop(shop.deliver(SyntheticEvent::new("invoice.payed"))));
     assert_eq!(

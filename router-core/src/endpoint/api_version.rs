@@ -1,4 +1,4 @@
-//! Whether an event is written in the API version for which the handlers' types were.
+//! The check that an event has the API version that the handlers' types were written for.
 
 use std::{
     collections::HashSet,
@@ -9,16 +9,17 @@ use std::{
 use super::Refusal;
 use crate::{event::Event, telemetry};
 
-/// How many versions are remembered, as warned of and as labels of the metric. An account has one, or
-/// two while it moves.
-const MAX_SEEN: usize = 64;
+/// The maximum number of other versions that are remembered, to warn once per version and to bound
+/// the labels of the metric. An account has one version, or two while it migrates.
+const MAX_SEEN_VERSIONS: usize = 64;
 
 /// The API version that events should be written in.
 pub(super) struct ExpectedVersion {
     version: Box<str>,
-    /// Whether an event in another one is refused; otherwise it is warned of, once per version.
+    /// `true` if an event of another version is refused. Otherwise it is accepted, with a warning
+    /// once per version.
     refuse: bool,
-    /// The other versions that were seen.
+    /// The other versions seen so far.
     seen: Mutex<HashSet<Box<str>>>,
 }
 
@@ -27,16 +28,17 @@ impl ExpectedVersion {
         Self { version: version.into(), refuse, seen: Mutex::default() }
     }
 
-    /// Thin events name no version: they carry no object that could be written in one.
+    /// Checks the version of an event. A thin event passes: it names no version, because it carries
+    /// no object.
     pub(super) fn check(&self, event: &Event) -> Result<(), Refusal> {
         let expected = &*self.version;
         let found = match event.api_version() {
-            Some(found) if train(found) != train(expected) => found,
+            Some(found) if release_train(found) != release_train(expected) => found,
             _ => return Ok(()),
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = seen.len() < MAX_SEEN && seen.insert(found.into());
-        // A metric has no end of labels otherwise.
+        let is_new = seen.len() < MAX_SEEN_VERSIONS && seen.insert(found.into());
+        // Versions beyond the maximum share one label.
         telemetry::api_version_mismatch(if seen.contains(found) { found } else { "other" });
         drop(seen);
         if self.refuse {
@@ -51,17 +53,17 @@ impl ExpectedVersion {
                 event.id = event.id(),
                 expected,
                 found,
-                "an event is written in another API version than is expected, so its object may not \
-                 decode: set the version of the webhook endpoint at Stripe; said once per version"
+                "an event has another API version than expected, so its object may not decode; set \
+                 the version of the webhook endpoint at Stripe; logged once per version"
             );
         }
         Ok(())
     }
 }
 
-/// The release train of a version: `endive` of `2026-10-28.endive`, whose monthly releases only add.
-/// Older versions are a date alone, and each is a train of its own.
-fn train(version: &str) -> &str {
+/// Returns the release train of a version, such as `endive` of `2026-10-28.endive`. The monthly
+/// releases of a train only add to the API. Older versions are only a date; each is its own train.
+fn release_train(version: &str) -> &str {
     version.split_once('.').map_or(version, |(_, train)| train)
 }
 

@@ -1,4 +1,4 @@
-//! What a request may be: a POST whose body is not too large and does not stall.
+//! Limits on a request: the method must be POST, and the body must not be too large or stall.
 
 use std::{pin::pin, time::Duration};
 
@@ -13,18 +13,19 @@ use crate::{
     handler::BoxError,
 };
 
-/// A body that is no larger than the limit.
+/// A body within the size limit, not yet verified.
 #[derive(Debug)]
 pub(super) struct RawBody(Bytes);
 
-/// What a body may be.
+/// The limits on a body: its size in bytes, and the time to read all of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimit {
     pub(super) bytes: usize,
     pub(super) time: Duration,
 }
 
-pub(super) fn post_only(method: &Method) -> Result<(), Refusal> {
+/// Refuses every method but POST.
+pub(super) fn require_post(method: &Method) -> Result<(), Refusal> {
     match *method {
         Method::POST => Ok(()),
         _ => Err(Refusal::MethodNotAllowed(method.clone())),
@@ -32,8 +33,8 @@ pub(super) fn post_only(method: &Method) -> Result<(), Refusal> {
 }
 
 impl BodyLimit {
-    /// Reads the whole body. One that says that it is too large is refused unread; one that lies is
-    /// refused as soon as it is.
+    /// Reads the whole body. A body whose declared length exceeds the limit is refused unread; any
+    /// other is refused as soon as it exceeds the limit.
     pub(super) async fn read<B>(
         self,
         headers: &HeaderMap,
@@ -43,14 +44,14 @@ impl BodyLimit {
     where
         B: Body<Error: Into<BoxError>>,
     {
-        // A body that a layer has wrapped may not know its size; the header still does.
+        // A body wrapped by a layer may have lost its size hint; `Content-Length` still states it.
         let length = declared_length(headers).unwrap_or(0).max(body.size_hint().lower());
         if length > self.bytes as u64 {
             return Err(Refusal::TooLarge { limit: self.bytes });
         }
-        // The time is for the body as a whole: one byte now and then is a stalled body too.
-        let whole = pin!(whole(Limited::new(body, self.bytes)));
-        match within(self.time, clock, whole).await {
+        // The timeout covers the whole body, so that a sender of one byte now and then hits it too.
+        let read = pin!(read_all(Limited::new(body, self.bytes)));
+        match within(self.time, clock, read).await {
             None => Err(Refusal::BodyTimeout { limit: self.time }),
             Some(Ok(body)) => Ok(RawBody(body)),
             Some(Err(error)) if error.is::<LengthLimitError>() => {
@@ -60,7 +61,7 @@ impl BodyLimit {
         }
     }
 
-    /// Takes a body that somebody else has read.
+    /// Checks the size of a body that the caller has already read.
     pub(super) fn check(self, body: Bytes) -> Result<RawBody, Refusal> {
         if body.len() > self.bytes {
             return Err(Refusal::TooLarge { limit: self.bytes });
@@ -69,8 +70,8 @@ impl BodyLimit {
     }
 }
 
-/// All of a body. One that comes in one piece, as most do, is not copied.
-async fn whole<B: Body>(body: B) -> Result<Bytes, B::Error> {
+/// Reads all of a body. A body that arrives in one frame, as most do, is not copied.
+async fn read_all<B: Body>(body: B) -> Result<Bytes, B::Error> {
     let mut body = pin!(body);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
@@ -81,7 +82,7 @@ async fn whole<B: Body>(body: B) -> Result<Bytes, B::Error> {
         if first.is_empty() && rest.is_empty() {
             first = data;
         } else {
-            // What is announced is not there yet, and need not come.
+            // The hint is a claim of the sender, so it reserves at most 64 KiB.
             let announced = body.size_hint().lower().min(64 * 1024) as usize;
             rest.reserve(first.len() + data.len() + announced);
             rest.extend_from_slice(&std::mem::take(&mut first));

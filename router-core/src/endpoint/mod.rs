@@ -1,12 +1,12 @@
-//! HTTP in, HTTP out.
+//! The HTTP endpoint: from a request to a verified event, and from its outcome to a response.
 
 mod api_version;
 mod limit;
+mod pipeline;
 mod refusal;
 mod response;
 mod secret_provider;
 mod service;
-mod walk;
 
 pub use self::{
     refusal::Refusal,

@@ -1,5 +1,5 @@
-//! Why a request was answered with something else than what became of its event. Status, what the
-//! sender is told and what the log says are made here, so that they cannot drift apart.
+//! Reasons to refuse a request. The status, the public text and the log line of each reason are
+//! defined here together, so that they stay consistent.
 
 use std::{error::Error, iter, sync::Arc, time::Duration};
 
@@ -7,19 +7,21 @@ use http::{Method, StatusCode};
 
 use crate::{event::EnvelopeError, handler::BoxError, signature::SignatureError, telemetry};
 
-/// An error that can be shared.
+/// A cloneable error, because [`Refusal`] is `Clone`.
 type SharedError = Arc<dyn Error + Send + Sync>;
 
-/// Why a request was refused. The `Display` is for the operator; the sender is told less. A
-/// response carries it in its extensions.
+/// The reason why a request was refused.
+///
+/// The `Display` text is for the operator's log; the sender gets a shorter text. A response carries
+/// the refusal in its extensions.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The sender's fault: not a POST.
-    #[error("a webhook endpoint takes POST, and this is {0}")]
+    /// The sender's fault: the method is not POST.
+    #[error("a webhook endpoint accepts only POST, but the method is {0}")]
     MethodNotAllowed(Method),
-    /// The sender's fault: nothing is at this address.
-    #[error("the secret provider knows no webhook endpoint at this address")]
+    /// The sender's fault: there is no endpoint at this address.
+    #[error("the secret provider has no webhook endpoint for this request")]
     UnknownEndpoint,
     /// The sender's fault: the body is too large.
     #[error("the body is larger than {limit} bytes; `Endpoint::body_limit` sets this limit")]
@@ -27,50 +29,50 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The sender's fault: the body did not come in time.
-    #[error("the body did not come within {limit:?}; `Endpoint::body_timeout` sets this limit")]
+    /// The sender's fault: the body did not arrive in time.
+    #[error("the body did not arrive within {limit:?}; `Endpoint::body_timeout` sets this limit")]
     BodyTimeout {
-        /// The limit.
+        /// The time limit.
         limit: Duration,
     },
-    /// The sender's fault: the connection broke while the body was read.
-    #[error("the body could not be read to its end: {0}")]
+    /// The sender's fault: the connection broke while the body was being read.
+    #[error("failed to read the whole body: {0}")]
     BodyRead(SharedError),
-    /// The sender's fault, or that of our configuration: it is not proven that Stripe sent it.
+    /// The sender's fault, or a wrong configuration: there is no valid signature by Stripe.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// An authentic request whose body is no event.
+    /// An authentic request, but its body is not an event.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// An authentic event in an API version that this endpoint does not take.
+    /// An authentic event, but of an API version that this endpoint does not accept.
     #[error(
-        "event {event} is written in API version {found}, and this endpoint takes {expected} only; set the \
+        "event {event} has API version {found}, but this endpoint accepts only {expected}; set the \
          version of the webhook endpoint at Stripe, or the one in `Endpoint::require_api_version`"
     )]
     ApiVersion {
         /// The event's id.
         event: String,
-        /// The version that the endpoint takes.
+        /// The version that the endpoint accepts.
         expected: String,
         /// The event's version.
         found: String,
     },
-    /// Our fault: the secrets could not be had.
-    #[error("the signing secrets could not be had: {0}")]
+    /// Our fault: the secret provider failed.
+    #[error("failed to look up the signing secrets: {0}")]
     SecretsUnavailable(SharedError),
-    /// Our fault: the event was not handled in time. What has begun goes on.
+    /// Our fault: the event was not handled in time. Handlers that have started keep running.
     #[error("the event was not handled within {limit:?}; `Endpoint::timeout` sets this limit")]
     TimedOut {
-        /// The limit.
+        /// The time limit.
         limit: Duration,
     },
-    /// Our fault: the service behind the endpoint does not take events at the moment.
-    #[error("the service behind the endpoint does not take events: {}", with_causes(.0))]
+    /// Our fault: the service behind the endpoint is unavailable, or failed.
+    #[error("the service behind the endpoint is unavailable: {}", error_chain(.0))]
     Unavailable(SharedError),
 }
 
 impl Refusal {
-    /// The status of the response.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -88,9 +90,11 @@ impl Refusal {
         }
     }
 
-    /// What the sender is told. Of a signature only that it failed: anybody can send one. Whoever
-    /// gets an [`EnvelopeError`] has proven to be Stripe, and its dashboard shows the text.
-    pub(super) fn public(&self) -> String {
+    /// Returns the text for the sender.
+    ///
+    /// It gives no detail about a signature, because any client can send one. An [`EnvelopeError`]
+    /// is given in full: only Stripe can cause one, and Stripe's dashboard shows the text.
+    pub(super) fn public_message(&self) -> String {
         match self {
             Self::MethodNotAllowed(_) => "method not allowed".into(),
             Self::UnknownEndpoint => "not found".into(),
@@ -101,7 +105,7 @@ impl Refusal {
             Self::Envelope(error) => error.to_string(),
             Self::ApiVersion { expected, found, .. } => {
                 format!(
-                    "the event's API version is {found}, and this endpoint takes {expected} only"
+                    "the event's API version is {found}, but this endpoint accepts only {expected}"
                 )
             }
             Self::SecretsUnavailable(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
@@ -110,8 +114,8 @@ impl Refusal {
         }
     }
 
-    /// The service behind the endpoint, or a layer around it, does not take events: answered with 503 and
-    /// `Retry-After`. For a layer outside the endpoint that fails, such as one that sheds load:
+    /// Returns the refusal for a service that is unavailable: 503 with `Retry-After`. Use it to
+    /// answer an error of a layer outside the endpoint, such as a load shedder:
     ///
     /// ```
     /// use router_core::{BoxError, Refusal, Response};
@@ -124,7 +128,7 @@ impl Refusal {
         Self::Unavailable(error.into().into())
     }
 
-    /// Why, in a word: for spans and metrics.
+    /// Returns the reason as one word, for spans and metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -142,8 +146,9 @@ impl Refusal {
         }
     }
 
-    /// An authentic event that we refuse, or a fault of ours, is an ERROR: sooner or later it is
-    /// lost. The rest is a WARN: anybody can send it.
+    /// Logs and counts the refusal. An authentic event that is refused, and a fault of ours, are
+    /// errors: once Stripe stops retrying, the event is lost. The rest are warnings, because any
+    /// client can cause them.
     pub(super) fn log(&self) {
         telemetry::refused(self.reason());
         let status = self.status().as_u16();
@@ -160,8 +165,8 @@ impl Refusal {
     }
 }
 
-/// What went wrong, then its cause, and the cause of that.
-fn with_causes(error: &SharedError) -> String {
+/// Returns the error's text and those of its sources, joined by `: `.
+fn error_chain(error: &SharedError) -> String {
     let error: &(dyn Error + 'static) = &**error;
     let chain = iter::successors(Some(error), |error| (*error).source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -1,4 +1,4 @@
-//! What Stripe is answered: the table from what became of an event to a response.
+//! The response to Stripe: status, headers and body for each outcome of an event.
 
 use std::time::Duration;
 
@@ -17,16 +17,17 @@ use crate::handler::{HandlerReport, Report};
 /// dashboard shows to the operator.
 pub type Response = http::Response<Full<Bytes>>;
 
-/// How long Stripe is asked to wait where nobody said how long. (Stripe waits as long as it likes;
-/// proxies and other senders may mind.)
+/// The `Retry-After` of a 503. (Stripe keeps its own schedule; proxies and other senders may heed
+/// it.)
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// An answer of as many bytes is short.
-const SHORT: usize = 512;
+/// The size of the stack buffer for a response body, in bytes. Nearly every body fits.
+const STACK_BUFFER_BYTES: usize = 512;
 
-/// What a service of events has to say for Stripe. A service of your own between an
-/// [`Endpoint`](super::Endpoint) and a [`Router`](crate::Router) answers with one, or with a
-/// [`Report`].
+/// The answer of a service of events, which an [`Endpoint`](super::Endpoint) turns into a response.
+///
+/// A service of your own between an [`Endpoint`](super::Endpoint) and a [`Router`](crate::Router)
+/// returns an answer or a [`Report`].
 #[derive(Debug)]
 pub struct Answer {
     status: StatusCode,
@@ -36,15 +37,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// 200: Stripe need not send this event again.
+    /// Returns an answer with status 200: Stripe does not send this event again.
     ///
-    /// `body` becomes the response's JSON, so it holds nothing secret.
+    /// `body` becomes the JSON of the response, so it must hold nothing secret.
     #[must_use]
     pub fn accepted(body: &impl Serialize) -> Self {
         Self { status: StatusCode::OK, retry_after: None, body: json(body), report: None }
     }
 
-    /// 500: Stripe is to send this event again, after this time where it is known.
+    /// Returns an answer with status 500: Stripe sends this event again. `retry_after` becomes the
+    /// `Retry-After` header. `body` becomes the JSON of the response, so it must hold nothing
+    /// secret.
     #[must_use]
     pub fn retry(body: &impl Serialize, retry_after: Option<Duration>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -71,7 +74,7 @@ impl From<Answer> for Response {
     fn from(Answer { status, retry_after, body, report }: Answer) -> Self {
         let mut response = response(status, body, retry_after);
         if let Some(report) = report {
-            // Stripe reads a reply only if it says in which version it is written.
+            // Stripe reads a reply only if this header states its API version.
             let version = report.reply().and(report.event().api_version());
             if let Some(Ok(version)) = version.map(HeaderValue::from_str) {
                 response.headers_mut().insert("stripe-version", version);
@@ -85,7 +88,7 @@ impl From<Answer> for Response {
 impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Self {
         let status = refusal.status();
-        let body = json(&RefusalBody { error: &refusal.public() });
+        let body = json(&RefusalBody { error: &refusal.public_message() });
         let retry_after =
             (status == StatusCode::SERVICE_UNAVAILABLE).then_some(DEFAULT_RETRY_AFTER);
         let mut response = response(status, body, retry_after);
@@ -102,9 +105,9 @@ fn response(status: StatusCode, body: Bytes, retry_after: Option<Duration>) -> R
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(wait) = retry_after {
-        // Whole seconds, rounded up: not before the time is over.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    if let Some(delay) = retry_after {
+        // Whole seconds, rounded up so that the sender does not retry too early.
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, seconds.into());
     }
     response
@@ -115,16 +118,16 @@ struct RefusalBody<'r> {
     error: &'r str,
 }
 
-/// Names and outcomes; what went wrong is for the log alone.
+/// The JSON of a report: only names and outcomes. Errors are written to the log, not to the sender.
 #[derive(Serialize)]
 struct ReportBody<'r> {
     event: &'r str,
     outcome: &'static str,
-    #[serde(serialize_with = "each_handler")]
+    #[serde(serialize_with = "handler_outcomes")]
     handlers: &'r [HandlerReport],
 }
 
-fn each_handler<S: Serializer>(
+fn handler_outcomes<S: Serializer>(
     handlers: &&[HandlerReport],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -145,13 +148,13 @@ impl<'r> ReportBody<'r> {
 }
 
 fn json(body: &impl Serialize) -> Bytes {
-    // Nearly every answer is shorter, and is then copied once, into as many bytes as it has.
-    let mut short = [0; SHORT];
-    let mut rest = &mut short[..];
+    // A body that fits the stack buffer is allocated once, at its exact size.
+    let mut buffer = [0; STACK_BUFFER_BYTES];
+    let mut rest = &mut buffer[..];
     if serde_json::to_writer(&mut rest, body).is_ok() {
-        let length = SHORT - rest.len();
-        return Bytes::copy_from_slice(&short[..length]);
+        let length = STACK_BUFFER_BYTES - rest.len();
+        return Bytes::copy_from_slice(&buffer[..length]);
     }
-    // What we serialize ourselves cannot fail; what a user's type does wrong must not fail the event.
+    // Our own types always serialize. If a user's type fails to, the event must not fail for it.
     serde_json::to_vec(body).unwrap_or_else(|_| b"{}".to_vec()).into()
 }

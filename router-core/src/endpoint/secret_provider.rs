@@ -1,4 +1,4 @@
-//! Which secrets a request may be signed with.
+//! Lookup of the signing secrets for a request.
 
 use std::future::Future;
 
@@ -6,8 +6,10 @@ use http::request::Parts;
 
 use crate::{handler::BoxError, signature::Secrets};
 
-/// Says which secrets a request may be signed with, before its body is read. [`Secrets`] is one
-/// that always says the same; one with many tenants looks theirs up by path or host.
+/// Looks up the secrets that a request may be signed with, before its body is read.
+///
+/// [`Secrets`] implements it with the same secrets for every request. A service with many tenants
+/// implements it to look up a tenant's secrets by path or host.
 ///
 /// ```
 /// use http::request::Parts;
@@ -26,12 +28,13 @@ use crate::{handler::BoxError, signature::Secrets};
 /// }
 /// ```
 pub trait SecretProvider: Send + Sync + 'static {
-    /// The secrets for this request; `None` where there is no endpoint at its address, which is
-    /// answered with 404.
+    /// Returns the secrets for this request, or `None` if there is no endpoint at its address.
+    /// `None` is answered with 404.
     ///
     /// # Errors
     ///
-    /// Whatever kept the secrets from being found; answered with 503, so that Stripe tries again.
+    /// Fails if the secrets could not be looked up. The request is answered with 503, so that
+    /// Stripe sends the event again.
     fn secrets(
         &self,
         request: &Parts,

@@ -1,4 +1,4 @@
-//! The endpoint: a tower `Service<http::Request<B>>`.
+//! [`Endpoint`], a tower `Service<http::Request<B>>`.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::{
     Answer, Response, SecretProvider, api_version::ExpectedVersion, limit::BodyLimit,
-    walk::Settings,
+    pipeline::Settings,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -25,16 +25,16 @@ use crate::{
     signature::{Secrets, Tolerance},
 };
 
-/// Turns an HTTP request into an [`Event`] for the service behind it, or refuses it.
+/// Turns an HTTP request into a verified [`Event`] for the inner service, or refuses it.
 ///
-/// The service behind it is any tower `Service<Event>`: a [`Router`](crate::Router), or one with
-/// layers around it. What it answers becomes the response ([`Answer`]); its error is 503, so that
-/// Stripe sends the event again.
+/// The inner service is any tower `Service<Event>`: a [`Router`](crate::Router), or a router with
+/// layers around it. Its response becomes an [`Answer`] to Stripe. If it fails, the answer is 503,
+/// so that Stripe sends the event again.
 ///
-/// It is always ready: the service behind it is waited for only once a request is verified, so that
-/// an unsigned request that stalls holds no permit of a concurrency limit. It never fails: every
-/// outcome is a response, and a response carries the [`Report`](crate::Report) or the [`Refusal`](crate::Refusal)
-/// in its extensions.
+/// An endpoint is always ready. It waits for the inner service only once a request is verified, so
+/// that an unsigned request that stalls holds no permit of a concurrency limit. An endpoint
+/// never fails: every outcome is a response, which carries the [`Report`](crate::Report) or the
+/// [`Refusal`](crate::Refusal) in its extensions.
 ///
 /// ```
 /// use router_core::{Endpoint, Event, Router, SigningSecret};
@@ -47,23 +47,23 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # Deployment caveat
+/// # Proxies and layers
 ///
-/// The signature is over the body byte for byte. A proxy that rewrites bodies, or a framework layer
-/// that parses them first, makes every signature fail.
+/// The signature covers the body byte for byte. If a proxy rewrites bodies, or a framework layer
+/// parses them first, every signature fails.
 pub struct Endpoint<S, P = Secrets> {
     inner: S,
-    /// Behind one count of who has them: each request is one.
+    /// In one `Arc`, because each request clones the endpoint.
     settings: Arc<Settings<P>>,
 }
 
 impl<S> Endpoint<S> {
-    /// An endpoint whose requests are signed with one of these secrets.
+    /// Creates an endpoint whose requests are signed with one of these secrets.
     pub fn new(secrets: impl Into<Secrets>, inner: S) -> Self {
         Self::with_provider(secrets.into(), inner)
     }
 
-    /// The same endpoint with other secrets.
+    /// Replaces the secrets.
     #[cfg(feature = "testing")]
     pub(crate) fn with_secrets(self, secrets: impl Into<Secrets>) -> Self {
         let provider = Arc::new(secrets.into());
@@ -72,7 +72,7 @@ impl<S> Endpoint<S> {
 }
 
 impl<S, P: SecretProvider> Endpoint<S, P> {
-    /// An endpoint that asks for each request which secrets it may be signed with.
+    /// Creates an endpoint that asks a [`SecretProvider`] for the secrets of each request.
     pub fn with_provider(provider: P, inner: S) -> Self {
         let settings = Settings {
             provider: Arc::new(provider),
@@ -85,64 +85,71 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
         Self { inner, settings: Arc::new(settings) }
     }
 
-    /// How old a signature may be; 300 s by default.
+    /// Sets the limits on the age of a signature. Default: 300 s old at most, with no limit on
+    /// times in the future.
     #[must_use]
     pub fn tolerance(self, tolerance: Tolerance) -> Self {
         self.set(|settings| settings.tolerance = tolerance)
     }
 
-    /// How large a body may be, in bytes; 1 MiB by default.
+    /// Sets the maximum size of a body, in bytes. Default: 1 MiB.
     #[must_use]
     pub fn body_limit(self, bytes: usize) -> Self {
         self.set(|settings| settings.limit.bytes = bytes)
     }
 
-    /// How long it may take to read a body; 10 s by default.
+    /// Sets the timeout for reading a whole body. Default: 10 s.
     #[must_use]
     pub fn body_timeout(self, time: Duration) -> Self {
         self.set(|settings| settings.limit.time = time)
     }
 
-    /// How long it may take to handle an event, the wait for a service that is not ready included; 30 s by
-    /// default. The answer is then 503, so that Stripe sends the event again. A [`Router`](crate::Router)'s
-    /// handlers that have begun go on, and an event that comes again waits for them or finds them finished.
+    /// Sets the timeout for handling an event. It includes the wait for an inner service that is
+    /// not ready. Default: 30 s.
+    ///
+    /// An event that takes longer is answered with 503, so that Stripe sends it again. Handlers of
+    /// a [`Router`](crate::Router) that have started keep running; when the event comes again, it
+    /// waits for them, or finds them finished.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.timeout = timeout)
     }
 
-    /// Warns, once per version, of events that are written in another API version than this one, as
-    /// in `2026-10-28.endive`: what they carry may not decode into the handlers' types. Versions of one
-    /// [release train](https://docs.stripe.com/api/versioning), which is what stands behind the dot,
-    /// are the same here. Thin events name no version and pass.
+    /// Sets the API version that events should have, such as `2026-10-28.endive`. Logs a warning,
+    /// once per version, about events of another version: their objects may not decode into the
+    /// handlers' types.
+    ///
+    /// Versions of one [release train](https://docs.stripe.com/api/versioning), the part after the
+    /// dot, count as equal. Thin events name no version and pass.
     #[must_use]
     pub fn expect_api_version(self, version: &str) -> Self {
         let expected = ExpectedVersion::new(version, false);
         self.set(|settings| settings.api_version = Some(Arc::new(expected)))
     }
 
-    /// As [`expect_api_version`](Endpoint::expect_api_version), and refuses such an event with 400:
-    /// Stripe sends it again for up to three days, in which the endpoint's version can be set right.
+    /// Refuses events of another API version with 400, instead of the warning of
+    /// [`expect_api_version`](Endpoint::expect_api_version). Stripe sends such an event again for
+    /// up to three days, so there is time to correct the version of the endpoint at Stripe.
     #[must_use]
     pub fn require_api_version(self, version: &str) -> Self {
         let expected = ExpectedVersion::new(version, true);
         self.set(|settings| settings.api_version = Some(Arc::new(expected)))
     }
 
-    /// The same endpoint around another service.
+    /// Replaces the inner service.
     #[cfg(feature = "testing")]
     pub(crate) fn map_inner<T>(self, map: impl FnOnce(S) -> T) -> Endpoint<T, P> {
         Endpoint { inner: map(self.inner), settings: self.settings }
     }
 
-    /// Where time comes from; the machine's clock by default.
+    /// Sets the source of time. Default: the machine's clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         self.set(|settings| settings.clock = Arc::new(clock))
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Settings<P>)) -> Self {
-        set(Arc::make_mut(&mut self.settings));
+    fn set(mut self, change: impl FnOnce(&mut Settings<P>)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
         self
     }
 }
@@ -151,16 +158,16 @@ impl<S> Endpoint<S>
 where
     S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>> + Clone,
 {
-    /// Takes a request that a server with HTTP types of its own has read: the value of its
+    /// Processes a request of a server with HTTP types of its own, given the value of its
     /// `Stripe-Signature` header and its body.
     pub async fn receive(&self, signature: Option<&[u8]>, body: Bytes) -> Response {
         let (settings, mut inner) = (&self.settings, self.inner.clone());
-        let walk = pin!(async {
+        let steps = pin!(async {
             let body = settings.limit.check(body)?;
-            let event = settings.event(&settings.provider, signature, body)?;
+            let event = settings.verify(&settings.provider, signature, body)?;
             settings.handle(event, &mut inner).await
         });
-        settings.respond(None, walk).await
+        settings.respond(None, steps).await
     }
 }
 
@@ -184,8 +191,8 @@ where
         let Self { mut inner, settings } = self.clone();
         Box::pin(async move {
             let method = request.method().clone();
-            let walk = pin!(settings.walk(request, &mut inner));
-            Ok(settings.respond(Some(&method), walk).await)
+            let steps = pin!(settings.process(request, &mut inner));
+            Ok(settings.respond(Some(&method), steps).await)
         })
     }
 }

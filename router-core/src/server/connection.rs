@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last.
+//! Serving one connection.
 
 use std::{
     convert::Infallible,
@@ -22,9 +22,12 @@ use tower_service::Service;
 
 use crate::{clock::Clock, handler::BoxError};
 
-/// An HTTP/2 client that does not answer a ping within this time is gone.
-const PING: Duration = Duration::from_secs(20);
+/// The interval between HTTP/2 keep-alive pings, and the timeout for the answer to a ping. The
+/// connection of a client that does not answer is closed.
+const HTTP2_PING: Duration = Duration::from_secs(20);
 
+/// Serves one connection until it is closed, or until its requests in flight are answered once a
+/// shutdown begins.
 pub(super) async fn serve<S, B>(
     service: S,
     stream: TcpStream,
@@ -38,18 +41,21 @@ pub(super) async fn serve<S, B>(
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
+        tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING);
 
-    // hyper's header timeout begins only once it knows the version of HTTP, so a client that
-    // never says a word would stay for ever.
-    let has_spoken = Arc::new(AtomicBool::new(false));
-    let spoke = has_spoken.clone();
+    // hyper's header timeout starts only once hyper has detected the HTTP version, so without this
+    // a client that sends nothing would stay connected forever.
+    let sent_request = Arc::new(AtomicBool::new(false));
+    let request_seen = sent_request.clone();
     let service = service_fn(move |request| {
-        spoke.store(true, Ordering::Relaxed);
+        request_seen.store(true, Ordering::Relaxed);
         let mut service = service.clone();
         async move {
             poll_fn(|context| service.poll_ready(context)).await?;
@@ -58,18 +64,18 @@ pub(super) async fn serve<S, B>(
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(shutdown.watch(connection));
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
+    let result = tokio::select! {
+        result = &mut connection => result,
         () = clock.sleep(header_timeout) => {
-            if !has_spoken.load(Ordering::Relaxed) {
-                tracing::debug!("closed a connection that sent no request");
+            if !sent_request.load(Ordering::Relaxed) {
+                tracing::debug!("the client sent no request in time; closing the connection");
                 return;
             }
             connection.await
         }
     };
-    if let Err(error) = ended {
-        // The client's doing: it hung up, or spoke no HTTP.
-        tracing::debug!(%error, "connection ended");
+    if let Err(error) = result {
+        // Debug level, because the client caused it: it disconnected, or did not speak HTTP.
+        tracing::debug!(%error, "connection failed");
     }
 }

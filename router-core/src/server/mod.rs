@@ -1,5 +1,8 @@
-//! Serves an [`Endpoint`](crate::Endpoint) over HTTP/1 and HTTP/2 without TLS (h2c), with hyper.
-//! For those who have no server yet; in an axum application, mount the endpoint there.
+//! An HTTP server for an [`Endpoint`](crate::Endpoint), built on hyper: HTTP/1 and HTTP/2 without
+//! TLS (h2c).
+//!
+//! Use it in a program that has no HTTP server yet. In an axum application, mount the endpoint
+//! there instead.
 //!
 //! ```no_run
 //! use router_core::{Endpoint, Router, SigningSecret, server::{Server, shutdown_signal}};
@@ -12,7 +15,7 @@
 //!
 //! Server::new(endpoint).serve(listener, shutdown_signal()?).await;
 //!
-//! // Handlers whose client hung up may still run.
+//! // Handlers may still be running if their client disconnected.
 //! router.close();
 //! router.drained().await;
 //! # Ok(())
@@ -36,8 +39,8 @@ use crate::{
     handler::BoxError,
 };
 
-/// Serves a tower service of HTTP requests, such as an [`Endpoint`](crate::Endpoint), until it is
-/// told to stop.
+/// An HTTP server for a tower service, such as an [`Endpoint`](crate::Endpoint), with graceful
+/// shutdown.
 #[derive(Clone)]
 pub struct Server<S> {
     service: S,
@@ -47,7 +50,7 @@ pub struct Server<S> {
 }
 
 impl<S> Server<S> {
-    /// A server of this service.
+    /// Creates a server for this service.
     pub fn new(service: S) -> Self {
         Self {
             service,
@@ -57,23 +60,26 @@ impl<S> Server<S> {
         }
     }
 
-    /// How long a client may take to send the head of a request, and so how long a connection may
-    /// stay idle between two; 75 s by default. Behind a load balancer it should be longer than the
-    /// balancer's own idle timeout (often 60 s), or now and then a request is sent into a
-    /// connection that is just being closed.
+    /// Sets the time that a client has to send the head of a request. It is also how long a
+    /// connection may stay idle between two requests. Default: 75 s.
+    ///
+    /// Behind a load balancer it should be longer than the balancer's own idle timeout (often 60
+    /// s). Otherwise the balancer occasionally sends a request on a connection that is being
+    /// closed.
     #[must_use]
     pub fn header_timeout(self, header_timeout: Duration) -> Self {
         Self { header_timeout, ..self }
     }
 
-    /// How long requests in flight may take to finish once the server is told to stop; 25 s by
-    /// default, which is less than the 30 s after which Kubernetes kills.
+    /// Sets the grace period: the time that requests in flight have to finish after shutdown
+    /// begins. Default: 25 s, less than the 30 s after which Kubernetes kills a process.
     #[must_use]
     pub fn shutdown_grace(self, shutdown_grace: Duration) -> Self {
         Self { shutdown_grace, ..self }
     }
 
-    /// Where time comes from; the machine's clock by default. (hyper's own timers use tokio's.)
+    /// Sets the source of time. Default: the machine's clock. hyper's own timers always use tokio's
+    /// clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
@@ -87,12 +93,12 @@ where
     S::Future: Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    /// Serves until `shutdown` is ready; then takes no more connections and no more requests, and
+    /// Serves until `shutdown` is ready. Then accepts no more connections and no more requests, and
     /// returns once the requests in flight are answered or the
-    /// [grace](Server::shutdown_grace) is over.
+    /// [grace period](Server::shutdown_grace) is over.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
-        // Dropped on return, it ends those that are left.
+        // Dropped on return, which aborts the connections that are left.
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
@@ -100,7 +106,7 @@ where
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {
-                        self.after_accept_error(&error).await;
+                        self.handle_accept_error(&error).await;
                         continue;
                     }
                 },
@@ -119,22 +125,23 @@ where
         let open = graceful.count();
         tracing::info!(connections = open, grace = ?self.shutdown_grace, "shutting down");
         tokio::select! {
-            () = graceful.shutdown() => tracing::info!("every request in flight was answered"),
+            () = graceful.shutdown() => tracing::info!("all requests in flight were answered"),
             () = self.clock.sleep(self.shutdown_grace) => tracing::error!(
-                "requests were still in flight after {:?} and were cut off; Stripe will send their \
+                "aborted requests that were still in flight after {:?}; Stripe will send their \
                  events again",
                 self.shutdown_grace
             ),
         }
     }
 
-    /// Most errors concern one connection. A process that is out of file descriptors would fail at
-    /// once again, so it waits until some connection has closed.
-    async fn after_accept_error(&self, error: &io::Error) {
+    /// Logs an error of `accept` and pauses, unless it concerns only one connection. A process that
+    /// is out of file descriptors would otherwise fail again at once, in a busy loop, until a
+    /// connection is closed.
+    async fn handle_accept_error(&self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
 
         if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-            tracing::error!(%error, "cannot accept a connection; trying again in 1 s");
+            tracing::error!(%error, "failed to accept a connection; retrying in 1 s");
             self.clock.sleep(Duration::from_secs(1)).await;
         }
     }

@@ -1,13 +1,13 @@
-//! When to stop.
+//! The signal that shuts the server down.
 
 use std::{future::Future, io};
 
-/// Ready at the first SIGTERM or Ctrl-C. Installs its handlers at once, so that no signal is missed
-/// before it is awaited.
+/// Returns a future that is ready at the first SIGTERM or Ctrl-C. The signal handlers are installed
+/// before this function returns, so no signal is missed before the future is polled.
 ///
 /// # Errors
 ///
-/// An [`io::Error`] where the handlers cannot be installed.
+/// Fails if the signal handlers cannot be installed.
 #[cfg(unix)]
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -16,24 +16,25 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("Ctrl-C"),
+            _ = terminate.recv() => tracing::info!("received SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("received Ctrl-C"),
         }
     })
 }
 
-/// Ready at the first Ctrl-C.
+/// Returns a future that is ready at the first Ctrl-C. The signal handler is installed when the
+/// future is first polled. If that fails, an error is logged and the future never completes.
 ///
 /// # Errors
 ///
-/// An [`io::Error`] where the handler cannot be installed.
+/// Never fails on this platform.
 #[cfg(not(unix))]
 pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async {
         match tokio::signal::ctrl_c().await {
-            Ok(()) => tracing::info!("Ctrl-C"),
+            Ok(()) => tracing::info!("received Ctrl-C"),
             Err(error) => {
-                tracing::error!(%error, "cannot listen for Ctrl-C");
+                tracing::error!(%error, "failed to listen for Ctrl-C, which will be ignored");
                 std::future::pending().await
             }
         }

@@ -1,4 +1,4 @@
-//! A signing secret for trying things out, which the programs of one user share.
+//! The development secret, which the programs of one user share.
 
 use std::{
     env,
@@ -10,43 +10,48 @@ use std::{
 use super::SigningSecret;
 
 impl SigningSecret {
-    /// A secret for trying things out without a Stripe account: made at random at its first use, and kept
-    /// for this user of this machine, so that a server and `event-router send` agree on it without being
-    /// told. It is in a file that only this user can read, `event-router/development-secret` in
-    /// `$XDG_STATE_HOME`, in `~/.local/state`, or on Windows in `%LOCALAPPDATA%`.
+    /// Returns the secret for local development without a Stripe account.
     ///
-    /// Whoever can read that file can forge events: never accept it where real ones arrive.
+    /// It is generated at random on first use and stored for the current user, so that a server and
+    /// `event-router send` share it without configuration. The file can be read only by this user:
+    /// `event-router/development-secret` in `$XDG_STATE_HOME`, in `~/.local/state`, or on Windows
+    /// in `%LOCALAPPDATA%`.
+    ///
+    /// Any program that can read the file can forge events. Never accept this secret on an endpoint
+    /// that receives real events.
     ///
     /// # Errors
     ///
-    /// An [`io::Error`] that names the file, where it can neither be read nor made, or holds no secret.
+    /// Fails if the file can neither be read nor created, or does not hold a secret. The error
+    /// names the file.
     pub fn development() -> io::Result<Self> {
-        let file = folder()?.join("event-router").join("development-secret");
-        read_or_make(&file).map_err(|error| {
-            let why = format!("the development secret in {}: {error}", file.display());
-            io::Error::new(error.kind(), why)
+        let file = state_folder()?.join("event-router").join("development-secret");
+        read_or_create(&file).map_err(|error| {
+            let reason = format!("the development secret in {}: {error}", file.display());
+            io::Error::new(error.kind(), reason)
         })
     }
 }
 
-fn folder() -> io::Result<PathBuf> {
-    let set = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+fn state_folder() -> io::Result<PathBuf> {
+    let from_env =
+        |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = match cfg!(windows) {
-        true => set("LOCALAPPDATA"),
-        false => set("XDG_STATE_HOME").or_else(|| Some(env::home_dir()?.join(".local/state"))),
+        true => from_env("LOCALAPPDATA"),
+        false => from_env("XDG_STATE_HOME").or_else(|| Some(env::home_dir()?.join(".local/state"))),
     };
     folder.ok_or_else(|| {
-        let why = "this user has no home folder to keep a development secret in; set XDG_STATE_HOME \
-                   to a folder, or use a signing secret of your own";
-        io::Error::new(io::ErrorKind::NotFound, why)
+        let reason = "this user has no home folder to store a development secret in; set \
+                      XDG_STATE_HOME to an absolute path, or use a signing secret of your own";
+        io::Error::new(io::ErrorKind::NotFound, reason)
     })
 }
 
-fn read_or_make(file: &Path) -> io::Result<SigningSecret> {
+fn read_or_create(file: &Path) -> io::Result<SigningSecret> {
     let text = match fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(file)?;
-            // Not what was made: another program may have been first.
+            create(file)?;
+            // Read the file again, because another program may have created it first.
             fs::read_to_string(file)?
         }
         text => text?,
@@ -59,32 +64,33 @@ fn read_or_make(file: &Path) -> io::Result<SigningSecret> {
     })
 }
 
-/// Whole or not at all: it is written beside its place, and takes the place only if that is free.
-fn make(file: &Path) -> io::Result<()> {
+/// Creates the file atomically: writes a temporary file in the same folder, then links it to the
+/// final name unless that exists already.
+fn create(file: &Path) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let beside = folder.join(format!("development-secret.{}", random(8)?));
+    let temporary = folder.join(format!("development-secret.{}", random_hex(8)?));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&beside).and_then(|mut new| {
-        writeln!(new, "whsec_{}", random(16)?)?;
+    let written = options.open(&temporary).and_then(|mut new| {
+        writeln!(new, "whsec_{}", random_hex(16)?)?;
         new.sync_all()
     });
-    let placed = written.and_then(|()| match fs::hard_link(&beside, file) {
+    let linked = written.and_then(|()| match fs::hard_link(&temporary, file) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        placed => placed,
+        linked => linked,
     });
-    let removed = fs::remove_file(&beside);
-    placed.and(removed)
+    let removed = fs::remove_file(&temporary);
+    linked.and(removed)
 }
 
-/// This many bytes of chance, as hexadecimal digits.
-fn random(bytes: usize) -> io::Result<String> {
-    let mut random = vec![0; bytes];
-    getrandom::fill(&mut random)?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+/// Returns this many random bytes as hexadecimal digits.
+fn random_hex(bytes: usize) -> io::Result<String> {
+    let mut buffer = vec![0; bytes];
+    getrandom::fill(&mut buffer)?;
+    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
@@ -95,23 +101,23 @@ mod tests {
     use crate::signature::sign;
 
     fn fresh_folder(name: &str) -> PathBuf {
-        let folder =
-            env::temp_dir().join(format!("{name}-{}", random(8).expect("there is chance")));
-        fs::create_dir(&folder).expect("it is new");
+        let folder = env::temp_dir()
+            .join(format!("{name}-{}", random_hex(8).expect("the system has a random source")));
+        fs::create_dir(&folder).expect("a random name is unused");
         folder
     }
 
     #[test]
-    fn programs_that_start_at_once_agree_on_one_secret_that_others_cannot_read() {
+    fn concurrent_programs_share_one_private_secret() {
         let folder = fresh_folder("development-secret");
         let file = folder.join("event-router").join("development-secret");
-        let makers = [(); 8].map(|()| {
+        let threads = [(); 8].map(|()| {
             let file = file.clone();
-            thread::spawn(move || read_or_make(&file).map(|secret| sign(&secret, 1, b"{}")))
+            thread::spawn(move || read_or_create(&file).map(|secret| sign(&secret, 1, b"{}")))
         });
-        let signatures = makers.map(|maker| maker.join().unwrap().unwrap());
+        let signatures = threads.map(|thread| thread.join().unwrap().unwrap());
         assert!(signatures.iter().all(|signature| *signature == signatures[0]), "{signatures:?}");
-        // Nothing is left beside it.
+        // No temporary file is left.
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
         #[cfg(unix)]
         {
@@ -122,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_no_secret_says_what_to_do_and_not_what_it_holds() {
+    fn invalid_file_is_reported_without_its_contents() {
         let folder = fresh_folder("no-development-secret");
         let file = folder.join("development-secret");
-        for (text, why) in [("", "blank"), ("sk_test_1234", "API key")] {
+        for (text, reason) in [("", "blank"), ("sk_test_1234", "API key")] {
             fs::write(&file, text).unwrap();
-            let error = read_or_make(&file).unwrap_err().to_string();
-            assert!(error.contains(why) && error.contains("delete the file"), "{error}");
+            let error = read_or_create(&file).unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains("delete the file"), "{error}");
             assert!(!error.contains("1234"), "{error}");
         }
         fs::remove_dir_all(folder).unwrap();

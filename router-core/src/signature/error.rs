@@ -1,7 +1,8 @@
-//! Why a signature was refused, for whoever runs the endpoint. The sender is told none of it.
+//! The error of signature verification.
 
-/// Why a signature was refused. The text names the likely cause and the fix; it is for the
-/// operator's log, never for the sender.
+/// The reason why a signature was refused.
+///
+/// The text names the likely cause and the fix. It is for the operator's log, never for the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
@@ -29,7 +30,7 @@ pub enum SignatureError {
          the request is not from Stripe"
     )]
     UnreadableTimestamp,
-    /// The header has two `t`.
+    /// The header has more than one `t`.
     #[error(
         "the `Stripe-Signature` header has more than one timestamp (`t=`): the request is not from \
          Stripe, or a proxy joined two headers"
@@ -51,50 +52,50 @@ pub enum SignatureError {
     #[error(
         "none of the {signatures} signature(s) matches a body of {body_bytes} bytes under any of \
          the {secrets} signing secret(s): likely causes are another endpoint's secret, or the \
-         other mode's (test or live); a secret that was rolled; a body that was parsed and written \
-         anew, or changed by a proxy; or a forged request. Compare the secret (`whsec_…`) with \
-         that of this endpoint in Stripe's dashboard"
+         other mode's (test or live); a secret that was rolled; a body that was parsed and \
+         serialized again, or changed by a proxy; or a forged request. Compare the secret \
+         (`whsec_…`) with that of this endpoint in Stripe's dashboard"
     )]
     NoMatch {
-        /// How many secrets were tried.
+        /// The number of secrets that were tried.
         secrets: usize,
-        /// How many `v1` signatures could be read.
+        /// The number of `v1` signatures that could be read.
         signatures: usize,
-        /// The length of the body.
+        /// The length of the body, in bytes.
         body_bytes: usize,
     },
     /// The signature is authentic, but older than the tolerance.
     #[error(
         "the request is authentic but was signed {} s ago (at {signed_at}; our clock says {now}), \
-         and at most {limit} s are tolerated: it was replayed, held up, or our clock is ahead",
+         and at most {limit} s are tolerated: it was replayed or delayed, or our clock is ahead",
         .now - .signed_at
     )]
     TooOld {
-        /// When it was signed, in seconds since the Unix epoch.
+        /// The signature's time, in seconds since the Unix epoch.
         signed_at: u64,
-        /// Our clock, in seconds since the Unix epoch.
+        /// The time of our clock, in seconds since the Unix epoch.
         now: u64,
         /// The tolerance, in seconds.
         limit: u64,
     },
-    /// The signature is authentic, but further ahead of our clock than was allowed.
+    /// The signature is authentic, but further ahead of our clock than allowed.
     #[error(
         "the request is authentic but was signed {} s in our future (at {signed_at}; our clock \
          says {now}), and at most {limit} s are allowed: our clock is behind",
         .signed_at - .now
     )]
     TooFarAhead {
-        /// When it was signed, in seconds since the Unix epoch.
+        /// The signature's time, in seconds since the Unix epoch.
         signed_at: u64,
-        /// Our clock, in seconds since the Unix epoch.
+        /// The time of our clock, in seconds since the Unix epoch.
         now: u64,
-        /// What was allowed, in seconds.
+        /// The limit, in seconds.
         limit: u64,
     },
 }
 
 impl SignatureError {
-    /// Why, in a word: for spans and metrics.
+    /// Returns the reason as one word, for spans and metrics.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::MissingHeader => "signature_missing",

@@ -1,37 +1,41 @@
-//! `t=1700000000,v1=5257a8…,v1=…,v0=…`: the header's items, in any order.
+//! The parser of the `Stripe-Signature` header: `t=1700000000,v1=5257a8…,v1=…,v0=…`, in any order.
 
 use super::{SignatureError, SigningSecret, secret::Mac};
 
 const MAC_BYTES: usize = 32;
 
-/// The end of the year 9999, in seconds since the Unix epoch: what lies behind is no timestamp, and
-/// not every platform could hold it.
-const LATEST: u64 = 253_402_300_799;
+/// The latest valid timestamp: the end of the year 9999, in seconds since the Unix epoch. Not every
+/// platform's `SystemTime` can represent a later time.
+const MAX_TIMESTAMP: u64 = 253_402_300_799;
 
-/// A header that has one timestamp and at least one `v1` that can be read.
+/// A parsed header, with one timestamp and at least one well-formed `v1` signature.
 pub(super) struct SignatureHeader<'h> {
     timestamp: u64,
-    /// The first signature that can be read, which is nearly always the only one.
+    /// The first well-formed signature, which is nearly always the only one.
     first: [u8; MAC_BYTES],
-    /// What stands behind it.
+    /// The text after the first well-formed signature.
     rest: &'h [u8],
 }
 
 impl<'h> SignatureHeader<'h> {
     pub(super) fn parse(value: &'h [u8]) -> Result<Self, SignatureError> {
-        let (mut seconds, mut repeated) = (None, false);
-        let (mut is_empty, mut has_signature, mut first) = (true, false, None);
+        let mut is_empty = true;
+        let mut seconds = None;
+        let mut repeated = false;
+        let mut has_signature = false;
+        let mut first = None;
         let mut items = items(value);
         while let Some((scheme, text)) = items.next() {
             is_empty = false;
             match scheme {
                 b"t" if seconds.is_none() => seconds = Some(text),
-                // The official libraries disagree on which of two counts, and Stripe never sends two.
+                // The official libraries disagree on which of two to use, and Stripe never sends
+                // two.
                 b"t" => repeated = true,
                 b"v1" => {
                     has_signature = true;
                     if first.is_none() {
-                        first = hex(text).map(|mac| (mac, items.rest));
+                        first = parse_hex(text).map(|mac| (mac, items.rest));
                     }
                 }
                 _ => {}
@@ -41,7 +45,7 @@ impl<'h> SignatureHeader<'h> {
             return Err(SignatureError::UnreadableHeader);
         }
         let seconds = seconds.ok_or(SignatureError::NoTimestamp)?;
-        let timestamp = timestamp(seconds).ok_or(SignatureError::UnreadableTimestamp)?;
+        let timestamp = parse_timestamp(seconds).ok_or(SignatureError::UnreadableTimestamp)?;
         if repeated {
             return Err(SignatureError::RepeatedTimestamp);
         }
@@ -52,32 +56,33 @@ impl<'h> SignatureHeader<'h> {
         Ok(Self { timestamp, first, rest })
     }
 
-    /// Seconds since the Unix epoch.
+    /// Returns the timestamp, in seconds since the Unix epoch.
     pub(super) fn timestamp(&self) -> u64 {
         self.timestamp
     }
 
-    /// The `v1` signatures that can be read. While a secret is being rolled there are several.
+    /// Returns the well-formed `v1` signatures: several while a secret is being rolled.
     pub(super) fn signatures(&self) -> impl Iterator<Item = [u8; MAC_BYTES]> + 'h {
         let others = items(self.rest).filter(|(scheme, _)| *scheme == b"v1");
-        [self.first].into_iter().chain(others.filter_map(|(_, mac)| hex(mac)))
+        [self.first].into_iter().chain(others.filter_map(|(_, mac)| parse_hex(mac)))
     }
 
+    /// Returns whether one of the signatures is the MAC of the body under this secret.
     pub(super) fn is_signed_by(&self, secret: &SigningSecret, body: &[u8]) -> bool {
         let expected = secret.mac(self.timestamp, body);
-        // Comparing two `Mac`s takes the same time wherever they differ.
+        // Comparing two `Mac`s takes constant time.
         self.signatures().any(|given| Mac::new(given.into()) == expected)
     }
 }
 
-/// The `scheme=value` items; bare words are none of them. Spaces around an item are not part of
-/// it: a proxy that folds two header lines into one puts them there.
+/// Returns the `scheme=value` items, and skips words without `=`. White space around an item is
+/// trimmed, because a proxy adds it when it folds two header lines into one.
 fn items(value: &[u8]) -> Items<'_> {
     Items { rest: value }
 }
 
 struct Items<'h> {
-    /// What has not been looked at.
+    /// The text that is not parsed yet.
     rest: &'h [u8],
 }
 
@@ -101,7 +106,7 @@ impl<'h> Iterator for Items<'h> {
     }
 }
 
-fn timestamp(digits: &[u8]) -> Option<u64> {
+fn parse_timestamp(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -109,11 +114,12 @@ fn timestamp(digits: &[u8]) -> Option<u64> {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
     });
-    seconds.filter(|seconds| *seconds <= LATEST)
+    seconds.filter(|seconds| *seconds <= MAX_TIMESTAMP)
 }
 
-/// Lower case only, as Stripe sends it and as its libraries for Python and Node accept it.
-fn hex(text: &[u8]) -> Option<[u8; MAC_BYTES]> {
+/// Decodes lower-case hexadecimal digits. Stripe sends only these, and its libraries for Python and
+/// Node accept only these.
+fn parse_hex(text: &[u8]) -> Option<[u8; MAC_BYTES]> {
     fn nibble(digit: u8) -> Option<u8> {
         match digit {
             b'0'..=b'9' => Some(digit - b'0'),
@@ -146,12 +152,12 @@ mod tests {
         }
 
         #[test]
-        fn almost_headers_never_panic(value in "( ?(t|v1|v0|)=?[0-9a-fA-F]{0,66},?){0,6}") {
+        fn malformed_headers_never_panic(value in "( ?(t|v1|v0|)=?[0-9a-fA-F]{0,66},?){0,6}") {
             let _ = SignatureHeader::parse(value.as_bytes()).map(|header| header.signatures().count());
         }
 
         #[test]
-        fn what_was_written_is_read(timestamp in 0..=LATEST, mac: [u8; MAC_BYTES], zeros in "0{0,40}") {
+        fn written_header_is_parsed(timestamp in 0..=MAX_TIMESTAMP, mac: [u8; MAC_BYTES], zeros in "0{0,40}") {
             let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
             let value = format!("v1={hex},t={zeros}{timestamp}");
             let header = SignatureHeader::parse(value.as_bytes()).unwrap();

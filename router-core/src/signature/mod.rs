@@ -1,5 +1,4 @@
-//! Was this body sent by Stripe? Parses, verifies and makes `Stripe-Signature` headers; knows
-//! nothing of HTTP.
+//! Verification and creation of `Stripe-Signature` headers, independent of HTTP.
 //!
 //! The MAC is HMAC-SHA256 over the decimal timestamp, a full stop, and the body's raw bytes, under
 //! the text of the endpoint's signing secret, as
@@ -37,7 +36,7 @@ pub use self::{
     tolerance::{Tolerance, ToleranceError},
 };
 
-/// A body of which it is proven that Stripe sent it. [`verify`] is its only maker.
+/// A body that was verified to be sent by Stripe. Only [`verify`] creates one.
 #[derive(Debug, Clone)]
 pub struct VerifiedPayload {
     body: Bytes,
@@ -47,25 +46,25 @@ pub struct VerifiedPayload {
 }
 
 impl VerifiedPayload {
-    /// The bytes that were signed.
+    /// Returns the signed bytes.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The name of the endpoint whose secret matched.
+    /// Returns the name of the endpoint whose secret matched.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointName {
         &self.endpoint
     }
 
-    /// When Stripe signed it, to the second.
+    /// Returns the time at which Stripe signed the body, to the second.
     #[must_use]
     pub fn signed_at(&self) -> SystemTime {
         self.signed_at
     }
 
-    /// By how much the signature is ahead of our clock, in whole seconds; zero where it is not.
+    /// Returns how far the signature is ahead of our clock, in whole seconds, or zero if it is not.
     #[must_use]
     pub fn ahead(&self) -> Duration {
         self.ahead
@@ -76,15 +75,17 @@ impl VerifiedPayload {
     }
 }
 
-/// Proves that the `body` was signed with one of the `secrets`, not too long ago.
+/// Verifies that the `body` was signed with one of the `secrets`, and not too long ago.
 ///
-/// `header` is the value of the `Stripe-Signature` header, `None` where there was none. Every `v1`
-/// is tried with every secret, in constant time; the age is judged only once the MAC has matched,
-/// so that only an authentic sender learns about it.
+/// `header` is the value of the `Stripe-Signature` header, or `None` if the request has none. Each
+/// `v1` signature is compared in constant time with the MAC under each secret. The age is checked
+/// only once a MAC has matched, so that [`SignatureError::TooOld`] always concerns an authentic
+/// request.
 ///
 /// # Errors
 ///
-/// One [`SignatureError`] for each way in which this can fail.
+/// Fails if the header is missing or malformed, if no signature matches, or if the signature's time
+/// is outside the tolerance. [`SignatureError`] has a variant for each case.
 pub fn verify(
     header: Option<&[u8]>,
     body: Bytes,
@@ -108,14 +109,14 @@ pub fn verify(
     Ok(VerifiedPayload { body, endpoint, signed_at, ahead })
 }
 
-/// When a `Stripe-Signature` header says that it was made, true or not.
+/// Returns the time in a `Stripe-Signature` header, without verifying it.
 #[cfg(feature = "testing")]
 pub(crate) fn claimed_time(header: &[u8]) -> Option<SystemTime> {
     let seconds = SignatureHeader::parse(header).ok()?.timestamp();
     Some(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// Makes the value of a `Stripe-Signature` header for a body, as Stripe would at `timestamp`
+/// Creates the value of a `Stripe-Signature` header for a body, as Stripe would at `timestamp`
 /// (seconds since the Unix epoch).
 #[must_use]
 pub fn sign(secret: &SigningSecret, timestamp: u64, body: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! Signing secrets, and which endpoint each belongs to.
+//! Signing secrets, each with the name of its endpoint.
 
 use std::{env, fmt, sync::Arc};
 
@@ -6,24 +6,25 @@ use hmac::{Hmac, KeyInit as _, Mac as _, digest::CtOutput};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// A MAC; comparing two takes the same time wherever they differ.
+/// A MAC. Comparing two takes constant time.
 pub(super) type Mac = CtOutput<Hmac<Sha256>>;
 
-/// The name under which the operator knows a webhook endpoint: `platform`, `connect`, `thin`.
-/// Stripe gives each endpoint a secret of its own, so the secret that matched says which endpoint
-/// an event came through.
+/// The operator's name for a webhook endpoint, such as `platform`, `connect` or `thin`.
+///
+/// Stripe gives each endpoint its own secret, so the secret that matched tells which endpoint an
+/// event was sent to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointName(Arc<str>);
 
 impl EndpointName {
-    /// The name of the endpoint whose secrets were given without one.
+    /// The name of an endpoint whose secrets are configured without a name.
     pub const DEFAULT: &'static str = "default";
 
     pub(crate) fn new(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -38,8 +39,8 @@ impl fmt::Display for EndpointName {
 
 /// The signing secret of one webhook endpoint (`whsec_…`), as the dashboard shows it.
 ///
-/// The text is the key as it stands, its prefix included. It is not kept: what stays in memory is
-/// the prepared key, which is wiped when it is dropped and which `Debug` does not show.
+/// The whole text is the key, including its prefix. The text is not kept in memory. Only the
+/// prepared key is, which is zeroized on drop and not shown by `Debug`.
 #[derive(Clone)]
 pub struct SigningSecret {
     endpoint: EndpointName,
@@ -47,11 +48,11 @@ pub struct SigningSecret {
 }
 
 impl SigningSecret {
-    /// A secret of the endpoint [`EndpointName::DEFAULT`].
+    /// Creates a secret of the endpoint [`EndpointName::DEFAULT`].
     ///
     /// # Errors
     ///
-    /// [`SecretError`] where the text is blank, has white space around it, or is an API key.
+    /// Fails if the text is blank, has white space around it, or is an API key.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes a key of any length")]
     pub fn new(text: &str) -> Result<Self, SecretError> {
         if text.trim().is_empty() {
@@ -65,7 +66,7 @@ impl SigningSecret {
         Ok(Self { endpoint: EndpointName::new(EndpointName::DEFAULT), key })
     }
 
-    /// The same secret, of the endpoint of this name.
+    /// Sets the name of the secret's endpoint.
     #[must_use]
     pub fn named(self, endpoint: &str) -> Self {
         Self { endpoint: EndpointName::new(endpoint), ..self }
@@ -75,12 +76,14 @@ impl SigningSecret {
     ///
     /// # Errors
     ///
-    /// [`SecretError`] where the variable is not set, is not Unicode, or is no secret.
+    /// Fails if the variable is not set, is not Unicode, or is not a secret.
     pub fn from_env(variable: &str) -> Result<Self, SecretError> {
-        read_env(variable).and_then(|text| Self::new(&text)).map_err(|error| error.of(variable))
+        read_env(variable)
+            .and_then(|text| Self::new(&text))
+            .map_err(|error| error.with_place(variable))
     }
 
-    /// The name of the endpoint that it belongs to.
+    /// Returns the name of the secret's endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointName {
         &self.endpoint
@@ -105,39 +108,39 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
-/// Every secret that an event may be signed with: one or more for each endpoint. Cheap to clone.
+/// All secrets that an event may be signed with: one or more for each endpoint. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Secrets(Arc<[SigningSecret]>);
 
 impl Secrets {
-    /// Reads a list of secrets: `whsec_a`, or `whsec_new|whsec_old` while one is being rolled, or
-    /// `platform=whsec_a,connect=whsec_b` for several endpoints.
+    /// Parses a list of secrets: `whsec_a`, or `whsec_new|whsec_old` while a secret is being
+    /// rolled, or `platform=whsec_a,connect=whsec_b` for several endpoints.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] with the place of the first item that is no secret.
+    /// Fails if an item is not a secret. The error states the position of the first such item.
     pub fn parse(list: &str) -> Result<Self, SecretError> {
         let mut secrets = Vec::new();
-        let is_one = !list.contains([',', '=', '|']);
+        let is_single = !list.contains([',', '=', '|']);
         for (index, item) in list.split(',').enumerate() {
             let (name, texts) = match item.split_once('=') {
                 None => (EndpointName::DEFAULT, item),
                 Some((name, texts)) => (name.trim(), texts),
             };
             let place = format!("item {}", index + 1);
-            check_name(name).map_err(|error| error.of(&place))?;
+            check_name(name).map_err(|error| error.with_place(&place))?;
             if texts.trim_matches('=').trim().is_empty() {
-                // Before the end of base64, what looks like a name is none.
-                return Err(if is_one {
+                // `name` may be a secret in base64 with its `=` padding, so it is not shown.
+                return Err(if is_single {
                     SecretError::Blank
                 } else {
-                    SecretError::Blank.of(&place)
+                    SecretError::Blank.with_place(&place)
                 });
             }
             for text in texts.split('|') {
-                let secret = SigningSecret::new(text).map_err(|error| match is_one {
+                let secret = SigningSecret::new(text).map_err(|error| match is_single {
                     true => error,
-                    false => error.of(&format!("{place} (`{name}`)")),
+                    false => error.with_place(&format!("{place} (`{name}`)")),
                 })?;
                 secrets.push(secret.named(name));
             }
@@ -145,16 +148,19 @@ impl Secrets {
         Ok(Self(secrets.into()))
     }
 
-    /// Reads such a list from an environment variable.
+    /// Reads a list of secrets from an environment variable, in the format of
+    /// [`parse`](Secrets::parse).
     ///
     /// # Errors
     ///
-    /// [`SecretError`] where the variable is not set, is not Unicode, or is no list of secrets.
+    /// Fails if the variable is not set, is not Unicode, or is not a list of secrets.
     pub fn from_env(variable: &str) -> Result<Self, SecretError> {
-        read_env(variable).and_then(|text| Self::parse(&text)).map_err(|error| error.of(variable))
+        read_env(variable)
+            .and_then(|text| Self::parse(&text))
+            .map_err(|error| error.with_place(variable))
     }
 
-    /// The secrets, in the order in which they are tried.
+    /// Returns the secrets, in the order in which they are tried.
     pub fn iter(&self) -> impl Iterator<Item = &SigningSecret> {
         self.0.iter()
     }
@@ -172,20 +178,20 @@ impl FromIterator<SigningSecret> for Secrets {
     }
 }
 
-/// Why a text is no signing secret. Never shows the text.
+/// The reason why a text is not a signing secret. Never contains the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// Nothing, or only white space.
+    /// The text is empty or only white space.
     #[error("the signing secret is blank; Stripe's dashboard shows it as `whsec_…`")]
     Blank,
-    /// White space around the secret.
+    /// There is white space around the secret.
     #[error(
         "there is white space around the signing secret (a line break at the end of a file?); it \
          would be part of the key, so remove it"
     )]
     Whitespace,
-    /// An API key.
+    /// The text is an API key.
     #[error(
         "this is an API key (`{prefix}…`), not a signing secret; Stripe's dashboard shows the \
          endpoint's signing secret as `whsec_…`"
@@ -194,13 +200,13 @@ pub enum SecretError {
         /// The API key's prefix.
         prefix: &'static str,
     },
-    /// `=whsec_…`: an equals sign without a name before it.
+    /// There is an equals sign without a name before it: `=whsec_…`.
     #[error("an endpoint's name is missing before `=`; write `name=whsec_…` or only `whsec_…`")]
     NoName,
-    /// What stands before `=` is no name; perhaps a secret.
+    /// The text before `=` is not a valid name. It may be a secret.
     #[error(
-        "what stands before `=` is no endpoint's name, which is at most 40 letters, digits, `-`, `_` or \
-         `.`; write `name=whsec_…` or only `whsec_…`"
+        "the text before `=` is not a valid endpoint name (at most 40 letters, digits, `-`, `_` or \
+         `.`); write `name=whsec_…` or only `whsec_…`"
     )]
     Name,
     /// The environment variable is not set.
@@ -209,18 +215,18 @@ pub enum SecretError {
     /// The environment variable is not Unicode.
     #[error("it is not Unicode text")]
     NotUnicode,
-    /// One of the others, with the place where it was found.
+    /// Another error, with the place where it occurred.
     #[error("{place}: {error}")]
     At {
         /// The environment variable, or the item of the list.
         place: String,
-        /// What is wrong there.
+        /// The error at that place.
         error: Box<SecretError>,
     },
 }
 
 impl SecretError {
-    fn of(self, place: &str) -> Self {
+    fn with_place(self, place: &str) -> Self {
         Self::At { place: place.to_owned(), error: Box::new(self) }
     }
 }
@@ -232,14 +238,15 @@ fn refuse_api_key(text: &str) -> Result<(), SecretError> {
     }
 }
 
-/// A name is shown in errors and logs, so that nothing may pass for one that could be a secret.
+/// Checks the name of an endpoint. Names are shown in errors and logs, so a text that may be a
+/// secret is not accepted as a name.
 fn check_name(name: &str) -> Result<(), SecretError> {
     if name.is_empty() {
         return Err(SecretError::NoName);
     }
     refuse_api_key(name)?;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.len() > 40 || name.starts_with("whsec_") || !name.chars().all(is_plain) {
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.len() > 40 || name.starts_with("whsec_") || !name.chars().all(is_name_char) {
         return Err(SecretError::Name);
     }
     Ok(())
@@ -253,7 +260,7 @@ fn read_env(variable: &str) -> Result<Zeroizing<String>, SecretError> {
     }
 }
 
-/// The digits of `number`, written to the end of `buffer`.
+/// Writes the decimal digits of `number` to the end of `buffer`, and returns them.
 fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
     let mut start = buffer.len();
     loop {
@@ -280,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_its_endpoints() {
+    fn list_is_parsed_with_endpoint_names() {
         let secrets =
             Secrets::parse("platform=whsec_new|whsec_old,connect=whsec_c,whsec_d").unwrap();
         let names: Vec<&str> = secrets.iter().map(|secret| secret.endpoint().as_str()).collect();
@@ -288,24 +295,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_says_why_and_where() {
-        let of = |text: &str| SigningSecret::new(text).unwrap_err();
-        assert_eq!(of(""), SecretError::Blank);
-        assert_eq!(of(" \n"), SecretError::Blank);
-        assert_eq!(of("whsec_a\n"), SecretError::Whitespace);
-        assert_eq!(of("sk_live_abc"), SecretError::ApiKey { prefix: "sk_" });
-        assert_eq!(of("rk_live_abc"), SecretError::ApiKey { prefix: "rk_" });
+    fn invalid_secret_is_reported_with_its_place() {
+        let error_for = |text: &str| SigningSecret::new(text).unwrap_err();
+        assert_eq!(error_for(""), SecretError::Blank);
+        assert_eq!(error_for(" \n"), SecretError::Blank);
+        assert_eq!(error_for("whsec_a\n"), SecretError::Whitespace);
+        assert_eq!(error_for("sk_live_abc"), SecretError::ApiKey { prefix: "sk_" });
+        assert_eq!(error_for("rk_live_abc"), SecretError::ApiKey { prefix: "rk_" });
 
         let text = Secrets::parse("whsec_a,connect=sk_live_abc").unwrap_err().to_string();
         assert!(text.starts_with("item 2 (`connect`): this is an API key (`sk_…`)"), "{text}");
-        assert_eq!(Secrets::parse("sk_live_abc").unwrap_err(), of("sk_live_abc"));
+        assert_eq!(Secrets::parse("sk_live_abc").unwrap_err(), error_for("sk_live_abc"));
         assert!(Secrets::parse("whsec_a,").is_err());
         assert!(Secrets::parse("=whsec_a").is_err());
         assert!(Secrets::parse("whsec_a|").is_err());
     }
 
     #[test]
-    fn what_stands_in_the_place_of_a_name_is_not_shown() {
+    fn invalid_name_is_not_shown() {
         let long = format!("{}=whsec_a", "a1b2c3".repeat(7));
         for list in [
             "sk_live_a1b2c3=",
@@ -320,13 +327,13 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_not_set_is_named() {
+    fn unset_variable_is_named() {
         let text = SigningSecret::from_env("NO_SUCH_VARIABLE").unwrap_err().to_string();
         assert!(text.starts_with("NO_SUCH_VARIABLE: it is not set"), "{text}");
     }
 
     #[test]
-    fn decimal_writes_what_format_writes() {
+    fn decimal_agrees_with_format() {
         for number in [0, 9, 10, 1_700_000_000, u64::MAX] {
             assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
         }

@@ -1,12 +1,13 @@
-//! How old a signature may be.
+//! Limits on the age of a signature.
 
 use std::time::Duration;
 
 use super::SignatureError;
 
-/// How far the signature's time may lie from ours. The default is 300 s into the past, as in
-/// Stripe's own libraries, and without limit into the future: a server whose clock lags must not
-/// lose events.
+/// Limits on the difference between a signature's time and our clock.
+///
+/// By default a signature may be 300 s old, as in Stripe's own libraries. There is no limit on
+/// signatures from the future, so that a server whose clock lags does not lose events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tolerance {
     max_age: Option<u64>,
@@ -20,11 +21,11 @@ impl Default for Tolerance {
 }
 
 impl Tolerance {
-    /// Signatures may be as old as this, to the whole second.
+    /// Creates a tolerance with this maximum age, truncated to whole seconds.
     ///
     /// # Errors
     ///
-    /// [`ToleranceError`] for less than a second: to do without an age check, say so with
+    /// Fails if the age is less than a second. To disable the age check, use
     /// [`Tolerance::without_age_check`].
     pub fn new(max_age: Duration) -> Result<Self, ToleranceError> {
         match max_age.as_secs() {
@@ -33,20 +34,22 @@ impl Tolerance {
         }
     }
 
-    /// However old a signature is, it is accepted. Whoever has seen one request can then send it
-    /// again for ever; meant for replaying recorded requests.
+    /// Creates a tolerance that accepts signatures of any age. A recorded request can then be sent
+    /// again at any later time, so use it only to replay your own recordings.
     #[must_use]
     pub fn without_age_check() -> Self {
         Self { max_age: None, ..Self::default() }
     }
 
-    /// Signatures may be ahead of our clock by as much as this, to the whole second.
+    /// Sets how far a signature may be ahead of our clock, truncated to whole seconds. Default: no
+    /// limit.
     #[must_use]
     pub fn max_ahead(self, max_ahead: Duration) -> Self {
         Self { max_ahead: Some(max_ahead.as_secs()), ..self }
     }
 
-    /// By how much the signature is ahead of our clock, if its time is acceptable.
+    /// Checks a signature's time, in seconds since the Unix epoch. Returns how far it is ahead of
+    /// our clock.
     pub(super) fn check(self, signed_at: u64, now: u64) -> Result<Duration, SignatureError> {
         let age = now.saturating_sub(signed_at);
         let ahead = signed_at.saturating_sub(now);
@@ -62,11 +65,11 @@ impl Tolerance {
     }
 }
 
-/// A tolerance of zero was asked for.
+/// The error for a tolerance of less than a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a tolerance of less than a second would refuse what Stripe sends; the usual one is 300 s, \
-     and `Tolerance::without_age_check()` switches the check off"
+    "a tolerance of less than a second would refuse requests of Stripe; the usual tolerance is \
+     300 s, and `Tolerance::without_age_check()` disables the check"
 )]
 pub struct ToleranceError;
 
@@ -75,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_hundred_seconds_pass_and_one_more_does_not() {
+    fn default_accepts_300_s_and_refuses_301_s() {
         let tolerance = Tolerance::default();
         assert_eq!(tolerance.check(1_000, 1_300), Ok(Duration::ZERO));
         assert_eq!(
@@ -85,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn ahead_of_our_clock_is_accepted_unless_limited() {
+    fn future_signature_is_accepted_unless_limited() {
         let day = Duration::from_secs(86_400);
         assert_eq!(Tolerance::default().check(86_400, 0), Ok(day));
         let limited = Tolerance::default().max_ahead(Duration::from_secs(60));
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_not_a_tolerance() {
+    fn less_than_a_second_is_not_a_tolerance() {
         assert_eq!(Tolerance::new(Duration::ZERO), Err(ToleranceError));
         assert_eq!(Tolerance::new(Duration::from_millis(999)), Err(ToleranceError));
         assert_eq!(Tolerance::without_age_check().check(0, u64::MAX), Ok(Duration::ZERO));

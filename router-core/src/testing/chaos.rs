@@ -1,4 +1,4 @@
-//! What networks and processes do to events, on purpose and by a seed.
+//! Fault injection: faults of networks and processes, drawn from a seed.
 
 use std::{
     fmt,
@@ -18,12 +18,13 @@ use crate::{
     handler::BoxError,
 };
 
-/// A layer that does to calls what networks and processes do to them: it duplicates, delays and
-/// reorders them, fails them before or after the work is done, and hangs up. Each fault has a
-/// probability, 0 by default, and all are drawn from one seed, which a test prints so that its failure can
-/// be repeated.
+/// A layer that injects the faults of networks and processes into calls.
 ///
-/// Around a [`Router`](crate::Router) it shows whether the handlers mind:
+/// It duplicates, delays and reorders calls, fails them before or after the work is done, and
+/// disconnects during a call. Each fault has a probability, by default 0. All faults are drawn from
+/// one seed, which a test should print so that a failure can be reproduced.
+///
+/// Around a [`Router`](crate::Router) it tests whether the handlers tolerate these faults:
 ///
 /// ```
 /// use router_core::{Event, Router, testing::Chaos};
@@ -53,14 +54,14 @@ struct Faults {
     fail_after: f64,
 }
 
-/// What the calls of one layer have in common.
+/// State shared by all calls of one layer.
 struct Shared {
     dice: Mutex<fastrand::Rng>,
-    /// How many calls were let through.
+    /// The number of calls passed to the inner service.
     passed: watch::Sender<u64>,
 }
 
-/// The faults of one call.
+/// The faults drawn for one call.
 struct Plan {
     delay: Option<Duration>,
     duplicate: bool,
@@ -70,11 +71,12 @@ struct Plan {
     fail_after: bool,
 }
 
-/// How long a call that is held back waits for another to overtake it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The maximum time for which a call is held back for another to overtake it.
+const MAX_HOLD: Duration = Duration::from_secs(1);
 
 impl Chaos {
-    /// No fault yet; those that follow are drawn from this seed.
+    /// Creates a layer that draws its faults from this seed. It injects none until a probability is
+    /// set.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
@@ -82,49 +84,50 @@ impl Chaos {
         Self { faults: Faults::default(), shared: Arc::new(shared), clock: Arc::new(SystemClock) }
     }
 
-    /// The call is made twice, at once; the answer is that of the first.
+    /// Makes the call twice, concurrently. The answer is that of the first call.
     #[must_use]
     pub fn duplicate(mut self, probability: f64) -> Self {
         self.faults.duplicate = probability;
         self
     }
 
-    /// Whoever called hangs up as soon as the work has begun, and the answer is an error.
+    /// Drops the call as soon as its work has started, as if the client had disconnected. The
+    /// answer is an error.
     #[must_use]
     pub fn drop_answer(mut self, probability: f64) -> Self {
         self.faults.drop_answer = probability;
         self
     }
 
-    /// The call is made later, after a time that is drawn from zero to `up_to`.
+    /// Delays the call by a time drawn between zero and `up_to`.
     #[must_use]
     pub fn delay(mut self, probability: f64, up_to: Duration) -> Self {
         (self.faults.delay, self.faults.up_to) = (probability, up_to);
         self
     }
 
-    /// The call is held back until another has overtaken it, or for a second.
+    /// Holds the call back until another has overtaken it, for a second at most.
     #[must_use]
     pub fn reorder(mut self, probability: f64) -> Self {
         self.faults.reorder = probability;
         self
     }
 
-    /// The call is an error, and nothing was done.
+    /// Fails the call before any of its work is done.
     #[must_use]
     pub fn fail_before(mut self, probability: f64) -> Self {
         self.faults.fail_before = probability;
         self
     }
 
-    /// The call is an error, and everything was done.
+    /// Fails the call after all of its work is done.
     #[must_use]
     pub fn fail_after(mut self, probability: f64) -> Self {
         self.faults.fail_after = probability;
         self
     }
 
-    /// Where time comes from; the machine's clock by default.
+    /// Sets the source of time. Default: the machine's clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
@@ -132,7 +135,8 @@ impl Chaos {
 
     fn plan(&self) -> Plan {
         let mut dice = self.shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
-        // All are drawn each time, so that what one call gets does not depend on another's faults.
+        // All faults are drawn for every call, so that the draws of a call do not depend on the
+        // faults of earlier calls.
         let mut draw = |probability: f64| dice.f64() < probability;
         let Faults { duplicate, drop_answer, delay, up_to, reorder, fail_before, fail_after } =
             self.faults;
@@ -157,7 +161,7 @@ impl Chaos {
             self.clock.sleep(delay).await;
         }
         if plan.reorder {
-            self.overtaken().await;
+            self.wait_until_overtaken().await;
         }
         if plan.fail_before {
             return Err(Injected::Before.into());
@@ -174,9 +178,9 @@ impl Chaos {
         };
         let mut work = pin!(work);
         if plan.drop_answer {
-            // Begun, and dropped.
-            let begin = poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready()));
-            begin.await;
+            // Polls the work once, then drops it.
+            let first_poll = poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_ready()));
+            first_poll.await;
             return Err(Injected::HungUp.into());
         }
         match work.await {
@@ -185,9 +189,9 @@ impl Chaos {
         }
     }
 
-    async fn overtaken(&self) {
+    async fn wait_until_overtaken(&self) {
         let mut passed = self.shared.passed.subscribe();
-        let _ = within(PATIENCE, &*self.clock, pin!(passed.changed())).await;
+        let _ = within(MAX_HOLD, &*self.clock, pin!(passed.changed())).await;
     }
 }
 
@@ -207,7 +211,7 @@ impl<S> Layer<S> for Chaos {
     }
 }
 
-/// A service under [`Chaos`].
+/// A service wrapped by [`Chaos`].
 #[derive(Debug, Clone)]
 pub struct ChaosService<S> {
     inner: S,
@@ -226,7 +230,7 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
-    /// Always: the service itself is asked when the call is made.
+    /// Always ready. The call itself waits until the inner service is ready.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
@@ -236,17 +240,17 @@ where
     }
 }
 
-/// A fault that [`Chaos`] has made.
+/// The error of a call that [`Chaos`] has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Injected {
     /// The call was not made.
     #[error("injected: failed before the call")]
     Before,
-    /// The call was made, and its answer thrown away.
+    /// The call was made, and its answer was discarded.
     #[error("injected: failed after the call")]
     After,
-    /// The call was begun, and nobody waited for its answer.
+    /// The call was started, and dropped before its answer.
     #[error("injected: hung up during the call")]
     HungUp,
 }

@@ -1,4 +1,4 @@
-//! A clock that the test moves.
+//! [`ManualClock`], a clock that a test moves.
 
 use std::{
     sync::Arc,
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Sleep, SystemClock};
 
-/// A clock that stands still until it is moved. Clones are one clock.
+/// A clock that moves only when a test advances it. Clones share the same time.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     start: Instant,
@@ -18,26 +18,27 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows this time of day.
+    /// Creates a clock that shows this time of day.
     #[must_use]
     pub fn at(wall: SystemTime) -> Self {
         let elapsed = Arc::new(watch::Sender::new(Duration::ZERO));
         Self { start: SystemClock.monotonic(), wall, elapsed }
     }
 
-    /// Moves the clock on; whoever sleeps until then wakes up.
+    /// Advances the clock, and wakes the sleepers whose deadline is reached.
     pub fn advance(&self, by: Duration) {
         self.elapsed.send_modify(|elapsed| *elapsed += by);
     }
 
-    /// Waits until somebody sleeps on this clock, so that moving it will wake them.
+    /// Waits until at least one task sleeps on this clock, so that advancing it will wake the task.
     pub async fn slept_on(&self) {
         self.slept_on_by(1).await;
     }
 
-    /// Waits until at least this many sleep on this clock at once.
+    /// Waits until at least this many sleepers wait on this clock at once.
     pub async fn slept_on_by(&self, sleepers: usize) {
-        // Polled rather than signalled: the only way to know a sleeper is its subscription.
+        // Polls, because a new subscription is the only sign of a sleeper and causes no
+        // notification.
         while self.elapsed.receiver_count() < sleepers {
             tokio::task::yield_now().await;
         }
@@ -57,7 +58,7 @@ impl Clock for ManualClock {
         let (start, mut elapsed) = (self.start, self.elapsed.subscribe());
         let clock = self.clone();
         Box::pin(async move {
-            // The clock is kept until here, so its sender is too.
+            // Keeps the sender alive; `wait_for` would return early without one.
             let _clock = clock;
             drop(elapsed.wait_for(|elapsed| start + *elapsed >= deadline).await);
         })

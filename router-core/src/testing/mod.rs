@@ -1,14 +1,14 @@
 #![doc = include_str!("../docs/testing.md")]
 
+pub(crate) mod assert_registered;
 mod chaos;
 mod clock;
 mod payload;
 mod router;
-pub(crate) mod sources;
 mod synthetic;
 
 #[doc(hidden)]
-pub use self::sources::__assert_all_registered;
+pub use self::assert_registered::__assert_all_registered;
 pub use self::{
     chaos::{Chaos, ChaosService, Injected},
     clock::ManualClock,

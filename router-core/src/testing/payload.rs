@@ -1,4 +1,4 @@
-//! The payload of an event, and its signature.
+//! [`Payload`], the JSON of an event, and its signature.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,81 +12,84 @@ use crate::{
     signature::{EndpointName, SigningSecret, sign},
 };
 
-/// What Stripe would send: the JSON of one event, to be signed. A
-/// [`SyntheticEvent`](super::SyntheticEvent) builds one; one that was recorded is read by
-/// [`recorded`](Payload::recorded). Sending the same payload again is sending the same event again.
+/// The JSON of one event, as Stripe would send it, to be signed by the test.
+///
+/// It is built by a [`SyntheticEvent`](super::SyntheticEvent), or read from a recording by
+/// [`recorded`](Payload::recorded). Delivering a payload twice delivers the same event twice.
 #[derive(Debug, Clone)]
 pub struct Payload(Event);
 
 impl Payload {
-    /// A payload from a file or a log: what Stripe once sent, to be sent again under a signature of your
-    /// own. The `payload` of a line of a [`DeadLetterFile`](crate::DeadLetterFile) is one.
+    /// Reads a payload that Stripe once sent, from a file or a log, to send it again with a
+    /// signature of your own. An example is the `payload` in a line of a
+    /// [`DeadLetterFile`](crate::DeadLetterFile).
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError`] where an [`Endpoint`](crate::Endpoint) would not take it for an event.
+    /// Fails if the body is not an event, for the reasons for which an
+    /// [`Endpoint`](crate::Endpoint) would refuse it.
     pub fn recorded(body: impl Into<Bytes>) -> Result<Self, EnvelopeError> {
         Event::of_payload(body.into(), EndpointName::new(EndpointName::DEFAULT), None, 0).map(Self)
     }
 
-    /// The event's id.
+    /// Returns the event's id.
     #[must_use]
     pub fn id(&self) -> &str {
         self.0.id()
     }
 
-    /// The event's type.
+    /// Returns the event's type.
     #[must_use]
     pub fn event_type(&self) -> &str {
         self.0.event_type()
     }
 
-    /// The JSON.
+    /// Returns the JSON.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         self.0.payload()
     }
 
-    /// The event as a [`Router`](crate::Router) takes it, for a test that has no use for HTTP. Nobody has
-    /// signed it, so it has no [`signed_at`](Event::signed_at).
+    /// Returns the event that a [`Router`](crate::Router) takes, for a test without HTTP. The event
+    /// is not signed, so it has no [`signed_at`](Event::signed_at).
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.0
     }
 
-    /// The `Stripe-Signature` header for it, made now.
+    /// Returns the `Stripe-Signature` header for the payload, signed now.
     #[must_use]
     pub fn sign(&self, secret: &SigningSecret) -> String {
         self.sign_at(secret, SystemClock.wall())
     }
 
-    /// The `Stripe-Signature` header for it, made at this time.
+    /// Returns the `Stripe-Signature` header for the payload, signed at this time.
     #[must_use]
     pub fn sign_at(&self, secret: &SigningSecret, time: SystemTime) -> String {
         let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         sign(secret, seconds, self.body())
     }
 
-    /// The request with which Stripe would send it now: a POST to `/webhook`.
+    /// Returns the request that Stripe would send now: a POST to `/webhook`.
     #[must_use]
     pub fn request(&self, secret: &SigningSecret) -> Request<Full<Bytes>> {
         self.request_at(secret, SystemClock.wall())
     }
 
-    /// The request with which Stripe would send it at this time.
+    /// Returns the request that Stripe would send at this time: a POST to `/webhook`.
     #[must_use]
     pub fn request_at(&self, secret: &SigningSecret, time: SystemTime) -> Request<Full<Bytes>> {
         signed_request(&self.sign_at(secret, time), self.body().clone())
     }
 }
 
-/// A POST to `/webhook` with this signature.
+/// Returns a POST to `/webhook` with this signature.
 pub(super) fn signed_request(signature: &str, body: Bytes) -> Request<Full<Bytes>> {
     let mut request =
-        Request::post("/webhook").body(Full::new(body)).expect("a path is an address");
+        Request::post("/webhook").body(Full::new(body)).expect("`/webhook` is a valid URI");
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    // A signature that no header can hold is as good as none.
+    // A signature with characters that a header cannot hold is left out, and fails verification.
     if let Ok(signature) = HeaderValue::from_str(signature) {
         headers.insert("stripe-signature", signature);
     }

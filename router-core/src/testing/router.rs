@@ -1,4 +1,4 @@
-//! A router behind an endpoint, as in production, for a test to deliver events to.
+//! [`TestRouter`], a router behind an endpoint to which a test delivers events.
 
 use std::{fmt::Display, future::Future, time::SystemTime};
 
@@ -19,8 +19,9 @@ use crate::{
     signature::{Secrets, SigningSecret, claimed_time},
 };
 
-/// A [`Router`] behind an [`Endpoint`], as in production, and a clock that the test moves. Events are
-/// signed, sent as requests, verified, parsed and routed; only the socket is missing.
+/// A [`Router`] behind an [`Endpoint`], as in production, with a clock that the test moves.
+///
+/// Events are signed, sent as requests, verified, parsed and routed. Only the socket is missing.
 ///
 /// ```standalone_crate
 /// use router_core::{Object, Router, on_event, testing::{SyntheticEvent, TestRouter}};
@@ -55,49 +56,50 @@ pub struct TestRouter<S = Router> {
     clock: ManualClock,
 }
 
-/// What an event was answered, and why.
+/// The response to a delivered event, with the report or the refusal behind it.
 #[derive(Debug)]
 pub struct TestResponse(http::Response<Bytes>);
 
 impl TestRouter {
-    /// Builds the router, with a clock that stands still until [it is moved](TestRouter::clock). The
-    /// builder says which handlers and states it has.
+    /// Builds the router, with a clock that moves only when
+    /// [the test advances it](TestRouter::clock).
     ///
     /// # Errors
     ///
-    /// [`BuildError`] with everything that is wrong.
-    #[expect(clippy::missing_panics_doc, reason = "the secret is one")]
+    /// Fails if the router cannot be built. [`BuildError`] lists every problem.
+    #[expect(clippy::missing_panics_doc, reason = "the secret is valid")]
     pub fn new(router: RouterBuilder) -> Result<Self, BuildError> {
         let clock = ManualClock::at(SystemClock.wall());
         let router = router.clock(clock.clone()).build()?;
-        let secret = SigningSecret::new("whsec_of_a_test").expect("it is one");
+        let secret = SigningSecret::new("whsec_of_a_test").expect("the secret is valid");
         let endpoint = Endpoint::new(secret.clone(), router).clock(clock.clone());
         Ok(Self { endpoint, secret, clock })
     }
 }
 
 impl<S> TestRouter<S> {
-    /// The endpoint through which the events come, for handlers with `endpoint = "…"`.
+    /// Sets the name of the endpoint that events are delivered to, for handlers with
+    /// `endpoint = "…"`.
     #[must_use]
     pub fn named(self, endpoint: &str) -> Self {
         let secret = self.secret.named(endpoint);
         Self { endpoint: self.endpoint.with_secrets(secret.clone()), secret, ..self }
     }
 
-    /// Sets the endpoint up as in production: `|endpoint| endpoint.require_api_version(…)`.
+    /// Configures the endpoint, as in production: `|endpoint| endpoint.require_api_version(…)`.
     #[must_use]
-    pub fn endpoint(self, set_up: impl FnOnce(Endpoint<S>) -> Endpoint<S>) -> Self {
-        Self { endpoint: set_up(self.endpoint), ..self }
+    pub fn endpoint(self, configure: impl FnOnce(Endpoint<S>) -> Endpoint<S>) -> Self {
+        Self { endpoint: configure(self.endpoint), ..self }
     }
 
-    /// Puts a layer around the router: one of production's, or [`Chaos`](super::Chaos).
+    /// Wraps the router in a layer, such as one used in production, or [`Chaos`](super::Chaos).
     #[must_use]
     pub fn layer<L: Layer<S>>(self, layer: L) -> TestRouter<L::Service> {
         let endpoint = self.endpoint.map_inner(|inner| layer.layer(inner));
         TestRouter { endpoint, secret: self.secret, clock: self.clock }
     }
 
-    /// Its clock: `shop.clock().advance(Duration::from_secs(30))`.
+    /// Returns the clock, to advance it: `shop.clock().advance(Duration::from_secs(30))`.
     #[must_use]
     pub fn clock(&self) -> &ManualClock {
         &self.clock
@@ -109,13 +111,14 @@ where
     S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + Sync + 'static,
 {
-    /// Signs an event, sends it, and waits for the answer. Takes a
-    /// [`SyntheticEvent`](super::SyntheticEvent) or a [`Payload`], or a `&Payload` that is to be delivered
-    /// again.
+    /// Signs an event, sends it, and waits for the answer.
+    ///
+    /// Takes a [`SyntheticEvent`](super::SyntheticEvent) or a [`Payload`], or a `&Payload` to
+    /// deliver the same event again.
     ///
     /// # Panics
     ///
-    /// If the synthetic event cannot be made: its type or a field does not exist.
+    /// Panics if the synthetic event cannot be built, because its type or a field does not exist.
     #[track_caller]
     pub fn deliver<E>(&self, event: E) -> impl Future<Output = TestResponse> + Send + use<E, S>
     where
@@ -127,66 +130,69 @@ where
         async move { test.send(request).await }
     }
 
-    /// Sends a request as it is: one that is not signed, or wrongly.
+    /// Sends a request unchanged, such as one without a signature or with a wrong one.
     pub async fn send<B>(&self, request: http::Request<B>) -> TestResponse
     where
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        TestResponse::of(self.endpoint.clone().call(request).await).await
+        TestResponse::read(self.endpoint.clone().call(request).await).await
     }
 
-    /// Sends a request that was recorded in production, as it was: the value of its `Stripe-Signature`
-    /// header, its body, and the secrets of its endpoint. It is verified as if it were the moment in which
-    /// Stripe signed it. Where the secret is not at hand, deliver [`Payload::recorded`] instead.
+    /// Sends a request that was recorded in production, given the value of its `Stripe-Signature`
+    /// header, its body, and the secrets of its endpoint.
+    ///
+    /// The signature is verified at the time at which Stripe signed the request. If you do not have
+    /// the secret, deliver [`Payload::recorded`] instead.
     pub async fn replay(
         &self,
         signature: &str,
         body: impl Into<Bytes>,
         secrets: impl Into<Secrets>,
     ) -> TestResponse {
-        let then = claimed_time(signature.as_bytes()).unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut endpoint = self.endpoint.clone().with_secrets(secrets).clock(ManualClock::at(then));
-        TestResponse::of(endpoint.call(signed_request(signature, body.into())).await).await
+        let signed_at = claimed_time(signature.as_bytes()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut endpoint =
+            self.endpoint.clone().with_secrets(secrets).clock(ManualClock::at(signed_at));
+        TestResponse::read(endpoint.call(signed_request(signature, body.into())).await).await
     }
 }
 
 impl TestResponse {
-    async fn of(response: Result<Response, std::convert::Infallible>) -> Self {
+    async fn read(response: Result<Response, std::convert::Infallible>) -> Self {
         let Ok(response) = response;
         let (parts, body) = response.into_parts();
         let Ok(body) = body.collect().await;
         Self(http::Response::from_parts(parts, body.to_bytes()))
     }
 
-    /// The status, as Stripe sees it.
+    /// Returns the status, as Stripe sees it.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.0.status().as_u16()
     }
 
-    /// The whole response.
+    /// Returns the whole response.
     #[must_use]
     pub fn response(&self) -> &http::Response<Bytes> {
         &self.0
     }
 
-    /// What became of the event; none where the request was refused.
+    /// Returns the report of the router, or `None` if the request was refused.
     #[must_use]
     pub fn report(&self) -> Option<&Report> {
         self.0.extensions().get()
     }
 
-    /// Why the request was refused, if it was.
+    /// Returns the refusal, or `None` if the request was not refused.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         self.0.extensions().get()
     }
 
-    /// What the handler of this stable name made of the event.
+    /// Returns the report of the handler with this stable name.
     ///
     /// # Panics
     ///
-    /// If it was not called, with what happened instead.
+    /// Panics if the handler was not called. The message states what happened instead.
     #[track_caller]
     #[must_use]
     pub fn handler(&self, name: &str) -> &HandlerReport {
@@ -194,7 +200,7 @@ impl TestResponse {
             (Some(report), _) => report.handler(name).unwrap_or_else(|| {
                 let called: Vec<_> = report.handlers().iter().map(HandlerReport::name).collect();
                 panic!(
-                    "`{name}` was not called for `{}`; called were: {called:?}",
+                    "`{name}` was not called for `{}`; handlers called: {called:?}",
                     report.event().event_type()
                 )
             }),

@@ -93,8 +93,8 @@ fn versions() -> Vec<Row> {
             .to(requires_endive)
             .answer(
                 400,
-                "the event's API version is 2025-09-30.clover, and this endpoint takes \
-                 2026-10-28.endive only",
+                "the event's API version is 2025-09-30.clover, but this endpoint accepts \
+                 only 2026-10-28.endive",
             )
             .log(Level::ERROR)
             .reason("ApiVersion"),

@@ -111,7 +111,7 @@ fn a_sigterm_ends_it_in_order_while_somebody_is_connected() {
     assert_eq!(lines.len(), 2, "{log}");
     assert!(lines[0].contains(" connections=0") && !lines[0].contains("metrics:"), "{log}");
     assert!(lines[1].contains(" connections=1") && lines[1].contains("metrics:"), "{log}");
-    assert_eq!(log.matches("every request in flight was answered").count(), 2, "{log}");
+    assert_eq!(log.matches("all requests in flight were answered").count(), 2, "{log}");
 }
 
 #[test]

@@ -1,65 +1,66 @@
-//! Why no event can be made.
+//! The error of building a synthetic event.
 
 use router_catalog::samples::PathError;
 
 use crate::event::EnvelopeError;
 
-/// Why no event can be made.
+/// The reason why a synthetic event cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyntheticError {
-    /// The catalogue has no such event type.
+    /// The catalog has no such event type.
     #[error("Stripe has no event type `{event_type}`{}", match .nearest {
         Some(nearest) => format!("; did you mean `{nearest}`?"),
         None => " in API version ".to_owned() + router_catalog::API_VERSION + "; `SyntheticEvent::unlisted` makes an event of any type",
     })]
     UnknownType {
-        /// The event type that was asked for.
+        /// The requested event type.
         event_type: String,
-        /// The event type that was most likely meant.
+        /// The most similar event type, if one is similar enough.
         nearest: Option<&'static str>,
     },
-    /// The event type cannot carry that object.
-    #[error("`{event_type}` carries no `{object}`, but {}", .carries.replace('|', " or "))]
+    /// Events of this type cannot carry the requested object.
+    #[error("`{event_type}` cannot carry `{object}`, only {}", .carries.replace('|', " or "))]
     OtherObject {
         /// The event type.
         event_type: String,
-        /// The object that was asked for.
+        /// The requested object.
         object: String,
-        /// The objects that it can carry, joined by `|`.
+        /// The objects that the event type can carry, joined by `|`.
         carries: &'static str,
     },
-    /// Stripe sends events of this type as snapshots only.
+    /// Stripe sends events of this type only as snapshot events.
     #[error("there is no thin event for `{event_type}`")]
     NoThin {
         /// The event type.
         event_type: String,
     },
-    /// There is no such field.
+    /// The object has no such field.
     #[error("{event_type}: {error}")]
     Field {
         /// The event type.
         event_type: String,
-        /// The field, and what is there instead.
+        /// The field, and what the object has instead.
         #[source]
         error: PathError,
     },
-    /// A value cannot be written as JSON.
-    #[error("{event_type}: the value for `{path}` is no JSON: {error}")]
+    /// A value cannot be serialized to JSON.
+    #[error("{event_type}: the value for `{path}` cannot be serialized to JSON: {error}")]
     Value {
         /// The event type.
         event_type: String,
         /// The field.
         path: String,
-        /// Why not.
+        /// The text of the serialization error.
         error: String,
     },
-    /// What was set has made it something that is no event: its id is a number, or its type is gone.
+    /// The values that were set make the JSON invalid as an event; its id may be a number, for
+    /// example.
     #[error("{event_type}: {error}")]
     NoEvent {
         /// The event type.
         event_type: String,
-        /// What is wrong with it.
+        /// The problem with the envelope.
         #[source]
         error: EnvelopeError,
     },

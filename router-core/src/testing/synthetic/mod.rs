@@ -1,4 +1,4 @@
-//! Events that Stripe never sent, made to look as if it had.
+//! Synthetic events, built from the catalog's samples.
 
 mod error;
 
@@ -18,7 +18,8 @@ pub use self::error::SyntheticError;
 use super::Payload;
 use crate::clock::{Clock as _, SystemClock};
 
-/// An event of any type in the catalogue, with a realistic object, in which any field can be set.
+/// A builder for an event of any type in the catalog, with a realistic object whose fields can be
+/// set.
 ///
 /// ```
 /// use router_core::{SigningSecret, testing::SyntheticEvent};
@@ -35,15 +36,17 @@ use crate::clock::{Clock as _, SystemClock};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Its object fits its type (that of `invoice.paid` is paid), and the ids of all events of one
-/// [seed](SyntheticEvent::seed) agree: the invoice's `customer` is the customer of `customer.created`.
-/// Each one that is built is an event of its own, with an id of its own, unless it is given one or a seed; a
-/// [`Payload`] that is delivered twice is one event, delivered twice.
+/// The object fits the event type: the invoice of `invoice.paid` is paid. The ids in all events of
+/// one [seed](SyntheticEvent::seed) agree: the invoice's `customer` is the customer of
+/// `customer.created`.
+///
+/// Each build makes a distinct event with a new id, unless an id or a seed is set. To deliver the
+/// same event twice, deliver one [`Payload`] twice.
 #[derive(Debug, Clone)]
-#[must_use = "nothing is made before `.build()`"]
+#[must_use = "a builder does nothing until `.build()` is called"]
 pub struct SyntheticEvent {
     event_type: String,
-    /// Of a type that is not in the catalogue.
+    /// The object of an event whose type is not in the catalog.
     object: Option<Value>,
     carrying: Option<String>,
     thin: bool,
@@ -59,21 +62,22 @@ pub struct SyntheticEvent {
 #[derive(Debug, Clone)]
 struct Edit {
     path: String,
-    to: To,
+    value: EditValue,
 }
 
+/// The new value of a field of the object, or of `data.previous_attributes`.
 #[derive(Debug, Clone)]
-enum To {
-    Value(Value),
+enum EditValue {
+    Json(Value),
     Text(String),
     Previous(Value),
     PreviousText(String),
-    /// It cannot be written as JSON.
-    Unwritable(String),
+    /// The value cannot be serialized to JSON; this is the error's text.
+    Unserializable(String),
 }
 
 impl SyntheticEvent {
-    /// An event of this type.
+    /// Creates an event of this type.
     pub fn new(event_type: impl Into<String>) -> Self {
         Self {
             event_type: event_type.into(),
@@ -90,83 +94,90 @@ impl SyntheticEvent {
         }
     }
 
-    /// A snapshot event of a type that is newer than the catalogue, with this object.
+    /// Creates a snapshot event with this object, of a type that is not in the catalog yet.
     pub fn unlisted(event_type: impl Into<String>, object: Value) -> Self {
         Self { object: Some(object), ..Self::new(event_type) }
     }
 
-    /// Sets a field of the object (of a thin event: of the event itself), as in `status`,
-    /// `lines.data[0].quantity`, `metadata.order_id`. What it is in is made if it was null.
+    /// Sets a field of the object, such as `status`, `lines.data[0].quantity` or
+    /// `metadata.order_id`. For a thin event, sets a field of the event itself. If the field's
+    /// parent is null, it is created.
     pub fn set(self, path: impl Into<String>, value: impl Serialize) -> Self {
-        self.edit(path, value, To::Value)
+        self.edit(path, value, EditValue::Json)
     }
 
-    /// As [`set`](SyntheticEvent::set), with a value in text, as on a command line: JSON, unless the
-    /// field holds a string or the text is no JSON.
+    /// Sets a field, like [`set`](SyntheticEvent::set), from text, such as an argument of a command
+    /// line. The text is parsed as JSON. It is used as a string if the field holds a string, or if
+    /// the text is not JSON.
     pub fn set_text(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
-        self.edits.push(Edit { path: path.into(), to: To::Text(text.into()) });
+        self.edits.push(Edit { path: path.into(), value: EditValue::Text(text.into()) });
         self
     }
 
-    /// Sets what a field of the object was before, in `data.previous_attributes`; only what is set so has
-    /// then changed.
+    /// Sets the previous value of a field of the object, in `data.previous_attributes`. The
+    /// sample's own previous values are removed, so that only the fields set here have changed.
     pub fn previous(self, path: impl Into<String>, value: impl Serialize) -> Self {
-        self.edit(path, value, To::Previous)
+        self.edit(path, value, EditValue::Previous)
     }
 
-    /// As [`previous`](SyntheticEvent::previous), with a value in text.
+    /// Sets the previous value of a field, like [`previous`](SyntheticEvent::previous), from text
+    /// as in [`set_text`](SyntheticEvent::set_text).
     pub fn previous_text(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
-        self.edits.push(Edit { path: path.into(), to: To::PreviousText(text.into()) });
+        self.edits.push(Edit { path: path.into(), value: EditValue::PreviousText(text.into()) });
         self
     }
 
-    /// The connected account that it is about: `account` of a snapshot event, `context` of a thin one.
+    /// Sets the connected account of the event: `account` of a snapshot event, `context` of a thin
+    /// one.
     pub fn account(self, account: impl Into<String>) -> Self {
         Self { account: Some(account.into()), ..self }
     }
 
-    /// The API version in which it claims to be written; that of the catalogue by default.
+    /// Sets the `api_version` of the event. Default: the version of the catalog. The object does
+    /// not change, and a thin event has no version.
     pub fn api_version(self, version: impl Into<String>) -> Self {
         Self { api_version: Some(version.into()), ..self }
     }
 
-    /// Whether it is about real money; false by default.
+    /// Sets whether the event is in live mode. Default: `false`.
     pub fn livemode(self, livemode: bool) -> Self {
         Self { livemode, ..self }
     }
 
-    /// Which object it carries, where its type can carry several: `card`, for
+    /// Chooses the object of an event whose type can carry several, such as `card` for
     /// `customer.source.created`.
     pub fn carrying(self, object: impl Into<String>) -> Self {
         Self { carrying: Some(object.into()), ..self }
     }
 
-    /// The thin event for the same change: `v1.invoice.paid` for `invoice.paid`.
+    /// Builds the thin event for the same change, such as `v1.invoice.paid` for `invoice.paid`.
     pub fn thin(self) -> Self {
         Self { thin: true, ..self }
     }
 
-    /// From what its ids and amounts are made, the event's id included; 0 by default, with an event id of
-    /// its own.
+    /// Sets the seed of the ids and amounts, including the event's id. Without a seed they are
+    /// those of seed 0, but the event's id is new.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
 
-    /// The event's id, `evt_…`.
+    /// Sets the event's id, `evt_…`.
     pub fn id(self, id: impl Into<String>) -> Self {
         Self { id: Some(id.into()), ..self }
     }
 
-    /// When it was made; now by default.
+    /// Sets the time at which the event was created. Default: now.
     pub fn created(self, created: SystemTime) -> Self {
         Self { created: Some(created), ..self }
     }
 
-    /// Makes it.
+    /// Builds the event.
     ///
     /// # Errors
     ///
-    /// [`SyntheticError`] where the type, the object or a field does not exist, with the nearest one.
+    /// Fails if the event type, the object or a field does not exist, if a value cannot be
+    /// serialized, or if the result is not an event. [`SyntheticError`] names the most similar type
+    /// or field.
     pub fn build(self) -> Result<Payload, SyntheticError> {
         let created = self.created.unwrap_or_else(|| SystemClock.wall());
         let seconds = created.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -174,8 +185,9 @@ impl SyntheticEvent {
         let sampler = Sampler::new(seed, seconds).livemode(self.livemode);
         let mut sample = self.sample(&sampler)?;
         let is_thin = sample.object().is_none();
-        let says_before = |edit: &Edit| matches!(edit.to, To::Previous(_) | To::PreviousText(_));
-        if self.edits.iter().any(says_before) {
+        let sets_previous =
+            |edit: &Edit| matches!(edit.value, EditValue::Previous(_) | EditValue::PreviousText(_));
+        if self.edits.iter().any(sets_previous) {
             sample.clear_previous();
         }
         for edit in &self.edits {
@@ -184,13 +196,13 @@ impl SyntheticEvent {
         let id = match (&self.id, self.seed) {
             (None, Some(_)) => None,
             (Some(id), _) => Some(id.clone()),
-            (None, None) => id_of_its_own(is_thin),
+            (None, None) => unique_id(is_thin),
         };
-        let account = if is_thin { "context" } else { "account" };
-        // A thin event is in no version.
+        let account_field = if is_thin { "context" } else { "account" };
+        // A thin event has no version.
         let version = self.api_version.filter(|_| !is_thin);
-        let around = [("id", id), (account, self.account), ("api_version", version)];
-        for (name, value) in around {
+        let envelope = [("id", id), (account_field, self.account), ("api_version", version)];
+        for (name, value) in envelope {
             if let Some(value) = value {
                 sample.envelope_mut().insert(name.to_owned(), value.into());
             }
@@ -208,44 +220,44 @@ impl SyntheticEvent {
             let nearest = nearest(&event_type);
             return Err(SyntheticError::UnknownType { event_type, nearest });
         };
-        let made = if self.thin {
+        let sample = if self.thin {
             let is_thin =
                 |known: &&router_catalog::EventType| known.kind == router_catalog::Kind::Thin;
             let twin = lookup(&format!("v1.{event_type}")).or(Some(known)).filter(is_thin);
             sampler.event(twin.ok_or(SyntheticError::NoThin { event_type })?.name)
         } else if let Some(object) = self.carrying.clone() {
             let carries = known.object.unwrap_or("no object");
-            let made = sampler.event_with(&event_type, &object);
-            return made.ok_or(SyntheticError::OtherObject { event_type, object, carries });
+            let sample = sampler.event_with(&event_type, &object);
+            return sample.ok_or(SyntheticError::OtherObject { event_type, object, carries });
         } else {
             sampler.event(&event_type)
         };
-        Ok(made.expect("there is a sample of every type in the catalogue"))
+        Ok(sample.expect("every type in the catalog has a sample"))
     }
 
     fn apply(&self, edit: &Edit, sample: &mut EventSample) -> Result<(), SyntheticError> {
-        let set = match &edit.to {
-            To::Value(value) => sample.set(&edit.path, value.clone()),
-            To::Text(text) => sample.set_text(&edit.path, text),
-            To::Previous(value) => sample.set_previous(&edit.path, value.clone()),
-            To::PreviousText(text) => sample.set_previous_text(&edit.path, text),
-            To::Unwritable(error) => {
+        let result = match &edit.value {
+            EditValue::Json(value) => sample.set(&edit.path, value.clone()),
+            EditValue::Text(text) => sample.set_text(&edit.path, text),
+            EditValue::Previous(value) => sample.set_previous(&edit.path, value.clone()),
+            EditValue::PreviousText(text) => sample.set_previous_text(&edit.path, text),
+            EditValue::Unserializable(error) => {
                 let (event_type, path) = (self.event_type.clone(), edit.path.clone());
                 return Err(SyntheticError::Value { event_type, path, error: error.clone() });
             }
         };
-        set.map_err(|error| SyntheticError::Field { event_type: self.event_type.clone(), error })
+        result.map_err(|error| SyntheticError::Field { event_type: self.event_type.clone(), error })
     }
 
     fn edit(
         mut self,
         path: impl Into<String>,
         value: impl Serialize,
-        to: impl FnOnce(Value) -> To,
+        from_json: impl FnOnce(Value) -> EditValue,
     ) -> Self {
-        let to =
-            serde_json::to_value(value).map_or_else(|error| To::Unwritable(error.to_string()), to);
-        self.edits.push(Edit { path: path.into(), to });
+        let value = serde_json::to_value(value)
+            .map_or_else(|error| EditValue::Unserializable(error.to_string()), from_json);
+        self.edits.push(Edit { path: path.into(), value });
         self
     }
 }
@@ -258,8 +270,8 @@ impl TryFrom<SyntheticEvent> for Payload {
     }
 }
 
-/// No two events of a process have one of these: else the second would be a duplicate of the first.
-fn id_of_its_own(is_thin: bool) -> Option<String> {
+/// Returns an event id that is unique in this process. Two events with one id would be duplicates.
+fn unique_id(is_thin: bool) -> Option<String> {
     static NEXT: AtomicU64 = AtomicU64::new(u64::MAX);
     let seed = NEXT.fetch_sub(1, Ordering::Relaxed);
     Sampler::new(seed, 0).id(if is_thin { "v2.core.event" } else { "event" })

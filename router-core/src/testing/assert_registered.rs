@@ -1,5 +1,6 @@
-//! Holds a crate's source against the registry: a file that no `mod` names, or a `cfg` that is off,
-//! takes handlers out of a program, and the compiler has nothing to say.
+//! `assert_all_registered!`, which compares a crate's source with the registry. A file without a
+//! `mod` declaration, or an inactive `cfg`, removes handlers from a program without a compiler
+//! error.
 
 use std::{
     collections::BTreeSet,
@@ -13,8 +14,10 @@ use crate::build::{
     registry::{self, Registration},
 };
 
-/// Panics if a handler stands in the source of this crate and is not registered, with the file and
-/// line of each. A crate that has handlers calls it in a test of its own, with its `PLUGIN`:
+/// Panics if a handler is defined in the source of this crate but not registered. The message lists
+/// the file and line of each.
+///
+/// A crate that has handlers calls it in a test of its own, with its `PLUGIN`:
 ///
 /// ```no_run
 /// # mod my_plugin { router_core::plugin!(); }
@@ -24,10 +27,10 @@ use crate::build::{
 /// }
 /// ```
 ///
-/// It reads the files under `src` as text, except binaries (`src/bin`, and `src/main.rs` beside a
-/// `src/lib.rs`), and looks for lines that begin with `#[on_event`, `#[on_unhandled`, either under
-/// another path, or a `#[cfg_attr` that holds one. It cannot see through a `use … as`, and passes over
-/// the handlers that a `macro_rules!` makes.
+/// It reads the files under `src` as text, except binaries (`src/bin`, and `src/main.rs` if there
+/// is a `src/lib.rs`). It looks for lines that begin with `#[on_event` or `#[on_unhandled`, also
+/// with a path before the name, or with a `#[cfg_attr` that contains one of them. It does not find
+/// handlers whose attribute was renamed by `use … as`, and skips those in a `macro_rules!`.
 #[macro_export]
 macro_rules! assert_all_registered {
     ($plugin:expr) => {
@@ -43,31 +46,37 @@ macro_rules! assert_all_registered {
 #[track_caller]
 pub fn __assert_all_registered(plugin: Plugin, package: &str, folder: &str) {
     let name = plugin.package();
-    assert_eq!(name, package, "the source that can be read here is that of `{package}`");
+    assert_eq!(
+        name, package,
+        "this test belongs to `{package}`, so it can read only the source of that crate"
+    );
     let registered: Vec<&Registration> =
         registry::linked().filter(|registration| registration.package == name).collect();
-    let handlers = match handlers(Path::new(folder)) {
+    let handlers = match find_handlers(Path::new(folder)) {
         Ok(handlers) => handlers,
-        Err(error) => panic!("the source of `{name}` cannot be read: {error}"),
+        Err(error) => panic!("failed to read the source of `{name}`: {error}"),
     };
-    assert!(!handlers.is_empty(), "no handler stands in the source of `{name}`");
-    let lost = handlers.iter().filter(|(file, line)| {
-        !registered.iter().any(|one| one.line == *line && Path::new(one.file).ends_with(file))
+    assert!(!handlers.is_empty(), "no handler is defined in the source of `{name}`");
+    let unregistered = handlers.iter().filter(|(file, line)| {
+        !registered.iter().any(|registration| {
+            registration.line == *line && Path::new(registration.file).ends_with(file)
+        })
     });
     let mut message = String::new();
-    for (file, line) in lost {
+    for (file, line) in unregistered {
         let _ = write!(message, "\n  {}:{line}", file.display());
     }
     assert!(
         message.is_empty(),
-        "these handlers stand in the source of `{name}` and are not registered, so they would never \
-         be called:{message}\nhelp: check that each file is in a `mod`, and that no `#[cfg]` over it \
-         is off in this test"
+        "these handlers are defined in the source of `{name}` but not registered, so they would \
+         never be called:{message}\nhelp: check that each file has a `mod` declaration, and that no \
+         `#[cfg]` removes the handler in this test"
     );
 }
 
-/// Each handler in the source of a crate: its file, relative to the crate's folder, and its line.
-fn handlers(folder: &Path) -> io::Result<BTreeSet<(PathBuf, u32)>> {
+/// Finds the handlers in the source of a crate: the file of each, relative to the crate's folder,
+/// and its line.
+fn find_handlers(folder: &Path) -> io::Result<BTreeSet<(PathBuf, u32)>> {
     let mut handlers = BTreeSet::new();
     let is_library = folder.join("src/lib.rs").exists();
     let mut files = vec![folder.join("src")];
@@ -90,16 +99,17 @@ fn handlers(folder: &Path) -> io::Result<BTreeSet<(PathBuf, u32)>> {
     Ok(handlers)
 }
 
-/// Whether an attribute begins on this line that registers the function under it.
+/// Returns whether an attribute that registers the function below it begins on this line.
 fn is_handler(line: &str) -> bool {
     let Some(attribute) = line.trim_start().strip_prefix("#[") else { return false };
     let attribute = attribute.trim_start_matches("::");
     let end = attribute.find(|c: char| !c.is_alphanumeric() && !"_:".contains(c));
     let (path, rest) = attribute.split_at(end.unwrap_or(attribute.len()));
-    let is_one = |path: &str| matches!(path.rsplit("::").next(), Some("on_event" | "on_unhandled"));
-    let holds_one = || rest.split([',', ' ', '(']).any(is_one);
-    // A `$` is a macro's: the handlers that it makes stand where it is called.
-    (is_one(path) || path == "cfg_attr" && holds_one()) && !line.contains('$')
+    let registers =
+        |path: &str| matches!(path.rsplit("::").next(), Some("on_event" | "on_unhandled"));
+    let cfg_attr_registers = || rest.split([',', ' ', '(']).any(registers);
+    // A line with `$` belongs to a macro definition; its handlers have the line of the macro call.
+    (registers(path) || path == "cfg_attr" && cfg_attr_registers()) && !line.contains('$')
 }
 
 #[cfg(test)]
@@ -107,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attribute_is_known_by_its_path() {
+    fn attribute_is_recognized_by_its_path() {
         for line in [
             r#"#[on_event("invoice.paid")]"#,
             "    #[on_event(",

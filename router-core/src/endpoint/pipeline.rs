@@ -1,4 +1,5 @@
-//! The walk of a request, step by step, from its head to a response.
+//! The steps of a request, in order: method, secrets, body, signature, envelope, API version, and
+//! the call of the inner service.
 
 use std::{
     future::{Future, poll_fn},
@@ -15,17 +16,17 @@ use tracing::Instrument as _;
 use super::{
     Answer, Refusal, Response, SecretProvider,
     api_version::ExpectedVersion,
-    limit::{BodyLimit, RawBody, post_only},
+    limit::{BodyLimit, RawBody, require_post},
 };
 use crate::{
     clock::{Clock, within},
     event::Event,
     handler::BoxError,
-    signature::{Secrets, Tolerance, VerifiedPayload, verify},
+    signature::{self, Secrets, Tolerance, VerifiedPayload},
     telemetry,
 };
 
-/// How an [`Endpoint`](super::Endpoint) is set.
+/// The settings of an [`Endpoint`](super::Endpoint), shared by its clones.
 pub(super) struct Settings<P> {
     pub(super) provider: Arc<P>,
     pub(super) tolerance: Tolerance,
@@ -36,15 +37,16 @@ pub(super) struct Settings<P> {
 }
 
 impl<P: SecretProvider> Settings<P> {
-    /// Whatever becomes of a request is a response, and is logged and counted.
+    /// Runs the steps of one request to a response, inside the request's span. Counts the request
+    /// and logs a refusal.
     pub(super) async fn respond(
         &self,
         method: Option<&Method>,
-        walk: Pin<&mut impl Future<Output = Result<Answer, Refusal>>>,
+        steps: Pin<&mut impl Future<Output = Result<Answer, Refusal>>>,
     ) -> Response {
         let respond = pin!(async {
             let request = telemetry::Request::begin(self.clock.monotonic());
-            let response = match walk.await {
+            let response = match steps.await {
                 Ok(answer) => Response::from(answer),
                 Err(refusal) => {
                     refusal.log();
@@ -57,8 +59,8 @@ impl<P: SecretProvider> Settings<P> {
         respond.instrument(telemetry::request_span(method)).await
     }
 
-    /// From a request to an answer.
-    pub(super) async fn walk<B, S>(
+    /// Runs every step for an HTTP request.
+    pub(super) async fn process<B, S>(
         &self,
         request: http::Request<B>,
         inner: &mut S,
@@ -68,27 +70,27 @@ impl<P: SecretProvider> Settings<P> {
         S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
     {
         let (parts, body) = request.into_parts();
-        post_only(&parts.method)?;
+        require_post(&parts.method)?;
         let secrets = self.provider.secrets(&parts).await;
         let secrets = secrets.map_err(|error| Refusal::SecretsUnavailable(error.into()))?;
         let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
         let body = self.limit.read(&parts.headers, body, &*self.clock).await?;
         let signature = parts.headers.get("stripe-signature").map(http::HeaderValue::as_bytes);
-        let event = self.event(&secrets, signature, body)?;
-        // A kilobyte or more, which nobody needs while the event is being handled.
+        let event = self.verify(&secrets, signature, body)?;
+        // Frees the head, a kilobyte or more, while the event is being handled.
         drop(parts);
         self.handle(event, inner).await
     }
 
-    /// From a body to an event.
-    pub(super) fn event(
+    /// Verifies the signature, parses the envelope and checks the API version.
+    pub(super) fn verify(
         &self,
         secrets: &Secrets,
-        signature: Option<&[u8]>,
+        header: Option<&[u8]>,
         body: RawBody,
     ) -> Result<Event, Refusal> {
         let now = self.clock.wall();
-        let verified = verify(signature, body.into_bytes(), secrets, self.tolerance, now)?;
+        let verified = signature::verify(header, body.into_bytes(), secrets, self.tolerance, now)?;
         warn_if_ahead(&verified);
         let event = Event::parse(verified)?;
         if let Some(expected) = &self.api_version {
@@ -97,7 +99,7 @@ impl<P: SecretProvider> Settings<P> {
         Ok(event)
     }
 
-    /// From an event to an answer.
+    /// Calls the inner service with the event, and waits up to the timeout for its answer.
     pub(super) async fn handle<S>(&self, event: Event, inner: &mut S) -> Result<Answer, Refusal>
     where
         S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
@@ -114,21 +116,23 @@ impl<P: SecretProvider> Settings<P> {
     }
 }
 
-/// One second is no news: a signature's time is cut to the second, so that a clock which lags by
-/// some milliseconds is now and then a second behind.
+/// Logs a signature that is more than one second ahead of our clock. One second is normal: a
+/// signature's time is truncated to the second, so a clock that lags by a few milliseconds can
+/// already appear one second behind.
 fn warn_if_ahead(verified: &VerifiedPayload) {
     let ahead = verified.ahead().as_secs();
     if ahead > 1 {
         telemetry::signature_ahead();
         tracing::warn!(
             ahead,
-            "the signature's time is {ahead} s ahead of our clock: set this machine's clock; \
-             the event is accepted"
+            "the signature's time is {ahead} s ahead of our clock; the event is accepted; \
+             synchronize the clock of this machine"
         );
     }
 }
 
-/// A setting that is changed once an endpoint was cloned is the new one's alone.
+/// Copy-on-write (`Arc::make_mut`): changing a setting of one clone of an endpoint leaves its other
+/// clones as they were.
 impl<P> Clone for Settings<P> {
     fn clone(&self) -> Self {
         Self {
