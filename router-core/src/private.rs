@@ -11,7 +11,7 @@ pub use crate::{
     event::Event,
     extract::{
         FromEvent, StripeObject,
-        fit::{AnyObject, Argument, misfit, no_event_type},
+        compat::{AnyObject, Argument, misfit, no_event_type},
         needs::{Need, Supplies, sealed::Needs},
     },
     handler::{

@@ -196,8 +196,8 @@ fn what_is_no_envelope_says_what_is_wrong_and_where() {
     let text = from_event_bridge("{}").unwrap_err().to_string();
     assert_eq!(
         text,
-        "what was given is no envelope of Amazon EventBridge: the field `detail-type` is missing \
-         (line 1, column 2); give it what the platform delivered, as it stands"
+        "the input is not an Amazon EventBridge envelope: the field `detail-type` is missing \
+         (line 1, column 2); pass the platform's delivery unmodified"
     );
 }
 
@@ -213,9 +213,9 @@ fn events_of_somebody_else_are_refused() {
         let envelope = event_bridge(SNAPSHOT).replace("aws.partner/stripe.com/ed_123", source);
         let error = from_event_bridge(envelope).unwrap_err();
         let text = format!(
-            "the envelope of Amazon EventBridge comes from {source:?}, and Stripe's from \
-             `aws.partner/stripe.com/…`: have only Stripe's events delivered here, by the rule or \
-             subscription"
+            "the source of the Amazon EventBridge envelope is {source:?}, not Stripe's \
+             `aws.partner/stripe.com/…`: change the rule or subscription to deliver only Stripe's \
+             events here"
         );
         assert_eq!(error.to_string(), text);
     }
@@ -255,8 +255,8 @@ fn an_array_is_one_event_or_refused() {
 #[test]
 fn what_is_in_the_envelope_is_held_to_the_rules_of_every_event() {
     let rows = [
-        ("null", "it should be an object and is null", 1, 1),
-        (r#""{}""#, "it should be an object and is a string", 1, 1),
+        ("null", "it should be an object, but is null", 1, 1),
+        (r#""{}""#, "it should be an object, but is a string", 1, 1),
         ("{\n}", "the field `object` is missing", 2, 1),
         (
             r#"{"object":"charge"}"#,
@@ -264,7 +264,7 @@ fn what_is_in_the_envelope_is_held_to_the_rules_of_every_event() {
             1,
             11,
         ),
-        (r#"{"object":"event","object":"event"}"#, "the key `object` stands there twice", 1, 19),
+        (r#"{"object":"event","object":"event"}"#, "the key `object` occurs twice", 1, 19),
     ];
     for (inner, problem, line, column) in rows {
         for (field, platform, opened) in [
@@ -272,7 +272,7 @@ fn what_is_in_the_envelope_is_held_to_the_rules_of_every_event() {
             ("data", "Azure Event Grid", from_event_grid(event_grid(inner))),
         ] {
             let error = opened.unwrap_err();
-            let text = format!("the `{field}` in the envelope of {platform} is no event");
+            let text = format!("the `{field}` of the {platform} envelope is not an event");
             assert_eq!(error.to_string(), text);
             let cause = std::error::Error::source(&error).expect("it says what is wrong");
             let cause: &EnvelopeError = cause.downcast_ref().expect("an event's own error");

@@ -229,7 +229,7 @@ async fn an_authentic_body_that_is_no_event_is_refused_with_what_is_wrong_and_wh
     for (body, wrong) in rows {
         let response = send(endpoint(unwanted), post(body)).await;
         assert_eq!(response.status(), 400);
-        assert!(response.body().starts_with(r#"{"error":"the payload is no event: "#));
+        assert!(response.body().starts_with(r#"{"error":"the payload is not an event: "#));
         assert!(response.body().contains(wrong), "{}", response.body());
         let Refusal::Envelope(EnvelopeError { line, column, .. }) = refusal(&response) else {
             panic!("{:?}", refusal(&response))

@@ -156,7 +156,7 @@ async fn a_result_shows_why_an_argument_could_not_be_made() {
     assert_eq!(
         notes,
         [
-            r#"(true, Err("the event has no `data.previous_attributes`: a thin event only names its object, and only an update says what was before"))"#
+            r#"(true, Err("the event has no `data.previous_attributes`: a thin event only names its object, and only an `*.updated` event has previous attributes"))"#
         ]
     );
     assert!(report.handlers()[0].is_done());

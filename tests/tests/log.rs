@@ -90,7 +90,7 @@ async fn a_refusal_is_logged_with_its_reason_and_an_event_that_is_lost_is_an_err
         (get, " WARN", "a webhook endpoint accepts only POST, but the method is GET"),
         (signed_at(NOW - 301), " WARN", "was signed 301 s ago"),
         (post(vec![b'x'; 2 << 20]), " WARN", "`Endpoint::body_limit` sets this limit"),
-        (post("[]"), "ERROR", "the payload is no event"),
+        (post("[]"), "ERROR", "the payload is not an event"),
     ];
     for (request, level, reason) in rows {
         send(endpoint.clone(), request).await;

@@ -143,7 +143,7 @@ fn what_cannot_be_made_says_why() {
         ),
         (
             SyntheticEvent::new("v1.invoice.paid").set("type", 7),
-            "v1.invoice.paid: the payload is no event: the field `type` should be a string and is a number \
+            "v1.invoice.paid: the payload is not an event: the field `type` should be a string, but is a number \
              (line 11, column 11)",
         ),
     ] {

@@ -202,7 +202,7 @@ fn a_file_is_sent_as_it_is() {
     let ran = run_with(&["send", "--file", "-", "--to", &shop.url], &letter.to_string());
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for (input, said) in [
-        ("", "error: standard input holds no event: the payload is no event: it is not JSON"),
+        ("", "error: standard input holds no event: the payload is not an event: it is not JSON"),
         ("{}", "error: standard input holds no event: "),
         (&*format!("{}\n{{\"id\": 7}}\n", of("evt_4")), "error: standard input:2 is no event: "),
     ] {

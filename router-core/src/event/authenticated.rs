@@ -1,5 +1,5 @@
-//! Stripe's events as a cloud platform hands them on: in an envelope of the platform's, and
-//! authenticated by it instead of by a signature.
+//! Events that a cloud platform delivers. The platform wraps each event in its own envelope and
+//! authenticates the delivery itself, so there is no Stripe signature.
 
 use std::fmt;
 
@@ -8,31 +8,31 @@ use bytestring::ByteString;
 
 use super::{
     Event,
-    envelope::{expect, expect_object, text, unset},
+    envelope::{decode_text, expect_object, expect_type, unset_slot},
     error::{EnvelopeError, EnvelopeProblem, JsonType, SourceError},
     scanner::{Fault, Key, Scanner, Value},
 };
 use crate::signature::EndpointName;
 
-/// What a cloud platform has handed to this program, and the caller's word that it was the platform:
-/// nothing is verified here, as there is no signature.
+/// A payload from a cloud platform, with the caller's assertion that the platform delivered it.
+/// Nothing is verified here, because there is no signature.
 ///
-/// It is for what the platform itself invokes this program with: an AWS Lambda function that is the
-/// target of a rule on the partner's event bus, an Azure function with an Event Grid trigger. It is
-/// never for the body of an HTTP request, which anybody can send; that goes through an
-/// [`Endpoint`](crate::Endpoint).
+/// Use it only for a payload with which the platform itself invokes this program: an AWS Lambda
+/// function that is the target of a rule on the partner event bus, or an Azure function with an
+/// Event Grid trigger. Never use it for the body of an HTTP request, which anyone can send; HTTP
+/// requests go through an [`Endpoint`](crate::Endpoint), which verifies the signature.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use router_core::{BoxError, Event, Router, event::AlreadyAuthenticated};
 /// use tower_service::Service as _;
 ///
-/// /// What the Lambda runtime calls. An error makes Lambda try again.
+/// /// Called by the Lambda runtime. If it returns an error, Lambda retries the invocation.
 /// async fn handle(payload: Bytes, mut router: Router) -> Result<(), BoxError> {
 ///     let event = Event::from_event_bridge(AlreadyAuthenticated::by_the_platform(payload))?;
 ///     let report = router.call(event).await?;
 ///     match report.needs_retry() {
-///         true => Err(format!("{} is to be tried again", report.event().id()).into()),
+///         true => Err(format!("{} must be retried", report.event().id()).into()),
 ///         false => Ok(()),
 ///     }
 /// }
@@ -56,29 +56,29 @@ use crate::signature::EndpointName;
 /// # }
 /// ```
 ///
-/// With `lambda_runtime`, take a `LambdaEvent<Box<serde_json::value::RawValue>>`, whose text is what
-/// was sent.
+/// With `lambda_runtime`, take a `LambdaEvent<Box<serde_json::value::RawValue>>`, whose text is the
+/// unmodified payload.
 #[derive(Clone)]
-#[must_use = "it becomes an event by `Event::from_event_bridge` or `Event::from_event_grid`"]
+#[must_use = "pass it to `Event::from_event_bridge` or `Event::from_event_grid`"]
 pub struct AlreadyAuthenticated {
     body: Bytes,
     endpoint: Option<EndpointName>,
 }
 
 impl AlreadyAuthenticated {
-    /// Says that the platform itself, and nobody else, has handed these bytes to this program.
+    /// Asserts that the platform itself delivered these bytes to this program.
     pub fn by_the_platform(bytes: impl Into<Bytes>) -> Self {
         Self { body: bytes.into(), endpoint: None }
     }
 
-    /// The name that [`Event::endpoint`] gives; `event_bridge` or `event_grid` by default. For a
-    /// program with several destinations at Stripe.
+    /// Sets the name that [`Event::endpoint`] returns, for a program with several event
+    /// destinations at Stripe. Default: `event_bridge` or `event_grid`.
     pub fn endpoint(self, name: &str) -> Self {
         Self { endpoint: Some(EndpointName::new(name)), ..self }
     }
 }
 
-/// Shows none of the data: that is people's names and addresses.
+/// Omits the payload, which contains personal data.
 impl fmt::Debug for AlreadyAuthenticated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { body, endpoint } = self;
@@ -89,65 +89,75 @@ impl fmt::Debug for AlreadyAuthenticated {
     }
 }
 
-/// What one platform writes around an event.
+/// The envelope that a platform wraps around an event.
 struct Platform {
     name: &'static str,
+    /// The default name of the endpoint.
     endpoint: &'static str,
-    /// The field that says that this is the platform's envelope, and what stands there, where it is
-    /// always the same.
-    mark: &'static str,
-    marked: Option<&'static str>,
-    /// What `source` is for Stripe's events, up to a slash and the destination's id.
-    stripe: &'static str,
-    /// The field with Stripe's event.
-    event: &'static str,
+    /// The field that identifies the platform's envelope.
+    marker_field: &'static str,
+    /// The value of the marker field, if it is always the same.
+    marker_value: Option<&'static str>,
+    /// The value of `source` for Stripe's events, without the slash and the destination's id that
+    /// may follow.
+    source_prefix: &'static str,
+    /// The field that holds Stripe's event.
+    event_field: &'static str,
 }
 
 const EVENT_BRIDGE: Platform = Platform {
     name: "Amazon EventBridge",
     endpoint: "event_bridge",
-    mark: "detail-type",
-    marked: None,
-    stripe: "aws.partner/stripe.com",
-    event: "detail",
+    marker_field: "detail-type",
+    marker_value: None,
+    source_prefix: "aws.partner/stripe.com",
+    event_field: "detail",
 };
 
 const EVENT_GRID: Platform = Platform {
     name: "Azure Event Grid",
     endpoint: "event_grid",
-    mark: "specversion",
-    marked: Some("1.0"),
-    stripe: "/providers/stripe",
-    event: "data",
+    marker_field: "specversion",
+    marker_value: Some("1.0"),
+    source_prefix: "/providers/stripe",
+    event_field: "data",
 };
 
 impl Event {
-    /// An event that [Amazon EventBridge](https://docs.stripe.com/event-destinations/eventbridge)
-    /// delivered, snapshot or thin: the `detail` of [AWS's
-    /// envelope](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html), whose
-    /// `source` begins with `aws.partner/stripe.com`. [`payload`](Event::payload) is the `detail`, byte
-    /// for byte.
+    /// Reads an event, snapshot or thin, that [Amazon EventBridge][stripe] delivered.
+    ///
+    /// The event is the `detail` of [AWS's envelope][aws], whose `source` begins with
+    /// `aws.partner/stripe.com`. [`payload`](Event::payload) returns the `detail`, byte for byte.
+    ///
+    /// [stripe]: https://docs.stripe.com/event-destinations/eventbridge
+    /// [aws]: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
     ///
     /// # Errors
     ///
-    /// [`SourceError`] says what should be there and is not, and whose fault it is.
+    /// Fails if the payload is not an EventBridge envelope with one event from Stripe.
+    /// [`SourceError`] describes the problem and names the party that must fix it.
     pub fn from_event_bridge(delivered: AlreadyAuthenticated) -> Result<Self, SourceError> {
         EVENT_BRIDGE.open(delivered)
     }
 
-    /// An event that [Azure Event Grid](https://docs.stripe.com/event-destinations/eventgrid)
-    /// delivered, snapshot or thin: the `data` of a [CloudEvent
-    /// 1.0](https://learn.microsoft.com/azure/event-grid/cloud-event-schema), whose `source` begins with
-    /// `/providers/stripe`. [`payload`](Event::payload) is the `data`, byte for byte.
+    /// Reads an event, snapshot or thin, that [Azure Event Grid][stripe] delivered.
     ///
-    /// An array of one event is taken too; with more, which only comes where [output
-    /// batching](https://learn.microsoft.com/azure/event-grid/delivery-and-retry#output-batching) is turned
-    /// on, pass each by itself. Event Grid's validation of a webhook is HTTP and none of this: a
-    /// function with an Event Grid trigger has no part in it.
+    /// The event is the `data` of a [CloudEvent 1.0][azure], whose `source` begins with
+    /// `/providers/stripe`. [`payload`](Event::payload) returns the `data`, byte for byte.
+    ///
+    /// An array of one event is accepted too. Event Grid sends several events in one array only if
+    /// [output batching][batching] is turned on; the caller must then pass each event separately.
+    /// Event Grid's webhook validation is an HTTP handshake that does not concern a function with
+    /// an Event Grid trigger.
+    ///
+    /// [stripe]: https://docs.stripe.com/event-destinations/eventgrid
+    /// [azure]: https://learn.microsoft.com/azure/event-grid/cloud-event-schema
+    /// [batching]: https://learn.microsoft.com/azure/event-grid/delivery-and-retry#output-batching
     ///
     /// # Errors
     ///
-    /// [`SourceError`] says what should be there and is not, and whose fault it is.
+    /// Fails if the payload is not a CloudEvent with one event from Stripe. [`SourceError`]
+    /// describes the problem and names the party that must fix it.
     pub fn from_event_grid(delivered: AlreadyAuthenticated) -> Result<Self, SourceError> {
         EVENT_GRID.open(delivered)
     }
@@ -161,48 +171,52 @@ impl Platform {
             let EnvelopeError { problem, line, column } = EnvelopeError::locate(&body, fault);
             SourceError::NotAnEnvelope { platform, problem, line, column }
         };
-        let whole =
+        let text =
             ByteString::try_from(body.clone()).map_err(|error| locate(Fault::not_utf8(error)))?;
-        let (events, fields) = Fields::scan(&whole, self).map_err(locate)?;
+        let (events, fields) = Fields::scan(&text, self).map_err(locate)?;
         if events != 1 {
             return Err(SourceError::Batch { platform, events });
         }
-        if fields.is_bare_event(&whole) {
+        if fields.is_bare_event(&text) {
             return Err(SourceError::NoEnvelope { platform });
         }
-        let source = fields.check(&whole, self).map_err(locate)?;
-        let from_stripe = source.strip_prefix(self.stripe);
+        let source = fields.check_source(&text, self).map_err(locate)?;
+        let from_stripe = source.strip_prefix(self.source_prefix);
         if !from_stripe.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             let found = source.chars().take(128).collect();
-            return Err(SourceError::NotFromStripe { platform, expected: self.stripe, found });
+            return Err(SourceError::NotFromStripe {
+                platform,
+                expected: self.source_prefix,
+                found,
+            });
         }
-        let event = fields.required(self.event, fields.event).map_err(locate)?;
-        let payload = whole.slice_ref(&whole[event.range()]);
+        let event = fields.required(self.event_field, fields.event).map_err(locate)?;
+        let payload = text.slice_ref(&text[event.range()]);
         let endpoint = endpoint.unwrap_or_else(|| EndpointName::new(self.endpoint));
-        Event::make(payload, endpoint, None, 0).map_err(|error| SourceError::NotAnEvent {
+        Event::from_text(payload, endpoint, None, 0).map_err(|error| SourceError::NotAnEvent {
             platform,
-            field: self.event,
+            field: self.event_field,
             error,
         })
     }
 }
 
-/// The values of an envelope's fields, as they stand there.
+/// The values of an envelope's fields, not yet interpreted.
 #[derive(Default)]
 struct Fields {
-    /// Where the envelope's closing bracket is.
+    /// The offset of the envelope's closing bracket.
     end: usize,
-    mark: Option<Value>,
+    marker: Option<Value>,
     source: Option<Value>,
     event: Option<Value>,
-    /// Only an event without envelope has it.
+    /// The value of `object`, which only an event without an envelope has.
     object: Option<Value>,
 }
 
 impl Fields {
-    /// How many envelopes there are, and the fields of the last.
-    fn scan(whole: &str, platform: &Platform) -> Result<(usize, Self), Fault> {
-        let mut scanner = Scanner::new(whole);
+    /// Returns the number of envelopes in the text, and the fields of the last one.
+    fn scan(text: &str, platform: &Platform) -> Result<(usize, Self), Fault> {
+        let mut scanner = Scanner::new(text);
         scanner.skip_whitespace();
         let (mut events, mut last) = (0, Self::default());
         let mut envelope = |scanner: &mut Scanner<'_>| {
@@ -229,38 +243,42 @@ impl Fields {
     ) -> Result<(), Fault> {
         let name = key.name();
         let slot = match name.as_deref() {
-            Some("source") => unset(&mut self.source, "source", key)?,
+            Some("source") => unset_slot(&mut self.source, "source", key)?,
             Some("object") => &mut self.object,
-            Some(name) if name == platform.mark => unset(&mut self.mark, platform.mark, key)?,
-            Some(name) if name == platform.event => unset(&mut self.event, platform.event, key)?,
+            Some(name) if name == platform.marker_field => {
+                unset_slot(&mut self.marker, platform.marker_field, key)?
+            }
+            Some(name) if name == platform.event_field => {
+                unset_slot(&mut self.event, platform.event_field, key)?
+            }
             _ => return scanner.skip(),
         };
         *slot = Some(scanner.value()?);
         Ok(())
     }
 
-    fn is_bare_event(&self, whole: &str) -> bool {
-        let object = self.object.map(|object| &whole[object.range()]);
-        self.mark.is_none() && matches!(object, Some(r#""event""# | r#""v2.core.event""#))
+    fn is_bare_event(&self, text: &str) -> bool {
+        let object = self.object.map(|object| &text[object.range()]);
+        self.marker.is_none() && matches!(object, Some(r#""event""# | r#""v2.core.event""#))
     }
 
-    /// Whether it is the platform's envelope; its source.
-    fn check(&self, whole: &str, platform: &Platform) -> Result<String, Fault> {
-        let of = |field, value| {
+    /// Checks that this is the platform's envelope, and returns its source.
+    fn check_source(&self, text: &str, platform: &Platform) -> Result<String, Fault> {
+        let required_text = |field, value| {
             let value = self.required(field, value)?;
-            expect(field, value, JsonType::String)?;
-            text(field, value, whole).map(|text| (value, text.of(whole).to_owned()))
+            expect_type(field, value, JsonType::String)?;
+            decode_text(field, value, text).map(|decoded| (value, decoded.as_str(text).to_owned()))
         };
-        let (value, mark) = of(platform.mark, self.mark)?;
-        if platform.marked.is_some_and(|marked| mark != marked) {
+        let (value, marker) = required_text(platform.marker_field, self.marker)?;
+        if platform.marker_value.is_some_and(|expected| marker != expected) {
             let expected = "\"1.0\", the version of CloudEvents";
-            let problem = EnvelopeProblem::Unreadable { field: platform.mark, expected };
-            return Err(Fault { problem, at: value.start });
+            let problem = EnvelopeProblem::Unreadable { field: platform.marker_field, expected };
+            return Err(Fault { problem, offset: value.start });
         }
-        of("source", self.source).map(|(_, source)| source)
+        required_text("source", self.source).map(|(_, source)| source)
     }
 
     fn required(&self, field: &'static str, value: Option<Value>) -> Result<Value, Fault> {
-        value.ok_or(Fault { problem: EnvelopeProblem::Missing(field), at: self.end })
+        value.ok_or(Fault { problem: EnvelopeProblem::Missing(field), offset: self.end })
     }
 }

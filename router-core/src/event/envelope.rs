@@ -1,4 +1,5 @@
-//! Reads an event's envelope in one pass: where its fields are, with `data.object` left raw.
+//! Parses an event's envelope in one pass. It records the positions of the fields and leaves
+//! `data.object` undecoded.
 
 use std::{
     ops::Range,
@@ -10,7 +11,7 @@ use super::{
     scanner::{Fault, Key, Scanner, Value},
 };
 
-/// The fields of an event, as places in its payload.
+/// The fields of an event, as positions in its payload.
 #[derive(Debug)]
 pub(super) struct Envelope {
     pub(super) thin: bool,
@@ -37,7 +38,7 @@ pub(super) struct Related {
     pub(super) url: Option<Text>,
 }
 
-/// A string of the payload: a place in it, unless it holds escapes.
+/// A string in the payload: its range, or its decoded text if it contains escapes.
 #[derive(Debug)]
 pub(super) enum Text {
     Plain(Range<usize>),
@@ -45,7 +46,7 @@ pub(super) enum Text {
 }
 
 impl Text {
-    pub(super) fn of<'p>(&'p self, payload: &'p str) -> &'p str {
+    pub(super) fn as_str<'p>(&'p self, payload: &'p str) -> &'p str {
         match self {
             Self::Plain(range) => &payload[range.clone()],
             Self::Decoded(text) => text,
@@ -88,12 +89,12 @@ impl Envelope {
     }
 }
 
-/// The values of the fields as they stand there, before it is known what kind of event it is: keys
-/// come in any order.
+/// The values of the fields, not yet interpreted. Keys come in any order, so the kind of event is
+/// known only after the scan.
 #[derive(Default)]
 struct Fields<'p> {
     payload: &'p str,
-    /// Where the event's closing bracket is.
+    /// The offset of the event's closing bracket.
     end: usize,
     id: Option<Value>,
     object: Option<Value>,
@@ -115,7 +116,7 @@ struct Fields<'p> {
     related_url: Option<Value>,
 }
 
-/// What was found.
+/// The scan, which collects the values.
 impl<'p> Fields<'p> {
     fn scan(payload: &'p str) -> Result<Self, Fault> {
         let mut fields = Self { payload, ..Self::default() };
@@ -130,12 +131,12 @@ impl<'p> Fields<'p> {
 
     fn field(&mut self, scanner: &mut Scanner<'p>, key: Key<'p>) -> Result<(), Fault> {
         let slot = match key.name().as_deref() {
-            // A second one of these could make one reader see another event than the next does.
-            Some("id") => unset(&mut self.id, "id", &key)?,
-            Some("object") => unset(&mut self.object, "object", &key)?,
-            Some("type") => unset(&mut self.event_type, "type", &key)?,
+            // With a duplicate of one of these keys, two JSON readers could see different events.
+            Some("id") => unset_slot(&mut self.id, "id", &key)?,
+            Some("object") => unset_slot(&mut self.object, "object", &key)?,
+            Some("type") => unset_slot(&mut self.event_type, "type", &key)?,
             Some("data") => {
-                unset(&mut self.data, "data", &key)?;
+                unset_slot(&mut self.data, "data", &key)?;
                 let data = scanner.walk(|scanner, key| self.data_field(scanner, key))?;
                 self.data = Some(data);
                 return Ok(());
@@ -157,7 +158,7 @@ impl<'p> Fields<'p> {
 
     fn data_field(&mut self, scanner: &mut Scanner<'p>, key: Key<'p>) -> Result<(), Fault> {
         let slot = match key.name().as_deref() {
-            Some("object") => unset(&mut self.data_object, "data.object", &key)?,
+            Some("object") => unset_slot(&mut self.data_object, "data.object", &key)?,
             Some("previous_attributes") => &mut self.previous_attributes,
             _ => return scanner.skip(),
         };
@@ -165,7 +166,7 @@ impl<'p> Fields<'p> {
         Ok(())
     }
 
-    /// `{"id": …, "idempotency_key": …}`, or only the id, as old accounts send it.
+    /// Scans `{"id": …, "idempotency_key": …}`. Old accounts send only the id.
     fn request(&mut self, scanner: &mut Scanner<'p>) -> Result<(), Fault> {
         (self.request_id, self.idempotency_key) = (None, None);
         let request = scanner.walk(|scanner, key| {
@@ -186,9 +187,9 @@ impl<'p> Fields<'p> {
         }
     }
 
-    /// A thin event says `{"type": "request", "request": {…}}`.
+    /// Scans the `{"type": "request", "request": {…}}` of a thin event.
     fn reason(&mut self, scanner: &mut Scanner<'p>) -> Result<(), Fault> {
-        // The last one counts, also where it has no request.
+        // Of duplicate keys the last one counts, even if it has no request.
         (self.request_id, self.idempotency_key) = (None, None);
         let reason = scanner.walk(|scanner, key| match key.name().as_deref() {
             Some("request") => self.request(scanner),
@@ -214,16 +215,16 @@ impl<'p> Fields<'p> {
     }
 }
 
-/// What it means. Null is the same as absent.
+/// The interpretation of the values. Null counts as absent.
 impl Fields<'_> {
     fn is_thin(&self) -> Result<bool, Fault> {
         let object = self.required("object", self.object, JsonType::String)?;
-        match self.decode("object", object)?.of(self.payload) {
+        match self.decode("object", object)?.as_str(self.payload) {
             "event" => Ok(false),
             "v2.core.event" => Ok(true),
             other => Err(Fault {
                 problem: EnvelopeProblem::NotAnEvent(other.chars().take(64).collect()),
-                at: object.start,
+                offset: object.start,
             }),
         }
     }
@@ -235,16 +236,16 @@ impl Fields<'_> {
         kind: JsonType,
     ) -> Result<Value, Fault> {
         let value =
-            value.ok_or(Fault { problem: EnvelopeProblem::Missing(field), at: self.end })?;
-        expect(field, value, kind)?;
+            value.ok_or(Fault { problem: EnvelopeProblem::Missing(field), offset: self.end })?;
+        expect_type(field, value, kind)?;
         Ok(value)
     }
 
     fn required_text(&self, field: &'static str, value: Option<Value>) -> Result<Text, Fault> {
         let value = self.required(field, value, JsonType::String)?;
         let text = self.decode(field, value)?;
-        if text.of(self.payload).is_empty() {
-            return Err(Fault { problem: EnvelopeProblem::Empty(field), at: value.start });
+        if text.as_str(self.payload).is_empty() {
+            return Err(Fault { problem: EnvelopeProblem::Empty(field), offset: value.start });
         }
         Ok(text)
     }
@@ -271,49 +272,53 @@ impl Fields<'_> {
             return Ok(None);
         };
         let number = self.payload[value.range()].parse();
-        number.map(Some).map_err(|_| unreadable(field, value, "a whole number, zero or more"))
+        number.map(Some).map_err(|_| unreadable(field, value, "a non-negative integer"))
     }
 
-    /// A snapshot event says when it was made in seconds since the Unix epoch.
+    /// Parses `created` of a snapshot event, in seconds since the Unix epoch.
     fn created_in_seconds(&self) -> Result<Option<SystemTime>, Fault> {
         let seconds = self.unsigned("created", self.created)?;
         Ok(seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))))
     }
 
-    /// A thin event says when it was made as RFC 3339.
+    /// Parses `created` of a thin event, an RFC 3339 time.
     fn created_as_text(&self) -> Result<Option<SystemTime>, Fault> {
         let Some(value) = optional("created", self.created, JsonType::String)? else {
             return Ok(None);
         };
         let text = self.decode("created", value)?;
-        humantime::parse_rfc3339(text.of(self.payload))
+        humantime::parse_rfc3339(text.as_str(self.payload))
             .map(Some)
-            .map_err(|_| unreadable("created", value, "a time as in 2026-01-31T12:00:00.000Z"))
+            .map_err(|_| unreadable("created", value, "a time such as 2026-01-31T12:00:00.000Z"))
     }
 
     fn decode(&self, field: &'static str, value: Value) -> Result<Text, Fault> {
-        text(field, value, self.payload)
+        decode_text(field, value, self.payload)
     }
 }
 
-/// A string of the payload, without its quotes and escapes.
-pub(super) fn text(field: &'static str, value: Value, payload: &str) -> Result<Text, Fault> {
+/// Returns the text of a string in the payload, without its quotes and with its escapes decoded.
+pub(super) fn decode_text(field: &'static str, value: Value, payload: &str) -> Result<Text, Fault> {
     if !value.escaped {
         return Ok(Text::Plain(value.start + 1..value.end - 1));
     }
-    serde_json::from_str(&payload[value.range()])
-        .map(Text::Decoded)
-        .map_err(|_| unreadable(field, value, "text (an escape in it is no character)"))
+    serde_json::from_str(&payload[value.range()]).map(Text::Decoded).map_err(|_| {
+        unreadable(field, value, "valid text: an escape sequence encodes no character")
+    })
 }
 
-/// The slot, if nothing is in it.
-pub(super) fn unset<'s>(
+/// Returns the slot if it is still empty.
+///
+/// # Errors
+///
+/// Fails if the slot has a value, so the key is a duplicate.
+pub(super) fn unset_slot<'s>(
     slot: &'s mut Option<Value>,
     name: &'static str,
     key: &Key<'_>,
 ) -> Result<&'s mut Option<Value>, Fault> {
     match slot {
-        Some(_) => Err(Fault { problem: EnvelopeProblem::Duplicate(name), at: key.start() }),
+        Some(_) => Err(Fault { problem: EnvelopeProblem::Duplicate(name), offset: key.start() }),
         None => Ok(slot),
     }
 }
@@ -324,25 +329,29 @@ fn optional(
     kind: JsonType,
 ) -> Result<Option<Value>, Fault> {
     let value = value.filter(|value| value.kind != JsonType::Null);
-    value.map(|value| expect(field, value, kind).map(|()| value)).transpose()
+    value.map(|value| expect_type(field, value, kind).map(|()| value)).transpose()
 }
 
-/// What the whole is.
+/// Checks that the whole text is an object.
 pub(super) fn expect_object(value: Value) -> Result<(), Fault> {
     match value.kind {
         JsonType::Object => Ok(()),
-        found => Err(Fault { problem: EnvelopeProblem::NotAnObject(found), at: value.start }),
+        found => Err(Fault { problem: EnvelopeProblem::NotAnObject(found), offset: value.start }),
     }
 }
 
-pub(super) fn expect(field: &'static str, value: Value, expected: JsonType) -> Result<(), Fault> {
+pub(super) fn expect_type(
+    field: &'static str,
+    value: Value,
+    expected: JsonType,
+) -> Result<(), Fault> {
     if value.kind == expected {
         return Ok(());
     }
     let problem = EnvelopeProblem::WrongType { field, expected, found: value.kind };
-    Err(Fault { problem, at: value.start })
+    Err(Fault { problem, offset: value.start })
 }
 
 fn unreadable(field: &'static str, value: Value, expected: &'static str) -> Fault {
-    Fault { problem: EnvelopeProblem::Unreadable { field, expected }, at: value.start }
+    Fault { problem: EnvelopeProblem::Unreadable { field, expected }, offset: value.start }
 }

@@ -1,86 +1,89 @@
-//! What can be wrong with a payload, and where.
+//! Errors for payloads that are not events.
 
 use std::fmt;
 
 use super::scanner::{Fault, MAX_DEPTH};
 
-/// What an authentic request's body must be, and is not.
+/// An error for the body of an authentic request that is not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the payload is no event: {problem} (line {line}, column {column})")]
+#[error("the payload is not an event: {problem} (line {line}, column {column})")]
 #[non_exhaustive]
 pub struct EnvelopeError {
-    /// What is wrong.
+    /// The problem.
     pub problem: EnvelopeProblem,
-    /// Where: the line, from 1.
+    /// The line of the problem, from 1.
     pub line: usize,
-    /// Where: the column in bytes, from 1.
+    /// The column of the problem in bytes, from 1.
     pub column: usize,
 }
 
-/// Why what a platform delivered is no event of Stripe's.
+/// An error for a platform's delivery that is not an event from Stripe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// Our fault: something else than the platform's envelope was given.
+    /// The input is not the platform's envelope. The caller must pass it unmodified.
     #[error(
-        "what was given is no envelope of {platform}: {problem} (line {line}, column {column}); give \
-         it what the platform delivered, as it stands"
+        "the input is not an {platform} envelope: {problem} (line {line}, column {column}); pass the \
+         platform's delivery unmodified"
     )]
     NotAnEnvelope {
         /// The platform.
         platform: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: EnvelopeProblem,
-        /// Where: the line, from 1.
+        /// The line of the problem, from 1.
         line: usize,
-        /// Where: the column in bytes, from 1.
+        /// The column of the problem in bytes, from 1.
         column: usize,
     },
-    /// Our fault: an event without the envelope, which says nothing of where it comes from.
+    /// The input is an event without the platform's envelope, so its source is unknown. The caller,
+    /// or the target's configuration, must deliver the envelope.
     #[error(
-        "what was given is an event of Stripe's without the envelope of {platform}: deliver the whole \
-         envelope (in EventBridge, a target without input path or transformer); a webhook's body goes \
-         through an `Endpoint`, which verifies it"
+        "the input is a Stripe event without its {platform} envelope: deliver the whole envelope (in \
+         EventBridge, a target without input path or transformer); pass the body of a webhook to an \
+         `Endpoint`, which verifies it"
     )]
     NoEnvelope {
         /// The platform.
         platform: &'static str,
     },
-    /// The fault of the platform's configuration: it delivers events of somebody else.
+    /// The event comes from another source. The rule or subscription on the platform must be
+    /// changed.
     #[error(
-        "the envelope of {platform} comes from {found:?}, and Stripe's from `{expected}/…`: have only \
-         Stripe's events delivered here, by the rule or subscription"
+        "the source of the {platform} envelope is {found:?}, not Stripe's `{expected}/…`: change the \
+         rule or subscription to deliver only Stripe's events here"
     )]
     NotFromStripe {
         /// The platform.
         platform: &'static str,
-        /// What the source of Stripe's events begins with.
+        /// The prefix of the source of Stripe's events.
         expected: &'static str,
-        /// The source.
+        /// The source in the envelope.
         found: String,
     },
-    /// Our fault: several events at once, or none.
-    #[error("the array from {platform} has {events} events: pass each by itself")]
+    /// The input has several events, or none. The caller must pass each event separately.
+    #[error("the array from {platform} has {events} events: pass each event separately")]
     Batch {
         /// The platform.
         platform: &'static str,
-        /// How many events there are.
+        /// The number of events.
         events: usize,
     },
-    /// The fault of the sender: in an envelope of Stripe's is no event of Stripe's.
-    #[error("the `{field}` in the envelope of {platform} is no event")]
+    /// The envelope comes from Stripe, but does not hold an event. This is the sender's fault.
+    #[error("the `{field}` of the {platform} envelope is not an event")]
     NotAnEvent {
         /// The platform.
         platform: &'static str,
         /// The envelope's field that should hold the event.
         field: &'static str,
-        /// What is wrong; line and column count from the beginning of the field's value.
+        /// The problem with the field's value. Its line and column count from the value's
+        /// beginning.
         #[source]
         error: EnvelopeError,
     },
 }
 
-/// What is wrong with a payload.
+/// A problem with a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvelopeProblem {
@@ -90,48 +93,48 @@ pub enum EnvelopeProblem {
     /// The payload is not JSON.
     #[error("it is not JSON: {0}")]
     Syntax(&'static str),
-    /// Objects and arrays are nested too deep.
+    /// Objects and arrays are nested too deeply.
     #[error("it is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// Something follows the event.
-    #[error("something follows the end of the JSON")]
+    /// The event is followed by more data.
+    #[error("unexpected data after the end of the JSON")]
     TrailingBytes,
-    /// A key that decides what the event is stands there twice.
-    #[error("the key `{0}` stands there twice")]
+    /// A key that determines the event's meaning occurs twice.
+    #[error("the key `{0}` occurs twice")]
     Duplicate(&'static str),
     /// A field that every event has is missing.
     #[error("the field `{0}` is missing")]
     Missing(&'static str),
-    /// A field that must not be empty is.
+    /// A field is empty that must not be.
     #[error("the field `{0}` is empty")]
     Empty(&'static str),
-    /// The whole is something else than an object.
-    #[error("it should be an object and is {0}")]
+    /// The payload is JSON, but not an object.
+    #[error("it should be an object, but is {0}")]
     NotAnObject(JsonType),
-    /// A field holds something of the wrong type.
-    #[error("the field `{field}` should be {expected} and is {found}")]
+    /// A field has a value of the wrong type.
+    #[error("the field `{field}` should be {expected}, but is {found}")]
     WrongType {
         /// The field.
         field: &'static str,
-        /// What it should be.
+        /// The type that the field should have.
         expected: JsonType,
-        /// What it is.
+        /// The type of the value in the payload.
         found: JsonType,
     },
-    /// A string field that cannot be read.
-    #[error("the field `{field}` should be {expected} and is not")]
+    /// A field has a value of the right type that cannot be interpreted.
+    #[error("the field `{field}` is not {expected}")]
     Unreadable {
         /// The field.
         field: &'static str,
-        /// What it should be.
+        /// A description of a valid value.
         expected: &'static str,
     },
-    /// The payload is another of Stripe's objects.
+    /// The payload is an object of Stripe's that is not an event.
     #[error("its `object` is {0:?}, neither \"event\" nor \"v2.core.event\"")]
     NotAnEvent(String),
 }
 
-/// The types of JSON values.
+/// The type of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "JSON's own names")]
 pub enum JsonType {
@@ -157,14 +160,14 @@ impl fmt::Display for JsonType {
 }
 
 impl EnvelopeError {
-    pub(super) fn locate(payload: &[u8], Fault { problem, at }: Fault) -> Self {
-        let before = &payload[..at];
+    pub(super) fn locate(payload: &[u8], Fault { problem, offset }: Fault) -> Self {
+        let before = &payload[..offset];
         let line_start =
             before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         Self {
             problem,
             line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-            column: at - line_start + 1,
+            column: offset - line_start + 1,
         }
     }
 }

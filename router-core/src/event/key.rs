@@ -1,4 +1,4 @@
-//! What makes two deliveries one event.
+//! The key that identifies an event across deliveries.
 
 use std::{
     fmt,
@@ -8,63 +8,68 @@ use std::{
 
 use super::Event;
 
-/// Which event it is: deliveries with equal keys are one event, and its handlers finish it once.
+/// The identity of an event. Deliveries with equal keys are duplicates of one event, and each
+/// handler finishes it once.
 ///
-/// The id alone is not enough: a platform's own endpoint and its Connect endpoint both get some
-/// events, and each has its own handlers to run. Which of an endpoint's secrets matched is no part
-/// of it, or a secret that is being rolled would pay twice.
+/// The id alone is not enough: a platform's own endpoint and its Connect endpoint both receive some
+/// events, and each endpoint has its own handlers. The signing secret that matched is not part of
+/// the key; otherwise an event that is redelivered while a secret is rolled would be handled twice.
 ///
-/// `Display` is `endpoint/account/id`, without the account where the event names none, and with
-/// `#generation` where it was replayed.
+/// `Display` is `endpoint/account/id`, without the account if the event names none, and followed by
+/// `#generation` if the event was replayed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventKey {
-    /// Endpoint, account and id, one behind the other: one allocation that nothing else shares, so that
-    /// events which run at once do not wait for each other to count who has what.
+    /// Endpoint, account and id, concatenated. The key has an allocation of its own rather than a
+    /// clone of the endpoint's name, so that concurrent events do not contend for a shared
+    /// reference count.
     text: Arc<str>,
-    /// How long they are.
-    endpoint: usize,
-    account: Option<usize>,
+    /// The length of the endpoint's name in bytes.
+    endpoint_len: usize,
+    /// The length of the account's id in bytes, if the event names an account.
+    account_len: Option<usize>,
     generation: u32,
 }
 
 impl EventKey {
-    pub(super) fn of(event: &Event) -> Self {
+    pub(super) fn from_event(event: &Event) -> Self {
         let (endpoint, account) = (event.endpoint().as_str(), event.account());
         Self {
             text: [endpoint, account.unwrap_or_default(), event.id()].concat().into(),
-            endpoint: endpoint.len(),
-            account: account.map(str::len),
+            endpoint_len: endpoint.len(),
+            account_len: account.map(str::len),
             generation: event.0.generation,
         }
     }
 
-    /// The name of the endpoint through which it came.
+    /// Returns the name of the endpoint that received the event.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.text[..self.endpoint]
+        &self.text[..self.endpoint_len]
     }
 
-    /// The connected account that it is about, `acct_…`.
+    /// Returns the id of the connected account that the event is about, `acct_…`.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
-        self.account.map(|length| &self.text[self.endpoint..][..length])
+        self.account_len.map(|length| &self.text[self.endpoint_len..][..length])
     }
 
-    /// The event's id, `evt_…`.
+    /// Returns the event's id, `evt_…`.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.text[self.endpoint + self.account.unwrap_or(0)..]
+        &self.text[self.endpoint_len + self.account_len.unwrap_or(0)..]
     }
 
-    /// How often somebody has had it replayed: a replay is a new event, or the memory of the first
-    /// would swallow it. What Stripe sends is 0.
+    /// Returns the number of times the event was replayed; 0 for an event as Stripe sent it.
+    ///
+    /// The generation is part of the key, so that a replay is not deduplicated against the
+    /// original.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation
     }
 }
 
-/// By the id alone, which hardly two keys share: a key is hashed some five times for each event.
+/// Hashes only the id, which rarely collides. A key is hashed about five times for each event.
 impl Hash for EventKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.id().hash(state);

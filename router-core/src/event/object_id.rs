@@ -1,4 +1,4 @@
-//! Which object an event is about.
+//! The id of the object that an event is about.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -6,15 +6,15 @@ use serde::Deserialize;
 
 use super::Event;
 
-/// Which object an event is about: events with equal ones are about the same object, or, where the
-/// object has no id (the balance, an upcoming invoice), about one of the same name in the same
-/// account.
+/// The identity of the object that an event is about.
+///
+/// Events with equal `ObjectId`s are about the same object. If the object has no id (the balance,
+/// an upcoming invoice), they are about an object of the same name in the same account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectId {
     account: Option<Arc<str>>,
-    /// `pi_…`, or the name of the object where it has no id, or that of the event type where it has
-    /// no name either: in this order, and never nothing, so that what cannot be told apart is taken
-    /// for the same.
+    /// The object's id (`pi_…`), else the object's name, else the event type. It is never empty, so
+    /// objects that cannot be distinguished count as the same object.
     text: Arc<str>,
 }
 
@@ -27,7 +27,7 @@ struct Head<'o> {
 }
 
 impl ObjectId {
-    pub(super) fn of(event: &Event) -> Self {
+    pub(super) fn from_event(event: &Event) -> Self {
         let related = event.related_object();
         let text: Arc<str> = match &related {
             Some(related) => related.id().or(related.object_type()).map(Into::into),
@@ -39,13 +39,13 @@ impl ObjectId {
         Self { account: event.account().map(Into::into), text }
     }
 
-    /// The object's id; its name, where it has none.
+    /// Returns the object's id, or its name if it has no id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The connected account whose object it is, `acct_…`.
+    /// Returns the id of the connected account that owns the object, `acct_…`.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()

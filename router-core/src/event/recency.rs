@@ -1,4 +1,4 @@
-//! How recent the state is that an event shows.
+//! The recency of the object state in an event.
 
 use std::time::UNIX_EPOCH;
 
@@ -6,18 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::Event;
 
-/// How recent the state of the object is that a snapshot event shows, so that a handler can tell that
-/// it has already seen a newer one. [Stripe promises no order of
-/// events](https://docs.stripe.com/webhooks#event-ordering): an update can come before what it
-/// updates, and late ones come after the deletion.
+/// The recency of the object state in a snapshot event. A handler compares it with the recency of
+/// the state that it has stored, to detect an outdated event.
 ///
-/// It orders by the stage in the object's life first: a `*.created` event is before all others of the
-/// object and a `*.deleted` event after them, whatever the seconds say. In between it orders by the
-/// second in which Stripe made the event. Two updates of one second are **equal**, and only what
-/// [is older](Recency::is_older_than) may be dropped, so that a tie never loses a state.
+/// Stripe does [not guarantee the order of events][order]: an update can arrive before the creation
+/// of its object, and a late update after the deletion.
 ///
-/// Keep it beside what you keep of the object. A subscription that is created, updated and deleted,
-/// in any order:
+/// A recency orders first by the stage in the object's life: a `*.created` event comes before all
+/// other events of the object and a `*.deleted` event after them, regardless of their times.
+/// Between these it orders by the second in which Stripe created the event. Two updates in one
+/// second are **equal**, and only a state that [is older](Recency::is_older_than) may be dropped,
+/// so a tie never loses a state.
+///
+/// Store the recency next to the state of the object. This example handles the creation, update and
+/// deletion of a subscription in any order:
+///
+/// [order]: https://docs.stripe.com/webhooks#event-ordering
 ///
 /// ```standalone_crate
 /// use std::{collections::HashMap, sync::Mutex};
@@ -28,13 +32,13 @@ use super::Event;
 /// #[derive(serde::Deserialize)]
 /// struct Subscription { id: String, status: String }
 ///
-/// /// By the subscription's id. One that is deleted stays here, as a tombstone.
+/// /// Subscriptions by id. A deleted subscription stays here as a tombstone.
 /// #[derive(Default)]
 /// struct Table { rows: Mutex<HashMap<String, (Recency, String)>> }
 ///
 /// #[on_event("customer.subscription.*")]
 /// async fn follow(now: Object<Subscription>, recency: Recency, table: State<Table>) {
-///     let mut rows = table.rows.lock().expect("nobody panics with it");
+///     let mut rows = table.rows.lock().expect("the lock is not poisoned");
 ///     match rows.get(&now.id) {
 ///         Some((seen, _)) if recency.is_older_than(*seen) => {}
 ///         _ => drop(rows.insert(now.0.id, (recency, now.0.status))),
@@ -55,7 +59,7 @@ use super::Event;
 /// #     let response = endpoint.receive(Some(signature.as_bytes()), body.into()).await;
 /// #     assert_eq!(response.status(), 200);
 /// # };
-/// // All of one second, and in the wrong order:
+/// // All events are of the same second and arrive in the wrong order:
 /// send("updated", "active").await;
 /// send("created", "incomplete").await; // older: dropped
 /// # assert_eq!(table.rows.lock().unwrap()["sub_1"].1, "active");
@@ -68,8 +72,9 @@ use super::Event;
 ///
 /// # In a database
 ///
-/// In a table of your own it is one `BIGINT` ([`as_i64`](Recency::as_i64)). Compare it in the
-/// statement that writes, because between a read and a write another event of the object can come:
+/// In a database, a recency is one `BIGINT` ([`as_i64`](Recency::as_i64)). Compare it in the
+/// statement that writes, because another event of the object can arrive between a read and a
+/// write:
 ///
 /// ```sql
 /// INSERT INTO subscriptions (id, status, recency) VALUES ($1, $2, $3)
@@ -77,65 +82,66 @@ use super::Event;
 /// WHERE subscriptions.recency <= excluded.recency
 /// ```
 ///
-/// A deletion is written as any state and keeps its row: were the row removed, a late update would bring
-/// the object back.
+/// Write a deletion like any other state and keep its row; without the row, a late update would
+/// restore the object.
 ///
-/// # What it cannot tell
+/// # Limits
 ///
-/// - Which of two updates of one second is the newer. Both are written, in the order in which they
-///   came. Whoever must be exact fetches the object from Stripe's API, or compares
-///   [`Previous`](crate::Previous) with what is kept.
-/// - Anything of another object. It compares events whose `data.object` is one and the same object, by
-///   its id: `charge.dispute.created` shows the dispute, not the charge.
-/// - That an id lives twice. An id that you choose yourself (a coupon's, a plan's) can be created again
-///   after it was deleted; the tombstone is newer than that.
-/// - Anything of a thin event, which shows no state: what its handler fetches is as recent as the
-///   fetch.
+/// - Two updates of one second cannot be ordered. Both are written, in the order of their arrival.
+///   For an exact answer, fetch the object from Stripe's API, or compare
+///   [`Previous`](crate::Previous) with the stored state.
+/// - Events of different objects cannot be compared. `data.object` must be the same object, by its
+///   id: `charge.dispute.created` contains the dispute, not the charge.
+/// - An id can be reused. An object whose id you choose yourself (a coupon, a plan) can be created
+///   again after its deletion; the tombstone is newer than the new object.
+/// - A thin event has no recency, because it contains no state. An object that its handler fetches
+///   is as recent as the fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Recency(i64);
 
-/// The stage stands above the seconds. 40 bits are 34,000 years, and the whole stays below 2^53, up to
-/// which every reader of JSON knows an integer exactly.
+/// The number of bits for the seconds, below the bits for the stage. 40 bits of seconds are 34,000
+/// years, and the sum stays below 2^53, up to which JSON readers represent integers exactly.
 const SECONDS_BITS: u32 = 40;
 
-/// The stage in the object's life that an event shows.
+/// A stage in an object's life.
 #[derive(Clone, Copy)]
 enum Stage {
-    First,
-    Between,
-    Last,
+    Created,
+    Changed,
+    Deleted,
 }
 
 impl Recency {
-    /// How recent the state is that this event shows; `None` for an event that does not say when it
-    /// was made, and for a thin event, which shows none.
+    /// Returns the recency of the state in an event. It is `None` for an event without a creation
+    /// time, and for a thin event, which contains no state.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         if event.is_thin() {
             return None;
         }
-        // What lies out of range stays within its stage: at its beginning, or at its end.
+        // A time out of range becomes the beginning or the end of the stage.
         let seconds =
             event.created()?.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let seconds = seconds.min((1 << SECONDS_BITS) - 1).cast_signed();
-        Some(Self(((Stage::of(event.event_type()) as i64) << SECONDS_BITS) + seconds))
+        Some(Self(((Stage::from_event_type(event.event_type()) as i64) << SECONDS_BITS) + seconds))
     }
 
-    /// As it was kept.
+    /// Restores a recency from the number that [`as_i64`](Self::as_i64) returned.
     #[must_use]
-    pub fn from_i64(kept: i64) -> Self {
-        Self(kept)
+    pub fn from_i64(stored: i64) -> Self {
+        Self(stored)
     }
 
-    /// To be kept: a number that is greater the more recent it is, and never negative.
+    /// Returns the recency as a number to store: never negative, and greater for a more recent
+    /// state.
     #[must_use]
     pub fn as_i64(self) -> i64 {
         self.0
     }
 
-    /// Whether this state is strictly older than the one that was `seen`, and so may be dropped. Not
-    /// so where they tie.
+    /// Returns whether this state is strictly older than the one `seen` before, and so may be
+    /// dropped. Returns `false` for a tie.
     #[must_use]
     pub fn is_older_than(self, seen: Self) -> bool {
         self < seen
@@ -143,11 +149,11 @@ impl Recency {
 }
 
 impl Stage {
-    fn of(event_type: &str) -> Self {
+    fn from_event_type(event_type: &str) -> Self {
         match event_type.rsplit('.').next() {
-            Some("created") => Self::First,
-            Some("deleted") => Self::Last,
-            _ => Self::Between,
+            Some("created") => Self::Created,
+            Some("deleted") => Self::Deleted,
+            _ => Self::Changed,
         }
     }
 }

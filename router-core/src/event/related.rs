@@ -1,31 +1,32 @@
-//! The object that a thin event is about.
+//! Related objects of thin events.
 
 use std::fmt;
 
 use super::{Event, envelope::Related};
 
-/// The object that a thin event is about: which it is and where to fetch it. It is not in the event.
+/// A reference to the object that a thin event is about. The object itself is not in the event;
+/// fetch it from Stripe's API.
 #[derive(Clone)]
 pub struct RelatedObject(Event);
 
 impl RelatedObject {
-    pub(super) fn of(event: &Event) -> Option<Self> {
+    pub(super) fn try_new(event: &Event) -> Option<Self> {
         event.envelope().related_object.as_ref().map(|_| Self(event.clone()))
     }
 
-    /// Its id; a singleton, such as the balance, has none.
+    /// Returns the object's id. A singleton, such as the balance, has none.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.related().and_then(|related| self.0.optional(&related.id))
     }
 
-    /// The `object` value that it has.
+    /// Returns the object's type, which is the value of its `object` field.
     #[must_use]
     pub fn object_type(&self) -> Option<&str> {
         self.related().and_then(|related| self.0.optional(&related.object_type))
     }
 
-    /// The path under which Stripe's API gives it.
+    /// Returns the path of the object in Stripe's API.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.related().and_then(|related| self.0.optional(&related.url))

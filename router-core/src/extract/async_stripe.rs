@@ -1,5 +1,5 @@
-//! The typed objects of [async-stripe], tied to their names: a handler that takes one from an event
-//! which carries another object does not compile.
+//! Implementations of [`StripeObject`] for the types of [async-stripe]. A handler that takes one of
+//! them from an event which carries another object does not compile.
 //!
 //! ```compile_fail,E0080
 //! use router_core::{Object, on_event};
@@ -21,16 +21,17 @@ macro_rules! objects {
             }
         )+
 
-        /// Each name, and whether a sample decodes into its type.
+        /// The name of each object, with a function that decodes a sample into its type.
         #[cfg(test)]
         const OBJECTS: &[(&str, fn(&serde_json::Value) -> serde_json::Result<()>)] =
             &[$(($object, tests::decode::<stripe_shared::$type>)),+];
     };
 }
 
-// The names are those that async-stripe itself serialises as `object`. Not here: a `Deleted…`, since
-// the event of a deletion carries the whole object; the enums of several objects, which decode and
-// are not checked; and what async-stripe-shared has no type for, such as a quote.
+// The names are the values of `object` that async-stripe itself serializes. The list omits:
+// - `Deleted…` types, because the event of a deletion carries the whole object;
+// - enums of several objects, which decode but are not checked;
+// - objects for which async-stripe-shared has no type, such as quotes.
 objects! {
     Account => "account"
     Application => "application"
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_carried_by_an_event() {
+    fn every_object_is_carried_by_an_event() {
         for (name, _) in OBJECTS {
             let mut snapshots = router_catalog::all().iter().filter(|e| e.kind == Kind::Snapshot);
             assert!(snapshots.any(|event_type| event_type.carries(name)), "{name}");
@@ -105,13 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn every_type_decodes_what_its_name_means() {
-        // Made from the official SDK's type declarations, which are not async-stripe's.
+    fn every_type_decodes_a_sample_of_its_object() {
+        // The samples come from the official SDK's type declarations, independent of async-stripe.
         let sampler = Sampler::new(0, 1_790_000_000);
         let failures: Vec<_> = OBJECTS
             .iter()
             .filter_map(|(name, decode)| {
-                let sample = sampler.object(name).expect("it is one of Stripe's");
+                let sample =
+                    sampler.object(name).expect("the catalog has a sample of every object");
                 Some((name, decode(&sample).err()?))
             })
             .collect();

@@ -1,4 +1,4 @@
-//! What makes an effect outside of us happen once.
+//! Idempotency keys for calls to other systems.
 
 use std::{fmt, ops::Deref};
 
@@ -10,13 +10,19 @@ use super::{
 };
 use crate::event::{Event, EventKey};
 
-/// A key to hand on to whatever the handler asks of another system, a mail or a payment API, so that the
-/// same effect is made once however often the handler runs for the event. A `Deref` to `str`.
+/// An idempotency key for a handler's requests to other systems, such as a mail or payment API.
+/// With it, the other system applies a request once, however often the handler runs for the event.
+/// Derefs to `str`.
 ///
-/// It is the same in every run of one handler for one event, in any process, and another for any other
-/// handler or event, and for an event that somebody has had replayed, which is meant to have its effects again.
-/// It is 32 hexadecimal digits, so it fits wherever a key can be given; [Stripe's
-/// own](https://docs.stripe.com/api/idempotent_requests) may have 255 characters.
+/// The key is the same in every run of one handler for one event, in any process. It differs
+/// between handlers, so two handlers of one event can call the same system; the event's id alone
+/// would make the second request a duplicate of the first. It also differs for a replay of the
+/// event, because a replay is meant to repeat the effects. A handler that makes several requests to
+/// one system needs a key for each, for example this key with a suffix.
+///
+/// The key has 32 hexadecimal digits. [Stripe's API][stripe] accepts keys of up to 255 characters.
+///
+/// [stripe]: https://docs.stripe.com/api/idempotent_requests
 ///
 /// ```standalone_crate
 /// use router_core::{IdempotencyKey, Object, State, on_event};
@@ -30,7 +36,7 @@ use crate::event::{Event, EventKey};
 ///     key: IdempotencyKey,
 ///     mailer: State<Mailer>,
 /// ) -> std::io::Result<()> {
-///     mailer.send(&invoice.customer_email, &key).await // run twice, and sent once
+///     mailer.send(&invoice.customer_email, &key).await // sent once, even if this runs twice
 /// }
 /// # fn main() {}
 /// ```
@@ -38,13 +44,14 @@ use crate::event::{Event, EventKey};
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// Of the handler's call, whose delivery is known by this name: the former one, where the handler was
-    /// renamed since.
-    fn of(event: &EventKey, handler: &str) -> Self {
+    /// Derives the key from the event and the handler's stable name. For a stored delivery that is
+    /// the name under which it was stored, so the key does not change if the handler is renamed
+    /// later.
+    fn derive(event: &EventKey, handler: &str) -> Self {
         let mut hash = Sha256::new();
         let parts = [handler, event.endpoint(), event.account().unwrap_or_default(), event.id()];
         for part in parts {
-            // With its length, so that what is one part of one key is never two of another.
+            // The length prefix separates the parts, so different parts never hash alike.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -57,11 +64,11 @@ impl IdempotencyKey {
 impl Needs for IdempotencyKey {}
 
 impl sealed::Needs for IdempotencyKey {
-    /// Nothing: every router knows for which event it calls which handler.
+    /// Declares no need, because every router knows the event and the handler of a call.
     fn declare(_: &mut Vec<Need>) {}
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        Self::of(&supplies.event.key(), supplies.handler)
+        Self::derive(&supplies.event.key(), supplies.handler)
     }
 }
 

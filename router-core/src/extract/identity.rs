@@ -1,4 +1,4 @@
-//! Which event it is, and whose.
+//! Extractors for the fields of the envelope.
 
 use std::{fmt, ops::Deref};
 
@@ -7,32 +7,35 @@ use router_catalog::Kind;
 use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::event::{Event, Recency, RelatedObject};
 
-/// The event's id, `evt_…`. A `Deref` to `str`.
+/// The event's id, `evt_…`. Derefs to `str`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventId(pub String);
 
-/// The event's type, as in `payment_intent.succeeded`. A `Deref` to `str`.
+/// The event's type, such as `payment_intent.succeeded`. Derefs to `str`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventType(pub String);
 
-/// The connected account that the event is about, `acct_…`. A `Deref` to `str`. An event of one's own
-/// account names none: `Option<Account>` is for handlers of both.
+/// The id of the connected account that the event is about, `acct_…`. Derefs to `str`.
+///
+/// Events of your own account name no connected account; a handler of both takes an
+/// `Option<Account>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Account(pub String);
 
-/// Whether the event is about real money.
+/// The event's mode: `true` for live mode (real money), `false` for test mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Livemode(pub bool);
 
 impl EventType {
-    /// Whether this version of router-core knows the event type. Stripe adds some every month.
+    /// Returns whether this version of router-core knows the event type. Stripe adds new types
+    /// every month.
     #[must_use]
     pub fn is_known(&self) -> bool {
         router_catalog::lookup(&self.0).is_some()
     }
 }
 
-macro_rules! text {
+macro_rules! impl_deref_str {
     ($($name:ident)+) => {
         $(
             impl Deref for $name {
@@ -52,7 +55,7 @@ macro_rules! text {
     };
 }
 
-text!(EventId EventType Account);
+impl_deref_str!(EventId EventType Account);
 
 impl FromEvent for EventId {
     type Needs = ();
@@ -70,8 +73,9 @@ impl FromEvent for EventType {
     }
 }
 
-/// What an event can be without: an argument that is not there fails the handler for good.
-macro_rules! absent {
+/// Implements the extractors for a value that an event may not have. Without the value, the
+/// required argument is a permanent failure of the handler.
+macro_rules! impl_optional {
     ($name:ty, $kind:expr, $event:ident => $get:expr, $reason:literal) => {
         impl OptionalFromEvent for $name {
             type Needs = ();
@@ -93,20 +97,20 @@ macro_rules! absent {
     };
 }
 
-absent!(
+impl_optional!(
     Account, None, event => event.account().map(|account| Self(account.to_owned())),
     "the event names no connected account; take an `Option<Account>`"
 );
-absent!(
+impl_optional!(
     Livemode, None, event => event.livemode().map(Self),
-    "the event does not say whether it is live; take an `Option<Livemode>`"
+    "the event has no `livemode`; take an `Option<Livemode>`"
 );
-absent!(
+impl_optional!(
     RelatedObject, Some(Kind::Thin), event => event.related_object(),
-    "the event is about no object; take an `Option<RelatedObject>`"
+    "the event names no related object; take an `Option<RelatedObject>`"
 );
-absent!(
+impl_optional!(
     Recency, Some(Kind::Snapshot), event => Recency::of(event),
-    "the event does not say how recent its object is: it has no `created`, or is a thin event; take \
-     an `Option<Recency>`"
+    "the recency of the object is unknown, because the event has no `created` or is a thin event; \
+     take an `Option<Recency>`"
 );

@@ -1,6 +1,6 @@
-//! What a handler can ask for in its arguments.
+//! Extractors: the types that a handler can take as arguments.
 
-/// As many as eight.
+/// Calls a macro for each tuple of up to eight types.
 macro_rules! for_each_tuple {
     ($implement:ident) => {
         $implement!(A);
@@ -14,15 +14,15 @@ macro_rules! for_each_tuple {
     };
 }
 
-mod absent;
 #[cfg(feature = "async-stripe")]
 mod async_stripe;
-pub(crate) mod fit;
+pub(crate) mod compat;
 mod idempotency_key;
 mod identity;
 pub(crate) mod needs;
 mod object;
-mod provided;
+mod optional;
+mod per_delivery;
 mod state;
 mod tuple;
 
@@ -31,25 +31,26 @@ use std::future::Future;
 use router_catalog::Kind;
 
 pub use self::{
-    absent::OptionalFromEvent,
     idempotency_key::IdempotencyKey,
     identity::{Account, EventId, EventType, Livemode},
     needs::Needs,
     object::{Object, Previous, StripeObject},
-    provided::{DeliveringService, PerDelivery, ProvidedType},
+    optional::OptionalFromEvent,
+    per_delivery::{DeliveringService, PerDelivery, ProvidedType},
     state::State,
 };
-pub(crate) use self::{provided::Provisions, state::States};
+pub(crate) use self::{per_delivery::Provisions, state::States};
 use crate::{event::Event, handler::Failure};
 
-/// Why an argument could not be made: permanent (what is there does not decode) or to be tried
-/// again (a fetch failed), as any [`Failure`] of the handler, which is not called then.
+/// The reason why an argument could not be extracted. It becomes the handler's [`Failure`], and the
+/// handler is not called. It is permanent if, for example, the object does not decode, and
+/// transient if, for example, a fetch failed.
 pub type Rejection = Failure;
 
-/// A type that a handler can take as an argument: made from the event, and from what it says that it
-/// needs beside.
+/// A type that a handler can take as an argument. It is extracted from the event and from the
+/// resources that [`Needs`](Self::Needs) declares.
 ///
-/// It may take its time and fetch something:
+/// An extractor is asynchronous and may fetch data:
 ///
 /// ```
 /// use router_core::{Event, FromEvent, Object, Rejection, State};
@@ -60,12 +61,12 @@ pub type Rejection = Failure;
 /// struct Paid { customer: String }
 ///
 /// impl FromEvent for Customer {
-///     // One extractor's needs, or several as a tuple. `build()` demands that they are there.
+///     // One resource, or several as a tuple. `build()` checks that the router has them.
 ///     type Needs = State<Customers>;
 ///
 ///     async fn from_event(event: &Event, customers: State<Customers>) -> Result<Self, Rejection> {
 ///         let paid: Paid = event.decode_object().map_err(Rejection::permanent)?;
-///         let customer = customers.find(&paid.customer).await?; // tried again if it fails
+///         let customer = customers.find(&paid.customer).await?; // retried if it fails
 ///         Ok(customer.ok_or("no such customer yet")?)
 ///     }
 /// }
@@ -73,22 +74,23 @@ pub type Rejection = Failure;
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}`",
     label = "not an extractor",
-    note = "a handler's arguments are, each in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
+    note = "a handler can take these arguments, in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
 )]
 pub trait FromEvent: Sized + Send {
-    /// What it needs beside the event: `()` for nothing, a [`State<T>`](State), a
-    /// [`PerDelivery<T>`](PerDelivery), an `Option` of one of these, an [`IdempotencyKey`], or a tuple of these.
+    /// The resources needed besides the event: `()` for none, a [`State<T>`](State), a
+    /// [`PerDelivery<T>`](PerDelivery), an `Option` of one of these, an [`IdempotencyKey`], or a tuple of
+    /// these.
     type Needs: Needs;
 
-    /// The kind of event that it can be made from, where it is only one: a handler of the other
-    /// kind that takes it does not compile.
+    /// The kind of event from which the argument can be extracted, if only one kind. A handler of
+    /// the other kind that takes the argument does not compile.
     const KIND: Option<Kind> = None;
 
-    /// Makes it.
+    /// Extracts the argument.
     ///
     /// # Errors
     ///
-    /// The [`Rejection`] that becomes the handler's failure.
+    /// Fails if the argument cannot be extracted. The [`Rejection`] becomes the handler's failure.
     fn from_event(
         event: &Event,
         needs: Self::Needs,

@@ -1,16 +1,18 @@
-//! What an extractor needs beside the event, declared as a type: it gets that and nothing else, so
-//! a need that `build()` does not know of cannot exist.
+//! Needs: the resources that an extractor requires besides the event, declared as a type. An
+//! extractor receives only what it has declared, so `build()` knows every need.
 
 use std::any::{TypeId, type_name};
 
 use super::{
-    provided::{PerDelivery, Provisions},
+    per_delivery::{PerDelivery, Provisions},
     state::{State, States},
 };
 use crate::event::Event;
 
-/// What an extractor can need. Implemented for `()`, [`State<T>`](State), [`PerDelivery<T>`](PerDelivery), an
-/// `Option` of one of these, [`IdempotencyKey`](super::IdempotencyKey), and tuples of these; it cannot be implemented elsewhere.
+/// A resource that an extractor can need.
+///
+/// Sealed: it is implemented for `()`, [`State<T>`](State), [`PerDelivery<T>`](PerDelivery), an `Option`
+/// of one of these, [`IdempotencyKey`](super::IdempotencyKey), and tuples of these.
 #[diagnostic::on_unimplemented(
     message = "an extractor cannot need `{Self}`",
     label = "not a need",
@@ -19,7 +21,7 @@ use crate::event::Event;
 pub trait Needs: sealed::Needs + Send {}
 
 pub(crate) mod sealed {
-    #![expect(missing_docs, reason = "only the macro uses it")]
+    #![expect(missing_docs, reason = "used only by the macro")]
 
     pub trait Needs: Sized {
         fn declare(needs: &mut Vec<super::Need>);
@@ -28,53 +30,53 @@ pub(crate) mod sealed {
     }
 }
 
-/// One thing that a handler needs.
+/// A resource that a handler needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     pub(crate) from: From,
     pub(crate) id: TypeId,
     pub(crate) type_name: &'static str,
-    /// Without it the handler cannot be called.
+    /// `true` if the handler cannot be called without the resource.
     pub(crate) required: bool,
 }
 
-/// Who has what a handler needs.
+/// The source of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum From {
-    /// The application gave it to the router.
+    /// The application registered it with the router.
     Application,
-    /// Whoever delivers the event gives each call one.
+    /// The delivering service provides one for each call.
     Delivery,
 }
 
-/// What one call of a handler can be given.
+/// The resources that are available to one call of a handler.
 #[derive(Debug)]
 pub struct Supplies<'r> {
     pub(crate) states: &'r States,
     pub(crate) provisions: &'r mut Provisions,
     pub(crate) event: &'r Event,
-    /// The name under which the delivery is known.
+    /// The handler's stable name, or the former name under which the delivery was stored.
     pub(crate) handler: &'r str,
 }
 
 impl Need {
-    fn of<T: ?Sized + 'static>(from: From, required: bool) -> Self {
+    fn new<T: ?Sized + 'static>(from: From, required: bool) -> Self {
         Self { from, id: TypeId::of::<T>(), type_name: type_name::<T>(), required }
     }
 }
 
-/// What `build()` has checked.
-const CHECKED: &str = "`build()` refuses a router without it";
+/// The invariant that `build()` has checked for a required resource.
+const CHECKED_BY_BUILD: &str = "`build()` fails if a required resource is missing";
 
 impl<T: ?Sized + Send + Sync + 'static> Needs for State<T> {}
 
 impl<T: ?Sized + Send + Sync + 'static> sealed::Needs for State<T> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::of::<T>(From::Application, true));
+        needs.push(Need::new::<T>(From::Application, true));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.states.get().expect(CHECKED)
+        supplies.states.get().expect(CHECKED_BY_BUILD)
     }
 }
 
@@ -82,7 +84,7 @@ impl<T: ?Sized + Send + Sync + 'static> Needs for Option<State<T>> {}
 
 impl<T: ?Sized + Send + Sync + 'static> sealed::Needs for Option<State<T>> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::of::<T>(From::Application, false));
+        needs.push(Need::new::<T>(From::Application, false));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
@@ -94,11 +96,11 @@ impl<T: Send + 'static> Needs for PerDelivery<T> {}
 
 impl<T: Send + 'static> sealed::Needs for PerDelivery<T> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::of::<T>(From::Delivery, true));
+        needs.push(Need::new::<T>(From::Delivery, true));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.provisions.take().expect(CHECKED)
+        supplies.provisions.take().expect(CHECKED_BY_BUILD)
     }
 }
 
@@ -106,7 +108,7 @@ impl<T: Send + 'static> Needs for Option<PerDelivery<T>> {}
 
 impl<T: Send + 'static> sealed::Needs for Option<PerDelivery<T>> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::of::<T>(From::Delivery, false));
+        needs.push(Need::new::<T>(From::Delivery, false));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {

@@ -1,4 +1,4 @@
-//! The event's object, decoded.
+//! Extractors that decode the event's object.
 
 use std::ops::{Deref, DerefMut};
 
@@ -8,18 +8,21 @@ use serde::de::DeserializeOwned;
 use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::event::{DecodeError, Event};
 
-/// The object that a snapshot event carries (`data.object`), decoded into a type of yours that has
-/// the fields that you need.
+/// The object of a snapshot event (`data.object`), decoded into your type with the fields that you
+/// need.
 ///
-/// One that does not decode is a permanent failure of the handler, with the path to what did not
-/// fit: sending the same event again would not help. `Option<Object<T>>` is for handlers of thin
-/// events too, which carry no object.
+/// An object that does not decode is a permanent failure of the handler, because a redelivery of
+/// the same event would not help; the error gives the path to the mismatch. Thin events carry no
+/// object, so a handler of both kinds takes an `Option<Object<T>>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Object<T>(pub T);
 
-/// What the changed fields of the object were before an update (`data.previous_attributes`), decoded
-/// into a type of yours. Only what has changed is there: make its fields `Option`s, or give them
-/// defaults. Only `*.updated` events have it; `Option<Previous<T>>` is for handlers of others too.
+/// The values of the object's changed fields before an update (`data.previous_attributes`), decoded
+/// into your type.
+///
+/// Only the fields that have changed are present, so the fields of `T` must be `Option`s or have
+/// defaults. Only `*.updated` events have previous attributes; a handler of other events too takes
+/// an `Option<Previous<T>>`.
 ///
 /// ```standalone_crate
 /// use router_core::{Object, Previous, on_event};
@@ -36,8 +39,8 @@ pub struct Object<T>(pub T);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Previous<T>(pub T);
 
-/// A type into which one of Stripe's objects decodes, tied to that object's name: a handler that
-/// takes it from an event which carries another object does not compile. Derive it:
+/// A type that decodes one of Stripe's objects, with the name of that object. A handler that takes
+/// the type from an event which carries another object does not compile. Derive it:
 ///
 /// ```compile_fail,E0080
 /// use router_core::{Object, StripeObject, on_event};
@@ -50,10 +53,10 @@ pub struct Previous<T>(pub T);
 /// async fn ship(intent: Object<PaymentIntent>) {}
 /// ```
 ///
-/// An event that carries one of several objects, such as `account.external_account.created`, is taken
-/// as an enum of yours that decodes each, and is no `StripeObject`.
+/// Some events carry one of several objects, such as `account.external_account.created`. For these,
+/// decode an enum of your own that is not a `StripeObject`.
 pub trait StripeObject {
-    /// What Stripe writes in its `object` field, as in `payment_intent`.
+    /// The value of the object's `object` field, such as `payment_intent`.
     const OBJECT: &'static str;
 }
 
@@ -71,7 +74,7 @@ impl<T: DeserializeOwned + Send> OptionalFromEvent for Object<T> {
     type Needs = ();
 
     async fn from_event(event: &Event, (): ()) -> Result<Option<Self>, Rejection> {
-        present(event.decode_object().map(Self))
+        none_if_absent(event.decode_object().map(Self))
     }
 }
 
@@ -89,11 +92,11 @@ impl<T: DeserializeOwned + Send> OptionalFromEvent for Previous<T> {
     type Needs = ();
 
     async fn from_event(event: &Event, (): ()) -> Result<Option<Self>, Rejection> {
-        present(event.decode_previous_attributes().map(Self))
+        none_if_absent(event.decode_previous_attributes().map(Self))
     }
 }
 
-fn present<T>(decoded: Result<T, DecodeError>) -> Result<Option<T>, Rejection> {
+fn none_if_absent<T>(decoded: Result<T, DecodeError>) -> Result<Option<T>, Rejection> {
     match decoded {
         Ok(value) => Ok(Some(value)),
         Err(DecodeError::Absent { .. }) => Ok(None),
@@ -101,7 +104,7 @@ fn present<T>(decoded: Result<T, DecodeError>) -> Result<Option<T>, Rejection> {
     }
 }
 
-macro_rules! dereference {
+macro_rules! impl_deref {
     ($($name:ident)+) => {
         $(
             impl<T> Deref for $name<T> {
@@ -121,4 +124,4 @@ macro_rules! dereference {
     };
 }
 
-dereference!(Object Previous);
+impl_deref!(Object Previous);

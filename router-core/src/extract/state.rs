@@ -1,4 +1,4 @@
-//! What an application shares with its handlers.
+//! State that an application shares with its handlers.
 
 use std::{
     any::{Any, TypeId},
@@ -11,9 +11,11 @@ use std::{
 use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::event::Event;
 
-/// Something that the application gave to the router with
-/// [`RouterBuilder::state`](crate::RouterBuilder::state), found by its type. A router in which it is
-/// missing is not built; `Option<State<T>>` is for what may be missing.
+/// A value that the application has registered with
+/// [`RouterBuilder::state`](crate::RouterBuilder::state). It is looked up by its type.
+///
+/// `build()` fails if a handler takes a state that is missing; a handler that can do without it
+/// takes an `Option<State<T>>`.
 ///
 /// ```standalone_crate
 /// use router_core::{EventId, Router, State, on_event};
@@ -33,7 +35,7 @@ use crate::event::Event;
 pub struct State<T: ?Sized>(pub Arc<T>);
 
 impl<T> State<T> {
-    /// Shares a value, as a test does that calls a handler itself.
+    /// Wraps a value, for example in a test that calls a handler directly.
     pub fn new(value: T) -> Self {
         Self(Arc::new(value))
     }
@@ -75,7 +77,7 @@ impl<T: ?Sized + Send + Sync + 'static> OptionalFromEvent for State<T> {
     }
 }
 
-/// Every state of a router, by its type.
+/// The states of a router, by type.
 #[derive(Default)]
 pub(crate) struct States(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
 

@@ -1,4 +1,4 @@
-//! Several arguments as one: so that an extractor of a user's own can be made of others.
+//! Tuples of extractors, with which a user's extractor can be built on several others.
 
 use router_catalog::Kind;
 
@@ -7,14 +7,14 @@ use crate::event::Event;
 
 macro_rules! tuple {
     ($($part:ident)+) => {
-        // A list of what can be taken need not name eight of these.
+        // Keeps the eight tuple implementations out of the compiler's list of candidates.
         #[diagnostic::do_not_recommend]
         impl<$($part: FromEvent),+> FromEvent for ($($part,)+) {
             type Needs = ($($part::Needs,)+);
 
-            const KIND: Option<Kind> = first_of(&[$($part::KIND),+]);
+            const KIND: Option<Kind> = first_some(&[$($part::KIND),+]);
 
-            #[expect(non_snake_case, reason = "a part is named as its type")]
+            #[expect(non_snake_case, reason = "each variable has the name of its type parameter")]
             async fn from_event(
                 event: &Event,
                 ($($part,)+): Self::Needs,
@@ -27,13 +27,13 @@ macro_rules! tuple {
 
 for_each_tuple!(tuple);
 
-const fn first_of(kinds: &[Option<Kind>]) -> Option<Kind> {
-    let mut at = 0;
-    while at < kinds.len() {
-        if kinds[at].is_some() {
-            return kinds[at];
+const fn first_some(kinds: &[Option<Kind>]) -> Option<Kind> {
+    let mut index = 0;
+    while index < kinds.len() {
+        if kinds[index].is_some() {
+            return kinds[index];
         }
-        at += 1;
+        index += 1;
     }
     None
 }

@@ -1,12 +1,14 @@
-//! Why a handler did not finish, and whether trying again can help.
+//! Failures of handlers, transient or permanent.
 
 use std::{error::Error, fmt, time::Duration};
 
-/// Any error.
+/// A boxed error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a handler did not finish. Any error becomes one by `?`, and is then tried again; say
-/// otherwise where you know better:
+/// A failure of a handler: transient (the handler is retried) or permanent (the event becomes a
+/// dead letter).
+///
+/// The `?` operator converts any error into a transient failure. To classify an error differently:
 ///
 /// ```
 /// use router_core::{Event, Failure};
@@ -19,13 +21,13 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// }
 /// ```
 ///
-/// It is no [`Error`] itself, so that every error can become one.
+/// `Failure` does not implement [`Error`], so that it can implement `From` for every error.
 pub struct Failure {
     error: BoxError,
-    remedy: Remedy,
+    class: Class,
 }
 
-/// Says of any result what its error means for the event.
+/// Methods that classify the error of any `Result` as a [`Failure`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,18 +42,19 @@ pub struct Failure {
 /// }
 /// ```
 pub trait FailureExt<T> {
-    /// An error is [permanent](Failure::permanent).
+    /// Converts an error into a [permanent](Failure::permanent) failure.
     ///
     /// # Errors
     ///
-    /// The error, as a [`Failure`].
+    /// Fails if the result is an error.
     fn or_permanent(self) -> Result<T, Failure>;
 
-    /// After an error there is [no use in trying](Failure::retry_in) before this much time has passed.
+    /// Converts an error into a transient failure that is [not retried](Failure::retry_in)
+    /// before this time has passed.
     ///
     /// # Errors
     ///
-    /// The error, as a [`Failure`].
+    /// Fails if the result is an error.
     fn or_retry_in(self, wait: Duration) -> Result<T, Failure>;
 }
 
@@ -65,59 +68,61 @@ impl<T, E: Into<BoxError>> FailureExt<T> for Result<T, E> {
     }
 }
 
-/// What can help.
+/// The class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    Retry(Option<Duration>),
-    Nothing,
+enum Class {
+    /// The handler is retried, but not before this time has passed.
+    Transient(Option<Duration>),
+    Permanent,
 }
 
 impl Failure {
-    /// It could not be done now. Stripe sends the event again, later and for up to three days.
+    /// Creates a transient failure. Without an inbox, Stripe redelivers the event later, for up to
+    /// three days.
     pub fn retry(error: impl Into<BoxError>) -> Self {
-        Self { error: error.into(), remedy: Remedy::Retry(None) }
+        Self { error: error.into(), class: Class::Transient(None) }
     }
 
-    /// It could not be done now, and there is no use in trying before this much time has passed.
+    /// Creates a transient failure that must not be retried before this time has passed.
     pub fn retry_in(error: impl Into<BoxError>, wait: Duration) -> Self {
-        Self { error: error.into(), remedy: Remedy::Retry(Some(wait)) }
+        Self { error: error.into(), class: Class::Transient(Some(wait)) }
     }
 
-    /// It will never work, however often it is tried: a dead letter.
+    /// Creates a permanent failure, which becomes a dead letter.
     pub fn permanent(error: impl Into<BoxError>) -> Self {
-        Self { error: error.into(), remedy: Remedy::Nothing }
+        Self { error: error.into(), class: Class::Permanent }
     }
 
-    /// Whether trying again is of no use.
+    /// Returns whether the failure is permanent, so that a retry would not help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        self.remedy == Remedy::Nothing
+        self.class == Class::Permanent
     }
 
-    /// How long to wait before trying again, where the handler said so.
+    /// Returns the minimum time before a retry, if the handler gave one.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        match self.remedy {
-            Remedy::Retry(wait) => wait,
-            Remedy::Nothing => None,
+        match self.class {
+            Class::Transient(wait) => wait,
+            Class::Permanent => None,
         }
     }
 
-    /// What went wrong.
+    /// Returns the error.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.error
     }
 
-    /// What went wrong, then its cause, and the cause of that.
+    /// Returns an iterator over the error, its cause, the cause of that, and so on.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let error: &(dyn Error + 'static) = &*self.error;
         std::iter::successors(Some(error), |error| (*error).source())
     }
 
-    /// The same failure, for one who cannot be helped by trying again.
+    /// Makes the failure permanent, for a caller that cannot retry.
     pub(crate) fn into_permanent(self) -> Self {
-        Self { remedy: Remedy::Nothing, ..self }
+        Self { class: Class::Permanent, ..self }
     }
 }
 
@@ -127,7 +132,7 @@ impl<E: Into<BoxError>> From<E> for Failure {
     }
 }
 
-/// The error and all its causes, in one line.
+/// Writes the error and all its causes in one line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
@@ -141,11 +146,11 @@ impl fmt::Display for Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Failure").field("remedy", &self.remedy).field("error", &self.error).finish()
+        f.debug_struct("Failure").field("class", &self.class).field("error", &self.error).finish()
     }
 }
 
-/// The message of a handler's panic.
+/// A panic of a handler, with its message.
 #[derive(Debug, thiserror::Error)]
 #[error("the handler panicked: {0}")]
 pub(crate) struct Panic(String);

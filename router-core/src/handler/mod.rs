@@ -1,4 +1,4 @@
-//! What runs for an event, and what it says became of it.
+//! Handlers and their results.
 
 mod failure;
 mod outcome;
@@ -20,15 +20,15 @@ pub use self::{
 };
 use crate::event::Event;
 
-/// What a handler returns, whatever its own return type is.
+/// The result of a handler, into which its own return type is converted.
 pub type HandlerResult = Result<Outcome, Failure>;
 
-/// A call of a handler.
+/// The future of a call of a handler.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 
-/// Something that can be called with an event, for those who register by hand with
-/// [`RouterBuilder::handler`](crate::RouterBuilder::handler) what `#[on_event]` registers at link
-/// time. A closure that takes an [`Event`] is one.
+/// A handler that is registered with [`RouterBuilder::handler`](crate::RouterBuilder::handler),
+/// rather than at link time with `#[on_event]`. It is implemented for closures that take an
+/// [`Event`].
 ///
 /// ```
 /// use router_core::{Event, Failure, Handler, Outcome};
@@ -52,8 +52,8 @@ pub trait Handler: Send + Sync + 'static {
     /// Handles one event.
     async fn call(&self, event: Event) -> HandlerResult;
 
-    /// Whether Stripe waits for its answer: what it returns is then a [`Reply`], by
-    /// [`into_outcome`](IntoOutcome::into_outcome). `false` by default.
+    /// Returns whether Stripe waits for the handler's reply. If `true`, the handler must return a
+    /// [`Reply`], converted with [`into_outcome`](IntoOutcome::into_outcome). Default: `false`.
     fn replies(&self) -> bool {
         false
     }

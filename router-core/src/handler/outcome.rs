@@ -1,4 +1,4 @@
-//! What a handler may return.
+//! Return types of handlers.
 
 use std::borrow::Cow;
 
@@ -6,41 +6,42 @@ use bytes::Bytes;
 
 use super::{Failure, HandlerResult};
 
-/// What a handler that did not fail did with the event.
+/// The outcome of a handler that did not fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "an outcome counts only once the handler returns it"]
 pub enum Outcome {
-    /// It is handled.
+    /// The event is handled.
     Done,
-    /// It was deliberately left alone, for this reason.
+    /// The handler deliberately ignored the event, for this reason.
     Ignored(Cow<'static, str>),
-    /// It is handled, and this JSON is the response: what a [`Reply`](super::Reply) becomes.
+    /// The event is handled, and this JSON is the response to Stripe. A [`Reply`](super::Reply) is
+    /// converted into this variant.
     Replied(Bytes),
 }
 
 impl Outcome {
-    /// The event was deliberately left alone, for this reason.
+    /// Creates an [`Ignored`](Self::Ignored) outcome.
     pub fn ignored(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::Ignored(reason.into())
     }
 }
 
-/// A type that a handler can return: nothing, an [`Outcome`], a [`Reply`](super::Reply), or a [`Result`]
-/// of one of these with any error.
+/// A type that a handler can return: `()`, an [`Outcome`], a [`Reply`](super::Reply), or a
+/// [`Result`] of one of these with any error.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not an outcome",
     note = "a handler returns `()`, `Outcome`, `Reply<T>`, or a `Result<_, E>` of one of these, where `E` is any error"
 )]
 pub trait IntoOutcome {
-    /// Whether it is the answer that Stripe waits for.
+    /// `true` if the value is a reply for which Stripe waits.
     const REPLIES: bool = false;
 
-    /// What the returned value means for the delivery of the event.
+    /// Converts the returned value into the handler's result.
     ///
     /// # Errors
     ///
-    /// The [`Failure`] that the handler returned.
+    /// Fails if the handler returned an error.
     fn into_outcome(self) -> HandlerResult;
 }
 

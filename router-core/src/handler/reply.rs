@@ -1,4 +1,4 @@
-//! A handler's answer to Stripe.
+//! Replies of handlers to Stripe.
 
 use std::marker::PhantomData;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{Failure, HandlerResult, IntoOutcome, Outcome};
 
-/// What a handler returns that Stripe waits for the answer of: the JSON of the response. Approving or
-/// declining a card payment is one
-/// ([`issuing_authorization.request`](https://docs.stripe.com/issuing/controls/real-time-authorizations),
-/// within 2 s).
+/// A reply for which Stripe waits: the JSON of the response. For example, Stripe waits up to 2 s
+/// for the approval of a card payment ([`issuing_authorization.request`][authorizations]).
+///
+/// [authorizations]: https://docs.stripe.com/issuing/controls/real-time-authorizations
 ///
 /// ```standalone_crate
 /// use router_core::{BoxError, Object, Reply, on_event};
@@ -32,16 +32,19 @@ use super::{Failure, HandlerResult, IntoOutcome, Outcome};
 /// # fn main() {}
 /// ```
 ///
-/// The response is 200 with this JSON and, as Stripe demands, a `Stripe-Version` header: the event's own
-/// version. Of an event's handlers the one that replies runs first, and the answer leaves as soon as it has
-/// replied; the others run after it, and since Stripe will not send the event again, what they fail is a dead
-/// letter. There is one such handler for an event at most; `build()` refuses two.
+/// The response has status 200, this JSON as its body, and the `Stripe-Version` header that Stripe
+/// requires, with the event's own API version.
 ///
-/// A handler that has no reply by its `deadline` (1.5 s), or fails, is answered for by its `default_reply`, and
-/// its failure is a dead letter. Without a default the answer is 500, and Stripe decides by the account's
-/// own settings.
+/// An event has at most one handler that replies; `build()` fails if there are two. That handler
+/// runs first, and the response is sent as soon as it has replied. The other handlers run
+/// afterwards. Stripe does not redeliver the event, so every failure of theirs becomes a dead
+/// letter.
 ///
-/// A duplicate of the event gets the reply that was made.
+/// If the handler fails or misses its `deadline` (default: 1.5 s), its `default_reply` is sent and
+/// the failure becomes a dead letter. Without a `default_reply` the response is 500, and Stripe
+/// decides by the account's settings.
+///
+/// A duplicate of the event receives the same reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a reply is sent only once the handler returns it"]
 pub struct Reply<T>(pub T);
@@ -55,17 +58,19 @@ impl<T: Serialize> IntoOutcome for Reply<T> {
     }
 }
 
-/// A return type, asked whether it replies. Of one that no handler can return the answer is
-/// `AnyReturn`'s: the compiler then says once what is wrong with it, and not here.
+/// A wrapper for a return type. Its constant `REPLIES` tells whether the type is a reply.
+///
+/// For a type that a handler cannot return, `REPLIES` resolves to the constant of the trait
+/// [`AnyReturn`], so that the compiler does not report the wrong type a second time here.
 #[derive(Debug)]
 pub struct Returned<R>(PhantomData<R>);
 
 impl<R: IntoOutcome> Returned<R> {
-    #[expect(missing_docs, reason = "only the macro uses it")]
+    #[expect(missing_docs, reason = "used only by the macro")]
     pub const REPLIES: bool = R::REPLIES;
 }
 
-#[expect(missing_docs, reason = "only the macro uses it")]
+#[expect(missing_docs, reason = "used only by the macro")]
 pub trait AnyReturn {
     const REPLIES: bool = false;
 }

@@ -1,4 +1,4 @@
-//! What became of an event: per handler, and in sum.
+//! Reports on the handling of events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,22 +7,23 @@ use bytes::Bytes;
 use super::{Failure, HandlerResult, Outcome};
 use crate::{completions::Completion, event::Event};
 
-/// What became of one event: what each of its handlers made of it. Cheap to clone.
+/// A report on one event, with the result of each of its handlers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Report {
     event: Event,
     handlers: Arc<[HandlerReport]>,
 }
 
-/// What one handler made of an event: in this delivery, or in an earlier one in which it finished.
+/// The result of one handler for an event, in this delivery or in the earlier one in which it
+/// finished.
 #[derive(Debug)]
 pub struct HandlerReport {
     pub(crate) name: Arc<str>,
     pub(crate) result: HandlerResult,
     pub(crate) attempts: u32,
-    /// None: it was not run, because it had finished before.
+    /// The duration of the run. `None` if the handler did not run, because it had finished before.
     pub(crate) duration: Option<Duration>,
-    /// What Stripe is told in its name.
+    /// The JSON sent to Stripe for this handler: its reply, or its default reply.
     pub(crate) reply: Option<Bytes>,
 }
 
@@ -31,50 +32,54 @@ impl Report {
         Self { event, handlers: handlers.into() }
     }
 
-    /// The event.
+    /// Returns the event.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.event
     }
 
-    /// What each handler made of it, in the order in which they ran.
+    /// Returns the report of each handler, in the order in which they ran.
     #[must_use]
     pub fn handlers(&self) -> &[HandlerReport] {
         &self.handlers
     }
 
-    /// What the handler of this stable name made of it, if it ran.
+    /// Returns the report of the handler with this stable name, if there is one.
     #[must_use]
     pub fn handler(&self, name: &str) -> Option<&HandlerReport> {
         self.handlers.iter().find(|handler| handler.name() == name)
     }
 
-    /// Whether no handler is registered for this event.
+    /// Returns whether no handler is registered for this event.
     #[must_use]
     pub fn is_unhandled(&self) -> bool {
         self.handlers.is_empty()
     }
 
-    /// Whether a handler must be tried again.
+    /// Returns whether a handler must be retried.
     #[must_use]
     pub fn needs_retry(&self) -> bool {
         self.failures().any(|failure| !failure.is_permanent())
     }
 
-    /// Whether a handler has failed for good.
+    /// Returns whether a handler has failed permanently.
     #[must_use]
     pub fn has_dead_letters(&self) -> bool {
         self.failures().any(Failure::is_permanent)
     }
 
-    /// How long to wait before trying again: the longest that a handler asked for.
+    /// Returns the minimum time before a retry: the longest that a handler asked for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.failures().filter_map(Failure::retry_after).max()
     }
 
-    /// What became of it, in a word: `done`, `unhandled`, `retry` (a handler must be tried again), or `dead`
-    /// (every handler has finished, one at least with a dead letter).
+    /// Returns the overall outcome as one word:
+    ///
+    /// - `done`: every handler has finished without a failure.
+    /// - `unhandled`: no handler is registered for the event.
+    /// - `retry`: a handler must be retried.
+    /// - `dead`: every handler has finished, at least one with a dead letter.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         if self.is_unhandled() {
@@ -88,7 +93,8 @@ impl Report {
         }
     }
 
-    /// The JSON with which a handler [replied](super::Reply) to Stripe.
+    /// Returns the JSON with which a handler [replied](super::Reply) to Stripe, or its default
+    /// reply.
     #[must_use]
     pub fn reply(&self) -> Option<&Bytes> {
         self.handlers.iter().find_map(HandlerReport::reply)
@@ -100,62 +106,65 @@ impl Report {
 }
 
 impl HandlerReport {
-    /// Of a handler that had finished before.
-    pub(crate) fn finished(name: Arc<str>, attempts: u32, how: Completion) -> Self {
-        let (result, reply) = match how {
+    /// Creates the report of a handler that had finished before.
+    pub(crate) fn finished(name: Arc<str>, attempts: u32, completion: Completion) -> Self {
+        let (result, reply) = match completion {
             Completion::Done => (Ok(Outcome::Done), None),
-            Completion::Ignored => (Ok(Outcome::ignored("it was in an earlier delivery")), None),
+            Completion::Ignored => (Ok(Outcome::ignored("ignored in an earlier delivery")), None),
             Completion::Replied(json) => (Ok(Outcome::Replied(json.clone())), Some(json)),
             Completion::Dead => {
-                (Err(Failure::permanent("it failed for good in an earlier delivery")), None)
+                (Err(Failure::permanent("failed permanently in an earlier delivery")), None)
             }
         };
         Self { name, result, attempts, duration: None, reply }
     }
 
-    /// The handler's stable name.
+    /// Returns the handler's stable name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it returned; a panic is a [`Failure`] that is tried again.
+    /// Returns the result of the handler. A panic is a transient [`Failure`].
     ///
     /// # Errors
     ///
-    /// The handler's failure.
+    /// Fails if the handler failed.
     pub fn result(&self) -> Result<&Outcome, &Failure> {
         self.result.as_ref()
     }
 
-    /// Whether it is done with the event.
+    /// Returns whether the handler has handled the event. It is `false` for an event that it
+    /// ignored.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.result, Ok(Outcome::Done | Outcome::Replied(_)))
     }
 
-    /// The JSON with which it [replied](super::Reply) to Stripe, or its default reply.
+    /// Returns the JSON of the handler's [reply](super::Reply) to Stripe, or of its default reply.
     #[must_use]
     pub fn reply(&self) -> Option<&Bytes> {
         self.reply.as_ref()
     }
 
-    /// How often it has run for this event, as far as the router [remembers](crate::CompletionStore).
+    /// Returns the number of runs of the handler for this event, as far as the
+    /// [completions](crate::CompletionStore) are stored.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// How long it ran in this delivery; `None` if it did not, because it had finished before.
+    /// Returns the duration of the run in this delivery. It is `None` if the handler did not run,
+    /// because it had finished before.
     #[must_use]
     pub fn duration(&self) -> Option<Duration> {
         self.duration
     }
 
-    /// Every word that [`outcome`](Self::outcome) can be.
+    /// All values of [`outcome`](Self::outcome).
     pub(crate) const OUTCOMES: [&'static str; 4] = ["done", "ignored", "retry", "dead"];
 
-    /// What became of it, in a word: `done`, `ignored`, `retry` or `dead`.
+    /// Returns the outcome as one word: `done`, `ignored`, `retry` or `dead`.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match &self.result {

@@ -1,24 +1,25 @@
-//! When a handler that failed is tried again, by whoever keeps its deliveries.
+//! Retry policies for stored deliveries.
 
 use std::time::Duration;
 
-/// How often a delivery is tried, and how long is waited in between: the `max_attempts`, `backoff` and
-/// `max_backoff` of `#[on_event]`. Each wait is four times the one before, up to the longest.
+/// The retry policy of a stored delivery: exponential backoff by a factor of four, up to a maximum.
+/// Corresponds to `max_attempts`, `backoff` and `max_backoff` of `#[on_event]`.
 ///
-/// By default 12 attempts in 66 hours, about as long as Stripe itself would try: the waits are 15 s, 1 min, 4
-/// min, 16 min, 64 min, 4 h 16 min, and then 12 h each.
+/// The default is 12 attempts within 66 hours, about as long as Stripe retries. The waits are 15 s,
+/// 1 min, 4 min, 16 min, 64 min, 4 h 16 min, and then 12 h each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// How often it is tried at most, the first time included; at least 1.
+    /// The maximum number of max_attempts, including the first; at least 1.
     pub max_attempts: u32,
-    /// How long is waited after the first attempt.
+    /// The wait after the first attempt.
     pub initial_backoff: Duration,
-    /// How long is waited at most.
+    /// The maximum wait between two attempts.
     pub max_backoff: Duration,
 }
 
-const GROWTH: u32 = 4;
+/// The factor by which each wait exceeds the previous one.
+const BACKOFF_FACTOR: u32 = 4;
 
 impl Default for RetryPolicy {
     fn default() -> Self {
@@ -31,14 +32,14 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait after this attempt, counted from 1; `None` after the last.
+    /// Returns the wait after an attempt, or `None` after the last. Attempts count from 1.
     #[must_use]
     pub fn wait_after(&self, attempt: u32) -> Option<Duration> {
         if attempt >= self.max_attempts {
             return None;
         }
-        let growth = GROWTH.checked_pow(attempt.saturating_sub(1));
-        let wait = growth.and_then(|growth| self.initial_backoff.checked_mul(growth));
+        let factor = BACKOFF_FACTOR.checked_pow(attempt.saturating_sub(1));
+        let wait = factor.and_then(|factor| self.initial_backoff.checked_mul(factor));
         Some(wait.unwrap_or(self.max_backoff).min(self.max_backoff))
     }
 }
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_default_the_last_of_twelve_attempts_is_made_after_about_three_days() {
+    fn default_attempts_span_about_three_days() {
         let policy = RetryPolicy::default();
         let waits: Vec<u64> =
             (1..12).map(|attempt| policy.wait_after(attempt).unwrap().as_secs()).collect();
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_of_attempts_overflows() {
+    fn wait_never_overflows() {
         let policy = RetryPolicy { max_attempts: u32::MAX, ..RetryPolicy::default() };
         assert_eq!(policy.wait_after(0), Some(policy.initial_backoff));
         assert_eq!(policy.wait_after(40), Some(policy.max_backoff));
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn one_attempt_is_never_followed_by_another() {
+    fn single_attempt_is_not_retried() {
         let policy = RetryPolicy { max_attempts: 1, ..RetryPolicy::default() };
         assert_eq!(policy.wait_after(1), None);
     }

@@ -74,7 +74,7 @@ pub fn request_is_answered_by_the_rules(sent: &Sent) {
         400 if said.error() == UNSIGNED => assert!(!proven, "signed, and refused: {said:?}"),
         400 => {
             assert!(proven, "not signed, and told: {said:?}");
-            assert!(said.error().starts_with("the payload is no event: "), "{said:?}");
+            assert!(said.error().starts_with("the payload is not an event: "), "{said:?}");
         }
         _ => panic!("{said:?}"),
     };

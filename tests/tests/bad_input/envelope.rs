@@ -61,14 +61,14 @@ fn required() -> Vec<Row> {
             "`id` a number",
             ID,
             r#""id":1,"#,
-            "the field `id` should be a string and is a number (line 1, column 7)",
+            "the field `id` should be a string, but is a number (line 1, column 7)",
         ),
         refused(
             "id_null",
             "`id` null",
             ID,
             r#""id":null,"#,
-            "the field `id` should be a string and is null (line 1, column 7)",
+            "the field `id` should be a string, but is null (line 1, column 7)",
         ),
         refused(
             "type_missing",
@@ -89,7 +89,7 @@ fn required() -> Vec<Row> {
             "half a character in `type`: `\\ud800`",
             TYPE,
             r#""type":"\ud800","#,
-            "the field `type` should be text (an escape in it is no character) and is not \
+            "the field `type` is not valid text: an escape sequence encodes no character \
              (line 1, column 39)",
         ),
         refused(
@@ -132,7 +132,7 @@ fn data() -> Vec<Row> {
             "`data` an array",
             DATA,
             r#""data":[]"#,
-            "the field `data` should be an object and is an array (line 1, column 99)",
+            "the field `data` should be an object, but is an array (line 1, column 99)",
         ),
         refused(
             "data_object_missing",
@@ -146,21 +146,21 @@ fn data() -> Vec<Row> {
             "`data.object` null",
             DATA,
             r#""data":{"object":null}"#,
-            "the field `data.object` should be an object and is null (line 1, column 109)",
+            "the field `data.object` should be an object, but is null (line 1, column 109)",
         ),
         refused(
             "data_object_array",
             "`data.object` an array",
             DATA,
             r#""data":{"object":[]}"#,
-            "the field `data.object` should be an object and is an array (line 1, column 109)",
+            "the field `data.object` should be an object, but is an array (line 1, column 109)",
         ),
         refused(
             "previous_attributes_text",
             "`data.previous_attributes` a string",
             r#""data":{"#,
             r#""data":{"previous_attributes":"x","#,
-            "the field `data.previous_attributes` should be an object and is a string \
+            "the field `data.previous_attributes` should be an object, but is a string \
              (line 1, column 122)",
         ),
     ]
@@ -174,14 +174,14 @@ fn optional() -> Vec<Row> {
             "`created` a string",
             CREATED,
             &created("\"1700000000\""),
-            "the field `created` should be a number and is a string (line 1, column 64)",
+            "the field `created` should be a number, but is a string (line 1, column 64)",
         ),
         refused(
             "created_negative",
             "`created` negative",
             CREATED,
             &created("-1"),
-            "the field `created` should be a whole number, zero or more and is not \
+            "the field `created` is not a non-negative integer \
              (line 1, column 64)",
         ),
         refused(
@@ -189,7 +189,7 @@ fn optional() -> Vec<Row> {
             "`created` with a fraction",
             CREATED,
             &created("1700000000.5"),
-            "the field `created` should be a whole number, zero or more and is not \
+            "the field `created` is not a non-negative integer \
              (line 1, column 64)",
         ),
         passes("created_missing", "`created` missing", CREATED, "").note("it is then `None`"),
@@ -199,28 +199,28 @@ fn optional() -> Vec<Row> {
             "`livemode` a string",
             LIVEMODE,
             r#""livemode":"false","#,
-            "the field `livemode` should be a boolean and is a string (line 1, column 86)",
+            "the field `livemode` should be a boolean, but is a string (line 1, column 86)",
         ),
         refused(
             "livemode_number",
             "`livemode` 0",
             LIVEMODE,
             r#""livemode":0,"#,
-            "the field `livemode` should be a boolean and is a number (line 1, column 86)",
+            "the field `livemode` should be a boolean, but is a number (line 1, column 86)",
         ),
         refused(
             "api_version_number",
             "`api_version` a number",
             LIVEMODE,
             r#""api_version":20261028,"#,
-            "the field `api_version` should be a string and is a number (line 1, column 89)",
+            "the field `api_version` should be a string, but is a number (line 1, column 89)",
         ),
         refused(
             "account_object",
             "`account` an object",
             LIVEMODE,
             r#""account":{"id":"acct_1"},"#,
-            "the field `account` should be a string and is an object (line 1, column 85)",
+            "the field `account` should be a string, but is an object (line 1, column 85)",
         )
         .note("an expanded field; events have none"),
         refused(
@@ -228,7 +228,7 @@ fn optional() -> Vec<Row> {
             "`pending_webhooks` negative",
             LIVEMODE,
             r#""pending_webhooks":-1,"#,
-            "the field `pending_webhooks` should be a whole number, zero or more and is not \
+            "the field `pending_webhooks` is not a non-negative integer \
              (line 1, column 94)",
         ),
         passes(
@@ -242,7 +242,7 @@ fn optional() -> Vec<Row> {
             "`request` a number",
             LIVEMODE,
             r#""request":7,"#,
-            "the field `request.id` should be a string and is a number (line 1, column 85)",
+            "the field `request.id` should be a string, but is a number (line 1, column 85)",
         ),
         passes(
             "unknown_field",
@@ -261,7 +261,7 @@ fn repeated() -> Vec<Row> {
             "`id` twice",
             ID,
             &twice(ID),
-            "the key `id` stands there twice (line 1, column 15)",
+            "the key `id` occurs twice (line 1, column 15)",
         )
         .note("one reader could take the first, and the next one the second"),
         refused(
@@ -269,35 +269,35 @@ fn repeated() -> Vec<Row> {
             "`id`, and again as `\\u0069d`",
             ID,
             r#""id":"evt_1","\u0069d":"evt_2","#,
-            "the key `id` stands there twice (line 1, column 15)",
+            "the key `id` occurs twice (line 1, column 15)",
         ),
         refused(
             "type_twice",
             "`type` twice",
             TYPE,
             &twice(TYPE),
-            "the key `type` stands there twice (line 1, column 54)",
+            "the key `type` occurs twice (line 1, column 54)",
         ),
         refused(
             "object_twice",
             "`object` twice",
             OBJECT,
             &twice(OBJECT),
-            "the key `object` stands there twice (line 1, column 32)",
+            "the key `object` occurs twice (line 1, column 32)",
         ),
         refused(
             "data_twice",
             "`data` twice",
             DATA,
             &format!("{DATA},{DATA}"),
-            "the key `data` stands there twice (line 1, column 173)",
+            "the key `data` occurs twice (line 1, column 173)",
         ),
         refused(
             "data_object_twice",
             "`data.object` twice",
             r#""data":{"#,
             r#""data":{"object":{},"#,
-            "the key `data.object` stands there twice (line 1, column 112)",
+            "the key `data.object` occurs twice (line 1, column 112)",
         ),
         passes("livemode_twice", "`livemode` twice", LIVEMODE, &twice(LIVEMODE))
             .note("the last one counts"),

@@ -51,26 +51,31 @@ fn texts() -> Vec<Row> {
             utf_16,
             "it is not JSON: expected a key in double quotes (line 1, column 2)",
         ),
-        refused("array", "`[]`", "[]", "it should be an object and is an array (line 1, column 1)"),
-        refused("null", "`null`", "null", "it should be an object and is null (line 1, column 1)"),
+        refused(
+            "array",
+            "`[]`",
+            "[]",
+            "it should be an object, but is an array (line 1, column 1)",
+        ),
+        refused("null", "`null`", "null", "it should be an object, but is null (line 1, column 1)"),
         refused(
             "number",
             "`42`",
             "42",
-            "it should be an object and is a number (line 1, column 1)",
+            "it should be an object, but is a number (line 1, column 1)",
         ),
         refused(
             "batch",
             "an array of events",
             format!("[{}]", paid()),
-            "it should be an object and is an array (line 1, column 1)",
+            "it should be an object, but is an array (line 1, column 1)",
         )
         .note("send one event in each request"),
         refused(
             "encoded_twice",
             "the event as a JSON string",
             serde_json::Value::from(paid()).to_string(),
-            "it should be an object and is a string (line 1, column 1)",
+            "it should be an object, but is a string (line 1, column 1)",
         )
         .note("encoded twice"),
     ]
@@ -102,19 +107,19 @@ fn syntax() -> Vec<Row> {
             "trailing",
             "something after its end",
             paid() + "x",
-            "something follows the end of the JSON (line 1, column 173)",
+            "unexpected data after the end of the JSON (line 1, column 173)",
         ),
         refused(
             "two_events",
             "two events, one after the other",
             paid() + &paid(),
-            "something follows the end of the JSON (line 1, column 173)",
+            "unexpected data after the end of the JSON (line 1, column 173)",
         ),
         refused(
             "nul_after",
             "a NUL byte after its end",
             paid() + "\0",
-            "something follows the end of the JSON (line 1, column 173)",
+            "unexpected data after the end of the JSON (line 1, column 173)",
         )
         .note("a C string's end was sent too"),
         refused(

@@ -94,7 +94,7 @@ impl Row {
 
     /// Refused although it is authentic: sooner or later an event is lost.
     pub(crate) fn no_event(self, problem: &str) -> Self {
-        let says = format!("the payload is no event: {problem}");
+        let says = format!("the payload is not an event: {problem}");
         self.answer(400, &says).log(Level::ERROR).reason("Envelope")
     }
 

@@ -30,20 +30,20 @@ pub(crate) fn group() -> Group {
                 "thin_related_text",
                 "`related_object` a string",
                 r#","related_object":"acct_1""#,
-                "the field `related_object` should be an object and is a string \
+                "the field `related_object` should be an object, but is a string \
                  (line 1, column 90)",
             ),
             refused(
                 "thin_created_number",
                 "`created` a number, as in a snapshot event",
                 r#","created":1700000000"#,
-                "the field `created` should be a string and is a number (line 1, column 83)",
+                "the field `created` should be a string, but is a number (line 1, column 83)",
             ),
             refused(
                 "thin_created_text",
                 "`created` no time",
                 r#","created":"yesterday""#,
-                "the field `created` should be a time as in 2026-01-31T12:00:00.000Z and is not \
+                "the field `created` is not a time such as 2026-01-31T12:00:00.000Z \
                  (line 1, column 83)",
             ),
             passes("thin_data", "`data` without an object", r#","data":{"reason":"limit"}"#),
@@ -51,7 +51,7 @@ pub(crate) fn group() -> Group {
                 "thin_data_object_text",
                 "`data.object` a string",
                 r#","data":{"object":"acct_1"}"#,
-                "the field `data.object` should be an object and is a string (line 1, column 90)",
+                "the field `data.object` should be an object, but is a string (line 1, column 90)",
             ),
         ],
     }

@@ -1,4 +1,4 @@
-//! Decodes a part of an event, and says what did not fit without telling what was there.
+//! Decodes a part of an event, with errors that name the mismatch without showing values.
 
 mod reader;
 
@@ -6,28 +6,29 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// Why a part of an event did not decode. What it shows, in `Display` and `Debug`, names the place and
-/// what should be there, and none of the payload's values: they are people's names, addresses and
-/// secrets, and errors are logged.
+/// An error from decoding a part of an event.
+///
+/// `Display` and `Debug` give the path and the expected type, and none of the payload's values. The
+/// values are names, addresses and secrets, and errors are logged.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The event does not have it.
+    /// The event does not have the part.
     #[error(
-        "the event has no `{part}`: a thin event only names its object, and only an update says what was before"
+        "the event has no `{part}`: a thin event only names its object, and only an `*.updated` event has previous attributes"
     )]
     Absent {
         /// `data.object` or `data.previous_attributes`.
         part: &'static str,
     },
-    /// It does not fit the type.
-    #[error("`{part}` does not decode{}: {}", At(path), without_values(&error.to_string()))]
+    /// The part does not match the type.
+    #[error("`{part}` does not decode{}: {}", PathSuffix(path), without_values(&error.to_string()))]
     Unfit {
         /// `data.object` or `data.previous_attributes`.
         part: &'static str,
-        /// Where in it; `.` for the whole.
+        /// The path to the mismatch in the part; `.` for the whole part.
         path: String,
-        /// What serde found there. Its text shows the value.
+        /// The error from serde. Its text shows the value.
         error: serde_json::Error,
     },
 }
@@ -43,11 +44,11 @@ pub(super) fn decode<'e, T: Deserialize<'e>>(
     json: Option<&'e str>,
 ) -> Result<T, DecodeError> {
     let json = json.ok_or(DecodeError::Absent { part })?;
-    // The keys of a map may be numbers, say, of which only serde_json knows.
+    // Only serde_json supports everything: for example, the keys of a map may be numbers.
     if let Ok(decoded) = reader::read(json).or_else(|_| serde_json::from_str(json)) {
         return Ok(decoded);
     }
-    // Once more, to find out where and why: to keep track of that costs more than the decoding.
+    // Decode again to find the path and the reason; tracking the path costs more than decoding.
     let mut deserializer = serde_json::Deserializer::from_str(json);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DecodeError::Unfit {
         part,
@@ -56,10 +57,10 @@ pub(super) fn decode<'e, T: Deserialize<'e>>(
     })
 }
 
-/// Where it is, unless it is the whole.
-struct At<'p>(&'p str);
+/// Displays ` at` and the path, or nothing for the path of the whole part.
+struct PathSuffix<'p>(&'p str);
 
-impl fmt::Display for At<'_> {
+impl fmt::Display for PathSuffix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             "." => Ok(()),
@@ -68,11 +69,12 @@ impl fmt::Display for At<'_> {
     }
 }
 
-/// serde's message without the value that it found: its type is enough, as in `invalid type: string,
-/// expected i64`. A variant that looks like one of Stripe's own words (`past_due`) stays. What a
-/// `Deserialize` of the user's own says is the user's.
+/// Removes the found value from serde's message and leaves its type, as in
+/// `invalid type: string, expected i64`. A variant that looks like one of Stripe's statuses
+/// (`past_due`) stays. A `Deserialize` implementation of the user's own must keep values out of its
+/// messages itself.
 fn without_values(message: &str) -> String {
-    // The line is one of the part, which nobody has; the path says where.
+    // Line and column count within the part, so they are of no use. The path locates the mismatch.
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     for head in ["invalid type: ", "invalid value: "] {
         if let Some((found, expected)) =
@@ -85,15 +87,15 @@ fn without_values(message: &str) -> String {
     if let Some(rest) = message.strip_prefix("unknown variant `")
         && let Some((found, rest)) =
             rest.rsplit_once("`, expected ").or(rest.rsplit_once("`, there"))
-        && !is_word(found)
+        && !is_status_like(found)
     {
         return format!("unknown variant, expected {rest}");
     }
     message.to_owned()
 }
 
-/// As Stripe's statuses are written.
-fn is_word(text: &str) -> bool {
+/// Returns whether the text looks like one of Stripe's statuses.
+fn is_status_like(text: &str) -> bool {
     text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
@@ -103,14 +105,14 @@ mod tests {
 
     use super::*;
 
-    fn told<T: DeserializeOwned + fmt::Debug>(json: &str) -> String {
+    fn error_text<T: DeserializeOwned + fmt::Debug>(json: &str) -> String {
         let error = decode::<T>("data.object", Some(json)).unwrap_err();
         assert_eq!(format!("{error:?}"), format!("DecodeError({error})"));
         error.to_string()
     }
 
     #[test]
-    fn what_only_serde_json_reads_is_read() {
+    fn decode_falls_back_to_serde_json() {
         type Numbered = std::collections::BTreeMap<u8, bool>;
         assert!(reader::read::<Numbered>(r#"{"7":true}"#).is_err());
         let decoded: Numbered = decode("data.object", Some(r#"{"7":true}"#)).unwrap();
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[derive(Debug, Deserialize)]
-    #[expect(dead_code, reason = "it is decoded and not read")]
+    #[expect(dead_code, reason = "decoded but never read")]
     struct Subject {
         amount: i64,
         status: Option<Status>,
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named_and_not_shown() {
+    fn mismatch_error_names_path_without_value() {
         for (json, text) in [
             (
                 r#"{"amount":"jenny@example.com, expected `\"x\"`"}"#,
@@ -155,7 +157,7 @@ mod tests {
             ("\"jenny\"", ": invalid type: string, expected struct Subject"),
         ] {
             let expected = format!("`data.object` does not decode{text}");
-            assert_eq!(told::<Subject>(json), expected, "{json}");
+            assert_eq!(error_text::<Subject>(json), expected, "{json}");
         }
     }
 }

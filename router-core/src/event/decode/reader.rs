@@ -1,8 +1,8 @@
-//! Decodes JSON as serde_json does, but for passing faster over what nobody asks for: most of an object,
-//! since a handler's type has the few fields that it needs.
+//! A deserializer that decodes JSON as serde_json does, but skips ignored fields faster. Most
+//! fields of an object are ignored, because a handler's type has only the few fields that it needs.
 //!
-//! It walks objects and arrays itself and leaves every other value to serde_json. Whatever it refuses
-//! serde_json is to decide, so its errors say nothing.
+//! It walks objects and arrays itself and leaves every other value to serde_json. If it fails, the
+//! caller decodes again with serde_json, so its own errors carry no text.
 
 use std::borrow::Cow;
 
@@ -17,47 +17,47 @@ use serde_json::Error;
 
 use super::super::{
     error::JsonType,
-    scanner::{Place, Scanner},
+    scanner::{ItemPosition, Scanner},
 };
 
-/// Decodes a text that is JSON from its first byte to its last.
+/// Decodes a JSON text that has no surrounding white space.
 pub(super) fn read<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, Error> {
     let mut scanner = Scanner::new(json);
     let value = T::deserialize(Reader { json, scanner: &mut scanner })?;
-    scanner.end().map_err(undecided)?;
+    scanner.end().map_err(fall_back)?;
     Ok(value)
 }
 
-/// Reads the value that comes next.
+/// A deserializer for the next value.
 struct Reader<'de, 's> {
     json: &'de str,
     scanner: &'s mut Scanner<'de>,
 }
 
 impl<'de, 's> Reader<'de, 's> {
-    /// What serde_json is to read.
+    /// Returns a serde_json deserializer for the next value.
     fn value(self) -> Result<serde_json::Deserializer<serde_json::de::StrRead<'de>>, Error> {
-        let value = self.scanner.value().map_err(undecided)?;
+        let value = self.scanner.value().map_err(fall_back)?;
         Ok(serde_json::Deserializer::from_str(&self.json[value.range()]))
     }
 
-    /// The items of what comes next, if it is an object or an array, whichever these brackets say.
+    /// Opens the next value, which must be an object or an array with these brackets.
     fn items(self, [open, close]: [u8; 2]) -> Result<Items<'de, 's>, Error> {
         if self.scanner.peek() != Some(open) {
-            return Err(undecided(()));
+            return Err(fall_back(()));
         }
-        self.scanner.open().map_err(undecided)?;
+        self.scanner.open().map_err(fall_back)?;
         Ok(Items {
             json: self.json,
             scanner: self.scanner,
-            place: Place::First,
+            position: ItemPosition::First,
             close,
             ended: false,
         })
     }
 
     fn string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let value = self.scanner.value().map_err(undecided)?;
+        let value = self.scanner.value().map_err(fall_back)?;
         let text = &self.json[value.range()];
         if value.kind == JsonType::String && !value.escaped {
             return visitor.visit_borrowed_str(&text[1..text.len() - 1]);
@@ -66,8 +66,8 @@ impl<'de, 's> Reader<'de, 's> {
     }
 }
 
-/// Left to serde_json, whole.
-macro_rules! leave {
+/// Implements methods of `Deserializer` by delegating the value to serde_json.
+macro_rules! delegate {
     ($($method:ident ( $($argument:ident : $type:ty),* ))+) => {
         $(
             fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Error> {
@@ -80,7 +80,7 @@ macro_rules! leave {
 impl<'de> Deserializer<'de> for Reader<'de, '_> {
     type Error = Error;
 
-    leave! {
+    delegate! {
         deserialize_any() deserialize_bool()
         deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
         deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
@@ -92,7 +92,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.scanner.skip().map_err(undecided)?;
+        self.scanner.skip().map_err(fall_back)?;
         visitor.visit_unit()
     }
 
@@ -100,7 +100,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         if self.scanner.peek() != Some(b'n') {
             return visitor.visit_some(self);
         }
-        self.scanner.skip().map_err(undecided)?;
+        self.scanner.skip().map_err(fall_back)?;
         visitor.visit_none()
     }
 
@@ -121,7 +121,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        // serde_json's own types are asked for by names that only it knows.
+        // serde_json deserializes its own types by private names that begin with `$`.
         if name.starts_with('$') {
             return self.value()?.deserialize_newtype_struct(name, visitor);
         }
@@ -143,13 +143,13 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let mut items = self.items(*b"{}")?;
         let value = visitor.visit_map(&mut items)?;
-        items.end().map(|()| value)
+        items.expect_end().map(|()| value)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let mut items = self.items(*b"[]")?;
         let value = visitor.visit_seq(&mut items)?;
-        items.end().map(|()| value)
+        items.expect_end().map(|()| value)
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
@@ -166,11 +166,11 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 }
 
-/// The items of an object or an array.
+/// The remaining items of an object or an array.
 struct Items<'de, 's> {
     json: &'de str,
     scanner: &'s mut Scanner<'de>,
-    place: Place,
+    position: ItemPosition,
     close: u8,
     ended: bool,
 }
@@ -178,7 +178,8 @@ struct Items<'de, 's> {
 impl<'de> Items<'de, '_> {
     fn has_next(&mut self) -> Result<bool, Error> {
         if !self.ended {
-            self.ended = !self.scanner.has_item(&mut self.place, self.close).map_err(undecided)?;
+            self.ended =
+                !self.scanner.has_item(&mut self.position, self.close).map_err(fall_back)?;
         }
         Ok(!self.ended)
     }
@@ -187,9 +188,9 @@ impl<'de> Items<'de, '_> {
         seed.deserialize(Reader { json: self.json, scanner: self.scanner })
     }
 
-    /// Items that are left over are too many.
-    fn end(&mut self) -> Result<(), Error> {
-        if self.has_next()? { Err(undecided(())) } else { Ok(()) }
+    /// Checks that no items are left.
+    fn expect_end(&mut self) -> Result<(), Error> {
+        if self.has_next()? { Err(fall_back(())) } else { Ok(()) }
     }
 }
 
@@ -214,8 +215,8 @@ impl<'de> MapAccess<'de> for &mut Items<'de, '_> {
         if !self.has_next()? {
             return Ok(None);
         }
-        let key = self.scanner.key().map_err(undecided)?;
-        match key.name().ok_or(()).map_err(undecided)? {
+        let key = self.scanner.key().map_err(fall_back)?;
+        match key.name().ok_or(()).map_err(fall_back)? {
             Cow::Borrowed(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
             Cow::Owned(name) => seed.deserialize(name.into_deserializer()),
         }
@@ -227,9 +228,9 @@ impl<'de> MapAccess<'de> for &mut Items<'de, '_> {
     }
 }
 
-/// What serde_json is to say more of.
+/// Returns an error without text, after which the caller decodes with serde_json.
 #[cold]
-fn undecided<E>(_: E) -> Error {
+fn fall_back<E>(_: E) -> Error {
     Error::custom("")
 }
 
@@ -243,10 +244,14 @@ mod tests {
 
     use super::*;
 
-    /// What is read is what serde_json reads, and what is not is left to it.
-    fn agrees<'de, T: Deserialize<'de> + PartialEq + Debug>(json: &'de str) {
+    /// Checks that serde_json reads the same value if this reader reads one.
+    fn assert_agrees<'de, T: Deserialize<'de> + PartialEq + Debug>(json: &'de str) {
         if let Ok(ours) = read::<T>(json) {
-            assert_eq!(ours, serde_json::from_str(json).expect("it reads what we read"), "{json}");
+            assert_eq!(
+                ours,
+                serde_json::from_str(json).expect("serde_json accepts what the reader accepts"),
+                "{json}"
+            );
         }
     }
 
@@ -296,44 +301,44 @@ mod tests {
     #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
     struct Wide(i64);
 
-    fn all_agree(json: &str) {
-        agrees::<Fields<'_>>(json);
-        agrees::<Flat>(json);
-        agrees::<Vec<Either>>(json);
-        agrees::<Either>(json);
-        agrees::<BTreeMap<String, Tagged>>(json);
-        agrees::<Tagged>(json);
-        agrees::<Wrapped>(json);
-        agrees::<Value>(json);
-        agrees::<(u8, Option<&str>)>(json);
-        agrees::<[Word; 2]>(json);
-        agrees::<BTreeMap<Word2, f32>>(json);
+    fn assert_all_agree(json: &str) {
+        assert_agrees::<Fields<'_>>(json);
+        assert_agrees::<Flat>(json);
+        assert_agrees::<Vec<Either>>(json);
+        assert_agrees::<Either>(json);
+        assert_agrees::<BTreeMap<String, Tagged>>(json);
+        assert_agrees::<Tagged>(json);
+        assert_agrees::<Wrapped>(json);
+        assert_agrees::<Value>(json);
+        assert_agrees::<(u8, Option<&str>)>(json);
+        assert_agrees::<[Word; 2]>(json);
+        assert_agrees::<BTreeMap<UnitWord, f32>>(json);
     }
 
     #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
     #[serde(rename_all = "lowercase")]
-    enum Word2 {
+    enum UnitWord {
         A,
         B,
     }
 
     #[test]
-    fn what_handlers_take_is_read() {
+    fn common_types_are_decoded() {
         let json =
             r#" { "a": "x", "id" : [ {"\u0061": "\"}"} , -1.5e3 ], "b":7, "c": {"a":null,"b":0},
             "object": ["a", {"b": 5}, {"c": {"a": true}}] } "#
                 .trim();
-        let fields = read::<Fields<'_>>(json).expect("it is JSON");
-        assert_eq!(fields, serde_json::from_str(json).expect("it is JSON"));
+        let fields = read::<Fields<'_>>(json).expect("the text is valid");
+        assert_eq!(fields, serde_json::from_str(json).expect("the text is valid"));
         read::<Wrapped>("{}").expect("an empty map");
         read::<(u8, Option<&str>)>(r#"[1, null]"#).expect("an array");
-        read::<BTreeMap<Word2, f32>>(r#"{"b":1.5}"#).expect("keys of an enum");
-        read::<Vec<Box<RawValue>>>(r#"[{"a": 1}]"#).expect("JSON as it stands");
-        read::<Vec<Either>>(r#"[1, "x", {"a":"x","b":null}]"#).expect("any of them");
+        read::<BTreeMap<UnitWord, f32>>(r#"{"b":1.5}"#).expect("keys of an enum");
+        read::<Vec<Box<RawValue>>>(r#"[{"a": 1}]"#).expect("a list of raw JSON");
+        read::<Vec<Either>>(r#"[1, "x", {"a":"x","b":null}]"#).expect("every variant");
     }
 
     #[test]
-    fn what_is_too_much_or_too_little_is_left_to_serde_json() {
+    fn wrong_lengths_and_types_fail() {
         for json in ["[1]", "[1,null,2]", "[1,null", "[1,null]x", "[1 null]", "{}", "1", "null", ""]
         {
             assert!(read::<(u8, Option<&str>)>(json).is_err(), "{json}");
@@ -341,12 +346,17 @@ mod tests {
     }
 
     #[test]
-    fn every_object_of_stripe_is_read_alike() {
+    fn every_stripe_object_decodes_as_in_serde_json() {
         let sampler = Sampler::new(1, 1_700_000_000);
         for event_type in router_catalog::all() {
-            let event = sampler.event(event_type.name).expect("it is known").into_json();
-            all_agree(&event.to_string());
-            all_agree(&serde_json::to_string_pretty(&event["data"]["object"]).expect("it is JSON"));
+            let event = sampler
+                .event(event_type.name)
+                .expect("the catalog has samples of every event type")
+                .into_json();
+            assert_all_agree(&event.to_string());
+            assert_all_agree(
+                &serde_json::to_string_pretty(&event["data"]["object"]).expect("the text is valid"),
+            );
         }
     }
 
@@ -370,9 +380,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_read_is_read_alike(json in any_json()) {
-            all_agree(&json.to_string());
-            all_agree(&serde_json::to_string_pretty(&json)?);
+        fn any_json_decodes_as_in_serde_json(json in any_json()) {
+            assert_all_agree(&json.to_string());
+            assert_all_agree(&serde_json::to_string_pretty(&json)?);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! One pass over a JSON text that says where its values are and copies nothing.
+//! A scanner that finds the positions of values in a JSON text in one pass, without copying.
 //!
-//! serde_json alone would not keep our rules: parts that it skips may be nested without limit, and
-//! a borrowed string refuses legal escapes. Property tests hold this scanner against it.
+//! serde_json alone does not suffice: it does not limit the nesting of parts that it skips, and its
+//! borrowed strings reject legal escapes. Property tests compare this scanner with serde_json.
 
 mod block;
 mod skip;
@@ -12,22 +12,24 @@ use std::{borrow::Cow, ops::Range, str::Utf8Error};
 use self::block::Block;
 use super::error::{EnvelopeProblem, JsonType};
 
-/// Nesting beyond this is refused, so that no handler's own decoding can overflow its stack.
+/// The maximum depth of nesting. Deeper texts are rejected, so that decoding in a handler cannot
+/// overflow the stack.
 ///
-/// As many as a `u128` has bits.
+/// It must be at most the number of bits of a `u128`, in which `skip_items` stores the open
+/// brackets.
 pub(super) const MAX_DEPTH: usize = 128;
 
 const NO_KEY: &str = "expected a key in double quotes";
-/// What is wrong where an item is followed by neither.
+/// The problem of an item that is followed by neither a comma nor the closing bracket.
 const NO_END: &str = "expected `,` or the closing bracket";
 
-/// What a value is and where it stands.
+/// The type and the position of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Value {
     pub(super) kind: JsonType,
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Whether it is a string with an escape in it.
+    /// `true` if the value is a string with an escape in it.
     pub(super) escaped: bool,
 }
 
@@ -37,23 +39,23 @@ impl Value {
     }
 }
 
-/// What is wrong, and at which byte.
+/// A problem and the byte offset at which it was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) problem: EnvelopeProblem,
-    pub(super) at: usize,
+    pub(super) offset: usize,
 }
 
 impl Fault {
     pub(super) fn not_utf8(error: Utf8Error) -> Self {
-        Self { problem: EnvelopeProblem::NotUtf8, at: error.valid_up_to() }
+        Self { problem: EnvelopeProblem::NotUtf8, offset: error.valid_up_to() }
     }
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'t> {
     text: &'t str,
-    at: usize,
+    offset: usize,
     depth: usize,
     block: Block,
 }
@@ -61,23 +63,23 @@ pub(super) struct Scanner<'t> {
 #[expect(clippy::inline_always, reason = "see `skip_nested`")]
 impl<'t> Scanner<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, at: 0, depth: 0, block: Block::at(0, text.as_bytes()) }
+        Self { text, offset: 0, depth: 0, block: Block::load(0, text.as_bytes()) }
     }
 
-    /// Scans the value that comes next, whatever it is.
+    /// Scans the next value, of any type.
     pub(super) fn value(&mut self) -> Result<Value, Fault> {
-        let start = self.at;
+        let start = self.offset;
         let kind = match self.peek() {
             Some(b'{') => JsonType::Object,
             Some(b'[') => JsonType::Array,
             _ => return self.scalar(),
         };
         self.skip_nested()?;
-        Ok(self.since(start, kind))
+        Ok(self.value_since(start, kind))
     }
 
-    /// Scans the value that comes next; if it is an object, shows each of its keys to `field`,
-    /// which must scan what belongs to it.
+    /// Scans the next value. If it is an object, calls `field` with each of its keys; `field` must
+    /// scan the key's value.
     pub(super) fn walk(
         &mut self,
         field: impl FnMut(&mut Self, Key<'t>) -> Result<(), Fault>,
@@ -92,7 +94,7 @@ impl<'t> Scanner<'t> {
         self.peek() == Some(b'[')
     }
 
-    /// Scans the array that comes next; `item` must scan each of its items.
+    /// Scans the next value, an array. Calls `item` for each item, which must scan it.
     pub(super) fn items(
         &mut self,
         item: impl FnMut(&mut Self) -> Result<(), Fault>,
@@ -101,10 +103,10 @@ impl<'t> Scanner<'t> {
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
-        self.bytes().get(self.at).copied()
+        self.bytes().get(self.offset).copied()
     }
 
-    /// Nothing but white space may follow.
+    /// Checks that only white space follows.
     pub(super) fn end(&mut self) -> Result<(), Fault> {
         self.skip_whitespace();
         match self.peek() {
@@ -127,47 +129,52 @@ impl<'t> Scanner<'t> {
         })
     }
 
-    /// A key, and the colon after it.
+    /// Scans a key and the colon after it.
     #[inline]
     pub(super) fn key(&mut self) -> Result<Key<'t>, Fault> {
         if self.peek() != Some(b'"') {
             return Err(self.syntax(NO_KEY));
         }
-        let start = self.at;
+        let start = self.offset;
         let escaped = self.skip_string()?;
-        let name = Value { escaped, ..self.since(start, JsonType::String) };
+        let name = Value { escaped, ..self.value_since(start, JsonType::String) };
         self.colon()?;
         Ok(Key { text: self.text, name })
     }
 
-    /// An object or an array: its items, separated by commas, up to `close`.
+    /// Scans an object or an array: items, separated by commas, up to the bracket `close`.
     fn nested(
         &mut self,
         kind: JsonType,
         close: u8,
         mut item: impl FnMut(&mut Self) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
-        let start = self.at;
+        let start = self.offset;
         self.open()?;
-        let mut place = Place::First;
-        while self.has_item(&mut place, close)? {
+        let mut position = ItemPosition::First;
+        while self.has_item(&mut position, close)? {
             item(self)?;
         }
-        Ok(self.since(start, kind))
+        Ok(self.value_since(start, kind))
     }
 
-    /// Whether another item of what was [opened](Self::open) comes next; otherwise its end is behind us.
+    /// Returns whether the object or array that was [opened](Self::open) has another item. If not,
+    /// moves past its closing bracket.
     #[inline]
-    pub(super) fn has_item(&mut self, place: &mut Place, close: u8) -> Result<bool, Fault> {
-        let is_first = std::mem::replace(place, Place::Later) == Place::First;
+    pub(super) fn has_item(
+        &mut self,
+        position: &mut ItemPosition,
+        close: u8,
+    ) -> Result<bool, Fault> {
+        let is_first = std::mem::replace(position, ItemPosition::Later) == ItemPosition::First;
         self.skip_whitespace();
         match self.peek() {
             Some(byte) if byte == close => {
-                self.at += 1;
+                self.offset += 1;
                 self.depth -= 1;
                 return Ok(false);
             }
-            Some(b',') if !is_first => self.at += 1,
+            Some(b',') if !is_first => self.offset += 1,
             _ if is_first => return Ok(true),
             _ => return Err(self.syntax(NO_END)),
         }
@@ -175,20 +182,21 @@ impl<'t> Scanner<'t> {
         Ok(true)
     }
 
-    /// An opening bracket, and the white space after it.
+    /// Moves past an opening bracket and the white space after it.
     #[inline(always)]
     pub(super) fn open(&mut self) -> Result<(), Fault> {
         if self.depth == MAX_DEPTH {
             return Err(self.fault(EnvelopeProblem::TooDeep));
         }
         self.depth += 1;
-        self.at += 1;
+        self.offset += 1;
         self.skip_whitespace();
         Ok(())
     }
 
-    fn since(&self, start: usize, kind: JsonType) -> Value {
-        Value { kind, start, end: self.at, escaped: false }
+    /// Returns the value between `start` and the current offset.
+    fn value_since(&self, start: usize, kind: JsonType) -> Value {
+        Value { kind, start, end: self.offset, escaped: false }
     }
 
     #[cold]
@@ -198,13 +206,13 @@ impl<'t> Scanner<'t> {
 
     #[cold]
     fn fault(self, problem: EnvelopeProblem) -> Fault {
-        Fault { problem, at: self.at }
+        Fault { problem, offset: self.offset }
     }
 }
 
-/// Which item of an object or an array comes next.
+/// The position of the next item in an object or an array.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ItemPosition {
     First,
     Later,
 }
@@ -216,19 +224,20 @@ pub(super) struct Key<'t> {
 }
 
 impl<'t> Key<'t> {
-    /// The key's text; `None` for one whose escapes are no text, which is none of ours.
+    /// Returns the key's text. It is `None` if an escape in the key does not decode; such a key is
+    /// never one that the caller looks for.
     #[inline]
     pub(super) fn name(&self) -> Option<Cow<'t, str>> {
         let Value { start, end, .. } = self.name;
         if self.name.escaped {
-            // `"\u0069d"` is the key `id` to whoever decodes the event.
+            // Decoders of the event read `"\u0069d"` as the key `id`.
             serde_json::from_str(&self.text[start..end]).ok().map(Cow::Owned)
         } else {
             Some(Cow::Borrowed(&self.text[start + 1..end - 1]))
         }
     }
 
-    /// Where it begins.
+    /// Returns the offset of the key's opening quote.
     pub(super) fn start(&self) -> usize {
         self.name.start
     }
@@ -250,23 +259,23 @@ mod tests {
         Ok(value)
     }
 
-    fn agrees_with_serde_json(text: &str) {
-        let theirs = serde_json::from_str::<IgnoredAny>(text);
-        let ours = scan(text);
-        assert_eq!(ours.is_ok(), theirs.is_ok(), "{text:?}: {ours:?}, {theirs:?}");
+    fn assert_agrees_with_serde_json(text: &str) {
+        let expected = serde_json::from_str::<IgnoredAny>(text);
+        let actual = scan(text);
+        assert_eq!(actual.is_ok(), expected.is_ok(), "{text:?}: {actual:?}, {expected:?}");
     }
 
     #[test]
-    fn nesting_is_refused_just_beyond_the_limit() {
+    fn nesting_beyond_limit_fails() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(scan(&nested(MAX_DEPTH)).is_ok());
         let fault = scan(&nested(MAX_DEPTH + 1)).unwrap_err();
-        assert_eq!(fault, Fault { problem: EnvelopeProblem::TooDeep, at: MAX_DEPTH });
+        assert_eq!(fault, Fault { problem: EnvelopeProblem::TooDeep, offset: MAX_DEPTH });
         assert!(scan(&"[".repeat(1_000_000)).is_err());
     }
 
     #[test]
-    fn the_corners_of_the_grammar() {
+    fn grammar_corner_cases_agree_with_serde_json() {
         for text in [
             "0",
             "-0",
@@ -312,45 +321,45 @@ mod tests {
             "[\n                    \n\"a\"\n,\n2]",
             "{\"a\"\n:1}",
         ] {
-            agrees_with_serde_json(text);
+            assert_agrees_with_serde_json(text);
         }
     }
 
-    /// An event as Stripe lays it out, or in one line.
-    fn event(number: u64, laid_out: bool) -> String {
+    /// Returns a sample event, either pretty-printed as Stripe sends it, or in one line.
+    fn event(number: u64, pretty: bool) -> String {
         let types = router_catalog::all();
         let event_type = types[number as usize % types.len()].name;
         let event = Sampler::new(number, 1_700_000_000).event(event_type).unwrap().into_json();
-        if laid_out { serde_json::to_string_pretty(&event).unwrap() } else { event.to_string() }
+        if pretty { serde_json::to_string_pretty(&event).unwrap() } else { event.to_string() }
     }
 
     proptest! {
         #[test]
-        fn an_event_is_judged_as_serde_json_does_whatever_is_changed_in_it(
+        fn mutated_events_agree_with_serde_json(
             number: u64,
-            laid_out: bool,
-            place: prop::sample::Index,
-            cut in 0..3_usize,
-            put in r#"[{}\[\]",:\\0-9a. \n\t\x01\u{e9}]{0,3}"#,
+            pretty: bool,
+            position: prop::sample::Index,
+            removed in 0..3_usize,
+            inserted in r#"[{}\[\]",:\\0-9a. \n\t\x01\u{e9}]{0,3}"#,
         ) {
-            let mut text = event(number, laid_out);
-            agrees_with_serde_json(&text);
-            let at = place.index(text.len());
-            let end = text.len().min(at + cut);
-            text.replace_range(at..end, &put);
-            agrees_with_serde_json(&text);
+            let mut text = event(number, pretty);
+            assert_agrees_with_serde_json(&text);
+            let start = position.index(text.len());
+            let end = text.len().min(start + removed);
+            text.replace_range(start..end, &inserted);
+            assert_agrees_with_serde_json(&text);
         }
 
         #[test]
-        fn any_text_is_judged_as_serde_json_does(text: String) {
-            agrees_with_serde_json(&text);
+        fn any_text_agrees_with_serde_json(text: String) {
+            assert_agrees_with_serde_json(&text);
         }
 
         #[test]
-        fn json_like_text_is_judged_as_serde_json_does(
+        fn json_like_text_agrees_with_serde_json(
             text in r#"([{}\[\],:]|"|"[a-c]"|\\|\\u00|[0-9.eE+-]|true|null| ){0,16}"#,
         ) {
-            agrees_with_serde_json(&text);
+            assert_agrees_with_serde_json(&text);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Passes over what nobody asks for: most of an event. Here the scanner is made to be quick; what is seldom is
-//! left to its other parts, which know all of JSON.
+//! Skips values that no one reads, which are most of an event. This is the fast path: it handles
+//! the common cases inline and leaves rare ones to the general methods of the scanner.
 
 use super::{Fault, NO_END, NO_KEY, Scanner};
 
 #[expect(clippy::inline_always, reason = "see `skip_nested`")]
 impl Scanner<'_> {
-    /// Passes over the value that comes next.
+    /// Skips the next value.
     #[inline]
     pub(in super::super) fn skip(&mut self) -> Result<(), Fault> {
         match self.peek() {
@@ -14,20 +14,21 @@ impl Scanner<'_> {
         }
     }
 
-    /// An object or an array of which nobody wants to know what is in it: most of an event.
+    /// Skips an object or an array.
     pub(super) fn skip_nested(&mut self) -> Result<(), Fault> {
-        // Of a copy, which no call is given, the compiler knows that nobody else changes it.
-        let mut here = *self;
-        let skipped = here.skip_items();
-        *self = here;
+        // No call receives a reference to the copy, so the compiler can keep it in registers.
+        let mut copy = *self;
+        let skipped = copy.skip_items();
+        *self = copy;
         skipped
     }
 
-    /// One loop, in which the brackets that are open are bits, so that it costs less than a call for each value.
+    /// Skips an object or an array in one loop, with a bit for each open bracket. This costs less
+    /// than a recursive call for each nested value.
     #[inline(always)]
     fn skip_items(&mut self) -> Result<(), Fault> {
-        let around = self.depth;
-        // From the innermost: 1 is an object, 0 an array.
+        let outer_depth = self.depth;
+        // The lowest bit is the innermost bracket: 1 for an object, 0 for an array.
         let mut open: u128 = 0;
         loop {
             let is_empty = match self.peek() {
@@ -52,7 +53,8 @@ impl Scanner<'_> {
                 }
                 continue;
             }
-            // Behind a value, or before the end of an empty one.
+            // The offset is after a value, or before the closing bracket of an empty object or
+            // array.
             loop {
                 let mut next = self.peek();
                 if next.is_some_and(|byte| byte <= b' ') {
@@ -65,14 +67,14 @@ impl Scanner<'_> {
                     Some(b']') if open & 1 == 0 => {}
                     _ => return Err(self.syntax(NO_END)),
                 }
-                self.at += 1;
+                self.offset += 1;
                 self.depth -= 1;
                 open >>= 1;
-                if self.depth == around {
+                if self.depth == outer_depth {
                     return Ok(());
                 }
             }
-            self.at += 1;
+            self.offset += 1;
             self.skip_whitespace();
             if open & 1 == 1 {
                 self.skip_key()?;
@@ -80,7 +82,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A key that nobody wants to read, and the colon after it.
+    /// Skips a key and the colon after it.
     #[inline(always)]
     fn skip_key(&mut self) -> Result<(), Fault> {
         match self.peek() {
@@ -90,8 +92,8 @@ impl Scanner<'_> {
         self.colon()
     }
 
-    /// Scans a value that holds no others, where nobody wants to know which. What most of them are is
-    /// looked for here; what is not found is left to [`scalar`](Self::scalar), which knows it all.
+    /// Skips a string, number, boolean or null. Handles the common forms inline and leaves all
+    /// others to [`scalar`](Self::scalar).
     #[inline(always)]
     fn skip_scalar(&mut self) -> Result<(), Fault> {
         match self.peek() {
@@ -100,42 +102,46 @@ impl Scanner<'_> {
             Some(b't') if self.skip_word(b"true") => return Ok(()),
             Some(b'f') if self.skip_word(b"false") => return Ok(()),
             Some(b'1'..=b'9') => {
-                let start = self.at;
+                let start = self.offset;
                 while let Some(b'0'..=b'9') = self.peek() {
-                    self.at += 1;
+                    self.offset += 1;
                 }
                 if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
                     return Ok(());
                 }
-                self.at = start;
+                self.offset = start;
             }
             _ => {}
         }
-        self.by_call(Self::scalar).map(drop)
+        self.call_on_copy(Self::scalar).map(drop)
     }
 
     #[inline(always)]
     fn skip_word<const LENGTH: usize>(&mut self, word: &[u8; LENGTH]) -> bool {
-        let is_it = self.bytes().get(self.at..self.at + LENGTH) == Some(word);
-        self.at += if is_it { LENGTH } else { 0 };
-        is_it
+        let found = self.bytes().get(self.offset..self.offset + LENGTH) == Some(word);
+        self.offset += if found { LENGTH } else { 0 };
+        found
     }
 
-    /// Scans a string; whether it has escapes.
+    /// Skips a string, and returns whether it has escapes.
     #[inline(always)]
     pub(super) fn skip_string(&mut self) -> Result<bool, Fault> {
-        let end = self.block.special_from(self.bytes(), self.at + 1);
+        let end = self.block.special_from(self.bytes(), self.offset + 1);
         if self.bytes().get(end) == Some(&b'"') {
-            self.at = end + 1;
+            self.offset = end + 1;
             return Ok(false);
         }
         // An escape, or the end of the text.
-        self.by_call(Self::string).map(|string| string.escaped)
+        self.call_on_copy(Self::string).map(|string| string.escaped)
     }
 
-    /// What is seldom is not inlined, and is given a copy.
+    /// Calls a method for a rare case with a copy of the scanner. Such methods are not inlined, and
+    /// a reference to `self` would force it out of registers.
     #[inline(always)]
-    fn by_call<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn call_on_copy<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let mut copy = *self;
         let read = read(&mut copy);
         *self = copy;

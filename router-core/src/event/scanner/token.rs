@@ -1,8 +1,8 @@
-//! What JSON is made of: white space, strings, numbers and words.
+//! The tokens of JSON: white space, strings, numbers and words.
 
 use super::{
     Fault, JsonType, Scanner, Value,
-    block::{are_spaces, behind_whitespace},
+    block::{are_spaces, whitespace_end},
 };
 
 #[expect(clippy::inline_always, reason = "see `skip_nested`")]
@@ -11,30 +11,30 @@ impl Scanner<'_> {
     pub(in super::super) fn skip_whitespace(&mut self) {
         let bytes = self.bytes();
         match self.peek() {
-            // In a text that is laid out, there are then spaces and the quotation mark of a key.
+            // In a pretty-printed text, a line break is followed by indentation and a key's quote.
             Some(b'\n') => {
-                let start = self.at + 1;
+                let start = self.offset + 1;
                 let next = self.block.special_from(bytes, start);
                 let is_indent = bytes.get(next) == Some(&b'"') && are_spaces(bytes, start, next);
-                self.at = if is_indent { next } else { behind_whitespace(bytes, start) };
+                self.offset = if is_indent { next } else { whitespace_end(bytes, start) };
             }
-            Some(b' ' | b'\r' | b'\t') => self.at = behind_whitespace(bytes, self.at),
+            Some(b' ' | b'\r' | b'\t') => self.offset = whitespace_end(bytes, self.offset),
             _ => {}
         }
     }
 
     #[inline(always)]
     pub(super) fn colon(&mut self) -> Result<(), Fault> {
-        // Laid out or compact, hardly ever is there anything before it, or more than a space behind it.
+        // White space before the colon, or more than one space after it, is rare in any layout.
         if self.peek() != Some(b':') {
             self.skip_whitespace();
         }
         if self.peek() != Some(b':') {
             return Err(self.syntax("expected `:` after the key"));
         }
-        self.at += 1;
+        self.offset += 1;
         if self.peek() == Some(b' ') {
-            self.at += 1;
+            self.offset += 1;
         }
         if self.peek().is_some_and(|byte| byte <= b' ') {
             self.skip_whitespace();
@@ -42,7 +42,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// A value that holds no others.
+    /// Scans a string, number, boolean or null.
     #[inline(never)]
     pub(super) fn scalar(&mut self) -> Result<Value, Fault> {
         match self.peek() {
@@ -57,11 +57,11 @@ impl Scanner<'_> {
 
     #[inline(never)]
     pub(super) fn string(&mut self) -> Result<Value, Fault> {
-        let start = self.at;
+        let start = self.offset;
         let mut escaped = false;
-        self.at += 1;
+        self.offset += 1;
         loop {
-            self.at = self.block.special_from(self.bytes(), self.at);
+            self.offset = self.block.special_from(self.bytes(), self.offset);
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -74,48 +74,48 @@ impl Scanner<'_> {
                 None => return Err(self.syntax("the string has no closing quote")),
             }
         }
-        self.at += 1;
-        Ok(Value { escaped, ..self.since(start, JsonType::String) })
+        self.offset += 1;
+        Ok(Value { escaped, ..self.value_since(start, JsonType::String) })
     }
 
     fn escape(&mut self) -> Result<(), Fault> {
-        self.at += 1;
+        self.offset += 1;
         match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.offset += 1,
             Some(b'u') => {
-                let digits = self.bytes().get(self.at + 1..self.at + 5);
+                let digits = self.bytes().get(self.offset + 1..self.offset + 5);
                 if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
                     return Err(self.syntax("`\\u` needs four hexadecimal digits"));
                 }
-                self.at += 5;
+                self.offset += 5;
             }
-            _ => return Err(self.syntax("no such escape in JSON")),
+            _ => return Err(self.syntax("invalid escape sequence")),
         }
         Ok(())
     }
 
     fn number(&mut self) -> Result<Value, Fault> {
-        let start = self.at;
+        let start = self.offset;
         if self.peek() == Some(b'-') {
-            self.at += 1;
+            self.offset += 1;
         }
         match self.peek() {
-            // No digit may follow a leading zero; if one does, it is what comes next and refused.
-            Some(b'0') => self.at += 1,
+            // A digit after a leading zero is rejected as the next token.
+            Some(b'0') => self.offset += 1,
             _ => self.digits()?,
         }
         if self.peek() == Some(b'.') {
-            self.at += 1;
+            self.offset += 1;
             self.digits()?;
         }
         if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
+            self.offset += 1;
             if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
+                self.offset += 1;
             }
             self.digits()?;
         }
-        Ok(self.since(start, JsonType::Number))
+        Ok(self.value_since(start, JsonType::Number))
     }
 
     fn digits(&mut self) -> Result<(), Fault> {
@@ -123,17 +123,17 @@ impl Scanner<'_> {
             return Err(self.syntax("expected a digit"));
         }
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
+            self.offset += 1;
         }
         Ok(())
     }
 
     fn word(&mut self, word: &str, kind: JsonType) -> Result<Value, Fault> {
-        let start = self.at;
+        let start = self.offset;
         if !self.bytes()[start..].starts_with(word.as_bytes()) {
             return Err(self.syntax("expected a JSON value"));
         }
-        self.at += word.len();
-        Ok(self.since(start, kind))
+        self.offset += word.len();
+        Ok(self.value_since(start, kind))
     }
 }

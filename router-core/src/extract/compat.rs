@@ -1,6 +1,6 @@
-//! Whether what a handler takes is what its events carry: asked while the handler is compiled.
+//! Compile-time checks that a handler's arguments match the events of its patterns.
 
-#![expect(missing_docs, reason = "only the macro uses it")]
+#![expect(missing_docs, reason = "used only by the macro")]
 
 use std::{marker::PhantomData, str};
 
@@ -8,9 +8,11 @@ use router_catalog::{Kind, Pattern};
 
 use super::{Object, Rejection, StripeObject};
 
-/// An argument's type, asked for the name of the object that it decodes. Where that is not known,
-/// `AnyObject`'s constant answers: an inherent one comes first, and is there for a
-/// [`StripeObject`] only.
+/// A wrapper for an argument's type. Its constant `OBJECT` is the name of the object that the
+/// argument decodes, if it is known.
+///
+/// The inherent constant exists only for arguments with a [`StripeObject`] and takes precedence.
+/// For all other types, `OBJECT` resolves to the constant of the trait [`AnyObject`].
 #[derive(Debug)]
 pub struct Argument<A>(PhantomData<A>);
 
@@ -32,16 +34,17 @@ pub trait AnyObject {
 
 impl<A> AnyObject for Argument<A> {}
 
-/// Why an argument for this kind of event, or that decodes this object, cannot be made from every
-/// event of these patterns. An event type that the catalogue does not know fits everything.
+/// Checks that an argument can be extracted from every event of these patterns, and returns the
+/// error message if not. `kind` and `object` are the kind of event and the object that the argument
+/// requires, if any. An event type that is not in the catalog passes every check.
 pub const fn misfit(
     kind: Option<Kind>,
     object: Option<&'static str>,
     patterns: &[&str],
 ) -> Option<Message> {
-    let mut at = 0;
-    while at < patterns.len() {
-        let mut known = Pattern::form(patterns[at]).known();
+    let mut index = 0;
+    while index < patterns.len() {
+        let mut known = Pattern::form(patterns[index]).known();
         while let [event_type, rest @ ..] = known {
             if let Some(kind) = kind
                 && kind as u8 != event_type.kind as u8
@@ -56,12 +59,13 @@ pub const fn misfit(
             }
             known = rest;
         }
-        at += 1;
+        index += 1;
     }
     None
 }
 
-/// Why a pattern that was given as a constant is for nothing.
+/// Checks that a pattern given as a constant matches an event type, and returns the error message
+/// if not.
 pub const fn no_event_type(pattern: &str, unlisted: bool) -> Option<Message> {
     if unlisted || !Pattern::form(pattern).known().is_empty() {
         return None;
@@ -75,11 +79,12 @@ pub const fn no_event_type(pattern: &str, unlisted: bool) -> Option<Message> {
 }
 
 const fn wrong_object(takes: &str, carries: Option<&str>, event_type: &str) -> Message {
-    let message = Message::new().add("this decodes the object `").add(takes).add("`, and `");
+    let message =
+        Message::new().add("this argument decodes the object `").add(takes).add("`, but `");
     let message = message.add(event_type).add("` carries ");
     match carries {
         Some(objects) if !is_several(objects) => {
-            message.add("`").add(objects).add("`: decode that, or name another event type")
+            message.add("`").add(objects).add("`: decode that object, or name another event type")
         }
         Some(objects) => {
             message.add("one of `").add(objects).add("`: decode them as an enum of yours")
@@ -88,7 +93,7 @@ const fn wrong_object(takes: &str, carries: Option<&str>, event_type: &str) -> M
     }
 }
 
-/// Alternatives are joined by `|`.
+/// Returns whether `objects` names several objects, separated by `|`.
 const fn is_several(objects: &str) -> bool {
     let mut rest = objects.as_bytes();
     while let [first, others @ ..] = rest {
@@ -106,15 +111,15 @@ const fn wrong_kind(takes: Kind, event_type: &str) -> Message {
         Kind::Snapshot => message
             .add("`")
             .add(event_type)
-            .add("` is a thin event, which carries no object: take a `RelatedObject` and fetch it, or an `Option` of this"),
+            .add("` is a thin event, which carries no object: take a `RelatedObject` and fetch the object, or take an `Option` of this argument"),
         Kind::Thin => message
             .add("`")
             .add(event_type)
-            .add("` is a snapshot event, which carries its object: take an `Object<T>`, or an `Option` of this"),
+            .add("` is a snapshot event, which carries its object: take an `Object<T>`, or an `Option` of this argument"),
     }
 }
 
-/// A text that is put together while the program is compiled.
+/// A text that is assembled at compile time. It is truncated at 512 bytes.
 #[derive(Debug)]
 pub struct Message {
     text: [u8; 512],
@@ -128,11 +133,11 @@ impl Message {
 
     const fn add(mut self, part: &str) -> Self {
         let part = part.as_bytes();
-        let mut at = 0;
-        while at < part.len() && self.length < self.text.len() {
-            self.text[self.length] = part[at];
+        let mut index = 0;
+        while index < part.len() && self.length < self.text.len() {
+            self.text[self.length] = part[index];
             self.length += 1;
-            at += 1;
+            index += 1;
         }
         self
     }
@@ -140,7 +145,7 @@ impl Message {
     pub const fn text(&self) -> &str {
         match str::from_utf8(self.text.split_at(self.length).0) {
             Ok(text) => text,
-            Err(_) => "what this handler takes is not what its events carry",
+            Err(_) => "the arguments of this handler do not match its events",
         }
     }
 }

@@ -1,27 +1,28 @@
-//! Arguments that may be absent, or unreadable.
+//! `Option` and `Result` arguments.
 
 use std::future::Future;
 
 use super::{FromEvent, Needs, Rejection};
 use crate::event::Event;
 
-/// A type that a handler can take as `Option<Self>`: `None` where the event does not have it. What is
-/// there and cannot be read is a [`Rejection`], never `None`.
+/// A type that a handler can take as `Option<Self>`. The argument is `None` if the event does not
+/// have the value. A value that is present but cannot be read is a [`Rejection`], never `None`.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `Option<{Self}>`",
-    label = "this is never absent",
-    note = "an `Option` is for what an event can be without: `Object<T>`, `Previous<T>`, `RelatedObject`, `Account`, `Livemode`, `Recency`, `State<T>` and `PerDelivery<T>`",
-    note = "to see why an argument could not be made, take a `Result<_, Rejection>`"
+    label = "this type is never absent",
+    note = "`Option` is for arguments that an event may not have: `Object<T>`, `Previous<T>`, `RelatedObject`, `Account`, `Livemode`, `Recency`, `State<T>` and `PerDelivery<T>`",
+    note = "to receive the reason why an argument could not be extracted, take a `Result<_, Rejection>`"
 )]
 pub trait OptionalFromEvent: Sized + Send {
-    /// What it needs beside the event, as in [`FromEvent::Needs`].
+    /// The resources needed besides the event, as in [`FromEvent::Needs`].
     type Needs: Needs;
 
-    /// Makes it, if the event has it.
+    /// Extracts the value, if the event has it.
     ///
     /// # Errors
     ///
-    /// The [`Rejection`] that becomes the handler's failure: it is there and cannot be read.
+    /// Fails if the value is present but cannot be read. The [`Rejection`] becomes the handler's
+    /// failure.
     fn from_event(
         event: &Event,
         needs: Self::Needs,
@@ -36,7 +37,7 @@ impl<T: OptionalFromEvent> FromEvent for Option<T> {
     }
 }
 
-/// The handler is called either way, and sees why.
+/// Never fails: the handler is called with the rejection.
 impl<T: FromEvent> FromEvent for Result<T, Rejection> {
     type Needs = T::Needs;
 

@@ -1,4 +1,4 @@
-//! What the service that delivers an event gives to one call of a handler.
+//! Resources that the delivering service provides for a single call of a handler.
 
 use std::{
     any::{Any, TypeId, type_name},
@@ -9,27 +9,31 @@ use std::{
 use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::event::Event;
 
-/// Something that is for one call alone, such as a transaction, given by the service that delivers the
-/// event: a [`DeliveringService`]. It is handed over once, so a handler takes one of each type. A
-/// router is not built with a handler that takes what nobody provides; `Option<PerDelivery<T>>` is for what may
-/// be missing.
+/// A resource for a single call of a handler, such as a transaction. The [`DeliveringService`],
+/// which delivers the event, provides it.
 ///
-/// Extractors are made of it, as `Tx` of an inbox is: their [`Needs`](FromEvent::Needs) are a
-/// `PerDelivery<T>`.
+/// The resource is handed over once, so a handler can take only one argument of each type.
+/// `build()` fails if no service provides the type; a handler that can do without it takes an
+/// `Option<PerDelivery<T>>`.
+///
+/// Other extractors can be built on it: their [`Needs`](FromEvent::Needs) are a `PerDelivery<T>`. The
+/// `Tx` of an inbox is an example.
 pub struct PerDelivery<T>(pub T);
 
-/// A service that gives [`PerDelivery`] things to the handlers which it calls. A store of an inbox is one.
+/// A service that provides resources for each call of a handler, as [`PerDelivery`] arguments. The
+/// store of an inbox is one.
 pub trait DeliveringService {
-    /// What it gives to every call.
+    /// Returns the types of the resources that the service provides for every call.
     fn provides(&self) -> Vec<ProvidedType>;
 
-    /// What to do where a handler takes what this does not give, for the error that says so.
+    /// Returns advice for the error of a handler that takes a resource which this service does not
+    /// provide.
     fn hint(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// A type of which a service gives each call one.
+/// The type of a resource that a service provides for each call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProvidedType {
     pub(crate) id: TypeId,
@@ -37,29 +41,29 @@ pub struct ProvidedType {
 }
 
 impl ProvidedType {
-    /// Things of this type.
+    /// Returns the `ProvidedType` of type `T`.
     #[must_use]
     pub fn of<T: Send + 'static>() -> Self {
         Self { id: TypeId::of::<T>(), type_name: type_name::<T>() }
     }
 }
 
-/// What one call is given: a few things, each of another type.
+/// The resources for one call, at most one of each type.
 #[derive(Default)]
 pub(crate) struct Provisions(Vec<Box<dyn Any + Send>>);
 
 impl Provisions {
-    pub(crate) fn insert<T: Send + 'static>(&mut self, thing: T) {
-        self.0.push(Box::new(thing));
+    pub(crate) fn insert<T: Send + 'static>(&mut self, resource: T) {
+        self.0.push(Box::new(resource));
     }
 
     pub(crate) fn has(&self, provision: ProvidedType) -> bool {
-        self.0.iter().any(|thing| (**thing).type_id() == provision.id)
+        self.0.iter().any(|resource| (**resource).type_id() == provision.id)
     }
 
     pub(crate) fn take<T: Send + 'static>(&mut self) -> Option<PerDelivery<T>> {
-        let at = self.0.iter().position(|thing| thing.is::<T>())?;
-        self.0.swap_remove(at).downcast().ok().map(|thing| PerDelivery(*thing))
+        let index = self.0.iter().position(|resource| resource.is::<T>())?;
+        self.0.swap_remove(index).downcast().ok().map(|resource| PerDelivery(*resource))
     }
 }
 

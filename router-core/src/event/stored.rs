@@ -1,4 +1,4 @@
-//! An event that went into a store and comes out again.
+//! Events that are read back from a store.
 
 use std::{fmt, time::SystemTime};
 
@@ -7,33 +7,34 @@ use bytes::Bytes;
 use super::{EnvelopeError, Event};
 use crate::signature::EndpointName;
 
-/// An event as a store has kept it, and the caller's word that it was verified before it went in: nothing is
-/// verified here. Only for what a program itself has stored where nobody else can write.
+/// An event as a store has persisted it, with the caller's assertion that it was verified before it
+/// was stored. Nothing is verified here, so use it only for events that this program has stored
+/// where no one else can write.
 ///
 /// ```
 /// use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 ///
 /// let event = SyntheticEvent::new("invoice.paid").build()?.event().clone();
-/// let kept = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
-/// let replayed = Event::from_store(kept)?;
+/// let stored = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
+/// let replayed = Event::from_store(stored)?;
 /// assert_eq!(replayed.payload(), event.payload());
-/// assert_ne!(replayed.key(), event.key()); // a replay is an event of its own
+/// assert_ne!(replayed.key(), event.key()); // a replay has a key of its own
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// The event as Stripe sent it, byte for byte.
+    /// The payload as Stripe sent it, byte for byte.
     pub payload: Bytes,
-    /// The name of the endpoint through which it came.
+    /// The name of the endpoint that received the event.
     pub endpoint: String,
-    /// When Stripe signed it.
+    /// The time at which Stripe signed the event.
     pub signed_at: Option<SystemTime>,
-    /// How often it was replayed before; 0 for what Stripe sent.
+    /// The number of times the event was replayed before; 0 for an event as Stripe sent it.
     pub generation: u32,
 }
 
 impl StoredEvent {
-    /// What is to be kept of an event.
+    /// Returns the parts of an event that a store must persist.
     #[must_use]
     pub fn of(event: &Event) -> Self {
         Self {
@@ -45,7 +46,7 @@ impl StoredEvent {
     }
 }
 
-/// Shows none of the data: that is people's names and addresses.
+/// Omits the payload, which contains personal data.
 impl fmt::Debug for StoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { payload, endpoint, signed_at, generation } = self;
@@ -59,14 +60,14 @@ impl fmt::Debug for StoredEvent {
 }
 
 impl Event {
-    /// An event that a store has kept.
+    /// Restores an event from a store.
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError`] where what was kept is no event: the store has damaged it, or this version reads
-    /// less than the one that stored it.
-    pub fn from_store(kept: StoredEvent) -> Result<Self, EnvelopeError> {
-        let StoredEvent { payload, endpoint, signed_at, generation } = kept;
+    /// Fails if the stored payload is not an event: either the store has damaged it, or this
+    /// version of the crate accepts less than the version that stored it.
+    pub fn from_store(stored: StoredEvent) -> Result<Self, EnvelopeError> {
+        let StoredEvent { payload, endpoint, signed_at, generation } = stored;
         Self::of_payload(payload, EndpointName::new(&endpoint), signed_at, generation)
     }
 }
