@@ -13,13 +13,13 @@ use crate::{
     handler::{HandlerReport, Report},
 };
 
-/// Every metric that there is.
+/// All metrics.
 mod catalogue {
     pub(super) struct Metric {
         pub(super) name: &'static str,
         pub(super) kind: Kind,
-        /// Separated by commas.
-        #[cfg_attr(not(test), expect(dead_code, reason = "it is for the docs"))]
+        /// Label names, separated by commas.
+        #[cfg_attr(not(test), expect(dead_code, reason = "only used for the docs"))]
         pub(super) labels: &'static str,
         pub(super) help: &'static str,
     }
@@ -28,7 +28,7 @@ mod catalogue {
     pub(super) enum Kind {
         Counter,
         Gauge,
-        /// Of seconds.
+        /// In seconds.
         Histogram,
     }
 
@@ -43,25 +43,25 @@ mod catalogue {
     }
 
     metrics! {
-        REQUESTS = Counter "requests_total" [""] "HTTP requests, refused ones included";
-        REQUESTS_IN_FLIGHT = Gauge "requests_in_flight" [""] "Requests that are not answered yet";
-        REQUEST_DURATION = Histogram "request_duration_seconds" ["status"] "From the head of a request to its answer";
-        REFUSED = Counter "refused_total" ["reason"] "Requests that were refused";
-        SIGNATURE_AHEAD = Counter "signature_ahead_total" [""] "Signatures from the future that were accepted: our clock lags";
-        API_VERSION = Counter "api_version_mismatch_total" ["found"] "Events in another API version than is expected";
-        EVENTS = Counter "events_total" ["outcome"] "Events that were answered: done, unhandled, retry, dead";
-        EVENT_DURATION = Histogram "event_duration_seconds" [""] "All handlers of an event together, until it is answered";
-        UNHANDLED = Counter "unhandled_total" ["event_type"] "Events that no handler is for";
-        DUPLICATES = Counter "duplicates_total" ["reason"] "Deliveries of an event that was in_flight, and runs that a handler was spared because it had finished the event";
-        HANDLED = Counter "handlers_total" ["handler, outcome"] "Runs of a handler: done, ignored, retry, dead";
-        HANDLER_DURATION = Histogram "handler_duration_seconds" ["handler"] "One run of a handler";
-        DEAD_LETTERS = Counter "dead_letters_total" ["handler"] "Events that a handler failed for good";
-        LOST = Counter "unrecorded_failures_total" ["handler"] "Failures that nobody tries again, and that the dead-letter sink did not take";
-        EVICTED = Counter "completions_evicted_total" [""] "Events that a full memory of finished handlers forgot before their time";
+        REQUESTS = Counter "requests_total" [""] "HTTP requests, including refused ones";
+        REQUESTS_IN_FLIGHT = Gauge "requests_in_flight" [""] "HTTP requests that are not answered yet";
+        REQUEST_DURATION = Histogram "request_duration_seconds" ["status"] "Time from the head of an HTTP request to its answer";
+        REFUSED = Counter "refused_total" ["reason"] "Refused HTTP requests";
+        SIGNATURE_AHEAD = Counter "signature_ahead_total" [""] "Accepted signatures with a timestamp in the future: this machine's clock is slow";
+        API_VERSION = Counter "api_version_mismatch_total" ["found"] "Events whose API version is not the expected one";
+        EVENTS = Counter "events_total" ["outcome"] "Answered events by outcome: done, unhandled, retry, dead";
+        EVENT_DURATION = Histogram "event_duration_seconds" [""] "Time to run the handlers of an event until it is answered";
+        UNHANDLED = Counter "unhandled_total" ["event_type"] "Events without a handler";
+        DUPLICATES = Counter "duplicates_total" ["reason"] "Duplicates: in_flight counts events delivered again while in flight; finished counts handler runs skipped because the handler had finished the event";
+        HANDLED = Counter "handlers_total" ["handler, outcome"] "Handler runs by outcome: done, ignored, retry, dead";
+        HANDLER_DURATION = Histogram "handler_duration_seconds" ["handler"] "Duration of a handler run";
+        DEAD_LETTERS = Counter "dead_letters_total" ["handler"] "Events that a handler failed permanently";
+        LOST = Counter "unrecorded_failures_total" ["handler"] "Failures that are neither retried nor stored in the dead-letter sink";
+        EVICTED = Counter "completions_evicted_total" [""] "Events that the full in-memory completion store evicted before they expired";
     }
 }
 
-/// Gives the recorder that is installed the descriptions of all metrics. `build()` does so too.
+/// Registers the descriptions of all metrics with the installed recorder. `build()` calls it too.
 pub fn describe() {
     for metric in metric::ALL {
         match metric.kind {
@@ -74,16 +74,19 @@ pub fn describe() {
     }
 }
 
-/// Has the failures of a handler that somebody is woken for counted from 0 on: the increase of a counter
-/// that is born at 1 is not seen.
-pub(crate) fn begin_counting(handler: &Arc<str>) {
+/// Initializes a handler's failure counters with 0.
+///
+/// Alerts on these counters need it: Prometheus' `increase` does not see a counter whose first
+/// sample is 1.
+pub(crate) fn init_failure_counters(handler: &Arc<str>) {
     counter!(metric::DEAD_LETTERS, "handler" => handler.clone()).increment(0);
     counter!(metric::LOST, "handler" => handler.clone()).increment(0);
 }
 
-/// A metric whose label is mostly one of these: they are static, and only another one is allocated.
+/// Creates a metric handle with a label. The common label values are static, so only other values
+/// are allocated.
 macro_rules! labelled {
-    ($kind:ident, $metric:expr, $label:literal => $value:expr, mostly $($known:literal)+) => {
+    ($kind:ident, $metric:expr, $label:literal => $value:expr, common $($known:literal)+) => {
         match $value {
             $($known => $kind!($metric, $label => $known),)+
             other => $kind!($metric, $label => other.to_owned()),
@@ -91,35 +94,36 @@ macro_rules! labelled {
     };
 }
 
-/// A request, from its head to its answer.
+/// Counts an HTTP request and measures it from its head to its answer.
 pub(crate) struct Request {
-    begun: std::time::Instant,
+    started: std::time::Instant,
 }
 
 impl Request {
     pub(crate) fn begin(now: std::time::Instant) -> Self {
         counter!(metric::REQUESTS).increment(1);
         gauge!(metric::REQUESTS_IN_FLIGHT).increment(1);
-        Self { begun: now }
+        Self { started: now }
     }
 
     pub(crate) fn end(self, status: StatusCode, now: std::time::Instant) {
         Span::current().record("http.response.status_code", status.as_u16());
         let duration = labelled!(
-            histogram, metric::REQUEST_DURATION, "status" => status.as_str(), mostly "200" "400" "500" "503"
+            histogram, metric::REQUEST_DURATION, "status" => status.as_str(), common "200" "400" "500" "503"
         );
-        duration.record(now - self.begun);
+        duration.record(now - self.started);
     }
 }
 
-/// Also where the client has hung up.
+/// Runs even if the client disconnects before the answer.
 impl Drop for Request {
     fn drop(&mut self) {
         gauge!(metric::REQUESTS_IN_FLIGHT).decrement(1);
     }
 }
 
-/// Without a method, a server of other HTTP types has read it.
+/// Creates the span of a request. `method` is `None` if a server with other HTTP types has read the
+/// request.
 pub(crate) fn request_span(method: Option<&Method>) -> Span {
     tracing::info_span!(
         "endpoint",
@@ -139,7 +143,7 @@ pub(crate) fn signature_ahead() {
     counter!(metric::SIGNATURE_AHEAD).increment(1);
 }
 
-/// `found` is one of few.
+/// `found` must come from a bounded set, because it is a label value.
 pub(crate) fn api_version_mismatch(found: &str) {
     counter!(metric::API_VERSION, "found" => found.to_owned()).increment(1);
 }
@@ -155,10 +159,10 @@ pub(crate) fn event_span(event: &Event) -> Span {
     )
 }
 
-/// The one line of an event. What no handler is for has another, once for each type.
+/// Logs and counts an answered event. An unhandled event is logged elsewhere, once per event type.
 pub(crate) fn event_answered(report: &Report, duration: Duration) {
     let outcome = report.outcome();
-    let events = labelled!(counter, metric::EVENTS, "outcome" => outcome, mostly "done" "unhandled" "retry" "dead");
+    let events = labelled!(counter, metric::EVENTS, "outcome" => outcome, common "done" "unhandled" "retry" "dead");
     events.increment(1);
     histogram!(metric::EVENT_DURATION).record(duration);
     if !report.is_unhandled() {
@@ -166,7 +170,7 @@ pub(crate) fn event_answered(report: &Report, duration: Duration) {
     }
 }
 
-/// `event_type` is one of few.
+/// `event_type` must come from a bounded set, because it is a label value.
 pub(crate) fn unhandled(event_type: &str) {
     counter!(metric::UNHANDLED, "event_type" => event_type.to_owned()).increment(1);
 }
@@ -175,7 +179,7 @@ pub(crate) fn duplicate_in_flight() {
     counter!(metric::DUPLICATES, "reason" => "in_flight").increment(1);
 }
 
-pub(crate) fn finished_before() {
+pub(crate) fn duplicate_finished() {
     counter!(metric::DUPLICATES, "reason" => "finished").increment(1);
 }
 
@@ -189,11 +193,11 @@ pub(crate) fn handler_span(handler: &str, attempt: u32) -> Span {
     )
 }
 
-/// What a handler's runs are counted under, made once for all of them.
+/// The metric keys of a handler, created once instead of for each run.
 #[derive(Debug)]
 pub(crate) struct HandlerMetrics {
     duration: Key,
-    /// By outcome.
+    /// Keys by outcome.
     handled: [(&'static str, Key); 4],
 }
 
@@ -207,7 +211,7 @@ impl HandlerMetrics {
         Self { duration: Key::from_parts(metric::HANDLER_DURATION, vec![name]), handled }
     }
 
-    /// Within the handler's span.
+    /// Counts a run and records its outcome in the current span, which must be the handler's.
     pub(crate) fn handled(&self, report: &HandlerReport) {
         let outcome = report.outcome();
         let span = Span::current();
@@ -229,11 +233,11 @@ impl HandlerMetrics {
     }
 }
 
-/// As the macros of `metrics` make it.
+/// The same metadata as created by the macros of `metrics`.
 static METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-pub(crate) fn lost(handler: &Arc<str>) {
+pub(crate) fn lost_failure(handler: &Arc<str>) {
     counter!(metric::LOST, "handler" => handler.clone()).increment(1);
 }
 
@@ -247,10 +251,10 @@ mod tests {
 
     use super::*;
 
-    /// docs/metrics.md is what this makes; `UPDATE_DOCS=1` writes it.
+    /// Generates docs/metrics.md if `UPDATE_DOCS=1` is set.
     #[test]
-    fn the_table_in_the_docs_has_every_metric() {
-        let mut table = "| metric | kind | labels | what it says |\n|---|---|---|---|\n".to_owned();
+    fn docs_table_has_every_metric() {
+        let mut table = "| metric | kind | labels | description |\n|---|---|---|---|\n".to_owned();
         for metric::Metric { name, kind, labels, help } in metric::ALL {
             let kind = match kind {
                 metric::Kind::Counter => "counter",
@@ -266,6 +270,10 @@ mod tests {
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, &table).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), table, "UPDATE_DOCS=1 writes it anew");
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            table,
+            "docs/metrics.md is outdated; run this test with UPDATE_DOCS=1"
+        );
     }
 }

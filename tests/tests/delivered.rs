@@ -188,12 +188,12 @@ async fn a_delivery_that_cannot_be_made_says_why_and_runs_nothing() {
     let bare = Delivery::new(event.clone(), "audit", 1);
     let error = deliver(&router, bare).await.unwrap_err();
     assert!(
-        error.to_string().starts_with("the delivery came without a `delivered::Transaction`"),
+        error.to_string().starts_with("the delivery has no `delivered::Transaction`"),
         "{error}"
     );
     let to = |handler: &str| Delivery::new(event.clone(), handler, 1).provide(Transaction(1));
     let error = deliver(&router, to("orders.fulfill")).await.unwrap_err();
-    let said = "no handler has or had the stable name `orders.fulfill` in this program";
+    let said = "no handler of this router has or had the stable name `orders.fulfill`";
     assert_eq!(error.to_string(), said);
     router.close();
     let error = deliver(&router, to("audit")).await.unwrap_err();
@@ -290,17 +290,17 @@ fn what_cannot_be_delivered_is_not_built() {
     let error = builder.delivered_by(&Queue).build().unwrap_err();
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 4 problems
-      1. a call is given one `delivered::Transaction`, and this handler takes it twice
+      1. this handler takes a `delivered::Transaction` twice, but each call is provided with only one
            tests/tests/delivered.rs:68  `greedy`  on invoice.paid
-         help: take it once; an extractor of your own may be what takes it the second time
-      2. these handlers reply to Stripe, which is answered before an event is delivered, so nobody would get the reply
+         help: take it once; the second use may be inside a custom extractor
+      2. these handlers reply to Stripe, but with `.delivered_by(...)` Stripe is answered before an event is delivered, so the reply would be lost
            tests/tests/delivered.rs:71  `replies`  on invoice.paid
-         help: put them behind an endpoint of their own with a router without `.delivered_by(...)`, and leave them out here: `.without::<the_handler>()`
-      3. `#[on_unhandled]` is called while Stripe waits; where events are kept, those that no handler is for are kept as unhandled and delivered to nobody
+         help: leave them out here with `.without::<the_handler>()`, and put them in a router without `.delivered_by(...)`, behind an endpoint of its own
+      3. these `#[on_unhandled]` handlers would never be called: with `.delivered_by(...)` unhandled events are stored, but not delivered
            tests/tests/delivered.rs:76  `rest`  on (unhandled)
-         help: write `#[on_event("*")]`, or leave it out here: `.without::<the_handler>()`
-      4. `.dead_letters(...)` is of no use beside `.delivered_by(...)`: whoever keeps the events remembers which handlers have finished, and keeps what failed for good
-         help: take it away
+         help: use `#[on_event("*")]`, or leave them out here: `.without::<the_handler>()`
+      4. `.dead_letters(...)` cannot be combined with `.delivered_by(...)`: the delivery service stores completions and dead letters itself
+         help: remove `.dead_letters(...)`
     "#);
 }
 
@@ -321,22 +321,22 @@ fn what_nobody_gives_is_told_before_the_first_event() {
     let builder = || Router::builder().only::<fulfil>().state(Seen::default());
     insta::assert_snapshot!(builder().build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
-      1. nobody gives the calls of these handlers a `delivered::Transaction`
+      1. these handlers take a `delivered::Transaction`, which this router does not provide
            tests/tests/delivered.rs:45  `orders.fulfil`  on invoice.paid
-         help: it comes with each delivery of a service that keeps events, such as an inbox: `.delivered_by(&store)` before `.build()` names the one
+         help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
     "#);
     insta::assert_snapshot!(builder().delivered_by(&Nothing).build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
-      1. nobody gives the calls of these handlers a `delivered::Transaction`
+      1. these handlers take a `delivered::Transaction`, which this router does not provide
            tests/tests/delivered.rs:45  `orders.fulfil`  on invoice.paid
-         help: the service of `.delivered_by(...)` gives nothing: name one that gives it, or take something else
+         help: the service passed to `.delivered_by(...)` provides nothing: pass one that provides it, or take another type
     "#);
     insta::assert_snapshot!(builder().delivered_by(&Other).build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
-      1. nobody gives the calls of these handlers a `delivered::Transaction`
+      1. these handlers take a `delivered::Transaction`, which this router does not provide
            tests/tests/delivered.rs:45  `orders.fulfil`  on invoice.paid
-         given: `u8`
-         help: take that, or name another service in `.delivered_by(...)`
+         provided: `u8`
+         help: take one of the provided types, or pass another service to `.delivered_by(...)`
     "#);
 }
 
@@ -345,7 +345,7 @@ fn a_name_that_another_handler_has_had_is_not_free() {
     let builder = Router::builder().only::<fulfil>().state(Seen::default());
     let builder = builder.handler("shop::fulfil", ["invoice.paid"], async |_: Event| {});
     let error = builder.delivered_by(&Queue).build().unwrap_err().to_string();
-    assert!(error.contains("several handlers have one stable name"), "{error}");
+    assert!(error.contains("these handlers share a stable name"), "{error}");
 }
 
 #[test]
@@ -355,13 +355,13 @@ fn a_name_that_would_be_lost_and_an_order_that_nobody_keeps_are_doubtful() {
     let unnamed = Router::builder().only::<unnamed>();
     let router = unnamed.delivered_by(&Queue).build().unwrap();
     insta::assert_snapshot!(warnings(&router.startup_report().warnings), @r#"
-    tests/tests/delivered.rs:65  `delivered::unnamed`  on invoice.paid: its deliveries are kept under its module path, and are not found once it is moved or renamed; give it a name: `#[on_event("...", name = "orders.fulfil", formerly = "delivered::unnamed")]`
+    tests/tests/delivered.rs:65  `delivered::unnamed`  on invoice.paid: deliveries are stored under the handler's module path, so pending ones are no longer found after the function is moved or renamed; give the handler a stable name: `#[on_event("...", name = "orders.fulfil", formerly = "delivered::unnamed")]`
     "#);
     let inline = || -> RouterBuilder { Router::builder().only::<audit>().state(Seen::default()) };
     assert!(inline().build().unwrap().startup_report().warnings.is_empty());
     let inline = Router::builder().only::<in_order>().build().unwrap();
     insta::assert_snapshot!(warnings(&inline.startup_report().warnings), @r#"
-    tests/tests/delivered.rs:368  `in_order`  on customer.updated: `ordered` is kept by an inbox (`.delivered_by(...)`); without one, events of one object are handled one at a time, in the order in which they come
+    tests/tests/delivered.rs:368  `in_order`  on customer.updated: `ordered` needs an inbox (`.delivered_by(...)`); without one, the events of an object are handled one at a time, in order of arrival
     "#);
 }
 

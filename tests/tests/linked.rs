@@ -40,31 +40,31 @@ fn every_linked_handler_is_found_and_a_lost_one_is_caught() {
 
             without one of them:
             the router cannot be built: 1 problem
-              1. crate `deep` 3.0.0 has handlers and is not in `.plugins([...])`
+              1. crate `deep` 3.0.0 has handlers but is not listed in `.plugins([...])`
                    deep/src/lib.rs:7  `deep::archive`  on invoice.paid
-                 help: add `deep::PLUGIN` to `.plugins([...])` (`router_core::plugin!();` in its lib.rs makes it; in the application's own crate it is `PLUGIN`)
+                 help: add `deep::PLUGIN` to `.plugins([...])`; `router_core::plugin!();` in the crate's lib.rs defines it (in the application's own crate it is `PLUGIN`)
             ");
             // A crate that is only listed in Cargo.toml.
             insta::assert_snapshot!(run("forgets", profile), @r#"
             the router cannot be built: 1 problem
               1. no handler is registered
-                 A crate that is only listed in Cargo.toml is not linked, so its handlers are not there.
+                 note: a crate that is only listed in Cargo.toml is not linked, so its handlers are not registered
                  help: mention each crate that has handlers: `.plugins([my_plugin::PLUGIN])`, or `use my_plugin as _;`
             the router cannot be built: 1 problem
-              1. `invoice.paid` is required, and no handler is registered for it (one for `*` does not count)
-                 help: write `#[on_event("invoice.paid")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
+              1. `invoice.paid` is required, but no handler is registered for it (a handler for `*` does not count)
+                 help: annotate a function with `#[on_event("invoice.paid")]`, or link the crate that has the handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not found (`cargo tree --duplicates` shows duplicate versions)
             "#);
             // A file in two `mod`s, one in none, and one under a `cfg` that is off.
             insta::assert_snapshot!(run("lossy", profile), @r#"
             the router cannot be built: 3 problems
-              1. one function is registered more than once and would run as often
+              1. this function is registered more than once, so it would run more than once per event
                    lossy/src/kept.rs:3  `lossy::kept::kept`  on invoice.paid
                    lossy/src/kept.rs:3  `lossy::kept::kept`  on invoice.paid
-                 help: its file is in two `mod`s, perhaps one in lib.rs and one in main.rs; keep one
-              2. `charge.failed` is required, and no handler is registered for it (one for `*` does not count)
-                 help: write `#[on_event("charge.failed")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
-              3. `charge.refunded` is required, and no handler is registered for it (one for `*` does not count)
-                 help: write `#[on_event("charge.refunded")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
+                 help: two `mod` declarations include its file, perhaps one in lib.rs and one in main.rs; remove one
+              2. `charge.failed` is required, but no handler is registered for it (a handler for `*` does not count)
+                 help: annotate a function with `#[on_event("charge.failed")]`, or link the crate that has the handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not found (`cargo tree --duplicates` shows duplicate versions)
+              3. `charge.refunded` is required, but no handler is registered for it (a handler for `*` does not count)
+                 help: annotate a function with `#[on_event("charge.refunded")]`, or link the crate that has the handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not found (`cargo tree --duplicates` shows duplicate versions)
             "#);
             insta::assert_snapshot!(lost(profile), @r"
              are defined in the source of `lossy` but not registered, so they would never be called:

@@ -21,7 +21,7 @@ fn endpoint(result: fn() -> HandlerResult) -> Endpoint<Router> {
     log(LevelFilter::DEBUG);
     let handler = move |_: Event| std::future::ready(result());
     let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
-    assert!(logged().contains("router built: 1 by hand handlers=1"));
+    assert!(logged().contains("router built: 1 registered by hand handlers=1"));
     Endpoint::new(secret(), router.expect("it is correct")).clock(ManualClock::at(now()))
 }
 

@@ -194,7 +194,7 @@ async fn a_handler_by_hand_replies_if_its_type_says_so() {
         answer(Router::builder().without_linked().handler("forgets", ["*"], Forgets)).await;
     let report: &Report = response.extensions().get().unwrap();
     let failure = report.handler("forgets").unwrap().result().unwrap_err();
-    assert!(failure.is_permanent() && failure.to_string().contains("`fn replies`"), "{failure}");
+    assert!(failure.is_permanent() && failure.to_string().contains("from `replies`"), "{failure}");
 }
 
 #[test]
@@ -210,10 +210,10 @@ fn two_that_reply_to_one_event_are_a_problem() {
         .unwrap_err();
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 1 problem
-      1. Stripe takes one reply to an event, and these handlers would each give it one
+      1. these handlers would reply to the same event, but Stripe accepts only one reply
            tests/tests/reply.rs:48  `slow`  on issuing_authorization.request
            tests/tests/reply.rs:42  `z.authorize`  on issuing_authorization.request
-         help: let one return a `Reply`, and the other `()`; or part their events: `endpoint = "..."`, `livemode = ...`
+         help: let one return a `Reply` and the other `()`, or separate their events with `endpoint = "..."` or `livemode = ...`
     "#);
     let closure = async |_: Event| decline();
     let other =

@@ -53,8 +53,8 @@ fn a_plugin_of_another_router_core_is_noticed() {
             invoice.paid  mentions::paid  app/src/bin/mentions.rs:4
 
             the router cannot be built: 1 problem
-              1. `charge.failed` is required, and no handler is registered for it (one for `*` does not count)
-                 help: write `#[on_event("charge.failed")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
+              1. `charge.failed` is required, but no handler is registered for it (a handler for `*` does not count)
+                 help: annotate a function with `#[on_event("charge.failed")]`, or link the crate that has the handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not found (`cargo tree --duplicates` shows duplicate versions)
             "#);
         }
     }

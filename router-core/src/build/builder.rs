@@ -1,4 +1,4 @@
-//! Collects what a router is made of.
+//! The builder of a router.
 
 use std::{panic::Location, sync::Arc, time::Duration};
 
@@ -6,14 +6,14 @@ use super::{
     BuildError, Plugin,
     candidate::{Candidate, Source},
     check::check,
-    given::Given,
     registry::{self, Registered},
     report::StartupReport,
     routes::Routes,
+    states::BuilderStates,
 };
 use crate::{
     clock::{Clock, SystemClock},
-    completions::{CompletionStore, InMemoryCompletions, Remembered},
+    completions::{CompletionBackend, CompletionStore, InMemoryCompletions},
     dead_letters::DeadLetters,
     extract::{DeliveringService, ProvidedType},
     handler::Handler,
@@ -21,29 +21,30 @@ use crate::{
     telemetry,
 };
 
-/// Collects what a [`Router`] is made of; [`build`](RouterBuilder::build) finds every mistake.
-#[must_use = "nothing is routed before `.build()`"]
+/// Configures and builds a [`Router`]. [`build`](RouterBuilder::build) reports all mistakes at
+/// once.
+#[must_use = "a router builder does nothing until `.build()` is called"]
 pub struct RouterBuilder {
     pub(super) candidates: Vec<Candidate>,
     pub(super) left_out: Vec<Candidate>,
-    /// Whether `only` has left out what it does not name.
-    narrowed: bool,
+    /// `true` after the first call of `only`, which leaves out all linked handlers.
+    only_called: bool,
     pub(super) plugins: Option<Vec<Plugin>>,
     pub(super) required: Vec<String>,
-    pub(super) given: Given,
-    /// What each call is given by whoever delivers events to one handler at a time; none: the router gets whole
-    /// events.
+    pub(super) states: BuilderStates,
+    /// The types that the delivery service provides with each delivery. `None` without a service:
+    /// the router then runs all handlers of an event itself.
     pub(super) delivered_by: Option<Vec<ProvidedType>>,
-    /// What they say to a handler that takes something else.
+    /// The delivery service's advice for handlers that take a type it does not provide.
     pub(super) hint: Option<&'static str>,
     timeout: Duration,
-    pub(super) completions: Option<Remembered>,
+    pub(super) completions: Option<CompletionBackend>,
     pub(super) dead_letters: Option<Arc<dyn DeadLetters>>,
     clock: Arc<dyn Clock>,
 }
 
-/// Builds a [`DeliveryRouter`]; [`RouterBuilder::delivered_by`] makes it.
-#[must_use = "nothing is routed before `.build()`"]
+/// Builds a [`DeliveryRouter`]. Created by [`RouterBuilder::delivered_by`].
+#[must_use = "a router builder does nothing until `.build()` is called"]
 #[derive(Debug)]
 pub struct DeliveryRouterBuilder(RouterBuilder);
 
@@ -52,27 +53,29 @@ impl DeliveryRouterBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] with everything that is wrong. Beside what can be wrong with any router: a handler that
-    /// replies to Stripe, which waits for no delivery; one under `#[on_unhandled]`; `.completions(...)` and
-    /// `.dead_letters(...)`, since whoever delivers remembers and keeps.
+    /// Fails with all problems of the router. In addition to those of [`RouterBuilder::build`]:
+    ///
+    /// - A handler replies to Stripe, which is answered before an event is delivered.
+    /// - A handler has `#[on_unhandled]`: unhandled events are not delivered.
+    /// - `.completions(...)` or `.dead_letters(...)` was called. The delivery service stores both.
     pub fn build(self) -> Result<DeliveryRouter, BuildError> {
         let Self(mut builder) = self;
         builder.check()?;
         let provided = builder.delivered_by.clone().unwrap_or_default();
-        let (handlers, _) = builder.handlers();
+        let (handlers, _) = builder.into_handlers();
         Ok(DeliveryRouter::new(handlers, provided))
     }
 }
 
 impl RouterBuilder {
-    pub(crate) fn linked() -> Self {
+    pub(crate) fn from_registry() -> Self {
         Self {
-            candidates: registry::linked().map(Candidate::linked).collect(),
+            candidates: registry::linked().map(Candidate::from_registration).collect(),
             left_out: Vec::new(),
-            narrowed: false,
+            only_called: false,
             plugins: None,
             required: Vec::new(),
-            given: Given::default(),
+            states: BuilderStates::default(),
             delivered_by: None,
             hint: None,
             timeout: Duration::from_secs(20),
@@ -82,15 +85,16 @@ impl RouterBuilder {
         }
     }
 
-    /// Leaves out the handlers that `#[on_event]` registered; only those remain that are
-    /// [added](RouterBuilder::add) again or registered by hand.
+    /// Leaves out all handlers that were registered with `#[on_event]`. Handlers that are
+    /// [added](RouterBuilder::add) again or registered by hand remain.
     pub fn without_linked(mut self) -> Self {
         self.leave_out(|_| true);
         self
     }
 
-    /// Leaves out every linked handler but this one, and others that are named so: for a test of one
-    /// handler, or for a process that is there for some of them.
+    /// Leaves out every linked handler except this one. Further calls add more handlers.
+    ///
+    /// Use it to test a single handler, or to run some of the handlers in a process of their own.
     ///
     /// ```standalone_crate
     /// # use router_core::{Event, Router, on_event};
@@ -103,40 +107,42 @@ impl RouterBuilder {
     /// # }
     /// ```
     pub fn only<H: Registered>(mut self) -> Self {
-        if !self.narrowed {
-            self.narrowed = true;
+        if !self.only_called {
+            self.only_called = true;
             self = self.without_linked();
         }
         self.add::<H>()
     }
 
-    /// Leaves out this handler. The start-up report names what is left out.
+    /// Leaves out this handler. The start-up report lists the handlers that were left out.
     pub fn without<H: Registered>(mut self) -> Self {
-        let source = Source::of(&H::REGISTRATION);
+        let source = Source::new(&H::REGISTRATION);
         self.leave_out(|other| other == source);
         self
     }
 
-    /// Adds a handler that was left out: `.without_linked().add::<fulfil>()`.
+    /// Adds a handler that was left out, as in `.without_linked().add::<fulfil>()`.
     pub fn add<H: Registered>(mut self) -> Self {
-        let source = Source::of(&H::REGISTRATION);
-        let is_it = |candidate: &Candidate| candidate.source == Some(source);
-        // As it was registered: twice, if its file is in two `mod`s.
-        self.candidates.extend(self.left_out.extract_if(.., |candidate| is_it(candidate)));
-        // Where the linker's registry does not work, what is named here is still there.
-        if !self.candidates.iter().any(is_it) {
-            self.candidates.push(Candidate::linked(&H::REGISTRATION));
+        let source = Source::new(&H::REGISTRATION);
+        let is_wanted = |candidate: &Candidate| candidate.source == Some(source);
+        // Adds both copies of a handler that is registered twice, so that `check` reports them.
+        self.candidates.extend(self.left_out.extract_if(.., |candidate| is_wanted(candidate)));
+        // Fall back to the registration itself on platforms without a link-time registry.
+        if !self.candidates.iter().any(is_wanted) {
+            self.candidates.push(Candidate::from_registration(&H::REGISTRATION));
         }
         self
     }
 
-    /// Lists every crate that has handlers, the application's own included: a listed crate without
-    /// handlers is then a problem, and so is a crate with handlers that is not listed.
+    /// Lists every crate that has handlers, including the application's own.
+    ///
+    /// `build()` then fails if a listed crate has no handlers, or if a crate with handlers is not
+    /// listed.
     ///
     /// ```
     /// use router_core::{Event, Router, on_event};
     ///
-    /// router_core::plugin!(); // makes `PLUGIN`
+    /// router_core::plugin!(); // defines `PLUGIN`
     ///
     /// #[on_event("invoice.paid")]
     /// async fn paid(event: Event) {
@@ -151,29 +157,32 @@ impl RouterBuilder {
         self
     }
 
-    /// Event types for which there must be a handler. One that is registered for `*` does not
-    /// count: it would hide the loss of the one that is meant.
+    /// Makes `build()` fail if one of these event types has no handler.
+    ///
+    /// A handler for `*` does not count, because it would hide that the intended handler is
+    /// missing.
     pub fn require<T: Into<String>>(mut self, event_types: impl IntoIterator<Item = T>) -> Self {
         self.required.extend(event_types.into_iter().map(Into::into));
         self
     }
 
-    /// Gives handlers something to share: they take it as a [`State<T>`](crate::State). One of each
-    /// type; wrap what would be a second one in a type of its own.
+    /// Adds a state, which handlers take as a [`State<T>`](crate::State).
+    ///
+    /// Only one state of each type can be added; wrap a second one in a type of its own.
     #[track_caller]
     pub fn state<T: Send + Sync + 'static>(self, state: T) -> Self {
         self.shared_state(Arc::new(state))
     }
 
-    /// As [`state`](RouterBuilder::state), for what is shared already, and for trait objects: an
-    /// `Arc<dyn Mailer>` is taken as a `State<dyn Mailer>`.
+    /// Adds a state that is already in an `Arc`, or a trait object: handlers take an
+    /// `Arc<dyn Mailer>` as a `State<dyn Mailer>`.
     #[track_caller]
     pub fn shared_state<T: ?Sized + Send + Sync + 'static>(mut self, state: Arc<T>) -> Self {
-        self.given.add(state, Location::caller());
+        self.states.add(state, Location::caller());
         self
     }
 
-    /// Registers a handler by hand, under a stable name, for event types and wildcards as in
+    /// Registers a handler by hand, with a stable name, and event types or wildcards as in
     /// `#[on_event]`.
     ///
     /// ```
@@ -192,26 +201,31 @@ impl RouterBuilder {
         handler: impl Handler,
     ) -> Self {
         let patterns = patterns.into_iter().map(Into::into).collect();
-        let candidate = Candidate::by_hand(name.into(), patterns, handler, Location::caller());
+        let candidate = Candidate::from_handler(name.into(), patterns, handler, Location::caller());
         self.candidates.push(candidate);
         self
     }
 
-    /// How long a handler may take for which no `timeout = "…"` is given; 20 s by default. One that
-    /// takes longer is dropped where it waits, and that is a failure to be tried again. A delivery of an
-    /// event that is being handled already waits no longer than this either.
+    /// Sets the timeout of handlers without a `timeout = "…"` of their own. Default: 20 s.
+    ///
+    /// A handler that takes longer is dropped at its current await point, which counts as a
+    /// transient failure. A duplicate of an event in flight waits no longer than this, either. The
+    /// same limit applies to each call of the store of [`completions`](Self::completions) and of
+    /// the sink of [`dead_letters`](Self::dead_letters).
     pub fn handler_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// Where it is remembered which handlers have finished which events, so that an event which Stripe
-    /// sends again runs only the others; by default a [`InMemoryCompletions`], which ends with the process.
+    /// Sets the store that records which handlers have finished which events, so that a redelivered
+    /// event runs only the remaining handlers.
+    ///
+    /// Default: a [`InMemoryCompletions`], whose contents are lost when the process ends.
     pub fn completions(self, completions: impl CompletionStore) -> Self {
-        Self { completions: Some(Remembered::by(completions)), ..self }
+        Self { completions: Some(CompletionBackend::new(completions)), ..self }
     }
 
-    /// Where an event goes that a handler has failed for good, beside the log: a [`DeadLetterFile`], or
-    /// a sink of your own.
+    /// Sets a sink for dead letters, in addition to the log: a [`DeadLetterFile`], or a sink of
+    /// your own.
     ///
     /// ```no_run
     /// use router_core::{DeadLetterFile, Event, Router};
@@ -228,14 +242,15 @@ impl RouterBuilder {
         Self { dead_letters: Some(Arc::new(sink)), ..self }
     }
 
-    /// Where time comes from; the machine's clock by default.
+    /// Sets the clock. Default: the system clock.
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// The router is for a service that keeps events and delivers each to one handler at a time, such as an
-    /// inbox; its handlers can take what that [provides](crate::PerDelivery). To be called last: what it gives
-    /// builds a [`DeliveryRouter`].
+    /// Builds a router for a service that stores events and delivers each event to one handler at a
+    /// time, such as an inbox. Handlers can take what the service [provides](crate::PerDelivery).
+    ///
+    /// Call it last: it returns the builder of a [`DeliveryRouter`].
     ///
     /// ```standalone_crate
     /// use router_core::{
@@ -281,49 +296,52 @@ impl RouterBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] with everything that is wrong, each with where it stands and what to do.
+    /// Fails with all problems of the router, each with its location and a suggested fix.
     pub fn build(mut self) -> Result<Router, BuildError> {
         self.check()?;
         let completions = self.completions.take().unwrap_or_else(|| {
-            Remembered::by(InMemoryCompletions::new().shared_clock(Arc::clone(&self.clock)))
+            CompletionBackend::new(InMemoryCompletions::new().shared_clock(Arc::clone(&self.clock)))
         });
-        let (dead_letters, wait) = (self.dead_letters.take(), self.timeout);
-        let (handlers, unhandled) = self.handlers();
-        Ok(Router::new(Parts { handlers, unhandled, completions, dead_letters, wait }))
+        let (dead_letters, wait_timeout) = (self.dead_letters.take(), self.timeout);
+        let (handlers, unhandled) = self.into_handlers();
+        Ok(Router::new(Parts { handlers, unhandled, completions, dead_letters, wait_timeout }))
     }
 
     fn check(&mut self) -> Result<(), BuildError> {
-        // The order in which handlers run: the linker's differs from build to build. The place is for
-        // the problem that two of one name are, so that it reads the same in each build too.
-        self.candidates.sort_by(|a, b| a.position().cmp(&b.position()));
+        // Sort the handlers in the order in which they run, because the linker's order differs from
+        // build to build.
+        self.candidates.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         let problems = check(self);
         if problems.is_empty() { Ok(()) } else { Err(BuildError::new(problems)) }
     }
 
-    /// What has been checked, as handlers; and the one for what none of them is for.
-    fn handlers(self) -> (Handlers, Option<RegisteredHandler>) {
-        let report = StartupReport::of(&self);
+    /// Converts the checked candidates to handlers, and to the handler for unhandled events.
+    ///
+    /// Logs the start-up report.
+    fn into_handlers(self) -> (Handlers, Option<RegisteredHandler>) {
+        let report = StartupReport::new(&self);
         report.log();
         telemetry::describe();
         let routes = self.candidates.iter().flat_map(Candidate::routes).collect();
-        let (handlers, unhandled): (Vec<_>, Vec<_>) =
+        let (candidates, unhandled): (Vec<_>, Vec<_>) =
             self.candidates.into_iter().partition(|candidate| candidate.patterns.is_some());
-        let table = Table::new(handlers.iter().zip(0..).flat_map(|(candidate, number)| {
+        let table = Table::new(candidates.iter().zip(0..).flat_map(|(candidate, number)| {
             candidate.parsed_patterns().map(move |pattern| (pattern, number))
         }));
-        let is_kept = self.delivered_by.is_some();
-        let into_handler = |candidate: Candidate| candidate.into_handler(self.timeout, is_kept);
-        let list = handlers.into_iter().map(into_handler).collect();
-        let (states, routes) = (self.given.states, Routes::new(routes));
+        let has_delivery_service = self.delivered_by.is_some();
+        let into_handler =
+            |candidate: Candidate| candidate.into_handler(self.timeout, has_delivery_service);
+        let list = candidates.into_iter().map(into_handler).collect();
+        let (states, routes) = (self.states.values, Routes::new(routes));
         let handlers = Handlers::new(table, list, states, self.clock, routes, report);
         (handlers, unhandled.into_iter().map(into_handler).next())
     }
 
-    /// Takes the linked handlers away of which this is true.
-    fn leave_out(&mut self, leave: impl Fn(Source) -> bool) {
-        let taken =
-            self.candidates.extract_if(.., |candidate| candidate.source.is_some_and(&leave));
-        self.left_out.extend(taken);
+    /// Leaves out the linked handlers for which `condition` returns `true`.
+    fn leave_out(&mut self, condition: impl Fn(Source) -> bool) {
+        let removed =
+            self.candidates.extract_if(.., |candidate| candidate.source.is_some_and(&condition));
+        self.left_out.extend(removed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A handler as it was registered, before anything was checked.
+//! A registered handler before validation.
 
 use std::{panic::Location, sync::Arc, time::Duration};
 
@@ -13,42 +13,54 @@ use super::{
 use crate::{
     extract::needs::Need,
     handler::{Handler, HandlerResult},
-    routing::{Caller, Filter, RegisteredHandler},
+    routing::{Callable, Filter, RegisteredHandler},
     telemetry::HandlerMetrics,
 };
 
+/// A handler as it was registered: its patterns, name and needs are not validated yet.
+///
+/// [`check`](super::check) validates it; then [`into_handler`](Self::into_handler) converts it to a
+/// [`RegisteredHandler`].
 #[derive(Debug)]
 pub(super) struct Candidate {
+    /// The stable name.
     pub(super) name: String,
+    /// The stable name before the handler was renamed.
     pub(super) formerly: Option<&'static str>,
-    /// None for the handler of what nothing else handles.
+    /// The event types and wildcards, unparsed. `None` for `#[on_unhandled]`.
     pub(super) patterns: Option<Vec<String>>,
-    /// Where its function stands; none for one that was registered by hand.
+    /// The annotated function. `None` for a handler added with `RouterBuilder::handler`.
     pub(super) source: Option<Source>,
+    /// The file of the attribute, or of the call of `RouterBuilder::handler`.
     pub(super) file: &'static str,
     pub(super) line: u32,
+    /// What the handler's extractors take besides the event.
     pub(super) needs: Vec<Need>,
-    /// Among the handlers of one event; equal ones by name.
+    /// The position among the handlers of one event, ascending. Ties are broken by name.
     pub(super) order: i32,
+    /// The first line of the function's documentation.
     doc: &'static str,
     pub(super) filter: Filter,
     timeout: Option<Duration>,
-    /// Whether Stripe waits for its answer.
+    /// `true` if the handler returns a reply for Stripe, so Stripe waits for it.
     pub(super) replies: bool,
     default_reply: Option<fn() -> HandlerResult>,
     exclusive: bool,
     blocking: bool,
-    pub(super) delivered: DeliveryKeys,
-    caller: Caller,
+    pub(super) delivery_keys: DeliveryKeys,
+    callable: Callable,
 }
 
-/// How long a handler may take for whose answer Stripe waits 2 s, its way over the network included.
-const DEFAULT_DEADLINE: Duration = Duration::from_millis(1500);
+/// The default timeout of a handler that replies.
+///
+/// Stripe waits 2 s for a reply; the rest is left for the network.
+const DEFAULT_REPLY_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// The function over which `#[on_event]` stands.
+/// A function annotated with `#[on_event]` or `#[on_unhandled]`. Identifies a linked handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Source {
     pub(super) plugin: Plugin,
+    /// The module path and the function's name.
     pub(super) path: &'static str,
     pub(super) function: &'static str,
     file: &'static str,
@@ -56,7 +68,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn of(registration: &Registration) -> Self {
+    pub(super) fn new(registration: &Registration) -> Self {
         Self {
             plugin: Plugin::__new(registration.package, registration.version),
             path: registration.path,
@@ -68,7 +80,8 @@ impl Source {
 }
 
 impl Candidate {
-    pub(super) fn linked(registration: &Registration) -> Self {
+    /// Creates the candidate of a linked handler.
+    pub(super) fn from_registration(registration: &Registration) -> Self {
         let mut needs = Vec::new();
         (registration.needs)(&mut needs);
         Self {
@@ -80,7 +93,7 @@ impl Candidate {
                 }
                 Handles::Unhandled => None,
             },
-            source: Some(Source::of(registration)),
+            source: Some(Source::new(registration)),
             file: registration.file,
             line: registration.line,
             needs,
@@ -92,24 +105,25 @@ impl Candidate {
             default_reply: registration.default_reply,
             exclusive: registration.exclusive,
             blocking: registration.blocking,
-            delivered: registration.delivered,
-            caller: Caller::Linked(registration.call),
+            delivery_keys: registration.delivered,
+            callable: Callable::Linked(registration.call),
         }
     }
 
-    pub(super) fn by_hand(
+    /// Creates the candidate of a handler added with `RouterBuilder::handler` at `location`.
+    pub(super) fn from_handler(
         name: String,
         patterns: Vec<String>,
         handler: impl Handler,
-        place: &Location<'static>,
+        location: &Location<'static>,
     ) -> Self {
         Self {
             name,
             formerly: None,
             patterns: Some(patterns),
             source: None,
-            file: place.file(),
-            line: place.line(),
+            file: location.file(),
+            line: location.line(),
             needs: Vec::new(),
             order: 0,
             doc: "",
@@ -119,52 +133,56 @@ impl Candidate {
             default_reply: None,
             exclusive: false,
             blocking: false,
-            delivered: DeliveryKeys::default(),
-            caller: Caller::ByHand(Arc::new(handler)),
+            delivery_keys: DeliveryKeys::default(),
+            callable: Callable::Handler(Arc::new(handler)),
         }
     }
 
+    /// Returns the crate that registered the handler; `None` if it was registered by hand.
     pub(super) fn plugin(&self) -> Option<Plugin> {
         self.source.map(|source| source.plugin)
     }
 
-    /// The crate in which it stands, for people.
-    pub(super) fn crate_name(&self) -> String {
+    /// Returns the handler's origin for the start-up report, to be read after a count.
+    pub(super) fn origin(&self) -> String {
         match self.plugin() {
-            Some(plugin) => format!("in {} {}", plugin.package(), plugin.version()),
-            None => "by hand".to_owned(),
+            Some(plugin) => format!("from {} {}", plugin.package(), plugin.version()),
+            None => "registered by hand".to_owned(),
         }
     }
 
-    /// Whether its stable name is only where it stands.
+    /// Returns whether the stable name is only the default, the function's path.
     pub(super) fn is_unnamed(&self) -> bool {
         self.source.is_some_and(|source| source.path == self.name)
     }
 
-    pub(super) fn position(&self) -> impl Ord {
-        // Stripe waits for the one that replies.
+    /// Returns the sort key for the order in which handlers run.
+    pub(super) fn sort_key(&self) -> impl Ord {
+        // A handler that replies runs first, because Stripe waits for it. The location makes the
+        // order of two handlers with the same name independent of the linker.
         (!self.replies, self.order, &self.name, self.file, self.line)
     }
 
-    /// Its patterns; `check` has found those that are none.
+    /// Returns the valid patterns. `check` reports the invalid ones.
     pub(super) fn parsed_patterns(&self) -> impl Iterator<Item = Pattern<'_>> {
         self.patterns.iter().flatten().filter_map(|pattern| Pattern::parse(pattern).ok())
     }
 
-    /// Whether an event can be for both.
+    /// Returns whether both handlers can be called for the same event.
     pub(super) fn shares_events_with(&self, other: &Self) -> bool {
+        // An unset filter accepts every value, so only two different values exclude each other.
         fn differ<T: PartialEq>(ours: Option<T>, theirs: Option<T>) -> bool {
             ours.zip(theirs).is_some_and(|(ours, theirs)| ours != theirs)
         }
-        let patterns = self
+        let pairs = self
             .parsed_patterns()
             .flat_map(|ours| other.parsed_patterns().map(move |theirs| (ours, theirs)));
         !differ(self.filter.endpoint, other.filter.endpoint)
             && !differ(self.filter.livemode, other.filter.livemode)
-            && patterns.into_iter().any(|(ours, theirs)| ours.overlaps(theirs))
+            && pairs.into_iter().any(|(ours, theirs)| ours.overlaps(theirs))
     }
 
-    pub(super) fn place(&self) -> HandlerLocation {
+    pub(super) fn location(&self) -> HandlerLocation {
         HandlerLocation {
             file: self.file,
             line: self.line,
@@ -176,6 +194,7 @@ impl Candidate {
         }
     }
 
+    /// Returns one route per pattern.
     pub(super) fn routes(&self) -> Vec<Route> {
         let patterns = match &self.patterns {
             Some(patterns) => patterns.clone(),
@@ -195,13 +214,17 @@ impl Candidate {
         patterns.into_iter().map(route).collect()
     }
 
-    /// `is_kept`: whether somebody keeps its deliveries, and so their order.
+    /// Converts the validated candidate.
+    ///
+    /// `has_delivery_service` is `true` if the router was built with `.delivered_by(...)`. The
+    /// service then delivers the events of an `ordered` handler in order. Without a service, the
+    /// closest approximation is to run the handler for one event of an object at a time.
     pub(super) fn into_handler(
         self,
         default_timeout: Duration,
-        is_kept: bool,
+        has_delivery_service: bool,
     ) -> RegisteredHandler {
-        let default = if self.replies { DEFAULT_DEADLINE } else { default_timeout };
+        let default = if self.replies { DEFAULT_REPLY_TIMEOUT } else { default_timeout };
         let name = self.name.into();
         RegisteredHandler {
             metrics: HandlerMetrics::new(&name),
@@ -211,11 +234,10 @@ impl Candidate {
             timeout: self.timeout.unwrap_or(default),
             replies: self.replies,
             default_reply: self.default_reply,
-            // As much of the order as there can be where nobody keeps it.
-            exclusive: self.exclusive || self.delivered.ordered && !is_kept,
+            exclusive: self.exclusive || self.delivery_keys.ordered && !has_delivery_service,
             blocking: self.blocking,
-            delivered: self.delivered,
-            caller: self.caller,
+            delivery_keys: self.delivery_keys,
+            callable: self.callable,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which handlers an event type has, and why the others are not for it.
+//! Explains which handlers run for an event type, and why the others do not.
 
 use std::{collections::HashSet, fmt};
 
@@ -6,32 +6,34 @@ use router_catalog::Pattern;
 
 use super::{Route, Routes, routes::write_table};
 
-/// Which handlers would run for an event type, in order, and why others would not. `Display` is for
-/// people.
+/// The handlers that would run for an event type, in order, and the reasons why others would not.
+///
+/// `Display` writes an aligned table for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
     /// The event type.
     pub event_type: String,
-    /// Whether this version knows it.
+    /// `true` if this version of the catalog has the event type.
     pub known: bool,
-    /// The known event type that was perhaps meant, where this one is not known.
+    /// The closest known event type, if this one is unknown.
     pub nearest: Option<&'static str>,
-    /// Every handler: first those that would run, in order.
+    /// All handlers. Those that would run come first, in the order in which they run.
     pub handlers: Vec<(Route, Match)>,
 }
 
-/// Whether a handler would run for an event type.
+/// The relation of a handler to an event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Match {
-    /// It runs.
+    /// The handler runs.
     Runs,
-    /// It runs for some of these events: those of its endpoint, or its mode.
+    /// The handler runs for some events of this type: its endpoint or mode filter excludes others.
+    /// A handler for unhandled events runs if those filters exclude all other handlers.
     RunsForSome,
-    /// It is for other event types.
+    /// The handler handles other event types.
     OtherEventType,
-    /// It is for what no handler is for, and one is.
+    /// The handler is for unhandled events, and another handler handles every event of this type.
     IsHandled,
 }
 
@@ -44,26 +46,26 @@ impl Match {
 impl Explanation {
     pub(crate) fn new(event_type: &str, routes: &Routes) -> Self {
         let known = router_catalog::lookup(event_type).is_some();
-        let matches = |route: &Route| {
+        let matches_type = |route: &Route| {
             Pattern::parse(&route.pattern).is_ok_and(|pattern| pattern.matches(event_type))
         };
-        let filtered = |route: &Route| route.endpoint.is_some() || route.livemode.is_some();
-        let handled = routes.iter().any(|route| matches(route) && !filtered(route));
-        let partly = routes.iter().any(matches);
-        let verdict = |route: &Route| match (route.pattern.as_str(), matches(route)) {
-            (Route::UNHANDLED, _) if handled => Match::IsHandled,
-            (Route::UNHANDLED, _) if partly => Match::RunsForSome,
-            (_, true) if filtered(route) => Match::RunsForSome,
+        let is_filtered = |route: &Route| route.endpoint.is_some() || route.livemode.is_some();
+        let all_handled = routes.iter().any(|route| matches_type(route) && !is_filtered(route));
+        let some_handled = routes.iter().any(matches_type);
+        let classify = |route: &Route| match (route.pattern.as_str(), matches_type(route)) {
+            (Route::UNHANDLED, _) if all_handled => Match::IsHandled,
+            (Route::UNHANDLED, _) if some_handled => Match::RunsForSome,
+            (_, true) if is_filtered(route) => Match::RunsForSome,
             (Route::UNHANDLED, _) | (_, true) => Match::Runs,
             (_, false) => Match::OtherEventType,
         };
         let mut handlers: Vec<_> =
-            routes.iter().map(|route| (route.clone(), verdict(route))).collect();
-        handlers.sort_by_cached_key(|(route, verdict)| {
+            routes.iter().map(|route| (route.clone(), classify(route))).collect();
+        handlers.sort_by_cached_key(|(route, matched)| {
             let unhandled = route.pattern == Route::UNHANDLED;
-            (!verdict.may_run(), unhandled, !route.replies, route.order, route.handler.clone())
+            (!matched.may_run(), unhandled, !route.replies, route.order, route.handler.clone())
         });
-        // A handler stands here once, with the pattern that decides.
+        // List a handler once, with the first of its patterns in this order.
         let mut seen = HashSet::new();
         handlers.retain(|(route, _)| seen.insert(route.handler.clone()));
         let nearest = if known { None } else { router_catalog::nearest(event_type) };
@@ -77,27 +79,27 @@ impl fmt::Display for Explanation {
         write!(f, "{event_type}")?;
         if !known {
             let version = router_catalog::API_VERSION;
-            write!(f, ": Stripe is not known to send this (as of API version {version})")?;
+            write!(f, ": not a known Stripe event type (as of API version {version})")?;
             if let Some(nearest) = nearest {
                 write!(f, "; did you mean `{nearest}`?")?;
             }
         }
         writeln!(f)?;
-        if !handlers.iter().any(|(_, verdict)| verdict.may_run()) {
-            writeln!(f, "no handler would run; the event would be answered with 200, and logged")?;
+        if !handlers.iter().any(|(_, matched)| matched.may_run()) {
+            writeln!(f, "no handler would run; the event would be logged and answered with 200")?;
         }
-        let rows = handlers.iter().map(|(route, verdict)| {
+        let rows = handlers.iter().map(|(route, matched)| {
             let Route { pattern, handler, file, line, .. } = route;
-            let why = match verdict {
+            let description = match matched {
                 Match::Runs => "runs".to_owned(),
                 Match::RunsForSome if pattern == Route::UNHANDLED => {
-                    "runs where none of the above does".to_owned()
+                    "runs if none of the above does".to_owned()
                 }
                 Match::RunsForSome => format!("runs for: {}", route.filters()),
-                Match::OtherEventType => "is for another event type".to_owned(),
-                Match::IsHandled => "is for what no handler is for".to_owned(),
+                Match::OtherEventType => "handles other event types".to_owned(),
+                Match::IsHandled => "only for unhandled events".to_owned(),
             };
-            [handler.clone(), why, pattern.clone(), format!("{file}:{line}")]
+            [handler.clone(), description, pattern.clone(), format!("{file}:{line}")]
         });
         write_table(f, ["HANDLER", "", "EVENT TYPE", "SOURCE"].map(str::to_owned), rows.collect())
     }

@@ -1,15 +1,16 @@
-//! From registrations to a router: everything that can be found wrong is found here, all at once.
+//! Builds a router from registered handlers. `build()` checks everything and reports all problems
+//! at once.
 
 mod builder;
 mod candidate;
 mod check;
 mod explain;
-mod given;
 mod plugin;
 mod problem;
 pub(crate) mod registry;
 mod report;
 mod routes;
+mod states;
 
 pub use self::{
     builder::{DeliveryRouterBuilder, RouterBuilder},

@@ -1,6 +1,6 @@
-//! A plugin crate, by name: what makes "it is linked" something that can be said and checked.
+//! The identity of a crate with handlers, so that `build()` can check that the crate is linked.
 
-/// A crate that has handlers. [`plugin!`](crate::plugin) makes one.
+/// A crate that has handlers. Created by [`plugin!`](crate::plugin).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Plugin {
     package: &'static str,
@@ -14,34 +14,35 @@ impl Plugin {
         Self { package, version }
     }
 
-    /// The name of the package.
+    /// Returns the package's name.
     #[must_use]
     pub fn package(&self) -> &'static str {
         self.package
     }
 
-    /// The version of the package.
+    /// Returns the package's version.
     #[must_use]
     pub fn version(&self) -> &'static str {
         self.version
     }
 }
 
-/// Makes the constant `PLUGIN`, which names the crate it stands in. Write it once, in `lib.rs` of
-/// a crate that has handlers (or in `main.rs`):
+/// Defines the constant `PLUGIN`, which identifies the current crate.
+///
+/// Call it once, in `lib.rs` (or `main.rs`) of a crate that has handlers:
 ///
 /// ```
 /// router_core::plugin!();
 /// # fn main() { assert_eq!(PLUGIN.package(), "router-core"); }
 /// ```
 ///
-/// An application lists it: `.plugins([my_plugin::PLUGIN])`. The mention makes cargo link the
-/// crate, which a line in `Cargo.toml` alone does not, and `build()` then demands that the crate
-/// has handlers.
+/// The application lists the constant: `.plugins([my_plugin::PLUGIN])`. Only because the
+/// application's code mentions the crate, the crate is linked; a dependency in `Cargo.toml` is not
+/// enough. `build()` then fails if the crate has no handlers.
 #[macro_export]
 macro_rules! plugin {
     () => {
-        /// This crate, to be listed in an application's `Router::builder().plugins([...])`.
+        /// This crate's identity, for `Router::builder().plugins([...])` of the application.
         pub const PLUGIN: $crate::Plugin = $crate::Plugin::__new(
             ::core::env!("CARGO_PKG_NAME"),
             ::core::env!("CARGO_PKG_VERSION"),

@@ -1,4 +1,4 @@
-//! Why a router cannot be built, in words that say what to do.
+//! The errors of `build()`.
 
 use std::{fmt, panic::Location};
 
@@ -6,104 +6,104 @@ use router_catalog::PatternError;
 
 use super::Plugin;
 
-/// Everything that is wrong with a router, found at once.
+/// The error of `build()`, with every problem of the router.
 #[non_exhaustive]
 pub struct BuildError {
     problems: Vec<Problem>,
 }
 
-/// One thing that is wrong with a router.
+/// A problem that keeps a router from being built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// There is no handler at all.
+    /// The router has no handlers.
     NoHandlers {
-        /// How many are linked and were left out.
+        /// The number of linked handlers that were left out.
         left_out: usize,
     },
-    /// A listed plugin has registered no handler.
+    /// A listed plugin registered no handler.
     PluginWithoutHandlers(Plugin),
-    /// A crate has handlers and is not among the listed plugins.
+    /// A crate has handlers but is not listed in `.plugins([...])`.
     UnlistedPlugin {
         /// The crate.
         plugin: Plugin,
-        /// Its handlers.
+        /// The crate's handlers.
         handlers: Vec<HandlerLocation>,
     },
-    /// No handler is there for a required event type.
+    /// A required event type has no handler.
     NothingHandles {
         /// The event type.
         event_type: String,
-        /// The known event type that was perhaps meant, where this one is not known.
+        /// The closest known event type, if the required one is unknown.
         nearest: Option<&'static str>,
     },
-    /// Handlers need a state that was not given.
+    /// Handlers need a state that was not added to the builder.
     MissingState {
-        /// Its type.
+        /// The state's type.
         type_name: &'static str,
         /// The handlers.
         handlers: Vec<HandlerLocation>,
-        /// The types of the states that were given, sorted.
+        /// The types of the states that were added, sorted.
         given: Vec<&'static str>,
     },
-    /// Handlers take something that each call is to be given, and nobody gives it.
+    /// Handlers take a value per call that the router does not provide.
     NotProvided {
-        /// Its type.
+        /// The value's type.
         type_name: &'static str,
         /// The handlers.
         handlers: Vec<HandlerLocation>,
-        /// Whether the router is for a service that delivers.
+        /// `true` if the router was built with `.delivered_by(...)`.
         delivered: bool,
-        /// The types of what that service gives, sorted.
+        /// The types that the delivery service provides, sorted.
         provided: Vec<&'static str>,
-        /// What the service says is to be done instead.
+        /// The delivery service's advice for handlers that take a type it does not provide.
         hint: Option<&'static str>,
     },
-    /// A handler takes twice what each call is given once.
+    /// A handler takes a value twice that is provided once per call.
     DuplicateArgument {
-        /// Its type.
+        /// The value's type.
         type_name: &'static str,
         /// The handler.
         handler: HandlerLocation,
     },
-    /// Handlers reply to Stripe, in a router whose events are delivered after Stripe was answered.
+    /// Handlers reply to Stripe, but events are delivered after Stripe was answered.
     DeliveredReply(Vec<HandlerLocation>),
-    /// A handler of what no other is for, in such a router.
+    /// Handlers for unhandled events, in a router with `.delivered_by(...)`.
     DeliveredUnhandled(Vec<HandlerLocation>),
-    /// Such a router was given what is for one that gets its events from Stripe at once.
+    /// A setting that cannot be combined with `.delivered_by(...)`.
     InlineOnly {
         /// The builder's method.
         setting: &'static str,
     },
-    /// Two states of one type were given.
+    /// More than one state of the same type was added.
     StateGivenTwice {
-        /// Their type.
+        /// The states' type.
         type_name: &'static str,
-        /// Where each was given.
+        /// The locations of the calls that added them.
         places: Vec<&'static Location<'static>>,
     },
-    /// Several functions are for what nothing else handles.
+    /// More than one function has `#[on_unhandled]`.
     SeveralUnhandled(Vec<HandlerLocation>),
-    /// Handlers of one event that each reply to Stripe.
+    /// More than one handler replies to the same event.
     SeveralReplies(Vec<HandlerLocation>),
-    /// What a handler is registered for is neither an event type nor a wildcard.
+    /// A handler's pattern is neither an event type nor a wildcard.
     BadPattern {
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The parse error.
         error: PatternError,
         /// The handler.
         handler: HandlerLocation,
     },
-    /// A handler is registered for nothing.
+    /// A handler is registered without a pattern.
     NoPatterns(HandlerLocation),
-    /// One function has been registered more than once.
+    /// A function is registered more than once.
     RegisteredTwice(Vec<HandlerLocation>),
-    /// Several handlers have one stable name.
+    /// Handlers share a stable name.
     SharedName(Vec<HandlerLocation>),
 }
 
-/// A handler, and where it stands.
+/// A handler and its location in the source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct HandlerLocation {
@@ -113,7 +113,7 @@ pub struct HandlerLocation {
     pub line: u32,
     /// The handler's stable name.
     pub name: String,
-    /// What it is registered for, separated by commas.
+    /// The handler's patterns, separated by commas.
     pub patterns: String,
 }
 
@@ -122,7 +122,7 @@ impl BuildError {
         Self { problems }
     }
 
-    /// Everything that is wrong.
+    /// Returns the problems.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -145,7 +145,7 @@ impl fmt::Display for BuildError {
     }
 }
 
-/// As `Display`: this is what `fn main() -> Result<(), BuildError>` prints.
+/// Same as `Display`, because `fn main() -> Result<(), BuildError>` prints the `Debug` form.
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -157,152 +157,170 @@ impl fmt::Display for Problem {
         match self {
             Self::NoHandlers { left_out: left_out @ 1.. } => write!(
                 f,
-                "no handler is in the router: all that are linked, {left_out}, were left out\n\
-                 help: `.without_linked()`, `.only` and `.without` leave handlers out; `.add::<fulfil>()` adds one"
+                "the router has no handlers: all {left_out} linked handlers were left out\n\
+                 help: add one with `.add::<fulfil>()`, or remove the `.without_linked()`, `.only` or `.without` that \
+                 leaves them out"
             ),
             Self::NoHandlers { left_out: 0 } => f.write_str(
                 "no handler is registered\n\
-                 A crate that is only listed in Cargo.toml is not linked, so its handlers are not there.\n\
+                 note: a crate that is only listed in Cargo.toml is not linked, so its handlers are not registered\n\
                  help: mention each crate that has handlers: `.plugins([my_plugin::PLUGIN])`, or `use my_plugin as _;`",
             ),
             Self::PluginWithoutHandlers(plugin) => write!(
                 f,
                 "plugin `{}` {} registered no handler\n\
-                 help: write `#[on_event(\"...\")]` over a function in it, and check that its file is in a `mod` \
-                 and under no `#[cfg]` that is off; or take it out of `.plugins([...])`",
+                 help: annotate a function in it with `#[on_event(\"...\")]`, and check that its file is declared \
+                 with `mod` and not disabled by a `#[cfg]`; or remove the plugin from `.plugins([...])`",
                 plugin.package(),
                 plugin.version(),
             ),
             Self::UnlistedPlugin { plugin, handlers } => {
                 let (package, version) = (plugin.package(), plugin.version());
-                write!(f, "crate `{package}` {version} has handlers and is not in `.plugins([...])`")?;
+                write!(
+                    f,
+                    "crate `{package}` {version} has handlers but is not listed in `.plugins([...])`"
+                )?;
                 write_places(f, handlers)?;
                 write!(
                     f,
-                    "\nhelp: add `{}::PLUGIN` to `.plugins([...])` (`router_core::plugin!();` in its lib.rs makes it; \
-                     in the application's own crate it is `PLUGIN`)",
+                    "\nhelp: add `{}::PLUGIN` to `.plugins([...])`; `router_core::plugin!();` in the crate's lib.rs \
+                     defines it (in the application's own crate it is `PLUGIN`)",
                     package.replace('-', "_"),
                 )
             }
             Self::NothingHandles { event_type, nearest: Some(nearest) } => write!(
                 f,
-                "`{event_type}` is required, no handler is registered for it by this name, and Stripe is not known to \
-                 send it\nhelp: did you mean `{nearest}`? If it is newer than this program, write \
-                 `#[on_event(\"{event_type}\", unlisted)]` over a function"
+                "`{event_type}` is required, but it is not a known Stripe event type, and no handler is registered for \
+                 exactly this name\n\
+                 help: did you mean `{nearest}`? If the event type is newer than this version of router_core, \
+                 register a handler with `#[on_event(\"{event_type}\", unlisted)]`"
             ),
             Self::NothingHandles { event_type, nearest: None } => write!(
                 f,
-                "`{event_type}` is required, and no handler is registered for it (one for `*` does not count)\n\
-                 help: write `#[on_event(\"{event_type}\")]` over a function, or mention the crate in which it \
-                 stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not \
-                 seen (`cargo tree --duplicates` shows it)"
+                "`{event_type}` is required, but no handler is registered for it (a handler for `*` does not count)\n\
+                 help: annotate a function with `#[on_event(\"{event_type}\")]`, or link the crate that has the \
+                 handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not \
+                 found (`cargo tree --duplicates` shows duplicate versions)"
             ),
             Self::MissingState { type_name, handlers, given } => {
-                write!(f, "no state of type `{type_name}` was given")?;
+                write!(f, "these handlers need a state of type `{type_name}`, which was not added")?;
                 write_places(f, handlers)?;
                 if !given.is_empty() {
-                    write!(f, "\ngiven: `{}`", given.join("`, `"))?;
+                    write!(f, "\nstates added: `{}`", given.join("`, `"))?;
                 }
-                write!(f, "\nhelp: add `.state(...)` before `.build()`")?;
+                write!(f, "\nhelp: call `.state(...)` before `.build()`")?;
                 match given.iter().find(|given| wraps(given, type_name)) {
                     Some(given) => write!(
                         f,
-                        "; `{given}` is another type: give it with `.shared_state(...)`, or take a `State<{given}>`"
+                        "; `{given}` is a different type: add it with `.shared_state(...)`, or take a `State<{given}>`"
                     ),
                     None => Ok(()),
                 }
             }
             Self::NotProvided { type_name, handlers, delivered, provided, hint } => {
-                write!(f, "nobody gives the calls of these handlers a `{type_name}`")?;
+                write!(f, "these handlers take a `{type_name}`, which this router does not provide")?;
                 write_places(f, handlers)?;
                 if let Some(hint) = hint {
                     return write!(f, "\nhelp: {hint}");
                 }
                 match (delivered, &provided[..]) {
                     (false, _) => f.write_str(
-                        "\nhelp: it comes with each delivery of a service that keeps events, such as an inbox: \
-                         `.delivered_by(&store)` before `.build()` names the one",
+                        "\nhelp: a service such as an inbox provides it with each delivery: call \
+                         `.delivered_by(&store)` before `.build()`",
                     ),
                     (true, []) => f.write_str(
-                        "\nhelp: the service of `.delivered_by(...)` gives nothing: name one that gives it, or take \
-                         something else",
+                        "\nhelp: the service passed to `.delivered_by(...)` provides nothing: pass one that provides \
+                         it, or take another type",
                     ),
                     (true, provided) => write!(
                         f,
-                        "\ngiven: `{}`\nhelp: take that, or name another service in `.delivered_by(...)`",
+                        "\nprovided: `{}`\nhelp: take one of the provided types, or pass another service to \
+                         `.delivered_by(...)`",
                         provided.join("`, `")
                     ),
                 }
             }
             Self::DuplicateArgument { type_name, handler } => {
-                write!(f, "a call is given one `{type_name}`, and this handler takes it twice")?;
+                write!(f, "this handler takes a `{type_name}` twice, but each call is provided with only one")?;
                 write_places(f, std::slice::from_ref(handler))?;
-                f.write_str("\nhelp: take it once; an extractor of your own may be what takes it the second time")
+                f.write_str("\nhelp: take it once; the second use may be inside a custom extractor")
             }
             Self::DeliveredReply(places) => {
                 f.write_str(
-                    "these handlers reply to Stripe, which is answered before an event is delivered, so nobody would \
-                     get the reply",
+                    "these handlers reply to Stripe, but with `.delivered_by(...)` Stripe is answered before an event \
+                     is delivered, so the reply would be lost",
                 )?;
                 write_places(f, places)?;
                 f.write_str(
-                    "\nhelp: put them behind an endpoint of their own with a router without `.delivered_by(...)`, and \
-                     leave them out here: `.without::<the_handler>()`",
+                    "\nhelp: leave them out here with `.without::<the_handler>()`, and put them in a router without \
+                     `.delivered_by(...)`, behind an endpoint of its own",
                 )
             }
             Self::DeliveredUnhandled(places) => {
                 f.write_str(
-                    "`#[on_unhandled]` is called while Stripe waits; where events are kept, those that no handler is \
-                     for are kept as unhandled and delivered to nobody",
+                    "these `#[on_unhandled]` handlers would never be called: with `.delivered_by(...)` unhandled \
+                     events are stored, but not delivered",
                 )?;
                 write_places(f, places)?;
-                f.write_str("\nhelp: write `#[on_event(\"*\")]`, or leave it out here: `.without::<the_handler>()`")
+                f.write_str(
+                    "\nhelp: use `#[on_event(\"*\")]`, or leave them out here: `.without::<the_handler>()`",
+                )
             }
             Self::InlineOnly { setting } => write!(
                 f,
-                "`{setting}` is of no use beside `.delivered_by(...)`: whoever keeps the events remembers which handlers \
-                 have finished, and keeps what failed for good\nhelp: take it away"
+                "`{setting}` cannot be combined with `.delivered_by(...)`: the delivery service stores completions and \
+                 dead letters itself\nhelp: remove `{setting}`"
             ),
             Self::StateGivenTwice { type_name, places } => {
-                write!(f, "two states of type `{type_name}` were given, and a handler could not tell which it gets")?;
+                write!(
+                    f,
+                    "more than one state of type `{type_name}` was added, but a router can have only one of each \
+                     type"
+                )?;
                 for place in places {
                     write!(f, "\n  {}:{}", place.file(), place.line())?;
                 }
-                f.write_str("\nhelp: keep one, or wrap one in a type of its own: `struct Archive(Db);`")
+                f.write_str("\nhelp: keep one, or wrap the other in a type of its own: `struct Archive(Db);`")
             }
             Self::SeveralUnhandled(places) => {
-                f.write_str("several functions are under `#[on_unhandled]`, and only one can be")?;
+                f.write_str("more than one function has `#[on_unhandled]`, but a router can have only one")?;
                 write_places(f, places)?;
-                f.write_str("\nhelp: keep one, or leave one out: `.without::<the_other>()`")
+                f.write_str("\nhelp: keep one, or leave the others out: `.without::<the_other>()`")
             }
             Self::BadPattern { pattern, error, handler } => {
-                write!(f, "{pattern:?} is no event type: {error}")?;
+                write!(f, "{pattern:?} is neither an event type nor a wildcard: {error}")?;
                 write_places(f, std::slice::from_ref(handler))
             }
             Self::NoPatterns(handler) => {
-                f.write_str("a handler is registered for no event type, so it would never be called")?;
+                f.write_str("this handler is registered for no event type, so it would never be called")?;
                 write_places(f, std::slice::from_ref(handler))?;
-                f.write_str("\nhelp: name the event types: `.handler(\"name\", [\"invoice.paid\"], handler)`")
+                f.write_str("\nhelp: list its event types: `.handler(\"name\", [\"invoice.paid\"], handler)`")
             }
             Self::SeveralReplies(places) => {
-                f.write_str("Stripe takes one reply to an event, and these handlers would each give it one")?;
+                f.write_str("these handlers would reply to the same event, but Stripe accepts only one reply")?;
                 write_places(f, places)?;
                 f.write_str(
-                    "\nhelp: let one return a `Reply`, and the other `()`; or part their events: `endpoint = \"...\"`, \
-                     `livemode = ...`",
+                    "\nhelp: let one return a `Reply` and the other `()`, or separate their events with \
+                     `endpoint = \"...\"` or `livemode = ...`",
                 )
             }
             Self::RegisteredTwice(places) => {
-                f.write_str("one function is registered more than once and would run as often")?;
+                f.write_str(
+                    "this function is registered more than once, so it would run more than once per event",
+                )?;
                 write_places(f, places)?;
                 f.write_str(
-                    "\nhelp: its file is in two `mod`s, perhaps one in lib.rs and one in main.rs; keep one",
+                    "\nhelp: two `mod` declarations include its file, perhaps one in lib.rs and one in main.rs; \
+                     remove one",
                 )
             }
             Self::SharedName(places) => {
-                f.write_str("several handlers have one stable name, so their deliveries cannot be told apart")?;
+                f.write_str("these handlers share a stable name, so their deliveries cannot be told apart")?;
                 write_places(f, places)?;
-                f.write_str("\nhelp: give each its own: `#[on_event(\"...\", name = \"a.name.of.its.own\")]`")
+                f.write_str(
+                    "\nhelp: give each handler its own name: `#[on_event(\"...\", name = \"orders.fulfil\")]`; \
+                     a `formerly` name must be unique too",
+                )
             }
         }
     }
@@ -320,7 +338,7 @@ impl fmt::Display for HandlerLocation {
     }
 }
 
-/// Whether `outer` is an `Arc`, or another pointer, of `inner`.
+/// Returns whether `outer` is a generic type around `inner`, such as `Arc<inner>`.
 fn wraps(outer: &str, inner: &str) -> bool {
     outer
         .strip_suffix('>')

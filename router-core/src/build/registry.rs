@@ -1,5 +1,6 @@
-//! The registry that the linker fills: every `#[on_event]` of every linked crate. The one file that
-//! knows `inventory`.
+//! The link-time registry of every `#[on_event]` function of every linked crate.
+//!
+//! No other module uses `inventory`.
 
 use std::time::Duration;
 
@@ -11,15 +12,16 @@ use crate::{
     handler::{HandlerFuture, HandlerResult},
 };
 
-/// What `#[on_event]` puts beside a function: where it stands, what it handles, how to call it.
+/// The registration of a handler, which `#[on_event]` submits to the registry.
 ///
-/// One concrete type: a generic one would share a single list between all its instances.
+/// The type is not generic, because `inventory` would collect all instances of a generic type in
+/// one list.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "only the macro makes and only `build` reads one")]
+#[expect(missing_docs, reason = "only used by the macro and by `build`")]
 pub struct Registration {
     pub package: &'static str,
     pub version: &'static str,
-    /// Module path and function: the stable name, unless another is given.
+    /// The module path and the function's name. The default for the stable name.
     pub path: &'static str,
     pub function: &'static str,
     pub file: &'static str,
@@ -32,7 +34,7 @@ pub struct Registration {
     pub endpoint: Option<&'static str>,
     pub livemode: Option<bool>,
     pub order: i32,
-    /// The deadline, of one that replies.
+    /// The maximum duration of a call. For a handler that replies, Stripe waits this long.
     pub timeout: Option<Duration>,
     pub replies: bool,
     pub default_reply: Option<fn() -> HandlerResult>,
@@ -43,9 +45,9 @@ pub struct Registration {
     pub call: LinkedCall,
 }
 
-/// The keys that are for whoever keeps deliveries and tries them again.
+/// The keys of `#[on_event]` for a service that stores deliveries and retries them.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(missing_docs, reason = "only the macro makes and only `build` reads one")]
+#[expect(missing_docs, reason = "only used by the macro and by `build`")]
 pub struct DeliveryKeys {
     pub ordered: bool,
     pub attempts: Option<u32>,
@@ -54,25 +56,25 @@ pub struct DeliveryKeys {
     pub concurrency: Option<u32>,
 }
 
-/// How a linked handler is called.
+/// The generated function that calls a linked handler.
 pub(crate) type LinkedCall = fn(Event, &mut Supplies<'_>) -> HandlerFuture;
 
-/// What a handler is for.
+/// The events that a handler is registered for.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "only the macro makes and only `build` reads one")]
+#[expect(missing_docs, reason = "only used by the macro and by `build`")]
 pub enum Handles {
     Patterns(&'static [&'static str]),
-    /// Events that no other handler is for.
+    /// Events that no other handler handles.
     Unhandled,
 }
 
-/// A function under `#[on_event]`, as a type: the macro makes one of the function's name.
+/// A function annotated with `#[on_event]`, as a type of the same name, which the macro generates.
 ///
-/// [`RouterBuilder::only`](crate::RouterBuilder::only) and its like take it.
+/// Methods such as [`RouterBuilder::only`](crate::RouterBuilder::only) take it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
-    label = "no `#[on_event]` stands over a function of this name",
-    note = "name a function that has `#[on_event(...)]` over it, as in `.only::<fulfil>()`"
+    label = "no function of this name has `#[on_event]`",
+    note = "pass a function annotated with `#[on_event(...)]`, as in `.only::<fulfil>()`"
 )]
 pub trait Registered {
     #[doc(hidden)]
@@ -81,7 +83,7 @@ pub trait Registered {
 
 inventory::collect!(Registration);
 
-/// Every registration, in the order of the linker: different in each build.
+/// Returns every registration, in the linker's order, which may differ from build to build.
 pub(crate) fn linked() -> impl Iterator<Item = &'static Registration> {
     inventory::iter::<Registration>()
 }

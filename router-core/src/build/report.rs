@@ -1,4 +1,4 @@
-//! What a router tells when it is built: what is in it, and what is doubtful.
+//! The start-up report: a router's handlers and warnings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,65 +10,65 @@ use router_catalog::Pattern;
 use super::{HandlerLocation, builder::RouterBuilder, candidate::Candidate};
 use crate::extract::needs::From;
 
-/// What is in a router, and what about it is doubtful. `build()` logs it; `Display` is for people.
+/// A summary of a router's handlers, with warnings. `build()` logs it; `Display` writes it for
+/// people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StartupReport {
-    /// How many handlers each crate has, `name version`, sorted; those that were registered by hand
-    /// have no crate.
+    /// The number of handlers by origin: `from <crate> <version>`, or `registered by hand`.
     pub handlers: BTreeMap<String, usize>,
-    /// The handlers that are linked and were left out, sorted by place.
+    /// The linked handlers that were left out, sorted by location.
     pub left_out: Vec<HandlerLocation>,
-    /// What is doubtful, and no reason not to start.
+    /// Likely mistakes that do not keep the router from being built.
     pub warnings: Vec<Warning>,
 }
 
-/// Something that is doubtful about a router.
+/// A likely mistake in a router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// A state was given that no handler takes.
+    /// No handler uses a state that was added.
     UnusedState {
-        /// Its type.
+        /// The state's type.
         type_name: &'static str,
-        /// The file in which it was given.
+        /// The file that adds the state.
         file: &'static str,
         /// The line in that file, from 1.
         line: u32,
     },
-    /// A handler is for an event type that this version does not know: it is newer, or a typo.
+    /// A handler's event type or prefix is not in the catalog: it is newer, or a typo.
     UnknownEventType {
         /// The pattern.
         pattern: String,
-        /// The known event type that was perhaps meant.
+        /// The closest known event type.
         nearest: Option<&'static str>,
         /// The handler.
         handler: HandlerLocation,
     },
-    /// A handler's deliveries are kept under its module path: once it is moved or renamed, what waits is no
-    /// longer found.
+    /// A handler has no stable name, so its deliveries are stored under its module path. Pending
+    /// deliveries are no longer found after the function is moved or renamed.
     Unnamed {
         /// The handler.
         handler: HandlerLocation,
     },
-    /// A handler is `ordered`, and nobody keeps events so that they could be put in order.
+    /// A handler is `ordered`, but the router has no `.delivered_by(...)`, so no service stores
+    /// events and puts them in order.
     NotOrdered {
         /// The handler.
         handler: HandlerLocation,
     },
-    /// The program is built with `panic = "abort"`: a handler that panics ends the process, and
-    /// every other handler with it.
+    /// The program is built with `panic = "abort"`, so a panic in one handler ends the process.
     PanicAborts,
 }
 
 impl StartupReport {
-    pub(super) fn of(builder: &RouterBuilder) -> Self {
+    pub(super) fn new(builder: &RouterBuilder) -> Self {
         let mut handlers = BTreeMap::new();
         for candidate in &builder.candidates {
-            *handlers.entry(candidate.crate_name()).or_default() += 1;
+            *handlers.entry(candidate.origin()).or_default() += 1;
         }
         let mut left_out: Vec<HandlerLocation> =
-            builder.left_out.iter().map(Candidate::place).collect();
+            builder.left_out.iter().map(Candidate::location).collect();
         left_out.sort();
         let aborts = cfg!(panic = "abort").then_some(Warning::PanicAborts);
         let warnings = unused_states(builder)
@@ -83,20 +83,20 @@ impl StartupReport {
         tracing::info!(
             handlers = self.handlers.values().sum::<usize>(),
             "router built: {}",
-            self.crates()
+            self.origins()
         );
         for handler in &self.left_out {
-            tracing::info!(%handler, "handler is linked and left out of this router");
+            tracing::info!(%handler, "linked handler is left out of this router");
         }
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
     }
 
-    /// How many each has.
-    fn crates(&self) -> String {
-        let crates = self.handlers.iter().map(|(name, count)| format!("{count} {name}"));
-        crates.collect::<Vec<_>>().join(", ")
+    /// Returns the numbers of handlers by origin, separated by commas.
+    fn origins(&self) -> String {
+        let counts = self.handlers.iter().map(|(origin, count)| format!("{count} {origin}"));
+        counts.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -106,11 +106,11 @@ fn unused_states(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
         .filter(|need| need.from == From::Application)
         .map(|need| need.id)
         .collect();
-    let unused = builder.given.list.iter().filter(move |given| !used.contains(&given.id));
-    unused.map(|given| Warning::UnusedState {
-        type_name: given.type_name,
-        file: given.place.file(),
-        line: given.place.line(),
+    let unused = builder.states.entries.iter().filter(move |state| !used.contains(&state.id));
+    unused.map(|state| Warning::UnusedState {
+        type_name: state.type_name,
+        file: state.location.file(),
+        line: state.location.line(),
     })
 }
 
@@ -123,27 +123,30 @@ fn unknown_event_types(builder: &RouterBuilder) -> impl Iterator<Item = Warning>
                 Pattern::Exact(name) => router_catalog::nearest(name),
                 Pattern::Prefix(_) | Pattern::All => None,
             },
-            handler: candidate.place(),
+            handler: candidate.location(),
         })
     })
 }
 
 fn unnamed(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    let kept = builder.delivered_by.is_some();
-    let unnamed = builder.candidates.iter().filter(move |candidate| kept && candidate.is_unnamed());
-    unnamed.map(|candidate| Warning::Unnamed { handler: candidate.place() })
+    let delivered = builder.delivered_by.is_some();
+    let unnamed =
+        builder.candidates.iter().filter(move |candidate| delivered && candidate.is_unnamed());
+    unnamed.map(|candidate| Warning::Unnamed { handler: candidate.location() })
 }
 
 fn not_ordered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     let inline = builder.delivered_by.is_none();
-    let ordered =
-        builder.candidates.iter().filter(move |candidate| inline && candidate.delivered.ordered);
-    ordered.map(|candidate| Warning::NotOrdered { handler: candidate.place() })
+    let ordered = builder
+        .candidates
+        .iter()
+        .filter(move |candidate| inline && candidate.delivery_keys.ordered);
+    ordered.map(|candidate| Warning::NotOrdered { handler: candidate.location() })
 }
 
 impl fmt::Display for StartupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "handlers: {}", self.crates())?;
+        write!(f, "handlers: {}", self.origins())?;
         for handler in &self.left_out {
             write!(f, "\nleft out: {handler}")?;
         }
@@ -156,12 +159,12 @@ impl fmt::Display for Warning {
         match self {
             Self::UnusedState { type_name, file, line } => write!(
                 f,
-                "no handler takes the state of type `{type_name}` that {file}:{line} gives: is a handler missing, or \
-                 does it take another type?"
+                "no handler uses the state of type `{type_name}` added at {file}:{line}: is a handler missing, or does \
+                 it take another type?"
             ),
             Self::UnknownEventType { pattern, nearest, handler } => {
                 let version = router_catalog::API_VERSION;
-                write!(f, "{handler}: Stripe is not known to send `{pattern}` (as of API version {version})")?;
+                write!(f, "{handler}: `{pattern}` matches no known Stripe event type (as of API version {version})")?;
                 match nearest {
                     Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
                     None => Ok(()),
@@ -169,18 +172,19 @@ impl fmt::Display for Warning {
             }
             Self::Unnamed { handler } => write!(
                 f,
-                "{handler}: its deliveries are kept under its module path, and are not found once it is moved or renamed; \
-                 give it a name: `#[on_event(\"...\", name = \"orders.fulfil\", formerly = \"{}\")]`",
+                "{handler}: deliveries are stored under the handler's module path, so pending ones are no longer found \
+                 after the function is moved or renamed; give the handler a stable name: \
+                 `#[on_event(\"...\", name = \"orders.fulfil\", formerly = \"{}\")]`",
                 handler.name
             ),
             Self::NotOrdered { handler } => write!(
                 f,
-                "{handler}: `ordered` is kept by an inbox (`.delivered_by(...)`); without one, events of one object \
-                 are handled one at a time, in the order in which they come"
+                "{handler}: `ordered` needs an inbox (`.delivered_by(...)`); without one, the events of an object are \
+                 handled one at a time, in order of arrival"
             ),
             Self::PanicAborts => f.write_str(
-                "this program is built with `panic = \"abort\"`: a handler that panics ends the process, and every \
-                 other handler with it; build with `panic = \"unwind\"`",
+                "this program is built with `panic = \"abort\"`, so a panic in one handler ends the process and all \
+                 other handlers; build it with `panic = \"unwind\"`",
             ),
         }
     }

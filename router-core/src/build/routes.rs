@@ -1,45 +1,47 @@
-//! What is routed where, for people.
+//! The table of a router's routes, for people.
 
 use std::{collections::BTreeSet, fmt};
 
 use router_catalog::Pattern;
 use serde::Serialize;
 
-/// Everything that a router routes, sorted by pattern and then in the order in which the handlers
-/// run. `Display` is an aligned table, the same in every build; serde writes a list of [`Route`]s.
+/// The routes of a router, sorted by pattern, then in the order in which the handlers run.
+///
+/// `Display` writes an aligned table, which does not change from build to build. serde writes a
+/// list of [`Route`]s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Routes(Vec<Route>);
 
-/// One pattern of one handler.
+/// A pattern of a handler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Route {
     /// The event type, or the wildcard; [`Route::UNHANDLED`] for `#[on_unhandled]`.
     pub pattern: String,
-    /// The handler's place among those of one event; equal ones run by name.
+    /// The handler's position among the handlers of an event. Ties are broken by name.
     pub order: i32,
-    /// Whether Stripe waits for its answer: then it runs before all others.
+    /// `true` if the handler replies to Stripe. It then runs before all others.
     pub replies: bool,
     /// The handler's stable name.
     pub handler: String,
-    /// The one endpoint of whose events it is, if it is for one only.
+    /// The name of the only endpoint whose events the handler takes; `None` for all endpoints.
     pub endpoint: Option<&'static str>,
-    /// Whether it is for live events only, or for test events only.
+    /// `Some(true)` for live events only, `Some(false)` for test events only, `None` for both.
     pub livemode: Option<bool>,
-    /// The file in which the handler stands, or in which it was registered by hand.
+    /// The file that defines the handler, or that registers it by hand.
     pub file: &'static str,
     /// The line in that file, from 1.
     pub line: u32,
-    /// The first line of the handler's documentation; empty where it has none.
+    /// The first line of the handler's documentation; empty if there is none.
     pub doc: &'static str,
 }
 
 impl Route {
-    /// What stands for the events that no handler is for.
+    /// The pattern of a handler for unhandled events, `#[on_unhandled]`.
     pub const UNHANDLED: &'static str = "(unhandled)";
 
-    /// Which events of the pattern it is for, where not for all.
+    /// Describes the endpoint and mode filters; empty if there are none.
     pub(super) fn filters(&self) -> String {
         let endpoint = self.endpoint.map(|endpoint| format!("endpoint {endpoint}"));
         let livemode = self.livemode.map(|live| if live { "live" } else { "test" }.to_owned());
@@ -66,14 +68,15 @@ impl Routes {
         Self(routes)
     }
 
-    /// The routes, in order.
+    /// Iterates over the routes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
     }
 
-    /// The event types to enable for the webhook endpoint at Stripe, sorted: those of the exact
-    /// patterns, and those that Stripe is known to send of each `prefix.*`. A `*` stands as it is:
-    /// Stripe takes it too.
+    /// Returns the event types to enable for the webhook endpoint at Stripe, sorted.
+    ///
+    /// A `prefix.*` is expanded to its known event types. A `*` is returned as is, because Stripe
+    /// accepts it.
     pub(crate) fn event_types(&self) -> Vec<String> {
         let mut event_types = BTreeSet::new();
         for route in self.iter().filter(|route| route.pattern != Route::UNHANDLED) {
@@ -90,7 +93,7 @@ impl Routes {
 
 impl fmt::Display for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["EVENT TYPE", "ORDER", "HANDLER", "ONLY", "SOURCE", ""].map(str::to_owned);
+        let header = ["EVENT TYPE", "ORDER", "HANDLER", "ONLY", "SOURCE", ""].map(str::to_owned);
         let rows = self.0.iter().map(|route| {
             [
                 route.pattern.clone(),
@@ -101,19 +104,19 @@ impl fmt::Display for Routes {
                 route.doc.to_owned(),
             ]
         });
-        write_table(f, head, rows.collect())
+        write_table(f, header, rows.collect())
     }
 }
 
-/// Writes aligned columns; one that is empty in every row is left out.
+/// Writes aligned columns, except those that are empty in every row.
 pub(super) fn write_table<const N: usize>(
     f: &mut fmt::Formatter<'_>,
-    head: [String; N],
+    header: [String; N],
     mut rows: Vec<[String; N]>,
 ) -> fmt::Result {
     let used: [bool; N] =
         std::array::from_fn(|column| rows.iter().any(|row| !row[column].is_empty()));
-    rows.insert(0, head);
+    rows.insert(0, header);
     let widths: [usize; N] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
     });

@@ -1,4 +1,4 @@
-//! The default: a memory that is bounded, and gone with the process.
+//! The default completion store: bounded, in memory.
 
 use std::{fmt, sync::Arc, time::Duration, time::Instant};
 
@@ -14,12 +14,14 @@ use crate::{
     telemetry,
 };
 
-/// Remembers in memory which handlers have finished which events: the default of a router.
+/// An in-memory store of which handlers have finished which events; the default of a router.
 ///
-/// It is bounded in number and size and forgets what is older than 72 hours, which is how long Stripe
-/// tries again. **It is gone when the process ends**: an event that is delivered again after a
-/// restart, or to another process, runs all of its handlers again. What is forgotten early, because
-/// the memory is full, is counted (`stripe_webhook_completions_evicted_total`) and warned of once.
+/// It is bounded in the number of events and in bytes. Entries expire after 72 hours, the time for
+/// which Stripe redelivers an event. **Its contents are lost when the process ends**: an event
+/// redelivered after a restart, or to another process, runs all its handlers again.
+///
+/// When the store is full, it evicts the oldest entries before they expire. Evictions are counted
+/// (`stripe_webhook_completions_evicted_total`), and the first ones are logged as a warning.
 pub struct InMemoryCompletions {
     shards: Sharded<Shard>,
     limits: Limits,
@@ -30,10 +32,10 @@ pub struct InMemoryCompletions {
 struct Limits {
     entries: usize,
     bytes: usize,
-    age: Duration,
+    max_age: Duration,
 }
 
-/// Events in the order in which something of theirs was last remembered.
+/// A shard's events, ordered by their last update, oldest first.
 #[derive(Debug, Default)]
 struct Shard {
     events: LinkedHashMap<EventKey, Entry>,
@@ -44,41 +46,47 @@ struct Shard {
 #[derive(Debug)]
 struct Entry {
     handlers: Vec<HandlerProgress>,
-    since: Instant,
+    updated_at: Instant,
 }
 
-/// Below this many entries a shard, sharding would make the bound inexact and gain nothing.
-const MIN_SHARD: usize = 1024;
+/// The minimum number of entries per shard.
+///
+/// The limits are divided among the shards, so small shards would make them inexact, without less
+/// lock contention in return.
+const MIN_SHARD_ENTRIES: usize = 1024;
 
 const MAX_SHARDS: usize = 16;
 
 impl InMemoryCompletions {
-    /// A memory of 250,000 events and 64 MiB, whichever is reached first, for 72 hours.
+    /// Creates a store for up to 250,000 events or 64 MiB, whichever is reached first, for 72
+    /// hours.
     #[must_use]
     pub fn new() -> Self {
-        let age = Duration::from_secs(72 * 60 * 60);
-        Self::with_limits(Limits { entries: 250_000, bytes: 64 << 20, age }, Arc::new(SystemClock))
+        let max_age = Duration::from_secs(72 * 60 * 60);
+        let limits = Limits { entries: 250_000, bytes: 64 << 20, max_age };
+        Self::with_limits(limits, Arc::new(SystemClock))
     }
 
-    /// How many events it remembers.
+    /// Sets the maximum number of events. Default: 250,000.
     #[must_use]
     pub fn max_entries(self, entries: usize) -> Self {
         Self::with_limits(Limits { entries, ..self.limits }, self.clock)
     }
 
-    /// How much it remembers, in bytes; an estimate of what it takes in memory.
+    /// Sets the maximum memory use in bytes, which is estimated. Default: 64 MiB.
     #[must_use]
     pub fn max_bytes(self, bytes: usize) -> Self {
         Self::with_limits(Limits { bytes, ..self.limits }, self.clock)
     }
 
-    /// How long it remembers an event after the last delivery of it.
+    /// Sets the time after which an event expires, counted from the last time that one of its
+    /// handlers ran. Default: 72 hours.
     #[must_use]
-    pub fn max_age(self, age: Duration) -> Self {
-        Self::with_limits(Limits { age, ..self.limits }, self.clock)
+    pub fn max_age(self, max_age: Duration) -> Self {
+        Self::with_limits(Limits { max_age, ..self.limits }, self.clock)
     }
 
-    /// Where time comes from; the machine's clock by default.
+    /// Sets the clock. Default: the system clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         self.shared_clock(Arc::new(clock))
@@ -88,42 +96,43 @@ impl InMemoryCompletions {
         Self::with_limits(self.limits, clock)
     }
 
-    /// How many events it remembers now.
+    /// Returns the current number of events.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards.all().map(|shard| shard.events.len()).sum()
     }
 
-    /// Whether it remembers nothing.
+    /// Returns whether the store is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     fn with_limits(limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        let shards = (limits.entries / MIN_SHARD).clamp(1, MAX_SHARDS);
+        let shards = (limits.entries / MIN_SHARD_ENTRIES).clamp(1, MAX_SHARDS);
         Self { shards: Sharded::new(shards, Shard::default), limits, clock }
     }
 
-    pub(crate) fn progress(&self, event: &EventKey) -> Vec<HandlerProgress> {
+    pub(crate) fn load_progress(&self, event: &EventKey) -> Vec<HandlerProgress> {
         let now = self.clock.monotonic();
         let shard = self.shards.of(event);
-        let entry = shard.events.get(event).filter(|entry| !entry.is_over(self.limits.age, now));
+        let entry =
+            shard.events.get(event).filter(|entry| !entry.is_expired(self.limits.max_age, now));
         entry.map(|entry| entry.handlers.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn remember(&self, event: &EventKey, progress: HandlerProgress) {
+    pub(crate) fn store_progress(&self, event: &EventKey, progress: HandlerProgress) {
         let now = self.clock.monotonic();
         self.shards.of(event).record(event, progress, self.shard_limits(), now);
     }
 
-    /// The part of the limits that one shard has.
+    /// Returns one shard's share of the limits.
     fn shard_limits(&self) -> Limits {
-        let share = |whole: usize| whole.div_ceil(self.shards.len());
+        let share = |total: usize| total.div_ceil(self.shards.len());
         Limits {
             entries: share(self.limits.entries),
             bytes: share(self.limits.bytes),
-            age: self.limits.age,
+            max_age: self.limits.max_age,
         }
     }
 }
@@ -144,11 +153,11 @@ impl Default for InMemoryCompletions {
 #[async_trait]
 impl CompletionStore for InMemoryCompletions {
     async fn recall(&self, event: &EventKey) -> Result<Vec<HandlerProgress>, BoxError> {
-        Ok(self.progress(event))
+        Ok(self.load_progress(event))
     }
 
     async fn record(&self, event: &EventKey, progress: HandlerProgress) -> Result<(), BoxError> {
-        self.remember(event, progress);
+        self.store_progress(event, progress);
         Ok(())
     }
 }
@@ -162,31 +171,32 @@ impl Shard {
         now: Instant,
     ) {
         let mut entry = self.remove(event).unwrap_or_else(|| Entry::new(now));
-        entry.since = now;
+        entry.updated_at = now;
         entry.handlers.retain(|known| known.handler != progress.handler);
         entry.handlers.push(progress);
         self.bytes += entry.bytes(event);
-        // At the end: the order is that of the last change.
+        // Inserting moves the event to the end, so the map stays ordered by the last update.
         self.events.insert(event.clone(), entry);
-        self.forget(limits, now);
+        self.evict(limits, now);
     }
 
-    fn forget(&mut self, limits: Limits, now: Instant) {
+    /// Removes expired entries, and the oldest ones while the shard exceeds its limits.
+    fn evict(&mut self, limits: Limits, now: Instant) {
         while let Some((key, oldest)) = self.events.front() {
-            let over = oldest.is_over(limits.age, now);
+            let expired = oldest.is_expired(limits.max_age, now);
             let full = self.events.len() > limits.entries || self.bytes > limits.bytes;
-            if !over && !full {
+            if !expired && !full {
                 return;
             }
             let key = key.clone();
-            if !over {
+            if !expired {
                 telemetry::completion_evicted();
                 if !std::mem::replace(&mut self.warned, true) {
                     tracing::warn!(
                         events = self.events.len(),
                         bytes = self.bytes,
-                        "the memory of finished handlers is full and forgets events before their time: should Stripe \
-                         send one of them again, its handlers run again; give the router a larger one with \
+                        "completion store is full and evicts events before they expire; the handlers of an evicted \
+                         event run again if Stripe redelivers it; raise the limits with \
                          `.completions(InMemoryCompletions::new().max_entries(…).max_bytes(…))`"
                     );
                 }
@@ -203,26 +213,27 @@ impl Shard {
 }
 
 impl Entry {
-    fn new(since: Instant) -> Self {
-        Self { handlers: Vec::with_capacity(1), since }
+    fn new(now: Instant) -> Self {
+        Self { handlers: Vec::with_capacity(1), updated_at: now }
     }
 
-    fn is_over(&self, age: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) > age
+    fn is_expired(&self, max_age: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.updated_at) > max_age
     }
 
-    /// About what it takes: the parts, the map's links around them, and the allocations' own heads.
+    /// Estimates the memory use: the parts, the map's links, and the allocator's overhead.
     fn bytes(&self, event: &EventKey) -> usize {
-        const HEAD: usize = 16;
+        /// Overhead per allocation.
+        const ALLOCATION: usize = 16;
         let text = event.endpoint().len() + event.account().map_or(0, str::len) + event.id().len();
-        let key = size_of::<EventKey>() + text + 2 * HEAD;
+        let key = size_of::<EventKey>() + text + 2 * ALLOCATION;
         let handlers = self.handlers.iter().map(|progress| {
             size_of::<HandlerProgress>()
                 + match &progress.finished {
-                    Some(Completion::Replied(reply)) => reply.len() + HEAD,
+                    Some(Completion::Replied(reply)) => reply.len() + ALLOCATION,
                     _ => 0,
                 }
         });
-        key + size_of::<Self>() + 4 * HEAD + handlers.sum::<usize>()
+        key + size_of::<Self>() + 4 * ALLOCATION + handlers.sum::<usize>()
     }
 }

@@ -1,4 +1,5 @@
-//! What is remembered of events, so that one that is delivered again runs only what has not finished.
+//! Records which handlers have finished which events, so that a redelivered event runs only the
+//! remaining handlers.
 
 mod memory;
 
@@ -10,71 +11,82 @@ use bytes::Bytes;
 pub use self::memory::InMemoryCompletions;
 use crate::{event::EventKey, handler::BoxError};
 
-/// Remembers how far the handlers of each event are, so that an event which Stripe sends again runs
-/// only those that have not finished. [`InMemoryCompletions`] is the default, and forgets everything
-/// when the process ends; a store of your own can outlive it, and be shared by several processes.
+/// A store for the progress of each event's handlers, so that a redelivered event runs only the
+/// handlers that have not finished it.
 ///
-/// It remembers, and is no lock: two processes that get one event at the same moment both run its
-/// handlers. (Within one process the router lets a duplicate wait for the first.)
+/// The default, [`InMemoryCompletions`], is lost when the process ends. A store of your own can
+/// outlive the process, and several processes can share it.
 ///
-/// It should remember for as long as Stripe tries again, three days, and may forget earlier: a handler
-/// then runs again.
+/// The store is not a lock: if two processes receive the same event at the same time, both run its
+/// handlers. Within a process, the router makes a duplicate wait for the event in flight.
+///
+/// Entries should be retained for three days, the time for which Stripe redelivers an event. If an
+/// entry is lost earlier, a redelivered event runs its handlers again.
+///
+/// The router gives up a call after its
+/// [`handler_timeout`](crate::RouterBuilder::handler_timeout), which counts as an error.
 #[async_trait]
 pub trait CompletionStore: Send + Sync + 'static {
-    /// How far each handler is that has run for this event; none for one that is new.
+    /// Returns the progress of each handler that has run for this event; empty for a new event.
     ///
     /// # Errors
     ///
-    /// What kept it from being known. No handler runs then, and the event is answered with 503.
+    /// Fails if the progress cannot be loaded. The event is then answered with 503, and no handler
+    /// runs.
     async fn recall(&self, event: &EventKey) -> Result<Vec<HandlerProgress>, BoxError>;
 
-    /// Remembers how far a handler is now, in place of what was remembered of it.
+    /// Records the progress of a handler, and replaces that handler's previous progress for this
+    /// event.
     ///
     /// # Errors
     ///
-    /// What kept it from being remembered. It is logged at ERROR: should the event come again, the
-    /// handler runs again.
+    /// Fails if the progress cannot be recorded. The error is logged at ERROR, and the handler runs
+    /// again if Stripe redelivers the event.
     async fn record(&self, event: &EventKey, progress: HandlerProgress) -> Result<(), BoxError>;
 }
 
-/// Where a router remembers. The memory of this crate answers at once, so it is asked without a future.
-pub(crate) enum Remembered {
+/// The completion store of a router.
+///
+/// [`InMemoryCompletions`] never waits, so the router calls it directly instead of through a boxed
+/// future.
+pub(crate) enum CompletionBackend {
     InMemory(Arc<InMemoryCompletions>),
-    Elsewhere(Arc<dyn CompletionStore>),
+    Custom(Arc<dyn CompletionStore>),
 }
 
-impl Remembered {
-    pub(crate) fn by(completions: impl CompletionStore) -> Self {
+impl CompletionBackend {
+    pub(crate) fn new(completions: impl CompletionStore) -> Self {
         let completions = Arc::new(completions);
         let any: Arc<dyn Any + Send + Sync> = completions.clone();
         match any.downcast() {
             Ok(memory) => Self::InMemory(memory),
-            Err(_) => Self::Elsewhere(completions),
+            Err(_) => Self::Custom(completions),
         }
     }
 }
 
-/// How far one handler is with an event.
+/// The progress of a handler with an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandlerProgress {
     /// The handler's stable name.
     pub handler: Arc<str>,
-    /// How often it has run.
+    /// The number of times the handler has run for the event.
     pub attempts: u32,
-    /// How it has finished, if it has.
+    /// The completion; `None` if the handler must run again.
     pub finished: Option<Completion>,
 }
 
-/// How a handler has finished with an event.
+/// The completion of an event by a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Completion {
-    /// It is done.
+    /// The handler is done.
     Done,
-    /// It left the event alone.
+    /// The handler ignored the event.
     Ignored,
-    /// It is done, and these bytes of JSON were its [`Reply`](crate::Reply): a duplicate gets them too.
+    /// The handler's [`Reply`](crate::Reply), or its default reply, as JSON. A duplicate of the
+    /// event gets the same reply.
     Replied(Bytes),
-    /// It failed for good, and the dead-letter sink has the event.
+    /// The handler failed permanently. The event is in the dead-letter sink, if there is one.
     Dead,
 }

@@ -1,4 +1,4 @@
-//! A file of dead letters: a line of JSON each.
+//! A dead-letter sink that appends JSON lines to a file.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,24 +13,26 @@ use serde::Serialize;
 use super::{DeadLetter, DeadLetters};
 use crate::handler::BoxError;
 
-/// Appends dead letters to a file, a line of JSON each, and has them on the disk before it says so:
+/// A sink that appends dead letters to a file, one JSON object per line.
+///
+/// Each line is synced to disk before [`keep`](DeadLetters::keep) returns. An example:
 ///
 /// ```json
 /// {"at":"2026-01-31T12:00:00.000000000Z","event":"evt_1","type":"invoice.paid","endpoint":"default","account":null,"handler":"orders.fulfil","attempts":1,"error":"no such order","payload":"{\"id\":\"evt_1\",…}"}
 /// ```
 ///
-/// `payload` is the event as Stripe sent it, byte for byte, so it can be signed and sent once more. It
-/// holds what the event holds, people's names and addresses included: the file is made readable for
-/// its owner alone.
+/// `payload` is the event exactly as Stripe sent it, so it can be signed and sent again. It may
+/// contain personal data such as names and addresses, so on Unix the file is created readable only
+/// by its owner.
 ///
-/// Each write opens the file anew, so it can be moved away while the program runs. A line that a crash
-/// has cut short is not valid JSON, and the next one begins on a line of its own. Several processes
-/// need a file each.
+/// The file is opened for each write, so it can be moved away while the program runs. After a
+/// crash, the last line may be incomplete and thus invalid JSON; the next dead letter starts on a
+/// new line. Processes must not share a file.
 #[derive(Debug)]
 pub struct DeadLetterFile {
     path: Arc<Path>,
-    /// One line after the other.
-    writing: Arc<Mutex<()>>,
+    /// Serializes the writes.
+    write_lock: Arc<Mutex<()>>,
 }
 
 #[derive(Serialize)]
@@ -47,16 +49,16 @@ struct Line<'l> {
 }
 
 impl DeadLetterFile {
-    /// Appends to the file at this path, which is made if it is not there.
+    /// Opens the file at this path for appending; creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// An [`io::Error`] that names the path, where the file cannot be opened for writing: better found
-    /// at start than with the first dead letter.
+    /// Fails if the file cannot be opened for writing, so that a wrong path is found at start-up
+    /// instead of at the first dead letter. The [`io::Error`] contains the path.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path: PathBuf = path.into();
         open(&path)?;
-        Ok(Self { path: path.into(), writing: Arc::default() })
+        Ok(Self { path: path.into(), write_lock: Arc::default() })
     }
 }
 
@@ -76,9 +78,9 @@ impl DeadLetters for DeadLetterFile {
             payload: event.payload_text(),
         })?;
         line.push(b'\n');
-        let (path, writing) = (self.path.clone(), self.writing.clone());
+        let (path, write_lock) = (self.path.clone(), self.write_lock.clone());
         let write = move || {
-            let _one = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = write_lock.lock().unwrap_or_else(PoisonError::into_inner);
             append(&path, line)
         };
         tokio::task::spawn_blocking(write).await??;
@@ -86,6 +88,7 @@ impl DeadLetters for DeadLetterFile {
     }
 }
 
+/// Appends a line, on a new line even if the last one is incomplete, and syncs the file.
 fn append(path: &Path, mut line: Vec<u8>) -> io::Result<()> {
     let mut file = open(path)?;
     let end = file.seek(SeekFrom::End(0))?;
@@ -99,7 +102,7 @@ fn append(path: &Path, mut line: Vec<u8>) -> io::Result<()> {
     }
     let written = file.write_all(&line).and_then(|()| file.sync_all());
     if written.is_err() {
-        // What stands there is half a line, perhaps: the event comes again, and so does its line.
+        // Remove a partly written line. The event is redelivered, and its line is written then.
         drop(file.set_len(end));
     }
     written.map_err(|error| with_path(path, &error))
@@ -121,7 +124,7 @@ fn open(path: &Path) -> io::Result<File> {
     open().map_err(|error: io::Error| with_path(path, &error))
 }
 
-/// A new file is in its folder for good only once the folder is on the disk too.
+/// Syncs the file's folder. A new file survives a crash only after its folder is synced.
 fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         #[cfg(unix)]
@@ -134,5 +137,5 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn with_path(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the dead-letter file {}: {error}", path.display()))
+    io::Error::new(error.kind(), format!("dead-letter file {}: {error}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! Where an event goes that a handler will never finish.
+//! Sinks for events that a handler failed permanently.
 
 mod file;
 
@@ -12,37 +12,47 @@ use crate::{
     handler::{BoxError, Failure},
 };
 
-/// Keeps the events that a handler has failed for good, since Stripe will not send them again. A router
-/// logs each at ERROR, with its id, the handler and the failure, from which it can be found in Stripe's
-/// dashboard for 30 days; with a sink, such as [`DeadLetterFile`], the whole event is kept too.
+/// A sink for dead letters: events that a handler failed permanently, and that Stripe does not
+/// redeliver.
 ///
-/// A handler counts as finished with a dead letter only once the sink has it: if that fails, Stripe
-/// is asked for the event again.
+/// The router logs each dead letter at ERROR, with the event's id, the handler and the failure. By
+/// its id, the event can be found in Stripe's dashboard for 30 days. A sink, such as
+/// [`DeadLetterFile`], also stores the whole event.
+///
+/// A failed handler counts as finished only after the sink has stored the dead letter. If the sink
+/// fails, the event is answered with an error, so that Stripe redelivers it. The exception is an
+/// event that is answered with 200 in any case, because a handler replied or because only an
+/// `#[on_unhandled]` handler failed: its failure is logged as lost.
+///
+/// The router gives up a call after its
+/// [`handler_timeout`](crate::RouterBuilder::handler_timeout), which counts as an error.
 #[async_trait]
 pub trait DeadLetters: Send + Sync + 'static {
-    /// Keeps it.
+    /// Stores a dead letter durably.
     ///
     /// # Errors
     ///
-    /// What kept it from being kept. The event is then answered with 500, and the handler runs again
-    /// when Stripe sends it again.
+    /// Fails if the dead letter cannot be stored. The event is then answered with 500, and the
+    /// handler runs again when Stripe redelivers it.
     async fn keep(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError>;
 }
 
-/// An event that one handler has failed for good. `Display` names both and the failure with its causes,
-/// and shows none of the payload.
+/// An event that a handler failed permanently.
+///
+/// `Display` shows the event's id and type, the handler, and the failure with its causes, but
+/// nothing of the payload.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DeadLetter<'d> {
-    /// The whole event.
+    /// The event, with its payload.
     pub event: &'d Event,
     /// The stable name of the handler that failed.
     pub handler: &'d str,
-    /// How often it has run for this event.
+    /// The number of times the handler has run for this event.
     pub attempts: u32,
-    /// Why it failed.
+    /// The failure.
     pub failure: &'d Failure,
-    /// When it did.
+    /// The time of the failure.
     pub at: SystemTime,
 }
 
@@ -54,15 +64,17 @@ impl fmt::Display for DeadLetter<'_> {
     }
 }
 
-/// The sink did not take a dead letter.
+/// The failure of a handler whose dead letter the sink did not store.
 #[derive(Debug, thiserror::Error)]
-#[error("the dead-letter sink did not take the event, so it is not finished ({failure})")]
-pub(crate) struct NotKept {
+#[error(
+    "the dead-letter sink did not store the event, so the handler has not finished it ({failure})"
+)]
+pub(crate) struct NotStored {
     failure: String,
     source: BoxError,
 }
 
-impl NotKept {
+impl NotStored {
     pub(crate) fn new(failure: &Failure, source: BoxError) -> Self {
         Self { failure: failure.to_string(), source }
     }

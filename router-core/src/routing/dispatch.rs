@@ -1,4 +1,4 @@
-//! Calls one handler: in its turn, within its time, and whatever it does.
+//! Calls a handler with its object lock, its timeout, and a guard against panics.
 
 use std::{
     any::Any,
@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{handlers::Handlers, keyed_lock::Held};
+use super::{handlers::Handlers, keyed_lock::KeyGuard};
 use crate::{
     build::registry::{DeliveryKeys, LinkedCall},
     clock::within,
@@ -23,56 +23,60 @@ use crate::{
     telemetry::HandlerMetrics,
 };
 
-/// A handler in a router.
+/// A validated handler.
 #[derive(Debug)]
 pub(crate) struct RegisteredHandler {
     /// The stable name.
     pub(crate) name: Arc<str>,
-    /// The name that it had before it was moved or renamed.
+    /// The stable name before the handler was renamed.
     pub(crate) formerly: Option<&'static str>,
     pub(crate) filter: Filter,
+    /// The maximum duration of a call, including the wait for the object lock.
     pub(crate) timeout: Duration,
-    /// Whether Stripe waits for its answer; then `timeout` is its deadline.
+    /// `true` if the handler returns a reply for Stripe.
     pub(crate) replies: bool,
+    /// Builds the reply to send if the handler fails.
     pub(crate) default_reply: Option<fn() -> HandlerResult>,
-    /// Whether it is run for one event of an object at a time.
+    /// `true` if the handler runs for only one event of an object at a time.
     pub(crate) exclusive: bool,
-    /// Whether it runs in a thread, which nobody can stop.
+    /// `true` if the handler runs in a blocking thread, which cannot be canceled.
     pub(crate) blocking: bool,
-    /// How its deliveries go that somebody keeps and tries again.
-    pub(crate) delivered: DeliveryKeys,
-    pub(crate) caller: Caller,
+    /// The settings for a delivery service.
+    pub(crate) delivery_keys: DeliveryKeys,
+    pub(crate) callable: Callable,
     pub(crate) metrics: HandlerMetrics,
 }
 
-/// Which events of its types a handler is for; none: all.
+/// A filter on the events of a handler's types. `None` accepts all.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Filter {
     pub(crate) endpoint: Option<&'static str>,
     pub(crate) livemode: Option<bool>,
 }
 
-/// How a handler is called.
+/// The function or value that handles the event.
 #[derive(Clone)]
-pub(crate) enum Caller {
-    /// `#[on_event]` registered it.
+pub(crate) enum Callable {
+    /// The generated function of an `#[on_event]` handler.
     Linked(LinkedCall),
-    /// It was registered by hand.
-    ByHand(Arc<dyn Handler>),
+    /// A handler registered by hand.
+    Handler(Arc<dyn Handler>),
 }
 
-/// A call that was given up and cannot be stopped: it goes on in its thread.
-pub(super) struct Leftover {
+/// A call of a blocking handler that timed out but still runs in its thread.
+///
+/// It holds the object's lock until the call ends.
+pub(super) struct OverdueCall {
     call: Call,
-    _lock: Option<Held<ObjectId>>,
+    _lock: Option<KeyGuard<ObjectId>>,
 }
 
-/// A handler took longer than it may.
+/// A handler ran into its timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("the handler did not finish within {}", humantime::format_duration(*.0))]
 struct TimedOut(Duration);
 
-/// The object of the event was in use for longer than the handler may take.
+/// The object's lock was not released before the handler's timeout.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "another event of the same object ({object}) was still being handled after {}, so the handler was not called",
@@ -83,58 +87,62 @@ struct ObjectBusy {
     waited: Duration,
 }
 
-/// A handler replied of which the router does not know that it does.
+/// A handler returned a reply without being registered as one that replies.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the handler returned a reply for Stripe and is not registered as one that does: an `impl Handler` says so in \
-     `fn replies`, a function in its return type (`Reply<T>`, not `impl IntoOutcome`)"
+    "the handler returned a reply for Stripe, but is not registered as one that replies: an `impl Handler` must \
+     return `true` from `replies`, and a function's return type must be `Reply<T>`, not `impl IntoOutcome`"
 )]
 struct UnexpectedReply;
 
 impl Handlers {
-    /// Calls the handler, under the name by which the event's delivery is known. What is left over, if it
-    /// is, runs still.
+    /// Calls the handler. `name` is the stable name, current or former, in the delivery.
+    ///
+    /// Returns a timeout as a transient failure. If the handler is blocking, a timeout also returns
+    /// the call, which still runs.
     pub(super) async fn call(
         &self,
         handler: &RegisteredHandler,
         name: &str,
         event: &Event,
         provisions: Provisions,
-    ) -> (HandlerResult, Option<Leftover>) {
-        let (timeout, mut left, mut lock) = (handler.timeout, handler.timeout, None);
+    ) -> (HandlerResult, Option<OverdueCall>) {
+        let timeout = handler.timeout;
+        let (mut remaining, mut lock) = (timeout, None);
         if handler.exclusive {
-            let (object, begun) = (event.object_id(), self.clock.monotonic());
-            let turn = pin!(self.objects.lock(object.clone()));
-            lock = within(timeout, &*self.clock, turn).await;
+            let (object, started) = (event.object_id(), self.clock.monotonic());
+            let acquire = pin!(self.object_locks.lock(object.clone()));
+            lock = within(timeout, &*self.clock, acquire).await;
             if lock.is_none() {
                 return (Err(Failure::retry(ObjectBusy { object, waited: timeout })), None);
             }
-            left = timeout.saturating_sub(self.clock.monotonic() - begun);
+            remaining = timeout.saturating_sub(self.clock.monotonic() - started);
         }
-        let mut call = self.begin(handler, name, event, provisions);
-        match within(left, &*self.clock, Pin::new(&mut call)).await {
-            Some(result) => (handler.check(result), None),
+        let mut call = self.start(handler, name, event, provisions);
+        match within(remaining, &*self.clock, Pin::new(&mut call)).await {
+            Some(result) => (handler.check_reply(result), None),
             None => {
-                let leftover = handler.blocking.then_some(Leftover { call, _lock: lock });
-                (Err(Failure::retry(TimedOut(timeout))), leftover)
+                let overdue = handler.blocking.then_some(OverdueCall { call, _lock: lock });
+                (Err(Failure::retry(TimedOut(timeout))), overdue)
             }
         }
     }
 
-    fn begin(
+    fn start(
         &self,
         handler: &RegisteredHandler,
         name: &str,
         event: &Event,
         mut provisions: Provisions,
     ) -> Call {
-        Call(match handler.caller.clone() {
-            Caller::Linked(call) => {
+        Call(match handler.callable.clone() {
+            Callable::Linked(call) => {
                 let (states, provisions) = (&self.states, &mut provisions);
                 call(event.clone(), &mut Supplies { states, provisions, event, handler: name })
             }
-            // Inside the future, so that a panic before its first await is caught too.
-            Caller::ByHand(handler) => {
+            // Call the handler inside the future, so that `Call` also catches a panic before the
+            // first await.
+            Callable::Handler(handler) => {
                 let event = event.clone();
                 Box::pin(async move { handler.call(event).await })
             }
@@ -143,36 +151,44 @@ impl Handlers {
 }
 
 impl RegisteredHandler {
-    /// Whether this is its stable name, or was.
-    pub(super) fn is_called(&self, name: &str) -> bool {
+    /// Returns whether `name` is the handler's stable name, current or former.
+    pub(super) fn has_name(&self, name: &str) -> bool {
         *self.name == *name || self.formerly == Some(name)
     }
 
-    /// Whether it is for this event, whose type it is for.
-    pub(super) fn wants(&self, event: &Event) -> bool {
+    /// Returns whether the filter accepts the event. Does not check the event's type.
+    pub(super) fn accepts(&self, event: &Event) -> bool {
         let Filter { endpoint, livemode } = self.filter;
         endpoint.is_none_or(|endpoint| endpoint == event.endpoint().as_str())
             && livemode.is_none_or(|livemode| event.livemode() == Some(livemode))
     }
 
-    /// What Stripe is told where the handler has no reply.
+    /// Builds the default reply. Returns `None` if the handler has none, or if building it fails,
+    /// which is logged.
     pub(super) fn default_reply(&self) -> Option<Bytes> {
-        let default = self.default_reply?;
-        match catch_unwind(default) {
+        let build = self.default_reply?;
+        match catch_unwind(build) {
             Ok(Ok(Outcome::Replied(json))) => Some(json),
             Ok(Err(failure)) => {
-                tracing::error!(error = %failure, "the default reply could not be made");
+                tracing::error!(
+                    error = %failure,
+                    "failed to build the default reply; Stripe gets no reply"
+                );
                 None
             }
             Ok(Ok(_)) => None,
             Err(panic) => {
-                tracing::error!(error = %panicked(&*panic), "the default reply could not be made");
+                tracing::error!(
+                    error = %panic_failure(&*panic),
+                    "failed to build the default reply; Stripe gets no reply"
+                );
                 None
             }
         }
     }
 
-    fn check(&self, result: HandlerResult) -> HandlerResult {
+    /// Turns the reply of a handler that is not registered as replying into a permanent failure.
+    fn check_reply(&self, result: HandlerResult) -> HandlerResult {
         match result {
             Ok(Outcome::Replied(_)) if !self.replies => Err(Failure::permanent(UnexpectedReply)),
             result => result,
@@ -180,37 +196,37 @@ impl RegisteredHandler {
     }
 }
 
-impl Leftover {
-    /// Waits until the call has really ended.
-    pub(super) async fn end(self) -> HandlerResult {
+impl OverdueCall {
+    /// Waits for the call to end, however long it takes.
+    pub(super) async fn wait(self) -> HandlerResult {
         self.call.await
     }
 }
 
-/// A call of a handler, whose panic is a failure.
+/// A running call of a handler. Converts a panic to a transient failure.
 struct Call(HandlerFuture);
 
 impl Future for Call {
     type Output = HandlerResult;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<HandlerResult> {
-        // After a panic the future is not polled again, so nobody sees what it broke.
+        // The future is not polled again after a panic, so its broken state is never observed.
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
             Ok(poll) => poll,
-            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+            Err(panic) => Poll::Ready(Err(panic_failure(&*panic))),
         }
     }
 }
 
-fn panicked(payload: &(dyn Any + Send)) -> Failure {
+fn panic_failure(payload: &(dyn Any + Send)) -> Failure {
     Failure::retry(Panic::new(payload))
 }
 
-impl fmt::Debug for Caller {
+impl fmt::Debug for Callable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Linked(_) => "Linked",
-            Self::ByHand(_) => "ByHand",
+            Self::Handler(_) => "Handler",
         })
     }
 }

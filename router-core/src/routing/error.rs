@@ -1,31 +1,33 @@
-//! Why a router took no event.
+//! The errors of routers.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-/// Why a [`Router`](super::Router) has not handled an event, or does not say what became of it. What its
-/// handlers do is never an error, but in the [`Report`](crate::Report).
+/// The error of a router's call: the event was not handled, or its report is not available.
+///
+/// A handler's failure is not a `RouterError`; it is part of the [`Report`](crate::Report).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouterError {
     /// The router was closed.
     #[error("the router is closed: this process is shutting down")]
     Closed,
-    /// It could not be known which handlers have finished, so none was run.
-    #[error("which handlers have finished this event could not be read: {0}")]
+    /// The handlers' progress could not be loaded from the [`CompletionStore`](crate::CompletionStore), so
+    /// no handler was run.
+    #[error("failed to load which handlers have finished this event, so none was run: {0}")]
     CompletionStore(Arc<dyn Error + Send + Sync>),
-    /// The same event was delivered before and is still being handled.
-    #[error("the same event was delivered before, and its handlers were still running after {0:?}")]
+    /// The event is a duplicate of one that was still in flight after this time.
+    #[error("the event was delivered before, and its handlers were still running after {0:?}")]
     StillRunning(Duration),
-    /// A delivery is for a handler that this router does not have.
-    #[error("no handler has or had the stable name `{0}` in this program")]
+    /// No handler of this router has, or had before, the stable name in the delivery.
+    #[error("no handler of this router has or had the stable name `{0}`")]
     NoSuchHandler(Arc<str>),
-    /// A delivery came without something that every call is to be given.
+    /// A delivery lacks a value of a type that the delivery service must provide.
     #[error(
-        "the delivery came without a `{0}`, which `.delivered_by(...)` says that each brings: a layer, or the \
-         service that delivers, has left it out"
+        "the delivery has no `{0}`, although the service passed to `.delivered_by(...)` provides one with each \
+         delivery: the service, or a layer between it and the router, dropped it"
     )]
     NotProvided(&'static str),
-    /// The runtime was shut down while the handlers ran.
-    #[error("the runtime was shut down before the handlers were done")]
+    /// The tokio runtime was shut down while the handlers ran.
+    #[error("the runtime was shut down before the handlers finished")]
     CutOff,
 }

@@ -1,4 +1,4 @@
-//! The handlers of a router, and what their calls have in common.
+//! The handlers of a router, with what all calls share.
 
 use std::{fmt, sync::Arc};
 
@@ -11,15 +11,16 @@ use crate::{
     telemetry,
 };
 
-/// What `build()` makes of the candidates, for a router of either kind.
+/// The validated handlers, shared by both kinds of router.
 pub(crate) struct Handlers {
     table: Table,
-    /// In the order in which they run; the table has their numbers.
+    /// Sorted in the order in which they run. The table refers to them by index.
     pub(super) list: Vec<RegisteredHandler>,
     pub(super) states: States,
     pub(super) clock: Arc<dyn Clock>,
-    /// The locks of the handlers under `exclusive = "object"`.
-    pub(super) objects: KeyedLock<ObjectId>,
+    /// The locks of `exclusive = "object"` handlers, by object. Shared by all such handlers, so two
+    /// of them do not run for the same object at the same time.
+    pub(super) object_locks: KeyedLock<ObjectId>,
     pub(super) routes: Routes,
     pub(super) report: StartupReport,
 }
@@ -34,15 +35,15 @@ impl Handlers {
         report: StartupReport,
     ) -> Self {
         for handler in &list {
-            telemetry::begin_counting(&handler.name);
+            telemetry::init_failure_counters(&handler.name);
         }
-        Self { table, list, states, clock, objects: KeyedLock::new(), routes, report }
+        Self { table, list, states, clock, object_locks: KeyedLock::new(), routes, report }
     }
 
-    /// The numbers of the handlers that are for this event, in the order in which they run.
-    pub(super) fn wanted<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = usize> + 'r {
-        let numbers = self.table.handlers_of(event.event_type()).iter().copied();
-        numbers.filter(move |number| self.list[*number].wants(event))
+    /// Returns the indices of the handlers for this event, in the order in which they run.
+    pub(super) fn matching<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = usize> + 'r {
+        let indices = self.table.handlers_of(event.event_type()).iter().copied();
+        indices.filter(move |index| self.list[*index].accepts(event))
     }
 }
 

@@ -1,5 +1,7 @@
-//! The events that are being handled: a duplicate of one waits for it and gets its answer, and a router
-//! that closes waits for all of them.
+//! The events in flight in this process.
+//!
+//! A duplicate of an event in flight waits for that event's answer, and a router that closes waits
+//! for all events.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -17,102 +19,107 @@ use crate::{
     sharded::{Hasher, Sharded},
 };
 
-/// What becomes of a delivery.
+/// The result of a router's call.
 pub(super) type Answer = Result<Report, RouterError>;
 
-/// The events that are being handled in this process.
+/// The events in flight, from the claim to the release.
 pub(super) struct InFlight {
-    events: Sharded<HashMap<EventKey, State, Hasher>>,
+    events: Sharded<HashMap<EventKey, EventState, Hasher>>,
     closed: AtomicBool,
-    /// Once closed: something has ended.
-    ended: Notify,
+    /// Notified by `close`, and by each release after it.
+    released: Notify,
 }
 
 #[derive(Debug)]
-enum State {
-    /// Its handlers run, and these wait for the answer.
+enum EventState {
+    /// The answer is not known yet. Holds the duplicates that wait for it.
     Running(Vec<oneshot::Sender<Answer>>),
-    /// It is answered, and something of it runs still.
+    /// The event is answered, but handlers that Stripe does not wait for still run.
     Answered(Answer),
 }
 
-/// What a delivery finds.
+/// The result of [`InFlight::claim`].
 pub(super) enum Claim {
-    /// The event was not being handled: now it is, until whoever claimed it [gives it up](InFlight::give_up).
-    Mine,
-    /// Somebody else handles it, and will send the answer.
-    Theirs(oneshot::Receiver<Answer>),
-    /// It is answered, and something of it runs still.
+    /// The event was not in flight. The caller must run its handlers, then
+    /// [release](InFlight::release) it.
+    Acquired,
+    /// Another call runs the event's handlers. The receiver gets the answer; it is closed without
+    /// one if the event is released unanswered.
+    Running(oneshot::Receiver<Answer>),
+    /// The event is answered, but handlers that Stripe does not wait for still run.
     Answered(Answer),
-    /// No event is taken any more.
+    /// The router is closed.
     Closed,
 }
 
 impl InFlight {
     pub(super) fn new() -> Self {
         let events = Sharded::new(16, HashMap::default);
-        Self { events, closed: AtomicBool::new(false), ended: Notify::new() }
+        Self { events, closed: AtomicBool::new(false), released: Notify::new() }
     }
 
     pub(super) fn claim(&self, key: &EventKey) -> Claim {
         let mut events = self.events.of(key);
-        // Under the lock: who waits until nothing runs either sees what is claimed here, or has closed before.
+        // Read `closed` under the shard's lock. `drained` reads the shards after `closed` is set,
+        // so it either sees this claim, or this claim sees that the router is closed.
         if self.closed.load(Ordering::Relaxed) {
             return Claim::Closed;
         }
         match events.entry(key.clone()) {
             Entry::Vacant(vacant) => {
-                vacant.insert(State::Running(Vec::new()));
-                Claim::Mine
+                vacant.insert(EventState::Running(Vec::new()));
+                Claim::Acquired
             }
-            Entry::Occupied(mut there) => match there.get_mut() {
-                State::Running(waiting) => {
+            Entry::Occupied(mut occupied) => match occupied.get_mut() {
+                EventState::Running(waiters) => {
                     let (sender, receiver) = oneshot::channel();
-                    waiting.push(sender);
-                    Claim::Theirs(receiver)
+                    waiters.push(sender);
+                    Claim::Running(receiver)
                 }
-                State::Answered(answer) => Claim::Answered(answer.clone()),
+                EventState::Answered(answer) => Claim::Answered(answer.clone()),
             },
         }
     }
 
-    /// Tells whoever waits. Whoever comes from now on gets this answer, until the event is given up.
-    pub(super) fn answer(&self, key: &EventKey, answer: &Answer) {
-        let now = State::Answered(answer.clone());
-        let before = self.events.of(key).get_mut(key).map(|state| std::mem::replace(state, now));
-        if let Some(State::Running(waiting)) = before {
-            for sender in waiting {
-                // Who has hung up wants no answer.
+    /// Sends the answer to all waiting duplicates, and to later ones until the event is released.
+    pub(super) fn publish_answer(&self, key: &EventKey, answer: &Answer) {
+        let answered = EventState::Answered(answer.clone());
+        let previous =
+            self.events.of(key).get_mut(key).map(|state| std::mem::replace(state, answered));
+        if let Some(EventState::Running(waiters)) = previous {
+            for sender in waiters {
+                // Sending fails if the duplicate was dropped, which is fine.
                 drop(sender.send(answer.clone()));
             }
         }
     }
 
-    /// Whoever waits for an answer that will not come learns it, because its sender is dropped.
-    pub(super) fn give_up(&self, key: &EventKey) {
+    /// Removes the event. Duplicates that still wait get no answer: their senders are dropped.
+    pub(super) fn release(&self, key: &EventKey) {
         self.events.of(key).remove(key);
         if self.closed.load(Ordering::Relaxed) {
-            self.ended.notify_waiters();
+            self.released.notify_waiters();
         }
     }
 
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        self.ended.notify_waiters();
+        self.released.notify_waiters();
     }
 
-    /// Waits until nothing is claimed, nor will be.
+    /// Waits until the router is closed and no event is in flight.
     pub(super) async fn drained(&self) {
         loop {
-            let mut ended = pin!(self.ended.notified());
-            // From now on, so that nothing ends unseen between the question and the waiting.
-            ended.as_mut().enable();
+            let mut released = pin!(self.released.notified());
+            // Register before checking, so that a release between the check and the await is not
+            // missed.
+            released.as_mut().enable();
             if self.closed.load(Ordering::Relaxed)
                 && self.events.all().all(|events| events.is_empty())
             {
                 return;
             }
-            ended.await;
+            released.await;
         }
     }
 }

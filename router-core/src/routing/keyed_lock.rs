@@ -1,4 +1,4 @@
-//! A lock for each object, there for as long as somebody wants it.
+//! A map of locks that holds only the locks in use.
 
 use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
 
@@ -6,20 +6,22 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::sharded::Sharded;
 
-/// A lock for each key.
+/// A fair async mutex for each key.
 pub(super) struct KeyedLock<K>(Arc<Sharded<Locks<K>>>);
 
 type Locks<K> = HashMap<K, Arc<Mutex<()>>>;
 
-/// The lock of one key is held.
-pub(super) struct Held<K: Eq + Hash> {
-    // Before the ticket, whose drop counts who is left.
+/// Holds the lock of a key until it is dropped.
+pub(super) struct KeyGuard<K: Eq + Hash> {
+    // Declared, and so dropped, before the reference: the guard holds a clone of the lock, which
+    // `LockRef::drop` would count.
     _guard: OwnedMutexGuard<()>,
-    _ticket: Ticket<K>,
+    _lock_ref: LockRef<K>,
 }
 
-/// Somebody holds the lock of a key or waits for it. The last one takes the lock out of the map.
-struct Ticket<K: Eq + Hash> {
+/// A reference to a key's lock by a holder or a waiter. Dropping the last one removes the lock from
+/// the map.
+struct LockRef<K: Eq + Hash> {
     locks: Arc<Sharded<Locks<K>>>,
     key: K,
     lock: Arc<Mutex<()>>,
@@ -30,18 +32,21 @@ impl<K: Clone + Eq + Hash> KeyedLock<K> {
         Self(Arc::new(Sharded::new(16, Locks::new)))
     }
 
-    /// Waits until nobody holds the lock of this key; who has waited longest is next.
-    pub(super) async fn lock(&self, key: K) -> Held<K> {
+    /// Acquires the lock of this key, in first-come, first-served order.
+    ///
+    /// Cancel safe, but a canceled waiter loses its place in the queue.
+    pub(super) async fn lock(&self, key: K) -> KeyGuard<K> {
         let lock = self.0.of(&key).entry(key.clone()).or_default().clone();
-        let ticket = Ticket { locks: self.0.clone(), key, lock };
-        Held { _guard: ticket.lock.clone().lock_owned().await, _ticket: ticket }
+        let lock_ref = LockRef { locks: self.0.clone(), key, lock };
+        KeyGuard { _guard: lock_ref.lock.clone().lock_owned().await, _lock_ref: lock_ref }
     }
 }
 
-impl<K: Eq + Hash> Drop for Ticket<K> {
+impl<K: Eq + Hash> Drop for LockRef<K> {
     fn drop(&mut self) {
         let mut locks = self.locks.of(&self.key);
-        // The map's and ours: every other holder and waiter has a ticket, and so one more.
+        // The map and this reference have one clone each; every other holder or waiter has at least
+        // one more. New clones are only made under the shard's lock, which is held here.
         if Arc::strong_count(&self.lock) <= 2 {
             locks.remove(&self.key);
         }
@@ -67,14 +72,14 @@ mod tests {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn left_behind(locks: &KeyedLock<u8>) -> usize {
+    fn lock_count(locks: &KeyedLock<u8>) -> usize {
         locks.0.all().map(|shard| shard.len()).sum()
     }
 
     #[test]
-    fn one_key_is_held_once_and_others_do_not_wait() {
+    fn lock_excludes_holders_of_the_same_key_only() {
         let locks = KeyedLock::new();
-        let Poll::Ready(first) = poll(pin!(locks.lock(1))) else { panic!("nobody holds it") };
+        let Poll::Ready(first) = poll(pin!(locks.lock(1))) else { panic!("the lock is free") };
         let mut second = pin!(locks.lock(1));
         assert!(poll(second.as_mut()).is_pending());
         assert!(poll(pin!(locks.lock(2))).is_ready());
@@ -83,20 +88,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_behind_by_holders_or_by_those_who_gave_up_waiting() {
+    fn lock_is_removed_after_last_holder_or_waiter() {
         let locks = KeyedLock::new();
         {
             let held = poll(pin!(locks.lock(1)));
-            let mut gave_up = Box::pin(locks.lock(1));
-            assert!(poll(gave_up.as_mut()).is_pending());
-            drop(gave_up);
-            assert_eq!(left_behind(&locks), 1, "one still holds it");
+            let mut canceled = Box::pin(locks.lock(1));
+            assert!(poll(canceled.as_mut()).is_pending());
+            drop(canceled);
+            assert_eq!(lock_count(&locks), 1, "the lock is still held");
             let mut waiting = Box::pin(locks.lock(1));
             assert!(poll(waiting.as_mut()).is_pending());
             drop(held);
-            assert_eq!(left_behind(&locks), 1, "one still waits for it");
+            assert_eq!(lock_count(&locks), 1, "a waiter remains");
             assert!(poll(waiting.as_mut()).is_ready());
         }
-        assert_eq!(left_behind(&locks), 0);
+        assert_eq!(lock_count(&locks), 0);
     }
 }

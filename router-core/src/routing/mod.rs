@@ -1,6 +1,6 @@
-//! From an event to its handlers, and what became of it.
+//! Dispatches events to their handlers and reports the outcomes.
 
-mod delivered;
+mod delivery_router;
 mod dispatch;
 mod error;
 mod handlers;
@@ -13,13 +13,13 @@ mod table;
 mod unhandled;
 
 pub use self::{
-    delivered::{Delivery, DeliveryRouter, HandlerSpec},
+    delivery_router::{Delivery, DeliveryRouter, HandlerSpec},
     error::RouterError,
     report_future::ReportFuture,
     router::Router,
 };
 pub(crate) use self::{
-    dispatch::{Caller, Filter, RegisteredHandler},
+    dispatch::{Callable, Filter, RegisteredHandler},
     handlers::Handlers,
     router::Parts,
     table::Table,

@@ -1,4 +1,4 @@
-//! The future of a router's call, and the work in it that goes on when nobody waits for it any more.
+//! The future of a router's call. Handlers that have started keep running after it is dropped.
 
 use std::{
     future::Future,
@@ -10,41 +10,44 @@ use tokio::task::JoinHandle;
 
 use super::{RouterError, in_flight::Answer};
 
-/// Work whose only owner can hand it to a task.
-pub(super) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// A future that resolves to the answer. It is owned, so it can be moved to a task.
+pub(super) type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// The answer of a [`Router`](super::Router) to one delivery of an event. Other deliveries of the event wait
-/// for it: do not keep one without polling it.
+/// The future returned by a [`Router`](super::Router)'s call.
 ///
-/// Dropped after it was first polled, it does not stop handlers that have begun: a client that hangs up
-/// must not.
-#[must_use = "no handler runs before it is polled"]
+/// Poll it promptly: duplicates of the event wait for it.
+///
+/// Handlers that have started are not canceled if the future is dropped, for example because the
+/// client disconnects: at the first poll that is not ready, they are moved to a tokio task.
+#[must_use = "no handler runs until the future is polled"]
 pub struct ReportFuture(State);
 
 enum State {
-    /// There is nothing to wait for.
-    Answered(Answer),
-    /// Handlers are to run. The first poll is made in place, because most of them are ready at once and
-    /// a task costs more than they do.
-    Begins(Work),
-    /// Handlers that were not ready at once run in a task of their own.
-    Runs(JoinHandle<Answer>),
-    /// Somebody else runs the handlers.
-    Waits(Work),
-    Over,
+    /// The answer is available.
+    Ready(Answer),
+    /// The handlers have not started. The first poll runs them in place: most are ready at once,
+    /// and spawning a task would cost more than they do.
+    NotStarted(AnswerFuture),
+    /// The handlers were not ready at the first poll and run in a task.
+    Spawned(JoinHandle<Answer>),
+    /// Another call runs the handlers.
+    Waiting(AnswerFuture),
+    Completed,
 }
 
 impl ReportFuture {
-    pub(super) fn answered(answer: Answer) -> Self {
-        Self(State::Answered(answer))
+    pub(super) fn ready(answer: Answer) -> Self {
+        Self(State::Ready(answer))
     }
 
-    pub(super) fn run(work: Work) -> Self {
-        Self(State::Begins(work))
+    /// Runs the handlers when polled.
+    pub(super) fn run(answer: AnswerFuture) -> Self {
+        Self(State::NotStarted(answer))
     }
 
-    pub(super) fn wait(work: Work) -> Self {
-        Self(State::Waits(work))
+    /// Waits for the answer of another call.
+    pub(super) fn wait(answer: AnswerFuture) -> Self {
+        Self(State::Waiting(answer))
     }
 }
 
@@ -52,22 +55,24 @@ impl Future for ReportFuture {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        let state = match std::mem::replace(&mut self.0, State::Over) {
-            State::Answered(answer) => return Poll::Ready(answer),
-            State::Begins(mut work) => match work.as_mut().poll(context) {
+        let state = match std::mem::replace(&mut self.0, State::Completed) {
+            State::Ready(answer) => return Poll::Ready(answer),
+            State::NotStarted(mut future) => match future.as_mut().poll(context) {
                 Poll::Ready(answer) => return Poll::Ready(answer),
-                Poll::Pending => State::Runs(tokio::spawn(work)),
+                Poll::Pending => State::Spawned(tokio::spawn(future)),
             },
             state => state,
         };
         self.0 = state;
         match &mut self.0 {
-            // An error: the runtime was shut down before the handlers were done.
-            State::Runs(task) => {
-                Pin::new(task).poll(context).map(|done| done.unwrap_or(Err(RouterError::CutOff)))
+            // A join error means that the runtime was shut down: the task is never aborted, and
+            // panics of handlers are caught.
+            State::Spawned(task) => {
+                let joined = Pin::new(task).poll(context);
+                joined.map(|answer| answer.unwrap_or(Err(RouterError::CutOff)))
             }
-            State::Waits(work) => work.as_mut().poll(context),
-            _ => panic!("a delivery was polled after it was answered"),
+            State::Waiting(future) => future.as_mut().poll(context),
+            _ => panic!("`ReportFuture` polled after completion"),
         }
     }
 }

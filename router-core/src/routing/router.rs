@@ -22,27 +22,28 @@ use super::{
 use crate::{
     build::{Explanation, RouterBuilder, Routes, StartupReport},
     clock::within,
-    completions::Remembered,
+    completions::CompletionBackend,
     dead_letters::DeadLetters,
     event::Event,
     handler::Report,
     telemetry,
 };
 
-/// Finds the handlers of an event and runs them. Cheap to clone; clones are one router.
+/// Runs the handlers of an event.
 ///
-/// As a tower service it takes an [`Event`] and answers with a [`Report`]: what its handlers do,
-/// failing included, is an answer; [`RouterError`] is for events that it has not taken.
-/// It is always ready; put a layer around it to limit what runs at once.
+/// A `Router` is cheap to clone, and its clones share all state. It is a tower service from an
+/// [`Event`] to a [`Report`]. A handler's failure is part of the report; a [`RouterError`] means
+/// that the event was not handled, or that its report is not available. The service is always
+/// ready; use a layer to limit the number of events in flight.
 ///
-/// The handlers of one event run one after the other, by `order` and then by stable name, so that the
-/// linker cannot change the order; events run side by side. Whoever drops the future of a call does
-/// not stop handlers that have begun: they go on in a task of tokio's, so calls are made inside a
-/// tokio runtime.
+/// The handlers of one event run one after the other, sorted by `order` and then by stable name, so
+/// the order does not depend on the linker. Different events run concurrently. Calls must be made
+/// inside a tokio runtime: dropping the future of a call does not cancel handlers that have
+/// started, which go on in a tokio task.
 ///
-/// An event that is delivered again runs only the handlers that have not finished it, as far as its
-/// [`CompletionStore`](crate::CompletionStore) remember; one that is delivered while it is being handled waits for that and gets
-/// the same report.
+/// For a redelivered event, the router runs only the handlers that have not finished it according
+/// to its [`CompletionStore`](crate::CompletionStore). A duplicate of an event in flight waits for that
+/// event and gets the same report.
 #[derive(Debug, Clone)]
 pub struct Router(Arc<Inner>);
 
@@ -53,16 +54,17 @@ pub(super) struct Inner {
     pub(super) unhandled: UnhandledTypes,
 }
 
-/// What `build()` makes a router of.
+/// The parts from which `build()` creates a router.
 pub(crate) struct Parts {
     pub(crate) handlers: Handlers,
-    /// For what none of them is for.
+    /// The handler for unhandled events.
     pub(crate) unhandled: Option<RegisteredHandler>,
-    pub(crate) completions: Remembered,
-    /// None: the log is enough.
+    pub(crate) completions: CompletionBackend,
+    /// The dead-letter sink, in addition to the log.
     pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
-    /// How long a duplicate waits for the first, and a run for what is remembered.
-    pub(crate) wait: Duration,
+    /// The maximum time that a duplicate waits for the event in flight, and that a call of a
+    /// user-supplied completion store or dead-letter sink may take.
+    pub(crate) wait_timeout: Duration,
 }
 
 impl fmt::Debug for Parts {
@@ -72,14 +74,14 @@ impl fmt::Debug for Parts {
 }
 
 impl Router {
-    /// Begins a router with every handler that `#[on_event]` registered in a linked crate.
+    /// Returns a builder with every `#[on_event]` handler of every linked crate.
     pub fn builder() -> RouterBuilder {
-        RouterBuilder::linked()
+        RouterBuilder::from_registry()
     }
 
     pub(crate) fn new(parts: Parts) -> Self {
         if let Some(handler) = &parts.unhandled {
-            telemetry::begin_counting(&handler.name);
+            telemetry::init_failure_counters(&handler.name);
         }
         Self(Arc::new(Inner {
             parts,
@@ -88,39 +90,40 @@ impl Router {
         }))
     }
 
-    /// What is routed where. Its `Display` is a table that is the same in every build, fit for a
-    /// snapshot test.
+    /// Returns the routes. Their `Display` is a table that does not change from build to build, so
+    /// it is suitable for a snapshot test.
     #[must_use]
     pub fn routes(&self) -> &Routes {
         &self.0.parts.handlers.routes
     }
 
-    /// The event types to enable for the webhook endpoint at Stripe, sorted: those that handlers
-    /// name, and those that Stripe is known to send of each `prefix.*`. A `*` stands as it is;
-    /// Stripe takes it too.
+    /// Returns the event types to enable for the webhook endpoint at Stripe, sorted.
+    ///
+    /// A `prefix.*` is expanded to its known event types. A `*` is returned as is, because Stripe
+    /// accepts it.
     #[must_use]
     pub fn event_types(&self) -> Vec<String> {
         self.0.parts.handlers.routes.event_types()
     }
 
-    /// Which handlers would run for an event type, in order, and why others would not.
+    /// Explains which handlers would run for an event type, in order, and why others would not.
     #[must_use]
     pub fn explain(&self, event_type: &str) -> Explanation {
         Explanation::new(event_type, &self.0.parts.handlers.routes)
     }
 
-    /// What is in the router, and what about it is doubtful. `build()` has logged it.
+    /// Returns the start-up report, with the router's warnings. `build()` has logged it.
     #[must_use]
     pub fn startup_report(&self) -> &StartupReport {
         &self.0.parts.handlers.report
     }
 
-    /// Takes no more events: from now on a call is the error [`RouterError::Closed`]. Events that run go on.
+    /// Closes the router: later calls fail with [`RouterError::Closed`]. Events in flight go on.
     pub fn close(&self) {
         self.0.in_flight.close();
     }
 
-    /// Waits until the router is [closed](Router::close) and no handler runs any more.
+    /// Waits until the router is [closed](Router::close) and no event is in flight. Cancel safe.
     pub async fn drained(&self) {
         self.0.in_flight.drained().await;
     }
@@ -144,26 +147,24 @@ impl Inner {
     fn deliver(self: &Arc<Self>, event: Event) -> ReportFuture {
         let key = event.key();
         match self.in_flight.claim(&key) {
-            Claim::Closed => ReportFuture::answered(Err(RouterError::Closed)),
-            Claim::Mine => {
+            Claim::Closed => ReportFuture::ready(Err(RouterError::Closed)),
+            Claim::Acquired => {
                 let run = Run { router: self.clone(), event, key };
                 ReportFuture::run(Box::pin(run.answer().in_current_span()))
             }
             Claim::Answered(answer) => {
                 telemetry::duplicate_in_flight();
-                ReportFuture::answered(answer)
+                ReportFuture::ready(answer)
             }
-            Claim::Theirs(answer) => {
+            Claim::Running(receiver) => {
                 telemetry::duplicate_in_flight();
-                tracing::debug!(
-                    "the event is being handled already; this delivery gets the same answer"
-                );
+                tracing::debug!("event is already in flight; this duplicate gets the same answer");
                 let router = self.clone();
                 let answer = async move {
-                    let Parts { wait, handlers, .. } = &router.parts;
-                    match within(*wait, &*handlers.clock, pin!(answer)).await {
+                    let Parts { wait_timeout, handlers, .. } = &router.parts;
+                    match within(*wait_timeout, &*handlers.clock, pin!(receiver)).await {
                         Some(answer) => answer.unwrap_or(Err(RouterError::CutOff)),
-                        None => Err(RouterError::StillRunning(*wait)),
+                        None => Err(RouterError::StillRunning(*wait_timeout)),
                     }
                 };
                 ReportFuture::wait(Box::pin(answer))

@@ -1,4 +1,4 @@
-//! One delivery of an event, from the handlers that have not finished it to the answer.
+//! Runs the handlers of an event, and records the progress and dead letters of each handler.
 
 use std::{future::Future, pin::pin, sync::Arc};
 
@@ -7,22 +7,24 @@ use tracing::Instrument as _;
 
 use super::{
     RegisteredHandler, RouterError,
-    dispatch::Leftover,
+    dispatch::OverdueCall,
     in_flight::Answer,
     router::{Inner, Parts},
 };
 use crate::{
     clock::within,
-    completions::{Completion, HandlerProgress, Remembered},
-    dead_letters::{DeadLetter, NotKept},
+    completions::{Completion, CompletionBackend, HandlerProgress},
+    dead_letters::{DeadLetter, NotStored},
     event::{Event, EventKey},
     extract::Provisions,
     handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report},
     telemetry,
 };
 
-/// One delivery of an event that was claimed. As long as it is there, no other delivery of the event runs
-/// in this process, and the router is not drained.
+/// A claimed event whose handlers run.
+///
+/// Until the `Run` is dropped, duplicates of the event do not run in this process, and the router
+/// is not drained.
 pub(super) struct Run {
     pub(super) router: Arc<Inner>,
     pub(super) event: Event,
@@ -31,188 +33,202 @@ pub(super) struct Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.router.in_flight.give_up(&self.key);
+        self.router.in_flight.release(&self.key);
     }
 }
 
-/// A call that goes on in its thread after its time was over.
-struct Abandoned {
+/// A blocking handler that timed out but still runs in its thread.
+struct OverdueHandler {
     handler: Arc<str>,
     attempts: u32,
-    /// Whether Stripe has been answered in its place.
-    answered_for: bool,
-    call: Leftover,
+    /// `true` if the default reply was sent, so the handler counts as finished already.
+    default_reply_sent: bool,
+    call: OverdueCall,
 }
 
-/// Who tries again what failed.
+/// The reaction of Stripe to a failure of a handler.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
-    Stripe,
-    /// The event is answered with 200, whatever fails.
-    Nobody,
+enum Redelivery {
+    /// The failure is answered with an error status, so Stripe redelivers the event.
+    OnFailure,
+    /// The event is answered with 200 in any case.
+    Never,
 }
 
 impl Run {
-    /// Runs the handlers one after the other. The answer comes as soon as it is certain: what there is
-    /// to do after it goes on in a task.
+    /// Runs the handlers one after the other, up to the one that replies, and returns the answer.
+    ///
+    /// Handlers after the one that replied, and overdue blocking handlers, go on in a task, which
+    /// keeps the event in flight.
     pub(super) async fn answer(self) -> Answer {
-        let mut known = match self.recall().await {
-            Ok(known) => known,
+        let mut progress = match self.load_progress().await {
+            Ok(progress) => progress,
             Err(error) => {
                 let answer = Err(error);
-                self.router.in_flight.answer(&self.key, &answer);
+                self.router.in_flight.publish_answer(&self.key, &answer);
                 return answer;
             }
         };
         let router = self.router.clone();
-        let begun = router.parts.handlers.clock.monotonic();
-        let mut numbers = router.parts.handlers.wanted(&self.event).peekable();
-        let (mut reports, mut leftovers) = (Vec::new(), Vec::new());
-        if numbers.peek().is_none() {
-            self.unhandled(&mut known, &mut leftovers).await;
+        let started = router.parts.handlers.clock.monotonic();
+        let mut indices = router.parts.handlers.matching(&self.event).peekable();
+        let (mut reports, mut overdue) = (Vec::new(), Vec::new());
+        if indices.peek().is_none() {
+            self.handle_unhandled(&mut progress, &mut overdue).await;
         }
-        for number in numbers.by_ref() {
-            let handler = &router.parts.handlers.list[number];
-            let report = self.handle(handler, Again::Stripe, &mut known, &mut leftovers).await;
+        for index in indices.by_ref() {
+            let handler = &router.parts.handlers.list[index];
+            let report =
+                self.handle(handler, Redelivery::OnFailure, &mut progress, &mut overdue).await;
             let replied = report.reply().is_some();
             reports.push(report);
-            // Stripe waits for nothing else.
+            // Send the reply at once. The remaining handlers run after it.
             if replied {
                 break;
             }
         }
         let report = Report::new(self.event.clone(), reports);
-        telemetry::event_answered(&report, router.parts.handlers.clock.monotonic() - begun);
+        telemetry::event_answered(&report, router.parts.handlers.clock.monotonic() - started);
         let answer = Ok(report);
-        self.router.in_flight.answer(&self.key, &answer);
-        let after_reply: Vec<usize> = numbers.collect();
-        if !after_reply.is_empty() || !leftovers.is_empty() {
-            tokio::spawn(self.after_answer(after_reply, known, leftovers).in_current_span());
+        self.router.in_flight.publish_answer(&self.key, &answer);
+        let remaining: Vec<usize> = indices.collect();
+        if !remaining.is_empty() || !overdue.is_empty() {
+            tokio::spawn(self.finish_after_answer(remaining, progress, overdue).in_current_span());
         }
         answer
     }
 
-    /// What is remembered of the event.
-    async fn recall(&self) -> Result<Vec<HandlerProgress>, RouterError> {
+    async fn load_progress(&self) -> Result<Vec<HandlerProgress>, RouterError> {
         match &self.router.parts.completions {
-            Remembered::InMemory(memory) => Ok(memory.progress(&self.key)),
-            Remembered::Elsewhere(store) => self
-                .in_time(store.recall(&self.key))
+            CompletionBackend::InMemory(memory) => Ok(memory.load_progress(&self.key)),
+            CompletionBackend::Custom(store) => self
+                .with_timeout(store.recall(&self.key))
                 .await
                 .map_err(|error| RouterError::CompletionStore(error.into())),
         }
     }
 
-    /// What a store or a sink of the user's says, if it does so in time: one that does not answer must
-    /// not hold the event's place for ever.
-    async fn in_time<T>(
+    /// Awaits the result of a user-supplied store or sink, with a timeout.
+    ///
+    /// Without the timeout, a store that never answers would leave the event in flight forever.
+    async fn with_timeout<T>(
         &self,
-        said: impl Future<Output = Result<T, BoxError>>,
+        result: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
-        let Parts { wait, handlers, .. } = &self.router.parts;
-        let late = || Err(format!("no answer within {wait:?}").into());
-        within(*wait, &*handlers.clock, pin!(said)).await.unwrap_or_else(late)
+        let Parts { wait_timeout, handlers, .. } = &self.router.parts;
+        let timed_out = || Err(format!("no answer within {wait_timeout:?}").into());
+        within(*wait_timeout, &*handlers.clock, pin!(result)).await.unwrap_or_else(timed_out)
     }
 
-    /// The handlers that Stripe does not wait for, and calls that were given up and cannot be stopped:
-    /// the event keeps its place until they have ended.
-    async fn after_answer(
+    /// Runs the handlers after the one that replied, then waits for overdue blocking handlers.
+    ///
+    /// The event stays in flight until all have returned.
+    async fn finish_after_answer(
         self,
-        numbers: Vec<usize>,
-        mut known: Vec<HandlerProgress>,
-        mut leftovers: Vec<Abandoned>,
+        remaining: Vec<usize>,
+        mut progress: Vec<HandlerProgress>,
+        mut overdue: Vec<OverdueHandler>,
     ) {
         let router = self.router.clone();
-        for number in numbers {
-            let handler = &router.parts.handlers.list[number];
-            self.handle(handler, Again::Nobody, &mut known, &mut leftovers).await;
+        for index in remaining {
+            let handler = &router.parts.handlers.list[index];
+            self.handle(handler, Redelivery::Never, &mut progress, &mut overdue).await;
         }
-        for Abandoned { handler, attempts, answered_for, call } in leftovers {
-            let result = call.end().await;
+        for OverdueHandler { handler, attempts, default_reply_sent, call } in overdue {
+            let result = call.wait().await;
             let done = result.is_ok();
             tracing::info!(
                 handler = &*handler,
                 done,
-                "a blocking handler that was out of time has returned"
+                "blocking handler returned after its timeout"
             );
-            // It need not run again. Where it failed it will, as Stripe was told.
-            if done && !answered_for {
+            // Record a late success, so that a redelivery skips the handler. A late failure changes
+            // nothing: the timeout is already recorded.
+            if done && !default_reply_sent {
                 let finished = finished(&result, None);
                 self.record(HandlerProgress { handler, attempts, finished }).await;
             }
         }
     }
 
-    async fn unhandled(&self, known: &mut Vec<HandlerProgress>, leftovers: &mut Vec<Abandoned>) {
+    /// Logs an unhandled event, and calls the handler for unhandled events if there is one.
+    async fn handle_unhandled(
+        &self,
+        progress: &mut Vec<HandlerProgress>,
+        overdue: &mut Vec<OverdueHandler>,
+    ) {
         self.router.unhandled.log(&self.event);
         if let Some(handler) = &self.router.parts.unhandled {
-            self.handle(handler, Again::Nobody, known, leftovers).await;
+            self.handle(handler, Redelivery::Never, progress, overdue).await;
         }
     }
 
-    /// Runs a handler, unless it has finished the event before, and remembers how far it is.
+    /// Runs a handler and records its progress, unless it finished the event in an earlier
+    /// delivery.
     async fn handle(
         &self,
         handler: &RegisteredHandler,
-        again: Again,
-        known: &mut Vec<HandlerProgress>,
-        leftovers: &mut Vec<Abandoned>,
+        redelivery: Redelivery,
+        progress: &mut Vec<HandlerProgress>,
+        overdue: &mut Vec<OverdueHandler>,
     ) -> HandlerReport {
-        let before = known.iter().position(|progress| handler.is_called(&progress.handler));
-        let before = before.map(|at| known.swap_remove(at));
-        let attempts = match before {
-            Some(HandlerProgress { finished: Some(how), attempts, .. }) => {
-                telemetry::finished_before();
-                return HandlerReport::finished(handler.name.clone(), attempts, how);
+        let index = progress.iter().position(|progress| handler.has_name(&progress.handler));
+        let earlier = index.map(|index| progress.swap_remove(index));
+        let attempts = match earlier {
+            Some(HandlerProgress { finished: Some(finished), attempts, .. }) => {
+                telemetry::duplicate_finished();
+                return HandlerReport::finished(handler.name.clone(), attempts, finished);
             }
             Some(HandlerProgress { attempts, .. }) => attempts.saturating_add(1),
             None => 1,
         };
         let span = telemetry::handler_span(&handler.name, attempts);
-        pin!(self.run(handler, attempts, again, leftovers)).instrument(span).await
+        pin!(self.run(handler, attempts, redelivery, overdue)).instrument(span).await
     }
 
     async fn run(
         &self,
         handler: &RegisteredHandler,
         attempts: u32,
-        again: Again,
-        leftovers: &mut Vec<Abandoned>,
+        redelivery: Redelivery,
+        overdue: &mut Vec<OverdueHandler>,
     ) -> HandlerReport {
-        let parts = &self.router.parts;
-        let handlers = &parts.handlers;
-        let begun = handlers.clock.monotonic();
-        let call = handlers.call(handler, &handler.name, &self.event, Provisions::default());
-        let (result, leftover) = call.await;
-        let duration = handlers.clock.monotonic() - begun;
+        let handlers = &self.router.parts.handlers;
         let name = &handler.name;
-        let reply = match &result {
+        let started = handlers.clock.monotonic();
+        let call = handlers.call(handler, name, &self.event, Provisions::default());
+        let (call_result, overdue_call) = call.await;
+        let duration = Some(handlers.clock.monotonic() - started);
+        let reply = match &call_result {
             Ok(Outcome::Replied(json)) => Some(json.clone()),
             Ok(_) => None,
             Err(_) => handler.default_reply(),
         };
-        let again = if reply.is_some() { Again::Nobody } else { again };
-        if let Some(call) = leftover {
-            let (handler, answered_for) = (name.clone(), reply.is_some());
-            leftovers.push(Abandoned { handler, attempts, answered_for, call });
+        // A reply, also a default reply, is sent with 200.
+        let redelivery = if reply.is_some() { Redelivery::Never } else { redelivery };
+        if let Some(call) = overdue_call {
+            let (handler, default_reply_sent) = (name.clone(), reply.is_some());
+            overdue.push(OverdueHandler { handler, attempts, default_reply_sent, call });
         }
-        let result = match result {
-            Err(failure) if failure.is_permanent() || again == Again::Nobody => {
-                self.bury(handler, attempts, failure.into_permanent()).await
+        let result = match call_result {
+            Err(failure) if failure.is_permanent() || redelivery == Redelivery::Never => {
+                self.dead_letter(handler, attempts, failure.into_permanent()).await
             }
             result => result,
         };
-        log_result(handler, &self.event, again, &result);
+        log_result(handler, &self.event, redelivery, &result);
         let finished = finished(&result, reply.as_ref());
         self.record(HandlerProgress { handler: name.clone(), attempts, finished }).await;
-        let duration = Some(duration);
         let report = HandlerReport { name: name.clone(), result, attempts, duration, reply };
         handler.metrics.handled(&report);
         report
     }
 
-    /// Hands the event to the dead-letter sink. The handler has finished only if that has it.
-    async fn bury(
+    /// Stores a dead letter in the sink, if there is one.
+    ///
+    /// Returns the permanent failure. If the sink fails, returns a transient failure, so that the
+    /// handler does not count as finished.
+    async fn dead_letter(
         &self,
         handler: &RegisteredHandler,
         attempts: u32,
@@ -222,27 +238,31 @@ impl Run {
         let Some(sink) = &parts.dead_letters else { return Err(failure) };
         let (event, handler, at) = (&self.event, &*handler.name, parts.handlers.clock.wall());
         let letter = DeadLetter { event, handler, attempts, failure: &failure, at };
-        match self.in_time(sink.keep(&letter)).await {
+        match self.with_timeout(sink.keep(&letter)).await {
             Ok(()) => Err(failure),
-            Err(error) => Err(Failure::retry(NotKept::new(&failure, error))),
+            Err(error) => Err(Failure::retry(NotStored::new(&failure, error))),
         }
     }
 
+    /// Records the progress of a handler. Logs an error if that fails.
     async fn record(&self, progress: HandlerProgress) {
         let store = match &self.router.parts.completions {
-            Remembered::InMemory(memory) => return memory.remember(&self.key, progress),
-            Remembered::Elsewhere(store) => store,
+            CompletionBackend::InMemory(memory) => {
+                return memory.store_progress(&self.key, progress);
+            }
+            CompletionBackend::Custom(store) => store,
         };
         let handler = progress.handler.clone();
-        if let Err(error) = self.in_time(store.record(&self.key, progress)).await {
+        if let Err(error) = self.with_timeout(store.record(&self.key, progress)).await {
             tracing::error!(
                 handler = &*handler, event.id = self.event.id(), error = %Failure::retry(error),
-                "how far the handler is could not be remembered; should Stripe send the event again, it runs again"
+                "failed to record the handler's progress; the handler runs again if Stripe redelivers the event"
             );
         }
     }
 }
 
+/// Returns the completion to record. `None` if the handler must run again.
 fn finished(result: &HandlerResult, reply: Option<&Bytes>) -> Option<Completion> {
     match (result, reply) {
         (_, Some(json)) => Some(Completion::Replied(json.clone())),
@@ -252,7 +272,12 @@ fn finished(result: &HandlerResult, reply: Option<&Bytes>) -> Option<Completion>
     }
 }
 
-fn log_result(registered: &RegisteredHandler, event: &Event, again: Again, result: &HandlerResult) {
+fn log_result(
+    registered: &RegisteredHandler,
+    event: &Event,
+    redelivery: Redelivery,
+    result: &HandlerResult,
+) {
     let (handler, id, event_type) = (&*registered.name, event.id(), event.event_type());
     match result {
         Ok(Outcome::Done | Outcome::Replied(_)) => tracing::debug!(handler, "handler done"),
@@ -261,19 +286,19 @@ fn log_result(registered: &RegisteredHandler, event: &Event, again: Again, resul
         }
         Err(failure) if failure.is_permanent() => tracing::error!(
             handler, event.id = id, event.r#type = event_type, error = %failure,
-            "dead letter: the handler failed for good, and Stripe will not send the event again; handle it by hand"
+            "dead letter: the handler failed permanently, and Stripe will not redeliver the event; process it manually"
         ),
-        Err(failure) if again == Again::Nobody => {
-            telemetry::lost(&registered.name);
+        Err(failure) if redelivery == Redelivery::Never => {
+            telemetry::lost_failure(&registered.name);
             tracing::error!(
                 handler, event.id = id, event.r#type = event_type, error = %failure,
-                "lost: the handler failed, the sink has not kept the event, and Stripe will not send it again; \
-                 handle it by hand"
+                "event lost: the handler failed, the dead-letter sink did not store the event, and Stripe will not \
+                 redeliver it; process it manually"
             );
         }
         Err(failure) => tracing::warn!(
             handler, event.id = id, event.r#type = event_type, error = %failure,
-            "handler failed; Stripe will send the event again"
+            "handler failed; Stripe will redeliver the event"
         ),
     }
 }

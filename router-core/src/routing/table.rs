@@ -1,4 +1,4 @@
-//! Which handlers an event type has: looked up, never searched.
+//! The routing table: maps an event type to its handlers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,32 +6,33 @@ use router_catalog::Pattern;
 
 use crate::sharded::Hasher;
 
-/// Finds an event type's handlers in one look-up, or one for each dot in its name; how many other
-/// handlers there are makes no difference, and nothing is allocated.
+/// A map from patterns to handlers.
 ///
-/// Handlers are numbered in the order in which they run. Each list holds every handler for its key,
-/// those of the wider patterns included, so that the narrowest list that is there is the answer.
+/// A handler is identified by its index in the order in which handlers run. The list of a pattern
+/// also contains the handlers of all wider patterns, so the list of the narrowest matching pattern
+/// is complete. A lookup takes one map access, plus at most one for each dot in the event type. It
+/// does not depend on the number of handlers and does not allocate.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     exact: HashMap<Box<str>, Box<[usize]>, Hasher>,
-    /// By what stands before the `.*`.
+    /// By the prefix without its `.*`.
     prefix: HashMap<Box<str>, Box<[usize]>, Hasher>,
     all: Box<[usize]>,
 }
 
 impl Table {
-    /// `routes` pairs each pattern with the number of its handler.
+    /// Creates a table from pairs of a pattern and the index of its handler.
     pub(crate) fn new<'p>(routes: impl IntoIterator<Item = (Pattern<'p>, usize)>) -> Self {
         let mut exact = BTreeMap::<&str, BTreeSet<usize>>::new();
         let mut prefix = BTreeMap::<&str, BTreeSet<usize>>::new();
         let mut all = BTreeSet::new();
         for (pattern, handler) in routes {
-            let numbers = match pattern {
+            let indices = match pattern {
                 Pattern::Exact(name) => exact.entry(name).or_default(),
                 Pattern::Prefix(name) => prefix.entry(name).or_default(),
                 Pattern::All => &mut all,
             };
-            numbers.insert(handler);
+            indices.insert(handler);
         }
         let with_wider = |name: &str, own: &BTreeSet<usize>| {
             let wider = parents(name).filter_map(|parent| prefix.get(parent)).flatten();
@@ -45,7 +46,7 @@ impl Table {
         Self { exact: lists(&exact), prefix: lists(&prefix), all: all.iter().copied().collect() }
     }
 
-    /// The numbers of the handlers that handle this event type, in the order in which they run.
+    /// Returns the indices of the handlers for this event type, in the order in which they run.
     pub(crate) fn handlers_of(&self, event_type: &str) -> &[usize] {
         self.exact
             .get(event_type)
@@ -54,7 +55,7 @@ impl Table {
     }
 }
 
-/// `a.b.c` has the parents `a.b` and `a`, in this order.
+/// Returns the prefixes of an event type, longest first: `a.b` and `a` for `a.b.c`.
 fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.rmatch_indices('.').map(|(dot, _)| &name[..dot])
 }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handler_whose_patterns_overlap_is_found_once() {
+    fn handler_with_overlapping_patterns_is_found_once() {
         let patterns = ["invoice.paid", "invoice.*", "*"].map(|p| (Pattern::parse(p).unwrap(), 0));
         assert_eq!(Table::new(patterns).handlers_of("invoice.paid"), [0]);
     }
@@ -77,7 +78,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_table_finds_what_asking_each_pattern_finds(
+        fn lookup_agrees_with_matching_each_pattern(
             patterns in proptest::collection::vec(pattern(), 0..8),
             event_type in "[ab](\\.[ab]){0,3}",
         ) {
@@ -85,7 +86,7 @@ mod tests {
                 patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect();
             let table = Table::new(patterns.iter().copied().zip(0..));
             let expected: Vec<usize> =
-                (0..patterns.len()).filter(|at| patterns[*at].matches(&event_type)).collect();
+                (0..patterns.len()).filter(|index| patterns[*index].matches(&event_type)).collect();
             prop_assert_eq!(table.handlers_of(&event_type), expected);
         }
     }

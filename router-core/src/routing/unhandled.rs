@@ -1,4 +1,4 @@
-//! What no handler is for is not passed over in silence.
+//! Logs and counts unhandled events.
 
 use std::{
     collections::HashSet,
@@ -7,16 +7,18 @@ use std::{
 
 use crate::{event::Event, telemetry};
 
-/// The types of events that no handler is for, as far as they have come.
+/// The event types of the unhandled events received so far.
 #[derive(Debug, Default)]
 pub(super) struct UnhandledTypes(Mutex<HashSet<Box<str>>>);
 
-/// How many are remembered as already logged. Stripe has some 600.
-const MAX: usize = 4096;
+/// Bounds the memory, and the label values of the metric. Stripe has about 600 event types.
+const MAX_EVENT_TYPES: usize = 4096;
 
 impl UnhandledTypes {
-    /// Once per event type at INFO, so that an endpoint which gets every event of an account does
-    /// not drown what matters.
+    /// Logs the event at INFO, once per event type, and at DEBUG after that.
+    ///
+    /// Logging every unhandled event would flood the log of an endpoint that receives all events of
+    /// an account.
     pub(super) fn log(&self, event: &Event) {
         let event_type = event.event_type();
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -24,19 +26,19 @@ impl UnhandledTypes {
             drop(logged);
             tracing::debug!("no handler for this event type");
             telemetry::unhandled(event_type);
-        } else if logged.len() < MAX {
+        } else if logged.len() < MAX_EVENT_TYPES {
             logged.insert(event_type.into());
             drop(logged);
             let known = router_catalog::lookup(event_type).is_some();
             tracing::info!(
                 event.r#type = event_type,
                 known,
-                "no handler for this event type; said once per type"
+                "no handler for this event type; logged once per type"
             );
             telemetry::unhandled(event_type);
         } else {
             drop(logged);
-            // A metric has no end of labels otherwise.
+            // Bound the number of label values.
             telemetry::unhandled("other");
         }
     }

@@ -13,47 +13,47 @@ fn every_problem_is_told_at_once_with_its_place_and_what_to_do() {
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 12 problems
       1. plugin `other-shop` 1.2.3 registered no handler
-         help: write `#[on_event("...")]` over a function in it, and check that its file is in a `mod` and under no `#[cfg]` that is off; or take it out of `.plugins([...])`
-      2. crate `router-tests` 0.1.0 has handlers and is not in `.plugins([...])`
+         help: annotate a function in it with `#[on_event("...")]`, and check that its file is declared with `mod` and not disabled by a `#[cfg]`; or remove the plugin from `.plugins([...])`
+      2. crate `router-tests` 0.1.0 has handlers but is not listed in `.plugins([...])`
            tests/tests/build/shop.rs:21  `build::shop::pause`  on customer.subscription.paused, invoice.paid
            tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
            tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
            tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad
            tests/tests/build/shop.rs:30  `other.rest`  on (unhandled)
            tests/tests/build/shop.rs:18  `receipts.send`  on invoice.*
-         help: add `router_tests::PLUGIN` to `.plugins([...])` (`router_core::plugin!();` in its lib.rs makes it; in the application's own crate it is `PLUGIN`)
-      3. "invoice paid" is no event type: no event type holds ' '; write one as in `invoice.paid`
+         help: add `router_tests::PLUGIN` to `.plugins([...])`; `router_core::plugin!();` in the crate's lib.rs defines it (in the application's own crate it is `PLUGIN`)
+      3. "invoice paid" is neither an event type nor a wildcard: no event type holds ' '; write one as in `invoice.paid`
            tests/tests/build/shop.rs:49  `audit`  on *, invoice paid
-      4. a handler is registered for no event type, so it would never be called
+      4. this handler is registered for no event type, so it would never be called
            tests/tests/build/shop.rs:50  `nothing`
-         help: name the event types: `.handler("name", ["invoice.paid"], handler)`
-      5. several handlers have one stable name, so their deliveries cannot be told apart
+         help: list its event types: `.handler("name", ["invoice.paid"], handler)`
+      5. these handlers share a stable name, so their deliveries cannot be told apart
            tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
            tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad
-         help: give each its own: `#[on_event("...", name = "a.name.of.its.own")]`
-      6. `charge.faild` is required, no handler is registered for it by this name, and Stripe is not known to send it
-         help: did you mean `charge.failed`? If it is newer than this program, write `#[on_event("charge.faild", unlisted)]` over a function
-      7. `charge.failed` is required, and no handler is registered for it (one for `*` does not count)
-         help: write `#[on_event("charge.failed")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
-      8. `customer.created` is required, and no handler is registered for it (one for `*` does not count)
-         help: write `#[on_event("customer.created")]` over a function, or mention the crate in which it stands: `.plugins([my_plugin::PLUGIN])`; one that is built with another version of router_core is not seen (`cargo tree --duplicates` shows it)
-      9. several functions are under `#[on_unhandled]`, and only one can be
+         help: give each handler its own name: `#[on_event("...", name = "orders.fulfil")]`; a `formerly` name must be unique too
+      6. `charge.faild` is required, but it is not a known Stripe event type, and no handler is registered for exactly this name
+         help: did you mean `charge.failed`? If the event type is newer than this version of router_core, register a handler with `#[on_event("charge.faild", unlisted)]`
+      7. `charge.failed` is required, but no handler is registered for it (a handler for `*` does not count)
+         help: annotate a function with `#[on_event("charge.failed")]`, or link the crate that has the handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not found (`cargo tree --duplicates` shows duplicate versions)
+      8. `customer.created` is required, but no handler is registered for it (a handler for `*` does not count)
+         help: annotate a function with `#[on_event("customer.created")]`, or link the crate that has the handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not found (`cargo tree --duplicates` shows duplicate versions)
+      9. more than one function has `#[on_unhandled]`, but a router can have only one
            tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
            tests/tests/build/shop.rs:30  `other.rest`  on (unhandled)
-         help: keep one, or leave one out: `.without::<the_other>()`
-      10. no state of type `build::shop::Db` was given
+         help: keep one, or leave the others out: `.without::<the_other>()`
+      10. these handlers need a state of type `build::shop::Db`, which was not added
             tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
-          given: `alloc::sync::Arc<build::shop::Db>`, `u16`
-          help: add `.state(...)` before `.build()`; `alloc::sync::Arc<build::shop::Db>` is another type: give it with `.shared_state(...)`, or take a `State<alloc::sync::Arc<build::shop::Db>>`
-      11. no state of type `build::shop::Mailer` was given
+          states added: `alloc::sync::Arc<build::shop::Db>`, `u16`
+          help: call `.state(...)` before `.build()`; `alloc::sync::Arc<build::shop::Db>` is a different type: add it with `.shared_state(...)`, or take a `State<alloc::sync::Arc<build::shop::Db>>`
+      11. these handlers need a state of type `build::shop::Mailer`, which was not added
             tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
             tests/tests/build/shop.rs:18  `receipts.send`  on invoice.*
-          given: `alloc::sync::Arc<build::shop::Db>`, `u16`
-          help: add `.state(...)` before `.build()`
-      12. two states of type `u16` were given, and a handler could not tell which it gets
+          states added: `alloc::sync::Arc<build::shop::Db>`, `u16`
+          help: call `.state(...)` before `.build()`
+      12. more than one state of type `u16` was added, but a router can have only one of each type
             tests/tests/build/shop.rs:52
             tests/tests/build/shop.rs:53
-          help: keep one, or wrap one in a type of its own: `struct Archive(Db);`
+          help: keep one, or wrap the other in a type of its own: `struct Archive(Db);`
     "#);
     assert_eq!(format!("{error:?}"), error.to_string(), "`main` prints the `Debug` form");
     assert_eq!(error.problems().len(), 12);
@@ -75,8 +75,8 @@ fn a_router_without_handlers_is_not_built() {
     let error = Router::builder().without_linked().build().unwrap_err();
     insta::assert_snapshot!(error, @r"
     the router cannot be built: 1 problem
-      1. no handler is in the router: all that are linked, 6, were left out
-         help: `.without_linked()`, `.only` and `.without` leave handlers out; `.add::<fulfil>()` adds one
+      1. the router has no handlers: all 6 linked handlers were left out
+         help: add one with `.add::<fulfil>()`, or remove the `.without_linked()`, `.only` or `.without` that leaves them out
     ");
     // One for the rest would hide that all others are lost.
     let rest = Router::builder().without_linked().add::<shop::rest>().build();
@@ -92,8 +92,8 @@ fn what_is_required_is_there_by_its_name_or_by_a_prefix() {
     let error = shop::correct().require(["invoice.piad"]).build().unwrap_err();
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 1 problem
-      1. `invoice.piad` is required, no handler is registered for it by this name, and Stripe is not known to send it
-         help: did you mean `invoice.paid`? If it is newer than this program, write `#[on_event("invoice.piad", unlisted)]` over a function
+      1. `invoice.piad` is required, but it is not a known Stripe event type, and no handler is registered for exactly this name
+         help: did you mean `invoice.paid`? If the event type is newer than this version of router_core, register a handler with `#[on_event("invoice.piad", unlisted)]`
     "#);
 }
 
@@ -127,34 +127,34 @@ fn a_router_explains_which_handlers_an_event_type_has() {
     let router = shop::correct().build().unwrap();
     insta::assert_snapshot!(router.explain("invoice.paid"), @r"
     invoice.paid
-    HANDLER                                                EVENT TYPE                SOURCE
-    build::shop::pause  runs for: endpoint connect         invoice.paid              tests/tests/build/shop.rs:21
-    receipts.send       runs for: live                     invoice.*                 tests/tests/build/shop.rs:18
-    build::shop::rest   runs where none of the above does  (unhandled)               tests/tests/build/shop.rs:27
-    orders.fulfil       is for another event type          payment_intent.succeeded  tests/tests/build/shop.rs:12
+    HANDLER                                             EVENT TYPE                SOURCE
+    build::shop::pause  runs for: endpoint connect      invoice.paid              tests/tests/build/shop.rs:21
+    receipts.send       runs for: live                  invoice.*                 tests/tests/build/shop.rs:18
+    build::shop::rest   runs if none of the above does  (unhandled)               tests/tests/build/shop.rs:27
+    orders.fulfil       handles other event types       payment_intent.succeeded  tests/tests/build/shop.rs:12
     ");
     insta::assert_snapshot!(router.explain("payment_intent.succeeded"), @r"
     payment_intent.succeeded
-    HANDLER                                            EVENT TYPE                    SOURCE
-    orders.fulfil       runs                           payment_intent.succeeded      tests/tests/build/shop.rs:12
-    build::shop::pause  is for another event type      customer.subscription.paused  tests/tests/build/shop.rs:21
-    receipts.send       is for another event type      invoice.*                     tests/tests/build/shop.rs:18
-    build::shop::rest   is for what no handler is for  (unhandled)                   tests/tests/build/shop.rs:27
+    HANDLER                                        EVENT TYPE                    SOURCE
+    orders.fulfil       runs                       payment_intent.succeeded      tests/tests/build/shop.rs:12
+    build::shop::pause  handles other event types  customer.subscription.paused  tests/tests/build/shop.rs:21
+    receipts.send       handles other event types  invoice.*                     tests/tests/build/shop.rs:18
+    build::shop::rest   only for unhandled events  (unhandled)                   tests/tests/build/shop.rs:27
     ");
     insta::assert_snapshot!(router.explain("payment_intent.succeded"), @r"
-    payment_intent.succeded: Stripe is not known to send this (as of API version 2026-10-28.endive); did you mean `payment_intent.succeeded`?
+    payment_intent.succeded: not a known Stripe event type (as of API version 2026-10-28.endive); did you mean `payment_intent.succeeded`?
     HANDLER                                        EVENT TYPE                    SOURCE
     build::shop::rest   runs                       (unhandled)                   tests/tests/build/shop.rs:27
-    build::shop::pause  is for another event type  customer.subscription.paused  tests/tests/build/shop.rs:21
-    orders.fulfil       is for another event type  payment_intent.succeeded      tests/tests/build/shop.rs:12
-    receipts.send       is for another event type  invoice.*                     tests/tests/build/shop.rs:18
+    build::shop::pause  handles other event types  customer.subscription.paused  tests/tests/build/shop.rs:21
+    orders.fulfil       handles other event types  payment_intent.succeeded      tests/tests/build/shop.rs:12
+    receipts.send       handles other event types  invoice.*                     tests/tests/build/shop.rs:18
     ");
     let alone = Router::builder().only::<shop::pause>().build().unwrap();
     insta::assert_snapshot!(alone.explain("charge.failed"), @r"
     charge.failed
-    no handler would run; the event would be answered with 200, and logged
+    no handler would run; the event would be logged and answered with 200
     HANDLER                                        EVENT TYPE                    SOURCE
-    build::shop::pause  is for another event type  customer.subscription.paused  tests/tests/build/shop.rs:21
+    build::shop::pause  handles other event types  customer.subscription.paused  tests/tests/build/shop.rs:21
     ");
 
     let explanation = router.explain("invoice.paid");
@@ -167,12 +167,12 @@ fn a_router_explains_which_handlers_an_event_type_has() {
 fn a_router_tells_what_it_was_built_of_and_what_is_doubtful() {
     let router = shop::doubtful().build().unwrap();
     insta::assert_snapshot!(router.startup_report(), @r"
-    handlers: 1 by hand, 4 in router-tests 0.1.0
+    handlers: 4 from router-tests 0.1.0, 1 registered by hand
     left out: tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
     left out: tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
-    warning: no handler takes the state of type `build::shop::Db` that tests/tests/build/shop.rs:58 gives: is a handler missing, or does it take another type?
-    warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: Stripe is not known to send `coffee.made` (as of API version 2026-10-28.endive)
-    warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: Stripe is not known to send `invoice.piad` (as of API version 2026-10-28.endive); did you mean `invoice.paid`?
+    warning: no handler uses the state of type `build::shop::Db` added at tests/tests/build/shop.rs:58: is a handler missing, or does it take another type?
+    warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `coffee.made` matches no known Stripe event type (as of API version 2026-10-28.endive)
+    warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `invoice.piad` matches no known Stripe event type (as of API version 2026-10-28.endive); did you mean `invoice.paid`?
     ");
     let warnings = &router.startup_report().warnings;
     assert!(matches!(warnings[0], Warning::UnusedState { .. }), "{warnings:?}");

@@ -290,14 +290,14 @@ fn a_transaction_is_only_for_handlers_of_an_inbox_that_has_such() {
     let elsewhere = router().delivered_by(&in_memory).build().unwrap_err().to_string();
     insta::assert_snapshot!(inline, @r"
     the router cannot be built: 1 problem
-      1. nobody gives the calls of these handlers a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`
+      1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
            tests/tests/inbox/effects.rs:49  `shop.fulfil`  on invoice.paid
-         help: it comes with each delivery of a service that keeps events, such as an inbox: `.delivered_by(&store)` before `.build()` names the one
+         help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
     ");
     insta::assert_snapshot!(elsewhere, @r"
     the router cannot be built: 1 problem
-      1. nobody gives the calls of these handlers a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`
+      1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
            tests/tests/inbox/effects.rs:49  `shop.fulfil`  on invoice.paid
-         help: the service of `.delivered_by(...)` gives nothing: name one that gives it, or take something else
+         help: the service passed to `.delivered_by(...)` provides nothing: pass one that provides it, or take another type
     ");
 }

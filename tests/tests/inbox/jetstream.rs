@@ -20,7 +20,7 @@ async fn who_wants_a_transaction_is_told_what_there_is_instead() {
     let router = Router::builder().without_linked().add::<write>().delivered_by(&store);
     insta::assert_snapshot!(router.build().unwrap_err(), @r"
     the router cannot be built: 1 problem
-      1. nobody gives the calls of these handlers a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`
+      1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
            tests/tests/inbox/jetstream.rs:10  `shop.write`  on invoice.paid
          help: an inbox in NATS JetStream has no transaction to write in: take an `IdempotencyKey`, and have the database refuse what it has under that key already; or keep the inbox in the database that the handler writes in, by `SqliteStore` or `PostgresStore`
     ");

@@ -146,7 +146,7 @@ async fn an_event_is_one_line_and_a_failure_one_more() {
         (
             "invoice.voided",
             &[
-                "WARN in handler: handler failed; Stripe will send the event again handler=later \
+                "WARN in handler: handler failed; Stripe will redeliver the event handler=later \
                  event.id=invoice.voided event.type=invoice.voided \
                  error=the warehouse is unreachable: connection refused",
                 "INFO in event: event handled outcome=retry handlers=1 duration=0ns",
@@ -155,8 +155,8 @@ async fn an_event_is_one_line_and_a_failure_one_more() {
         (
             "invoice.deleted",
             &[
-                "ERROR in handler: dead letter: the handler failed for good, and Stripe will not \
-                 send the event again; handle it by hand handler=never \
+                "ERROR in handler: dead letter: the handler failed permanently, and Stripe will not \
+                 redeliver the event; process it manually handler=never \
                  event.id=invoice.deleted event.type=invoice.deleted error=no such order",
                 "INFO in event: event handled outcome=dead handlers=1 duration=0ns",
             ],
@@ -165,7 +165,7 @@ async fn an_event_is_one_line_and_a_failure_one_more() {
         ("invoice.deleted", &["INFO in event: event handled outcome=dead handlers=1 duration=0ns"]),
         (
             "charge.failed",
-            &["INFO in event: no handler for this event type; said once per type \
+            &["INFO in event: no handler for this event type; logged once per type \
                event.type=charge.failed known=true"],
         ),
         ("charge.failed", &[]),
@@ -179,7 +179,8 @@ async fn an_event_is_one_line_and_a_failure_one_more() {
 
 #[tokio::test]
 async fn a_dead_letter_that_the_sink_refuses_is_one_line_with_both_reasons() {
-    let refused = "error=the dead-letter sink did not take the event, so it is not finished";
+    let refused =
+        "error=the dead-letter sink did not store the event, so the handler has not finished it";
     for (endpoint, event_type, level, why) in [
         (endpoint(handlers().dead_letters(Full)), "invoice.deleted", "WARN", "no such order"),
         (

@@ -1,4 +1,5 @@
-//! The router of a service that keeps deliveries: it says which handlers an event is for, and runs one.
+//! The router for a service that stores deliveries: it plans an event's deliveries and runs single
+//! ones.
 
 use std::{
     collections::HashMap,
@@ -26,29 +27,30 @@ use crate::{
     telemetry,
 };
 
-/// The handlers of a program, for a service that keeps events and delivers each to one handler at a time, such
-/// as an inbox: [`RouterBuilder::delivered_by`](crate::RouterBuilder::delivered_by) makes it. Cheap to
-/// clone; clones are one router.
+/// A router for a service that stores events and delivers each to one handler at a time, such as an
+/// inbox. Created by [`RouterBuilder::delivered_by`](crate::RouterBuilder::delivered_by).
 ///
-/// [`plan`](Self::plan) says for which handlers an event is; as a tower service it takes a [`Delivery`] and
-/// answers with what its one handler made of it. It remembers nothing and tries nothing again: that is for
-/// whoever delivers. It is no service of events, so that it cannot be put behind an endpoint by mistake.
+/// It is cheap to clone, and its clones share all state. [`plan`](Self::plan) returns the handlers
+/// of an event. As a tower service it takes a [`Delivery`], runs its handler, and returns the
+/// [`HandlerReport`]. It records nothing and retries nothing; that is up to the delivery service.
+/// It is not a service of [`Event`]s, so it cannot be put behind an endpoint by mistake.
 #[derive(Debug, Clone)]
 pub struct DeliveryRouter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     handlers: Handlers,
-    /// What each delivery must bring.
+    /// The types that every delivery must provide.
     provided: Vec<ProvidedType>,
-    policies: Vec<HandlerSpec>,
-    /// The numbers of the handlers, by the names that they have and had.
+    /// In the same order as `handlers.list`.
+    specs: Vec<HandlerSpec>,
+    /// The indices of the handlers, by current and former stable names.
     by_name: HashMap<Arc<str>, usize>,
     unhandled: UnhandledTypes,
     closed: AtomicBool,
 }
 
-/// One event for one handler.
+/// A delivery of an event to a handler.
 #[derive(Debug)]
 pub struct Delivery {
     event: Event,
@@ -57,84 +59,87 @@ pub struct Delivery {
     provisions: Provisions,
 }
 
-/// A handler, and how its deliveries are to go.
+/// A handler, with the settings for its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandlerSpec {
-    /// Its stable name.
+    /// The stable name.
     pub name: Arc<str>,
-    /// The name that it had before. Deliveries that are kept under it are for this handler.
+    /// The former stable name. Deliveries stored under it belong to this handler.
     pub formerly: Option<&'static str>,
-    /// Whether it is given the events of one object one after the other, the oldest first.
+    /// `true` if the events of an object are delivered one after the other, oldest first.
     pub ordered: bool,
-    /// How often it is tried, and when.
+    /// The retry policy.
     pub retry: RetryPolicy,
-    /// How many of its deliveries may be run at once, if not as many as there are.
+    /// The maximum number of concurrent deliveries; `None` for no limit.
     pub concurrency: Option<u32>,
-    /// How long one run may take.
+    /// The maximum duration of a call.
     pub timeout: Duration,
 }
 
 impl DeliveryRouter {
     pub(crate) fn new(handlers: Handlers, provided: Vec<ProvidedType>) -> Self {
-        let policies: Vec<_> = handlers.list.iter().map(HandlerSpec::of).collect();
-        let names = policies.iter().zip(0..).flat_map(|(handler, number)| {
+        let specs: Vec<_> = handlers.list.iter().map(HandlerSpec::new).collect();
+        let names = specs.iter().zip(0..).flat_map(|(handler, index)| {
             let former = handler.formerly.map(Arc::from);
-            former.into_iter().chain([handler.name.clone()]).map(move |name| (name, number))
+            former.into_iter().chain([handler.name.clone()]).map(move |name| (name, index))
         });
         let by_name = names.collect();
         let (unhandled, closed) = (UnhandledTypes::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { handlers, provided, policies, by_name, unhandled, closed }))
+        Self(Arc::new(Inner { handlers, provided, specs, by_name, unhandled, closed }))
     }
 
-    /// The handlers that this event is for, in their order; none, if it is unhandled.
+    /// Returns the handlers of this event, in order. Empty if the event is unhandled.
     pub fn plan<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = &'r HandlerSpec> {
-        self.0.handlers.wanted(event).map(|number| &self.0.policies[number])
+        self.0.handlers.matching(event).map(|index| &self.0.specs[index])
     }
 
-    /// Logs that no handler is for this event, once for each event type, and counts it, as a
-    /// [`Router`](crate::Router) does. For whoever [plans](Self::plan), since planning says nothing.
+    /// Logs an unhandled event, once per event type, and counts it, as a [`Router`](crate::Router)
+    /// does.
+    ///
+    /// [`plan`](Self::plan) does neither, so call this if it returned no handler.
     pub fn log_unhandled(&self, event: &Event) {
         self.0.unhandled.log(event);
     }
 
-    /// Every handler, in order.
+    /// Returns all handlers, in order.
     #[must_use]
     pub fn handlers(&self) -> &[HandlerSpec] {
-        &self.0.policies
+        &self.0.specs
     }
 
-    /// The handler of this stable name, or that had it before.
+    /// Returns the handler with this stable name, current or former.
     #[must_use]
     pub fn handler(&self, name: &str) -> Option<&HandlerSpec> {
-        self.0.by_name.get(name).map(|number| &self.0.policies[*number])
+        self.0.by_name.get(name).map(|index| &self.0.specs[*index])
     }
 
-    /// What is routed where, as [`Router::routes`](crate::Router::routes).
+    /// Returns the routes. See [`Router::routes`](crate::Router::routes).
     #[must_use]
     pub fn routes(&self) -> &Routes {
         &self.0.handlers.routes
     }
 
-    /// The event types to enable at Stripe, as [`Router::event_types`](crate::Router::event_types).
+    /// Returns the event types to enable at Stripe. See
+    /// [`Router::event_types`](crate::Router::event_types).
     #[must_use]
     pub fn event_types(&self) -> Vec<String> {
         self.routes().event_types()
     }
 
-    /// Which handlers an event type has, and why not others.
+    /// Explains which handlers would run for an event type, and why others would not.
     #[must_use]
     pub fn explain(&self, event_type: &str) -> Explanation {
         Explanation::new(event_type, self.routes())
     }
 
-    /// What is in the router, and what about it is doubtful. `build()` has logged it.
+    /// Returns the start-up report, with the router's warnings. `build()` has logged it.
     #[must_use]
     pub fn startup_report(&self) -> &StartupReport {
         &self.0.handlers.report
     }
 
-    /// Takes no more deliveries: from now on a call is the error [`RouterError::Closed`].
+    /// Closes the router: later calls fail with [`RouterError::Closed`].
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Relaxed);
     }
@@ -144,26 +149,28 @@ impl DeliveryRouter {
             return Err(RouterError::Closed);
         }
         let Delivery { event, handler: name, attempt, provisions } = delivery;
-        let number = self.0.by_name.get(&name).copied();
-        let number = number.ok_or_else(|| RouterError::NoSuchHandler(name.clone()))?;
-        if let Some(missing) = self.0.provided.iter().find(|one| !provisions.has(**one)) {
+        let Some(index) = self.0.by_name.get(&name).copied() else {
+            return Err(RouterError::NoSuchHandler(name));
+        };
+        if let Some(missing) = self.0.provided.iter().find(|provision| !provisions.has(**provision))
+        {
             return Err(RouterError::NotProvided(missing.type_name));
         }
         let handlers = &self.0.handlers;
-        let handler = &handlers.list[number];
-        let is_for_it = handlers.wanted(&event).any(|wanted| wanted == number);
-        let begun = handlers.clock.monotonic();
-        let result = match is_for_it {
+        let handler = &handlers.list[index];
+        let is_registered = handlers.matching(&event).any(|matching| matching == index);
+        let started = handlers.clock.monotonic();
+        let result = match is_registered {
             true => match handlers.call(handler, &name, &event, provisions).await {
                 (result, None) => result,
-                // Nobody can stop a thread. Until it returns the delivery is not over, and what it returns
-                // then counts.
-                (Err(late), Some(call)) => call.end().await.map_err(|_| late),
+                // A blocking handler that timed out cannot be canceled. The delivery lasts until it
+                // returns, and a late success counts.
+                (Err(timeout), Some(call)) => call.wait().await.map_err(|_| timeout),
                 (result, Some(_)) => result,
             },
-            false => Ok(Outcome::ignored("the handler is no longer registered for such an event")),
+            false => Ok(Outcome::ignored("the handler is no longer registered for this event")),
         };
-        let duration = Some(handlers.clock.monotonic() - begun);
+        let duration = Some(handlers.clock.monotonic() - started);
         let report = HandlerReport { name, result, attempts: attempt, duration, reply: None };
         handler.metrics.handled(&report);
         Ok(report)
@@ -179,42 +186,47 @@ impl Service<Delivery> for DeliveryRouter {
         Poll::Ready(Ok(()))
     }
 
-    /// Whoever drops the future stops the handler where it waits.
+    /// Runs the handler of the delivery.
+    ///
+    /// Dropping the future cancels an async handler at its current await point. A blocking handler
+    /// cannot be canceled.
     fn call(&mut self, delivery: Delivery) -> Self::Future {
-        let event = telemetry::event_span(&delivery.event);
-        let handler =
-            event.in_scope(|| telemetry::handler_span(&delivery.handler, delivery.attempt));
-        Box::pin(self.clone().run(delivery).instrument(handler))
+        let event_span = telemetry::event_span(&delivery.event);
+        let handler_span =
+            event_span.in_scope(|| telemetry::handler_span(&delivery.handler, delivery.attempt));
+        Box::pin(self.clone().run(delivery).instrument(handler_span))
     }
 }
 
 impl Delivery {
-    /// This event for the handler of this stable name; `attempt` counts from 1.
+    /// Creates a delivery of an event to the handler with this stable name, current or former.
+    ///
+    /// `attempt` counts from 1.
     #[must_use]
     pub fn new(event: Event, handler: impl Into<Arc<str>>, attempt: u32) -> Self {
         Self { event, handler: handler.into(), attempt, provisions: Provisions::default() }
     }
 
-    /// Gives the call something that handlers can take as a [`PerDelivery<T>`](crate::PerDelivery).
+    /// Adds a value that the handler can take as a [`PerDelivery<T>`](crate::PerDelivery).
     #[must_use]
-    pub fn provide<T: Send + 'static>(mut self, thing: T) -> Self {
-        self.provisions.insert(thing);
+    pub fn provide<T: Send + 'static>(mut self, value: T) -> Self {
+        self.provisions.insert(value);
         self
     }
 
-    /// The event.
+    /// Returns the event.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.event
     }
 
-    /// The stable name of the handler that it is for, or one that it had before.
+    /// Returns the handler's stable name, current or former.
     #[must_use]
     pub fn handler(&self) -> &str {
         &self.handler
     }
 
-    /// How often the handler was called for this event, this call included.
+    /// Returns the number of this attempt, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -222,8 +234,8 @@ impl Delivery {
 }
 
 impl HandlerSpec {
-    fn of(handler: &RegisteredHandler) -> Self {
-        let (keys, default) = (handler.delivered, RetryPolicy::default());
+    fn new(handler: &RegisteredHandler) -> Self {
+        let (keys, default) = (handler.delivery_keys, RetryPolicy::default());
         let initial_backoff = keys.backoff.unwrap_or(default.initial_backoff);
         Self {
             name: handler.name.clone(),
