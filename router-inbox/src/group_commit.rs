@@ -1,4 +1,4 @@
-//! Events that come at once are stored with one commit.
+//! Group commit: events that arrive while a commit is in progress share the next one.
 
 use std::{
     mem,
@@ -9,9 +9,11 @@ use tokio::sync::oneshot;
 
 use crate::{NewEvent, Store, StoreError, Stored};
 
-/// What is to be stored with the next commit. Whoever comes first begins to write; who comes while something is being
-/// written goes with the commit after that. So nobody waits for others to come, and the more come, the more share a
-/// commit.
+/// Stores events in batches, one commit per batch.
+///
+/// The first caller to find no writer task spawns one. The writer task drains the queue batch by
+/// batch and ends once the queue is empty; callers that arrive during a commit join the next batch.
+/// An event is therefore never delayed to fill a batch, and batches grow with the load.
 pub(crate) struct GroupCommit<S> {
     store: Arc<S>,
     queue: Mutex<Queue>,
@@ -19,43 +21,52 @@ pub(crate) struct GroupCommit<S> {
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<Waiting>,
-    /// Whether somebody is at it.
-    is_served: bool,
+    pending: Vec<Pending>,
+    /// `true` while a writer task is running.
+    has_writer: bool,
 }
 
-struct Waiting {
+/// A queued event, and the channel to the caller that waits for it.
+struct Pending {
     event: NewEvent,
-    told: oneshot::Sender<Told>,
+    reply: oneshot::Sender<StoreResult>,
 }
 
-/// Several may be told the same.
-type Told = Result<Stored, Arc<StoreError>>;
+/// The result for one caller. The error is shared by all callers of a batch.
+type StoreResult = Result<Stored, Arc<StoreError>>;
 
-/// So many are stored with one commit at most.
-const GROUP: usize = 256;
+/// Maximum number of events per commit.
+const MAX_BATCH: usize = 256;
 
 impl<S: Store> GroupCommit<S> {
     pub(crate) fn new(store: Arc<S>) -> Self {
         Self { store, queue: Mutex::default() }
     }
 
-    /// Stores the event, with whatever else is there to be stored.
-    pub(crate) async fn store(self: &Arc<Self>, event: NewEvent) -> Told {
-        let (told, answer) = oneshot::channel();
-        if self.enqueue(Waiting { event, told }) {
-            // In a task, since whoever came first may hang up, and others wait for the same commit.
-            tokio::spawn(Served(self.clone()).serve());
+    /// Stores the event in a batch with other pending events.
+    ///
+    /// If the caller stops waiting, the event is dropped from the queue or is stored nevertheless.
+    pub(crate) async fn store(self: &Arc<Self>, event: NewEvent) -> StoreResult {
+        let (reply, result) = oneshot::channel();
+        if self.enqueue(Pending { event, reply }) {
+            // The writer runs in a task of its own, because this caller may be canceled while
+            // others wait for the same commit.
+            tokio::spawn(WriterGuard(self.clone()).write());
         }
-        let gone = |_| Err(Arc::new(StoreError::of("the process is shutting down")));
-        answer.await.unwrap_or_else(gone)
+        let writer_ended = |_| {
+            let error = "the inbox's writer task ended before the event was stored: the process \
+                         is shutting down, or the store panicked";
+            Err(Arc::new(StoreError::of(error)))
+        };
+        result.await.unwrap_or_else(writer_ended)
     }
 
-    /// Whether nobody is at it, so that whoever asks is to begin.
-    fn enqueue(&self, waiting: Waiting) -> bool {
+    /// Queues an event. Returns `true` if there is no writer task, in which case the caller must
+    /// spawn it.
+    fn enqueue(&self, pending: Pending) -> bool {
         let mut queue = self.queue();
-        queue.waiting.push(waiting);
-        !mem::replace(&mut queue.is_served, true)
+        queue.pending.push(pending);
+        !mem::replace(&mut queue.has_writer, true)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -63,65 +74,72 @@ impl<S: Store> GroupCommit<S> {
     }
 }
 
-/// The queue, while somebody is at it. However that ends, the next who comes begins anew.
-struct Served<S: Store>(Arc<GroupCommit<S>>);
+/// The writer role. At most one guard exists per queue (`has_writer`); dropping it in a panic
+/// resets the queue, so that the next caller spawns a new writer.
+struct WriterGuard<S: Store>(Arc<GroupCommit<S>>);
 
-impl<S: Store> Served<S> {
-    /// Stores what waits, a group after the other, until nothing does.
-    async fn serve(self) {
-        while let Some(group) = self.next_group() {
-            // Who has hung up will send it again.
-            let group = group.into_iter().filter(|waiting| !waiting.told.is_closed());
-            let (events, tell): (Vec<_>, Vec<_>) =
-                group.map(|Waiting { event, told }| (event, told)).unzip();
+impl<S: Store> WriterGuard<S> {
+    /// Stores batch after batch until the queue is empty.
+    async fn write(self) {
+        while let Some(batch) = self.next_batch() {
+            // A caller that has stopped waiting answers with an error, so Stripe resends the event.
+            let batch = batch.into_iter().filter(|pending| !pending.reply.is_closed());
+            let (events, replies): (Vec<_>, Vec<_>) =
+                batch.map(|Pending { event, reply }| (event, reply)).unzip();
             match self.0.store.store(&events).await {
-                Ok(stored) => {
-                    tell.into_iter().zip(stored).for_each(|(tell, stored)| say(tell, Ok(stored)));
+                Ok(results) => {
+                    replies
+                        .into_iter()
+                        .zip(results)
+                        .for_each(|(caller, stored)| reply(caller, Ok(stored)));
                 }
-                // One that the engine does not take must not keep the others out.
-                Err(_) if events.len() > 1 => self.store_each(events, tell).await,
+                // A single event that the engine rejects must not fail the others.
+                Err(_) if events.len() > 1 => self.store_each(events, replies).await,
                 Err(error) => {
                     let error = Arc::new(error);
-                    tell.into_iter().for_each(|tell| say(tell, Err(error.clone())));
+                    replies.into_iter().for_each(|caller| reply(caller, Err(error.clone())));
                 }
             }
         }
     }
 
-    async fn store_each(&self, events: Vec<NewEvent>, tell: Vec<oneshot::Sender<Told>>) {
-        for (event, tell) in events.into_iter().zip(tell) {
-            if tell.is_closed() {
+    /// Stores each event of a failed batch with a commit of its own.
+    async fn store_each(&self, events: Vec<NewEvent>, replies: Vec<oneshot::Sender<StoreResult>>) {
+        for (event, caller) in events.into_iter().zip(replies) {
+            if caller.is_closed() {
                 continue;
             }
-            let stored = self.0.store.store(&[event]).await;
-            let silent = || StoreError::of("the store does not say what became of the event");
-            let stored = stored.and_then(|stored| stored.first().copied().ok_or_else(silent));
-            say(tell, stored.map_err(Arc::new));
+            let results = self.0.store.store(&[event]).await;
+            let no_result = || StoreError::of("the store returned no result for the event");
+            let result = results.and_then(|results| results.first().copied().ok_or_else(no_result));
+            reply(caller, result.map_err(Arc::new));
         }
     }
 
-    fn next_group(&self) -> Option<Vec<Waiting>> {
+    /// Takes the next batch from the queue, or gives up the writer role if the queue is empty.
+    fn next_batch(&self) -> Option<Vec<Pending>> {
         let mut queue = self.0.queue();
-        if queue.waiting.is_empty() {
-            // Under the same lock as whoever comes next, so that nobody is left waiting.
-            queue.is_served = false;
+        if queue.pending.is_empty() {
+            // Under the lock that `enqueue` takes too: an event queued before this point is found
+            // above, and the caller of a later one becomes the writer.
+            queue.has_writer = false;
             return None;
         }
-        let size = queue.waiting.len().min(GROUP);
-        Some(queue.waiting.drain(..size).collect())
+        let size = queue.pending.len().min(MAX_BATCH);
+        Some(queue.pending.drain(..size).collect())
     }
 }
 
-impl<S: Store> Drop for Served<S> {
+impl<S: Store> Drop for WriterGuard<S> {
     fn drop(&mut self) {
-        // Only where a store has panicked: what waited is told so, since its senders go.
+        // The store has panicked. Dropping the pending replies fails their callers.
         if std::thread::panicking() {
             *self.0.queue() = Queue::default();
         }
     }
 }
 
-fn say(tell: oneshot::Sender<Told>, told: Told) {
-    // Who has hung up need not know.
-    drop(tell.send(told));
+fn reply(caller: oneshot::Sender<StoreResult>, result: StoreResult) {
+    // Sending fails if the caller has stopped waiting, which is no error.
+    drop(caller.send(result));
 }

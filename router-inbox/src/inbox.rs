@@ -1,4 +1,4 @@
-//! What receives: an event is stored, and then Stripe is answered.
+//! The receiving side of the inbox: stores each event, then answers Stripe.
 
 use std::{
     fmt,
@@ -21,11 +21,14 @@ use crate::{
     NewDelivery, NewEvent, Store, StoreError, Stored, group_commit::GroupCommit, telemetry,
 };
 
-/// A tower `Service<Event>` that stores each event durably, with a delivery for each of its handlers, and then
-/// answers. What comes while something is being written is stored together, in one commit.
+/// A durable inbox: a tower [`Service`] that stores each event with a delivery per handler, and
+/// then answers.
 ///
-/// A [`worker`](Self::worker) has the handlers run, in this process or in another. Cheap to clone; clones are one
-/// inbox.
+/// Every event answered with 200 is durably stored. Events that arrive while a commit is in
+/// progress are stored together in the next one (group commit).
+///
+/// The handlers are run by a [`worker`](Self::worker), in this process or in another one that uses
+/// the same store. Cloning is cheap, and clones share the inbox.
 ///
 /// ```
 /// use router_core::{Event, Router, testing::SyntheticEvent};
@@ -48,7 +51,7 @@ use crate::{
 /// assert_eq!(inbox.call(event.clone()).await?.stored(), Stored::New);
 /// assert_eq!(inbox.call(event).await?.stored(), Stored::Duplicate);
 ///
-/// // Runs what is due until it is told to stop; here at once.
+/// // Delivers until the given future completes; here it completes at once.
 /// inbox.worker(router).run(async {}).await;
 /// # Ok(())
 /// # }
@@ -59,11 +62,11 @@ pub struct Inbox<S> {
     group_commit: Arc<GroupCommit<S>>,
     store_timeout: Duration,
     clock: Arc<dyn Clock>,
-    /// Told whenever there is something new for the workers of this process.
-    news: watch::Sender<()>,
+    /// Wakes this process's workers when an event has been stored.
+    wakeups: watch::Sender<()>,
 }
 
-/// What an inbox answers: the event is stored, now or before.
+/// The inbox's response: the event is stored, by this call or an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     event: String,
@@ -71,20 +74,23 @@ pub struct Receipt {
     handlers: Vec<Arc<str>>,
 }
 
-/// An event could not be stored, and Stripe is to send it again: behind an endpoint the answer is 503.
+/// The error of an event that could not be stored.
+///
+/// The endpoint answers with 503, so that Stripe resends the event.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the event could not be stored in the inbox")]
 pub struct Unstored(#[source] Arc<StoreError>);
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the store had not stored it after {}: it is overloaded, or something holds it up by writing for long",
+    "the store did not store the event within {}: it is overloaded, or blocked by a long-running \
+     write transaction",
     humantime::format_duration(*.0)
 )]
 struct TooSlow(Duration);
 
 impl<S: Store> Inbox<S> {
-    /// An inbox that keeps events in this store for the handlers of this router.
+    /// Creates an inbox that stores events for the handlers of `router`.
     #[must_use]
     pub fn new(store: S, router: DeliveryRouter) -> Self {
         telemetry::describe();
@@ -95,63 +101,67 @@ impl<S: Store> Inbox<S> {
             router,
             store_timeout: Duration::from_secs(5),
             clock: Arc::new(SystemClock),
-            news: watch::Sender::new(()),
+            wakeups: watch::Sender::new(()),
         }
     }
 
-    /// How long an event waits to be stored before Stripe is told to send it again; 5 s by default.
+    /// Sets the maximum time for storing an event. Default: 5 s.
+    ///
+    /// After that time the event is answered with an error, so that Stripe resends it.
     #[must_use]
     pub fn store_timeout(self, store_timeout: Duration) -> Self {
         Self { store_timeout, ..self }
     }
 
-    /// Where time comes from, for this inbox and its workers; the machine's clock by default.
+    /// Sets the clock of this inbox and its workers. Default: the system clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<S> {
         &self.store
     }
 
-    /// The handlers that it keeps events for.
+    /// Returns the router whose handlers the inbox stores events for.
     #[must_use]
     pub fn router(&self) -> &DeliveryRouter {
         &self.router
     }
 
-    pub(crate) fn news(&self) -> watch::Receiver<()> {
-        self.news.subscribe()
+    pub(crate) fn wakeups(&self) -> watch::Receiver<()> {
+        self.wakeups.subscribe()
     }
 
-    pub(crate) fn time(&self) -> &Arc<dyn Clock> {
+    pub(crate) fn shared_clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
 
     async fn receive(self, event: Event) -> Result<Receipt, Unstored> {
         let deliveries: Vec<NewDelivery> = self.router.plan(&event).map(NewDelivery::of).collect();
-        let handlers: Vec<_> = deliveries.iter().map(|one| one.handler.clone()).collect();
+        let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
         if handlers.is_empty() {
             self.router.log_unhandled(&event);
         }
-        let begun = self.clock.monotonic();
-        let stored = self.stored(NewEvent { event: event.clone(), deliveries }).await;
-        telemetry::received(&event, &stored, handlers.is_empty(), self.clock.monotonic() - begun);
-        let stored = stored.map_err(Unstored)?;
-        self.news.send_replace(());
+        let start = self.clock.monotonic();
+        let result = self.store_event(NewEvent { event: event.clone(), deliveries }).await;
+        telemetry::received(&event, &result, handlers.is_empty(), self.clock.monotonic() - start);
+        let stored = result.map_err(Unstored)?;
+        self.wakeups.send_replace(());
         Ok(Receipt { event: event.id().to_owned(), stored, handlers })
     }
 
-    async fn stored(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {
+    async fn store_event(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {
         self.store.check(&event)?;
-        let stored = pin!(self.group_commit.store(event));
+        let result = pin!(self.group_commit.store(event));
         tokio::select! {
-            stored = stored => stored,
-            // It may be stored yet. Then it is a duplicate when Stripe sends it again.
-            () = self.clock.sleep(self.store_timeout) => Err(StoreError::of(TooSlow(self.store_timeout)).into()),
+            result = result => result,
+            // The event may still be stored later. When Stripe resends it, it is a duplicate.
+            () = self.clock.sleep(self.store_timeout) => {
+                Err(StoreError::of(TooSlow(self.store_timeout)).into())
+            }
         }
     }
 }
@@ -171,20 +181,21 @@ impl<S: Store> Service<Event> for Inbox<S> {
 }
 
 impl Receipt {
-    /// Whether it was stored by this call, or before.
+    /// Returns whether this call stored the event, or it was a duplicate.
     #[must_use]
     pub fn stored(&self) -> Stored {
         self.stored
     }
 
-    /// The stable names of the handlers that it is for; none, if it is unhandled. It is kept all the same.
+    /// Returns the stable names of the event's handlers. Empty if the event is unhandled, in which
+    /// case it is stored all the same.
     #[must_use]
     pub fn handlers(&self) -> &[Arc<str>] {
         &self.handlers
     }
 }
 
-/// In the form of a [`Report`](router_core::Report)'s.
+/// The body has the same JSON form as that of a [`Report`](router_core::Report).
 impl From<Receipt> for Answer {
     fn from(Receipt { event, stored, handlers }: Receipt) -> Self {
         #[derive(Serialize)]
@@ -217,7 +228,7 @@ impl<S> Clone for Inbox<S> {
             group_commit: self.group_commit.clone(),
             store_timeout: self.store_timeout,
             clock: self.clock.clone(),
-            news: self.news.clone(),
+            wakeups: self.wakeups.clone(),
         }
     }
 }

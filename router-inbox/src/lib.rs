@@ -1,15 +1,19 @@
-//! The durable inbox: an event is stored, Stripe is answered, and each of its handlers is run until it is
-//! done.
+//! A durable inbox: stores each event, then answers Stripe, then runs the event's handlers until
+//! they succeed.
 //!
-//! An [`Inbox`] receives: it is the service behind an endpoint. A [`Worker`] delivers. What they share is a
-//! [`Store`]: the embedded `SqliteStore`, `PostgresStore` for many machines (feature `postgres`), `JetStreamStore` past one
-//! database (feature `jetstream`), or one of your own, for which the feature `conformance` has the suite that every store
-//! passes.
+//! An [`Inbox`] is the service behind an endpoint: it receives and stores events. A [`Worker`]
+//! delivers them to the handlers. Both use the same [`Store`]:
 //!
-//! What is kept is a **delivery** for each event and each of its handlers, under the handler's stable name, so
-//! that one which fails neither holds the others up nor runs them again. Whoever runs one holds it by a **lease**
-//! that ends by itself, so that what a dead process held goes to another; each lease has a token, so that one
-//! which slept past its lease can write nothing any more.
+//! - `SqliteStore`: embedded, for one machine (feature `sqlite`, on by default);
+//! - `PostgresStore`: for several machines (feature `postgres`);
+//! - `JetStreamStore`: NATS JetStream, for loads beyond a single database (feature `jetstream`);
+//! - an implementation of your own, tested by the suite of the feature `conformance`.
+//!
+//! A **delivery** is stored for each event and handler, under the handler's stable name. A failed
+//! handler is retried without running the event's other handlers again or delaying them. A worker
+//! holds a delivery in flight by a **lease**. The lease expires, so that another worker takes over
+//! after a crash, and it carries a fencing token, so that a worker which was suspended past the
+//! expiry cannot change the delivery any more.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -43,6 +47,6 @@ pub use self::{
     inbox::{Inbox, Receipt, Unstored},
     worker::Worker,
 };
-/// The databases' driver, in the version of which a handler's [`Tx`] is.
+/// The database driver, re-exported in the version whose types [`Tx`] uses.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use sqlx;

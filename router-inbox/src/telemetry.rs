@@ -1,16 +1,22 @@
-//! What is logged and counted, under the same prefix as what `router_core::telemetry` lists.
+//! The inbox's metrics and log lines. The metrics have the same prefix as those listed in
+//! `router_core::telemetry`.
 //!
-//! | metric | kind | labels | what it says |
-//! |---|---|---|---|
-//! | `stripe_webhook_inbox_events_total` | counter | `outcome` | Events that came: stored, duplicate, unhandled (stored all the same), store_error (Stripe sends them again) |
-//! | `stripe_webhook_inbox_store_duration_seconds` | histogram | | From an event that came to its commit |
-//! | `stripe_webhook_inbox_deliveries` | gauge | `handler`, `state` | Deliveries that have not ended: waiting, running |
-//! | `stripe_webhook_inbox_oldest_seconds` | gauge | `handler` | How long ago the oldest of them was stored |
-//! | `stripe_webhook_inbox_leases_expired_total` | counter | `handler` | Attempts whose process died or stood still |
-//! | `stripe_webhook_inbox_leases_lost_total` | counter | `handler` | Runs that were stopped, or whose end was not recorded, because they were somebody else's by then |
+//! - `stripe_webhook_inbox_events_total` (counter, label `outcome`): received events. Outcomes:
+//!   `stored`, `duplicate`, `unhandled` (stored all the same), `store_error` (Stripe resends the
+//!   event).
+//! - `stripe_webhook_inbox_store_duration_seconds` (histogram): time from receiving an event to its
+//!   commit.
+//! - `stripe_webhook_inbox_deliveries` (gauge, labels `handler`, `state`): unfinished deliveries.
+//!   States: `waiting`, `running`.
+//! - `stripe_webhook_inbox_oldest_seconds` (gauge, label `handler`): time since the oldest
+//!   unfinished delivery was stored.
+//! - `stripe_webhook_inbox_leases_expired_total` (counter, label `handler`): attempts whose lease
+//!   expired without an outcome, because the process crashed or was suspended.
+//! - `stripe_webhook_inbox_leases_lost_total` (counter, label `handler`): attempts that were
+//!   canceled or not recorded, because the lease was lost.
 //!
-//! How often handlers run, and what becomes of that, is in `stripe_webhook_handlers_total`; dead letters are in
-//! `stripe_webhook_dead_letters_total`.
+//! `stripe_webhook_handlers_total` counts the runs of handlers and their results, and
+//! `stripe_webhook_dead_letters_total` counts dead letters.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,19 +33,27 @@ const DELIVERIES: &str = "stripe_webhook_inbox_deliveries";
 const OLDEST: &str = "stripe_webhook_inbox_oldest_seconds";
 const INTERRUPTED: &str = "stripe_webhook_inbox_leases_expired_total";
 const LEASES_LOST: &str = "stripe_webhook_inbox_leases_lost_total";
-/// The router's, which counts those that a handler says itself.
+/// The router's metric. The router itself counts permanent failures; the inbox adds the dead
+/// letters after the last attempt and those of damaged events.
 const DEAD_LETTERS: &str = "stripe_webhook_dead_letters_total";
 
 pub(crate) fn describe() {
-    describe_counter!(EVENTS, "Events that came: stored, duplicate, unhandled, store_error");
-    describe_histogram!(STORE_DURATION, Unit::Seconds, "From an event that came to its commit");
-    describe_gauge!(DELIVERIES, "Deliveries that have not ended: waiting, running");
-    describe_gauge!(OLDEST, Unit::Seconds, "How long ago the oldest open delivery was stored");
-    describe_counter!(INTERRUPTED, "Attempts whose process died or stood still");
-    describe_counter!(LEASES_LOST, "Runs that were somebody else's before their end was recorded");
+    describe_counter!(EVENTS, "Received events: stored, duplicate, unhandled, store_error");
+    describe_histogram!(
+        STORE_DURATION,
+        Unit::Seconds,
+        "Time from receiving an event to its commit"
+    );
+    describe_gauge!(DELIVERIES, "Unfinished deliveries: waiting, running");
+    describe_gauge!(OLDEST, Unit::Seconds, "Time since the oldest unfinished delivery was stored");
+    describe_counter!(
+        INTERRUPTED,
+        "Attempts whose lease expired: the process crashed or was suspended"
+    );
+    describe_counter!(LEASES_LOST, "Attempts canceled or not recorded because the lease was lost");
 }
 
-/// An event came. (One that no handler is for is logged by the router, once for each type.)
+/// Counts and logs a received event. An unhandled one is logged by the router, once per event type.
 pub(crate) fn received(
     event: &Event,
     stored: &Result<Stored, Arc<StoreError>>,
@@ -54,7 +68,7 @@ pub(crate) fn received(
         Err(_) => "store_error",
     };
     counter!(EVENTS, "outcome" => outcome).increment(1);
-    // One that is not stored is logged by the endpoint, which answers 503.
+    // A failure to store is logged by the endpoint, which answers with 503.
     if stored.is_ok() {
         histogram!(STORE_DURATION).record(duration);
         if outcome != "unhandled" {
@@ -72,7 +86,7 @@ pub(crate) fn received(
 pub(crate) fn backlog(backlog: &[Backlog]) {
     for Backlog { handler, waiting, running, oldest } in backlog {
         for (state, count) in [("waiting", *waiting), ("running", *running)] {
-            #[expect(clippy::cast_precision_loss, reason = "a gauge is no more precise")]
+            #[expect(clippy::cast_precision_loss, reason = "gauges are `f64`")]
             gauge!(DELIVERIES, "handler" => handler.clone(), "state" => state).set(count as f64);
         }
         gauge!(OLDEST, "handler" => handler.clone()).set(oldest.as_secs_f64());
@@ -91,7 +105,7 @@ pub(crate) fn lease_lost(lease: &Lease) {
     counter!(LEASES_LOST, "handler" => lease.handler.clone()).increment(1);
     tracing::warn!(
         handler = &*lease.handler,
-        "a lease was lost: this process stood still for longer than it lasts, and the delivery is somebody else's \
-         now; the handler may run twice"
+        "lease lost: this process did not renew it in time, and the delivery has been taken over; \
+         the handler may run twice"
     );
 }

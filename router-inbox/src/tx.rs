@@ -1,4 +1,4 @@
-//! The transaction in which a handler's "done" is recorded.
+//! The transaction that commits a handler's writes together with its delivery.
 
 use std::{
     fmt,
@@ -13,11 +13,14 @@ use tokio::sync::watch;
 
 use crate::{Completed, DeliveryOutcome, Effects, Lease, StoreError};
 
-/// The transaction in which this delivery is marked as done: what a handler writes in it is there exactly once,
-/// together with that mark. An error, a panic or a timeout undoes both; so does a process that dies.
+/// The transaction in which the delivery is marked as done.
 ///
-/// `Tx<Sqlite>` comes from a `SqliteStore`, and `Tx<Postgres>` from a `PostgresStore`; a router with a handler that takes
-/// the other one, or has no such inbox, is not built. Committing is not for the handler.
+/// Writes that a handler makes in it are committed atomically with that mark, and therefore take
+/// effect exactly once. An error, a panic or a timeout of the handler rolls both back, and so does
+/// a crash of the process. Committing is left to the inbox.
+///
+/// A `SqliteStore` provides `Tx<Sqlite>`, and a `PostgresStore` provides `Tx<Postgres>`. Building
+/// the router fails if a handler takes a `Tx` that its store does not provide.
 ///
 /// ```
 /// use router_core::{BoxError, Event, on_event};
@@ -25,7 +28,7 @@ use crate::{Completed, DeliveryOutcome, Effects, Lease, StoreError};
 ///
 /// #[on_event("invoice.paid", name = "shop.fulfil")]
 /// async fn fulfil(event: Event, mut tx: Tx<Sqlite>) -> Result<(), BoxError> {
-///     // What takes time comes first: from here on, nobody else can write.
+///     // Do slow work before this line: from here on, nothing else can write to SQLite.
 ///     let db = tx.begin().await?;
 ///     let insert = sqlx::query("insert into orders (event) values (?)").bind(event.id());
 ///     insert.execute(db).await?;
@@ -34,28 +37,29 @@ use crate::{Completed, DeliveryOutcome, Effects, Lease, StoreError};
 /// # fn main() {}
 /// ```
 ///
-/// A handler that keeps it, in a task for example, is not done, and is tried again.
+/// If a handler returns while its `Tx` has begun and is still alive, for example in a spawned task,
+/// the attempt fails and is retried.
 pub struct Tx<DB: Database> {
     slot: Arc<Slot<DB>>,
     open: Option<Transaction<'static, DB>>,
 }
 
 impl<DB: Database> Tx<DB> {
-    /// The transaction, which begins when this is first called.
+    /// Returns the transaction's connection. The first call begins the transaction.
     ///
-    /// On SQLite it is then the only one that writes: begin as late as possible. Other handlers and all events that come
-    /// wait until the handler returns, and a handler that takes longer than
-    /// [it may](crate::SqliteStore::transaction_limit) is stopped and tried again.
+    /// SQLite has a single writer, so begin as late as possible: from then on other handlers and
+    /// all received events wait until the handler returns. A handler that exceeds the
+    /// [limit](crate::SqliteStore::transaction_limit) is stopped and retried.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the database does not begin one, and where the delivery has ended already.
+    /// Fails if the database cannot begin a transaction, or if the attempt has already finished.
     pub async fn begin(&mut self) -> Result<&mut DB::Connection, StoreError> {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
                 let open = self.slot.store.begin().await.map_err(StoreError::of)?;
-                self.slot.begins()?;
+                self.slot.set_begun()?;
                 open
             }
         };
@@ -63,12 +67,12 @@ impl<DB: Database> Tx<DB> {
     }
 }
 
-/// A store whose deliveries can be completed in a transaction that a handler has used.
+/// A store that can complete a delivery in the transaction its handler has used.
 #[async_trait]
 pub(crate) trait TxStore<DB: Database>: Send + Sync {
     async fn begin(&self) -> sqlx::Result<Transaction<'static, DB>>;
 
-    /// Completes the delivery, but for the commit.
+    /// Records the outcome of the delivery in `tx`, without committing.
     async fn complete_in(
         &self,
         tx: &mut Transaction<'static, DB>,
@@ -77,49 +81,55 @@ pub(crate) trait TxStore<DB: Database>: Send + Sync {
     ) -> sqlx::Result<Completed>;
 }
 
-/// What a handler and whoever delivers to it share: the transaction, once the handler has returned.
+/// The state shared by a handler's [`Tx`] and the worker's [`TxEffects`]. The transaction is moved
+/// here when the handler drops its `Tx`.
 struct Slot<DB: Database> {
     store: Arc<dyn TxStore<DB>>,
-    state: Mutex<State<DB>>,
-    /// When it began.
+    state: Mutex<SlotState<DB>>,
+    /// The time at which the transaction began.
     begun: watch::Sender<Option<Instant>>,
     clock: Arc<dyn Clock>,
 }
 
-enum State<DB: Database> {
-    /// The handler has it.
-    Out,
-    /// It came back; none, if it was never begun.
-    Back(Option<Transaction<'static, DB>>),
-    /// The delivery has ended.
-    Over,
+enum SlotState<DB: Database> {
+    /// The handler holds its [`Tx`].
+    InUse,
+    /// The handler has dropped its [`Tx`]. `None` if the transaction was never begun.
+    Returned(Option<Transaction<'static, DB>>),
+    /// The attempt has finished.
+    Finished,
 }
 
-/// A handler that holds the writer up for so long is told of.
-const LONG: Duration = Duration::from_millis(250);
+/// Duration of a transaction on a single-writer store after which a warning is logged.
+const WARN_AFTER: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]
 enum Misuse {
-    #[error("the delivery has ended, so that nothing can be written with it any more")]
-    Over,
+    #[error("the attempt has already finished, so its transaction can no longer be used")]
+    Finished,
     #[error(
-        "the handler returned and kept its `Tx`, so that what it does there cannot be recorded together with its end; \
-         is it in a task that the handler does not wait for?"
+        "the handler returned but its `Tx` is still in use, so its writes cannot be committed with \
+         the delivery; is the `Tx` in a task that the handler does not await?"
     )]
-    Kept,
+    StillInUse,
 }
 
 impl<DB: Database> Slot<DB> {
-    fn begins(&self) -> Result<(), StoreError> {
+    /// Notes that the transaction has begun.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the attempt has already finished.
+    fn set_begun(&self) -> Result<(), StoreError> {
         let state = self.state();
-        if matches!(*state, State::Over) {
-            return Err(StoreError::of(Misuse::Over));
+        if matches!(*state, SlotState::Finished) {
+            return Err(StoreError::of(Misuse::Finished));
         }
         self.begun.send_replace(Some(self.clock.monotonic()));
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State<DB>> {
+    fn state(&self) -> MutexGuard<'_, SlotState<DB>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,8 +137,8 @@ impl<DB: Database> Slot<DB> {
 impl<DB: Database> Drop for Tx<DB> {
     fn drop(&mut self) {
         let mut state = self.slot.state();
-        if matches!(*state, State::Out) {
-            *state = State::Back(self.open.take());
+        if matches!(*state, SlotState::InUse) {
+            *state = SlotState::Returned(self.open.take());
         }
     }
 }
@@ -141,20 +151,20 @@ impl<DB: Database> FromEvent for Tx<DB> {
     }
 }
 
-/// The store's half.
+/// The worker's half: commits or rolls back the transaction when the handler has returned.
 pub(crate) struct TxEffects<DB: Database> {
     slot: Arc<Slot<DB>>,
-    /// How long it may take at most.
+    /// Maximum duration of the transaction.
     limit: Option<Duration>,
 }
 
-/// A transaction for one delivery, not begun yet.
+/// Creates both halves of a delivery's transaction, which begins with [`Tx::begin`].
 pub(crate) fn for_delivery<DB: Database>(
     store: Arc<dyn TxStore<DB>>,
     limit: Option<Duration>,
     clock: Arc<dyn Clock>,
 ) -> (Tx<DB>, TxEffects<DB>) {
-    let (state, begun) = (Mutex::new(State::Out), watch::Sender::new(None));
+    let (state, begun) = (Mutex::new(SlotState::InUse), watch::Sender::new(None));
     let slot = Arc::new(Slot { store, state, begun, clock });
     (Tx { slot: slot.clone(), open: None }, TxEffects { slot, limit })
 }
@@ -178,23 +188,27 @@ impl<DB: Database> Effects for TxEffects<DB> {
         lease: &Lease,
         end: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError> {
-        let state = std::mem::replace(&mut *self.slot.state(), State::Over);
+        let state = std::mem::replace(&mut *self.slot.state(), SlotState::Finished);
         let begun = *self.slot.begun.borrow();
         let is_done = matches!(end, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
-        let ended = match state {
-            State::Back(Some(tx)) if is_done => self.complete(tx, lease, end).await.map(Some),
-            State::Back(Some(tx)) => {
-                // It is undone in any case: if not so, then by the database once the connection is gone.
+        let result = match state {
+            SlotState::Returned(Some(tx)) if is_done => {
+                self.complete(tx, lease, end).await.map(Some)
+            }
+            SlotState::Returned(Some(tx)) => {
+                // If this fails, the database rolls back when the connection is closed.
                 drop(tx.rollback().await);
                 Ok(None)
             }
-            State::Out if is_done && begun.is_some() => Err(StoreError::of(Misuse::Kept)),
+            SlotState::InUse if is_done && begun.is_some() => {
+                Err(StoreError::of(Misuse::StillInUse))
+            }
             _ => Ok(None),
         };
         if let Some(begun) = begun {
-            self.tell_if_long(lease, self.slot.clock.monotonic() - begun);
+            self.warn_if_long(lease, self.slot.clock.monotonic() - begun);
         }
-        ended
+        result
     }
 }
 
@@ -207,21 +221,22 @@ impl<DB: Database> TxEffects<DB> {
     ) -> Result<Completed, StoreError> {
         let completed = self.slot.store.complete_in(&mut tx, lease, end).await;
         let completed = completed.map_err(StoreError::of)?;
-        let ended = match completed {
+        let closed = match completed {
             Completed::Recorded => tx.commit().await,
             Completed::LeaseLost => tx.rollback().await,
         };
-        ended.map_err(StoreError::of)?;
+        closed.map_err(StoreError::of)?;
         Ok(completed)
     }
 
-    fn tell_if_long(&self, lease: &Lease, took: Duration) {
-        if self.limit.is_some() && took > LONG {
+    fn warn_if_long(&self, lease: &Lease, took: Duration) {
+        if self.limit.is_some() && took > WARN_AFTER {
             tracing::warn!(
                 handler = &*lease.handler,
                 ?took,
-                "a handler's transaction was open for long, and nothing else could be written to the inbox, no event \
-                 that came either: call `tx.begin()` as late as possible, or keep the inbox in PostgreSQL"
+                "a handler's transaction was open for a long time, during which nothing else, not \
+                 even received events, could be written to the inbox; call `tx.begin()` as late as \
+                 possible, or use the PostgreSQL store"
             );
         }
     }

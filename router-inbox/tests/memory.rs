@@ -1,4 +1,4 @@
-//! The store in memory keeps the promises of every store.
+//! The test suite of stores, run on the store in memory.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! What every store promises, as tests that a store of your own can run too (feature `conformance`).
+//! The test suite for implementations of [`Store`], including your own (feature `conformance`).
 //!
 //! ```
 //! use router_core::{clock::{Clock as _, SystemClock}, testing::ManualClock};
 //! use router_inbox::conformance::{MemoryStore, Subject};
 //!
-//! /// A fresh store, and how its time passes.
+//! /// A new store, and the clock it uses.
 //! struct InMemory(MemoryStore, ManualClock);
 //!
 //! #[async_trait::async_trait]
@@ -25,12 +25,12 @@
 //!     }
 //! }
 //!
-//! // A `#[tokio::test]` for each promise.
+//! // Expands to a `#[tokio::test]` for each promise.
 //! router_inbox::store_conformance!(InMemory);
 //! # fn main() {}
 //! ```
 
-#![expect(clippy::missing_panics_doc, reason = "a store that breaks a promise fails by a panic")]
+#![expect(clippy::missing_panics_doc, reason = "a broken promise is reported by a panic")]
 
 mod model;
 pub mod promises;
@@ -42,60 +42,64 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::{
-    model::MemoryStore, random::does_as_the_model_does,
-    random_operations::operates_as_the_model_does,
+    model::MemoryStore, random::random_workload_matches_model,
+    random_operations::random_operations_match_model,
 };
 use crate::Store;
 
-/// A store that is to be tried, and its time.
+/// A store under test, and control over its clock.
 #[async_trait]
 pub trait Subject: Sized + Send + Sync {
-    /// The store.
+    /// The type of the store.
     type Store: Store;
 
-    /// What this machine lacks to try the store, such as a server: then the promises are passed over, and say so.
+    /// Returns what this machine lacks to test the store, such as a server. The tests are then
+    /// skipped with a message.
     fn missing() -> Option<String> {
         None
     }
 
-    /// An empty store of its own, whose time begins at any moment.
+    /// Creates an empty store that no other test uses. Its clock may start at any time.
     async fn fresh() -> Self;
 
-    /// The store.
+    /// Returns the store.
     fn store(&self) -> &Self::Store;
 
-    /// Lets time pass for the store. It may pass by itself too, if slowly: no promise is tried to less than some
+    /// Advances the store's clock.
+    ///
+    /// The clock may also run by itself in real time: the tests tolerate a deviation of a few
     /// seconds.
     async fn pass(&self, time: Duration);
 }
 
-/// Makes a `#[tokio::test]` of each promise, for a [`Subject`](crate::conformance::Subject).
+/// Expands to a `#[tokio::test]` for each promise of a [`Store`](crate::Store), run on a
+/// [`Subject`](crate::conformance::Subject).
 #[macro_export]
 macro_rules! store_conformance {
     ($subject:ty) => {
         $crate::store_conformance! {
             $subject:
-            an_event_is_stored_once
-            an_event_of_another_endpoint_account_or_generation_is_another
-            an_event_without_handlers_is_kept_and_claimed_by_nobody
-            an_event_comes_out_as_it_went_in
-            a_claim_takes_no_more_than_it_asks_for
-            a_claim_leaves_other_handlers_deliveries_alone
-            what_has_been_due_longest_is_claimed_first
-            what_is_claimed_is_claimed_by_nobody_else
-            what_has_ended_is_not_claimed_again
-            what_failed_is_claimed_again_once_its_wait_is_over
-            what_is_given_back_has_cost_no_attempt
-            a_lease_that_ran_out_is_claimed_as_interrupted_and_costs_one_attempt
-            a_lease_that_is_extended_does_not_run_out
-            who_has_lost_a_lease_can_write_nothing
-            a_late_end_counts_while_nobody_else_has_claimed
-            of_an_object_one_ordered_delivery_is_out_at_a_time
-            an_older_one_that_comes_late_waits_for_the_one_that_is_out
-            ordered_deliveries_go_by_age_and_then_as_they_came
-            a_dead_letter_lets_the_next_of_its_object_go
-            the_backlog_is_what_has_not_ended
-            does_as_the_model_does
+            event_stored_again_is_duplicate
+            event_key_includes_endpoint_account_generation
+            unhandled_event_is_stored_but_not_claimable
+            claimed_event_equals_stored_event
+            claim_respects_limits
+            claim_skips_other_handlers
+            claim_takes_longest_due_first
+            leased_delivery_is_not_claimable
+            finished_delivery_is_not_claimable
+            failed_delivery_is_claimable_after_backoff
+            released_delivery_costs_no_attempt
+            expired_lease_costs_one_attempt
+            extended_lease_does_not_expire
+            lost_lease_cannot_write
+            expired_lease_completes_if_not_reclaimed
+            ordered_lane_runs_one_delivery_at_a_time
+            late_older_event_waits_for_delivery_in_flight
+            ordered_lane_runs_by_age_then_arrival
+            dead_letter_unblocks_lane
+            backlog_counts_unfinished_deliveries
+            random_workload_matches_model
         }
     };
     ($subject:ty: $($promise:ident)+) => {
@@ -104,10 +108,10 @@ macro_rules! store_conformance {
             async fn $promise() {
                 #[allow(unused_imports)]
                 use $crate::conformance::{
-                    does_as_the_model_does, operates_as_the_model_does, promises::*,
+                    random_workload_matches_model, random_operations_match_model, promises::*,
                 };
                 if let Some(missing) = <$subject as $crate::conformance::Subject>::missing() {
-                    return println!("passed over: {missing}");
+                    return println!("skipped: {missing}");
                 }
                 let subject = <$subject as $crate::conformance::Subject>::fresh().await;
                 $promise(&subject).await;
@@ -116,40 +120,40 @@ macro_rules! store_conformance {
     };
 }
 
-/// Makes a `#[tokio::test]` of each promise to whoever operates a store, for a
-/// [`Subject`](crate::conformance::Subject) whose store has [`Operations`](crate::Operations).
+/// Expands to a `#[tokio::test]` for each promise of [`Operations`](crate::Operations), run on a
+/// [`Subject`](crate::conformance::Subject) whose store implements them.
 #[macro_export]
 macro_rules! operations_conformance {
     ($subject:ty) => {
         $crate::store_conformance! {
             $subject:
-            a_status_counts_what_is_open_and_what_is_dead
-            a_status_has_each_handler_that_has_had_a_delivery
-            a_status_counts_what_waits_for_its_turn
-            a_list_has_the_newest_first_in_pages
-            a_list_is_of_what_is_asked_for
-            all_that_is_kept_of_an_event_is_shown
-            what_no_handler_was_for_is_listed_until_it_is_replayed
-            what_is_dead_begins_anew_when_it_is_retried
-            what_waits_is_due_at_once_when_it_is_retried
-            what_runs_and_what_is_done_is_left_alone
-            what_is_discarded_is_not_run
-            what_nobody_runs_any_more_can_be_changed
-            what_is_ordered_is_retried_in_its_place
-            what_is_discarded_lets_the_next_of_its_object_go
-            of_a_replayed_event_the_last_delivery_is_retried
-            what_is_replayed_is_another_event
-            a_replay_is_for_the_handlers_that_are_given
-            what_cannot_be_replayed_is_said
-            a_replay_stands_for_the_dead_letter
-            a_replay_is_ordered_where_its_handler_is
-            a_selection_is_of_the_events_that_came
-            what_has_ended_long_ago_is_purged
-            dead_letters_and_what_is_open_are_never_purged
-            an_event_is_purged_with_all_of_its_replays
-            nothing_is_purged_before_it_is_four_days_old
-            workers_can_purge_too
-            operates_as_the_model_does
+            status_counts_open_and_dead_deliveries
+            status_lists_handlers_without_open_deliveries
+            status_counts_blocked_deliveries_as_waiting
+            list_is_paged_newest_first
+            list_applies_filters
+            show_returns_all_stored_data
+            unhandled_event_is_listed_until_replayed
+            retried_dead_letter_starts_over
+            retried_waiting_delivery_is_due_at_once
+            retry_and_discard_skip_running_and_done
+            discarded_delivery_is_not_claimable
+            delivery_with_expired_lease_can_be_changed
+            retried_ordered_delivery_keeps_its_place
+            discard_unblocks_lane
+            retry_applies_to_latest_generation
+            replay_creates_new_generation
+            replay_is_for_given_handlers
+            replay_reports_events_not_replayed
+            replay_discards_superseded_dead_letter
+            replay_is_ordered_if_handler_is
+            select_skips_replays
+            purge_deletes_long_finished_events
+            purge_keeps_dead_letters_and_open_deliveries
+            purge_deletes_all_generations_together
+            purge_enforces_min_retention
+            store_exposes_operations_to_workers
+            random_operations_match_model
         }
     };
 }

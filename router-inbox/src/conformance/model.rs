@@ -1,4 +1,4 @@
-//! The simplest thing that keeps the promises of a store: lists in memory, searched from one end to the other.
+//! The reference implementation of a store: maps in memory, searched linearly.
 
 mod operations;
 
@@ -21,21 +21,22 @@ use crate::{
     NewEvent, Operations, OrderKey, Store, StoreError, Stored, StoredDelivery,
 };
 
-/// A store that keeps everything in memory and loses it with the process: what other stores are compared with,
-/// and one for the tests of an application.
+/// A store in memory, without persistence.
+///
+/// It is the model that other stores are compared with, and a store for an application's tests.
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     rows: Mutex<Rows>,
 }
 
-/// By number, which is greater for what came later.
+/// The contents of the store. Keys are numbers, greater for later entries.
 #[derive(Default)]
 struct Rows {
     events: BTreeMap<i64, EventRow>,
     deliveries: BTreeMap<i64, Row>,
-    /// Each that has had a delivery, and whether its last one was ordered.
+    /// Every handler that has ever had a delivery, with `true` if its latest one was ordered.
     handlers: BTreeMap<Arc<str>, bool>,
-    /// The last number that was given.
+    /// The number assigned last.
     last: i64,
 }
 
@@ -49,11 +50,12 @@ struct EventRow {
 struct Row {
     event: i64,
     handler: Arc<str>,
-    /// Of one that is ordered.
+    /// The position in the lane, if the delivery is ordered.
     place: Option<OrderKey>,
     state: DeliveryState,
     attempts: u32,
-    /// Of one that waits: from when on it can be claimed. Of one that runs: until when the lease lasts.
+    /// If waiting, the time from which the delivery can be claimed. If running, the time at which
+    /// its lease expires.
     due: SystemTime,
     token: i64,
     error: Option<String>,
@@ -61,7 +63,7 @@ struct Row {
 }
 
 impl MemoryStore {
-    /// An empty store, whose time is this clock's.
+    /// Creates an empty store that uses this clock.
     pub fn new(clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), rows: Mutex::default() }
     }
@@ -81,7 +83,7 @@ impl DeliveringService for MemoryStore {
 impl Store for MemoryStore {
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
-        Ok(events.iter().map(|new| rows.store(new, now)).collect())
+        Ok(events.iter().map(|event| rows.store(event, now)).collect())
     }
 
     async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
@@ -103,12 +105,12 @@ impl Store for MemoryStore {
 
     async fn complete(
         &self,
-        ends: &[(Lease, DeliveryOutcome)],
+        outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
-        let completed = ends.iter().map(|(lease, end)| match rows.held(lease) {
+        let completed = outcomes.iter().map(|(lease, outcome)| match rows.held(lease) {
             Some(row) => {
-                row.end(end, now);
+                row.finish_attempt(outcome, now);
                 Completed::Recorded
             }
             None => Completed::LeaseLost,
@@ -146,15 +148,15 @@ impl Store for MemoryStore {
 impl Rows {
     fn store(&mut self, NewEvent { event, deliveries }: &NewEvent, now: SystemTime) -> Stored {
         let key = event.key();
-        if self.events.values().any(|there| there.key == key) {
+        if self.events.values().any(|row| row.key == key) {
             return Stored::Duplicate;
         }
-        let number = self.next();
+        let event_number = self.next_number();
         let row = EventRow { key, kept: StoredEvent::of(event), stored_at: now };
-        self.events.insert(number, row);
+        self.events.insert(event_number, row);
         for NewDelivery { handler, ordered } in deliveries {
             let row = Row {
-                event: number,
+                event: event_number,
                 handler: handler.clone(),
                 place: ordered.then(|| OrderKey::of(event)),
                 state: DeliveryState::Waiting,
@@ -164,19 +166,20 @@ impl Rows {
                 error: None,
                 ended_at: None,
             };
-            let number = self.next();
+            let number = self.next_number();
             self.deliveries.insert(number, row);
             self.handlers.insert(handler.clone(), *ordered);
         }
         Stored::New
     }
 
-    fn next(&mut self) -> i64 {
+    fn next_number(&mut self) -> i64 {
         self.last += 1;
         self.last
     }
 
-    /// The deliveries of an event, by endpoint, account, generation and handler.
+    /// Returns the numbers of an event's deliveries, sorted by endpoint, account, generation and
+    /// handler.
     fn of_event(&self, event_id: &str) -> Vec<i64> {
         let key = |number: &i64| &self.events[&self.deliveries[number].event].key;
         let mut numbers: Vec<_> =
@@ -203,20 +206,20 @@ impl Rows {
     }
 
     fn claim(&mut self, wanted: &ClaimRequest, now: SystemTime) -> Vec<Claim> {
-        let mut room: Vec<_> = wanted.handlers.clone();
+        let mut remaining: Vec<_> = wanted.handlers.clone();
         let mut due: Vec<i64> =
             self.deliveries.keys().copied().filter(|number| self.is_due(*number, now)).collect();
         due.sort_by_key(|number| (self.deliveries[number].due, *number));
         let mut claims = Vec::new();
         for number in due {
             let handler = self.deliveries[&number].handler.clone();
-            let room = room.iter_mut().find(|(name, room)| *name == handler && *room > 0);
-            // Of one object, one that was claimed just now is in the way of the next.
+            let slots = remaining.iter_mut().find(|(name, slots)| *name == handler && *slots > 0);
+            // Checked again, because a delivery of the same lane may just have been claimed.
             if claims.len() < wanted.limit
-                && let Some((_, room)) = room
-                && self.is_its_turn(number)
+                && let Some((_, slots)) = slots
+                && self.is_unblocked(number)
             {
-                *room -= 1;
+                *slots -= 1;
                 claims.push(self.lease(number, now + wanted.lease));
             }
         }
@@ -225,31 +228,31 @@ impl Rows {
 
     fn is_due(&self, number: i64, now: SystemTime) -> bool {
         let row = &self.deliveries[&number];
-        row.is_open() && row.due <= now && self.is_its_turn(number)
+        row.is_open() && row.due <= now && self.is_unblocked(number)
     }
 
-    /// Whether no other delivery of its handler and object comes before it.
-    fn is_its_turn(&self, number: i64) -> bool {
+    /// Returns whether no other delivery of its lane blocks this one.
+    fn is_unblocked(&self, number: i64) -> bool {
         let row = &self.deliveries[&number];
         let Some(place) = &row.place else { return true };
-        // It is the one that is out.
+        // A running delivery is the one that blocks its lane.
         if row.state == DeliveryState::Running {
             return true;
         }
-        let mut others = self.deliveries.iter().filter(|(other, theirs)| {
-            **other != number && theirs.is_open() && theirs.handler == row.handler
+        let mut others = self.deliveries.iter().filter(|(other_number, other)| {
+            **other_number != number && other.is_open() && other.handler == row.handler
         });
-        !others.any(|(other, theirs)| {
-            theirs.place.as_ref().is_some_and(|their_place| {
-                let is_out = theirs.state == DeliveryState::Running;
-                let is_older = (their_place.age, *other) < (place.age, number);
-                their_place.object == place.object && (is_out || is_older)
+        !others.any(|(other_number, other)| {
+            other.place.as_ref().is_some_and(|other_place| {
+                let is_running = other.state == DeliveryState::Running;
+                let is_older = (other_place.age, *other_number) < (place.age, number);
+                other_place.object == place.object && (is_running || is_older)
             })
         })
     }
 
     fn lease(&mut self, number: i64, until: SystemTime) -> Claim {
-        let row = self.deliveries.get_mut(&number).expect("it is there");
+        let row = self.deliveries.get_mut(&number).expect("delivery exists");
         let lease_expired = row.state == DeliveryState::Running;
         if !lease_expired {
             row.attempts += 1;
@@ -275,9 +278,9 @@ impl Row {
         matches!(self.state, DeliveryState::Waiting | DeliveryState::Running)
     }
 
-    fn end(&mut self, end: &DeliveryOutcome, now: SystemTime) {
+    fn finish_attempt(&mut self, outcome: &DeliveryOutcome, now: SystemTime) {
         self.due = now;
-        match end {
+        match outcome {
             DeliveryOutcome::Done => self.state = DeliveryState::Done,
             DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,
             DeliveryOutcome::Retry { wait, error } => {

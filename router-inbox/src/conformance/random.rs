@@ -1,4 +1,4 @@
-//! Random operations on a store and on the model, which must tell the same.
+//! A random workload on a store and on the model, which must give the same results.
 
 use std::time::Duration;
 
@@ -15,49 +15,53 @@ use crate::{
 const OPERATIONS: usize = 400;
 pub(super) const HANDLERS: [&str; 3] = ["a", "b", "c"];
 
-/// Both are asked the same things in the same order, and never told apart. Prints its seed; `CONFORMANCE_SEED`
-/// gives one.
-pub async fn does_as_the_model_does(subject: &impl Subject) {
+/// The store and the [`MemoryStore`] return the same results for the same sequence of random calls.
+///
+/// Prints the seed of the sequence; the environment variable `CONFORMANCE_SEED` sets it.
+pub async fn random_workload_matches_model(subject: &impl Subject) {
     let (seed, mut random) = seed();
     let clock = ManualClock::at(SystemClock.wall());
     let model = MemoryStore::new(clock.clone());
-    // Leases of both, which have numbers of their own.
+    // Pairs of the store's lease and the model's, whose delivery numbers differ.
     let mut leases: Vec<(Lease, Lease)> = Vec::new();
     let mut stored = 0_u64;
     for operation in 0..OPERATIONS {
-        // What comes at one moment has no order that every store could know.
+        // Stores need not agree on the order of events stored at the same time.
         pass(subject, &clock, Duration::from_secs(1)).await;
-        let what = format!("operation {operation} under CONFORMANCE_SEED={seed}");
+        let context = format!("operation {operation} under CONFORMANCE_SEED={seed}");
         match random.u8(..10) {
             0..3 => {
                 stored += 1;
                 let events = [new_event(&mut random, stored)];
-                let told = subject.store().store(&events).await.expect("the store is there");
-                assert_eq!(told, model.store(&events).await.expect("it cannot fail"), "{what}");
+                let actual = subject.store().store(&events).await.expect("store is available");
+                let expected = model.store(&events).await.expect("memory store cannot fail");
+                assert_eq!(actual, expected, "{context}");
             }
             3..6 => {
-                let wanted = wanted(&mut random);
-                let theirs = subject.store().claim(&wanted).await.expect("the store is there");
-                let ours = model.claim(&wanted).await.expect("it cannot fail");
-                let seen = |claims: &[Claim]| claims.iter().map(seen).collect::<Vec<_>>();
-                assert_eq!(seen(&theirs), seen(&ours), "{what}: {wanted:?}");
-                let pairs = theirs.into_iter().zip(ours);
-                leases.extend(pairs.map(|(theirs, ours)| (theirs.lease, ours.lease)));
+                let request = claim_request(&mut random);
+                let actual = subject.store().claim(&request).await.expect("store is available");
+                let expected = model.claim(&request).await.expect("memory store cannot fail");
+                let all = |claims: &[Claim]| claims.iter().map(comparable).collect::<Vec<_>>();
+                assert_eq!(all(&actual), all(&expected), "{context}: {request:?}");
+                let pairs = actual.into_iter().zip(expected);
+                leases.extend(pairs.map(|(actual, expected)| (actual.lease, expected.lease)));
             }
             6..8 => {
-                let Some((theirs, ours)) = random.choice(leases.clone()) else { continue };
-                let end = end(&mut random);
-                let told = subject.store().complete(&[(theirs, end.clone())]).await;
-                let told = told.expect("the store is there");
-                let expected = model.complete(&[(ours, end.clone())]).await;
-                assert_eq!(told, expected.expect("it cannot fail"), "{what}: {end:?}");
+                let Some((lease, model_lease)) = random.choice(leases.clone()) else { continue };
+                let outcome = outcome(&mut random);
+                let actual = subject.store().complete(&[(lease, outcome.clone())]).await;
+                let actual = actual.expect("store is available");
+                let expected = model.complete(&[(model_lease, outcome.clone())]).await;
+                let expected = expected.expect("memory store cannot fail");
+                assert_eq!(actual, expected, "{context}: {outcome:?}");
             }
             8 => {
-                let Some((theirs, ours)) = random.choice(leases.clone()) else { continue };
+                let Some((lease, model_lease)) = random.choice(leases.clone()) else { continue };
                 let time = seconds(&mut random);
-                let told = subject.store().extend(&[theirs], time).await;
-                let expected = model.extend(&[ours], time).await.expect("it cannot fail");
-                assert_eq!(told.expect("the store is there"), expected, "{what}");
+                let actual = subject.store().extend(&[lease], time).await;
+                let expected = model.extend(&[model_lease], time).await;
+                let expected = expected.expect("memory store cannot fail");
+                assert_eq!(actual.expect("store is available"), expected, "{context}");
             }
             _ => pass(subject, &clock, seconds(&mut random)).await,
         }
@@ -65,18 +69,22 @@ pub async fn does_as_the_model_does(subject: &impl Subject) {
     assert_eq!(backlog(subject.store()).await, backlog(&model).await, "{seed}");
     for number in 1..=stored {
         let id = format!("evt_{number}");
-        let kept: Vec<StoredDelivery> =
-            subject.store().deliveries(&id).await.expect("the store is there");
-        assert_eq!(kept, model.deliveries(&id).await.expect("it cannot fail"), "{id}, {seed}");
+        let actual: Vec<StoredDelivery> =
+            subject.store().deliveries(&id).await.expect("store is available");
+        let expected = model.deliveries(&id).await.expect("memory store cannot fail");
+        assert_eq!(actual, expected, "{id}, {seed}");
     }
 }
 
-/// How many wait and run, and since when in whole seconds.
+/// Returns for each handler the number of waiting and running deliveries, and the age of the oldest
+/// in whole seconds.
 async fn backlog(store: &impl Store) -> Vec<(String, u64, u64, u64)> {
-    let backlog = store.backlog().await.expect("the store is there");
+    let backlog = store.backlog().await.expect("store is available");
     let backlog = backlog.into_iter();
     backlog
-        .map(|one| (one.handler.to_string(), one.waiting, one.running, one.oldest.as_secs()))
+        .map(|entry| {
+            (entry.handler.to_string(), entry.waiting, entry.running, entry.oldest.as_secs())
+        })
         .collect()
 }
 
@@ -94,13 +102,15 @@ pub(super) async fn pass(subject: &impl Subject, clock: &ManualClock, time: Dura
     subject.pass(time).await;
 }
 
-/// By tens, and half a second beside the whole ones that pass: so a store whose time passes by itself, if slowly,
-/// tells the same.
+/// Returns a multiple of ten seconds plus half a second.
+///
+/// The half second keeps deadlines off the whole seconds that pass between operations, so that a
+/// store whose clock also runs by itself gives the same results.
 fn seconds(random: &mut fastrand::Rng) -> Duration {
     Duration::from_secs(10 * random.u64(0..6)) + Duration::from_millis(500)
 }
 
-/// Now and then one that was stored before.
+/// Returns the event with this number, or sometimes one stored earlier.
 pub(super) fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
     let number = if random.u8(..5) == 0 { random.u64(1..=number) } else { number };
     let event_type = ["created", "updated", "deleted"][random.usize(..3)];
@@ -110,20 +120,21 @@ pub(super) fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
         .set("id", format!("cus_{}", random.u8(..3)))
         .created(created);
     let handlers = HANDLERS.iter().filter(|_| random.bool());
-    // A handler is ordered or is not.
+    // Each handler is either always ordered or never.
     let delivery =
         |handler: &&str| NewDelivery { handler: (*handler).into(), ordered: *handler != "c" };
     NewEvent { event: event_of(event), deliveries: handlers.map(delivery).collect() }
 }
 
-pub(super) fn wanted(random: &mut fastrand::Rng) -> ClaimRequest {
+pub(super) fn claim_request(random: &mut fastrand::Rng) -> ClaimRequest {
     let handlers: Vec<_> = HANDLERS.iter().filter(|_| random.u8(..4) > 0).collect();
-    // Of those that have been due equally long, which go first is the store's to say: all of them go.
+    // The limits have no effect, because stores may differ in the order of deliveries that are due
+    // at the same time.
     let handlers = handlers.into_iter().map(|handler| ((*handler).into(), 1_000)).collect();
     ClaimRequest { handlers, limit: 1_000, lease: seconds(random) }
 }
 
-pub(super) fn end(random: &mut fastrand::Rng) -> DeliveryOutcome {
+pub(super) fn outcome(random: &mut fastrand::Rng) -> DeliveryOutcome {
     match random.u8(..6) {
         0 => DeliveryOutcome::Done,
         1 => DeliveryOutcome::Ignored,
@@ -133,8 +144,8 @@ pub(super) fn end(random: &mut fastrand::Rng) -> DeliveryOutcome {
     }
 }
 
-/// What both must tell of a claim.
-fn seen(claim: &Claim) -> (String, String, u32, bool) {
+/// Returns the parts of a claim that must be equal in the store and the model.
+fn comparable(claim: &Claim) -> (String, String, u32, bool) {
     let event =
         claim.event.as_ref().map_or_else(ToString::to_string, |event| event.key().to_string());
     (event, claim.lease.handler.to_string(), claim.attempt, claim.lease_expired)

@@ -1,4 +1,4 @@
-//! Random operations of whoever operates a store, between those of an inbox, on a store and on the model.
+//! Random calls of an operator among a random workload, on a store and on the model.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use router_core::{
 
 use super::{
     MemoryStore, Subject,
-    random::{HANDLERS, end, new_event, pass, seed, wanted},
+    random::{HANDLERS, claim_request, new_event, outcome, pass, seed},
 };
 use crate::{
     DeliveryState, Lease, Operations, Store as _,
@@ -19,15 +19,18 @@ use crate::{
 const OPERATIONS: usize = 400;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What both must tell of a store.
+/// The parts of a store's state that must be equal in the store and the model.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct Snapshot {
     status: InboxStatus,
     listed: Vec<(String, u32, Option<DeliverySummary>)>,
 }
 
-/// As [`does_as_the_model_does`](super::does_as_the_model_does), for [`Operations`].
-pub async fn operates_as_the_model_does(subject: &impl Subject<Store: Operations>) {
+/// The store and the [`MemoryStore`] return the same results for the same sequence of random calls,
+/// including [`Operations`].
+///
+/// See [`random_workload_matches_model`](super::random_workload_matches_model).
+pub async fn random_operations_match_model(subject: &impl Subject<Store: Operations>) {
     let (seed, mut random) = seed();
     let clock = ManualClock::at(SystemClock.wall());
     let model = MemoryStore::new(clock.clone());
@@ -36,59 +39,65 @@ pub async fn operates_as_the_model_does(subject: &impl Subject<Store: Operations
     let mut stored = 0_u64;
     for operation in 0..OPERATIONS {
         pass(subject, &clock, Duration::from_secs(1)).await;
-        let what = format!("operation {operation} under CONFORMANCE_SEED={seed}");
+        let context = format!("operation {operation} under CONFORMANCE_SEED={seed}");
         let id = format!("evt_{}", random.u64(0..=stored));
         let handler = random.bool().then(|| HANDLERS[random.usize(..HANDLERS.len())]);
         match random.u8(..16) {
             0..4 => {
                 stored += 1;
                 let events = [new_event(&mut random, stored)];
-                let told = store.store(&events).await.expect("the store is there");
-                assert_eq!(told, model.store(&events).await.expect("it cannot fail"), "{what}");
+                let actual = store.store(&events).await.expect("store is available");
+                let expected = model.store(&events).await.expect("memory store cannot fail");
+                assert_eq!(actual, expected, "{context}");
             }
             4..7 => {
-                let wanted = wanted(&mut random);
-                let theirs = store.claim(&wanted).await.expect("the store is there");
-                let ours = model.claim(&wanted).await.expect("it cannot fail");
-                assert_eq!(theirs.len(), ours.len(), "{what}: {theirs:?}, {ours:?}");
-                let pairs = theirs.into_iter().zip(ours);
-                leases.extend(pairs.map(|(theirs, ours)| (theirs.lease, ours.lease)));
+                let request = claim_request(&mut random);
+                let actual = store.claim(&request).await.expect("store is available");
+                let expected = model.claim(&request).await.expect("memory store cannot fail");
+                assert_eq!(actual.len(), expected.len(), "{context}: {actual:?}, {expected:?}");
+                let pairs = actual.into_iter().zip(expected);
+                leases.extend(pairs.map(|(actual, expected)| (actual.lease, expected.lease)));
             }
             7..9 => {
-                let Some((theirs, ours)) = random.choice(leases.clone()) else { continue };
-                let end = end(&mut random);
-                let told = store.complete(&[(theirs, end.clone())]).await;
-                let expected = model.complete(&[(ours, end)]).await.expect("it cannot fail");
-                assert_eq!(told.expect("the store is there"), expected, "{what}");
+                let Some((lease, model_lease)) = random.choice(leases.clone()) else { continue };
+                let outcome = outcome(&mut random);
+                let actual = store.complete(&[(lease, outcome.clone())]).await;
+                let expected = model.complete(&[(model_lease, outcome)]).await;
+                let expected = expected.expect("memory store cannot fail");
+                assert_eq!(actual.expect("store is available"), expected, "{context}");
             }
             9..11 => {
-                let told: Vec<ChangeResult> = store.retry(&id, handler).await.expect("it is there");
-                let expected = model.retry(&id, handler).await.expect("it cannot fail");
-                assert_eq!(told, expected, "{what}: retry {id} {handler:?}");
+                let actual: Vec<ChangeResult> =
+                    store.retry(&id, handler).await.expect("store is available");
+                let expected = model.retry(&id, handler).await.expect("memory store cannot fail");
+                assert_eq!(actual, expected, "{context}: retry {id} {handler:?}");
             }
             11 => {
-                let told: Vec<ChangeResult> =
-                    store.discard(&id, handler).await.expect("it is there");
-                let expected = model.discard(&id, handler).await.expect("it cannot fail");
-                assert_eq!(told, expected, "{what}: discard {id} {handler:?}");
+                let actual: Vec<ChangeResult> =
+                    store.discard(&id, handler).await.expect("store is available");
+                let expected = model.discard(&id, handler).await.expect("memory store cannot fail");
+                assert_eq!(actual, expected, "{context}: discard {id} {handler:?}");
             }
             12..14 => {
-                let one = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
+                let selection =
+                    EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
                 let handlers: Vec<Arc<str>> = handler.into_iter().map(Arc::from).collect();
-                let told = replay(store, &one, &handlers).await;
-                let expected = replay(&model, &one, &handlers).await;
-                assert_eq!(told, expected, "{what}: replay {id} {handlers:?}");
+                let actual = replay(store, &selection, &handlers).await;
+                let expected = replay(&model, &selection, &handlers).await;
+                assert_eq!(actual, expected, "{context}: replay {id} {handlers:?}");
             }
             14 => {
                 pass(subject, &clock, DAY).await;
                 let older_than = DAY * random.u32(4..9);
-                let told = purge(store, older_than).await;
-                assert_eq!(told, purge(&model, older_than).await, "{what}: {older_than:?}");
+                let (actual, expected) =
+                    (purge(store, older_than).await, purge(&model, older_than).await);
+                assert_eq!(actual, expected, "{context}: {older_than:?}");
             }
             _ => {
                 let filter = filter(&mut random);
-                let (told, expected) = (see(store, &filter).await, see(&model, &filter).await);
-                assert_eq!(told, expected, "{what}: {filter:?}");
+                let (actual, expected) =
+                    (snapshot(store, &filter).await, snapshot(&model, &filter).await);
+                assert_eq!(actual, expected, "{context}: {filter:?}");
             }
         }
     }
@@ -99,25 +108,25 @@ async fn replay(
     selection: &EventSelector,
     handlers: &[Arc<str>],
 ) -> Vec<Replayed> {
-    let events = store.select(selection).await.expect("the store is there");
-    store.replay(&events, handlers).await.expect("the store is there")
+    let events = store.select(selection).await.expect("store is available");
+    store.replay(&events, handlers).await.expect("store is available")
 }
 
 async fn purge(store: &impl Operations, older_than: Duration) -> u64 {
     let old = EventSelector { until: Some(older_than), ..EventSelector::default() };
-    let old = store.select(&old).await.expect("the store is there");
-    store.purge(&old, older_than).await.expect("the store is there")
+    let old = store.select(&old).await.expect("store is available");
+    store.purge(&old, older_than).await.expect("store is available")
 }
 
-async fn see(store: &impl Operations, filter: &ListFilter) -> Seen {
-    let mut status = store.status().await.expect("the store is there");
+async fn snapshot(store: &impl Operations, filter: &ListFilter) -> Snapshot {
+    let mut status = store.status().await.expect("store is available");
     for handler in &mut status.handlers {
-        // A time that passes by itself too is never quite the same.
+        // Rounded, because a store's own clock may have advanced a little further.
         for count in [&mut handler.waiting, &mut handler.running, &mut handler.dead] {
             count.oldest = count.oldest.map(|age| Duration::from_secs(age.as_secs() / 10));
         }
     }
-    let listed = store.list(filter).await.expect("the store is there");
+    let listed = store.list(filter).await.expect("store is available");
     let listed = listed.into_iter().map(|listed| {
         let delivery = listed.delivery.map(|delivery| DeliverySummary {
             due: None,
@@ -126,7 +135,7 @@ async fn see(store: &impl Operations, filter: &ListFilter) -> Seen {
         });
         (listed.event.id, listed.event.generation, delivery)
     });
-    Seen { status, listed: listed.collect() }
+    Snapshot { status, listed: listed.collect() }
 }
 
 fn filter(random: &mut fastrand::Rng) -> ListFilter {

@@ -1,4 +1,4 @@
-//! Where events and deliveries are kept.
+//! The [`Store`] trait and its types: persistence of events and deliveries.
 
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod millis;
@@ -16,116 +16,159 @@ use router_core::{
 
 pub use self::{operations::Operations, order::OrderKey};
 
-/// Keeps events and their deliveries. The time is the store's own, so that machines whose clocks differ agree;
-/// callers say only how long.
+/// Durable storage for events and their deliveries.
 ///
-/// Every method may be called again after an error: what was done then is found as done, or not at all. That a
-/// store keeps these promises is shown by the suite in `conformance`.
+/// A store keeps each event once, and one delivery per event and handler. A worker claims
+/// deliveries of the handlers it names and holds each by a [`Lease`]: a time limit, so that the
+/// deliveries of a crashed process become claimable again, and a fencing token, so that a worker
+/// which has lost its lease cannot change the delivery any more. Each delivery is completed
+/// individually, with the lease of its claim.
 ///
-/// A store fits an engine whose consumers keep the state of one handler each: events are stored once, claims say
-/// for which handlers they are, and each delivery is completed by itself, by the lease that its claim gave.
+/// # Requirements
+///
+/// An implementation must meet the requirements of each method. The test suite in the module
+/// `conformance` checks them. In addition:
+///
+/// - All points in time come from the store's own clock, so that clock skew between machines has
+///   no effect. Callers pass only durations.
+/// - Callers may repeat any call after an error. The failed call may have taken effect for some of
+///   the events or deliveries passed to it, but for each either completely or not at all. The
+///   repeated call must recognize such an effect instead of repeating it.
 #[async_trait]
 pub trait Store: DeliveringService + Send + Sync + 'static {
-    /// Stores events with their deliveries: each event with all of its deliveries or not at all, and durably
-    /// before this returns. An event whose [key](Event::key) is there already adds nothing. One without
-    /// deliveries is unhandled, and is kept as any other.
+    /// Stores events with their deliveries.
+    ///
+    /// Each event must be stored atomically with all of its deliveries, and durably before this
+    /// method returns. If an event with the same [key](Event::key) exists, nothing is added for
+    /// it. An event without deliveries is unhandled, and is stored like any other.
+    ///
+    /// Returns one result per event, in the same order.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: of none of them it is known whether it was stored. Whoever sent them is to send them
-    /// again.
+    /// Fails if the batch could not be committed. The outcome of each event is then unknown;
+    /// storing is idempotent, so the caller must retry.
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError>;
 
-    /// Whether an event is such that it could be stored at all, so that one which could not does not fail those that are
-    /// stored together with it. By default each is.
+    /// Checks whether the store can accept an event at all, for example because of its size.
+    ///
+    /// Called before [`store`](Self::store), so that an unacceptable event does not fail the
+    /// other events of its batch. The default implementation accepts every event.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: it never will be, as the store is now.
+    /// Fails if the store, as it is configured now, can never store the event.
     fn check(&self, event: &NewEvent) -> Result<(), StoreError> {
         let _ = event;
         Ok(())
     }
 
-    /// Takes deliveries that are due, the one that has been due longest first, and counts an attempt of each: a
-    /// handler that ends its process has had its attempt.
+    /// Claims deliveries that are due, longest due first, and grants a lease on each.
     ///
-    /// One whose last lease has run out is claimed too, as [interrupted](Claim::lease_expired), which is no new
-    /// attempt: whoever had it has not said how it ended, and running it again at once, beside all that was
-    /// interrupted with it, could end the process again.
+    /// A claim counts an attempt before the handler runs, so that a handler which crashes the
+    /// process has used up its attempt. A delivery whose lease has expired is claimed with
+    /// [`interrupted`](Claim::lease_expired) set and without counting another attempt. The caller
+    /// must not run it, but complete it as failed: running it at once, together with everything
+    /// else the crashed process had in flight, could crash this process too.
     ///
-    /// Of `ordered` deliveries of one handler and object one is out at a time, and the oldest goes first.
+    /// Of the `ordered` deliveries of one handler and object (a lane), at most one may be leased
+    /// at a time, and the oldest is claimed first (see [`OrderKey`]).
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: what was claimed, if anything, is interrupted once its lease has run out.
+    /// Fails if the store is unavailable. Some deliveries may have been claimed nevertheless; their
+    /// leases expire.
     async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError>;
 
-    /// Has leases last for this much time from now on; for each, whether it was still held.
+    /// Extends leases (the worker's heartbeat), so that each expires `time` from now.
+    ///
+    /// Returns for each lease, in the same order, whether it was still held.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the leases last as long as before, or longer.
+    /// Fails if the store is unavailable. Each lease then keeps its former expiry or has the new
+    /// one.
     async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError>;
 
-    /// Records how runs ended, and ends their leases. A lease that has run out and that nobody has claimed since
-    /// is still good.
+    /// Records the outcome of attempts, and ends their leases.
+    ///
+    /// The token decides, not the time: an expired lease is still accepted as long as nobody
+    /// else has claimed or changed the delivery. Returns one result per lease, in the same order.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: of none of them it is known whether it was recorded.
+    /// Fails if the store is unavailable. Each outcome may or may not have been recorded, so the
+    /// caller must retry. The retry may report an outcome that the failed call has recorded as
+    /// [`Completed::LeaseLost`].
     async fn complete(
         &self,
         ends: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError>;
 
-    /// The deliveries of all events with this id, by endpoint, account, generation and handler. (Two endpoints
-    /// can have stored one id.)
+    /// Returns the deliveries of all events with this id, sorted by endpoint, account, generation
+    /// and handler. (Two endpoints can have stored events with the same id.)
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
+    /// Fails if the store is unavailable.
     async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError>;
 
-    /// How much is waiting or running, for each handler that has something.
+    /// Returns the number of unfinished deliveries, for each handler that has any.
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
+    /// Fails if the store is unavailable.
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 
-    /// Gives a delivery what this store [provides](DeliveringService::provides) to each; what its handler does with that
-    /// comes to an end by the [`Effects`]. By default nothing.
+    /// Attaches to a delivery the value this store [provides](DeliveringService::provides), for
+    /// example a transaction.
+    ///
+    /// The returned [`Effects`] commit or roll back the handler's use of that value. The
+    /// default implementation attaches nothing.
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         (delivery, None)
     }
 
-    /// What people ask of the store, where it can answer that. Workers purge by it what is old.
+    /// Returns the operator's interface, if this store supports it. Workers also use it to purge
+    /// events that are past their retention.
     fn operations(&self) -> Option<&dyn Operations> {
         None
     }
 
-    /// Waits until another process may have stored something since this was last told. A hint: it may come for
-    /// nothing, and what is stored while it cannot be heard is found by claiming now and then. Of several who wait one is
-    /// told; any may cease to wait. For ever, where the store hears of nothing.
+    /// Waits for a notification that another process has stored something.
+    ///
+    /// Best effort: wake-ups may be spurious or lost, which polling covers. If several tasks
+    /// wait, one of them is woken. The default implementation, for stores that cannot notify,
+    /// never completes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Must be cancel safe.
     async fn notified(&self) {
         std::future::pending::<()>().await;
     }
 }
 
-/// What a handler does within the store itself, which is there together with the end of its delivery, or not at all.
+/// The effects of a handler within the store itself, which are committed atomically with the
+/// outcome of its delivery.
 #[async_trait]
 pub trait Effects: Send + Sync {
-    /// Waits until the handler has held the store up for longer than it may, and says how long that is.
+    /// Waits until the handler has exceeded the time it may block the store, and returns that
+    /// time limit. Never completes if there is none.
     async fn deadline_exceeded(&self) -> Duration;
 
-    /// The run has ended so. Where that is [done](DeliveryOutcome::Done) or [ignored](DeliveryOutcome::Ignored), makes what the handler did
-    /// durable and completes the delivery in one, and otherwise undoes it. `None` where the delivery is yet to be
-    /// completed, as any other.
+    /// Commits or rolls back the effects at the end of an attempt.
+    ///
+    /// If the outcome is [`Done`](DeliveryOutcome::Done) or [`Ignored`](DeliveryOutcome::Ignored), the effects are
+    /// committed in one transaction with the completion of the delivery. Otherwise they are rolled
+    /// back. Returns `None` if the delivery has not been completed here, so that the caller must
+    /// [complete](Store::complete) it.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the handler is to be tried again. (Should all be there nevertheless, the lease is lost.)
+    /// Fails if the effects could not be committed, or may not have been. The caller retries the
+    /// handler. If the commit did succeed, recording that retry yields
+    /// [`Completed::LeaseLost`].
     async fn finish(
         self: Box<Self>,
         lease: &Lease,
@@ -133,166 +176,168 @@ pub trait Effects: Send + Sync {
     ) -> Result<Option<Completed>, StoreError>;
 }
 
-/// What of a handler has not ended.
+/// The unfinished deliveries of a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
-    /// The name under which its deliveries are kept.
+    /// The handler name with which the deliveries were stored.
     pub handler: Arc<str>,
-    /// How many wait: for their turn, for their time, or for another of their object.
+    /// The number of deliveries waiting: due, scheduled for a retry, or blocked in their lane.
     pub waiting: u64,
-    /// How many somebody has claimed.
+    /// The number of claimed deliveries.
     pub running: u64,
-    /// How long ago the oldest of them was stored.
+    /// Time since the oldest of them was stored.
     pub oldest: Duration,
 }
 
-/// An event that came, and the handlers that it is for.
+/// An event to be stored with its deliveries.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
     /// The event.
     pub event: Event,
-    /// One for each of its handlers.
+    /// One delivery per handler.
     pub deliveries: Vec<NewDelivery>,
 }
 
-/// An event is for this handler.
+/// A delivery to be stored with its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelivery {
     /// The handler's stable name.
     pub handler: Arc<str>,
-    /// Whether it is given the events of one object one after the other.
+    /// `true` if the handler must receive the events of one object one at a time and in order.
     pub ordered: bool,
 }
 
 impl NewDelivery {
-    /// One for this handler.
+    /// Creates a delivery for a handler.
     #[must_use]
     pub fn of(handler: &HandlerSpec) -> Self {
         Self { handler: handler.name.clone(), ordered: handler.ordered }
     }
 }
 
-/// What became of an event that was to be stored.
+/// The result of storing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// It is there now.
+    /// The event is stored now.
     New,
-    /// It was there already.
+    /// The event had been stored before; nothing was added.
     Duplicate,
 }
 
-/// What to claim.
+/// A request for deliveries.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
-    /// The stable names of handlers, former ones too, and how many deliveries of each at most.
+    /// Stable handler names (including former names), each with the maximum number of its
+    /// deliveries.
     pub handlers: Vec<(Arc<str>, usize)>,
-    /// How many in all at most.
+    /// Maximum number of deliveries in total.
     pub limit: usize,
-    /// How long the leases are to last.
+    /// Duration of the leases.
     pub lease: Duration,
 }
 
-/// Who may write how a delivery ended.
+/// The right to record the outcome of a delivery, granted by a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// The delivery, as the store knows it.
+    /// The store's number of the delivery.
     pub delivery: i64,
-    /// The name under which it is kept.
+    /// The handler name with which the delivery was stored.
     pub handler: Arc<str>,
-    /// Greater for each lease of the delivery: only the last one counts.
+    /// Fencing token: increases with each lease of the delivery, and only the latest is valid.
     pub token: i64,
 }
 
-/// A delivery that was claimed.
+/// A claimed delivery.
 #[derive(Debug)]
 pub struct Claim {
-    /// By which its end is recorded.
+    /// The lease with which the outcome is recorded.
     pub lease: Lease,
-    /// The event; an error where the store has damaged it.
+    /// The event, or an error if its stored data is damaged.
     pub event: Result<Event, EnvelopeError>,
-    /// How often the handler was begun for it, this time included.
+    /// The number of attempts so far, including this one.
     pub attempt: u32,
-    /// Whether this attempt was begun by somebody else, who has not said how it ended: it is not to be run, but
-    /// completed as one that failed.
+    /// `true` if another worker started this attempt and its lease expired without an outcome.
+    /// The handler must not be run; the attempt is completed as failed.
     pub lease_expired: bool,
 }
 
-/// How a run ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryOutcome {
-    /// The handler is done.
+    /// The handler succeeded.
     Done,
-    /// It left the event alone.
+    /// The handler ignored the event.
     Ignored,
-    /// It is to be tried again.
+    /// The handler failed and is retried.
     Retry {
-        /// In this time, and not before.
+        /// Minimum delay before the next attempt.
         wait: Duration,
-        /// What went wrong.
+        /// The failure's message.
         error: String,
     },
-    /// It will never be done: a dead letter, which is kept.
+    /// The handler failed for good. The delivery is stored as a dead letter.
     Dead {
-        /// What went wrong.
+        /// The failure's message.
         error: String,
     },
-    /// It was stopped and has not failed: the attempt counts as not made, and the delivery is due at once. Not
-    /// for one that was [interrupted](Claim::lease_expired).
+    /// The delivery was released without a result: the attempt is not counted, and the delivery is
+    /// due at once. Must not be used for an [`interrupted`](Claim::lease_expired) claim.
     Released,
 }
 
-/// What became of an end that was to be recorded.
+/// The result of recording an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completed {
-    /// It is recorded.
+    /// The outcome is recorded.
     Recorded,
-    /// The delivery belongs to somebody else now, or has ended.
+    /// Nothing was recorded, because the lease is no longer the delivery's latest or the delivery
+    /// has finished.
     LeaseLost,
 }
 
-/// A delivery as it is kept.
+/// A stored delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredDelivery {
-    /// The name of the endpoint through which the event came.
+    /// The name of the endpoint that received the event.
     pub endpoint: String,
-    /// The connected account that it is about.
+    /// The event's connected account.
     pub account: Option<String>,
-    /// How often it was replayed before.
+    /// The event's generation: 0 for the received event, and one more for each replay.
     pub generation: u32,
     /// The handler's stable name.
     pub handler: Arc<str>,
-    /// How far it is.
+    /// The state of the delivery.
     pub state: DeliveryState,
-    /// How often the handler was begun.
+    /// The number of attempts.
     pub attempts: u32,
-    /// What went wrong last.
+    /// The message of the latest failure.
     pub error: Option<String>,
 }
 
-/// How far a delivery is.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
-    /// It is due, or will be.
+    /// The delivery is due, scheduled for later, or blocked in its lane.
     Waiting,
-    /// Somebody has claimed it.
+    /// A worker has claimed the delivery. Its lease may have expired.
     Running,
-    /// The handler is done.
+    /// The handler succeeded.
     Done,
-    /// The handler left the event alone.
+    /// The handler ignored the event.
     Ignored,
-    /// It failed for good.
+    /// The handler failed for good: a dead letter.
     Dead,
-    /// Somebody has given it up.
+    /// An operator has discarded the delivery, or a replay has superseded a dead letter.
     Discarded,
 }
 
-/// The store could not do what it was asked to.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct StoreError(pub BoxError);
 
 impl StoreError {
-    /// What the engine says.
+    /// Wraps an error of the underlying engine.
     pub fn of(error: impl Into<BoxError>) -> Self {
         Self(error.into())
     }

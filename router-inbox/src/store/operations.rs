@@ -1,4 +1,4 @@
-//! What whoever runs an inbox asks of its store: what is in it, and to have something tried again.
+//! The [`Operations`] trait and its types: the operator's interface to a store.
 
 use std::{
     sync::Arc,
@@ -10,293 +10,323 @@ use router_core::event::StoredEvent;
 
 use crate::{DeliveryState, StoreError, StoredDelivery};
 
-/// What people ask of a store, beside what an inbox does with it. Not every engine can answer it all, so it is
-/// no part of [`Store`](crate::Store).
+/// An operator's interface to a store: inspecting, retrying, discarding, replaying and purging.
 ///
-/// It is for a store that is in use: what reads holds up nobody, and what writes does so in short turns, which is
-/// why [`replay`](Self::replay) and [`purge`](Self::purge) take the events that [`select`](Self::select) has found
-/// in as many calls as the caller likes. That a store keeps these promises is shown by
-/// the suite in `conformance`.
+/// Separate from [`Store`](crate::Store), because not every engine can support all of it.
+///
+/// # Requirements
+///
+/// All methods are for stores in production. Methods that read must not block other users of the
+/// store, and methods that write must do so only briefly. For that reason [`replay`](Self::replay)
+/// and [`purge`](Self::purge) take a list of events found by [`select`](Self::select), which the
+/// caller splits into batches. The test suite in the module `conformance` checks the requirements.
 #[async_trait]
 pub trait Operations: Send + Sync {
-    /// How much there is, and how long it has waited. What has ended well is counted in all and not by handler:
-    /// it may be millions, which a store can count without reading them, or estimates.
+    /// Returns the numbers and ages of deliveries in the store.
+    ///
+    /// Finished deliveries are counted only in total, not by handler: there may be millions of
+    /// them, and a store must be able to count or estimate them without reading each.
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
+    /// Fails if the store is unavailable.
     async fn status(&self) -> Result<InboxStatus, StoreError>;
 
-    /// Deliveries, or events that no handler was for; the newest first.
+    /// Lists deliveries or unhandled events, newest first.
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
+    /// Fails if the store is unavailable.
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError>;
 
-    /// All that is kept of the events with this id: those of each endpoint and account, and each replay. By
-    /// endpoint, account and generation; the deliveries of each by handler.
+    /// Returns everything stored about the events with this id, in all endpoints, accounts and
+    /// generations.
+    ///
+    /// Sorted by endpoint, account and generation, and the deliveries of each event by handler.
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
+    /// Fails if the store is unavailable.
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError>;
 
-    /// Has deliveries of the event tried again now, or those of one handler: what waits is due at once, and what
-    /// is dead or discarded begins anew, with its first attempt. What runs and what has ended well is left alone.
+    /// Retries the event's deliveries now, or only the given handler's.
     ///
-    /// Where the event was replayed, the last delivery of each handler is meant.
+    /// A waiting delivery becomes due at once, and so does a running one whose lease has expired.
+    /// A dead or discarded delivery starts over with its first attempt. Other running deliveries
+    /// and those that are done or ignored are left alone. If the event has been replayed, only the
+    /// latest delivery of each handler is retried.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing was changed.
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Either all or
+    /// none of the deliveries have been changed then.
     async fn retry(
         &self,
         event_id: &str,
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError>;
 
-    /// Gives deliveries of the event up, or those of one handler: what waits or is dead is
-    /// [discarded](DeliveryState::Discarded). What runs is left alone.
+    /// [Discards](DeliveryState::Discarded) the event's waiting and dead deliveries, or only the given
+    /// handler's. A running delivery is left alone unless its lease has expired.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing was changed.
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Either all or
+    /// none of the deliveries have been changed then.
     async fn discard(
         &self,
         event_id: &str,
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError>;
 
-    /// The numbers of the events that came from Stripe and are as the selection says, the oldest first.
+    /// Returns the numbers of the received events that match the selection, oldest first. Replays
+    /// are not included.
     ///
     /// # Errors
     ///
-    /// [`StoreError`].
+    /// Fails if the store is unavailable.
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError>;
 
-    /// Has events handled once more, whatever became of them: each in a new generation, which no memory of the
-    /// earlier ones can take for a duplicate. In one transaction; what becomes of each, in the order of their
-    /// numbers here.
+    /// Replays events, regardless of the state of their deliveries.
     ///
-    /// It is for the given handlers, whether the event was for them or not, or for those that its last generation
-    /// was for where none are given. Deliveries are ordered where the handler's last one was. A dead letter of a
-    /// handler for which the event is replayed is discarded: the replay stands for it.
+    /// Each event is stored again as a new generation, with a key of its own, so that it is not
+    /// deduplicated against the earlier ones. It is delivered to the given handlers, whether or
+    /// not the event was for them before. If no handlers are given, it is delivered to those of
+    /// its latest generation. A delivery is ordered if the handler's latest delivery was.
+    ///
+    /// A dead letter of a handler for which the event is replayed is discarded, because the
+    /// replay supersedes it.
+    ///
+    /// Each event is replayed atomically. A store should replay all events of a call in one
+    /// transaction, but may split a large call into several. Returns one result per event, in the
+    /// same order.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing is replayed.
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Each event may
+    /// or may not have been replayed then. Repeating the call replays it again, as a further
+    /// generation.
     async fn replay(
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
     ) -> Result<Vec<Replayed>, StoreError>;
 
-    /// Deletes those of the events that came longer ago than this and of which each delivery has been done, ignored
-    /// or discarded for longer than this; with all of their generations, or not at all. In one transaction; how
-    /// many it has deleted.
+    /// Deletes those of the given events that are older than `older_than` and have been finished
+    /// for longer than that, and returns their number.
     ///
-    /// While an event is kept, it is known when Stripe sends it again, which it does for three days. So nothing is
-    /// deleted before it is [four days](MIN_RETENTION) old.
+    /// An event is finished when each of its deliveries is done, ignored or discarded. It is
+    /// deleted with all of its generations, or not at all. A store should delete all events of a
+    /// call in one transaction, but may split a large call into several.
+    ///
+    /// Stripe resends an event for up to three days, and it is deduplicated only while it is
+    /// stored. Therefore the minimum for `older_than` is [`MIN_RETENTION`] (four days).
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing is deleted; also where `older_than` is less than that.
+    /// - Fails with [`PurgeTooSoon`] if `older_than` is less than [`MIN_RETENTION`].
+    /// - Fails if the store is unavailable, or if concurrent changes keep conflicting. Each event
+    ///   may or may not have been deleted then; the call can be repeated.
     async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError>;
 }
 
-/// How long an event is kept at least, so that one which Stripe sends again is known.
+/// Minimum retention of an event. Stripe resends an event for up to three days, so that a purge any
+/// earlier could cause it to be handled twice.
 pub const MIN_RETENTION: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
-/// How much there is in a store.
+/// An overview of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InboxStatus {
-    /// Events, and each replay as one.
+    /// The number of events, counting each replay.
     pub events: u64,
-    /// Those that no handler was for.
+    /// The number of events without any handler.
     pub unhandled: u64,
-    /// Deliveries that are done, ignored or discarded.
+    /// The number of deliveries that are done, ignored or discarded.
     pub finished: u64,
-    /// Each handler that has had a delivery, by name; also where none is left of them.
+    /// Every handler that has ever had a delivery, sorted by name.
     pub handlers: Vec<HandlerStatus>,
 }
 
-/// How much there is for a handler.
+/// An overview of a handler's deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandlerStatus {
-    /// Its stable name.
+    /// The handler's stable name.
     pub handler: Arc<str>,
-    /// Deliveries that wait, for whatever.
+    /// Waiting deliveries: due, scheduled for a retry, or blocked in their lane.
     pub waiting: BacklogCount,
-    /// Those that somebody has claimed.
+    /// Claimed deliveries.
     pub running: BacklogCount,
     /// Dead letters.
     pub dead: BacklogCount,
-    /// Those that could be claimed now: what waits and is due, and what runs under a lease that has run out.
+    /// The number of deliveries that can be claimed now: waiting ones that are due, and running
+    /// ones whose lease has expired.
     pub due: u64,
 }
 
-/// How many deliveries.
+/// A number of deliveries, and the age of the oldest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BacklogCount {
-    /// So many.
+    /// The number of deliveries.
     pub number: u64,
-    /// How long ago the event of the oldest was stored.
+    /// Time since the oldest delivery's event was stored.
     pub oldest: Option<Duration>,
 }
 
-/// What is to be listed. What is `None` or empty makes no difference.
+/// A filter for lists. Fields that are `None` or empty match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
-    /// Deliveries in one of these states.
+    /// Matches deliveries in one of these states.
     pub states: Vec<DeliveryState>,
-    /// Instead of deliveries, the events of which no generation was for any handler.
+    /// If `true`, lists unhandled events instead of deliveries: the events for which no
+    /// generation has a delivery.
     pub unhandled: bool,
-    /// Of events of this type; `invoice.*` is each that begins so.
+    /// Matches this event type. `invoice.*` matches every type with that prefix.
     pub event_type: Option<String>,
-    /// Of events about the object with this id.
+    /// Matches events about the object with this id.
     pub object: Option<String>,
-    /// For this handler.
+    /// Matches deliveries of this handler.
     pub handler: Option<String>,
-    /// Those that come after the one with this number in the list.
+    /// Continues the list after the entry with this number (pagination).
     pub before: Option<i64>,
-    /// So many at most.
+    /// Maximum number of entries.
     pub limit: usize,
 }
 
-/// A line of a list.
+/// An entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListEntry {
-    /// Of the delivery, or of the event where it is unhandled: greater for a newer one.
+    /// The number of the delivery, or of the event if it is unhandled. Newer entries have greater
+    /// numbers.
     pub number: i64,
     /// The event.
     pub event: EventSummary,
-    /// The delivery; `None` where it is unhandled.
+    /// The delivery, or `None` if the event is unhandled.
     pub delivery: Option<DeliverySummary>,
 }
 
-/// An event, without its payload.
+/// A summary of an event, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventSummary {
-    /// `evt_…`
+    /// The event's id (`evt_…`).
     pub id: String,
-    /// The name of the endpoint through which it came.
+    /// The name of the endpoint that received the event.
     pub endpoint: String,
-    /// The connected account that it is about.
+    /// The event's connected account.
     pub account: Option<String>,
-    /// How often it was replayed before.
+    /// The event's generation: 0 for the received event, and one more for each replay.
     pub generation: u32,
-    /// Its type.
+    /// The event's type.
     pub event_type: String,
-    /// The id of the object that it is about; its name, where it has none.
+    /// The id of the event's object, or the object's name if it has no id.
     pub object: String,
-    /// When it was stored.
+    /// The time at which the event was stored.
     pub stored_at: SystemTime,
 }
 
-/// A delivery of an event.
+/// A summary of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliverySummary {
     /// The handler's stable name.
     pub handler: Arc<str>,
-    /// How far it is.
+    /// The state of the delivery.
     pub state: DeliveryState,
-    /// How often the handler was begun.
+    /// The number of attempts.
     pub attempts: u32,
-    /// Where it waits: from when on it can be claimed. Where it runs: until when its lease lasts.
+    /// If the delivery is waiting, the time from which it can be claimed. If it is running, the
+    /// time at which its lease expires.
     pub due: Option<SystemTime>,
-    /// It waits for another delivery of its handler and object, which goes first.
+    /// `true` if the delivery waits behind another one of its lane (handler and object).
     pub is_blocked: bool,
-    /// When it ended.
+    /// The time at which the delivery finished.
     pub ended_at: Option<SystemTime>,
-    /// What went wrong last.
+    /// The message of the latest failure.
     pub error: Option<String>,
 }
 
-/// An event, as it is kept.
+/// A stored event with its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventDetails {
-    /// What is known of it.
+    /// A summary of the event.
     pub event: EventSummary,
-    /// What came.
+    /// The event as received.
     pub kept: StoredEvent,
-    /// One for each of its handlers.
+    /// One delivery per handler.
     pub deliveries: Vec<DeliverySummary>,
 }
 
-/// What became of a delivery that was to be changed.
+/// The result of retrying or discarding a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeResult {
-    /// The delivery as it was.
+    /// The delivery before the change.
     pub delivery: StoredDelivery,
-    /// What was done.
+    /// The change that was made, or the reason for making none.
     pub change: ChangeOutcome,
 }
 
-/// What was done to a delivery.
+/// The change made to a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeOutcome {
-    /// What was asked for.
+    /// The requested change was made.
     Applied,
-    /// Nothing: somebody runs it, under a lease that has not run out.
+    /// No change: a worker is running the delivery, and its lease has not expired.
     StillRunning,
-    /// Nothing: it has ended, and not as a dead letter.
+    /// No change: the delivery has finished, and not as a dead letter.
     AlreadyFinished,
 }
 
-/// Which events. Those that are as all of it says; what is `None` makes no difference.
+/// A selection of events. An event must match every field; `None` matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventSelector {
-    /// With this id.
+    /// Matches the event id.
     pub event_id: Option<String>,
-    /// Of this type; `invoice.*` is each that begins so.
+    /// Matches this event type. `invoice.*` matches every type with that prefix.
     pub event_type: Option<String>,
-    /// That were stored no longer ago than this.
+    /// Maximum age of the event, counted from when it was stored.
     pub since: Option<Duration>,
-    /// That were stored at least so long ago.
+    /// Minimum age of the event, counted from when it was stored.
     pub until: Option<Duration>,
 }
 
-/// What became of an event that was to be replayed.
+/// The result of replaying an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replayed {
-    /// It is replayed.
+    /// The event is replayed.
     Again {
-        /// `evt_…`
+        /// The event's id (`evt_…`).
         event_id: String,
-        /// Which generation it is.
+        /// The number of the new generation.
         generation: u32,
-        /// For whom, by name.
+        /// The stable names of its handlers, sorted.
         handlers: Vec<Arc<str>>,
     },
-    /// No handler was given, and none was ever for it.
+    /// Not replayed: no handler was given, and the event's latest generation has none.
     NoHandler {
-        /// `evt_…`
+        /// The event's id (`evt_…`).
         event_id: String,
     },
-    /// What was kept of it is damaged, or this version cannot read it.
+    /// Not replayed: the stored data is damaged, or this version cannot read it.
     Damaged {
-        /// `evt_…`
+        /// The event's id (`evt_…`).
         event_id: String,
     },
-    /// It is not there any more.
+    /// Not replayed: the event is not in the store.
     Gone,
 }
 
-/// That what is to be purged may be sent again.
+/// The error of a purge of events that Stripe may still resend.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "events are kept for 4 days at least, because Stripe sends an event again for 3 days, and one that is deleted \
-     before would be handled once more; purge what is older than that"
+    "events are retained for at least 4 days, because Stripe resends an event for up to 3 days and \
+     would cause a deleted one to be handled again; purge only events older than 4 days"
 )]
 pub struct PurgeTooSoon;
 
 impl PurgeTooSoon {
-    /// Refuses an `older_than` that is too short.
+    /// Checks that `older_than` is at least [`MIN_RETENTION`].
     ///
     /// # Errors
     ///
-    /// [`PurgeTooSoon`], in a [`StoreError`].
+    /// Fails with a [`PurgeTooSoon`] in a [`StoreError`] if it is less.
     pub fn check(older_than: Duration) -> Result<(), StoreError> {
         if older_than < MIN_RETENTION { Err(StoreError::of(Self)) } else { Ok(()) }
     }

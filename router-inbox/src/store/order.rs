@@ -1,21 +1,25 @@
-//! Which of an object's events is the older.
+//! The order of an object's events.
 
 use std::time::UNIX_EPOCH;
 
 use router_core::{Event, Recency};
 
-/// What an `ordered` delivery is put in order by, among those of its handler for one object.
+/// The position of an `ordered` delivery among the deliveries of its handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderKey {
-    /// The object, and whose.
+    /// The object, including the account that owns it. With the handler it identifies the lane.
     pub object: String,
-    /// Smaller for an older event. Equal ones go as they came.
+    /// The sort key within the lane, smaller for an older event. Deliveries with equal keys keep
+    /// the order in which they were stored.
     pub age: i64,
 }
 
 impl OrderKey {
-    /// Of an event. The stage in the object's life comes first, as in a [`Recency`]: `*.created` before all
-    /// others, `*.deleted` after them; then the second in which Stripe made the event.
+    /// Derives the position from an event.
+    ///
+    /// As in [`Recency`], the stage in the object's life comes first: `*.created` before all
+    /// other events, `*.deleted` after them. Within a stage the event's `created` time (in
+    /// seconds) decides.
     #[must_use]
     pub fn of(event: &Event) -> Self {
         let seconds = || {
@@ -24,7 +28,7 @@ impl OrderKey {
         };
         let age = match Recency::of(event) {
             Some(recency) => recency.as_i64(),
-            // A thin event shows no stage.
+            // The stage of a thin event is unknown.
             None => seconds().unwrap_or(0),
         };
         Self { object: event.object_id().to_string(), age }

@@ -1,16 +1,16 @@
-//! How stores in SQL write down what Rust has types for.
+//! Conversion between Rust types and columns, shared by the SQL stores.
 
 pub(crate) use super::millis::{millis, time};
 use crate::{DeliveryOutcome, DeliveryState};
 
-/// What becomes of a row whose run has ended.
+/// The column values of a delivery after an attempt.
 pub(crate) struct OutcomeColumns<'e> {
-    /// Its state's number.
+    /// The number of the delivery's new state.
     pub(crate) state: i16,
-    /// In how many milliseconds it is due, if it is.
+    /// Delay until the next attempt, in milliseconds. 0 unless a retry is scheduled.
     pub(crate) wait: i64,
     pub(crate) error: Option<&'e str>,
-    /// Its attempt does not count.
+    /// `true` if the delivery was released, so that the attempt is not counted.
     pub(crate) released: bool,
 }
 
@@ -27,6 +27,11 @@ impl<'e> OutcomeColumns<'e> {
     }
 }
 
+/// Decodes a state column.
+///
+/// # Errors
+///
+/// Fails if the number is not that of a [`DeliveryState`].
 pub(crate) fn state(number: i64) -> sqlx::Result<DeliveryState> {
     Ok(match number {
         0 => DeliveryState::Waiting,
@@ -35,10 +40,13 @@ pub(crate) fn state(number: i64) -> sqlx::Result<DeliveryState> {
         3 => DeliveryState::Ignored,
         4 => DeliveryState::Dead,
         5 => DeliveryState::Discarded,
-        other => return Err(sqlx::Error::Decode(format!("{other} is no state").into())),
+        other => {
+            return Err(sqlx::Error::Decode(format!("unknown delivery state {other}").into()));
+        }
     })
 }
 
+/// Encodes a state for its column.
 pub(crate) fn number(state: DeliveryState) -> i64 {
     match state {
         DeliveryState::Waiting => 0,

@@ -1,4 +1,4 @@
-//! How much waits, and for handlers that this program does not have.
+//! Metrics of the backlog, and a warning about deliveries for unknown handlers.
 
 use std::{
     collections::HashSet,
@@ -10,51 +10,63 @@ use router_core::{DeliveryRouter, Failure};
 
 use crate::{Backlog, Store, telemetry};
 
-/// Looks at the backlog now and then, for the metrics. What waits for a handler that is unknown is said once.
+/// Reports the backlog periodically. Warns once per handler that this program does not have.
 #[derive(Default)]
 pub(super) struct BacklogWatch {
     next: Option<Instant>,
-    /// Those that had something waiting; their gauges go back to nothing.
-    seen: HashSet<Arc<str>>,
-    said: HashSet<Arc<str>>,
+    /// Handlers reported before. Once one has no backlog left, its gauges are set to zero.
+    reported: HashSet<Arc<str>>,
+    /// Unknown handlers that have been logged.
+    warned: HashSet<Arc<str>>,
 }
 
-const EVERY: Duration = Duration::from_secs(15);
+const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
 impl BacklogWatch {
-    pub(super) async fn look(&mut self, store: &impl Store, router: &DeliveryRouter, now: Instant) {
+    /// Reads and reports the backlog, if the report interval has passed.
+    pub(super) async fn report_if_due(
+        &mut self,
+        store: &impl Store,
+        router: &DeliveryRouter,
+        now: Instant,
+    ) {
         if self.next.is_some_and(|next| now < next) {
             return;
         }
-        self.next = Some(now + EVERY);
+        self.next = Some(now + REPORT_INTERVAL);
         let mut backlog = match store.backlog().await {
             Ok(backlog) => backlog,
             Err(error) => {
                 let error = Failure::retry(error);
-                return tracing::warn!(%error, "how much waits in the inbox is not known");
+                return tracing::warn!(
+                    %error,
+                    "failed to read the inbox's backlog; its metrics are not updated"
+                );
             }
         };
-        for one in &backlog {
-            if router.handler(&one.handler).is_none() && self.said.insert(one.handler.clone()) {
-                unknown(one);
+        for entry in &backlog {
+            if router.handler(&entry.handler).is_none() && self.warned.insert(entry.handler.clone())
+            {
+                warn_unknown_handler(entry);
             }
         }
-        let known: HashSet<Arc<str>> = backlog.iter().map(|one| one.handler.clone()).collect();
-        for handler in self.seen.difference(&known).cloned() {
+        let current: HashSet<Arc<str>> =
+            backlog.iter().map(|entry| entry.handler.clone()).collect();
+        for handler in self.reported.difference(&current).cloned() {
             backlog.push(Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO });
         }
-        self.seen.extend(known);
+        self.reported.extend(current);
         telemetry::backlog(&backlog);
     }
 }
 
-fn unknown(Backlog { handler, waiting, running, oldest }: &Backlog) {
+fn warn_unknown_handler(Backlog { handler, waiting, running, oldest }: &Backlog) {
     tracing::warn!(
         handler = &**handler,
         deliveries = waiting + running,
         oldest = %humantime::format_duration(Duration::from_secs(oldest.as_secs())),
-        "deliveries wait for a handler that this program does not have. If no other program has it: was it renamed, say \
-         `formerly = \"{handler}\"` on the one that it is now; is it gone, `event-router inbox list --handler {handler}` shows \
-         what to discard"
+        "deliveries wait for a handler that this program does not have. If another program has it, \
+         ignore this. If the handler was renamed, add `formerly = \"{handler}\"` to it. If it was \
+         removed, `event-router inbox list --handler {handler}` shows the deliveries to discard"
     );
 }

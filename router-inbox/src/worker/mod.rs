@@ -1,8 +1,14 @@
-//! What delivers: takes what is due from the store, has each handler run, and records how it ended.
+//! The delivering side of the inbox: claims due deliveries, runs their handlers and records the
+//! outcomes.
+//!
+//! A [`Worker`] is one loop (`Worker::deliver`). It renews the leases of all deliveries in flight
+//! three times per lease duration (heartbeat), records outcomes, claims as many deliveries as it
+//! has free slots, and then sleeps until a run finishes, an event is stored, or the poll interval
+//! has passed. Handlers run in tasks of their own (`in_flight`).
 
-mod at_work;
 mod backlog;
-mod ending;
+mod in_flight;
+mod outcome;
 mod retention;
 mod run;
 
@@ -13,27 +19,31 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use self::{
-    at_work::AtWork,
     backlog::BacklogWatch,
-    run::{Ending, Run},
+    in_flight::InFlight,
+    run::{CompletionFlag, Run},
 };
 use crate::{
     Claim, ClaimRequest, Completed, DeliveryOutcome, Inbox, Store, operations::MIN_RETENTION,
     telemetry,
 };
 
-/// Runs deliveries, several at a time, until it is told to stop. There may be any number of workers, in any number of
-/// processes.
+/// Delivers stored events to their handlers, several at a time, until it is shut down.
 ///
-/// A handler that fails is tried again as its `#[on_event(attempts, backoff, max_backoff)]` say, a quarter sooner or
-/// later by chance, and not before a [`retry_after`](Failure::retry_in) of its own. After the last attempt, and
-/// after a [permanent](Failure::permanent) failure at once, the delivery is a dead letter, which is kept.
-#[must_use = "it delivers nothing before it is run"]
+/// Any number of workers, in any number of processes, may use the same store.
+///
+/// A handler that fails is retried with exponential backoff, as configured by its
+/// `#[on_event(attempts, backoff, max_backoff)]`, with a jitter of ±25 %. If the failure asks for a
+/// [`retry_after`](Failure::retry_in), the retry is no earlier than that. After the last
+/// attempt, or at once after a [permanent](Failure::permanent) failure, the delivery becomes a dead
+/// letter.
+#[must_use = "a worker does nothing until `run` is awaited"]
 pub struct Worker<S, R> {
     store: Arc<S>,
     service: R,
     router: DeliveryRouter,
-    news: watch::Receiver<()>,
+    /// Wake-ups by the inbox of this process.
+    wakeups: watch::Receiver<()>,
     concurrency: usize,
     lease: Duration,
     poll_interval: Duration,
@@ -43,7 +53,8 @@ pub struct Worker<S, R> {
 }
 
 impl<S: Store> Inbox<S> {
-    /// A worker that has deliveries run by this service: the inbox's router, or that with layers around it.
+    /// Creates a worker that calls `service` for each delivery: the inbox's router, optionally
+    /// wrapped in layers.
     pub fn worker<R>(&self, service: R) -> Worker<S, R>
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
@@ -54,43 +65,52 @@ impl<S: Store> Inbox<S> {
             store: self.store().clone(),
             service,
             router: self.router().clone(),
-            news: self.news(),
+            wakeups: self.wakeups(),
             concurrency: 16,
             lease: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(20),
-            retention: retention::DEFAULT,
-            clock: self.time().clone(),
+            retention: retention::DEFAULT_RETENTION,
+            clock: self.shared_clock().clone(),
         }
     }
 }
 
 impl<S, R> Worker<S, R> {
-    /// How many deliveries run at once; 16 by default.
+    /// Sets the maximum number of deliveries in flight. Default: 16.
     pub fn concurrency(self, concurrency: usize) -> Self {
         Self { concurrency, ..self }
     }
 
-    /// How long a delivery belongs to this worker without a sign of life from it; 60 s by default. As long as it takes
-    /// until another takes over what a dead process had.
+    /// Sets the lease duration. Default: 60 s.
+    ///
+    /// If a worker sends no heartbeat for this long, another worker may claim its deliveries. It is
+    /// therefore also the failover time after a crash.
     pub fn lease(self, lease: Duration) -> Self {
         Self { lease, ..self }
     }
 
-    /// How often it is looked for what is to be tried again, and for what other processes have stored where the store
-    /// does not tell; 1 s by default.
+    /// Sets the poll interval. Default: 1 s.
+    ///
+    /// At this interval the worker looks for due retries, and for events stored by other processes
+    /// if the store cannot notify.
     pub fn poll_interval(self, poll_interval: Duration) -> Self {
         Self { poll_interval, ..self }
     }
 
-    /// How long what runs may go on once the worker is to stop, before it is given back; 20 s by default.
+    /// Sets the grace period of a shutdown. Default: 20 s.
+    ///
+    /// Deliveries still in flight after the grace period are aborted and released.
     pub fn shutdown_grace(self, shutdown_grace: Duration) -> Self {
         Self { shutdown_grace, ..self }
     }
 
-    /// How long an event is kept once all of its deliveries have ended well; 30 days by default, and at least
-    /// [four days](crate::operations::MIN_RETENTION), in which Stripe may send it again. Dead letters are kept until somebody
-    /// discards them, or for whom they are replayed.
+    /// Sets the retention of finished events. Default: 30 days; minimum:
+    /// [four days](crate::operations::MIN_RETENTION), in which Stripe may resend an event.
+    ///
+    /// An event is purged once this time has passed since it was stored and since its last delivery
+    /// finished. Dead letters do not expire: they are stored until an operator discards or replays
+    /// them, or a retry succeeds.
     pub fn retention(self, retention: Duration) -> Self {
         Self { retention: retention.max(MIN_RETENTION), ..self }
     }
@@ -103,118 +123,132 @@ where
     R: Clone + Send + 'static,
     R::Future: Send,
 {
-    /// Runs deliveries until `shutdown` is ready. Then takes no more, lets what runs go on for a while, and gives back
-    /// what has not ended, which costs nobody an attempt.
+    /// Delivers until `shutdown` completes, then shuts down gracefully.
+    ///
+    /// On shutdown the worker stops claiming, waits up to the grace period for deliveries in
+    /// flight, and releases the rest without counting an attempt.
+    ///
+    /// Not cancel safe: if this future is dropped, the handlers in flight are aborted, and their
+    /// attempts count as failed when the leases expire.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         tokio::select! {
-            () = retention::purge_now_and_then(&*store, self.retention, &*clock) => {}
+            () = retention::purge_periodically(&*store, self.retention, &*clock) => {}
             () = self.deliver(shutdown) => {}
         }
     }
 
     async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
-        let mut at_work = AtWork::new(self.concurrency);
+        let mut in_flight = InFlight::new(self.concurrency);
         let mut backlog = BacklogWatch::default();
-        let mut next_sign = self.clock.monotonic() + self.lease / 3;
-        // Once it is to stop: until when what runs may go on.
-        let mut stop = None;
+        let mut next_renewal = self.clock.monotonic() + self.lease / 3;
+        // The end of the grace period, once the shutdown has begun.
+        let mut deadline = None;
         loop {
             let now = self.clock.monotonic();
-            if now >= next_sign {
-                self.show_life(&mut at_work).await;
-                next_sign = self.clock.monotonic() + self.lease / 3;
+            if now >= next_renewal {
+                self.renew_leases(&mut in_flight).await;
+                next_renewal = self.clock.monotonic() + self.lease / 3;
             }
-            self.record(&mut at_work).await;
-            if stop.is_some_and(|stop| now >= stop || at_work.is_idle()) {
+            self.record_outcomes(&mut in_flight).await;
+            if deadline.is_some_and(|deadline| now >= deadline || in_flight.is_empty()) {
                 break;
             }
-            let mut wake = next_sign.min(now + self.poll_interval);
-            if let Some(stop) = stop {
-                wake = wake.min(stop);
+            let mut wake = next_renewal.min(now + self.poll_interval);
+            if let Some(deadline) = deadline {
+                wake = wake.min(deadline);
             } else {
-                backlog.look(&*self.store, &self.router, now).await;
-                if self.claim(&mut at_work).await {
+                backlog.report_if_due(&*self.store, &self.router, now).await;
+                if self.claim(&mut in_flight).await {
                     continue;
                 }
             }
-            let has_room = stop.is_none() && at_work.room() > 0;
+            let can_claim = deadline.is_none() && in_flight.free_slots() > 0;
             tokio::select! {
                 biased;
-                () = &mut shutdown, if stop.is_none() => stop = Some(self.clock.monotonic() + self.shutdown_grace),
-                () = at_work.one_ends() => {}
-                Ok(()) = self.news.changed(), if has_room => {}
-                () = self.store.notified(), if has_room => {}
+                () = &mut shutdown, if deadline.is_none() => {
+                    deadline = Some(self.clock.monotonic() + self.shutdown_grace);
+                }
+                () = in_flight.next_finished() => {}
+                Ok(()) = self.wakeups.changed(), if can_claim => {}
+                () = self.store.notified(), if can_claim => {}
                 () = self.clock.sleep_until(wake) => {}
             }
         }
-        self.give_back(at_work).await;
+        self.release_in_flight(in_flight).await;
     }
 
-    /// Begins what is due, as much as there is room for. Whether there is something to do at once: to record what has
-    /// ended without being run, or to claim more.
-    async fn claim(&self, at_work: &mut AtWork) -> bool {
-        let limit = at_work.room();
+    /// Claims due deliveries for the free slots and starts them.
+    ///
+    /// Returns `true` if the loop must not sleep, because there are outcomes to record or more
+    /// deliveries may be due.
+    async fn claim(&self, in_flight: &mut InFlight) -> bool {
+        let limit = in_flight.free_slots();
         let handlers = self.router.handlers().iter().flat_map(|handler| {
-            let room = at_work.room_for(handler);
+            let slots = in_flight.free_slots_for(handler);
             let names = handler.formerly.into_iter().map(Arc::from).chain([handler.name.clone()]);
-            names.map(move |name| (name, room))
+            names.map(move |name| (name, slots))
         });
-        let handlers: Vec<_> = handlers.filter(|(_, room)| *room > 0).collect();
+        let handlers: Vec<_> = handlers.filter(|(_, slots)| *slots > 0).collect();
         if limit == 0 || handlers.is_empty() {
             return false;
         }
         let wanted = ClaimRequest { handlers, limit, lease: self.lease };
         match self.store.claim(&wanted).await {
             Ok(claims) => {
-                let is_full = claims.len() == limit;
-                let ended = at_work.ended().len();
-                claims.into_iter().for_each(|claim| self.begin(claim, at_work));
-                at_work.ended().len() > ended || (is_full && at_work.room() > 0)
+                let reached_limit = claims.len() == limit;
+                let unrecorded = in_flight.unrecorded().len();
+                claims.into_iter().for_each(|claim| self.start(claim, in_flight));
+                in_flight.unrecorded().len() > unrecorded
+                    || (reached_limit && in_flight.free_slots() > 0)
             }
             Err(error) => {
                 let error = Failure::retry(error);
-                tracing::warn!(%error, "nothing could be claimed from the inbox; trying again");
+                tracing::warn!(%error, "failed to claim deliveries from the inbox; retrying");
                 false
             }
         }
     }
 
-    fn begin(&self, claim: Claim, at_work: &mut AtWork) {
+    /// Starts a claimed delivery, or adds its outcome if its handler must not be run.
+    fn start(&self, claim: Claim, in_flight: &mut InFlight) {
         let Claim { lease, event, attempt, lease_expired } = claim;
         let Some(handler) = self.router.handler(&lease.handler).cloned() else {
-            // Nobody has asked for it.
-            return at_work.end(lease, DeliveryOutcome::Released);
+            // The store returned a handler that was not requested.
+            return in_flight.finish(lease, DeliveryOutcome::Released);
         };
         let event = match event {
             Ok(event) => event,
-            Err(error) => return at_work.end(lease, ending::damaged(&handler, &error)),
+            Err(error) => {
+                return in_flight.finish(lease, outcome::from_damaged_event(&handler, &error));
+            }
         };
         if lease_expired {
-            let end = ending::lease_expired(&handler, &event, attempt);
-            return at_work.end(lease, end);
+            let outcome = outcome::from_expired_lease(&handler, &event, attempt);
+            return in_flight.finish(lease, outcome);
         }
-        // A handler and its former name were each given its whole room.
-        if at_work.room_for(&handler) == 0 {
-            return at_work.end(lease, DeliveryOutcome::Released);
+        // A handler's current and former names were each requested with all of its free slots.
+        if in_flight.free_slots_for(&handler) == 0 {
+            return in_flight.finish(lease, DeliveryOutcome::Released);
         }
         let name = handler.name.clone();
-        let ending = Ending::default();
-        let run = Run { lease: lease.clone(), event, attempt, handler, ending: ending.clone() };
-        let run = run.by(self.service.clone(), self.store.clone());
-        at_work.begin(name, lease, ending, run);
+        let completing = CompletionFlag::default();
+        let run =
+            Run { lease: lease.clone(), event, attempt, handler, completing: completing.clone() };
+        let run = run.execute(self.service.clone(), self.store.clone());
+        in_flight.spawn(name, lease, completing, run);
     }
 
-    /// Records what has ended; what could not be recorded is tried again.
-    async fn record(&self, at_work: &mut AtWork) {
-        let ended = at_work.ended();
-        if ended.is_empty() {
+    /// Records the outcomes of finished deliveries. If that fails, the next call retries.
+    async fn record_outcomes(&self, in_flight: &mut InFlight) {
+        let outcomes = in_flight.unrecorded();
+        if outcomes.is_empty() {
             return;
         }
-        match self.store.complete(ended).await {
+        match self.store.complete(outcomes).await {
             Ok(completed) => {
-                for ((lease, _), completed) in ended.drain(..).zip(completed) {
+                for ((lease, _), completed) in outcomes.drain(..).zip(completed) {
                     if completed == Completed::LeaseLost {
                         telemetry::lease_lost(&lease);
                     }
@@ -222,42 +256,46 @@ where
             }
             Err(error) => {
                 let error = Failure::retry(error);
-                tracing::warn!(%error, "how deliveries ended could not be recorded; trying again");
+                tracing::warn!(%error, "failed to record the outcome of deliveries; retrying");
             }
         }
     }
 
-    /// Keeps the leases of what is out, and stops what belongs to somebody else by now.
-    async fn show_life(&self, at_work: &mut AtWork) {
-        let leases = at_work.leases();
+    /// Extends the leases of all deliveries in flight, and aborts those whose lease was lost.
+    async fn renew_leases(&self, in_flight: &mut InFlight) {
+        let leases = in_flight.leases();
         if leases.is_empty() {
             return;
         }
         match self.store.extend(&leases, self.lease).await {
             Ok(held) => {
                 let lost = leases.iter().zip(held).filter(|(_, held)| !held);
-                lost.for_each(|(lease, _)| at_work.stop(lease));
+                lost.for_each(|(lease, _)| in_flight.abort_lost(lease));
             }
             Err(error) => {
                 let error = Failure::retry(error);
-                tracing::warn!(%error, "the leases of what runs could not be extended; trying again");
+                tracing::warn!(%error, "failed to renew leases; retrying");
             }
         }
     }
 
-    /// Gives back what runs still. A store that is away for a moment must not cost anybody an attempt.
-    async fn give_back(&self, mut at_work: AtWork) {
-        at_work.stop_all().await;
+    /// Aborts the deliveries still in flight and releases them.
+    ///
+    /// Tries several times, because a store that is briefly unavailable during a shutdown must not
+    /// cost these deliveries an attempt.
+    async fn release_in_flight(&self, mut in_flight: InFlight) {
+        in_flight.abort_all().await;
         for _ in 0..5 {
-            self.record(&mut at_work).await;
-            if at_work.ended().is_empty() {
+            self.record_outcomes(&mut in_flight).await;
+            if in_flight.unrecorded().is_empty() {
                 return;
             }
             self.clock.sleep(self.poll_interval).await;
         }
         tracing::error!(
-            deliveries = at_work.ended().len(),
-            "how these ended could not be recorded: each counts as an attempt that failed, and runs again"
+            deliveries = in_flight.unrecorded().len(),
+            "could not record the outcome of these deliveries; when their leases expire each counts \
+             as a failed attempt and is retried"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What has ended long ago is purged, a little at a time.
+//! Periodic purge of events that are past their retention.
 
 use std::time::Duration;
 
@@ -6,40 +6,41 @@ use router_core::{Failure, clock::Clock};
 
 use crate::{Operations, Store, StoreError, operations::EventSelector};
 
-const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) const DEFAULT: Duration = A_DAY.saturating_mul(30);
+pub(super) const DEFAULT_RETENTION: Duration = DAY.saturating_mul(30);
 
-const EVERY: Duration = Duration::from_secs(60 * 60);
+const PURGE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// So many in one transaction, which others wait for.
-const AT_ONCE: usize = 100;
+/// Maximum number of events per transaction. Other writers wait for the transaction.
+const PURGE_BATCH: usize = 100;
 
-/// How long nobody purges after each.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause after each batch, in which other writers have their turn.
+const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Never ends.
-pub(super) async fn purge_now_and_then(
+/// Purges events at the purge interval. Never completes.
+pub(super) async fn purge_periodically(
     store: &impl Store,
     older_than: Duration,
     clock: &dyn Clock,
 ) {
     let Some(store) = store.operations() else { return std::future::pending().await };
-    // Several that begin together do not purge together.
-    clock.sleep(EVERY.mul_f64(fastrand::f64())).await;
+    // Jitter, so that workers started together do not purge together.
+    clock.sleep(PURGE_INTERVAL.mul_f64(fastrand::f64())).await;
     loop {
         match purge(store, older_than, clock).await {
             Ok(0) => {}
-            Ok(purged) => tracing::info!(purged, "events that ended long ago were purged"),
+            Ok(purged) => tracing::info!(purged, "purged events past their retention"),
             Err(error) => {
                 let error = Failure::retry(error);
-                tracing::warn!(%error, "the inbox could not be purged; trying again");
+                tracing::warn!(%error, "failed to purge the inbox; retrying later");
             }
         }
-        clock.sleep(EVERY).await;
+        clock.sleep(PURGE_INTERVAL).await;
     }
 }
 
+/// Purges in batches, and returns the number of deleted events.
 async fn purge(
     store: &dyn Operations,
     older_than: Duration,
@@ -47,9 +48,9 @@ async fn purge(
 ) -> Result<u64, StoreError> {
     let selection = EventSelector { until: Some(older_than), ..EventSelector::default() };
     let mut purged = 0;
-    for events in store.select(&selection).await?.chunks(AT_ONCE) {
+    for events in store.select(&selection).await?.chunks(PURGE_BATCH) {
         purged += store.purge(events, older_than).await?;
-        clock.sleep(PAUSE).await;
+        clock.sleep(BATCH_PAUSE).await;
     }
     Ok(purged)
 }

@@ -1,4 +1,4 @@
-//! One run of a handler.
+//! A single run of a handler.
 
 use std::{
     future::poll_fn,
@@ -13,65 +13,71 @@ use std::{
 use router_core::{BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec};
 use tower_service::Service;
 
-use super::ending;
+use super::outcome;
 use crate::{Completed, DeliveryOutcome, Effects, Lease, Store};
 
-/// What is run: the handler of this lease, for this event.
+/// An attempt to be run: the claimed delivery, its event and its handler.
 pub(super) struct Run {
     pub(super) lease: Lease,
     pub(super) event: Event,
     pub(super) attempt: u32,
     pub(super) handler: HandlerSpec,
-    pub(super) ending: Ending,
+    pub(super) completing: CompletionFlag,
 }
 
-/// Whether a run is being recorded together with what it did in the store. From then on its lease says nothing: it is
-/// no longer held because the delivery has ended.
+/// A flag that is set once the run's [`Effects`] are being committed or rolled back.
+///
+/// From then on a failed lease renewal does not mean that the lease was lost, because the delivery
+/// may just have been completed. The run must not be aborted any more.
 #[derive(Clone, Default)]
-pub(super) struct Ending(Arc<AtomicBool>);
+pub(super) struct CompletionFlag(Arc<AtomicBool>);
 
-impl Ending {
-    pub(super) fn has_begun(&self) -> bool {
+impl CompletionFlag {
+    pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
-/// How a run has ended.
-pub(super) enum Ended {
-    /// So, which is yet to be recorded.
+/// The result of a run.
+pub(super) enum RunResult {
+    /// Finished; the outcome still has to be recorded.
     Unrecorded(DeliveryOutcome),
-    /// Together with what it did in the store.
+    /// Finished; the outcome was recorded together with the handler's [`Effects`].
     Recorded(Completed),
 }
 
-/// A handler's [`Effects`] took too long.
+/// The handler's [`Effects`] exceeded their time limit.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the handler had its transaction open for {}, so it was stopped, and what it wrote is undone: others wait for the \
-     store's only writer",
+    "the handler's transaction was open for {}, which is the limit; the handler was stopped and \
+     its writes were rolled back, because other writers were waiting for the transaction",
     humantime::format_duration(*.0)
 )]
-struct Overdue(Duration);
+struct DeadlineExceeded(Duration);
 
 impl Run {
-    /// Has the service run the handler, and says what that means for the delivery.
-    pub(super) async fn by<R>(self, service: R, store: Arc<impl Store>) -> Ended
+    /// Calls the service for the delivery, and commits or rolls back the handler's [`Effects`].
+    pub(super) async fn execute<R>(self, service: R, store: Arc<impl Store>) -> RunResult
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
         let delivery = Delivery::new(self.event.clone(), self.lease.handler.clone(), self.attempt);
         let (delivery, effects) = store.prepare(delivery);
-        let end = self.end(service, delivery, effects.as_deref()).await;
-        let Some(effects) = effects else { return Ended::Unrecorded(end) };
-        self.ending.0.store(true, Ordering::Release);
-        match effects.finish(&self.lease, &end).await {
-            Ok(None) => Ended::Unrecorded(end),
-            Ok(Some(completed)) => Ended::Recorded(completed),
-            Err(error) => Ended::Unrecorded(self.failed(&Failure::retry(error))),
+        let outcome = self.call_handler(service, delivery, effects.as_deref()).await;
+        let Some(effects) = effects else { return RunResult::Unrecorded(outcome) };
+        self.completing.set();
+        match effects.finish(&self.lease, &outcome).await {
+            Ok(None) => RunResult::Unrecorded(outcome),
+            Ok(Some(completed)) => RunResult::Recorded(completed),
+            Err(error) => RunResult::Unrecorded(self.failed(&Failure::retry(error))),
         }
     }
 
-    async fn end<R>(
+    async fn call_handler<R>(
         &self,
         service: R,
         delivery: Delivery,
@@ -80,18 +86,18 @@ impl Run {
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
-        let called = pin!(call(service, delivery));
-        let called = match effects {
-            None => called.await,
+        let call = pin!(call_service(service, delivery));
+        let result = match effects {
+            None => call.await,
             Some(effects) => tokio::select! {
                 biased;
-                called = called => called,
-                limit = effects.deadline_exceeded() => Err(Failure::retry(Overdue(limit))),
+                result = call => result,
+                limit = effects.deadline_exceeded() => Err(Failure::retry(DeadlineExceeded(limit))),
             },
         };
-        match called {
+        match result {
             Ok(report) => match report.result() {
-                Ok(outcome) => ending::of_outcome(&self.handler.name, outcome),
+                Ok(success) => outcome::from_success(&self.handler.name, success),
                 Err(failure) => self.failed(failure),
             },
             Err(failure) => self.failed(&failure),
@@ -99,12 +105,16 @@ impl Run {
     }
 
     fn failed(&self, failure: &Failure) -> DeliveryOutcome {
-        ending::of_failure(&self.handler, &self.event, self.attempt, failure)
+        outcome::from_failure(&self.handler, &self.event, self.attempt, failure)
     }
 }
 
-/// An error: the handler was not run, since a layer did not let it through.
-async fn call<R>(mut service: R, delivery: Delivery) -> Result<HandlerReport, Failure>
+/// Calls the service once it is ready.
+///
+/// # Errors
+///
+/// Fails if the service or a layer around it fails. The handler has not finished then.
+async fn call_service<R>(mut service: R, delivery: Delivery) -> Result<HandlerReport, Failure>
 where
     R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
 {

@@ -103,7 +103,7 @@ async fn what_a_handler_wrote_is_there_once_it_is_done_and_else_it_is_not() {
         (Then::Ignore, Ignored, 1, ""),
         (Then::FailForGood, Dead, 0, "no such product"),
         (Then::Panic, Waiting, 0, "the handler panicked: a bug"),
-        (Then::Keep, Waiting, 0, "the handler returned and kept its `Tx`"),
+        (Then::Keep, Waiting, 0, "the handler returned but its `Tx` is still in use"),
         (Then::BreakThePromise, Waiting, 0, "violates foreign key constraint"),
         (Then::PassOverAnError, Waiting, 0, "current transaction is aborted"),
     ];

@@ -192,13 +192,13 @@ async fn a_handler_that_holds_the_only_writer_for_too_long_is_stopped_and_events
     shop.clock.slept_on_by(sleepers).await;
     shop.clock.advance(Duration::from_secs(3));
     let error = Failure::retry(early.await.unwrap().unwrap_err()).to_string();
-    assert!(error.contains("not stored it after 3s"), "{error}");
+    assert!(error.contains("not store the event within 3s"), "{error}");
     let late = tokio::spawn(inbox.clone().call(event("evt_3")));
     shop.clock.slept_on_by(sleepers).await;
     shop.clock.advance(Duration::from_secs(2));
     assert_eq!(late.await.unwrap().unwrap().stored(), Stored::New);
     shop.is("evt_1", Waiting, 1).await;
-    insta::assert_snapshot!(shop.error("evt_1").await, @"the handler had its transaction open for 5s, so it was stopped, and what it wrote is undone: others wait for the store's only writer");
+    insta::assert_snapshot!(shop.error("evt_1").await, @"the handler's transaction was open for 5s, which is the limit; the handler was stopped and its writes were rolled back, because other writers were waiting for the transaction");
     shop.is("evt_3", Done, 1).await;
     drop(stop);
     worker.await.unwrap();
@@ -220,7 +220,7 @@ async fn a_handler_that_keeps_its_transaction_is_not_done() {
         .unwrap();
     drop(kept);
     shop.is("evt_1", Waiting, 1).await;
-    insta::assert_snapshot!(shop.error("evt_1").await, @"the handler returned and kept its `Tx`, so that what it does there cannot be recorded together with its end; is it in a task that the handler does not wait for?");
+    insta::assert_snapshot!(shop.error("evt_1").await, @"the handler returned but its `Tx` is still in use, so its writes cannot be committed with the delivery; is the `Tx` in a task that the handler does not await?");
     assert_eq!(shop.orders().await, 0);
     drop(stop);
     worker.await.unwrap();

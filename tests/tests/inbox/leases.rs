@@ -62,7 +62,7 @@ async fn an_attempt_whose_process_died_has_failed_and_is_followed_by_another() {
     shop.is("evt_1", Waiting, 1).await;
     assert_eq!(begun(&runs), 0, "not beside whatever was lease_expired with it");
     let error = shop.deliveries("evt_1").await[0].error.clone().unwrap();
-    assert!(error.contains("its process died"), "{error}");
+    assert!(error.contains("the process crashed"), "{error}");
     shop.pass(Duration::from_secs(13)).await;
     shop.is("evt_1", Done, 2).await;
     assert_eq!(begun(&runs), 1);
@@ -89,7 +89,7 @@ async fn a_handler_that_ends_its_process_each_time_is_a_dead_letter_in_the_end()
     }
     let error = shop.deliveries("evt_1").await[0].error.clone().unwrap();
     assert!(
-        error.starts_with("attempt 2 of 2 failed: the attempt was begun and never ended"),
+        error.starts_with("attempt 2 of 2 failed: the attempt was started but never finished"),
         "{error}"
     );
     assert_eq!(begun(&runs), 0);

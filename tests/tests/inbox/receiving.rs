@@ -78,7 +78,7 @@ async fn a_store_that_takes_too_long_is_waited_for_five_seconds() {
         shop.clock.advance(Duration::from_millis(1));
     };
     let (told, ()) = tokio::join!(shop.receive("evt_1"), waits);
-    insta::assert_snapshot!(Failure::retry(told.unwrap_err()), @r"the event could not be stored in the inbox: the store had not stored it after 5s: it is overloaded, or something holds it up by writing for long");
+    insta::assert_snapshot!(Failure::retry(told.unwrap_err()), @r"the event could not be stored in the inbox: the store did not store the event within 5s: it is overloaded, or blocked by a long-running write transaction");
     // It was about to be stored, and is yet.
     shop.store().stores.add_permits(1_000);
     until(async || !shop.deliveries("evt_1").await.is_empty()).await;

@@ -46,7 +46,7 @@ async fn a_failure_says_when_it_is_tried_again() {
     shop.receive("evt_1").await.unwrap();
     logged();
     shop.is("evt_1", Waiting, 1).await;
-    insta::assert_snapshot!(logged(), @r#" WARN worker::ending: handler failed: attempt 1 of 12, the next in 1m 30s handler="shop" event.id="evt_1" event.type="invoice.paid" error=the warehouse is down"#);
+    insta::assert_snapshot!(logged(), @r#" WARN worker::outcome: handler failed on attempt 1 of 12; retrying in 1m 30s handler="shop" event.id="evt_1" event.type="invoice.paid" error=the warehouse is down"#);
     worker.stop().await;
 }
 
@@ -57,7 +57,7 @@ async fn a_dead_letter_is_an_error_that_says_what_to_do() {
     shop.receive("evt_1").await.unwrap();
     logged();
     shop.is("evt_1", Dead, 1).await;
-    insta::assert_snapshot!(logged(), @r#"ERROR worker::ending: dead letter: it is kept, and tried again by `event-router inbox retry evt_1 --handler shop` handler="shop" event.id="evt_1" event.type="invoice.paid" error=no such order"#);
+    insta::assert_snapshot!(logged(), @r#"ERROR worker::outcome: dead letter stored; retry it with `event-router inbox retry evt_1 --handler shop` handler="shop" event.id="evt_1" event.type="invoice.paid" error=no such order"#);
     worker.stop().await;
 }
 
@@ -75,7 +75,7 @@ async fn a_dead_letter_of_an_ordered_handler_lets_the_next_go_and_says_so() {
     logged();
     shop.is("evt_1", Dead, 1).await;
     let log = logged();
-    assert!(log.contains("the events of its object that waited for it go on without it"), "{log}");
+    assert!(log.contains("later events of the same object are delivered without it"), "{log}");
     worker.stop().await;
 }
 
@@ -90,7 +90,7 @@ async fn deliveries_of_a_handler_that_is_gone_wait_and_are_told_of_at_the_start(
     shop.clock.advance(Duration::from_secs(7_384));
     let worker = shop.work();
     shop.clock.slept_on().await;
-    insta::assert_snapshot!(logged(), @r#" WARN worker::backlog: deliveries wait for a handler that this program does not have. If no other program has it: was it renamed, say `formerly = "shop::invoices"` on the one that it is now; is it gone, `event-router inbox list --handler shop::invoices` shows what to discard handler="shop::invoices" deliveries=2 oldest=2h 3m 4s"#);
+    insta::assert_snapshot!(logged(), @r#" WARN worker::backlog: deliveries wait for a handler that this program does not have. If another program has it, ignore this. If the handler was renamed, add `formerly = "shop::invoices"` to it. If it was removed, `event-router inbox list --handler shop::invoices` shows the deliveries to discard handler="shop::invoices" deliveries=2 oldest=2h 3m 4s"#);
     shop.pass(Duration::from_secs(60)).await;
     assert_eq!(logged(), "", "it is said once");
     worker.stop().await;

@@ -1,4 +1,4 @@
-//! The simplest thing that keeps the promises of [`Operations`].
+//! The reference implementation of [`Operations`].
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ impl Operations for MemoryStore {
             true => rows.unhandled(),
             false => rows.deliveries.keys().map(|number| rows.listed(*number)).collect(),
         };
-        listed.retain(|listed| is_listed(filter, listed));
+        listed.retain(|listed| matches_filter(filter, listed));
         listed.sort_by_key(|listed| -listed.number);
         listed.truncate(filter.limit);
         Ok(listed)
@@ -64,7 +64,7 @@ impl Operations for MemoryStore {
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         let mut numbers = rows.of_handler(event_id, handler);
-        numbers.retain(|number| rows.is_last(*number));
+        numbers.retain(|number| rows.is_latest(*number));
         let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
         Ok(rows.change(&numbers, &states, now, |row| {
             if row.is_open() {
@@ -122,12 +122,12 @@ impl Operations for MemoryStore {
 impl Rows {
     fn status(&self, now: SystemTime) -> InboxStatus {
         let count = |handler: &Arc<str>, state: DeliveryState| {
-            let those = || {
+            let matching = || {
                 self.deliveries.values().filter(|row| row.handler == *handler && row.state == state)
             };
-            let stored = those().map(|row| self.events[&row.event].stored_at).min();
+            let stored = matching().map(|row| self.events[&row.event].stored_at).min();
             let oldest = stored.map(|stored| now.duration_since(stored).unwrap_or_default());
-            BacklogCount { number: those().count() as u64, oldest }
+            BacklogCount { number: matching().count() as u64, oldest }
         };
         let due = |handler: &Arc<str>| {
             let is_due = |number: &&i64| {
@@ -154,7 +154,7 @@ impl Rows {
         }
     }
 
-    /// The events of which no generation has a delivery.
+    /// Returns the events for which no generation has a delivery.
     fn unhandled(&self) -> Vec<ListEntry> {
         let handled: BTreeSet<i64> = self
             .deliveries
@@ -179,7 +179,7 @@ impl Rows {
             state: row.state,
             attempts: row.attempts,
             due: row.is_open().then_some(row.due),
-            is_blocked: row.state == DeliveryState::Waiting && !self.is_its_turn(number),
+            is_blocked: row.state == DeliveryState::Waiting && !self.is_unblocked(number),
             ended_at: row.ended_at,
             error: row.error.clone(),
         }
@@ -192,24 +192,31 @@ impl Rows {
         numbers
     }
 
-    /// All generations of an event, the first one first.
+    /// Returns the numbers of all generations of an event, the first one first.
     fn generations(&self, event: i64) -> Vec<i64> {
-        let whose = |key: &EventKey| {
+        let identity = |key: &EventKey| {
             (key.endpoint().to_owned(), key.account().map(str::to_owned), key.id().to_owned())
         };
         let Some(EventRow { key, .. }) = self.events.get(&event) else { return Vec::new() };
-        let is_one = |row: &EventRow| whose(&row.key) == whose(key);
-        self.events.iter().filter(|(_, row)| is_one(row)).map(|(number, _)| *number).collect()
+        let is_generation = |row: &EventRow| identity(&row.key) == identity(key);
+        self.events
+            .iter()
+            .filter(|(_, row)| is_generation(row))
+            .map(|(number, _)| *number)
+            .collect()
     }
 
-    /// Whether no later generation of its event has a delivery of its handler.
-    fn is_last(&self, number: i64) -> bool {
+    /// Returns whether no later generation of the event has a delivery for the same handler.
+    fn is_latest(&self, number: i64) -> bool {
         let row = &self.deliveries[&number];
         let later = |other: &Row| other.event > row.event && other.handler == row.handler;
         let generations = self.generations(row.event);
         !self.deliveries.values().any(|other| later(other) && generations.contains(&other.event))
     }
 
+    /// Applies `change` to the deliveries that are in one of `states`.
+    ///
+    /// A running delivery whose lease has expired counts as waiting.
     fn change(
         &mut self,
         numbers: &[i64],
@@ -220,19 +227,18 @@ impl Rows {
         let mut changed = Vec::new();
         for number in numbers {
             let delivery = self.kept(*number);
-            let row = self.deliveries.get_mut(number).expect("it is there");
-            let is_left = row.state == DeliveryState::Running && row.due > now;
-            // Nobody holds one whose lease has run out.
+            let row = self.deliveries.get_mut(number).expect("delivery exists");
+            let is_leased = row.state == DeliveryState::Running && row.due > now;
             let state = if row.is_open() { DeliveryState::Waiting } else { row.state };
-            let done = match () {
-                () if is_left => ChangeOutcome::StillRunning,
+            let result = match () {
+                () if is_leased => ChangeOutcome::StillRunning,
                 () if states.contains(&state) => ChangeOutcome::Applied,
                 () => ChangeOutcome::AlreadyFinished,
             };
-            if done == ChangeOutcome::Applied {
+            if result == ChangeOutcome::Applied {
                 change(row);
             }
-            changed.push(ChangeResult { delivery, change: done });
+            changed.push(ChangeResult { delivery, change: result });
         }
         changed
     }
@@ -245,9 +251,9 @@ impl Rows {
         kept.generation += 1;
         let generation = kept.generation;
         let Ok(event) = Event::from_store(kept) else { return Replayed::Damaged { event_id } };
-        let of_last = self.deliveries.values().filter(|row| row.event == *last);
+        let latest = self.deliveries.values().filter(|row| row.event == *last);
         let handlers: BTreeSet<Arc<str>> = match handlers {
-            [] => of_last.map(|row| row.handler.clone()).collect(),
+            [] => latest.map(|row| row.handler.clone()).collect(),
             given => given.iter().cloned().collect(),
         };
         if handlers.is_empty() {
@@ -273,10 +279,10 @@ impl Rows {
         let is_needed = |row: &Row| {
             row.ended_at.is_none_or(|ended| ended > before) || row.state == DeliveryState::Dead
         };
-        let keeps =
+        let is_retained =
             self.deliveries.values().any(|row| generations.contains(&row.event) && is_needed(row))
                 || generations.iter().any(|number| self.events[number].stored_at > before);
-        if keeps || generations.is_empty() {
+        if is_retained || generations.is_empty() {
             return false;
         }
         self.deliveries.retain(|_, row| !generations.contains(&row.event));
@@ -287,7 +293,7 @@ impl Rows {
 
 impl EventRow {
     fn listed(&self) -> EventSummary {
-        let event = Event::from_store(self.kept.clone()).expect("it was one");
+        let event = Event::from_store(self.kept.clone()).expect("event is valid");
         EventSummary {
             id: event.id().to_owned(),
             endpoint: event.endpoint().as_str().to_owned(),
@@ -300,12 +306,12 @@ impl EventRow {
     }
 }
 
-fn is_listed(filter: &ListFilter, ListEntry { number, event, delivery }: &ListEntry) -> bool {
-    let is_wanted = delivery.as_ref().is_none_or(|delivery| {
+fn matches_filter(filter: &ListFilter, ListEntry { number, event, delivery }: &ListEntry) -> bool {
+    let is_matching_delivery = delivery.as_ref().is_none_or(|delivery| {
         (filter.states.is_empty() || filter.states.contains(&delivery.state))
             && filter.handler.as_ref().is_none_or(|handler| **handler == *delivery.handler)
     });
-    is_wanted
+    is_matching_delivery
         && filter.before.is_none_or(|before| *number < before)
         && filter.object.as_ref().is_none_or(|object| *object == event.object)
         && is_of_type(filter.event_type.as_deref(), &event.event_type)

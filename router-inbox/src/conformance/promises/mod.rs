@@ -1,4 +1,4 @@
-//! Each promise of a store, as a function that fails if it is broken.
+//! One function per promise of a [`Store`](crate::Store), which panics if the promise is broken.
 
 mod operations;
 mod ordered;
@@ -15,14 +15,14 @@ use crate::{
 };
 
 const LEASE: Duration = Duration::from_secs(60);
-const A_MOMENT: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn event(id: &str) -> Event {
     event_of(SyntheticEvent::new("invoice.paid").id(id))
 }
 
 pub(super) fn event_of(event: SyntheticEvent) -> Event {
-    event.build().expect("there is such an event").event().clone()
+    event.build().expect("event is valid").event().clone()
 }
 
 pub(super) fn new(event: &Event, handlers: &[&str]) -> NewEvent {
@@ -30,42 +30,43 @@ pub(super) fn new(event: &Event, handlers: &[&str]) -> NewEvent {
     NewEvent { event: event.clone(), deliveries: handlers.iter().map(delivery).collect() }
 }
 
-pub(super) fn wanted(handlers: &[&str], limit: usize) -> ClaimRequest {
+pub(super) fn claim_request(handlers: &[&str], limit: usize) -> ClaimRequest {
     let handlers = handlers.iter().map(|handler| (Arc::from(*handler), limit)).collect();
     ClaimRequest { handlers, limit, lease: LEASE }
 }
 
 async fn store(subject: &impl Subject, events: &[NewEvent]) -> Vec<Stored> {
-    subject.store().store(events).await.expect("the store is there")
+    subject.store().store(events).await.expect("store is available")
 }
 
 async fn claim(subject: &impl Subject, handlers: &[&str], limit: usize) -> Vec<Claim> {
-    subject.store().claim(&wanted(handlers, limit)).await.expect("the store is there")
+    subject.store().claim(&claim_request(handlers, limit)).await.expect("store is available")
 }
 
-/// The one delivery of the handler that can be claimed.
+/// Claims the only due delivery of the handler.
 async fn claim_one(subject: &impl Subject, handler: &str) -> Claim {
     let mut claims = claim(subject, &[handler], 2).await;
-    assert_eq!(claims.len(), 1, "one is due: {claims:?}");
+    assert_eq!(claims.len(), 1, "expected exactly one due delivery: {claims:?}");
     claims.remove(0)
 }
 
-async fn claims_nothing(subject: &impl Subject, handler: &str) {
+async fn assert_nothing_due(subject: &impl Subject, handler: &str) {
     let claims = claim(subject, &[handler], 9).await;
-    assert!(claims.is_empty(), "nothing is due: {claims:?}");
+    assert!(claims.is_empty(), "expected no due delivery: {claims:?}");
 }
 
-async fn complete(subject: &impl Subject, lease: &Lease, end: DeliveryOutcome) -> Completed {
-    let ends = [(lease.clone(), end)];
-    let completed = subject.store().complete(&ends).await.expect("the store is there");
+async fn complete(subject: &impl Subject, lease: &Lease, outcome: DeliveryOutcome) -> Completed {
+    let outcomes = [(lease.clone(), outcome)];
+    let completed = subject.store().complete(&outcomes).await.expect("store is available");
     assert_eq!(completed.len(), 1);
     completed[0]
 }
 
+/// Returns the state and the number of attempts of the event's only delivery.
 async fn state(subject: &impl Subject, id: &str) -> (DeliveryState, u32) {
-    let kept = subject.store().deliveries(id).await.expect("the store is there");
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    (kept[0].state, kept[0].attempts)
+    let deliveries = subject.store().deliveries(id).await.expect("store is available");
+    assert_eq!(deliveries.len(), 1, "{deliveries:?}");
+    (deliveries[0].state, deliveries[0].attempts)
 }
 
 fn retry_in(seconds: u64) -> DeliveryOutcome {
@@ -75,63 +76,68 @@ fn retry_in(seconds: u64) -> DeliveryOutcome {
     }
 }
 
-/// However often it comes, also beside others, and whatever handlers there are by then.
-pub async fn an_event_is_stored_once(subject: &impl Subject) {
-    let (one, two) = (event("evt_1"), event("evt_2"));
-    assert_eq!(store(subject, &[new(&one, &["a", "b"])]).await, [Stored::New]);
-    let again = [new(&one, &["a", "b", "c"]), new(&two, &["a"]), new(&two, &["a"])];
-    let told = store(subject, &again).await;
-    assert_eq!(told, [Stored::Duplicate, Stored::New, Stored::Duplicate]);
+/// An event that is stored again is a duplicate: within a batch, with other handlers, and after its
+/// deliveries have finished.
+pub async fn event_stored_again_is_duplicate(subject: &impl Subject) {
+    let (first, second) = (event("evt_1"), event("evt_2"));
+    assert_eq!(store(subject, &[new(&first, &["a", "b"])]).await, [Stored::New]);
+    let batch = [new(&first, &["a", "b", "c"]), new(&second, &["a"]), new(&second, &["a"])];
+    let results = store(subject, &batch).await;
+    assert_eq!(results, [Stored::Duplicate, Stored::New, Stored::Duplicate]);
     assert_eq!(claim(subject, &["a", "b", "c"], 9).await.len(), 3);
-    // Nor once it is done.
-    subject.pass(LEASE + A_MOMENT).await;
+    // It is also a duplicate once its deliveries are done.
+    subject.pass(LEASE + SECOND).await;
     for Claim { lease, .. } in claim(subject, &["a", "b"], 9).await {
         complete(subject, &lease, DeliveryOutcome::Done).await;
     }
-    assert_eq!(store(subject, &[new(&one, &["a", "b"])]).await, [Stored::Duplicate]);
-    claims_nothing(subject, "a").await;
+    assert_eq!(store(subject, &[new(&first, &["a", "b"])]).await, [Stored::Duplicate]);
+    assert_nothing_due(subject, "a").await;
 }
 
-/// The id alone does not say which event it is.
-pub async fn an_event_of_another_endpoint_account_or_generation_is_another(subject: &impl Subject) {
+/// Events with the same id are different events if their endpoint, account or generation differs.
+pub async fn event_key_includes_endpoint_account_generation(subject: &impl Subject) {
     let event = event("evt_1");
-    let elsewhere = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&event) };
+    let other_endpoint = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&event) };
     let replayed = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
-    let of_account = event_of(SyntheticEvent::new("invoice.paid").id("evt_1").account("acct_1"));
-    let from_store = |kept| Event::from_store(kept).expect("it was one");
-    let events = [event, from_store(elsewhere), from_store(replayed), of_account];
+    let other_account = event_of(SyntheticEvent::new("invoice.paid").id("evt_1").account("acct_1"));
+    let from_store = |kept| Event::from_store(kept).expect("event is valid");
+    let events = [event, from_store(other_endpoint), from_store(replayed), other_account];
     for event in &events {
         assert_eq!(store(subject, &[new(event, &["a"])]).await, [Stored::New], "{}", event.key());
     }
-    let kept = subject.store().deliveries("evt_1").await.expect("the store is there");
-    let kept: Vec<_> =
-        kept.iter().map(|one| (&*one.endpoint, one.account.as_deref(), one.generation)).collect();
-    let all = [
+    let deliveries = subject.store().deliveries("evt_1").await.expect("store is available");
+    let keys: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| (&*delivery.endpoint, delivery.account.as_deref(), delivery.generation))
+        .collect();
+    let expected = [
         ("connect", None, 0),
         ("default", None, 0),
         ("default", None, 1),
         ("default", Some("acct_1"), 0),
     ];
-    assert_eq!(kept, all);
-    let mut keys: Vec<_> = events.iter().map(Event::key).collect();
+    assert_eq!(keys, expected);
+    let mut undelivered: Vec<_> = events.iter().map(Event::key).collect();
     for claim in claim(subject, &["a"], 9).await {
-        let key = claim.event.expect("it is as it was stored").key();
-        keys.remove(keys.iter().position(|one| *one == key).expect("it was stored, once"));
+        let key = claim.event.expect("stored event is readable").key();
+        let position = undelivered.iter().position(|other| *other == key);
+        undelivered.remove(position.expect("event was stored and not delivered before"));
     }
-    assert!(keys.is_empty(), "each is delivered: {keys:?}");
+    assert!(undelivered.is_empty(), "not delivered: {undelivered:?}");
 }
 
-/// It is answered with 200 all the same, and so must not be there twice.
-pub async fn an_event_without_handlers_is_kept_and_claimed_by_nobody(subject: &impl Subject) {
+/// An event without handlers is stored and deduplicated like any other, because it is answered with
+/// 200 as well. It has no delivery to claim.
+pub async fn unhandled_event_is_stored_but_not_claimable(subject: &impl Subject) {
     let event = event("evt_1");
     assert_eq!(store(subject, &[new(&event, &[])]).await, [Stored::New]);
-    claims_nothing(subject, "a").await;
+    assert_nothing_due(subject, "a").await;
     assert_eq!(store(subject, &[new(&event, &["a"])]).await, [Stored::Duplicate]);
-    claims_nothing(subject, "a").await;
+    assert_nothing_due(subject, "a").await;
 }
 
-/// Byte for byte.
-pub async fn an_event_comes_out_as_it_went_in(subject: &impl Subject) {
+/// A claimed event has the payload that was stored, byte for byte, and the same key.
+pub async fn claimed_event_equals_stored_event(subject: &impl Subject) {
     let text = "with \u{0}\"quotes\", a \u{1F4B6} and\nlines";
     let event = event_of(SyntheticEvent::new("customer.created").id("evt_1").set("name", text));
     let large = "l".repeat(900_000);
@@ -139,111 +145,113 @@ pub async fn an_event_comes_out_as_it_went_in(subject: &impl Subject) {
     let large = event_of(large);
     for event in [&event, &large] {
         store(subject, &[new(event, &["a"])]).await;
-        let came = claim_one(subject, "a").await.event.expect("it is as it was stored");
-        assert_eq!(came.payload(), event.payload());
-        assert_eq!(came.key(), event.key());
-        assert_eq!(came.signed_at(), event.signed_at());
+        let claimed = claim_one(subject, "a").await.event.expect("stored event is readable");
+        assert_eq!(claimed.payload(), event.payload());
+        assert_eq!(claimed.key(), event.key());
+        assert_eq!(claimed.signed_at(), event.signed_at());
     }
 }
 
-/// In all, and of each handler.
-pub async fn a_claim_takes_no_more_than_it_asks_for(subject: &impl Subject) {
-    let events: Vec<_> = (0..5).map(|n| new(&event(&format!("evt_{n}")), &["a", "b"])).collect();
+/// A claim returns no more deliveries than its limits allow, in total and per handler.
+pub async fn claim_respects_limits(subject: &impl Subject) {
+    let events: Vec<_> =
+        (0..5).map(|number| new(&event(&format!("evt_{number}")), &["a", "b"])).collect();
     store(subject, &events).await;
     assert_eq!(claim(subject, &["a", "b"], 3).await.len(), 3);
     let handlers = vec![("a".into(), 1), ("b".into(), 9)];
     let rest = ClaimRequest { handlers, limit: 9, lease: LEASE };
-    let claims = subject.store().claim(&rest).await.expect("the store is there");
+    let claims = subject.store().claim(&rest).await.expect("store is available");
     assert!(claims.iter().filter(|claim| *claim.lease.handler == *"a").count() <= 1, "{claims:?}");
     let none = ClaimRequest { limit: 0, ..rest };
-    assert!(subject.store().claim(&none).await.expect("the store is there").is_empty());
+    assert!(subject.store().claim(&none).await.expect("store is available").is_empty());
 }
 
-/// They are another program's, or a newer one's.
-pub async fn a_claim_leaves_other_handlers_deliveries_alone(subject: &impl Subject) {
+/// A claim returns deliveries only of the handlers it names. Other handlers may belong to another
+/// program, or to a newer version.
+pub async fn claim_skips_other_handlers(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["new", "old"])]).await;
     assert_eq!(&*claim_one(subject, "old").await.lease.handler, "old");
-    claims_nothing(subject, "old").await;
+    assert_nothing_due(subject, "old").await;
     assert!(claim(subject, &[], 9).await.is_empty());
     assert_eq!(&*claim_one(subject, "new").await.lease.handler, "new");
 }
 
-/// Whichever handler it is for.
-pub async fn what_has_been_due_longest_is_claimed_first(subject: &impl Subject) {
+/// Deliveries are claimed in the order in which they became due, across handlers.
+pub async fn claim_takes_longest_due_first(subject: &impl Subject) {
     for (id, handler) in [("evt_1", "b"), ("evt_2", "a"), ("evt_3", "b")] {
         store(subject, &[new(&event(id), &[handler])]).await;
-        subject.pass(A_MOMENT).await;
+        subject.pass(SECOND).await;
     }
     let first = claim(subject, &["a", "b"], 1).await.remove(0);
-    assert_eq!(first.event.expect("it is as it was stored").id(), "evt_1");
+    assert_eq!(first.event.expect("stored event is readable").id(), "evt_1");
     complete(subject, &first.lease, retry_in(0)).await;
-    subject.pass(A_MOMENT).await;
-    let mut went = Vec::new();
+    subject.pass(SECOND).await;
+    let mut order = Vec::new();
     for _ in 0..3 {
         let claims = claim(subject, &["a", "b"], 1).await;
-        let event = claims[0].event.as_ref().expect("it is as it was stored");
-        went.push(event.id().to_owned());
+        let event = claims[0].event.as_ref().expect("stored event is readable");
+        order.push(event.id().to_owned());
     }
-    assert_eq!(went, ["evt_2", "evt_3", "evt_1"], "the first is due since its last attempt");
+    assert_eq!(order, ["evt_2", "evt_3", "evt_1"], "evt_1 became due again after the others");
 }
 
-/// As long as the lease lasts.
-pub async fn what_is_claimed_is_claimed_by_nobody_else(subject: &impl Subject) {
+/// A claimed delivery cannot be claimed again until its lease expires.
+pub async fn leased_delivery_is_not_claimable(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let claim = claim_one(subject, "a").await;
     assert_eq!((claim.attempt, claim.lease_expired), (1, false));
     assert_eq!(
         state(subject, "evt_1").await,
         (DeliveryState::Running, 1),
-        "counted before it runs"
+        "the attempt counts from the claim on"
     );
-    claims_nothing(subject, "a").await;
+    assert_nothing_due(subject, "a").await;
     subject.pass(LEASE - Duration::from_secs(10)).await;
-    claims_nothing(subject, "a").await;
+    assert_nothing_due(subject, "a").await;
 }
 
-/// However it has ended, and however long ago.
-pub async fn what_has_ended_is_not_claimed_again(subject: &impl Subject) {
+/// A finished delivery is never claimed again, whatever its outcome, and its outcome cannot change.
+pub async fn finished_delivery_is_not_claimable(subject: &impl Subject) {
     let dead = DeliveryOutcome::Dead { error: "no such order".into() };
-    let ends = [
+    let outcomes = [
         ("evt_1", DeliveryOutcome::Done, DeliveryState::Done),
         ("evt_2", DeliveryOutcome::Ignored, DeliveryState::Ignored),
         ("evt_3", dead, DeliveryState::Dead),
     ];
-    for (id, end, ended) in ends {
+    for (id, outcome, finished) in outcomes {
         store(subject, &[new(&event(id), &["a"])]).await;
         let lease = claim_one(subject, "a").await.lease;
-        assert_eq!(complete(subject, &lease, end).await, Completed::Recorded);
-        assert_eq!(state(subject, id).await, (ended, 1));
+        assert_eq!(complete(subject, &lease, outcome).await, Completed::Recorded);
+        assert_eq!(state(subject, id).await, (finished, 1));
         assert_eq!(complete(subject, &lease, retry_in(0)).await, Completed::LeaseLost);
         subject.pass(LEASE * 10).await;
-        claims_nothing(subject, "a").await;
+        assert_nothing_due(subject, "a").await;
     }
-    let kept = subject.store().deliveries("evt_3").await.expect("the store is there");
-    assert_eq!(kept[0].error.as_deref(), Some("no such order"));
+    let deliveries = subject.store().deliveries("evt_3").await.expect("store is available");
+    assert_eq!(deliveries[0].error.as_deref(), Some("no such order"));
 }
 
-/// Not before, and with the next attempt.
-pub async fn what_failed_is_claimed_again_once_its_wait_is_over(subject: &impl Subject) {
+/// A failed delivery is due again after its backoff and not before, with the next attempt number.
+pub async fn failed_delivery_is_claimable_after_backoff(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let mut last = 0;
     for attempt in 1..4 {
         let claim = claim_one(subject, "a").await;
         assert_eq!((claim.attempt, claim.lease_expired), (attempt, false));
-        assert!(claim.lease.token > last, "each lease has a greater token");
+        assert!(claim.lease.token > last, "tokens increase");
         last = claim.lease.token;
         assert_eq!(complete(subject, &claim.lease, retry_in(600)).await, Completed::Recorded);
         assert_eq!(state(subject, "evt_1").await, (DeliveryState::Waiting, attempt));
         subject.pass(Duration::from_secs(590)).await;
-        claims_nothing(subject, "a").await;
+        assert_nothing_due(subject, "a").await;
         subject.pass(Duration::from_secs(10)).await;
     }
-    let kept = subject.store().deliveries("evt_1").await.expect("the store is there");
-    assert_eq!(kept[0].error.as_deref(), Some("the warehouse is down"));
+    let deliveries = subject.store().deliveries("evt_1").await.expect("store is available");
+    assert_eq!(deliveries[0].error.as_deref(), Some("the warehouse is down"));
 }
 
-/// It is due at once, and the next attempt has the number that this one had.
-pub async fn what_is_given_back_has_cost_no_attempt(subject: &impl Subject) {
+/// A released delivery is due at once, and its attempt is not counted.
+pub async fn released_delivery_costs_no_attempt(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let first = claim_one(subject, "a").await;
     assert_eq!(
@@ -256,77 +264,78 @@ pub async fn what_is_given_back_has_cost_no_attempt(subject: &impl Subject) {
     assert_eq!(complete(subject, &first.lease, DeliveryOutcome::Done).await, Completed::LeaseLost);
 }
 
-/// What ends its process must not run for ever, nor again at once.
-pub async fn a_lease_that_ran_out_is_claimed_as_interrupted_and_costs_one_attempt(
-    subject: &impl Subject,
-) {
+/// A delivery whose lease has expired is claimed as interrupted. The attempt still counts, so that
+/// a handler which crashes its process is not run forever.
+pub async fn expired_lease_costs_one_attempt(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     for attempt in 1..4 {
-        let begun = claim_one(subject, "a").await;
-        assert_eq!((begun.attempt, begun.lease_expired), (attempt, false));
+        let started = claim_one(subject, "a").await;
+        assert_eq!((started.attempt, started.lease_expired), (attempt, false));
         subject.pass(LEASE).await;
-        let found = claim_one(subject, "a").await;
-        assert_eq!((found.attempt, found.lease_expired), (attempt, true));
-        // It can happen to whoever has found it, too.
+        let expired = claim_one(subject, "a").await;
+        assert_eq!((expired.attempt, expired.lease_expired), (attempt, true));
+        // The lease of the second claim may expire as well.
         subject.pass(LEASE).await;
-        let found = claim_one(subject, "a").await;
-        assert_eq!((found.attempt, found.lease_expired), (attempt, true));
-        assert_eq!(complete(subject, &found.lease, retry_in(0)).await, Completed::Recorded);
+        let expired_again = claim_one(subject, "a").await;
+        assert_eq!((expired_again.attempt, expired_again.lease_expired), (attempt, true));
+        assert_eq!(complete(subject, &expired_again.lease, retry_in(0)).await, Completed::Recorded);
     }
 }
 
-/// By a heartbeat.
-pub async fn a_lease_that_is_extended_does_not_run_out(subject: &impl Subject) {
+/// Extending a lease postpones its expiry, and reports whether it was still held.
+pub async fn extended_lease_does_not_expire(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"]), new(&event("evt_2"), &["b"])]).await;
     let (held, lost) = (claim_one(subject, "a").await.lease, claim_one(subject, "b").await.lease);
     subject.pass(LEASE / 2).await;
     let extended = subject.store().extend(from_ref(&held), LEASE).await;
-    assert_eq!(extended.expect("the store is there"), [true]);
-    subject.pass(LEASE / 2 + A_MOMENT).await;
-    claims_nothing(subject, "a").await;
+    assert_eq!(extended.expect("store is available"), [true]);
+    subject.pass(LEASE / 2 + SECOND).await;
+    assert_nothing_due(subject, "a").await;
     assert!(claim_one(subject, "b").await.lease_expired);
     let extended = subject.store().extend(&[lost, held.clone()], LEASE).await;
-    assert_eq!(extended.expect("the store is there"), [false, true]);
+    assert_eq!(extended.expect("store is available"), [false, true]);
     assert_eq!(complete(subject, &held, DeliveryOutcome::Done).await, Completed::Recorded);
     let extended = subject.store().extend(&[held], LEASE).await;
-    assert_eq!(extended.expect("the store is there"), [false], "it has ended");
+    assert_eq!(extended.expect("store is available"), [false], "the delivery has finished");
 }
 
-/// It slept past its lease, and somebody else has run the handler since.
-pub async fn who_has_lost_a_lease_can_write_nothing(subject: &impl Subject) {
+/// Once another worker has claimed the delivery, the former lease can neither be extended nor
+/// completed: its fencing token is stale.
+pub async fn lost_lease_cannot_write(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
-    let slept = claim_one(subject, "a").await.lease;
+    let stale = claim_one(subject, "a").await.lease;
     subject.pass(LEASE).await;
     let other = claim_one(subject, "a").await.lease;
-    for end in [
+    for outcome in [
         DeliveryOutcome::Done,
         retry_in(0),
         DeliveryOutcome::Released,
         DeliveryOutcome::Dead { error: "no".into() },
     ] {
-        assert_eq!(complete(subject, &slept, end).await, Completed::LeaseLost);
+        assert_eq!(complete(subject, &stale, outcome).await, Completed::LeaseLost);
     }
-    let extended = subject.store().extend(from_ref(&slept), LEASE).await;
-    assert_eq!(extended.expect("the store is there"), [false]);
+    let extended = subject.store().extend(from_ref(&stale), LEASE).await;
+    assert_eq!(extended.expect("store is available"), [false]);
     assert_eq!(state(subject, "evt_1").await, (DeliveryState::Running, 1));
-    // Those beside it are recorded.
-    let ends = [(slept, DeliveryOutcome::Done), (other, DeliveryOutcome::Ignored)];
-    let completed = subject.store().complete(&ends).await.expect("the store is there");
+    // Valid leases in the same call are completed.
+    let outcomes = [(stale, DeliveryOutcome::Done), (other, DeliveryOutcome::Ignored)];
+    let completed = subject.store().complete(&outcomes).await.expect("store is available");
     assert_eq!(completed, [Completed::LeaseLost, Completed::Recorded]);
     assert_eq!(state(subject, "evt_1").await, (DeliveryState::Ignored, 1));
 }
 
-/// To run it once more would help nobody.
-pub async fn a_late_end_counts_while_nobody_else_has_claimed(subject: &impl Subject) {
+/// An expired lease can still be completed if nobody has claimed the delivery since, so that the
+/// handler is not run again needlessly.
+pub async fn expired_lease_completes_if_not_reclaimed(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let lease = claim_one(subject, "a").await.lease;
     subject.pass(LEASE * 3).await;
     assert_eq!(complete(subject, &lease, DeliveryOutcome::Done).await, Completed::Recorded);
-    claims_nothing(subject, "a").await;
+    assert_nothing_due(subject, "a").await;
 }
 
-/// What has ended does not count, and what waits behind another of its object does.
-pub async fn the_backlog_is_what_has_not_ended(subject: &impl Subject) {
+/// The backlog counts waiting (including blocked) and running deliveries, not finished ones.
+pub async fn backlog_counts_unfinished_deliveries(subject: &impl Subject) {
     let ordered = |event: &Event| NewEvent {
         event: event.clone(),
         deliveries: vec![NewDelivery { handler: "in order".into(), ordered: true }],
@@ -334,20 +343,21 @@ pub async fn the_backlog_is_what_has_not_ended(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a", "b"])]).await;
     subject.pass(Duration::from_secs(60)).await;
     store(subject, &[new(&event("evt_2"), &["a"]), ordered(&event("evt_3"))]).await;
-    let of_one_object = StoredEvent { generation: 1, ..StoredEvent::of(&event("evt_3")) };
-    let of_one_object = Event::from_store(of_one_object).expect("it was one");
-    store(subject, &[ordered(&of_one_object)]).await;
+    let same_object = StoredEvent { generation: 1, ..StoredEvent::of(&event("evt_3")) };
+    let same_object = Event::from_store(same_object).expect("event is valid");
+    store(subject, &[ordered(&same_object)]).await;
     let claim = claim_one(subject, "b").await;
     claim_one(subject, "in order").await;
-    let told = async || subject.store().backlog().await.expect("the store is there");
-    let counted = |backlog: &[Backlog]| -> Vec<_> {
-        backlog.iter().map(|one| (one.handler.to_string(), one.waiting, one.running)).collect()
+    let read_backlog = async || subject.store().backlog().await.expect("store is available");
+    let counts = |backlog: &[Backlog]| -> Vec<_> {
+        let entries = backlog.iter();
+        entries.map(|entry| (entry.handler.to_string(), entry.waiting, entry.running)).collect()
     };
-    let backlog = told().await;
-    let all = [("a".to_owned(), 2, 0), ("b".to_owned(), 0, 1), ("in order".to_owned(), 1, 1)];
-    assert_eq!(counted(&backlog), all);
+    let backlog = read_backlog().await;
+    let expected = [("a".to_owned(), 2, 0), ("b".to_owned(), 0, 1), ("in order".to_owned(), 1, 1)];
+    assert_eq!(counts(&backlog), expected);
     let minutes = |age: Duration| age.as_secs() / 60;
-    assert_eq!(backlog.iter().map(|one| minutes(one.oldest)).collect::<Vec<_>>(), [1, 1, 0]);
+    assert_eq!(backlog.iter().map(|entry| minutes(entry.oldest)).collect::<Vec<_>>(), [1, 1, 0]);
     complete(subject, &claim.lease, DeliveryOutcome::Dead { error: "never".into() }).await;
-    assert_eq!(counted(&told().await), [all[0].clone(), all[2].clone()]);
+    assert_eq!(counts(&read_backlog().await), [expected[0].clone(), expected[2].clone()]);
 }

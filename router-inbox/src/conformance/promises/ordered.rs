@@ -1,11 +1,11 @@
-//! What a store promises of deliveries that are `ordered`.
+//! Promises about `ordered` deliveries.
 
 use std::time::Duration;
 
 use router_core::{Event, testing::SyntheticEvent};
 
 use super::{
-    A_MOMENT, LEASE, claim, claim_one, claims_nothing, complete, event_of, new, retry_in, state,
+    LEASE, SECOND, assert_nothing_due, claim, claim_one, complete, event_of, new, retry_in, state,
     store,
 };
 use crate::{
@@ -17,17 +17,17 @@ fn ordered(event: &Event, handler: &str) -> NewEvent {
     NewEvent { event: event.clone(), deliveries }
 }
 
-/// Claims one by one and says that each is done: the events' ids, in the order in which they went.
+/// Claims and completes deliveries one at a time. Returns the event ids in the order of the claims.
 async fn run_all(subject: &impl Subject, handler: &str) -> Vec<String> {
-    let mut went = Vec::new();
+    let mut order = Vec::new();
     loop {
         let Some(Claim { lease, event, .. }) = claim(subject, &[handler], 1).await.pop() else {
-            return went;
+            return order;
         };
-        went.push(event.expect("it is as it was stored").id().to_owned());
+        order.push(event.expect("stored event is readable").id().to_owned());
         assert_eq!(complete(subject, &lease, DeliveryOutcome::Done).await, Completed::Recorded);
-        // What was stored or tried at one moment has no order.
-        subject.pass(A_MOMENT).await;
+        // Deliveries that are due at the same time may be claimed in any order.
+        subject.pass(SECOND).await;
     }
 }
 
@@ -36,43 +36,53 @@ fn of_object(id: &str, event_type: &str, object: &str, created: u64) -> Event {
     event_of(SyntheticEvent::new(event_type).id(id).set("id", object).created(created))
 }
 
-/// Also while it waits to be tried again, and after its lease has run out. Other objects, other handlers and what
-/// is not ordered do not wait.
-pub async fn of_an_object_one_ordered_delivery_is_out_at_a_time(subject: &impl Subject) {
+/// At most one delivery of a lane (the ordered deliveries of one handler and object) is in flight.
+/// It also blocks the lane while it waits for a retry and after its lease has expired. Other lanes
+/// and unordered deliveries are not blocked.
+pub async fn ordered_lane_runs_one_delivery_at_a_time(subject: &impl Subject) {
     let first = of_object("evt_1", "customer.updated", "cus_1", 10);
     let second = of_object("evt_2", "customer.updated", "cus_1", 20);
     let other = of_object("evt_3", "customer.updated", "cus_2", 30);
     store(subject, &[ordered(&first, "a"), ordered(&second, "a"), ordered(&other, "a")]).await;
     let mut claims = claim(subject, &["a"], 9).await;
-    claims.sort_by_key(|claim| claim.event.as_ref().map_or(String::new(), |e| e.id().to_owned()));
+    claims.sort_by_key(|claim| {
+        claim.event.as_ref().map_or(String::new(), |event| event.id().to_owned())
+    });
     let ids = |claims: &[Claim]| -> Vec<String> {
-        claims.iter().map(|one| one.event.as_ref().expect("it is one").id().to_owned()).collect()
+        let event =
+            |claim: &Claim| claim.event.as_ref().expect("stored event is readable").id().to_owned();
+        claims.iter().map(event).collect()
     };
     assert_eq!(ids(&claims), ["evt_1", "evt_3"]);
-    claims_nothing(subject, "a").await;
+    assert_nothing_due(subject, "a").await;
     complete(subject, &claims[0].lease, retry_in(600)).await;
     complete(subject, &claims[1].lease, DeliveryOutcome::Done).await;
-    claims_nothing(subject, "a").await;
-    let plain = of_object("evt_4", "customer.updated", "cus_1", 40);
-    let elsewhere = of_object("evt_5", "customer.updated", "cus_1", 50);
-    store(subject, &[new(&plain, &["a"]), ordered(&elsewhere, "b")]).await;
+    assert_nothing_due(subject, "a").await;
+    let unordered = of_object("evt_4", "customer.updated", "cus_1", 40);
+    let other_handler = of_object("evt_5", "customer.updated", "cus_1", 50);
+    store(subject, &[new(&unordered, &["a"]), ordered(&other_handler, "b")]).await;
     assert_eq!(ids(&[claim_one(subject, "a").await]), ["evt_4"]);
     assert_eq!(ids(&[claim_one(subject, "b").await]), ["evt_5"]);
-    // Its lease runs out: it is still the one that is out.
+    // evt_1 is due again. Its lease expires, and it still blocks the lane.
     subject.pass(Duration::from_secs(600)).await;
     let claims = claim(subject, &["a"], 9).await;
     assert!(ids(&claims).contains(&"evt_1".to_owned()), "{claims:?}");
     subject.pass(LEASE).await;
     let claims = claim(subject, &["a"], 9).await;
     assert!(!ids(&claims).contains(&"evt_2".to_owned()), "{claims:?}");
-    let at = ids(&claims).iter().position(|id| id == "evt_1").expect("it is claimed");
-    assert!(claims[at].lease_expired);
-    complete(subject, &claims[at].lease, DeliveryOutcome::Released).await;
-    assert_eq!(ids(&[claim_one(subject, "a").await]), ["evt_1"], "it goes first again");
+    let position = ids(&claims).iter().position(|id| id == "evt_1").expect("evt_1 is claimed");
+    assert!(claims[position].lease_expired);
+    complete(subject, &claims[position].lease, DeliveryOutcome::Released).await;
+    assert_eq!(
+        ids(&[claim_one(subject, "a").await]),
+        ["evt_1"],
+        "a released delivery is first again"
+    );
 }
 
-/// Both at once would be two writers of one object; and neither, for ever, if each waited for the other.
-pub async fn an_older_one_that_comes_late_waits_for_the_one_that_is_out(subject: &impl Subject) {
+/// An older event stored while a newer one of its lane is in flight waits for it, and is then
+/// delivered first. The two neither run at the same time nor block each other forever.
+pub async fn late_older_event_waits_for_delivery_in_flight(subject: &impl Subject) {
     let (older, newer) = (
         of_object("evt_1", "customer.updated", "cus_1", 10),
         of_object("evt_2", "customer.updated", "cus_1", 20),
@@ -80,48 +90,50 @@ pub async fn an_older_one_that_comes_late_waits_for_the_one_that_is_out(subject:
     store(subject, &[ordered(&newer, "a")]).await;
     claim_one(subject, "a").await;
     store(subject, &[ordered(&older, "a")]).await;
-    claims_nothing(subject, "a").await;
+    assert_nothing_due(subject, "a").await;
     subject.pass(LEASE).await;
-    let found = claim_one(subject, "a").await;
-    assert!(found.lease_expired, "{found:?}");
-    complete(subject, &found.lease, retry_in(0)).await;
+    let expired = claim_one(subject, "a").await;
+    assert!(expired.lease_expired, "{expired:?}");
+    complete(subject, &expired.lease, retry_in(0)).await;
     assert_eq!(run_all(subject, "a").await, ["evt_1", "evt_2"]);
 }
 
-/// All orders in which three events can come: by stage, then by second, then as they came.
-pub async fn ordered_deliveries_go_by_age_and_then_as_they_came(subject: &impl Subject) {
+/// A lane is delivered by stage, then by the event's time, then in the order of storing. All orders
+/// in which three events can be stored are tested.
+pub async fn ordered_lane_runs_by_age_then_arrival(subject: &impl Subject) {
     const ORDERS: [[usize; 3]; 6] =
         [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
-    let of_one_second = ["customer.created", "customer.updated", "customer.deleted"];
+    let types = ["customer.created", "customer.updated", "customer.deleted"];
     for (round, order) in ORDERS.iter().enumerate() {
         let object = format!("cus_{round}");
         let id = |stage: usize| format!("evt_{round}_{stage}");
         for stage in *order {
-            let event = of_object(&id(stage), of_one_second[stage], &object, 10);
+            let event = of_object(&id(stage), types[stage], &object, 10);
             store(subject, &[ordered(&event, "a")]).await;
-            subject.pass(A_MOMENT).await;
+            subject.pass(SECOND).await;
         }
-        assert_eq!(run_all(subject, "a").await, [id(0), id(1), id(2)], "came as {order:?}");
+        assert_eq!(run_all(subject, "a").await, [id(0), id(1), id(2)], "stored as {order:?}");
     }
-    // An older one that comes late does not wait behind a newer one that has not begun.
+    // An older event that is stored late comes before newer ones that have not started.
     for (id, created) in
         [("evt_late_2", 20), ("evt_tie_1", 30), ("evt_tie_2", 30), ("evt_late_1", 10)]
     {
         let event = of_object(id, "customer.updated", "cus_late", created);
         store(subject, &[ordered(&event, "a")]).await;
-        subject.pass(A_MOMENT).await;
+        subject.pass(SECOND).await;
     }
-    let went = run_all(subject, "a").await;
-    assert_eq!(went, ["evt_late_1", "evt_late_2", "evt_tie_1", "evt_tie_2"]);
-    // Also where they came at once.
+    let order = run_all(subject, "a").await;
+    assert_eq!(order, ["evt_late_1", "evt_late_2", "evt_tie_1", "evt_tie_2"]);
+    // Events with equal times keep the order of their batch.
     let ids = ["evt_e", "evt_b", "evt_h", "evt_a", "evt_g", "evt_c", "evt_f", "evt_d"];
     let event = |id: &&str| ordered(&of_object(id, "customer.updated", "cus_tie", 40), "a");
     store(subject, &ids.iter().map(event).collect::<Vec<_>>()).await;
     assert_eq!(run_all(subject, "a").await, ids);
 }
 
-/// Otherwise one that can never be handled would hold up its object for ever.
-pub async fn a_dead_letter_lets_the_next_of_its_object_go(subject: &impl Subject) {
+/// A dead letter does not block its lane. Otherwise an event that can never be handled would block
+/// its object forever.
+pub async fn dead_letter_unblocks_lane(subject: &impl Subject) {
     for (id, created) in [("evt_1", 10), ("evt_2", 20)] {
         let event = of_object(id, "customer.updated", "cus_1", created);
         store(subject, &[ordered(&event, "a")]).await;

@@ -32,7 +32,7 @@ async fn what_was_stored_is_done_once_there_is_room() {
     shop.open_gate();
     until("what runs", async || shop.ledger().len() == 8 + 2).await;
     until("that it is said", async || {
-        shop.log().contains("how deliveries ended could not be recorded; trying again")
+        shop.log().contains("failed to record the outcome of deliveries; retrying")
     })
     .await;
     assert_eq!(shop.ledger().len(), 8 + 2);

@@ -44,7 +44,7 @@ async fn poison_is_dead_and_all_else_is_done(shop: Shop) {
         let kept = shop.deliveries(event.id()).await;
         let error = kept[0].error.as_deref().unwrap_or_default();
         assert!(error.starts_with("attempt 3 of 3 failed"), "{error}");
-        assert!(error.contains("its process died"), "{error}");
+        assert!(error.contains("the process crashed"), "{error}");
     }
     shop.check().await;
 }

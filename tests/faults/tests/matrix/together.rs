@@ -71,7 +71,7 @@ async fn one_that_stood_still_past_its_lease_writes_nothing(shop: Shop) {
         shop.open_gate();
         shop.all_ended().await;
         assert_eq!(shop.state(&event).await, (Done, 2));
-        let lost = || shop.log().matches("a lease was lost").count();
+        let lost = || shop.log().matches("lease lost: this process").count();
         let before = lost();
         one.signal("CONT").await;
         until("that it notices", async || lost() > before).await;
@@ -134,7 +134,7 @@ async fn a_clock_that_jumps_costs_an_attempt_and_doubles_nothing() {
     other.says("began shop.held").await.expect("it takes over");
     shop.open_gate();
     shop.all_ended().await;
-    until("that it notices", async || shop.log().contains("a lease was lost")).await;
+    until("that it notices", async || shop.log().contains("lease lost: this process")).await;
     assert_eq!(shop.state(&event).await, (Done, 2));
     shop.check().await;
 }

@@ -1,4 +1,4 @@
-//! What a store promises to whoever operates it: what it tells of what is in it.
+//! Promises about [`Operations`]: status, lists and details.
 
 mod changes;
 mod purge;
@@ -9,128 +9,130 @@ use std::time::Duration;
 use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 
 pub use self::{changes::*, purge::*, replay::*};
-use super::{A_MOMENT, LEASE, claim_one, complete, event, event_of, new, retry_in, store};
+use super::{LEASE, SECOND, claim_one, complete, event, event_of, new, retry_in, store};
 use crate::{
     DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations,
     conformance::Subject,
     operations::{BacklogCount, EventSelector, HandlerStatus, InboxStatus, ListEntry, ListFilter},
 };
 
-async fn status(subject: &impl Subject<Store: Operations>) -> InboxStatus {
-    subject.store().status().await.expect("the store is there")
+async fn read_status(subject: &impl Subject<Store: Operations>) -> InboxStatus {
+    subject.store().status().await.expect("store is available")
 }
 
 async fn list(subject: &impl Subject<Store: Operations>, filter: &ListFilter) -> Vec<ListEntry> {
-    subject.store().list(filter).await.expect("the store is there")
+    subject.store().list(filter).await.expect("store is available")
 }
 
-/// The ids of the events in a list.
+/// Returns the event ids of a list.
 async fn listed(subject: &impl Subject<Store: Operations>, filter: ListFilter) -> Vec<String> {
     let filter = ListFilter { limit: 99, ..filter };
     list(subject, &filter).await.into_iter().map(|listed| listed.event.id).collect()
 }
 
-/// What a handler fails for good.
+/// Returns the outcome of a permanent failure.
 fn dead() -> DeliveryOutcome {
     DeliveryOutcome::Dead { error: "no such order".into() }
 }
 
-/// Stores an event for a handler, and has its first run end so.
-async fn ended(
+/// Stores an event for a handler and completes its first attempt.
+async fn store_completed(
     subject: &impl Subject<Store: Operations>,
     id: &str,
     handler: &str,
-    end: DeliveryOutcome,
+    outcome: DeliveryOutcome,
 ) {
     store(subject, &[new(&event(id), &[handler])]).await;
     let claim = claim_one(subject, handler).await;
-    complete(subject, &claim.lease, end).await;
+    complete(subject, &claim.lease, outcome).await;
 }
 
-/// The number of the one event with this id that came from Stripe.
-async fn number(subject: &impl Subject<Store: Operations>, id: &str) -> i64 {
+/// Returns the number of the only received event with this id.
+async fn event_number(subject: &impl Subject<Store: Operations>, id: &str) -> i64 {
     let selection = EventSelector { event_id: Some(id.into()), ..EventSelector::default() };
-    let selected = subject.store().select(&selection).await.expect("the store is there");
+    let selected = subject.store().select(&selection).await.expect("store is available");
     assert_eq!(selected.len(), 1, "{id}: {selected:?}");
     selected[0]
 }
 
-/// By handler and state; and how long the oldest has waited.
-pub async fn a_status_counts_what_is_open_and_what_is_dead(
-    subject: &impl Subject<Store: Operations>,
-) {
-    assert_eq!(status(subject).await, InboxStatus::default());
-    ended(subject, "evt_dead", "b", dead()).await;
-    ended(subject, "evt_done", "a", DeliveryOutcome::Done).await;
-    ended(subject, "evt_ignored", "a", DeliveryOutcome::Ignored).await;
-    ended(subject, "evt_later", "a", retry_in(600)).await;
-    subject.pass(A_MOMENT * 100).await;
+/// The status counts deliveries by handler and state, with the age of the oldest.
+pub async fn status_counts_open_and_dead_deliveries(subject: &impl Subject<Store: Operations>) {
+    assert_eq!(read_status(subject).await, InboxStatus::default());
+    store_completed(subject, "evt_dead", "b", dead()).await;
+    store_completed(subject, "evt_done", "a", DeliveryOutcome::Done).await;
+    store_completed(subject, "evt_ignored", "a", DeliveryOutcome::Ignored).await;
+    store_completed(subject, "evt_later", "a", retry_in(600)).await;
+    subject.pass(SECOND * 100).await;
     store(subject, &[new(&event("evt_lost"), &["a"])]).await;
     claim_one(subject, "a").await;
-    subject.pass(LEASE + A_MOMENT).await;
+    subject.pass(LEASE + SECOND).await;
     store(subject, &[new(&event("evt_out"), &["a"]), new(&event("evt_none"), &[])]).await;
-    // The one whose lease has run out goes first.
+    // The delivery with the expired lease is claimed first.
     assert!(super::claim(subject, &["a"], 1).await[0].lease_expired);
     let newest = claim_one(subject, "a").await;
-    assert_eq!(newest.event.expect("it is as it was stored").id(), "evt_out");
+    assert_eq!(newest.event.expect("stored event is readable").id(), "evt_out");
     subject.pass(LEASE / 2).await;
     store(subject, &[new(&event("evt_due"), &["a"])]).await;
-    let told = status(subject).await;
-    assert_eq!((told.events, told.unhandled, told.finished), (8, 1, 2), "{told:?}");
-    let [a, b] = &told.handlers[..] else { panic!("there are two: {told:?}") };
+    let status = read_status(subject).await;
+    assert_eq!((status.events, status.unhandled, status.finished), (8, 1, 2), "{status:?}");
+    let [a, b] = &status.handlers[..] else { panic!("expected two handlers: {status:?}") };
     assert_eq!((&*a.handler, &*b.handler), ("a", "b"));
     assert_eq!((a.waiting.number, a.running.number, a.dead.number, a.due), (2, 2, 0, 1));
     assert_eq!((b.waiting.number, b.running.number, b.dead.number, b.due), (0, 0, 1, 0));
-    let is_about = |count: BacklogCount, seconds| {
-        let age = count.oldest.expect("there is one").as_secs();
-        assert!((seconds..seconds + 5).contains(&age), "{age} s, not {seconds}: {told:?}");
+    let assert_oldest = |count: BacklogCount, seconds| {
+        let age = count.oldest.expect("count is not zero").as_secs();
+        assert!((seconds..seconds + 5).contains(&age), "{age} s, not {seconds}: {status:?}");
     };
-    is_about(a.waiting, 191);
-    is_about(a.running, 91);
-    is_about(b.dead, 191);
+    assert_oldest(a.waiting, 191);
+    assert_oldest(a.running, 91);
+    assert_oldest(b.dead, 191);
     assert_eq!((a.dead.oldest, b.waiting.oldest, b.running.oldest), (None, None, None));
-    subject.pass(LEASE / 2 + A_MOMENT).await;
-    assert_eq!(status(subject).await.handlers[0].due, 3, "both leases have run out");
+    subject.pass(LEASE / 2 + SECOND).await;
+    assert_eq!(read_status(subject).await.handlers[0].due, 3, "both leases have expired");
 }
 
-/// So a handler's name is known, and one that is none.
-pub async fn a_status_has_each_handler_that_has_had_a_delivery(
+/// The status lists every handler that has ever had a delivery, so that a handler name can be
+/// validated.
+pub async fn status_lists_handlers_without_open_deliveries(
     subject: &impl Subject<Store: Operations>,
 ) {
-    ended(subject, "evt_1", "b", DeliveryOutcome::Done).await;
+    store_completed(subject, "evt_1", "b", DeliveryOutcome::Done).await;
     store(subject, &[new(&event("evt_2"), &["a"])]).await;
-    let told = status(subject).await;
-    let one = BacklogCount { number: 1, oldest: told.handlers[0].waiting.oldest };
+    let status = read_status(subject).await;
+    let single = BacklogCount { number: 1, oldest: status.handlers[0].waiting.oldest };
     let none = BacklogCount::default();
     let expected = [
-        HandlerStatus { handler: "a".into(), waiting: one, running: none, dead: none, due: 1 },
+        HandlerStatus { handler: "a".into(), waiting: single, running: none, dead: none, due: 1 },
         HandlerStatus { handler: "b".into(), waiting: none, running: none, dead: none, due: 0 },
     ];
-    assert_eq!(told.handlers, expected);
+    assert_eq!(status.handlers, expected);
 }
 
-/// What waits for another of its object too, though it is not due.
-pub async fn a_status_counts_what_waits_for_its_turn(subject: &impl Subject<Store: Operations>) {
+/// A delivery blocked in its lane counts as waiting, but not as due.
+pub async fn status_counts_blocked_deliveries_as_waiting(
+    subject: &impl Subject<Store: Operations>,
+) {
     let deliveries = vec![NewDelivery { handler: "a".into(), ordered: true }];
     let ordered = |id| {
         let event = event_of(SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1"));
         NewEvent { event, deliveries: deliveries.clone() }
     };
     store(subject, &[ordered("evt_1"), ordered("evt_2"), ordered("evt_3")]).await;
-    let told = status(subject).await;
-    assert_eq!((told.handlers[0].waiting.number, told.handlers[0].due), (3, 1), "{told:?}");
+    let status = read_status(subject).await;
+    assert_eq!((status.handlers[0].waiting.number, status.handlers[0].due), (3, 1), "{status:?}");
     let waiting =
         ListFilter { states: vec![DeliveryState::Waiting], limit: 9, ..ListFilter::default() };
     let blocked: Vec<_> = list(subject, &waiting)
         .await
         .into_iter()
-        .map(|listed| listed.delivery.expect("it is one").is_blocked)
+        .map(|listed| listed.delivery.expect("entry is a delivery").is_blocked)
         .collect();
     assert_eq!((blocked.len(), blocked.iter().filter(|blocked| **blocked).count()), (3, 2));
 }
 
-/// And goes on where it ended, without what came since.
-pub async fn a_list_has_the_newest_first_in_pages(subject: &impl Subject<Store: Operations>) {
+/// A list is sorted newest first. The next page continues after the last entry, without deliveries
+/// stored since.
+pub async fn list_is_paged_newest_first(subject: &impl Subject<Store: Operations>) {
     for id in ["evt_1", "evt_2", "evt_3"] {
         store(subject, &[new(&event(id), &["a", "b"])]).await;
     }
@@ -141,14 +143,14 @@ pub async fn a_list_has_the_newest_first_in_pages(subject: &impl Subject<Store: 
         let Some(last) = page.last() else { break };
         filter.before = Some(last.number);
         pages.push(page.into_iter().map(|listed| listed.event.id).collect::<Vec<_>>());
-        assert!(pages.len() < 9, "it comes to an end: {pages:?}");
+        assert!(pages.len() < 9, "the list is finite: {pages:?}");
         store(subject, &[new(&event(&format!("evt_since_{}", pages.len())), &["a"])]).await;
     }
     assert_eq!(pages, [vec!["evt_3", "evt_3", "evt_2", "evt_2"], vec!["evt_1", "evt_1"]]);
 }
 
-/// And all of what is.
-pub async fn a_list_is_of_what_is_asked_for(subject: &impl Subject<Store: Operations>) {
+/// A list contains exactly the entries that match its filter.
+pub async fn list_applies_filters(subject: &impl Subject<Store: Operations>) {
     let of = |event_type: &str, id: &str, object: &str| {
         SyntheticEvent::new(event_type).id(id).set("id", object)
     };
@@ -192,7 +194,7 @@ pub async fn a_list_is_of_what_is_asked_for(subject: &impl Subject<Store: Operat
         [""; 0]
     );
     let row = &list(subject, &ListFilter { limit: 3, ..filter() }).await[2];
-    let (listed, delivery) = (&row.event, row.delivery.as_ref().expect("it is one"));
+    let (listed, delivery) = (&row.event, row.delivery.as_ref().expect("entry is a delivery"));
     assert_eq!((&*listed.event_type, &*listed.object), ("customer.updated", "cus_1"));
     assert_eq!((&*listed.endpoint, listed.account.as_deref()), ("default", Some("acct_1")));
     assert_eq!(
@@ -201,46 +203,48 @@ pub async fn a_list_is_of_what_is_asked_for(subject: &impl Subject<Store: Operat
     );
 }
 
-/// Byte for byte, with each delivery and its times.
-pub async fn all_that_is_kept_of_an_event_is_shown(subject: &impl Subject<Store: Operations>) {
+/// The details of an event contain the payload byte for byte, and each delivery with its times.
+pub async fn show_returns_all_stored_data(subject: &impl Subject<Store: Operations>) {
     let first = event("evt_1");
-    let elsewhere = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&first) };
-    let elsewhere = Event::from_store(elsewhere).expect("it was one");
-    store(subject, &[new(&first, &["b", "a"]), new(&elsewhere, &["a"])]).await;
+    let other_endpoint = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&first) };
+    let other_endpoint = Event::from_store(other_endpoint).expect("event is valid");
+    store(subject, &[new(&first, &["b", "a"]), new(&other_endpoint, &["a"])]).await;
     let lease = claim_one(subject, "b").await.lease;
-    subject.pass(A_MOMENT * 10).await;
+    subject.pass(SECOND * 10).await;
     complete(subject, &lease, dead()).await;
-    let shown = subject.store().show("evt_1").await.expect("the store is there");
-    let [connect, default] = &shown[..] else { panic!("there are two: {shown:?}") };
-    assert_eq!((connect.kept.clone(), connect.deliveries.len()), (StoredEvent::of(&elsewhere), 1));
+    let shown = subject.store().show("evt_1").await.expect("store is available");
+    let [connect, default] = &shown[..] else { panic!("expected two events: {shown:?}") };
+    assert_eq!(
+        (connect.kept.clone(), connect.deliveries.len()),
+        (StoredEvent::of(&other_endpoint), 1)
+    );
     assert_eq!(default.kept, StoredEvent::of(&first));
     assert_eq!((&*default.event.id, &*default.event.event_type), ("evt_1", "invoice.paid"));
-    let [a, b] = &default.deliveries[..] else { panic!("there are two: {default:?}") };
+    let [a, b] = &default.deliveries[..] else { panic!("expected two deliveries: {default:?}") };
     assert_eq!((&*a.handler, a.state, a.ended_at), ("a", DeliveryState::Waiting, None));
     assert_eq!(a.due, Some(default.event.stored_at));
     assert_eq!((&*b.handler, b.state, b.due), ("b", DeliveryState::Dead, None));
     assert_eq!((b.attempts, b.error.as_deref()), (1, Some("no such order")));
-    let took = b.ended_at.and_then(|at| at.duration_since(default.event.stored_at).ok());
-    let took = took.expect("it ended after it came").as_secs();
-    assert!((10..15).contains(&took), "{took} s");
-    let of_another = subject.store().show("evt_2").await.expect("the store is there");
-    assert!(of_another.is_empty(), "{of_another:?}");
+    let took = b.ended_at.and_then(|time| time.duration_since(default.event.stored_at).ok());
+    let seconds = took.expect("delivery finished after it was stored").as_secs();
+    assert!((10..15).contains(&seconds), "{seconds} s");
+    let unknown = subject.store().show("evt_2").await.expect("store is available");
+    assert!(unknown.is_empty(), "{unknown:?}");
 }
 
-/// In a list of its own, and neither in that of deliveries nor once a handler has it.
-pub async fn what_no_handler_was_for_is_listed_until_it_is_replayed(
-    subject: &impl Subject<Store: Operations>,
-) {
+/// An event without any handler is in the list of unhandled events and not in that of deliveries,
+/// until it is replayed for a handler.
+pub async fn unhandled_event_is_listed_until_replayed(subject: &impl Subject<Store: Operations>) {
     store(subject, &[new(&event("evt_1"), &[]), new(&event("evt_2"), &["a"])]).await;
     store(subject, &[new(&event("evt_3"), &[])]).await;
     let unhandled = ListFilter { unhandled: true, ..ListFilter::default() };
     assert_eq!(listed(subject, unhandled.clone()).await, ["evt_3", "evt_1"]);
     assert_eq!(listed(subject, ListFilter::default()).await, ["evt_2"]);
-    assert_eq!(status(subject).await.unhandled, 2);
-    let number = number(subject, "evt_1").await;
-    subject.store().replay(&[number], &["new".into()]).await.expect("the store is there");
+    assert_eq!(read_status(subject).await.unhandled, 2);
+    let number = event_number(subject, "evt_1").await;
+    subject.store().replay(&[number], &["new".into()]).await.expect("store is available");
     assert_eq!(listed(subject, unhandled.clone()).await, ["evt_3"]);
-    assert_eq!(status(subject).await.unhandled, 1);
+    assert_eq!(read_status(subject).await.unhandled, 1);
     let of_type = |text: &str| ListFilter { event_type: Some(text.into()), ..unhandled.clone() };
     assert_eq!(listed(subject, of_type("invoice.*")).await, ["evt_3"]);
     assert_eq!(listed(subject, of_type("customer.*")).await, [""; 0]);

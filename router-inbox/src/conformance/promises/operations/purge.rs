@@ -1,10 +1,10 @@
-//! What is deleted, and what is not.
+//! Promises about purging.
 
 use std::time::Duration;
 
 use super::{
-    super::{A_MOMENT, claim_one, claims_nothing, complete, event, new, retry_in, store},
-    dead, ended, number, status,
+    super::{SECOND, assert_nothing_due, claim_one, complete, event, new, retry_in, store},
+    dead, event_number, read_status, store_completed,
 };
 use crate::{
     DeliveryOutcome, DeliveryState, Operations, Store as _, Stored,
@@ -16,111 +16,118 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn purge(subject: &impl Subject<Store: Operations>, older_than: Duration) -> u64 {
     let old = EventSelector { until: Some(older_than), ..EventSelector::default() };
-    let old = subject.store().select(&old).await.expect("the store is there");
-    subject.store().purge(&old, older_than).await.expect("the store is there")
+    let old = subject.store().select(&old).await.expect("store is available");
+    subject.store().purge(&old, older_than).await.expect("store is available")
 }
 
-/// Done, ignored, discarded or unhandled. What came since then is kept, and what ended since then.
-pub async fn what_has_ended_long_ago_is_purged(subject: &impl Subject<Store: Operations>) {
-    ended(subject, "evt_done", "a", DeliveryOutcome::Done).await;
-    ended(subject, "evt_ignored", "a", DeliveryOutcome::Ignored).await;
-    ended(subject, "evt_discarded", "a", dead()).await;
-    subject.store().discard("evt_discarded", None).await.expect("the store is there");
+/// A purge deletes events that are done, ignored, discarded or unhandled for long enough. It keeps
+/// events that were stored or finished more recently.
+pub async fn purge_deletes_long_finished_events(subject: &impl Subject<Store: Operations>) {
+    store_completed(subject, "evt_done", "a", DeliveryOutcome::Done).await;
+    store_completed(subject, "evt_ignored", "a", DeliveryOutcome::Ignored).await;
+    store_completed(subject, "evt_discarded", "a", dead()).await;
+    subject.store().discard("evt_discarded", None).await.expect("store is available");
     store(subject, &[new(&event("evt_unhandled"), &[])]).await;
     store(subject, &[new(&event("evt_late"), &["late"])]).await;
     subject.pass(DAY * 5).await;
     let lease = claim_one(subject, "late").await.lease;
     complete(subject, &lease, DeliveryOutcome::Done).await;
-    ended(subject, "evt_since", "a", DeliveryOutcome::Done).await;
+    store_completed(subject, "evt_since", "a", DeliveryOutcome::Done).await;
     subject.pass(DAY * 2).await;
     assert_eq!(purge(subject, DAY * 10).await, 0);
     assert_eq!(purge(subject, DAY * 5).await, 4);
-    let told = status(subject).await;
-    assert_eq!((told.events, told.finished, told.unhandled), (2, 2, 0));
+    let status = read_status(subject).await;
+    assert_eq!((status.events, status.finished, status.unhandled), (2, 2, 0));
     for (id, is_kept) in [("evt_done", false), ("evt_late", true), ("evt_since", true)] {
-        let shown = subject.store().show(id).await.expect("the store is there");
+        let shown = subject.store().show(id).await.expect("store is available");
         assert_eq!(shown.len(), usize::from(is_kept), "{id}");
     }
     subject.pass(DAY * 5).await;
     assert_eq!(purge(subject, DAY * 5).await, 2);
     assert_eq!(purge(subject, DAY * 5).await, 0);
-    let told = status(subject).await;
-    assert_eq!((told.events, told.finished), (0, 0));
-    assert_eq!(told.handlers.len(), 2, "their names are still known");
-    // What is gone is not known any more.
+    let status = read_status(subject).await;
+    assert_eq!((status.events, status.finished), (0, 0));
+    assert_eq!(status.handlers.len(), 2, "handler names are still known");
+    // A purged event is no longer recognized as a duplicate.
     assert_eq!(store(subject, &[new(&event("evt_done"), &["a"])]).await, [Stored::New]);
 }
 
-/// However old they are, with all that belongs to them.
-pub async fn dead_letters_and_what_is_open_are_never_purged(
+/// An event with a dead letter or an unfinished delivery is never purged, however old it is. Its
+/// finished deliveries are kept too.
+pub async fn purge_keeps_dead_letters_and_open_deliveries(
     subject: &impl Subject<Store: Operations>,
 ) {
-    for (id, end) in [("evt_dead", dead()), ("evt_waits", retry_in(600))] {
+    for (id, outcome) in [("evt_dead", dead()), ("evt_waits", retry_in(600))] {
         store(subject, &[new(&event(id), &["a", "b"])]).await;
-        let (one, other) = (claim_one(subject, "a").await, claim_one(subject, "b").await);
-        complete(subject, &one.lease, end).await;
-        complete(subject, &other.lease, DeliveryOutcome::Done).await;
+        let (first, second) = (claim_one(subject, "a").await, claim_one(subject, "b").await);
+        complete(subject, &first.lease, outcome).await;
+        complete(subject, &second.lease, DeliveryOutcome::Done).await;
     }
-    ended(subject, "evt_retried", "c", dead()).await;
+    store_completed(subject, "evt_retried", "c", dead()).await;
     store(subject, &[new(&event("evt_runs"), &["d"])]).await;
     claim_one(subject, "d").await;
     subject.pass(DAY * 100).await;
-    subject.store().retry("evt_retried", None).await.expect("the store is there");
+    subject.store().retry("evt_retried", None).await.expect("store is available");
     assert_eq!(purge(subject, DAY * 5).await, 0);
-    let told = status(subject).await;
-    assert_eq!((told.events, told.finished), (4, 2));
-    let kept = subject.store().deliveries("evt_dead").await.expect("the store is there");
-    let states: Vec<_> = kept.iter().map(|one| one.state).collect();
+    let status = read_status(subject).await;
+    assert_eq!((status.events, status.finished), (4, 2));
+    let deliveries = subject.store().deliveries("evt_dead").await.expect("store is available");
+    let states: Vec<_> = deliveries.iter().map(|delivery| delivery.state).collect();
     assert_eq!(states, [DeliveryState::Dead, DeliveryState::Done]);
     assert_eq!(claim_one(subject, "c").await.attempt, 1);
 }
 
-/// A replay would otherwise get the number of one that was before it, and be taken for that.
-pub async fn an_event_is_purged_with_all_of_its_replays(subject: &impl Subject<Store: Operations>) {
+/// An event is purged with all of its generations or not at all. If a later generation were purged
+/// alone, the next replay would get its number and be mistaken for it.
+pub async fn purge_deletes_all_generations_together(subject: &impl Subject<Store: Operations>) {
     for (first, replay) in [(dead(), DeliveryOutcome::Done), (DeliveryOutcome::Done, dead())] {
         let id = format!("evt_{replay:?}").replace(|c: char| !c.is_alphanumeric(), "_");
-        ended(subject, &id, "a", first).await;
-        let number = number(subject, &id).await;
-        // For another handler, so that it does not stand for the dead letter.
-        subject.store().replay(&[number], &["b".into()]).await.expect("the store is there");
+        store_completed(subject, &id, "a", first).await;
+        let number = event_number(subject, &id).await;
+        // For another handler, so that the replay does not supersede the dead letter.
+        subject.store().replay(&[number], &["b".into()]).await.expect("store is available");
         let lease = claim_one(subject, "b").await.lease;
         complete(subject, &lease, replay).await;
         subject.pass(DAY * 5).await;
         assert_eq!(purge(subject, DAY * 4).await, 0, "{id}");
-        subject.store().discard(&id, None).await.expect("the store is there");
+        subject.store().discard(&id, None).await.expect("store is available");
         subject.pass(DAY * 5).await;
         assert_eq!(purge(subject, DAY * 4).await, 1, "{id}");
-        assert_eq!(subject.store().show(&id).await.expect("the store is there"), []);
+        assert_eq!(subject.store().show(&id).await.expect("store is available"), []);
     }
-    claims_nothing(subject, "b").await;
+    assert_nothing_due(subject, "b").await;
 }
 
-/// Stripe may send it again, which it does for three days.
-pub async fn nothing_is_purged_before_it_is_four_days_old(
-    subject: &impl Subject<Store: Operations>,
-) {
-    ended(subject, "evt_1", "a", DeliveryOutcome::Done).await;
+/// No event younger than four days is purged, because Stripe resends an event for up to three days.
+pub async fn purge_enforces_min_retention(subject: &impl Subject<Store: Operations>) {
+    store_completed(subject, "evt_1", "a", DeliveryOutcome::Done).await;
     store(subject, &[new(&event("evt_none"), &[])]).await;
-    let (number, none) = (number(subject, "evt_1").await, number(subject, "evt_none").await);
-    subject.pass(DAY * 3 + A_MOMENT).await;
-    for older_than in [Duration::ZERO, DAY, MIN_RETENTION - A_MOMENT] {
-        let refused = subject.store().purge(&[number], older_than).await.expect_err("too soon");
+    let number = event_number(subject, "evt_1").await;
+    let unhandled = event_number(subject, "evt_none").await;
+    subject.pass(DAY * 3 + SECOND).await;
+    for older_than in [Duration::ZERO, DAY, MIN_RETENTION - SECOND] {
+        let refused = subject
+            .store()
+            .purge(&[number], older_than)
+            .await
+            .expect_err("less than the minimum retention");
         assert!(refused.0.to_string().contains("4 days"), "{refused:?}");
     }
     assert_eq!(purge(subject, MIN_RETENTION).await, 0);
-    // Whoever names it by its number is not believed either.
-    let told = subject.store().purge(&[number, none, number + 1_000], MIN_RETENTION).await;
-    assert_eq!(told.expect("the store is there"), 0);
+    // The age is also checked for events that `select` has not returned.
+    let purged = subject.store().purge(&[number, unhandled, number + 1_000], MIN_RETENTION).await;
+    assert_eq!(purged.expect("store is available"), 0);
     assert_eq!(store(subject, &[new(&event("evt_1"), &["a"])]).await, [Stored::Duplicate]);
     subject.pass(DAY).await;
     assert_eq!(purge(subject, MIN_RETENTION).await, 2);
 }
 
-/// Without it nothing is ever purged by itself.
-pub async fn workers_can_purge_too(subject: &impl Subject<Store: Operations>) {
-    ended(subject, "evt_1", "a", DeliveryOutcome::Done).await;
+/// The store returns its [`Operations`] through [`Store`](crate::Store). Workers need them to purge
+/// old events.
+pub async fn store_exposes_operations_to_workers(subject: &impl Subject<Store: Operations>) {
+    store_completed(subject, "evt_1", "a", DeliveryOutcome::Done).await;
     subject.pass(DAY * 31).await;
-    let number = number(subject, "evt_1").await;
-    let operations = subject.store().operations().expect("the store tells workers of it");
-    assert_eq!(operations.purge(&[number], DAY * 30).await.expect("the store is there"), 1);
+    let number = event_number(subject, "evt_1").await;
+    let operations = subject.store().operations().expect("store exposes its operations");
+    assert_eq!(operations.purge(&[number], DAY * 30).await.expect("store is available"), 1);
 }

@@ -1,0 +1,105 @@
+//! The outcome of an attempt: done, retried or dead letter, and the log line about it.
+
+use std::{fmt, time::Duration};
+
+use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError};
+
+use crate::{DeliveryOutcome, telemetry};
+
+/// Returns the outcome after the handler has succeeded.
+pub(super) fn from_success(handler: &str, outcome: &Outcome) -> DeliveryOutcome {
+    match outcome {
+        Outcome::Ignored(reason) => {
+            tracing::info!(handler, %reason, "handler ignored the event");
+            DeliveryOutcome::Ignored
+        }
+        _ => {
+            tracing::debug!(handler, "handler done");
+            DeliveryOutcome::Done
+        }
+    }
+}
+
+/// Returns the outcome after the handler has failed.
+pub(super) fn from_failure(
+    handler: &HandlerSpec,
+    event: &Event,
+    attempt: u32,
+    failure: &Failure,
+) -> DeliveryOutcome {
+    if failure.is_permanent() {
+        // The router has counted this dead letter.
+        return dead_letter(handler, Some(event), failure);
+    }
+    schedule_retry(handler, event, attempt, failure.retry_after(), failure)
+}
+
+/// Returns the outcome of an attempt whose lease expired.
+pub(super) fn from_expired_lease(
+    handler: &HandlerSpec,
+    event: &Event,
+    attempt: u32,
+) -> DeliveryOutcome {
+    telemetry::lease_expired(&handler.name);
+    let error = "the attempt was started but never finished: its lease expired, because the \
+                 process crashed or was suspended";
+    schedule_retry(handler, event, attempt, None, &error)
+}
+
+/// Returns the outcome if the stored event cannot be read.
+pub(super) fn from_damaged_event(handler: &HandlerSpec, error: &EnvelopeError) -> DeliveryOutcome {
+    telemetry::dead_letter(&handler.name);
+    let error = format!("the stored event is damaged: {error}");
+    dead_letter(handler, None, &error)
+}
+
+/// Returns a retry after the backoff, or a dead letter after the last attempt.
+///
+/// `retry_after` is the minimum delay the handler asked for.
+fn schedule_retry(
+    handler: &HandlerSpec,
+    event: &Event,
+    attempt: u32,
+    retry_after: Option<Duration>,
+    error: &dyn fmt::Display,
+) -> DeliveryOutcome {
+    let attempts = handler.retry.max_attempts;
+    let Some(backoff) = handler.retry.wait_after(attempt) else {
+        telemetry::dead_letter(&handler.name);
+        let error = format!("attempt {attempt} of {attempts} failed: {error}");
+        return dead_letter(handler, Some(event), &error);
+    };
+    // Jitter (±25 %), so that deliveries which failed together are not retried together.
+    let jitter = 0.75 + fastrand::f64() / 2.0;
+    let wait = backoff.mul_f64(jitter).max(retry_after.unwrap_or_default());
+    tracing::warn!(
+        handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(), %error,
+        "handler failed on attempt {attempt} of {attempts}; retrying in {}", round_to_seconds(wait)
+    );
+    DeliveryOutcome::Retry { wait, error: error.to_string() }
+}
+
+fn dead_letter(
+    handler: &HandlerSpec,
+    event: Option<&Event>,
+    error: &dyn fmt::Display,
+) -> DeliveryOutcome {
+    let (id, event_type) = (event.map(Event::id), event.map(Event::event_type));
+    let name = &*handler.name;
+    let order = match handler.ordered {
+        true => "; later events of the same object are delivered without it",
+        false => "",
+    };
+    tracing::error!(
+        handler = name, event.id = id, event.r#type = event_type, %error,
+        "dead letter stored; retry it with `event-router inbox retry {} --handler {name}`{order}",
+        id.unwrap_or("ID")
+    );
+    DeliveryOutcome::Dead { error: error.to_string() }
+}
+
+/// Formats a duration, without milliseconds unless it is shorter than a second.
+fn round_to_seconds(wait: Duration) -> humantime::FormattedDuration {
+    let seconds = Duration::from_secs(wait.as_secs());
+    humantime::format_duration(if seconds.is_zero() { wait } else { seconds })
+}
