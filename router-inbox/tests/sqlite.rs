@@ -1,4 +1,4 @@
-//! The store in a SQLite file keeps the promises of every store, and outlives whoever opened it.
+//! Tests of the SQLite store: the conformance suite, and tests specific to a file.
 
 use std::time::Duration;
 
@@ -13,27 +13,28 @@ use router_inbox::{
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-struct InSqlite {
+struct TestInbox {
     store: SqliteStore,
     clock: ManualClock,
     folder: TempDir,
 }
 
-impl InSqlite {
+impl TestInbox {
     fn url(&self) -> String {
         format!("sqlite:{}/inbox.db", self.folder.path().display())
     }
 }
 
 #[async_trait::async_trait]
-impl Subject for InSqlite {
+impl Subject for TestInbox {
     type Store = SqliteStore;
 
     async fn fresh() -> Self {
-        let folder = tempfile::tempdir().expect("there is room");
+        let folder = tempfile::tempdir().expect("the temporary directory is writable");
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
         let clock = ManualClock::at(SystemClock.wall());
-        let store = SqliteStore::open(&url).await.expect("it can be made").clock(clock.clone());
+        let store =
+            SqliteStore::open(&url).await.expect("the file can be created").clock(clock.clone());
         Self { store, clock, folder }
     }
 
@@ -46,11 +47,14 @@ impl Subject for InSqlite {
     }
 }
 
-router_inbox::store_conformance!(InSqlite);
-router_inbox::operations_conformance!(InSqlite);
+router_inbox::store_conformance!(TestInbox);
+router_inbox::operations_conformance!(TestInbox);
 
 fn paid(id: &str) -> NewEvent {
-    let event = SyntheticEvent::new("invoice.paid").id(id).build().expect("there is such an event");
+    let event = SyntheticEvent::new("invoice.paid")
+        .id(id)
+        .build()
+        .expect("the event type is in the catalog");
     let delivery = NewDelivery { handler: "a".into(), ordered: false };
     NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
 }
@@ -60,12 +64,12 @@ fn wanted() -> ClaimRequest {
 }
 
 #[tokio::test]
-async fn what_was_stored_is_there_when_the_file_is_opened_again() {
-    let inbox = InSqlite::fresh().await;
+async fn reopened_file_has_stored_events() {
+    let inbox = TestInbox::fresh().await;
     assert_eq!(inbox.store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     let again = SqliteStore::open(&inbox.url()).await.unwrap();
     assert_eq!(again.store(&[paid("evt_1")]).await.unwrap(), [Stored::Duplicate]);
-    // Two that have it open at once do not claim one delivery both.
+    // Two stores that share the file never claim the same delivery.
     let again = again.clock(inbox.clock.clone());
     let lease = again.claim(&wanted()).await.unwrap().remove(0).lease;
     assert!(inbox.store.claim(&wanted()).await.unwrap().is_empty());
@@ -75,7 +79,7 @@ async fn what_was_stored_is_there_when_the_file_is_opened_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_can_make_the_file_at_once() {
+async fn concurrent_opens_create_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/inbox.db", folder.path().display());
     let open = || {
@@ -85,58 +89,58 @@ async fn many_can_make_the_file_at_once() {
             store.store(&[paid("evt_1")]).await.map_err(|error| format!("{error:?}"))
         })
     };
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for task in [open(), open(), open(), open()] {
-        told.extend(task.await.unwrap().unwrap());
+        results.extend(task.await.unwrap().unwrap());
     }
-    assert_eq!(told.iter().filter(|told| **told == Stored::New).count(), 1, "{told:?}");
+    assert_eq!(results.iter().filter(|stored| **stored == Stored::New).count(), 1, "{results:?}");
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+async fn file_that_is_no_database_is_refused_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inbox.db");
     let text = "dear diary\n".repeat(500);
     std::fs::write(&path, &text).unwrap();
     let error = SqliteStore::open(&format!("sqlite:{}", path.display())).await.unwrap_err();
-    let told = router_core::Failure::retry(error).to_string();
-    assert!(told.contains("inbox.db cannot be opened as an inbox"), "{told}");
-    assert!(told.contains("file is not a database"), "{told}");
+    let message = router_core::Failure::retry(error).to_string();
+    assert!(message.contains("inbox.db cannot be opened as an inbox"), "{message}");
+    assert!(message.contains("file is not a database"), "{message}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
 #[tokio::test]
-async fn who_only_looks_makes_no_file_and_changes_none_that_is_no_inbox() {
+async fn open_existing_changes_no_file_without_inbox() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inbox.db");
     let url = format!("sqlite:{}", path.display());
-    let refused = async || {
+    let open_error = async || {
         let error = SqliteStore::open_existing(&url).await.unwrap_err();
         router_core::Failure::retry(error).to_string()
     };
-    assert!(refused().await.contains("inbox.db is not there"));
+    assert!(open_error().await.contains("inbox.db does not exist"));
     assert!(!path.exists());
-    // Another program's, in which an inbox could be; and an empty one.
+    // A database of another program with a table of the same name, then an empty file.
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let mut another = options.connect().await.unwrap();
-    sqlx::raw_sql("create table events (id integer)").execute(&mut another).await.unwrap();
-    another.close().await.unwrap();
+    let mut other_database = options.connect().await.unwrap();
+    sqlx::raw_sql("create table events (id integer)").execute(&mut other_database).await.unwrap();
+    other_database.close().await.unwrap();
     let before = std::fs::read(&path).unwrap();
-    assert!(refused().await.contains("is a database without an inbox in it"));
+    assert!(open_error().await.contains("is a database that contains no inbox"));
     assert_eq!(std::fs::read(&path).unwrap(), before);
     std::fs::write(&path, "").unwrap();
-    assert!(refused().await.contains("is a database without an inbox in it"));
+    assert!(open_error().await.contains("is a database that contains no inbox"));
     std::fs::write(&path, "dear diary\n".repeat(500)).unwrap();
-    assert!(refused().await.contains("file is not a database"));
+    assert!(open_error().await.contains("file is not a database"));
     std::fs::remove_file(&path).unwrap();
     SqliteStore::open(&url).await.unwrap().store(&[paid("evt_1")]).await.unwrap();
     let store = SqliteStore::open_existing(&url).await.unwrap();
     assert_eq!(store.deliveries("evt_1").await.unwrap().len(), 1);
 }
 
-/// With what an older version has stored, and goes on to store.
+/// Includes events stored by the older version before and after the migration.
 #[tokio::test]
-async fn a_file_of_an_older_version_can_be_operated() {
+async fn file_of_older_version_supports_operations() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inbox.db");
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
@@ -153,8 +157,8 @@ async fn a_file_of_an_older_version_can_be_operated() {
     for handler in ["a", "c"] {
         sqlx::query(delivery).bind("evt_1").bind(handler).execute(&mut older).await.unwrap();
     }
-    let done = "update deliveries set state = 2, ended_at = 0 where handler = 'c'";
-    sqlx::query(done).execute(&mut older).await.unwrap();
+    let complete = "update deliveries set state = 2, ended_at = 0 where handler = 'c'";
+    sqlx::query(complete).execute(&mut older).await.unwrap();
     let store = SqliteStore::open_existing(&format!("sqlite:{}", path.display())).await.unwrap();
     for id in ["evt_2", "evt_unhandled_2"] {
         sqlx::query(events).bind(id).execute(&mut older).await.unwrap();
@@ -162,12 +166,13 @@ async fn a_file_of_an_older_version_can_be_operated() {
     sqlx::query(delivery).bind("evt_2").bind("b").execute(&mut older).await.unwrap();
     let status = store.status().await.unwrap();
     assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 1));
-    let handlers: Vec<_> = status.handlers.iter().map(|one| (&*one.handler, one.due)).collect();
+    let handlers: Vec<_> =
+        status.handlers.iter().map(|status| (&*status.handler, status.due)).collect();
     assert_eq!(handlers, [("a", 1), ("b", 1), ("c", 0)]);
     let ordered = sqlx::query("select 1 from handlers where ordered").fetch_all(&mut older).await;
     assert_eq!(ordered.unwrap().len(), 3);
-    let unhandled = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
-    let listed: Vec<_> = store.list(&unhandled).await.unwrap();
+    let filter = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
+    let listed: Vec<_> = store.list(&filter).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
     assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
 }

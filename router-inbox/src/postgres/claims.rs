@@ -1,4 +1,4 @@
-//! How deliveries that are due are claimed.
+//! Claims due deliveries and counts the backlog.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,28 +11,31 @@ use crate::{
     store::rows::{millis, time},
 };
 
-/// One statement, and so a transaction of its own.
+/// Claims due deliveries in one statement, which is its own transaction.
 ///
-/// Of each handler its own range of the index is read from its beginning, as far as there is room: how many wait
-/// beyond that, or for handlers that are not wanted, makes no difference. What somebody else is claiming is passed
-/// over; what this locks and then does not take, because the limit is reached, is free at once.
+/// - Each handler's range of the index is read from the start, up to the number wanted. The
+///   deliveries beyond it, and those of other handlers, cost nothing.
+/// - `skip locked` skips deliveries that another claim or write has locked, so a claim never waits.
+/// - Locked deliveries that do not fit in the total limit are released when the statement ends.
+/// - Each claim increments the fencing token, so that an earlier lease can no longer write. A
+///   delivery whose lease has expired keeps its number of attempts.
 pub(super) async fn claim(
     connection: &mut PgConnection,
     schema: &Schema,
     wanted: &ClaimRequest,
 ) -> sqlx::Result<Vec<Claim>> {
     let limit = wanted.limit;
-    let room: HashMap<&Arc<str>, usize> =
-        wanted.handlers.iter().map(|(handler, room)| (handler, *room.min(&limit))).collect();
-    let (handlers, room): (Vec<&Arc<str>>, Vec<usize>) = room.into_iter().unzip();
+    let limits: HashMap<&Arc<str>, usize> =
+        wanted.handlers.iter().map(|(handler, most)| (handler, *most.min(&limit))).collect();
+    let (handlers, limits): (Vec<&Arc<str>>, Vec<usize>) = limits.into_iter().unzip();
     let rows = sqlx::query(schema.sql(
         "with due as materialized (
              select wanted.number, due.id, due.due, due.state
-             from unnest($1, $2) with ordinality as wanted (handler, room, number)
+             from unnest($1, $2) with ordinality as wanted (handler, most, number)
              cross join lateral (
                  select id, due, state from inbox.deliveries
                  where handler = wanted.handler and state <= 1 and not blocked and due <= inbox.inbox_now()
-                 order by due, id limit wanted.room for update skip locked) due
+                 order by due, id limit wanted.most for update skip locked) due
              order by due.due, due.id limit $3),
          claimed as (
              update inbox.deliveries delivery set
@@ -48,26 +51,27 @@ pub(super) async fn claim(
          order by since, claimed.id",
     ))
     .bind(handlers.iter().map(|handler| text(handler)).collect::<Vec<_>>())
-    .bind(room.iter().map(|room| count(*room)).collect::<Vec<_>>())
-    .bind(count(limit))
+    .bind(limits.iter().map(|most| bigint(*most)).collect::<Vec<_>>())
+    .bind(bigint(limit))
     .bind(millis(wanted.lease))
     .fetch_all(connection)
     .await?;
     let claim = |row: &PgRow| {
-        let wanted: usize = number(row, "number")?;
+        let handler: usize = number(row, "number")?;
         let lease = Lease {
             delivery: row.try_get("id")?,
-            handler: handlers[wanted - 1].clone(),
+            handler: handlers[handler - 1].clone(),
             token: row.try_get("token")?,
         };
-        let event = Event::from_store(kept(row)?);
+        let event = Event::from_store(stored_event(row)?);
         let attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
         Ok(Claim { lease, event, attempt, lease_expired: row.try_get("lease_expired")? })
     };
     rows.iter().map(claim).collect()
 }
 
-/// What has not ended, of indexes that have only that.
+/// Counts the waiting and running deliveries of each handler, by reading only indexes without
+/// finished ones.
 pub(super) async fn backlog(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(schema.sql(
         "with parts as (
@@ -98,7 +102,7 @@ pub(super) async fn backlog(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<
     backlog.collect()
 }
 
-pub(super) fn kept(row: &PgRow) -> sqlx::Result<StoredEvent> {
+pub(super) fn stored_event(row: &PgRow) -> sqlx::Result<StoredEvent> {
     Ok(StoredEvent {
         payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
         endpoint: row.try_get("endpoint")?,
@@ -107,6 +111,6 @@ pub(super) fn kept(row: &PgRow) -> sqlx::Result<StoredEvent> {
     })
 }
 
-fn count(number: usize) -> i64 {
+fn bigint(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

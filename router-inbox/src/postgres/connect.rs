@@ -1,4 +1,4 @@
-//! How a server is reached, and what is told where it is not.
+//! Connects to a server, and explains why that failed.
 
 use std::{io::ErrorKind, str::FromStr as _, time::Duration};
 
@@ -15,28 +15,31 @@ use sqlx::{
 use super::schema::Schema;
 use crate::StoreError;
 
-/// How many connections a process has at most.
-const CONNECTIONS: u32 = 10;
+/// Maximum number of connections a store opens, besides the listener's.
+const MAX_CONNECTIONS: u32 = 10;
 
-/// How long one is waited for. Stripe waits for the answer meanwhile.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Timeout for getting a connection. Stripe waits for the answer meanwhile.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a session is set to, whatever the database or the role has been set to:
+/// Settings of each session, which override those of the database and the role:
 ///
-/// - A commit is on the disk before it returns.
-/// - Each statement sees what was committed before it: who has waited for a lock relies on it.
-/// - Statements are planned each time. A plan that was made while the tables were small would be kept.
-const SESSION: &str = "
+/// - A commit returns only after it is on disk.
+/// - Each statement sees everything committed before it began. Code that waits for a lock in one
+///   statement and reads in the next relies on this.
+/// - Each statement is planned on every execution. A cached plan made while the tables were small
+///   would stay in use after they have grown.
+const SESSION_SETTINGS: &str = "
     select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
     set default_transaction_isolation = 'read committed';
     set plan_cache_mode = force_custom_plan";
 
-const NO_TLS: &str = "no TLS that both sides trust; see `sslmode` and `sslrootcert` in the URL";
+const TLS_ADVICE: &str =
+    "cannot establish a trusted TLS connection; check `sslmode` and `sslrootcert` in the URL";
 
-/// A server and a database, as errors name them: without the password.
+/// A server and a database, as named in errors: without the password.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
-    place: String,
+    location: String,
     user: String,
     database: String,
     is_socket: bool,
@@ -44,58 +47,60 @@ pub(super) struct Server {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the inbox's URL cannot be read; write postgres://user:password@host:5432/database, and in the password %40 for \
+    "invalid URL of the inbox; write postgres://user:password@host:5432/database, and in the password %40 for \
      @, %2F for /, %3F for ?, %23 for # and %25 for %"
 )]
-struct NoUrl {
+struct InvalidUrl {
     source: Option<BoxError>,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{place} cannot be used as an inbox: {advice}")]
+#[error("{location} cannot be used as an inbox: {advice}")]
 struct Unusable {
-    place: String,
+    location: String,
     advice: String,
     source: Option<BoxError>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no connection to {place} within {PATIENCE:?}: the server cannot be reached, or all {CONNECTIONS} connections of \
-     this process are in use"
+    "no connection to {location} within {CONNECT_TIMEOUT:?}: the server cannot be reached, or all \
+     {MAX_CONNECTIONS} connections of this process are in use"
 )]
 struct NoConnection {
-    place: String,
+    location: String,
 }
 
 impl Server {
-    /// Which one a URL names, and how it is reached.
-    pub(super) fn of(url: &str) -> Result<(Self, PgConnectOptions), StoreError> {
-        let no_url = |source| StoreError::of(NoUrl { source });
+    /// Parses a URL into the server's description and the options to connect to it.
+    pub(super) fn from_url(url: &str) -> Result<(Self, PgConnectOptions), StoreError> {
+        let invalid_url = |source| StoreError::of(InvalidUrl { source });
         let schemes = ["postgres://", "postgresql://"];
         let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
-        let rest = rest.ok_or_else(|| no_url(None))?;
-        // Of `user:pass/word@host`, half of the password would be the name of the database.
+        let rest = rest.ok_or_else(|| invalid_url(None))?;
+        // Rejected: in `user:pass/word@host`, part of the password would be taken as the database
+        // name, and would then be shown in errors.
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         if rest[end..].contains(['@', '#']) {
-            return Err(no_url(None));
+            return Err(invalid_url(None));
         }
         let options =
-            PgConnectOptions::from_str(url).map_err(|error| no_url(Some(cause(error))))?;
-        // An IPv6 address is in brackets for people only, and sqlx would look them up too.
+            PgConnectOptions::from_str(url).map_err(|error| invalid_url(Some(cause(error))))?;
+        // In a URL an IPv6 address is in brackets, which sqlx would pass to the name lookup.
         let host = options.get_host().to_owned();
         let options = options.host(host.trim_matches(['[', ']']));
         let user = options.get_username().to_owned();
         let database = options.get_database().unwrap_or(&user).to_owned();
-        let place = match options.get_socket() {
+        let location = match options.get_socket() {
             Some(socket) => format!("the database {database} at {}", socket.display()),
             None => format!("the database {database} at {host}:{}", options.get_port()),
         };
         let is_socket = options.get_socket().is_some() || host.starts_with('/');
-        Ok((Self { place, user, database, is_socket }, options))
+        Ok((Self { location, user, database, is_socket }, options))
     }
 
-    /// Connects, and tells what is wrong at once: a pool would try again until its patience ends.
+    /// Connects and applies [`SESSION_SETTINGS`]. Reports the first failure at once, while a pool
+    /// would retry until its timeout.
     pub(super) async fn connect(
         &self,
         options: &PgConnectOptions,
@@ -105,89 +110,94 @@ impl Server {
             let mut connection = options.connect().await?;
             let row = sqlx::query("select current_setting('server_encoding')");
             let encoding: String = row.fetch_one(&mut connection).await?.try_get(0)?;
-            sqlx::raw_sql(SESSION).execute(&mut connection).await?;
+            sqlx::raw_sql(SESSION_SETTINGS).execute(&mut connection).await?;
             Ok((connection, encoding))
         };
         let connected = tokio::select! {
             connected = connected => connected,
-            () = SystemClock.sleep(PATIENCE) => {
+            () = SystemClock.sleep(CONNECT_TIMEOUT) => {
                 let advice = format!(
-                    "no answer within {PATIENCE:?}; set host and port right in the URL, or see what keeps the server"
+                    "no answer within {CONNECT_TIMEOUT:?}; correct the host and port in the URL, or check why the \
+                     server does not answer"
                 );
                 return Err(self.not_an_inbox(advice, None));
             }
         };
-        let (connection, encoding) = connected.map_err(|error| self.unusable(error, schema))?;
+        let (connection, encoding) =
+            connected.map_err(|error| self.connect_error(error, schema))?;
         if encoding != "UTF8" {
             let advice = format!(
-                "its encoding is {encoding}, which does not have all characters of an event; make another with \
-                 `create database … encoding 'UTF8' template template0`"
+                "its encoding is {encoding}, which cannot represent every character of an event; create another \
+                 database with `create database … encoding 'UTF8' template template0`"
             );
             return Err(self.not_an_inbox(advice, None));
         }
         Ok(connection)
     }
 
-    /// What an error means of a connection that is new, and what to do.
-    pub(super) fn unusable(&self, error: sqlx::Error, schema: &Schema) -> StoreError {
+    /// Converts an error of the first connection, with advice on what to do.
+    pub(super) fn connect_error(&self, error: sqlx::Error, schema: &Schema) -> StoreError {
         let Self { user, database, .. } = self;
         let code = error.as_database_error().and_then(DatabaseError::code);
         let advice = match (&error, code.as_deref()) {
-            // What is wrong with a certificate is told as data that cannot be read, or a file that is not there.
+            // sqlx reports an invalid certificate as `InvalidData`, and a missing certificate file
+            // as `NotFound`.
             (sqlx::Error::Io(error), _)
                 if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::NotFound)
                     && !self.is_socket =>
             {
-                NO_TLS.into()
+                TLS_ADVICE.into()
             }
             (sqlx::Error::Io(_), _) => {
-                "no server can be reached there; start it, or set host and port right in the URL".into()
+                "the server cannot be reached; start it, or correct the host and port in the URL".into()
             }
-            (sqlx::Error::Tls(_), _) => NO_TLS.into(),
+            (sqlx::Error::Tls(_), _) => TLS_ADVICE.into(),
             (_, Some("28P01" | "28000")) => format!(
-                "the server does not let {user} in so; set user and password right in the URL, or allow it in \
-                 the server's pg_hba.conf"
+                "authentication failed for user {user}; correct the user and password in the URL, or allow the \
+                 connection in the server's pg_hba.conf"
             ),
             (_, Some("3D000")) => format!(
-                "the server has no such database; make it with `create database \"{database}\"`, or name another"
+                "the server has no such database; create it with `create database \"{database}\"`, or name another"
             ),
             (_, Some("42501")) => format!(
-                "{user} may not make the inbox's tables; have `create schema \"{schema}\" authorization \
-                 \"{user}\"` run by somebody who may, or `grant all on schema …` where it is there"
+                "user {user} may not create the inbox's tables; run `create schema \"{schema}\" authorization \
+                 \"{user}\"` as a user who may, or `grant all on schema …` if the schema exists"
             ),
             (_, Some("53300")) => {
-                "the server has no connection left; raise its max_connections, or run fewer processes".into()
+                "the server has no free connection; raise its max_connections, or run fewer processes".into()
             }
             (_, Some("57P03")) => "the server is starting or stopping; try again".into(),
-            _ => "see what the server says".into(),
+            _ => "see the server's error message".into(),
         };
         self.not_an_inbox(advice, Some(cause(error)))
     }
 
-    /// That nobody has made one here.
+    /// The error for a database without an inbox.
     pub(super) fn no_inbox(&self) -> StoreError {
-        let advice = "there is none in it; the server that receives into one makes its tables, so see whether the URL \
-                      is that server's";
+        let advice = "it contains no inbox; the webhook server creates the tables, so check that both use the same \
+                      URL";
         self.not_an_inbox(advice.into(), None)
     }
 
     fn not_an_inbox(&self, advice: String, source: Option<BoxError>) -> StoreError {
-        StoreError::of(Unusable { place: self.place.clone(), advice, source })
+        StoreError::of(Unusable { location: self.location.clone(), advice, source })
     }
 
-    /// What an error means later.
-    pub(super) fn failed(&self, error: sqlx::Error) -> StoreError {
+    /// Converts an error of an open store.
+    pub(super) fn store_error(&self, error: sqlx::Error) -> StoreError {
         match error {
-            sqlx::Error::PoolTimedOut => StoreError::of(NoConnection { place: self.place.clone() }),
+            sqlx::Error::PoolTimedOut => {
+                StoreError::of(NoConnection { location: self.location.clone() })
+            }
             error => StoreError(cause(error)),
         }
     }
 }
 
-/// What sqlx wraps: around it stands nothing but the same words once more.
+/// Returns the error that sqlx wraps, because sqlx's own message repeats the wrapped one.
 fn cause(error: sqlx::Error) -> BoxError {
     match error {
-        // It wraps itself.
+        // May wrap another `sqlx::Error`.
         sqlx::Error::Configuration(error) => {
             error.downcast().map_or_else(|error| error, |error| cause(*error))
         }
@@ -198,21 +208,24 @@ fn cause(error: sqlx::Error) -> BoxError {
     }
 }
 
-/// Connects when it is asked to, and again whenever a connection is lost.
+/// A pool that connects lazily and replaces lost connections.
 pub(super) fn pool(options: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(PATIENCE)
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(CONNECT_TIMEOUT)
         .after_connect(|connection, _| {
-            Box::pin(async { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+            Box::pin(async { sqlx::raw_sql(SESSION_SETTINGS).execute(connection).await.map(drop) })
         })
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(may_write(connection)))
         .connect_lazy_with(options)
 }
 
-/// Whether a connection is alive, which is what the pool itself would ask, and may write. A session that began while
-/// the database was read-only, as in a failover, may not for as long as it lasts, and another that begins now may.
+/// Returns whether a connection may write; fails if it is dead, so this replaces
+/// `test_before_acquire`.
+///
+/// A session that began while the database was read-only, for example during a failover, stays
+/// read-only; a new session does not.
 async fn may_write(connection: &mut PgConnection) -> sqlx::Result<bool> {
     let row = sqlx::query("show transaction_read_only").fetch_one(connection).await?;
     Ok(row.try_get::<String, _>(0)? == "off")

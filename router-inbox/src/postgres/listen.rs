@@ -1,4 +1,4 @@
-//! What other processes have stored is heard of, as long as there is a connection.
+//! Listens for notifications of events stored by other processes.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -6,34 +6,36 @@ use router_core::clock::{Clock as _, SystemClock};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::{sync::Notify, task::JoinSet};
 
-/// Listens in a task of its own: who waits may cease to at any time, and would otherwise have to connect anew.
+/// A task that listens for notifications. It is a task of its own because callers may cancel their
+/// wait at any time, which would otherwise drop the connection.
 pub(super) struct Listener {
-    heard: Arc<Notify>,
-    /// Ends with this.
+    wakeups: Arc<Notify>,
+    /// Aborted when the listener is dropped.
     _task: JoinSet<()>,
 }
 
-/// How long until it is tried again to connect. Nothing is lost meanwhile: what is stored is found without this.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Delay before reconnecting. No event is lost meanwhile, because workers poll too.
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 impl Listener {
-    /// Listens for what any other store than this one, by its name, has stored.
+    /// Starts to listen on the channel, ignoring notifications with the payload `store`, the
+    /// store's own name.
     pub(super) fn start(options: PgConnectOptions, channel: String, store: String) -> Self {
-        let heard = Arc::new(Notify::new());
+        let wakeups = Arc::new(Notify::new());
         let mut task = JoinSet::new();
-        let tell = heard.clone();
+        let task_wakeups = wakeups.clone();
         task.spawn(async move {
             loop {
-                let Err(_) = listen(&options, &channel, &store, &tell).await;
-                SystemClock.sleep(PAUSE).await;
+                let Err(_) = listen(&options, &channel, &store, &task_wakeups).await;
+                SystemClock.sleep(RECONNECT_DELAY).await;
             }
         });
-        Self { heard, _task: task }
+        Self { wakeups, _task: task }
     }
 
-    /// Waits until something was heard since this was last told.
-    pub(super) async fn heard(&self) {
-        self.heard.notified().await;
+    /// Waits for a notification since the last call returned. Cancel safe.
+    pub(super) async fn notified(&self) {
+        self.wakeups.notified().await;
     }
 }
 
@@ -41,16 +43,16 @@ async fn listen(
     options: &PgConnectOptions,
     channel: &str,
     store: &str,
-    heard: &Notify,
+    wakeups: &Notify,
 ) -> sqlx::Result<Infallible> {
-    // Of its own: it would keep one of the others for ever.
+    // A separate pool: the listener would hold one of the store's connections forever.
     let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
     let pool = pool.connect_lazy_with(options.clone());
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(channel).await?;
     loop {
-        // Also whenever it listens anew: nobody knows what was stored before.
-        heard.notify_one();
-        while listener.try_recv().await?.is_some_and(|told| told.payload() == store) {}
+        // Also after each reconnect: events may have been stored while the connection was lost.
+        wakeups.notify_one();
+        while listener.try_recv().await?.is_some_and(|sent| sent.payload() == store) {}
     }
 }

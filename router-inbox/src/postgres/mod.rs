@@ -1,4 +1,4 @@
-//! The store for many machines: a PostgreSQL database.
+//! The PostgreSQL store, which any number of machines can share.
 
 mod claims;
 mod connect;
@@ -28,13 +28,16 @@ use crate::{
     tx::{self, TxStore},
 };
 
-/// A store in a PostgreSQL database, which any number of processes on any number of machines share. The time is the
-/// database's, so their clocks need not agree. What was stored is on the server's disk before Stripe is answered,
-/// also where `synchronous_commit` is off for others.
+/// A store in a PostgreSQL database, shared by any number of processes on any number of machines.
 ///
-/// The tables are in a schema of their own, `stripe_inbox`, which is made if it is not there. Processes tell each
-/// other by `LISTEN` and `NOTIFY` that something was stored. The server is PostgreSQL 13 or later, with the encoding
-/// UTF-8. A pooler in between has to give each connection a session of its own.
+/// All times come from the database server, so the clocks of the machines need not agree. Every
+/// stored event is on the server's disk before Stripe is answered, even if the database or the role
+/// turns `synchronous_commit` off.
+///
+/// The tables are in their own schema, `stripe_inbox`, which is created if it does not exist.
+/// Processes notify each other of stored events by `LISTEN` and `NOTIFY`. The server must be
+/// PostgreSQL 13 or later and the database's encoding must be UTF-8. A connection pooler between
+/// the store and the server must use session pooling.
 ///
 /// ```no_run
 /// use router_inbox::{PostgresStore, Store as _};
@@ -47,79 +50,86 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Cheap to clone; clones are one store.
+/// Cloning is cheap; clones share the connection pool.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
     schema: Schema,
     server: Server,
     options: PgConnectOptions,
-    /// As which this store tells others that it has stored something.
+    /// A random name, sent as the payload of notifications, so that this store can ignore its own.
     name: String,
     listener: Arc<OnceLock<Listener>>,
 }
 
-/// In which the tables are by default.
+/// The default schema of the tables.
 const SCHEMA: &str = "stripe_inbox";
 
 impl PostgresStore {
-    /// Connects to the database that a URL such as `postgres://user:password@host:5432/database` names, and brings
-    /// the inbox's tables up to date. With `?sslmode=verify-full` the server must show a certificate that the system
-    /// trusts, or that is in the file of `&sslrootcert=…`.
+    /// Connects to the database at a URL such as `postgres://user:password@host:5432/database`, and
+    /// creates or migrates the inbox's tables.
+    ///
+    /// With `?sslmode=verify-full` the server must present a certificate signed by an authority
+    /// that the system trusts, or by one in the file named by `&sslrootcert=…`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the server cannot be reached, does not let this user in, or does not let it make the
-    /// tables; says what to do, and never the password.
+    /// The error says what to do and never contains the password. Fails if:
+    ///
+    /// - the server cannot be reached;
+    /// - authentication fails;
+    /// - the database is missing, or its encoding is not UTF-8;
+    /// - the user may not create the tables.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::connect_in(url, SCHEMA).await
     }
 
-    /// As [`connect`](Self::connect), with the tables in another schema: each is an inbox of its own.
+    /// Connects like [`connect`](Self::connect), with the tables in the given schema. Each schema
+    /// is a separate inbox.
     ///
     /// # Errors
     ///
-    /// As of `connect`; and where the schema cannot have this name.
+    /// Fails like `connect`, and if `schema` is not a valid name for the schema.
     pub async fn connect_in(url: &str, schema: &str) -> Result<Self, StoreError> {
         let schema = Schema::new(schema).map_err(StoreError::of)?;
-        let (server, options) = Server::of(url)?;
+        let (server, options) = Server::from_url(url)?;
         let connection = server.connect(&options, &schema).await?;
-        Self::with(connection, server, options, schema).await
+        Self::migrate_and_open(connection, server, options, schema).await
     }
 
-    /// As [`connect`](Self::connect), but makes no inbox where there is none.
+    /// Connects like [`connect`](Self::connect), but does not create an inbox.
     ///
     /// # Errors
     ///
-    /// As of `connect`; and where the database has no inbox in it.
+    /// Fails like `connect`, and if the database contains no inbox.
     pub async fn connect_existing(url: &str) -> Result<Self, StoreError> {
         let schema = Schema::new(SCHEMA).map_err(StoreError::of)?;
-        let (server, options) = Server::of(url)?;
+        let (server, options) = Server::from_url(url)?;
         let mut connection = server.connect(&options, &schema).await?;
-        let is_inbox = schema.is_there(&mut connection).await;
-        if !is_inbox.map_err(|error| server.unusable(error, &schema))? {
+        let is_inbox = schema.has_inbox(&mut connection).await;
+        if !is_inbox.map_err(|error| server.connect_error(error, &schema))? {
             return Err(server.no_inbox());
         }
-        Self::with(connection, server, options, schema).await
+        Self::migrate_and_open(connection, server, options, schema).await
     }
 
-    /// Brings the tables up to date.
-    async fn with(
+    /// Migrates the tables and opens the connection pool.
+    async fn migrate_and_open(
         mut connection: PgConnection,
         server: Server,
         options: PgConnectOptions,
         schema: Schema,
     ) -> Result<Self, StoreError> {
         let migrated = schema.migrate(&mut connection).await;
-        migrated.map_err(|error| server.unusable(error, &schema))?;
+        migrated.map_err(|error| server.connect_error(error, &schema))?;
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
         let name = name.and_then(|row| row.try_get(0)).map_err(StoreError::of)?;
         let pool = connect::pool(options.clone());
         Ok(Self { pool, schema, server, options, name, listener: Arc::default() })
     }
 
-    fn failed(&self, error: sqlx::Error) -> StoreError {
-        self.server.failed(error)
+    fn store_error(&self, error: sqlx::Error) -> StoreError {
+        self.server.store_error(error)
     }
 }
 
@@ -155,7 +165,7 @@ impl Store for PostgresStore {
             write.commit().await?;
             Ok(stored)
         };
-        stored.await.map_err(|error| self.failed(error))
+        stored.await.map_err(|error| self.store_error(error))
     }
 
     async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
@@ -163,15 +173,15 @@ impl Store for PostgresStore {
             let mut connection = self.pool.acquire().await?;
             claims::claim(&mut connection, &self.schema, wanted).await
         };
-        claimed.await.map_err(|error| self.failed(error))
+        claimed.await.map_err(|error| self.store_error(error))
     }
 
     async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
-        let held = async {
+        let extended = async {
             let mut connection = self.pool.acquire().await?;
             writes::extend(&mut connection, &self.schema, leases, time).await
         };
-        let held = held.await.map_err(|error| self.failed(error))?;
+        let held = extended.await.map_err(|error| self.store_error(error))?;
         Ok(leases.iter().map(|lease| held.contains(&(lease.delivery, lease.token))).collect())
     }
 
@@ -185,7 +195,7 @@ impl Store for PostgresStore {
             write.commit().await?;
             Ok(completed)
         };
-        completed.await.map_err(|error| self.failed(error))
+        completed.await.map_err(|error| self.store_error(error))
     }
 
     async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
@@ -195,20 +205,21 @@ impl Store for PostgresStore {
              where event_id = $1 order by endpoint, account nulls first, generation, handler",
         ));
         let rows = rows.bind(writes::text(event_id)).fetch_all(&self.pool).await;
-        let rows = rows.map_err(|error| self.failed(error))?;
-        rows.iter().map(kept).collect::<Result<_, _>>().map_err(StoreError::of)
+        let rows = rows.map_err(|error| self.store_error(error))?;
+        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::of)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         let backlog = claims::backlog(&self.pool, &self.schema).await;
-        backlog.map_err(|error| self.failed(error))
+        backlog.map_err(|error| self.store_error(error))
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
         Some(self)
     }
 
-    /// Nobody else waits for a handler that has its transaction open, so only the handler's own time is its limit.
+    /// The transaction has no time limit of its own: no other writer waits for it, so the handler's
+    /// timeout is enough.
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let (store, clock) = (Arc::new(self.clone()), Arc::new(SystemClock));
         let (tx, effects) = tx::for_delivery(store, None, clock);
@@ -219,11 +230,11 @@ impl Store for PostgresStore {
         let listener = self.listener.get_or_init(|| {
             Listener::start(self.options.clone(), self.schema.name().to_owned(), self.name.clone())
         });
-        listener.heard().await;
+        listener.notified().await;
     }
 }
 
-fn kept(row: &PgRow) -> sqlx::Result<StoredDelivery> {
+fn delivery(row: &PgRow) -> sqlx::Result<StoredDelivery> {
     Ok(StoredDelivery {
         endpoint: row.try_get("endpoint")?,
         account: row.try_get("account")?,
@@ -235,10 +246,11 @@ fn kept(row: &PgRow) -> sqlx::Result<StoredDelivery> {
     })
 }
 
-/// PostgreSQL has only numbers with a sign.
+/// Reads a `bigint` column as an integer type that may be unsigned, which PostgreSQL does not have.
 fn number<N: TryFrom<i64>>(row: &PgRow, column: &str) -> sqlx::Result<N> {
     let number: i64 = row.try_get(column)?;
-    let out_of_range = || sqlx::Error::Decode(format!("{number} is no {column}").into());
+    let out_of_range =
+        || sqlx::Error::Decode(format!("column {column}: {number} is out of range").into());
     N::try_from(number).map_err(|_| out_of_range())
 }
 

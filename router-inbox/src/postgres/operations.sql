@@ -1,41 +1,47 @@
--- What people who look for something ask for. All of it is kept by the tables themselves, so that an older version,
--- which knows nothing of it, keeps it too; and by functions of whoever has made the tables, so that those who may only
--- use what was there before go on.
+-- Tables and indexes for the operations: status, list, replay, purge.
+--
+-- Triggers maintain the tables, so that events stored by an older version are included. The trigger
+-- functions run with the privileges of the tables' owner, so that a user who was granted only the
+-- older tables can still write.
 
--- What is stored meanwhile waits, so that nothing is left out. In the order in which those who store come by.
+-- Blocks writers during the migration, so that no event is missed. The tables are locked in the
+-- order in which writers use them.
 lock table inbox.events, inbox.deliveries in share row exclusive mode;
 
--- Indexes cannot have long texts, so of those they have the beginning.
--- Without the account, which stands before the object's id where there is one.
+-- Index entries have a maximum size, so the indexes hold the first 100 characters of long texts.
+--
+-- The object id without the account, which precedes it if there is one.
 create index events_of_object on inbox.events
     (left(case when account is null then object else substr(object, length(account) + 2) end, 100));
 create index events_of_type on inbox.events (left(type, 100));
 create index events_stored on inbox.events (stored_at, id) where generation = 0;
--- Dead letters, and what was discarded.
-create index deliveries_buried on inbox.deliveries (state, id) include (handler, event) where state >= 4;
+-- Dead letters and discarded deliveries.
+create index deliveries_dead_or_discarded on inbox.deliveries (state, id) include (handler, event) where state >= 4;
 
--- Each event with each of its generations, itself among them.
+-- Pairs each event with every generation of it, including itself.
 create view inbox.generations as
     select one.id as event, other.id as other
     from inbox.events one join inbox.events other
         on other.event_id = one.event_id and other.endpoint = one.endpoint
             and other.account is not distinct from one.account;
 
--- The events of which no generation was for any handler.
+-- Unhandled events: no generation of them has a delivery.
 create table inbox.unhandled (event bigint primary key references inbox.events (id) on delete cascade);
 insert into inbox.unhandled
     select id from inbox.events event where not exists (select from inbox.deliveries where event = event.id);
 
--- Each handler that has had a delivery, and whether its last one was ordered.
+-- Each handler that has ever had a delivery; `ordered` is that of its latest delivery.
 create table inbox.handlers (name text collate "C" primary key, ordered boolean not null);
 insert into inbox.handlers
     select distinct on (handler) handler, lane is not null from inbox.deliveries order by handler, id desc;
 
--- Sessions plan each statement anew, which would take longer than these do; and a plan that is kept must not be one for
--- a small table.
+-- Settings of the trigger functions: `force_generic_plan`, because the session's
+-- `force_custom_plan` would plan their statements on each call, which takes longer than running
+-- them; `enable_seqscan = off`, so that a plan made for a small table does not scan it once it is
+-- large.
 
--- Once the deliveries are there too, which is when it commits.
-create function inbox.keep_unhandled() returns trigger language plpgsql security definer
+-- Deferred until commit, when the event's deliveries are stored too.
+create function inbox.record_unhandled() returns trigger language plpgsql security definer
     set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
     if not exists (select from inbox.deliveries where event = new.id) then
@@ -43,11 +49,12 @@ begin
     end if;
     return null;
 end $$;
-create constraint trigger keep_unhandled after insert on inbox.events
-    deferrable initially deferred for each row execute function inbox.keep_unhandled();
+create constraint trigger record_unhandled after insert on inbox.events
+    deferrable initially deferred for each row execute function inbox.record_unhandled();
 
--- Mostly they are known, and then nobody is to wait for anybody else who has one of them.
-create function inbox.keep_handlers() returns trigger language plpgsql security definer
+-- Usually the handler is known already. Then nothing is written, so that no transaction waits for
+-- another that stores deliveries of the same handler.
+create function inbox.record_handlers() returns trigger language plpgsql security definer
     set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
     insert into inbox.handlers
@@ -59,5 +66,5 @@ begin
     on conflict (name) do update set ordered = excluded.ordered;
     return null;
 end $$;
-create trigger keep_handlers after insert on inbox.deliveries
-    referencing new table as stored for each statement execute function inbox.keep_handlers();
+create trigger record_handlers after insert on inbox.deliveries
+    referencing new table as stored for each statement execute function inbox.record_handlers();

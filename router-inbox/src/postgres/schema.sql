@@ -1,12 +1,14 @@
--- The time, in milliseconds since 1970. Stable, although time passes: otherwise no index could be read up to now.
+-- The current time in milliseconds since 1970. Declared stable although it advances, because an
+-- index cannot be scanned up to a volatile value.
 create function inbox.inbox_now() returns bigint language sql stable
     as $$ select (extract(epoch from clock_timestamp()) * 1000)::bigint $$;
 
 create table inbox.events (
     id bigint generated always as identity primary key,
-    -- SHA-256 of what says which event it is, so that it fits an index however long that is.
+    -- SHA-256 of everything that identifies an event: an index entry of fixed size, however long
+    -- the texts are.
     key bytea not null unique,
-    -- Texts are for people and for looking things up. The event is in its payload.
+    -- The text columns are for display and search. The event itself is in `payload`.
     endpoint text collate "C" not null,
     account text collate "C",
     event_id text collate "C" not null,
@@ -14,7 +16,7 @@ create table inbox.events (
     type text collate "C" not null,
     object text collate "C" not null,
     payload bytea not null,
-    -- All times are milliseconds since 1970.
+    -- All times are in milliseconds since 1970.
     signed_at bigint,
     stored_at bigint not null
 );
@@ -23,30 +25,31 @@ create table inbox.deliveries (
     id bigint generated always as identity primary key,
     event bigint not null references inbox.events (id),
     handler text collate "C" not null,
-    -- 0 waiting, 1 running, 2 done, 3 ignored, 4 dead
+    -- 0 waiting, 1 running, 2 done, 3 ignored, 4 dead letter, 5 discarded
     state smallint not null default 0,
     attempts integer not null default 0,
-    -- Waiting: from when on it can be claimed. Running: until when the lease lasts.
+    -- While waiting: when the delivery can be claimed. While running: when the lease expires.
     due bigint not null,
-    -- Of the last lease.
+    -- Fencing token of the last lease.
     token bigint not null default 0,
-    -- Of one that is ordered: a hash of its handler and object, of which one is out at a time, and its place there.
+    -- Set for ordered deliveries. `lane` is a hash of handler and object; one delivery of a lane
+    -- runs at a time, the one with the smallest (`age`, `id`) first.
     lane bigint,
     age bigint,
-    -- Another of its lane goes first.
+    -- Another delivery of the lane runs or goes first.
     blocked boolean not null default false,
     error text,
     ended_at bigint
--- A row is written anew some three times until it has ended. What that leaves behind is in the way of claims, so it
--- is not to wait until it is a fifth of the table.
+-- Each row is updated about three times before it is finished, and claims have to skip the dead row
+-- versions. So vacuum runs every 10,000 versions, rather than when a fifth of the table is dead.
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
--- Of any length, which the other kind of index is not for.
+-- A hash index, because a B-tree limits the length of its keys.
 create index events_by_id on inbox.events using hash (event_id);
--- What can be claimed; how much has ended makes no difference.
+-- Claimable deliveries. Finished ones are not in the index, so their number does not matter.
 create index deliveries_due on inbox.deliveries (handler, due, id) where state <= 1 and not blocked;
 create index deliveries_of_event on inbox.deliveries (event);
--- Who is next, who is first, and who is out.
+-- Of each lane: the waiting deliveries in order, the claimable one, and the running one.
 create index deliveries_in_lane on inbox.deliveries (lane, age, id) where state = 0 and lane is not null;
-create index deliveries_first on inbox.deliveries (lane) where state = 0 and not blocked and lane is not null;
-create index deliveries_out on inbox.deliveries (lane) where state = 1 and lane is not null;
+create index deliveries_unblocked on inbox.deliveries (lane) where state = 0 and not blocked and lane is not null;
+create index deliveries_running on inbox.deliveries (lane) where state = 1 and lane is not null;

@@ -1,8 +1,18 @@
-//! What adds and changes rows, within a transaction that the caller commits.
+//! Stores events, renews leases and completes deliveries. The caller commits the transaction.
 //!
-//! Who waits for whom has one order everywhere, so that two that write at once never wait for each other: lanes by
-//! number, then events by key, then deliveries by number. (Whoever operates the inbox locks the events that it is about
-//! before all of these.)
+//! A lane is the sequence of the deliveries of one `ordered` handler for one object. At most one
+//! delivery of a lane is claimable or running at any time; the other waiting ones are `blocked`.
+//!
+//! Every transaction takes its locks in one order, so that no two deadlock:
+//!
+//! 1. events that an operation changes, by id (row locks, see `operations/mod.rs`);
+//! 2. lanes, by number (advisory locks);
+//! 3. new events, by key (an insert waits for another transaction's insert of the same key);
+//! 4. deliveries (row locks): first those to complete or change, by id, then the claimable ones of
+//!    the locked lanes, by id.
+//!
+//! Claims take no lane lock, and skip deliveries that another transaction has locked. They never
+//! wait for a lock, so they are not part of this order.
 
 use std::{
     borrow::Cow,
@@ -20,7 +30,7 @@ use crate::{
     store::rows::{OutcomeColumns, millis},
 };
 
-/// Stores what is new, and tells other processes in the name of this `store`.
+/// Stores the events that are new and notifies other processes; `store` is the name of this store.
 pub(super) async fn store(
     write: &mut PgConnection,
     schema: &Schema,
@@ -31,25 +41,28 @@ pub(super) async fn store(
         .iter()
         .flat_map(|new| new.deliveries.iter().filter_map(|delivery| lane(new, delivery)))
         .collect();
-    lock(write, &lanes).await?;
-    let mut numbers = insert_events(write, schema, events).await?;
+    lock_lanes(write, &lanes).await?;
+    let mut ids = insert_events(write, schema, events).await?;
     let mut stored = Vec::with_capacity(events.len());
     let mut new = Vec::new();
-    for (at, event) in events.iter().enumerate() {
-        match numbers.remove(&at) {
-            Some(number) => {
-                new.push((number, event));
+    for (index, event) in events.iter().enumerate() {
+        match ids.remove(&index) {
+            Some(id) => {
+                new.push((id, event));
                 stored.push(Stored::New);
             }
             None => stored.push(Stored::Duplicate),
         }
     }
     insert_deliveries(write, schema, &new, store).await?;
-    let_the_oldest_go(write, schema, &lanes).await?;
+    unblock_next(write, schema, &lanes).await?;
     Ok(stored)
 }
 
-/// Those of the leases that were still held.
+/// Extends the leases that are still held and returns them, as pairs of delivery and fencing token.
+///
+/// A lease is held if the delivery still runs under its token. Each claim increments the token, so
+/// an older lease matches no row. The rows are locked by id before the update changes any.
 pub(super) async fn extend(
     write: &mut PgConnection,
     schema: &Schema,
@@ -72,20 +85,24 @@ pub(super) async fn extend(
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
+/// Records the results of leases that are still held, and unblocks the next delivery of each lane.
+///
+/// A lease whose delivery has been claimed since has an old fencing token and matches no row.
 pub(super) async fn complete(
     write: &mut PgConnection,
     schema: &Schema,
     ends: &[(Lease, DeliveryOutcome)],
 ) -> sqlx::Result<Vec<Completed>> {
-    // Of two ends of one lease the first counts.
-    let mut first = BTreeMap::new();
-    for (at, (lease, end)) in ends.iter().enumerate() {
-        first.entry((lease.delivery, lease.token)).or_insert((at, OutcomeColumns::by(end)));
+    // Of two results for one lease, the first is recorded.
+    let mut by_lease = BTreeMap::new();
+    for (index, (lease, end)) in ends.iter().enumerate() {
+        by_lease.entry((lease.delivery, lease.token)).or_insert((index, OutcomeColumns::by(end)));
     }
-    let deliveries: Vec<i64> = first.keys().map(|(delivery, _)| *delivery).collect();
+    let deliveries: Vec<i64> = by_lease.keys().map(|(delivery, _)| *delivery).collect();
+    // Read without a lock, because the lane of a delivery never changes.
     let lanes = lanes_of(write, schema, &deliveries).await?;
-    lock(write, &lanes).await?;
-    let ended = first.values().map(|(_, ended)| ended);
+    lock_lanes(write, &lanes).await?;
+    let ended = by_lease.values().map(|(_, ended)| ended);
     let rows = sqlx::query(schema.sql(
         "with ended as materialized (
              select ended.*
@@ -102,7 +119,7 @@ pub(super) async fn complete(
          from ended where delivery.id = ended.id returning delivery.id, delivery.token",
     ))
     .bind(&deliveries)
-    .bind(first.keys().map(|(_, token)| *token).collect::<Vec<i64>>())
+    .bind(by_lease.keys().map(|(_, token)| *token).collect::<Vec<i64>>())
     .bind(ended.clone().map(|ended| ended.state).collect::<Vec<_>>())
     .bind(ended.clone().map(|ended| ended.wait).collect::<Vec<_>>())
     .bind(ended.clone().map(|ended| ended.error.map(text)).collect::<Vec<_>>())
@@ -111,34 +128,38 @@ pub(super) async fn complete(
     .await?;
     let mut completed = vec![Completed::LeaseLost; ends.len()];
     for row in rows {
-        let (at, _) = &first[&(row.try_get(0)?, row.try_get(1)?)];
-        completed[*at] = Completed::Recorded;
+        let (index, _) = &by_lease[&(row.try_get(0)?, row.try_get(1)?)];
+        completed[*index] = Completed::Recorded;
     }
-    let_the_oldest_go(write, schema, &lanes).await?;
+    unblock_next(write, schema, &lanes).await?;
     Ok(completed)
 }
 
-/// A text that PostgreSQL can keep: it knows no NUL. What has one is found by its key and delivered from its payload
-/// all the same.
+/// Replaces NUL, which PostgreSQL cannot store in a text, by the symbol `␀`.
+///
+/// This loses nothing: an event is found by the hash of its key, and delivered from its payload.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
 
-/// Numbers of those that are new, by their places in the group.
+/// Inserts the events that are new and returns their ids, by index in `events`.
+///
+/// If another transaction has inserted the same key, the insert waits until that commits, which
+/// makes the event a duplicate, or rolls back, which makes it new.
 async fn insert_events(
     write: &mut PgConnection,
     schema: &Schema,
     events: &[NewEvent],
 ) -> sqlx::Result<BTreeMap<usize, i64>> {
-    // By key; of what is there twice, the first.
-    let mut places = BTreeMap::new();
-    for (at, new) in events.iter().enumerate() {
-        places.entry(key(&new.event.key())).or_insert(at);
+    // Sorted by key, which is the lock order. Of two events with one key, the first is inserted.
+    let mut index_by_key = BTreeMap::new();
+    for (index, new) in events.iter().enumerate() {
+        index_by_key.entry(key(&new.event.key())).or_insert(index);
     }
-    let events = || places.values().map(|at| &events[*at].event);
-    let kept: Vec<_> = events().map(StoredEvent::of).collect();
+    let events = || index_by_key.values().map(|index| &events[*index].event);
+    let stored: Vec<_> = events().map(StoredEvent::of).collect();
     let signed_at =
-        |kept: &StoredEvent| kept.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis);
+        |stored: &StoredEvent| stored.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis);
     let objects: Vec<_> = events().map(|event| OrderKey::of(event).object).collect();
     let rows = sqlx::query(schema.sql(
         "insert into inbox.events
@@ -146,35 +167,38 @@ async fn insert_events(
          select *, inbox.inbox_now() from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict (key) do nothing returning id, key",
     ))
-    .bind(places.keys().map(|key| &key[..]).collect::<Vec<_>>())
-    .bind(kept.iter().map(|kept| text(&kept.endpoint)).collect::<Vec<_>>())
+    .bind(index_by_key.keys().map(|key| &key[..]).collect::<Vec<_>>())
+    .bind(stored.iter().map(|stored| text(&stored.endpoint)).collect::<Vec<_>>())
     .bind(events().map(|event| event.account().map(text)).collect::<Vec<_>>())
     .bind(events().map(|event| text(event.id())).collect::<Vec<_>>())
-    .bind(kept.iter().map(|kept| i64::from(kept.generation)).collect::<Vec<_>>())
+    .bind(stored.iter().map(|stored| i64::from(stored.generation)).collect::<Vec<_>>())
     .bind(events().map(|event| text(event.event_type())).collect::<Vec<_>>())
     .bind(objects.iter().map(|object| text(object)).collect::<Vec<_>>())
-    .bind(kept.iter().map(|kept| &kept.payload[..]).collect::<Vec<_>>())
-    .bind(kept.iter().map(signed_at).collect::<Vec<_>>())
+    .bind(stored.iter().map(|stored| &stored.payload[..]).collect::<Vec<_>>())
+    .bind(stored.iter().map(signed_at).collect::<Vec<_>>())
     .fetch_all(write)
     .await?;
-    let mut numbers = BTreeMap::new();
+    let mut ids = BTreeMap::new();
     for row in rows {
         let key: [u8; 32] = row.try_get(1)?;
-        numbers.insert(places[&key], row.try_get(0)?);
+        ids.insert(index_by_key[&key], row.try_get(0)?);
     }
-    Ok(numbers)
+    Ok(ids)
 }
 
+/// Inserts the deliveries of new events, and notifies other stores when the transaction commits.
+///
+/// Ordered deliveries are inserted as blocked; [`unblock_next`] unblocks the first of each lane.
 async fn insert_deliveries(
     write: &mut PgConnection,
     schema: &Schema,
     events: &[(i64, &NewEvent)],
     store: &str,
 ) -> sqlx::Result<()> {
-    // In the order in which the events came: among equally old ones it counts.
+    // Ids are assigned in this order, and order the deliveries of equal age in a lane.
     let rows = || {
-        events.iter().flat_map(|(number, new)| {
-            new.deliveries.iter().map(move |delivery| (*number, *new, delivery))
+        events.iter().flat_map(|(event_id, new)| {
+            new.deliveries.iter().map(move |delivery| (*event_id, *new, delivery))
         })
     };
     if rows().next().is_none() {
@@ -188,7 +212,7 @@ async fn insert_deliveries(
              from unnest($1, $2, $3, $4) as new (event, handler, lane, age))
          select pg_notify($5, $6)",
     ))
-    .bind(rows().map(|(number, ..)| number).collect::<Vec<_>>())
+    .bind(rows().map(|(event_id, ..)| event_id).collect::<Vec<_>>())
     .bind(rows().map(|(.., delivery)| text(&delivery.handler)).collect::<Vec<_>>())
     .bind(rows().map(|(_, new, delivery)| lane(new, delivery)).collect::<Vec<_>>())
     .bind(rows().map(|(_, new, delivery)| delivery.ordered.then(|| age(new))).collect::<Vec<_>>())
@@ -199,8 +223,11 @@ async fn insert_deliveries(
     Ok(())
 }
 
-/// Of each lane, lets the oldest that waits go, and no other; none, while one is out. The lanes are locked.
-pub(super) async fn let_the_oldest_go(
+/// Makes the oldest waiting delivery of each lane the only claimable one, or none while a delivery
+/// of the lane is running.
+///
+/// The caller holds the lanes' locks.
+pub(super) async fn unblock_next(
     write: &mut PgConnection,
     schema: &Schema,
     lanes: &BTreeSet<i64>,
@@ -209,8 +236,11 @@ pub(super) async fn let_the_oldest_go(
         return Ok(());
     }
     let lanes: Vec<i64> = lanes.iter().copied().collect();
-    // Claims lock no lanes. One that has begun is waited for here, and none can begin until this commits; so the next
-    // statement, which must be another one, sees what is out.
+    // Claims take no lane lock, so this first locks the claimable delivery of each lane. That waits
+    // for a claim of it in progress, and prevents further claims until this transaction commits.
+    //
+    // The next query must be a separate statement: each statement sees what was committed before it
+    // began, so only a later one sees the claim that this one waited for.
     sqlx::query(schema.sql(
         "select from inbox.deliveries
          where lane = any($1) and state = 0 and not blocked and lane is not null order by id for update",
@@ -219,17 +249,17 @@ pub(super) async fn let_the_oldest_go(
     .execute(&mut *write)
     .await?;
     sqlx::query(schema.sql(
-        "with first as materialized (
+        "with next as materialized (
              select (select id from inbox.deliveries
                      where lane = locked.lane and state = 0 and lane is not null order by age, id limit 1) as id
              from unnest($1) as locked (lane)
              where not exists (
                  select from inbox.deliveries where lane = locked.lane and state = 1 and lane is not null)),
-         held as (
+         reblocked as (
              update inbox.deliveries set blocked = true
              where lane = any($1) and state = 0 and not blocked and lane is not null
-                 and id not in (select id from first where id is not null))
-         update inbox.deliveries set blocked = false where id in (select id from first) and blocked",
+                 and id not in (select id from next where id is not null))
+         update inbox.deliveries set blocked = false where id in (select id from next) and blocked",
     ))
     .bind(&lanes)
     .execute(write)
@@ -237,8 +267,14 @@ pub(super) async fn let_the_oldest_go(
     Ok(())
 }
 
-/// Nobody else stores into these lanes, nor completes what is in them, until this commits.
-pub(super) async fn lock(write: &mut PgConnection, lanes: &BTreeSet<i64>) -> sqlx::Result<()> {
+/// Locks lanes until the transaction ends, by advisory locks.
+///
+/// Other transactions cannot add deliveries to a locked lane, nor complete, retry or discard one in
+/// it. A lane has no row of its own to lock: it begins with the first delivery stored into it.
+pub(super) async fn lock_lanes(
+    write: &mut PgConnection,
+    lanes: &BTreeSet<i64>,
+) -> sqlx::Result<()> {
     if !lanes.is_empty() {
         let lock = sqlx::query("select pg_advisory_xact_lock(lane) from unnest($1) as lane");
         lock.bind(lanes.iter().copied().collect::<Vec<_>>()).execute(write).await?;
@@ -246,6 +282,7 @@ pub(super) async fn lock(write: &mut PgConnection, lanes: &BTreeSet<i64>) -> sql
     Ok(())
 }
 
+/// Returns the lanes of the ordered ones among these deliveries.
 pub(super) async fn lanes_of(
     write: &mut PgConnection,
     schema: &Schema,
@@ -258,26 +295,29 @@ pub(super) async fn lanes_of(
     lanes.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Of an ordered delivery: by its handler and object. Two that share a number by chance would wait for each other,
-/// and nothing else.
+/// Returns the lane of an ordered delivery: a hash of its handler and object.
+///
+/// If two hashes collide, the two lanes become one. Their deliveries then run one at a time, which
+/// only costs time.
 fn lane(new: &NewEvent, delivery: &NewDelivery) -> Option<i64> {
     let hash = || hash(&[&delivery.handler, &OrderKey::of(&new.event).object]);
-    let number = |hash: [u8; 32]| i64::from_be_bytes(std::array::from_fn(|at| hash[at]));
-    delivery.ordered.then(|| number(hash()))
+    let first_bytes = |hash: [u8; 32]| i64::from_be_bytes(std::array::from_fn(|byte| hash[byte]));
+    delivery.ordered.then(|| first_bytes(hash()))
 }
 
+/// Returns the value of the column `key`: a hash of everything that identifies an event.
 fn key(key: &EventKey) -> [u8; 32] {
     let generation = key.generation().to_string();
-    // No account is not the same as one without a name.
-    let of_account = if key.account().is_some() { "account" } else { "" };
+    // Distinguishes no account from an account with an empty name.
+    let account_tag = if key.account().is_some() { "account" } else { "" };
     let account = key.account().unwrap_or_default();
-    hash(&[key.endpoint(), of_account, account, key.id(), &generation])
+    hash(&[key.endpoint(), account_tag, account, key.id(), &generation])
 }
 
 fn hash(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
-        // With its length, so that what is one part of one is never two of another.
+        // The length comes first, so that no other split of the same text gives the same hash.
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

@@ -1,4 +1,4 @@
-//! Which deliveries are due, and how they are claimed.
+//! Finds due deliveries, claims them and counts the backlog.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,26 +10,26 @@ use crate::{
     store::rows::{millis, time},
 };
 
-/// A delivery that can be claimed.
+/// A claimable delivery.
 pub(super) struct Due {
     id: i64,
     handler: String,
-    /// Its last lease has run out.
+    /// `true` if its previous lease has expired.
     lease_expired: bool,
 }
 
-/// What can be claimed, as much as is wanted of it, the one that has been due longest first.
+/// Returns the due deliveries within the wanted limits, the longest due first.
 pub(super) async fn due(
     read: &mut SqliteConnection,
     wanted: &ClaimRequest,
     now: i64,
 ) -> sqlx::Result<Vec<Due>> {
-    let mut room: HashMap<&str, usize> =
-        wanted.handlers.iter().map(|(handler, room)| (&**handler, *room)).collect();
-    let handlers: Vec<&str> = room.keys().copied().collect();
+    let mut remaining: HashMap<&str, usize> =
+        wanted.handlers.iter().map(|(handler, most)| (&**handler, *most)).collect();
+    let handlers: Vec<&str> = remaining.keys().copied().collect();
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
-    // Each handler's own range of the index is read from its beginning, as far as the limit: how many wait beyond
-    // it, or for handlers that are not wanted, makes no difference.
+    // Each handler's range of the index is read from the start, up to the limit. The deliveries
+    // beyond it, and those of other handlers, cost nothing.
     let rows = sqlx::query(
         "select due.id, due.handler, due.state from json_each(?1) wanted join deliveries due on due.id in (
              select id from deliveries
@@ -45,10 +45,10 @@ pub(super) async fn due(
     let mut due = Vec::new();
     for row in rows {
         let handler: String = row.try_get(1)?;
-        if let Some(room @ 1..) = room.get_mut(&*handler)
+        if let Some(remaining @ 1..) = remaining.get_mut(&*handler)
             && due.len() < wanted.limit
         {
-            *room -= 1;
+            *remaining -= 1;
             due.push(Due {
                 id: row.try_get(0)?,
                 handler,
@@ -59,7 +59,10 @@ pub(super) async fn due(
     Ok(due)
 }
 
-/// Claims what is due, within a transaction that the caller commits.
+/// Claims due deliveries. The caller commits the transaction.
+///
+/// Each claim increments the fencing token, so that an earlier lease can no longer write. A
+/// delivery whose lease has expired keeps its number of attempts.
 pub(super) async fn claim(
     write: &mut SqliteConnection,
     wanted: &ClaimRequest,
@@ -68,24 +71,25 @@ pub(super) async fn claim(
     let until = now.saturating_add(millis(wanted.lease));
     let mut claims = Vec::new();
     for Due { id, handler, lease_expired } in due(write, wanted, now).await? {
-        let row = sqlx::query(
+        let claim = sqlx::query(
             "update deliveries
              set attempts = attempts + (state = 0), state = 1, due = ?1, token = token + 1
              where id = ?2 returning token, attempts, event",
         );
-        let row = row.bind(until).bind(id).fetch_one(&mut *write).await?;
-        let event = sqlx::query(
+        let row = claim.bind(until).bind(id).fetch_one(&mut *write).await?;
+        let load_event = sqlx::query(
             "select payload, endpoint, generation, signed_at from events where id = ?1",
         );
-        let event = event.bind(row.try_get::<i64, _>(2)?).fetch_one(&mut *write).await?;
+        let event_row = load_event.bind(row.try_get::<i64, _>(2)?).fetch_one(&mut *write).await?;
         let lease = Lease { delivery: id, handler: Arc::from(handler), token: row.try_get(0)? };
-        let event = Event::from_store(kept(&event)?);
-        claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired });
+        let event = Event::from_store(stored_event(&event_row)?);
+        claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired: lease_expired });
     }
     Ok(claims)
 }
 
-/// What has not ended. Read of the indexes that have only that: what is blocked is not in the one of what is due.
+/// Counts the waiting and running deliveries of each handler, by reading only indexes without
+/// finished ones. Blocked deliveries are not in the index of the claimable ones.
 pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(
         "with parts as (
@@ -116,7 +120,7 @@ pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<
     backlog.collect()
 }
 
-pub(super) fn kept(row: &SqliteRow) -> sqlx::Result<StoredEvent> {
+pub(super) fn stored_event(row: &SqliteRow) -> sqlx::Result<StoredEvent> {
     Ok(StoredEvent {
         payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
         endpoint: row.try_get("endpoint")?,

@@ -1,4 +1,4 @@
-//! Opens a file for somebody who looks into an inbox and has none of their own.
+//! Opens an existing file, for operators: does not create an inbox.
 
 use std::str::FromStr as _;
 
@@ -8,33 +8,34 @@ use super::SqliteStore;
 use crate::StoreError;
 
 #[derive(Debug, thiserror::Error)]
-enum NoInbox {
-    #[error("{url} is not there; the server that receives into an inbox makes its file")]
+enum OpenError {
+    #[error("{url} does not exist; the webhook server creates the inbox's file")]
     Missing { url: String },
-    #[error("{url} is a database without an inbox in it")]
-    AnotherDatabase { url: String },
+    #[error("{url} is a database that contains no inbox")]
+    NoInbox { url: String },
     #[error("{url} cannot be opened as an inbox")]
     NotOpened { url: String, source: sqlx::Error },
 }
 
 impl SqliteStore {
-    /// As [`open`](Self::open), but makes no file, and changes none that is not an inbox's.
+    /// Opens like [`open`](Self::open), but does not create a file, nor change one that contains no
+    /// inbox.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the file is not there, cannot be opened, or is no inbox's.
+    /// Fails if the file does not exist, cannot be opened, or contains no inbox.
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
         let is_inbox = is_inbox(url).await;
-        let of_file = |source| NoInbox::NotOpened { url: url.to_owned(), source };
-        match is_inbox.map_err(of_file).map_err(StoreError::of)? {
+        let not_opened = |source| OpenError::NotOpened { url: url.to_owned(), source };
+        match is_inbox.map_err(not_opened).map_err(StoreError::of)? {
             Some(true) => Self::open(url).await,
-            Some(false) => Err(StoreError::of(NoInbox::AnotherDatabase { url: url.to_owned() })),
-            None => Err(StoreError::of(NoInbox::Missing { url: url.to_owned() })),
+            Some(false) => Err(StoreError::of(OpenError::NoInbox { url: url.to_owned() })),
+            None => Err(StoreError::of(OpenError::Missing { url: url.to_owned() })),
         }
     }
 }
 
-/// Whether a file has the tables of an inbox; `None` where there is no file.
+/// Returns whether the file contains the tables of an inbox, or `None` if there is no file.
 async fn is_inbox(url: &str) -> sqlx::Result<Option<bool>> {
     let options = SqliteConnectOptions::from_str(url)?;
     if !options.get_filename().exists() {

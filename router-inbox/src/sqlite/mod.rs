@@ -27,11 +27,11 @@ use crate::{
     tx::{self, TxStore},
 };
 
-/// A store in one SQLite file, which this process and others on the machine share. What was stored is on the
-/// disk (`synchronous = FULL`) before Stripe is answered.
+/// A store in one SQLite file, shared by this process and others on the same machine. Every stored
+/// event is on disk (`synchronous = FULL`) before Stripe is answered.
 ///
-/// SQLite has one writer at a time, so all that writes in this process waits for its turn in one fair queue.
-/// Readers do not wait.
+/// SQLite allows one writer at a time, so the writes of this process wait for it in one fair queue.
+/// Reads do not wait.
 ///
 /// ```
 /// use router_inbox::{SqliteStore, Store as _};
@@ -46,10 +46,11 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Cheap to clone; clones are one store.
+/// Cloning is cheap; clones share the connections.
 #[derive(Clone)]
 pub struct SqliteStore {
-    /// One connection, which waits for its turn in one fair queue.
+    /// A pool of one connection, so that waiting for the connection is the fair queue of the
+    /// writers.
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
@@ -59,57 +60,60 @@ pub struct SqliteStore {
 #[derive(Debug, thiserror::Error)]
 enum WriterBusy {
     #[error(
-        "this process was writing to the file for {}, which nothing may: does a handler keep its `Tx`?",
-        humantime::format_duration(open::TURN)
+        "another task of this process has been writing to the file for {}, longer than any may; check whether a \
+         handler keeps its `Tx`",
+        humantime::format_duration(open::ACQUIRE_TIMEOUT)
     )]
-    Here,
+    ThisProcess,
     #[error(
-        "another program was writing to the file for {}",
-        humantime::format_duration(open::BUSY)
+        "another process has been writing to the file for {}",
+        humantime::format_duration(open::BUSY_TIMEOUT)
     )]
-    Elsewhere,
+    OtherProcess,
 }
 
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
 impl SqliteStore {
-    /// Opens the file that a URL such as `sqlite:inbox.db` names, makes it if it is not there, and brings its
-    /// tables up to date.
+    /// Opens the file at a URL such as `sqlite:inbox.db`, creates it if it does not exist, and
+    /// migrates its tables.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the file cannot be opened or is no database.
+    /// Fails if the file cannot be opened or is not a SQLite database.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let (writer, readers) = open::file(url).await?;
         let (clock, transaction_limit) = (Arc::new(SystemClock), Duration::from_secs(5));
         Ok(Self { writer, readers, clock, transaction_limit })
     }
 
-    /// Where the time comes from; the machine's clock by default. All processes that share the file must agree
-    /// about it.
+    /// Sets the clock; the system clock by default. All processes that share the file must agree on
+    /// the time.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// How long a handler may have its [`Tx`] open, which holds up everybody else; 5 s by default. It is stopped then, what
-    /// it wrote is undone, and it is tried again.
+    /// Sets the time limit of a handler's [`Tx`], during which nothing else can write to the file.
+    /// Default: 5 s. A handler that exceeds it is stopped, its writes are rolled back, and the
+    /// delivery is retried.
     #[must_use]
     pub fn transaction_limit(self, transaction_limit: Duration) -> Self {
         Self { transaction_limit, ..self }
     }
 
-    /// A transaction that nobody else's write can fail: whoever reads first and then writes could be told that what it
-    /// read is old.
+    /// Begins a transaction that takes the write lock at once. A transaction that reads before its
+    /// first write fails if another process has written in between.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         match self.writer.begin_with(BEGIN).await {
             Ok(write) => Ok(write),
-            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::of(WriterBusy::Here)),
-            Err(error) if open::is_locked(&error) => Err(StoreError::of(WriterBusy::Elsewhere)),
+            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::of(WriterBusy::ThisProcess)),
+            Err(error) if open::is_locked(&error) => Err(StoreError::of(WriterBusy::OtherProcess)),
             Err(error) => Err(StoreError::of(error)),
         }
     }
 
+    /// The current time in milliseconds since 1970.
     fn now(&self) -> i64 {
         millis(self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
@@ -123,7 +127,8 @@ impl DeliveringService for SqliteStore {
 
 #[async_trait]
 impl TxStore<Sqlite> for SqliteStore {
-    /// Waits for as long as the handler may take: its turn comes.
+    /// Waits without a timeout of its own: the queue is fair, and the handler's timeout bounds the
+    /// wait.
     async fn begin(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
         loop {
             match self.writer.begin_with(BEGIN).await {
@@ -157,7 +162,7 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-        // Mostly nothing is due, and then nobody need wait for a turn to write.
+        // Usually nothing is due, and then this need not wait for the writer.
         let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
         let due = claims::due(&mut reader, wanted, self.now()).await.map_err(StoreError::of)?;
         drop(reader);
@@ -204,7 +209,7 @@ impl Store for SqliteStore {
              where event_id = ?1 order by endpoint, account, generation, handler",
         );
         let rows = rows.bind(event_id).fetch_all(&self.readers).await.map_err(StoreError::of)?;
-        rows.iter().map(kept).collect::<Result<_, _>>().map_err(StoreError::of)
+        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::of)
     }
 
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
@@ -222,7 +227,7 @@ impl Store for SqliteStore {
     }
 }
 
-fn kept(row: &SqliteRow) -> sqlx::Result<StoredDelivery> {
+fn delivery(row: &SqliteRow) -> sqlx::Result<StoredDelivery> {
     let account: String = row.try_get("account")?;
     let handler: String = row.try_get("handler")?;
     Ok(StoredDelivery {
@@ -246,9 +251,10 @@ impl fmt::Debug for SqliteStore {
 mod tests {
     use super::*;
 
-    /// `synchronous` is of a connection, not of the file, so nobody else could look.
+    /// `synchronous` is a setting of a connection, not of the file, so only a unit test can read
+    /// it.
     #[tokio::test]
-    async fn a_commit_is_on_the_disk_before_it_returns() {
+    async fn commit_is_on_disk_before_it_returns() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
         let store = SqliteStore::open(&url).await.unwrap();

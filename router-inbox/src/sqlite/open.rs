@@ -1,4 +1,4 @@
-//! Opens the file, also while others do.
+//! Opens the file, also while other processes open it.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -13,21 +13,21 @@ use crate::StoreError;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{url} cannot be opened as an inbox; name a file of an inbox, or a new one in a folder that can be written to"
+    "{url} cannot be opened as an inbox; name an inbox's file, or a new file in a writable directory"
 )]
 struct NotOpened {
     url: String,
     source: sqlx::Error,
 }
 
-/// How long another process's write is waited for.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// Timeout of waiting for another process's write.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one's turn in this process is waited for. Whoever has it has a limit of its own that is shorter; who has an
-/// event to store stops waiting much earlier.
-pub(super) const TURN: Duration = Duration::from_secs(30);
+/// Timeout of waiting for the writer or a reader of this process. Every write has a shorter time
+/// limit of its own, and an event to store has a much shorter timeout.
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The one connection that writes, and those that read.
+/// Opens the file and returns the pool of the writer and the pool of the readers.
 pub(super) async fn file(url: &str) -> Result<(SqlitePool, SqlitePool), StoreError> {
     let opened = open(url).await;
     opened.map_err(|source| StoreError::of(NotOpened { url: url.to_owned(), source }))
@@ -40,36 +40,38 @@ async fn open(url: &str) -> sqlx::Result<(SqlitePool, SqlitePool)> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(BUSY);
+        .busy_timeout(BUSY_TIMEOUT);
     schema::migrate(&mut connect(&options).await?).await?;
-    // Should the file vanish, an empty one in its place would hide that.
+    // If the file is deleted later, reconnecting must fail rather than create an empty file.
     let options = options.create_if_missing(false);
-    let writer = only_when_broken_anew(1).connect_lazy_with(options.clone());
-    let readers = only_when_broken_anew(4).connect_lazy_with(options.read_only(true));
+    let writer = permanent_connections(1).connect_lazy_with(options.clone());
+    let readers = permanent_connections(4).connect_lazy_with(options.read_only(true));
     Ok((writer, readers))
 }
 
-/// Connections that stay.
-fn only_when_broken_anew(connections: u32) -> SqlitePoolOptions {
-    let options = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(TURN);
+/// A pool that keeps its connections open, and replaces one only if it is broken.
+fn permanent_connections(connections: u32) -> SqlitePoolOptions {
+    let options =
+        SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
     let options = options.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
-    // After some errors, a full disk's for one, SQLite has undone the transaction by itself. sqlx then fails to undo
-    // it, and would be in it for ever.
+    // After some errors, such as a full disk, SQLite rolls back the transaction itself. sqlx's own
+    // rollback then fails, and sqlx considers the connection to be in a transaction forever. Such a
+    // connection is replaced.
     options.before_acquire(|connection, _| {
         Box::pin(std::future::ready(Ok(!connection.is_in_transaction())))
     })
 }
 
-/// Connects, once no other process is about to make the file too.
+/// Connects, and retries while another process creates the file.
 ///
-/// SQLite waits for other writers (`busy_timeout`), but not where a file becomes one with a WAL: for that it
-/// must be alone, and two that each wait for the other would wait for ever, so one of them is told at once that
-/// the file is locked.
+/// SQLite waits for other writers (`busy_timeout`), but not when it switches a new file to WAL
+/// mode. That needs exclusive access, and two processes waiting for it would deadlock, so SQLite
+/// fails one of them at once with "database is locked".
 async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
-    let until = SystemClock.monotonic() + BUSY;
+    let deadline = SystemClock.monotonic() + BUSY_TIMEOUT;
     loop {
         match options.connect().await {
-            Err(error) if is_locked(&error) && SystemClock.monotonic() < until => {
+            Err(error) if is_locked(&error) && SystemClock.monotonic() < deadline => {
                 SystemClock.sleep(Duration::from_millis(10)).await;
             }
             connected => return connected,
@@ -77,8 +79,9 @@ async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnectio
     }
 }
 
+/// Returns whether another process has locked the file.
 pub(super) fn is_locked(error: &sqlx::Error) -> bool {
-    // `SQLITE_BUSY`; an extended code has it in its lowest byte.
+    // The primary code `SQLITE_BUSY`, which is the lowest byte of an extended code.
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| code & 0xff == 5)
 }

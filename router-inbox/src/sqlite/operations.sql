@@ -1,19 +1,21 @@
--- What people who look for something ask for. All of it is kept by the tables themselves, so that an older version,
--- which knows nothing of it, keeps it too.
+-- Tables and indexes for the operations: status, list, replay, purge.
+--
+-- Triggers maintain the tables, so that events stored by an older version are included.
 
--- Without the account, which stands before the object's id where there is one.
+-- The object id without the account, which precedes it if there is one.
 create index events_of_object on events (case account when '' then object else substr(object, length(account) + 2) end);
 create index events_of_type on events (type);
--- Has all that a selection asks for: what stands behind a payload is far to read.
+-- Covers the columns that a selection reads. In the table `stored_at` follows the payload, so
+-- reading it there would read the payload's pages.
 create index events_stored on events (stored_at, generation, type);
--- Dead letters, and what was discarded.
-create index deliveries_buried on deliveries (state, id, handler, event) where state >= 4;
+-- Dead letters and discarded deliveries.
+create index deliveries_dead_or_discarded on deliveries (state, id, handler, event) where state >= 4;
 
--- The events of which no generation was for any handler.
+-- Unhandled events: no generation of them has a delivery.
 create table unhandled (event integer primary key) strict;
 insert into unhandled select id from events where not exists (select 1 from deliveries where event = events.id);
 
--- Each handler that has had a delivery, and whether its last one was ordered.
+-- Each handler that has ever had a delivery; `ordered` is that of its latest delivery.
 create table handlers (name text primary key, ordered integer not null) strict, without rowid;
 insert into handlers
     select handler, object is not null from deliveries where id in (select max(id) from deliveries group by handler);

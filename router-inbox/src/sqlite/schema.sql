@@ -1,15 +1,15 @@
--- The number of an event says in which order they came.
+-- Event ids ascend in the order of storage.
 create table events (
     id integer primary key autoincrement,
     endpoint text not null,
-    -- Empty: the event names no connected account.
+    -- Empty if the event has no connected account.
     account text not null,
     event_id text not null,
     generation integer not null,
     type text not null,
     object text not null,
     payload blob not null,
-    -- All times are milliseconds since 1970.
+    -- All times are in milliseconds since 1970.
     signed_at integer,
     stored_at integer not null,
     unique (event_id, endpoint, account, generation)
@@ -19,26 +19,27 @@ create table deliveries (
     id integer primary key autoincrement,
     event integer not null references events (id),
     handler text not null,
-    -- 0 waiting, 1 running, 2 done, 3 ignored, 4 dead
+    -- 0 waiting, 1 running, 2 done, 3 ignored, 4 dead letter, 5 discarded
     state integer not null default 0,
     attempts integer not null default 0,
-    -- Waiting: from when on it can be claimed. Running: until when the lease lasts.
+    -- While waiting: when the delivery can be claimed. While running: when the lease expires.
     due integer not null,
-    -- Of the last lease.
+    -- Fencing token of the last lease.
     token integer not null default 0,
-    -- Of one that is ordered: by what it is put in order.
+    -- Set for ordered deliveries. A handler and an object form a lane; one delivery of a lane runs
+    -- at a time, the one with the smallest (`age`, `id`) first.
     object text,
     age integer,
-    -- Another of its handler and object goes first.
+    -- Another delivery of the lane runs or goes first.
     blocked integer not null default 0,
     error text,
     ended_at integer
 ) strict;
 
--- What can be claimed; how much has ended makes no difference.
+-- Claimable deliveries. Finished ones are not in the index, so their number does not matter.
 create index deliveries_due on deliveries (handler, due, id) where state <= 1 and blocked = 0;
 create index deliveries_of_event on deliveries (event);
--- Who is next, who is first, and who is out.
-create index deliveries_in_order on deliveries (handler, object, age, id) where state = 0 and object is not null;
-create index deliveries_first on deliveries (handler, object) where state = 0 and blocked = 0 and object is not null;
-create index deliveries_out on deliveries (handler, object) where state = 1 and object is not null;
+-- Of each lane: the waiting deliveries in order, the claimable one, and the running one.
+create index deliveries_in_lane on deliveries (handler, object, age, id) where state = 0 and object is not null;
+create index deliveries_unblocked on deliveries (handler, object) where state = 0 and blocked = 0 and object is not null;
+create index deliveries_running on deliveries (handler, object) where state = 1 and object is not null;

@@ -1,4 +1,6 @@
-//! What changes a row, within a transaction that the caller commits.
+//! Stores events, renews leases and completes deliveries. The caller commits the transaction.
+//!
+//! No other transaction writes meanwhile, because each takes SQLite's write lock when it begins.
 
 use router_core::event::StoredEvent;
 use sqlx::{Row as _, SqliteConnection};
@@ -13,32 +15,33 @@ pub(super) async fn store(
     NewEvent { event, deliveries }: &NewEvent,
     now: i64,
 ) -> sqlx::Result<Stored> {
-    let (kept, place) = (StoredEvent::of(event), OrderKey::of(event));
-    let signed_at = kept.signed_at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    let number = sqlx::query(
+    let (stored, place) = (StoredEvent::of(event), OrderKey::of(event));
+    let signed_at =
+        stored.signed_at.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let row = sqlx::query(
         "insert into events (endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          on conflict do nothing returning id",
     )
-    .bind(&kept.endpoint)
+    .bind(&stored.endpoint)
     .bind(event.account().unwrap_or_default())
     .bind(event.id())
-    .bind(kept.generation)
+    .bind(stored.generation)
     .bind(event.event_type())
     .bind(&place.object)
-    .bind(&kept.payload[..])
+    .bind(&stored.payload[..])
     .bind(signed_at.map(millis))
     .bind(now)
     .fetch_optional(&mut *write)
     .await?;
-    let Some(number) = number else { return Ok(Stored::Duplicate) };
-    let number: i64 = number.try_get(0)?;
+    let Some(row) = row else { return Ok(Stored::Duplicate) };
+    let id: i64 = row.try_get(0)?;
     for delivery in deliveries {
         let ordered = delivery.ordered.then_some(&place);
         sqlx::query(
             "insert into deliveries (event, handler, due, object, age, blocked) values (?1, ?2, ?3, ?4, ?5, ?6)",
         )
-        .bind(number)
+        .bind(id)
         .bind(&*delivery.handler)
         .bind(now)
         .bind(ordered.map(|place| &*place.object))
@@ -47,12 +50,15 @@ pub(super) async fn store(
         .execute(&mut *write)
         .await?;
         if delivery.ordered {
-            let_the_oldest_go(write, &delivery.handler, &place.object).await?;
+            unblock_next(write, &delivery.handler, &place.object).await?;
         }
     }
     Ok(Stored::New)
 }
 
+/// Extends a lease and returns `true`, or returns `false` if it is no longer held.
+///
+/// Each claim increments the fencing token, so an older lease matches no row.
 pub(super) async fn extend(
     write: &mut SqliteConnection,
     lease: &Lease,
@@ -64,6 +70,8 @@ pub(super) async fn extend(
     Ok(extended.execute(write).await?.rows_affected() == 1)
 }
 
+/// Records the result of a run if its lease is still held, and unblocks the next delivery of the
+/// lane.
 pub(super) async fn complete(
     write: &mut SqliteConnection,
     lease: &Lease,
@@ -90,35 +98,35 @@ pub(super) async fn complete(
     .await?;
     let Some(row) = row else { return Ok(Completed::LeaseLost) };
     if let Some(object) = row.try_get::<Option<String>, _>(0)? {
-        let_the_oldest_go(write, &lease.handler, &object).await?;
+        unblock_next(write, &lease.handler, &object).await?;
     }
     Ok(Completed::Recorded)
 }
 
-/// Of a handler's ordered deliveries for an object, lets the oldest that waits go, and no other; none, while one is
-/// out.
-pub(super) async fn let_the_oldest_go(
+/// Makes the oldest waiting delivery of a lane (a handler and an object) the only claimable one, or
+/// none while a delivery of the lane is running.
+pub(super) async fn unblock_next(
     write: &mut SqliteConnection,
     handler: &str,
     object: &str,
 ) -> sqlx::Result<()> {
-    let is_one_out = sqlx::query(
+    let running = sqlx::query(
         "select 1 from deliveries where handler = ?1 and object = ?2 and state = 1 and object is not null limit 1",
     );
-    if is_one_out.bind(handler).bind(object).fetch_optional(&mut *write).await?.is_some() {
+    if running.bind(handler).bind(object).fetch_optional(&mut *write).await?.is_some() {
         return Ok(());
     }
-    let hold = sqlx::query(
+    let block_all = sqlx::query(
         "update deliveries set blocked = 1
          where handler = ?1 and object = ?2 and state = 0 and blocked = 0 and object is not null",
     );
-    hold.bind(handler).bind(object).execute(&mut *write).await?;
-    let release = sqlx::query(
+    block_all.bind(handler).bind(object).execute(&mut *write).await?;
+    let unblock = sqlx::query(
         "update deliveries set blocked = 0 where id = (
              select id from deliveries
              where handler = ?1 and object = ?2 and state = 0 and object is not null
              order by age, id limit 1)",
     );
-    release.bind(handler).bind(object).execute(&mut *write).await?;
+    unblock.bind(handler).bind(object).execute(&mut *write).await?;
     Ok(())
 }

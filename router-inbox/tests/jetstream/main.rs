@@ -1,15 +1,14 @@
-//! The store in NATS JetStream keeps the promises of every store, with many processes at once, and through what happens
-//! to servers.
+//! Tests of the JetStream store: the conformance suite, concurrent processes and server failures.
 
-mod held_up;
-mod kept;
-mod opening;
+mod connect;
+mod delayed_claim;
 mod outages;
 mod servers;
+mod shared_stream;
+mod storable;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
-mod together;
 
 use std::{
     error::Error as _,
@@ -26,30 +25,31 @@ use router_inbox::{JetStreamStore, StoreError, conformance::Subject};
 
 use self::support::nats::{self, PASSWORD, Server, USER};
 
-struct InJetStream {
+struct TestInbox {
     store: Arc<JetStreamStore>,
     url: String,
     clock: ManualClock,
 }
 
-impl InJetStream {
-    /// An inbox of its own, for which time stands still; none, where there is no NATS server.
-    async fn made() -> Option<Self> {
+impl TestInbox {
+    /// Creates an inbox of its own, with a clock that only [`pass`](Subject::pass) advances.
+    /// Returns `None` if nats-server is not installed.
+    async fn create() -> Option<Self> {
         let url = nats::shared()?.url_of(&nats::unused_name());
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-        let store = JetStreamStore::connect(&url).await.expect("it can be made");
+        let store = JetStreamStore::connect(&url).await.expect("the stream can be created");
         Some(Self { store: Arc::new(store.clock(clock.clone())), url, clock })
     }
 
-    /// The same, as another process has it.
-    async fn again(&self) -> JetStreamStore {
-        let store = JetStreamStore::connect(&self.url).await.expect("it is there");
+    /// Opens the same inbox again, as another process would.
+    async fn reopen(&self) -> JetStreamStore {
+        let store = JetStreamStore::connect(&self.url).await.expect("the inbox exists");
         store.clock(self.clock.clone())
     }
 }
 
 #[async_trait::async_trait]
-impl Subject for InJetStream {
+impl Subject for TestInbox {
     type Store = JetStreamStore;
 
     fn missing() -> Option<String> {
@@ -57,7 +57,7 @@ impl Subject for InJetStream {
     }
 
     async fn fresh() -> Self {
-        InJetStream::made().await.expect("nothing is missing")
+        TestInbox::create().await.expect("nats-server is installed")
     }
 
     fn store(&self) -> &JetStreamStore {
@@ -69,24 +69,25 @@ impl Subject for InJetStream {
     }
 }
 
-/// An error as it is logged, with all that caused it.
-fn told(error: &StoreError) -> String {
-    let mut told = error.to_string();
+/// Formats an error with its causes, as it is logged, and asserts that it does not show the
+/// password.
+fn error_chain(error: &StoreError) -> String {
+    let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        told += &format!(": {error}");
+        message += &format!(": {error}");
         cause = error.source();
     }
-    let all = format!("{told} {error:?}");
+    let all = format!("{message} {error:?}");
     assert!(!all.contains(PASSWORD), "{all}");
-    told
+    message
 }
 
-/// As an operator is.
-async fn connected(server: &Server) -> Context {
+/// Connects to the server directly, as an operator would.
+async fn operator(server: &Server) -> Context {
     let options = ConnectOptions::with_user_and_password(USER.into(), PASSWORD.into());
-    jetstream::new(options.connect(server.address()).await.expect("it is there"))
+    jetstream::new(options.connect(server.address()).await.expect("the server runs"))
 }
 
-router_inbox::store_conformance!(InJetStream);
-router_inbox::operations_conformance!(InJetStream);
+router_inbox::store_conformance!(TestInbox);
+router_inbox::operations_conformance!(TestInbox);

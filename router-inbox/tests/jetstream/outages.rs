@@ -1,4 +1,4 @@
-//! A server that goes and comes back.
+//! A server that becomes unavailable or unresponsive and comes back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,13 @@ use router_inbox::{Completed, DeliveryOutcome, JetStreamStore, Store as _, Store
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
+    error_chain,
     support::{nats::Server, paid, wanted},
-    told,
 };
 
-/// Stripe is answered within seconds, and nobody need do anything once the server is there.
+/// Stripe is answered within seconds, and the store recovers without intervention.
 #[tokio::test]
-async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there() {
+async fn unavailable_server_fails_soon_and_is_reused() {
     let Some(mut server) = Server::start() else { return };
     let store = JetStreamStore::connect(&server.url()).await.unwrap();
     store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
@@ -25,60 +25,64 @@ async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there()
         let error = store.store(&[paid("evt_3")]).await.unwrap_err();
         let took = SystemClock.monotonic() - began;
         assert!(took < Duration::from_secs(6), "{took:?}");
-        assert!(told(&error).contains(&server.address()), "{}", told(&error));
+        assert!(error_chain(&error).contains(&server.address()), "{}", error_chain(&error));
     }
     server.restart();
-    let stored = until_there(async || store.store(&[paid("evt_2"), paid("evt_3")]).await).await;
+    let stored =
+        retry_until_available(async || store.store(&[paid("evt_2"), paid("evt_3")]).await).await;
     assert_eq!(stored, [Stored::Duplicate, Stored::New]);
-    let told =
-        until_there(async || store.complete(&[(lease.clone(), DeliveryOutcome::Done)]).await).await;
-    assert_eq!(told, [Completed::Recorded], "a lease outlives the server");
-    // It follows the stream again, and tells that something may have been stored meanwhile.
+    let completed = retry_until_available(async || {
+        store.complete(&[(lease.clone(), DeliveryOutcome::Done)]).await
+    })
+    .await;
+    assert_eq!(completed, [Completed::Recorded], "a lease survives a restart of the server");
+    // It follows the stream again, and wakes once because events may have been stored meanwhile.
     store.notified().await;
     let mut claimed = 0;
     while claimed < 2 {
-        claimed += until_there(async || store.claim(&wanted(9)).await).await.len();
+        claimed += retry_until_available(async || store.claim(&wanted(9)).await).await.len();
     }
     let other = JetStreamStore::connect(&server.url()).await.unwrap();
     other.store(&[paid("evt_4")]).await.unwrap();
-    while until_there(async || store.claim(&wanted(9)).await).await.is_empty() {
+    while retry_until_available(async || store.claim(&wanted(9)).await).await.is_empty() {
         store.notified().await;
     }
 }
 
-/// A connection stays, and nobody answers.
+/// A suspended server keeps its connections open but does not answer.
 #[tokio::test]
-async fn a_server_that_stands_still_is_told_of_and_used_again_once_it_goes_on() {
+async fn suspended_server_fails_and_is_reused() {
     let Some(mut server) = Server::start() else { return };
     let store = JetStreamStore::connect(&server.url()).await.unwrap();
     store.store(&[paid("evt_1")]).await.unwrap();
     server.suspend();
-    let error = told(&store.store(&[paid("evt_2")]).await.unwrap_err());
+    let error = error_chain(&store.store(&[paid("evt_2")]).await.unwrap_err());
     assert!(
         error.contains(&format!("no answer from the NATS server {}", server.address())),
         "{error}"
     );
     server.resume();
-    // It had been sent, and was stored once the server went on. Or not, if it was lost on the way.
-    let stored = until_there(async || store.store(&[paid("evt_2"), paid("evt_3")]).await).await;
+    // The event was sent, so the server stored it when it resumed, unless the message was lost.
+    let stored =
+        retry_until_available(async || store.store(&[paid("evt_2"), paid("evt_3")]).await).await;
     assert_eq!(stored[1], Stored::New);
     assert_eq!(store.deliveries("evt_2").await.unwrap().len(), 1);
     let mut claimed = 0;
     while claimed < 3 {
-        claimed += until_there(async || store.claim(&wanted(9)).await).await.len();
+        claimed += retry_until_available(async || store.claim(&wanted(9)).await).await.len();
     }
 }
 
-/// However the server ended.
+/// The server is killed while events are being stored.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_outlives_a_server_that_is_killed() {
+async fn acknowledged_events_survive_killed_server() {
     let Some(mut server) = Server::start() else { return };
     let store = Arc::new(JetStreamStore::connect(&server.url()).await.unwrap());
     for round in 0..3 {
         let mut tasks = JoinSet::new();
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::unbounded_channel();
         for task in 0..4 {
-            let (store, tell) = (store.clone(), tell.clone());
+            let (store, sender) = (store.clone(), sender.clone());
             tasks.spawn(async move {
                 let mut acknowledged = Vec::new();
                 for n in 0.. {
@@ -86,8 +90,8 @@ async fn what_was_acknowledged_outlives_a_server_that_is_killed() {
                     match store.store(&[paid(&id)]).await {
                         Ok(_) => {
                             acknowledged.push(id);
-                            // Nobody listens any more, once there are enough.
-                            tell.send(()).unwrap_or_default();
+                            // The receiver is gone once enough events are stored.
+                            sender.send(()).unwrap_or_default();
                         }
                         Err(_) => break,
                     }
@@ -96,25 +100,27 @@ async fn what_was_acknowledged_outlives_a_server_that_is_killed() {
             });
         }
         for _ in 0..10 {
-            told.recv().await.expect("they go on");
+            receiver.recv().await.expect("the tasks store until the server is killed");
         }
         server.kill();
         let acknowledged = tasks.join_all().await.concat();
         server.restart();
         for id in acknowledged {
-            let kept = until_there(async || store.deliveries(&id).await).await;
-            assert_eq!(kept.len(), 1, "{id}");
+            let deliveries = retry_until_available(async || store.deliveries(&id).await).await;
+            assert_eq!(deliveries.len(), 1, "{id}");
         }
     }
 }
 
-/// Asks again until the server is there.
-async fn until_there<T>(ask: impl AsyncFn() -> Result<T, router_inbox::StoreError>) -> T {
+/// Retries until the server is available, for about 30 seconds.
+async fn retry_until_available<T>(
+    call: impl AsyncFn() -> Result<T, router_inbox::StoreError>,
+) -> T {
     for _ in 0..300 {
-        if let Ok(told) = ask().await {
-            return told;
+        if let Ok(value) = call().await {
+            return value;
         }
         SystemClock.sleep(Duration::from_millis(100)).await;
     }
-    panic!("the server is not used again");
+    panic!("the store did not recover");
 }

@@ -1,22 +1,22 @@
-//! How a server shows who it is.
+//! TLS: the server's certificate.
 
 use std::{path::Path, process::Command};
 
 use router_inbox::{JetStreamStore, Store as _, Stored};
 
 use crate::{
+    error_chain,
     support::{nats::Server, paid},
-    told,
 };
 
 #[tokio::test]
-async fn a_server_must_show_a_certificate_that_is_trusted() {
+async fn untrusted_certificate_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (key, certificate) = certificate(folder.path());
     let tls = format!("tls {{ cert_file: \"{certificate}\", key_file: \"{key}\" }}");
     let Some(server) = Server::start_with(&tls, "") else { return };
     let trusting = format!("{}?ca={certificate}", server.url());
-    // Whether or not the URL demands it, the server does.
+    // The server requires TLS, even if the URL does not.
     for url in [trusting.clone(), trusting.replace("nats://", "tls://")] {
         let store = JetStreamStore::connect(&url).await.unwrap();
         let id = format!("evt_{}", url.len());
@@ -27,17 +27,18 @@ async fn a_server_must_show_a_certificate_that_is_trusted() {
         (trusting.replace("127.0.0.1", "localhost"), "certificate not valid for name"),
         (trusting.replace(".crt", ".none"), "No such file or directory"),
     ] {
-        let told = told(&JetStreamStore::connect(&url).await.unwrap_err());
-        assert!(told.contains("no TLS that both sides trust"), "{told}");
-        assert!(told.contains(cause), "{told}");
+        let message = error_chain(&JetStreamStore::connect(&url).await.unwrap_err());
+        assert!(message.contains("no TLS that both sides trust"), "{message}");
+        assert!(message.contains(cause), "{message}");
     }
 }
 
-/// Of 127.0.0.1, by its own authority.
+/// Creates a self-signed certificate for 127.0.0.1. Returns the paths of the key and the
+/// certificate.
 fn certificate(folder: &Path) -> (String, String) {
     let [key, certificate] =
         ["server.key", "server.crt"].map(|name| folder.join(name).display().to_string());
-    let made = Command::new("openssl")
+    let output = Command::new("openssl")
         .args([
             "req",
             "-x509",
@@ -51,6 +52,6 @@ fn certificate(folder: &Path) -> (String, String) {
         .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate])
         .output()
         .expect("openssl is installed");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     (key, certificate)
 }

@@ -1,4 +1,4 @@
-//! What a handler writes in its `Tx` is there exactly once, together with its end.
+//! Writes in a handler's `Tx` are committed exactly once, together with its outcome.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,105 +11,110 @@ use router_inbox::{
 use tokio::sync::{mpsc, oneshot};
 use tower_service::Service as _;
 
-use crate::{InPostgres, support::paid};
+use crate::{TestInbox, support::paid};
 
-/// What the handler does after it has written.
+/// The handler's action after its write.
 #[derive(Clone, Copy, PartialEq)]
-enum Then {
+enum Action {
     Return,
     Ignore,
-    FailForGood,
+    FailPermanently,
     Panic,
-    Keep,
-    /// The commit will fail.
-    BreakThePromise,
-    /// The server has undone all, and the handler does not mind.
-    PassOverAnError,
+    KeepTx,
+    /// Violates a deferred constraint, so that the commit fails.
+    FailCommit,
+    /// Ignores an error after which the server has rolled back the transaction.
+    IgnoreSqlError,
 }
 
 #[derive(Clone)]
 struct Plan {
-    then: Arc<Mutex<Option<Then>>>,
-    kept: mpsc::UnboundedSender<Tx<Postgres>>,
+    action: Arc<Mutex<Option<Action>>>,
+    kept_txs: mpsc::UnboundedSender<Tx<Postgres>>,
     schema: String,
 }
 
 #[on_event("invoice.paid", name = "a")]
-async fn fulfil(event: Event, mut tx: Tx<Postgres>, plan: State<Plan>) -> Result<Outcome, Failure> {
-    let then = plan.then.lock().expect("nobody panics with it").take();
+async fn fulfill(
+    event: Event,
+    mut tx: Tx<Postgres>,
+    plan: State<Plan>,
+) -> Result<Outcome, Failure> {
+    let action = plan.action.lock().expect("no holder of the lock panics").take();
     let db = tx.begin().await?;
     let path = format!("set local search_path to {}", plan.schema);
     query(sqlx::AssertSqlSafe(path)).execute(&mut *db).await?;
     query("insert into orders (event) values ($1)").bind(event.id()).execute(&mut *db).await?;
-    match then {
-        None | Some(Then::Return) => Ok(Outcome::Done),
-        Some(Then::Ignore) => Ok(Outcome::ignored("it was written down all the same")),
-        Some(Then::FailForGood) => Err(Failure::permanent("no such product")),
-        Some(Then::Panic) => panic!("a bug"),
-        Some(Then::Keep) => {
-            plan.kept.send(tx).map_err(|_| "nobody takes it")?;
+    match action {
+        None | Some(Action::Return) => Ok(Outcome::Done),
+        Some(Action::Ignore) => Ok(Outcome::ignored("ignored, but written")),
+        Some(Action::FailPermanently) => Err(Failure::permanent("no such product")),
+        Some(Action::Panic) => panic!("a bug"),
+        Some(Action::KeepTx) => {
+            plan.kept_txs.send(tx).map_err(|_| "the receiver is gone")?;
             Ok(Outcome::Done)
         }
-        Some(Then::BreakThePromise) => {
+        Some(Action::FailCommit) => {
             query("insert into lines (event) values ('evt_none')").execute(db).await?;
             Ok(Outcome::Done)
         }
-        Some(Then::PassOverAnError) => {
+        Some(Action::IgnoreSqlError) => {
             drop(query("select 1 / 0").execute(db).await);
             Ok(Outcome::Done)
         }
     }
 }
 
-/// Stores an event and delivers it until it is so; how many orders there are then.
-async fn deliver(then: Then, state: router_inbox::DeliveryState) -> Option<(i64, String)> {
-    let subject = InPostgres::made().await?;
-    subject
-        .run(
+/// Stores an event and delivers it until its delivery is in this state. Returns the number of
+/// orders written and the delivery's error.
+async fn deliver(action: Action, state: router_inbox::DeliveryState) -> Option<(i64, String)> {
+    let inbox = TestInbox::create().await?;
+    inbox
+        .execute(
             "create table inbox.orders (event text primary key);
              create table inbox.lines (event text references inbox.orders deferrable initially deferred)",
         )
         .await;
-    let store = PostgresStore::clone(&subject.store);
-    let (kept, _keeps) = mpsc::unbounded_channel();
-    let then = Arc::new(Mutex::new(Some(then)));
-    let plan = Plan { then, kept, schema: subject.schema.clone() };
+    let store = PostgresStore::clone(&inbox.store);
+    let (kept_txs, _receiver) = mpsc::unbounded_channel();
+    let action = Arc::new(Mutex::new(Some(action)));
+    let plan = Plan { action, kept_txs, schema: inbox.schema.clone() };
     let router =
-        Router::builder().without_linked().add::<fulfil>().state(plan).delivered_by(&store);
-    let router = router.build().expect("it is correct");
-    let mut inbox = Inbox::new(store, router.clone());
-    inbox.call(paid("evt_1").event).await.expect("it is stored");
+        Router::builder().without_linked().add::<fulfill>().state(plan).delivered_by(&store);
+    let router = router.build().expect("the router is valid");
+    let mut service = Inbox::new(store, router.clone());
+    service.call(paid("evt_1").event).await.expect("the event is stored");
     let (stop, stopped) = oneshot::channel::<()>();
-    let is_so = async {
+    let reached = async {
         loop {
-            let kept = inbox.store().deliveries("evt_1").await.expect("it can be read");
-            if kept[0].state == state && kept[0].attempts == 1 {
+            let stored = service.store().deliveries("evt_1").await.expect("the store is available");
+            if stored[0].state == state && stored[0].attempts == 1 {
                 drop(stop);
-                return kept[0].error.clone().unwrap_or_default();
+                return stored[0].error.clone().unwrap_or_default();
             }
         }
     };
-    let worker = inbox.worker(router).run(async { drop(stopped.await) });
-    let ((), error) = tokio::join!(worker, is_so);
-    let orders = format!("select count(*) from {}.orders", subject.schema);
-    let orders = query(sqlx::AssertSqlSafe(orders)).fetch_one(&subject.database).await;
-    Some((orders.expect("it is there").get(0), error))
+    let worker = service.worker(router).run(async { drop(stopped.await) });
+    let ((), error) = tokio::join!(worker, reached);
+    let orders = format!("select count(*) from {}.orders", inbox.schema);
+    let orders = query(sqlx::AssertSqlSafe(orders)).fetch_one(&inbox.database).await;
+    Some((orders.expect("the table exists").get(0), error))
 }
 
 #[tokio::test]
-async fn what_a_handler_wrote_is_there_once_it_is_done_and_else_it_is_not() {
+async fn tx_commits_only_if_handler_is_done() {
     let rows = [
-        (Then::Return, Done, 1, ""),
-        (Then::Ignore, Ignored, 1, ""),
-        (Then::FailForGood, Dead, 0, "no such product"),
-        (Then::Panic, Waiting, 0, "the handler panicked: a bug"),
-        (Then::Keep, Waiting, 0, "the handler returned but its `Tx` is still in use"),
-        (Then::BreakThePromise, Waiting, 0, "violates foreign key constraint"),
-        (Then::PassOverAnError, Waiting, 0, "current transaction is aborted"),
+        (Action::Return, Done, 1, ""),
+        (Action::Ignore, Ignored, 1, ""),
+        (Action::FailPermanently, Dead, 0, "no such product"),
+        (Action::Panic, Waiting, 0, "the handler panicked: a bug"),
+        (Action::KeepTx, Waiting, 0, "the handler returned but its `Tx` is still in use"),
+        (Action::FailCommit, Waiting, 0, "violates foreign key constraint"),
+        (Action::IgnoreSqlError, Waiting, 0, "current transaction is aborted"),
     ];
-    for (then, state, orders, error) in rows {
-        let Some((there, told)) = deliver(then, state).await else { return };
-        assert_eq!(there, orders, "{told}");
-        assert!(told.contains(error), "{told}");
+    for (action, state, orders, error) in rows {
+        let Some((written, message)) = deliver(action, state).await else { return };
+        assert_eq!(written, orders, "{message}");
+        assert!(message.contains(error), "{message}");
     }
 }

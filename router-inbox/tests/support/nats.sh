@@ -1,20 +1,22 @@
-# A nats-server that does what it is told, a command a line, and answers each with a line: `ok`, or what is wrong. It
-# ends, and its folder goes, once nobody is there to tell it anything, however they went.
+# Runs a nats-server. Reads commands from standard input, one per line, and answers each with one
+# line: `ok` or an error. When standard input is closed, even because the parent was killed, it
+# kills the server and deletes the directory.
 program=$1 configuration=$2 ready=$3
-# It would leave the server behind if it died of an answer that nobody reads; or of a hangup, which comes to a group
-# without a parent that has a suspended process.
+# If this script died of a signal, it would leave the server behind: of SIGPIPE when nobody reads an
+# answer, or of SIGHUP, which the kernel sends to an orphaned process group with a suspended
+# process.
 trap '' PIPE HUP
 folder=$(mktemp -d) && cd "$folder" || exit 1
 printf '%s\n' "$configuration" >configuration
 server=
 
 answer() {
-    if "$@" >said 2>&1; then echo ok; else cat said log 2>&1 | tail -n 20 | tr '\n' ' '; echo; fi
+    if "$@" >output 2>&1; then echo ok; else cat output log 2>&1 | tail -n 20 | tr '\n' ' '; echo; fi
 }
 
 start() {
-    if runs; then echo "it runs already"; return 1; fi
-    : >log # So that it is not ready by what it said the last time.
+    if runs; then echo "the server runs already"; return 1; fi
+    : >log # The previous run logged that it was ready.
     "$program" --config configuration >>log 2>&1 </dev/null &
     server=$!
     for _ in $(seq 1500); do
@@ -30,15 +32,15 @@ runs() {
     [ "$server" ] && kill -0 "$server"
 }
 
-# By a signal. Nothing is left of it afterwards.
+# Ends the server with a signal and waits until it has exited.
 end() {
     runs && kill "-$1" "$server" || return
-    kill -CONT "$server" # Where it is suspended it minds no other.
+    kill -CONT "$server" # A suspended process handles no other signal but SIGKILL.
     wait
     server=
 }
 
-# It is suspended once all its threads are.
+# Returns once all threads of the server are stopped.
 suspend() {
     runs && kill -STOP "$server" || return
     for _ in $(seq 500); do

@@ -1,4 +1,5 @@
-//! A PostgreSQL server for tests: on this machine's loopback, with a disk of its own, gone with the process.
+//! Starts a PostgreSQL server for tests: on the loopback interface, with a temporary data directory
+//! that is deleted when the test process ends.
 
 use std::{
     fs,
@@ -13,10 +14,11 @@ use std::{
     },
 };
 
-/// Of the user `postgres`. No error may show it.
+/// The password of the user `postgres`. No error may show it.
 pub(crate) const PASSWORD: &str = "of-the-tests-7c1f";
 
-/// Without it, tests say so and pass; with `REQUIRE_POSTGRES=1` they fail.
+/// Returns a reason to skip if PostgreSQL is not installed. Tests then print it and pass; with
+/// `REQUIRE_POSTGRES=1` they fail.
 pub(crate) fn missing() -> Option<String> {
     if programs().is_some() || std::env::var_os("REQUIRE_POSTGRES").is_some_and(|set| set == "1") {
         return None;
@@ -24,52 +26,54 @@ pub(crate) fn missing() -> Option<String> {
     Some("PostgreSQL is not installed here; `apt-get install postgresql` installs it".into())
 }
 
-/// The one that all tests of a program share, each in a schema or a database of its own; none, where it is
-/// [`missing`].
+/// The server shared by all tests of a program, each in its own schema or database. `None` if
+/// PostgreSQL is [`missing`].
 pub(crate) fn shared() -> Option<&'static Server> {
     static SHARED: OnceLock<Option<Server>> = OnceLock::new();
     SHARED.get_or_init(Server::start).as_ref()
 }
 
-/// A name that no other test of the program has.
+/// Returns a name that no other test of the program uses.
 pub(crate) fn unused_name() -> String {
     static USED: AtomicUsize = AtomicUsize::new(0);
     format!("test_{}", USED.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A server. It ends with this, or with the process, also where that is killed.
+/// A running server. It is stopped when this is dropped or the process ends, even if the process is
+/// killed.
 pub(crate) struct Server {
     port: u16,
-    tell: ChildStdin,
-    told: BufReader<ChildStdout>,
-    /// Ends by itself, once it can be told nothing.
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    /// `postgres.sh`, which exits when its standard input is closed.
     _child: Child,
 }
 
 impl Server {
-    /// Makes a server and starts it; none, where it is [`missing`].
+    /// Creates and starts a server. Returns `None` if PostgreSQL is [`missing`].
     pub(crate) fn start() -> Option<Self> {
         if let Some(missing) = missing() {
-            println!("passed over: {missing}");
+            println!("skipped: {missing}");
             return None;
         }
-        let bin = programs().expect("PostgreSQL is installed, as REQUIRE_POSTGRES=1 demands");
-        // PostgreSQL does not run as root.
+        let bin = programs().expect("PostgreSQL is installed, as REQUIRE_POSTGRES=1 requires");
+        // PostgreSQL refuses to run as root.
         let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-        let mut command = if is_root { as_somebody() } else { Command::new("sh") };
+        let mut command = if is_root { unprivileged_shell() } else { Command::new("sh") };
         let script = include_str!("postgres.sh");
         command.args(["-c", script, "sh"]).arg(bin).arg(PASSWORD);
-        // A Ctrl-C in the terminal ends the tests alone, and they end this.
+        // A process group of its own, so that Ctrl-C interrupts only the tests, which then stop the
+        // server.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("there is a shell");
-        let tell = child.stdin.take().expect("it is piped");
-        let told = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut server = Self { port: 0, tell, told, _child: child };
-        server.tell("make").expect("there is room for a database");
-        // Somebody else may take the port before the server does.
+        let mut child = command.spawn().expect("a shell is installed");
+        let commands = child.stdin.take().expect("stdin is piped");
+        let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut server = Self { port: 0, commands, answers, _child: child };
+        server.command("make").expect("initdb succeeds");
+        // Another process may take the port before the server does.
         for attempt in 1.. {
             server.port = unused_port();
-            match server.tell(&format!("start {}", server.port)) {
+            match server.command(&format!("start {}", server.port)) {
                 Ok(()) => break,
                 Err(error) => assert!(attempt < 5, "the server does not start: {error}"),
             }
@@ -77,12 +81,12 @@ impl Server {
         Some(server)
     }
 
-    /// Where it is, for its administrator.
+    /// The URL of the administrator's database.
     pub(crate) fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// The same, of another database.
+    /// The URL of another database.
     pub(crate) fn url_of(&self, database: &str) -> String {
         format!("postgres://postgres:{PASSWORD}@{}/{database}", self.address())
     }
@@ -91,50 +95,51 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Has it speak TLS from its next start on, by a certificate of its own in `server.crt`.
+    /// Enables TLS from the next start on, with a self-signed certificate in `server.crt`.
     pub(crate) fn encrypt(&mut self) {
-        self.tell("encrypt").expect("openssl is installed, as with PostgreSQL on Debian");
+        self.command("encrypt").expect("openssl is installed, as PostgreSQL on Debian requires");
     }
 
-    /// Ends it in good order.
+    /// Shuts the server down.
     pub(crate) fn stop(&mut self) {
-        self.tell("stop").expect("it was running");
+        self.command("stop").expect("the server runs");
     }
 
-    /// Kills it.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) {
-        self.tell("kill").expect("it was running");
+        self.command("kill").expect("the server runs");
     }
 
-    /// Starts it where it was, with what it had kept.
+    /// Starts the server again, on the same port and with the same data.
     pub(crate) fn restart(&mut self) {
-        self.tell(&format!("start-again {}", self.port)).expect("it has run before");
+        self.command(&format!("start-again {}", self.port)).expect("the server starts");
     }
 
-    fn tell(&mut self, command: &str) -> Result<(), String> {
-        writeln!(self.tell, "{command}").map_err(|error| error.to_string())?;
+    fn command(&mut self, command: &str) -> Result<(), String> {
+        writeln!(self.commands, "{command}").map_err(|error| error.to_string())?;
         let mut answer = String::new();
-        self.told.read_line(&mut answer).map_err(|error| error.to_string())?;
+        self.answers.read_line(&mut answer).map_err(|error| error.to_string())?;
         if answer.trim() == "ok" { Ok(()) } else { Err(answer) }
     }
 }
 
-/// A shell as a user who may run PostgreSQL: its own if there is one.
-fn as_somebody() -> Command {
-    let is_there = |user: &&str| {
+/// A shell as a user who may run PostgreSQL: `postgres` if it exists, or else `nobody`.
+fn unprivileged_shell() -> Command {
+    let exists = |user: &&str| {
         let id = Command::new("id").arg(user).stdout(Stdio::null()).stderr(Stdio::null()).status();
         id.is_ok_and(|status| status.success())
     };
-    let user = ["postgres", "nobody"].into_iter().find(is_there).expect("there is a user but root");
-    let group = Command::new("id").args(["-g", user]).output().expect("it was found").stdout;
-    let group = String::from_utf8(group).expect("it is a number");
+    let user =
+        ["postgres", "nobody"].into_iter().find(exists).expect("a user other than root exists");
+    let group = Command::new("id").args(["-g", user]).output().expect("id is installed").stdout;
+    let group = String::from_utf8(group).expect("id prints a number");
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={user}")).arg(format!("--regid={}", group.trim()));
     command.args(["--clear-groups", "sh"]);
     command
 }
 
-/// The folder of the newest `initdb`, `pg_ctl` and `postgres`.
+/// The directory of the newest `initdb`, `pg_ctl` and `postgres`.
 fn programs() -> Option<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
@@ -144,8 +149,8 @@ fn programs() -> Option<PathBuf> {
     folders.find(|folder| folder.join("initdb").exists())
 }
 
-/// One on which nothing listens.
+/// Returns a port on which nothing listens.
 pub(crate) fn unused_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    listener.local_addr().expect("the listener is bound").port()
 }

@@ -1,10 +1,11 @@
-# A PostgreSQL server that does what it is told, a command a line, and answers each with a line: `ok`, or what is
-# wrong. It ends, and its folder goes, once nobody is there to tell it anything, however they went.
+# Runs a PostgreSQL server. Reads commands from standard input, one per line, and answers each with
+# one line: `ok` or an error. When standard input is closed, even because the parent was killed, it
+# stops the server and deletes the directory.
 bin=$1 password=$2
 folder=$(mktemp -d) && cd "$folder" || exit 1
 
 answer() {
-    if "$@" >said 2>&1 </dev/null; then echo ok; else cat said log 2>&1 | tail -n 20 | tr '\n' ' '; echo; fi
+    if "$@" >output 2>&1 </dev/null; then echo ok; else cat output log 2>&1 | tail -n 20 | tr '\n' ' '; echo; fi
 }
 
 make() {
@@ -18,7 +19,8 @@ start() {
     "$bin/pg_ctl" --pgdata data --log log --options "-p $1" --wait start
 }
 
-# What is left of a server that was killed goes by itself, and until then no other can begin.
+# The remaining processes of a killed server take a while to exit, and prevent a new one from
+# starting.
 start_again() {
     for _ in $(seq 100); do
         start "$1" && return
@@ -27,7 +29,7 @@ start_again() {
     return 1
 }
 
-# From the next start on.
+# Takes effect at the next start.
 encrypt() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test \
         -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1 \

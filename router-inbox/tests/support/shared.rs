@@ -1,4 +1,4 @@
-//! What holds of every store that several processes share.
+//! Tests of any store that several processes share.
 
 use std::{
     sync::{
@@ -14,10 +14,9 @@ use tokio::task::JoinSet;
 
 use super::{paid, updated_at, wanted};
 
-/// Stripe may send the same events to two machines at once.
-pub(crate) async fn the_same_events_in_any_order_are_stored_once<S: Store>(
-    another: impl AsyncFn() -> S,
-) {
+/// Stripe may send the same events to two machines at once. The stores get them in different
+/// orders.
+pub(crate) async fn concurrent_duplicates_are_stored_once<S: Store>(open: impl AsyncFn() -> S) {
     for round in 0..5 {
         let mut tasks = JoinSet::new();
         let events: Vec<_> = (0..100).map(|n| paid(&format!("evt_{round}_{n}"))).collect();
@@ -27,58 +26,59 @@ pub(crate) async fn the_same_events_in_any_order_are_stored_once<S: Store>(
             if nth % 2 == 1 {
                 events.reverse();
             }
-            let store = another().await;
+            let store = open().await;
             tasks.spawn(async move { store.store(&events).await.map_err(|e| format!("{e:?}")) });
         }
-        let told = tasks.join_all().await.into_iter();
-        let told: Vec<_> = told.flat_map(|told| told.expect("they are stored")).collect();
-        assert_eq!(told.iter().filter(|told| **told == Stored::New).count(), 100);
+        let results = tasks.join_all().await.into_iter();
+        let results: Vec<_> =
+            results.flat_map(|result| result.expect("the store is available")).collect();
+        assert_eq!(results.iter().filter(|stored| **stored == Stored::New).count(), 100);
     }
 }
 
-/// Whatever is stored, claimed, tried again and given up meanwhile; and all of them are handled.
-pub(crate) async fn one_delivery_of_an_object_is_out_however_many_store_and_claim<S: Store>(
-    another: impl AsyncFn() -> S,
-) {
+/// At most one delivery of an object runs at a time while others store, claim, retry and fail; all
+/// are handled in the end.
+pub(crate) async fn one_ordered_delivery_runs_per_object<S: Store>(open: impl AsyncFn() -> S) {
     const OBJECTS: usize = 3;
     const EVENTS: usize = 240;
-    let out: Arc<[AtomicBool; OBJECTS]> = Arc::default();
+    let running: Arc<[AtomicBool; OBJECTS]> = Arc::default();
     let handled = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for storer in 0..4 {
-        let store = another().await;
+        let store = open().await;
         tasks.spawn(async move {
             for n in (storer..EVENTS).step_by(4) {
-                // Younger and older ones come by turns, so that one is claimed while another becomes the first.
+                // Older and newer events alternate, so that an older one may be stored while a
+                // newer one is claimed.
                 let seconds = Duration::from_secs(n as u64 * 37 % EVENTS as u64);
                 let created = UNIX_EPOCH + seconds;
                 let event = updated_at(created, &format!("evt_{n}"), n % OBJECTS);
-                store.store(&[event]).await.expect("the store is there");
+                store.store(&[event]).await.expect("the store is available");
             }
         });
     }
     for _ in 0..4 {
-        let (store, out, handled) = (another().await, out.clone(), handled.clone());
+        let (store, running, handled) = (open().await, running.clone(), handled.clone());
         tasks.spawn(async move {
             while handled.load(Ordering::SeqCst) < EVENTS {
-                for claim in store.claim(&wanted(2)).await.expect("the store is there") {
-                    let event = claim.event.expect("it is as it was stored");
+                for claim in store.claim(&wanted(2)).await.expect("the store is available") {
+                    let event = claim.event.expect("the event is undamaged");
                     let object = event.object_id().to_string();
-                    let object: usize = object[4..].parse().expect("it has a number");
-                    assert!(!out[object].swap(true, Ordering::SeqCst), "two are out at once");
-                    // What it does takes a while, in which others claim.
-                    store.deliveries(event.id()).await.expect("the store is there");
-                    out[object].store(false, Ordering::SeqCst);
+                    let object: usize = object[4..].parse().expect("the id ends in a number");
+                    assert!(!running[object].swap(true, Ordering::SeqCst), "two run at once");
+                    // Takes a while, in which others claim.
+                    store.deliveries(event.id()).await.expect("the store is available");
+                    running[object].store(false, Ordering::SeqCst);
                     let (error, wait) = ("not now".into(), Duration::ZERO);
                     let end = match claim.attempt {
                         1 if event.id().ends_with('1') => DeliveryOutcome::Retry { wait, error },
                         _ if event.id().ends_with('2') => DeliveryOutcome::Dead { error },
                         _ => DeliveryOutcome::Done,
                     };
-                    let is_over = !matches!(end, DeliveryOutcome::Retry { .. });
-                    let told = store.complete(&[(claim.lease, end)]).await;
-                    assert_eq!(told.expect("the store is there"), [Completed::Recorded]);
-                    handled.fetch_add(usize::from(is_over), Ordering::SeqCst);
+                    let is_finished = !matches!(end, DeliveryOutcome::Retry { .. });
+                    let completed = store.complete(&[(claim.lease, end)]).await;
+                    assert_eq!(completed.expect("the store is available"), [Completed::Recorded]);
+                    handled.fetch_add(usize::from(is_finished), Ordering::SeqCst);
                 }
                 tokio::task::yield_now().await;
             }
@@ -87,8 +87,8 @@ pub(crate) async fn one_delivery_of_an_object_is_out_however_many_store_and_clai
     tasks.join_all().await;
 }
 
-/// They are kept by a hash of all that says which event it is.
-pub(crate) async fn no_two_events_are_taken_for_one(store: &impl Store) {
+/// Events are identified by a hash of their key, whose parts must not run together.
+pub(crate) async fn different_events_are_no_duplicates(store: &impl Store) {
     let event = |id: &str| SyntheticEvent::new("invoice.paid").id(id);
     let events = [
         event("bc").account("a"),
@@ -98,9 +98,9 @@ pub(crate) async fn no_two_events_are_taken_for_one(store: &impl Store) {
         event("account"),
     ];
     for event in events {
-        let event = event.build().expect("there is such an event").event().clone();
+        let event = event.build().expect("the event type is in the catalog").event().clone();
         let new = [NewEvent { event, deliveries: Vec::new() }];
-        let told = store.store(&new).await.expect("the store is there");
-        assert_eq!(told, [Stored::New], "{new:?}");
+        let stored = store.store(&new).await.expect("the store is available");
+        assert_eq!(stored, [Stored::New], "{new:?}");
     }
 }

@@ -29,7 +29,7 @@ fn an_inbox_in_postgresql_is_operated_as_one_in_a_file() {
         assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
         let said = ran.stderr.replace(&server.address(), "HOST");
         insta::allow_duplicates!(
-            insta::assert_snapshot!(said, @"error: --inbox: the database postgres at HOST cannot be used as an inbox: there is none in it; the server that receives into one makes its tables, so see whether the URL is that server's")
+            insta::assert_snapshot!(said, @"error: --inbox: the database postgres at HOST cannot be used as an inbox: it contains no inbox; the webhook server creates the tables, so check that both use the same URL")
         );
     }
     let runtime = Runtime::new().unwrap();
@@ -72,11 +72,11 @@ fn a_database_that_cannot_be_asked_is_told_with_the_way_out() {
     let (url, address) = (server.url(), server.address());
     let nowhere = format!("127.0.0.1:{}", unused_port());
     let rows = [
-        (url.replace(&address, &nowhere), "no server can be reached there; start it"),
-        (url.replace("postgres:of", "postgres:not-of"), "the server does not let postgres in so"),
+        (url.replace(&address, &nowhere), "the server cannot be reached; start it"),
+        (url.replace("postgres:of", "postgres:not-of"), "authentication failed for user postgres"),
         (server.url_of("shop"), "the server has no such database"),
-        (url.replace(PASSWORD, "/7c1f"), "the inbox's URL cannot be read; write postgres://user"),
-        (url.replace("postgres://", "postgres:"), "the inbox's URL cannot be read"),
+        (url.replace(PASSWORD, "/7c1f"), "invalid URL of the inbox; write postgres://user"),
+        (url.replace("postgres://", "postgres:"), "invalid URL of the inbox"),
     ];
     for (url, told) in rows {
         let ran = on(&url, &["status"]);

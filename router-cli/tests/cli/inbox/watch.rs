@@ -83,17 +83,17 @@ fn an_inbox_that_there_is_not_is_not_made() {
         let ran = run(&[&["inbox"], arguments, &["--inbox", &url]].concat());
         assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
         insta::allow_duplicates!(
-            insta::assert_snapshot!(at(&ran), @"error: sqlite:inbox.db is not there; the server that receives into an inbox makes its file; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX")
+            insta::assert_snapshot!(at(&ran), @"error: sqlite:inbox.db does not exist; the webhook server creates the inbox's file; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX")
         );
     }
     assert!(!path.exists());
     // The environment says it too, and a program without both looks where a server would begin.
     let ran =
         Ran::from(program(&["inbox", "status"]).env("EVENT_ROUTER_INBOX", &url).output().unwrap());
-    assert_eq!(at(&ran).matches("sqlite:inbox.db is not there").count(), 1, "{ran:?}");
+    assert_eq!(at(&ran).matches("sqlite:inbox.db does not exist").count(), 1, "{ran:?}");
     let mut without = program(&["inbox", "status"]);
     let ran = Ran::from(without.current_dir(&folder).output().unwrap());
-    assert!(ran.stderr.contains("sqlite:inbox.db is not there"), "{ran:?}");
+    assert!(ran.stderr.contains("sqlite:inbox.db does not exist"), "{ran:?}");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn what_is_no_inbox_is_said_to_be_none() {
     std::fs::write(&path, "dear diary\n".repeat(500)).unwrap();
     insta::assert_snapshot!(said(&url), @"error: URL cannot be opened as an inbox: error returned from database: (code: 26) file is not a database; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX");
     std::fs::write(&path, "").unwrap();
-    insta::assert_snapshot!(said(&url), @"error: URL is a database without an inbox in it; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX");
+    insta::assert_snapshot!(said(&url), @"error: URL is a database that contains no inbox; say where the inbox is with `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX");
     insta::assert_snapshot!(said("inbox.db"), @"error: --inbox: write where the inbox is: in a file, `sqlite:inbox.db`; in PostgreSQL, `postgres://user:password@host:5432/database`; or in NATS JetStream, `nats://user:password@host:4222`");
     let said = said("mysql://me:pa55word@127.0.0.1/shop");
     assert!(said.starts_with("error: --inbox: ") && !said.contains("pa55word"), "{said}");

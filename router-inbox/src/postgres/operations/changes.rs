@@ -1,13 +1,13 @@
-//! What is tried again and given up, within a transaction that the caller commits.
+//! Retries and discards deliveries. The caller commits the transaction.
 
 use std::collections::BTreeSet;
 
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::super::{
-    PostgresStore, kept,
+    PostgresStore, delivery,
     schema::Schema,
-    writes::{lanes_of, let_the_oldest_go, lock, text},
+    writes::{lanes_of, lock_lanes, text, unblock_next},
 };
 use crate::{
     DeliveryState,
@@ -20,16 +20,16 @@ pub(super) async fn retry(
     event_id: &str,
     handler: Option<&str>,
 ) -> sqlx::Result<Vec<ChangeResult>> {
-    // What is due already keeps its place in the queue.
-    let begin = "update inbox.deliveries set
+    // A delivery that is already due keeps its place in the queue.
+    let update = "update inbox.deliveries set
              due = case when state <= 1 then least(due, (select inbox.inbox_now())) else (select inbox.inbox_now()) end,
              attempts = case when state <= 1 then attempts else 0 end,
              state = 0, ended_at = null
          where id = any($1)";
-    let mut of_event = OfEvent::locked(write, &store.schema, event_id, handler).await?;
-    of_event.rows.retain(|(is_last, _)| *is_last);
+    let mut deliveries = LockedDeliveries::lock(write, &store.schema, event_id, handler).await?;
+    deliveries.rows.retain(|(is_last, _)| *is_last);
     let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
-    of_event.change(write, store, &states, begin).await
+    deliveries.change(write, store, &states, update).await
 }
 
 pub(super) async fn discard(
@@ -38,20 +38,21 @@ pub(super) async fn discard(
     event_id: &str,
     handler: Option<&str>,
 ) -> sqlx::Result<Vec<ChangeResult>> {
-    let end = "update inbox.deliveries set state = 5, ended_at = (select inbox.inbox_now()) where id = any($1)";
-    let of_event = OfEvent::locked(write, &store.schema, event_id, handler).await?;
-    of_event.change(write, store, &[DeliveryState::Waiting, DeliveryState::Dead], end).await
+    let update = "update inbox.deliveries set state = 5, ended_at = (select inbox.inbox_now()) where id = any($1)";
+    let deliveries = LockedDeliveries::lock(write, &store.schema, event_id, handler).await?;
+    deliveries.change(write, store, &[DeliveryState::Waiting, DeliveryState::Dead], update).await
 }
 
-/// Deliveries of an event, which nobody else changes meanwhile.
-struct OfEvent {
-    /// And whether it is that of the last generation that was for its handler.
+/// Deliveries of an event, locked until the transaction ends.
+struct LockedDeliveries {
+    /// With each row: `true` if no later generation has a delivery for the same handler.
     rows: Vec<(bool, PgRow)>,
     lanes: BTreeSet<i64>,
 }
 
-impl OfEvent {
-    async fn locked(
+impl LockedDeliveries {
+    /// Locks the events, the lanes and the deliveries, in this order.
+    async fn lock(
         write: &mut PgConnection,
         schema: &Schema,
         event_id: &str,
@@ -73,7 +74,7 @@ impl OfEvent {
         let deliveries =
             deliveries.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
         let lanes = lanes_of(write, schema, &deliveries).await?;
-        lock(write, &lanes).await?;
+        lock_lanes(write, &lanes).await?;
         sqlx::query(
             schema.sql("select from inbox.deliveries where id = any($1) order by id for update"),
         )
@@ -92,7 +93,8 @@ impl OfEvent {
         Ok(Self { rows: rows.collect::<sqlx::Result<_>>()?, lanes })
     }
 
-    /// Does to those in these states what the statement says, and tells who waits for something to do.
+    /// Runs `statement` on the deliveries that are in one of these states, and notifies other
+    /// stores.
     async fn change(
         self,
         write: &mut PgConnection,
@@ -100,29 +102,29 @@ impl OfEvent {
         states: &[DeliveryState],
         statement: &'static str,
     ) -> sqlx::Result<Vec<ChangeResult>> {
-        let (mut changed, mut made) = (Vec::new(), Vec::<i64>::new());
+        let (mut results, mut ids) = (Vec::new(), Vec::<i64>::new());
         for (_, row) in &self.rows {
             let change = change(row, states)?;
             if change == ChangeOutcome::Applied {
-                made.push(row.try_get("id")?);
+                ids.push(row.try_get("id")?);
             }
-            changed.push(ChangeResult { delivery: kept(row)?, change });
+            results.push(ChangeResult { delivery: delivery(row)?, change });
         }
-        if !made.is_empty() {
+        if !ids.is_empty() {
             let schema = &store.schema;
-            sqlx::query(schema.sql(statement)).bind(&made).execute(&mut *write).await?;
-            let_the_oldest_go(write, schema, &self.lanes).await?;
-            let tell = sqlx::query("select pg_notify($1, $2)").bind(schema.name());
-            tell.bind(&store.name).execute(write).await?;
+            sqlx::query(schema.sql(statement)).bind(&ids).execute(&mut *write).await?;
+            unblock_next(write, schema, &self.lanes).await?;
+            let notify = sqlx::query("select pg_notify($1, $2)").bind(schema.name());
+            notify.bind(&store.name).execute(write).await?;
         }
-        Ok(changed)
+        Ok(results)
     }
 }
 
-/// What is to be done to a delivery, where it is done to those in these states. One whose lease has run out waits
-/// for somebody who finds it, who may never come.
+/// Decides what a change of deliveries in these states does to one. A running delivery whose lease
+/// has expired counts as waiting, because there may be no worker left to claim it.
 fn change(row: &PgRow, states: &[DeliveryState]) -> sqlx::Result<ChangeOutcome> {
-    let state = match kept(row)?.state {
+    let state = match delivery(row)?.state {
         DeliveryState::Running if row.try_get("is_held")? => {
             return Ok(ChangeOutcome::StillRunning);
         }

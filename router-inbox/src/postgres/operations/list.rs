@@ -1,6 +1,7 @@
-//! What is there, the newest first; and which events a selection means.
+//! Lists deliveries and unhandled events, newest first, and selects events.
 //!
-//! Statements are planned each time, with what is asked for: what is not is no part of the plan.
+//! Statements are planned with the values of their parameters, so conditions on an absent filter
+//! (`$3::text is null or …`) are not part of the plan.
 
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ use crate::{
     store::rows::{millis, number},
 };
 
-/// Numbers are given as rows come, and so the greatest is the newest.
+/// Lists what matches the filter, newest first: ids ascend in the order in which rows are stored.
 pub(super) async fn list(
     read: &mut PgConnection,
     schema: &Schema,
@@ -30,8 +31,9 @@ pub(super) async fn list(
     }
 }
 
-/// Deliveries that are so and as they are asked for. In one go, so that PostgreSQL begins where there is least.
-macro_rules! deliveries {
+/// The query for deliveries that satisfy `$part` and the filter. One statement for all filters, so
+/// that PostgreSQL starts with the most selective one.
+macro_rules! deliveries_query {
     ($part:literal) => {
         concat!(
             "select delivery.id as number, handler, state, attempts, due, blocked, ended_at, error,
@@ -52,24 +54,25 @@ macro_rules! deliveries {
     };
 }
 
-const IN_ANY_STATE: &str = deliveries!("(cardinality($1) = 0 or state = any($1))");
+const IN_ANY_STATE: &str = deliveries_query!("(cardinality($1) = 0 or state = any($1))");
 
-/// What is open or buried has indexes of its own, if it is asked for in their words.
-const IN_FEW: [(DeliveryState, &str); 5] = [
+/// The states with partial indexes of their own, and the queries that repeat an index's condition
+/// literally, which PostgreSQL needs to use the index.
+const IN_INDEXED_STATE: [(DeliveryState, &str); 5] = [
     (
         DeliveryState::Waiting,
-        deliveries!("state = any($1) and state <= 1 and not blocked and state = 0"),
+        deliveries_query!("state = any($1) and state <= 1 and not blocked and state = 0"),
     ),
     (
         DeliveryState::Waiting,
-        deliveries!("state = any($1) and state = 0 and lane is not null and blocked"),
+        deliveries_query!("state = any($1) and state = 0 and lane is not null and blocked"),
     ),
     (
         DeliveryState::Running,
-        deliveries!("state = any($1) and state <= 1 and not blocked and state = 1"),
+        deliveries_query!("state = any($1) and state <= 1 and not blocked and state = 1"),
     ),
-    (DeliveryState::Dead, deliveries!("state = any($1) and state = 4")),
-    (DeliveryState::Discarded, deliveries!("state = any($1) and state = 5")),
+    (DeliveryState::Dead, deliveries_query!("state = any($1) and state = 4")),
+    (DeliveryState::Discarded, deliveries_query!("state = any($1) and state = 5")),
 ];
 
 async fn deliveries(
@@ -78,24 +81,25 @@ async fn deliveries(
     filter: &ListFilter,
 ) -> sqlx::Result<Vec<ListEntry>> {
     let states = &filter.states;
-    let is_of_few = |state: &DeliveryState| IN_FEW.iter().any(|(few, _)| few == state);
-    let parts: Vec<&'static str> = if !states.is_empty() && states.iter().all(is_of_few) {
-        let wanted = IN_FEW.iter().filter(|(state, _)| states.contains(state));
-        wanted.map(|(_, part)| *part).collect()
+    let is_indexed =
+        |state: &DeliveryState| IN_INDEXED_STATE.iter().any(|(other, _)| other == state);
+    let queries: Vec<&'static str> = if !states.is_empty() && states.iter().all(is_indexed) {
+        let wanted = IN_INDEXED_STATE.iter().filter(|(state, _)| states.contains(state));
+        wanted.map(|(_, query)| *query).collect()
     } else {
         vec![IN_ANY_STATE]
     };
     let numbers: Vec<i16> =
         states.iter().filter_map(|state| number(*state).try_into().ok()).collect();
-    let of_type = OfType::of(filter.event_type.as_deref());
+    let event_type = TypeFilter::new(filter.event_type.as_deref());
     let mut listed = Vec::new();
-    for part in parts {
-        let rows = sqlx::query(schema.sql(part))
+    for query in queries {
+        let rows = sqlx::query(schema.sql(query))
             .bind(&numbers)
             .bind(filter.before)
             .bind(filter.handler.as_deref().map(text))
-            .bind(&of_type.exact)
-            .bind(&of_type.prefix)
+            .bind(&event_type.exact)
+            .bind(&event_type.prefix)
             .bind(filter.object.as_deref().map(text))
             .bind(limit(filter))
             .fetch_all(&mut *read)
@@ -115,7 +119,7 @@ async fn unhandled(
     schema: &Schema,
     filter: &ListFilter,
 ) -> sqlx::Result<Vec<ListEntry>> {
-    let of_type = OfType::of(filter.event_type.as_deref());
+    let event_type = TypeFilter::new(filter.event_type.as_deref());
     let rows = sqlx::query(schema.sql(
         "select event.id as number, event_id, endpoint, account, generation, type, object, stored_at
          from inbox.unhandled join inbox.events event on event.id = unhandled.event
@@ -130,8 +134,8 @@ async fn unhandled(
     ));
     let rows = rows
         .bind(filter.before)
-        .bind(of_type.exact)
-        .bind(of_type.prefix)
+        .bind(event_type.exact)
+        .bind(event_type.prefix)
         .bind(filter.object.as_deref().map(text))
         .bind(limit(filter))
         .fetch_all(read)
@@ -147,7 +151,7 @@ pub(super) async fn select(
     schema: &Schema,
     selection: &EventSelector,
 ) -> sqlx::Result<Vec<i64>> {
-    let of_type = OfType::of(selection.event_type.as_deref());
+    let event_type = TypeFilter::new(selection.event_type.as_deref());
     let rows = sqlx::query(schema.sql(
         "select id from inbox.events
          where generation = 0
@@ -160,8 +164,8 @@ pub(super) async fn select(
     ));
     let rows = rows
         .bind(selection.event_id.as_deref().map(text))
-        .bind(of_type.exact)
-        .bind(of_type.prefix)
+        .bind(event_type.exact)
+        .bind(event_type.prefix)
         .bind(selection.since.map(millis))
         .bind(selection.until.map(millis))
         .fetch_all(read)
@@ -169,15 +173,15 @@ pub(super) async fn select(
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// What a type must be, or begin with.
+/// A filter of event types: the exact type or a prefix, or neither for all types.
 #[derive(Default)]
-struct OfType<'t> {
+struct TypeFilter<'t> {
     exact: Option<Cow<'t, str>>,
     prefix: Option<String>,
 }
 
-impl<'t> OfType<'t> {
-    fn of(pattern: Option<&'t str>) -> Self {
+impl<'t> TypeFilter<'t> {
+    fn new(pattern: Option<&'t str>) -> Self {
         match pattern.map(Pattern::form) {
             None | Some(Pattern::All) => Self::default(),
             Some(Pattern::Exact(name)) => Self { exact: Some(text(name)), prefix: None },

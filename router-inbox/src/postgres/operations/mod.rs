@@ -1,7 +1,8 @@
-//! What people ask of the database, beside the inboxes that use it.
+//! Operations: status, list, show, retry, discard, replay and purge.
 //!
-//! Who changes something first locks the events that it is about, by number, and then as everybody does: see
-//! `writes.rs`. So two who change the same events do it one after the other, and what has ended stays as it is.
+//! An operation that writes first locks the rows of its events, by id. The locks that follow are
+//! taken in the order described in `writes.rs`. So two operations on one event run one after the
+//! other, and no operation changes a finished delivery while another uses it.
 
 mod changes;
 mod list;
@@ -24,27 +25,27 @@ use crate::{
     },
 };
 
-/// All that is read is as of one moment.
-const READ: &str = "begin isolation level repeatable read, read only";
+/// Begins a transaction whose statements all read one snapshot.
+const BEGIN_READ: &str = "begin isolation level repeatable read, read only";
 
 #[async_trait]
 impl Operations for PostgresStore {
-    /// What is open and what is dead is counted. Of events, of those that are unhandled and of deliveries each is
-    /// counted where there are up to 100,000; of more, their number is estimated, by how many the server's last
-    /// `analyze` found in a page.
+    /// Counts waiting, running and dead deliveries exactly. The totals of events, unhandled events
+    /// and deliveries are exact up to 100,000 each; above that they are estimates, from the rows
+    /// per page found by the server's last `analyze`.
     async fn status(&self) -> Result<InboxStatus, StoreError> {
         let status = async { status::status(&mut *self.read().await?, &self.schema).await };
-        status.await.map_err(|error| self.failed(error))
+        status.await.map_err(|error| self.store_error(error))
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         let listed = async { list::list(&mut *self.read().await?, &self.schema, filter).await };
-        listed.await.map_err(|error| self.failed(error))
+        listed.await.map_err(|error| self.store_error(error))
     }
 
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         let shown = async { show::show(&mut *self.read().await?, &self.schema, event_id).await };
-        shown.await.map_err(|error| self.failed(error))
+        shown.await.map_err(|error| self.store_error(error))
     }
 
     async fn retry(
@@ -58,7 +59,7 @@ impl Operations for PostgresStore {
             write.commit().await?;
             Ok(retried)
         };
-        retried.await.map_err(|error| self.failed(error))
+        retried.await.map_err(|error| self.store_error(error))
     }
 
     async fn discard(
@@ -72,13 +73,13 @@ impl Operations for PostgresStore {
             write.commit().await?;
             Ok(discarded)
         };
-        discarded.await.map_err(|error| self.failed(error))
+        discarded.await.map_err(|error| self.store_error(error))
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         let selected =
             async { list::select(&mut *self.read().await?, &self.schema, selection).await };
-        selected.await.map_err(|error| self.failed(error))
+        selected.await.map_err(|error| self.store_error(error))
     }
 
     async fn replay(
@@ -92,7 +93,7 @@ impl Operations for PostgresStore {
             write.commit().await?;
             Ok(replayed)
         };
-        replayed.await.map_err(|error| self.failed(error))
+        replayed.await.map_err(|error| self.store_error(error))
     }
 
     async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError> {
@@ -103,18 +104,20 @@ impl Operations for PostgresStore {
             write.commit().await?;
             Ok(purged)
         };
-        purged.await.map_err(|error| self.failed(error))
+        purged.await.map_err(|error| self.store_error(error))
     }
 }
 
 impl PostgresStore {
     async fn read(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.pool.begin_with(READ).await
+        self.pool.begin_with(BEGIN_READ).await
     }
 }
 
-/// Nobody else changes these events, in any of their generations, nor replays them, until this commits. What comes
-/// next must be another statement: this one does not see what it has waited for.
+/// Locks all generations of these events until the transaction ends, against other operations.
+///
+/// The rows must be read by a later statement, because this one does not see changes by the
+/// transactions that it waited for.
 async fn lock_generations(
     write: &mut PgConnection,
     schema: &Schema,

@@ -1,4 +1,4 @@
-//! What is deleted, within a transaction that the caller commits.
+//! Purges events. The caller commits the transaction.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,7 +7,10 @@ use sqlx::{PgConnection, Row as _};
 use super::{super::schema::Schema, lock_generations};
 use crate::store::rows::millis;
 
-/// Deletes events with all of their generations, unless one of them is younger or in need of something; how many.
+/// Deletes events with all of their generations, and returns the number of events deleted.
+///
+/// An event is left if one of its generations is younger than `older_than`, or has a delivery that
+/// is waiting, running or dead, or that finished more recently than that.
 pub(super) async fn purge(
     write: &mut PgConnection,
     schema: &Schema,
@@ -15,7 +18,7 @@ pub(super) async fn purge(
     older_than: Duration,
 ) -> sqlx::Result<u64> {
     lock_generations(write, schema, events).await?;
-    // Nobody changes what has ended while the events are locked.
+    // Finished deliveries cannot change while their events are locked.
     let ended = sqlx::query(schema.sql(
         "with time as materialized (select inbox.inbox_now() - $2 as before)
          select array_agg(other order by other)
@@ -26,7 +29,7 @@ pub(super) async fn purge(
              where delivery.event = other and (state in (0, 1, 4) or ended_at > before)))",
     ));
     let ended = ended.bind(events).bind(millis(older_than)).fetch_all(&mut *write).await?;
-    // Of two numbers of one event both are meant.
+    // A set, because two of the given ids may be generations of one event.
     let ended: BTreeSet<Vec<i64>> =
         ended.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let generations: Vec<i64> = ended.iter().flatten().copied().collect();

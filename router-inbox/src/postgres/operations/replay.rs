@@ -1,4 +1,4 @@
-//! Events once more, within a transaction that the caller commits.
+//! Replays events. The caller commits the transaction.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{NewDelivery, NewEvent, operations::Replayed};
 
-/// What is replayed, and the last generation of it until now.
-struct Again {
+/// A new generation to store, and the id of the latest generation before it.
+struct NewGeneration {
     last: i64,
     new: NewEvent,
 }
@@ -35,41 +35,43 @@ pub(super) async fn replay(
     let rows = last_generations(write, schema, events).await?;
     let ordered = ordered(write, schema).await?;
     let mut replayed = vec![Replayed::Gone; events.len()];
-    let mut again = Vec::<Again>::new();
-    // The same event may be meant by several numbers.
-    let mut times = HashMap::<i64, u32>::new();
+    let mut generations = Vec::<NewGeneration>::new();
+    // Several of the given ids may be generations of one event: each of them replays it.
+    let mut replays = HashMap::<i64, u32>::new();
     for row in &rows {
-        let place: usize = number(row, "place")?;
+        let position: usize = number(row, "position")?;
         let last: i64 = row.try_get("id")?;
-        let told = match of(row, handlers, times.get(&last).copied().unwrap_or(0), &ordered)? {
+        let earlier = replays.get(&last).copied().unwrap_or(0);
+        let result = match new_generation(row, handlers, earlier, &ordered)? {
             Ok(new) => {
-                let told = told(&new);
-                *times.entry(last).or_default() += 1;
-                again.push(Again { last, new });
-                told
+                let result = replayed_as(&new);
+                *replays.entry(last).or_default() += 1;
+                generations.push(NewGeneration { last, new });
+                result
             }
-            Err(why_not) => why_not,
+            Err(refused) => refused,
         };
-        replayed[place - 1] = told;
+        replayed[position - 1] = result;
     }
-    discard_dead_letters(write, schema, &again).await?;
-    no_more_unhandled(write, schema, &again).await?;
-    let new: Vec<NewEvent> = again.into_iter().map(|again| again.new).collect();
+    discard_dead_letters(write, schema, &generations).await?;
+    delete_unhandled(write, schema, &generations).await?;
+    let new: Vec<NewEvent> = generations.into_iter().map(|generation| generation.new).collect();
     writes::store(write, schema, &new, &store.name).await?;
     Ok(replayed)
 }
 
-/// What is to be stored, or why nothing is.
-fn of(
+/// Returns the generation to store, or the result if there is none. `earlier` is the number of
+/// replays of the same event in this call so far.
+fn new_generation(
     row: &PgRow,
     given: &[Arc<str>],
-    times: u32,
+    earlier: u32,
     ordered: &HashSet<String>,
 ) -> sqlx::Result<Result<NewEvent, Replayed>> {
     let event_id: String = row.try_get("event_id")?;
-    let mut kept = claims::kept(row)?;
-    kept.generation = kept.generation.saturating_add(1).saturating_add(times);
-    let Ok(event) = Event::from_store(kept) else {
+    let mut stored = claims::stored_event(row)?;
+    stored.generation = stored.generation.saturating_add(1).saturating_add(earlier);
+    let Ok(event) = Event::from_store(stored) else {
         return Ok(Err(Replayed::Damaged { event_id }));
     };
     let handlers: BTreeSet<Arc<str>> = match given {
@@ -86,7 +88,7 @@ fn of(
     Ok(Ok(NewEvent { event, deliveries: handlers.into_iter().map(delivery).collect() }))
 }
 
-fn told(NewEvent { event, deliveries }: &NewEvent) -> Replayed {
+fn replayed_as(NewEvent { event, deliveries }: &NewEvent) -> Replayed {
     Replayed::Again {
         event_id: event.id().to_owned(),
         generation: event.key().generation(),
@@ -94,39 +96,39 @@ fn told(NewEvent { event, deliveries }: &NewEvent) -> Replayed {
     }
 }
 
-/// Of each event that is there, by its place among those that are asked for.
+/// Loads the latest generation of each event that exists, with its 1-based position in `events`.
 async fn last_generations(
     write: &mut PgConnection,
     schema: &Schema,
     events: &[i64],
 ) -> sqlx::Result<Vec<PgRow>> {
     let rows = sqlx::query(schema.sql(
-        "select given.place, last.*,
+        "select given.position, last.*,
              array(select handler from inbox.deliveries where event = last.id) as handlers
-         from unnest($1) with ordinality as given (id, place)
+         from unnest($1) with ordinality as given (id, position)
          cross join lateral (
              select event.id, event_id, endpoint, generation, payload, signed_at
              from inbox.generations join inbox.events event on event.id = other
              where generations.event = given.id order by generation desc limit 1) last
-         order by place",
+         order by position",
     ));
     rows.bind(events).fetch_all(write).await
 }
 
-/// The handlers that are given the events of one object one after the other.
+/// Loads the names of the `ordered` handlers.
 async fn ordered(write: &mut PgConnection, schema: &Schema) -> sqlx::Result<HashSet<String>> {
     let rows = sqlx::query(schema.sql("select name from inbox.handlers where ordered"));
     rows.fetch_all(write).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Of all generations of these events: what is replayed stands for them.
+/// Discards the dead letters of all generations of these events, because the replay replaces them.
 async fn discard_dead_letters(
     write: &mut PgConnection,
     schema: &Schema,
-    again: &[Again],
+    generations: &[NewGeneration],
 ) -> sqlx::Result<()> {
     let rows = || {
-        again.iter().flat_map(|Again { last, new }| {
+        generations.iter().flat_map(|NewGeneration { last, new }| {
             new.deliveries.iter().map(|delivery| (*last, text(&delivery.handler)))
         })
     };
@@ -134,8 +136,8 @@ async fn discard_dead_letters(
         "update inbox.deliveries set state = 5, ended_at = (select inbox.inbox_now())
          where state = 4 and id in (
              select dead.id
-             from unnest($1, $2) as again (event, handler) join inbox.generations using (event)
-                 join inbox.deliveries dead on dead.event = other and dead.handler = again.handler
+             from unnest($1, $2) as replayed (event, handler) join inbox.generations using (event)
+                 join inbox.deliveries dead on dead.event = other and dead.handler = replayed.handler
              where dead.state = 4)",
     ));
     discard
@@ -146,16 +148,17 @@ async fn discard_dead_letters(
     Ok(())
 }
 
-async fn no_more_unhandled(
+/// Removes all generations of these events from the unhandled events.
+async fn delete_unhandled(
     write: &mut PgConnection,
     schema: &Schema,
-    again: &[Again],
+    generations: &[NewGeneration],
 ) -> sqlx::Result<()> {
     let remove = sqlx::query(schema.sql(
         "delete from inbox.unhandled
          where event in (select other from inbox.generations where event = any($1))",
     ));
-    let last: Vec<i64> = again.iter().map(|again| again.last).collect();
+    let last: Vec<i64> = generations.iter().map(|generation| generation.last).collect();
     remove.bind(last).execute(write).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How much there is, without a look at what has ended well.
+//! Counts events and deliveries without reading the finished ones.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,10 +7,10 @@ use sqlx::{PgConnection, Row as _};
 use super::super::{number, schema::Schema};
 use crate::operations::{BacklogCount, HandlerStatus, InboxStatus};
 
-/// Up to how many rows of a table are counted.
-const COUNTED: i64 = 100_000;
+/// The number of rows of a table up to which the total is counted exactly.
+const MAX_COUNTED: i64 = 100_000;
 
-/// Within a transaction, so that all of it is as of one moment.
+/// Computes the status. The caller provides a transaction whose statements read one snapshot.
 pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<InboxStatus> {
     let [events, unhandled, deliveries] = totals(read, schema).await?;
     let handlers = by_handler(read, schema).await?;
@@ -18,15 +18,18 @@ pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Re
         let HandlerStatus { waiting, running, dead, .. } = handler;
         waiting.number + running.number + dead.number
     });
-    // It may be an estimate from which this is taken.
+    // The total may be an estimate, and then less than the exact counts.
     let finished = deliveries.saturating_sub(unfinished.sum());
     Ok(InboxStatus { events, unhandled, finished, handlers })
 }
 
-/// PostgreSQL counts all rows by reading them, each time. So of many it is asked how many it takes them for.
+/// Returns the number of events, unhandled events and deliveries.
+///
+/// PostgreSQL reads all rows to count them, so larger tables are estimated from the server's own
+/// statistics.
 async fn totals(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<[u64; 3]> {
     let rows = sqlx::query(schema.sql(
-        "with counted (place, it, number) as (
+        "with counted (position, relation, number) as (
              select 1, 'inbox.events'::regclass, count(*)
              from (select from inbox.events limit $1) counted
              union all
@@ -37,13 +40,13 @@ async fn totals(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<[u64; 
              from (select from inbox.deliveries limit $1) counted)
          select case when number < $1 then number else greatest(number, estimate::bigint) end as number
          from counted
-         join pg_class on oid = it
+         join pg_class on oid = relation
          cross join lateral (
              select reltuples / greatest(relpages, 1)
                  * (pg_relation_size(oid) / current_setting('block_size')::bigint) as estimate) estimated
-         order by place",
+         order by position",
     ));
-    let rows = rows.bind(COUNTED + 1).fetch_all(read).await?;
+    let rows = rows.bind(MAX_COUNTED + 1).fetch_all(read).await?;
     let mut totals = [0; 3];
     for (total, row) in totals.iter_mut().zip(&rows) {
         *total = number(row, "number")?;
@@ -51,10 +54,11 @@ async fn totals(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<[u64; 
     Ok(totals)
 }
 
-/// By name. Of indexes that have only what is open or buried.
+/// Counts the deliveries of each handler, by handler name. Reads only indexes of unfinished and
+/// dead deliveries.
 async fn by_handler(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<Vec<HandlerStatus>> {
     let rows = sqlx::query(schema.sql(
-        // Events are numbered as they come, so that of the oldest has the smallest number.
+        // Event ids ascend in the order of storage, so the smallest is that of the oldest event.
         "with parts as (
              select handler, state, count(*) as number, min(event) as oldest,
                  count(*) filter (where due <= (select inbox.inbox_now())) as due

@@ -1,8 +1,8 @@
-//! What is tried again, given up or deleted, within a transaction that the caller commits.
+//! Retries, discards and purges. The caller commits the transaction.
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::super::{kept, writes::let_the_oldest_go};
+use super::super::{delivery, writes::unblock_next};
 use crate::{
     DeliveryState,
     operations::{ChangeOutcome, ChangeResult},
@@ -25,18 +25,18 @@ pub(super) async fn retry(
             now,
         )?;
         if change == ChangeOutcome::Applied {
-            // What is due already keeps its place in the queue.
-            let begin = sqlx::query(
+            // A delivery that is already due keeps its place in the queue.
+            let update = sqlx::query(
                 "update deliveries set
                      due = case when state <= 1 then min(due, ?1) else ?1 end,
                      attempts = case when state <= 1 then attempts else 0 end,
                      state = 0, blocked = object is not null, ended_at = null
                  where id = ?2",
             );
-            begin.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
-            let_the_next_go(write, &row).await?;
+            update.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
+            unblock_lane(write, &row).await?;
         }
-        changed.push(ChangeResult { delivery: kept(&row)?, change });
+        changed.push(ChangeResult { delivery: delivery(&row)?, change });
     }
     Ok(changed)
 }
@@ -51,16 +51,20 @@ pub(super) async fn discard(
     for row in deliveries(write, event_id, handler).await? {
         let change = change(&row, &[DeliveryState::Waiting, DeliveryState::Dead], now)?;
         if change == ChangeOutcome::Applied {
-            let end = sqlx::query("update deliveries set state = 5, ended_at = ?1 where id = ?2");
-            end.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
-            let_the_next_go(write, &row).await?;
+            let update =
+                sqlx::query("update deliveries set state = 5, ended_at = ?1 where id = ?2");
+            update.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
+            unblock_lane(write, &row).await?;
         }
-        changed.push(ChangeResult { delivery: kept(&row)?, change });
+        changed.push(ChangeResult { delivery: delivery(&row)?, change });
     }
     Ok(changed)
 }
 
-/// Deletes an event with all of its generations, unless one of them is younger or in need of something.
+/// Deletes an event with all of its generations, and returns whether it did.
+///
+/// The event is left if one of its generations is younger than `before`, or has a delivery that is
+/// waiting, running or dead, or that finished later than that.
 pub(super) async fn purge(
     write: &mut SqliteConnection,
     event: i64,
@@ -70,7 +74,7 @@ pub(super) async fn purge(
         "select other.id, other.stored_at <= ?2 and not exists (
              select 1 from deliveries
              where event = other.id and (state in (0, 1, 4) or coalesce(ended_at, ?2) > ?2))
-         from events one join events other using (event_id, endpoint, account) where one.id = ?1",
+         from events given join events other using (event_id, endpoint, account) where given.id = ?1",
     );
     let generations = generations.bind(event).bind(before).fetch_all(&mut *write).await?;
     for row in &generations {
@@ -79,14 +83,15 @@ pub(super) async fn purge(
         }
     }
     for row in &generations {
-        let number: i64 = row.try_get(0)?;
+        let id: i64 = row.try_get(0)?;
         let deliveries = sqlx::query("delete from deliveries where event = ?1");
-        deliveries.bind(number).execute(&mut *write).await?;
-        sqlx::query("delete from events where id = ?1").bind(number).execute(&mut *write).await?;
+        deliveries.bind(id).execute(&mut *write).await?;
+        sqlx::query("delete from events where id = ?1").bind(id).execute(&mut *write).await?;
     }
     Ok(!generations.is_empty())
 }
 
+/// Loads the deliveries of all events with this id, or those of one handler.
 async fn deliveries(
     write: &mut SqliteConnection,
     event_id: &str,
@@ -102,10 +107,10 @@ async fn deliveries(
     rows.bind(event_id).bind(handler).fetch_all(write).await
 }
 
-/// What is to be done to a delivery, where it is done to those in these states. One whose lease has run out waits
-/// for somebody who finds it, who may never come.
+/// Decides what a change of deliveries in these states does to one. A running delivery whose lease
+/// has expired counts as waiting, because there may be no worker left to claim it.
 fn change(row: &SqliteRow, states: &[DeliveryState], now: i64) -> sqlx::Result<ChangeOutcome> {
-    let state = match kept(row)?.state {
+    let state = match delivery(row)?.state {
         DeliveryState::Running if row.try_get::<i64, _>("due")? > now => {
             return Ok(ChangeOutcome::StillRunning);
         }
@@ -119,7 +124,7 @@ fn change(row: &SqliteRow, states: &[DeliveryState], now: i64) -> sqlx::Result<C
     })
 }
 
-async fn let_the_next_go(write: &mut SqliteConnection, row: &SqliteRow) -> sqlx::Result<()> {
+async fn unblock_lane(write: &mut SqliteConnection, row: &SqliteRow) -> sqlx::Result<()> {
     let Some(object) = row.try_get::<Option<String>, _>("ordered_by")? else { return Ok(()) };
-    let_the_oldest_go(write, row.try_get("handler")?, &object).await
+    unblock_next(write, row.try_get("handler")?, &object).await
 }

@@ -1,4 +1,4 @@
-//! What is there, the newest first; and which events a selection means.
+//! Lists deliveries and unhandled events, newest first, and selects events.
 
 use router_catalog::Pattern;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
@@ -10,7 +10,7 @@ use crate::{
     store::rows::{millis, number},
 };
 
-/// Numbers are given as rows come, and so the greatest is the newest.
+/// Lists what matches the filter, newest first: ids ascend in the order in which rows are stored.
 pub(super) async fn list(
     read: &mut SqliteConnection,
     filter: &ListFilter,
@@ -18,13 +18,14 @@ pub(super) async fn list(
     let mut query = QueryBuilder::new(
         "select e.event_id, e.endpoint, e.account, e.generation, e.type, e.object, e.stored_at, ",
     );
-    let (from, order) = from(filter);
+    let (from, order) = from_and_order(filter);
     query.push(from).push(" where true");
     if let Some(object) = &filter.object {
         query.push(" and case account when '' then e.object else substr(e.object, length(account) + 2) end = ");
         query.push_bind(object.clone());
     }
-    // The plus keeps SQLite from its index, where the object says more.
+    // The plus keeps SQLite from using the index on the type; the one on the object is more
+    // selective.
     let column = if filter.object.is_some() { "+e.type" } else { "e.type" };
     push_type(&mut query, column, filter.event_type.as_deref());
     if !filter.unhandled {
@@ -46,10 +47,12 @@ pub(super) async fn list(
     listed.collect()
 }
 
-/// Where to begin, which is what SQLite does on the left side of a cross join, and in what order: at the end of what
-/// there is least of, so that it is done once it has enough. Deliveries are stored with their event, and so both are
-/// in one order.
-fn from(filter: &ListFilter) -> (&'static str, &'static str) {
+/// Returns the `from` clause and the order.
+///
+/// SQLite reads the left side of a cross join first. That is the most selective table or index,
+/// read from its newest end, so that the query stops once it has enough rows. Deliveries are stored
+/// together with their event, so the order by event id is also the order by delivery id.
+fn from_and_order(filter: &ListFilter) -> (&'static str, &'static str) {
     let is_of_type =
         matches!(filter.event_type.as_deref().map(Pattern::form), Some(Pattern::Exact(_)));
     match () {
@@ -57,7 +60,7 @@ fn from(filter: &ListFilter) -> (&'static str, &'static str) {
             "u.event as number from unhandled u cross join events e on e.id = u.event",
             " order by u.event desc",
         ),
-        () if filter.object.is_some() || is_of_type && !are_few(&filter.states) => (
+        () if filter.object.is_some() || is_of_type && !have_partial_indexes(&filter.states) => (
             "d.id as number, handler, state, attempts, due, blocked, ended_at, error
              from events e cross join deliveries d on d.event = e.id",
             " order by e.id desc, d.id desc",
@@ -70,8 +73,9 @@ fn from(filter: &ListFilter) -> (&'static str, &'static str) {
     }
 }
 
-/// Whether they are states of what is open or buried, which has indices of its own.
-fn are_few(states: &[DeliveryState]) -> bool {
+/// Returns whether all of these states, and at least one, are covered by partial indexes: those of
+/// unfinished, dead and discarded deliveries.
+fn have_partial_indexes(states: &[DeliveryState]) -> bool {
     !states.is_empty()
         && !states.iter().any(|state| matches!(state, DeliveryState::Done | DeliveryState::Ignored))
 }
@@ -85,7 +89,7 @@ pub(super) async fn select(
     if let Some(event_id) = &selection.event_id {
         query.push(" and event_id = ").push_bind(event_id.clone());
     }
-    // The plus keeps SQLite from the index of the type, which has nothing else that is asked for.
+    // The plus keeps SQLite from using the index on the type, which lacks the other columns.
     push_type(&mut query, "+e.type", selection.event_type.as_deref());
     if let Some(since) = selection.since {
         query.push(" and stored_at >= ").push_bind(now.saturating_sub(millis(since)));
@@ -105,7 +109,7 @@ fn push_states(query: &mut QueryBuilder<Sqlite>, states: &[DeliveryState]) {
     let numbers: Vec<_> = states.iter().map(|state| number(*state).to_string()).collect();
     let numbers = numbers.join(", ");
     query.push(format_args!(" and d.state in ({numbers})"));
-    if are_few(states) {
+    if have_partial_indexes(states) {
         query.push(format_args!(
             " and d.id in (
                  select id from deliveries where state <= 1 and blocked = 0 and state in ({numbers})
@@ -119,16 +123,17 @@ fn push_states(query: &mut QueryBuilder<Sqlite>, states: &[DeliveryState]) {
 }
 
 fn push_type(query: &mut QueryBuilder<Sqlite>, column: &str, event_type: Option<&str>) {
-    let mut is = |comparison: &str, text: String| {
+    let mut push = |comparison: &str, text: String| {
         query.push(format_args!(" and {column} {comparison} ")).push_bind(text);
     };
     match event_type.map(Pattern::form) {
         None | Some(Pattern::All) => {}
-        Some(Pattern::Exact(name)) => is("=", name.to_owned()),
-        // A slash is what comes after a dot.
+        Some(Pattern::Exact(name)) => push("=", name.to_owned()),
+        // `/` is the character after `.`, so this range holds all texts that begin with the prefix
+        // and a dot.
         Some(Pattern::Prefix(prefix)) => {
-            is(">", format!("{prefix}."));
-            is("<", format!("{prefix}/"));
+            push(">", format!("{prefix}."));
+            push("<", format!("{prefix}/"));
         }
     }
 }

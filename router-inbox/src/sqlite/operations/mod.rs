@@ -1,4 +1,4 @@
-//! What people ask of the file, beside the inbox that uses it.
+//! Operations: status, list, show, retry, discard, replay and purge.
 
 mod changes;
 mod list;
@@ -24,7 +24,7 @@ use crate::{
 impl Operations for SqliteStore {
     async fn status(&self) -> Result<InboxStatus, StoreError> {
         let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
-        // All of it as of one moment.
+        // In a transaction, so that all counts are of one snapshot.
         let mut read = reader.begin().await.map_err(StoreError::of)?;
         status::status(&mut read, self.now()).await.map_err(StoreError::of)
     }
@@ -78,8 +78,8 @@ impl Operations for SqliteStore {
         let now = self.now();
         let mut replayed = Vec::with_capacity(events.len());
         for event in events {
-            let one = replay::replay(&mut write, *event, handlers, now).await;
-            replayed.push(one.map_err(StoreError::of)?);
+            let result = replay::replay(&mut write, *event, handlers, now).await;
+            replayed.push(result.map_err(StoreError::of)?);
         }
         write.commit().await.map_err(StoreError::of)?;
         Ok(replayed)

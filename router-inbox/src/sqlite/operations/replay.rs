@@ -1,4 +1,4 @@
-//! An event once more, within a transaction that the caller commits.
+//! Replays an event. The caller commits the transaction.
 
 use std::sync::Arc;
 
@@ -14,33 +14,34 @@ pub(super) async fn replay(
     handlers: &[Arc<str>],
     now: i64,
 ) -> sqlx::Result<Replayed> {
-    let last = sqlx::query(
+    let load_last = sqlx::query(
         "select last.id, last.event_id, last.endpoint, last.generation, last.payload, last.signed_at
-         from events one join events last using (event_id, endpoint, account)
-         where one.id = ?1 order by last.generation desc limit 1",
+         from events given join events last using (event_id, endpoint, account)
+         where given.id = ?1 order by last.generation desc limit 1",
     );
-    let Some(last) = last.bind(event).fetch_optional(&mut *write).await? else {
+    let Some(last) = load_last.bind(event).fetch_optional(&mut *write).await? else {
         return Ok(Replayed::Gone);
     };
-    let (number, event_id): (i64, String) = (last.try_get("id")?, last.try_get("event_id")?);
-    let mut kept = claims::kept(&last)?;
-    kept.generation = kept.generation.saturating_add(1);
-    let generation = kept.generation;
-    let Ok(event) = Event::from_store(kept) else { return Ok(Replayed::Damaged { event_id }) };
-    let deliveries = deliveries(write, number, handlers).await?;
+    let (last_id, event_id): (i64, String) = (last.try_get("id")?, last.try_get("event_id")?);
+    let mut stored = claims::stored_event(&last)?;
+    stored.generation = stored.generation.saturating_add(1);
+    let generation = stored.generation;
+    let Ok(event) = Event::from_store(stored) else { return Ok(Replayed::Damaged { event_id }) };
+    let deliveries = deliveries(write, last_id, handlers).await?;
     if deliveries.is_empty() {
         return Ok(Replayed::NoHandler { event_id });
     }
     for delivery in &deliveries {
-        discard_dead_letters(write, number, &delivery.handler, now).await?;
+        discard_dead_letters(write, last_id, &delivery.handler, now).await?;
     }
     let handlers = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
     writes::store(write, &NewEvent { event, deliveries }, now).await?;
-    no_more_unhandled(write, number).await?;
+    delete_unhandled(write, last_id).await?;
     Ok(Replayed::Again { event_id, generation, handlers })
 }
 
-/// For the given handlers, or those that this event was for; by name.
+/// The new deliveries, sorted by handler name: for the given handlers, or if there are none, for
+/// those that this generation had.
 async fn deliveries(
     write: &mut SqliteConnection,
     event: i64,
@@ -62,7 +63,8 @@ async fn deliveries(
     rows.iter().map(delivery).collect()
 }
 
-/// Of all generations of this event.
+/// Discards the handler's dead letters of all generations of this event, because the replay
+/// replaces them.
 async fn discard_dead_letters(
     write: &mut SqliteConnection,
     event: i64,
@@ -72,18 +74,19 @@ async fn discard_dead_letters(
     let discard = sqlx::query(
         "update deliveries set state = 5, ended_at = ?1
          where state = 4 and handler = ?2 and event in (
-             select other.id from events one join events other using (event_id, endpoint, account)
-             where one.id = ?3)",
+             select other.id from events given join events other using (event_id, endpoint, account)
+             where given.id = ?3)",
     );
     discard.bind(now).bind(handler).bind(event).execute(write).await?;
     Ok(())
 }
 
-async fn no_more_unhandled(write: &mut SqliteConnection, event: i64) -> sqlx::Result<()> {
+/// Removes all generations of this event from the unhandled events.
+async fn delete_unhandled(write: &mut SqliteConnection, event: i64) -> sqlx::Result<()> {
     let remove = sqlx::query(
         "delete from unhandled where event in (
-             select other.id from events one join events other using (event_id, endpoint, account)
-             where one.id = ?1)",
+             select other.id from events given join events other using (event_id, endpoint, account)
+             where given.id = ?1)",
     );
     remove.bind(event).execute(write).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! All that is kept of an event.
+//! Shows everything stored about an event.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,7 +28,7 @@ pub(super) async fn show(
             deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
         shown.push(EventDetails {
             event: event(&row)?,
-            kept: claims::kept(&row)?,
+            kept: claims::stored_event(&row)?,
             deliveries: deliveries.iter().map(delivery).collect::<Result<_, _>>()?,
         });
     }

@@ -1,4 +1,4 @@
-//! How much there is, without a look at what has ended well.
+//! Counts events and deliveries without reading the finished ones.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,24 +6,26 @@ use sqlx::{Row as _, SqliteConnection};
 
 use crate::operations::{BacklogCount, HandlerStatus, InboxStatus};
 
-/// How many deliveries, and the event of the oldest: events are numbered as they come.
+/// A number of deliveries and the id of the oldest one's event. Event ids ascend in the order of
+/// storage.
 #[derive(Default)]
-struct Counted {
+struct Tally {
     number: u64,
     oldest: Option<i64>,
 }
 
 #[derive(Default)]
-struct OfHandler {
-    waiting: Counted,
-    running: Counted,
-    dead: Counted,
+struct HandlerTallies {
+    waiting: Tally,
+    running: Tally,
+    dead: Tally,
     due: u64,
 }
 
-/// Within a transaction, so that all of it is as of one moment.
+/// Computes the status. The caller provides a transaction whose statements read one snapshot.
 pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Result<InboxStatus> {
-    // SQLite counts all of a table by the pages of an index, and does not read what is in them.
+    // SQLite counts all rows of a table from the page headers of an index, without reading the
+    // rows.
     let counts = sqlx::query(
         "select (select count(*) from events), (select count(*) from unhandled), (select count(*) from deliveries)",
     );
@@ -34,8 +36,8 @@ pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Resul
         ..InboxStatus::default()
     };
     let mut finished: u64 = counts.try_get(2)?;
-    for (name, of_handler) in by_handler(read, now).await? {
-        let OfHandler { waiting, running, dead, due } = of_handler;
+    for (name, tallies) in by_handler(read, now).await? {
+        let HandlerTallies { waiting, running, dead, due } = tallies;
         finished -= waiting.number + running.number + dead.number;
         status.handlers.push(HandlerStatus {
             handler: name.into(),
@@ -51,10 +53,10 @@ pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Resul
 async fn by_handler(
     read: &mut SqliteConnection,
     now: i64,
-) -> sqlx::Result<BTreeMap<String, OfHandler>> {
-    let mut handlers = BTreeMap::<String, OfHandler>::new();
+) -> sqlx::Result<BTreeMap<String, HandlerTallies>> {
+    let mut handlers = BTreeMap::<String, HandlerTallies>::new();
     for row in sqlx::query("select name from handlers").fetch_all(&mut *read).await? {
-        handlers.insert(row.try_get(0)?, OfHandler::default());
+        handlers.insert(row.try_get(0)?, HandlerTallies::default());
     }
     let open = sqlx::query(
         "select handler, sum(state = 0), min(case state when 0 then event end),
@@ -63,8 +65,8 @@ async fn by_handler(
     );
     for row in open.bind(now).fetch_all(&mut *read).await? {
         let handler = handlers.entry(row.try_get(0)?).or_default();
-        handler.waiting = Counted { number: row.try_get(1)?, oldest: row.try_get(2)? };
-        handler.running = Counted { number: row.try_get(3)?, oldest: row.try_get(4)? };
+        handler.waiting = Tally { number: row.try_get(1)?, oldest: row.try_get(2)? };
+        handler.running = Tally { number: row.try_get(3)?, oldest: row.try_get(4)? };
         handler.due = row.try_get(5)?;
     }
     let blocked = sqlx::query(
@@ -82,14 +84,14 @@ async fn by_handler(
     );
     for row in dead.fetch_all(&mut *read).await? {
         let handler = handlers.entry(row.try_get(0)?).or_default();
-        handler.dead = Counted { number: row.try_get(1)?, oldest: row.try_get(2)? };
+        handler.dead = Tally { number: row.try_get(1)?, oldest: row.try_get(2)? };
     }
     Ok(handlers)
 }
 
 async fn count(
     read: &mut SqliteConnection,
-    Counted { number, oldest }: Counted,
+    Tally { number, oldest }: Tally,
     now: i64,
 ) -> sqlx::Result<BacklogCount> {
     let Some(oldest) = oldest else { return Ok(BacklogCount { number, oldest: None }) };

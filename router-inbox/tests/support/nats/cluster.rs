@@ -1,4 +1,4 @@
-//! Three servers that are one.
+//! A cluster of three servers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,25 +11,27 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Server, attempt, found, program, unused_port, url};
+use super::{Server, launch_with_retries, program, require, unused_port, url};
 
-/// Three servers that keep together what they are given. They end as a [`Server`] does.
+/// A cluster of three servers, stopped like a [`Server`].
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
 }
 
 struct Node {
     server: Server,
-    /// Where it tells how it is.
+    /// The port of the HTTP monitoring endpoint.
     monitor: u16,
-    answers: bool,
+    /// `false` while the node is killed or suspended.
+    is_running: bool,
 }
 
 impl Cluster {
-    /// Makes one and starts it; none, where the program is [`missing`].
+    /// Creates and starts a cluster, and waits until it is ready. Returns `None` if nats-server is
+    /// [`missing`].
     pub(crate) fn start() -> Option<Self> {
-        let program = found(program())?;
-        let cluster = Self { nodes: attempt(|| Self::launch(program)) };
+        let program = require(program())?;
+        let cluster = Self { nodes: launch_with_retries(|| Self::launch(program)) };
         cluster.ready();
         Some(cluster)
     }
@@ -47,64 +49,66 @@ impl Cluster {
             );
             let ready = "Listening for route connections";
             let server = Server::launch(program, ready, &lines, "sync_interval: always")?;
-            Ok(Node { server, monitor, answers: true })
+            Ok(Node { server, monitor, is_running: true })
         };
         routes.iter().enumerate().map(node).collect()
     }
 
-    /// Waits until those that run have caught up with each other, and agree who leads.
+    /// Waits until the running nodes have caught up with each other and agree on all leaders.
     pub(crate) fn ready(&self) {
         let is_ready = || {
-            let mut nodes = self.running().map(|(_, node)| node.tells("/healthz"));
-            nodes.all(|told| told["status"] == "ok")
-                && self.followed().values().all(|leaders| self.agreed(leaders).is_some())
+            let mut nodes = self.running().map(|(_, node)| node.get("/healthz"));
+            nodes.all(|health| health["status"] == "ok")
+                && self.leaders().values().all(|leaders| self.agreed(leaders).is_some())
         };
-        until("the cluster is ready", || is_ready().then_some(()));
+        poll_until("the cluster is ready", || is_ready().then_some(()));
     }
 
-    /// Waits until one node leads the stream, and says which.
+    /// Waits until the running nodes agree on the stream's leader, and returns its index.
     pub(crate) fn leader_of(&self, stream: &str) -> usize {
-        until("the stream has a leader", || self.agreed(self.followed().get(stream)?))
+        poll_until("the stream has a leader", || self.agreed(self.leaders().get(stream)?))
     }
 
-    /// Whom those that run take for the leader: of all (under no name), of a stream, of a `stream/consumer`.
-    fn followed(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let mut followed = BTreeMap::<String, BTreeSet<String>>::new();
-        let mut follow = |name: String, cluster: &Value| {
-            followed.entry(name).or_default().insert(text(&cluster["leader"]));
+    /// Returns the leaders that the running nodes report: of the cluster (with an empty key), of
+    /// each stream, and of each `stream/consumer`.
+    fn leaders(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut leaders = BTreeMap::<String, BTreeSet<String>>::new();
+        let mut add = |name: String, cluster: &Value| {
+            leaders.entry(name).or_default().insert(text(&cluster["leader"]));
         };
         for (_, node) in self.running() {
-            let told = node.tells("/jsz?accounts=1&streams=1&consumers=1");
-            follow(String::new(), &told["meta_cluster"]);
-            let accounts = each(&told["account_details"]);
+            let report = node.get("/jsz?accounts=1&streams=1&consumers=1");
+            add(String::new(), &report["meta_cluster"]);
+            let accounts = each(&report["account_details"]);
             for stream in accounts.flat_map(|account| each(&account["stream_detail"])) {
                 let name = text(&stream["name"]);
-                follow(name.clone(), &stream["cluster"]);
+                add(name.clone(), &stream["cluster"]);
                 for consumer in each(&stream["consumer_detail"]) {
-                    follow(format!("{name}/{}", text(&consumer["name"])), &consumer["cluster"]);
+                    add(format!("{name}/{}", text(&consumer["name"])), &consumer["cluster"]);
                 }
             }
         }
-        followed
+        leaders
     }
 
-    /// One that was suspended, or follows one that was killed, takes a while to see it.
+    /// Returns the index of the leader, if all nodes report the same one and it runs. A node that
+    /// was suspended, or that followed a killed leader, reports the old one for a while.
     fn agreed(&self, leaders: &BTreeSet<String>) -> Option<usize> {
         let name = leaders.first().filter(|_| leaders.len() == 1)?;
         self.running().map(|(n, _)| n).find(|n| node_name(*n) == *name)
     }
 
-    /// Of all three.
+    /// The URL with the addresses of all nodes.
     pub(crate) fn url(&self) -> String {
         url(&self.nodes.iter().map(|node| node.server.address()).collect::<Vec<_>>().join(","))
     }
 
-    /// The same, of an inbox.
+    /// The URL of the inbox with this name.
     pub(crate) fn url_of(&self, name: &str) -> String {
         format!("{}/{name}", self.url())
     }
 
-    /// Of each by itself.
+    /// The URL of each node.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.server.url()).collect()
     }
@@ -112,51 +116,51 @@ impl Cluster {
     /// Kills a node.
     pub(crate) fn kill(&mut self, n: usize) {
         self.nodes[n].server.kill();
-        self.nodes[n].answers = false;
+        self.nodes[n].is_running = false;
     }
 
-    /// Starts it where it was, and waits for no other: [`ready`](Self::ready) does.
+    /// Starts a killed node again. Does not wait for the cluster; use [`ready`](Self::ready).
     pub(crate) fn restart(&mut self, n: usize) {
         self.nodes[n].server.restart();
-        self.nodes[n].answers = true;
+        self.nodes[n].is_running = true;
     }
 
     pub(crate) fn suspend(&mut self, n: usize) {
         self.nodes[n].server.suspend();
-        self.nodes[n].answers = false;
+        self.nodes[n].is_running = false;
     }
 
     pub(crate) fn resume(&mut self, n: usize) {
         self.nodes[n].server.resume();
-        self.nodes[n].answers = true;
+        self.nodes[n].is_running = true;
     }
 
-    /// Kills all, of which none was killed before.
+    /// Kills all nodes. None may have been killed before.
     pub(crate) fn kill_all(&mut self) {
         (0..self.nodes.len()).for_each(|n| self.kill(n));
     }
 
-    /// Starts all, of which none runs, and waits until they are ready.
+    /// Starts all nodes, none of which may be running, and waits until the cluster is ready.
     pub(crate) fn restart_all(&mut self) {
         (0..self.nodes.len()).for_each(|n| self.restart(n));
         self.ready();
     }
 
     fn running(&self) -> impl Iterator<Item = (usize, &Node)> {
-        self.nodes.iter().enumerate().filter(|(_, node)| node.answers)
+        self.nodes.iter().enumerate().filter(|(_, node)| node.is_running)
     }
 }
 
 impl Node {
-    /// What it says of itself; nothing, where it does not answer.
-    fn tells(&self, path: &str) -> Value {
-        let ask = || -> io::Result<_> {
+    /// Requests a path of the monitoring endpoint. Returns null if the node does not answer.
+    fn get(&self, path: &str) -> Value {
+        let request = || -> io::Result<_> {
             let mut connection = TcpStream::connect(("127.0.0.1", self.monitor))?;
             connection.set_read_timeout(Some(Duration::from_secs(5)))?;
             write!(connection, "GET {path} HTTP/1.0\r\n\r\n")?;
             io::read_to_string(connection)
         };
-        let answer = ask().unwrap_or_default();
+        let answer = request().unwrap_or_default();
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
         body.and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
     }
@@ -174,14 +178,14 @@ fn node_name(n: usize) -> String {
     format!("node_{n}")
 }
 
-/// Asks again and again, since a server tells nothing of itself.
-fn until<T>(awaited: &str, ask: impl Fn() -> Option<T>) -> T {
+/// Polls for up to a minute, because the servers send no notifications of such changes.
+fn poll_until<T>(condition: &str, poll: impl Fn() -> Option<T>) -> T {
     for _ in 0..600 {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(value) = poll() {
+            return value;
         }
-        #[expect(clippy::disallowed_methods, reason = "what is waited for is in other processes")]
+        #[expect(clippy::disallowed_methods, reason = "the awaited event is in another process")]
         thread::sleep(Duration::from_millis(100));
     }
-    panic!("a minute passes before {awaited}");
+    panic!("timed out after a minute: {condition}");
 }

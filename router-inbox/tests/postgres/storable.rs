@@ -1,4 +1,4 @@
-//! What PostgreSQL does not take as it comes.
+//! Values that PostgreSQL cannot store or index as they are.
 
 use std::{slice::from_ref, time::Duration};
 
@@ -6,16 +6,16 @@ use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{Completed, DeliveryOutcome, NewDelivery, NewEvent, Store as _, Stored};
 
 use crate::{
-    InPostgres,
+    TestInbox,
     support::{paid, shared, wanted},
 };
 
-/// PostgreSQL's texts have no NUL, and what is in an index no more than 2,700 bytes. Stripe sends neither, but what
-/// it signs is not to be answered with 503 for ever.
+/// PostgreSQL's texts cannot contain NUL, and an index entry holds at most 2,700 bytes. Stripe
+/// sends neither, but an event that Stripe has signed must not be answered with 503 forever.
 #[tokio::test]
-async fn an_event_is_kept_whatever_is_in_its_texts() {
-    let Some(inbox) = InPostgres::made().await else { return };
-    // What repeats would be compressed.
+async fn event_with_any_text_is_stored() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    // Not repetitive, so that compression cannot shorten it.
     let long: String = (0..1_000).map(|n| format!("{:x}", 7_919_u64.pow(3) * n)).collect();
     for text in ["\0", &long] {
         let event = SyntheticEvent::new("customer.updated").id(format!("evt_{text}"));
@@ -23,38 +23,38 @@ async fn an_event_is_kept_whatever_is_in_its_texts() {
         let event = event.build().unwrap().event().clone();
         let payload = String::from_utf8(event.payload().to_vec()).unwrap();
         let payload = payload.replace("customer.updated", "customer.\\u0000");
-        let kept = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
-        let event = Event::from_store(kept).unwrap();
+        let stored = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
+        let event = Event::from_store(stored).unwrap();
         let ordered = NewDelivery { handler: "a".into(), ordered: true };
         let new = NewEvent { event: event.clone(), deliveries: vec![ordered] };
-        let told = inbox.store.store(&[new.clone(), new]).await.unwrap();
-        assert_eq!(told, [Stored::New, Stored::Duplicate]);
+        let results = inbox.store.store(&[new.clone(), new]).await.unwrap();
+        assert_eq!(results, [Stored::New, Stored::Duplicate]);
         let claim = inbox.store.claim(&wanted(9)).await.unwrap().remove(0);
         assert_eq!(claim.event.unwrap().key(), event.key());
         let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
-        let told = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
-        assert_eq!(told, [Completed::Recorded]);
-        let kept = inbox.store.deliveries(event.id()).await.unwrap().remove(0);
-        assert_eq!(kept.error, Some(format!("no {text}").replace('\0', "\u{2400}")));
+        let results = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
+        assert_eq!(results, [Completed::Recorded]);
+        let delivery = inbox.store.deliveries(event.id()).await.unwrap().remove(0);
+        assert_eq!(delivery.error, Some(format!("no {text}").replace('\0', "\u{2400}")));
     }
 }
 
 #[tokio::test]
-async fn no_two_events_are_taken_for_one() {
-    let Some(inbox) = InPostgres::made().await else { return };
-    shared::no_two_events_are_taken_for_one(&*inbox.store).await;
+async fn different_events_are_no_duplicates() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    shared::different_events_are_no_duplicates(&*inbox.store).await;
 }
 
 #[tokio::test]
-async fn a_wait_may_be_as_long_as_there_is() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn longest_durations_are_accepted() {
+    let Some(inbox) = TestInbox::create().await else { return };
     for longest in [Duration::MAX, Duration::from_millis(i64::MAX as u64)] {
         inbox.store.store(&[paid(&format!("evt_{longest:?}"))]).await.unwrap();
         let lease = inbox.store.claim(&wanted(9)).await.unwrap().remove(0).lease;
         let extended = inbox.store.extend(from_ref(&lease), longest).await.unwrap();
         assert_eq!(extended, [true]);
-        let never = DeliveryOutcome::Retry { wait: longest, error: "not now".into() };
-        let told = inbox.store.complete(&[(lease, never)]).await.unwrap();
-        assert_eq!(told, [Completed::Recorded]);
+        let retry = DeliveryOutcome::Retry { wait: longest, error: "not now".into() };
+        let results = inbox.store.complete(&[(lease, retry)]).await.unwrap();
+        assert_eq!(results, [Completed::Recorded]);
     }
 }

@@ -1,4 +1,4 @@
-//! What people ask of the database, while others use it.
+//! Operations on an inbox that is in use.
 
 use std::{
     slice::from_ref,
@@ -18,31 +18,32 @@ use router_inbox::{
 use tokio::task::JoinSet;
 
 use crate::{
-    InPostgres,
+    TestInbox,
     support::{paid, updated, wanted},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Nobody waits in a circle; and whatever is done, of an object one delivery is out at a time, and all go in the end.
+/// Nothing deadlocks, at most one delivery of an object runs at a time, and all are handled in the
+/// end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_inbox_is_operated_while_others_use_it() {
+async fn operations_on_busy_inbox_keep_promises() {
     const OBJECTS: usize = 3;
     const OLD: usize = 60;
-    /// Of those, so many are changed again and again.
+    /// The number of old events that are retried, discarded and replayed repeatedly.
     const CHANGED: usize = 12;
-    let Some(inbox) = InPostgres::made().await else { return };
+    let Some(inbox) = TestInbox::create().await else { return };
     let old: Vec<_> = (0..OLD).map(|n| updated(&format!("evt_{n}"), n % OBJECTS)).collect();
     inbox.store.store(&old).await.unwrap();
     while let [claim, ..] = &inbox.store.claim(&wanted(1)).await.unwrap()[..] {
         inbox.store.complete(&[(claim.lease.clone(), DeliveryOutcome::Done)]).await.unwrap();
     }
     inbox.pass(DAY * 5).await;
-    let out: Arc<[AtomicBool; OBJECTS]> = Arc::default();
+    let running: Arc<[AtomicBool; OBJECTS]> = Arc::default();
     let (is_over, handled) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut workers = JoinSet::new();
     for _ in 0..2 {
-        let (store, out) = (inbox.again().await, out.clone());
+        let (store, running) = (inbox.reopen().await, running.clone());
         let (is_over, handled) = (is_over.clone(), handled.clone());
         workers.spawn(async move {
             loop {
@@ -55,11 +56,11 @@ async fn an_inbox_is_operated_while_others_use_it() {
                 for claim in claims {
                     let event = claim.event.unwrap();
                     let object: usize = event.object_id().to_string()[4..].parse().unwrap();
-                    assert!(!out[object].swap(true, Ordering::SeqCst), "two are out at once");
+                    assert!(!running[object].swap(true, Ordering::SeqCst), "two run at once");
                     tokio::task::yield_now().await;
-                    out[object].store(false, Ordering::SeqCst);
-                    let never = DeliveryOutcome::Dead { error: "never".into() };
-                    let end = if event.id().ends_with('2') { never } else { DeliveryOutcome::Done };
+                    running[object].store(false, Ordering::SeqCst);
+                    let dead = DeliveryOutcome::Dead { error: "permanent".into() };
+                    let end = if event.id().ends_with('2') { dead } else { DeliveryOutcome::Done };
                     ends.push((claim.lease, end));
                 }
                 store
@@ -73,7 +74,7 @@ async fn an_inbox_is_operated_while_others_use_it() {
     }
     let mut operators = JoinSet::new();
     for nth in 0..4 {
-        let store = inbox.again().await;
+        let store = inbox.reopen().await;
         operators.spawn(async move {
             let (mut changed, mut purged) = (0, 0);
             for n in 0..60 {
@@ -86,8 +87,10 @@ async fn an_inbox_is_operated_while_others_use_it() {
                     2 => {
                         let retried = store.retry(&id, None).await.unwrap();
                         let discarded = store.discard(&id, Some("a")).await.unwrap();
-                        let made = retried.iter().chain(&discarded);
-                        changed += made.filter(|one| one.change == ChangeOutcome::Applied).count();
+                        let results = retried.iter().chain(&discarded);
+                        changed += results
+                            .filter(|result| result.change == ChangeOutcome::Applied)
+                            .count();
                     }
                     3 => {
                         let mut events = store.select(&EventSelector::default()).await.unwrap();
@@ -99,7 +102,7 @@ async fn an_inbox_is_operated_while_others_use_it() {
                         let old =
                             EventSelector { until: Some(DAY * 4), ..EventSelector::default() };
                         let events = store.select(&old).await.unwrap();
-                        // The one that came first is one that is changed.
+                        // The first event is one of those that other operators change.
                         let events = events.iter().rev().take(3).chain(events.first());
                         let events: Vec<i64> = events.copied().collect();
                         purged += store.purge(&events, DAY * 4).await.unwrap();
@@ -110,33 +113,33 @@ async fn an_inbox_is_operated_while_others_use_it() {
             (changed, purged)
         });
     }
-    let did = operators.join_all().await;
+    let counts = operators.join_all().await;
     is_over.store(true, Ordering::SeqCst);
     workers.join_all().await;
-    let changed: usize = did.iter().map(|(changed, _)| changed).sum();
-    let purged: u64 = did.iter().map(|(_, purged)| purged).sum();
-    assert!(changed > 0 && purged > 0 && handled.load(Ordering::SeqCst) > 80, "{did:?}");
+    let changed: usize = counts.iter().map(|(changed, _)| changed).sum();
+    let purged: u64 = counts.iter().map(|(_, purged)| purged).sum();
+    assert!(changed > 0 && purged > 0 && handled.load(Ordering::SeqCst) > 80, "{counts:?}");
     let status = inbox.store.status().await.unwrap();
     assert_eq!((status.handlers[0].waiting.number, status.handlers[0].running.number), (0, 0));
 }
 
-/// Of two replays at once each is one of its own.
+/// Each of several concurrent replays creates a generation of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_many_replay_at_once_is_replayed_as_often() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn concurrent_replays_each_store_a_generation() {
+    let Some(inbox) = TestInbox::create().await else { return };
     inbox.store.store(&[paid("evt_1"), paid("evt_2")]).await.unwrap();
     let mut events = inbox.store.select(&EventSelector::default()).await.unwrap();
-    // The same event twice, in one call too.
+    // One call also names the same event twice.
     events.push(events[0]);
     let mut tasks = JoinSet::new();
     for nth in 0..6 {
-        let (store, mut events) = (inbox.again().await, events.clone());
+        let (store, mut events) = (inbox.reopen().await, events.clone());
         events.rotate_left(nth % 3);
         tasks.spawn(async move { store.replay(&events, &[]).await.unwrap() });
     }
-    let told = tasks.join_all().await.into_iter().flatten();
-    let mut generations: Vec<_> = told
-        .map(|told| match told {
+    let results = tasks.join_all().await.into_iter().flatten();
+    let mut generations: Vec<_> = results
+        .map(|result| match result {
             Replayed::Again { event_id, generation, .. } => (event_id, generation),
             other => panic!("{other:?}"),
         })
@@ -149,12 +152,12 @@ async fn whatever_many_replay_at_once_is_replayed_as_often() {
     assert_eq!(generations, [all("evt_1", first), all("evt_2", second)].concat());
 }
 
-/// What PostgreSQL's texts and indexes cannot have is no reason not to have it tried again.
+/// Texts that PostgreSQL cannot store or index do not prevent a retry.
 #[tokio::test]
-async fn an_event_can_be_operated_whatever_is_in_its_texts() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn event_with_any_text_supports_operations() {
+    let Some(inbox) = TestInbox::create().await else { return };
     let store = &inbox.store;
-    // What repeats would be compressed.
+    // Not repetitive, so that compression cannot shorten it.
     let long: String = (0..1_000).map(|n| format!("{:x}", 7_919_u64.pow(3) * n)).collect();
     for text in ["\0", &long] {
         let (id, object) = (format!("evt_{text}"), format!("cus_{text}"));
@@ -163,8 +166,8 @@ async fn an_event_can_be_operated_whatever_is_in_its_texts() {
         let payload = String::from_utf8(event.payload().to_vec()).unwrap();
         let event_type = format!("customer.{text}");
         let payload = payload.replace("customer.updated", &event_type.replace('\0', "\\u0000"));
-        let kept = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
-        let event = Event::from_store(kept).unwrap();
+        let stored = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
+        let event = Event::from_store(stored).unwrap();
         let deliveries = vec![NewDelivery { handler: "a\0".into(), ordered: true }];
         store.store(&[NewEvent { event: event.clone(), deliveries }]).await.unwrap();
         let filters = [
@@ -177,54 +180,55 @@ async fn an_event_can_be_operated_whatever_is_in_its_texts() {
             let listed = store.list(&ListFilter { limit: 1, ..filter.clone() }).await.unwrap();
             assert_eq!(listed[0].event.id, id.replace('\0', "\u{2400}"), "{filter:?}");
         }
-        let of_id = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
-        let number = store.select(&of_id).await.unwrap()[0];
-        let told = store.replay(&[number], &["a\0".into()]).await.unwrap();
+        let by_id = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
+        let number = store.select(&by_id).await.unwrap()[0];
+        let replayed = store.replay(&[number], &["a\0".into()]).await.unwrap();
         let handlers = vec!["a\0".into()];
-        assert_eq!(told, [Replayed::Again { event_id: id.clone(), generation: 1, handlers }]);
+        assert_eq!(replayed, [Replayed::Again { event_id: id.clone(), generation: 1, handlers }]);
         let shown = store.show(&id).await.unwrap();
         let replay = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
         assert_eq!((&shown[0].kept, &shown[1].kept), (&StoredEvent::of(&event), &replay));
-        let told = store.discard(&id, Some("a\0")).await.unwrap();
-        assert_eq!((told.len(), told[0].change), (2, ChangeOutcome::Applied));
-        let told = store.retry(&id, Some("a\0")).await.unwrap();
-        assert_eq!((told.len(), told[0].delivery.state), (1, DeliveryState::Discarded));
+        let discarded = store.discard(&id, Some("a\0")).await.unwrap();
+        assert_eq!((discarded.len(), discarded[0].change), (2, ChangeOutcome::Applied));
+        let retried = store.retry(&id, Some("a\0")).await.unwrap();
+        assert_eq!((retried.len(), retried[0].delivery.state), (1, DeliveryState::Discarded));
         store.discard(&id, None).await.unwrap();
     }
 }
 
-/// A server that is to run what is retried need not wait until it looks by itself.
+/// Workers are notified of retried, unblocked and replayed deliveries, so they need not wait for
+/// the next poll.
 #[tokio::test]
-async fn what_is_made_due_is_heard_of() {
-    let Some(inbox) = InPostgres::made().await else { return };
-    let operator = inbox.again().await;
+async fn operations_notify_of_due_deliveries() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    let operator = inbox.reopen().await;
     inbox.store.store(&[paid("evt_1"), updated("evt_2", 1), updated("evt_3", 1)]).await.unwrap();
     inbox.store.notified().await;
-    let is_heard = async |what: &str| {
+    let is_notified = async |change: &str| {
         tokio::select! {
             () = inbox.store.notified() => {}
             () = async {
-                // Whatever was told before these is heard of before the last of them returns.
+                // An earlier notification arrives before the last of these queries returns.
                 for _ in 0..200 { inbox.store.deliveries("evt_1").await.unwrap(); }
-            } => panic!("nobody has heard of what was {what}"),
+            } => panic!("no notification of the {change} delivery"),
         }
     };
     operator.retry("evt_1", None).await.unwrap();
-    is_heard("retried").await;
+    is_notified("retried").await;
     operator.discard("evt_2", None).await.unwrap();
-    is_heard("let go").await;
+    is_notified("unblocked").await;
     let events = operator.select(&EventSelector::default()).await.unwrap();
     operator.replay(from_ref(&events[0]), &[]).await.unwrap();
-    is_heard("replayed").await;
+    is_notified("replayed").await;
 }
 
-/// PostgreSQL would read all of them to count them.
+/// PostgreSQL would have to read all rows to count them.
 #[tokio::test]
-async fn of_many_a_status_tells_about_how_many_there_are() {
-    let Some(inbox) = InPostgres::made().await else { return };
+async fn status_estimates_large_tables() {
+    let Some(inbox) = TestInbox::create().await else { return };
     inbox.store.store(&[paid("evt_first")]).await.unwrap();
     inbox
-        .run(
+        .execute(
             "alter table inbox.events disable trigger all;
              insert into inbox.events (key, endpoint, event_id, generation, type, object, payload, stored_at)
              select number::text::bytea, 'default', 'evt_' || number, 0, 'invoice.paid', 'in_1', '', 0
@@ -237,15 +241,18 @@ async fn of_many_a_status_tells_about_how_many_there_are() {
         )
         .await;
     let status = inbox.store.status().await.unwrap();
-    let is_about = |told: u64, number: u64| {
-        assert!(told.abs_diff(number) < number / 20, "{told}, not about {number}: {status:?}");
+    let is_about = |estimate: u64, number: u64| {
+        assert!(
+            estimate.abs_diff(number) < number / 20,
+            "{estimate}, not about {number}: {status:?}"
+        );
     };
     is_about(status.events, 150_001);
     is_about(status.finished, 120_000);
     assert_eq!((status.unhandled, status.handlers[0].waiting.number), (30_000, 1));
-    // Where nobody has analyzed it there are so many at least.
+    // A table that was never analyzed is reported as having at least the number of rows counted.
     inbox
-        .run(
+        .execute(
             "update pg_class set reltuples = -1, relpages = 0 where oid = 'inbox.events'::regclass",
         )
         .await;

@@ -1,4 +1,4 @@
-//! How a server becomes an inbox, and why not.
+//! Connecting: creating the stream, existing streams, unsuitable servers, errors.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,18 +10,17 @@ use router_inbox::{
 };
 
 use crate::{
-    connected,
+    error_chain, operator,
     support::{
         nats::{self, PASSWORD, Server, USER},
         paid,
         postgres::unused_port,
         wanted,
     },
-    told,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_can_make_the_stream_at_once() {
+async fn concurrent_connects_create_one_stream() {
     let Some(server) = nats::shared() else { return };
     let url = server.url_of(&nats::unused_name());
     let open = || {
@@ -32,59 +31,59 @@ async fn many_can_make_the_stream_at_once() {
             store.store(&[paid("evt_1")]).await.map_err(|error| format!("{error:?}"))
         })
     };
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for task in [open(), open(), open(), open()] {
-        told.extend(task.await.unwrap().unwrap());
+        results.extend(task.await.unwrap().unwrap());
     }
-    assert_eq!(told.iter().filter(|told| **told == Stored::New).count(), 1, "{told:?}");
+    assert_eq!(results.iter().filter(|stored| **stored == Stored::New).count(), 1, "{results:?}");
 }
 
-/// And none of the machines on which the store is opened.
+/// Not of the machine that runs the store.
 #[tokio::test]
-async fn the_time_is_the_servers() {
+async fn time_is_the_servers() {
     let Some(server) = nats::shared() else { return };
     let store = JetStreamStore::connect(&server.url_of(&nats::unused_name())).await.unwrap();
     store.store(&[paid("evt_1")]).await.unwrap();
     let stored_at = store.show("evt_1").await.unwrap()[0].event.stored_at;
     let theirs = stored_at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let ours = SystemClock.wall().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-    assert!((ours - theirs).abs() < 60.0, "{theirs} and {ours}, of one machine");
+    assert!((ours - theirs).abs() < 60.0, "{theirs} and {ours} on one machine");
     assert!(store.claim(&wanted(9)).await.unwrap().len() == 1, "it is due at once");
     let since = EventSelector { since: Some(Duration::from_secs(60)), ..EventSelector::default() };
     assert_eq!(store.select(&since).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn inboxes_on_one_server_have_nothing_to_do_with_each_other() {
+async fn inboxes_on_one_server_are_independent() {
     let Some(server) = nats::shared() else { return };
     let open = || JetStreamStore::connect(Box::leak(server.url_of(&nats::unused_name()).into()));
-    let (one, other) = (open().await.unwrap(), open().await.unwrap());
-    one.store(&[paid("evt_1")]).await.unwrap();
-    assert_eq!(other.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
-    assert_eq!(one.claim(&wanted(9)).await.unwrap().len(), 1);
-    assert_eq!(other.claim(&wanted(9)).await.unwrap().len(), 1);
+    let (first, second) = (open().await.unwrap(), open().await.unwrap());
+    first.store(&[paid("evt_1")]).await.unwrap();
+    assert_eq!(second.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
+    assert_eq!(first.claim(&wanted(9)).await.unwrap().len(), 1);
+    assert_eq!(second.claim(&wanted(9)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn an_inbox_that_must_be_there_is_not_made() {
+async fn connect_existing_creates_nothing() {
     let Some(server) = nats::shared() else { return };
     let name = nats::unused_name();
     let error = JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap_err();
-    let error = told(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
+    let error = error_chain(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
     assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME, as an inbox of that name would be; the server that receives into an inbox makes it, so see whether the URL is that server's, also in the name after the /");
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
     JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap();
 }
 
-/// It is the operator's, who may have had a reason.
+/// The stream is not repaired, because the operator may have changed it on purpose.
 #[tokio::test]
-async fn a_stream_that_would_break_a_promise_is_refused_and_left_as_it_is() {
+async fn unsuitable_stream_is_refused_unchanged() {
     let Some(server) = nats::shared() else { return };
     let name = nats::unused_name();
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
-    let context = connected(server).await;
+    let context = operator(server).await;
     let mut config = context.get_stream(&name).await.unwrap().cached_info().config.clone();
-    // These are the operator's to decide.
+    // The operator may change these.
     config.max_bytes = 1 << 30;
     config.description = Some("ours".into());
     context.update_stream(&config).await.unwrap();
@@ -94,7 +93,7 @@ async fn a_stream_that_would_break_a_promise_is_refused_and_left_as_it_is() {
     config.allow_atomic_publish = false;
     context.update_stream(&config).await.unwrap();
     let error = JetStreamStore::connect(&server.url_of(&name)).await.unwrap_err();
-    let error = told(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
+    let error = error_chain(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
     assert_snapshot!(error, @r"
     the NATS server ADDRESS cannot be used as an inbox: the stream NAME is not as an inbox's has to be, and is left as it is:
       discard: Old, and has to be New
@@ -107,17 +106,17 @@ async fn a_stream_that_would_break_a_promise_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn replicas_that_are_wanted_and_not_there_are_told_of() {
+async fn missing_replicas_are_an_error() {
     let Some(server) = nats::shared() else { return };
     let name = nats::unused_name();
     let url = format!("{}?replicas=3", server.url_of(&name));
-    let tell = async |url: &str| {
-        let error = told(&JetStreamStore::connect(url).await.unwrap_err());
+    let connect_error = async |url: &str| {
+        let error = error_chain(&JetStreamStore::connect(url).await.unwrap_err());
         error.replace(&server.address(), "ADDRESS").replace(&name, "NAME")
     };
-    assert_snapshot!(tell(&url).await, @"the NATS server ADDRESS cannot be used as an inbox: its stream cannot be made with 3 replicas; start more servers of the cluster, or say `replicas=1` in the URL, and an event is lost with the disk that it is on: jetstream error: replicas > 1 not supported in non-clustered mode (code 500, error code 10074)");
+    assert_snapshot!(connect_error(&url).await, @"the NATS server ADDRESS cannot be used as an inbox: its stream cannot be made with 3 replicas; start more servers of the cluster, or say `replicas=1` in the URL, and an event is lost with the disk that it is on: jetstream error: replicas > 1 not supported in non-clustered mode (code 500, error code 10074)");
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
-    assert_snapshot!(tell(&url).await, @r"
+    assert_snapshot!(connect_error(&url).await, @r"
     the NATS server ADDRESS cannot be used as an inbox: the stream NAME is not as an inbox's has to be, and is left as it is:
       num_replicas: 1, and has to be 3
     set it right with `nats stream edit NAME`, or give the inbox another name in the URL, or leave `replicas` out of it
@@ -125,39 +124,39 @@ async fn replicas_that_are_wanted_and_not_there_are_told_of() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_too_old_is_refused() {
+async fn too_old_server_is_refused() {
     let Some(server) = Server::older() else { return };
-    let error = told(&JetStreamStore::connect(&server.url()).await.unwrap_err());
+    let error = error_chain(&JetStreamStore::connect(&server.url()).await.unwrap_err());
     let (begin, end) = error.split_once("it is version 2.11.").unwrap_or(("", &error));
     assert!(begin.ends_with("cannot be used as an inbox: "), "{error}");
     assert!(end.contains("update it to 2.12 or later"), "{error}");
 }
 
 #[tokio::test]
-async fn a_server_without_jetstream_is_told_of() {
+async fn server_without_jetstream_is_an_error() {
     let Some(server) = Server::start_with("jetstream: disabled", "") else { return };
     let url = server.url();
-    let error = told(&JetStreamStore::connect(&url).await.unwrap_err());
+    let error = error_chain(&JetStreamStore::connect(&url).await.unwrap_err());
     assert_snapshot!(error.replace(&server.address(), "ADDRESS"), @"the NATS server ADDRESS cannot be used as an inbox: it has no JetStream for this user; switch it on with `jetstream {}` in the server's configuration, and with `jetstream: enabled` in that of the user's account if it has accounts: requested JetStream resource does not exist");
 }
 
 #[tokio::test]
-async fn what_keeps_a_server_from_being_reached_is_told() {
+async fn connect_error_has_advice() {
     let Some(server) = nats::shared() else { return };
-    let nobody = format!("nats://{USER}:{PASSWORD}@127.0.0.1:{}", unused_port());
+    let unreachable = format!("nats://{USER}:{PASSWORD}@127.0.0.1:{}", unused_port());
     let wrong = format!("nats://{USER}:wrong@{}", server.address());
     let unknown = format!("nats://{USER}:{PASSWORD}@no-such-host.invalid");
     let without_tls = server.url().replace("nats://", "tls://");
     let credentials = format!("nats://{}?credentials=/no/such/file", server.address());
-    let mut told_of = String::new();
+    let mut messages = String::new();
     let nameless = format!("nats://{}", server.address());
-    for url in [&nobody, &wrong, &nameless, &unknown, &without_tls, &credentials] {
-        let error = told(&JetStreamStore::connect(url).await.unwrap_err());
-        let port = nobody.rsplit(':').next().unwrap();
+    for url in [&unreachable, &wrong, &nameless, &unknown, &without_tls, &credentials] {
+        let error = error_chain(&JetStreamStore::connect(url).await.unwrap_err());
+        let port = unreachable.rsplit(':').next().unwrap();
         let error = error.replace(&server.address(), "ADDRESS").replace(port, "PORT");
-        told_of += &format!("{error}\n");
+        messages += &format!("{error}\n");
     }
-    assert_snapshot!(told_of, @r"
+    assert_snapshot!(messages, @r"
     the NATS server 127.0.0.1:PORT cannot be used as an inbox: no server can be reached there; start it, or set host and port right in the URL: IO error: Connection refused (os error 111)
     the NATS server ADDRESS cannot be used as an inbox: the server does not let inbox in so; set user and password right in the URL
     the NATS server ADDRESS cannot be used as an inbox: the server lets nobody in without a user; write user:password@ in the URL, before the host, or ?credentials=/path/to/user.creds at its end
@@ -168,7 +167,7 @@ async fn what_keeps_a_server_from_being_reached_is_told() {
 }
 
 #[tokio::test]
-async fn a_url_that_cannot_be_read_is_told_of_without_the_password() {
+async fn invalid_url_error_hides_password() {
     let urls = [
         "nats:localhost",
         "http://localhost:8222",
@@ -183,15 +182,15 @@ async fn a_url_that_cannot_be_read_is_told_of_without_the_password() {
         "nats://localhost?replicas=0",
         "nats://localhost?password=of-the-tests-3e9a",
     ];
-    let mut told_of = String::new();
+    let mut messages = String::new();
     for url in urls {
-        let error = told(&JetStreamStore::connect(url).await.unwrap_err());
+        let error = error_chain(&JetStreamStore::connect(url).await.unwrap_err());
         let (reason, _) = error
             .split_once(". It is written as nats://")
             .expect("it says how it is written, after that");
-        told_of += &format!("{reason}\n");
+        messages += &format!("{reason}\n");
     }
-    assert_snapshot!(told_of, @r"
+    assert_snapshot!(messages, @r"
     the inbox's URL cannot be read: it has no ://
     the inbox's URL cannot be read: it begins neither with nats:// nor with tls://, which demands TLS
     the inbox's URL cannot be read: a host or a port in it is none

@@ -1,4 +1,4 @@
-//! How a database becomes an inbox.
+//! Connecting: creating the tables, privileges, older and newer versions, errors.
 
 use std::time::UNIX_EPOCH;
 
@@ -7,16 +7,16 @@ use router_inbox::{Operations as _, PostgresStore, Store as _, Stored, operation
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgRow};
 
 use crate::{
+    error_chain,
     support::{
         paid,
         postgres::{self, PASSWORD, unused_port},
         wanted,
     },
-    told,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_can_make_the_tables_at_once() {
+async fn concurrent_connects_create_one_schema() {
     let Some(server) = postgres::shared() else { return };
     let (url, schema) = (server.url(), postgres::unused_name());
     let open = || {
@@ -27,16 +27,16 @@ async fn many_can_make_the_tables_at_once() {
             store.store(&[paid("evt_1")]).await.map_err(|error| format!("{error:?}"))
         })
     };
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for task in [open(), open(), open(), open()] {
-        told.extend(task.await.unwrap().unwrap());
+        results.extend(task.await.unwrap().unwrap());
     }
-    assert_eq!(told.iter().filter(|told| **told == Stored::New).count(), 1, "{told:?}");
+    assert_eq!(results.iter().filter(|stored| **stored == Stored::New).count(), 1, "{results:?}");
 }
 
-/// And none of the machines on which the store is opened.
+/// Not of the machine that runs the store.
 #[tokio::test]
-async fn the_time_is_the_servers() {
+async fn time_is_the_servers() {
     let Some(server) = postgres::shared() else { return };
     let (url, schema) = (server.url(), postgres::unused_name());
     PostgresStore::connect_in(&url, &schema).await.unwrap();
@@ -44,12 +44,12 @@ async fn the_time_is_the_servers() {
     let now = sqlx::query(AssertSqlSafe(format!("select {schema}.inbox_now()")));
     let now: i64 = now.fetch_one(&database).await.unwrap().get(0);
     let ours = SystemClock.wall().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-    assert!((ours - now).abs() < 60_000, "{now} and {ours}, of one machine");
+    assert!((ours - now).abs() < 60_000, "{now} and {ours} on one machine");
 }
 
-/// A database may be set otherwise, for others that use it.
+/// The database may have other settings, for its other users.
 #[tokio::test]
-async fn a_session_is_set_as_the_store_needs_it() {
+async fn session_settings_override_database() {
     let Some(server) = postgres::shared() else { return };
     let database = postgres::unused_name();
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
@@ -62,7 +62,7 @@ async fn a_session_is_set_as_the_store_needs_it() {
     sqlx::raw_sql(AssertSqlSafe(set)).execute(&admin).await.unwrap();
     let url = server.url_of(&database);
     let store = PostgresStore::connect(&url).await.unwrap();
-    let others = PgPool::connect_lazy(&url).unwrap();
+    let application = PgPool::connect_lazy(&url).unwrap();
     sqlx::raw_sql(
         "create table seen (commit text, isolation text, plan text);
          create function see() returns trigger language plpgsql as $$ begin
@@ -74,20 +74,21 @@ async fn a_session_is_set_as_the_store_needs_it() {
          create trigger see before insert or update on stripe_inbox.deliveries
          for each row execute function public.see()",
     )
-    .execute(&others)
+    .execute(&application)
     .await
     .unwrap();
     store.store(&[paid("evt_1")]).await.unwrap();
     store.claim(&wanted(9)).await.unwrap();
-    let seen = sqlx::query("select commit, isolation, plan from seen").fetch_all(&others).await;
-    let texts = |row: &PgRow| [0, 1, 2].map(|at| row.get::<String, _>(at));
+    let seen =
+        sqlx::query("select commit, isolation, plan from seen").fetch_all(&application).await;
+    let texts = |row: &PgRow| [0, 1, 2].map(|column| row.get::<String, _>(column));
     let seen: Vec<_> = seen.unwrap().iter().map(texts).collect();
     assert_eq!(seen, vec![["on", "read committed", "force_custom_plan"].map(String::from); 2]);
 }
 
-/// One that runs beside this version, or whose steps were taken back by a deployment.
+/// A newer version may share the database, or a deployment may have been rolled back.
 #[tokio::test]
-async fn a_schema_from_a_newer_version_is_used_as_it_is() {
+async fn schema_of_newer_version_is_used() {
     let Some(server) = postgres::shared() else { return };
     let (url, schema) = (server.url(), postgres::unused_name());
     PostgresStore::connect_in(&url, &schema).await.unwrap();
@@ -98,9 +99,9 @@ async fn a_schema_from_a_newer_version_is_used_as_it_is() {
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
 }
 
-/// The tables may have been made by somebody who is trusted with more.
+/// Another user, with more privileges, may have created the tables.
 #[tokio::test]
-async fn who_may_only_use_the_tables_can_use_them() {
+async fn user_needs_no_right_to_create_tables() {
     let Some(server) = postgres::shared() else { return };
     let (schema, user) = (postgres::unused_name(), postgres::unused_name());
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
@@ -108,14 +109,14 @@ async fn who_may_only_use_the_tables_can_use_them() {
     sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();
     let url = server.url().replace("postgres:of", &format!("{user}:of"));
     let error = PostgresStore::connect_in(&url, &schema).await.unwrap_err();
-    let place = server.address();
-    let is_told = format!(
-        "the database postgres at {place} cannot be used as an \
-         inbox: {user} may not make the inbox's tables; have `create schema \"{schema}\" authorization \"{user}\"` \
-         run by somebody who may, or `grant all on schema …` where it is there: \
+    let address = server.address();
+    let expected = format!(
+        "the database postgres at {address} cannot be used as an \
+         inbox: user {user} may not create the inbox's tables; run `create schema \"{schema}\" authorization \
+         \"{user}\"` as a user who may, or `grant all on schema …` if the schema exists: \
          permission denied for database postgres"
     );
-    assert!(told(&error).starts_with(&is_told), "{}", told(&error));
+    assert!(error_chain(&error).starts_with(&expected), "{}", error_chain(&error));
     PostgresStore::connect_in(&server.url(), &schema).await.unwrap();
     let allow = format!(
         "grant usage on schema {schema} to {user};
@@ -129,40 +130,41 @@ async fn who_may_only_use_the_tables_can_use_them() {
 }
 
 #[tokio::test]
-async fn what_is_no_inbox_is_told_with_what_to_do() {
+async fn unusable_database_error_has_advice() {
     let Some(server) = postgres::shared() else { return };
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
     let make = "create database latin encoding 'LATIN1' template template0";
     sqlx::raw_sql(make).execute(&admin).await.unwrap();
     let (url, address) = (server.url(), server.address());
     let nowhere = format!("127.0.0.1:{}", unused_port());
-    let at = |place: &str, what: &str| {
-        format!("the database {place} cannot be used as an inbox: {what}")
+    let unusable = |location: &str, advice: &str| {
+        format!("the database {location} cannot be used as an inbox: {advice}")
     };
-    let at_server = |database: &str, what: &str| at(&format!("{database} at {address}"), what);
-    let unread = "the inbox's URL cannot be read; write postgres://user:password@host:5432/database, and in the \
+    let at_server =
+        |database: &str, advice: &str| unusable(&format!("{database} at {address}"), advice);
+    let invalid_url = "invalid URL of the inbox; write postgres://user:password@host:5432/database, and in the \
                   password %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %";
     let cases = [
         (
             url.replace(&address, &nowhere),
-            at(
+            unusable(
                 &format!("postgres at {nowhere}"),
-                "no server can be reached there; start it, or set host and port right in the URL: Connection refused",
+                "the server cannot be reached; start it, or correct the host and port in the URL: Connection refused",
             ),
         ),
         (
             url.replace("postgres:of", "postgres:not-of"),
             at_server(
                 "postgres",
-                "the server does not let postgres in so; set user and password right in the URL, or allow it in the \
-                 server's pg_hba.conf: password authentication failed for user \"postgres\"",
+                "authentication failed for user postgres; correct the user and password in the URL, or allow the \
+                 connection in the server's pg_hba.conf: password authentication failed for user \"postgres\"",
             ),
         ),
         (
             server.url_of("shop"),
             at_server(
                 "shop",
-                "the server has no such database; make it with `create database \"shop\"`, or name another: \
+                "the server has no such database; create it with `create database \"shop\"`, or name another: \
                  database \"shop\" does not exist",
             ),
         ),
@@ -170,103 +172,105 @@ async fn what_is_no_inbox_is_told_with_what_to_do() {
             server.url_of("latin"),
             at_server(
                 "latin",
-                "its encoding is LATIN1, which does not have all characters of an event; make another with `create \
-                 database … encoding 'UTF8' template template0`",
+                "its encoding is LATIN1, which cannot represent every character of an event; create another \
+                 database with `create database … encoding 'UTF8' template template0`",
             ),
         ),
         (
             format!("{url}?sslmode=require"),
             at_server(
                 "postgres",
-                "no TLS that both sides trust; see `sslmode` and `sslrootcert` in the URL: server does not support \
-                 TLS",
+                "cannot establish a trusted TLS connection; check `sslmode` and `sslrootcert` in the URL: server \
+                 does not support TLS",
             ),
         ),
-        (url.replace("postgres://", "mysql://"), unread.into()),
-        // Half of a password that is not encoded must not be taken for something else, and shown.
-        (url.replace("tests-", "/"), unread.into()),
-        (url.replace("tests-", "?"), unread.into()),
-        (url.replace("tests-", "#"), unread.into()),
-        (format!("postgres://shop:1/of-the@{address}/shop"), unread.into()),
-        (format!("postgres://shop:1?of-the@{address}/shop"), unread.into()),
+        (url.replace("postgres://", "mysql://"), invalid_url.into()),
+        // Part of a password that is not encoded must not be taken as another part of the URL, and
+        // shown.
+        (url.replace("tests-", "/"), invalid_url.into()),
+        (url.replace("tests-", "?"), invalid_url.into()),
+        (url.replace("tests-", "#"), invalid_url.into()),
+        (format!("postgres://shop:1/of-the@{address}/shop"), invalid_url.into()),
+        (format!("postgres://shop:1?of-the@{address}/shop"), invalid_url.into()),
         (
             format!("{url}?sslmode=maybe"),
-            format!("{unread}: unknown value \"maybe\" for `ssl_mode`"),
+            format!("{invalid_url}: unknown value \"maybe\" for `ssl_mode`"),
         ),
     ];
-    for (url, is_told) in cases {
+    for (url, expected) in cases {
         let error = PostgresStore::connect(&url).await.unwrap_err();
-        let told = told(&error);
-        assert!(told.starts_with(&is_told), "{told}");
-        let all = format!("{told} {error:?}");
+        let message = error_chain(&error);
+        assert!(message.starts_with(&expected), "{message}");
+        let all = format!("{message} {error:?}");
         assert!(!all.contains("of-the") && !all.contains("7c1f"), "{all}");
     }
     let ipv6 = url.replace("127.0.0.1", "[::1]");
-    let error = told(&PostgresStore::connect(&ipv6).await.unwrap_err());
+    let error = error_chain(&PostgresStore::connect(&ipv6).await.unwrap_err());
     assert!(error.contains("at [::1]:") && !error.contains("lookup"), "{error}");
     for name in ["", "Inbox", "1st", "in box", "in\"box", &"x".repeat(64)] {
         let error = PostgresStore::connect_in(&url, name).await.unwrap_err();
-        assert!(told(&error).contains("cannot be the name of an inbox's schema"), "{name}");
+        assert!(error_chain(&error).contains("is not a valid schema name for an inbox"), "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_not_waited_for() {
+async fn connect_to_silent_server_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    let connecting = PostgresStore::connect(&format!("postgres://postgres@{address}/shop")).await;
-    let error = told(&connecting.unwrap_err());
+    let result = PostgresStore::connect(&format!("postgres://postgres@{address}/shop")).await;
+    let error = error_chain(&result.unwrap_err());
     assert!(error.contains(&format!("the database shop at {address} cannot be used")), "{error}");
-    assert!(error.contains("an inbox: no answer within 3s; set host and port right"), "{error}");
+    assert!(error.contains("an inbox: no answer within 3s; correct the host and port"), "{error}");
 }
 
-/// Whoever looks into an inbox has none of their own.
+/// An operator inspects an inbox and must not create one.
 #[tokio::test]
-async fn an_inbox_that_there_is_not_is_not_made() {
+async fn connect_existing_creates_nothing() {
     let Some(server) = postgres::shared() else { return };
     let database = postgres::unused_name();
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
     let make = format!("create database {database}");
     sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();
     let url = server.url_of(&database);
-    let is_told = format!(
-        "the database {database} at {} cannot be used as an inbox: there is none in it; the server that receives into \
-         one makes its tables, so see whether the URL is that server's",
+    let expected = format!(
+        "the database {database} at {} cannot be used as an inbox: it contains no inbox; the webhook server creates \
+         the tables, so check that both use the same URL",
         server.address()
     );
-    assert_eq!(told(&PostgresStore::connect_existing(&url).await.unwrap_err()), is_told);
-    let there = PgPool::connect_lazy(&url).unwrap();
-    sqlx::raw_sql("create schema stripe_inbox").execute(&there).await.unwrap();
-    assert_eq!(told(&PostgresStore::connect_existing(&url).await.unwrap_err()), is_told);
-    let tables = "select count(*) from pg_class where relnamespace = 'stripe_inbox'::regnamespace";
-    let tables: i64 = sqlx::query(tables).fetch_one(&there).await.unwrap().get(0);
+    assert_eq!(error_chain(&PostgresStore::connect_existing(&url).await.unwrap_err()), expected);
+    let client = PgPool::connect_lazy(&url).unwrap();
+    sqlx::raw_sql("create schema stripe_inbox").execute(&client).await.unwrap();
+    assert_eq!(error_chain(&PostgresStore::connect_existing(&url).await.unwrap_err()), expected);
+    let count = "select count(*) from pg_class where relnamespace = 'stripe_inbox'::regnamespace";
+    let tables: i64 = sqlx::query(count).fetch_one(&client).await.unwrap().get(0);
     assert_eq!(tables, 0);
     PostgresStore::connect(&url).await.unwrap().store(&[paid("evt_1")]).await.unwrap();
     let store = PostgresStore::connect_existing(&url).await.unwrap();
     assert_eq!(store.deliveries("evt_1").await.unwrap().len(), 1);
 }
 
-/// With what an older version has stored, and goes on to store, also where it may use no more than what it has made.
+/// Includes events stored by the older version before and after the migration, also if its user was
+/// granted only the older tables.
 #[tokio::test]
-async fn a_schema_of_an_older_version_can_be_operated() {
+async fn schema_of_older_version_supports_operations() {
     let Some(server) = postgres::shared() else { return };
     let (url, schema, user) = (server.url(), postgres::unused_name(), postgres::unused_name());
     let admin = PgPool::connect_lazy(&url).unwrap();
-    let run = async |database: &PgPool, statements: &str| {
+    let execute = async |database: &PgPool, statements: &str| {
         let statements = statements.replace("inbox.", &format!("{schema}."));
         sqlx::raw_sql(AssertSqlSafe(statements)).execute(database).await.unwrap();
     };
-    let first = include_str!("../../src/postgres/schema.sql");
-    let older = format!(
+    let schema_sql = include_str!("../../src/postgres/schema.sql");
+    let setup = format!(
         "create schema {schema};
          create table inbox.migrations (step integer primary key, applied_at timestamptz not null default now());
-         {first};
+         {schema_sql};
          insert into inbox.migrations (step) values (1);
          create role {user} login password '{PASSWORD}';
          grant usage on schema {schema} to {user};
          grant select, insert, update, delete on all tables in schema {schema} to {user};"
     );
-    run(&admin, &older).await;
+    execute(&admin, &setup).await;
     let older = PgPool::connect_lazy(&url.replace("postgres:of", &format!("{user}:of"))).unwrap();
     let store = |id: &str, handler: &str| {
         format!(
@@ -278,17 +282,18 @@ async fn a_schema_of_an_older_version_can_be_operated() {
              commit"
         )
     };
-    run(&older, &store("evt_1", "a")).await;
-    run(&older, &store("evt_unhandled_1", "")).await;
+    execute(&older, &store("evt_1", "a")).await;
+    execute(&older, &store("evt_unhandled_1", "")).await;
     let newer = PostgresStore::connect_in(&url, &schema).await.unwrap();
-    run(&older, &store("evt_2", "b")).await;
-    run(&older, &store("evt_unhandled_2", "")).await;
+    execute(&older, &store("evt_2", "b")).await;
+    execute(&older, &store("evt_unhandled_2", "")).await;
     let status = newer.status().await.unwrap();
     assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 0));
-    let handlers: Vec<_> = status.handlers.iter().map(|one| (&*one.handler, one.due)).collect();
+    let handlers: Vec<_> =
+        status.handlers.iter().map(|status| (&*status.handler, status.due)).collect();
     assert_eq!(handlers, [("a", 1), ("b", 1)]);
-    let unhandled = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
-    let listed: Vec<_> = newer.list(&unhandled).await.unwrap();
+    let filter = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
+    let listed: Vec<_> = newer.list(&filter).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
     assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
     let invoices = ListFilter { object: Some("in_1".into()), limit: 9, ..ListFilter::default() };

@@ -1,0 +1,88 @@
+//! A claim that is delayed, so that it is based on an outdated view.
+
+use std::sync::Arc;
+
+use router_inbox::{JetStreamStore, Store as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    sync::Notify,
+};
+
+use crate::{
+    TestInbox,
+    support::{created, nats, updated, wanted},
+};
+
+/// The worker sees that the delivery is the first of its object. Before its claim reaches the
+/// server, an older one is stored and claimed.
+#[tokio::test]
+async fn ordered_claim_fails_if_lane_changed() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    let server = nats::shared().expect("the server runs").address();
+    // A header that only the claim of an ordered delivery has.
+    let proxy =
+        HoldingProxy::new(server.clone(), "Nats-Expected-Last-Subject-Sequence-Subject").await;
+    let url = inbox.url.replace(&server, &proxy.address);
+    let other = JetStreamStore::connect(&url).await.unwrap().clock(inbox.clock.clone());
+    inbox.store.store(&[updated("evt_2", 1)]).await.unwrap();
+    while other.backlog().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let claiming = tokio::spawn(async move { other.claim(&wanted(9)).await.unwrap() });
+    proxy.held.notified().await;
+    inbox.store.store(&[created("evt_1", 1)]).await.unwrap();
+    let claims = inbox.store.claim(&wanted(9)).await.unwrap();
+    assert_eq!(claims[0].event.as_ref().unwrap().id(), "evt_1");
+    proxy.resume.notify_one();
+    assert!(claiming.await.unwrap().is_empty(), "two of one object would run");
+}
+
+/// A proxy to a server. It holds back what the client sends from the first chunk that contains a
+/// given text, until it is resumed.
+struct HoldingProxy {
+    address: String,
+    /// Notified when the text has been sent.
+    held: Arc<Notify>,
+    resume: Arc<Notify>,
+}
+
+impl HoldingProxy {
+    async fn new(server: String, text: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("the listener is bound").to_string();
+        let (held, resume) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let proxy = Self { address, held: held.clone(), resume: resume.clone() };
+        tokio::spawn(async move {
+            let (client, _) = listener.accept().await.expect("the client connects");
+            let server = TcpStream::connect(server).await.expect("the server runs");
+            let ((from_client, mut to_client), (mut from_server, to_server)) =
+                (client.into_split(), server.into_split());
+            tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+            forward(from_client, to_server, text, &held, &resume).await;
+        });
+        proxy
+    }
+}
+
+/// Forwards data, and once holds back the chunk that contains the text.
+async fn forward(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    text: &str,
+    held: &Notify,
+    resume: &Notify,
+) {
+    let (mut chunk, mut has_held) = (vec![0; 1 << 16], false);
+    while let Ok(length @ 1..) = from.read(&mut chunk).await {
+        let contains_text = chunk[..length].windows(text.len()).any(|part| part == text.as_bytes());
+        if contains_text && !has_held {
+            has_held = true;
+            held.notify_one();
+            resume.notified().await;
+        }
+        if to.write_all(&chunk[..length]).await.is_err() {
+            return;
+        }
+    }
+}
