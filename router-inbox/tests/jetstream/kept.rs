@@ -69,8 +69,7 @@ async fn an_event_that_the_server_does_not_take_fails_no_other() {
     let (refused, stored) = tokio::join!(one.call(large), other.call(paid("evt_1").event));
     assert_eq!(stored.unwrap().stored(), Stored::New);
     let refused = told(&router_inbox::StoreError::of(refused.unwrap_err()));
-    let server =
-        format!("the NATS server {} takes no message of more than 65536", server.address());
+    let server = format!("the NATS server {} accepts at most 65536", server.address());
     assert!(refused.contains(&server), "{refused}");
     assert!(refused.contains("raise `max_payload`"), "{refused}");
 }
