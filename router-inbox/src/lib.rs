@@ -38,8 +38,9 @@ pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::store::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Effects, Lease, NewDelivery, NewEvent,
-    Operations, OrderKey, Store, StoreError, Stored, StoredDelivery, operations,
+    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Effects, Lease,
+    NewDelivery, NewEvent, Operations, OrderKey, Store, StoreError, Stored, StoredDelivery,
+    operations,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;

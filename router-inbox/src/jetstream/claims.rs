@@ -1,4 +1,4 @@
-//! What is taken out.
+//! Claims due deliveries.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,32 +15,36 @@ use router_core::{
 
 use super::{
     Connection,
-    about::About,
-    messages::{AT_ONCE, Message, Unwritten},
-    open::{Due, Located, Pick},
+    event_meta::EventMeta,
+    messages::{MAX_BATCH, Message, WriteError},
+    open_records::{Candidate, Due, VersionedRecord},
     read,
     record::Record,
 };
 use crate::{Claim, ClaimRequest, DeliveryState, Lease, StoreError, store::millis::time};
 
-/// How often more is looked for, where others were faster.
-const ROUNDS: usize = 8;
+/// Maximum number of rounds of a claim. A new round follows if other processes changed some of the
+/// records first.
+const MAX_ROUNDS: usize = 8;
 
-/// What is to be claimed of a record, and what the record is then.
-struct Taken {
-    of: Located,
+/// A claim of some of a record's deliveries, not written yet.
+struct PreparedClaim {
+    /// The revision of the record that the claim is based on.
+    base: VersionedRecord,
+    /// The record with the deliveries claimed.
     record: Record,
     claims: Vec<(Due, Claim)>,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("a server that did not know of it yet was asked for an event")]
-struct Behind;
+#[error("a server returned no payload of an event, because it has not replicated the event yet")]
+struct ReplicaBehind;
 
-/// What a round has brought.
+/// The result of a round of claiming.
 #[derive(Default)]
 struct Round {
     claimed: Vec<(Due, Claim)>,
+    /// The number of records that another process changed first.
     conflicts: usize,
     failed: Option<StoreError>,
 }
@@ -48,21 +52,22 @@ struct Round {
 impl Connection {
     pub(super) async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let mirror = self.mirror().await?;
-        let mut wanted = wanted.clone();
+        let mut remaining = wanted.clone();
         let mut claimed = Vec::new();
-        for _ in 0..ROUNDS {
-            let picks = mirror.open().pick(&wanted, self.time.now(), self.spread.get());
-            if picks.is_empty() {
+        for _ in 0..MAX_ROUNDS {
+            let now = self.time.now();
+            let candidates = mirror.records().select_due(&remaining, now, self.contention.factor());
+            if candidates.is_empty() {
                 break;
             }
-            let records = picks.len();
-            let round = self.take(picks, wanted.lease).await;
-            self.spread.tried(records, round.conflicts);
-            wanted = without(&wanted, &round.claimed);
+            let records = candidates.len();
+            let round = self.claim_candidates(candidates, remaining.lease).await;
+            self.contention.record_round(records, round.conflicts);
+            remaining = without_claimed(&remaining, &round.claimed);
             claimed.extend(round.claimed);
             match round.failed {
-                // What was claimed is to be run all the same.
                 Some(error) if claimed.is_empty() => return Err(error),
+                // The deliveries that were claimed must run in any case.
                 Some(_) => break,
                 None if round.conflicts == 0 => break,
                 None => {}
@@ -72,78 +77,96 @@ impl Connection {
         Ok(claimed.into_iter().map(|(_, claim)| claim).collect())
     }
 
-    async fn take(&self, picks: Vec<Pick>, lease: Duration) -> Round {
+    async fn claim_candidates(&self, candidates: Vec<Candidate>, lease: Duration) -> Round {
         let mut round = Round::default();
-        let mut taken = Vec::new();
-        // Events are read first, so that nothing is claimed which cannot be run.
-        for one in join_all(picks.into_iter().map(|pick| self.taken(pick, lease))).await {
-            match one {
-                Ok(one) => taken.push(one),
+        let mut prepared = Vec::new();
+        // Payloads are read first, so that a delivery is claimed only if it can run.
+        let results =
+            join_all(candidates.into_iter().map(|candidate| self.prepare(candidate, lease)));
+        for result in results.await {
+            match result {
+                Ok(claim) => prepared.push(claim),
                 Err(error) => round.failed = Some(error),
             }
         }
-        let (alone, lanes) = in_lanes(taken);
-        let alone = self.write_together(alone, &mut round).await;
-        let alone = alone.into_iter().map(|taken| self.write_each(None, vec![taken]));
-        let lanes = lanes.into_iter().map(|(lane, taken)| self.write_each(Some(lane), taken));
-        for of_lane in join_all(lanes).await.into_iter().chain(join_all(alone).await) {
-            round.claimed.extend(of_lane.claimed);
-            round.conflicts += of_lane.conflicts;
-            round.failed = round.failed.or(of_lane.failed);
+        let (unordered, lanes) = split_by_lane(prepared);
+        let unordered = self.write_in_batches(unordered, &mut round).await;
+        let unordered = unordered.into_iter().map(|claim| self.write_in_turn(None, vec![claim]));
+        let lanes = lanes.into_iter().map(|(lane, claims)| self.write_in_turn(Some(lane), claims));
+        for result in join_all(lanes).await.into_iter().chain(join_all(unordered).await) {
+            round.claimed.extend(result.claimed);
+            round.conflicts += result.conflicts;
+            round.failed = round.failed.or(result.failed);
         }
         round
     }
 
-    async fn taken(&self, Pick { of, due }: Pick, lease: Duration) -> Result<Taken, StoreError> {
-        let event = self.event(&of.record.about).await?;
+    /// Reads a candidate's payload, and claims its deliveries in a copy of its record.
+    async fn prepare(
+        &self,
+        Candidate { base, due }: Candidate,
+        lease: Duration,
+    ) -> Result<PreparedClaim, StoreError> {
+        let event = self.event(&base.record.meta).await?;
         let now = self.time.now();
-        let mut record = (*of.record).clone();
+        let mut record = (*base.record).clone();
         let mut claims = Vec::new();
         for due in due {
-            let row = &mut record.deliveries[due.2];
-            let lease_expired = row.state == DeliveryState::Running;
-            row.claim(now, lease);
-            let lease =
-                Lease { delivery: record.number, handler: row.handler.clone(), token: row.token };
-            let (event, attempt) = (event.clone(), row.attempts);
+            let delivery = &mut record.deliveries[due.2];
+            let lease_expired = delivery.state == DeliveryState::Running;
+            delivery.claim(now, lease);
+            let lease = Lease {
+                delivery: record.number,
+                handler: delivery.handler.clone(),
+                token: delivery.token,
+            };
+            let (event, attempt) = (event.clone(), delivery.attempts);
             claims.push((due, Claim { lease, event, attempt, lease_expired }));
         }
-        Ok(Taken { of, record, claims })
+        Ok(PreparedClaim { base, record, claims })
     }
 
-    /// Writes all at once, which is a fraction of the work of writing each. What is left, where others are in the way.
-    async fn write_together(&self, taken: Vec<Taken>, round: &mut Round) -> Vec<Taken> {
-        if taken.len() < 2 || !self.spread.is_alone() {
-            return taken;
+    /// Writes claims in atomic batches, which costs a fraction of writing each separately.
+    ///
+    /// Returns the claims that the caller has to write separately: those of batches that had a
+    /// conflict, or all if conflicts are likely.
+    async fn write_in_batches(
+        &self,
+        claims: Vec<PreparedClaim>,
+        round: &mut Round,
+    ) -> Vec<PreparedClaim> {
+        if claims.len() < 2 || !self.contention.is_low() {
+            return claims;
         }
-        let (mut taken, mut left) = (taken, Vec::new());
-        while !taken.is_empty() {
-            let later = taken.split_off(taken.len().min(AT_ONCE));
-            match self.write_all(&taken).await {
-                Ok(()) => round.claimed.extend(taken.into_iter().flat_map(|taken| taken.claims)),
-                Err(Unwritten::Failed(error)) => round.failed = Some(error),
-                Err(Unwritten::Conflict) => left.extend(taken),
+        let (mut batch, mut remaining) = (claims, Vec::new());
+        while !batch.is_empty() {
+            let rest = batch.split_off(batch.len().min(MAX_BATCH));
+            match self.write_batch(&batch).await {
+                Ok(()) => round.claimed.extend(batch.into_iter().flat_map(|claim| claim.claims)),
+                Err(WriteError::Failed(error)) => round.failed = Some(error),
+                Err(WriteError::Conflict) => remaining.extend(batch),
             }
-            taken = later;
+            batch = rest;
         }
-        left
+        remaining
     }
 
-    async fn write_all(&self, taken: &[Taken]) -> Result<(), Unwritten> {
-        let messages = taken.iter().map(Taken::message).collect::<Result<Vec<_>, _>>()?;
-        let first = self.write(&messages).await? + 1 - taken.len() as u64;
-        for (taken, sequence) in taken.iter().zip(first..) {
-            self.hear_of(&taken.record, sequence);
+    async fn write_batch(&self, claims: &[PreparedClaim]) -> Result<(), WriteError> {
+        let messages = claims.iter().map(PreparedClaim::message).collect::<Result<Vec<_>, _>>()?;
+        let first = self.write(&messages).await? + 1 - claims.len() as u64;
+        for (claim, sequence) in claims.iter().zip(first..) {
+            self.apply_written(&claim.record, sequence);
         }
         Ok(())
     }
 
-    /// Those of a lane one after the other, since each changes what the next relies on.
-    async fn write_each(&self, lane: Option<Arc<str>>, taken: Vec<Taken>) -> Round {
+    /// Writes claims one after the other: each write changes the last sequence of its lane, which
+    /// the next write has to expect.
+    async fn write_in_turn(&self, lane: Option<Arc<str>>, claims: Vec<PreparedClaim>) -> Round {
         let mut round = Round::default();
-        for taken in taken {
-            match self.write_one(lane.as_deref(), &taken).await {
-                Ok(true) => round.claimed.extend(taken.claims),
+        for claim in claims {
+            match self.write_claim(lane.as_deref(), &claim).await {
+                Ok(true) => round.claimed.extend(claim.claims),
                 Ok(false) => round.conflicts += 1,
                 Err(error) => round.failed = Some(error),
             }
@@ -151,114 +174,132 @@ impl Connection {
         round
     }
 
-    /// Whether nobody else was faster.
-    async fn write_one(&self, lane: Option<&str>, taken: &Taken) -> Result<bool, StoreError> {
+    /// Writes a claim by compare-and-set. Returns `false` if another process changed the record,
+    /// or its lane, first.
+    ///
+    /// A claim in a lane expects the lane's last sequence instead of the record's revision.
+    /// Otherwise two processes with different local views could start two deliveries of the lane.
+    async fn write_claim(
+        &self,
+        lane: Option<&str>,
+        claim: &PreparedClaim,
+    ) -> Result<bool, StoreError> {
         let message = match lane {
-            None => taken.message()?,
+            None => claim.message()?,
             Some(lane) => {
                 let subjects = self.subjects.lane(lane);
-                let Some(last) = self.known_last(&subjects, taken).await? else {
+                let Some(last) = self.verified_lane_end(&subjects, claim).await? else {
                     return Ok(false);
                 };
-                taken.message()?.after(last, &subjects)
+                claim.message()?.expect_last_of(&subjects, last)
             }
         };
         match self.write(&[message]).await {
             Ok(sequence) => {
-                self.hear_of(&taken.record, sequence);
+                self.apply_written(&claim.record, sequence);
                 Ok(true)
             }
-            Err(Unwritten::Failed(error)) => Err(error),
-            Err(Unwritten::Conflict) => {
-                self.look_again(&taken.of.subject).await?;
+            Err(WriteError::Failed(error)) => Err(error),
+            Err(WriteError::Conflict) => {
+                self.refresh(&claim.base.subject).await?;
                 Ok(false)
             }
         }
     }
 
-    /// The last message of a lane, once all until it is known here; `None` if that says that the record has changed or
-    /// another goes first.
-    async fn known_last(
+    /// Returns the last sequence of a lane, after checking the claim against a local view that
+    /// includes it.
+    ///
+    /// Returns `None` if the record has changed, or if another delivery of the lane goes first.
+    async fn verified_lane_end(
         &self,
-        lane: &str,
-        Taken { of, claims, .. }: &Taken,
+        lane_subjects: &str,
+        PreparedClaim { base, claims, .. }: &PreparedClaim,
     ) -> Result<Option<u64>, StoreError> {
-        let Some(last) = read::last(&self.stream, lane).await? else {
-            self.look_again(&of.subject).await?;
+        let Some(last) = read::last(&self.stream, lane_subjects).await? else {
+            self.refresh(&base.subject).await?;
             return Ok(None);
         };
         let mirror = self.mirror().await?;
-        mirror.heard(last.sequence).await?;
-        let open = mirror.open();
-        let now = open.at(&of.subject);
-        let is_as_before = now.is_some_and(|now| now.revision == of.revision)
-            && claims.iter().all(|((_, _, at), _)| !open.is_blocked(&of.record, *at));
-        Ok(is_as_before.then_some(last.sequence))
+        mirror.wait_for_sequence(last.sequence).await?;
+        let records = mirror.records();
+        let current = records.get(&base.subject);
+        let is_unchanged = current.is_some_and(|current| current.revision == base.revision)
+            && claims.iter().all(|((_, _, index), _)| !records.is_blocked(&base.record, *index));
+        Ok(is_unchanged.then_some(last.sequence))
     }
 
-    /// An event as it was stored; in it an error where it is damaged, or gone.
+    /// Reads an event's payload message. The inner result is an error if the payload is damaged or
+    /// missing.
     pub(super) async fn event(
         &self,
-        about: &About,
+        meta: &EventMeta,
     ) -> Result<Result<Event, EnvelopeError>, StoreError> {
-        let subject = self.subjects.event(about);
-        // Whoever is asked first may not have it yet; who leads has.
+        let subject = self.subjects.event(meta);
+        // A direct get may be answered by a replica that does not have the event yet; the leader
+        // has it.
         let payload = match self.stream.direct_get_last_for_subject(&*subject).await {
             Ok(message) => message.payload,
             Err(_) => match read::last(&self.stream, &subject).await? {
                 Some(message) => message.payload,
-                None if self.is_nothing(&subject).await? => Bytes::new(),
-                None => return Err(StoreError::of(Behind)),
+                None if self.confirm_empty(&subject).await? => Bytes::new(),
+                None => return Err(StoreError::of(ReplicaBehind)),
             },
         };
-        Ok(Event::from_store(kept(about, payload)))
+        Ok(Event::from_store(stored_event(meta, payload)))
     }
 }
 
-/// Those that are written by themselves, and those of each lane of which one is ordered.
-fn in_lanes(taken: Vec<Taken>) -> (Vec<Taken>, BTreeMap<Arc<str>, Vec<Taken>>) {
-    let is_ordered = |taken: &Taken| {
-        let mut rows = taken.claims.iter().map(|((_, _, at), _)| &taken.record.deliveries[*at]);
-        rows.any(|row| row.ordered)
+/// Separates the claims that are independent of each other from those of the lanes in which an
+/// ordered delivery is claimed.
+fn split_by_lane(
+    claims: Vec<PreparedClaim>,
+) -> (Vec<PreparedClaim>, BTreeMap<Arc<str>, Vec<PreparedClaim>>) {
+    let is_ordered = |claim: &PreparedClaim| {
+        let mut deliveries =
+            claim.claims.iter().map(|((_, _, index), _)| &claim.record.deliveries[*index]);
+        deliveries.any(|delivery| delivery.ordered)
     };
-    let lane = |taken: &Taken| taken.record.about.lane.clone();
-    let ordered: BTreeSet<_> = taken.iter().filter(|taken| is_ordered(taken)).map(lane).collect();
-    let (mut alone, mut lanes) = (Vec::new(), BTreeMap::<_, Vec<Taken>>::new());
-    for taken in taken {
-        match ordered.get(&taken.record.about.lane) {
-            Some(lane) => lanes.entry(lane.clone()).or_default().push(taken),
-            None => alone.push(taken),
+    let lane = |claim: &PreparedClaim| claim.record.meta.lane.clone();
+    let ordered: BTreeSet<_> = claims.iter().filter(|claim| is_ordered(claim)).map(lane).collect();
+    let (mut independent, mut lanes) = (Vec::new(), BTreeMap::<_, Vec<PreparedClaim>>::new());
+    for claim in claims {
+        match ordered.get(&claim.record.meta.lane) {
+            Some(lane) => lanes.entry(lane.clone()).or_default().push(claim),
+            None => independent.push(claim),
         }
     }
-    (alone, lanes)
+    (independent, lanes)
 }
 
-impl Taken {
-    /// Only in the place of what it was made of.
+impl PreparedClaim {
+    /// Returns the message that replaces the record, if its revision is still that of `base`.
     fn message(&self) -> Result<Message, StoreError> {
-        let message = Message::record(self.of.subject.to_string(), &self.record)?;
-        Ok(message.replacing(self.of.revision))
+        let message = Message::record(self.base.subject.to_string(), &self.record)?;
+        Ok(message.expect_revision(self.base.revision))
     }
 }
 
-/// What is wanted still.
-fn without(wanted: &ClaimRequest, claimed: &[(Due, Claim)]) -> ClaimRequest {
-    let of = |handler: &str| claimed.iter().filter(|(_, c)| *c.lease.handler == *handler).count();
+/// Returns the request reduced by the deliveries that have been claimed.
+fn without_claimed(wanted: &ClaimRequest, claimed: &[(Due, Claim)]) -> ClaimRequest {
+    let count = |handler: &str| {
+        claimed.iter().filter(|(_, claim)| *claim.lease.handler == *handler).count()
+    };
     let handlers = wanted.handlers.iter();
     ClaimRequest {
         handlers: handlers
-            .map(|(name, room)| (name.clone(), room.saturating_sub(of(name))))
+            .map(|(name, slots)| (name.clone(), slots.saturating_sub(count(name))))
             .collect(),
         limit: wanted.limit.saturating_sub(claimed.len()),
         lease: wanted.lease,
     }
 }
 
-pub(super) fn kept(about: &About, payload: Bytes) -> StoredEvent {
+pub(super) fn stored_event(meta: &EventMeta, payload: Bytes) -> StoredEvent {
     StoredEvent {
         payload,
-        endpoint: about.endpoint.clone(),
-        signed_at: about.signed_at.and_then(time),
-        generation: about.generation,
+        endpoint: meta.endpoint.clone(),
+        signed_at: meta.signed_at.and_then(time),
+        generation: meta.generation,
     }
 }

@@ -1,4 +1,4 @@
-//! How servers are reached, and what is told where they are not.
+//! Connects to the NATS servers of an inbox's URL, and explains failures.
 
 use std::{error::Error as _, fmt, io, sync::Arc, time::Duration};
 
@@ -9,29 +9,30 @@ use tokio::sync::Notify;
 
 use crate::StoreError;
 
-/// How long a connection may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Limit for establishing a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a silent server is asked whether it is there. One that says nothing three times in a row is left for
-/// another, since a server can stand still with its connections open.
-const SIGN: Duration = Duration::from_secs(5);
+/// Interval of pings on the connection. After three pings without an answer the client connects to
+/// another server, because a suspended server keeps its connections open.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What a URL says.
+/// An inbox's address, as given by its URL.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct Address {
     servers: Vec<ServerAddr>,
     login: Option<(String, String)>,
     credentials: Option<String>,
-    /// Of whoever is trusted to say who a server is, beside those that the machine trusts.
+    /// The file with a CA certificate that is trusted in addition to the machine's.
     ca: Option<String>,
     pub(super) server: Server,
-    /// The inbox's name, which its subjects begin with.
+    /// The inbox's name: that of its stream, and the first token of its subjects.
     pub(super) name: String,
     pub(super) replicas: Option<usize>,
-    lost: Arc<Notify>,
+    /// Notified when the connection is lost.
+    disconnects: Arc<Notify>,
 }
 
-/// A server, or the servers of a cluster, as errors name them: without the password.
+/// The hosts of the URL, for error messages: without the password.
 #[derive(Debug, Clone)]
 pub(super) struct Server(Arc<str>);
 
@@ -43,10 +44,10 @@ impl fmt::Display for Server {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the inbox's URL cannot be read: {0}. It is written as nats://user:password@host:4222/name, or, of the servers of one \
-     cluster, as nats://user:password@host1:4222,host2:4222,host3:4222"
+    "invalid URL of the inbox: {0} (expected nats://user:password@host:4222/name, or, for a cluster, \
+     nats://user:password@host1:4222,host2:4222,host3:4222/name)"
 )]
-struct NoUrl(&'static str);
+struct InvalidUrl(&'static str);
 
 #[derive(Debug, thiserror::Error)]
 #[error("{server} cannot be used as an inbox: {advice}")]
@@ -56,33 +57,36 @@ pub(super) struct Unusable {
     source: Option<BoxError>,
 }
 
-const NO_TLS: &str = "no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose \
-                      certificate must be one that this machine trusts, or of the authority in ?ca=/path/to/ca.pem";
+const TLS_FAILED: &str = "cannot establish a trusted TLS connection; tls:// in the URL requires TLS, \
+                          and with nats:// the server decides; its certificate must be trusted by \
+                          this machine, or issued by the CA in ?ca=/path/to/ca.pem";
 
 #[derive(Debug, thiserror::Error)]
-#[error("there is no connection to {0} at the moment; it is being tried again")]
+#[error("not connected to {0} at the moment; reconnecting")]
 pub(super) struct Disconnected(Server);
 
-/// What an inbox is called without a name.
-const NAME: &str = "stripe_inbox";
+/// The name of an inbox whose URL has none.
+const DEFAULT_NAME: &str = "stripe_inbox";
 
-impl Place {
-    pub(super) fn of(url: &str) -> Result<Self, StoreError> {
-        Self::read(url).map_err(|reason| StoreError::of(NoUrl(reason)))
+impl Address {
+    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
+        Self::parse_parts(url).map_err(|reason| StoreError::of(InvalidUrl(reason)))
     }
 
-    fn read(url: &str) -> Result<Self, &'static str> {
+    fn parse_parts(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = url.split_once("://").ok_or("it has no ://")?;
         if !["nats", "tls"].contains(&scheme) {
-            return Err("it begins neither with nats:// nor with tls://, which demands TLS");
+            return Err("it must begin with nats://, or with tls:// to require TLS");
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
         if rest.contains("://") {
-            return Err("nats:// stands in it more than once; it is for all of the servers");
+            return Err(
+                "it contains nats:// more than once; write it only before the first server",
+            );
         }
         if name.contains('@') {
-            return Err("there is a / in the user or the password; write %2F for it");
+            return Err("the user or the password contains a /; write it as %2F");
         }
         let (login, hosts) = match authority.rsplit_once('@') {
             Some((login, hosts)) => (Some(login), hosts),
@@ -93,54 +97,54 @@ impl Place {
             server.filter(|_| !host.is_empty())
         };
         let servers = hosts.split(',').map(server).collect::<Option<Vec<ServerAddr>>>();
-        let servers = servers.ok_or("a host or a port in it is none")?;
+        let servers = servers.ok_or("a host or a port is missing or invalid")?;
         let (mut replicas, mut credentials, mut ca) = (None, None, None);
         for setting in query.split('&').filter(|setting| !setting.is_empty()) {
             match setting.split_once('=') {
                 Some(("replicas", number)) => {
                     let number = number.parse().ok().filter(|number| (1..=5).contains(number));
-                    replicas = Some(number.ok_or("replicas= takes a number from 1 to 5")?);
+                    replicas = Some(number.ok_or("replicas= must be a number from 1 to 5")?);
                 }
-                Some(("credentials", path)) => credentials = Some(decoded(path)?),
-                Some(("ca", path)) => ca = Some(decoded(path)?),
+                Some(("credentials", path)) => credentials = Some(percent_decode(path)?),
+                Some(("ca", path)) => ca = Some(percent_decode(path)?),
                 _ => {
-                    return Err(
-                        "after a ? there may be replicas=3, credentials=/path/to/user.creds and ca=/path/to/ca.pem, with & \
-                         between them; a ? in the password is written %3F",
-                    );
+                    return Err("unknown parameter; after the ? it accepts replicas=3, \
+                         credentials=/path/to/user.creds and ca=/path/to/ca.pem, separated by &; \
+                         write a ? in the password as %3F");
                 }
             }
         }
-        let name = if name.is_empty() { NAME } else { name };
+        let name = if name.is_empty() { DEFAULT_NAME } else { name };
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if name.len() > 64 || !name.bytes().all(is_plain) {
             return Err(
-                "the inbox's name, after the /, has more than 64 letters, or something but letters, digits, _ and -",
+                "the inbox's name, after the /, must have at most 64 characters: letters, digits, _ \
+                 and -",
             );
         }
         Ok(Self {
             servers,
-            login: login.map(login_of).transpose()?,
+            login: login.map(parse_login).transpose()?,
             credentials,
             ca,
             server: Server(format!("the NATS server {hosts}").into()),
             name: name.to_owned(),
             replicas,
-            lost: Arc::default(),
+            disconnects: Arc::default(),
         })
     }
 
     pub(super) async fn connect(&self) -> Result<Client, StoreError> {
         let options = ConnectOptions::new()
             .name(format!("inbox {}", self.name))
-            .connection_timeout(PATIENCE)
-            .ping_interval(SIGN)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .ping_interval(PING_INTERVAL)
             .event_callback({
-                let (server, lost) = (self.server.clone(), self.lost.clone());
+                let (server, disconnects) = (self.server.clone(), self.disconnects.clone());
                 move |event| {
-                    tell(&server, &event);
+                    log_event(&server, &event);
                     if matches!(event, Event::Disconnected) {
-                        lost.notify_waiters();
+                        disconnects.notify_waiters();
                     }
                     std::future::ready(())
                 }
@@ -151,7 +155,7 @@ impl Place {
         };
         let options = match &self.credentials {
             Some(path) => options.credentials_file(path).await.map_err(|error| {
-                self.unusable("the file of credentials cannot be read", Some(error.into()))
+                self.unusable("cannot read the credentials file", Some(error.into()))
             })?,
             None => options,
         };
@@ -163,31 +167,32 @@ impl Place {
         connected.map_err(|error| {
             let advice = match error.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    return self.unusable(self.refused(), None);
+                    return self.unusable(self.credentials_advice(), None);
                 }
-                ConnectErrorKind::Dns => "there is no such host; set it right in the URL",
-                ConnectErrorKind::Tls => NO_TLS,
-                // What is no TLS is told as data that cannot be read.
-                ConnectErrorKind::Io if is_invalid(&error) => NO_TLS,
+                ConnectErrorKind::Dns => "there is no such host; correct it in the URL",
+                ConnectErrorKind::Tls => TLS_FAILED,
+                // TLS errors of the handshake are I/O errors about invalid data.
+                ConnectErrorKind::Io if is_invalid_data(&error) => TLS_FAILED,
                 ConnectErrorKind::TimedOut => {
-                    "no answer in time; set host and port right in the URL, or see what keeps the server"
+                    "no answer in time; correct the host and port in the URL, or check why the \
+                     server does not answer"
                 }
-                _ => "no server can be reached there; start it, or set host and port right in the URL",
+                _ => "the server cannot be reached; start it, or correct the host and port in the URL",
             };
-            // It tells its cause itself.
+            // The error's text already contains its cause.
             self.unusable(advice, Some(error.to_string().into()))
         })
     }
 
-    /// What the future comes to; an error, should the connection be lost before: what was asked is not answered any
-    /// more, and what was followed may have ended.
-    pub(super) async fn unless_lost<T>(
+    /// Waits for a future, and fails if the connection is lost before it completes: requests are
+    /// then never answered, and subscriptions may have ended.
+    pub(super) async fn unless_disconnected<T>(
         &self,
         future: impl Future<Output = T>,
     ) -> Result<T, Disconnected> {
         tokio::select! {
             value = future => Ok(value),
-            () = self.lost.notified() => Err(self.disconnected()),
+            () = self.disconnects.notified() => Err(self.disconnected()),
         }
     }
 
@@ -195,17 +200,20 @@ impl Place {
         Disconnected(self.server.clone())
     }
 
-    fn refused(&self) -> String {
+    /// Returns the advice for a server that does not accept the credentials.
+    fn credentials_advice(&self) -> String {
         match (&self.login, &self.credentials) {
-            (_, Some(path)) => format!(
-                "the server does not let the user in whose credentials are in {path}; name the right file in the URL"
-            ),
+            (_, Some(path)) => {
+                format!("the server rejects the credentials in {path}; correct the file in the URL")
+            }
             (Some((user, _)), None) => format!(
-                "the server does not let {user} in so; set user and password right in the URL"
+                "authentication failed for user {user}; correct the user and password in the URL"
             ),
-            (None, None) => "the server lets nobody in without a user; write user:password@ in the URL, before the host, or \
-                             ?credentials=/path/to/user.creds at its end"
-                .to_owned(),
+            (None, None) => {
+                "the server requires authentication; add user:password@ before the host \
+                             in the URL, or ?credentials=/path/to/user.creds at its end"
+                    .to_owned()
+            }
         }
     }
 
@@ -218,45 +226,45 @@ impl Place {
     }
 }
 
-fn is_invalid(error: &ConnectError) -> bool {
+fn is_invalid_data(error: &ConnectError) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }
 
-fn login_of(login: &str) -> Result<(String, String), &'static str> {
+fn parse_login(login: &str) -> Result<(String, String), &'static str> {
     let (user, password) =
-        login.split_once(':').ok_or("there is a user and no password; write user:password")?;
+        login.split_once(':').ok_or("a password is missing; write user:password")?;
     if password.contains([':', '@']) {
         return Err(
-            "there is a : or an @ in the password, for which %3A or %40 is written; or a user for each server, and one stands \
-             before all of them",
+            "the password contains a : or an @; write them as %3A and %40, and write user:password@ \
+             only once, before the first server",
         );
     }
-    Ok((decoded(user)?, decoded(password)?))
+    Ok((percent_decode(user)?, percent_decode(password)?))
 }
 
-fn decoded(text: &str) -> Result<String, &'static str> {
+fn percent_decode(text: &str) -> Result<String, &'static str> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded
         .map(std::borrow::Cow::into_owned)
-        .map_err(|_| "what is written with % is not UTF-8; a % in the password is written %25")
+        .map_err(|_| "a % sequence is not valid UTF-8; write a % in the password as %25")
 }
 
-fn tell(server: &Server, event: &Event) {
+fn log_event(server: &Server, event: &Event) {
     match event {
         Event::Connected => tracing::info!(%server, "connected"),
         Event::Disconnected => {
-            tracing::warn!(%server, "the connection is lost; trying again until there is one");
+            tracing::warn!(%server, "lost the connection; reconnecting");
         }
         Event::ServerError(error) => {
-            tracing::warn!(%server, %error, "the server refuses something");
+            tracing::warn!(%server, %error, "the server reported an error");
         }
-        Event::ClientError(error) => tracing::warn!(%server, %error, "the connection has failed"),
+        Event::ClientError(error) => tracing::warn!(%server, %error, "the connection failed"),
         Event::SlowConsumer(_) => {
-            tracing::warn!(%server, "this process is too slow for what the server sends; it begins anew");
+            tracing::warn!(%server, "this process reads too slowly, and the client dropped messages; reading restarts");
         }
         Event::LameDuckMode => {
-            tracing::info!(%server, "a server is about to stop; going to another");
+            tracing::info!(%server, "a server is shutting down; connecting to another");
         }
         Event::Draining | Event::Closed => {}
     }

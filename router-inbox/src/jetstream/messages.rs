@@ -1,4 +1,4 @@
-//! What is written: one message, or several that are there together or not at all.
+//! Writes messages to the stream: a single one, or several as an atomic batch.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use router_core::clock::{Clock as _, SystemClock};
 use serde::Deserialize;
 
 use super::{
-    about::About,
-    connect::{Place, Server},
+    connect::{Address, Server},
+    event_meta::EventMeta,
     record::Record,
 };
 use crate::StoreError;
 
-/// A message that is to be written, if the stream is as it expects.
+/// A message to write, with the preconditions under which the server accepts it.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     subject: String,
@@ -22,36 +22,38 @@ pub(super) struct Message {
     payload: Bytes,
 }
 
-/// Why nothing was written.
+/// The reason why a write did not succeed.
 #[derive(Debug)]
-pub(super) enum Unwritten {
-    /// The stream is not as one of the messages expects.
+pub(super) enum WriteError {
+    /// The precondition of a message was not met. Nothing was written.
     Conflict,
-    /// It is not even known whether.
+    /// The write failed otherwise. Its outcome is unknown: it may have been applied.
     Failed(StoreError),
 }
 
-/// So many are written together at most, by the server's limit of 1,000.
-pub(super) const AT_ONCE: usize = 900;
+/// The maximum number of messages in an atomic batch. The server's limit is 1,000.
+pub(super) const MAX_BATCH: usize = 900;
 
-/// How long the server may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Limit for the server's acknowledgement of a write.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it is kept that a record is elsewhere now: who follows the stream is told within this.
-const MOVED_FOR: &str = "60s";
+/// The time after which tombstones expire. Followers of the stream must read them before.
+const TOMBSTONE_TTL: &str = "60s";
 
-/// What an event's message says of it.
-pub(super) const ABOUT: &str = "Inbox-Event";
+/// The header of a payload message that contains the event's metadata.
+pub(super) const META_HEADER: &str = "Inbox-Event";
 
-/// As the server says that the stream is not as expected.
+/// The server's error code for a precondition that is not met.
 const WRONG_LAST_SEQUENCE: u64 = 10_071;
 
-/// As it says that too many write several messages at this moment: 50 may, each of the others is soon to be.
+/// The server's error codes for too many concurrent batches. It accepts 50 at a time in a stream.
 const TOO_MANY_BATCHES: [u64; 2] = [10_176, 10_210];
 
-/// How often it is tried again then, and after how long at first.
-const BATCH_ATTEMPTS: u32 = 6;
-const BATCH_WAIT: Duration = Duration::from_millis(20);
+/// Number of retries after such an error.
+const MAX_BATCH_RETRIES: u32 = 6;
+
+/// Upper bound for the first retry's random delay. It doubles with each retry.
+const INITIAL_BATCH_BACKOFF: Duration = Duration::from_millis(20);
 
 impl Message {
     pub(super) fn new(subject: String, payload: impl Into<Bytes>) -> Self {
@@ -60,12 +62,12 @@ impl Message {
 
     pub(super) fn event(
         subject: String,
-        about: &About,
+        meta: &EventMeta,
         payload: Bytes,
     ) -> Result<Self, StoreError> {
-        let about = serde_json::to_string(about).map_err(StoreError::of)?;
+        let meta = serde_json::to_string(meta).map_err(StoreError::of)?;
         let mut message = Self::new(subject, payload);
-        message.headers.insert(ABOUT, about);
+        message.headers.insert(META_HEADER, meta);
         Ok(message)
     }
 
@@ -73,43 +75,44 @@ impl Message {
         Ok(Self::new(subject, serde_json::to_vec(record).map_err(StoreError::of)?))
     }
 
-    /// Says for a while that what was there is not there any more, and is then gone itself.
-    pub(super) fn moved(subject: String) -> Self {
+    /// Creates a tombstone, which empties a subject and then expires.
+    pub(super) fn tombstone(subject: String) -> Self {
         let mut message = Self::new(subject, Bytes::new());
-        message.headers.insert(header::NATS_MESSAGE_TTL, MOVED_FOR);
+        message.headers.insert(header::NATS_MESSAGE_TTL, TOMBSTONE_TTL);
         message
     }
 
-    /// Only if this is the last message of its subject; with 0, if there is none.
-    pub(super) fn replacing(mut self, sequence: u64) -> Self {
+    /// Requires that the subject's last message has this sequence; 0 requires an empty subject.
+    pub(super) fn expect_revision(mut self, sequence: u64) -> Self {
         self.headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string());
         self
     }
 
-    /// Only if this is the last message of these subjects.
-    pub(super) fn after(self, sequence: u64, subjects: &str) -> Self {
-        let mut message = self.replacing(sequence);
+    /// Requires that the last message of these subjects has this sequence. Replaces the
+    /// requirement for the message's own subject.
+    pub(super) fn expect_last_of(self, subjects: &str, sequence: u64) -> Self {
+        let mut message = self.expect_revision(sequence);
         message.headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", subjects);
         message
     }
 
-    fn part(&mut self, batch: &str, number: usize) {
+    fn set_batch_position(&mut self, batch: &str, number: usize) {
         self.headers.insert(header::NATS_BATCH_ID, batch);
         self.headers.insert(header::NATS_BATCH_SEQUENCE, number.to_string());
     }
 }
 
-/// How the server answers.
+/// The server's acknowledgement of a write.
 #[derive(Deserialize)]
-struct Answer {
+struct Ack {
     #[serde(default)]
     seq: u64,
-    error: Option<Refused>,
+    error: Option<Rejected>,
 }
 
 #[derive(Debug, Deserialize, thiserror::Error)]
-#[error("the NATS server refuses to store it: {description} ({err_code})")]
-struct Refused {
+#[error("the NATS server rejected a message: {description} ({err_code})")]
+struct Rejected {
     #[serde(default)]
     err_code: u64,
     #[serde(default)]
@@ -117,83 +120,90 @@ struct Refused {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Unanswered {
+enum NoAck {
     #[error(
-        "no answer from {0} within {PATIENCE:?}: it is overloaded, or its servers cannot agree; see `nats stream report`"
+        "no answer from {0} within {WRITE_TIMEOUT:?}: the server is overloaded, or the cluster has \
+         no quorum; see `nats stream report`"
     )]
-    InTime(Server),
+    Timeout(Server),
     #[error(
-        "nobody at {0} keeps the stream at the moment: a server is missing, or they are choosing a leader; see `nats \
-         stream report`"
+        "{0} does not serve the stream at the moment: a server is down, or the cluster is electing \
+         a leader; see `nats stream report`"
     )]
-    Nobody(Server),
+    NoResponders(Server),
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "it has {size} bytes, and {server} takes no message of more than {most}; raise `max_payload` in the server's \
-     configuration"
+    "the event's message has {size} bytes, but {server} accepts at most {max}; raise `max_payload` \
+     in the server's configuration"
 )]
 pub(super) struct TooLarge {
     pub(super) size: usize,
-    pub(super) most: usize,
+    pub(super) max: usize,
     pub(super) server: Server,
 }
 
-/// Writes the messages, all or none; the sequence of the last one, before which those of the others are.
+/// Writes messages atomically. Their sequences are consecutive; returns that of the last.
 pub(super) async fn write(
     client: &Client,
-    place: &Place,
+    address: &Address,
     messages: &[Message],
-) -> Result<u64, Unwritten> {
-    let mut attempt = 0;
+) -> Result<u64, WriteError> {
+    let mut retries = 0;
     loop {
         if client.connection_state() != connection::State::Connected {
-            return Err(StoreError::of(place.disconnected()).into());
+            return Err(StoreError::of(address.disconnected()).into());
         }
-        let answer = place.unless_lost(ask(client, &place.server, messages)).await;
-        let answer = answer.map_err(StoreError::of)??;
-        let Some(refused) = answer.error else { return Ok(answer.seq) };
-        match refused.err_code {
-            WRONG_LAST_SEQUENCE => return Err(Unwritten::Conflict),
-            code if TOO_MANY_BATCHES.contains(&code) && attempt < BATCH_ATTEMPTS => {
-                SystemClock.sleep(BATCH_WAIT.mul_f64(fastrand::f64()) * 2_u32.pow(attempt)).await;
-                attempt += 1;
+        let ack = address.unless_disconnected(publish(client, &address.server, messages)).await;
+        let ack = ack.map_err(StoreError::of)??;
+        let Some(rejected) = ack.error else { return Ok(ack.seq) };
+        match rejected.err_code {
+            WRONG_LAST_SEQUENCE => return Err(WriteError::Conflict),
+            code if TOO_MANY_BATCHES.contains(&code) && retries < MAX_BATCH_RETRIES => {
+                let backoff = INITIAL_BATCH_BACKOFF.mul_f64(fastrand::f64()) * 2_u32.pow(retries);
+                SystemClock.sleep(backoff).await;
+                retries += 1;
             }
-            _ => return Err(StoreError::of(refused).into()),
+            _ => return Err(StoreError::of(rejected).into()),
         }
     }
 }
 
-async fn ask(client: &Client, server: &Server, messages: &[Message]) -> Result<Answer, StoreError> {
+/// Publishes messages, several as an atomic batch, and waits for the acknowledgement of the last.
+async fn publish(
+    client: &Client,
+    server: &Server,
+    messages: &[Message],
+) -> Result<Ack, StoreError> {
     let Some((last, others)) = messages.split_last() else {
-        return Ok(Answer { seq: 0, error: None });
+        return Ok(Ack { seq: 0, error: None });
     };
     let mut last = last.clone();
     if !others.is_empty() {
         let batch = format!("{:032x}", fastrand::u128(..));
-        last.part(&batch, messages.len());
+        last.set_batch_position(&batch, messages.len());
         last.headers.insert(header::NATS_BATCH_COMMIT, header::NATS_BATCH_COMMIT_FINAL);
-        for (at, message) in others.iter().enumerate() {
+        for (index, message) in others.iter().enumerate() {
             let mut message = message.clone();
-            message.part(&batch, at + 1);
+            message.set_batch_position(&batch, index + 1);
             let Message { subject, headers, payload } = message;
             let published = client.publish_with_headers(subject, headers, payload).await;
             published.map_err(StoreError::of)?;
         }
     }
     let Message { subject, headers, payload } = last;
-    let request = Request::new().headers(headers).payload(payload).timeout(Some(PATIENCE));
-    let answer = client.send_request(subject, request).await;
-    let answer = answer.map_err(|error| match error.kind() {
-        RequestErrorKind::TimedOut => StoreError::of(Unanswered::InTime(server.clone())),
-        RequestErrorKind::NoResponders => StoreError::of(Unanswered::Nobody(server.clone())),
+    let request = Request::new().headers(headers).payload(payload).timeout(Some(WRITE_TIMEOUT));
+    let ack = client.send_request(subject, request).await;
+    let ack = ack.map_err(|error| match error.kind() {
+        RequestErrorKind::TimedOut => StoreError::of(NoAck::Timeout(server.clone())),
+        RequestErrorKind::NoResponders => StoreError::of(NoAck::NoResponders(server.clone())),
         _ => StoreError::of(error),
     })?;
-    serde_json::from_slice(&answer.payload).map_err(StoreError::of)
+    serde_json::from_slice(&ack.payload).map_err(StoreError::of)
 }
 
-impl From<StoreError> for Unwritten {
+impl From<StoreError> for WriteError {
     fn from(error: StoreError) -> Self {
         Self::Failed(error)
     }

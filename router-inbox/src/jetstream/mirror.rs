@@ -1,4 +1,4 @@
-//! Follows the stream, so that what is open is known here.
+//! A process's local view of the open records, kept up to date by following the stream.
 
 use std::{
     collections::BTreeSet,
@@ -14,107 +14,122 @@ use tokio::{
 };
 
 use super::{
-    about::Subjects,
-    connect::Place,
-    open::Open,
-    read::{self, Read, Reader},
+    connect::Address,
+    event_meta::Subjects,
+    open_records::OpenRecords,
+    read::{self, ReadMessage, Reader},
     record::{Record, Stage},
     time::{self, ServerTime},
 };
 use crate::StoreError;
 
-/// What is open, as far as this process has heard. It is never wrong for long, and every write says what it was
-/// decided by.
+/// The local view of the open records.
+///
+/// The view may be stale: other processes change records too, and their changes arrive here a
+/// little later. Decisions may still be based on it, because every write is a compare-and-set on
+/// the revision (or on the last sequence of a lane) that the decision was based on.
 pub(super) struct Mirror {
-    heard: Arc<Heard>,
+    shared: Arc<Shared>,
     follower: AbortHandle,
 }
 
+/// The state that the follower task writes and the store reads.
 #[derive(Default)]
-struct Heard {
-    open: Mutex<Open>,
+struct Shared {
+    records: Mutex<OpenRecords>,
     progress: watch::Sender<Progress>,
-    /// That others have made something due.
-    news: Notify,
+    /// Notified when a message changes an open record in the view.
+    wakeups: Notify,
 }
 
-/// How far the stream is followed.
+/// The follower's position in the stream.
 #[derive(Debug, Clone, Default)]
 enum Progress {
-    /// What there is, is being read.
+    /// The records that existed when the follower started are still being read.
     #[default]
     Loading,
-    /// All until this message is known.
-    Until(u64),
+    /// All messages up to this sequence have been applied.
+    CaughtUpTo(u64),
+    /// Following failed, and restarts after [`RESTART_DELAY`].
     Failed(Arc<StoreError>),
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("what is in the inbox's stream cannot be read; trying again")]
-struct Deaf(#[source] Arc<StoreError>);
+#[error("cannot follow the inbox's stream; retrying")]
+struct FollowFailed(#[source] Arc<StoreError>);
 
-/// How long is waited for what others have written, and how long for all that is open.
-const PATIENCE: Duration = Duration::from_secs(5);
-const LOADING: Duration = Duration::from_secs(60);
+/// Limit for the view to catch up with a message written by another process.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Limit for the initial load of all open records.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
-#[error("what is in the inbox's stream could not be read within {0:?}")]
-struct TooSlow(Duration);
+#[error("the inbox's stream was not read within {0:?}")]
+struct CatchUpTimeout(Duration);
 
-/// How long after a failure it is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Delay before following restarts after a failure.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Of how many messages those of what moved elsewhere are kept.
-const FORGET: u64 = 1_000;
+/// Number of messages after which tombstones are dropped from the view.
+const TOMBSTONE_SWEEP_INTERVAL: u64 = 1_000;
 
 impl Mirror {
+    /// Spawns the task that follows the stream. The task is aborted when the mirror is dropped.
     pub(super) fn start(
         jetstream: Context,
         stream: Stream,
-        place: Place,
+        address: Address,
         subjects: &Subjects,
         time: Arc<ServerTime>,
     ) -> Self {
-        let heard = Arc::new(Heard::default());
+        let shared = Arc::new(Shared::default());
         let follower = Follower {
-            heard: heard.clone(),
+            shared: shared.clone(),
             jetstream,
-            place,
+            address,
             stream,
             subjects: subjects.records(Stage::Open),
             time,
         };
         let follower = tokio::spawn(follower.run()).abort_handle();
-        Self { heard, follower }
+        Self { shared, follower }
     }
 
-    pub(super) fn open(&self) -> MutexGuard<'_, Open> {
-        self.heard.open()
+    /// Locks the view.
+    pub(super) fn records(&self) -> MutexGuard<'_, OpenRecords> {
+        self.shared.records()
     }
 
-    /// Waits until all until this message is known here, and with 0 until what there was is.
-    pub(super) async fn heard(&self, sequence: u64) -> Result<(), StoreError> {
-        let mut progress = self.heard.progress.subscribe();
-        let heard = async {
-            let is_known = |progress: &Progress| match progress {
+    /// Waits until the view includes all messages up to `sequence`; 0 waits for the initial load.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the stream cannot be followed at the moment, or if the view does not catch up
+    /// within [`CATCH_UP_TIMEOUT`] ([`LOAD_TIMEOUT`] for the initial load).
+    pub(super) async fn wait_for_sequence(&self, sequence: u64) -> Result<(), StoreError> {
+        let mut progress = self.shared.progress.subscribe();
+        let caught_up = async {
+            let is_settled = |progress: &Progress| match progress {
                 Progress::Loading => false,
-                Progress::Until(last) => *last >= sequence,
+                Progress::CaughtUpTo(last) => *last >= sequence,
                 Progress::Failed(_) => true,
             };
-            match progress.wait_for(is_known).await.map(|progress| progress.clone()) {
-                Ok(Progress::Failed(error)) => Err(StoreError::of(Deaf(error))),
+            match progress.wait_for(is_settled).await.map(|progress| progress.clone()) {
+                Ok(Progress::Failed(error)) => Err(StoreError::of(FollowFailed(error))),
                 _ => Ok(()),
             }
         };
-        let patience = if sequence == 0 { LOADING } else { PATIENCE };
+        let timeout = if sequence == 0 { LOAD_TIMEOUT } else { CATCH_UP_TIMEOUT };
         tokio::select! {
-            heard = heard => heard,
-            () = SystemClock.sleep(patience) => Err(StoreError::of(TooSlow(patience))),
+            result = caught_up => result,
+            () = SystemClock.sleep(timeout) => Err(StoreError::of(CatchUpTimeout(timeout))),
         }
     }
 
-    pub(super) async fn news(&self) {
-        self.heard.news.notified().await;
+    /// Waits until an open record may have changed. Wakes one waiter. Cancel safe.
+    pub(super) async fn changed(&self) {
+        self.shared.wakeups.notified().await;
     }
 }
 
@@ -124,85 +139,92 @@ impl Drop for Mirror {
     }
 }
 
-impl Heard {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn records(&self) -> MutexGuard<'_, OpenRecords> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// The background task that keeps the view up to date.
 struct Follower {
-    heard: Arc<Heard>,
+    shared: Arc<Shared>,
     jetstream: Context,
     stream: Stream,
-    place: Place,
+    address: Address,
+    /// The filter for the subjects of open records.
     subjects: String,
     time: Arc<ServerTime>,
 }
 
 impl Follower {
+    /// Follows the stream forever, and restarts after each failure.
     async fn run(self) {
         loop {
-            let followed = self.place.unless_lost(self.follow()).await;
+            let followed = self.address.unless_disconnected(self.follow()).await;
             let error = match followed {
                 Ok(Err(error)) => error,
                 Err(error) => StoreError::of(error),
             };
-            tracing::debug!(%error, "reading the inbox's stream anew");
-            self.heard.progress.send_replace(Progress::Failed(Arc::new(error)));
-            SystemClock.sleep(PAUSE).await;
+            tracing::debug!(%error, "stopped following the inbox's stream; restarting");
+            self.shared.progress.send_replace(Progress::Failed(Arc::new(error)));
+            SystemClock.sleep(RESTART_DELAY).await;
         }
     }
 
-    /// Reads what there is, and then what comes, until that fails.
+    /// Loads the existing open records, then applies new messages until reading fails.
     async fn follow(&self) -> Result<std::convert::Infallible, StoreError> {
-        let before = read::ask_time(&self.jetstream, &self.place.name, &self.time).await?;
-        let mut reader = Reader::of(&self.stream, vec![self.subjects.clone()], false).await?;
-        // Nothing is known until a message but what was read: the replica that sends it may be behind.
-        let (mut there, mut last) = (BTreeSet::new(), 0);
-        while let Some(read) = reader.next_there().await? {
-            last = read.sequence;
-            self.hear(&read);
-            there.insert(read.subject);
+        let last_in_stream =
+            read::sync_time(&self.jetstream, &self.address.name, &self.time).await?;
+        let mut reader = Reader::new(&self.stream, vec![self.subjects.clone()], false).await?;
+        let (mut present, mut last) = (BTreeSet::new(), 0);
+        while let Some(message) = reader.next_existing().await? {
+            last = message.sequence;
+            self.apply(&message);
+            present.insert(message.subject);
         }
-        self.heard.open().keep(&there, last.min(before));
-        drop(there);
-        self.heard.progress.send_replace(Progress::Until(last));
-        // For what was stored while nobody listened.
-        self.heard.news.notify_one();
-        let mut forgotten = last;
-        let mut ask = SystemClock.sleep(time::EVERY);
+        // The replica that serves this reader may lag behind the leader. So a record that was not
+        // read is removed only if it is no newer than the last message that was read.
+        self.shared.records().retain_present(&present, last.min(last_in_stream));
+        drop(present);
+        self.shared.progress.send_replace(Progress::CaughtUpTo(last));
+        // Records may have changed while the stream was not followed.
+        self.shared.wakeups.notify_one();
+        let mut last_sweep = last;
+        let mut next_sync = SystemClock.sleep(time::SYNC_INTERVAL);
         loop {
             tokio::select! {
-                read = reader.next() => {
-                    let read = read?;
-                    self.hear(&read);
-                    last = read.sequence;
-                    self.heard.progress.send_replace(Progress::Until(last));
-                    if last > forgotten + FORGET {
-                        self.heard.open().forget_moved(last);
-                        forgotten = last;
+                message = reader.next() => {
+                    let message = message?;
+                    self.apply(&message);
+                    last = message.sequence;
+                    self.shared.progress.send_replace(Progress::CaughtUpTo(last));
+                    if last > last_sweep + TOMBSTONE_SWEEP_INTERVAL {
+                        self.shared.records().drop_tombstones(last);
+                        last_sweep = last;
                     }
                 }
-                () = &mut ask => {
-                    read::ask_time(&self.jetstream, &self.place.name, &self.time).await?;
-                    ask = SystemClock.sleep(time::EVERY);
+                () = &mut next_sync => {
+                    read::sync_time(&self.jetstream, &self.address.name, &self.time).await?;
+                    next_sync = SystemClock.sleep(time::SYNC_INTERVAL);
                 }
             }
         }
     }
 
-    fn hear(&self, read: &Read) {
-        let record = match Record::read(&read.payload, read.sequence) {
+    /// Applies a message of the stream to the view, and wakes a waiter if it is news to the view.
+    fn apply(&self, message: &ReadMessage) {
+        let record = match Record::from_message(&message.payload, message.sequence) {
             Ok(record) => record,
             Err(error) => {
                 return tracing::error!(
-                    subject = read.subject, sequence = read.sequence, %error,
-                    "a record of the inbox cannot be read, so its handlers are not run: something else has written it"
+                    subject = message.subject, sequence = message.sequence, %error,
+                    "invalid record in the inbox's stream, written by another program; the \
+                     deliveries of its event will not run"
                 );
             }
         };
-        if self.heard.open().put(&read.subject, read.sequence, record) {
-            self.heard.news.notify_one();
+        if self.shared.records().put(&message.subject, message.sequence, record) {
+            self.shared.wakeups.notify_one();
         }
     }
 }

@@ -1,16 +1,28 @@
-//! The store past one database: a stream of NATS JetStream.
+//! A store in a NATS JetStream stream, for more throughput than one database has.
+//!
+//! An event is two messages of the stream. The *payload message* never changes. The *record* has
+//! the state of the event's deliveries, and each change replaces it. The record's subject says
+//! whether its deliveries are open, dead, ended or unhandled (see [`record::Stage`]); each subject
+//! holds at most one message.
+//!
+//! - A *revision* is the sequence of a subject's message. Every change is a compare-and-set on the
+//!   revision that it is based on, so a process may act on stale data.
+//! - Changes that belong together are written as one atomic batch.
+//! - When a record moves to another subject, a *tombstone* replaces it on the old subject: an empty
+//!   message that expires.
+//! - Each worker keeps a *local view* of the open records ([`mirror`]), from which it claims.
 
-mod about;
 mod claims;
+mod complete;
 mod connect;
-mod ends;
+mod contention;
+mod event_meta;
 mod messages;
 mod mirror;
-mod open;
+mod open_records;
 mod operations;
 mod read;
 mod record;
-mod spread;
 mod stream;
 mod time;
 mod writes;
@@ -31,20 +43,24 @@ use router_core::{DeliveringService, ProvidedType, clock::Clock};
 use serde::{Deserialize, Serialize};
 
 use self::{
-    about::Subjects, connect::Place, messages::Message, messages::Unwritten, mirror::Mirror,
-    spread::Spread, time::ServerTime,
+    connect::Address, contention::Contention, event_meta::Subjects, messages::Message,
+    messages::WriteError, mirror::Mirror, time::ServerTime,
 };
 use crate::{
     Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Lease, NewEvent, Operations, Store,
     StoreError, Stored, StoredDelivery,
 };
 
-/// A store in a stream of NATS JetStream, which any number of processes on any number of machines share. The time is
-/// the servers'. What is stored is on most of the stream's replicas before Stripe is answered; a stream of one replica is
-/// as safe as its one server, and the log says so at the start.
+/// A store in a NATS JetStream stream.
 ///
-/// The server is version 2.12 or later. The stream is made if it is not there, with three replicas in a cluster; one that
-/// is not as it has to be is refused with what is different.
+/// Any number of processes on any number of machines can share it. Leases use the server's time,
+/// so the clocks of the machines may differ. An event is on a majority of the stream's replicas
+/// before Stripe is answered. A stream with one replica is only as durable as its server, which is
+/// logged when the store is opened.
+///
+/// Requires nats-server 2.12 or later. [`connect`](Self::connect) creates the stream if it does
+/// not exist, in a cluster with three replicas. It rejects an existing stream whose configuration
+/// would break the store's guarantees, and lists the differences.
 ///
 /// ```no_run
 /// use router_inbox::{JetStreamStore, Store as _};
@@ -58,129 +74,147 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Cheap to clone; clones are one store.
+/// Cheap to clone; clones share the connection.
 #[derive(Clone)]
 pub struct JetStreamStore(Arc<Connection>);
 
-/// A process's connection to a stream, and what it knows of it.
+/// A connection to a stream, and the state that this process keeps about it.
 struct Connection {
     client: Client,
     jetstream: Context,
     stream: Stream,
-    place: Place,
+    address: Address,
     subjects: Subjects,
     time: Arc<ServerTime>,
-    /// Once somebody asks for what is open. A process that only receives never does.
+    /// Started on first use. A process that only receives events does not need it.
     mirror: OnceLock<Mirror>,
-    /// The handlers that this process has told of, and whether they are ordered.
-    handlers: Mutex<HashMap<Arc<str>, bool>>,
-    spread: Spread,
+    /// The handlers whose entries this process has written, and whether they are ordered.
+    written_handlers: Mutex<HashMap<Arc<str>, bool>>,
+    contention: Contention,
 }
 
-/// That there is or was such a handler, and whether its last delivery was ordered.
+/// The entry in the stream for a handler that has had a delivery.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Handler {
+struct HandlerEntry {
     name: Arc<str>,
+    /// `true` if the handler's last delivery was ordered.
     ordered: bool,
 }
 
-/// How long the server may take to answer what is no write.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Limit for the server's answer to a request other than a write.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl JetStreamStore {
-    /// Connects to the servers that a URL such as `nats://user:password@host:4222/name?replicas=3` names, and makes the
-    /// stream of that name, `stripe_inbox` by default, if it is not there. `tls://` demands TLS; after the `?` there may be
-    /// `credentials=/path/to/user.creds` too, and the certificate of who vouches for the servers, `ca=/path/to/ca.pem`.
+    /// Connects to an inbox, and creates its stream if it does not exist.
+    ///
+    /// The URL has the form `nats://user:password@host:4222/name?replicas=3`, with several hosts
+    /// separated by commas for a cluster. The name is that of the inbox and its stream, by default
+    /// `stripe_inbox`. The scheme `tls://` requires TLS. Further parameters are
+    /// `credentials=/path/to/user.creds`, and `ca=/path/to/ca.pem` for a CA certificate that is
+    /// trusted in addition to the machine's.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where no server can be reached, it is older than 2.12 or has no JetStream, or the stream is not as
-    /// it has to be.
+    /// Fails if
+    ///
+    /// - the URL is invalid;
+    /// - no server can be reached, or it does not accept the credentials;
+    /// - the server is older than 2.12 or has no JetStream;
+    /// - the stream cannot be created, or its configuration would break the store's guarantees.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let place = Place::of(url)?;
-        let jetstream = Self::jetstream(&place).await?;
-        let stream = stream::made(&place, &jetstream).await?;
-        Self::of(place, jetstream, stream).await
+        let address = Address::parse(url)?;
+        let jetstream = Self::jetstream(&address).await?;
+        let stream = stream::open_or_create(&address, &jetstream).await?;
+        Self::new(address, jetstream, stream).await
     }
 
-    /// The same, of an inbox that is there.
+    /// Connects to an existing inbox, without creating its stream.
     ///
     /// # Errors
     ///
-    /// [`StoreError`], also where there is none.
+    /// Fails as [`connect`](Self::connect) does, and if the stream does not exist.
     pub async fn connect_existing(url: &str) -> Result<Self, StoreError> {
-        let place = Place::of(url)?;
-        let jetstream = Self::jetstream(&place).await?;
-        match stream::existing(&place, &jetstream).await? {
-            Some(stream) => Self::of(place, jetstream, stream).await,
-            None => Err(place.unusable(
+        let address = Address::parse(url)?;
+        let jetstream = Self::jetstream(&address).await?;
+        match stream::open_existing(&address, &jetstream).await? {
+            Some(stream) => Self::new(address, jetstream, stream).await,
+            None => Err(address.unusable(
                 format!(
-                    "it has no stream {}, as an inbox of that name would be; the server that receives into an inbox makes it, \
-                     so see whether the URL is that server's, also in the name after the /",
-                    place.name
+                    "it has no stream {}; the webhook server creates the stream, so check that both \
+                     use the same URL, with the same name after the /",
+                    address.name
                 ),
                 None,
             )),
         }
     }
 
-    async fn jetstream(place: &Place) -> Result<Context, StoreError> {
-        let client = place.connect().await?;
-        Ok(jetstream::ContextBuilder::new().timeout(PATIENCE).build(client))
+    async fn jetstream(address: &Address) -> Result<Context, StoreError> {
+        let client = address.connect().await?;
+        Ok(jetstream::ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client))
     }
 
-    async fn of(place: Place, jetstream: Context, stream: Stream) -> Result<Self, StoreError> {
+    async fn new(address: Address, jetstream: Context, stream: Stream) -> Result<Self, StoreError> {
         let time = ServerTime::new();
-        read::ask_time(&jetstream, &place.name, &time).await?;
+        read::sync_time(&jetstream, &address.name, &time).await?;
         Ok(Self(Arc::new(Connection {
             client: jetstream.client(),
-            subjects: Subjects::of(&place.name),
+            subjects: Subjects::new(&address.name),
             jetstream,
             stream,
-            place,
+            address,
             time: Arc::new(time),
             mirror: OnceLock::new(),
-            handlers: Mutex::default(),
-            spread: Spread::new(),
+            written_handlers: Mutex::default(),
+            contention: Contention::new(),
         })))
     }
 
-    /// Where the time comes from; the servers by default. All processes that share the inbox must agree about it. For a
-    /// store that nothing was asked of yet.
+    /// Sets the clock that provides the time, instead of the server.
+    ///
+    /// All processes that share the inbox must agree on the time. Must be called before the store
+    /// is used.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        let Connection { client, jetstream, stream, place, subjects, .. } = &*self.0;
+        let Connection { client, jetstream, stream, address, subjects, .. } = &*self.0;
         Self(Arc::new(Connection {
             client: client.clone(),
             jetstream: jetstream.clone(),
             stream: stream.clone(),
-            place: place.clone(),
+            address: address.clone(),
             subjects: subjects.clone(),
-            time: Arc::new(ServerTime::given(clock)),
+            time: Arc::new(ServerTime::fixed_to(clock)),
             mirror: OnceLock::new(),
-            handlers: Mutex::default(),
-            spread: Spread::new(),
+            written_handlers: Mutex::default(),
+            contention: Contention::new(),
         }))
     }
 }
 
 impl Connection {
-    /// What is open, once it is known.
+    /// Returns the local view of the open records, after its initial load.
     async fn mirror(&self) -> Result<&Mirror, StoreError> {
         let mirror = self.mirror.get_or_init(|| {
             let (jetstream, stream) = (self.jetstream.clone(), self.stream.clone());
-            Mirror::start(jetstream, stream, self.place.clone(), &self.subjects, self.time.clone())
+            Mirror::start(
+                jetstream,
+                stream,
+                self.address.clone(),
+                &self.subjects,
+                self.time.clone(),
+            )
         });
-        mirror.heard(0).await?;
+        mirror.wait_for_sequence(0).await?;
         Ok(mirror)
     }
 
-    async fn write(&self, messages: &[Message]) -> Result<u64, Unwritten> {
-        messages::write(&self.client, &self.place, messages).await
+    /// Writes messages atomically. Returns the sequence of the last.
+    async fn write(&self, messages: &[Message]) -> Result<u64, WriteError> {
+        messages::write(&self.client, &self.address, messages).await
     }
 
-    fn handlers(&self) -> MutexGuard<'_, HashMap<Arc<str>, bool>> {
-        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn written_handlers(&self) -> MutexGuard<'_, HashMap<Arc<str>, bool>> {
+        self.written_handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -191,9 +225,9 @@ impl DeliveringService for JetStreamStore {
 
     fn hint(&self) -> Option<&'static str> {
         Some(
-            "an inbox in NATS JetStream has no transaction to write in: take an `IdempotencyKey`, and have the database refuse \
-             what it has under that key already; or keep the inbox in the database that the handler writes in, by \
-             `SqliteStore` or `PostgresStore`",
+            "an inbox in NATS JetStream has no transaction for handlers: take an `IdempotencyKey`, \
+             and let the database reject a key that it has already; or keep the inbox in the \
+             handler's database, with `SqliteStore` or `PostgresStore`",
         )
     }
 }
@@ -212,15 +246,15 @@ impl Store for JetStreamStore {
         self.0.claim(wanted).await
     }
 
-    async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
-        self.0.extend(leases, time).await
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        self.0.extend(leases, duration).await
     }
 
     async fn complete(
         &self,
-        ends: &[(Lease, DeliveryOutcome)],
+        outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError> {
-        self.0.complete(ends).await
+        self.0.complete(outcomes).await
     }
 
     async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
@@ -230,7 +264,7 @@ impl Store for JetStreamStore {
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         let mirror = self.0.mirror().await?;
         let now = self.0.time.now();
-        Ok(mirror.open().backlog(now))
+        Ok(mirror.records().backlog(now))
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
@@ -239,7 +273,7 @@ impl Store for JetStreamStore {
 
     async fn notified(&self) {
         match self.0.mirror().await {
-            Ok(mirror) => mirror.news().await,
+            Ok(mirror) => mirror.changed().await,
             Err(_) => std::future::pending().await,
         }
     }
@@ -248,8 +282,8 @@ impl Store for JetStreamStore {
 impl fmt::Debug for JetStreamStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JetStreamStore")
-            .field("server", &self.0.place.server.to_string())
-            .field("inbox", &self.0.place.name)
+            .field("server", &self.0.address.server.to_string())
+            .field("inbox", &self.0.address.name)
             .finish_non_exhaustive()
     }
 }

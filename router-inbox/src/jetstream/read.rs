@@ -1,4 +1,4 @@
-//! What is read: the last message of a subject, or of each of many.
+//! Reads from the stream: the last message of one subject, or of each subject of a filter.
 
 use std::{error::Error, time::Duration};
 
@@ -15,117 +15,121 @@ use router_core::{
 };
 use serde::Deserialize;
 
-use super::{about::About, messages::ABOUT, time::ServerTime};
+use super::{event_meta::EventMeta, messages::META_HEADER, time::ServerTime};
 use crate::StoreError;
 
-/// How much the server sends without being asked again.
-const PAGE: usize = 1_000;
+/// Number of messages that the server sends per pull request.
+const PULL_BATCH: usize = 1_000;
 
-/// How long the server keeps a place for a reader that is silent.
-const READER: Duration = Duration::from_secs(30);
+/// Lifetime of a pull request, and of a consumer that no client reads.
+const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long nothing comes before it is asked whether there is anything, and how often before there is not, whatever it
-/// counts.
-const SILENCE: Duration = Duration::from_millis(200);
-const SILENCES: u32 = 10;
+/// Silence after which a reader asks the server whether existing messages are left.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often it says that it is there, while there is nothing to send.
-const SIGN: Duration = Duration::from_secs(5);
+/// Number of such checks per message after which a reader stops waiting for existing messages,
+/// even if the server still counts some.
+const MAX_IDLE_CHECKS: u32 = 10;
+
+/// Interval between the server's heartbeats while it has no messages to send.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
-#[error("what the server sends of the stream has a gap")]
+#[error("messages of the stream were lost between the server and this process")]
 struct Gap;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the NATS server does not tell what is in the inbox; if that goes on, see whether its servers are up and the stream has \
-     a leader: `nats stream report`"
+    "cannot read the inbox from the NATS server; if this persists, check with `nats stream report` \
+     whether its servers are up and the stream has a leader"
 )]
-struct Unread(#[source] BoxError);
+struct ReadFailed(#[source] BoxError);
 
-/// The last message of a subject, or of those of a pattern; from whoever leads, so that it is the last.
+/// Reads the last message of a subject, or of a filter's subjects. Asks the leader, so that the
+/// message is the latest.
 pub(super) async fn last(
     stream: &Stream,
     subject: &str,
 ) -> Result<Option<StreamMessage>, StoreError> {
-    found(stream.get_last_raw_message_by_subject(subject).await)
+    optional(stream.get_last_raw_message_by_subject(subject).await)
 }
 
-/// The message with this number.
-pub(super) async fn numbered(
+/// Reads the message with this sequence.
+pub(super) async fn by_sequence(
     stream: &Stream,
     sequence: u64,
 ) -> Result<Option<StreamMessage>, StoreError> {
-    found(stream.get_raw_message(sequence).await)
+    optional(stream.get_raw_message(sequence).await)
 }
 
-/// The first message of these subjects from this one on.
-pub(super) async fn next(
+/// Reads the first message of these subjects whose sequence is at least `sequence`.
+pub(super) async fn first_from(
     stream: &Stream,
     subjects: &str,
     sequence: u64,
 ) -> Result<Option<StreamMessage>, StoreError> {
-    found(stream.get_first_raw_message_by_subject(subjects, sequence).await)
+    optional(stream.get_first_raw_message_by_subject(subjects, sequence).await)
 }
 
-fn found(
+fn optional(
     message: Result<StreamMessage, async_nats::error::Error<RawMessageErrorKind>>,
 ) -> Result<Option<StreamMessage>, StoreError> {
     match message {
         Ok(message) => Ok(Some(message)),
         Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(read_error(error)),
     }
 }
 
-/// What an event's message says of it; `None` of another, and of one that is purged.
-pub(super) fn about(headers: &async_nats::HeaderMap) -> Option<About> {
-    serde_json::from_str(headers.get(ABOUT)?.as_str()).ok()
+/// Returns the metadata from the headers of a payload message. Returns `None` for any other
+/// message, such as the tombstone of a purged event.
+pub(super) fn event_meta(headers: &async_nats::HeaderMap) -> Option<EventMeta> {
+    serde_json::from_str(headers.get(META_HEADER)?.as_str()).ok()
 }
 
-/// One message of many.
-pub(super) struct Read {
+/// A message from a [`Reader`].
+pub(super) struct ReadMessage {
     pub(super) subject: String,
     pub(super) sequence: u64,
     pub(super) headers: async_nats::HeaderMap,
     pub(super) payload: bytes::Bytes,
-    /// How many come after it.
+    /// The number of existing messages after this one.
     pub(super) pending: u64,
 }
 
-/// The last message of each of these subjects, as they were written, and then what is written.
+/// Reads the last message of each subject in the order of their sequences, then new messages.
 pub(super) struct Reader {
     stream: Stream,
     consumer: Consumer<pull::Config>,
     messages: pull::Stream,
-    /// How many there were at first.
-    pub(super) there: u64,
+    /// The number of messages that existed when the reader was created.
+    pub(super) existing: u64,
     delivered: u64,
 }
 
 impl Reader {
-    pub(super) async fn of(
+    pub(super) async fn new(
         stream: &Stream,
         subjects: Vec<String>,
         headers_only: bool,
     ) -> Result<Self, StoreError> {
         let consumer = consumer(stream, subjects, headers_only).await?;
-        let there = consumer.cached_info().num_pending;
+        let existing = consumer.cached_info().num_pending;
         let messages = consumer
             .stream()
-            .max_messages_per_batch(PAGE)
-            .expires(READER)
-            .heartbeat(SIGN)
+            .max_messages_per_batch(PULL_BATCH)
+            .expires(CONSUMER_TIMEOUT)
+            .heartbeat(HEARTBEAT_INTERVAL)
             .messages()
             .await
-            .map_err(failed)?;
-        Ok(Self { stream: stream.clone(), consumer, messages, there, delivered: 0 })
+            .map_err(read_error)?;
+        Ok(Self { stream: stream.clone(), consumer, messages, existing, delivered: 0 })
     }
 
-    /// The next one, once there is one.
-    pub(super) async fn next(&mut self) -> Result<Read, StoreError> {
+    /// Returns the next message, and waits for it if necessary. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<ReadMessage, StoreError> {
         let message = self.messages.next().await.ok_or_else(|| StoreError::of(Gap))?;
-        let message = message.map_err(failed)?;
+        let message = message.map_err(read_error)?;
         let info = message.info().map_err(StoreError)?;
         let (sequence, pending) = (info.stream_sequence, info.pending);
         self.delivered += 1;
@@ -133,7 +137,7 @@ impl Reader {
             return Err(StoreError::of(Gap));
         }
         let message = message.message;
-        Ok(Read {
+        Ok(ReadMessage {
             subject: message.subject.to_string(),
             sequence,
             headers: message.headers.unwrap_or_default(),
@@ -142,24 +146,24 @@ impl Reader {
         })
     }
 
-    /// The next one of those that were there; at the end `None`.
-    pub(super) async fn next_there(&mut self) -> Result<Option<Read>, StoreError> {
-        let mut silent = 0;
-        while self.delivered < self.there {
+    /// Returns the next of the messages that existed when the reader was created, then `None`.
+    pub(super) async fn next_existing(&mut self) -> Result<Option<ReadMessage>, StoreError> {
+        let mut idle_checks = 0;
+        while self.delivered < self.existing {
             tokio::select! {
-                read = self.next() => {
-                    let read = read?;
-                    if read.pending == 0 {
-                        self.there = self.delivered;
+                message = self.next() => {
+                    let message = message?;
+                    if message.pending == 0 {
+                        self.existing = self.delivered;
                     }
-                    return Ok(Some(read));
+                    return Ok(Some(message));
                 }
-                () = SystemClock.sleep(SILENCE) => {
-                    // The last ones may have gone by themselves since they were counted.
-                    silent += 1;
-                    let left = self.consumer.info().await.map_err(failed)?.num_pending;
-                    if left == 0 || silent == SILENCES {
-                        self.there = self.delivered;
+                () = SystemClock.sleep(IDLE_CHECK_INTERVAL) => {
+                    // The last messages may have expired since they were counted.
+                    idle_checks += 1;
+                    let left = self.consumer.info().await.map_err(read_error)?.num_pending;
+                    if left == 0 || idle_checks == MAX_IDLE_CHECKS {
+                        self.existing = self.delivered;
                     }
                 }
             }
@@ -167,14 +171,14 @@ impl Reader {
         Ok(None)
     }
 
-    /// Tells the server that nobody reads any more, which it would find out by itself.
-    pub(super) async fn end(self) {
+    /// Deletes the consumer, which the server would otherwise do after [`CONSUMER_TIMEOUT`].
+    pub(super) async fn close(self) {
         let name = &self.consumer.cached_info().name;
         drop(self.stream.delete_consumer(name).await);
     }
 }
 
-/// How many of these subjects there are.
+/// Returns the number of subjects that match the filter and have a message.
 pub(super) async fn count(stream: &Stream, subjects: String) -> Result<u64, StoreError> {
     let consumer = consumer(stream, vec![subjects], true).await?;
     let info = consumer.cached_info();
@@ -192,16 +196,17 @@ async fn consumer(
         headers_only,
         deliver_policy: DeliverPolicy::LastPerSubject,
         ack_policy: AckPolicy::None,
-        inactive_threshold: READER,
+        inactive_threshold: CONSUMER_TIMEOUT,
         memory_storage: true,
         num_replicas: 1,
         ..pull::Config::default()
     };
-    stream.create_consumer(config).await.map_err(failed)
+    stream.create_consumer(config).await.map_err(read_error)
 }
 
-/// Asks for the server's time, and the number of the last message.
-pub(super) async fn ask_time(
+/// Asks for the stream's state: adopts the server's time from the answer, and returns the sequence
+/// of the stream's last message.
+pub(super) async fn sync_time(
     jetstream: &Context,
     stream: &str,
     time: &ServerTime,
@@ -209,20 +214,20 @@ pub(super) async fn ask_time(
     #[derive(Deserialize)]
     struct Info {
         ts: String,
-        state: State,
+        state: StreamState,
     }
     #[derive(Deserialize)]
-    struct State {
+    struct StreamState {
         last_seq: u64,
     }
     let asked_at = time.clock().monotonic();
     let info = jetstream.request(format!("STREAM.INFO.{stream}"), &()).await;
-    let info: Info = info.map_err(failed)?;
-    time.asked(asked_at, humantime::parse_rfc3339(&info.ts).map_err(StoreError::of)?);
+    let info: Info = info.map_err(read_error)?;
+    time.synchronize(asked_at, humantime::parse_rfc3339(&info.ts).map_err(StoreError::of)?);
     Ok(info.state.last_seq)
 }
 
-/// What the client says, which does not say of what.
-pub(super) fn failed(error: impl Error + Send + Sync + 'static) -> StoreError {
-    StoreError::of(Unread(error.into()))
+/// Adds the context that the client's own errors lack.
+pub(super) fn read_error(error: impl Error + Send + Sync + 'static) -> StoreError {
+    StoreError::of(ReadFailed(error.into()))
 }

@@ -1,43 +1,45 @@
-//! How far an event's deliveries are: one message of the stream, which each change replaces.
+//! The record: the message with the state of an event's deliveries. Each change replaces it.
 
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::about::About;
+use super::event_meta::EventMeta;
 use crate::{
     DeliveryOutcome, DeliveryState, NewEvent, OrderKey, StoredDelivery,
     operations::DeliverySummary,
     store::millis::{millis, time},
 };
 
-/// An event's deliveries.
+/// The state of an event's deliveries. Serialized as JSON, with times in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// The sequence of its first message, which cannot have it in it. Greater for an event that came later.
+    /// The record's number, which later events exceed: the sequence of its first message. That
+    /// message cannot contain its own sequence, so there it is absent and read as 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) number: i64,
     #[serde(flatten)]
-    pub(super) about: About,
-    /// Of its events, an object's ordered deliveries go by this.
+    pub(super) meta: EventMeta,
+    /// The event's position in its object's lane: ordered deliveries run by ascending age.
     pub(super) age: i64,
-    pub(super) deliveries: Vec<Row>,
-    /// Whether it was replayed; of one without deliveries, which is not unhandled then.
+    pub(super) deliveries: Vec<Delivery>,
+    /// `true` if the event had no deliveries and was then replayed, so that it is not unhandled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) replayed: bool,
 }
 
-/// A delivery.
+/// The state of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Row {
+pub(super) struct Delivery {
     pub(super) handler: Arc<str>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) ordered: bool,
     #[serde(serialize_with = "write_state", deserialize_with = "read_state")]
     pub(super) state: DeliveryState,
     pub(super) attempts: u32,
-    /// Of one that waits: from when on it can be claimed. Of one that runs: until when the lease lasts.
+    /// The time from which the delivery can be claimed. If it is running, its lease's expiry.
     pub(super) due: i64,
+    /// The fencing token of the last lease.
     pub(super) token: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
@@ -45,16 +47,16 @@ pub(super) struct Row {
     pub(super) ended_at: Option<i64>,
 }
 
-/// How far an event is, which decides on which subject its record is.
+/// The summary of an event's deliveries that decides on which subject its record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// A delivery waits or runs.
+    /// At least one delivery is waiting or running.
     Open,
-    /// None does, and one is a dead letter.
+    /// No delivery is open, and at least one is a dead letter.
     Dead,
-    /// All have ended well.
+    /// All deliveries are done, ignored or discarded.
     Ended,
-    /// No handler was for it, nor for a replay of it.
+    /// The event has no deliveries, and has not been replayed.
     Unhandled,
 }
 
@@ -64,7 +66,7 @@ impl Stage {
 
 impl Record {
     pub(super) fn new(new: &NewEvent, now: i64) -> Self {
-        let row = |new: &crate::NewDelivery| Row {
+        let delivery = |new: &crate::NewDelivery| Delivery {
             handler: new.handler.clone(),
             ordered: new.ordered,
             state: DeliveryState::Waiting,
@@ -77,21 +79,21 @@ impl Record {
         let place = OrderKey::of(&new.event);
         Self {
             number: 0,
-            about: About::of(new, &place, now),
+            meta: EventMeta::new(new, &place, now),
             age: place.age,
-            deliveries: new.deliveries.iter().map(row).collect(),
+            deliveries: new.deliveries.iter().map(delivery).collect(),
             replayed: false,
         }
     }
 
-    /// As it is in a message; `None` of one that only says that the record is elsewhere now.
-    pub(super) fn read(payload: &[u8], sequence: u64) -> serde_json::Result<Option<Self>> {
+    /// Reads a record from the message with this sequence. Returns `None` for a tombstone.
+    pub(super) fn from_message(payload: &[u8], sequence: u64) -> serde_json::Result<Option<Self>> {
         if payload.is_empty() {
             return Ok(None);
         }
         let mut record: Self = serde_json::from_slice(payload)?;
         if record.number == 0 {
-            record.number = number_of(sequence);
+            record.number = number_from_sequence(sequence);
         }
         Ok(Some(record))
     }
@@ -99,44 +101,47 @@ impl Record {
     pub(super) fn stage(&self) -> Stage {
         if self.deliveries.is_empty() && !self.replayed {
             Stage::Unhandled
-        } else if self.deliveries.iter().any(Row::is_open) {
+        } else if self.deliveries.iter().any(Delivery::is_open) {
             Stage::Open
-        } else if self.deliveries.iter().any(|row| row.state == DeliveryState::Dead) {
+        } else if self.deliveries.iter().any(|delivery| delivery.state == DeliveryState::Dead) {
             Stage::Dead
         } else {
             Stage::Ended
         }
     }
 
-    /// Of the delivery in a list: greater for a later event, and then for a later handler of it.
-    pub(super) fn number_of(&self, at: usize) -> i64 {
-        const HANDLERS: i64 = 1 << 10;
-        self.number.saturating_mul(HANDLERS).saturating_add(i64::try_from(at).unwrap_or(HANDLERS))
+    /// Returns the number of a delivery in a list, by which lists are ordered: first by the
+    /// record's number, then by the delivery's index.
+    pub(super) fn list_number(&self, index: usize) -> i64 {
+        const MAX_DELIVERIES: i64 = 1 << 10;
+        let index = i64::try_from(index).unwrap_or(MAX_DELIVERIES);
+        self.number.saturating_mul(MAX_DELIVERIES).saturating_add(index)
     }
 
-    pub(super) fn row(&mut self, handler: &str) -> Option<&mut Row> {
-        self.deliveries.iter_mut().find(|row| *row.handler == *handler)
+    pub(super) fn delivery_mut(&mut self, handler: &str) -> Option<&mut Delivery> {
+        self.deliveries.iter_mut().find(|delivery| *delivery.handler == *handler)
     }
 
-    pub(super) fn kept(&self, row: &Row) -> StoredDelivery {
+    pub(super) fn stored_delivery(&self, delivery: &Delivery) -> StoredDelivery {
         StoredDelivery {
-            endpoint: self.about.endpoint.clone(),
-            account: self.about.account.clone(),
-            generation: self.about.generation,
-            handler: row.handler.clone(),
-            state: row.state,
-            attempts: row.attempts,
-            error: row.error.clone(),
+            endpoint: self.meta.endpoint.clone(),
+            account: self.meta.account.clone(),
+            generation: self.meta.generation,
+            handler: delivery.handler.clone(),
+            state: delivery.state,
+            attempts: delivery.attempts,
+            error: delivery.error.clone(),
         }
     }
 }
 
-impl Row {
+impl Delivery {
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, DeliveryState::Waiting | DeliveryState::Running)
     }
 
-    /// Somebody runs it from now on, or is told that whoever ran it has not said how it ended.
+    /// Starts a new lease. Counts an attempt, unless the delivery is running under an expired
+    /// lease: then the attempt has been counted, and the claim only reports that it failed.
     pub(super) fn claim(&mut self, now: i64, lease: Duration) {
         if self.state == DeliveryState::Waiting {
             self.attempts += 1;
@@ -146,13 +151,14 @@ impl Row {
         self.token += 1;
     }
 
+    /// Returns whether the lease with this token is the current one, expired or not.
     pub(super) fn is_held(&self, token: i64) -> bool {
         self.state == DeliveryState::Running && self.token == token
     }
 
-    pub(super) fn end(&mut self, end: &DeliveryOutcome, now: i64) {
+    pub(super) fn complete(&mut self, outcome: &DeliveryOutcome, now: i64) {
         self.due = now;
-        match end {
+        match outcome {
             DeliveryOutcome::Done => self.state = DeliveryState::Done,
             DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,
             DeliveryOutcome::Retry { wait, error } => {
@@ -172,7 +178,7 @@ impl Row {
         self.ended_at = (!self.is_open()).then_some(now);
     }
 
-    pub(super) fn listed(&self, is_blocked: bool) -> DeliverySummary {
+    pub(super) fn summary(&self, is_blocked: bool) -> DeliverySummary {
         DeliverySummary {
             handler: self.handler.clone(),
             state: self.state,
@@ -185,7 +191,7 @@ impl Row {
     }
 }
 
-pub(super) fn number_of(sequence: u64) -> i64 {
+pub(super) fn number_from_sequence(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }
 
@@ -204,12 +210,13 @@ const STATES: [(DeliveryState, &str); 6] = [
 ];
 
 fn write_state<S: Serializer>(state: &DeliveryState, serializer: S) -> Result<S::Ok, S::Error> {
-    let name = STATES.iter().find(|(one, _)| one == state).map_or("", |(_, name)| name);
+    let name = STATES.iter().find(|(candidate, _)| candidate == state).map_or("", |(_, name)| name);
     serializer.serialize_str(name)
 }
 
 fn read_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeliveryState, D::Error> {
     let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
     let state = STATES.iter().find(|(_, name)| *name == text).map(|(state, _)| *state);
-    state.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no state of a delivery")))
+    state
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not the state of a delivery")))
 }

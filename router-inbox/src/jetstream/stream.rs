@@ -1,4 +1,4 @@
-//! The stream that an inbox is kept in: made as it has to be, or refused as it is.
+//! The inbox's stream: created with the required configuration, or checked against it.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -10,23 +10,25 @@ use async_nats::jetstream::{
 };
 use serde::Deserialize;
 
-use super::{about::Subjects, connect::Place};
+use super::{connect::Address, event_meta::Subjects};
 use crate::StoreError;
 
-/// The server's version of its interface from which on several messages can be written together, and messages can go by
-/// themselves: that of 2.12.
-const LEVEL: i64 = 2;
+/// The minimum JetStream API level, that of nats-server 2.12: it has atomic batches and expiring
+/// messages.
+const MIN_API_LEVEL: i64 = 2;
 
-const NO_JETSTREAM: &str = "it has no JetStream for this user; switch it on with `jetstream {}` in the server's \
-                            configuration, and with `jetstream: enabled` in that of the user's account if it has accounts";
+const NO_JETSTREAM: &str = "JetStream is not enabled for this user; enable it with `jetstream {}` \
+                            in the server's configuration, and, if that defines accounts, with \
+                            `jetstream: enabled` in the user's account";
 
-const UNANSWERED: &str = "JetStream does not answer; see whether the server is well, and whether its configuration lets \
-                          this user publish to `$JS.API.>` and subscribe to `_INBOX.>`";
+const NO_ANSWER: &str = "JetStream does not answer; check that the server is healthy, and that its \
+                         configuration lets this user publish to `$JS.API.>` and subscribe to \
+                         `_INBOX.>`";
 
-/// As many as can lose one and go on.
-const REPLICAS: usize = 3;
+/// The default number of replicas in a cluster: the fewest with which it can lose a server.
+const CLUSTER_REPLICAS: usize = 3;
 
-/// What the server says about how it can be asked.
+/// The server's information about the user's account.
 #[derive(Deserialize)]
 struct Account {
     #[serde(default)]
@@ -39,43 +41,54 @@ struct Api {
     level: i64,
 }
 
-/// Makes the stream if it is not there.
-pub(super) async fn made(place: &Place, jetstream: &Context) -> Result<Stream, StoreError> {
-    if let Some(stream) = existing(place, jetstream).await? {
+/// Opens the stream, and creates it if it does not exist.
+pub(super) async fn open_or_create(
+    address: &Address,
+    jetstream: &Context,
+) -> Result<Stream, StoreError> {
+    if let Some(stream) = open_existing(address, jetstream).await? {
         return Ok(stream);
     }
     let is_cluster = jetstream.client().server_info().cluster.is_some();
-    let replicas = place.replicas.unwrap_or(if is_cluster { REPLICAS } else { 1 });
-    match jetstream.create_stream(config(place, replicas)).await {
+    let replicas = address.replicas.unwrap_or(if is_cluster { CLUSTER_REPLICAS } else { 1 });
+    match jetstream.create_stream(config(address, replicas)).await {
         Ok(stream) => {
-            tell(place, stream.cached_info());
+            log_durability(address, stream.cached_info());
             Ok(stream)
         }
-        // Somebody else was faster.
-        Err(error) if is(&error.kind(), ErrorCode::STREAM_NAME_EXIST) => {
-            let made = existing(place, jetstream).await?;
-            made.ok_or_else(|| place.unusable("the stream comes and goes", Some(error.into())))
+        // Another process has created it in the meantime.
+        Err(error) if has_code(&error.kind(), ErrorCode::STREAM_NAME_EXIST) => {
+            let stream = open_existing(address, jetstream).await?;
+            stream.ok_or_else(|| {
+                let advice = "its stream was created and deleted by another process";
+                address.unusable(advice, Some(error.into()))
+            })
         }
         Err(error) => {
             let advice = match error.kind() {
-                CreateStreamErrorKind::JetStream(ref error) if is_too_few(error) => format!(
-                    "its stream cannot be made with {replicas} replicas; start more servers of the cluster, or \
-                     say `replicas=1` in the URL, and an event is lost with the disk that it is on"
-                ),
-                _ => "its stream cannot be made".to_owned(),
+                CreateStreamErrorKind::JetStream(ref error) if is_too_few_servers(error) => {
+                    format!(
+                        "its stream cannot be created with {replicas} replicas; start more \
+                         servers of the cluster, or set `replicas=1` in the URL, which loses \
+                         events if the server's disk is lost"
+                    )
+                }
+                _ => "its stream cannot be created".to_owned(),
             };
-            Err(place.unusable(advice, Some(error.into())))
+            Err(address.unusable(advice, Some(error.into())))
         }
     }
 }
 
-/// The stream, if there is one and it is as it has to be.
-pub(super) async fn existing(
-    place: &Place,
+/// Opens the stream. Returns `None` if it does not exist.
+///
+/// Fails if its configuration would break the store's guarantees.
+pub(super) async fn open_existing(
+    address: &Address,
     jetstream: &Context,
 ) -> Result<Option<Stream>, StoreError> {
-    supported(place, jetstream).await?;
-    let stream = match jetstream.get_stream(&place.name).await {
+    check_server(address, jetstream).await?;
+    let stream = match jetstream.get_stream(&address.name).await {
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
@@ -84,30 +97,31 @@ pub(super) async fn existing(
                 {
                     Ok(None)
                 }
-                GetStreamErrorKind::Request => Err(place.unusable(UNANSWERED, Some(error.into()))),
-                _ => Err(place.unusable("its stream cannot be looked up", Some(error.into()))),
+                GetStreamErrorKind::Request => Err(address.unusable(NO_ANSWER, Some(error.into()))),
+                _ => Err(address.unusable("its stream cannot be looked up", Some(error.into()))),
             };
         }
     };
     let found = &stream.cached_info().config;
-    let wanted = config(place, place.replicas.unwrap_or(found.num_replicas));
+    let wanted = config(address, address.replicas.unwrap_or(found.num_replicas));
     let drift = drift(&wanted, found);
     if drift.is_empty() {
-        tell(place, stream.cached_info());
+        log_durability(address, stream.cached_info());
         return Ok(Some(stream));
     }
-    Err(place.unusable(
+    Err(address.unusable(
         format!(
-            "the stream {} is not as an inbox's has to be, and is left as it is:{drift}\nset it right with `nats stream \
-             edit {0}`, or give the inbox another name in the URL{1}",
-            place.name,
-            if wanted.num_replicas == found.num_replicas { "" } else { ", or leave `replicas` out of it" }
+            "the configuration of its stream {} does not fit an inbox:{drift}\nchange it with `nats \
+             stream edit {0}`, or give the inbox another name in the URL{1}",
+            address.name,
+            if wanted.num_replicas == found.num_replicas { "" } else { ", or remove `replicas` from the URL" }
         ),
         None,
     ))
 }
 
-async fn supported(place: &Place, jetstream: &Context) -> Result<(), StoreError> {
+/// Fails if the server lacks JetStream, or is too old.
+async fn check_server(address: &Address, jetstream: &Context) -> Result<(), StoreError> {
     let info = jetstream.client().server_info();
     let account: Result<Response<Account>, _> = jetstream.request("INFO", &()).await;
     let account = match account {
@@ -115,41 +129,43 @@ async fn supported(place: &Place, jetstream: &Context) -> Result<(), StoreError>
         Ok(Response::Err { error }) => {
             let advice = match error.error_code() {
                 ErrorCode::CLUSTER_NOT_AVAILABLE => {
-                    "its cluster has no leader; more than half of the servers must be up and reach each other"
+                    "its cluster has no leader; more than half of the servers must be up and able \
+                     to reach each other"
                 }
                 _ => NO_JETSTREAM,
             };
-            return Err(place.unusable(advice, Some(error.into())));
+            return Err(address.unusable(advice, Some(error.into())));
         }
         Err(error) => {
             let advice = match error.kind() {
-                RequestErrorKind::TimedOut => UNANSWERED,
+                RequestErrorKind::TimedOut => NO_ANSWER,
                 _ => NO_JETSTREAM,
             };
-            return Err(place.unusable(advice, Some(error.into())));
+            return Err(address.unusable(advice, Some(error.into())));
         }
     };
-    if account.api.level < LEVEL {
+    if account.api.level < MIN_API_LEVEL {
         let advice = format!(
-            "it is version {}, which cannot write several messages together; update it to 2.12 or later",
+            "it is version {}, which has no atomic batches; update it to 2.12 or later",
             info.version
         );
-        return Err(place.unusable(advice, None));
+        return Err(address.unusable(advice, None));
     }
     Ok(())
 }
 
-fn config(place: &Place, replicas: usize) -> Config {
+fn config(address: &Address, replicas: usize) -> Config {
     Config {
-        name: place.name.clone(),
+        name: address.name.clone(),
         description: Some(
-            "Stripe events and how far they are handled; written by router-inbox".into(),
+            "Stripe events and the state of their deliveries; written by router-inbox".into(),
         ),
-        subjects: vec![Subjects::of(&place.name).all()],
+        subjects: vec![Subjects::new(&address.name).all()],
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         num_replicas: replicas,
-        // A record is replaced by its next state. A full stream refuses what is new, and never drops what is old.
+        // A new revision of a record replaces the old one. A full stream rejects new messages
+        // instead of dropping old ones.
         max_messages_per_subject: 1,
         discard: DiscardPolicy::New,
         max_messages: -1,
@@ -162,12 +178,13 @@ fn config(place: &Place, replicas: usize) -> Config {
     }
 }
 
-/// Each setting that would break a promise, a line each. Others are the operator's.
+/// Returns a line for each setting that would break the store's guarantees. All other settings
+/// are up to the operator.
 fn drift(wanted: &Config, found: &Config) -> String {
     let mut drift = String::new();
     let mut compare = |name: &str, wanted: String, found: String| {
         if wanted != found {
-            _ = write!(drift, "\n  {name}: {found}, and has to be {wanted}");
+            _ = write!(drift, "\n  {name}: {found}, must be {wanted}");
         }
     };
     macro_rules! compare {
@@ -196,31 +213,33 @@ fn drift(wanted: &Config, found: &Config) -> String {
     drift
 }
 
-/// What "stored" means on what was found.
-fn tell(place: &Place, info: &Info) {
-    let (server, inbox, replicas) = (&place.server, &*place.name, info.config.num_replicas);
+/// Logs the failures that an acknowledged event survives in this stream.
+fn log_durability(address: &Address, info: &Info) {
+    let (server, inbox, replicas) = (&address.server, &*address.name, info.config.num_replicas);
     if replicas > 1 {
         tracing::info!(
             %server, inbox, replicas,
-            "an event is acknowledged once most replicas have it: it outlives the loss of a server. It outlives a loss of \
-             power in all of them only with `sync_interval: always` in their configuration, which they do not tell"
+            "events are acknowledged once a majority of the replicas has them: they survive the \
+             loss of a server; they survive a power failure of all servers only with \
+             `sync_interval: always` in the servers' configuration, which cannot be checked from here"
         );
     } else {
         tracing::warn!(
             %server, inbox, replicas,
-            "an event is acknowledged once one server has it: it outlives the end of the server's process. It outlives the \
-             loss of power only with `sync_interval: always` in the server's configuration, which it does not tell, and \
-             the loss of its disk only with three replicas"
+            "events are acknowledged once one server has them: they survive a crash of its process; \
+             they survive a power failure only with `sync_interval: always` in the server's \
+             configuration, which cannot be checked from here, and the loss of its disk only with \
+             three replicas"
         );
     }
 }
 
-/// Whether there are not as many servers as replicas.
-fn is_too_few(error: &jetstream::Error) -> bool {
+/// Returns whether the cluster has fewer servers than the stream would have replicas.
+fn is_too_few_servers(error: &jetstream::Error) -> bool {
     [ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED, ErrorCode::CLUSTER_NO_PEERS]
         .contains(&error.error_code())
 }
 
-fn is(kind: &CreateStreamErrorKind, code: ErrorCode) -> bool {
+fn has_code(kind: &CreateStreamErrorKind, code: ErrorCode) -> bool {
     matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code() == code)
 }

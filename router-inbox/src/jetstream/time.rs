@@ -1,4 +1,4 @@
-//! The server's time, so that machines whose clocks differ agree about leases.
+//! The server's time, so that machines whose clocks differ agree on leases.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,54 +9,56 @@ use router_core::clock::{Clock, SystemClock};
 
 use crate::store::millis::millis;
 
-/// What the time was when the server was asked, and what has passed here since.
+/// An estimate of the server's time: its last answer, plus the local monotonic time since then.
 pub(super) struct ServerTime {
     clock: Arc<dyn Clock>,
-    /// Nobody is asked: what the clock shows is the time.
-    is_given: bool,
-    asked: Mutex<(i64, Instant)>,
+    /// `true` if `clock` is the only source of time, and answers of the server are ignored.
+    ignores_server: bool,
+    /// A time, in milliseconds since 1970, and the instant at which it was current.
+    reference: Mutex<(i64, Instant)>,
 }
 
 impl ServerTime {
-    /// This machine's, until the server has been asked.
+    /// Starts with this machine's time, until the first answer of the server.
     pub(super) fn new() -> Self {
-        Self::of(SystemClock, false)
+        Self::from_clock(SystemClock, false)
     }
 
-    /// As this clock shows it.
-    pub(super) fn given(clock: impl Clock) -> Self {
-        Self::of(clock, true)
+    /// Uses the time of `clock`, and ignores the server's.
+    pub(super) fn fixed_to(clock: impl Clock) -> Self {
+        Self::from_clock(clock, true)
     }
 
-    fn of(clock: impl Clock, is_given: bool) -> Self {
+    fn from_clock(clock: impl Clock, ignores_server: bool) -> Self {
         let wall = since_1970(clock.wall());
-        let asked = Mutex::new((wall, clock.monotonic()));
-        Self { clock: Arc::new(clock), is_given, asked }
+        let reference = Mutex::new((wall, clock.monotonic()));
+        Self { clock: Arc::new(clock), ignores_server, reference }
     }
 
+    /// Returns the estimated time, in milliseconds since 1970.
     pub(super) fn now(&self) -> i64 {
-        let (then, asked_at) = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        then.saturating_add(millis(self.clock.monotonic().saturating_duration_since(asked_at)))
+        let (time, instant) = *self.reference.lock().unwrap_or_else(PoisonError::into_inner);
+        time.saturating_add(millis(self.clock.monotonic().saturating_duration_since(instant)))
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
-    /// The server was asked then, and this was its answer.
-    pub(super) fn asked(&self, at: Instant, answer: SystemTime) {
-        if self.is_given {
+    /// Adopts the server's time from the answer to a request that was sent at `asked_at`.
+    pub(super) fn synchronize(&self, asked_at: Instant, answer: SystemTime) {
+        if self.ignores_server {
             return;
         }
-        // It looked at its clock about halfway between the question and now.
-        let halfway = at + self.clock.monotonic().saturating_duration_since(at) / 2;
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        *asked = (since_1970(answer), halfway);
+        // The server read its clock about halfway between the request and the answer.
+        let halfway = asked_at + self.clock.monotonic().saturating_duration_since(asked_at) / 2;
+        let mut reference = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
+        *reference = (since_1970(answer), halfway);
     }
 }
 
-/// How often it is asked: clocks drift, and another server may lead by then.
-pub(super) const EVERY: Duration = Duration::from_secs(60);
+/// Interval between requests for the server's time. Clocks drift, and the leader may change.
+pub(super) const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 fn since_1970(time: SystemTime) -> i64 {
     millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! What is written: new events, and records in the place of those before them.
+//! Writes: stores new events, and replaces records by compare-and-set.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -8,297 +8,350 @@ use std::{
 use futures_util::future::try_join_all;
 
 use super::{
-    Connection, Handler,
-    about::About,
-    messages::{AT_ONCE, Message, TooLarge, Unwritten},
-    open::Located,
+    Connection, HandlerEntry,
+    event_meta::EventMeta,
+    messages::{MAX_BATCH, Message, TooLarge, WriteError},
+    open_records::VersionedRecord,
     read,
     record::{Record, Stage},
 };
 use crate::{NewEvent, OrderKey, StoreError, Stored};
 
-/// How often a write is tried that others are in the way of.
-const ATTEMPTS: usize = 16;
+/// Number of times a write is attempted while other processes change the same records.
+const MAX_ATTEMPTS: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
-#[error("others change the same records all the time; try again")]
+#[error("other processes keep changing the same records; retry")]
 pub(super) struct Contended;
 
-/// What the headers of an event's message have beside what is told of it.
-const HEADERS: usize = 512;
+/// Upper bound for an event message's subject and headers, in bytes, without the metadata header.
+const HEADER_OVERHEAD: usize = 512;
 
-/// Handlers, and whether each is ordered.
-type Names = BTreeMap<Arc<str>, bool>;
+/// Handler names, and whether each handler is ordered.
+type Handlers = BTreeMap<Arc<str>, bool>;
 
-/// A record in the place of the one that it was made of.
-pub(super) struct Change {
-    pub(super) of: Located,
+/// A changed record, and the revision that it replaces.
+pub(super) struct Replacement {
+    /// The revision from which the change was made. The write fails if it is no longer current.
+    pub(super) base: VersionedRecord,
     pub(super) record: Record,
 }
 
 impl Connection {
     pub(super) async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
         let mut stored = Vec::with_capacity(events.len());
-        // Each is two messages, and its handlers may be new.
-        for events in events.chunks(AT_ONCE / 3) {
-            stored.extend(self.store_together(events).await?);
+        // An event is two messages, and its handlers may need a third.
+        for events in events.chunks(MAX_BATCH / 3) {
+            stored.extend(self.store_batch(events).await?);
         }
         Ok(stored)
     }
 
-    async fn store_together(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+    /// Stores events in one atomic batch.
+    ///
+    /// Each event's payload message expects its subject to be empty, so a duplicate makes the
+    /// whole batch fail. The duplicates are then looked up, and the rest is tried again.
+    async fn store_batch(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
         let now = self.time.now();
         let mut stored = vec![Stored::Duplicate; events.len()];
         let mut seen = HashSet::new();
-        let mut left: Vec<New<'_>> = Vec::new();
-        for (at, new) in events.iter().enumerate() {
+        let mut pending: Vec<PendingEvent<'_>> = Vec::new();
+        for (index, new) in events.iter().enumerate() {
             let record = Record::new(new, now);
-            let subject = self.subjects.event(&record.about);
+            let subject = self.subjects.event(&record.meta);
             if seen.insert(subject.clone()) {
-                left.push(New { at, new, record, subject, last: 0 });
+                pending.push(PendingEvent { index, new, record, subject, expected_revision: 0 });
             }
         }
-        for _ in 0..ATTEMPTS {
-            if left.is_empty() {
+        for _ in 0..MAX_ATTEMPTS {
+            if pending.is_empty() {
                 return Ok(stored);
             }
-            let deliveries = left.iter().flat_map(|new| &new.new.deliveries);
+            let deliveries = pending.iter().flat_map(|event| &event.new.deliveries);
             let handlers = deliveries.map(|delivery| (&delivery.handler, delivery.ordered));
-            let (names, mut messages) = self.new_handlers(handlers)?;
-            for new in &left {
-                messages.extend(self.new_event(new)?);
+            let (handlers, mut messages) = self.unwritten_handlers(handlers)?;
+            for event in &pending {
+                messages.extend(self.event_messages(event)?);
             }
             match self.write(&messages).await {
                 Ok(last) => {
-                    self.know_handlers(names);
-                    let first = last + 1 - 2 * left.len() as u64;
-                    for (place, new) in left.iter().enumerate() {
-                        stored[new.at] = Stored::New;
-                        self.hear_of(&new.record, first + 2 * place as u64 + 1);
+                    self.remember_handlers(handlers);
+                    let first = last + 1 - 2 * pending.len() as u64;
+                    for (position, event) in pending.iter().enumerate() {
+                        stored[event.index] = Stored::New;
+                        self.apply_written(&event.record, first + 2 * position as u64 + 1);
                     }
                     return Ok(stored);
                 }
-                Err(Unwritten::Failed(error)) => return Err(error),
-                // One of them is there already. Which, is asked for all.
-                Err(Unwritten::Conflict) => {
-                    let there = left.iter().map(|new| read::last(&self.stream, &new.subject));
-                    let there = try_join_all(there).await?;
-                    let asked = left.into_iter().zip(there);
-                    left = asked.filter_map(|(new, there)| new.unless(there)).collect();
+                Err(WriteError::Failed(error)) => return Err(error),
+                // The server does not say which event exists already.
+                Err(WriteError::Conflict) => {
+                    let existing =
+                        pending.iter().map(|event| read::last(&self.stream, &event.subject));
+                    let existing = try_join_all(existing).await?;
+                    let events = pending.into_iter().zip(existing);
+                    pending = events
+                        .filter_map(|(event, existing)| event.unless_stored(existing))
+                        .collect();
                 }
             }
         }
         Err(StoreError::of(Contended))
     }
 
-    fn new_event(&self, new: &New<'_>) -> Result<[Message; 2], StoreError> {
-        let about = &new.record.about;
-        let payload = new.new.event.payload().clone();
-        let event = Message::event(new.subject.clone(), about, payload)?.replacing(new.last);
-        let subject = self.subjects.record(about, new.record.stage());
-        Ok([event, Message::record(subject, &new.record)?])
+    /// Returns the two messages of a new event: its payload and its record.
+    fn event_messages(&self, event: &PendingEvent<'_>) -> Result<[Message; 2], StoreError> {
+        let meta = &event.record.meta;
+        let payload = event.new.event.payload().clone();
+        let payload = Message::event(event.subject.clone(), meta, payload)?
+            .expect_revision(event.expected_revision);
+        let record_subject = self.subjects.record(meta, event.record.stage());
+        Ok([payload, Message::record(record_subject, &event.record)?])
     }
 
-    /// Whether the server takes an event of this size.
+    /// Fails if the event's payload message is larger than the server accepts.
     pub(super) fn check(&self, new: &NewEvent) -> Result<(), StoreError> {
-        let (payload, most) = (new.event.payload().len(), self.client.max_payload());
-        // What is told of an event is in its payload too, but for an endpoint's name.
-        if 2 * (payload + HEADERS) <= most {
+        let (payload, max) = (new.event.payload().len(), self.client.max_payload());
+        // The metadata repeats parts of the payload, apart from the endpoint's name. So twice the
+        // payload is a cheap upper bound, and the metadata is serialized only near the limit.
+        if 2 * (payload + HEADER_OVERHEAD) <= max {
             return Ok(());
         }
-        let about = About::of(new, &OrderKey::of(&new.event), self.time.now());
-        let about = serde_json::to_string(&about).map_err(StoreError::of)?;
-        let size = payload + about.len() + HEADERS;
-        if size <= most {
+        let meta = EventMeta::new(new, &OrderKey::of(&new.event), self.time.now());
+        let meta = serde_json::to_string(&meta).map_err(StoreError::of)?;
+        let size = payload + meta.len() + HEADER_OVERHEAD;
+        if size <= max {
             return Ok(());
         }
-        Err(StoreError::of(TooLarge { size, most, server: self.place.server.clone() }))
+        Err(StoreError::of(TooLarge { size, max, server: self.address.server.clone() }))
     }
 
-    /// The handlers among these that this process has not told of yet, and what tells of them.
-    pub(super) fn new_handlers<'h>(
+    /// Returns the handlers that this process has not written to the stream yet, and the messages
+    /// that record them.
+    ///
+    /// After the messages have been written, the caller must pass the handlers to
+    /// [`remember_handlers`](Self::remember_handlers).
+    pub(super) fn unwritten_handlers<'h>(
         &self,
         all: impl Iterator<Item = (&'h Arc<str>, bool)>,
-    ) -> Result<(Names, Vec<Message>), StoreError> {
-        let mut names = Names::new();
+    ) -> Result<(Handlers, Vec<Message>), StoreError> {
+        let mut handlers = Handlers::new();
         {
-            let known = self.handlers();
-            for (name, ordered) in all.filter(|(name, ordered)| known.get(*name) != Some(ordered)) {
-                names.insert(name.clone(), ordered);
+            let written = self.written_handlers();
+            let is_unwritten =
+                |(name, ordered): &(&Arc<str>, bool)| written.get(*name) != Some(ordered);
+            for (name, ordered) in all.filter(is_unwritten) {
+                handlers.insert(name.clone(), ordered);
             }
         }
-        let messages = names.iter().map(|(name, ordered)| {
-            let handler = Handler { name: name.clone(), ordered: *ordered };
-            let handler = serde_json::to_vec(&handler).map_err(StoreError::of)?;
-            Ok(Message::new(self.subjects.handler(name), handler))
+        let messages = handlers.iter().map(|(name, ordered)| {
+            let entry = HandlerEntry { name: name.clone(), ordered: *ordered };
+            let entry = serde_json::to_vec(&entry).map_err(StoreError::of)?;
+            Ok(Message::new(self.subjects.handler(name), entry))
         });
         let messages = messages.collect::<Result<_, StoreError>>()?;
-        Ok((names, messages))
+        Ok((handlers, messages))
     }
 
-    pub(super) fn know_handlers(&self, names: Names) {
-        self.handlers().extend(names);
+    pub(super) fn remember_handlers(&self, handlers: Handlers) {
+        self.written_handlers().extend(handlers);
     }
 
-    /// Puts records in the place of others: all of them, or none. The numbers of messages that say only that what was
-    /// counted where they are is elsewhere now.
-    pub(super) async fn replace(&self, changes: &[Change]) -> Result<Vec<u64>, Unwritten> {
+    /// Replaces records in one atomic batch.
+    ///
+    /// Returns the sequences of the tombstones that the caller should delete: those on subjects
+    /// whose messages are counted or listed.
+    pub(super) async fn replace(
+        &self,
+        replacements: &[Replacement],
+    ) -> Result<Vec<u64>, WriteError> {
         let mut messages = Vec::new();
-        for change in changes {
-            messages.extend(self.change(change)?);
+        for replacement in replacements {
+            messages.extend(self.replacement_messages(replacement)?);
         }
         let mut sequence = self.write(&messages).await? - messages.len() as u64;
-        let mut moved = Vec::new();
-        for change in changes {
-            moved.extend(self.hear_of_change(change, &mut sequence));
+        let mut tombstones = Vec::new();
+        for replacement in replacements {
+            tombstones.extend(self.apply_replacement(replacement, &mut sequence));
         }
-        Ok(moved)
+        Ok(tombstones)
     }
 
-    /// Where it stays, the record; where not, first at the new place.
-    pub(super) fn change(&self, change: &Change) -> Result<Vec<Message>, StoreError> {
-        let Change { of, record } = change;
-        let subject = self.subjects.record(&record.about, record.stage());
-        if *subject == *of.subject {
-            return Ok(vec![Message::record(subject, record)?.replacing(of.revision)]);
+    /// Returns the messages that replace a record: the new record, and, if its subject changes, a
+    /// tombstone on the old subject.
+    pub(super) fn replacement_messages(
+        &self,
+        replacement: &Replacement,
+    ) -> Result<Vec<Message>, StoreError> {
+        let Replacement { base, record } = replacement;
+        let subject = self.subjects.record(&record.meta, record.stage());
+        if *subject == *base.subject {
+            return Ok(vec![Message::record(subject, record)?.expect_revision(base.revision)]);
         }
-        let moved = Message::moved(of.subject.to_string()).replacing(of.revision);
-        Ok(vec![Message::record(subject, record)?, moved])
+        let tombstone = Message::tombstone(base.subject.to_string()).expect_revision(base.revision);
+        Ok(vec![Message::record(subject, record)?, tombstone])
     }
 
-    /// Changes open records, each by itself, until nobody else is in the way. What they are changed to is decided anew
-    /// each time: `change` says whether there is anything to do.
-    pub(super) async fn change_open(
+    /// Updates open records, each independently of the others, and retries on conflicts.
+    ///
+    /// `update` gets a record's number and the record, or `None` if no such record is open. It
+    /// returns whether to write the record, and is called again after each conflict.
+    pub(super) async fn update_open(
         &self,
         numbers: BTreeSet<i64>,
-        mut change: impl FnMut(i64, Option<&mut Record>) -> bool,
+        mut update: impl FnMut(i64, Option<&mut Record>) -> bool,
     ) -> Result<(), StoreError> {
         let mirror = self.mirror().await?;
-        let mut left = numbers;
-        for _ in 0..ATTEMPTS {
-            let mut changes = Vec::new();
-            for number in std::mem::take(&mut left) {
-                let of = mirror.open().find(number);
-                let mut record = of.as_ref().map(|of| (*of.record).clone());
-                if change(number, record.as_mut())
-                    && let (Some(of), Some(record)) = (of, record)
+        let mut remaining = numbers;
+        for _ in 0..MAX_ATTEMPTS {
+            let mut replacements = Vec::new();
+            for number in std::mem::take(&mut remaining) {
+                let base = mirror.records().find(number);
+                let mut record = base.as_ref().map(|base| (*base.record).clone());
+                if update(number, record.as_mut())
+                    && let (Some(base), Some(record)) = (base, record)
                 {
-                    changes.push(Change { of, record });
+                    replacements.push(Replacement { base, record });
                 }
             }
-            for changes in changes.chunks(AT_ONCE / 2) {
-                match self.replace(changes).await {
+            for replacements in replacements.chunks(MAX_BATCH / 2) {
+                match self.replace(replacements).await {
                     Ok(_) => {}
-                    Err(Unwritten::Failed(error)) => return Err(error),
-                    Err(Unwritten::Conflict) => left.extend(self.replace_each(changes).await?),
+                    Err(WriteError::Failed(error)) => return Err(error),
+                    Err(WriteError::Conflict) => {
+                        remaining.extend(self.replace_individually(replacements).await?);
+                    }
                 }
             }
-            if left.is_empty() {
+            if remaining.is_empty() {
                 return Ok(());
             }
         }
         Err(StoreError::of(Contended))
     }
 
-    /// Those that others have changed, which are known anew then.
-    async fn replace_each(&self, changes: &[Change]) -> Result<BTreeSet<i64>, StoreError> {
-        let each = changes.iter().map(async |change| {
-            let number = change.record.number;
-            match if changes.len() == 1 {
-                Err(Unwritten::Conflict)
+    /// Replaces records one by one after their batch had a conflict.
+    ///
+    /// Returns the numbers of the records that have conflicts themselves, and refreshes those in
+    /// the local view.
+    async fn replace_individually(
+        &self,
+        replacements: &[Replacement],
+    ) -> Result<BTreeSet<i64>, StoreError> {
+        let results = replacements.iter().map(async |replacement| {
+            let number = replacement.record.number;
+            // In a batch of one, the conflict is already known to be with this record.
+            match if replacements.len() == 1 {
+                Err(WriteError::Conflict)
             } else {
-                self.replace(std::slice::from_ref(change)).await
+                self.replace(std::slice::from_ref(replacement)).await
             } {
                 Ok(_) => Ok(None),
-                Err(Unwritten::Failed(error)) => Err(error),
-                Err(Unwritten::Conflict) => {
-                    self.look_again(&change.of.subject).await?;
+                Err(WriteError::Failed(error)) => Err(error),
+                Err(WriteError::Conflict) => {
+                    self.refresh(&replacement.base.subject).await?;
                     Ok(Some(number))
                 }
             }
         });
-        Ok(try_join_all(each).await?.into_iter().flatten().collect())
+        Ok(try_join_all(results).await?.into_iter().flatten().collect())
     }
 
-    /// Learns what a subject of an open record holds now.
-    pub(super) async fn look_again(&self, subject: &str) -> Result<(), StoreError> {
+    /// Reads the current message on an open record's subject into the local view.
+    pub(super) async fn refresh(&self, subject: &str) -> Result<(), StoreError> {
         let Some(mirror) = self.mirror.get() else { return Ok(()) };
         match read::last(&self.stream, subject).await? {
             Some(message) => {
-                let record = Record::read(&message.payload, message.sequence);
+                let record = Record::from_message(&message.payload, message.sequence);
                 let record = record.map_err(StoreError::of)?;
-                mirror.open().put(subject, message.sequence, record);
+                mirror.records().put(subject, message.sequence, record);
             }
-            None if self.is_nothing(subject).await? => mirror.open().remove(subject),
+            None if self.confirm_empty(subject).await? => mirror.records().remove(subject),
             None => {}
         }
         Ok(())
     }
 
-    /// Whether a subject really holds nothing. One who leads no more, and has not heard of that, may say so of what was
-    /// written since; a write is only taken by who leads.
-    pub(super) async fn is_nothing(&self, subject: &str) -> Result<bool, StoreError> {
-        match self.write(&[Message::moved(subject.to_owned()).replacing(0)]).await {
+    /// Returns whether a subject has no message, as confirmed by the leader.
+    ///
+    /// A former leader that has not noticed its replacement may answer a read without the latest
+    /// messages. Only the current leader accepts a write, so this writes a tombstone that expects
+    /// the subject to be empty.
+    pub(super) async fn confirm_empty(&self, subject: &str) -> Result<bool, StoreError> {
+        let tombstone = Message::tombstone(subject.to_owned()).expect_revision(0);
+        match self.write(&[tombstone]).await {
             Ok(_) => Ok(true),
-            Err(Unwritten::Conflict) => Ok(false),
-            Err(Unwritten::Failed(error)) => Err(error),
+            Err(WriteError::Conflict) => Ok(false),
+            Err(WriteError::Failed(error)) => Err(error),
         }
     }
 
-    /// What was written is known here at once.
-    pub(super) fn hear_of(&self, record: &Record, sequence: u64) {
+    /// Updates the local view with a record that this process has just written, without waiting
+    /// for the follower to read it.
+    pub(super) fn apply_written(&self, record: &Record, sequence: u64) {
         let Some(mirror) = self.mirror.get() else { return };
         if record.stage() == Stage::Open {
-            let subject = self.subjects.record(&record.about, Stage::Open);
+            let subject = self.subjects.record(&record.meta, Stage::Open);
             let mut record = record.clone();
             if record.number == 0 {
-                record.number = super::record::number_of(sequence);
+                record.number = super::record::number_from_sequence(sequence);
             }
-            mirror.open().put(&subject, sequence, Some(record));
+            mirror.records().put(&subject, sequence, Some(record));
         }
     }
 
-    /// Takes in what was written of a change, whose messages come after this one; the number of one that says only
-    /// that what was counted there is elsewhere now.
-    pub(super) fn hear_of_change(&self, change: &Change, sequence: &mut u64) -> Option<u64> {
-        let Change { of, record } = change;
+    /// Updates the local view with a replacement that this process has just written.
+    ///
+    /// `sequence` is the sequence of the message before the replacement's first message, and is
+    /// advanced to that of its last.
+    ///
+    /// Returns the tombstone's sequence if the caller should delete the tombstone. The tombstone of
+    /// an open record must stay until it expires, because the followers of other processes have to
+    /// read it.
+    pub(super) fn apply_replacement(
+        &self,
+        replacement: &Replacement,
+        sequence: &mut u64,
+    ) -> Option<u64> {
+        let Replacement { base, record } = replacement;
         *sequence += 1;
-        self.hear_of(record, *sequence);
-        if *self.subjects.record(&record.about, record.stage()) == *of.subject {
+        self.apply_written(record, *sequence);
+        if *self.subjects.record(&record.meta, record.stage()) == *base.subject {
             return None;
         }
         *sequence += 1;
-        if of.record.stage() != Stage::Open {
+        if base.record.stage() != Stage::Open {
             return Some(*sequence);
         }
         if let Some(mirror) = self.mirror.get() {
-            mirror.open().put(&of.subject, *sequence, None);
+            mirror.records().put(&base.subject, *sequence, None);
         }
         None
     }
 }
 
-/// An event that is to be stored.
-struct New<'e> {
-    /// Among all.
-    at: usize,
+/// An event to store.
+struct PendingEvent<'e> {
+    /// The event's index in the batch.
+    index: usize,
     new: &'e NewEvent,
     record: Record,
+    /// The subject of the payload message.
     subject: String,
-    /// What of the subject's is there until it is gone by itself; 0 for nothing.
-    last: u64,
+    /// The sequence of the tombstone on the subject, until that expires; 0 if the subject is empty.
+    expected_revision: u64,
 }
 
-impl New<'_> {
-    /// Itself, unless it is there.
-    fn unless(
+impl PendingEvent<'_> {
+    /// Returns the event, to be tried again, unless `existing` shows that it is stored already.
+    fn unless_stored(
         mut self,
-        there: Option<async_nats::jetstream::message::StreamMessage>,
+        existing: Option<async_nats::jetstream::message::StreamMessage>,
     ) -> Option<Self> {
-        match there {
-            Some(message) if read::about(&message.headers).is_some() => None,
-            there => {
-                self.last = there.map_or(0, |message| message.sequence);
+        match existing {
+            Some(message) if read::event_meta(&message.headers).is_some() => None,
+            tombstone => {
+                self.expected_revision = tombstone.map_or(0, |message| message.sequence);
                 Some(self)
             }
         }

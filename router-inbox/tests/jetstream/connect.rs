@@ -70,7 +70,7 @@ async fn connect_existing_creates_nothing() {
     let name = nats::unused_name();
     let error = JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap_err();
     let error = error_chain(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
-    assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME, as an inbox of that name would be; the server that receives into an inbox makes it, so see whether the URL is that server's, also in the name after the /");
+    assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME; the webhook server creates the stream, so check that both use the same URL, with the same name after the /");
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
     JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap();
 }
@@ -95,11 +95,11 @@ async fn unsuitable_stream_is_refused_unchanged() {
     let error = JetStreamStore::connect(&server.url_of(&name)).await.unwrap_err();
     let error = error_chain(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
     assert_snapshot!(error, @r"
-    the NATS server ADDRESS cannot be used as an inbox: the stream NAME is not as an inbox's has to be, and is left as it is:
-      discard: Old, and has to be New
-      max_age: 3600s, and has to be 0ns
-      allow_atomic: false, and has to be true
-    set it right with `nats stream edit NAME`, or give the inbox another name in the URL
+    the NATS server ADDRESS cannot be used as an inbox: the configuration of its stream NAME does not fit an inbox:
+      discard: Old, must be New
+      max_age: 3600s, must be 0ns
+      allow_atomic: false, must be true
+    change it with `nats stream edit NAME`, or give the inbox another name in the URL
     ");
     let found = context.get_stream(&name).await.unwrap().cached_info().config.clone();
     assert_eq!(found.max_age, config.max_age);
@@ -114,12 +114,12 @@ async fn missing_replicas_are_an_error() {
         let error = error_chain(&JetStreamStore::connect(url).await.unwrap_err());
         error.replace(&server.address(), "ADDRESS").replace(&name, "NAME")
     };
-    assert_snapshot!(connect_error(&url).await, @"the NATS server ADDRESS cannot be used as an inbox: its stream cannot be made with 3 replicas; start more servers of the cluster, or say `replicas=1` in the URL, and an event is lost with the disk that it is on: jetstream error: replicas > 1 not supported in non-clustered mode (code 500, error code 10074)");
+    assert_snapshot!(connect_error(&url).await, @"the NATS server ADDRESS cannot be used as an inbox: its stream cannot be created with 3 replicas; start more servers of the cluster, or set `replicas=1` in the URL, which loses events if the server's disk is lost: jetstream error: replicas > 1 not supported in non-clustered mode (code 500, error code 10074)");
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
     assert_snapshot!(connect_error(&url).await, @r"
-    the NATS server ADDRESS cannot be used as an inbox: the stream NAME is not as an inbox's has to be, and is left as it is:
-      num_replicas: 1, and has to be 3
-    set it right with `nats stream edit NAME`, or give the inbox another name in the URL, or leave `replicas` out of it
+    the NATS server ADDRESS cannot be used as an inbox: the configuration of its stream NAME does not fit an inbox:
+      num_replicas: 1, must be 3
+    change it with `nats stream edit NAME`, or give the inbox another name in the URL, or remove `replicas` from the URL
     ");
 }
 
@@ -137,7 +137,7 @@ async fn server_without_jetstream_is_an_error() {
     let Some(server) = Server::start_with("jetstream: disabled", "") else { return };
     let url = server.url();
     let error = error_chain(&JetStreamStore::connect(&url).await.unwrap_err());
-    assert_snapshot!(error.replace(&server.address(), "ADDRESS"), @"the NATS server ADDRESS cannot be used as an inbox: it has no JetStream for this user; switch it on with `jetstream {}` in the server's configuration, and with `jetstream: enabled` in that of the user's account if it has accounts: requested JetStream resource does not exist");
+    assert_snapshot!(error.replace(&server.address(), "ADDRESS"), @"the NATS server ADDRESS cannot be used as an inbox: JetStream is not enabled for this user; enable it with `jetstream {}` in the server's configuration, and, if that defines accounts, with `jetstream: enabled` in the user's account: requested JetStream resource does not exist");
 }
 
 #[tokio::test]
@@ -157,12 +157,12 @@ async fn connect_error_has_advice() {
         messages += &format!("{error}\n");
     }
     assert_snapshot!(messages, @r"
-    the NATS server 127.0.0.1:PORT cannot be used as an inbox: no server can be reached there; start it, or set host and port right in the URL: IO error: Connection refused (os error 111)
-    the NATS server ADDRESS cannot be used as an inbox: the server does not let inbox in so; set user and password right in the URL
-    the NATS server ADDRESS cannot be used as an inbox: the server lets nobody in without a user; write user:password@ in the URL, before the host, or ?credentials=/path/to/user.creds at its end
-    the NATS server no-such-host.invalid cannot be used as an inbox: there is no such host; set it right in the URL: DNS error: failed to lookup address information: Name or service not known
-    the NATS server ADDRESS cannot be used as an inbox: no TLS that both sides trust; tls:// in the URL demands TLS, and nats:// leaves it to the server, whose certificate must be one that this machine trusts, or of the authority in ?ca=/path/to/ca.pem: IO error: received corrupt message of type InvalidContentType
-    the NATS server ADDRESS cannot be used as an inbox: the file of credentials cannot be read: loading creds file '/no/such/file': No such file or directory (os error 2)
+    the NATS server 127.0.0.1:PORT cannot be used as an inbox: the server cannot be reached; start it, or correct the host and port in the URL: IO error: Connection refused (os error 111)
+    the NATS server ADDRESS cannot be used as an inbox: authentication failed for user inbox; correct the user and password in the URL
+    the NATS server ADDRESS cannot be used as an inbox: the server requires authentication; add user:password@ before the host in the URL, or ?credentials=/path/to/user.creds at its end
+    the NATS server no-such-host.invalid cannot be used as an inbox: there is no such host; correct it in the URL: DNS error: failed to lookup address information: Name or service not known
+    the NATS server ADDRESS cannot be used as an inbox: cannot establish a trusted TLS connection; tls:// in the URL requires TLS, and with nats:// the server decides; its certificate must be trusted by this machine, or issued by the CA in ?ca=/path/to/ca.pem: IO error: received corrupt message of type InvalidContentType
+    the NATS server ADDRESS cannot be used as an inbox: cannot read the credentials file: loading creds file '/no/such/file': No such file or directory (os error 2)
     ");
 }
 
@@ -185,23 +185,22 @@ async fn invalid_url_error_hides_password() {
     let mut messages = String::new();
     for url in urls {
         let error = error_chain(&JetStreamStore::connect(url).await.unwrap_err());
-        let (reason, _) = error
-            .split_once(". It is written as nats://")
-            .expect("it says how it is written, after that");
+        let (reason, _) =
+            error.split_once(" (expected nats://").expect("it says how it is written, after that");
         messages += &format!("{reason}\n");
     }
     assert_snapshot!(messages, @r"
-    the inbox's URL cannot be read: it has no ://
-    the inbox's URL cannot be read: it begins neither with nats:// nor with tls://, which demands TLS
-    the inbox's URL cannot be read: a host or a port in it is none
-    the inbox's URL cannot be read: there is a / in the user or the password; write %2F for it
-    the inbox's URL cannot be read: there is a : or an @ in the password, for which %3A or %40 is written; or a user for each server, and one stands before all of them
-    the inbox's URL cannot be read: there is a user and no password; write user:password
-    the inbox's URL cannot be read: nats:// stands in it more than once; it is for all of the servers
-    the inbox's URL cannot be read: there is a : or an @ in the password, for which %3A or %40 is written; or a user for each server, and one stands before all of them
-    the inbox's URL cannot be read: a host or a port in it is none
-    the inbox's URL cannot be read: the inbox's name, after the /, has more than 64 letters, or something but letters, digits, _ and -
-    the inbox's URL cannot be read: replicas= takes a number from 1 to 5
-    the inbox's URL cannot be read: after a ? there may be replicas=3, credentials=/path/to/user.creds and ca=/path/to/ca.pem, with & between them; a ? in the password is written %3F
+    invalid URL of the inbox: it has no ://
+    invalid URL of the inbox: it must begin with nats://, or with tls:// to require TLS
+    invalid URL of the inbox: a host or a port is missing or invalid
+    invalid URL of the inbox: the user or the password contains a /; write it as %2F
+    invalid URL of the inbox: the password contains a : or an @; write them as %3A and %40, and write user:password@ only once, before the first server
+    invalid URL of the inbox: a password is missing; write user:password
+    invalid URL of the inbox: it contains nats:// more than once; write it only before the first server
+    invalid URL of the inbox: the password contains a : or an @; write them as %3A and %40, and write user:password@ only once, before the first server
+    invalid URL of the inbox: a host or a port is missing or invalid
+    invalid URL of the inbox: the inbox's name, after the /, must have at most 64 characters: letters, digits, _ and -
+    invalid URL of the inbox: replicas= must be a number from 1 to 5
+    invalid URL of the inbox: unknown parameter; after the ? it accepts replicas=3, credentials=/path/to/user.creds and ca=/path/to/ca.pem, separated by &; write a ? in the password as %3F
     ");
 }

@@ -69,11 +69,10 @@ async fn oversized_event_fails_alone() {
     let (mut first, mut second) = (inbox.clone(), inbox.clone());
     let (refused, stored) = tokio::join!(first.call(large), second.call(paid("evt_1").event));
     assert_eq!(stored.unwrap().stored(), Stored::New);
-    let message = error_chain(&router_inbox::StoreError::of(refused.unwrap_err()));
-    let server =
-        format!("the NATS server {} takes no message of more than 65536", server.address());
-    assert!(message.contains(&server), "{message}");
-    assert!(message.contains("raise `max_payload`"), "{message}");
+    let refused = error_chain(&router_inbox::StoreError::of(refused.unwrap_err()));
+    let server = format!("the NATS server {} accepts at most 65536", server.address());
+    assert!(refused.contains(&server), "{refused}");
+    assert!(refused.contains("raise `max_payload`"), "{refused}");
 }
 
 /// More events than fit in one atomic batch.

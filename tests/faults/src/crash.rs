@@ -1,4 +1,4 @@
-//! Where the process can be told to die.
+//! Points at which the process can be killed.
 
 use std::{
     process::Command,
@@ -18,61 +18,62 @@ use router_inbox::{
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Point {
-    /// The event is authentic, and not stored.
+pub(crate) enum CrashPoint {
+    /// The event is verified but not stored.
     AfterVerify,
-    /// It is stored, and Stripe does not know.
+    /// The event is stored but not answered.
     AfterStore,
-    /// Deliveries are this process's, and no handler has begun.
+    /// Deliveries are claimed, and no handler has started.
     AfterClaim,
-    /// A handler has begun, and what it did is not there yet.
+    /// A handler has started, and its effects are not committed.
     MidHandler,
-    /// A handler has returned, and the store does not know.
+    /// A handler has returned, and the outcome is not recorded.
     AfterEffect,
-    /// The store knows, and this process does not.
+    /// The outcome is recorded, and the worker has not been told.
     AfterComplete,
 }
 
-/// When to die. Clones count together.
+/// Kills the process when it reaches a point for the n-th time. Clones share the count.
 #[derive(Clone)]
-pub(crate) struct Crashes {
-    at: Option<Point>,
-    left: Arc<AtomicI64>,
+pub(crate) struct CrashSwitch {
+    point: Option<CrashPoint>,
+    remaining: Arc<AtomicI64>,
 }
 
-impl Crashes {
-    pub(crate) fn new(at: Option<Point>, on: i64) -> Self {
-        Self { at, left: Arc::new(AtomicI64::new(on)) }
+impl CrashSwitch {
+    pub(crate) fn new(point: Option<CrashPoint>, nth: i64) -> Self {
+        Self { point, remaining: Arc::new(AtomicI64::new(nth)) }
     }
 
-    pub(crate) fn pass(&self, point: Point) {
-        if self.at == Some(point) && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+    /// Kills the process if this is the point and time to do so.
+    pub(crate) fn reach(&self, point: CrashPoint) {
+        if self.point == Some(point) && self.remaining.fetch_sub(1, Ordering::SeqCst) == 1 {
             die();
         }
     }
 }
 
-/// By SIGKILL: nothing is unwound, dropped or flushed.
+/// Ends the process by SIGKILL: nothing is unwound, dropped or flushed.
 fn die() -> ! {
     let killed = Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
-    // Whoever came here goes no further in any case.
+    // This thread must not go on, even if the signal takes effect later.
     loop {
         eprintln!("killing this process: {killed:?}");
         std::thread::park();
     }
 }
 
-/// A store in a process that may die right after the store has done something.
+/// A store that may kill the process right after an operation.
 pub(crate) struct CrashingStore<S> {
     store: S,
-    crashes: Crashes,
-    no_signs: bool,
+    crash_switch: CrashSwitch,
+    no_heartbeat: bool,
 }
 
 impl<S> CrashingStore<S> {
-    /// With `no_signs` no lease is extended, and nobody is told.
-    pub(crate) fn new(store: S, crashes: Crashes, no_signs: bool) -> Self {
-        Self { store, crashes, no_signs }
+    /// With `no_heartbeat`, no lease is extended, but all are reported as held.
+    pub(crate) fn new(store: S, crash_switch: CrashSwitch, no_heartbeat: bool) -> Self {
+        Self { store, crash_switch, no_heartbeat }
     }
 }
 
@@ -86,7 +87,7 @@ impl<S: Store> DeliveringService for CrashingStore<S> {
 impl<S: Store> Store for CrashingStore<S> {
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
         let stored = self.store.store(events).await?;
-        self.crashes.pass(Point::AfterStore);
+        self.crash_switch.reach(CrashPoint::AfterStore);
         Ok(stored)
     }
 
@@ -97,24 +98,24 @@ impl<S: Store> Store for CrashingStore<S> {
     async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let claims = self.store.claim(wanted).await?;
         if !claims.is_empty() {
-            self.crashes.pass(Point::AfterClaim);
+            self.crash_switch.reach(CrashPoint::AfterClaim);
         }
         Ok(claims)
     }
 
-    async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
-        if self.no_signs {
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        if self.no_heartbeat {
             return Ok(vec![true; leases.len()]);
         }
-        self.store.extend(leases, time).await
+        self.store.extend(leases, duration).await
     }
 
     async fn complete(
         &self,
-        ends: &[(Lease, DeliveryOutcome)],
+        outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError> {
-        let completed = self.store.complete(ends).await?;
-        self.crashes.pass(Point::AfterComplete);
+        let completed = self.store.complete(outcomes).await?;
+        self.crash_switch.reach(CrashPoint::AfterComplete);
         Ok(completed)
     }
 
@@ -128,8 +129,9 @@ impl<S: Store> Store for CrashingStore<S> {
 
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let (delivery, effects) = self.store.prepare(delivery);
-        let crashes = self.crashes.clone();
-        let effects = effects.map(|effects| Box::new(CrashingEffects { effects, crashes }) as _);
+        let crash_switch = self.crash_switch.clone();
+        let effects =
+            effects.map(|effects| Box::new(CrashingEffects { effects, crash_switch }) as _);
         (delivery, effects)
     }
 
@@ -140,7 +142,7 @@ impl<S: Store> Store for CrashingStore<S> {
 
 struct CrashingEffects {
     effects: Box<dyn Effects>,
-    crashes: Crashes,
+    crash_switch: CrashSwitch,
 }
 
 #[async_trait]
@@ -152,11 +154,11 @@ impl Effects for CrashingEffects {
     async fn finish(
         self: Box<Self>,
         lease: &Lease,
-        end: &DeliveryOutcome,
+        outcome: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError> {
-        let completed = self.effects.finish(lease, end).await?;
+        let completed = self.effects.finish(lease, outcome).await?;
         if completed.is_some() {
-            self.crashes.pass(Point::AfterComplete);
+            self.crash_switch.reach(CrashPoint::AfterComplete);
         }
         Ok(completed)
     }

@@ -1,4 +1,4 @@
-//! Handlers whose effects can be counted from outside, and poison.
+//! Handlers with effects that the tests can count, and handlers that fail in various ways.
 
 use std::{
     collections::HashSet,
@@ -21,40 +21,40 @@ use router_inbox::{
 use serde::Deserialize;
 
 use crate::{
-    crash::{Crashes, Point},
+    crash::{CrashPoint, CrashSwitch},
     options::{Handlers, Options},
 };
 
-/// What the handlers have.
+/// The handlers' state.
 #[derive(Clone)]
 pub(crate) struct Shop {
     ledger: PathBuf,
     gate: PathBuf,
-    crashes: Crashes,
-    /// Events for which `shop.held` has failed, if it is to.
+    crash_switch: CrashSwitch,
+    /// The ids of the events for which `shop.held` has failed; `None` if it should not fail.
     failed: Option<Arc<Mutex<HashSet<String>>>>,
 }
 
-pub(crate) fn in_sqlite(which: Handlers, shop: Shop) -> RouterBuilder {
-    let router = router(which, shop);
+pub(crate) fn in_sqlite(handlers: Handlers, shop: Shop) -> RouterBuilder {
+    let router = router(handlers, shop);
     router.add::<effect_in_sqlite>().add::<held_in_sqlite>()
 }
 
-pub(crate) fn in_postgres(which: Handlers, shop: Shop) -> RouterBuilder {
-    let router = router(which, shop);
+pub(crate) fn in_postgres(handlers: Handlers, shop: Shop) -> RouterBuilder {
+    let router = router(handlers, shop);
     router.add::<effect_in_postgres>().add::<held_in_postgres>()
 }
 
-/// There is no `Tx` there: all effects are elsewhere.
-pub(crate) fn in_jetstream(which: Handlers, shop: Shop) -> RouterBuilder {
-    router(which, shop).add::<held_elsewhere>()
+/// JetStream has no `Tx`, so all effects are in the ledger.
+pub(crate) fn in_jetstream(handlers: Handlers, shop: Shop) -> RouterBuilder {
+    router(handlers, shop).add::<held_in_ledger>()
 }
 
-fn router(which: Handlers, shop: Shop) -> RouterBuilder {
+fn router(handlers: Handlers, shop: Shop) -> RouterBuilder {
     let router = Router::builder().without_linked().state(shop).add::<ledger>();
     let router = router.add::<panics>().add::<aborts>().add::<hangs>().add::<blocks>();
     let router = router.add::<undecodable>();
-    match which {
+    match handlers {
         Handlers::All => router,
         Handlers::Former => router.add::<former>(),
         Handlers::Renamed => router.add::<present>(),
@@ -62,29 +62,31 @@ fn router(which: Handlers, shop: Shop) -> RouterBuilder {
 }
 
 impl Shop {
-    pub(crate) fn new(options: &Options, crashes: Crashes) -> Self {
+    pub(crate) fn new(options: &Options, crash_switch: CrashSwitch) -> Self {
         let failed = options.fail_first.then(Arc::default);
-        Self { ledger: options.ledger.clone(), gate: options.gate.clone(), crashes, failed }
+        Self { ledger: options.ledger.clone(), gate: options.gate.clone(), crash_switch, failed }
     }
 
-    /// One line, on the disk before this returns.
-    fn note(&self, handler: &str, event: &Event) -> Result<(), Failure> {
+    /// Appends a line to the ledger and syncs it.
+    fn record(&self, handler: &str, event: &Event) -> Result<(), Failure> {
         let mut ledger = OpenOptions::new().append(true).create(true).open(&self.ledger)?;
         ledger.write_all(format!("{handler} {}\n", event.id()).as_bytes())?;
         ledger.sync_data()?;
         Ok(())
     }
 
-    async fn wait(&self) {
+    /// Waits until the gate is open.
+    async fn wait_for_gate(&self) {
         while !self.gate.exists() {
             SystemClock.sleep(Duration::from_millis(10)).await;
         }
     }
 
-    fn may_fail(&self, event: &Event) -> Result<(), Failure> {
+    /// Fails the first time for each event, if `--fail-first` is given.
+    fn fail_first_run(&self, event: &Event) -> Result<(), Failure> {
         let Some(failed) = &self.failed else { return Ok(()) };
-        match failed.lock().expect("nobody panics with it").insert(event.id().to_owned()) {
-            true => Err(Failure::retry("the first time it fails")),
+        match failed.lock().expect("lock is not poisoned").insert(event.id().to_owned()) {
+            true => Err(Failure::retry("injected failure of the first run")),
             false => Ok(()),
         }
     }
@@ -98,13 +100,13 @@ impl Shop {
     max_backoff = "100ms"
 )]
 async fn ledger(event: Event, shop: State<Shop>) -> Result<(), Failure> {
-    shop.crashes.pass(Point::MidHandler);
-    shop.note("shop.ledger", &event)
+    shop.crash_switch.reach(CrashPoint::MidHandler);
+    shop.record("shop.ledger", &event)
 }
 
-/// The same handlers in both databases.
+/// Defines the handlers with a `Tx` for a database.
 macro_rules! handlers_with_tx {
-    ($DB:ty, $effect:ident, $held:ident, held_after_writing: $after:literal) => {
+    ($DB:ty, $effect:ident, $held:ident, waits_after_writing: $after:literal) => {
         #[on_event(
             "invoice.paid",
             name = "shop.effect",
@@ -115,7 +117,7 @@ macro_rules! handlers_with_tx {
         async fn $effect(event: Event, mut tx: Tx<$DB>, shop: State<Shop>) -> Result<(), Failure> {
             let insert = query("insert into effects (event, handler) values ($1, 'shop.effect')");
             insert.bind(event.id()).execute(tx.begin().await?).await?;
-            shop.crashes.pass(Point::MidHandler);
+            shop.crash_switch.reach(CrashPoint::MidHandler);
             Ok(())
         }
 
@@ -128,23 +130,23 @@ macro_rules! handlers_with_tx {
         )]
         async fn $held(event: Event, mut tx: Tx<$DB>, shop: State<Shop>) -> Result<(), Failure> {
             if !$after {
-                shop.wait().await;
+                shop.wait_for_gate().await;
             }
             let insert = query("insert into effects (event, handler) values ($1, 'shop.held')");
             insert.bind(event.id()).execute(tx.begin().await?).await?;
             if $after {
-                shop.wait().await;
+                shop.wait_for_gate().await;
             }
-            shop.may_fail(&event)
+            shop.fail_first_run(&event)
         }
     };
 }
 
-// Whoever has written holds all others up there.
-handlers_with_tx!(Sqlite, effect_in_sqlite, held_in_sqlite, held_after_writing: false);
-handlers_with_tx!(Postgres, effect_in_postgres, held_in_postgres, held_after_writing: true);
+// In SQLite the gate comes first: a handler that has written blocks all other writers.
+handlers_with_tx!(Sqlite, effect_in_sqlite, held_in_sqlite, waits_after_writing: false);
+handlers_with_tx!(Postgres, effect_in_postgres, held_in_postgres, waits_after_writing: true);
 
-/// The same without a `Tx`.
+/// The handler `shop.held` without a `Tx`.
 #[on_event(
     "invoice.updated",
     name = "shop.held",
@@ -152,10 +154,10 @@ handlers_with_tx!(Postgres, effect_in_postgres, held_in_postgres, held_after_wri
     backoff = "20ms",
     max_backoff = "100ms"
 )]
-async fn held_elsewhere(event: Event, shop: State<Shop>) -> Result<(), Failure> {
-    shop.wait().await;
-    shop.note("shop.held", &event)?;
-    shop.may_fail(&event)
+async fn held_in_ledger(event: Event, shop: State<Shop>) -> Result<(), Failure> {
+    shop.wait_for_gate().await;
+    shop.record("shop.held", &event)?;
+    shop.fail_first_run(&event)
 }
 
 #[on_event("charge.failed", name = "poison.panics", attempts = 3, backoff = "20ms")]
@@ -193,7 +195,7 @@ fn blocks(_: Event) {
     }
 }
 
-/// No customer has such an id.
+/// A type that no customer decodes to, because ids are strings.
 #[derive(Deserialize)]
 struct Customer {
     #[serde(rename = "id")]
@@ -205,10 +207,10 @@ async fn undecodable(_: Object<Customer>) {}
 
 #[on_event("invoice.sent", name = "shop.former", backoff = "20ms")]
 async fn former(event: Event, shop: State<Shop>) -> Result<(), Failure> {
-    shop.note("shop.former", &event)
+    shop.record("shop.former", &event)
 }
 
 #[on_event("invoice.sent", name = "shop.present", formerly = "shop.former", backoff = "20ms")]
 async fn present(event: Event, shop: State<Shop>) -> Result<(), Failure> {
-    shop.note("shop.present", &event)
+    shop.record("shop.present", &event)
 }

@@ -1,6 +1,7 @@
-//! A shop that dies where it is told to: an endpoint over HTTP, an inbox and a worker, for the tests beside it.
+//! A webhook server with injected faults, which the fault tests run as a child process. It consists
+//! of an endpoint over HTTP, an inbox and a worker.
 //!
-//! It prints `listening ADDRESS` once it serves, and `began HANDLER EVENT` whenever a handler is run.
+//! Prints `listening ADDRESS` when it serves, and `began HANDLER EVENT` when a handler starts.
 
 mod crash;
 mod handlers;
@@ -20,7 +21,7 @@ use tower::ServiceExt as _;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
-    crash::{Crashes, CrashingStore, Point},
+    crash::{CrashPoint, CrashSwitch, CrashingStore},
     handlers::Shop,
     options::Options,
 };
@@ -30,42 +31,42 @@ async fn main() -> Result<(), BoxError> {
     let options = Options::parse();
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
     log.with_max_level(LevelFilter::WARN).init();
-    let crashes = Crashes::new(options.crash_at, options.crash_on);
-    let shop = Shop::new(&options, crashes.clone());
+    let crash_switch = CrashSwitch::new(options.crash_at, options.crash_on);
+    let shop = Shop::new(&options, crash_switch.clone());
     let url = &options.inbox;
     if url.starts_with("sqlite:") {
         let router = handlers::in_sqlite(options.handlers, shop);
-        let store = SqliteStore::open(url).await?.clock(ShiftedClock::of(&options));
-        run(store, router, crashes, &options).await
+        let store = SqliteStore::open(url).await?.clock(ShiftedClock::new(&options));
+        run(store, router, crash_switch, &options).await
     } else if url.starts_with("nats:") {
         let router = handlers::in_jetstream(options.handlers, shop);
-        run(JetStreamStore::connect(url).await?, router, crashes, &options).await
+        run(JetStreamStore::connect(url).await?, router, crash_switch, &options).await
     } else {
         let router = handlers::in_postgres(options.handlers, shop);
-        run(PostgresStore::connect(url).await?, router, crashes, &options).await
+        run(PostgresStore::connect(url).await?, router, crash_switch, &options).await
     }
 }
 
 async fn run(
     store: impl Store,
     router: RouterBuilder,
-    crashes: Crashes,
+    crash_switch: CrashSwitch,
     options: &Options,
 ) -> Result<(), BoxError> {
-    let clock = ShiftedClock::of(options);
-    let store = CrashingStore::new(store, crashes.clone(), options.no_signs);
+    let clock = ShiftedClock::new(options);
+    let store = CrashingStore::new(store, crash_switch.clone(), options.no_heartbeat);
     let router = router.clock(clock).delivered_by(&store).build()?;
     let inbox = Inbox::new(store, router.clone()).store_timeout(options.store_timeout).clock(clock);
     let shutdown = shutdown_signal()?;
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let at_end = crashes.clone();
-    let service = router.map_request(began).map_response(move |report| {
-        at_end.pass(Point::AfterEffect);
+    let after_run = crash_switch.clone();
+    let service = router.map_request(print_start).map_response(move |report| {
+        after_run.reach(CrashPoint::AfterEffect);
         report
     });
-    let worker = inbox.worker(service).lease(options.lease).poll_interval(options.poll);
-    let worker = worker.shutdown_grace(options.grace).concurrency(options.concurrency);
+    let worker = inbox.worker(service).lease(options.lease).poll_interval(options.poll_interval);
+    let worker = worker.shutdown_grace(options.shutdown_grace).concurrency(options.concurrency);
     let worker = worker.run(async { drop(stopped.await) });
     let worker = (!options.no_worker).then(|| tokio::spawn(worker));
     if options.no_serve {
@@ -74,10 +75,10 @@ async fn run(
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("listening {}", listener.local_addr()?);
         let inbox = inbox.map_request(move |event| {
-            crashes.pass(Point::AfterVerify);
+            crash_switch.reach(CrashPoint::AfterVerify);
             event
         });
-        // A body of a MiB is to fit, whatever is around it.
+        // A test sends an object with a field of 1 MiB.
         let secret = SigningSecret::new(options::SECRET)?;
         let endpoint = Endpoint::new(secret, inbox).body_limit(2 * 1024 * 1024);
         Server::new(endpoint).serve(listener, shutdown).await;
@@ -89,12 +90,12 @@ async fn run(
     Ok(())
 }
 
-fn began(delivery: Delivery) -> Delivery {
+fn print_start(delivery: Delivery) -> Delivery {
     println!("began {} {}", delivery.handler(), delivery.event().id());
     delivery
 }
 
-/// A machine whose time of day is wrong.
+/// A clock whose time of day is wrong.
 #[derive(Clone, Copy)]
 struct ShiftedClock {
     ahead: Duration,
@@ -102,7 +103,7 @@ struct ShiftedClock {
 }
 
 impl ShiftedClock {
-    fn of(options: &Options) -> Self {
+    fn new(options: &Options) -> Self {
         Self { ahead: options.clock_ahead, behind: options.clock_behind }
     }
 }

@@ -1,71 +1,72 @@
-//! What the tests tell it.
+//! Command line options of the shop.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use humantime::parse_duration;
 
-use crate::crash::Point;
+use crate::crash::CrashPoint;
 
-/// With which the tests sign.
+/// The signing secret, which the tests use too.
 pub(crate) const SECRET: &str = "whsec_of_the_faults";
 
-/// A shop that dies where it is told to.
+/// A webhook server with injected faults.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
-    /// `sqlite:FILE`, `postgres://…` or `nats://…`.
+    /// The inbox's URL: `sqlite:FILE`, `postgres://…` or `nats://…`.
     #[arg(long)]
     pub(crate) inbox: String,
-    /// The file to which `shop.ledger` appends a line for each event.
+    /// The file to which handlers append a line for each event.
     #[arg(long)]
     pub(crate) ledger: PathBuf,
-    /// `shop.held` waits until there is such a file.
+    /// The file for whose existence the handler `shop.held` waits.
     #[arg(long)]
     pub(crate) gate: PathBuf,
-    /// Runs no handler.
+    /// Runs no worker.
     #[arg(long)]
     pub(crate) no_worker: bool,
     /// Serves no endpoint.
     #[arg(long)]
     pub(crate) no_serve: bool,
-    /// Extends no lease, and believes that it has them all still.
+    /// Renews no leases, but reports to the worker that all are still held.
     #[arg(long)]
-    pub(crate) no_signs: bool,
-    /// `shop.held` fails the first time that this process runs it for an event.
+    pub(crate) no_heartbeat: bool,
+    /// Makes `shop.held` fail the first time that this process runs it for an event.
     #[arg(long)]
     pub(crate) fail_first: bool,
     #[arg(long, default_value = "500ms", value_parser = parse_duration)]
     pub(crate) lease: Duration,
     #[arg(long, default_value = "50ms", value_parser = parse_duration)]
-    pub(crate) poll: Duration,
+    pub(crate) poll_interval: Duration,
     #[arg(long, default_value = "20s", value_parser = parse_duration)]
-    pub(crate) grace: Duration,
+    pub(crate) shutdown_grace: Duration,
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     pub(crate) store_timeout: Duration,
     #[arg(long, default_value_t = 16)]
     pub(crate) concurrency: usize,
-    /// Kills itself there.
+    /// Kills this process when it reaches the point.
     #[arg(long)]
-    pub(crate) crash_at: Option<Point>,
-    /// The how many-th time that it comes there.
+    pub(crate) crash_at: Option<CrashPoint>,
+    /// Number of times that the point is reached before the process is killed, the last included.
     #[arg(long, default_value_t = 1)]
     pub(crate) crash_on: i64,
-    /// By how much this machine's clock is fast.
+    /// The time by which this machine's clock is fast.
     #[arg(long, default_value = "0s", value_parser = parse_duration)]
     pub(crate) clock_ahead: Duration,
-    /// By how much it is slow.
+    /// The time by which this machine's clock is slow.
     #[arg(long, default_value = "0s", value_parser = parse_duration)]
     pub(crate) clock_behind: Duration,
-    /// Which version of the program this is.
+    /// The set of handlers, which stands for a version of the program.
     #[arg(long, default_value = "all")]
     pub(crate) handlers: Handlers,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Handlers {
+    /// The handlers that every version has.
     All,
-    /// With `shop.former` too.
+    /// All handlers and `shop.former`.
     Former,
-    /// With `shop.present` too, which was `shop.former`.
+    /// All handlers and `shop.present`, the new name of `shop.former`.
     Renamed,
 }

@@ -102,8 +102,7 @@ fn who_watches_an_inbox_whose_server_goes_away_is_told() {
     stdout.read_to_string(&mut String::new()).unwrap();
     let ran = Ran::from(watch.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(3), "{ran:?}");
-    let told =
-        "error: the NATS server does not tell what is in the inbox; if that goes on, see whether";
+    let told = "error: cannot read the inbox from the NATS server; if this persists, check with";
     assert!(ran.stderr.starts_with(told), "{ran:?}");
 }
 
@@ -126,7 +125,7 @@ fn an_inbox_that_the_servers_do_not_have_is_not_made() {
         assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
         let said = ran.stderr.replace(&server.address(), "HOST");
         insta::allow_duplicates!(
-            insta::assert_snapshot!(said, @"error: --inbox: the NATS server HOST cannot be used as an inbox: it has no stream shop, as an inbox of that name would be; the server that receives into an inbox makes it, so see whether the URL is that server's, also in the name after the /")
+            insta::assert_snapshot!(said, @"error: --inbox: the NATS server HOST cannot be used as an inbox: it has no stream shop; the webhook server creates the stream, so check that both use the same URL, with the same name after the /")
         );
     }
 }
@@ -135,26 +134,26 @@ fn an_inbox_that_the_servers_do_not_have_is_not_made() {
 fn servers_that_cannot_be_asked_are_told_with_the_way_out() {
     let Some(mut server) = Server::start() else { return };
     let (url, address) = (server.url(), server.address());
-    let unread = |why: &str| format!("the inbox's URL cannot be read: {why}");
+    let unread = |why: &str| format!("invalid URL of the inbox: {why}");
     let rows = [
         (
             url.replace(PASSWORD, "not-3e9a"),
-            "the server does not let inbox in so; set user and".into(),
+            "authentication failed for user inbox; correct the user".into(),
         ),
-        (
-            format!("nats://{address}"),
-            "the server lets nobody in without a user; write user:".into(),
-        ),
-        (url.replace("nats://", "tls://"), "no TLS that both sides trust".into()),
+        (format!("nats://{address}"), "the server requires authentication; add user:".into()),
+        (url.replace("nats://", "tls://"), "cannot establish a trusted TLS connection".into()),
         (url.replace(&address, "no.such.host.invalid:4222"), "there is no such host".into()),
-        (format!("{url}?replicas=3"), "num_replicas: 1, and has to be 3\nset it right with".into()),
-        (url.replace(PASSWORD, "/3e9a"), unread("there is a / in the user or the password")),
-        (url.replace(PASSWORD, "@3e9a"), unread("there is a : or an @ in the password")),
+        (format!("{url}?replicas=3"), "num_replicas: 1, must be 3\nchange it with".into()),
+        (url.replace(PASSWORD, "/3e9a"), unread("the user or the password contains a /")),
+        (url.replace(PASSWORD, "@3e9a"), unread("the password contains a : or an @")),
         (url.replace("nats://", "nats:"), unread("it has no ://")),
-        (format!("{url},{url}"), unread("nats:// stands in it more than once")),
-        (url.replace(&address, ""), unread("a host or a port in it is none")),
-        (format!("{url}?replica=3"), unread("after a ? there may be replicas=3, credentials=")),
-        (format!("{url}/my shop"), unread("the inbox's name, after the /, has")),
+        (format!("{url},{url}"), unread("it contains nats:// more than once")),
+        (url.replace(&address, ""), unread("a host or a port is missing or invalid")),
+        (
+            format!("{url}?replica=3"),
+            unread("unknown parameter; after the ? it accepts replicas=3, credentials="),
+        ),
+        (format!("{url}/my shop"), unread("the inbox's name, after the /, must")),
     ];
     let runtime = Runtime::new().unwrap();
     runtime.block_on(JetStreamStore::connect(&url)).unwrap();
@@ -162,7 +161,7 @@ fn servers_that_cannot_be_asked_are_told_with_the_way_out() {
         refused(&url, &told);
     }
     server.stop();
-    refused(&url, "no server can be reached there; start it");
+    refused(&url, "the server cannot be reached; start it");
 }
 
 fn refused(url: &str, told: &str) {
@@ -185,5 +184,5 @@ fn a_user_without_jetstream_is_told_to_switch_it_on() {
     let Some(server) = Server::start_with(&lines, "") else { return };
     refused(&server.url(), "it has no stream stripe_inbox");
     let other = server.url().replace("inbox:", "other:");
-    refused(&other, "it has no JetStream for this user; switch it on with `jetstream {}`");
+    refused(&other, "JetStream is not enabled for this user; enable it with `jetstream {}`");
 }

@@ -1,20 +1,20 @@
-//! What is tried again, and what is given up.
+//! Retries and discards deliveries.
 
 use super::super::{
     Connection,
-    about::About,
-    messages::Unwritten,
-    open::Located,
-    record::{Record, Row},
-    writes::{Change as Replaced, Contended},
+    event_meta::EventMeta,
+    messages::WriteError,
+    open_records::VersionedRecord,
+    record::{Delivery, Record},
+    writes::{Contended, Replacement},
 };
 use crate::{
     DeliveryState, StoreError,
     operations::{ChangeOutcome, ChangeResult},
 };
 
-/// How often it is decided anew, where others change the same.
-const ATTEMPTS: usize = 8;
+/// Number of times a change is attempted while other processes change the same records.
+const MAX_ATTEMPTS: usize = 8;
 
 impl Connection {
     pub(super) async fn retry(
@@ -23,13 +23,13 @@ impl Connection {
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
-        self.change_deliveries(event_id, handler, true, &states, |row, now| {
-            if row.is_open() {
-                row.due = row.due.min(now);
+        self.change_deliveries(event_id, handler, true, &states, |delivery, now| {
+            if delivery.is_open() {
+                delivery.due = delivery.due.min(now);
             } else {
-                (row.due, row.attempts) = (now, 0);
+                (delivery.due, delivery.attempts) = (now, 0);
             }
-            (row.state, row.ended_at) = (DeliveryState::Waiting, None);
+            (delivery.state, delivery.ended_at) = (DeliveryState::Waiting, None);
         })
         .await
     }
@@ -40,76 +40,78 @@ impl Connection {
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let states = [DeliveryState::Waiting, DeliveryState::Dead];
-        self.change_deliveries(event_id, handler, false, &states, |row, now| {
-            (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
+        self.change_deliveries(event_id, handler, false, &states, |delivery, now| {
+            (delivery.state, delivery.ended_at) = (DeliveryState::Discarded, Some(now));
         })
         .await
     }
 
-    /// Changes those of an event's deliveries that are in one of these states; of each handler only the last one where
-    /// that is meant.
+    /// Applies `change` to an event's deliveries that are in one of these states.
+    ///
+    /// With `only_last`, only the deliveries of each handler's last generation are considered.
     async fn change_deliveries(
         &self,
         event_id: &str,
         handler: Option<&str>,
         only_last: bool,
         states: &[DeliveryState],
-        change: impl Fn(&mut Row, i64),
+        change: impl Fn(&mut Delivery, i64),
     ) -> Result<Vec<ChangeResult>, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let now = self.time.now();
             let mut records = self.records(&self.events_with_id(event_id).await?).await?;
-            records.sort_by_key(|of| {
-                let About { endpoint, account, generation, .. } = &of.record.about;
+            records.sort_by_key(|base| {
+                let EventMeta { endpoint, account, generation, .. } = &base.record.meta;
                 (endpoint.clone(), account.clone(), *generation)
             });
-            let (mut changed, mut changes) = (Vec::new(), Vec::new());
-            for of in &records {
-                let mut record = (*of.record).clone();
-                let mut rows: Vec<&mut Row> = record.deliveries.iter_mut().collect();
-                rows.sort_by_key(|row| row.handler.clone());
+            let (mut changed, mut replacements) = (Vec::new(), Vec::new());
+            for base in &records {
+                let mut record = (*base.record).clone();
+                let mut deliveries: Vec<&mut Delivery> = record.deliveries.iter_mut().collect();
+                deliveries.sort_by_key(|delivery| delivery.handler.clone());
                 let mut is_changed = false;
-                for row in rows {
-                    let is_meant = handler.is_none_or(|name| *name == *row.handler)
-                        && (!only_last || is_last(&records, of, &row.handler));
-                    if is_meant {
-                        let delivery = of.record.kept(row);
-                        let done = what_is_done(row, states, now);
-                        if done == ChangeOutcome::Applied {
-                            change(row, now);
+                for delivery in deliveries {
+                    let is_requested = handler.is_none_or(|name| *name == *delivery.handler)
+                        && (!only_last || is_last_generation(&records, base, &delivery.handler));
+                    if is_requested {
+                        let before = base.record.stored_delivery(delivery);
+                        let permitted = permitted_change(delivery, states, now);
+                        if permitted == ChangeOutcome::Applied {
+                            change(delivery, now);
                             is_changed = true;
                         }
-                        changed.push(ChangeResult { delivery, change: done });
+                        changed.push(ChangeResult { delivery: before, change: permitted });
                     }
                 }
                 if is_changed {
-                    changes.push(Replaced { of: of.clone(), record });
+                    replacements.push(Replacement { base: base.clone(), record });
                 }
             }
-            match self.replace_and_forget(&changes).await {
+            match self.replace_and_clean_up(&replacements).await {
                 Ok(()) => return Ok(changed),
-                Err(Unwritten::Failed(error)) => return Err(error),
-                Err(Unwritten::Conflict) => {}
+                Err(WriteError::Failed(error)) => return Err(error),
+                Err(WriteError::Conflict) => {}
             }
         }
         Err(StoreError::of(Contended))
     }
 
-    /// Replaces records, and leaves nothing of them where it would be counted.
-    async fn replace_and_forget(&self, changes: &[Replaced]) -> Result<(), Unwritten> {
-        if changes.is_empty() {
+    /// Replaces records, and deletes the tombstones that would be counted as records.
+    async fn replace_and_clean_up(&self, replacements: &[Replacement]) -> Result<(), WriteError> {
+        if replacements.is_empty() {
             return Ok(());
         }
-        let moved = self.replace(changes).await?;
-        self.forget(moved).await;
+        let tombstones = self.replace(replacements).await?;
+        self.delete_tombstones(tombstones).await;
         Ok(())
     }
 }
 
-fn what_is_done(row: &Row, states: &[DeliveryState], now: i64) -> ChangeOutcome {
-    // Nobody holds one whose lease has run out.
-    let state = if row.is_open() { DeliveryState::Waiting } else { row.state };
-    if row.state == DeliveryState::Running && row.due > now {
+/// Returns [`ChangeOutcome::Applied`] if the delivery may be changed, and otherwise the reason against it.
+fn permitted_change(delivery: &Delivery, states: &[DeliveryState], now: i64) -> ChangeOutcome {
+    // A delivery whose lease has expired counts as waiting.
+    let state = if delivery.is_open() { DeliveryState::Waiting } else { delivery.state };
+    if delivery.state == DeliveryState::Running && delivery.due > now {
         ChangeOutcome::StillRunning
     } else if states.contains(&state) {
         ChangeOutcome::Applied
@@ -118,12 +120,12 @@ fn what_is_done(row: &Row, states: &[DeliveryState], now: i64) -> ChangeOutcome 
     }
 }
 
-/// Whether no later generation of its event has a delivery of this handler.
-fn is_last(records: &[Located], of: &Located, handler: &str) -> bool {
-    let about = &of.record.about;
-    let is_later = |other: &Record| {
-        other.about.is_of_the_same(about) && other.about.generation > about.generation
-    };
-    let has_it = |other: &Record| other.deliveries.iter().any(|row| *row.handler == *handler);
-    !records.iter().any(|other| is_later(&other.record) && has_it(&other.record))
+/// Returns whether no later generation of the event has a delivery for this handler.
+fn is_last_generation(records: &[VersionedRecord], base: &VersionedRecord, handler: &str) -> bool {
+    let meta = &base.record.meta;
+    let is_later =
+        |other: &Record| other.meta.is_same_event(meta) && other.meta.generation > meta.generation;
+    let has_handler =
+        |other: &Record| other.deliveries.iter().any(|delivery| *delivery.handler == *handler);
+    !records.iter().any(|other| is_later(&other.record) && has_handler(&other.record))
 }

@@ -1,11 +1,11 @@
-//! Lists of deliveries, and of events that no handler was for.
+//! Lists deliveries, and unhandled events.
 
 use super::{
     super::{
         Connection,
         record::{Record, Stage},
     },
-    is_of_type,
+    matches_type,
 };
 use crate::{
     DeliveryState, StoreError,
@@ -17,7 +17,7 @@ impl Connection {
         let mut listed = Vec::new();
         for stage in stages(filter) {
             for record in self.records_in(*stage).await? {
-                if is_of(filter, &record) {
+                if matches_event(filter, &record) {
                     self.list_record(filter, &record, &mut listed);
                 }
             }
@@ -30,27 +30,27 @@ impl Connection {
     fn list_record(&self, filter: &ListFilter, record: &Record, listed: &mut Vec<ListEntry>) {
         let is_before = |number: i64| filter.before.is_none_or(|before| number < before);
         if filter.unhandled {
-            let (number, event) = (record.number_of(0), record.about.listed());
+            let (number, event) = (record.list_number(0), record.meta.summary());
             listed.extend(is_before(number).then_some(ListEntry { number, event, delivery: None }));
             return;
         }
-        for (at, row) in record.deliveries.iter().enumerate() {
-            let number = record.number_of(at);
+        for (index, delivery) in record.deliveries.iter().enumerate() {
+            let number = record.list_number(index);
             let is_listed = is_before(number)
-                && (filter.states.is_empty() || filter.states.contains(&row.state))
-                && filter.handler.as_ref().is_none_or(|handler| **handler == *row.handler);
+                && (filter.states.is_empty() || filter.states.contains(&delivery.state))
+                && filter.handler.as_ref().is_none_or(|handler| **handler == *delivery.handler);
             if is_listed {
                 let mirror = self.mirror.get();
-                let is_blocked = row.is_open()
-                    && mirror.is_some_and(|known| known.open().is_blocked(record, at));
-                let delivery = Some(row.listed(is_blocked));
-                listed.push(ListEntry { number, event: record.about.listed(), delivery });
+                let is_blocked = delivery.is_open()
+                    && mirror.is_some_and(|mirror| mirror.records().is_blocked(record, index));
+                let delivery = Some(delivery.summary(is_blocked));
+                listed.push(ListEntry { number, event: record.meta.summary(), delivery });
             }
         }
     }
 }
 
-/// Where there can be any.
+/// Returns the stages whose records can match the filter.
 fn stages(filter: &ListFilter) -> &'static [Stage] {
     if filter.unhandled {
         return &[Stage::Unhandled];
@@ -67,7 +67,7 @@ fn stages(filter: &ListFilter) -> &'static [Stage] {
     }
 }
 
-fn is_of(filter: &ListFilter, record: &Record) -> bool {
-    filter.object.as_ref().is_none_or(|object| *object == record.about.object)
-        && is_of_type(filter.event_type.as_deref(), &record.about.event_type)
+fn matches_event(filter: &ListFilter, record: &Record) -> bool {
+    filter.object.as_ref().is_none_or(|object| *object == record.meta.object)
+        && matches_type(filter.event_type.as_deref(), &record.meta.event_type)
 }

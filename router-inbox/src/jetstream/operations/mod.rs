@@ -1,4 +1,4 @@
-//! What people ask of the stream.
+//! The operations on an inbox: status, list, retry, discard, replay and purge.
 
 mod changes;
 mod list;
@@ -15,8 +15,8 @@ use router_catalog::Pattern;
 
 use super::{
     Connection, JetStreamStore,
-    about::About,
-    open::Located,
+    event_meta::EventMeta,
+    open_records::VersionedRecord,
     read::{self, Reader},
     record::{Record, Stage},
 };
@@ -34,7 +34,7 @@ impl Operations for JetStreamStore {
         self.0.status().await
     }
 
-    /// What has ended is found by reading all of it.
+    /// Reads all records of the stages that can match; ended ones are not indexed.
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         self.0.list(filter).await
     }
@@ -77,132 +77,136 @@ impl Operations for JetStreamStore {
     }
 }
 
-/// An event's message.
-pub(super) struct KeptMessage {
+/// An event's payload message.
+pub(super) struct PayloadMessage {
     pub(super) sequence: u64,
-    pub(super) about: About,
+    pub(super) meta: EventMeta,
     pub(super) payload: bytes::Bytes,
 }
 
 impl Connection {
-    /// All events with this id, as they came.
-    async fn events_with_id(&self, id: &str) -> Result<Vec<KeptMessage>, StoreError> {
+    /// Reads the payload messages of all events with this id, in the order of their sequences.
+    async fn events_with_id(&self, id: &str) -> Result<Vec<PayloadMessage>, StoreError> {
         let subjects = self.subjects.events_with_id(id);
         let (mut events, mut from) = (Vec::new(), 1);
-        while let Some(message) = read::next(&self.stream, &subjects, from).await? {
+        while let Some(message) = read::first_from(&self.stream, &subjects, from).await? {
             from = message.sequence + 1;
-            if let Some(about) = read::about(&message.headers).filter(|about| about.id == id) {
+            if let Some(meta) = read::event_meta(&message.headers).filter(|meta| meta.id == id) {
                 let (sequence, payload) = (message.sequence, message.payload);
-                events.push(KeptMessage { sequence, about, payload });
+                events.push(PayloadMessage { sequence, meta, payload });
             }
         }
         Ok(events)
     }
 
-    /// All generations of an event, the first one first.
-    async fn generations(&self, about: &About) -> Result<Vec<KeptMessage>, StoreError> {
-        let mut events = self.events_with_id(&about.id).await?;
-        events.retain(|event| event.about.is_of_the_same(about));
-        events.sort_by_key(|event| event.about.generation);
+    /// Reads the payload messages of all generations of an event, the first generation first.
+    async fn generations(&self, meta: &EventMeta) -> Result<Vec<PayloadMessage>, StoreError> {
+        let mut events = self.events_with_id(&meta.id).await?;
+        events.retain(|event| event.meta.is_same_event(meta));
+        events.sort_by_key(|event| event.meta.generation);
         Ok(events)
     }
 
-    /// An event's record, wherever it is.
-    async fn record(&self, about: &About) -> Result<Option<Located>, StoreError> {
-        // It can move from where it is not looked for any more to where it was not yet.
+    /// Reads an event's record, on whichever subject it is.
+    async fn record(&self, meta: &EventMeta) -> Result<Option<VersionedRecord>, StoreError> {
+        // The subjects are not read at one moment. A record that moves meanwhile, from a subject
+        // that is yet to be read to one that has been read, is missed.
         for _ in 0..3 {
-            let places = Stage::ALL.map(|stage| self.subjects.record(about, stage));
-            let asked = places.iter().map(|subject| read::last(&self.stream, subject));
-            // Where it was, a message without anything is left for a while.
-            let there = try_join_all(asked).await?.into_iter().flatten();
-            let there = there.filter(|message| !message.payload.is_empty());
-            let Some(there) = there.max_by_key(|message| message.sequence) else { continue };
-            let record = Record::read(&there.payload, there.sequence).map_err(StoreError::of)?;
-            return Ok(record.map(|record| Located {
-                subject: there.subject.as_str().into(),
-                revision: there.sequence,
+            let subjects = Stage::ALL.map(|stage| self.subjects.record(meta, stage));
+            let messages = subjects.iter().map(|subject| read::last(&self.stream, subject));
+            let messages = try_join_all(messages).await?.into_iter().flatten();
+            let records = messages.filter(|message| !message.payload.is_empty());
+            let Some(newest) = records.max_by_key(|message| message.sequence) else { continue };
+            let record =
+                Record::from_message(&newest.payload, newest.sequence).map_err(StoreError::of)?;
+            return Ok(record.map(|record| VersionedRecord {
+                subject: newest.subject.as_str().into(),
+                revision: newest.sequence,
                 record: Arc::new(record),
             }));
         }
         Ok(None)
     }
 
-    async fn records(&self, events: &[KeptMessage]) -> Result<Vec<Located>, StoreError> {
-        let records = events.iter().map(|event| self.record(&event.about));
+    /// Reads the records of these events. An event without a record is left out.
+    async fn records(&self, events: &[PayloadMessage]) -> Result<Vec<VersionedRecord>, StoreError> {
+        let records = events.iter().map(|event| self.record(&event.meta));
         Ok(try_join_all(records).await?.into_iter().flatten().collect())
     }
 
-    /// All records that are so far.
+    /// Returns all records at this stage; the open ones from the local view.
     async fn records_in(&self, stage: Stage) -> Result<Vec<Record>, StoreError> {
         if stage == Stage::Open {
             let mirror = self.mirror().await?;
-            return Ok(mirror.open().records().map(|record| (**record).clone()).collect());
+            return Ok(mirror.records().iter().map(|record| (**record).clone()).collect());
         }
         let mut reader =
-            Reader::of(&self.stream, vec![self.subjects.records(stage)], false).await?;
+            Reader::new(&self.stream, vec![self.subjects.records(stage)], false).await?;
         let mut records = Vec::new();
-        while let Some(read) = reader.next_there().await? {
-            let record = Record::read(&read.payload, read.sequence).map_err(StoreError::of)?;
+        while let Some(message) = reader.next_existing().await? {
+            let record =
+                Record::from_message(&message.payload, message.sequence).map_err(StoreError::of)?;
             records.extend(record);
         }
-        reader.end().await;
+        reader.close().await;
         Ok(records)
     }
 
-    /// The numbers of the events that are as the selection says.
+    /// Returns the numbers of the selected events. An event's number is the sequence of its first
+    /// generation's payload message.
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         use crate::store::millis::millis;
         let now = self.time.now();
         let ago = |time: Duration| now.saturating_sub(millis(time));
         let (since, until) = (selection.since.map(ago), selection.until.map(ago));
-        let is_selected = |about: &About| {
-            about.generation == 0
-                && selection.event_id.as_ref().is_none_or(|id| *id == about.id)
-                && is_of_type(selection.event_type.as_deref(), &about.event_type)
-                && since.is_none_or(|since| about.stored_at >= since)
-                && until.is_none_or(|until| about.stored_at <= until)
+        let is_selected = |meta: &EventMeta| {
+            meta.generation == 0
+                && selection.event_id.as_ref().is_none_or(|id| *id == meta.id)
+                && matches_type(selection.event_type.as_deref(), &meta.event_type)
+                && since.is_none_or(|since| meta.stored_at >= since)
+                && until.is_none_or(|until| meta.stored_at <= until)
         };
         let subjects = match &selection.event_id {
             Some(id) => self.subjects.events_with_id(id),
             None => self.subjects.events(),
         };
-        let mut reader = Reader::of(&self.stream, vec![subjects], true).await?;
+        let mut reader = Reader::new(&self.stream, vec![subjects], true).await?;
         let mut selected = Vec::new();
-        while let Some(read) = reader.next_there().await? {
-            let Some(about) = read::about(&read.headers) else { continue };
-            // They are in the order in which they came, but for what differs between the clocks of servers.
-            if until.is_some_and(|until| about.stored_at > until.saturating_add(SKEW)) {
+        while let Some(message) = reader.next_existing().await? {
+            let Some(meta) = read::event_meta(&message.headers) else { continue };
+            // Events are in the order of their times, apart from clock skew between servers.
+            if until.is_some_and(|until| meta.stored_at > until.saturating_add(MAX_CLOCK_SKEW)) {
                 break;
             }
-            if is_selected(&about) {
-                selected.push(super::record::number_of(read.sequence));
+            if is_selected(&meta) {
+                selected.push(super::record::number_from_sequence(message.sequence));
             }
         }
-        reader.end().await;
+        reader.close().await;
         Ok(selected)
     }
 
-    /// An event by its number.
-    async fn numbered(&self, number: i64) -> Result<Option<KeptMessage>, StoreError> {
+    /// Reads the payload message of the event with this number.
+    async fn event_by_number(&self, number: i64) -> Result<Option<PayloadMessage>, StoreError> {
         let Ok(sequence) = u64::try_from(number) else { return Ok(None) };
-        let message = read::numbered(&self.stream, sequence).await?;
+        let message = read::by_sequence(&self.stream, sequence).await?;
         Ok(message.and_then(|message| {
-            let about = read::about(&message.headers)?;
-            Some(KeptMessage { sequence, about, payload: message.payload })
+            let meta = read::event_meta(&message.headers)?;
+            Some(PayloadMessage { sequence, meta, payload: message.payload })
         }))
     }
 
-    /// Deletes messages that say that something is elsewhere now, where they would be counted until they go by
-    /// themselves.
-    async fn forget(&self, sequences: impl IntoIterator<Item = u64>) {
-        let deleted = sequences.into_iter().map(|sequence| self.stream.delete_message(sequence));
-        drop(futures_util::future::join_all(deleted).await);
+    /// Deletes tombstones that would be counted as records until they expire. Ignores failures,
+    /// after which they do expire.
+    async fn delete_tombstones(&self, sequences: impl IntoIterator<Item = u64>) {
+        let deletions = sequences.into_iter().map(|sequence| self.stream.delete_message(sequence));
+        drop(futures_util::future::join_all(deletions).await);
     }
 }
 
-/// By how much clocks may differ, in milliseconds.
-const SKEW: i64 = 60_000;
+/// The assumed maximum difference between the servers' clocks, in milliseconds.
+const MAX_CLOCK_SKEW: i64 = 60_000;
 
-fn is_of_type(pattern: Option<&str>, event_type: &str) -> bool {
+fn matches_type(pattern: Option<&str>, event_type: &str) -> bool {
     pattern.is_none_or(|pattern| Pattern::form(pattern).matches(event_type))
 }

@@ -1,4 +1,4 @@
-//! What has ended long ago is deleted.
+//! Purges events whose deliveries ended long ago.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -7,25 +7,26 @@ use futures_util::future::try_join_all;
 use super::{
     super::{
         Connection,
-        messages::{Message, Unwritten},
-        open::Located,
+        messages::{Message, WriteError},
+        open_records::VersionedRecord,
         record::Stage,
         writes::Contended,
     },
-    KeptMessage,
+    PayloadMessage,
 };
 use crate::{StoreError, store::millis::millis};
 
-/// How often it is decided anew, where others change the same.
-const ATTEMPTS: usize = 8;
+/// Number of times a purge is attempted while other processes change the same records.
+const MAX_ATTEMPTS: usize = 8;
 
-/// So many at once. Each is two messages, and two more for each of its replays.
-const TOGETHER: usize = 50;
+/// Number of events that are purged in one atomic batch. An event is two messages, and two more for
+/// each of its replays.
+const EVENTS_PER_BATCH: usize = 50;
 
-/// An event's generations, and their records.
-struct Purged {
-    events: Vec<KeptMessage>,
-    records: Vec<Located>,
+/// All generations of an event that can be purged.
+struct PurgeableEvent {
+    payloads: Vec<PayloadMessage>,
+    records: Vec<VersionedRecord>,
 }
 
 impl Connection {
@@ -35,67 +36,73 @@ impl Connection {
         older_than: Duration,
     ) -> Result<u64, StoreError> {
         let mut purged = 0;
-        for events in events.chunks(TOGETHER) {
-            purged += self.purge_together(events, older_than).await?;
+        for events in events.chunks(EVENTS_PER_BATCH) {
+            purged += self.purge_batch(events, older_than).await?;
         }
         Ok(purged)
     }
 
-    async fn purge_together(
-        &self,
-        events: &[i64],
-        older_than: Duration,
-    ) -> Result<u64, StoreError> {
-        for _ in 0..ATTEMPTS {
+    async fn purge_batch(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError> {
+        for _ in 0..MAX_ATTEMPTS {
             let before = self.time.now().saturating_sub(millis(older_than));
-            let looked_at = events.iter().map(|number| self.purgeable(*number, before));
+            let found = events.iter().map(|number| self.purgeable(*number, before));
             let mut seen = HashSet::new();
-            let mut purgeable: Vec<Purged> = Vec::new();
-            for purged in try_join_all(looked_at).await?.into_iter().flatten() {
-                if purged.events.first().is_some_and(|first| seen.insert(first.sequence)) {
-                    purgeable.push(purged);
+            let mut purgeable: Vec<PurgeableEvent> = Vec::new();
+            for event in try_join_all(found).await?.into_iter().flatten() {
+                if event.payloads.first().is_some_and(|first| seen.insert(first.sequence)) {
+                    purgeable.push(event);
                 }
             }
             match self.delete(&purgeable).await {
                 Ok(()) => return Ok(purgeable.len() as u64),
-                Err(Unwritten::Failed(error)) => return Err(error),
-                Err(Unwritten::Conflict) => {}
+                Err(WriteError::Failed(error)) => return Err(error),
+                Err(WriteError::Conflict) => {}
             }
         }
         Err(StoreError::of(Contended))
     }
 
-    async fn purgeable(&self, number: i64, before: i64) -> Result<Option<Purged>, StoreError> {
-        let Some(event) = self.numbered(number).await? else { return Ok(None) };
-        let events = self.generations(&event.about).await?;
-        let records = self.records(&events).await?;
-        let is_over = |of: &Located| {
-            let record = &of.record;
+    /// Returns the event with this number and all its generations, if all of them ended before this
+    /// time.
+    async fn purgeable(
+        &self,
+        number: i64,
+        before: i64,
+    ) -> Result<Option<PurgeableEvent>, StoreError> {
+        let Some(event) = self.event_by_number(number).await? else { return Ok(None) };
+        let payloads = self.generations(&event.meta).await?;
+        let records = self.records(&payloads).await?;
+        let is_old = |versioned: &VersionedRecord| {
+            let record = &versioned.record;
             [Stage::Ended, Stage::Unhandled].contains(&record.stage())
-                && record.about.stored_at <= before
-                && record.deliveries.iter().all(|row| row.ended_at.is_some_and(|at| at <= before))
+                && record.meta.stored_at <= before
+                && record
+                    .deliveries
+                    .iter()
+                    .all(|delivery| delivery.ended_at.is_some_and(|ended_at| ended_at <= before))
         };
-        let is_whole = records.len() == events.len();
-        Ok((is_whole && records.iter().all(is_over)).then_some(Purged { events, records }))
+        let is_complete = records.len() == payloads.len();
+        let is_purgeable = is_complete && records.iter().all(is_old);
+        Ok(is_purgeable.then_some(PurgeableEvent { payloads, records }))
     }
 
-    async fn delete(&self, purged: &[Purged]) -> Result<(), Unwritten> {
+    /// Replaces all messages of the events by tombstones in one atomic batch, and deletes these.
+    async fn delete(&self, events: &[PurgeableEvent]) -> Result<(), WriteError> {
         let mut messages = Vec::new();
-        for Purged { events, records } in purged {
-            messages.extend(events.iter().map(|event| {
-                Message::moved(self.subjects.event(&event.about)).replacing(event.sequence)
+        for PurgeableEvent { payloads, records } in events {
+            messages.extend(payloads.iter().map(|payload| {
+                Message::tombstone(self.subjects.event(&payload.meta))
+                    .expect_revision(payload.sequence)
             }));
-            messages.extend(
-                records
-                    .iter()
-                    .map(|of| Message::moved(of.subject.to_string()).replacing(of.revision)),
-            );
+            messages.extend(records.iter().map(|base| {
+                Message::tombstone(base.subject.to_string()).expect_revision(base.revision)
+            }));
         }
         if messages.is_empty() {
             return Ok(());
         }
         let last = self.write(&messages).await?;
-        self.forget(last - messages.len() as u64 + 1..=last).await;
+        self.delete_tombstones(last - messages.len() as u64 + 1..=last).await;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! An event once more.
+//! Replays events: stores each in a new generation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,27 +10,31 @@ use router_core::Event;
 
 use super::super::{
     Connection,
-    claims::kept,
-    messages::{Message, Unwritten},
-    open::Located,
+    claims::stored_event,
+    messages::{Message, WriteError},
+    open_records::VersionedRecord,
     record::Record,
-    writes::{Change, Contended},
+    writes::{Contended, Replacement},
 };
 use crate::{DeliveryState, NewDelivery, NewEvent, StoreError, operations::Replayed};
 
-/// How often it is decided anew, where others change the same.
-const ATTEMPTS: usize = 8;
+/// Number of times a replay is attempted while other processes change the same records.
+const MAX_ATTEMPTS: usize = 8;
 
-/// So many at once. Each is at least two messages, and some for each of its generations.
-const TOGETHER: usize = 100;
+/// Number of events that are replayed in one atomic batch. Each takes two messages, and up to two
+/// for each earlier generation.
+const EVENTS_PER_BATCH: usize = 100;
 
-/// What is written for one event.
+/// The result of an event's replay, and the messages to write for it.
 #[derive(Default)]
 struct Plan {
     replayed: Option<Replayed>,
+    /// The new generation's record.
     new: Option<Record>,
+    /// The two messages of the new generation.
     messages: Vec<Message>,
-    changes: Vec<Change>,
+    /// Changes to the records of earlier generations.
+    replacements: Vec<Replacement>,
 }
 
 impl Connection {
@@ -39,30 +43,31 @@ impl Connection {
         events: &[i64],
         handlers: &[Arc<str>],
     ) -> Result<Vec<Replayed>, StoreError> {
-        let ordered = self.known_handlers().await?;
+        let ordered = self.read_handlers().await?;
         let mut replayed = Vec::new();
-        let mut left = events;
-        while !left.is_empty() {
-            let (now, later) = left.split_at(unlike(left).min(TOGETHER));
-            replayed.extend(self.replay_together(now, handlers, &ordered).await?);
-            left = later;
+        let mut remaining = events;
+        while !remaining.is_empty() {
+            let (batch, rest) =
+                remaining.split_at(distinct_prefix(remaining).min(EVENTS_PER_BATCH));
+            replayed.extend(self.replay_batch(batch, handlers, &ordered).await?);
+            remaining = rest;
         }
         Ok(replayed)
     }
 
-    async fn replay_together(
+    async fn replay_batch(
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
         ordered: &BTreeMap<Arc<str>, bool>,
     ) -> Result<Vec<Replayed>, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let plans = events.iter().map(|number| self.plan(*number, handlers, ordered));
             let plans = try_join_all(plans).await?;
             match self.write_plans(&plans).await {
                 Ok(()) => return Ok(plans.into_iter().filter_map(|plan| plan.replayed).collect()),
-                Err(Unwritten::Failed(error)) => return Err(error),
-                Err(Unwritten::Conflict) => {}
+                Err(WriteError::Failed(error)) => return Err(error),
+                Err(WriteError::Conflict) => {}
             }
         }
         Err(StoreError::of(Contended))
@@ -71,24 +76,28 @@ impl Connection {
     async fn plan(
         &self,
         number: i64,
-        given: &[Arc<str>],
+        requested: &[Arc<str>],
         ordered: &BTreeMap<Arc<str>, bool>,
     ) -> Result<Plan, StoreError> {
-        let told = |replayed| Plan { replayed: Some(replayed), ..Plan::default() };
-        let Some(event) = self.numbered(number).await? else { return Ok(told(Replayed::Gone)) };
-        let generations = self.generations(&event.about).await?;
-        let Some(last) = generations.last() else { return Ok(told(Replayed::Gone)) };
-        let records = self.records(&generations).await?;
-        let event_id = last.about.id.clone();
-        let mut about = last.about.clone();
-        about.generation = about.generation.saturating_add(1);
-        let generation = about.generation;
-        let Ok(event) = Event::from_store(kept(&about, last.payload.clone())) else {
-            return Ok(told(Replayed::Damaged { event_id }));
+        let nothing_to_write = |replayed| Plan { replayed: Some(replayed), ..Plan::default() };
+        let Some(event) = self.event_by_number(number).await? else {
+            return Ok(nothing_to_write(Replayed::Gone));
         };
-        let handlers = handlers(given, &records, last.about.generation);
+        let generations = self.generations(&event.meta).await?;
+        let Some(last) = generations.last() else {
+            return Ok(nothing_to_write(Replayed::Gone));
+        };
+        let records = self.records(&generations).await?;
+        let event_id = last.meta.id.clone();
+        let mut meta = last.meta.clone();
+        meta.generation = meta.generation.saturating_add(1);
+        let generation = meta.generation;
+        let Ok(event) = Event::from_store(stored_event(&meta, last.payload.clone())) else {
+            return Ok(nothing_to_write(Replayed::Damaged { event_id }));
+        };
+        let handlers = handlers_to_replay(requested, &records, last.meta.generation);
         if handlers.is_empty() {
-            return Ok(told(Replayed::NoHandler { event_id }));
+            return Ok(nothing_to_write(Replayed::NoHandler { event_id }));
         }
         let is_ordered = |handler: &Arc<str>| ordered.get(handler).copied().unwrap_or(false);
         let delivery = |handler: &Arc<str>| NewDelivery {
@@ -98,74 +107,86 @@ impl Connection {
         let now = self.time.now();
         let deliveries = handlers.iter().map(delivery).collect();
         let record = Record::new(&NewEvent { event: event.clone(), deliveries }, now);
-        let subject = self.subjects.event(&record.about);
+        let subject = self.subjects.event(&record.meta);
         let payload = event.payload().clone();
-        let place = self.subjects.record(&record.about, record.stage());
-        let message = Message::event(subject, &record.about, payload)?.replacing(0);
-        let messages = vec![message, Message::record(place, &record)?];
-        let changes = records.iter().filter_map(|of| stand_for(of, &handlers, now)).collect();
+        let record_subject = self.subjects.record(&record.meta, record.stage());
+        let message = Message::event(subject, &record.meta, payload)?.expect_revision(0);
+        let messages = vec![message, Message::record(record_subject, &record)?];
+        let replacements =
+            records.iter().filter_map(|base| supersede(base, &handlers, now)).collect();
         let handlers = handlers.into_iter().collect();
         let replayed = Some(Replayed::Again { event_id, generation, handlers });
-        Ok(Plan { replayed, new: Some(record), messages, changes })
+        Ok(Plan { replayed, new: Some(record), messages, replacements })
     }
 
-    async fn write_plans(&self, plans: &[Plan]) -> Result<(), Unwritten> {
-        let rows =
+    /// Writes all plans in one atomic batch.
+    async fn write_plans(&self, plans: &[Plan]) -> Result<(), WriteError> {
+        let deliveries =
             plans.iter().filter_map(|plan| plan.new.as_ref()).flat_map(|new| &new.deliveries);
-        let (names, mut messages) =
-            self.new_handlers(rows.map(|row| (&row.handler, row.ordered)))?;
-        let told = messages.len();
+        let handlers = deliveries.map(|delivery| (&delivery.handler, delivery.ordered));
+        let (handlers, mut messages) = self.unwritten_handlers(handlers)?;
+        let handler_messages = messages.len();
         for plan in plans {
             messages.extend(plan.messages.iter().cloned());
-            for change in &plan.changes {
-                messages.extend(self.change(change)?);
+            for replacement in &plan.replacements {
+                messages.extend(self.replacement_messages(replacement)?);
             }
         }
         if messages.is_empty() {
             return Ok(());
         }
         let last = self.write(&messages).await?;
-        self.know_handlers(names);
-        let mut sequence = last - (messages.len() - told) as u64;
-        let mut moved = Vec::new();
+        self.remember_handlers(handlers);
+        let mut sequence = last - (messages.len() - handler_messages) as u64;
+        let mut tombstones = Vec::new();
         for plan in plans {
             if let Some(new) = &plan.new {
                 sequence += 2;
-                self.hear_of(new, sequence);
+                self.apply_written(new, sequence);
             }
-            for change in &plan.changes {
-                moved.extend(self.hear_of_change(change, &mut sequence));
+            for replacement in &plan.replacements {
+                tombstones.extend(self.apply_replacement(replacement, &mut sequence));
             }
         }
-        self.forget(moved).await;
+        self.delete_tombstones(tombstones).await;
         Ok(())
     }
 }
 
-/// How many of these come before one that is there twice, whose generations depend on each other.
-fn unlike(events: &[i64]) -> usize {
+/// Returns the length of the longest prefix without repetitions. The generations of a repeated
+/// event depend on each other, so they must not be in one batch.
+fn distinct_prefix(events: &[i64]) -> usize {
     let mut seen = BTreeSet::new();
     events.iter().take_while(|event| seen.insert(**event)).count()
 }
 
-/// The given ones, or those that this generation was for.
-fn handlers(given: &[Arc<str>], records: &[Located], generation: u32) -> BTreeSet<Arc<str>> {
-    if !given.is_empty() {
-        return given.iter().cloned().collect();
+/// Returns the requested handlers, or, if none are requested, those of this generation.
+fn handlers_to_replay(
+    requested: &[Arc<str>],
+    records: &[VersionedRecord],
+    generation: u32,
+) -> BTreeSet<Arc<str>> {
+    if !requested.is_empty() {
+        return requested.iter().cloned().collect();
     }
-    let last = records.iter().filter(|of| of.record.about.generation == generation);
-    let rows = last.flat_map(|of| of.record.deliveries.iter());
-    rows.map(|row| row.handler.clone()).collect()
+    let records = records.iter().filter(|base| base.record.meta.generation == generation);
+    let deliveries = records.flat_map(|base| base.record.deliveries.iter());
+    deliveries.map(|delivery| delivery.handler.clone()).collect()
 }
 
-/// The replay stands for what it replays: its dead letters are discarded, and it is not unhandled any more.
-fn stand_for(of: &Located, handlers: &BTreeSet<Arc<str>>, now: i64) -> Option<Change> {
-    let mut record = (*of.record).clone();
+/// Returns the change to an earlier generation's record: the replay replaces its dead letters of
+/// these handlers, which are discarded, and it no longer counts as unhandled.
+fn supersede(
+    base: &VersionedRecord,
+    handlers: &BTreeSet<Arc<str>>,
+    now: i64,
+) -> Option<Replacement> {
+    let mut record = (*base.record).clone();
     record.replayed |= record.deliveries.is_empty();
-    for row in &mut record.deliveries {
-        if row.state == DeliveryState::Dead && handlers.contains(&row.handler) {
-            (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
+    for delivery in &mut record.deliveries {
+        if delivery.state == DeliveryState::Dead && handlers.contains(&delivery.handler) {
+            (delivery.state, delivery.ended_at) = (DeliveryState::Discarded, Some(now));
         }
     }
-    (record != *of.record).then(|| Change { of: of.clone(), record })
+    (record != *base.record).then(|| Replacement { base: base.clone(), record })
 }

@@ -1,6 +1,8 @@
-//! All that is kept of an event.
+//! Returns everything that is stored of an event.
 
-use super::super::{Connection, claims::kept, open::Located, record::Record};
+use super::super::{
+    Connection, claims::stored_event, open_records::VersionedRecord, record::Record,
+};
 use crate::{StoreError, StoredDelivery, operations::EventDetails};
 
 impl Connection {
@@ -8,11 +10,12 @@ impl Connection {
         self.mirror().await?;
         let mut shown = Vec::new();
         for event in self.events_with_id(event_id).await? {
-            let record = self.record(&event.about).await?;
-            let mut deliveries: Vec<_> = record.iter().flat_map(|of| self.listed(of)).collect();
+            let record = self.record(&event.meta).await?;
+            let mut deliveries: Vec<_> =
+                record.iter().flat_map(|base| self.summaries(base)).collect();
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
-            let (listed, kept) = (event.about.listed(), kept(&event.about, event.payload));
-            shown.push(EventDetails { event: listed, kept, deliveries });
+            let kept = stored_event(&event.meta, event.payload);
+            shown.push(EventDetails { event: event.meta.summary(), kept, deliveries });
         }
         shown.sort_by_key(|EventDetails { event, .. }| {
             (event.endpoint.clone(), event.account.clone(), event.generation)
@@ -20,14 +23,18 @@ impl Connection {
         Ok(shown)
     }
 
-    fn listed(&self, of: &Located) -> Vec<crate::operations::DeliverySummary> {
-        let rows = of.record.deliveries.iter().enumerate();
+    /// Returns summaries of a record's deliveries.
+    fn summaries(&self, base: &VersionedRecord) -> Vec<crate::operations::DeliverySummary> {
+        let deliveries = base.record.deliveries.iter().enumerate();
         let mirror = self.mirror.get();
-        rows.map(|(at, row)| {
-            let is_blocked = || mirror.is_some_and(|known| known.open().is_blocked(&of.record, at));
-            row.listed(row.is_open() && is_blocked())
-        })
-        .collect()
+        deliveries
+            .map(|(index, delivery)| {
+                let is_blocked = || {
+                    mirror.is_some_and(|mirror| mirror.records().is_blocked(&base.record, index))
+                };
+                delivery.summary(delivery.is_open() && is_blocked())
+            })
+            .collect()
     }
 
     pub(in super::super) async fn deliveries(
@@ -35,13 +42,15 @@ impl Connection {
         event_id: &str,
     ) -> Result<Vec<StoredDelivery>, StoreError> {
         let records = self.records(&self.events_with_id(event_id).await?).await?;
-        let of_record = |record: &Record| -> Vec<_> {
-            record.deliveries.iter().map(|row| record.kept(row)).collect()
+        let stored_deliveries = |record: &Record| -> Vec<_> {
+            record.deliveries.iter().map(|delivery| record.stored_delivery(delivery)).collect()
         };
-        let mut kept: Vec<_> = records.iter().flat_map(|of| of_record(&of.record)).collect();
-        kept.sort_by_key(|one| {
-            (one.endpoint.clone(), one.account.clone(), one.generation, one.handler.clone())
+        let mut deliveries: Vec<_> =
+            records.iter().flat_map(|base| stored_deliveries(&base.record)).collect();
+        deliveries.sort_by_key(|delivery| {
+            let StoredDelivery { endpoint, account, generation, handler, .. } = delivery;
+            (endpoint.clone(), account.clone(), *generation, handler.clone())
         });
-        Ok(kept)
+        Ok(deliveries)
     }
 }

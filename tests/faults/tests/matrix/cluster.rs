@@ -1,92 +1,95 @@
-//! A cluster of three NATS servers: while one is away the others go on; while more are, Stripe is told to come again.
+//! A cluster of three NATS servers: it tolerates the loss of one server. While two are unavailable,
+//! events are answered with 503.
 
 use router_core::testing::Payload;
 use tokio::task::JoinHandle;
 
 use crate::{
     nats::cluster::Cluster,
-    outages::{PATIENT, at_work, recovers, refused},
+    outages::{LONG_TIMEOUT, check_recovery, send_refused, start_working},
     process::Process,
     rounds,
     shop::Shop,
-    soon,
+    with_timeout,
 };
 
-/// What comes meanwhile is acknowledged and handled, by the same process, before it is back.
+/// Events are acknowledged and handled by the same process before the leader is restarted.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_leader_is_killed() {
+async fn cluster_survives_killed_leader() {
     let Some(mut cluster) = Cluster::start() else { return };
-    let shop = Shop::at(&cluster.url()).await;
-    let mut process = at_work(&shop, &PATIENT).await;
+    let shop = Shop::on_nats(&cluster.url()).await;
+    let mut process = start_working(&shop, &LONG_TIMEOUT).await;
     for _ in 0..2 * rounds() {
         cluster.ready();
-        let leader = cluster.leader_of(shop.stream());
-        let delivered = deliver(&shop, &mut process).await;
+        let leader = cluster.leader_of(shop.stream_name());
+        let delivered = spawn_deliveries(&shop, &mut process).await;
         cluster.kill(leader);
-        soon("that all are acknowledged", delivered).await.expect("it does not panic");
-        shop.all_ended().await;
-        shop.check().await;
+        with_timeout("acknowledgement of all events", delivered)
+            .await
+            .expect("task does not panic");
+        shop.wait_until_idle().await;
+        shop.check_guarantees().await;
         cluster.restart(leader);
     }
     cluster.ready();
-    recovers(&shop, &mut process, Vec::new()).await;
+    check_recovery(&shop, &mut process, Vec::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_leader_stands_still() {
-    stands_still(Cluster::leader_of).await;
+async fn cluster_survives_suspended_leader() {
+    check_suspended_server(Cluster::leader_of).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_stands_still() {
-    stands_still(|cluster, stream| (cluster.leader_of(stream) + 1) % 3).await;
+async fn cluster_survives_suspended_follower() {
+    check_suspended_server(|cluster, stream| (cluster.leader_of(stream) + 1) % 3).await;
 }
 
-/// The endpoint and the worker have their connections there, where nobody answers.
-async fn stands_still(which: impl Fn(&Cluster, &str) -> usize) {
+/// Suspends the server to which the endpoint and the worker are connected.
+async fn check_suspended_server(choose_node: impl Fn(&Cluster, &str) -> usize) {
     let Some(mut cluster) = Cluster::start() else { return };
-    let shop = Shop::at(&cluster.url()).await;
+    let shop = Shop::on_nats(&cluster.url()).await;
     cluster.ready();
-    let node = which(&cluster, shop.stream());
-    let url = format!("{}/{}", cluster.urls()[node], shop.stream());
-    let front = [&PATIENT[..], &["--no-worker"]].concat();
-    let front = shop.listening(shop.start_at(&url, &front)).await;
-    let mut front = front.expect("it serves");
+    let node = choose_node(&cluster, shop.stream_name());
+    let url = format!("{}/{}", cluster.urls()[node], shop.stream_name());
+    let options = [&LONG_TIMEOUT[..], &["--no-worker"]].concat();
+    let endpoint = shop.wait_until_serving(shop.start_at(&url, &options)).await;
+    let mut endpoint = endpoint.expect("process serves");
     let mut worker = shop.start_at(&url, &["--no-serve"]);
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 8)).await;
-    let delivered = deliver(&shop, &mut worker).await;
+    let delivered = spawn_deliveries(&shop, &mut worker).await;
     cluster.suspend(node);
-    soon("that all are acknowledged", delivered).await.expect("it does not panic");
-    shop.all_ended().await;
-    shop.check().await;
-    // It believes for a moment that all is as it was.
-    let delivered = deliver(&shop, &mut worker).await;
+    with_timeout("acknowledgement of all events", delivered).await.expect("task does not panic");
+    shop.wait_until_idle().await;
+    shop.check_guarantees().await;
+    // The resumed server does not know yet what has happened meanwhile.
+    let delivered = spawn_deliveries(&shop, &mut worker).await;
     cluster.resume(node);
-    soon("that all are acknowledged", delivered).await.expect("it does not panic");
+    with_timeout("acknowledgement of all events", delivered).await.expect("task does not panic");
     cluster.ready();
-    recovers(&shop, &mut front, Vec::new()).await;
+    check_recovery(&shop, &mut endpoint, Vec::new()).await;
     assert!(worker.is_alive());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_are_killed_at_once() {
+async fn cluster_recovers_after_all_servers_are_killed() {
     let Some(mut cluster) = Cluster::start() else { return };
-    let shop = Shop::at(&cluster.url()).await;
-    let mut process = at_work(&shop, &PATIENT).await;
+    let shop = Shop::on_nats(&cluster.url()).await;
+    let mut process = start_working(&shop, &LONG_TIMEOUT).await;
     cluster.ready();
-    let delivered = deliver(&shop, &mut process).await;
+    let delivered = spawn_deliveries(&shop, &mut process).await;
     cluster.kill_all();
-    let refused: Vec<Payload> = refused(&shop).await;
+    let refused: Vec<Payload> = send_refused(&shop).await;
     cluster.restart_all();
-    soon("that all are acknowledged", delivered).await.expect("it does not panic");
-    recovers(&shop, &mut process, refused).await;
+    with_timeout("acknowledgement of all events", delivered).await.expect("task does not panic");
+    check_recovery(&shop, &mut process, refused).await;
 }
 
-/// Events that come one after the other, of which the first is being handled by this process.
-async fn deliver(shop: &Shop, process: &mut Process) -> JoinHandle<()> {
-    process.said();
+/// Spawns a task that sends events, and waits until this process handles the first.
+async fn spawn_deliveries(shop: &Shop, process: &mut Process) -> JoinHandle<()> {
+    process.unread_lines();
     let (stripe, events) = (shop.stripe.clone(), shop.stripe.events("invoice.paid", 40));
     let delivered = tokio::spawn(async move { stripe.deliver_all(events).await });
-    process.says("began shop.ledger").await.expect("it lives");
+    process.wait_for_line("began shop.ledger").await.expect("process is alive");
     delivered
 }

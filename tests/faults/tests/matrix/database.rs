@@ -1,4 +1,4 @@
-//! The database of a shop, or its stream, as somebody else sees it.
+//! The database or stream of a shop, as accessed by the tests.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
 
 pub(crate) struct Database {
     pub(crate) url: String,
-    /// As a process of the shop has it.
+    /// The inbox's store, which the shop's processes use too.
     pub(crate) store: Box<dyn Store>,
     pool: Pool,
 }
@@ -22,40 +22,41 @@ pub(crate) struct Database {
 enum Pool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
-    /// A stream: nobody else writes to it.
+    /// A stream, which has no SQL.
     None,
 }
 
 impl Database {
     pub(crate) async fn in_sqlite(folder: &Path) -> Self {
         let url = format!("sqlite:{}/inbox.db", folder.display());
-        let store = SqliteStore::open(&url).await.expect("it can be made");
-        let pool = Pool::Sqlite(SqlitePool::connect_lazy(&url).expect("it is a URL"));
+        let store = SqliteStore::open(&url).await.expect("inbox can be created");
+        let pool = Pool::Sqlite(SqlitePool::connect_lazy(&url).expect("URL is valid"));
         Self { url, store: Box::new(store), pool }.with_effects().await
     }
 
     pub(crate) async fn in_postgres(server: &Server) -> Self {
         let name = unused_name();
-        let all = PgPool::connect_lazy(&server.url()).expect("it is a URL");
+        let all = PgPool::connect_lazy(&server.url()).expect("URL is valid");
         let create = sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&all);
-        create.await.expect("the server runs");
+        create.await.expect("server is running");
         all.close().await;
         let url = server.url_of(&name);
-        let store = PostgresStore::connect(&url).await.expect("it can be made");
-        let pool = Pool::Postgres(PgPool::connect_lazy(&url).expect("it is a URL"));
+        let store = PostgresStore::connect(&url).await.expect("inbox can be created");
+        let pool = Pool::Postgres(PgPool::connect_lazy(&url).expect("URL is valid"));
         Self { url, store: Box::new(store), pool }.with_effects().await
     }
 
-    /// In the server, or the cluster, at this URL.
+    /// Creates an inbox on the NATS server or cluster at this URL.
     pub(crate) async fn in_jetstream(server: &str) -> Self {
         let url = format!("{server}/{}", nats::unused_name());
-        let store = JetStreamStore::connect(&url).await.expect("it can be made");
+        let store = JetStreamStore::connect(&url).await.expect("inbox can be created");
         Self { url, store: Box::new(store), pool: Pool::None }
     }
 
-    /// Nothing is unique, so that what is there twice is seen.
+    /// Creates the table for the handlers' effects. It has no unique index, so that an effect that
+    /// happens twice has two rows.
     async fn with_effects(self) -> Self {
-        self.run("create table effects (event text not null, handler text not null)").await;
+        self.run_sql("create table effects (event text not null, handler text not null)").await;
         self
     }
 
@@ -63,44 +64,46 @@ impl Database {
         matches!(self.pool, Pool::Postgres(_))
     }
 
-    pub(crate) fn is_a_file(&self) -> bool {
+    pub(crate) fn is_sqlite(&self) -> bool {
         matches!(self.pool, Pool::Sqlite(_))
     }
 
-    /// Whether handlers can write in it.
+    /// Returns whether handlers can write in a `Tx`.
     pub(crate) fn has_tx(&self) -> bool {
         !matches!(self.pool, Pool::None)
     }
 
-    pub(crate) async fn run(&self, statements: &str) {
+    pub(crate) async fn run_sql(&self, statements: &str) {
         let statements = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()));
         match &self.pool {
             Pool::Sqlite(pool) => statements.execute(pool).await.map(drop),
             Pool::Postgres(pool) => statements.execute(pool).await.map(drop),
-            Pool::None => panic!("it understands no SQL"),
+            Pool::None => panic!("a stream has no SQL"),
         }
-        .expect("they are correct");
+        .expect("statements are valid");
     }
 
-    /// What handlers have written in their `Tx`: handler and event.
+    /// Returns the handler and event of each effect that handlers have committed in a `Tx`.
     pub(crate) async fn effects(&self) -> Vec<(String, String)> {
         const ALL: &str = "select handler, event from effects";
         match &self.pool {
             Pool::Sqlite(pool) => {
-                let rows = sqlx::query(ALL).fetch_all(pool).await.expect("it can be read");
+                let rows = sqlx::query(ALL).fetch_all(pool).await.expect("table is readable");
                 rows.iter().map(|row| (row.get(0), row.get(1))).collect()
             }
             Pool::Postgres(pool) => {
-                let rows = sqlx::query(ALL).fetch_all(pool).await.expect("it can be read");
+                let rows = sqlx::query(ALL).fetch_all(pool).await.expect("table is readable");
                 rows.iter().map(|row| (row.get(0), row.get(1))).collect()
             }
             Pool::None => Vec::new(),
         }
     }
 
-    /// Nobody else writes, until what this returns is dropped. (Where there is a file.)
-    pub(crate) async fn locked(&self) -> sqlx::Transaction<'static, sqlx::Sqlite> {
-        let Pool::Sqlite(pool) = &self.pool else { panic!("it is no file") };
-        pool.begin_with("BEGIN EXCLUSIVE").await.expect("nobody writes for long")
+    /// Locks the SQLite file exclusively, until the transaction ends.
+    pub(crate) async fn lock_sqlite(&self) -> sqlx::Transaction<'static, sqlx::Sqlite> {
+        let Pool::Sqlite(pool) = &self.pool else { panic!("the inbox is not in SQLite") };
+        pool.begin_with("BEGIN EXCLUSIVE")
+            .await
+            .expect("file can be locked within the busy timeout")
     }
 }

@@ -1,4 +1,4 @@
-//! A stream that is full: it takes neither what is new, nor how far that is which it has.
+//! A full stream: it accepts neither new events nor outcomes of deliveries.
 
 use async_nats::{
     ConnectOptions,
@@ -7,113 +7,115 @@ use async_nats::{
 use http::StatusCode;
 
 use crate::{
-    dice,
     nats::{PASSWORD, USER, cluster::Cluster},
-    outages::{IMPATIENT, REFUSED, at_work, recovers, refused},
-    rounds,
+    outages::{SHORT_TIMEOUT, UNAVAILABLE, check_recovery, send_refused, start_working},
+    rounds, seeded_rng,
     shop::Shop,
-    until,
+    wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_stored_is_done_once_there_is_room() {
+async fn full_stream_completes_deliveries_once_it_has_space() {
     let Some(shop) = Shop::on_jetstream().await else { return };
-    let disk = Disk::of(&shop).await;
-    let mut process = at_work(&shop, &[&IMPATIENT[..], &["--concurrency", "2"]].concat()).await;
-    shop.all_ended().await;
+    let limit = StreamLimit::new(&shop).await;
+    let mut process =
+        start_working(&shop, &[&SHORT_TIMEOUT[..], &["--concurrency", "2"]].concat()).await;
+    shop.wait_until_idle().await;
     let held = shop.stripe.events("invoice.updated", 4);
     shop.stripe.deliver_all(held).await;
     for _ in 0..2 {
-        process.says("began shop.held").await.expect("it lives");
+        process.wait_for_line("began shop.held").await.expect("process is alive");
     }
-    disk.is_full().await;
-    let refused = refused(&shop).await;
-    // Those that run are done, and wait to be recorded; while they do, no others are begun.
+    limit.fill().await;
+    let refused = send_refused(&shop).await;
+    // The running deliveries finish, but their outcomes cannot be recorded. Until they are, they
+    // take up the worker's slots, and no others start.
     shop.open_gate();
-    until("what runs", async || shop.ledger().len() == 8 + 2).await;
-    until("that it is said", async || {
+    wait_until("the running deliveries", async || shop.ledger().len() == 8 + 2).await;
+    wait_until("the log line", async || {
         shop.log().contains("failed to record the outcome of deliveries; retrying")
     })
     .await;
     assert_eq!(shop.ledger().len(), 8 + 2);
-    disk.has_room().await;
-    recovers(&shop, &mut process, refused).await;
+    limit.remove().await;
+    check_recovery(&shop, &mut process, refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_of_an_event_is_never_there() {
+async fn full_server_stores_whole_events_or_none() {
     let Some(shop) = Shop::on_jetstream().await else { return };
-    all_or_nothing(shop).await;
+    stores_all_or_nothing(shop).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_of_an_event_is_never_there_in_a_cluster() {
+async fn full_cluster_stores_whole_events_or_none() {
     let Some(cluster) = Cluster::start() else { return };
-    all_or_nothing(Shop::at(&cluster.url()).await).await;
+    stores_all_or_nothing(Shop::on_nats(&cluster.url()).await).await;
 }
 
-/// Wherever the end of the room is: an event is there with what is to be done, or not at all.
-async fn all_or_nothing(shop: Shop) {
-    let disk = Disk::of(&shop).await;
-    let mut process = at_work(&shop, &IMPATIENT).await;
-    let (mut dice, mut taken) = (dice(), 0);
+/// Fills the stream at random points of a batch, and checks that each event is stored with its
+/// record or not at all.
+async fn stores_all_or_nothing(shop: Shop) {
+    let limit = StreamLimit::new(&shop).await;
+    let mut process = start_working(&shop, &SHORT_TIMEOUT).await;
+    let (mut rng, mut accepted) = (seeded_rng(), 0);
     let sent = 48 * rounds();
     for _ in 0..sent / 4 {
-        shop.all_ended().await;
-        // Several come at once, as one is being written, and there is room for some and a half.
+        shop.wait_until_idle().await;
+        // Four events are sent at once, and there is space for some of them and a part of another.
         let events = shop.stripe.events("invoice.paid", 4);
-        let size = i64::try_from(events[0].body().len()).expect("it is small");
-        disk.has_only(size + dice.i64(0..2 * size)).await;
-        let send = |at: usize| shop.stripe.send(&events[at]);
+        let size = i64::try_from(events[0].body().len()).expect("size fits in i64");
+        limit.leave(size + rng.i64(0..2 * size)).await;
+        let send = |index: usize| shop.stripe.send(&events[index]);
         let (a, b, c, d) = tokio::join!(send(0), send(1), send(2), send(3));
         for status in [a, b, c, d] {
             match status {
-                Some(StatusCode::OK) => taken += 1,
-                status => assert_eq!(status, REFUSED, "{}", shop.log()),
+                Some(StatusCode::OK) => accepted += 1,
+                status => assert_eq!(status, UNAVAILABLE, "{}", shop.log()),
             }
         }
-        disk.has_room().await;
-        // It is asked again, and says that it has an event only if it has all of it.
+        limit.remove().await;
+        // A redelivered event is a duplicate only if it was stored completely.
         shop.stripe.deliver_all(events).await;
     }
-    println!("{taken} of {sent} were taken at first");
-    recovers(&shop, &mut process, Vec::new()).await;
+    println!("{accepted} of {sent} events were accepted at the first attempt");
+    check_recovery(&shop, &mut process, Vec::new()).await;
 }
 
-/// What a stream may take of it.
-struct Disk {
+/// The size limit of a shop's stream.
+struct StreamLimit {
     jetstream: jetstream::Context,
     stream: String,
 }
 
-impl Disk {
-    async fn of(shop: &Shop) -> Self {
+impl StreamLimit {
+    async fn new(shop: &Shop) -> Self {
         let options = ConnectOptions::with_user_and_password(USER.into(), PASSWORD.into());
-        let client = options.connect(shop.server()).await.expect("it runs");
-        Self { jetstream: jetstream::new(client), stream: shop.stream().to_owned() }
+        let client = options.connect(shop.nats_address()).await.expect("server is running");
+        Self { jetstream: jetstream::new(client), stream: shop.stream_name().to_owned() }
     }
 
-    async fn is_full(&self) {
-        self.has_only(0).await;
+    async fn fill(&self) {
+        self.leave(0).await;
     }
 
-    /// So many bytes more than there are.
-    async fn has_only(&self, bytes: i64) {
-        let there = i64::try_from(self.info().await.state.bytes).expect("it is small");
-        self.limit(there + bytes).await;
+    /// Leaves space for this number of bytes.
+    async fn leave(&self, bytes: i64) {
+        let used = i64::try_from(self.info().await.state.bytes).expect("size fits in i64");
+        self.set(used + bytes).await;
     }
 
-    async fn has_room(&self) {
-        self.limit(-1).await;
+    async fn remove(&self) {
+        self.set(-1).await;
     }
 
-    async fn limit(&self, max_bytes: i64) {
+    async fn set(&self, max_bytes: i64) {
         let config = jetstream::stream::Config { max_bytes, ..self.info().await.config };
-        self.jetstream.update_stream(config).await.expect("it may be changed");
+        self.jetstream.update_stream(config).await.expect("stream can be changed");
     }
 
     async fn info(&self) -> Info {
-        let stream = self.jetstream.get_stream(&self.stream).await.expect("it is there");
+        let stream = self.jetstream.get_stream(&self.stream).await.expect("stream exists");
         stream.cached_info().clone()
     }
 }

@@ -1,54 +1,54 @@
-//! A NATS server that is away for a while: Stripe is told to come again, and once it is back, all is done by the same
-//! process.
+//! A NATS server that is unavailable for a while: events are answered with 503 meanwhile, and the
+//! same process handles all of them once the server is available again.
 
 use std::time::Duration;
 
 use router_core::clock::{Clock as _, SystemClock};
 
 use crate::{
-    dice,
-    outages::{IMPATIENT, PATIENT, at_work, recovers, refused},
-    rounds,
+    outages::{LONG_TIMEOUT, SHORT_TIMEOUT, check_recovery, send_refused, start_working},
+    rounds, seeded_rng,
     shop::Shop,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_stopped() {
-    let Some(mut server) = Shop::jetstream() else { return };
-    let shop = Shop::at(&server.url()).await;
-    let mut process = at_work(&shop, &IMPATIENT).await;
+async fn nats_recovers_from_a_shutdown() {
+    let Some(mut server) = Shop::start_nats() else { return };
+    let shop = Shop::on_nats(&server.url()).await;
+    let mut process = start_working(&shop, &SHORT_TIMEOUT).await;
     server.stop();
-    let refused = refused(&shop).await;
+    let refused = send_refused(&shop).await;
     server.restart();
-    recovers(&shop, &mut process, refused).await;
+    check_recovery(&shop, &mut process, refused).await;
 }
 
-/// Its connections stay, and nobody answers there. What it was asked meanwhile it does once it goes on.
+/// A suspended server keeps its connections. When it resumes, it processes the requests that it was
+/// sent meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_stands_still() {
-    let Some(mut server) = Shop::jetstream() else { return };
-    let shop = Shop::at(&server.url()).await;
-    let mut process = at_work(&shop, &IMPATIENT).await;
+async fn nats_recovers_from_a_suspended_server() {
+    let Some(mut server) = Shop::start_nats() else { return };
+    let shop = Shop::on_nats(&server.url()).await;
+    let mut process = start_working(&shop, &SHORT_TIMEOUT).await;
     server.suspend();
-    let refused = refused(&shop).await;
+    let refused = send_refused(&shop).await;
     server.resume();
-    recovers(&shop, &mut process, refused).await;
+    check_recovery(&shop, &mut process, refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_killed_in_the_midst_of_work() {
-    let Some(mut server) = Shop::jetstream() else { return };
-    let shop = Shop::at(&server.url()).await;
-    let mut process = at_work(&shop, &PATIENT).await;
-    let mut dice = dice();
+async fn nats_recovers_from_kills_under_load() {
+    let Some(mut server) = Shop::start_nats() else { return };
+    let shop = Shop::on_nats(&server.url()).await;
+    let mut process = start_working(&shop, &LONG_TIMEOUT).await;
+    let mut rng = seeded_rng();
     for _ in 0..8 * rounds() {
         let (stripe, events) = (shop.stripe.clone(), shop.stripe.events("invoice.paid", 100));
         let delivered = tokio::spawn(async move { stripe.deliver_all(events).await });
-        process.says("began shop.ledger").await.expect("it lives");
-        SystemClock.sleep(Duration::from_millis(dice.u64(0..50))).await;
+        process.wait_for_line("began shop.ledger").await.expect("process is alive");
+        SystemClock.sleep(Duration::from_millis(rng.u64(0..50))).await;
         server.kill();
         server.restart();
-        delivered.await.expect("all are acknowledged");
+        delivered.await.expect("task does not panic");
     }
-    recovers(&shop, &mut process, Vec::new()).await;
+    check_recovery(&shop, &mut process, Vec::new()).await;
 }

@@ -1,9 +1,14 @@
-//! An inbox in processes that die, stand still, lose their store or are told to stop: whatever happens, what was
-//! acknowledged is in the store; what a handler writes in its `Tx` is there once, and what it does elsewhere at least
-//! once, and never more often than it was tried; and only poison is a dead letter.
+//! Fault tests of the inbox, in processes that crash, are suspended, are shut down, or lose their
+//! store. After each fault they check that
 //!
-//! All chances are drawn from a seed that is printed; `FAULT_SEED=… cargo test -p router-faults` repeats them, and
-//! `FAULT_ROUNDS=…` goes on for longer. (What the operating system does is not repeated.)
+//! - every acknowledged event is in the store;
+//! - a handler's effects in its `Tx` have happened exactly once;
+//! - its other effects have happened at least once, and at most once per attempt;
+//! - only the events of poisoned handlers are dead letters.
+//!
+//! Random choices come from a seed that is printed. `FAULT_SEED=… cargo test -p router-faults`
+//! repeats them, apart from the operating system's scheduling. `FAULT_ROUNDS=…` sets the number
+//! of rounds.
 
 mod cluster;
 mod crashes;
@@ -11,12 +16,12 @@ mod database;
 mod full;
 mod jetstream;
 #[path = "../../../../router-inbox/tests/support/nats.rs"]
-#[allow(dead_code, reason = "not every program needs all of it")]
+#[allow(dead_code, reason = "shared module; not every test program uses all of it")]
 mod nats;
 mod outages;
 mod poison;
 #[path = "../../../../router-inbox/tests/support/postgres.rs"]
-#[allow(dead_code, reason = "not every program needs all of it")]
+#[allow(dead_code, reason = "shared module; not every test program uses all of it")]
 mod postgres;
 mod process;
 mod shop;
@@ -28,8 +33,8 @@ use std::time::Duration;
 
 use router_core::clock::{Clock as _, SystemClock};
 
-/// The test in a shop with its inbox in SQLite, in PostgreSQL, and in NATS JetStream; those after the semicolon in the
-/// databases alone.
+/// Defines each test for SQLite, PostgreSQL and NATS JetStream; the tests after the semicolon only
+/// for the two databases.
 macro_rules! on_each_store {
     ($($test:ident),* $(,)? $(; $($in_database:ident),* $(,)?)?) => {
         crate::on_each_database!($($test,)* $($($in_database,)*)?);
@@ -45,6 +50,8 @@ macro_rules! on_each_store {
         }
     };
 }
+
+/// Defines each test for SQLite and PostgreSQL.
 macro_rules! on_each_database {
     ($($test:ident),* $(,)?) => {
         mod on_sqlite {
@@ -69,8 +76,8 @@ macro_rules! on_each_database {
 }
 pub(crate) use {on_each_database, on_each_store};
 
-/// Chances, and how to repeat them.
-fn dice() -> fastrand::Rng {
+/// Returns a random number generator, and prints its seed.
+fn seeded_rng() -> fastrand::Rng {
     let seed = match std::env::var("FAULT_SEED") {
         Ok(seed) => seed.parse().expect("FAULT_SEED is a number"),
         Err(_) => fastrand::u64(..),
@@ -79,26 +86,29 @@ fn dice() -> fastrand::Rng {
     fastrand::Rng::with_seed(seed)
 }
 
-/// How often to repeat what is by chance.
+/// Returns the number of rounds of a randomized test.
 fn rounds() -> u32 {
     let rounds = std::env::var("FAULT_ROUNDS").ok();
     rounds.map_or(1, |rounds| rounds.parse().expect("FAULT_ROUNDS is a number"))
 }
 
-/// What is waited for comes, on a busy machine too.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+/// Limit for anything that a test waits for. Generous, for a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Waits for a future. Panics with its description after [`TIMEOUT`].
+async fn with_timeout<T>(description: &str, future: impl Future<Output = T>) -> T {
     tokio::select! {
         value = future => value,
-        () = SystemClock.sleep(Duration::from_secs(60)) => panic!("{what} was waited for in vain"),
+        () = SystemClock.sleep(TIMEOUT) => panic!("timed out waiting for: {description}"),
     }
 }
 
-/// Looks until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let so = async {
-        while !is_so().await {
+/// Polls a condition until it holds. Panics with its description after [`TIMEOUT`].
+async fn wait_until(description: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let polling = async {
+        while !condition().await {
             SystemClock.sleep(Duration::from_millis(20)).await;
         }
     };
-    soon(what, so).await;
+    with_timeout(description, polling).await;
 }

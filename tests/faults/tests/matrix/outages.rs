@@ -1,115 +1,119 @@
-//! Stores that cannot be written to for a while: Stripe is told to come again, and once they can be, all is done by
-//! the same process.
+//! Stores that cannot be written for a while: events are answered with 503 meanwhile, and the same
+//! process handles all of them once the store can be written again.
 
 use http::StatusCode;
 use router_core::testing::Payload;
 
 use crate::{database::Database, postgres::Server, process::Process, shop::Shop};
 
-pub(crate) const REFUSED: Option<StatusCode> = Some(StatusCode::SERVICE_UNAVAILABLE);
+/// The answer while the store is unavailable.
+pub(crate) const UNAVAILABLE: Option<StatusCode> = Some(StatusCode::SERVICE_UNAVAILABLE);
 
-/// Stripe does not wait for long.
-pub(crate) const IMPATIENT: [&str; 2] = ["--store-timeout", "300ms"];
+/// A short store timeout, so that events are refused soon.
+pub(crate) const SHORT_TIMEOUT: [&str; 2] = ["--store-timeout", "300ms"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_program_holds_the_file() {
+async fn sqlite_recovers_after_another_program_locks_it() {
     let shop = Shop::on_sqlite().await;
-    let mut process = at_work(&shop, &IMPATIENT).await;
-    let lock = shop.database.locked().await;
-    let refused = refused(&shop).await;
+    let mut process = start_working(&shop, &SHORT_TIMEOUT).await;
+    let lock = shop.database.lock_sqlite().await;
+    let refused = send_refused(&shop).await;
     lock.rollback().await.unwrap();
-    recovers(&shop, &mut process, refused).await;
+    check_recovery(&shop, &mut process, refused).await;
 }
 
-/// A file may not be made longer: `EFBIG`, where a full disk says `ENOSPC`.
+/// Simulates the full disk by a file size limit: writes fail with `EFBIG` instead of `ENOSPC`.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_disk_is_full() {
+async fn sqlite_recovers_from_a_full_disk() {
     let shop = Shop::on_sqlite().await;
-    let mut process = at_work(&shop, &IMPATIENT).await;
-    process.limit("--fsize=1:unlimited").await.unwrap();
-    let refused = refused(&shop).await;
-    process.limit("--fsize=unlimited:unlimited").await.unwrap();
-    recovers(&shop, &mut process, refused).await;
+    let mut process = start_working(&shop, &SHORT_TIMEOUT).await;
+    process.set_limit("--fsize=1:unlimited").await.unwrap();
+    let refused = send_refused(&shop).await;
+    process.set_limit("--fsize=unlimited:unlimited").await.unwrap();
+    check_recovery(&shop, &mut process, refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_stopped() {
+async fn postgres_recovers_from_a_shutdown() {
     let Some(mut server) = Server::start() else { return };
-    let shop = Shop::on(&server).await;
-    let mut process = at_work(&shop, &IMPATIENT).await;
+    let shop = Shop::on_postgres_server(&server).await;
+    let mut process = start_working(&shop, &SHORT_TIMEOUT).await;
     server.stop();
-    let refused = refused(&shop).await;
+    let refused = send_refused(&shop).await;
     server.restart();
-    recovers(&shop, &mut process, refused).await;
+    check_recovery(&shop, &mut process, refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_killed_in_the_midst_of_work() {
+async fn postgres_recovers_from_kills_under_load() {
     let Some(mut server) = Server::start() else { return };
-    let shop = Shop::on(&server).await;
-    let mut process = at_work(&shop, &IMPATIENT).await;
+    let shop = Shop::on_postgres_server(&server).await;
+    let mut process = start_working(&shop, &SHORT_TIMEOUT).await;
     for _ in 0..2 {
         let (stripe, events) = (shop.stripe.clone(), shop.stripe.events("invoice.paid", 30));
         let delivered = tokio::spawn(async move { stripe.deliver_all(events).await });
-        process.says("began shop.effect").await.unwrap();
+        process.wait_for_line("began shop.effect").await.unwrap();
         server.kill();
         server.restart();
         delivered.await.unwrap();
     }
-    recovers(&shop, &mut process, Vec::new()).await;
+    check_recovery(&shop, &mut process, Vec::new()).await;
 }
 
-/// As after a failover: connections that are open stay as they are.
+/// Simulates a failover to a read-only standby, and back. Existing sessions keep their setting.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_database_is_read_only() {
+async fn postgres_recovers_from_a_read_only_database() {
     let Some(shop) = Shop::on_postgres().await else { return };
-    let mut process = at_work(&shop, &[]).await;
-    read_only(&shop.database, "= on").await;
+    let mut process = start_working(&shop, &[]).await;
+    set_read_only(&shop.database, "= on").await;
     end_sessions(&shop.database).await;
-    let refused = refused(&shop).await;
-    read_only(&shop.database, "= off").await;
-    // At once: it is luck whether a pool has another connection, which began later.
+    let refused = send_refused(&shop).await;
+    set_read_only(&shop.database, "= off").await;
+    // The first attempt must succeed: the pool's sessions are still read-only, so this must not
+    // depend on a session that was opened later.
     for event in &refused {
         assert_eq!(shop.stripe.send(event).await, Some(StatusCode::OK), "{}", shop.log());
     }
-    recovers(&shop, &mut process, refused).await;
+    check_recovery(&shop, &mut process, refused).await;
 }
 
-/// Long enough that it is the store which says whether an event is there, and not that nobody has said so in time.
-pub(crate) const PATIENT: [&str; 2] = ["--store-timeout", "15s"];
+/// A store timeout that is longer than any outage of these tests, so that each event's outcome is
+/// known.
+pub(crate) const LONG_TIMEOUT: [&str; 2] = ["--store-timeout", "15s"];
 
-/// A process that has done something, and has something to do.
-pub(crate) async fn at_work(shop: &Shop, options: &[&str]) -> Process {
-    let process = shop.serve(options).await.expect("it serves");
+/// Starts a process that serves, and sends it some events.
+pub(crate) async fn start_working(shop: &Shop, options: &[&str]) -> Process {
+    let process = shop.serve(options).await.expect("process serves");
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 8)).await;
     process
 }
 
-/// Events that are not taken.
-pub(crate) async fn refused(shop: &Shop) -> Vec<Payload> {
+/// Sends events that must be answered with 503, and returns them.
+pub(crate) async fn send_refused(shop: &Shop) -> Vec<Payload> {
     let events = shop.stripe.events("invoice.paid", 3);
     for event in &events {
-        assert_eq!(shop.stripe.send(event).await, REFUSED, "{}", shop.log());
+        assert_eq!(shop.stripe.send(event).await, UNAVAILABLE, "{}", shop.log());
     }
     events
 }
 
-pub(crate) async fn recovers(shop: &Shop, process: &mut Process, refused: Vec<Payload>) {
+/// Sends the refused events again, and more, and checks that this process handles all.
+pub(crate) async fn check_recovery(shop: &Shop, process: &mut Process, refused: Vec<Payload>) {
     shop.stripe.deliver_all(refused).await;
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 8)).await;
-    shop.all_ended().await;
-    shop.check().await;
-    assert!(process.is_alive(), "it is the same process");
+    shop.wait_until_idle().await;
+    shop.check_guarantees().await;
+    assert!(process.is_alive(), "the process has survived");
 }
 
-async fn read_only(database: &Database, set: &str) {
+async fn set_read_only(database: &Database, value: &str) {
     let alter = "alter database %I set default_transaction_read_only";
-    let alter = format!("execute format('{alter} {set}', current_database())");
-    database.run(&format!("begin read write; do $$ begin {alter}; end $$; commit")).await;
+    let alter = format!("execute format('{alter} {value}', current_database())");
+    database.run_sql(&format!("begin read write; do $$ begin {alter}; end $$; commit")).await;
 }
 
 async fn end_sessions(database: &Database) {
     let others = "datname = current_database() and pid <> pg_backend_pid()";
     let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where {others}");
-    database.run(&end).await;
+    database.run_sql(&end).await;
 }

@@ -1,16 +1,18 @@
-//! Events whose handlers are never done: they end as dead letters, and all others are done.
+//! Poisoned events, whose handlers never succeed: they end as dead letters, and all others are
+//! handled.
 
 use router_core::testing::SyntheticEvent;
 
 use crate::{on_each_store, shop::Shop};
 
 on_each_store!(
-    poison_is_dead_and_all_else_is_done,
-    a_thread_that_blocks_for_ever_is_dead_in_the_end
+    poisoned_events_are_dead_letters_and_others_are_done,
+    blocking_handler_that_hangs_is_a_dead_letter
 );
 
-/// Panics, ends its process, hangs, cannot be decoded; and what is only large.
-async fn poison_is_dead_and_all_else_is_done(shop: Shop) {
+/// Sends events whose handlers panic, abort the process, hang or cannot decode them, a large event,
+/// and ordinary ones.
+async fn poisoned_events_are_dead_letters_and_others_are_done(shop: Shop) {
     let stripe = shop.stripe.clone();
     let large = SyntheticEvent::new("invoice.paid").set("description", "x".repeat(1024 * 1024));
     let mut events = vec![stripe.event(large)];
@@ -22,48 +24,48 @@ async fn poison_is_dead_and_all_else_is_done(shop: Shop) {
     events.extend(aborts.clone());
     events.extend(stripe.events("invoice.paid", 20));
     let delivered = tokio::spawn(async move { stripe.deliver_all(events).await });
-    let all_ended = async {
-        delivered.await.expect("all are acknowledged");
-        shop.all_ended().await;
+    let all_completed = async {
+        delivered.await.expect("task does not panic");
+        shop.wait_until_idle().await;
     };
-    let mut lives = 0;
+    let mut processes = 0;
     let restarted = async {
         loop {
             if let Some(mut process) = shop.serve(&[]).await {
-                process.ended().await;
+                process.wait().await;
             }
-            lives += 1;
+            processes += 1;
         }
     };
     tokio::select! {
-        () = all_ended => {}
+        () = all_completed => {}
         () = restarted => {}
     }
-    assert!(lives >= 3, "each attempt ends a process, and two may end one");
+    assert!(processes >= 3, "each of the 3 attempts aborts a process; both events may share one");
     for event in aborts {
-        let kept = shop.deliveries(event.id()).await;
-        let error = kept[0].error.as_deref().unwrap_or_default();
+        let deliveries = shop.deliveries(event.id()).await;
+        let error = deliveries[0].error.as_deref().unwrap_or_default();
         assert!(error.starts_with("attempt 3 of 3 failed"), "{error}");
         assert!(error.contains("the process crashed"), "{error}");
     }
-    shop.check().await;
+    shop.check_guarantees().await;
 }
 
-/// Nobody can stop a thread: it is only over with its process.
-async fn a_thread_that_blocks_for_ever_is_dead_in_the_end(shop: Shop) {
+/// A thread cannot be stopped; it ends only with its process.
+async fn blocking_handler_that_hangs_is_a_dead_letter(shop: Shop) {
     let stripe = &shop.stripe;
     for attempt in 1..=3 {
-        let mut process = shop.serve(&[]).await.expect("it serves");
+        let mut process = shop.serve(&[]).await.expect("process serves");
         if attempt == 1 {
             stripe.deliver_all(stripe.events("charge.updated", 1)).await;
         }
-        process.says("began poison.blocks").await.expect("it is tried again");
+        process.wait_for_line("began poison.blocks").await.expect("delivery is retried");
         let done = shop.ledger().len();
         stripe.deliver_all(stripe.events("invoice.paid", 5)).await;
-        crate::until("the others", async || shop.ledger().len() >= done + 5).await;
+        crate::wait_until("the other events", async || shop.ledger().len() >= done + 5).await;
         process.kill().await;
     }
-    let _process = shop.serve(&[]).await.expect("it serves");
-    shop.all_ended().await;
-    shop.check().await;
+    let _process = shop.serve(&[]).await.expect("process serves");
+    shop.wait_until_idle().await;
+    shop.check_guarantees().await;
 }

@@ -13,87 +13,91 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::soon;
+use crate::with_timeout;
 
-/// It is killed when this is dropped.
+/// A child process, killed on drop.
 pub(crate) struct Process {
     child: Child,
+    /// The lines of its standard output that have not been read yet.
     lines: mpsc::UnboundedReceiver<String>,
 }
 
 impl Process {
-    /// What it logs is added to the log. (By a pipe: a file would have no room for it where the disk is full.)
+    /// Starts a process, and appends its standard error to the log. The output is piped, because a
+    /// file would be subject to the file size limit that simulates a full disk.
     pub(crate) fn start(mut command: Command, log: Arc<Mutex<String>>) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn().expect("it was built");
-        let (tell, lines) = mpsc::unbounded_channel();
-        // Nobody need listen.
-        read(child.stdout.take(), move |line| drop(tell.send(line)));
-        read(child.stderr.take(), move |line| {
-            *log.lock().expect("nobody panics with it") += &(line + "\n");
+        let mut child = command.kill_on_drop(true).spawn().expect("program exists");
+        let (sender, lines) = mpsc::unbounded_channel();
+        // Sending fails once the receiver is dropped.
+        for_each_line(child.stdout.take(), move |line| drop(sender.send(line)));
+        for_each_line(child.stderr.take(), move |line| {
+            *log.lock().expect("lock is not poisoned") += &(line + "\n");
         });
         Self { child, lines }
     }
 
-    /// Waits until it says something that begins so, and what it says further. `None` if it dies before.
-    pub(crate) async fn says(&mut self, beginning: &str) -> Option<String> {
-        let said = async {
+    /// Waits for a line with this prefix, and returns the rest of the line. Returns `None` if the
+    /// process dies before.
+    pub(crate) async fn wait_for_line(&mut self, prefix: &str) -> Option<String> {
+        let matching = async {
             loop {
                 let line = self.lines.recv().await?;
-                if let Some(rest) = line.strip_prefix(beginning) {
+                if let Some(rest) = line.strip_prefix(prefix) {
                     return Some(rest.trim().to_owned());
                 }
             }
         };
-        soon(beginning, said).await
+        with_timeout(prefix, matching).await
     }
 
-    /// Where it serves.
+    /// Waits for the address of its endpoint. Returns `None` if the process dies before.
     pub(crate) async fn address(&mut self) -> Option<SocketAddr> {
-        Some(self.says("listening").await?.parse().expect("it is an address"))
+        Some(self.wait_for_line("listening").await?.parse().expect("address is valid"))
     }
 
-    /// What it has said and nobody has heard yet.
-    pub(crate) fn said(&mut self) -> Vec<String> {
+    /// Returns the lines that have not been read yet.
+    pub(crate) fn unread_lines(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.lines.try_recv().ok()).collect()
     }
 
-    /// Waits until it has ended.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        self.child.wait().await.expect("it was started")
+    /// Waits for the process to exit.
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        self.child.wait().await.expect("child process exists")
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {
-        self.child.try_wait().expect("it was started").is_none()
+        self.child.try_wait().expect("child process exists").is_none()
     }
 
     pub(crate) async fn kill(&mut self) {
-        self.child.kill().await.expect("it was started");
+        self.child.kill().await.expect("child process exists");
     }
 
-    /// Sends it a signal, such as `STOP`.
+    /// Sends the process a signal, such as `STOP`.
     pub(crate) async fn signal(&self, signal: &str) {
-        run("kill", &[&format!("-{signal}"), &self.id()]).await.expect("it runs");
+        run("kill", &[&format!("-{signal}"), &self.id()]).await.expect("`kill` is installed");
     }
 
-    /// Sets what it may use, such as `--fsize=4096:unlimited`.
-    pub(crate) async fn limit(&self, limit: &str) -> io::Result<()> {
+    /// Sets a resource limit, such as `--fsize=4096:unlimited`.
+    pub(crate) async fn set_limit(&self, limit: &str) -> io::Result<()> {
         run("prlimit", &["--pid", &self.id(), limit]).await
     }
 
     fn id(&self) -> String {
-        self.child.id().expect("nobody has waited for its end").to_string()
+        self.child.id().expect("process has not been waited for").to_string()
     }
 }
 
-fn read(
-    from: Option<impl AsyncRead + Send + Unpin + 'static>,
-    mut to: impl FnMut(String) + Send + 'static,
+/// Spawns a task that calls `handle` for each line of the output.
+fn for_each_line(
+    output: Option<impl AsyncRead + Send + Unpin + 'static>,
+    mut handle: impl FnMut(String) + Send + 'static,
 ) {
-    let mut lines = BufReader::new(from.expect("it is piped")).lines();
+    let mut lines = BufReader::new(output.expect("output is piped")).lines();
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
-            to(line);
+            handle(line);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! A shop: its database, its ledger, and what must be so in the end.
+//! A shop: its inbox, its ledger, its processes, and the checks after a fault.
 
 use std::{
     collections::BTreeMap,
@@ -17,69 +17,70 @@ use crate::{
     postgres::{self, Server},
     process::Process,
     stripe::Stripe,
-    until,
+    wait_until,
 };
 
 pub(crate) struct Shop {
     pub(crate) database: Database,
     pub(crate) stripe: Arc<Stripe>,
     folder: TempDir,
-    /// What its processes have logged.
+    /// The log of all its processes.
     log: Arc<Mutex<String>>,
 }
 
-/// Handlers that write in a `Tx`, where there is one.
+/// The handlers that write in a `Tx`, if the store provides one.
 const WITH_TX: [&str; 2] = ["shop.effect", "shop.held"];
 
 impl Shop {
     pub(crate) async fn on_sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("there is room");
+        let folder = tempfile::tempdir().expect("temporary folder is writable");
         let database = Database::in_sqlite(folder.path()).await;
-        Self::of(folder, database)
+        Self::new(folder, database)
     }
 
-    /// None, where there is no PostgreSQL.
+    /// Returns `None` if PostgreSQL is not installed.
     pub(crate) async fn on_postgres() -> Option<Self> {
-        Some(Self::on(postgres::shared()?).await)
+        Some(Self::on_postgres_server(postgres::shared()?).await)
     }
 
-    /// In a server of its own.
-    pub(crate) async fn on(server: &Server) -> Self {
-        let folder = tempfile::tempdir().expect("there is room");
-        Self::of(folder, Database::in_postgres(server).await)
+    /// Creates a shop on this PostgreSQL server.
+    pub(crate) async fn on_postgres_server(server: &Server) -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder is writable");
+        Self::new(folder, Database::in_postgres(server).await)
     }
 
-    /// None, where there is no NATS server.
+    /// Returns `None` if no NATS server is installed.
     pub(crate) async fn on_jetstream() -> Option<Self> {
         static SHARED: OnceLock<Option<nats::Server>> = OnceLock::new();
-        let server = SHARED.get_or_init(Self::jetstream).as_ref()?;
-        Some(Self::at(&server.url()).await)
+        let server = SHARED.get_or_init(Self::start_nats).as_ref()?;
+        Some(Self::on_nats(&server.url()).await)
     }
 
-    /// A server of its own, which takes what is large.
-    pub(crate) fn jetstream() -> Option<nats::Server> {
+    /// Starts a NATS server that accepts the large events of these tests. Returns `None` if none is
+    /// installed.
+    pub(crate) fn start_nats() -> Option<nats::Server> {
         nats::Server::start_with("max_payload: 4MB", "")
     }
 
-    /// In the NATS server, or the cluster, at this URL.
-    pub(crate) async fn at(url: &str) -> Self {
-        let folder = tempfile::tempdir().expect("there is room");
-        Self::of(folder, Database::in_jetstream(url).await)
+    /// Creates a shop on the NATS server or cluster at this URL.
+    pub(crate) async fn on_nats(url: &str) -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder is writable");
+        Self::new(folder, Database::in_jetstream(url).await)
     }
 
-    fn of(folder: TempDir, database: Database) -> Self {
+    fn new(folder: TempDir, database: Database) -> Self {
         Self { database, stripe: Arc::new(Stripe::new()), folder, log: Arc::default() }
     }
 
-    /// Starts a process of it.
+    /// Starts a process of the shop.
     pub(crate) fn start(&self, options: &[&str]) -> Process {
         self.start_at(&self.database.url, options)
     }
 
-    /// Starts one that reaches the inbox by this URL.
+    /// Starts a process that connects to the inbox by this URL.
     pub(crate) fn start_at(&self, inbox: &str, options: &[&str]) -> Process {
         let file = |name| self.folder.path().join(name);
-        // Who writes more than it may is told so, and not killed.
+        // Without SIGXFSZ, a write above the file size limit fails instead of killing the process.
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_faulty-shop")]);
         command.arg("--inbox").arg(inbox).args(options);
@@ -87,68 +88,72 @@ impl Shop {
         Process::start(command, self.log.clone())
     }
 
-    /// Starts one that serves, and waits until it does. `None` if it dies before.
+    /// Starts a process, and waits until it serves. Returns `None` if it dies before.
     pub(crate) async fn serve(&self, options: &[&str]) -> Option<Process> {
-        self.listening(self.start(options)).await
+        self.wait_until_serving(self.start(options)).await
     }
 
-    /// The process, which serves, once it does. `None` if it dies before.
-    pub(crate) async fn listening(&self, mut process: Process) -> Option<Process> {
+    /// Waits until the process serves, and sends events to it from now on. Returns `None` if it
+    /// dies before.
+    pub(crate) async fn wait_until_serving(&self, mut process: Process) -> Option<Process> {
         let address = process.address().await;
-        self.stripe.at(address);
+        self.stripe.set_endpoint(address);
         address.map(|_| process)
     }
 
-    /// What its inbox is called where that is a stream.
-    pub(crate) fn stream(&self) -> &str {
-        self.database.url.rsplit('/').next().expect("it has a beginning")
+    /// Returns the name of the inbox's stream.
+    pub(crate) fn stream_name(&self) -> &str {
+        self.database.url.rsplit('/').next().expect("split yields at least one part")
     }
 
-    /// The server of the stream, or one of its cluster's: host and port.
-    pub(crate) fn server(&self) -> &str {
-        let (_, hosts) = self.database.url.split_once('@').expect("it has a password");
-        hosts.split([',', '/']).next().expect("it has a beginning")
+    /// Returns host and port of the NATS server, or of one server of the cluster.
+    pub(crate) fn nats_address(&self) -> &str {
+        let (_, hosts) = self.database.url.split_once('@').expect("URL has a password");
+        hosts.split([',', '/']).next().expect("split yields at least one part")
     }
 
-    /// Lets `shop.held` go on.
+    /// Lets the handler `shop.held` return.
     pub(crate) fn open_gate(&self) {
-        fs::write(self.folder.path().join("gate"), "").expect("there is room");
+        fs::write(self.folder.path().join("gate"), "").expect("temporary folder is writable");
     }
 
-    /// From now on it waits again.
-    pub(crate) fn shut_gate(&self) {
-        // It need not have been open.
+    /// Makes the handler `shop.held` wait from now on.
+    pub(crate) fn close_gate(&self) {
+        // Fails if the gate is closed already.
         drop(fs::remove_file(self.folder.path().join("gate")));
     }
 
-    /// What its processes have logged.
+    /// Returns the log of all its processes.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("nobody panics with it").clone()
+        self.log.lock().expect("lock is not poisoned").clone()
     }
 
-    /// What handlers have done outside of the database: handler and event.
+    /// Returns the handler and event of each line that handlers have appended to the ledger.
     pub(crate) fn ledger(&self) -> Vec<(String, String)> {
         let ledger = fs::read_to_string(self.folder.path().join("ledger")).unwrap_or_default();
         let line = |line: &str| {
-            let (handler, event) = line.split_once(' ').expect("each line is written in one");
+            let (handler, event) = line.split_once(' ').expect("handlers write whole lines");
             (handler.to_owned(), event.to_owned())
         };
         ledger.lines().map(line).collect()
     }
 
-    pub(crate) async fn deliveries(&self, event: &str) -> Vec<StoredDelivery> {
-        self.database.store.deliveries(event).await.expect("it can be read")
+    pub(crate) async fn deliveries(&self, event_id: &str) -> Vec<StoredDelivery> {
+        self.database.store.deliveries(event_id).await.expect("store is readable")
     }
 
-    /// Of an event with one handler: how far it is, and after how many attempts.
+    /// Returns the state and attempts of an event's delivery. The event must have one handler.
     pub(crate) async fn state(&self, event: &Payload) -> (DeliveryState, u32) {
-        let kept = self.deliveries(event.id()).await;
-        assert_eq!(kept.len(), 1, "{kept:?}");
-        (kept[0].state, kept[0].attempts)
+        let deliveries = self.deliveries(event.id()).await;
+        assert_eq!(deliveries.len(), 1, "{deliveries:?}");
+        (deliveries[0].state, deliveries[0].attempts)
     }
 
-    /// What becomes of an event of a type in the end, with each of its handlers.
-    pub(crate) fn ends(&self, event_type: &str) -> &'static [(&'static str, DeliveryState)] {
+    /// Returns the handlers of an event type, and the state in which their deliveries must end.
+    pub(crate) fn expected_states(
+        &self,
+        event_type: &str,
+    ) -> &'static [(&'static str, DeliveryState)] {
         match event_type {
             "invoice.paid" if self.database.has_tx() => {
                 &[("shop.effect", Done), ("shop.ledger", Done)]
@@ -160,53 +165,55 @@ impl Shop {
             "charge.pending" => &[("poison.hangs", Dead)],
             "charge.updated" => &[("poison.blocks", Dead)],
             "customer.updated" => &[("poison.undecodable", Dead)],
-            other => panic!("no handler is for {other}"),
+            other => panic!("no handler for {other}"),
         }
     }
 
-    /// Waits until nothing waits or runs.
-    pub(crate) async fn all_ended(&self) {
-        until("the end of all deliveries", async || {
+    /// Waits until no delivery is waiting or running.
+    pub(crate) async fn wait_until_idle(&self) {
+        wait_until("completion of all deliveries", async || {
             self.database.store.backlog().await.is_ok_and(|backlog| backlog.is_empty())
         })
         .await;
     }
 
-    /// Once nothing waits: no acknowledged event is lost, each handler has done what it does, no more often than it
-    /// was tried, and only poison is dead.
-    pub(crate) async fn check(&self) {
-        let (mut in_tx, mut elsewhere) = (BTreeMap::new(), BTreeMap::new());
+    /// Checks the guarantees when no delivery is open: no acknowledged event is lost, each
+    /// handler's effects have happened, at most once per attempt, and only poisoned deliveries are
+    /// dead.
+    pub(crate) async fn check_guarantees(&self) {
+        let (mut in_tx, mut in_ledger) = (BTreeMap::new(), BTreeMap::new());
         for (event, event_type) in self.stripe.acknowledged() {
-            let kept = self.deliveries(&event).await;
-            let ended: Vec<_> = kept.iter().map(|one| (&*one.handler, one.state)).collect();
-            let ends = self.ends(&event_type);
-            assert_eq!(ended, ends, "{event}, {event_type}: {kept:?}");
-            for StoredDelivery { handler, attempts, .. } in kept {
+            let deliveries = self.deliveries(&event).await;
+            let states: Vec<_> =
+                deliveries.iter().map(|delivery| (&*delivery.handler, delivery.state)).collect();
+            let expected = self.expected_states(&event_type);
+            assert_eq!(states, expected, "{event}, {event_type}: {deliveries:?}");
+            for StoredDelivery { handler, attempts, .. } in deliveries {
                 let effect = (handler.to_string(), event.clone());
                 if self.database.has_tx() && WITH_TX.contains(&&*handler) {
                     in_tx.insert(effect, 1);
                 } else if handler.starts_with("shop.") {
-                    elsewhere.insert(effect, attempts);
+                    in_ledger.insert(effect, attempts);
                 }
             }
         }
-        let effects = counted(self.database.effects().await);
-        assert_eq!(effects, in_tx, "what is done in a `Tx` is there once");
-        let ledger = counted(self.ledger());
-        assert!(ledger.keys().eq(elsewhere.keys()), "{ledger:?}, and not {elsewhere:?}");
+        let effects = count(self.database.effects().await);
+        assert_eq!(effects, in_tx, "effects in a `Tx` happen exactly once");
+        let ledger = count(self.ledger());
+        assert!(ledger.keys().eq(in_ledger.keys()), "{ledger:?}, expected {in_ledger:?}");
         for (effect, times) in ledger {
-            let attempts = elsewhere[&effect];
-            assert!(times <= attempts, "{effect:?} was done {times} times, tried {attempts} times");
+            let attempts = in_ledger[&effect];
+            assert!(times <= attempts, "{effect:?} happened {times} times in {attempts} attempts");
         }
     }
 }
 
-fn counted(effects: Vec<(String, String)>) -> BTreeMap<(String, String), u32> {
-    let mut counted = BTreeMap::new();
+fn count(effects: Vec<(String, String)>) -> BTreeMap<(String, String), u32> {
+    let mut counts = BTreeMap::new();
     for effect in effects {
-        *counted.entry(effect).or_insert(0) += 1;
+        *counts.entry(effect).or_insert(0) += 1;
     }
-    counted
+    counts
 }
 
 impl Drop for Shop {
@@ -215,7 +222,7 @@ impl Drop for Shop {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             let last = &lines[lines.len().saturating_sub(20)..];
-            println!("the last that its processes have logged:\n{}", last.join("\n"));
+            println!("last lines of its processes' log:\n{}", last.join("\n"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Stripe: sends events, and sends again what was not acknowledged.
+//! A simulation of Stripe: sends events, and redelivers them until they are acknowledged.
 
 use std::{
     collections::BTreeMap,
@@ -24,75 +24,75 @@ use router_core::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::soon;
+use crate::with_timeout;
 
-/// Of the program, which has it in its `options.rs`.
+/// The shop's signing secret, from its `options.rs`.
 const SECRET: &str = "whsec_of_the_faults";
 
-/// How many events are under way at once.
-const AT_ONCE: usize = 4;
+/// Maximum number of events that are sent concurrently.
+const MAX_IN_FLIGHT: usize = 4;
 
 pub(crate) struct Stripe {
     client: Client<HttpConnector, Full<Bytes>>,
     secret: SigningSecret,
-    /// Where the endpoint is by now.
+    /// The endpoint's current address; `None` while there is no endpoint.
     address: watch::Sender<Option<SocketAddr>>,
-    /// What was answered with 200, by its id, with its type.
+    /// The types of the events that were answered with 200, by id.
     acknowledged: Mutex<BTreeMap<String, String>>,
-    made: AtomicUsize,
+    next_id: AtomicUsize,
 }
 
 impl Stripe {
     pub(crate) fn new() -> Self {
         Self {
             client: Client::builder(TokioExecutor::new()).build_http(),
-            secret: SigningSecret::new(SECRET).expect("it is a secret"),
+            secret: SigningSecret::new(SECRET).expect("secret is valid"),
             address: watch::Sender::new(None),
             acknowledged: Mutex::default(),
-            made: AtomicUsize::new(0),
+            next_id: AtomicUsize::new(0),
         }
     }
 
-    /// So many new events of this type.
+    /// Creates events of this type.
     pub(crate) fn events(&self, event_type: &str, number: usize) -> Vec<Payload> {
         (0..number).map(|_| self.event(SyntheticEvent::new(event_type))).collect()
     }
 
-    /// This event, under a new id.
+    /// Builds an event with a new id.
     pub(crate) fn event(&self, event: SyntheticEvent) -> Payload {
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        event.id(format!("evt_{number}")).build().expect("there is such an event")
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
+        event.id(format!("evt_{number}")).build().expect("event type is known")
     }
 
-    /// The endpoint is there from now on.
-    pub(crate) fn at(&self, address: Option<SocketAddr>) {
+    /// Sets the endpoint to which events are sent from now on.
+    pub(crate) fn set_endpoint(&self, address: Option<SocketAddr>) {
         self.address.send_replace(address);
     }
 
-    /// What was answered with 200, by its id, with its type.
+    /// Returns the types of the events that were answered with 200, by id.
     pub(crate) fn acknowledged(&self) -> BTreeMap<String, String> {
-        self.acknowledged.lock().expect("nobody panics with it").clone()
+        self.acknowledged.lock().expect("lock is not poisoned").clone()
     }
 
-    /// Sends it once, now; `None`: nobody has answered.
+    /// Sends an event once, as soon as there is an endpoint. Returns `None` if there was no answer.
     pub(crate) async fn send(&self, event: &Payload) -> Option<StatusCode> {
-        let address = soon("an endpoint", async {
+        let address = with_timeout("an endpoint", async {
             let mut address = self.address.subscribe();
-            let there = address.wait_for(Option::is_some).await.expect("this has the sender");
-            there.expect("it was waited for")
+            let address = address.wait_for(Option::is_some).await.expect("`self` owns the sender");
+            address.expect("address is set")
         });
         let mut request: Request<_> = event.request(&self.secret);
         let url = format!("http://{}/webhook", address.await);
-        *request.uri_mut() = url.parse::<Uri>().expect("it is a URL");
+        *request.uri_mut() = url.parse::<Uri>().expect("URL is valid");
         let status = self.client.request(request).await.ok()?.status();
         if status == StatusCode::OK {
             let (id, event_type) = (event.id().to_owned(), event.event_type().to_owned());
-            self.acknowledged.lock().expect("nobody panics with it").insert(id, event_type);
+            self.acknowledged.lock().expect("lock is not poisoned").insert(id, event_type);
         }
         Some(status)
     }
 
-    /// Sends it until it is acknowledged. Nothing but 200 and 503 is an answer.
+    /// Sends an event until it is acknowledged. Panics on any status but 200 and 503.
     pub(crate) async fn deliver(&self, event: &Payload) {
         loop {
             match self.send(event).await {
@@ -104,16 +104,20 @@ impl Stripe {
         }
     }
 
-    /// Sends all until they are acknowledged, several at a time.
+    /// Sends events until all are acknowledged, up to [`MAX_IN_FLIGHT`] at a time.
     pub(crate) async fn deliver_all(self: &std::sync::Arc<Self>, events: Vec<Payload>) {
-        let mut under_way = JoinSet::new();
+        let mut in_flight = JoinSet::new();
         for event in events {
-            if under_way.len() == AT_ONCE {
-                under_way.join_next().await.expect("there are some").expect("it does not panic");
+            if in_flight.len() == MAX_IN_FLIGHT {
+                in_flight
+                    .join_next()
+                    .await
+                    .expect("set is not empty")
+                    .expect("task does not panic");
             }
             let stripe = self.clone();
-            under_way.spawn(async move { stripe.deliver(&event).await });
+            in_flight.spawn(async move { stripe.deliver(&event).await });
         }
-        soon("that all are acknowledged", under_way.join_all()).await;
+        with_timeout("acknowledgement of all events", in_flight.join_all()).await;
     }
 }

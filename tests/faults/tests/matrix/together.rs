@@ -1,153 +1,166 @@
-//! Several processes at one store.
+//! Several processes that share a store.
 
 use http::StatusCode;
 use router_core::testing::Payload;
 use router_inbox::DeliveryState::{Done, Running, Waiting};
 
-use crate::{on_each_store, process::Process, shop::Shop, until};
+use crate::{on_each_store, process::Process, shop::Shop, wait_until};
 
 on_each_store!(
-    two_processes_share_the_work,
-    duplicates_come_while_the_first_runs_and_fails,
-    one_that_stood_still_past_its_lease_writes_nothing,
-    one_that_is_told_to_stop_gives_back_what_runs,
+    two_processes_share_deliveries_without_repeats,
+    duplicates_during_a_run_and_a_retry_add_nothing,
+    suspended_process_records_nothing_after_its_lease,
+    shutdown_releases_deliveries_in_flight,
 );
 
-/// Leases that do not run out.
-const LONG: [&str; 2] = ["--lease", "10m"];
+/// A lease that does not expire during a test.
+const LONG_LEASE: [&str; 2] = ["--lease", "10m"];
 
-async fn two_processes_share_the_work(shop: Shop) {
-    let mut one = shop.serve(&LONG).await.expect("it serves");
+async fn two_processes_share_deliveries_without_repeats(shop: Shop) {
+    let mut first = shop.serve(&LONG_LEASE).await.expect("process serves");
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 30)).await;
-    let mut other = shop.serve(&LONG).await.expect("it serves");
+    let mut second = shop.serve(&LONG_LEASE).await.expect("process serves");
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 30)).await;
-    shop.all_ended().await;
-    shop.check().await;
+    shop.wait_until_idle().await;
+    shop.check_guarantees().await;
     for (event, _) in shop.stripe.acknowledged() {
-        for kept in shop.deliveries(&event).await {
-            assert_eq!(kept.attempts, 1, "{event}: {kept:?}");
+        for delivery in shop.deliveries(&event).await {
+            assert_eq!(delivery.attempts, 1, "{event}: {delivery:?}");
         }
     }
-    assert_eq!(shop.ledger().len(), 60, "without a fault nothing is done twice");
-    let handlers = shop.ends("invoice.paid").len();
-    assert_eq!(begun(&mut one) + begun(&mut other), 60 * handlers);
+    assert_eq!(shop.ledger().len(), 60, "without a fault nothing runs twice");
+    let handlers = shop.expected_states("invoice.paid").len();
+    assert_eq!(count_runs(&mut first) + count_runs(&mut second), 60 * handlers);
 }
 
-async fn duplicates_come_while_the_first_runs_and_fails(shop: Shop) {
-    let mut one = shop.serve(&[&LONG[..], &["--fail-first"]].concat()).await.expect("it serves");
-    let event = held(&shop, &mut one).await;
-    let mut other = shop.serve(&LONG).await.expect("it serves");
+async fn duplicates_during_a_run_and_a_retry_add_nothing(shop: Shop) {
+    let options = [&LONG_LEASE[..], &["--fail-first"]].concat();
+    let mut first = shop.serve(&options).await.expect("process serves");
+    let event = start_held_run(&shop, &mut first).await;
+    let mut second = shop.serve(&LONG_LEASE).await.expect("process serves");
     for _ in 0..5 {
         assert_eq!(shop.stripe.send(&event).await, Some(StatusCode::OK));
     }
-    // Whoever is done with this has looked at that too.
+    // A process that handles these has also seen the duplicates.
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 10)).await;
-    until("the others", async || shop.ledger().len() == 10).await;
+    wait_until("the other events", async || shop.ledger().len() == 10).await;
     assert_eq!(shop.state(&event).await, (Running, 1));
     shop.open_gate();
-    until("its first end", async || shop.state(&event).await != (Running, 1)).await;
+    wait_until("the end of the first run", async || shop.state(&event).await != (Running, 1)).await;
     assert_eq!(shop.stripe.send(&event).await, Some(StatusCode::OK));
-    shop.all_ended().await;
+    shop.wait_until_idle().await;
     assert_eq!(shop.state(&event).await, (Done, 2));
-    shop.check().await;
-    let held = |line: &String| line.starts_with("began shop.held");
-    let again = [one.said(), other.said()].concat().into_iter().filter(held).count();
-    assert_eq!(again, 1, "the first was heard before");
+    shop.check_guarantees().await;
+    let is_held_run = |line: &String| line.starts_with("began shop.held");
+    let lines = [first.unread_lines(), second.unread_lines()].concat();
+    let reruns = lines.into_iter().filter(is_held_run).count();
+    assert_eq!(reruns, 1, "one retry; the line of the first run has been read before");
 }
 
-/// Whether it then notices that its lease is gone, or believes that it has it still.
-async fn one_that_stood_still_past_its_lease_writes_nothing(shop: Shop) {
-    // In SQLite it could stand still with the file locked, while it writes that it is alive.
-    let believes: &[_] = if shop.database.is_a_file() { &[true] } else { &[true, false] };
-    for believes in believes {
-        let _front = shop.serve(&["--no-worker"]).await.expect("it serves");
-        let signs: &[_] = if *believes { &["--no-serve", "--no-signs"] } else { &["--no-serve"] };
-        let mut one = shop.start(signs);
-        shop.shut_gate();
-        let event = held(&shop, &mut one).await;
-        one.signal("STOP").await;
-        let mut other = shop.start(&["--no-serve"]);
-        other.says("began shop.held").await.expect("it takes over");
+/// Tests both a process that notices the loss of its lease, and one without heartbeats, which
+/// tries to record its outcome.
+async fn suspended_process_records_nothing_after_its_lease(shop: Shop) {
+    // With SQLite, a process could be suspended while its heartbeat holds the file's lock.
+    let without_heartbeat: &[_] = if shop.database.is_sqlite() { &[true] } else { &[true, false] };
+    for no_heartbeat in without_heartbeat {
+        let _endpoint = shop.serve(&["--no-worker"]).await.expect("process serves");
+        let options: &[_] =
+            if *no_heartbeat { &["--no-serve", "--no-heartbeat"] } else { &["--no-serve"] };
+        let mut first = shop.start(options);
+        shop.close_gate();
+        let event = start_held_run(&shop, &mut first).await;
+        first.signal("STOP").await;
+        let mut second = shop.start(&["--no-serve"]);
+        second.wait_for_line("began shop.held").await.expect("second process takes over");
         shop.open_gate();
-        shop.all_ended().await;
+        shop.wait_until_idle().await;
         assert_eq!(shop.state(&event).await, (Done, 2));
         let lost = || shop.log().matches("lease lost: this process").count();
         let before = lost();
-        one.signal("CONT").await;
-        until("that it notices", async || lost() > before).await;
-        assert!(one.is_alive());
+        first.signal("CONT").await;
+        wait_until("the log line about the lost lease", async || lost() > before).await;
+        assert!(first.is_alive());
         assert_eq!(shop.state(&event).await, (Done, 2));
-        shop.check().await;
+        shop.check_guarantees().await;
     }
 }
 
-async fn one_that_is_told_to_stop_gives_back_what_runs(shop: Shop) {
-    let mut one =
-        shop.serve(&[&LONG[..], &["--grace", "100ms"]].concat()).await.expect("it serves");
-    let event = held(&shop, &mut one).await;
-    one.signal("TERM").await;
-    assert!(one.ended().await.success());
-    assert_eq!(shop.state(&event).await, (Waiting, 0), "it costs nobody an attempt");
-    let mut other = shop.serve(&LONG).await.expect("it serves");
-    other.says("began shop.held").await.expect("it goes on at once");
+async fn shutdown_releases_deliveries_in_flight(shop: Shop) {
+    let options = [&LONG_LEASE[..], &["--shutdown-grace", "100ms"]].concat();
+    let mut first = shop.serve(&options).await.expect("process serves");
+    let event = start_held_run(&shop, &mut first).await;
+    first.signal("TERM").await;
+    assert!(first.wait().await.success());
+    assert_eq!(shop.state(&event).await, (Waiting, 0), "a release counts no attempt");
+    let mut second = shop.serve(&LONG_LEASE).await.expect("process serves");
+    second.wait_for_line("began shop.held").await.expect("released delivery is due at once");
     shop.open_gate();
-    shop.all_ended().await;
+    shop.wait_until_idle().await;
     assert_eq!(shop.state(&event).await, (Done, 1));
-    shop.check().await;
+    shop.check_guarantees().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn machines_whose_clocks_differ_take_nothing_from_each_other() {
-    for (one, other) in [("ahead", "behind"), ("behind", "ahead")] {
+async fn clock_skew_does_not_expire_leases() {
+    for (first, second) in [("ahead", "behind"), ("behind", "ahead")] {
         let shops = [Shop::on_postgres().await, Shop::on_jetstream().await];
         for shop in shops.into_iter().flatten() {
-            clocks_differ(shop, one, other).await;
+            check_clock_skew(shop, first, second).await;
         }
     }
 }
 
-/// The time is the server's: no clock of a machine makes a difference.
-async fn clocks_differ(shop: Shop, one: &str, other: &str) {
-    let clock = |differs| [format!("--clock-{differs}"), "2h".to_owned()];
-    let (one, other) = (clock(one), clock(other));
-    let one = [&["--lease", "10m", "--concurrency", "1"], &one.each_ref().map(|one| &**one)[..]];
-    let mut one = shop.serve(&one.concat()).await.expect("it serves");
-    let event = held(&shop, &mut one).await;
-    let _other = shop.serve(&other.each_ref().map(|other| &**other)).await.expect("it serves");
-    // The first has no room, so it is the other that does these, and could take that one.
+/// Checks that leases follow the server's time, and not the clocks of the processes' machines.
+async fn check_clock_skew(shop: Shop, first: &str, second: &str) {
+    let clock = |skew| [format!("--clock-{skew}"), "2h".to_owned()];
+    let (first, second) = (clock(first), clock(second));
+    let first = first.each_ref().map(|option| &**option);
+    let options = [&["--lease", "10m", "--concurrency", "1"], &first[..]].concat();
+    let mut first = shop.serve(&options).await.expect("process serves");
+    let event = start_held_run(&shop, &mut first).await;
+    let second = second.each_ref().map(|option| &**option);
+    let _second = shop.serve(&second).await.expect("process serves");
+    // The first process has no free slot. So the second handles these, and would also claim the
+    // held delivery if it took the lease for expired.
     shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 10)).await;
-    until("the others", async || shop.ledger().len() == 10).await;
+    wait_until("the other events", async || shop.ledger().len() == 10).await;
     assert_eq!(shop.state(&event).await, (Running, 1));
     shop.open_gate();
-    shop.all_ended().await;
+    shop.wait_until_idle().await;
     assert_eq!(shop.state(&event).await, (Done, 1));
-    shop.check().await;
+    shop.check_guarantees().await;
 }
 
-/// In SQLite it is the machine's. A clock that jumps ends leases early, and who lost its lease writes nothing.
+/// With SQLite, leases follow the machine's clock. A jump expires leases early, but a process whose
+/// lease was lost records nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_jumps_costs_an_attempt_and_doubles_nothing() {
+async fn sqlite_clock_jump_costs_an_attempt_only() {
     let shop = Shop::on_sqlite().await;
-    let mut one = shop.serve(&[&LONG[..], &["--no-signs"]].concat()).await.expect("it serves");
-    let event = held(&shop, &mut one).await;
-    let mut other = shop.serve(&["--clock-ahead", "2h"]).await.expect("it serves");
-    other.says("began shop.held").await.expect("it takes over");
+    let options = [&LONG_LEASE[..], &["--no-heartbeat"]].concat();
+    let mut first = shop.serve(&options).await.expect("process serves");
+    let event = start_held_run(&shop, &mut first).await;
+    let mut second = shop.serve(&["--clock-ahead", "2h"]).await.expect("process serves");
+    second.wait_for_line("began shop.held").await.expect("second process takes over");
     shop.open_gate();
-    shop.all_ended().await;
-    until("that it notices", async || shop.log().contains("lease lost: this process")).await;
+    shop.wait_until_idle().await;
+    wait_until("the log line about the lost lease", async || {
+        shop.log().contains("a lease was lost")
+    })
+    .await;
     assert_eq!(shop.state(&event).await, (Done, 2));
-    shop.check().await;
+    shop.check_guarantees().await;
 }
 
-/// An event whose handler has begun in this process, and waits for the gate.
-async fn held(shop: &Shop, process: &mut Process) -> Payload {
+/// Sends an event whose handler waits for the gate, and waits until this process runs it.
+async fn start_held_run(shop: &Shop, process: &mut Process) -> Payload {
     let event = shop.stripe.events("invoice.updated", 1).remove(0);
     shop.stripe.deliver(&event).await;
-    let begun = process.says("began shop.held").await;
-    assert_eq!(begun.as_deref(), Some(event.id()));
+    let started = process.wait_for_line("began shop.held").await;
+    assert_eq!(started.as_deref(), Some(event.id()));
     event
 }
 
-fn begun(process: &mut Process) -> usize {
-    process.said().iter().filter(|line| line.starts_with("began")).count()
+/// Returns the number of runs that the process has started since its lines were last read.
+fn count_runs(process: &mut Process) -> usize {
+    process.unread_lines().iter().filter(|line| line.starts_with("began")).count()
 }

@@ -1,34 +1,35 @@
-//! Other versions of the program, and of the tables.
+//! Other versions of the program, and of the database schema.
 
 use router_core::testing::Payload;
 use router_inbox::DeliveryState::{Done, Waiting};
 
-use crate::{on_each_store, shop::Shop, until};
+use crate::{on_each_store, shop::Shop, wait_until};
 
 on_each_store!(
-    a_handler_that_is_gone_leaves_its_deliveries_and_its_new_name_takes_them;
-    a_newer_version_of_the_tables_is_used_beside_this_one,
+    renamed_handler_gets_deliveries_of_its_former_name;
+    newer_schema_works_with_this_version,
 );
 
-async fn a_handler_that_is_gone_leaves_its_deliveries_and_its_new_name_takes_them(shop: Shop) {
+async fn renamed_handler_gets_deliveries_of_its_former_name(shop: Shop) {
     let stripe = &shop.stripe;
-    let mut former = shop.serve(&["--handlers", "former", "--no-worker"]).await.expect("it serves");
+    let mut former =
+        shop.serve(&["--handlers", "former", "--no-worker"]).await.expect("process serves");
     let sent = stripe.events("invoice.sent", 5);
     stripe.deliver_all(sent.clone()).await;
     former.kill().await;
 
-    let mut without = shop.serve(&[]).await.expect("it serves");
+    let mut without = shop.serve(&[]).await.expect("process serves");
     stripe.deliver_all(stripe.events("invoice.paid", 5)).await;
-    until("the others", async || shop.ledger().len() == 5).await;
+    wait_until("the other events", async || shop.ledger().len() == 5).await;
     let told = "deliveries wait for a handler that this program does not have";
-    until("that it is said", async || shop.log().contains(told)).await;
+    wait_until("the log line", async || shop.log().contains(told)).await;
     for event in &sent {
         assert_eq!(shop.state(event).await, (Waiting, 0));
     }
     without.kill().await;
 
-    let _renamed = shop.serve(&["--handlers", "renamed"]).await.expect("it serves");
-    shop.all_ended().await;
+    let _renamed = shop.serve(&["--handlers", "renamed"]).await.expect("process serves");
+    shop.wait_until_idle().await;
     for event in &sent {
         assert_eq!(shop.state(event).await, (Done, 1));
     }
@@ -38,27 +39,27 @@ async fn a_handler_that_is_gone_leaves_its_deliveries_and_its_new_name_takes_the
     assert_eq!(done, sent.iter().map(Payload::id).collect::<Vec<_>>());
 }
 
-/// The one before it came, while it comes, and one that begins after.
-async fn a_newer_version_of_the_tables_is_used_beside_this_one(shop: Shop) {
+/// Tests a process that was started before the schema changed, and one that is started after.
+async fn newer_schema_works_with_this_version(shop: Shop) {
     let stripe = &shop.stripe;
-    let mut before = shop.serve(&[]).await.expect("it serves");
+    let mut before = shop.serve(&[]).await.expect("process serves");
     stripe.deliver_all(stripe.events("invoice.paid", 5)).await;
     let events = stripe.events("invoice.paid", 40);
     let delivered = tokio::spawn({
         let stripe = stripe.clone();
         async move { stripe.deliver_all(events).await }
     });
-    shop.database.run(if shop.database.is_postgres() { IN_POSTGRES } else { IN_SQLITE }).await;
-    delivered.await.expect("all are acknowledged");
-    shop.all_ended().await;
+    shop.database.run_sql(if shop.database.is_postgres() { IN_POSTGRES } else { IN_SQLITE }).await;
+    delivered.await.expect("task does not panic");
+    shop.wait_until_idle().await;
 
-    let mut after = shop.serve(&[]).await.expect("it serves");
+    let mut after = shop.serve(&[]).await.expect("process serves");
     stripe.deliver_all(stripe.events("invoice.paid", 40)).await;
-    shop.all_ended().await;
-    shop.check().await;
+    shop.wait_until_idle().await;
+    shop.check_guarantees().await;
     assert!(before.is_alive() && after.is_alive());
-    // What the newer version has made is as it was.
-    shop.database.run("update future set noted = noted").await;
+    // The newer version's table still exists.
+    shop.database.run_sql("update future set noted = noted").await;
 }
 
 const IN_SQLITE: &str = "
@@ -68,8 +69,8 @@ const IN_SQLITE: &str = "
     create table future (noted text);
     pragma user_version = 1000;
     commit";
-/// A transaction for each table: one that locks both could wait for another that has them in another order, and
-/// that one for it.
+/// Uses a transaction per table: one that locks both could deadlock with a transaction that locks
+/// them in the opposite order.
 const IN_POSTGRES: &str = "
     begin; alter table stripe_inbox.deliveries add column future_note text not null default 'none'; commit;
     begin; alter table stripe_inbox.events add column future_note text; commit;

@@ -1,4 +1,4 @@
-//! Which event it is, and on which subjects of the stream its messages are.
+//! An event's metadata, and the subjects of its messages.
 
 use std::sync::Arc;
 
@@ -9,9 +9,12 @@ use sha2::{Digest as _, Sha256};
 use super::record::Stage;
 use crate::{NewEvent, OrderKey, operations::EventSummary, store::millis};
 
-/// What is known of an event without its payload. It is beside the payload, and in the record.
+/// An event's metadata: what is known of the event without its payload.
+///
+/// It is part of the event's record, and a header of its payload message. Times are in
+/// milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct About {
+pub(super) struct EventMeta {
     pub(super) id: String,
     pub(super) endpoint: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,18 +23,18 @@ pub(super) struct About {
     #[serde(rename = "type")]
     pub(super) event_type: String,
     pub(super) object: String,
-    /// The same for all events of one object, whatever else is different.
+    /// A hash of the object's identity, which is the same for all events of the object.
     pub(super) lane: Arc<str>,
-    /// How many deliveries it has.
+    /// The number of the event's deliveries.
     pub(super) handlers: usize,
     pub(super) stored_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) signed_at: Option<i64>,
 }
 
-impl About {
-    /// Of an event that is at this place among those of its object.
-    pub(super) fn of(
+impl EventMeta {
+    /// Returns the metadata of a new event with this position among its object's events.
+    pub(super) fn new(
         NewEvent { event, deliveries }: &NewEvent,
         place: &OrderKey,
         stored_at: i64,
@@ -52,12 +55,12 @@ impl About {
         }
     }
 
-    /// Whether both are generations of one event.
-    pub(super) fn is_of_the_same(&self, other: &Self) -> bool {
+    /// Returns whether both are generations of the same event.
+    pub(super) fn is_same_event(&self, other: &Self) -> bool {
         (&self.id, &self.endpoint, &self.account) == (&other.id, &other.endpoint, &other.account)
     }
 
-    pub(super) fn listed(&self) -> EventSummary {
+    pub(super) fn summary(&self) -> EventSummary {
         EventSummary {
             id: self.id.clone(),
             endpoint: self.endpoint.clone(),
@@ -69,55 +72,58 @@ impl About {
         }
     }
 
-    /// Tokens that say which event it is, for people too: its id, and what else its key is made of.
-    fn tokens(&self) -> String {
+    /// Returns the two subject tokens that identify the event: its id, which is readable, and a
+    /// hash of its whole key.
+    fn subject_tokens(&self) -> String {
         let generation = self.generation.to_string();
-        let of_account = if self.account.is_some() { "1" } else { "0" };
+        let has_account = if self.account.is_some() { "1" } else { "0" };
         let account = self.account.as_deref().unwrap_or_default();
-        let key = hash(&[&self.id, &self.endpoint, of_account, account, &generation]);
-        format!("{}.{key}", token(&self.id))
+        let key = hash(&[&self.id, &self.endpoint, has_account, account, &generation]);
+        format!("{}.{key}", subject_token(&self.id))
     }
 }
 
-/// The subjects of an inbox, which all begin with its name.
+/// The subjects of an inbox. All begin with the inbox's name.
 #[derive(Debug, Clone)]
 pub(super) struct Subjects(Arc<str>);
 
 impl Subjects {
-    pub(super) fn of(inbox: &str) -> Self {
+    pub(super) fn new(inbox: &str) -> Self {
         Self(inbox.into())
     }
 
+    /// Returns the filter for all subjects of the inbox.
     pub(super) fn all(&self) -> String {
         format!("{}.>", self.0)
     }
 
-    /// Of the payload.
-    pub(super) fn event(&self, about: &About) -> String {
-        format!("{}.event.{}", self.0, about.tokens())
+    /// Returns the subject of an event's payload message.
+    pub(super) fn event(&self, meta: &EventMeta) -> String {
+        format!("{}.event.{}", self.0, meta.subject_tokens())
     }
 
+    /// Returns the filter for all payload messages.
     pub(super) fn events(&self) -> String {
         format!("{}.event.>", self.0)
     }
 
-    /// Of the payloads of all events with this id.
+    /// Returns the filter for the payload messages of all events with this id.
     pub(super) fn events_with_id(&self, id: &str) -> String {
-        format!("{}.event.{}.*", self.0, token(id))
+        format!("{}.event.{}.*", self.0, subject_token(id))
     }
 
-    /// Of the record, once it is so far.
-    pub(super) fn record(&self, about: &About, stage: Stage) -> String {
-        let (inbox, event) = (&self.0, about.tokens());
+    /// Returns the subject of an event's record at this stage.
+    pub(super) fn record(&self, meta: &EventMeta, stage: Stage) -> String {
+        let (inbox, event) = (&self.0, meta.subject_tokens());
         match stage {
-            Stage::Open => format!("{inbox}.open.{}.{event}", about.lane),
+            Stage::Open => format!("{inbox}.open.{}.{event}", meta.lane),
             Stage::Dead => format!("{inbox}.dead.{event}"),
-            Stage::Ended => format!("{inbox}.ended.{}.{event}", about.handlers),
+            Stage::Ended => format!("{inbox}.ended.{}.{event}", meta.handlers),
             Stage::Unhandled => format!("{inbox}.unhandled.{event}"),
         }
     }
 
-    /// Of all records that are so far.
+    /// Returns the filter for all records at this stage.
     pub(super) fn records(&self, stage: Stage) -> String {
         let stage = match stage {
             Stage::Open => "open",
@@ -128,28 +134,30 @@ impl Subjects {
         format!("{}.{stage}.>", self.0)
     }
 
-    /// Of the records of events with so many deliveries that have all ended.
+    /// Returns the filter for the ended records with this number of deliveries.
     pub(super) fn ended_with(&self, handlers: usize) -> String {
         format!("{}.ended.{handlers}.>", self.0)
     }
 
-    /// Of the open records of one object.
+    /// Returns the filter for the open records of one object.
     pub(super) fn lane(&self, lane: &str) -> String {
         format!("{}.open.{lane}.*.*", self.0)
     }
 
-    /// That there is such a handler.
+    /// Returns the subject of a handler's entry.
     pub(super) fn handler(&self, name: &str) -> String {
-        format!("{}.handler.{}", self.0, token(name))
+        format!("{}.handler.{}", self.0, subject_token(name))
     }
 
+    /// Returns the filter for the entries of all handlers.
     pub(super) fn handlers(&self) -> String {
         format!("{}.handler.*", self.0)
     }
 }
 
-/// A text as it can stand in a subject: itself if it can, as Stripe's ids do, or a hash of it.
-fn token(text: &str) -> String {
+/// Returns the text if it is valid as a token of a subject, as Stripe's ids are, and otherwise a
+/// hash of it.
+fn subject_token(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':');
     if (1..=120).contains(&text.len()) && text.bytes().all(is_plain) {
         text.to_owned()
@@ -158,11 +166,11 @@ fn token(text: &str) -> String {
     }
 }
 
-/// Sixteen characters.
+/// Returns a hash of the parts, as 16 characters.
 fn hash(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
-        // Or the end of one could be the beginning of the next.
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
