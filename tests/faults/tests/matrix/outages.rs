@@ -9,7 +9,7 @@ use crate::{database::Database, postgres::Server, process::Process, shop::Shop};
 pub(crate) const REFUSED: Option<StatusCode> = Some(StatusCode::SERVICE_UNAVAILABLE);
 
 /// Stripe does not wait for long.
-pub(crate) const IMPATIENT: [&str; 2] = ["--store_timeout", "300ms"];
+pub(crate) const IMPATIENT: [&str; 2] = ["--store-timeout", "300ms"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_program_holds_the_file() {
@@ -76,7 +76,7 @@ async fn the_database_is_read_only() {
 }
 
 /// Long enough that it is the store which says whether an event is there, and not that nobody has said so in time.
-pub(crate) const PATIENT: [&str; 2] = ["--store_timeout", "15s"];
+pub(crate) const PATIENT: [&str; 2] = ["--store-timeout", "15s"];
 
 /// A process that has done something, and has something to do.
 pub(crate) async fn at_work(shop: &Shop, options: &[&str]) -> Process {
