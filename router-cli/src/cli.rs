@@ -1,22 +1,25 @@
-//! The command line.
+//! The command line: global options and subcommands.
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
     error::{Error, Exit},
-    events::Events,
-    inbox::Inbox,
+    events::EventsArgs,
+    inbox::InboxArgs,
     output::Output,
-    sample::Sample,
-    scenario::Scenario,
-    send::Send,
-    sign::Sign,
-    verify::Verify,
+    sample::SampleArgs,
+    scenario::ScenarioArgs,
+    send::SendArgs,
+    sign::SignArgs,
+    verify::VerifyArgs,
 };
 
-/// Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, and
-/// says why a signature is refused. Looks into a server's inbox. Needs no Stripe account and no network.
+/// Test a Stripe webhook server offline, and operate its inbox.
+///
+/// Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
+/// rejected; and shows, retries, replays and discards the events in a server's inbox. Needs no
+/// Stripe account and no network.
 #[derive(Parser)]
 #[command(
     name = "event-router",
@@ -33,15 +36,15 @@ Examples:
   event-router inbox status
 
 Exit codes:
-    0  done: every answer was a 2xx, the signature is right
-    1  an answer was no 2xx or says that a handler failed for good; the signature is not right;
-       nothing in the inbox could be changed
-    2  what was asked for cannot be: an option, an event type, a field, a file, an event
-    3  there was no answer: nothing listens, it took too long, or the inbox cannot be used
-  130  stopped with Ctrl-C before all was sent, or changed"
+    0  success: every answer was 2xx, the signature is valid, the inbox was read or changed
+    1  an answer was not 2xx or reports a dead letter; the signature is invalid;
+       nothing in the inbox was changed
+    2  invalid request: unknown option, event type, field, file or event
+    3  no answer: nothing listens, the request timed out, or the inbox is unavailable
+  130  interrupted with Ctrl-C before everything was sent or changed"
 )]
 pub(crate) struct Cli {
-    /// Print JSON, a value to a line, for other programs to read.
+    /// Print JSON, one value per line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -51,19 +54,20 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Send(Send),
-    Scenario(Scenario),
-    Sample(Sample),
-    Events(Events),
-    Sign(Sign),
-    Verify(Verify),
-    Inbox(Inbox),
-    /// Print what makes a shell complete this program's commands and options.
-    #[command(
-        after_help = "Example: event-router completions bash > /etc/bash_completion.d/event-router"
-    )]
+    Send(SendArgs),
+    Scenario(ScenarioArgs),
+    Sample(SampleArgs),
+    Events(EventsArgs),
+    Sign(SignArgs),
+    Verify(VerifyArgs),
+    Inbox(InboxArgs),
+    /// Generate a shell completion script
+    #[command(after_help = "\
+Examples:
+  event-router completions bash > /etc/bash_completion.d/event-router
+  event-router completions fish > ~/.config/fish/completions/event-router.fish")]
     Completions {
-        /// The shell.
+        /// Shell to generate the script for.
         shell: Shell,
     },
 }
@@ -71,18 +75,18 @@ enum Command {
 impl Cli {
     pub(crate) async fn run(self, output: &mut Output) -> Result<Exit, Error> {
         match self.command {
-            Command::Send(send) => send.run(output).await,
-            Command::Scenario(scenario) => scenario.run(output).await,
-            Command::Sample(sample) => sample.run(output),
-            Command::Events(events) => events.run(output),
-            Command::Sign(sign) => sign.run(output),
-            Command::Verify(verify) => verify.run(output),
-            Command::Inbox(inbox) => inbox.run(output).await,
+            Command::Send(args) => args.run(output).await,
+            Command::Scenario(args) => args.run(output).await,
+            Command::Sample(args) => args.run(output),
+            Command::Events(args) => args.run(output),
+            Command::Sign(args) => args.run(output),
+            Command::Verify(args) => args.run(output),
+            Command::Inbox(args) => args.run(output).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "event-router", &mut script);
                 output.line(String::from_utf8_lossy(&script).trim_end())?;
-                Ok(Exit::Done)
+                Ok(Exit::Success)
             }
         }
     }
@@ -93,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn command_definition_is_valid() {
         Cli::command().debug_assert();
     }
 }

@@ -1,20 +1,20 @@
-//! How a run ends, and what it says if it cannot go on.
+//! Exit codes and errors.
 
 use std::{fmt, io, process::ExitCode};
 
-/// How a run ended: the exit code, which `--help` documents.
+/// The exit code, as documented by `event-router --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
-    Done = 0,
-    /// The server's answer was no 2xx or said that a handler failed for good, a signature is not right, or nothing
-    /// in an inbox could be changed.
-    Refused = 1,
-    /// It was asked for what cannot be. (clap ends with this code too.)
+    Success = 0,
+    /// An answer was not 2xx or reports a dead letter, a signature is invalid, or nothing in the
+    /// inbox was changed.
+    Failure = 1,
+    /// The request was invalid. clap exits with this code too.
     Usage = 2,
-    /// There was no answer, of a server or of an inbox's store.
+    /// The server or the inbox's store did not answer.
     NoAnswer = 3,
-    /// The user has stopped it before all was sent: what a shell makes of a SIGINT.
-    Stopped = 130,
+    /// The user pressed Ctrl-C before everything was done. Shells report 128 + SIGINT (2).
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -23,14 +23,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a run cannot go on.
+/// An error that ends the run.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// What was asked for cannot be.
+    /// The request was invalid.
     Usage(String),
-    /// An inbox's store did not do what it was asked to.
+    /// An operation on the inbox's store failed.
     Inbox(String),
-    /// What is written cannot be written.
+    /// Writing to stdout failed.
     Output(io::Error),
 }
 
@@ -39,7 +39,7 @@ impl Error {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Inbox(_) => Exit::NoAnswer,
-            Self::Output(_) => Exit::Refused,
+            Self::Output(_) => Exit::Failure,
         }
     }
 
@@ -51,8 +51,8 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(text) | Self::Inbox(text) => f.write_str(text),
-            Self::Output(error) => write!(f, "the output cannot be written: {error}"),
+            Self::Usage(message) | Self::Inbox(message) => f.write_str(message),
+            Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }
     }
 }

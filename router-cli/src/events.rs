@@ -1,4 +1,4 @@
-//! `events`: Stripe's event types.
+//! `events`: lists Stripe's event types.
 
 use clap::Args;
 use router_catalog::{EventType, Kind, Pattern, all, nearest_of};
@@ -9,7 +9,7 @@ use crate::{
     output::{DIM, Output, styled},
 };
 
-/// List Stripe's event types, and the object that each carries
+/// List Stripe's event types and the objects they carry
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -17,9 +17,9 @@ Examples:
   event-router events 'customer.subscription.*'
   event-router events dispute
 
-With --json, a line for each: {\"type\", \"kind\", \"objects\"}.")]
-pub(crate) struct Events {
-    /// An event type, `prefix.*`, or a part of a name.
+With --json, prints one object per event type: {\"type\", \"kind\", \"objects\"}.")]
+pub(crate) struct EventsArgs {
+    /// Event type, `prefix.*`, or any part of a name.
     pattern: Option<String>,
 }
 
@@ -30,54 +30,59 @@ struct Line {
     objects: Vec<&'static str>,
 }
 
-impl Events {
+impl EventsArgs {
     pub(crate) fn run(self, output: &mut Output) -> Result<Exit, Error> {
-        let found = match &self.pattern {
+        let event_types = match &self.pattern {
             None => all().iter().collect(),
             Some(pattern) => matching(pattern)?,
         };
-        let width = found.iter().map(|known| known.name.len()).max().unwrap_or_default();
-        for known in found {
-            let kind = match known.kind {
+        let width = event_types.iter().map(|listed| listed.name.len()).max().unwrap_or_default();
+        for listed in event_types {
+            let kind = match listed.kind {
                 Kind::Snapshot => "snapshot",
                 Kind::Thin => "thin",
             };
-            let line = Line { r#type: known.name, kind, objects: known.objects().collect() };
+            let line = Line { r#type: listed.name, kind, objects: listed.objects().collect() };
             if output.json {
                 output.json(&line)?;
             } else {
                 let objects = line.objects.join(" or ");
                 let text = format!(
                     "{:width$}  {}  {objects}",
-                    known.name,
+                    listed.name,
                     styled(DIM, format!("{kind:8}"))
                 );
                 output.line(text.trim_end())?;
             }
         }
-        Ok(Exit::Done)
+        Ok(Exit::Success)
     }
 }
 
-/// The event types of a pattern, or with this in their names.
+/// Returns the event types that match a pattern or, if none does, those whose name contains the
+/// text.
+///
+/// # Errors
+///
+/// Fails if there are none of either.
 pub(crate) fn matching(pattern: &str) -> Result<Vec<&'static EventType>, Error> {
-    let by_pattern = Pattern::parse(pattern).ok();
+    let parsed = Pattern::parse(pattern).ok();
     let is_match =
-        |known: &&EventType| by_pattern.as_ref().is_some_and(|by| by.matches(known.name));
+        |listed: &&EventType| parsed.as_ref().is_some_and(|parsed| parsed.matches(listed.name));
     let mut found: Vec<_> = all().iter().filter(is_match).collect();
     if found.is_empty() {
-        found = all().iter().filter(|known| known.name.contains(pattern)).collect();
+        found = all().iter().filter(|listed| listed.name.contains(pattern)).collect();
     }
     if found.is_empty() {
-        return Err(unknown(pattern));
+        return Err(unknown_event_type(pattern));
     }
     Ok(found)
 }
 
-/// That there is no such event type; with what was most likely meant.
-fn unknown(pattern: &str) -> Error {
-    let names = || all().iter().map(|known| known.name);
-    let prefixes = || names().flat_map(|name| name.match_indices('.').map(|(at, _)| &name[..at]));
+/// Returns the error for an unknown event type, with the nearest known one.
+fn unknown_event_type(pattern: &str) -> Error {
+    let names = || all().iter().map(|listed| listed.name);
+    let prefixes = || names().flat_map(|name| name.match_indices('.').map(|(dot, _)| &name[..dot]));
     let nearest = match pattern.strip_suffix(".*") {
         Some(prefix) => nearest_of(prefix, prefixes()).map(|prefix| format!("{prefix}.*")),
         None => nearest_of(pattern, names().chain(prefixes())).map(str::to_owned),

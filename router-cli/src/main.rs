@@ -1,8 +1,10 @@
-//! `event-router`: Stripe's events, offline.
+//! `event-router`: sends test events to a webhook server, verifies signatures and operates an
+//! inbox.
 
 mod cli;
 mod diagnosis;
 mod error;
+mod event_options;
 mod events;
 mod inbox;
 mod output;
@@ -11,7 +13,6 @@ mod sample;
 mod scenario;
 mod send;
 mod sign;
-mod synthetic;
 mod target;
 mod verify;
 
@@ -27,8 +28,8 @@ async fn main() -> ExitCode {
     let mut output = Output::new(cli.json);
     match cli.run(&mut output).await {
         Ok(exit) => exit.into(),
-        // Whoever reads us, `head` for one, has read enough.
-        Err(error) if error.is_broken_pipe() => Exit::Done.into(),
+        // The reader of a pipe, `head` for example, has read enough. This is not a failure.
+        Err(error) if error.is_broken_pipe() => Exit::Success.into(),
         Err(error) => {
             output.error(&error);
             error.exit().into()

@@ -1,5 +1,6 @@
-//! What is printed: data on stdout, in words or as JSON; what else there is to say on stderr. Colours
-//! are for terminals, and `NO_COLOR` is heeded.
+//! Output: data on stdout as text or JSON, everything else on stderr.
+//!
+//! Colors are used on terminals only, and `NO_COLOR` is respected.
 
 use std::{
     fmt, io,
@@ -11,18 +12,18 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// What went well.
-pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// What did not, and may yet.
-pub(crate) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
-/// What did not.
-pub(crate) const BAD: Style = AnsiColor::Red.on_default();
-/// What matters less.
+/// The style of a success.
+pub(crate) const SUCCESS: Style = AnsiColor::Green.on_default();
+/// The style of a warning, and of a failure that may still turn into a success.
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default();
+/// The style of a failure.
+pub(crate) const FAILURE: Style = AnsiColor::Red.on_default();
+/// The style of secondary information.
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// Where a run prints.
+/// The output of a run.
 pub(crate) struct Output {
-    /// Whether stdout is for programs: `--json`.
+    /// `true` if stdout gets JSON (`--json`).
     pub(crate) json: bool,
     stdout: anstream::AutoStream<io::Stdout>,
 }
@@ -32,40 +33,39 @@ impl Output {
         Self { json, stdout: anstream::stdout() }
     }
 
-    /// A line of data, in words.
+    /// Writes a line of text to stdout.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> Result<(), Error> {
         Ok(writeln!(self.stdout, "{text}")?)
     }
 
-    /// A line of data, as JSON.
+    /// Writes a value to stdout as one line of JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
         let line = serde_json::to_string(value).map_err(io::Error::from)?;
         self.line(line)
     }
 
-    /// What a person wants to know and a program does not.
+    /// Writes a message for the user to stderr. Failures are ignored.
     pub(crate) fn note(&mut self, text: impl fmt::Display) {
-        // Nobody is left to be told that stderr is gone.
         drop(writeln!(anstream::stderr(), "{text}"));
     }
 
     pub(crate) fn error(&mut self, error: &Error) {
-        self.note(format_args!("{BAD}error:{BAD:#} {error}"));
+        self.note(format_args!("{FAILURE}error:{FAILURE:#} {error}"));
     }
 }
 
-/// Text in a style.
+/// Wraps text in the escape sequences of a style.
 pub(crate) fn styled(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Somebody else's text, without what would make a terminal do something.
-pub(crate) fn plain(text: &str) -> String {
+/// Replaces control characters in untrusted text, so that it cannot send commands to the terminal.
+pub(crate) fn sanitize(text: &str) -> String {
     let is_command = |c: char| c.is_control() && !"\n\t".contains(c);
     text.replace(is_command, "\u{fffd}")
 }
 
-/// Whether somebody can be asked, and answer.
-pub(crate) fn is_attended() -> bool {
+/// Returns whether a user can read a question and answer it.
+pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }

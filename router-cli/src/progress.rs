@@ -1,4 +1,4 @@
-//! How far a long run is, for people who wait for it.
+//! The progress bar of a long run.
 
 use std::{
     fmt,
@@ -9,17 +9,18 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::output::Output;
 
-/// A bar on stderr, and nowhere if that is no terminal or the lines for a program are there too.
+/// Creates a progress bar on stderr.
+///
+/// The bar is hidden if stderr is not a terminal, or if JSON goes to the same terminal.
 pub(crate) fn bar(total: usize, output: &Output) -> ProgressBar {
     if output.json && io::stdout().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {rate} a second  {eta} left");
-    let style = style.expect("it is a template").with_key("rate", rate);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len}  {rate}/s  {eta} left");
+    let style = style.expect("the template is valid").with_key("rate", rate);
     ProgressBar::new(total as u64).with_style(style)
 }
 
 fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
-    // If it cannot be written, there is nobody to be told.
     let _ = write!(out, "{:.0}", state.per_sec());
 }

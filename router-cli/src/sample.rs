@@ -1,4 +1,4 @@
-//! `sample`: one event, printed.
+//! `sample`: prints one event.
 
 use clap::Args;
 use router_catalog::samples::stripe_json;
@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, Exit},
+    event_options::EventOptions,
     output::Output,
-    synthetic::Synthetic,
 };
 
-/// Print an event as Stripe would send it
+/// Print a sample event as Stripe would send it
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -18,24 +18,24 @@ Examples:
   event-router sample customer.subscription.updated --set status=past_due --previous status=active
   event-router sample charge.refunded --object --json | jq .amount_refunded
 
-With --json, on one line.")]
-pub(crate) struct Sample {
-    /// The event type.
+With --json, prints the event on one line.")]
+pub(crate) struct SampleArgs {
+    /// Event type.
     r#type: String,
 
-    /// Print only the object that the event carries.
+    /// Print only the event's object.
     #[arg(long)]
     object: bool,
 
-    /// From what ids and amounts are made; the events of one seed agree.
+    /// Seed of the generated ids and amounts; the same seed gives the same values.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
     #[command(flatten)]
-    event: Synthetic,
+    event: EventOptions,
 }
 
-impl Sample {
+impl SampleArgs {
     pub(crate) fn run(self, output: &mut Output) -> Result<Exit, Error> {
         let payload = self.event.build(&self.r#type, self.seed)?;
         let mut value: Value = payload
@@ -47,7 +47,7 @@ impl Sample {
             value = match value.pointer_mut("/data/object") {
                 Some(object) => object.take(),
                 None => {
-                    let why = "is a thin event, which only names its object";
+                    let why = "is a thin event and carries no object; remove --object";
                     return Err(Error::Usage(format!("`{}` {why}", payload.event_type())));
                 }
             };
@@ -56,6 +56,6 @@ impl Sample {
             true => output.json(&value)?,
             false => output.line(stripe_json(&value))?,
         }
-        Ok(Exit::Done)
+        Ok(Exit::Success)
     }
 }

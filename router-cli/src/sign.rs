@@ -1,4 +1,4 @@
-//! `sign`: the header for a body.
+//! `sign`: prints the signature header for a request body.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use serde_json::json;
 use crate::{
     error::{Error, Exit},
     output::Output,
-    target::Secret,
+    target::SecretOptions,
 };
 
-/// Print the `Stripe-Signature` header for a body
+/// Print the `Stripe-Signature` header for a request body
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -28,27 +28,27 @@ Examples:
   event-router sign event.json
   eval \"$(event-router sign event.json --curl http://127.0.0.1:4242/webhook)\"
 
-With --json: {\"header\", \"timestamp\"}.")]
-pub(crate) struct Sign {
-    /// The file with the body; `-` is standard input.
+With --json, prints one object: {\"header\", \"timestamp\"}.")]
+pub(crate) struct SignArgs {
+    /// File with the request body; `-` reads standard input.
     #[arg(default_value = "-")]
     file: String,
 
-    /// When it is signed, in seconds since the Unix epoch; now by default.
+    /// Time of the signature, in seconds since the Unix epoch; the current time by default.
     #[arg(long, value_name = "SECONDS")]
     at: Option<u64>,
 
-    /// Print the `curl` command that sends it to this address.
+    /// Print a `curl` command that sends the signed body to this URL.
     #[arg(long, value_name = "URL")]
     curl: Option<String>,
 
     #[command(flatten)]
-    secret: Secret,
+    secret: SecretOptions,
 }
 
-impl Sign {
+impl SignArgs {
     pub(crate) fn run(self, output: &mut Output) -> Result<Exit, Error> {
-        let (secret, _) = self.secret.read()?;
+        let (secret, _) = self.secret.resolve()?;
         let body = read(&self.file, output)?;
         let now = SystemClock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let timestamp = self.at.unwrap_or(now);
@@ -63,14 +63,14 @@ impl Sign {
                 quoted(&format!("@{}", self.file))
             ))?,
         }
-        Ok(Exit::Done)
+        Ok(Exit::Success)
     }
 }
 
-/// What is in a file, or comes on standard input.
+/// Reads a file, or standard input if its name is `-`.
 pub(crate) fn read(file: &str, output: &mut Output) -> Result<Vec<u8>, Error> {
     if file == "-" && io::stdin().is_terminal() {
-        output.note("waiting for what you type or paste; Ctrl-D on a line of its own ends it");
+        output.note("reading standard input; end it with Ctrl-D on an empty line");
     }
     let mut bytes = Vec::new();
     let read = match file {
@@ -78,12 +78,12 @@ pub(crate) fn read(file: &str, output: &mut Output) -> Result<Vec<u8>, Error> {
         file => fs::read(Path::new(file)),
     };
     read.map_err(|error| match file {
-        "-" => Error::Usage(format!("standard input cannot be read: {error}")),
-        file => Error::Usage(format!("{file} cannot be read: {error}")),
+        "-" => Error::Usage(format!("cannot read standard input: {error}")),
+        file => Error::Usage(format!("cannot read {file}: {error}")),
     })
 }
 
-/// As a shell takes it for one word.
+/// Quotes text as one word for a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,15 +1,15 @@
-//! Where events are sent, and with which secret they are signed.
+//! Options for the server that events are sent to, and for the signing secret.
 
 use clap::Args;
 use router_core::{Secrets, SigningSecret, signature::EndpointName};
 
 use crate::error::Error;
 
-/// The server, and the secret that it shares with us.
+/// Options for the server.
 #[derive(Args)]
-#[command(next_help_heading = "The server")]
+#[command(next_help_heading = "Server options")]
 pub(crate) struct Target {
-    /// The server's webhook endpoint.
+    /// URL of the server's webhook endpoint.
     #[arg(
         long,
         env = "EVENT_ROUTER_TO",
@@ -19,32 +19,40 @@ pub(crate) struct Target {
     pub(crate) to: String,
 
     #[command(flatten)]
-    pub(crate) secret: Secret,
+    pub(crate) secret: SecretOptions,
 
-    /// How long to wait for an answer, as in `40s`.
-    #[arg(long, default_value = "40s", value_parser = humantime::parse_duration)]
+    /// Timeout for each answer, as in `40s`.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "40s",
+        value_parser = humantime::parse_duration
+    )]
     pub(crate) timeout: std::time::Duration,
 }
 
-/// The secret to sign with.
+/// Options for the signing secret.
 #[derive(Args)]
-pub(crate) struct Secret {
-    /// The endpoint's signing secret, `whsec_…`; a list as in `platform=whsec_…,connect=whsec_…` is fine.
+pub(crate) struct SecretOptions {
+    /// Signing secret of the endpoint (`whsec_…`), or a list of them by endpoint
+    /// (`platform=whsec_…,connect=whsec_…`).
     ///
-    /// Prefer the environment: other users of the machine can see a command line. Without one, your
-    /// development secret is used, which a `cargo run` without a secret uses too.
-    // Text rather than `Secrets`, because clap prints a value that does not parse.
+    /// Prefer the environment variable: other users of this machine can see command lines. Without
+    /// a secret, your development secret is used; a server started by `cargo run` without a secret
+    /// uses the same one.
+    // A `String`, not `Secrets`: if parsing fails, clap prints the value.
     #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
     secret: Option<String>,
 
-    /// The endpoint whose secret to take, where several are given.
+    /// Endpoint whose secret to use if several are given; the first by default.
     #[arg(long, value_name = "NAME")]
     endpoint: Option<String>,
 }
 
-impl Secret {
-    /// The secret to sign with, and whether it was given.
-    pub(crate) fn read(&self) -> Result<(SigningSecret, bool), Error> {
+impl SecretOptions {
+    /// Returns the secret to sign with, and `true` if it was given, `false` if it is the
+    /// development secret.
+    pub(crate) fn resolve(&self) -> Result<(SigningSecret, bool), Error> {
         let Some(text) = &self.secret else {
             let secret = SigningSecret::development();
             return secret
@@ -53,14 +61,14 @@ impl Secret {
         };
         let secrets = Secrets::parse(text)
             .map_err(|error| Error::Usage(format!("STRIPE_WEBHOOK_SECRET or --secret: {error}")))?;
-        let is_it = |secret: &&SigningSecret| match &self.endpoint {
+        let is_selected = |secret: &&SigningSecret| match &self.endpoint {
             None => true,
             Some(name) => secret.endpoint().as_str() == name,
         };
         let names = || secrets.iter().map(SigningSecret::endpoint).map(EndpointName::as_str);
-        secrets.iter().find(is_it).cloned().map(|secret| (secret, true)).ok_or_else(|| {
+        secrets.iter().find(is_selected).cloned().map(|secret| (secret, true)).ok_or_else(|| {
             Error::Usage(format!(
-                "no secret is given for the endpoint `{}`, but for: {}",
+                "no signing secret for endpoint `{}`; secrets are given for: {}",
                 self.endpoint.as_deref().unwrap_or_default(),
                 names().collect::<Vec<_>>().join(", ")
             ))

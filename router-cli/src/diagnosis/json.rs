@@ -1,104 +1,109 @@
-//! Writes JSON anew in another layout, as frameworks do, without a change to what it says: the order of
-//! fields and the text of numbers stay.
+//! Serializes JSON in another layout, as frameworks do.
+//!
+//! Unlike `serde_json::Value`, [`Json`] preserves the order of fields and the text of numbers.
 
 use serde::de::IgnoredAny;
 
-/// As deep as an endpoint reads; serde_json knows no limit for what it skips.
-const DEPTH: usize = 128;
+/// The nesting limit, the same as that of an endpoint. serde_json has no limit for ignored values.
+const MAX_DEPTH: usize = 128;
 
-/// JSON, whose names and scalars are pieces of its text.
+/// A JSON value whose names and scalars are slices of the source text.
 #[derive(Debug, Clone)]
 pub(super) enum Json<'t> {
     /// A number, `true`, `false` or `null`.
     Scalar(&'t str),
     /// A string, with its quotation marks.
-    Text(&'t str),
+    String(&'t str),
     Array(Vec<Json<'t>>),
     Object(Vec<(&'t str, Json<'t>)>),
 }
 
-/// White space between the parts of JSON.
+/// The white space between tokens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
-    /// What each level is indented by; none: all is on one line.
+    /// The indentation of each level; `None` writes everything on one line.
     pub(super) indent: Option<&'static str>,
     pub(super) comma: &'static str,
     pub(super) colon: &'static str,
-    /// What stands in an empty object and in an empty array, before the last line's indentation.
+    /// The text inside an empty object and an empty array, in front of a line break.
     pub(super) empty: Option<(&'static str, &'static str)>,
 }
 
-/// How strings are written.
+/// The encoding of strings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strings {
+pub(super) enum StringEncoding {
     AsGiven,
-    /// Escaped only where JSON demands it.
-    Plain,
-    /// `\u00e9` for what is not ASCII.
+    /// Escapes only the characters that JSON requires to be escaped.
+    Unescaped,
+    /// Escapes non-ASCII characters too, as in `\u00e9`.
     Ascii,
 }
 
 impl<'t> Json<'t> {
-    /// Reads it; none where it is no JSON.
+    /// Parses a text. Returns `None` if it is not JSON, or is nested too deeply.
     pub(super) fn parse(text: &'t str) -> Option<Self> {
-        // So that the reader below can be a simple one.
+        // Validates the text, so that `Reader` need not.
         serde_json::from_str::<IgnoredAny>(text).ok()?;
-        Reader { text, at: 0, levels: DEPTH }.value()
+        Reader { text, position: 0, levels: MAX_DEPTH }.value()
     }
 
-    /// With `id` and `object` first and the rest by the alphabet, as Stripe writes it.
+    /// Sorts the fields of every object as Stripe does: `id`, `object`, then alphabetically.
     pub(super) fn in_stripes_order(self) -> Self {
         match self {
-            Self::Array(of) => Self::Array(of.into_iter().map(Self::in_stripes_order).collect()),
-            Self::Object(of) => {
-                let mut of: Vec<_> =
-                    of.into_iter().map(|(name, value)| (name, value.in_stripes_order())).collect();
-                of.sort_by_key(|(name, _)| {
+            Self::Array(items) => {
+                Self::Array(items.into_iter().map(Self::in_stripes_order).collect())
+            }
+            Self::Object(fields) => {
+                let mut fields: Vec<_> = fields
+                    .into_iter()
+                    .map(|(name, value)| (name, value.in_stripes_order()))
+                    .collect();
+                fields.sort_by_key(|(name, _)| {
                     let first = [r#""id""#, r#""object""#].iter().position(|first| first == name);
                     (first.unwrap_or(2), *name)
                 });
-                Self::Object(of)
+                Self::Object(fields)
             }
             other => other,
         }
     }
 
-    pub(super) fn write(&self, layout: Layout, strings: Strings) -> String {
+    pub(super) fn write(&self, layout: Layout, encoding: StringEncoding) -> String {
         let mut out = String::new();
-        self.write_at(0, layout, strings, &mut out);
+        self.write_at(0, layout, encoding, &mut out);
         out
     }
 
-    fn write_at(&self, depth: usize, layout: Layout, strings: Strings, out: &mut String) {
+    fn write_at(&self, depth: usize, layout: Layout, encoding: StringEncoding, out: &mut String) {
         match self {
             Self::Scalar(text) => out.push_str(text),
-            Self::Text(text) => write_text(text, strings, out),
-            Self::Array(of) => {
+            Self::String(text) => write_text(text, encoding, out),
+            Self::Array(items) => {
                 out.push('[');
-                for (value, number) in of.iter().zip(0..) {
-                    separate(number, depth + 1, layout, out);
-                    value.write_at(depth + 1, layout, strings, out);
+                for (value, index) in items.iter().zip(0..) {
+                    separate(index, depth + 1, layout, out);
+                    value.write_at(depth + 1, layout, encoding, out);
                 }
-                end(of.is_empty(), layout.empty.map(|(_, array)| array), depth, layout, out);
+                end(items.is_empty(), layout.empty.map(|(_, array)| array), depth, layout, out);
                 out.push(']');
             }
-            Self::Object(of) => {
+            Self::Object(fields) => {
                 out.push('{');
-                for ((name, value), number) in of.iter().zip(0..) {
-                    separate(number, depth + 1, layout, out);
-                    write_text(name, strings, out);
+                for ((name, value), index) in fields.iter().zip(0..) {
+                    separate(index, depth + 1, layout, out);
+                    write_text(name, encoding, out);
                     out.push_str(layout.colon);
-                    value.write_at(depth + 1, layout, strings, out);
+                    value.write_at(depth + 1, layout, encoding, out);
                 }
-                end(of.is_empty(), layout.empty.map(|(object, _)| object), depth, layout, out);
+                end(fields.is_empty(), layout.empty.map(|(object, _)| object), depth, layout, out);
                 out.push('}');
             }
         }
     }
 }
 
-fn separate(number: usize, depth: usize, layout: Layout, out: &mut String) {
-    if number > 0 {
+fn separate(index: usize, depth: usize, layout: Layout, out: &mut String) {
+    if index > 0 {
         out.push_str(layout.comma);
     }
     if layout.indent.is_some() {
@@ -125,14 +130,16 @@ fn new_line(depth: usize, layout: Layout, out: &mut String) {
     }
 }
 
-fn write_text(text: &str, strings: Strings, out: &mut String) {
-    let decoded = match strings {
-        Strings::AsGiven => None,
-        Strings::Plain | Strings::Ascii => serde_json::from_str::<String>(text).ok(),
+fn write_text(text: &str, encoding: StringEncoding, out: &mut String) {
+    let decoded = match encoding {
+        StringEncoding::AsGiven => None,
+        StringEncoding::Unescaped | StringEncoding::Ascii => {
+            serde_json::from_str::<String>(text).ok()
+        }
     };
     let Some(decoded) = decoded else { return out.push_str(text) };
     let plain = serde_json::to_string(&decoded).unwrap_or_else(|_| text.to_owned());
-    if strings == Strings::Plain {
+    if encoding == StringEncoding::Unescaped {
         return out.push_str(&plain);
     }
     for c in plain.chars() {
@@ -146,25 +153,25 @@ fn write_text(text: &str, strings: Strings, out: &mut String) {
     }
 }
 
-/// Reads what is known to be JSON.
+/// A parser for text that is known to be valid JSON.
 struct Reader<'t> {
     text: &'t str,
-    at: usize,
-    /// How much deeper it may go.
+    position: usize,
+    /// The number of levels that may still be entered.
     levels: usize,
 }
 
 impl<'t> Reader<'t> {
-    /// None where it is too deep.
+    /// Parses a value. Returns `None` if it is nested too deeply.
     fn value(&mut self) -> Option<Json<'t>> {
         Some(match self.next() {
             b'{' => Json::Object(self.elements(b'}', |reader| {
-                let name = reader.text();
+                let name = reader.string();
                 reader.expect(b':');
                 Some((name, reader.value()?))
             })?),
             b'[' => Json::Array(self.elements(b']', Self::value)?),
-            b'"' => Json::Text(self.text()),
+            b'"' => Json::String(self.string()),
             _ => Json::Scalar(self.scalar()),
         })
     }
@@ -172,54 +179,54 @@ impl<'t> Reader<'t> {
     fn elements<E>(&mut self, end: u8, element: impl Fn(&mut Self) -> Option<E>) -> Option<Vec<E>> {
         self.levels = self.levels.checked_sub(1)?;
         let mut elements = Vec::new();
-        self.at += 1;
+        self.position += 1;
         while self.next() != end {
             if !elements.is_empty() {
                 self.expect(b',');
             }
             elements.push(element(self)?);
         }
-        self.at += 1;
+        self.position += 1;
         self.levels += 1;
         Some(elements)
     }
 
-    /// A string, with its quotation marks.
-    fn text(&mut self) -> &'t str {
+    /// Reads a string, with its quotation marks.
+    fn string(&mut self) -> &'t str {
         self.next();
-        let start = self.at;
-        self.at += 1;
+        let start = self.position;
+        self.position += 1;
         while self.byte() != b'"' {
-            self.at += if self.byte() == b'\\' { 2 } else { 1 };
+            self.position += if self.byte() == b'\\' { 2 } else { 1 };
         }
-        self.at += 1;
-        &self.text[start..self.at]
+        self.position += 1;
+        &self.text[start..self.position]
     }
 
     fn scalar(&mut self) -> &'t str {
-        let rest = &self.text[self.at..];
+        let rest = &self.text[self.position..];
         let end = rest.find(|c: char| c.is_ascii_whitespace() || ",]}".contains(c));
         let scalar = &rest[..end.unwrap_or(rest.len())];
-        self.at += scalar.len();
+        self.position += scalar.len();
         scalar
     }
 
     fn expect(&mut self, byte: u8) {
-        debug_assert_eq!(self.next(), byte, "serde_json took it for JSON");
+        debug_assert_eq!(self.next(), byte, "serde_json has validated the text");
         self.next();
-        self.at += 1;
+        self.position += 1;
     }
 
-    /// The next byte that is no white space.
+    /// Skips white space and returns the next byte, which is not consumed.
     fn next(&mut self) -> u8 {
         while self.byte().is_ascii_whitespace() {
-            self.at += 1;
+            self.position += 1;
         }
         self.byte()
     }
 
     fn byte(&self) -> u8 {
-        self.text.as_bytes().get(self.at).copied().unwrap_or_default()
+        self.text.as_bytes().get(self.position).copied().unwrap_or_default()
     }
 }
 
@@ -230,44 +237,47 @@ mod tests {
     const COMPACT: Layout = Layout { indent: None, comma: ",", colon: ":", empty: None };
 
     #[test]
-    fn numbers_strings_and_the_order_stay_as_they_are() {
+    fn as_given_preserves_numbers_strings_and_order() {
         let text = r#" { "b" : 1.0e+5 , "a" : [ -0 , 1e400, true,null ] , "\u0063\"" : "\/\u00e9é" , "e": {}, "f": [ ] } "#;
         assert_eq!(
-            Json::parse(text).unwrap().write(COMPACT, Strings::AsGiven),
+            Json::parse(text).unwrap().write(COMPACT, StringEncoding::AsGiven),
             r#"{"b":1.0e+5,"a":[-0,1e400,true,null],"\u0063\"":"\/\u00e9é","e":{},"f":[]}"#
         );
     }
 
     #[test]
-    fn in_stripes_order_the_id_comes_first_and_the_rest_by_the_alphabet() {
+    fn stripes_order_is_id_object_then_alphabetical() {
         let text = r#"{"b":1,"object":2,"a":[{"d":3,"c":4}],"id":5}"#;
         assert_eq!(
-            Json::parse(text).unwrap().in_stripes_order().write(COMPACT, Strings::AsGiven),
+            Json::parse(text).unwrap().in_stripes_order().write(COMPACT, StringEncoding::AsGiven),
             r#"{"id":5,"object":2,"a":[{"c":4,"d":3}],"b":1}"#
         );
     }
 
     #[test]
-    fn strings_are_written_as_libraries_do() {
+    fn string_encodings_match_common_libraries() {
         let json = Json::parse(r#"["\/é😀\u00e9\n"]"#).unwrap();
-        assert_eq!(json.write(COMPACT, Strings::Plain), r#"["/é😀é\n"]"#);
-        assert_eq!(json.write(COMPACT, Strings::Ascii), r#"["/\u00e9\ud83d\ude00\u00e9\n"]"#);
+        assert_eq!(json.write(COMPACT, StringEncoding::Unescaped), r#"["/é😀é\n"]"#);
+        assert_eq!(
+            json.write(COMPACT, StringEncoding::Ascii),
+            r#"["/\u00e9\ud83d\ude00\u00e9\n"]"#
+        );
     }
 
     #[test]
-    fn what_is_no_json_is_not_read() {
+    fn invalid_json_is_rejected() {
         for text in ["", "{", r#"{"a":1,}"#, "[1 2]", "{} {}", &"[".repeat(100_000)] {
             assert!(Json::parse(text).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn what_is_too_deep_is_not_read() {
+    fn nesting_beyond_limit_is_rejected() {
         let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        for (depth, is_read) in [(DEPTH, true), (DEPTH + 1, false), (100_000, false)] {
-            assert_eq!(Json::parse(&nested(depth)).is_some(), is_read, "{depth}");
+        for (depth, is_accepted) in [(MAX_DEPTH, true), (MAX_DEPTH + 1, false), (100_000, false)] {
+            assert_eq!(Json::parse(&nested(depth)).is_some(), is_accepted, "{depth}");
         }
-        // What stands side by side is not deep.
+        // Siblings do not count as depth.
         let many = format!("[{}]", vec!["[[]]"; 1_000].join(","));
         assert!(Json::parse(&many).is_some());
     }

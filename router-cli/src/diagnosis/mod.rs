@@ -1,8 +1,10 @@
-//! Why a signature is not right: what was given is tried as it is, and then as it may have been before
-//! something on its way changed it.
+//! Finds out why a signature is invalid.
+//!
+//! Verifies the inputs as given first, and then with common alterations undone: a secret with
+//! quotation marks, a header with its name, a body that was parsed and serialized again.
 
-mod forms;
-mod given;
+mod bodies;
+mod inputs;
 mod json;
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,60 +15,67 @@ use router_core::{
     signature::{SignatureError, Tolerance, VerifiedPayload, verify},
 };
 
-pub(crate) use self::given::GivenSecret;
+pub(crate) use self::inputs::SecretInput;
 use self::{
-    forms::{Change, forms},
-    given::headers,
+    bodies::{BodyAlteration, body_candidates},
+    inputs::header_candidates,
 };
 
-/// What was given.
+/// The inputs of a verification, as the user gave them.
 #[derive(Clone)]
-pub(crate) struct Given {
+pub(crate) struct Inputs {
     pub(crate) header: String,
     pub(crate) body: Bytes,
-    pub(crate) secrets: Vec<GivenSecret>,
+    pub(crate) secrets: Vec<SecretInput>,
     pub(crate) tolerance: Tolerance,
-    /// In seconds since the Unix epoch.
+    /// The time of the verification, in seconds since the Unix epoch.
     pub(crate) now: u64,
 }
 
-/// What is to be said of a signature.
+/// The result of a diagnosis.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Diagnosis {
-    /// It is right, by these of its endpoint's secrets, counted from 1, and not of these other endpoints,
-    /// whose secrets were given too.
-    Verified { verified: Verified, by: Vec<usize>, of: usize, others: Vec<String> },
-    /// It is Stripe's, and too old.
+    /// The signature is valid.
+    Verified {
+        verified: Verified,
+        /// The endpoint's secrets that match, counted from 1.
+        matching: Vec<usize>,
+        /// The number of secrets given for the endpoint.
+        secrets: usize,
+        /// The other endpoints for which secrets were given.
+        other_endpoints: Vec<String>,
+    },
+    /// The signature matches, but its age exceeds the tolerance.
     TooOld { verified: Verified, limit: u64 },
-    /// There is nothing to verify.
+    /// The body is empty.
     EmptyBody,
-    /// The header is none that can be read.
-    Header(SignatureError),
-    /// It is right, once this is put right in the header.
-    HeaderChanged { how: &'static str, verified: Verified },
-    /// What was given is no secret, for this reason.
-    NoSecret { endpoint: String, error: String },
-    /// It is right, once this is put right in the secret.
-    SecretChanged { how: &'static str, verified: Verified },
-    /// It is right for a body whose bytes were touched.
-    BodyTouched { how: String, verified: Verified },
-    /// It is right for a body that was parsed and written anew.
-    BodyRewritten { signed: String, verified: Verified },
-    /// Nothing that was tried makes it right.
+    /// The header cannot be parsed.
+    MalformedHeader(SignatureError),
+    /// The signature is valid if this alteration of the header is undone.
+    HeaderAltered { alteration: &'static str, verified: Verified },
+    /// A given secret is not a signing secret.
+    InvalidSecret { endpoint: String, error: String },
+    /// The signature is valid if this alteration of the secret is undone.
+    SecretAltered { alteration: &'static str, verified: Verified },
+    /// The signature is valid if this alteration of the body's bytes is undone.
+    BodyAltered { alteration: String, verified: Verified },
+    /// The signature is valid for the same JSON in another layout.
+    BodyReserialized { signed_layout: String, verified: Verified },
+    /// No known alteration explains the mismatch.
     Mismatch { endpoints: Vec<String>, event: Option<EventFacts> },
 }
 
-/// What is known of a signature that is right.
+/// Facts about a signature that matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verified {
-    /// The endpoint whose secret made it.
+    /// The endpoint whose secret matches.
     pub(crate) endpoint: String,
-    /// When it was signed, in seconds since the Unix epoch.
+    /// The time of the signature, in seconds since the Unix epoch.
     pub(crate) signed_at: u64,
     pub(crate) now: u64,
 }
 
-/// What an event says about the endpoint that it was sent to.
+/// The facts in an event that determine the endpoints it may be sent to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EventFacts {
     pub(crate) livemode: Option<bool>,
@@ -74,110 +83,124 @@ pub(crate) struct EventFacts {
     pub(crate) is_connect: bool,
 }
 
-impl Given {
+impl Inputs {
     pub(crate) fn diagnose(&self) -> Diagnosis {
-        let as_given: Secrets =
-            self.candidates().filter_map(|(how, secret)| how.is_none().then_some(secret)).collect();
-        match self.verify(&self.header, &self.body, &as_given, self.tolerance) {
+        let unaltered: Secrets = self
+            .secret_candidates()
+            .filter_map(|(alteration, secret)| alteration.is_none().then_some(secret))
+            .collect();
+        match self.verify(&self.header, &self.body, &unaltered, self.tolerance) {
             Ok(verified) => return self.verified(verified),
             Err(SignatureError::TooOld { limit, .. }) => {
-                if let Some(verified) = self.at_any_age(&self.header, &self.body, &as_given) {
+                if let Some(verified) = self.verify_any_age(&self.header, &self.body, &unaltered) {
                     return Diagnosis::TooOld { verified, limit };
                 }
             }
             Err(SignatureError::NoMatch { .. }) => {}
-            Err(error) => return self.header(error),
+            Err(error) => return self.diagnose_header(error),
         }
-        // Put right too: a secret with white space around it is none, and the body may be the other cause.
-        let put_right: Secrets = self.candidates().map(|(_, secret)| secret).collect();
-        self.secret()
-            .or_else(|| self.body(&put_right))
-            .or_else(|| self.no_secret())
+        // Includes the restored secrets: a secret with white space around it is invalid as given,
+        // and the body may have been altered too.
+        let restored: Secrets = self.secret_candidates().map(|(_, secret)| secret).collect();
+        self.diagnose_secret()
+            .or_else(|| self.diagnose_body(&restored))
+            .or_else(|| self.invalid_secret())
             .unwrap_or_else(|| self.mismatch())
     }
 
-    /// A header that cannot be read, and may be once it is put right.
-    fn header(&self, error: SignatureError) -> Diagnosis {
-        let is_readable = |header: &str| {
-            let read = self.verify(header, &self.body, &Secrets::from_iter([]), self.tolerance);
-            matches!(read, Err(SignatureError::NoMatch { .. }))
+    /// Diagnoses a header that cannot be parsed as given.
+    fn diagnose_header(&self, error: SignatureError) -> Diagnosis {
+        let parses = |header: &str| {
+            let result = self.verify(header, &self.body, &Secrets::from_iter([]), self.tolerance);
+            matches!(result, Err(SignatureError::NoMatch { .. }))
         };
-        let Some((how, header)) = headers(&self.header).find(|(_, header)| is_readable(header))
+        let Some((alteration, header)) =
+            header_candidates(&self.header).find(|(_, header)| parses(header))
         else {
-            return Diagnosis::Header(error);
+            return Diagnosis::MalformedHeader(error);
         };
         match (Self { header, ..self.clone() }).diagnose() {
-            Diagnosis::Verified { verified, .. } => Diagnosis::HeaderChanged { how, verified },
-            // Of two causes, the one that cannot be seen.
+            Diagnosis::Verified { verified, .. } => {
+                Diagnosis::HeaderAltered { alteration, verified }
+            }
+            // Of two causes, the other one is harder to see.
             other => other,
         }
     }
 
-    /// A secret that is right once it is put right, or is none.
-    fn secret(&self) -> Option<Diagnosis> {
-        for (how, secret) in self.candidates() {
-            let verified = self.at_any_age(&self.header, &self.body, &secret.into());
-            if let (Some(how), Some(verified)) = (how, verified) {
-                return Some(Diagnosis::SecretChanged { how, verified });
+    /// Looks for an altered secret that explains the mismatch.
+    fn diagnose_secret(&self) -> Option<Diagnosis> {
+        for (alteration, secret) in self.secret_candidates() {
+            let verified = self.verify_any_age(&self.header, &self.body, &secret.into());
+            if let (Some(alteration), Some(verified)) = (alteration, verified) {
+                return Some(Diagnosis::SecretAltered { alteration, verified });
             }
         }
         None
     }
 
-    /// A body that is right once it is what it was.
-    fn body(&self, secrets: &Secrets) -> Option<Diagnosis> {
+    /// Looks for an altered body that explains the mismatch.
+    fn diagnose_body(&self, secrets: &Secrets) -> Option<Diagnosis> {
         if self.body.is_empty() {
             return Some(Diagnosis::EmptyBody);
         }
-        forms(&self.body).find_map(|form| {
-            let verified = self.at_any_age(&self.header, &form.body.into(), secrets)?;
-            Some(match form.change {
-                Change::Touched(how) => Diagnosis::BodyTouched { how, verified },
-                Change::Rewritten(signed) => Diagnosis::BodyRewritten { signed, verified },
+        body_candidates(&self.body).find_map(|candidate| {
+            let verified = self.verify_any_age(&self.header, &candidate.body.into(), secrets)?;
+            Some(match candidate.alteration {
+                BodyAlteration::Bytes(alteration) => {
+                    Diagnosis::BodyAltered { alteration, verified }
+                }
+                BodyAlteration::Reserialized { signed_layout } => {
+                    Diagnosis::BodyReserialized { signed_layout, verified }
+                }
             })
         })
     }
 
-    /// A secret that is none, which is then the likeliest cause.
-    fn no_secret(&self) -> Option<Diagnosis> {
+    /// Returns the first secret that is invalid, which is then the likeliest cause.
+    fn invalid_secret(&self) -> Option<Diagnosis> {
         self.secrets.iter().find_map(|secret| {
-            let (endpoint, error) = (secret.name().to_owned(), secret.secret().err()?.to_string());
-            Some(Diagnosis::NoSecret { endpoint, error })
+            let (endpoint, error) =
+                (secret.endpoint().to_owned(), secret.parse().err()?.to_string());
+            Some(Diagnosis::InvalidSecret { endpoint, error })
         })
     }
 
     fn verified(&self, verified: Verified) -> Diagnosis {
-        let mut others = self.endpoints();
-        others.retain(|name| *name != verified.endpoint);
-        others.dedup();
-        let is_of_it = |secret: &&GivenSecret| secret.name() == verified.endpoint;
-        let secrets: Vec<_> = self.secrets.iter().filter(is_of_it).collect();
-        let is_right = |secret: &GivenSecret| {
-            let secret = secret.secret();
-            secret.is_ok_and(|secret| {
-                self.at_any_age(&self.header, &self.body, &secret.into()).is_some()
+        let mut other_endpoints = self.endpoints();
+        other_endpoints.retain(|endpoint| *endpoint != verified.endpoint);
+        other_endpoints.dedup();
+        let is_of_endpoint = |secret: &&SecretInput| secret.endpoint() == verified.endpoint;
+        let secrets: Vec<_> = self.secrets.iter().filter(is_of_endpoint).collect();
+        let matches = |secret: &SecretInput| {
+            secret.parse().is_ok_and(|secret| {
+                self.verify_any_age(&self.header, &self.body, &secret.into()).is_some()
             })
         };
-        let by = secrets.iter().zip(1..).filter(|(secret, _)| is_right(secret));
-        let by = by.map(|(_, number)| number).collect();
-        Diagnosis::Verified { verified, by, of: secrets.len(), others }
+        let matching = secrets.iter().zip(1..).filter(|(secret, _)| matches(secret));
+        let matching = matching.map(|(_, number)| number).collect();
+        Diagnosis::Verified { verified, matching, secrets: secrets.len(), other_endpoints }
     }
 
     fn mismatch(&self) -> Diagnosis {
-        Diagnosis::Mismatch { endpoints: self.endpoints(), event: EventFacts::of(&self.body) }
+        Diagnosis::Mismatch {
+            endpoints: self.endpoints(),
+            event: EventFacts::from_body(&self.body),
+        }
     }
 
-    /// The names of the endpoints, as often as there are secrets.
+    /// Returns the endpoint of each secret, with repetitions.
     fn endpoints(&self) -> Vec<String> {
-        self.secrets.iter().map(|secret| secret.name().to_owned()).collect()
+        self.secrets.iter().map(|secret| secret.endpoint().to_owned()).collect()
     }
 
-    fn candidates(&self) -> impl Iterator<Item = (Option<&'static str>, SigningSecret)> {
-        let candidates = self.secrets.iter().flat_map(GivenSecret::candidates);
-        candidates.map(|candidate| (candidate.change, candidate.secret))
+    /// Returns the secrets as given (`None`) and with an alteration undone.
+    fn secret_candidates(&self) -> impl Iterator<Item = (Option<&'static str>, SigningSecret)> {
+        let candidates = self.secrets.iter().flat_map(SecretInput::candidates);
+        candidates.map(|candidate| (candidate.alteration, candidate.secret))
     }
 
-    fn at_any_age(&self, header: &str, body: &Bytes, secrets: &Secrets) -> Option<Verified> {
+    fn verify_any_age(&self, header: &str, body: &Bytes, secrets: &Secrets) -> Option<Verified> {
         self.verify(header, body, secrets, Tolerance::without_age_check()).ok()
     }
 
@@ -190,12 +213,12 @@ impl Given {
     ) -> Result<Verified, SignatureError> {
         let now = UNIX_EPOCH + Duration::from_secs(self.now);
         let payload = verify(Some(header.as_bytes()), body.clone(), secrets, tolerance, now)?;
-        Ok(Verified::of(&payload, self.now))
+        Ok(Verified::new(&payload, self.now))
     }
 }
 
 impl Verified {
-    fn of(payload: &VerifiedPayload, now: u64) -> Self {
+    fn new(payload: &VerifiedPayload, now: u64) -> Self {
         let signed_at = payload.signed_at().duration_since(UNIX_EPOCH);
         Self {
             endpoint: payload.endpoint().to_string(),
@@ -206,7 +229,8 @@ impl Verified {
 }
 
 impl EventFacts {
-    fn of(body: &[u8]) -> Option<Self> {
+    /// Reads the facts from a body. Returns `None` if the body is not an event.
+    fn from_body(body: &[u8]) -> Option<Self> {
         let event: serde_json::Value = serde_json::from_slice(body).ok()?;
         let event = event.as_object()?;
         event.get("type")?.as_str()?;

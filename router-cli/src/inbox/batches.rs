@@ -1,4 +1,4 @@
-//! What is done to many events: asked for before, in short turns, and until Ctrl-C.
+//! Changes to many events: confirmed first, made in batches, and stopped by Ctrl-C.
 
 use std::{io, pin::pin, time::Duration};
 
@@ -8,56 +8,62 @@ use tokio::signal::ctrl_c;
 
 use crate::{
     error::Error,
-    output::{DOUBTFUL, Output, is_attended},
+    output::{Output, WARNING, is_interactive},
     progress::bar,
 };
 
-/// Whether somebody has said that it is to be done.
+/// The confirmation of a change.
 #[derive(Args)]
 pub(super) struct Confirm {
-    /// Do it without asking.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
 }
 
 impl Confirm {
-    /// Says what is to be done, and asks whether it is to be. Where nobody can answer, `--yes` has to.
-    pub(super) fn ask(&self, what: &str, output: &mut Output) -> Result<bool, Error> {
+    /// Announces a change and asks whether to make it. Returns `true` at once with `--yes`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no terminal to ask on and `--yes` is not given.
+    pub(super) fn ask(&self, change: &str, output: &mut Output) -> Result<bool, Error> {
         if self.yes {
             return Ok(true);
         }
-        if !is_attended() {
+        if !is_interactive() {
             return Err(Error::Usage(format!(
-                "{what}: nobody can be asked here, so say --yes if that is right"
+                "{change}: standard input is not a terminal; pass --yes to confirm"
             )));
         }
-        output.note(format_args!("{what}. {DOUBTFUL}Go on? Type y and Enter:{DOUBTFUL:#}"));
+        output.note(format_args!("{change}. {WARNING}Continue? [y/N]{WARNING:#}"));
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;
         let is_yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
         if !is_yes {
-            output.note("nothing was changed");
+            output.note("canceled; nothing was changed");
         }
         Ok(is_yes)
     }
 }
 
-/// The longest that SQLite waits until it looks again whether it may write.
-const TURN: Duration = Duration::from_millis(100);
+/// The pause between two batches: the longest interval at which SQLite's busy handler retries to
+/// get the write lock.
+const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Does something to all events, so many at a time, with a bar where they are many; whether it came to the end.
+/// Applies a change to all events in batches, with a progress bar. Returns `false` if Ctrl-C
+/// stopped it.
 ///
-/// Between two turns a server gets its own: an event that Stripe sends must not wait.
+/// Pauses between two batches, so that a server can store the events that Stripe sends meanwhile.
 pub(super) async fn in_batches(
     events: &[i64],
     size: usize,
     output: &Output,
-    mut each: impl AsyncFnMut(&[i64]) -> Result<(), Error>,
+    mut change: impl AsyncFnMut(&[i64]) -> Result<(), Error>,
 ) -> Result<bool, Error> {
     let bar = bar(events.len(), output);
     let mut interrupted = pin!(ctrl_c());
     for batch in events.chunks(size) {
-        each(batch).await?;
+        change(batch).await?;
         bar.inc(batch.len() as u64);
         if bar.position() < events.len() as u64 {
             tokio::select! {
@@ -65,7 +71,7 @@ pub(super) async fn in_batches(
                     bar.finish_and_clear();
                     return Ok(false);
                 }
-                () = SystemClock.sleep(TURN) => {}
+                () = SystemClock.sleep(BATCH_PAUSE) => {}
             }
         }
     }
@@ -73,7 +79,10 @@ pub(super) async fn in_batches(
     Ok(true)
 }
 
-/// What is told where Ctrl-C came before the end.
-pub(super) fn stopped(all: usize, reached: usize) -> String {
-    format!("{DOUBTFUL}stopped:{DOUBTFUL:#} {} of {all} were not reached", all - reached)
+/// Describes a run that Ctrl-C stopped.
+pub(super) fn interrupted(total: usize, processed: usize) -> String {
+    format!(
+        "{WARNING}interrupted:{WARNING:#} {} of {total} events were not processed",
+        total - processed
+    )
 }

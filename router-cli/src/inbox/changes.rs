@@ -1,4 +1,4 @@
-//! `inbox retry` and `inbox discard`: what becomes of deliveries that have failed.
+//! `inbox retry` and `inbox discard`: change deliveries that are dead or waiting.
 
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use super::{
     batches::Confirm,
-    show::of_event,
-    store::failed,
-    words::{count, state, tried},
+    format::{attempted, count, state_name},
+    show::find_event,
+    store::store_error,
 };
 use crate::{
     error::{Error, Exit},
-    output::{DIM, DOUBTFUL, GOOD, Output, plain, styled},
+    output::{DIM, Output, SUCCESS, WARNING, sanitize, styled},
 };
 
-/// Have deliveries that are dead, discarded or waiting tried again now
+/// Retry dead, discarded or waiting deliveries now
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -28,45 +28,46 @@ Examples:
   event-router inbox list --state dead --limit 1000 --json | jq -r .event | sort -u |
     xargs event-router inbox retry
 
-One that was dead or discarded gets all of its attempts anew. One that runs is left alone, and
-so is one that is done: `replay` has it handled once more. Ends with 1 where there was nothing
-to retry.
+A dead or discarded delivery starts over with its first attempt. A running delivery is left
+unchanged. So is a finished one: use `replay` to have it handled again. The exit code is 1 if
+there was nothing to retry.
 
-With --json, a line for each delivery: {\"event\", \"endpoint\", \"account\", \"generation\", \"handler\",
-\"was\", \"attempts\", \"changed\"}.")]
-pub(super) struct Retry {
+With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
+\"handler\", \"was\", \"attempts\", \"changed\"}.")]
+pub(super) struct RetryArgs {
     #[command(flatten)]
-    which: Which,
+    selection: DeliverySelection,
 }
 
-/// Give up deliveries that are dead or waiting
+/// Discard dead or waiting deliveries
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   event-router inbox discard evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox discard evt_1NG8Du2eZvKYlo2CUI79vXWy --handler orders.fulfil --yes
 
-The event is kept until it is purged, and `retry` takes a discarded delivery up again. Where a
-handler is given the events of an object in order, the next one goes. One that runs is left
-alone. Ends with 1 where there was nothing to discard.
+The event stays in the inbox until it is purged, and `retry` takes up a discarded delivery again.
+If the handler is `ordered`, the next event of the same object is no longer blocked. A running
+delivery is left unchanged unless its lease has expired. The exit code is 1 if there was nothing to
+discard.
 
-With --json, a line for each delivery: {\"event\", \"endpoint\", \"account\", \"generation\", \"handler\",
-\"was\", \"attempts\", \"changed\"}.")]
-pub(super) struct Discard {
+With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
+\"handler\", \"was\", \"attempts\", \"changed\"}.")]
+pub(super) struct DiscardArgs {
     #[command(flatten)]
-    which: Which,
+    selection: DeliverySelection,
 
     #[command(flatten)]
     confirm: Confirm,
 }
 
 #[derive(Args)]
-struct Which {
-    /// The events' ids.
+struct DeliverySelection {
+    /// Ids of the events.
     #[arg(required = true, value_name = "EVENT")]
     ids: Vec<String>,
 
-    /// Only for this handler, by its stable name.
+    /// Only deliveries for this handler (its stable name).
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
 }
@@ -83,105 +84,119 @@ struct Line<'l> {
     changed: bool,
 }
 
-impl Retry {
+impl RetryArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        self.which.check(store).await?;
-        let mut is_any = false;
-        for id in &self.which.ids {
-            let changed = store.retry(id, self.which.handler.as_deref()).await.map_err(failed)?;
-            is_any |= tell(id, &changed, "retried", output)?;
+        self.selection.find_events(store).await?;
+        let mut any_changed = false;
+        for id in &self.selection.ids {
+            let handler = self.selection.handler.as_deref();
+            let results = store.retry(id, handler).await.map_err(store_error)?;
+            any_changed |= print_results(id, &results, "retried", output)?;
             if !output.json
-                && changed.iter().all(|one| one.change == ChangeOutcome::AlreadyFinished)
+                && results.iter().all(|result| result.change == ChangeOutcome::AlreadyFinished)
             {
                 output.note(format_args!(
-                    "{DOUBTFUL}help:{DOUBTFUL:#} `event-router inbox replay {id}` has it handled once more"
+                    "{WARNING}help:{WARNING:#} to have it handled again, run `event-router inbox replay {id}`"
                 ));
             }
         }
-        Ok(if is_any { Exit::Done } else { Exit::Refused })
+        Ok(if any_changed { Exit::Success } else { Exit::Failure })
     }
 }
 
-impl Discard {
+impl DiscardArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        let shown = self.which.check(store).await?;
-        let all = shown.iter().flat_map(|one| &one.deliveries);
+        let events = self.selection.find_events(store).await?;
+        let deliveries = events.iter().flat_map(|event| &event.deliveries);
         let now = SystemClock.wall();
-        let is_meant = |one: &&DeliverySummary| {
-            let is_lost =
-                one.state == DeliveryState::Running && one.due.is_some_and(|due| due <= now);
-            (is_lost || matches!(one.state, DeliveryState::Waiting | DeliveryState::Dead))
-                && self.which.handler.as_deref().is_none_or(|name| name == &*one.handler)
+        let is_discardable = |delivery: &&DeliverySummary| {
+            let lease_expired = delivery.state == DeliveryState::Running
+                && delivery.due.is_some_and(|due| due <= now);
+            (lease_expired
+                || matches!(delivery.state, DeliveryState::Waiting | DeliveryState::Dead))
+                && self.selection.handler.as_deref().is_none_or(|name| name == &*delivery.handler)
         };
-        let number = all.filter(is_meant).count() as u64;
-        let what =
-            format!("about to give up {} of {}", count(number, "delivery"), self.which.named());
-        // Where there is nothing to discard, that is told without a question.
-        if number > 0 && !self.confirm.ask(&what, output)? {
-            return Ok(Exit::Refused);
+        let number = deliveries.filter(is_discardable).count() as u64;
+        let change = format!(
+            "about to discard {} of {}",
+            count(number, "delivery"),
+            self.selection.describe()
+        );
+        // If there is nothing to discard, the results say so; no need to ask.
+        if number > 0 && !self.confirm.ask(&change, output)? {
+            return Ok(Exit::Failure);
         }
-        let mut is_any = false;
-        for id in &self.which.ids {
-            let changed = store.discard(id, self.which.handler.as_deref()).await.map_err(failed)?;
-            is_any |= tell(id, &changed, "discarded", output)?;
+        let mut any_changed = false;
+        for id in &self.selection.ids {
+            let handler = self.selection.handler.as_deref();
+            let results = store.discard(id, handler).await.map_err(store_error)?;
+            any_changed |= print_results(id, &results, "discarded", output)?;
         }
-        Ok(if is_any { Exit::Done } else { Exit::Refused })
+        Ok(if any_changed { Exit::Success } else { Exit::Failure })
     }
 }
 
-impl Which {
-    /// All that is kept of the events; an error, before anything is changed, where there is nothing to change.
-    async fn check(&self, store: &dyn Operations) -> Result<Vec<EventDetails>, Error> {
-        let mut all = Vec::new();
+impl DeliverySelection {
+    /// Returns all generations of the events.
+    ///
+    /// # Errors
+    ///
+    /// - An event does not exist, or has no deliveries.
+    /// - An event has no delivery for the given handler.
+    /// - The store failed.
+    async fn find_events(&self, store: &dyn Operations) -> Result<Vec<EventDetails>, Error> {
+        let mut events = Vec::new();
         for id in &self.ids {
-            let shown = of_event(store, id).await?;
-            let deliveries = || shown.iter().flat_map(|one| &one.deliveries);
+            let found = find_event(store, id).await?;
+            let deliveries = || found.iter().flat_map(|event| &event.deliveries);
             if deliveries().next().is_none() {
                 return Err(Error::Usage(format!(
-                    "no handler was for {id}; `event-router inbox replay {id} --handler NAME` gives it to one"
+                    "{id} is unhandled and has no deliveries; to deliver it, run \
+                     `event-router inbox replay {id} --handler NAME`"
                 )));
             }
             if let Some(handler) = &self.handler
-                && !deliveries().any(|one| *one.handler == **handler)
+                && !deliveries().any(|delivery| *delivery.handler == **handler)
             {
-                let mut handlers: Vec<_> = deliveries().map(|one| &*one.handler).collect();
+                let mut handlers: Vec<_> =
+                    deliveries().map(|delivery| &*delivery.handler).collect();
                 handlers.sort_unstable();
                 handlers.dedup();
                 let handlers = handlers.join(", ");
                 return Err(Error::Usage(format!(
-                    "{id} is not for `{handler}`, but for: {handlers}"
+                    "{id} has no delivery for `{handler}`; its handlers are: {handlers}"
                 )));
             }
-            all.extend(shown);
+            events.extend(found);
         }
-        Ok(all)
+        Ok(events)
     }
 
-    fn named(&self) -> String {
+    fn describe(&self) -> String {
         match &self.ids[..] {
-            [one] => one.clone(),
+            [id] => id.clone(),
             several => count(several.len() as u64, "event"),
         }
     }
 }
 
-/// What became of each; whether anything was changed.
-fn tell(
+/// Prints the result for each delivery. Returns whether any delivery was changed.
+fn print_results(
     id: &str,
-    changed: &[ChangeResult],
+    results: &[ChangeResult],
     done: &str,
     output: &mut Output,
 ) -> Result<bool, Error> {
-    for ChangeResult { delivery, change } in changed {
-        let was = state(delivery.state);
+    for ChangeResult { delivery, change } in results {
+        let was = state_name(delivery.state);
         if output.json {
             output.json(&Line {
                 event: id,
@@ -197,15 +212,15 @@ fn tell(
         }
         let (style, word, why) = match change {
             ChangeOutcome::Applied => {
-                (GOOD, done, format!("was {was}, {}", tried(delivery.attempts)))
+                (SUCCESS, done, format!("was {was}, {}", attempted(delivery.attempts)))
             }
             ChangeOutcome::StillRunning => {
-                (DIM, "left", "runs: ask again once it has ended".to_owned())
+                (DIM, "unchanged", "is running; try again when the attempt has ended".to_owned())
             }
-            ChangeOutcome::AlreadyFinished => (DIM, "left", format!("is {was}")),
+            ChangeOutcome::AlreadyFinished => (DIM, "unchanged", format!("is {was}")),
         };
         let word = styled(style, format_args!("{word:9}"));
-        output.line(format_args!("{word}  {id}  {}  {why}", plain(&delivery.handler)))?;
+        output.line(format_args!("{word}  {id}  {}  {why}", sanitize(&delivery.handler)))?;
     }
-    Ok(changed.iter().any(|one| one.change == ChangeOutcome::Applied))
+    Ok(results.iter().any(|result| result.change == ChangeOutcome::Applied))
 }

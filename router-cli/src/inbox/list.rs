@@ -1,4 +1,4 @@
-//! `inbox list`: deliveries, the newest first.
+//! `inbox list`: lists deliveries, newest first.
 
 use clap::{Args, ValueEnum};
 use router_inbox::{
@@ -8,15 +8,15 @@ use router_inbox::{
 use serde::Serialize;
 
 use super::{
-    store::{check_handler, failed},
-    words::{DeliveryLine, EventLine, delivery, event},
+    format::{DeliveryLine, EventLine, format_delivery, format_event},
+    store::{check_handler, store_error},
 };
 use crate::{
     error::{Error, Exit},
     output::Output,
 };
 
-/// List deliveries, the newest first, with what went wrong last
+/// List deliveries with their last error, newest first
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -25,38 +25,38 @@ Examples:
   event-router inbox list --object cus_NffrFeUfNV2Hib
   event-router inbox list --state unhandled --type 'customer.*'
 
-With --json, a line for each: {\"number\", \"event\", \"type\", \"object\", \"endpoint\", \"account\",
-\"generation\", \"stored_at\"}, and of a delivery also {\"handler\", \"state\", \"attempts\", \"due_at\",
-\"blocked\", \"ended_at\", \"error\"}.")]
-pub(super) struct List {
-    /// Only in one of these states; `unhandled` lists the events that no handler was for.
+With --json, prints one object per delivery or unhandled event: {\"number\", \"event\", \"type\",
+\"object\", \"endpoint\", \"account\", \"generation\", \"stored_at\"}; deliveries also have {\"handler\",
+\"state\", \"attempts\", \"due_at\", \"blocked\", \"ended_at\", \"error\"}.")]
+pub(super) struct ListArgs {
+    /// Only these states, separated by commas; `unhandled` lists events without a handler.
     #[arg(long, value_enum, value_delimiter = ',')]
-    state: Vec<Listable>,
+    state: Vec<ListedState>,
 
-    /// Only of events of this type, or of `prefix.*`.
+    /// Only events of this type, or of all types in `prefix.*`.
     #[arg(long, value_name = "TYPE")]
     r#type: Option<String>,
 
-    /// Only of events about the object with this id.
+    /// Only events about the object with this id.
     #[arg(long, value_name = "ID")]
     object: Option<String>,
 
-    /// Only for this handler, by its stable name.
+    /// Only deliveries for this handler (its stable name).
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
 
-    /// At most so many.
+    /// Maximum number of entries.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
-    /// Go on behind this number, which the end of a list tells.
+    /// Only entries older than this number, which is printed at the end of the previous list.
     #[arg(long, value_name = "NUMBER")]
     before: Option<i64>,
 }
 
-/// What `--state` means.
+/// A value of `--state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Listable {
+enum ListedState {
     Waiting,
     Running,
     Done,
@@ -75,7 +75,7 @@ struct Line<'l> {
     delivery: Option<DeliveryLine<'l>>,
 }
 
-impl List {
+impl ListArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
@@ -85,46 +85,48 @@ impl List {
         if let Some(handler) = &filter.handler {
             check_handler(store, handler).await?;
         }
-        let listed = store.list(&filter).await.map_err(failed)?;
+        let entries = store.list(&filter).await.map_err(store_error)?;
         if output.json {
-            for ListEntry { number, event, delivery } in &listed {
-                let delivery = delivery.as_ref().map(DeliveryLine::of);
-                output.json(&Line { number: *number, event: EventLine::of(event), delivery })?;
+            for ListEntry { number, event, delivery } in &entries {
+                let delivery = delivery.as_ref().map(DeliveryLine::new);
+                output.json(&Line { number: *number, event: EventLine::new(event), delivery })?;
             }
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
-        let mut last = None;
-        for ListEntry { event: of, delivery: one, .. } in &listed {
-            // The deliveries of an event stand below it.
-            if last != Some(of) {
-                output.line(event(of))?;
-                last = Some(of);
+        let mut previous = None;
+        for ListEntry { event, delivery, .. } in &entries {
+            // Groups the deliveries of an event below one line for the event.
+            if previous != Some(event) {
+                output.line(format_event(event))?;
+                previous = Some(event);
             }
-            if let Some(one) = one {
-                output.line(format_args!("  {}", delivery(one)))?;
+            if let Some(delivery) = delivery {
+                output.line(format_args!("  {}", format_delivery(delivery)))?;
             }
         }
-        match listed.last() {
-            None => output.note("nothing found; `event-router inbox status` counts what there is"),
-            Some(last) if listed.len() == filter.limit => {
+        match entries.last() {
+            None => output.note(
+                "nothing found; `event-router inbox status` counts the deliveries in the inbox",
+            ),
+            Some(last) if entries.len() == filter.limit => {
                 output.note(format_args!(
-                    "these are the newest {}; --before {} goes on",
+                    "stopped after {} entries; continue with --before {}",
                     filter.limit, last.number
                 ));
             }
             Some(_) => {}
         }
-        Ok(Exit::Done)
+        Ok(Exit::Success)
     }
 
     fn filter(self) -> Result<ListFilter, Error> {
-        let unhandled = self.state.contains(&Listable::Unhandled);
+        let unhandled = self.state.contains(&ListedState::Unhandled);
         if unhandled && (self.state.len() > 1 || self.handler.is_some()) {
-            let why = "--state unhandled lists events that no handler was for: leave out other states and --handler";
+            let why = "--state unhandled lists events without deliveries; remove the other states and --handler";
             return Err(Error::Usage(why.to_owned()));
         }
         Ok(ListFilter {
-            states: self.state.iter().filter_map(|state| state.of_delivery()).collect(),
+            states: self.state.iter().filter_map(|state| state.delivery_state()).collect(),
             unhandled,
             event_type: self.r#type,
             object: self.object,
@@ -135,8 +137,8 @@ impl List {
     }
 }
 
-impl Listable {
-    fn of_delivery(self) -> Option<DeliveryState> {
+impl ListedState {
+    fn delivery_state(self) -> Option<DeliveryState> {
         Some(match self {
             Self::Waiting => DeliveryState::Waiting,
             Self::Running => DeliveryState::Running,

@@ -1,7 +1,8 @@
-//! `inbox`: what is in a server's inbox, and what to do about it.
+//! `inbox`: shows and changes the events in a server's inbox.
 
 mod batches;
 mod changes;
+mod format;
 mod list;
 mod purge;
 mod replay;
@@ -9,33 +10,38 @@ mod show;
 mod status;
 mod store;
 mod watch;
-mod words;
 
 use clap::{Args, Subcommand};
 
 use self::{
-    changes::{Discard, Retry},
-    list::List,
-    purge::Purge,
-    replay::Replay,
-    show::Show,
-    status::Status,
-    watch::Watch,
+    changes::{DiscardArgs, RetryArgs},
+    list::ListArgs,
+    purge::PurgeArgs,
+    replay::ReplayArgs,
+    show::ShowArgs,
+    status::StatusArgs,
+    watch::WatchArgs,
 };
 use crate::{
     error::{Error, Exit},
     output::Output,
 };
 
-/// Look into a server's inbox, and retry, replay or discard what is in it
+/// Show, retry, replay or discard the events in a server's inbox
 #[derive(Args)]
 #[command(
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "\
-An inbox keeps each event that Stripe has sent, and a delivery of it for each handler. A
-delivery waits, runs, and is then done, or ignored, or tried again later. One that has failed
-for good is dead, and stays until somebody retries, replays or discards it.
+An inbox stores each event that Stripe sends, and a delivery of the event for each handler.
+
+States of a delivery:
+  waiting    due now or later, or blocked by an older event of the same object
+  running    claimed by a server until its lease expires
+  done       handled successfully
+  ignored    deliberately not handled
+  dead       failed permanently or too often: a dead letter, until you retry, replay or discard it
+  discarded  given up, or superseded by a replay
 
 Examples:
   event-router inbox status
@@ -43,20 +49,20 @@ Examples:
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy
 
-All of it can be done while a server uses the inbox."
+All commands can be used while servers use the inbox."
 )]
-pub(crate) struct Inbox {
-    /// The inbox, as its server opens it: `sqlite:FILE`, `postgres://USER:PASSWORD@HOST:5432/DATABASE`, or
-    /// `nats://USER:PASSWORD@HOST:4222`.
+pub(crate) struct InboxArgs {
+    /// URL of the inbox, the same as the server's: `sqlite:FILE`,
+    /// `postgres://USER:PASSWORD@HOST:5432/DATABASE` or `nats://USER:PASSWORD@HOST:4222`.
     ///
-    /// In NATS JetStream several servers of one cluster are separated by commas, `HOST1:4222,HOST2:4222`; a name follows
-    /// after a `/` where the server gives its inbox one; and `tls://` demands TLS. A password is better in the
-    /// environment: others on the machine can see a command line.
+    /// For NATS JetStream, list the servers of a cluster as `HOST1:4222,HOST2:4222`, append `/NAME`
+    /// if the server names its inbox, and use `tls://` to require TLS. Put a URL with a password
+    /// into the environment variable: other users of this machine can see command lines.
     #[arg(
         long = "inbox",
         global = true,
         env = "EVENT_ROUTER_INBOX",
-        // It may have a password in it.
+        // The URL may contain a password.
         hide_env_values = true,
         value_name = "URL",
         default_value = "sqlite:inbox.db"
@@ -69,28 +75,28 @@ pub(crate) struct Inbox {
 
 #[derive(Subcommand)]
 enum Command {
-    Status(Status),
-    List(List),
-    Show(Show),
-    Retry(Retry),
-    Replay(Replay),
-    Discard(Discard),
-    Purge(Purge),
-    Watch(Watch),
+    Status(StatusArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+    Retry(RetryArgs),
+    Replay(ReplayArgs),
+    Discard(DiscardArgs),
+    Purge(PurgeArgs),
+    Watch(WatchArgs),
 }
 
-impl Inbox {
+impl InboxArgs {
     pub(crate) async fn run(self, output: &mut Output) -> Result<Exit, Error> {
         let store = store::open(&self.url).await?;
         match self.command {
-            Command::Status(status) => status.run(&*store, output).await,
-            Command::List(list) => list.run(&*store, output).await,
-            Command::Show(show) => show.run(&*store, output).await,
-            Command::Retry(retry) => retry.run(&*store, output).await,
-            Command::Replay(replay) => replay.run(&*store, output).await,
-            Command::Discard(discard) => discard.run(&*store, output).await,
-            Command::Purge(purge) => purge.run(&*store, output).await,
-            Command::Watch(watch) => watch.run(&*store, output).await,
+            Command::Status(args) => args.run(&*store, output).await,
+            Command::List(args) => args.run(&*store, output).await,
+            Command::Show(args) => args.run(&*store, output).await,
+            Command::Retry(args) => args.run(&*store, output).await,
+            Command::Replay(args) => args.run(&*store, output).await,
+            Command::Discard(args) => args.run(&*store, output).await,
+            Command::Purge(args) => args.run(&*store, output).await,
+            Command::Watch(args) => args.run(&*store, output).await,
         }
     }
 }

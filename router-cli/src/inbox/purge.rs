@@ -1,4 +1,4 @@
-//! `inbox purge`: what ended long ago is deleted.
+//! `inbox purge`: deletes events that finished long ago.
 
 use std::time::Duration;
 
@@ -10,86 +10,88 @@ use router_inbox::{
 use serde_json::json;
 
 use super::{
-    batches::{Confirm, in_batches, stopped},
-    store::failed,
-    words::count,
+    batches::{Confirm, in_batches, interrupted},
+    format::count,
+    store::store_error,
 };
 use crate::{
     error::{Error, Exit},
     output::Output,
 };
 
-/// Delete the events that ended long ago; never dead letters
+/// Delete events that finished long ago, except dead letters
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   event-router inbox purge --older-than 30days
   event-router inbox purge --older-than 90days --yes    # for cron
 
-An event is deleted, with its replays, once each of its deliveries has been done, ignored or
-discarded for so long; one that no handler was for, once it came so long ago. Four days is the
-least: Stripe sends an event again for three days, and one that is not known any more would be
-handled once more. The room is used again, but a file does not get smaller.
+An event is deleted, with its replays, once all of its deliveries have been done, ignored or
+discarded for that long. An unhandled event is deleted once it was received that long ago. Events
+with dead, waiting or running deliveries are kept.
 
-With --json: {\"deleted\", \"kept\"}.")]
-pub(super) struct Purge {
-    /// How long they are kept, as in `30days`; four days at least.
-    #[arg(long, value_name = "TIME", value_parser = older_than)]
+The minimum is 4 days: Stripe redelivers an event for up to 3 days, and the inbox recognizes a
+duplicate only while it stores the event. A SQLite file does not shrink; its free space is reused.
+
+With --json, prints one object: {\"deleted\", \"kept\"}.")]
+pub(super) struct PurgeArgs {
+    /// Minimum age, as in `30days`; at least 4 days.
+    #[arg(long, value_name = "DURATION", value_parser = parse_older_than)]
     older_than: Duration,
 
     #[command(flatten)]
     confirm: Confirm,
 }
 
-fn older_than(text: &str) -> Result<Duration, String> {
+fn parse_older_than(text: &str) -> Result<Duration, String> {
     let older_than = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if older_than < MIN_RETENTION {
-        return Err("four days is the least: Stripe sends an event again for three days, and one that is not known any \
-                    more would be handled once more"
+        return Err("the minimum is 4 days: Stripe redelivers an event for up to 3 days, and the inbox would \
+                    no longer recognize it as a duplicate"
             .to_owned());
     }
     Ok(older_than)
 }
 
-/// So many at a time.
-const BATCH: usize = 500;
+const BATCH_SIZE: usize = 500;
 
-impl Purge {
+impl PurgeArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        let old = EventSelector { until: Some(self.older_than), ..EventSelector::default() };
-        let old = store.select(&old).await.map_err(failed)?;
-        let what = format!(
-            "about to delete, of {} that came more than {} ago, those that ended before then; what is dead or open stays",
-            count(old.len() as u64, "event"),
+        let selection = EventSelector { until: Some(self.older_than), ..EventSelector::default() };
+        let events = store.select(&selection).await.map_err(store_error)?;
+        let change = format!(
+            "about to purge {} received more than {} ago, except those that are dead, still open or \
+             finished since",
+            count(events.len() as u64, "event"),
             humantime::format_duration(self.older_than),
         );
-        if !old.is_empty() && !self.confirm.ask(&what, output)? {
-            return Ok(Exit::Refused);
+        if !events.is_empty() && !self.confirm.ask(&change, output)? {
+            return Ok(Exit::Failure);
         }
-        let (mut deleted, mut looked_at) = (0, 0);
-        let is_all = in_batches(&old, BATCH, output, async |batch| {
-            deleted += store.purge(batch, self.older_than).await.map_err(failed)?;
-            looked_at += batch.len();
+        let (mut deleted, mut processed) = (0, 0);
+        let is_complete = in_batches(&events, BATCH_SIZE, output, async |batch| {
+            deleted += store.purge(batch, self.older_than).await.map_err(store_error)?;
+            processed += batch.len();
             Ok(())
         })
         .await?;
-        let kept = looked_at as u64 - deleted;
+        let kept = processed as u64 - deleted;
         match output.json {
             true => output.json(&json!({"deleted": deleted, "kept": kept}))?,
             false => output.line(format_args!("{} deleted", count(deleted, "event")))?,
         }
-        if !is_all {
-            output.note(stopped(old.len(), looked_at));
+        if !is_complete {
+            output.note(interrupted(events.len(), processed));
         } else if !output.json && kept > 0 {
-            let stays = if kept == 1 { "stays" } else { "stay" };
-            let events = count(kept, "event");
-            output
-                .line(format_args!("{events} as old {stays}: dead, still open, or ended since"))?;
+            output.line(format_args!(
+                "{} kept: dead, still open or finished since",
+                count(kept, "event")
+            ))?;
         }
-        Ok(if is_all { Exit::Done } else { Exit::Stopped })
+        Ok(if is_complete { Exit::Success } else { Exit::Interrupted })
     }
 }

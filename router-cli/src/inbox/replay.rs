@@ -1,4 +1,4 @@
-//! `inbox replay`: events once more, whatever became of them.
+//! `inbox replay`: has events handled again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,17 +11,17 @@ use router_inbox::{
 use serde_json::{Value, json};
 
 use super::{
-    batches::{Confirm, in_batches, stopped},
-    show::unknown,
-    store::{failed, meant},
-    words::count,
+    batches::{Confirm, in_batches, interrupted},
+    format::count,
+    show::event_not_found,
+    store::{store_error, suggest_handler},
 };
 use crate::{
     error::{Error, Exit},
-    output::{BAD, DOUBTFUL, GOOD, Output, plain, styled},
+    output::{FAILURE, Output, SUCCESS, WARNING, sanitize, styled},
 };
 
-/// Have events handled once more, also those that are done; or by a handler that is new
+/// Have events handled again, by the same handlers or by others
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -30,30 +30,31 @@ Examples:
   event-router inbox replay --since 2days --type 'invoice.*' --handler audit
   event-router inbox replay --since 2026-11-25T09:00:00Z --until 2026-11-25T11:00:00Z
 
-A replay is another event, also to an IdempotencyKey: what a handler did, it does once more. It
-is for the handlers that the event was for, or for those that are given. A dead letter of a
-handler that gets the event again is discarded.
+A replay is a new generation of the event, with a new IdempotencyKey: handlers that have already
+done their work do it again. It is delivered to the handlers of the original event, or to those
+given with --handler. Dead letters of the same event and handler are discarded.
 
-With --json, a line for each event: {\"event\", \"generation\", \"handlers\"}, or {\"event\", \"error\"}; and
-after a span of them, {\"summary\"}.")]
-pub(super) struct Replay {
-    /// The events' ids.
+With --json, prints one object per event: {\"event\", \"generation\", \"handlers\"} or {\"event\",
+\"error\"}. Without event ids, also prints {\"summary\"}.")]
+pub(super) struct ReplayArgs {
+    /// Ids of the events.
     #[arg(value_name = "EVENT",  conflicts_with_all = ["since", "until", "type"])]
     ids: Vec<String>,
 
-    /// Only for this handler, by its stable name, whether the event was for it or not; can be given several times.
+    /// Deliver only to this handler (its stable name), even if the event was not for it.
+    /// Repeatable.
     #[arg(long, value_name = "NAME")]
     handler: Vec<String>,
 
-    /// Instead of by their ids: the events that came since then, as in `2h` or `2026-11-25T09:00:00Z`.
-    #[arg(long, value_name = "TIME", value_parser = ago)]
+    /// Replay events received after this time, as in `2h` (ago) or `2026-11-25T09:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = parse_ago)]
     since: Option<Duration>,
 
-    /// Those that came before then.
-    #[arg(long, value_name = "TIME", value_parser = ago)]
+    /// Replay events received before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_ago)]
     until: Option<Duration>,
 
-    /// Those of this type, or of `prefix.*`.
+    /// Replay events of this type, or of all types in `prefix.*`.
     #[arg(long, value_name = "TYPE")]
     r#type: Option<String>,
 
@@ -61,135 +62,143 @@ pub(super) struct Replay {
     confirm: Confirm,
 }
 
-/// How long ago that is.
-fn ago(text: &str) -> Result<Duration, String> {
+/// Parses a duration or a time in the past, and returns how long ago it is.
+fn parse_ago(text: &str) -> Result<Duration, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return Ok(ago);
     }
     let time = humantime::parse_rfc3339_weak(text).map_err(
-        |_| "write how long ago, as in 90min or 2days, or when, as in 2026-11-25T09:00:00Z",
+        |_| "expected a duration, as in 90min or 2days, or a time, as in 2026-11-25T09:00:00Z",
     )?;
-    SystemClock.wall().duration_since(time).map_err(|_| "that is in the future".to_owned())
+    SystemClock.wall().duration_since(time).map_err(|_| "the time is in the future".to_owned())
 }
 
-/// What became of them.
+/// The number of events by result.
 #[derive(Default)]
-struct Sum {
+struct Totals {
     replayed: u64,
     no_handler: u64,
     damaged: u64,
     gone: u64,
 }
 
-/// So many at a time.
-const BATCH: usize = 100;
+const BATCH_SIZE: usize = 100;
 
-impl Replay {
+impl ReplayArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        let is_span = self.ids.is_empty();
-        let events = self.events(store).await?;
-        let doubt = self.doubt(store).await?;
-        let is_to_be_asked = (is_span || doubt.is_some()) && !events.is_empty();
-        let what = self.what(events.len(), doubt.as_deref());
-        if is_to_be_asked && !self.confirm.ask(&what, output)? {
-            return Ok(Exit::Refused);
+        let by_filter = self.ids.is_empty();
+        let events = self.select(store).await?;
+        let warning = self.unknown_handler_warning(store).await?;
+        let needs_confirmation = (by_filter || warning.is_some()) && !events.is_empty();
+        let change = self.describe(events.len(), warning.as_deref());
+        if needs_confirmation && !self.confirm.ask(&change, output)? {
+            return Ok(Exit::Failure);
         }
         let handlers: Vec<Arc<str>> = self.handler.iter().map(|name| Arc::from(&**name)).collect();
-        let (mut told, mut sum, mut reached) = (Vec::new(), Sum::default(), 0);
-        let is_all = in_batches(&events, BATCH, output, async |batch| {
-            let replayed = store.replay(batch, &handlers).await.map_err(failed)?;
-            replayed.iter().for_each(|one| sum.add(one));
-            reached += replayed.len();
-            if output.json || !is_span {
-                told.extend(replayed);
+        let (mut printed, mut totals, mut processed) = (Vec::new(), Totals::default(), 0);
+        let is_complete = in_batches(&events, BATCH_SIZE, output, async |batch| {
+            let results = store.replay(batch, &handlers).await.map_err(store_error)?;
+            results.iter().for_each(|result| totals.add(result));
+            processed += results.len();
+            if output.json || !by_filter {
+                printed.extend(results);
             }
             Ok(())
         })
         .await?;
-        for one in &told {
+        for result in &printed {
             match output.json {
-                true => output.json(&line(one))?,
-                false if !is_span => tell(one, output)?,
+                true => output.json(&json_line(result))?,
+                false if !by_filter => print_result(result, output)?,
                 false => {}
             }
         }
-        if is_span {
-            sum.tell(output)?;
+        if by_filter {
+            totals.print(output)?;
         }
-        if !is_all {
-            output.note(stopped(events.len(), reached));
+        if !is_complete {
+            output.note(interrupted(events.len(), processed));
         }
-        Ok(match sum.replayed {
-            _ if !is_all => Exit::Stopped,
-            0 => Exit::Refused,
-            _ => Exit::Done,
+        Ok(match totals.replayed {
+            _ if !is_complete => Exit::Interrupted,
+            0 => Exit::Failure,
+            _ => Exit::Success,
         })
     }
 
-    /// An id that there is not is told before anything is replayed.
-    async fn events(&self, store: &dyn Operations) -> Result<Vec<i64>, Error> {
+    /// Returns the numbers of the events to replay.
+    ///
+    /// # Errors
+    ///
+    /// - Neither ids nor filters are given.
+    /// - An id does not exist. Nothing has been replayed then.
+    /// - The store failed.
+    async fn select(&self, store: &dyn Operations) -> Result<Vec<i64>, Error> {
         let (since, until, event_type) = (self.since, self.until, self.r#type.clone());
-        let span = EventSelector { event_id: None, event_type, since, until };
-        if span == EventSelector::default() && self.ids.is_empty() {
-            let why = "say which events: by their ids, or by --since, --until or --type";
+        let filter = EventSelector { event_id: None, event_type, since, until };
+        if filter == EventSelector::default() && self.ids.is_empty() {
+            let why = "no events selected; pass event ids, or --since, --until or --type";
             return Err(Error::Usage(why.to_owned()));
         }
         if self.ids.is_empty() {
-            return store.select(&span).await.map_err(failed);
+            return store.select(&filter).await.map_err(store_error);
         }
         let mut events = Vec::new();
         for id in &self.ids {
-            let one = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
-            let of_id = store.select(&one).await.map_err(failed)?;
-            if of_id.is_empty() {
-                return Err(unknown(id));
+            let by_id = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
+            let found = store.select(&by_id).await.map_err(store_error)?;
+            if found.is_empty() {
+                return Err(event_not_found(id));
             }
-            events.extend(of_id);
+            events.extend(found);
         }
         Ok(events)
     }
 
-    /// Whether a handler has never had a delivery: that is how a new one gets what came before it, and what a typo
-    /// looks like.
-    async fn doubt(&self, store: &dyn Operations) -> Result<Option<String>, Error> {
-        let status = store.status().await.map_err(failed)?;
-        let known: Vec<&str> = status.handlers.iter().map(|known| &*known.handler).collect();
+    /// Returns a warning if a given handler has never had a delivery: it is either new or
+    /// misspelled.
+    async fn unknown_handler_warning(
+        &self,
+        store: &dyn Operations,
+    ) -> Result<Option<String>, Error> {
+        let status = store.status().await.map_err(store_error)?;
+        let known: Vec<&str> = status.handlers.iter().map(|handler| &*handler.handler).collect();
         let unknown = self.handler.iter().find(|name| !known.contains(&name.as_str()));
         Ok(unknown.map(|handler| {
-            let meant = meant(handler, &known);
-            format!("`{handler}` has had no delivery in this inbox ({meant}); ")
+            let suggestion = suggest_handler(handler, &known);
+            format!("handler `{handler}` has no deliveries in this inbox ({suggestion}); ")
         }))
     }
 
-    fn what(&self, number: usize, doubt: Option<&str>) -> String {
-        let of_type = self.r#type.as_ref().map(|of_type| format!(" of type `{of_type}`"));
+    fn describe(&self, number: usize, warning: Option<&str>) -> String {
+        let of_type = self.r#type.as_ref().map(|event_type| format!(" of type `{event_type}`"));
         let ago = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs()));
-        let span = match (self.since.map(ago), self.until.map(ago)) {
-            (Some(since), None) => format!(" that came in the last {since}"),
-            (None, Some(until)) => format!(" that came more than {until} ago"),
-            (Some(since), Some(until)) => format!(" that came from {since} to {until} ago"),
+        let received = match (self.since.map(ago), self.until.map(ago)) {
+            (Some(since), None) => format!(" received in the last {since}"),
+            (None, Some(until)) => format!(" received more than {until} ago"),
+            (Some(since), Some(until)) => format!(" received between {since} and {until} ago"),
             (None, None) => String::new(),
         };
-        let by = match &self.handler[..] {
-            [] => "the handlers that each was for".to_owned(),
+        let handlers = match &self.handler[..] {
+            [] => "their original handlers".to_owned(),
             handlers => handlers.join(", "),
         };
         format!(
-            "{}about to have {}{}{span} handled once more, by {by}",
-            doubt.unwrap_or_default(),
+            "{}about to replay {}{}{received} for {handlers}",
+            warning.unwrap_or_default(),
             count(number as u64, "event"),
             of_type.unwrap_or_default()
         )
     }
 }
 
-impl Sum {
-    fn add(&mut self, replayed: &Replayed) {
-        match replayed {
+impl Totals {
+    fn add(&mut self, result: &Replayed) {
+        match result {
             Replayed::Again { .. } => self.replayed += 1,
             Replayed::NoHandler { .. } => self.no_handler += 1,
             Replayed::Damaged { .. } => self.damaged += 1,
@@ -197,7 +206,7 @@ impl Sum {
         }
     }
 
-    fn tell(&self, output: &mut Output) -> Result<(), Error> {
+    fn print(&self, output: &mut Output) -> Result<(), Error> {
         let Self { replayed, no_handler, damaged, gone } = *self;
         if output.json {
             return output.json(&json!({"summary": {
@@ -206,24 +215,21 @@ impl Sum {
         }
         output.line(format_args!("{} replayed", count(replayed, "event")))?;
         let rows = [
-            (no_handler, "that no handler was for: --handler says which is to have them"),
-            (
-                damaged,
-                "that cannot be read: the store has damaged them, or a newer version has stored them",
-            ),
-            (gone, "that somebody has purged meanwhile"),
+            (no_handler, "unhandled; pass --handler to deliver to a handler"),
+            (damaged, "unreadable: damaged in the store, or stored by a newer version"),
+            (gone, "purged in the meantime"),
         ];
         for (number, why) in rows {
             if number > 0 {
-                output.line(format_args!("{} left, {why}", count(number, "event")))?;
+                output.line(format_args!("{} skipped: {why}", count(number, "event")))?;
             }
         }
         Ok(())
     }
 }
 
-fn line(replayed: &Replayed) -> Value {
-    match replayed {
+fn json_line(result: &Replayed) -> Value {
+    match result {
         Replayed::Again { event_id, generation, handlers } => {
             let handlers: Vec<&str> = handlers.iter().map(|handler| &**handler).collect();
             json!({"event": event_id, "generation": generation, "handlers": handlers})
@@ -234,23 +240,23 @@ fn line(replayed: &Replayed) -> Value {
     }
 }
 
-fn tell(replayed: &Replayed, output: &mut Output) -> Result<(), Error> {
-    let text = match replayed {
+fn print_result(result: &Replayed, output: &mut Output) -> Result<(), Error> {
+    let text = match result {
         Replayed::Again { event_id, generation, handlers } => format!(
-            "{}  {event_id}  replay {generation}, for {}",
-            styled(GOOD, "replayed"),
-            plain(&handlers.join(", "))
+            "{}  {event_id}  replay {generation} for {}",
+            styled(SUCCESS, "replayed"),
+            sanitize(&handlers.join(", "))
         ),
         Replayed::NoHandler { event_id } => format!(
-            "{}      {event_id}  no handler was for it: say with --handler which is to have it",
-            styled(DOUBTFUL, "left")
+            "{}   {event_id}  unhandled; pass --handler to deliver it to a handler",
+            styled(WARNING, "skipped")
         ),
         Replayed::Damaged { event_id } => format!(
-            "{}      {event_id}  cannot be read: the store has damaged it, or a newer version has stored it",
-            styled(BAD, "left")
+            "{}   {event_id}  unreadable: damaged in the store, or stored by a newer version",
+            styled(FAILURE, "skipped")
         ),
         Replayed::Gone => {
-            format!("{}      somebody has purged it meanwhile", styled(DOUBTFUL, "left"))
+            format!("{}   an event was purged in the meantime", styled(WARNING, "skipped"))
         }
     };
     output.line(text)

@@ -1,4 +1,4 @@
-//! `inbox show`: all that is kept of an event.
+//! `inbox show`: shows an event with its deliveries.
 
 use clap::Args;
 use router_catalog::samples::stripe_json;
@@ -10,15 +10,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    store::failed,
-    words::{DeliveryLine, EventLine, ago, delivery, rfc3339},
+    format::{DeliveryLine, EventLine, ago, format_delivery, rfc3339},
+    store::store_error,
 };
 use crate::{
     error::{Error, Exit},
-    output::{DIM, DOUBTFUL, Output, plain, styled},
+    output::{DIM, Output, WARNING, sanitize, styled},
 };
 
-/// Show an event and what became of it, for each handler
+/// Show an event and its deliveries
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -26,18 +26,17 @@ Examples:
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload --json | event-router send --file -
 
-An event that was replayed is there once for each time, and one that came through several
-endpoints once for each.
+Each replay of the event is shown too, and each endpoint that received it.
 
-With --json, a line for each: {\"event\", \"type\", \"object\", \"endpoint\", \"account\", \"generation\",
-\"stored_at\", \"deliveries\": [{\"handler\", \"state\", \"attempts\", \"due_at\", \"blocked\", \"ended_at\",
-\"error\"}]}; with --payload also \"payload\", the text that Stripe sent.")]
-pub(super) struct Show {
-    /// The event's id.
+With --json, prints one object for each: {\"event\", \"type\", \"object\", \"endpoint\", \"account\",
+\"generation\", \"stored_at\", \"deliveries\": [{\"handler\", \"state\", \"attempts\", \"due_at\", \"blocked\",
+\"ended_at\", \"error\"}]}; with --payload also {\"payload\"}, the text that Stripe sent.")]
+pub(super) struct ShowArgs {
+    /// Id of the event.
     #[arg(value_name = "EVENT")]
     id: String,
 
-    /// Print what Stripe has sent, too. It may hold people's names and addresses.
+    /// Print the payload too. It may contain personal data.
     #[arg(long)]
     payload: bool,
 }
@@ -51,105 +50,113 @@ struct Line<'l> {
     payload: Option<&'l str>,
 }
 
-impl Show {
+impl ShowArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        let shown = of_event(store, &self.id).await?;
-        for (number, one) in shown.iter().enumerate() {
+        let found = find_event(store, &self.id).await?;
+        for (index, shown) in found.iter().enumerate() {
             if output.json {
-                let deliveries = one.deliveries.iter().map(DeliveryLine::of).collect();
-                let payload = std::str::from_utf8(&one.kept.payload).ok().filter(|_| self.payload);
-                output.json(&Line { event: EventLine::of(&one.event), deliveries, payload })?;
+                let deliveries = shown.deliveries.iter().map(DeliveryLine::new).collect();
+                let payload =
+                    std::str::from_utf8(&shown.kept.payload).ok().filter(|_| self.payload);
+                output.json(&Line { event: EventLine::new(&shown.event), deliveries, payload })?;
                 continue;
             }
-            if number > 0 {
+            if index > 0 {
                 output.line("")?;
             }
-            tell(one, output)?;
+            print_event(shown, output)?;
             if self.payload {
                 output.line("")?;
-                output.line(pretty(&one.kept.payload))?;
+                output.line(pretty(&shown.kept.payload))?;
             }
         }
         if !output.json {
-            help(&self.id, &shown, output);
+            print_help(&self.id, &found, output);
         }
-        Ok(Exit::Done)
+        Ok(Exit::Success)
     }
 }
 
-/// What is kept of an event; that there is none, where there is none.
-pub(super) async fn of_event(store: &dyn Operations, id: &str) -> Result<Vec<EventDetails>, Error> {
-    let shown = store.show(id).await.map_err(failed)?;
-    if shown.is_empty() { Err(unknown(id)) } else { Ok(shown) }
+/// Returns all generations of an event, at all endpoints.
+///
+/// # Errors
+///
+/// Fails if the event does not exist or the store failed.
+pub(super) async fn find_event(
+    store: &dyn Operations,
+    id: &str,
+) -> Result<Vec<EventDetails>, Error> {
+    let found = store.show(id).await.map_err(store_error)?;
+    if found.is_empty() { Err(event_not_found(id)) } else { Ok(found) }
 }
 
-pub(super) fn unknown(id: &str) -> Error {
-    let id = plain(id);
+pub(super) fn event_not_found(id: &str) -> Error {
+    let id = sanitize(id);
     Error::Usage(match id.starts_with("evt_") {
         true => format!(
-            "the inbox has no event `{id}`: it never came, or was purged; `event-router inbox list` lists what there is"
+            "the inbox has no event `{id}`: it was never received, or it was purged; \
+             `event-router inbox list` lists the stored events"
         ),
         false => format!(
-            "the inbox has no event `{id}`: an event's id begins with `evt_`; `event-router inbox list --object {id}` \
-             finds the events about an object"
+            "the inbox has no event `{id}`: ids of events begin with `evt_`; \
+             `event-router inbox list --object {id}` lists the events about an object"
         ),
     })
 }
 
-fn tell(
+fn print_event(
     EventDetails { event, kept, deliveries }: &EventDetails,
     output: &mut Output,
 ) -> Result<(), Error> {
     let EventSummary { id, endpoint, account, generation, event_type, object, stored_at } = event;
-    output.line(format_args!("{}  {}", plain(event_type), plain(id)))?;
+    output.line(format_args!("{}  {}", sanitize(event_type), sanitize(id)))?;
     let mut row = |name: &str, text: String| {
         output.line(format_args!("  {}  {text}", styled(DIM, format_args!("{name:9}"))))
     };
-    row("object", plain(object))?;
-    row("endpoint", plain(endpoint))?;
+    row("object", sanitize(object))?;
+    row("endpoint", sanitize(endpoint))?;
     if let Some(account) = account {
-        row("account", plain(account))?;
+        row("account", sanitize(account))?;
     }
+    let time = format!("{}, at {}", ago(*stored_at), rfc3339(*stored_at));
     match generation {
-        0 => row("came", format!("{}, at {}", ago(*stored_at), rfc3339(*stored_at)))?,
-        more => row(
-            "replay",
-            format!("number {more}, {}, at {}", ago(*stored_at), rfc3339(*stored_at)),
-        )?,
+        0 => row("received", time)?,
+        number => row("replay", format!("number {number}, {time}"))?,
     }
     row("payload", format!("{} bytes", kept.payload.len()))?;
-    for one in deliveries {
-        output.line(format_args!("  {}", delivery(one)))?;
+    for delivery in deliveries {
+        output.line(format_args!("  {}", format_delivery(delivery)))?;
     }
     if deliveries.is_empty() {
-        output.line(format_args!("  {}", styled(DOUBTFUL, "no handler was for it")))?;
+        output.line(format_args!("  {}", styled(WARNING, "unhandled: no handler matched")))?;
     }
     Ok(())
 }
 
-/// What to do next.
-fn help(id: &str, shown: &[EventDetails], output: &mut Output) {
-    let mut deliveries = shown.iter().flat_map(|one| &one.deliveries);
+/// Prints the next steps for a dead or unhandled event.
+fn print_help(id: &str, found: &[EventDetails], output: &mut Output) {
+    let mut deliveries = found.iter().flat_map(|shown| &shown.deliveries);
     let text = match () {
-        () if deliveries.any(|one| one.state == DeliveryState::Dead) => format!(
-            "once what is wrong is put right, `event-router inbox retry {id}`; or `discard {id}`, if it never will be"
+        () if deliveries.any(|delivery| delivery.state == DeliveryState::Dead) => format!(
+            "when the cause is fixed, run `event-router inbox retry {id}`; if it cannot be fixed, run \
+             `event-router inbox discard {id}`"
         ),
-        () if shown.iter().all(|one| one.deliveries.is_empty()) => {
-            format!("`event-router inbox replay {id} --handler NAME` gives it to a handler")
-        }
+        () if found.iter().all(|shown| shown.deliveries.is_empty()) => format!(
+            "to deliver it to a handler, run `event-router inbox replay {id} --handler NAME`"
+        ),
         () => return,
     };
-    output.note(format_args!("{DOUBTFUL}help:{DOUBTFUL:#} {text}"));
+    output.note(format_args!("{WARNING}help:{WARNING:#} {text}"));
 }
 
-/// As Stripe prints JSON; as it is, if it is none.
+/// Formats a payload as Stripe prints JSON, or returns it sanitized if it is not JSON.
 fn pretty(payload: &[u8]) -> String {
     match serde_json::from_slice::<Value>(payload) {
         Ok(value) => stripe_json(&value),
-        Err(_) => plain(&String::from_utf8_lossy(payload)),
+        Err(_) => sanitize(&String::from_utf8_lossy(payload)),
     }
 }

@@ -1,69 +1,70 @@
-//! `inbox status`: how much there is, and what is in need of somebody.
+//! `inbox status`: counts deliveries by handler and state, and suggests the next steps.
 
 use std::time::Duration;
 
 use clap::Args;
 use router_inbox::{
     Operations,
-    operations::{BacklogCount, HandlerStatus, InboxStatus as Told},
+    operations::{BacklogCount, HandlerStatus, InboxStatus},
 };
 use serde::Serialize;
 
 use super::{
-    store::failed,
-    words::{count, short},
+    format::{count, short_duration},
+    store::store_error,
 };
 use crate::{
     error::{Error, Exit},
-    output::{BAD, DIM, DOUBTFUL, Output, styled},
+    output::{DIM, FAILURE, Output, WARNING, styled},
 };
 
-/// BacklogCount what waits, runs and is dead, for each handler
+/// BacklogCount due, waiting, running and dead deliveries by handler
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   event-router inbox status
   event-router inbox status --json | jq '.handlers[] | select(.dead.number > 0)'
 
-Due is what could run now and does not yet. Oldest is the age of the oldest event that waits or
-runs: one that grows says that no server runs the handler, or that it fails.
+`due` counts the waiting deliveries that could run now. `oldest` is the age of the oldest waiting or
+running delivery's event. If it keeps growing, no server has the handler, or the handler fails.
 
-With --json: {\"events\", \"unhandled\", \"finished\", \"handlers\": [{\"handler\", \"due\",
-\"waiting\": {\"number\", \"oldest_seconds\"}, \"running\", \"dead\"}]}.")]
-pub(super) struct Status {}
+With --json, prints one object: {\"events\", \"unhandled\", \"finished\", \"handlers\": [{\"handler\",
+\"due\", \"waiting\": {\"number\", \"oldest_seconds\"}, \"running\", \"dead\"}]}. \"running\" and \"dead\" have
+the same fields as \"waiting\".")]
+pub(super) struct StatusArgs {}
 
-impl Status {
+impl StatusArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        let status = store.status().await.map_err(failed)?;
+        let status = store.status().await.map_err(store_error)?;
         if output.json {
-            output.json(&Line::of(&status))?;
-            return Ok(Exit::Done);
+            output.json(&Line::new(&status))?;
+            return Ok(Exit::Success);
         }
         for line in table(&status) {
             output.line(line)?;
         }
         for hint in hints(&status) {
-            output.note(format_args!("{DOUBTFUL}help:{DOUBTFUL:#} {hint}"));
+            output.note(format_args!("{WARNING}help:{WARNING:#} {hint}"));
         }
-        Ok(Exit::Done)
+        Ok(Exit::Success)
     }
 }
 
-/// Of all handlers.
-pub(super) struct Sums {
+/// The number of deliveries by state, over all handlers.
+pub(super) struct Totals {
     pub(super) due: u64,
     pub(super) waiting: u64,
     pub(super) running: u64,
     pub(super) dead: u64,
 }
 
-pub(super) fn sums(status: &Told) -> Sums {
-    let sum = |of: fn(&HandlerStatus) -> u64| status.handlers.iter().map(of).sum();
-    Sums {
+pub(super) fn totals(status: &InboxStatus) -> Totals {
+    let sum = |number: fn(&HandlerStatus) -> u64| status.handlers.iter().map(number).sum();
+    Totals {
         due: sum(|handler| handler.due),
         waiting: sum(|handler| handler.waiting.number),
         running: sum(|handler| handler.running.number),
@@ -71,7 +72,7 @@ pub(super) fn sums(status: &Told) -> Sums {
     }
 }
 
-/// For programs.
+/// The status in the JSON output.
 #[derive(Serialize)]
 pub(super) struct Line<'l> {
     events: u64,
@@ -96,102 +97,105 @@ struct CountLine {
 }
 
 impl<'l> Line<'l> {
-    pub(super) fn of(status: &'l Told) -> Self {
-        let count = |BacklogCount { number, oldest }| CountLine {
+    pub(super) fn new(status: &'l InboxStatus) -> Self {
+        let count_line = |BacklogCount { number, oldest }| CountLine {
             number,
             oldest_seconds: oldest.map(|age: Duration| age.as_millis() as f64 / 1_000.0),
         };
-        let handler = |of: &'l HandlerStatus| HandlerLine {
-            handler: &of.handler,
-            due: of.due,
-            waiting: count(of.waiting),
-            running: count(of.running),
-            dead: count(of.dead),
+        let handler_line = |handler: &'l HandlerStatus| HandlerLine {
+            handler: &handler.handler,
+            due: handler.due,
+            waiting: count_line(handler.waiting),
+            running: count_line(handler.running),
+            dead: count_line(handler.dead),
         };
         Self {
             events: status.events,
             unhandled: status.unhandled,
             finished: status.finished,
-            handlers: status.handlers.iter().map(handler).collect(),
+            handlers: status.handlers.iter().map(handler_line).collect(),
         }
     }
 }
 
-/// For people.
-pub(super) fn table(status: &Told) -> Vec<String> {
+/// Formats the status as the lines of a table.
+pub(super) fn table(status: &InboxStatus) -> Vec<String> {
     if status.events == 0 {
-        return vec!["nothing has been stored yet".to_owned()];
+        return vec!["the inbox is empty".to_owned()];
     }
-    let width =
-        status.handlers.iter().map(|of| of.handler.chars().count()).max().unwrap_or(0).max(7);
+    let name_widths = status.handlers.iter().map(|handler| handler.handler.chars().count());
+    let width = name_widths.max().unwrap_or(0).max(7);
     let mut lines = Vec::new();
     if !status.handlers.is_empty() {
-        let head = format!(
+        let header = format!(
             "{:width$}  {:>8}  {:>8}  {:>8}  {:>8}  {:>6}",
             "handler", "due", "waiting", "running", "dead", "oldest"
         );
-        lines.push(styled(DIM, head));
+        lines.push(styled(DIM, header));
     }
     for handler in &status.handlers {
-        let number = |number: u64, style| match number {
+        let cell = |number: u64, style| match number {
             0 => styled(DIM, format_args!("{:>8}", "-")),
             some => styled(style, format_args!("{some:>8}")),
         };
         let plain = anstyle::Style::new();
-        let oldest = oldest(handler).map(short).unwrap_or_default();
+        let oldest = oldest_open(handler).map(short_duration).unwrap_or_default();
         let line = format!(
             "{:width$}  {}  {}  {}  {}  {oldest:>6}",
             handler.handler,
-            number(handler.due, DOUBTFUL),
-            number(handler.waiting.number, plain),
-            number(handler.running.number, plain),
-            number(handler.dead.number, BAD),
+            cell(handler.due, WARNING),
+            cell(handler.waiting.number, plain),
+            cell(handler.running.number, plain),
+            cell(handler.dead.number, FAILURE),
         );
         lines.push(line.trim_end().to_owned());
     }
     lines.push(String::new());
     let unhandled = match status.unhandled {
         0 => String::new(),
-        some => format!(", {some} of them for no handler"),
+        some => format!(", {some} unhandled"),
     };
     lines.push(format!("{}{unhandled}", count(status.events, "event")));
     lines.push(format!(
-        "{} finished: done, ignored or discarded",
+        "{} finished (done, ignored or discarded)",
         count(status.finished, "delivery")
     ));
     lines
 }
 
-/// What to do next.
-fn hints(status: &Told) -> Vec<String> {
+/// Returns the next steps that the status calls for.
+fn hints(status: &InboxStatus) -> Vec<String> {
     let mut hints = Vec::new();
-    let sums = sums(status);
+    let totals = totals(status);
     let is_late = |handler: &HandlerStatus| {
-        handler.due > 0 && oldest(handler).is_some_and(|age| age > Duration::from_secs(10))
+        handler.due > 0 && oldest_open(handler).is_some_and(|age| age > Duration::from_secs(10))
     };
-    let late: Vec<&str> =
-        status.handlers.iter().filter(|of| is_late(of)).map(|of| &*of.handler).collect();
-    if !late.is_empty() && sums.running == 0 {
-        hints.push(format!("nothing runs, and there is something due for {}: is a server up that has these handlers?", late.join(", ")));
-    }
-    if sums.dead > 0 {
+    let late = status.handlers.iter().filter(|handler| is_late(handler));
+    let late: Vec<&str> = late.map(|handler| &*handler.handler).collect();
+    if !late.is_empty() && totals.running == 0 {
         hints.push(format!(
-            "{} will not be tried again by itself: `event-router inbox list --state dead` says why; then `retry`, \
-             `replay` or `discard`",
-            count(sums.dead, "dead letter")
+            "deliveries are due for {}, but none is running: start a server that has these handlers",
+            late.join(", ")
+        ));
+    }
+    if totals.dead > 0 {
+        hints.push(format!(
+            "{} will not be retried automatically: `event-router inbox list --state dead` shows why; \
+             then run `retry`, `replay` or `discard`",
+            count(totals.dead, "dead letter")
         ));
     }
     if status.unhandled > 0 {
         hints.push(format!(
-            "{} came that no handler was for: `event-router inbox list --state unhandled`; `replay ID --handler NAME` \
-             gives one to a handler",
+            "no handler matched {}: see `event-router inbox list --state unhandled`; \
+             `event-router inbox replay EVENT --handler NAME` delivers one to a handler",
             count(status.unhandled, "event")
         ));
     }
     hints
 }
 
-/// Of what is open.
-fn oldest(handler: &HandlerStatus) -> Option<Duration> {
+/// Returns the age of the oldest event that has a waiting or running delivery for the handler.
+fn oldest_open(handler: &HandlerStatus) -> Option<Duration> {
     handler.waiting.oldest.max(handler.running.oldest)
 }

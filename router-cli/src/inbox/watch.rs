@@ -1,4 +1,4 @@
-//! `inbox watch`: the status, again and again.
+//! `inbox watch`: prints the status periodically.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -13,48 +13,48 @@ use serde::Serialize;
 use tokio::signal::ctrl_c;
 
 use super::{
-    status::{Line, Sums, sums, table},
-    store::failed,
-    words::{count, rfc3339},
+    format::{count, rfc3339},
+    status::{Line, Totals, table, totals},
+    store::store_error,
 };
 use crate::{
     error::{Error, Exit},
     output::Output,
 };
 
-/// Show the status anew every second, until Ctrl-C
+/// Refresh the status every second, until Ctrl-C
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   event-router inbox watch
   event-router inbox watch --every 1min >> inbox.log
 
-On a terminal, the table of `status`. Elsewhere, a line each time, with the sums of all
-handlers.
+On a terminal, redraws the table of `inbox status`. Otherwise prints one line per refresh, with the
+totals of all handlers.
 
-With --json, what `status --json` prints, and when: {\"at\", \"events\", …}.")]
-pub(super) struct Watch {
-    /// How often, as in `5s`.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = every)]
+With --json, prints the object of `inbox status --json` and its time: {\"at\", \"events\", …}.")]
+pub(super) struct WatchArgs {
+    /// Refresh interval, as in `5s`; at least 100ms.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
     every: Duration,
 }
 
-fn every(text: &str) -> Result<Duration, String> {
+fn parse_interval(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(every) if every >= Duration::from_millis(100) => Ok(every),
-        Ok(_) => Err("100ms is the least".to_owned()),
+        Ok(interval) if interval >= Duration::from_millis(100) => Ok(interval),
+        Ok(_) => Err("the minimum is 100ms".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
 
 #[derive(Serialize)]
-struct AtLine<'l> {
+struct TimedLine<'l> {
     at: String,
     #[serde(flatten)]
     status: Line<'l>,
 }
 
-impl Watch {
+impl WatchArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
@@ -63,46 +63,49 @@ impl Watch {
         let mut interrupted = pin!(ctrl_c());
         let is_screen = io::stdout().is_terminal() && !output.json;
         let mut next = SystemClock.monotonic();
-        let mut last: Option<InboxStatus> = None;
+        let mut previous: Option<InboxStatus> = None;
         loop {
-            let status = store.status().await.map_err(failed)?;
+            let status = store.status().await.map_err(store_error)?;
             let now = rfc3339(SystemClock.wall());
             if output.json {
-                output.json(&AtLine { at: now, status: Line::of(&status) })?;
+                output.json(&TimedLine { at: now, status: Line::new(&status) })?;
             } else if is_screen {
-                output.line(screen(&status, last.as_ref()))?;
+                output.line(screen(&status, previous.as_ref()))?;
             } else {
-                output.line(format_args!("{now}  {}", sums_of(&status)))?;
+                output.line(format_args!("{now}  {}", totals_line(&status)))?;
             }
-            last = Some(status);
+            previous = Some(status);
             next = next.max(SystemClock.monotonic()) + self.every;
             tokio::select! {
                 () = SystemClock.sleep_until(next) => {}
-                _ = &mut interrupted => return Ok(Exit::Done),
+                _ = &mut interrupted => return Ok(Exit::Success),
             }
         }
     }
 }
 
-/// The table in place of the one before: from the first line on, each to its end, and nothing below.
-fn screen(status: &InboxStatus, last: Option<&InboxStatus>) -> String {
+/// Formats the table so that it overwrites the previous one.
+///
+/// Moves the cursor to the first line, clears each line behind its text, and clears the rest of the
+/// screen. Only the first table clears the whole screen, so that the others do not flicker.
+fn screen(status: &InboxStatus, previous: Option<&InboxStatus>) -> String {
     let mut lines = table(status);
-    lines.push(since(status, last.unwrap_or(status)));
-    let begin = if last.is_none() { "\x1b[2J\x1b[H" } else { "\x1b[H" };
+    lines.push(changes_since(status, previous.unwrap_or(status)));
+    let start = if previous.is_none() { "\x1b[2J\x1b[H" } else { "\x1b[H" };
     let lines: Vec<_> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
-    format!("{begin}{}\x1b[J", lines.join("\n"))
+    format!("{start}{}\x1b[J", lines.join("\n"))
 }
 
-fn since(status: &InboxStatus, last: &InboxStatus) -> String {
+fn changes_since(status: &InboxStatus, previous: &InboxStatus) -> String {
     format!(
-        "since the last look: {} came, {} finished",
-        count(status.events.saturating_sub(last.events), "event"),
-        count(status.finished.saturating_sub(last.finished), "delivery")
+        "since the last refresh: {} received, {} finished",
+        count(status.events.saturating_sub(previous.events), "event"),
+        count(status.finished.saturating_sub(previous.finished), "delivery")
     )
 }
 
-fn sums_of(status: &InboxStatus) -> String {
-    let Sums { due, waiting, running, dead } = sums(status);
+fn totals_line(status: &InboxStatus) -> String {
+    let Totals { due, waiting, running, dead } = totals(status);
     let InboxStatus { events, unhandled, finished, .. } = status;
     format!(
         "due {due}  waiting {waiting}  running {running}  dead {dead}  finished {finished}  events {events}  \

@@ -1,7 +1,7 @@
-//! `scenario`: a whole sequence of events, whose ids agree.
+//! `scenario`: sends a realistic sequence of related events.
 
+mod continuity;
 mod script;
-mod story;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,18 +14,18 @@ use router_core::{
 use serde_json::Value;
 
 use self::{
+    continuity::Continuity,
     script::{Script, Step, scripts},
-    story::Story,
 };
 use crate::{
     error::{Error, Exit},
+    event_options::EnvelopeOptions,
     output::Output,
-    send::{Deliveries, Disorder, Made, Pace, run},
-    synthetic::Circumstances,
+    send::{Deliveries, DeliveryOptions, OutgoingEvent, PaceOptions, run},
     target::Target,
 };
 
-/// Send a whole sequence of events, whose ids agree
+/// Send a realistic sequence of related events
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -33,41 +33,45 @@ Examples:
   event-router scenario refund --dry-run
   event-router scenario dispute --duplicate 0.3 --reorder --seed 7
 
-With --json, a line for each delivery as `send` has it; with --dry-run, each event on a line.")]
-pub(crate) struct Scenario {
-    /// Which sequence.
+Ids agree across the events: an invoice, for example, names the customer that was created before.
+
+With --json, prints one object per delivery, as `send` does. With --dry-run --json, prints one
+event per line.")]
+pub(crate) struct ScenarioArgs {
+    /// Scenario to send.
     #[arg(value_parser = names())]
     name: String,
 
-    /// Print the events, and send nothing.
+    /// Print the events instead of sending them.
     #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
-    circumstances: Circumstances,
+    envelope: EnvelopeOptions,
 
     #[command(flatten)]
     target: Target,
 
-    #[command(flatten, next_help_heading = "Delivery")]
-    pace: Pace,
+    #[command(flatten, next_help_heading = "Delivery options")]
+    pace: PaceOptions,
 
     #[command(flatten)]
-    disorder: Disorder,
+    delivery: DeliveryOptions,
 }
 
 fn names() -> Vec<PossibleValue> {
-    let named = |Script { name, about, .. }| PossibleValue::new(name).help(about);
+    let named = |Script { name, description, .. }| PossibleValue::new(name).help(description);
     scripts().into_iter().map(named).collect()
 }
 
-impl Scenario {
+impl ScenarioArgs {
     pub(crate) async fn run(self, output: &mut Output) -> Result<Exit, Error> {
-        let seed = self.disorder.seed();
+        let seed = self.delivery.seed();
         let script = scripts().into_iter().find(|script| script.name == self.name);
-        let script = script.ok_or_else(|| Error::Usage(format!("no scenario {}", self.name)))?;
-        let payloads = play(&script, seed, &self.circumstances)?;
-        let deliveries = Deliveries::new(payloads.len(), &self.disorder, seed);
+        let script =
+            script.ok_or_else(|| Error::Usage(format!("unknown scenario `{}`", self.name)))?;
+        let payloads = build_events(&script, seed, &self.envelope)?;
+        let deliveries = Deliveries::new(payloads.len(), &self.delivery, seed);
         if self.dry_run {
             for index in deliveries.0 {
                 let event = payloads[index].event().payload_text();
@@ -76,63 +80,73 @@ impl Scenario {
                     false => output.line(event)?,
                 }
             }
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
-        let made =
-            move |index: usize| Ok(Made { payload: payloads[index].clone(), seed: Some(seed) });
-        run(deliveries, made, &self.target, &self.pace, output).await
+        let event = move |index: usize| {
+            Ok(OutgoingEvent { payload: payloads[index].clone(), seed: Some(seed) })
+        };
+        run(deliveries, event, &self.target, &self.pace, output).await
     }
 }
 
-/// The events of a sequence, the last of which happens now.
-fn play(script: &Script, seed: u64, circumstances: &Circumstances) -> Result<Vec<Payload>, Error> {
+/// Builds the events of a scenario, of which the last one is created now.
+fn build_events(
+    script: &Script,
+    seed: u64,
+    envelope: &EnvelopeOptions,
+) -> Result<Vec<Payload>, Error> {
     let mut time =
-        SystemClock.wall() - script.steps.iter().map(|step| step.after).sum::<Duration>();
-    let mut story = Story::new(seed);
+        SystemClock.wall() - script.steps.iter().map(|step| step.delay).sum::<Duration>();
+    let mut continuity = Continuity::new(seed);
     let mut payloads = Vec::new();
     for (step, number) in script.steps.iter().zip(0..) {
-        time += step.after;
-        let event = circumstances.of(event(step, seed, number, time));
-        let payload = event.build().map_err(unplayable)?;
-        let text = story.tell(payload.event().payload_text(), step);
-        payloads.push(Payload::recorded(text).map_err(unplayable)?);
+        time += step.delay;
+        let event = envelope.apply(step_event(step, seed, number, time));
+        let payload = event.build().map_err(usage_error)?;
+        let text = continuity.apply(payload.event().payload_text(), step);
+        payloads.push(Payload::recorded(text).map_err(usage_error)?);
     }
     Ok(payloads)
 }
 
-fn unplayable(error: impl ToString) -> Error {
+fn usage_error(error: impl ToString) -> Error {
     Error::Usage(error.to_string())
 }
 
-fn event(step: &Step, seed: u64, number: u64, time: SystemTime) -> SyntheticEvent {
-    // Two events of one type are two.
+fn step_event(step: &Step, seed: u64, number: u64, time: SystemTime) -> SyntheticEvent {
+    // Two events of the same type need different ids.
     let id = Sampler::new(seed.wrapping_mul(1000).wrapping_add(number), 0).id("event");
     let event = SyntheticEvent::new(step.event_type)
-        .seed(of_round(seed, step.round))
+        .seed(payment_seed(seed, step.payment))
         .id(id.unwrap_or_default())
         .created(time);
-    let value = |text: &str| value(text, seed, time);
+    let value = |text: &str| resolve_value(text, seed, time);
     let event = step.set.iter().fold(event, |event, (path, to)| event.set_text(*path, value(to)));
-    step.previous.iter().fold(event, |event, (path, was)| event.previous_text(*path, value(was)))
+    step.previous
+        .iter()
+        .fold(event, |event, (path, previous)| event.previous_text(*path, value(previous)))
 }
 
-/// A value of a script: `$now` and `$now+20d` are times, `invoice@1` the id of the first payment's
-/// invoice, and everything else is itself.
-fn value(text: &str, seed: u64, time: SystemTime) -> String {
+/// Resolves a value of a script.
+///
+/// `$now` and `$now+20d` are times and `invoice@1` is the id of the first payment's invoice.
+/// Everything else is taken literally.
+fn resolve_value(text: &str, seed: u64, time: SystemTime) -> String {
     if let Some(later) = text.strip_prefix("$now") {
         let later = humantime::parse_duration(later.trim_start_matches('+')).unwrap_or_default();
         let seconds = (time + later).duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         return seconds.to_string();
     }
-    let id = text.split_once('@').and_then(|(object, round)| {
-        Sampler::new(of_round(seed, round.parse().ok()?), 0).id(object)
+    let id = text.split_once('@').and_then(|(object, payment)| {
+        Sampler::new(payment_seed(seed, payment.parse().ok()?), 0).id(object)
     });
     id.unwrap_or_else(|| text.to_owned())
 }
 
-/// Another seed for each payment, with the same amount.
-fn of_round(seed: u64, round: u64) -> u64 {
-    seed.wrapping_add((round - 1) * Sampler::AMOUNTS)
+/// Returns the seed of a payment. The payments of a scenario have different ids and the same
+/// amount.
+fn payment_seed(seed: u64, payment: u64) -> u64 {
+    seed.wrapping_add((payment - 1) * Sampler::AMOUNTS)
 }
 
 #[cfg(test)]
@@ -141,15 +155,16 @@ mod tests {
 
     fn events(name: &str, seed: u64) -> Vec<Value> {
         let scripts = scripts();
-        let script = scripts.iter().find(|script| script.name == name).expect("it is there");
-        let circumstances = Circumstances::default();
-        let payloads = play(script, seed, &circumstances).expect("every step can be made");
+        let script =
+            scripts.iter().find(|script| script.name == name).expect("the scenario exists");
+        let envelope = EnvelopeOptions::default();
+        let payloads = build_events(script, seed, &envelope).expect("every step is valid");
         let text = |payload: &Payload| payload.event().payload_text().to_owned();
-        payloads.iter().map(|payload| text(payload).parse().expect("it is JSON")).collect()
+        payloads.iter().map(|payload| text(payload).parse().expect("an event is JSON")).collect()
     }
 
     #[test]
-    fn every_sequence_has_events_of_their_own_in_the_order_of_time() {
+    fn ids_are_unique_and_times_ascend() {
         for Script { name, .. } in scripts() {
             let events = events(name, 5);
             let mut ids: Vec<String> = events.iter().map(|event| event["id"].to_string()).collect();
@@ -161,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_is_one_over_two_payments() {
+    fn subscription_is_shared_by_both_payments() {
         let events = events("subscription-lifecycle", 5);
-        let of = |event_type: &str, pointer: &str| -> Vec<Value> {
+        let values = |event_type: &str, pointer: &str| -> Vec<Value> {
             let events = events.iter().filter(|event| event["type"] == event_type);
             events.filter_map(|event| event.pointer(pointer)).cloned().collect()
         };
-        let paid = of("invoice.paid", "/data/object/id");
+        let paid = values("invoice.paid", "/data/object/id");
         assert!(paid.len() == 2 && paid[0] != paid[1], "{paid:?}");
         for (event_type, pointer) in [
             ("invoice.paid", "/data/object/customer"),
@@ -176,29 +191,26 @@ mod tests {
             ("customer.subscription.updated", "/data/object/id"),
             ("customer.subscription.updated", "/data/object/created"),
         ] {
-            let values = of(event_type, pointer);
-            assert!(
-                values.len() > 1 && values.iter().all(|value| *value == values[0]),
-                "{values:?}"
-            );
+            let found = values(event_type, pointer);
+            assert!(found.len() > 1 && found.iter().all(|value| *value == found[0]), "{found:?}");
         }
-        let customer = &of("customer.created", "/data/object/id")[0];
-        assert_eq!(&of("invoice.paid", "/data/object/customer")[1], customer);
-        assert_eq!(of("customer.subscription.deleted", "/data/object/status"), ["canceled"]);
-        assert_eq!(of("customer.subscription.created", "/data/object/status"), ["incomplete"]);
+        let customer = &values("customer.created", "/data/object/id")[0];
+        assert_eq!(&values("invoice.paid", "/data/object/customer")[1], customer);
+        assert_eq!(values("customer.subscription.deleted", "/data/object/status"), ["canceled"]);
+        assert_eq!(values("customer.subscription.created", "/data/object/status"), ["incomplete"]);
     }
 
     #[test]
-    fn what_was_said_of_a_subscription_is_so_until_it_is_said_to_have_changed() {
+    fn changes_are_listed_in_previous_attributes() {
         let events = events("subscription-lifecycle", 5);
-        let of = |event_type: &str, pointer: &str| -> Vec<Value> {
+        let values = |event_type: &str, pointer: &str| -> Vec<Value> {
             let events = events.iter().filter(|event| event["type"] == event_type);
             events.filter_map(|event| event.pointer(pointer)).cloned().collect()
         };
         let updated = "customer.subscription.updated";
-        let invoices = of("invoice.paid", "/data/object/id");
+        let invoices = values("invoice.paid", "/data/object/id");
         assert_eq!(
-            of(updated, "/data/previous_attributes"),
+            values(updated, "/data/previous_attributes"),
             [
                 serde_json::json!({"status": "incomplete"}),
                 serde_json::json!({"latest_invoice": invoices[0]}),
@@ -210,50 +222,50 @@ mod tests {
                 }),
             ]
         );
-        let latest = of(updated, "/data/object/latest_invoice");
+        let latest = values(updated, "/data/object/latest_invoice");
         assert_eq!(latest, [&invoices[0], &invoices[1], &invoices[1]].map(Clone::clone));
-        let starts = of(updated, "/data/object/start_date");
-        assert_eq!(starts, of(updated, "/data/object/created"));
+        let starts = values(updated, "/data/object/start_date");
+        assert_eq!(starts, values(updated, "/data/object/created"));
         // The second payment is for the second month.
-        let ends = of(updated, "/data/object/items/data/0/current_period_end");
+        let ends = values(updated, "/data/object/items/data/0/current_period_end");
         assert!(ends[0].as_u64() < ends[1].as_u64() && ends[1] == ends[2], "{ends:?}");
-        let numbers = of("invoice.paid", "/data/object/number");
+        let numbers = values("invoice.paid", "/data/object/number");
         assert_ne!(numbers[0], numbers[1]);
-        assert_eq!(of("invoice.finalized", "/data/object/number"), numbers);
+        assert_eq!(values("invoice.finalized", "/data/object/number"), numbers);
         let deleted = "customer.subscription.deleted";
         assert_eq!(
-            of(deleted, "/data/object/canceled_at")[0],
-            of(updated, "/data/object/canceled_at")[2]
+            values(deleted, "/data/object/canceled_at")[0],
+            values(updated, "/data/object/canceled_at")[2]
         );
-        assert_eq!(of(deleted, "/data/object/ended_at")[0], of(deleted, "/created")[0]);
+        assert_eq!(values(deleted, "/data/object/ended_at")[0], values(deleted, "/created")[0]);
     }
 
     #[test]
-    fn nothing_is_made_before_what_it_comes_of() {
+    fn payment_intent_is_created_before_its_charge() {
         for Script { name, .. } in scripts() {
             let events = events(name, 5);
             let created = |object: &str| {
                 let objects = events.iter().map(|event| &event["data"]["object"]);
-                let mut of = objects.filter(|it| it["object"] == object);
-                of.find_map(|it| it["created"].as_u64())
+                let mut matching = objects.filter(|candidate| candidate["object"] == object);
+                matching.find_map(|found| found["created"].as_u64())
             };
             assert!(created("payment_intent") < created("charge"), "{name}");
         }
     }
 
     #[test]
-    fn the_money_of_a_refund_and_of_a_dispute_is_that_of_the_charge() {
+    fn refund_and_dispute_amounts_match_the_charge() {
         for (name, last, amount) in
             [("refund", "refund.updated", "amount"), ("dispute", "charge.dispute.closed", "amount")]
         {
             let events = events(name, 9);
             let object = |event_type: &str| {
-                let is_it = |event: &&Value| event["type"] == event_type;
+                let has_type = |event: &&Value| event["type"] == event_type;
                 events
                     .iter()
-                    .find(is_it)
+                    .find(has_type)
                     .map(|event| &event["data"]["object"])
-                    .expect("it is in it")
+                    .expect("the scenario contains the event type")
             };
             let (charge, last) = (object("charge.succeeded"), object(last));
             assert_eq!((&last["charge"], &last[amount]), (&charge["id"], &charge["amount"]));

@@ -1,4 +1,4 @@
-//! What a person, or a program, is told of deliveries: each of a few, a bar and a summary of many.
+//! Reports deliveries: each one of a short run; failures and a summary of a long one.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,35 +8,37 @@ use reqwest::Url;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::run::Delivered;
+use super::run::DeliveryResult;
 use crate::{
     error::{Error, Exit},
-    output::{BAD, DIM, DOUBTFUL, GOOD, Output, plain, styled},
+    output::{DIM, FAILURE, Output, SUCCESS, WARNING, sanitize, styled},
     progress::bar,
 };
 
-/// So many are told one by one; of more, the first few that went wrong.
-const FEW: usize = 20;
-const WRONG: usize = 5;
+/// The number of deliveries up to which a run prints each of them.
+const MAX_PRINTED_DELIVERIES: usize = 20;
+/// The number of failures that a longer run prints.
+const MAX_PRINTED_FAILURES: usize = 5;
 
-/// Collects what became of deliveries.
+/// Collects and prints the results of deliveries.
 pub(crate) struct Reporter {
     total: usize,
     url: Url,
-    secret_was_given: bool,
+    secret_is_given: bool,
     bar: ProgressBar,
-    told: usize,
+    printed: usize,
     delivered: usize,
-    /// Whether a server said that the signature is wrong.
-    is_mismatch: bool,
-    /// How many answers had this status, and what became of the event.
+    /// `true` if an answer says that the signature is invalid.
+    signature_rejected: bool,
+    /// The number of answers by status and outcome.
     answers: BTreeMap<(u16, String), u64>,
+    /// The number of deliveries without an answer, by reason.
     unanswered: BTreeMap<String, u64>,
-    /// In microseconds, of those that were answered.
+    /// The latencies of answered deliveries, in microseconds.
     latency: Histogram<u64>,
 }
 
-/// A delivery, for programs.
+/// A delivery in the JSON output.
 #[derive(Serialize)]
 struct Line<'d> {
     r#type: &'d str,
@@ -56,40 +58,42 @@ enum LineResult<'d> {
 }
 
 impl Reporter {
-    pub(crate) fn new(total: usize, url: Url, secret_was_given: bool, output: &Output) -> Self {
-        let bar = if total > FEW { bar(total, output) } else { ProgressBar::hidden() };
+    pub(crate) fn new(total: usize, url: Url, secret_is_given: bool, output: &Output) -> Self {
+        let bar =
+            if total > MAX_PRINTED_DELIVERIES { bar(total, output) } else { ProgressBar::hidden() };
         Self {
             total,
             url,
-            secret_was_given,
+            secret_is_given,
             bar,
-            told: 0,
+            printed: 0,
             delivered: 0,
-            is_mismatch: false,
+            signature_rejected: false,
             answers: BTreeMap::new(),
             unanswered: BTreeMap::new(),
-            latency: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("they are bounds"),
+            latency: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds are valid"),
         }
     }
 
+    /// Records a result, and prints it if it is to be printed.
     pub(crate) fn delivered(
         &mut self,
-        delivered: Delivered,
+        result: DeliveryResult,
         output: &mut Output,
     ) -> Result<(), Error> {
         self.bar.inc(1);
         self.delivered += 1;
-        let went_wrong = match &delivered.result {
+        let is_failure = match &result.answer {
             Ok(answer) => {
-                let micros = u64::try_from(delivered.took.as_micros()).unwrap_or(u64::MAX);
+                let micros = u64::try_from(result.elapsed.as_micros()).unwrap_or(u64::MAX);
                 self.latency.saturating_record(micros);
-                // In whatever words: it may be another server than ours.
-                self.is_mismatch |=
+                // The server may use another framework, so the exact text is unknown.
+                self.signature_rejected |=
                     answer.status == 400 && answer.body.to_lowercase().contains("signature");
                 let answer = (answer.status, outcome(&json_or_text(&answer.body)));
-                let is_refused = is_refused(&answer);
+                let is_failure = is_failure(&answer);
                 *self.answers.entry(answer).or_default() += 1;
-                is_refused
+                is_failure
             }
             Err(why) => {
                 *self.unanswered.entry(why.clone()).or_default() += 1;
@@ -97,51 +101,52 @@ impl Reporter {
             }
         };
         if output.json {
-            return output.json(&line(&delivered));
+            return output.json(&line(&result));
         }
-        if self.total <= FEW || went_wrong && self.told < WRONG {
-            self.told += 1;
-            return self.bar.suspend(|| tell(&delivered, output));
+        if self.total <= MAX_PRINTED_DELIVERIES || is_failure && self.printed < MAX_PRINTED_FAILURES
+        {
+            self.printed += 1;
+            return self.bar.suspend(|| print_delivery(&result, output));
         }
         Ok(())
     }
 
-    /// What there is to say when all have been sent.
-    pub(crate) fn end(self, took: Duration, output: &mut Output) -> Result<Exit, Error> {
+    /// Prints the summary, and returns the exit code.
+    pub(crate) fn finish(self, elapsed: Duration, output: &mut Output) -> Result<Exit, Error> {
         self.bar.finish_and_clear();
         if self.total > 1 {
             match output.json {
-                true => output.json(&json!({"summary": self.summary(took)}))?,
-                false => self.tell_summary(took, output)?,
+                true => output.json(&json!({"summary": self.summary(elapsed)}))?,
+                false => self.print_summary(elapsed, output)?,
             }
         }
-        if self.is_mismatch {
-            output.note(self.mismatch());
+        if self.signature_rejected {
+            output.note(self.signature_help());
         }
         Ok(if self.delivered < self.total {
-            Exit::Stopped
+            Exit::Interrupted
         } else if !self.unanswered.is_empty() {
             Exit::NoAnswer
-        } else if self.answers.keys().any(is_refused) {
-            Exit::Refused
+        } else if self.answers.keys().any(is_failure) {
+            Exit::Failure
         } else {
-            Exit::Done
+            Exit::Success
         })
     }
 
-    fn mismatch(&self) -> String {
-        let used = match self.secret_was_given {
+    fn signature_help(&self) -> String {
+        let secret = match self.secret_is_given {
             true => "the secret from --secret or STRIPE_WEBHOOK_SECRET",
-            false => "your development secret, because no STRIPE_WEBHOOK_SECRET is set",
+            false => "your development secret, because STRIPE_WEBHOOK_SECRET is not set",
         };
         format!(
-            "{DOUBTFUL}help:{DOUBTFUL:#} what was sent is signed with {used}, and {} expects another one: \
-             set STRIPE_WEBHOOK_SECRET to the server's",
+            "{WARNING}help:{WARNING:#} the events are signed with {secret}, but {} expects another one; \
+             set STRIPE_WEBHOOK_SECRET to the server's signing secret",
             self.url
         )
     }
 
-    fn summary(&self, took: Duration) -> Value {
+    fn summary(&self, elapsed: Duration) -> Value {
         let answers = self.answers.iter().map(|((status, outcome), count)| {
             json!({"status": status, "outcome": outcome, "count": count})
         });
@@ -150,52 +155,50 @@ impl Reporter {
         let ms = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1000.0;
         json!({
             "sent": self.delivered,
-            "seconds": took.as_secs_f64(),
+            "seconds": elapsed.as_secs_f64(),
             "answers": answers.collect::<Vec<_>>(),
             "unanswered": unanswered.collect::<Vec<_>>(),
             "latency_ms": {"p50": ms(0.5), "p90": ms(0.9), "p99": ms(0.99), "max": ms(1.0)},
         })
     }
 
-    fn tell_summary(&self, took: Duration, output: &mut Output) -> Result<(), Error> {
-        let seconds = took.as_secs_f64();
+    fn print_summary(&self, elapsed: Duration, output: &mut Output) -> Result<(), Error> {
+        let seconds = elapsed.as_secs_f64();
         let rate = self.delivered as f64 / seconds.max(1e-6);
-        if self.told > 0 {
+        if self.printed > 0 {
             output.line("")?;
         }
-        let of_all = match self.delivered < self.total {
+        let of_total = match self.delivered < self.total {
             true => format!(" of {}", self.total),
             false => String::new(),
         };
         output.line(format_args!(
-            "{}{of_all} deliveries in {seconds:.2} s, {rate:.0} a second",
+            "{}{of_total} deliveries in {seconds:.2} s ({rate:.0}/s)",
             self.delivered
         ))?;
         for ((code, outcome), count) in &self.answers {
             output.line(format_args!("{count:>8}  {} {outcome}", status(*code)))?;
         }
         for (why, count) in &self.unanswered {
-            output.line(format_args!("{count:>8}  {} {why}", styled(BAD, "---")))?;
+            output.line(format_args!("{count:>8}  {} {why}", styled(FAILURE, "---")))?;
         }
         if !self.latency.is_empty() {
-            let at =
+            let latency =
                 |quantile| millis(Duration::from_micros(self.latency.value_at_quantile(quantile)));
-            let (p50, p90, p99, max) = (at(0.5), at(0.9), at(0.99), at(1.0));
-            output.line(format_args!(
-                "answered in {p50} (half of them), {p90} (90 %), {p99} (99 %), {max} at most"
-            ))?;
+            let (p50, p90, p99, max) = (latency(0.5), latency(0.9), latency(0.99), latency(1.0));
+            output.line(format_args!("latency: p50 {p50}, p90 {p90}, p99 {p99}, max {max}"))?;
         }
         Ok(())
     }
 }
 
-/// Whether it was not done, or never will be.
-fn is_refused((status, outcome): &(u16, String)) -> bool {
+/// Returns whether an answer is not 2xx, or reports a dead letter.
+fn is_failure((status, outcome): &(u16, String)) -> bool {
     !(200..300).contains(status) || outcome == "dead"
 }
 
-fn line(delivered: &Delivered) -> Line<'_> {
-    let result = match &delivered.result {
+fn line(result: &DeliveryResult) -> Line<'_> {
+    let line_result = match &result.answer {
         Ok(answer) => LineResult::Answer {
             status: answer.status,
             retry_after: answer.retry_after.as_deref(),
@@ -203,62 +206,63 @@ fn line(delivered: &Delivered) -> Line<'_> {
         },
         Err(error) => LineResult::NoAnswer { error },
     };
-    let payload = &delivered.made.payload;
+    let payload = &result.event.payload;
     Line {
         r#type: payload.event_type(),
         event: payload.id(),
-        seed: delivered.made.seed,
-        result,
-        ms: delivered.took.as_micros() as f64 / 1000.0,
+        seed: result.event.seed,
+        result: line_result,
+        ms: result.elapsed.as_micros() as f64 / 1000.0,
     }
 }
 
-fn tell(delivered: &Delivered, output: &mut Output) -> Result<(), Error> {
-    let payload = &delivered.made.payload;
-    let seed = delivered.made.seed.map(|seed| format!("  seed {seed}")).unwrap_or_default();
+fn print_delivery(result: &DeliveryResult, output: &mut Output) -> Result<(), Error> {
+    let payload = &result.event.payload;
+    let seed = result.event.seed.map(|seed| format!("  seed {seed}")).unwrap_or_default();
     let id = styled(DIM, format_args!("{}{seed}", payload.id()));
     output.line(format_args!("{}  {id}", payload.event_type()))?;
-    let answer = match &delivered.result {
+    let answer = match &result.answer {
         Ok(answer) => answer,
-        Err(why) => return output.line(format_args!("  {}", styled(BAD, why))),
+        Err(why) => return output.line(format_args!("  {}", styled(FAILURE, why))),
     };
-    let wait = answer.retry_after.as_ref().map(|wait| format!(", retry after {wait} s"));
-    let took = millis(delivered.took);
+    let retry_after =
+        answer.retry_after.as_ref().map(|seconds| format!(", retry after {seconds} s"));
+    let elapsed = millis(result.elapsed);
     output.line(format_args!(
-        "  {} in {took}{}",
+        "  {} in {elapsed}{}",
         status(answer.status),
-        wait.unwrap_or_default()
+        retry_after.unwrap_or_default()
     ))?;
     let body = json_or_text(&answer.body);
     let Some(handlers) = body.get("handlers").and_then(Value::as_array) else {
-        // Another server's, or what a handler replied.
+        // The answer of another framework's server, or a handler's reply.
         let text: String = answer.body.chars().take(2000).collect();
         return match text.trim() {
             "" => Ok(()),
-            text => output.line(format_args!("  {}", plain(text))),
+            text => output.line(format_args!("  {}", sanitize(text))),
         };
     };
     if handlers.is_empty() {
-        return output.line(format_args!("  {}", styled(DOUBTFUL, "no handler is for it")));
+        return output.line(format_args!("  {}", styled(WARNING, "no handler matches this event")));
     }
     for handler in handlers {
         let [name, outcome] =
-            ["name", "outcome"].map(|of| plain(handler[of].as_str().unwrap_or("?")));
+            ["name", "outcome"].map(|field| sanitize(handler[field].as_str().unwrap_or("?")));
         let style = match &*outcome {
-            "done" | "stored" => GOOD,
+            "done" | "stored" => SUCCESS,
             "ignored" | "duplicate" => DIM,
-            "retry" => DOUBTFUL,
-            _ => BAD,
+            "retry" => WARNING,
+            _ => FAILURE,
         };
         output.line(format_args!("  {} {name}", styled(style, format_args!("{outcome:7}"))))?;
     }
     Ok(())
 }
 
-/// What the server says became of it: `done`, `signature verification failed`.
+/// Returns the outcome or the error in an answer, as `done` or `signature verification failed`.
 fn outcome(body: &Value) -> String {
-    let said = body.get("outcome").or_else(|| body.get("error")).and_then(Value::as_str);
-    plain(said.unwrap_or_default())
+    let outcome = body.get("outcome").or_else(|| body.get("error")).and_then(Value::as_str);
+    sanitize(outcome.unwrap_or_default())
 }
 
 fn json_or_text(body: &str) -> Value {
@@ -267,9 +271,9 @@ fn json_or_text(body: &str) -> Value {
 
 fn status(code: u16) -> String {
     let style = match code {
-        200..300 => GOOD,
-        500.. => DOUBTFUL,
-        _ => BAD,
+        200..300 => SUCCESS,
+        500.. => WARNING,
+        _ => FAILURE,
     };
     let reason = reqwest::StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
     styled(style, format_args!("{code} {}", reason.unwrap_or_default()).to_string().trim_end())

@@ -1,4 +1,4 @@
-//! Sends deliveries, several at once, at a pace.
+//! Sends deliveries concurrently, at a limited rate.
 
 use std::{
     pin::pin,
@@ -27,110 +27,116 @@ use crate::{
     target::Target,
 };
 
-/// How fast deliveries are sent.
+/// Options for the rate of deliveries.
 #[derive(Args)]
-pub(crate) struct Pace {
-    /// Send at most so many a second.
-    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
+pub(crate) struct PaceOptions {
+    /// Maximum number of deliveries per second; unlimited by default.
+    #[arg(long, value_name = "PER_SECOND", value_parser = parse_rate)]
     rate: Option<f64>,
 
-    /// Send so many at once; one after the other by default.
+    /// Number of concurrent deliveries.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate >= 0.001 => Ok(rate),
-        _ => Err("write a number of events, as in 50 or 0.5; at least 0.001".to_owned()),
+        _ => Err("expected a number of at least 0.001, as in 50 or 0.5".to_owned()),
     }
 }
 
-/// An event that was made.
-pub(crate) struct Made {
+/// An event to send.
+pub(crate) struct OutgoingEvent {
     pub(crate) payload: Payload,
+    /// The seed that the event was generated from; `None` if it is from a file.
     pub(crate) seed: Option<u64>,
 }
 
-/// What became of one delivery.
-pub(crate) struct Delivered {
-    pub(crate) made: Made,
-    pub(crate) result: Result<Answer, String>,
-    pub(crate) took: Duration,
+/// The result of one delivery.
+pub(crate) struct DeliveryResult {
+    pub(crate) event: OutgoingEvent,
+    /// The answer, or the reason why there was none.
+    pub(crate) answer: Result<Answer, String>,
+    pub(crate) elapsed: Duration,
 }
 
-/// What the workers share.
-struct Work<M> {
+/// State shared by the worker tasks.
+struct Shared<F> {
     deliveries: Vec<usize>,
     next: AtomicUsize,
-    make: M,
+    make_event: F,
     sender: Sender,
-    begun: Instant,
-    /// From one delivery to the next.
+    started: Instant,
+    /// The time between the starts of two deliveries, if the rate is limited.
     interval: Option<Duration>,
 }
 
-/// Sends each delivery, whose event is made by its number, and reports on them.
-pub(crate) async fn run<M>(
+/// Sends all deliveries and reports their results.
+///
+/// `make_event` builds an event from its index. Ctrl-C stops the run; the summary then covers the
+/// deliveries that were sent.
+pub(crate) async fn run<F>(
     Deliveries(deliveries): Deliveries,
-    make: M,
+    make_event: F,
     target: &Target,
-    pace: &Pace,
+    pace: &PaceOptions,
     output: &mut Output,
 ) -> Result<Exit, Error>
 where
-    M: Fn(usize) -> Result<Made, Error> + Send + Sync + 'static,
+    F: Fn(usize) -> Result<OutgoingEvent, Error> + Send + Sync + 'static,
 {
-    let (secret, secret_was_given) = target.secret.read()?;
+    let (secret, secret_is_given) = target.secret.resolve()?;
     let sender = Sender::new(target, secret)?;
     let mut reporter =
-        Reporter::new(deliveries.len(), sender.url().clone(), secret_was_given, output);
-    let begun = SystemClock.monotonic();
+        Reporter::new(deliveries.len(), sender.url().clone(), secret_is_given, output);
+    let started = SystemClock.monotonic();
     let interval = pace.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
     let workers = usize::from(pace.concurrency).min(deliveries.len());
     let next = AtomicUsize::new(0);
-    let work = Arc::new(Work { deliveries, next, make, sender, begun, interval });
-    let (sender, mut delivered) = mpsc::channel(workers.max(1));
+    let shared = Arc::new(Shared { deliveries, next, make_event, sender, started, interval });
+    let (result_sender, mut results) = mpsc::channel(workers.max(1));
     for _ in 0..workers {
-        tokio::spawn(deliver(work.clone(), sender.clone()));
+        tokio::spawn(deliver(shared.clone(), result_sender.clone()));
     }
-    drop(sender);
+    drop(result_sender);
     let mut interrupted = pin!(ctrl_c());
     loop {
         tokio::select! {
-            // Asked first, since the signal is ours from then on: before anything is told.
+            // Polls `ctrl_c` first: the first poll installs the signal handler, which must be in
+            // place before the first result is printed.
             biased;
             _ = &mut interrupted => break,
-            delivered = delivered.recv() => match delivered {
-                Some(delivered) => reporter.delivered(delivered?, output)?,
+            result = results.recv() => match result {
+                Some(result) => reporter.delivered(result?, output)?,
                 None => break,
             },
         }
     }
-    reporter.end(SystemClock.monotonic() - begun, output)
+    reporter.finish(SystemClock.monotonic() - started, output)
 }
 
-/// One worker: it takes the next delivery for as long as there is one, and somebody who wants to know.
-async fn deliver<M>(work: Arc<Work<M>>, report: mpsc::Sender<Result<Delivered, Error>>)
+/// Runs a worker task, until no delivery is left or the receiver of the results is gone.
+async fn deliver<F>(shared: Arc<Shared<F>>, results: mpsc::Sender<Result<DeliveryResult, Error>>)
 where
-    M: Fn(usize) -> Result<Made, Error> + Send + Sync + 'static,
+    F: Fn(usize) -> Result<OutgoingEvent, Error> + Send + Sync + 'static,
 {
     loop {
-        let place = work.next.fetch_add(1, Ordering::Relaxed);
-        let Some(event) = work.deliveries.get(place) else { return };
-        if let Some(interval) = work.interval {
-            let offset = interval.mul_f64(place as f64);
-            SystemClock.sleep_until(work.begun + offset).await;
+        let position = shared.next.fetch_add(1, Ordering::Relaxed);
+        let Some(index) = shared.deliveries.get(position) else { return };
+        if let Some(interval) = shared.interval {
+            let offset = interval.mul_f64(position as f64);
+            SystemClock.sleep_until(shared.started + offset).await;
         }
-        let delivered = match (work.make)(*event) {
+        let result = match (shared.make_event)(*index) {
             Err(error) => Err(error),
-            Ok(made) => {
-                let begun = SystemClock.monotonic();
-                let result = work.sender.send(&made.payload).await;
-                Ok(Delivered { made, result, took: SystemClock.monotonic() - begun })
+            Ok(event) => {
+                let sent = SystemClock.monotonic();
+                let answer = shared.sender.send(&event.payload).await;
+                Ok(DeliveryResult { event, answer, elapsed: SystemClock.monotonic() - sent })
             }
         };
-        if report.send(delivered).await.is_err() {
+        if results.send(result).await.is_err() {
             return;
         }
     }

@@ -1,4 +1,4 @@
-//! One request, and its answer.
+//! Sends one request and reads its answer.
 
 use std::{error::Error as _, io, iter::successors, time::Duration};
 
@@ -11,8 +11,8 @@ use router_core::{
 
 use crate::{error::Error, target::Target};
 
-/// So many bytes of an answer are read: one that has no end is no answer to an event.
-const ENOUGH: usize = 1 << 20;
+/// The number of bytes after which an answer is no longer read, in case it is endless.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// Sends signed events to one server.
 pub(crate) struct Sender {
@@ -22,7 +22,7 @@ pub(crate) struct Sender {
     timeout: Duration,
 }
 
-/// What the server said.
+/// The server's answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<String>,
@@ -31,10 +31,10 @@ pub(crate) struct Answer {
 
 impl Sender {
     pub(crate) fn new(target: &Target, secret: SigningSecret) -> Result<Self, Error> {
-        let url = url(&target.to)?;
-        // An error means that there is one already.
+        let url = parse_url(&target.to)?;
+        // Fails only if a provider is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        // Stripe follows no redirect either.
+        // Like Stripe, does not follow redirects.
         let mut client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(target.timeout)
@@ -43,7 +43,7 @@ impl Sender {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| {
-            Error::Usage(format!("no connection can be made: {}", root(&error)))
+            Error::Usage(format!("cannot create the HTTP client: {}", root_cause(&error)))
         })?;
         Ok(Self { client, url, secret, timeout: target.timeout })
     }
@@ -52,7 +52,11 @@ impl Sender {
         &self.url
     }
 
-    /// Signs and sends it; what the server said, or why it said nothing.
+    /// Signs and sends an event.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a message for the user if the server does not answer.
     pub(crate) async fn send(&self, payload: &Payload) -> Result<Answer, String> {
         let signature = payload.sign_at(&self.secret, SystemClock.wall());
         let request = self
@@ -69,16 +73,17 @@ impl Sender {
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await? {
                 body.extend_from_slice(&chunk);
-                if body.len() >= ENOUGH {
+                if body.len() >= MAX_ANSWER_BYTES {
                     break;
                 }
             }
             Ok(Answer { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() })
         };
-        answer.await.map_err(|error: reqwest::Error| self.why(&error))
+        answer.await.map_err(|error: reqwest::Error| self.explain(&error))
     }
 
-    fn why(&self, error: &reqwest::Error) -> String {
+    /// Describes the likely cause of an error, and what to do.
+    fn explain(&self, error: &reqwest::Error) -> String {
         if error.is_timeout() {
             let timeout = humantime::format_duration(self.timeout);
             return format!("no answer within {timeout} (--timeout)");
@@ -86,41 +91,40 @@ impl Sender {
         let host = self.url.host_str().unwrap_or_default();
         let port = self.url.port_or_known_default().unwrap_or_default();
         if !error.is_connect() {
-            return format!("the connection to {host}:{port} broke: {}", root(error));
+            return format!("the connection to {host}:{port} failed: {}", root_cause(error));
         }
         let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
         if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_refused) {
             return format!(
-                "nothing listens at {host}:{port}; start the server, as with `cargo run`, or say where it is \
-                 with --to"
+                "nothing listens at {host}:{port}; start the server (`cargo run`), or pass its URL with --to"
             );
         }
         let tls = causes(error).find_map(|cause| cause.downcast_ref());
         match tls {
             Some(rustls::Error::InvalidMessage(_)) => {
                 format!(
-                    "what listens at {host}:{port} speaks no TLS; perhaps it is http:// there, without the s"
+                    "the server at {host}:{port} does not use TLS; try http:// instead of https://"
                 )
             }
             Some(rustls::Error::InvalidCertificate(why)) => format!(
-                "the certificate of {host}:{port} is not trusted ({why:?}); one of your own must be among those \
-                 that this machine trusts, or send to http://"
+                "the certificate of {host}:{port} is not trusted ({why:?}); add its authority to the \
+                 certificates that this machine trusts, or use http://"
             ),
-            _ => {
-                format!("{host}:{port} cannot be reached: {}; is it where --to says?", root(error))
-            }
+            _ => format!("cannot connect to {host}:{port}: {}; check --to", root_cause(error)),
         }
     }
 }
 
-fn url(text: &str) -> Result<Url, Error> {
-    let wrong = |why: &str| {
-        Error::Usage(format!("--to {text}: {why}; write it as in http://127.0.0.1:4242/webhook"))
+fn parse_url(text: &str) -> Result<Url, Error> {
+    let invalid = |why: &str| {
+        Error::Usage(format!(
+            "--to {text}: {why}; expected a URL, as in http://127.0.0.1:4242/webhook"
+        ))
     };
-    let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    let url = Url::parse(text).map_err(|error| invalid(&error.to_string()))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
-        other => Err(wrong(&format!("`{other}:` is not HTTP"))),
+        other => Err(invalid(&format!("`{other}:` is neither http: nor https:"))),
     }
 }
 
@@ -130,16 +134,16 @@ fn is_loopback(url: &Url) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The cause of all causes.
-fn root(error: &reqwest::Error) -> String {
+/// Describes the innermost cause of an error.
+fn root_cause(error: &reqwest::Error) -> String {
     causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// What an error comes of, and what that comes of.
+/// Returns the chain of causes of an error.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     successors(error.source(), |cause| {
-        // What is in an error of the system is the same error, and no source of it.
-        let within = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        within.map(|within| within as _).or_else(|| (*cause).source())
+        // `io::Error::source` skips the error that it wraps; `get_ref` returns that error.
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|wrapped| wrapped as _).or_else(|| (*cause).source())
     })
 }

@@ -1,4 +1,4 @@
-//! The first steps: `cargo run` in one terminal, `event-router send` in another, and no secret to pass on.
+//! The quick start: `cargo run` in one terminal, `event-router send` in another, without a secret.
 
 use std::{
     env,
@@ -7,13 +7,13 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use crate::program::{Ran, program};
+use crate::program::{CliOutput, program};
 
-/// `cargo run`'s server; it ends with the test.
+/// The server started by `cargo run`. Dropping it stops the server.
 struct Server {
     cargo: Child,
     url: String,
-    /// What it has not yet printed; a pipe that is closed would end it.
+    /// Keeps the pipe open: closing it would end the server.
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -30,20 +30,23 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("cargo runs");
-        let mut stdout = BufReader::new(cargo.stdout.take().expect("it is piped"));
+            .expect("cargo is installed");
+        let mut stdout = BufReader::new(cargo.stdout.take().expect("stdout is piped"));
         let mut lines = stdout.by_ref().lines().map_while(Result::ok);
         let url = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-        Self { cargo, url: url.expect("it says where it listens"), _stdout: stdout }
+        Self { cargo, url: url.expect("the server prints its address"), _stdout: stdout }
     }
 
-    /// Stops it; its log. `cargo run` is the server itself by now where there is an `exec`.
+    /// Stops the server, and returns its log.
+    ///
+    /// On Unix, `cargo run` has replaced itself with the server by `exec`, so the signal reaches
+    /// it.
     fn stop(mut self) -> String {
         let kill = Command::new("kill").arg("-TERM").arg(self.cargo.id().to_string()).status();
-        assert!(kill.expect("there is a `kill`").success());
+        assert!(kill.expect("`kill` is installed").success());
         let mut log = String::new();
-        let mut stderr = self.cargo.stderr.take().expect("it is piped");
-        stderr.read_to_string(&mut log).expect("it is UTF-8");
+        let mut stderr = self.cargo.stderr.take().expect("stderr is piped");
+        stderr.read_to_string(&mut log).expect("the log is UTF-8");
         log
     }
 }
@@ -56,28 +59,31 @@ impl Drop for Server {
 }
 
 #[test]
-fn an_event_that_is_sent_to_cargo_runs_server_is_handled() {
+fn event_sent_to_cargo_run_server_is_handled() {
     let inbox = tempfile::tempdir().unwrap();
     let server = Server::start(inbox.path());
-    let run = |arguments: &[&str]| -> Ran {
+    let run = |arguments: &[&str]| -> CliOutput {
         let mut command = program(&[arguments, &["--to", &server.url]].concat());
         command.env_remove("STRIPE_WEBHOOK_SECRET").output().unwrap().into()
     };
-    let ran = run(&["send", "payment_intent.succeeded", "--set", "amount=2000"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("\n  200 OK in "), "{ran:?}");
-    assert!(ran.stdout.contains("\n  stored  payments.succeeded\n"), "{ran:?}");
-    let ran = run(&["send", "customer.created"]);
-    assert!(ran.code == Some(0) && ran.stdout.contains("\n  no handler is for it\n"), "{ran:?}");
-    let ran = run(&["send", "payment_intent.succeeded", "--set", "amount=a lot"]);
+    let output = run(&["send", "payment_intent.succeeded", "--set", "amount=2000"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stdout.contains("\n  200 OK in "), "{output:?}");
+    assert!(output.stdout.contains("\n  stored  payments.succeeded\n"), "{output:?}");
+    let output = run(&["send", "customer.created"]);
     assert!(
-        ran.code == Some(0) && ran.stdout.contains("\n  stored  payments.succeeded\n"),
-        "{ran:?}"
+        output.code == Some(0) && output.stdout.contains("\n  no handler matches this event\n"),
+        "{output:?}"
+    );
+    let output = run(&["send", "payment_intent.succeeded", "--set", "amount=a lot"]);
+    assert!(
+        output.code == Some(0) && output.stdout.contains("\n  stored  payments.succeeded\n"),
+        "{output:?}"
     );
     for scenario in ["subscription-lifecycle", "checkout", "refund", "dispute"] {
-        let ran = run(&["scenario", scenario, "--duplicate", "0.3", "--reorder", "--json"]);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        assert!(ran.json().last().unwrap()["summary"]["sent"].as_u64() > Some(5), "{ran:?}");
+        let output = run(&["scenario", scenario, "--duplicate", "0.3", "--reorder", "--json"]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert!(output.json().last().unwrap()["summary"]["sent"].as_u64() > Some(5), "{output:?}");
     }
     let log = server.stop();
     assert!(log.contains("payment succeeded payment_intent=\"pi_3"), "{log}");

@@ -1,10 +1,10 @@
-//! The program as a person runs it.
+//! Tests of the built `event-router` program.
 
 mod first_steps;
 mod inbox;
 mod offline;
 mod program;
 mod send;
-mod shop;
-mod unanswered;
+mod send_errors;
+mod test_server;
 mod verify;

@@ -1,4 +1,4 @@
-//! What needs no server: the catalogue, samples, signatures, and the help.
+//! Commands that need no server: `events`, `sample`, `sign`, `completions` and `--help`.
 
 use router_core::{
     SigningSecret,
@@ -9,30 +9,38 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::program::{SECRET, run, run_with};
 
 #[test]
-fn the_help_says_what_there_is_and_how_it_ends() {
-    let ran = run(&["--help"]);
-    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
-    insta::assert_snapshot!(ran.stdout, @r"
-    Stripe's events, offline: sends them to a webhook server of yours, signed as Stripe signs them, and
-    says why a signature is refused. Looks into a server's inbox. Needs no Stripe account and no network
+fn help_lists_commands_examples_and_exit_codes() {
+    let output = run(&["--help"]);
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""));
+    insta::assert_snapshot!(output.stdout, @r"
+    Test a Stripe webhook server offline, and operate its inbox.
+
+    Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
+    rejected; and shows, retries, replays and discards the events in a server's inbox. Needs no Stripe
+    account and no network.
 
     Usage: event-router [OPTIONS] <COMMAND>
 
     Commands:
       send         Send events to a webhook server, signed as Stripe signs them
-      scenario     Send a whole sequence of events, whose ids agree
-      sample       Print an event as Stripe would send it
-      events       List Stripe's event types, and the object that each carries
-      sign         Print the `Stripe-Signature` header for a body
-      verify       Say whether a signature is right, and if not, why
-      inbox        Look into a server's inbox, and retry, replay or discard what is in it
-      completions  Print what makes a shell complete this program's commands and options
+      scenario     Send a realistic sequence of related events
+      sample       Print a sample event as Stripe would send it
+      events       List Stripe's event types and the objects they carry
+      sign         Print the `Stripe-Signature` header for a request body
+      verify       Verify a signature, and explain why it is invalid
+      inbox        Show, retry, replay or discard the events in a server's inbox
+      completions  Generate a shell completion script
       help         Print this message or the help of the given subcommand(s)
 
     Options:
-          --json     Print JSON, a value to a line, for other programs to read
-      -h, --help     Print help
-      -V, --version  Print version
+          --json
+              Print JSON, one value per line
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
 
     Examples:
       event-router send payment_intent.succeeded
@@ -42,29 +50,32 @@ fn the_help_says_what_there_is_and_how_it_ends() {
       event-router inbox status
 
     Exit codes:
-        0  done: every answer was a 2xx, the signature is right
-        1  an answer was no 2xx or says that a handler failed for good; the signature is not right;
-           nothing in the inbox could be changed
-        2  what was asked for cannot be: an option, an event type, a field, a file, an event
-        3  there was no answer: nothing listens, it took too long, or the inbox cannot be used
-      130  stopped with Ctrl-C before all was sent, or changed
+        0  success: every answer was 2xx, the signature is valid, the inbox was read or changed
+        1  an answer was not 2xx or reports a dead letter; the signature is invalid;
+           nothing in the inbox was changed
+        2  invalid request: unknown option, event type, field, file or event
+        3  no answer: nothing listens, the request timed out, or the inbox is unavailable
+      130  interrupted with Ctrl-C before everything was sent or changed
     ");
     assert_eq!(run(&[]).code, Some(2));
     for command in
         ["send", "scenario", "sample", "events", "sign", "verify", "inbox", "completions"]
     {
-        let ran = run(&[command, "--help"]);
-        assert!(ran.stdout.contains("Example"), "{command}: {ran:?}");
-        assert!(!ran.stdout.contains(SECRET), "{command}: {ran:?}");
+        let output = run(&[command, "--help"]);
+        assert!(output.stdout.contains("Example"), "{command}: {output:?}");
+        assert!(!output.stdout.contains(SECRET), "{command}: {output:?}");
     }
     for command in ["status", "list", "show", "retry", "replay", "discard", "purge", "watch"] {
-        let ran = run(&["inbox", command, "--help"]);
-        assert!(ran.stdout.contains("Example") && ran.stdout.contains("With --json"), "{ran:?}");
+        let output = run(&["inbox", command, "--help"]);
+        assert!(
+            output.stdout.contains("Example") && output.stdout.contains("With --json"),
+            "{output:?}"
+        );
     }
 }
 
 #[test]
-fn the_catalogue_is_listed_by_pattern_and_by_part() {
+fn events_are_listed_by_pattern_and_by_substring() {
     assert_eq!(run(&["events"]).stdout.lines().count(), 601);
     insta::assert_snapshot!(run(&["events", "customer.tax_id.*"]).stdout, @r"
     customer.tax_id.created  snapshot  tax_id
@@ -79,20 +90,20 @@ fn the_catalogue_is_listed_by_pattern_and_by_part() {
     ");
     insta::assert_snapshot!(run(&["events", "customer.source.created", "--json"]).stdout, @r#"{"type":"customer.source.created","kind":"snapshot","objects":["account","bank_account","card","source"]}"#);
     insta::assert_snapshot!(run(&["events", "v1.billing.meter.no_meter_found"]).stdout, @"v1.billing.meter.no_meter_found  thin");
-    let ran = run(&["events", "invoise.*"]);
-    assert_eq!((ran.code, &*ran.stdout), (Some(2), ""));
-    insta::assert_snapshot!(ran.stderr, @"error: Stripe has no event type `invoise.*`; did you mean `invoice.*`?");
+    let output = run(&["events", "invoise.*"]);
+    assert_eq!((output.code, &*output.stdout), (Some(2), ""));
+    insta::assert_snapshot!(output.stderr, @"error: Stripe has no event type `invoise.*`; did you mean `invoice.*`?");
     insta::assert_snapshot!(run(&["events", "weather"]).stderr, @"error: Stripe has no event type `weather` in API version 2026-10-28.endive; `event-router events` lists them");
 }
 
 #[test]
-fn a_sample_is_one_event_or_its_object() {
-    let ran = run(&["sample", "charge.refunded"]);
-    assert_eq!(ran.code, Some(0));
-    assert!(ran.stdout.starts_with("{\n  \"id\": \"evt_1"), "{ran:?}");
+fn sample_prints_event_or_object() {
+    let output = run(&["sample", "charge.refunded"]);
+    assert_eq!(output.code, Some(0));
+    assert!(output.stdout.starts_with("{\n  \"id\": \"evt_1"), "{output:?}");
     let object = run(&["sample", "charge.refunded", "--object", "--json"]).json();
     assert_eq!((&object[0]["object"], &object[0]["refunded"]), (&"charge".into(), &true.into()));
-    // The same every time, at any time.
+    // The id depends on the seed only.
     let id = |seed: &str| {
         run(&["sample", "charge.refunded", "--seed", seed, "--json"]).json()[0]["id"].clone()
     };
@@ -101,7 +112,7 @@ fn a_sample_is_one_event_or_its_object() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_the_way_out() {
+fn invalid_request_names_the_fix() {
     let rows: [(&[&str], &str); 10] = [
         (
             &["sample", "invoice.payed"],
@@ -113,46 +124,49 @@ fn what_cannot_be_is_refused_with_the_way_out() {
         ),
         (
             &["sample", "invoice.paid", "--set", "amount_paid"],
-            "write a field, `=`, and its value, as in `amount=500`",
+            "expected PATH=VALUE, as in `amount=500`",
         ),
         (
             &["sample", "v1.invoice.paid", "--object"],
-            "`v1.invoice.paid` is a thin event, which only names its object",
+            "`v1.invoice.paid` is a thin event and carries no object",
         ),
-        (&["send", "invoice.paid", "--duplicate", "2"], "write a number from 0 to 1, as in 0.1"),
+        (&["send", "invoice.paid", "--duplicate", "2"], "expected a number from 0 to 1, as in 0.1"),
         (
             &["send", "invoice.paid", "--rate", "0"],
-            "write a number of events, as in 50 or 0.5; at least 0.001",
+            "expected a number of at least 0.001, as in 50 or 0.5",
         ),
         (&["send", "invoice.paid", "--rate", "1e-300"], "at least 0.001"),
         (
             &["send", "*", "--repeat", "4000000000"],
-            "are more than the 10000000 that one run can send",
+            "events exceed the limit of 10000000 events in one run",
         ),
         (
             &["send", "invoice.paid", "--to", "localhost:4242"],
-            "--to localhost:4242: `localhost:` is not HTTP; write it as in http://127.0.0.1:4242/webhook",
+            "--to localhost:4242: `localhost:` is neither http: nor https:; expected a URL, as in http://127.0.0.1:4242/webhook",
         ),
-        (&["sign", "no-such-file"], "no-such-file cannot be read: No such file or directory"),
+        (&["sign", "no-such-file"], "cannot read no-such-file: No such file or directory"),
     ];
-    for (arguments, said) in rows {
-        let ran = run(arguments);
-        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
-        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(said), "{ran:?}");
+    for (arguments, message) in rows {
+        let output = run(arguments);
+        assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{output:?}");
+        assert!(
+            output.stderr.starts_with("error: ") && output.stderr.contains(message),
+            "{output:?}"
+        );
     }
 }
 
 #[test]
-fn a_signature_is_one_that_an_endpoint_takes() {
+fn sign_prints_a_valid_signature() {
     let body = r#"{"id":"evt_1"}"#;
     let secret = SigningSecret::new(SECRET).unwrap();
-    let ran = run_with(&["sign", "--at", "1700000000"], body);
+    let output = run_with(&["sign", "--at", "1700000000"], body);
     let expected = sign(&secret, 1_700_000_000, body.as_bytes());
-    assert_eq!((ran.code, ran.stdout.trim_end()), (Some(0), &*expected));
-    let ran = run_with(&["sign", "--at", "1700000000", "--json"], body);
-    let json = &ran.json()[0];
+    assert_eq!((output.code, output.stdout.trim_end()), (Some(0), &*expected));
+    let output = run_with(&["sign", "--at", "1700000000", "--json"], body);
+    let json = &output.json()[0];
     assert_eq!((&json["header"], &json["timestamp"]), (&expected.into(), &1_700_000_000.into()));
-    // Now, by default; and it is verified.
+    // The default time is now, so the signature is within the tolerance.
     let header = run_with(&["sign"], body).stdout;
     let then = header.strip_prefix("t=").and_then(|rest| rest.split_once(',')).unwrap().0;
     let then = UNIX_EPOCH + Duration::from_secs(then.parse().unwrap());
@@ -161,28 +175,31 @@ fn a_signature_is_one_that_an_endpoint_takes() {
 }
 
 #[test]
-fn the_curl_line_can_be_pasted() {
-    let ran =
+fn curl_command_is_quoted_for_the_shell() {
+    let output =
         run_with(&["sign", "--at", "1700000000", "--curl", "http://127.0.0.1:4242/it's"], "{}");
-    insta::assert_snapshot!(ran.stdout, @r#"curl -i 'http://127.0.0.1:4242/it'\''s' -H 'Stripe-Signature: t=1700000000,v1=bf10dda095e07beab0acefea98feb777178fc95ead834011f35f396383943af3' -H 'Content-Type: application/json' --data-binary '@-'"#);
+    insta::assert_snapshot!(output.stdout, @r#"curl -i 'http://127.0.0.1:4242/it'\''s' -H 'Stripe-Signature: t=1700000000,v1=bf10dda095e07beab0acefea98feb777178fc95ead834011f35f396383943af3' -H 'Content-Type: application/json' --data-binary '@-'"#);
 }
 
 #[test]
-fn a_secret_that_is_none_is_refused_and_not_shown() {
-    for (secret, said) in
+fn invalid_secret_is_rejected_and_not_printed() {
+    for (secret, message) in
         [("sk_test_a1b2c3", "this is an API key"), (" whsec_a1b2c3", "white space")]
     {
-        let ran = run_with(&["sign", "--secret", secret], "{}");
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert!(ran.stderr.contains(said) && !ran.stderr.contains("a1b2c3"), "{ran:?}");
+        let output = run_with(&["sign", "--secret", secret], "{}");
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(output.stderr.contains(message) && !output.stderr.contains("a1b2c3"), "{output:?}");
     }
 }
 
 #[test]
-fn each_shell_gets_its_completions() {
+fn completions_are_generated_for_each_shell() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let ran = run(&["completions", shell]);
-        assert_eq!(ran.code, Some(0));
-        assert!(ran.stdout.contains("event-router") && ran.stdout.contains("scenario"), "{shell}");
+        let output = run(&["completions", shell]);
+        assert_eq!(output.code, Some(0));
+        assert!(
+            output.stdout.contains("event-router") && output.stdout.contains("scenario"),
+            "{shell}"
+        );
     }
 }

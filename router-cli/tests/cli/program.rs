@@ -1,4 +1,4 @@
-//! The program, run as a person runs it.
+//! Runs the built `event-router` program.
 
 use std::{
     io::Write as _,
@@ -7,10 +7,10 @@ use std::{
 
 use serde_json::Value;
 
-/// What the program and a server share.
+/// The signing secret that the program and the test servers share.
 pub(crate) const SECRET: &str = "whsec_of_the_tests";
 
-/// The program with these arguments, in an environment that is empty but for the secret.
+/// Returns a command that runs the program in an otherwise empty environment with the secret.
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_event-router"));
     command
@@ -22,17 +22,17 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// What became of a run.
+/// The exit code and the output of a run.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct CliOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl From<Output> for Ran {
+impl From<Output> for CliOutput {
     fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
+        let text = |bytes| String::from_utf8(bytes).expect("the output is UTF-8");
         Self {
             code: output.status.code(),
             stdout: text(output.stdout),
@@ -41,24 +41,29 @@ impl From<Output> for Ran {
     }
 }
 
-impl Ran {
-    /// Each line of stdout, which is JSON.
+impl CliOutput {
+    /// Parses each line of stdout as JSON.
     pub(crate) fn json(&self) -> Vec<Value> {
-        let line = |line: &str| line.parse().unwrap_or_else(|_| panic!("no JSON: {line}"));
+        let line = |line: &str| line.parse().unwrap_or_else(|_| panic!("not JSON: {line}"));
         self.stdout.lines().map(line).collect()
     }
 }
 
-/// Runs the program to its end.
-pub(crate) fn run(arguments: &[&str]) -> Ran {
-    program(arguments).output().expect("it runs").into()
+/// Runs the program until it exits.
+pub(crate) fn run(arguments: &[&str]) -> CliOutput {
+    program(arguments).output().expect("the program runs").into()
 }
 
-/// Runs it with this on its standard input.
-pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ran {
+/// Runs the program with the given standard input.
+pub(crate) fn run_with(arguments: &[&str], input: &str) -> CliOutput {
     let mut command = program(arguments);
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it runs");
-    child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("it reads");
-    child.wait_with_output().expect("it ends").into()
+    let mut child = command.spawn().expect("the program runs");
+    child
+        .stdin
+        .take()
+        .expect("stdin is piped")
+        .write_all(input.as_bytes())
+        .expect("the program reads stdin");
+    child.wait_with_output().expect("the program exits").into()
 }

@@ -12,22 +12,22 @@ use router_inbox::{
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server};
-use super::{MINUTE, made, watch::watch_at};
-use crate::program::{Ran, program, run};
+use super::{MINUTE, build_event, watch::watch_at};
+use crate::program::{CliOutput, program, run};
 
 #[allow(dead_code, reason = "not every program needs all of it")]
 #[path = "../../../../router-inbox/tests/support/nats.rs"]
 mod server;
 
-/// Runs `event-router inbox` on it; no password is shown.
-fn on(url: &str, arguments: &[&str]) -> Ran {
-    let ran = run(&[&["inbox"], arguments, &["--inbox", url]].concat());
-    assert!(!format!("{ran:?}").contains("3e9a"), "{ran:?}");
-    ran
+/// Runs `event-router inbox` with this URL, and asserts that the password is not printed.
+fn run_on(url: &str, arguments: &[&str]) -> CliOutput {
+    let output = run(&[&["inbox"], arguments, &["--inbox", url]].concat());
+    assert!(!format!("{output:?}").contains("3e9a"), "{output:?}");
+    output
 }
 
 #[test]
-fn an_inbox_in_jetstream_is_operated_as_one_in_a_file() {
+fn jetstream_inbox_supports_all_commands() {
     let Some(server) = Server::start() else { return };
     let url = server.url_of("shop");
     let runtime = Runtime::new().unwrap();
@@ -36,60 +36,63 @@ fn an_inbox_in_jetstream_is_operated_as_one_in_a_file() {
         .map(|handler| NewDelivery { handler: handler.into(), ordered: handler == "mail" });
     for (id, deliveries) in [("evt_1", &deliveries[..]), ("evt_2", &deliveries), ("evt_none", &[])]
     {
-        let event = made(SyntheticEvent::new("invoice.paid").id(id).set("id", "in_1"));
+        let event = build_event(SyntheticEvent::new("invoice.paid").id(id).set("id", "in_1"));
         let new = [NewEvent { event, deliveries: deliveries.to_vec() }];
         runtime.block_on(store.store(&new)).unwrap();
     }
     let wanted = ClaimRequest { handlers: vec![("audit".into(), 2)], limit: 2, lease: MINUTE };
     let claims = runtime.block_on(store.claim(&wanted)).unwrap();
-    let of_second = claims.iter().find(|claim| claim.event.as_ref().unwrap().id() == "evt_2");
+    let second = claims.iter().find(|claim| claim.event.as_ref().unwrap().id() == "evt_2");
     let dead = DeliveryOutcome::Dead { error: "the warehouse has burnt down".into() };
-    let ends = [(of_second.unwrap().lease.clone(), dead)];
-    runtime.block_on(store.complete(&ends)).unwrap();
-    let ran = on(&url, &["status", "--json"]);
-    let status = &ran.json()[0];
+    let outcomes = [(second.unwrap().lease.clone(), dead)];
+    runtime.block_on(store.complete(&outcomes)).unwrap();
+    let output = run_on(&url, &["status", "--json"]);
+    let status = &output.json()[0];
     assert_eq!((&status["events"], &status["unhandled"]), (&3.into(), &1.into()), "{status}");
     assert_eq!(status["handlers"][0]["running"]["number"], 1, "{status}");
     assert_eq!(status["handlers"][0]["dead"]["number"], 1, "{status}");
-    assert_eq!(status["handlers"][1]["due"], 1, "one goes first: {status}");
-    let listed = on(&url, &["list", "--object", "in_1", "--json"]).json();
+    assert_eq!(status["handlers"][1]["due"], 1, "the second delivery is blocked: {status}");
+    let listed = run_on(&url, &["list", "--object", "in_1", "--json"]).json();
     assert_eq!(listed.len(), 4);
     let listed_number = listed[1]["number"].to_string();
     let rows: [(&[&str], &str); 10] = [
-        (&["list", "--state", "waiting"], "behind an older event of its object"),
+        (&["list", "--state", "waiting"], "blocked by an older event of its object"),
         (&["list", "--before", &listed_number], "evt_1"),
-        (&["show", "evt_1"], "held for"),
+        (&["show", "evt_1"], "lease expires in"),
         (&["show", "evt_2"], "the warehouse has burnt down"),
         (&["show", "evt_1", "--payload"], "\"id\": \"evt_1\""),
         (&["retry", "evt_2", "--handler", "audit"], "was dead, after 1 attempt"),
         (&["discard", "evt_1", "--handler", "mail", "--yes"], "discarded"),
-        (&["replay", "evt_none", "--handler", "audit"], "replay 1, for audit"),
+        (&["replay", "evt_none", "--handler", "audit"], "replay 1 for audit"),
         (&["replay", "--since", "1h", "--handler", "audit", "--yes"], "3 events replayed"),
         (&["purge", "--older-than", "30days", "--yes"], "0 events deleted"),
     ];
-    for (arguments, told) in rows {
-        let ran = on(&url, arguments);
-        assert!(ran.code == Some(0) && ran.stdout.contains(told), "{arguments:?}: {ran:?}");
+    for (arguments, expected) in rows {
+        let output = run_on(&url, arguments);
+        assert!(
+            output.code == Some(0) && output.stdout.contains(expected),
+            "{arguments:?}: {output:?}"
+        );
     }
 }
 
 #[test]
-fn who_watches_an_inbox_in_jetstream_sees_what_comes() {
+fn watch_shows_new_events_in_jetstream() {
     let Some(server) = Server::start() else { return };
     let runtime = Runtime::new().unwrap();
     let store = runtime.block_on(JetStreamStore::connect(&server.url())).unwrap();
-    let event = made(SyntheticEvent::new("invoice.paid").id("evt_1"));
+    let event = build_event(SyntheticEvent::new("invoice.paid").id("evt_1"));
     let audit = NewDelivery { handler: "audit".into(), ordered: false };
     let new = [NewEvent { event, deliveries: vec![audit] }];
-    let come = || drop(runtime.block_on(store.store(&new)).expect("it is there"));
-    let (told, code) = watch_at(&server.url(), &["--every", "100ms", "--json"], 3, come);
+    let store_event = || drop(runtime.block_on(store.store(&new)).expect("the store works"));
+    let (lines, code) = watch_at(&server.url(), &["--every", "100ms", "--json"], 3, store_event);
     assert_eq!(code, Some(0));
-    assert!(told[0].contains("\"events\":0"), "{told:?}");
-    assert!(told[2].contains("\"events\":1"), "{told:?}");
+    assert!(lines[0].contains("\"events\":0"), "{lines:?}");
+    assert!(lines[2].contains("\"events\":1"), "{lines:?}");
 }
 
 #[test]
-fn who_watches_an_inbox_whose_server_goes_away_is_told() {
+fn watch_fails_if_nats_server_stops() {
     let Some(mut server) = Server::start() else { return };
     let runtime = Runtime::new().unwrap();
     runtime.block_on(JetStreamStore::connect(&server.url())).unwrap();
@@ -98,17 +101,16 @@ fn who_watches_an_inbox_whose_server_goes_away_is_told() {
     let mut stdout = BufReader::new(watch.stdout.take().unwrap());
     stdout.read_line(&mut String::new()).unwrap();
     server.stop();
-    // It goes on until it is told nothing any more.
+    // `watch` runs until a request fails.
     stdout.read_to_string(&mut String::new()).unwrap();
-    let ran = Ran::from(watch.wait_with_output().unwrap());
-    assert_eq!(ran.code, Some(3), "{ran:?}");
-    let told = "error: cannot read the inbox from the NATS server; if this persists, check with";
-    assert!(ran.stderr.starts_with(told), "{ran:?}");
+    let output = CliOutput::from(watch.wait_with_output().unwrap());
+    assert_eq!(output.code, Some(3), "{output:?}");
+    let message = "error: cannot read the inbox from the NATS server; if this persists, check with";
+    assert!(output.stderr.starts_with(message), "{output:?}");
 }
 
-/// And no command makes one.
 #[test]
-fn an_inbox_that_the_servers_do_not_have_is_not_made() {
+fn missing_stream_is_not_created() {
     let Some(server) = Server::start() else { return };
     let commands: [&[&str]; 8] = [
         &["status"],
@@ -121,20 +123,20 @@ fn an_inbox_that_the_servers_do_not_have_is_not_made() {
         &["watch"],
     ];
     for arguments in commands {
-        let ran = on(&server.url_of("shop"), arguments);
-        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
-        let said = ran.stderr.replace(&server.address(), "HOST");
+        let output = run_on(&server.url_of("shop"), arguments);
+        assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{output:?}");
+        let message = output.stderr.replace(&server.address(), "HOST");
         insta::allow_duplicates!(
-            insta::assert_snapshot!(said, @"error: --inbox: the NATS server HOST cannot be used as an inbox: it has no stream shop; the webhook server creates the stream, so check that both use the same URL, with the same name after the /")
+            insta::assert_snapshot!(message, @"error: --inbox: the NATS server HOST cannot be used as an inbox: it has no stream shop; the webhook server creates the stream, so check that both use the same URL, with the same name after the /")
         );
     }
 }
 
 #[test]
-fn servers_that_cannot_be_asked_are_told_with_the_way_out() {
+fn unusable_nats_server_names_the_fix() {
     let Some(mut server) = Server::start() else { return };
     let (url, address) = (server.url(), server.address());
-    let unread = |why: &str| format!("invalid URL of the inbox: {why}");
+    let invalid_url = |why: &str| format!("invalid URL of the inbox: {why}");
     let rows = [
         (
             url.replace(PASSWORD, "not-3e9a"),
@@ -144,36 +146,36 @@ fn servers_that_cannot_be_asked_are_told_with_the_way_out() {
         (url.replace("nats://", "tls://"), "cannot establish a trusted TLS connection".into()),
         (url.replace(&address, "no.such.host.invalid:4222"), "there is no such host".into()),
         (format!("{url}?replicas=3"), "num_replicas: 1, must be 3\nchange it with".into()),
-        (url.replace(PASSWORD, "/3e9a"), unread("the user or the password contains a /")),
-        (url.replace(PASSWORD, "@3e9a"), unread("the password contains a : or an @")),
-        (url.replace("nats://", "nats:"), unread("it has no ://")),
-        (format!("{url},{url}"), unread("it contains nats:// more than once")),
-        (url.replace(&address, ""), unread("a host or a port is missing or invalid")),
+        (url.replace(PASSWORD, "/3e9a"), invalid_url("the user or the password contains a /")),
+        (url.replace(PASSWORD, "@3e9a"), invalid_url("the password contains a : or an @")),
+        (url.replace("nats://", "nats:"), invalid_url("it has no ://")),
+        (format!("{url},{url}"), invalid_url("it contains nats:// more than once")),
+        (url.replace(&address, ""), invalid_url("a host or a port is missing or invalid")),
         (
             format!("{url}?replica=3"),
-            unread("unknown parameter; after the ? it accepts replicas=3, credentials="),
+            invalid_url("unknown parameter; after the ? it accepts replicas=3, credentials="),
         ),
-        (format!("{url}/my shop"), unread("the inbox's name, after the /, must")),
+        (format!("{url}/my shop"), invalid_url("the inbox's name, after the /, must")),
     ];
     let runtime = Runtime::new().unwrap();
     runtime.block_on(JetStreamStore::connect(&url)).unwrap();
-    for (url, told) in rows {
-        refused(&url, &told);
+    for (url, expected) in rows {
+        assert_rejected(&url, &expected);
     }
     server.stop();
-    refused(&url, "the server cannot be reached; start it");
+    assert_rejected(&url, "the server cannot be reached; start it");
 }
 
-fn refused(url: &str, told: &str) {
-    let ran = on(url, &["status"]);
-    assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
-    let is_told = ran.stderr.starts_with("error: --inbox: ") && ran.stderr.contains(told);
-    assert!(is_told, "{told}: {ran:?}");
+fn assert_rejected(url: &str, expected: &str) {
+    let output = run_on(url, &["status"]);
+    assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{output:?}");
+    assert!(output.stderr.starts_with("error: --inbox: "), "{output:?}");
+    assert!(output.stderr.contains(expected), "{expected}: {output:?}");
 }
 
 #[test]
-fn a_user_without_jetstream_is_told_to_switch_it_on() {
-    // In place of the one user of all.
+fn user_without_jetstream_names_the_fix() {
+    // Replaces the server's default user.
     let lines = format!(
         "authorization {{}}
          accounts {{
@@ -182,7 +184,10 @@ fn a_user_without_jetstream_is_told_to_switch_it_on() {
          }}"
     );
     let Some(server) = Server::start_with(&lines, "") else { return };
-    refused(&server.url(), "it has no stream stripe_inbox");
+    assert_rejected(&server.url(), "it has no stream stripe_inbox");
     let other = server.url().replace("inbox:", "other:");
-    refused(&other, "JetStream is not enabled for this user; enable it with `jetstream {}`");
+    assert_rejected(
+        &other,
+        "JetStream is not enabled for this user; enable it with `jetstream {}`",
+    );
 }

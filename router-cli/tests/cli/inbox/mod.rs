@@ -1,10 +1,10 @@
-//! `inbox`, on a file that is filled as a server would fill it, on a database, and on a NATS server.
+//! `inbox` on SQLite, PostgreSQL and NATS JetStream stores that the tests fill as a server does.
 
-mod change;
+mod changes;
+mod concurrent;
 mod jetstream;
-mod live;
-mod look;
 mod postgres;
+mod query;
 mod watch;
 
 use std::time::Duration;
@@ -20,66 +20,66 @@ use router_inbox::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::program::{Ran, run};
+use crate::program::{CliOutput, run};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An inbox, and a server's hand in it.
-struct Desk {
+/// A SQLite inbox, and direct access to its store in place of a server.
+struct TestInbox {
     runtime: Runtime,
     store: SqliteStore,
     clock: ManualClock,
     folder: TempDir,
 }
 
-impl Desk {
-    /// With nothing in it, so long ago.
+impl TestInbox {
+    /// Creates an empty inbox whose clock is behind by this time.
     fn empty(ago: Duration) -> Self {
-        let runtime = Runtime::new().expect("it starts");
-        let folder = tempfile::tempdir().expect("there is room");
+        let runtime = Runtime::new().expect("the runtime starts");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let clock = ManualClock::at(SystemClock.wall() - ago);
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
-        let store = runtime.block_on(SqliteStore::open(&url)).expect("it can be made");
+        let store = runtime.block_on(SqliteStore::open(&url)).expect("the inbox can be created");
         Self { runtime, store: store.clock(clock.clone()), clock, folder }
     }
 
-    /// With some of everything.
+    /// Creates an inbox with deliveries in all states but discarded, and an unhandled event.
     fn busy() -> Self {
-        let desk = Self::empty(MINUTE * 180);
-        desk.store("evt_done", "invoice.paid", "in_1", &["audit", "orders.fulfil"]);
-        desk.end("audit", DeliveryOutcome::Done);
-        desk.end("orders.fulfil", DeliveryOutcome::Ignored);
-        desk.clock.advance(MINUTE * 60);
-        desk.store("evt_dead", "charge.failed", "ch_1", &["audit", "orders.fulfil"]);
-        desk.end("audit", DeliveryOutcome::Done);
+        let inbox = Self::empty(MINUTE * 180);
+        inbox.store("evt_done", "invoice.paid", "in_1", &["audit", "orders.fulfil"]);
+        inbox.complete("audit", DeliveryOutcome::Done);
+        inbox.complete("orders.fulfil", DeliveryOutcome::Ignored);
+        inbox.clock.advance(MINUTE * 60);
+        inbox.store("evt_dead", "charge.failed", "ch_1", &["audit", "orders.fulfil"]);
+        inbox.complete("audit", DeliveryOutcome::Done);
         let wait =
             DeliveryOutcome::Retry { wait: Duration::ZERO, error: "the warehouse is down".into() };
-        desk.end("orders.fulfil", wait);
-        desk.end(
+        inbox.complete("orders.fulfil", wait);
+        inbox.complete(
             "orders.fulfil",
             DeliveryOutcome::Dead { error: "no such order: 6735\nsee the runbook".into() },
         );
-        desk.clock.advance(MINUTE * 60);
-        desk.store("evt_none", "customer.created", "cus_9", &[]);
-        desk.store("evt_waits", "invoice.paid", "in_2", &["orders.fulfil"]);
+        inbox.clock.advance(MINUTE * 60);
+        inbox.store("evt_none", "customer.created", "cus_9", &[]);
+        inbox.store("evt_waits", "invoice.paid", "in_2", &["orders.fulfil"]);
         let wait =
             DeliveryOutcome::Retry { wait: MINUTE * 75, error: "the warehouse is down".into() };
-        desk.end("orders.fulfil", wait);
-        desk.clock.advance(MINUTE * 57);
-        desk.store_ordered("evt_first", "customer.updated", "cus_1", "ledger");
-        desk.store_ordered("evt_second", "customer.updated", "cus_1", "ledger");
-        desk.store("evt_runs", "invoice.paid", "in_3", &["mail"]);
-        desk.claim("mail", MINUTE * 33);
-        desk
+        inbox.complete("orders.fulfil", wait);
+        inbox.clock.advance(MINUTE * 57);
+        inbox.store_ordered("evt_first", "customer.updated", "cus_1", "ledger");
+        inbox.store_ordered("evt_second", "customer.updated", "cus_1", "ledger");
+        inbox.store("evt_runs", "invoice.paid", "in_3", &["mail"]);
+        inbox.claim("mail", MINUTE * 33);
+        inbox
     }
 
     fn url(&self) -> String {
         format!("sqlite:{}/inbox.db", self.folder.path().display())
     }
 
-    /// Runs `event-router inbox` on it.
-    fn run(&self, arguments: &[&str]) -> Ran {
+    /// Runs `event-router inbox` on this inbox.
+    fn run(&self, arguments: &[&str]) -> CliOutput {
         run(&[&["inbox"], arguments, &["--inbox", &self.url()]].concat())
     }
 
@@ -96,46 +96,47 @@ impl Desk {
     fn store_new(&self, id: &str, event_type: &str, object: &str, deliveries: Vec<NewDelivery>) {
         let created = self.clock.wall();
         let event = SyntheticEvent::new(event_type).id(id).set("id", object).created(created);
-        let new = [NewEvent { event: made(event), deliveries }];
-        self.runtime.block_on(self.store.store(&new)).expect("it is there");
+        let new = [NewEvent { event: build_event(event), deliveries }];
+        self.runtime.block_on(self.store.store(&new)).expect("the store works");
     }
 
-    /// So many, at once, for one handler.
+    /// Stores events for one handler in one batch.
     fn store_many(&self, number: usize, handler: &str) {
-        let event = |number| made(SyntheticEvent::new("invoice.paid").id(format!("evt_{number}")));
+        let event =
+            |number| build_event(SyntheticEvent::new("invoice.paid").id(format!("evt_{number}")));
         let deliveries = vec![NewDelivery { handler: handler.into(), ordered: false }];
         let new = |number| NewEvent { event: event(number), deliveries: deliveries.clone() };
         let many: Vec<_> = (0..number).map(new).collect();
-        self.runtime.block_on(self.store.store(&many)).expect("it is there");
+        self.runtime.block_on(self.store.store(&many)).expect("the store works");
     }
 
-    /// What is due for the handler.
+    /// Claims the handler's next due delivery.
     fn claim(&self, handler: &str, lease: Duration) -> Claim {
         let wanted = ClaimRequest { handlers: vec![(handler.into(), 1)], limit: 1, lease };
         let claimed = self.runtime.block_on(self.store.claim(&wanted));
-        claimed.expect("it is there").pop().expect("something is due")
+        claimed.expect("the store works").pop().expect("a delivery is due")
     }
 
-    /// Has what is due for the handler end so.
-    fn end(&self, handler: &str, end: DeliveryOutcome) {
+    /// Claims the handler's next due delivery and completes it with an outcome.
+    fn complete(&self, handler: &str, outcome: DeliveryOutcome) {
         let lease = self.claim(handler, MINUTE).lease;
-        self.runtime.block_on(self.store.complete(&[(lease, end)])).expect("it is there");
+        self.runtime.block_on(self.store.complete(&[(lease, outcome)])).expect("the store works");
     }
 }
 
-fn made(event: SyntheticEvent) -> Event {
-    event.build().expect("there is such an event").event().clone()
+fn build_event(event: SyntheticEvent) -> Event {
+    event.build().expect("the event is valid").event().clone()
 }
 
-/// A text without the times in it.
-fn steady(text: &str) -> String {
+/// Replaces all RFC 3339 times in a text.
+fn redact(text: &str) -> String {
     let is_time = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
         word.len() == 24 && word.ends_with('Z') && word.as_bytes()[10] == b'T'
     };
-    let mut steady = text.to_owned();
+    let mut redacted = text.to_owned();
     for word in text.split(|c: char| c.is_whitespace() || c == '"').filter(|word| is_time(word)) {
-        steady = steady.replace(word, "TIME");
+        redacted = redacted.replace(word, "TIME");
     }
-    steady
+    redacted
 }

@@ -1,4 +1,4 @@
-//! A body that is not as it was signed.
+//! `verify` with a body that was altered.
 
 use std::{
     env,
@@ -6,11 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{body, header, pair, said, verdict};
+use super::{body, diagnose, header, pair, summary};
 
-/// What other programs make of a body that they parse and write anew.
+/// Python and Node serialize JSON in other layouts than Stripe does.
 #[test]
-fn a_body_that_was_written_anew_by_others_is_recognised() {
+fn body_reserialized_by_other_programs_is_recognized() {
     let body = body();
     let sorted =
         "import json,sys; o=json.load(sys.stdin); json.dump(o, sys.stdout, sort_keys=True)";
@@ -27,17 +27,17 @@ fn a_body_that_was_written_anew_by_others_is_recognised() {
         ["node", "-e", &compact],
         ["node", "-e", &tabs],
     ] {
-        let Some(anew) = piped(command, &body) else { continue };
-        assert_ne!(anew, body, "{command:?}");
-        let (said, cause) = said(&header(&body), &anew, &[]);
-        assert_eq!(cause, "body_rewritten", "{command:?}: {said}");
-        let verdict = "The body was parsed and written anew: what Stripe signed, 10 s ago, is the same JSON, indented by two spaces";
-        assert!(said.starts_with(verdict), "{command:?}: {said}");
+        let Some(reserialized) = pipe(command, &body) else { continue };
+        assert_ne!(reserialized, body, "{command:?}");
+        let (text, cause) = diagnose(&header(&body), &reserialized, &[]);
+        assert_eq!(cause, "body_rewritten", "{command:?}: {text}");
+        let expected = "The body was parsed and serialized again: Stripe signed the same JSON in another layout (indented by two spaces";
+        assert!(text.starts_with(expected), "{command:?}: {text}");
     }
 }
 
-/// What a program makes of this input; none where it is not installed, which in CI it must be.
-fn piped([program, flag, code]: [&str; 3], input: &str) -> Option<String> {
+/// Runs a program on this input. Returns `None` if it is not installed, which is a failure in CI.
+fn pipe([program, flag, code]: [&str; 3], input: &str) -> Option<String> {
     let mut command = Command::new(program);
     let spawned = command.args([flag, code]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = spawned else {
@@ -52,14 +52,14 @@ fn piped([program, flag, code]: [&str; 3], input: &str) -> Option<String> {
 }
 
 #[test]
-fn a_body_that_was_written_anew_is_told_how_to_be_kept() {
+fn reserialized_body_explains_how_to_get_raw_bytes() {
     let signed = "{\n  \"id\": \"evt_1\",\n  \"object\": \"event\",\n  \"data\": {\n    \"url\": \"a/\u{e9}\"\n  }\n}";
     let compact = r#"{"id":"evt_1","object":"event","data":{"url":"a/é"}}"#;
-    let (said_of, cause) = said(&header(signed), compact, &[]);
+    let (text, cause) = diagnose(&header(signed), compact, &[]);
     assert_eq!(cause, "body_rewritten");
-    insta::assert_snapshot!(said_of, @r"
-    The body was parsed and written anew: what Stripe signed, 10 s ago, is the same JSON, indented by two spaces.
-      Verify the bytes of the request as they came, before anything parses them:
+    insta::assert_snapshot!(text, @r"
+    The body was parsed and serialized again: Stripe signed the same JSON in another layout (indented by two spaces), 10 s ago.
+      Verify the raw bytes of the request, before anything parses them:
         Express        express.raw({type: 'application/json'}) on this route, before express.json()
         Next.js        await request.text() in a route handler; in pages/api: bodyParser: false
         Flask          request.get_data()
@@ -72,8 +72,8 @@ fn a_body_that_was_written_anew_is_told_how_to_be_kept() {
         axum           Bytes, not Json
         API Gateway    the body as it is, decoded first if isBase64Encoded; no mapping template
     ");
-    // Whichever was signed, and whichever is there.
-    let forms = [
+    // Each signed layout is recognized from two received ones.
+    let layouts = [
         (compact, "compact"),
         (
             r#"{"id": "evt_1", "object": "event", "data": {"url": "a/é"}}"#,
@@ -85,7 +85,7 @@ fn a_body_that_was_written_anew_is_told_how_to_be_kept() {
         ),
         (
             r#"{"id":"evt_1","object":"event","data":{"url":"a/\u00e9"}}"#,
-            "compact, with other characters than ASCII escaped",
+            "compact, with non-ASCII characters escaped",
         ),
         (
             "{\"id\":\"evt_1\",\"object\":\"event\",\"data\":{\"url\":\"a/é\"}}\n",
@@ -101,52 +101,60 @@ fn a_body_that_was_written_anew_is_told_how_to_be_kept() {
         ),
     ];
     let other_order = "{\n  \"data\":{\"url\":\"a/é\"},\"object\": \"event\", \"id\": \"evt_1\"}";
-    for (form, name) in forms {
+    for (signed_body, name) in layouts {
         let expected = format!(
-            "The body was parsed and written anew: what Stripe signed, 10 s ago, is the same JSON, {name}."
+            "The body was parsed and serialized again: Stripe signed the same JSON in another layout ({name}), 10 s ago."
         );
-        assert_eq!(verdict(said(&header(form), signed, &[])), pair(&expected, "body_rewritten"));
-        let (verdict, _) = verdict(said(&header(form), other_order, &[]));
-        assert!(verdict.contains("its fields in Stripe's order"), "{name}: {verdict}");
+        assert_eq!(
+            summary(diagnose(&header(signed_body), signed, &[])),
+            pair(&expected, "body_rewritten")
+        );
+        let (text, _) = summary(diagnose(&header(signed_body), other_order, &[]));
+        assert!(text.contains("with the fields in Stripe's order"), "{name}: {text}");
     }
     let marked = format!("\u{feff}{compact}");
-    assert_eq!(said(&header(signed), &marked, &[]).1, "body_rewritten");
+    assert_eq!(diagnose(&header(signed), &marked, &[]).1, "body_rewritten");
     let empty = "{\n  \"data\": [\n\n  ],\n  \"metadata\": {\n  }\n}";
-    let (verdict, _) = verdict(said(&header(empty), r#"{"data":[],"metadata":{}}"#, &[]));
-    assert!(verdict.contains("with line breaks in what is empty"), "{verdict}");
+    let (text, _) = summary(diagnose(&header(empty), r#"{"data":[],"metadata":{}}"#, &[]));
+    assert!(text.contains("with line breaks in empty objects and arrays"), "{text}");
 }
 
 #[test]
-fn a_body_whose_bytes_were_touched_is_recognised() {
+fn body_with_altered_bytes_is_recognized() {
     let body = body();
     let rows = [
         (format!("{body}\n"), "a line break was added at its end"),
-        (format!("\n {body} "), "white space was put around it"),
-        (body.replace('\n', "\r\n"), "its line breaks were made CR LF"),
-        (format!("\u{feff}{body}"), "a byte order mark was put before it"),
-        (serde_json::to_string(&body).unwrap(), "it was put into a JSON string"),
+        (format!("\n {body} "), "white space was added around it"),
+        (body.replace('\n', "\r\n"), "its line breaks were converted to CR LF"),
+        (format!("\u{feff}{body}"), "a byte order mark was added in front of it"),
+        (serde_json::to_string(&body).unwrap(), "it was wrapped in a JSON string"),
         (base64(&body), "it was encoded in base64"),
         (
             format!("\u{feff}{}", body.replace('\n', "\r\n")),
-            "a byte order mark was put before it, and its line breaks were made CR LF",
+            "a byte order mark was added in front of it, and its line breaks were converted to CR LF",
         ),
         (
             base64(&serde_json::to_string(&body).unwrap()),
-            "it was put into a JSON string, and it was encoded in base64",
+            "it was wrapped in a JSON string, and it was encoded in base64",
         ),
     ];
-    for (touched, how) in rows {
+    for (altered, alteration) in rows {
         let expected = format!(
-            "The body is not as Stripe sent it: {how}. Apart from that, the signature is right, signed 10 s ago."
+            "The body was altered: {alteration}. Otherwise the signature is valid, signed 10 s ago."
         );
-        assert_eq!(verdict(said(&header(&body), &touched, &[])), pair(&expected, "body_touched"));
+        assert_eq!(
+            summary(diagnose(&header(&body), &altered, &[])),
+            pair(&expected, "body_touched")
+        );
     }
     let with_end = format!("{body}\n");
-    let (verdict, _) = verdict(said(&header(&with_end), &body, &[]));
-    assert!(verdict.contains("the line break at its end was taken away"), "{verdict}");
-    let (all, cause) = said(&header(&body), "", &[]);
+    let (text, _) = summary(diagnose(&header(&with_end), &body, &[]));
+    assert!(text.contains("the line break at its end was removed"), "{text}");
+    let (text, cause) = diagnose(&header(&body), "", &[]);
     assert_eq!(cause, "empty_body");
-    assert!(all.starts_with("The body is empty.\n  Something has read it before.\n"), "{all}");
+    let expected =
+        "The body is empty.\n  Something has consumed the body before the verification.\n";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 fn base64(text: &str) -> String {

@@ -144,7 +144,7 @@ async fn sqlite_clock_jump_costs_an_attempt_only() {
     shop.open_gate();
     shop.wait_until_idle().await;
     wait_until("the log line about the lost lease", async || {
-        shop.log().contains("a lease was lost")
+        shop.log().contains("lease lost: this process did not renew it in time")
     })
     .await;
     assert_eq!(shop.state(&event).await, (Done, 2));

@@ -1,4 +1,4 @@
-//! A server for the program to send to.
+//! A server that the program sends events to.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,28 +8,28 @@ use std::{
 use router_core::{Endpoint, Event, Failure, Outcome, Router, SigningSecret, server::Server};
 use tokio::runtime::Runtime;
 
-use crate::program::{Ran, SECRET, run};
+use crate::program::{CliOutput, SECRET, run};
 
-/// A server whose handlers do what each event's type says.
-pub(crate) struct Shop {
+/// A server whose handlers succeed, fail or ignore an event depending on its type.
+pub(crate) struct TestServer {
     pub(crate) url: String,
-    /// The events that handlers have seen, by type and id.
+    /// The type and id of each event that the handlers have run for.
     seen: Arc<Mutex<Vec<(String, String)>>>,
     _runtime: Runtime,
 }
 
-impl Shop {
-    pub(crate) fn open() -> Self {
-        let runtime = Runtime::new().expect("it starts");
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        let runtime = Runtime::new().expect("the runtime starts");
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let notes = seen.clone();
-        let note = move |event: Event| {
-            let note = (event.event_type().to_owned(), event.id().to_owned());
-            notes.lock().expect("nobody panics").push(note);
+        let record = seen.clone();
+        let audit = move |event: Event| {
+            let entry = (event.event_type().to_owned(), event.id().to_owned());
+            record.lock().expect("no handler panics").push(entry);
             async {}
         };
         let router = Router::builder()
-            .handler("audit", ["*"], note)
+            .handler("audit", ["*"], audit)
             .handler("fails", ["charge.failed"], async |_: Event| {
                 Err::<(), _>(Failure::retry_in("later", Duration::from_secs(7)))
             })
@@ -38,36 +38,38 @@ impl Shop {
             })
             .handler("ignores", ["charge.pending"], async |_: Event| Outcome::ignored("not ours"))
             .build()
-            .expect("it is correct");
-        let secret = SigningSecret::new(SECRET).expect("it is one");
+            .expect("the router is valid");
+        let secret = SigningSecret::new(SECRET).expect("the secret is valid");
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
         let listener = listener.expect("a port is free");
-        let url = format!("http://{}/webhook", listener.local_addr().expect("it is bound"));
+        let url =
+            format!("http://{}/webhook", listener.local_addr().expect("the listener is bound"));
         let server = Server::new(Endpoint::new(secret, router));
         runtime.spawn(server.serve(listener, std::future::pending()));
         Self { url, seen, _runtime: runtime }
     }
 
-    /// Runs the program, and tells it where the server is.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+    /// Runs the program with `--to` and the server's URL.
+    pub(crate) fn run(&self, arguments: &[&str]) -> CliOutput {
         run(&[arguments, &["--to", &self.url]].concat())
     }
 
+    /// Takes the events that the handlers have run for since the last call.
     pub(crate) fn seen(&self) -> Vec<(String, String)> {
-        std::mem::take(&mut *self.seen.lock().expect("nobody panics"))
+        std::mem::take(&mut *self.seen.lock().expect("no handler panics"))
     }
 
-    /// A text without what differs from run to run.
-    pub(crate) fn steady(&self, text: &str) -> String {
-        let mut steady = text.replace(&self.url, "URL");
-        while let Some((start, end)) = number_before(&steady, " ms") {
-            steady.replace_range(start..end, "·");
+    /// Replaces the server's URL and durations, which differ from run to run.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let mut redacted = text.replace(&self.url, "URL");
+        while let Some((start, end)) = number_before(&redacted, " ms") {
+            redacted.replace_range(start..end, "·");
         }
-        steady
+        redacted
     }
 }
 
-/// The last number before a unit.
+/// Returns the range of the first number in front of a unit.
 fn number_before(text: &str, unit: &str) -> Option<(usize, usize)> {
     let is_number = |c: char| c.is_ascii_digit() || c == '.';
     text.match_indices(unit).map(|(end, _)| end).find_map(|end| {
