@@ -11,7 +11,7 @@ pub use crate::{
     event::Event,
     extract::{
         FromEvent, StripeObject,
-        compat::{AnyObject, Argument, misfit, no_event_type},
+        compat::{AnyObject, Argument, check_argument, check_pattern},
         needs::{Need, Supplies, sealed::Needs},
     },
     handler::{

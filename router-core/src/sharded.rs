@@ -31,7 +31,7 @@ impl<T> Sharded<T> {
     }
 
     /// Locks the shard that the key belongs to.
-    pub(crate) fn of(&self, key: &impl Hash) -> MutexGuard<'_, T> {
+    pub(crate) fn lock(&self, key: &impl Hash) -> MutexGuard<'_, T> {
         let hash = self.hasher.hash_one(key) as usize;
         Self::lock_shard(&self.shards[hash % self.shards.len()])
     }
@@ -42,7 +42,7 @@ impl<T> Sharded<T> {
     }
 
     /// Locks each shard in turn.
-    pub(crate) fn all(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
+    pub(crate) fn lock_each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
         self.shards.iter().map(Self::lock_shard)
     }
 

@@ -56,7 +56,7 @@ impl<S: Store> GroupCommit<S> {
         let writer_ended = |_| {
             let error = "the inbox's writer task ended before the event was stored: the process \
                          is shutting down, or the store panicked";
-            Err(Arc::new(StoreError::of(error)))
+            Err(Arc::new(StoreError::new(error)))
         };
         result.await.unwrap_or_else(writer_ended)
     }
@@ -110,7 +110,7 @@ impl<S: Store> WriterGuard<S> {
                 continue;
             }
             let results = self.0.store.store(&[event]).await;
-            let no_result = || StoreError::of("the store returned no result for the event");
+            let no_result = || StoreError::new("the store returned no result for the event");
             let result = results.and_then(|results| results.first().copied().ok_or_else(no_result));
             reply(caller, result.map_err(Arc::new));
         }

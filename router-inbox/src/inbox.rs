@@ -140,7 +140,7 @@ impl<S: Store> Inbox<S> {
     }
 
     async fn receive(self, event: Event) -> Result<Receipt, Unstored> {
-        let deliveries: Vec<NewDelivery> = self.router.plan(&event).map(NewDelivery::of).collect();
+        let deliveries: Vec<NewDelivery> = self.router.plan(&event).map(NewDelivery::new).collect();
         let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
         if handlers.is_empty() {
             self.router.log_unhandled(&event);
@@ -160,7 +160,7 @@ impl<S: Store> Inbox<S> {
             result = result => result,
             // The event may still be stored later. When Stripe resends it, it is a duplicate.
             () = self.clock.sleep(self.store_timeout) => {
-                Err(StoreError::of(TooSlow(self.store_timeout)).into())
+                Err(StoreError::new(TooSlow(self.store_timeout)).into())
             }
         }
     }

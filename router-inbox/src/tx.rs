@@ -58,7 +58,7 @@ impl<DB: Database> Tx<DB> {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
-                let open = self.slot.store.begin().await.map_err(StoreError::of)?;
+                let open = self.slot.store.begin().await.map_err(StoreError::new)?;
                 self.slot.set_begun()?;
                 open
             }
@@ -123,7 +123,7 @@ impl<DB: Database> Slot<DB> {
     fn set_begun(&self) -> Result<(), StoreError> {
         let state = self.state();
         if matches!(*state, SlotState::Finished) {
-            return Err(StoreError::of(Misuse::Finished));
+            return Err(StoreError::new(Misuse::Finished));
         }
         self.begun.send_replace(Some(self.clock.monotonic()));
         Ok(())
@@ -201,7 +201,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
                 Ok(None)
             }
             SlotState::InUse if is_done && begun.is_some() => {
-                Err(StoreError::of(Misuse::StillInUse))
+                Err(StoreError::new(Misuse::StillInUse))
             }
             _ => Ok(None),
         };
@@ -220,12 +220,12 @@ impl<DB: Database> TxEffects<DB> {
         end: &DeliveryOutcome,
     ) -> Result<Completed, StoreError> {
         let completed = self.slot.store.complete_in(&mut tx, lease, end).await;
-        let completed = completed.map_err(StoreError::of)?;
+        let completed = completed.map_err(StoreError::new)?;
         let closed = match completed {
             Completed::Recorded => tx.commit().await,
             Completed::LeaseLost => tx.rollback().await,
         };
-        closed.map_err(StoreError::of)?;
+        closed.map_err(StoreError::new)?;
         Ok(completed)
     }
 

@@ -21,13 +21,13 @@ pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStrea
         Pattern::Literal(_) => None,
         Pattern::Constant(path) => {
             let problem =
-                quote_spanned!(path.span()=> __router_core::no_event_type(#path, #unlisted));
+                quote_spanned!(path.span()=> __router_core::check_pattern(#path, #unlisted));
             Some(refuse(path.span(), &problem))
         }
     });
     let fits = inputs(function).map(|(input, ty)| {
         let problem = quote_spanned! {ty.span()=>
-            __router_core::misfit(
+            __router_core::check_argument(
                 <#input as __router_core::FromEvent>::KIND,
                 __router_core::Argument::<#input>::OBJECT,
                 __ROUTER_CORE_PATTERNS,

@@ -137,7 +137,7 @@ struct Full(AtomicU32);
 
 #[async_trait::async_trait]
 impl DeadLetters for Full {
-    async fn keep(&self, _: &DeadLetter<'_>) -> Result<(), BoxError> {
+    async fn store(&self, _: &DeadLetter<'_>) -> Result<(), BoxError> {
         let left = self.0.load(Relaxed);
         self.0.store(left.saturating_sub(1), Relaxed);
         if left > 0 { Err("full".into()) } else { Ok(()) }

@@ -157,27 +157,27 @@ async fn a_key_is_of_the_event_the_handler_and_the_replay_and_outlives_a_new_nam
     assert_ne!(key(&first, "shop::fulfil").await, once);
     let second = event(payload_of("evt_2", "invoice.paid")).unwrap();
     assert_ne!(key(&second, "orders.fulfil").await, once);
-    let replayed = StoredEvent { generation: 1, ..StoredEvent::of(&first) };
+    let replayed = StoredEvent { generation: 1, ..StoredEvent::from_event(&first) };
     assert_ne!(key(&Event::from_store(replayed).unwrap(), "orders.fulfil").await, once);
-    let elsewhere = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&first) };
+    let elsewhere = StoredEvent { endpoint: "connect".into(), ..StoredEvent::from_event(&first) };
     assert_ne!(key(&Event::from_store(elsewhere).unwrap(), "orders.fulfil").await, once);
 }
 
 #[test]
 fn an_event_comes_out_of_a_store_as_it_went_in() {
     let went_in = event(payload("invoice.paid")).unwrap();
-    let came_out = Event::from_store(StoredEvent::of(&went_in)).unwrap();
+    let came_out = Event::from_store(StoredEvent::from_event(&went_in)).unwrap();
     assert_eq!(came_out.payload(), went_in.payload());
     assert_eq!(came_out.key(), went_in.key());
     assert_eq!(came_out.signed_at(), Some(now()));
-    let kept = StoredEvent { generation: 3, ..StoredEvent::of(&went_in) };
+    let kept = StoredEvent { generation: 3, ..StoredEvent::from_event(&went_in) };
     let shown = format!("{kept:?}");
     assert!(!shown.contains("amount") && shown.contains("generation: 3"), "{shown}");
     let replayed = Event::from_store(kept).unwrap();
     assert_eq!(replayed.key().to_string(), "default/evt_1#3");
     // What is replayed and stored again does not become the first one.
-    assert_eq!(StoredEvent::of(&replayed).generation, 3);
-    let damaged = StoredEvent { payload: "{".into(), ..StoredEvent::of(&went_in) };
+    assert_eq!(StoredEvent::from_event(&replayed).generation, 3);
+    let damaged = StoredEvent { payload: "{".into(), ..StoredEvent::from_event(&went_in) };
     Event::from_store(damaged).unwrap_err();
 }
 
@@ -206,7 +206,7 @@ async fn a_handler_is_not_run_for_an_event_that_it_is_no_longer_for() {
     let (router, seen) = shop();
     // By its type, or by its endpoint.
     let other = event(payload("charge.failed")).unwrap();
-    let kept = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&other) };
+    let kept = StoredEvent { endpoint: "connect".into(), ..StoredEvent::from_event(&other) };
     let paid = event(payload("invoice.paid")).unwrap();
     let elsewhere = StoredEvent { payload: paid.payload().clone(), ..kept };
     for event in [other, Event::from_store(elsewhere).unwrap()] {

@@ -178,11 +178,11 @@ async fn a_duplicate_does_not_wait_for_ever() {
     let (first, second, ()) =
         tokio::join!(deliver(&router, &body), deliver(&router, &body), async {
             assert_eq!(heard.recv().await, Some("begun"));
-            clock.slept_on_by(2).await;
+            clock.wait_for_sleepers(2).await;
             clock.advance(Duration::from_secs(7));
             // The first handler is out of time, and the second begins: the event goes on.
             assert_eq!(heard.recv().await, Some("begun"));
-            clock.slept_on().await;
+            clock.wait_for_sleeper().await;
             clock.advance(Duration::from_secs(7));
         });
     match second {
@@ -197,7 +197,7 @@ async fn a_duplicate_does_not_wait_for_ever() {
 /// Remembers in the way that each test needs.
 #[derive(Default)]
 struct Scripted {
-    /// What the first calls of `recall` do; then it knows nothing.
+    /// What the first calls of `load` do; then it knows nothing.
     recalls: Mutex<Vec<Result<(), &'static str>>>,
     forgetful: bool,
     /// Never answers.
@@ -208,7 +208,7 @@ struct Scripted {
 
 #[async_trait::async_trait]
 impl CompletionStore for Scripted {
-    async fn recall(&self, _: &EventKey) -> Result<Vec<HandlerProgress>, BoxError> {
+    async fn load(&self, _: &EventKey) -> Result<Vec<HandlerProgress>, BoxError> {
         if self.dead {
             std::future::pending::<()>().await;
         }
@@ -255,7 +255,7 @@ async fn a_memory_that_does_not_answer_holds_an_event_no_longer_than_a_handler_m
         .unwrap();
     let body = payload(PAID);
     let (answer, ()) = tokio::join!(deliver(&router, &body), async {
-        clock.slept_on().await;
+        clock.wait_for_sleeper().await;
         clock.advance(Duration::from_secs(20));
     });
     assert!(matches!(answer, Err(RouterError::CompletionStore(_))), "{answer:?}");
@@ -264,7 +264,7 @@ async fn a_memory_that_does_not_answer_holds_an_event_no_longer_than_a_handler_m
     let router = Router::builder().handler("a", ["*"], async |_: Event| {});
     let router = router.completions(deaf).clock(clock.clone()).build().unwrap();
     let (answer, ()) = tokio::join!(deliver(&router, &body), async {
-        clock.slept_on().await;
+        clock.wait_for_sleeper().await;
         clock.advance(Duration::from_secs(20));
     });
     assert_eq!(answer.unwrap().outcome(), "done", "it is, whatever is remembered");
@@ -291,7 +291,7 @@ async fn the_memory_forgets_by_age_by_number_and_by_size() {
     let key = |id: &str| event(payload_of(id, PAID)).unwrap().key();
     let finished = || HandlerProgress { handler: "a".into(), attempts: 1, finished: None };
     let remembers = async |memory: &InMemoryCompletions, id: &str| {
-        !memory.recall(&key(id)).await.unwrap().is_empty()
+        !memory.load(&key(id)).await.unwrap().is_empty()
     };
 
     let aged = memory();

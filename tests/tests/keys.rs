@@ -98,7 +98,7 @@ async fn a_handler_that_takes_too_long_is_a_failure_to_be_tried_again() {
         .unwrap();
     let call = tokio::spawn(router.oneshot(event(payload("charge.captured")).unwrap()));
     for step in [5, 7] {
-        clock.slept_on().await;
+        clock.wait_for_sleeper().await;
         clock.advance(Duration::from_secs(step) - Duration::from_millis(1));
         tokio::task::yield_now().await;
         assert!(!call.is_finished(), "it was given up too early");

@@ -113,7 +113,7 @@ async fn other_objects_do_not_wait_and_one_without_an_id_is_an_object_too() {
     let clock = ManualClock::at(now());
     let router = router(&store, &clock);
     let held = spawned(&router, body(1, "updated", "sub_1"));
-    clock.slept_on().await;
+    clock.wait_for_sleeper().await;
     let no_id = body(2, "updated", "x").replace(r#""id":"x","#, "");
     for body in [body(3, "updated", "sub_2"), no_id] {
         assert_eq!(deliver(&router, body).await.unwrap().outcome(), "done");
@@ -130,9 +130,9 @@ async fn whoever_waits_too_long_for_the_object_is_tried_again_and_says_why() {
     let clock = ManualClock::at(now());
     let router = router(&store, &clock);
     let held = spawned(&router, body(1, "created", "sub_1"));
-    clock.slept_on().await;
+    clock.wait_for_sleeper().await;
     let (waited, ()) = tokio::join!(deliver(&router, body(2, "updated", "sub_1")), async {
-        clock.slept_on_by(2).await;
+        clock.wait_for_sleepers(2).await;
         clock.advance(Duration::from_secs(10));
     });
     let waited = waited.unwrap();
@@ -173,7 +173,7 @@ async fn a_blocking_handler_that_is_out_of_time_keeps_its_place_until_it_returns
             .unwrap();
         let body = || payload_of("evt_1", "charge.succeeded");
         let (late, ()) = tokio::join!(deliver(&router, body()), async {
-            clock.slept_on().await;
+            clock.wait_for_sleeper().await;
             clock.advance(Duration::from_secs(5));
         });
         assert_eq!(late.unwrap().outcome(), "retry");
@@ -213,7 +213,7 @@ async fn a_router_is_drained_only_when_its_threads_have_returned() {
         .unwrap();
     let (late, ()) =
         tokio::join!(deliver(&router, payload_of("evt_1", "charge.succeeded")), async {
-            clock.slept_on().await;
+            clock.wait_for_sleeper().await;
             clock.advance(Duration::from_secs(5));
         });
     assert_eq!(late.unwrap().outcome(), "retry");

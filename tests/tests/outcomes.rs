@@ -118,7 +118,7 @@ async fn answers<H: Registered>((status, outcome, retry_after, error): Row) {
     let response: Response<String> = tokio::select! {
         biased;
         response = &mut answer => response,
-        () = clock.slept_on(), if outcome == "late" => {
+        () = clock.wait_for_sleeper(), if outcome == "late" => {
             clock.advance(Duration::from_secs(3));
             answer.await
         }
@@ -179,7 +179,7 @@ async fn an_event_that_takes_too_long_is_answered_with_503_and_goes_on() {
     let endpoint = endpoint.timeout(Duration::from_secs(8));
     let (late, ()) = tokio::join!(send(endpoint.clone(), post(payload(PAID))), async {
         assert_eq!(heard.recv().await, Some("begun"));
-        clock.slept_on().await;
+        clock.wait_for_sleeper().await;
         clock.advance(Duration::from_secs(8));
     });
     assert_eq!(late.status(), 503);

@@ -69,7 +69,7 @@ struct Kept(Arc<Mutex<Vec<String>>>);
 
 #[async_trait::async_trait]
 impl DeadLetters for Kept {
-    async fn keep(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
+    async fn store(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
         self.0.lock().expect("nobody panics").push(letter.to_string());
         Ok(())
     }
@@ -119,7 +119,7 @@ async fn a_handler_that_is_late_is_answered_for() {
     let (clock, kept) = (ManualClock::at(now()), Kept::default());
     let endpoint = endpoint(only::<slow>().dead_letters(kept.clone()), &clock);
     let (response, ()) = tokio::join!(send(endpoint.clone(), post(request())), async {
-        clock.slept_on().await;
+        clock.wait_for_sleeper().await;
         clock.advance(Duration::from_secs(1));
     });
     assert_eq!((response.status().as_u16(), &**response.body()), (200, r#"{"approved":false}"#));

@@ -8,7 +8,7 @@ use std::{
 use router_catalog::Pattern;
 
 use super::{HandlerLocation, Plugin, Problem, builder::RouterBuilder, candidate::Candidate};
-use crate::extract::needs::From;
+use crate::extract::needs::NeedSource;
 
 /// Returns every problem of the router. The candidates must already be sorted.
 pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
@@ -22,7 +22,8 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(unlisted_plugins(builder));
     problems.extend(bad_patterns(builder));
     let duplicates = duplicate_registrations(builder);
-    problems.extend(duplicates.iter().map(|copies| Problem::RegisteredTwice(locations(copies))));
+    problems
+        .extend(duplicates.iter().map(|copies| Problem::DuplicateRegistration(locations(copies))));
     problems.extend(shared_names(builder, &duplicates));
     problems.extend(required_without_handler(builder));
     problems.extend(several_unhandled(builder, &duplicates));
@@ -69,7 +70,7 @@ fn bad_patterns(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
         let bad = candidate.patterns.iter().flatten().filter_map(|pattern| {
             let error = Pattern::parse(pattern).err()?;
             let pattern = pattern.clone();
-            Some(Problem::BadPattern { pattern, error, handler: candidate.location() })
+            Some(Problem::InvalidPattern { pattern, error, handler: candidate.location() })
         });
         no_patterns.into_iter().chain(bad)
     })
@@ -102,7 +103,7 @@ fn shared_names(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> Vec<
     by_name
         .values()
         .filter(|sharing| sharing.len() > 1 && !are_copies(sharing, duplicates))
-        .map(|sharing| Problem::SharedName(locations(sharing)))
+        .map(|sharing| Problem::DuplicateName(locations(sharing)))
         .collect()
 }
 
@@ -119,7 +120,7 @@ fn required_without_handler(builder: &RouterBuilder) -> impl Iterator<Item = Pro
     let required: BTreeSet<&String> = builder.required.iter().collect();
     required.into_iter().filter_map(move |event_type| {
         let known = router_catalog::lookup(event_type).is_some();
-        (!has_handler(event_type, known)).then(|| Problem::NothingHandles {
+        (!has_handler(event_type, known)).then(|| Problem::MissingHandler {
             event_type: event_type.clone(),
             nearest: if known { None } else { router_catalog::nearest(event_type) },
         })
@@ -130,7 +131,7 @@ fn several_unhandled(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) ->
     let unhandled: Vec<&Candidate> =
         builder.candidates.iter().filter(|candidate| candidate.patterns.is_none()).collect();
     let found = unhandled.len() > 1 && !are_copies(&unhandled, duplicates);
-    found.then(|| Problem::SeveralUnhandled(locations(&unhandled)))
+    found.then(|| Problem::MultipleUnhandled(locations(&unhandled)))
 }
 
 /// Finds pairs of handlers that would reply to the same event.
@@ -143,26 +144,26 @@ fn several_replies(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> V
     pairs
         .filter(|[first, second]| first.shares_events_with(second))
         .filter(|pair| !are_copies(pair, duplicates))
-        .map(|pair| Problem::SeveralReplies(locations(&pair)))
+        .map(|pair| Problem::MultipleReplies(locations(&pair)))
         .collect()
 }
 
 fn missing_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    let missing = unmet_needs(builder, From::Application, |id| builder.states.contains(id));
+    let missing = unmet_needs(builder, NeedSource::Application, |id| builder.states.contains(id));
     let added: BTreeSet<_> = builder.states.entries.iter().map(|state| state.type_name).collect();
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::MissingState {
         type_name,
         handlers: locations(&candidates),
-        given: added.iter().copied().collect(),
+        added: added.iter().copied().collect(),
     })
 }
 
 fn not_provided(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    let provisions = builder.delivered_by.iter().flatten();
-    let missing = unmet_needs(builder, From::Delivery, |id| {
-        provisions.clone().any(|provision| provision.id == id)
+    let per_delivery = builder.delivered_by.iter().flatten();
+    let missing = unmet_needs(builder, NeedSource::Delivery, |id| {
+        per_delivery.clone().any(|provision| provision.id == id)
     });
-    let provided: BTreeSet<_> = provisions.map(|provision| provision.type_name).collect();
+    let provided: BTreeSet<_> = per_delivery.map(|provision| provision.type_name).collect();
     let (delivered, hint) = (builder.delivered_by.is_some(), builder.hint);
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::NotProvided {
         type_name,
@@ -176,7 +177,7 @@ fn not_provided(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
 /// Returns the required types for which `is_available` is false, with the handlers that need them.
 fn unmet_needs(
     builder: &RouterBuilder,
-    from: From,
+    from: NeedSource,
     is_available: impl Fn(TypeId) -> bool,
 ) -> BTreeMap<(&'static str, TypeId), Vec<&Candidate>> {
     let mut unmet = BTreeMap::<_, Vec<&Candidate>>::new();
@@ -196,7 +197,7 @@ fn unmet_needs(
 fn duplicate_arguments(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     builder.candidates.iter().flat_map(|candidate| {
         let mut counts = BTreeMap::<_, usize>::new();
-        for need in candidate.needs.iter().filter(|need| need.from == From::Delivery) {
+        for need in candidate.needs.iter().filter(|need| need.from == NeedSource::Delivery) {
             *counts.entry((need.type_name, need.id)).or_default() += 1;
         }
         let duplicates = counts.into_iter().filter(|(_, count)| *count > 1);
@@ -235,7 +236,7 @@ fn duplicate_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     by_type
         .into_iter()
         .filter(|(_, locations)| locations.len() > 1)
-        .map(|((type_name, _), places)| Problem::StateGivenTwice { type_name, places })
+        .map(|((type_name, _), locations)| Problem::DuplicateState { type_name, locations })
 }
 
 /// Returns whether the candidates are copies of one function, which is reported separately.

@@ -34,7 +34,7 @@ pub enum Match {
     /// The handler handles other event types.
     OtherEventType,
     /// The handler is for unhandled events, and another handler handles every event of this type.
-    IsHandled,
+    HandledByOthers,
 }
 
 impl Match {
@@ -53,7 +53,7 @@ impl Explanation {
         let all_handled = routes.iter().any(|route| matches_type(route) && !is_filtered(route));
         let some_handled = routes.iter().any(matches_type);
         let classify = |route: &Route| match (route.pattern.as_str(), matches_type(route)) {
-            (Route::UNHANDLED, _) if all_handled => Match::IsHandled,
+            (Route::UNHANDLED, _) if all_handled => Match::HandledByOthers,
             (Route::UNHANDLED, _) if some_handled => Match::RunsForSome,
             (_, true) if is_filtered(route) => Match::RunsForSome,
             (Route::UNHANDLED, _) | (_, true) => Match::Runs,
@@ -97,7 +97,7 @@ impl fmt::Display for Explanation {
                 }
                 Match::RunsForSome => format!("runs for: {}", route.filters()),
                 Match::OtherEventType => "handles other event types".to_owned(),
-                Match::IsHandled => "only for unhandled events".to_owned(),
+                Match::HandledByOthers => "only for unhandled events".to_owned(),
             };
             [handler.clone(), description, pattern.clone(), format!("{file}:{line}")]
         });

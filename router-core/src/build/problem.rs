@@ -31,7 +31,7 @@ pub enum Problem {
         handlers: Vec<HandlerLocation>,
     },
     /// A required event type has no handler.
-    NothingHandles {
+    MissingHandler {
         /// The event type.
         event_type: String,
         /// The closest known event type, if the required one is unknown.
@@ -44,7 +44,7 @@ pub enum Problem {
         /// The handlers.
         handlers: Vec<HandlerLocation>,
         /// The types of the states that were added, sorted.
-        given: Vec<&'static str>,
+        added: Vec<&'static str>,
     },
     /// Handlers take a value per call that the router does not provide.
     NotProvided {
@@ -76,18 +76,18 @@ pub enum Problem {
         setting: &'static str,
     },
     /// More than one state of the same type was added.
-    StateGivenTwice {
+    DuplicateState {
         /// The states' type.
         type_name: &'static str,
         /// The locations of the calls that added them.
-        places: Vec<&'static Location<'static>>,
+        locations: Vec<&'static Location<'static>>,
     },
     /// More than one function has `#[on_unhandled]`.
-    SeveralUnhandled(Vec<HandlerLocation>),
+    MultipleUnhandled(Vec<HandlerLocation>),
     /// More than one handler replies to the same event.
-    SeveralReplies(Vec<HandlerLocation>),
+    MultipleReplies(Vec<HandlerLocation>),
     /// A handler's pattern is neither an event type nor a wildcard.
-    BadPattern {
+    InvalidPattern {
         /// The pattern.
         pattern: String,
         /// The parse error.
@@ -98,9 +98,9 @@ pub enum Problem {
     /// A handler is registered without a pattern.
     NoPatterns(HandlerLocation),
     /// A function is registered more than once.
-    RegisteredTwice(Vec<HandlerLocation>),
+    DuplicateRegistration(Vec<HandlerLocation>),
     /// Handlers share a stable name.
-    SharedName(Vec<HandlerLocation>),
+    DuplicateName(Vec<HandlerLocation>),
 }
 
 /// A handler and its location in the source.
@@ -188,31 +188,31 @@ impl fmt::Display for Problem {
                     package.replace('-', "_"),
                 )
             }
-            Self::NothingHandles { event_type, nearest: Some(nearest) } => write!(
+            Self::MissingHandler { event_type, nearest: Some(nearest) } => write!(
                 f,
                 "`{event_type}` is required, but it is not a known Stripe event type, and no handler is registered for \
                  exactly this name\n\
                  help: did you mean `{nearest}`? If the event type is newer than this version of router_core, \
                  register a handler with `#[on_event(\"{event_type}\", unlisted)]`"
             ),
-            Self::NothingHandles { event_type, nearest: None } => write!(
+            Self::MissingHandler { event_type, nearest: None } => write!(
                 f,
                 "`{event_type}` is required, but no handler is registered for it (a handler for `*` does not count)\n\
                  help: annotate a function with `#[on_event(\"{event_type}\")]`, or link the crate that has the \
                  handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not \
                  found (`cargo tree --duplicates` shows duplicate versions)"
             ),
-            Self::MissingState { type_name, handlers, given } => {
+            Self::MissingState { type_name, handlers, added } => {
                 write!(f, "these handlers need a state of type `{type_name}`, which was not added")?;
                 write_places(f, handlers)?;
-                if !given.is_empty() {
-                    write!(f, "\nstates added: `{}`", given.join("`, `"))?;
+                if !added.is_empty() {
+                    write!(f, "\nstates added: `{}`", added.join("`, `"))?;
                 }
                 write!(f, "\nhelp: call `.state(...)` before `.build()`")?;
-                match given.iter().find(|given| wraps(given, type_name)) {
-                    Some(given) => write!(
+                match added.iter().find(|added| wraps(added, type_name)) {
+                    Some(added) => write!(
                         f,
-                        "; `{given}` is a different type: add it with `.shared_state(...)`, or take a `State<{given}>`"
+                        "; `{added}` is a different type: add it with `.shared_state(...)`, or take a `State<{added}>`"
                     ),
                     None => Ok(()),
                 }
@@ -245,23 +245,23 @@ impl fmt::Display for Problem {
                 write_places(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: take it once; the second use may be inside a custom extractor")
             }
-            Self::DeliveredReply(places) => {
+            Self::DeliveredReply(locations) => {
                 f.write_str(
                     "these handlers reply to Stripe, but with `.delivered_by(...)` Stripe is answered before an event \
                      is delivered, so the reply would be lost",
                 )?;
-                write_places(f, places)?;
+                write_places(f, locations)?;
                 f.write_str(
                     "\nhelp: leave them out here with `.without::<the_handler>()`, and put them in a router without \
                      `.delivered_by(...)`, behind an endpoint of its own",
                 )
             }
-            Self::DeliveredUnhandled(places) => {
+            Self::DeliveredUnhandled(locations) => {
                 f.write_str(
                     "these `#[on_unhandled]` handlers would never be called: with `.delivered_by(...)` unhandled \
                      events are stored, but not delivered",
                 )?;
-                write_places(f, places)?;
+                write_places(f, locations)?;
                 f.write_str(
                     "\nhelp: use `#[on_event(\"*\")]`, or leave them out here: `.without::<the_handler>()`",
                 )
@@ -271,23 +271,23 @@ impl fmt::Display for Problem {
                 "`{setting}` cannot be combined with `.delivered_by(...)`: the delivery service stores completions and \
                  dead letters itself\nhelp: remove `{setting}`"
             ),
-            Self::StateGivenTwice { type_name, places } => {
+            Self::DuplicateState { type_name, locations } => {
                 write!(
                     f,
                     "more than one state of type `{type_name}` was added, but a router can have only one of each \
                      type"
                 )?;
-                for place in places {
+                for place in locations {
                     write!(f, "\n  {}:{}", place.file(), place.line())?;
                 }
                 f.write_str("\nhelp: keep one, or wrap the other in a type of its own: `struct Archive(Db);`")
             }
-            Self::SeveralUnhandled(places) => {
+            Self::MultipleUnhandled(locations) => {
                 f.write_str("more than one function has `#[on_unhandled]`, but a router can have only one")?;
-                write_places(f, places)?;
+                write_places(f, locations)?;
                 f.write_str("\nhelp: keep one, or leave the others out: `.without::<the_other>()`")
             }
-            Self::BadPattern { pattern, error, handler } => {
+            Self::InvalidPattern { pattern, error, handler } => {
                 write!(f, "{pattern:?} is neither an event type nor a wildcard: {error}")?;
                 write_places(f, std::slice::from_ref(handler))
             }
@@ -296,27 +296,27 @@ impl fmt::Display for Problem {
                 write_places(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: list its event types: `.handler(\"name\", [\"invoice.paid\"], handler)`")
             }
-            Self::SeveralReplies(places) => {
+            Self::MultipleReplies(locations) => {
                 f.write_str("these handlers would reply to the same event, but Stripe accepts only one reply")?;
-                write_places(f, places)?;
+                write_places(f, locations)?;
                 f.write_str(
                     "\nhelp: let one return a `Reply` and the other `()`, or separate their events with \
                      `endpoint = \"...\"` or `livemode = ...`",
                 )
             }
-            Self::RegisteredTwice(places) => {
+            Self::DuplicateRegistration(locations) => {
                 f.write_str(
                     "this function is registered more than once, so it would run more than once per event",
                 )?;
-                write_places(f, places)?;
+                write_places(f, locations)?;
                 f.write_str(
                     "\nhelp: two `mod` declarations include its file, perhaps one in lib.rs and one in main.rs; \
                      remove one",
                 )
             }
-            Self::SharedName(places) => {
+            Self::DuplicateName(locations) => {
                 f.write_str("these handlers share a stable name, so their deliveries cannot be told apart")?;
-                write_places(f, places)?;
+                write_places(f, locations)?;
                 f.write_str(
                     "\nhelp: give each handler its own name: `#[on_event(\"...\", name = \"orders.fulfil\")]`; \
                      a `formerly` name must be unique too",
@@ -326,8 +326,8 @@ impl fmt::Display for Problem {
     }
 }
 
-fn write_places(f: &mut fmt::Formatter<'_>, places: &[HandlerLocation]) -> fmt::Result {
-    places.iter().try_for_each(|place| write!(f, "\n  {place}"))
+fn write_places(f: &mut fmt::Formatter<'_>, locations: &[HandlerLocation]) -> fmt::Result {
+    locations.iter().try_for_each(|place| write!(f, "\n  {place}"))
 }
 
 impl fmt::Display for HandlerLocation {

@@ -8,7 +8,7 @@ use std::{
 use router_catalog::Pattern;
 
 use super::{HandlerLocation, builder::RouterBuilder, candidate::Candidate};
-use crate::extract::needs::From;
+use crate::extract::needs::NeedSource;
 
 /// A summary of a router's handlers, with warnings. `build()` logs it; `Display` writes it for
 /// people.
@@ -103,7 +103,7 @@ impl StartupReport {
 fn unused_states(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     let used: BTreeSet<_> = (builder.candidates.iter())
         .flat_map(|candidate| &candidate.needs)
-        .filter(|need| need.from == From::Application)
+        .filter(|need| need.from == NeedSource::Application)
         .map(|need| need.id)
         .collect();
     let unused = builder.states.entries.iter().filter(move |state| !used.contains(&state.id));

@@ -99,7 +99,7 @@ impl InMemoryCompletions {
     /// Returns the current number of events.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shards.all().map(|shard| shard.events.len()).sum()
+        self.shards.lock_each().map(|shard| shard.events.len()).sum()
     }
 
     /// Returns whether the store is empty.
@@ -115,7 +115,7 @@ impl InMemoryCompletions {
 
     pub(crate) fn load_progress(&self, event: &EventKey) -> Vec<HandlerProgress> {
         let now = self.clock.monotonic();
-        let shard = self.shards.of(event);
+        let shard = self.shards.lock(event);
         let entry =
             shard.events.get(event).filter(|entry| !entry.is_expired(self.limits.max_age, now));
         entry.map(|entry| entry.handlers.clone()).unwrap_or_default()
@@ -123,7 +123,7 @@ impl InMemoryCompletions {
 
     pub(crate) fn store_progress(&self, event: &EventKey, progress: HandlerProgress) {
         let now = self.clock.monotonic();
-        self.shards.of(event).record(event, progress, self.shard_limits(), now);
+        self.shards.lock(event).record(event, progress, self.shard_limits(), now);
     }
 
     /// Returns one shard's share of the limits.
@@ -152,7 +152,7 @@ impl Default for InMemoryCompletions {
 
 #[async_trait]
 impl CompletionStore for InMemoryCompletions {
-    async fn recall(&self, event: &EventKey) -> Result<Vec<HandlerProgress>, BoxError> {
+    async fn load(&self, event: &EventKey) -> Result<Vec<HandlerProgress>, BoxError> {
         Ok(self.load_progress(event))
     }
 

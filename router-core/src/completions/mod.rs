@@ -33,7 +33,7 @@ pub trait CompletionStore: Send + Sync + 'static {
     ///
     /// Fails if the progress cannot be loaded. The event is then answered with 503, and no handler
     /// runs.
-    async fn recall(&self, event: &EventKey) -> Result<Vec<HandlerProgress>, BoxError>;
+    async fn load(&self, event: &EventKey) -> Result<Vec<HandlerProgress>, BoxError>;
 
     /// Records the progress of a handler, and replaces that handler's previous progress for this
     /// event.

@@ -15,7 +15,7 @@ use crate::handler::BoxError;
 
 /// A sink that appends dead letters to a file, one JSON object per line.
 ///
-/// Each line is synced to disk before [`keep`](DeadLetters::keep) returns. An example:
+/// Each line is synced to disk before [`store`](DeadLetters::store) returns. An example:
 ///
 /// ```json
 /// {"at":"2026-01-31T12:00:00.000000000Z","event":"evt_1","type":"invoice.paid","endpoint":"default","account":null,"handler":"orders.fulfil","attempts":1,"error":"no such order","payload":"{\"id\":\"evt_1\",…}"}
@@ -64,7 +64,7 @@ impl DeadLetterFile {
 
 #[async_trait]
 impl DeadLetters for DeadLetterFile {
-    async fn keep(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
+    async fn store(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
         let DeadLetter { event, handler, attempts, failure, at } = letter;
         let mut line = serde_json::to_vec(&Line {
             at: humantime::format_rfc3339_nanos(*at).to_string(),

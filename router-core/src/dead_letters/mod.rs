@@ -34,7 +34,7 @@ pub trait DeadLetters: Send + Sync + 'static {
     ///
     /// Fails if the dead letter cannot be stored. The event is then answered with 500, and the
     /// handler runs again when Stripe redelivers it.
-    async fn keep(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError>;
+    async fn store(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError>;
 }
 
 /// An event that a handler failed permanently.

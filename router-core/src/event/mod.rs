@@ -59,10 +59,10 @@ impl Event {
     /// and column.
     pub fn parse(verified: VerifiedPayload) -> Result<Self, EnvelopeError> {
         let (body, endpoint, signed_at) = verified.into_parts();
-        Self::of_payload(body, endpoint, Some(signed_at), 0)
+        Self::from_payload(body, endpoint, Some(signed_at), 0)
     }
 
-    pub(crate) fn of_payload(
+    pub(crate) fn from_payload(
         body: Bytes,
         endpoint: EndpointName,
         signed_at: Option<SystemTime>,

@@ -15,7 +15,7 @@ use crate::signature::EndpointName;
 /// use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 ///
 /// let event = SyntheticEvent::new("invoice.paid").build()?.event().clone();
-/// let stored = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
+/// let stored = StoredEvent { generation: 1, ..StoredEvent::from_event(&event) };
 /// let replayed = Event::from_store(stored)?;
 /// assert_eq!(replayed.payload(), event.payload());
 /// assert_ne!(replayed.key(), event.key()); // a replay has a key of its own
@@ -36,7 +36,7 @@ pub struct StoredEvent {
 impl StoredEvent {
     /// Returns the parts of an event that a store must persist.
     #[must_use]
-    pub fn of(event: &Event) -> Self {
+    pub fn from_event(event: &Event) -> Self {
         Self {
             payload: event.payload().clone(),
             endpoint: event.endpoint().as_str().to_owned(),
@@ -68,6 +68,6 @@ impl Event {
     /// version of the crate accepts less than the version that stored it.
     pub fn from_store(stored: StoredEvent) -> Result<Self, EnvelopeError> {
         let StoredEvent { payload, endpoint, signed_at, generation } = stored;
-        Self::of_payload(payload, EndpointName::new(&endpoint), signed_at, generation)
+        Self::from_payload(payload, EndpointName::new(&endpoint), signed_at, generation)
     }
 }

@@ -37,7 +37,7 @@ impl<A> AnyObject for Argument<A> {}
 /// Checks that an argument can be extracted from every event of these patterns, and returns the
 /// error message if not. `kind` and `object` are the kind of event and the object that the argument
 /// requires, if any. An event type that is not in the catalog passes every check.
-pub const fn misfit(
+pub const fn check_argument(
     kind: Option<Kind>,
     object: Option<&'static str>,
     patterns: &[&str],
@@ -66,7 +66,7 @@ pub const fn misfit(
 
 /// Checks that a pattern given as a constant matches an event type, and returns the error message
 /// if not.
-pub const fn no_event_type(pattern: &str, unlisted: bool) -> Option<Message> {
+pub const fn check_pattern(pattern: &str, unlisted: bool) -> Option<Message> {
     if unlisted || !Pattern::form(pattern).known().is_empty() {
         return None;
     }

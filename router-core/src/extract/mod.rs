@@ -39,7 +39,7 @@ pub use self::{
     per_delivery::{DeliveringService, PerDelivery, ProvidedType},
     state::State,
 };
-pub(crate) use self::{per_delivery::Provisions, state::States};
+pub(crate) use self::{per_delivery::PerDeliveryValues, state::States};
 use crate::{event::Event, handler::Failure};
 
 /// The reason why an argument could not be extracted. It becomes the handler's [`Failure`], and the

@@ -4,7 +4,7 @@
 use std::any::{TypeId, type_name};
 
 use super::{
-    per_delivery::{PerDelivery, Provisions},
+    per_delivery::{PerDelivery, PerDeliveryValues},
     state::{State, States},
 };
 use crate::event::Event;
@@ -33,7 +33,7 @@ pub(crate) mod sealed {
 /// A resource that a handler needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    pub(crate) from: From,
+    pub(crate) from: NeedSource,
     pub(crate) id: TypeId,
     pub(crate) type_name: &'static str,
     /// `true` if the handler cannot be called without the resource.
@@ -42,7 +42,7 @@ pub struct Need {
 
 /// The source of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum From {
+pub(crate) enum NeedSource {
     /// The application registered it with the router.
     Application,
     /// The delivering service provides one for each call.
@@ -53,14 +53,14 @@ pub(crate) enum From {
 #[derive(Debug)]
 pub struct Supplies<'r> {
     pub(crate) states: &'r States,
-    pub(crate) provisions: &'r mut Provisions,
+    pub(crate) per_delivery: &'r mut PerDeliveryValues,
     pub(crate) event: &'r Event,
     /// The handler's stable name, or the former name under which the delivery was stored.
     pub(crate) handler: &'r str,
 }
 
 impl Need {
-    fn new<T: ?Sized + 'static>(from: From, required: bool) -> Self {
+    fn new<T: ?Sized + 'static>(from: NeedSource, required: bool) -> Self {
         Self { from, id: TypeId::of::<T>(), type_name: type_name::<T>(), required }
     }
 }
@@ -72,7 +72,7 @@ impl<T: ?Sized + Send + Sync + 'static> Needs for State<T> {}
 
 impl<T: ?Sized + Send + Sync + 'static> sealed::Needs for State<T> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::new::<T>(From::Application, true));
+        needs.push(Need::new::<T>(NeedSource::Application, true));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
@@ -84,7 +84,7 @@ impl<T: ?Sized + Send + Sync + 'static> Needs for Option<State<T>> {}
 
 impl<T: ?Sized + Send + Sync + 'static> sealed::Needs for Option<State<T>> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::new::<T>(From::Application, false));
+        needs.push(Need::new::<T>(NeedSource::Application, false));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
@@ -96,11 +96,11 @@ impl<T: Send + 'static> Needs for PerDelivery<T> {}
 
 impl<T: Send + 'static> sealed::Needs for PerDelivery<T> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::new::<T>(From::Delivery, true));
+        needs.push(Need::new::<T>(NeedSource::Delivery, true));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.provisions.take().expect(CHECKED_BY_BUILD)
+        supplies.per_delivery.take().expect(CHECKED_BY_BUILD)
     }
 }
 
@@ -108,11 +108,11 @@ impl<T: Send + 'static> Needs for Option<PerDelivery<T>> {}
 
 impl<T: Send + 'static> sealed::Needs for Option<PerDelivery<T>> {
     fn declare(needs: &mut Vec<Need>) {
-        needs.push(Need::new::<T>(From::Delivery, false));
+        needs.push(Need::new::<T>(NeedSource::Delivery, false));
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.provisions.take()
+        supplies.per_delivery.take()
     }
 }
 

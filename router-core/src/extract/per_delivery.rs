@@ -50,9 +50,9 @@ impl ProvidedType {
 
 /// The resources for one call, at most one of each type.
 #[derive(Default)]
-pub(crate) struct Provisions(Vec<Box<dyn Any + Send>>);
+pub(crate) struct PerDeliveryValues(Vec<Box<dyn Any + Send>>);
 
-impl Provisions {
+impl PerDeliveryValues {
     pub(crate) fn insert<T: Send + 'static>(&mut self, resource: T) {
         self.0.push(Box::new(resource));
     }
@@ -103,8 +103,8 @@ impl<T: fmt::Debug> fmt::Debug for PerDelivery<T> {
     }
 }
 
-impl fmt::Debug for Provisions {
+impl fmt::Debug for PerDeliveryValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provisions").finish_non_exhaustive()
+        f.debug_struct("PerDeliveryValues").finish_non_exhaustive()
     }
 }

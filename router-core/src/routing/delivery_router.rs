@@ -22,7 +22,7 @@ use super::{
 use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
-    extract::{ProvidedType, Provisions},
+    extract::{PerDeliveryValues, ProvidedType},
     handler::{HandlerReport, Outcome, RetryPolicy},
     telemetry,
 };
@@ -56,7 +56,7 @@ pub struct Delivery {
     event: Event,
     handler: Arc<str>,
     attempt: u32,
-    provisions: Provisions,
+    per_delivery: PerDeliveryValues,
 }
 
 /// A handler, with the settings for its deliveries.
@@ -148,11 +148,12 @@ impl DeliveryRouter {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(RouterError::Closed);
         }
-        let Delivery { event, handler: name, attempt, provisions } = delivery;
+        let Delivery { event, handler: name, attempt, per_delivery } = delivery;
         let Some(index) = self.0.by_name.get(&name).copied() else {
             return Err(RouterError::NoSuchHandler(name));
         };
-        if let Some(missing) = self.0.provided.iter().find(|provision| !provisions.has(**provision))
+        if let Some(missing) =
+            self.0.provided.iter().find(|provision| !per_delivery.has(**provision))
         {
             return Err(RouterError::NotProvided(missing.type_name));
         }
@@ -161,7 +162,7 @@ impl DeliveryRouter {
         let is_registered = handlers.matching(&event).any(|matching| matching == index);
         let started = handlers.clock.monotonic();
         let result = match is_registered {
-            true => match handlers.call(handler, &name, &event, provisions).await {
+            true => match handlers.call(handler, &name, &event, per_delivery).await {
                 (result, None) => result,
                 // A blocking handler that timed out cannot be canceled. The delivery lasts until it
                 // returns, and a late success counts.
@@ -204,13 +205,13 @@ impl Delivery {
     /// `attempt` counts from 1.
     #[must_use]
     pub fn new(event: Event, handler: impl Into<Arc<str>>, attempt: u32) -> Self {
-        Self { event, handler: handler.into(), attempt, provisions: Provisions::default() }
+        Self { event, handler: handler.into(), attempt, per_delivery: PerDeliveryValues::default() }
     }
 
     /// Adds a value that the handler can take as a [`PerDelivery<T>`](crate::PerDelivery).
     #[must_use]
     pub fn provide<T: Send + 'static>(mut self, value: T) -> Self {
-        self.provisions.insert(value);
+        self.per_delivery.insert(value);
         self
     }
 

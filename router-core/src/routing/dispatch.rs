@@ -18,7 +18,7 @@ use crate::{
     build::registry::{DeliveryKeys, LinkedCall},
     clock::within,
     event::{Event, ObjectId},
-    extract::{Provisions, needs::Supplies},
+    extract::{PerDeliveryValues, needs::Supplies},
     handler::{Failure, Handler, HandlerFuture, HandlerResult, Outcome, Panic},
     telemetry::HandlerMetrics,
 };
@@ -105,7 +105,7 @@ impl Handlers {
         handler: &RegisteredHandler,
         name: &str,
         event: &Event,
-        provisions: Provisions,
+        per_delivery: PerDeliveryValues,
     ) -> (HandlerResult, Option<OverdueCall>) {
         let timeout = handler.timeout;
         let (mut remaining, mut lock) = (timeout, None);
@@ -118,7 +118,7 @@ impl Handlers {
             }
             remaining = timeout.saturating_sub(self.clock.monotonic() - started);
         }
-        let mut call = self.start(handler, name, event, provisions);
+        let mut call = self.start(handler, name, event, per_delivery);
         match within(remaining, &*self.clock, Pin::new(&mut call)).await {
             Some(result) => (handler.check_reply(result), None),
             None => {
@@ -133,12 +133,12 @@ impl Handlers {
         handler: &RegisteredHandler,
         name: &str,
         event: &Event,
-        mut provisions: Provisions,
+        mut per_delivery: PerDeliveryValues,
     ) -> Call {
         Call(match handler.callable.clone() {
             Callable::Linked(call) => {
-                let (states, provisions) = (&self.states, &mut provisions);
-                call(event.clone(), &mut Supplies { states, provisions, event, handler: name })
+                let (states, per_delivery) = (&self.states, &mut per_delivery);
+                call(event.clone(), &mut Supplies { states, per_delivery, event, handler: name })
             }
             // Call the handler inside the future, so that `Call` also catches a panic before the
             // first await.

@@ -29,5 +29,5 @@ pub enum RouterError {
     NotProvided(&'static str),
     /// The tokio runtime was shut down while the handlers ran.
     #[error("the runtime was shut down before the handlers finished")]
-    CutOff,
+    RuntimeShutDown,
 }

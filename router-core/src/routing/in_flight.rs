@@ -59,7 +59,7 @@ impl InFlight {
     }
 
     pub(super) fn claim(&self, key: &EventKey) -> Claim {
-        let mut events = self.events.of(key);
+        let mut events = self.events.lock(key);
         // Read `closed` under the shard's lock. `drained` reads the shards after `closed` is set,
         // so it either sees this claim, or this claim sees that the router is closed.
         if self.closed.load(Ordering::Relaxed) {
@@ -85,7 +85,7 @@ impl InFlight {
     pub(super) fn publish_answer(&self, key: &EventKey, answer: &Answer) {
         let answered = EventState::Answered(answer.clone());
         let previous =
-            self.events.of(key).get_mut(key).map(|state| std::mem::replace(state, answered));
+            self.events.lock(key).get_mut(key).map(|state| std::mem::replace(state, answered));
         if let Some(EventState::Running(waiters)) = previous {
             for sender in waiters {
                 // Sending fails if the duplicate was dropped, which is fine.
@@ -96,7 +96,7 @@ impl InFlight {
 
     /// Removes the event. Duplicates that still wait get no answer: their senders are dropped.
     pub(super) fn release(&self, key: &EventKey) {
-        self.events.of(key).remove(key);
+        self.events.lock(key).remove(key);
         if self.closed.load(Ordering::Relaxed) {
             self.released.notify_waiters();
         }
@@ -115,7 +115,7 @@ impl InFlight {
             // missed.
             released.as_mut().enable();
             if self.closed.load(Ordering::Relaxed)
-                && self.events.all().all(|events| events.is_empty())
+                && self.events.lock_each().all(|events| events.is_empty())
             {
                 return;
             }

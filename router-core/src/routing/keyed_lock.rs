@@ -36,7 +36,7 @@ impl<K: Clone + Eq + Hash> KeyedLock<K> {
     ///
     /// Cancel safe, but a canceled waiter loses its place in the queue.
     pub(super) async fn lock(&self, key: K) -> KeyGuard<K> {
-        let lock = self.0.of(&key).entry(key.clone()).or_default().clone();
+        let lock = self.0.lock(&key).entry(key.clone()).or_default().clone();
         let lock_ref = LockRef { locks: self.0.clone(), key, lock };
         KeyGuard { _guard: lock_ref.lock.clone().lock_owned().await, _lock_ref: lock_ref }
     }
@@ -44,7 +44,7 @@ impl<K: Clone + Eq + Hash> KeyedLock<K> {
 
 impl<K: Eq + Hash> Drop for LockRef<K> {
     fn drop(&mut self) {
-        let mut locks = self.locks.of(&self.key);
+        let mut locks = self.locks.lock(&self.key);
         // The map and this reference have one clone each; every other holder or waiter has at least
         // one more. New clones are only made under the shard's lock, which is held here.
         if Arc::strong_count(&self.lock) <= 2 {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     fn lock_count(locks: &KeyedLock<u8>) -> usize {
-        locks.0.all().map(|shard| shard.len()).sum()
+        locks.0.lock_each().map(|shard| shard.len()).sum()
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Future for ReportFuture {
             // panics of handlers are caught.
             State::Spawned(task) => {
                 let joined = Pin::new(task).poll(context);
-                joined.map(|answer| answer.unwrap_or(Err(RouterError::CutOff)))
+                joined.map(|answer| answer.unwrap_or(Err(RouterError::RuntimeShutDown)))
             }
             State::Waiting(future) => future.as_mut().poll(context),
             _ => panic!("`ReportFuture` polled after completion"),

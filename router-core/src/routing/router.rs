@@ -163,7 +163,7 @@ impl Inner {
                 let answer = async move {
                     let Parts { wait_timeout, handlers, .. } = &router.parts;
                     match within(*wait_timeout, &*handlers.clock, pin!(receiver)).await {
-                        Some(answer) => answer.unwrap_or(Err(RouterError::CutOff)),
+                        Some(answer) => answer.unwrap_or(Err(RouterError::RuntimeShutDown)),
                         None => Err(RouterError::StillRunning(*wait_timeout)),
                     }
                 };

@@ -16,7 +16,7 @@ use crate::{
     completions::{Completion, CompletionBackend, HandlerProgress},
     dead_letters::{DeadLetter, NotStored},
     event::{Event, EventKey},
-    extract::Provisions,
+    extract::PerDeliveryValues,
     handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report},
     telemetry,
 };
@@ -102,7 +102,7 @@ impl Run {
         match &self.router.parts.completions {
             CompletionBackend::InMemory(memory) => Ok(memory.load_progress(&self.key)),
             CompletionBackend::Custom(store) => self
-                .with_timeout(store.recall(&self.key))
+                .with_timeout(store.load(&self.key))
                 .await
                 .map_err(|error| RouterError::CompletionStore(error.into())),
         }
@@ -196,7 +196,7 @@ impl Run {
         let handlers = &self.router.parts.handlers;
         let name = &handler.name;
         let started = handlers.clock.monotonic();
-        let call = handlers.call(handler, name, &self.event, Provisions::default());
+        let call = handlers.call(handler, name, &self.event, PerDeliveryValues::default());
         let (call_result, overdue_call) = call.await;
         let duration = Some(handlers.clock.monotonic() - started);
         let reply = match &call_result {
@@ -238,7 +238,7 @@ impl Run {
         let Some(sink) = &parts.dead_letters else { return Err(failure) };
         let (event, handler, at) = (&self.event, &*handler.name, parts.handlers.clock.wall());
         let letter = DeadLetter { event, handler, attempts, failure: &failure, at };
-        match self.with_timeout(sink.keep(&letter)).await {
+        match self.with_timeout(sink.store(&letter)).await {
             Ok(()) => Err(failure),
             Err(error) => Err(Failure::retry(NotStored::new(&failure, error))),
         }

@@ -31,12 +31,12 @@ impl ManualClock {
     }
 
     /// Waits until at least one task sleeps on this clock, so that advancing it will wake the task.
-    pub async fn slept_on(&self) {
-        self.slept_on_by(1).await;
+    pub async fn wait_for_sleeper(&self) {
+        self.wait_for_sleepers(1).await;
     }
 
     /// Waits until at least this many sleepers wait on this clock at once.
-    pub async fn slept_on_by(&self, sleepers: usize) {
+    pub async fn wait_for_sleepers(&self, sleepers: usize) {
         // Polls, because a new subscription is the only sign of a sleeper and causes no
         // notification.
         while self.elapsed.receiver_count() < sleepers {

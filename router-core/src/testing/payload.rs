@@ -29,7 +29,8 @@ impl Payload {
     /// Fails if the body is not an event, for the reasons for which an
     /// [`Endpoint`](crate::Endpoint) would refuse it.
     pub fn recorded(body: impl Into<Bytes>) -> Result<Self, EnvelopeError> {
-        Event::of_payload(body.into(), EndpointName::new(EndpointName::DEFAULT), None, 0).map(Self)
+        Event::from_payload(body.into(), EndpointName::new(EndpointName::DEFAULT), None, 0)
+            .map(Self)
     }
 
     /// Returns the event's id.

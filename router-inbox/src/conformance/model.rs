@@ -152,13 +152,13 @@ impl Rows {
             return Stored::Duplicate;
         }
         let event_number = self.next_number();
-        let row = EventRow { key, kept: StoredEvent::of(event), stored_at: now };
+        let row = EventRow { key, kept: StoredEvent::from_event(event), stored_at: now };
         self.events.insert(event_number, row);
         for NewDelivery { handler, ordered } in deliveries {
             let row = Row {
                 event: event_number,
                 handler: handler.clone(),
-                place: ordered.then(|| OrderKey::of(event)),
+                place: ordered.then(|| OrderKey::from_event(event)),
                 state: DeliveryState::Waiting,
                 attempts: 0,
                 due: now,

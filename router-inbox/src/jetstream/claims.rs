@@ -243,7 +243,7 @@ impl Connection {
             Err(_) => match read::last(&self.stream, &subject).await? {
                 Some(message) => message.payload,
                 None if self.confirm_empty(&subject).await? => Bytes::new(),
-                None => return Err(StoreError::of(ReplicaBehind)),
+                None => return Err(StoreError::new(ReplicaBehind)),
             },
         };
         Ok(Event::from_store(stored_event(meta, payload)))

@@ -70,7 +70,7 @@ const DEFAULT_NAME: &str = "stripe_inbox";
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
-        Self::parse_parts(url).map_err(|reason| StoreError::of(InvalidUrl(reason)))
+        Self::parse_parts(url).map_err(|reason| StoreError::new(InvalidUrl(reason)))
     }
 
     fn parse_parts(url: &str) -> Result<Self, &'static str> {
@@ -222,7 +222,7 @@ impl Address {
         advice: impl Into<String>,
         source: Option<BoxError>,
     ) -> StoreError {
-        StoreError::of(Unusable { server: self.server.clone(), advice: advice.into(), source })
+        StoreError::new(Unusable { server: self.server.clone(), advice: advice.into(), source })
     }
 }
 

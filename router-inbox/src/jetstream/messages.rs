@@ -65,14 +65,14 @@ impl Message {
         meta: &EventMeta,
         payload: Bytes,
     ) -> Result<Self, StoreError> {
-        let meta = serde_json::to_string(meta).map_err(StoreError::of)?;
+        let meta = serde_json::to_string(meta).map_err(StoreError::new)?;
         let mut message = Self::new(subject, payload);
         message.headers.insert(META_HEADER, meta);
         Ok(message)
     }
 
     pub(super) fn record(subject: String, record: &Record) -> Result<Self, StoreError> {
-        Ok(Self::new(subject, serde_json::to_vec(record).map_err(StoreError::of)?))
+        Ok(Self::new(subject, serde_json::to_vec(record).map_err(StoreError::new)?))
     }
 
     /// Creates a tombstone, which empties a subject and then expires.
@@ -153,10 +153,10 @@ pub(super) async fn write(
     let mut retries = 0;
     loop {
         if client.connection_state() != connection::State::Connected {
-            return Err(StoreError::of(address.disconnected()).into());
+            return Err(StoreError::new(address.disconnected()).into());
         }
         let ack = address.unless_disconnected(publish(client, &address.server, messages)).await;
-        let ack = ack.map_err(StoreError::of)??;
+        let ack = ack.map_err(StoreError::new)??;
         let Some(rejected) = ack.error else { return Ok(ack.seq) };
         match rejected.err_code {
             WRONG_LAST_SEQUENCE => return Err(WriteError::Conflict),
@@ -165,7 +165,7 @@ pub(super) async fn write(
                 SystemClock.sleep(backoff).await;
                 retries += 1;
             }
-            _ => return Err(StoreError::of(rejected).into()),
+            _ => return Err(StoreError::new(rejected).into()),
         }
     }
 }
@@ -189,18 +189,18 @@ async fn publish(
             message.set_batch_position(&batch, index + 1);
             let Message { subject, headers, payload } = message;
             let published = client.publish_with_headers(subject, headers, payload).await;
-            published.map_err(StoreError::of)?;
+            published.map_err(StoreError::new)?;
         }
     }
     let Message { subject, headers, payload } = last;
     let request = Request::new().headers(headers).payload(payload).timeout(Some(WRITE_TIMEOUT));
     let ack = client.send_request(subject, request).await;
     let ack = ack.map_err(|error| match error.kind() {
-        RequestErrorKind::TimedOut => StoreError::of(NoAck::Timeout(server.clone())),
-        RequestErrorKind::NoResponders => StoreError::of(NoAck::NoResponders(server.clone())),
-        _ => StoreError::of(error),
+        RequestErrorKind::TimedOut => StoreError::new(NoAck::Timeout(server.clone())),
+        RequestErrorKind::NoResponders => StoreError::new(NoAck::NoResponders(server.clone())),
+        _ => StoreError::new(error),
     })?;
-    serde_json::from_slice(&ack.payload).map_err(StoreError::of)
+    serde_json::from_slice(&ack.payload).map_err(StoreError::new)
 }
 
 impl From<StoreError> for WriteError {

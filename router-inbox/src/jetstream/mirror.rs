@@ -116,14 +116,14 @@ impl Mirror {
                 Progress::Failed(_) => true,
             };
             match progress.wait_for(is_settled).await.map(|progress| progress.clone()) {
-                Ok(Progress::Failed(error)) => Err(StoreError::of(FollowFailed(error))),
+                Ok(Progress::Failed(error)) => Err(StoreError::new(FollowFailed(error))),
                 _ => Ok(()),
             }
         };
         let timeout = if sequence == 0 { LOAD_TIMEOUT } else { CATCH_UP_TIMEOUT };
         tokio::select! {
             result = caught_up => result,
-            () = SystemClock.sleep(timeout) => Err(StoreError::of(CatchUpTimeout(timeout))),
+            () = SystemClock.sleep(timeout) => Err(StoreError::new(CatchUpTimeout(timeout))),
         }
     }
 
@@ -163,7 +163,7 @@ impl Follower {
             let followed = self.address.unless_disconnected(self.follow()).await;
             let error = match followed {
                 Ok(Err(error)) => error,
-                Err(error) => StoreError::of(error),
+                Err(error) => StoreError::new(error),
             };
             tracing::debug!(%error, "stopped following the inbox's stream; restarting");
             self.shared.progress.send_replace(Progress::Failed(Arc::new(error)));

@@ -76,7 +76,7 @@ impl Record {
             error: None,
             ended_at: None,
         };
-        let place = OrderKey::of(&new.event);
+        let place = OrderKey::from_event(&new.event);
         Self {
             number: 0,
             meta: EventMeta::new(new, &place, now),

@@ -96,7 +96,7 @@ impl Connection {
                 }
             }
         }
-        Err(StoreError::of(Contended))
+        Err(StoreError::new(Contended))
     }
 
     /// Returns the two messages of a new event: its payload and its record.
@@ -117,13 +117,13 @@ impl Connection {
         if 2 * (payload + HEADER_OVERHEAD) <= max {
             return Ok(());
         }
-        let meta = EventMeta::new(new, &OrderKey::of(&new.event), self.time.now());
-        let meta = serde_json::to_string(&meta).map_err(StoreError::of)?;
+        let meta = EventMeta::new(new, &OrderKey::from_event(&new.event), self.time.now());
+        let meta = serde_json::to_string(&meta).map_err(StoreError::new)?;
         let size = payload + meta.len() + HEADER_OVERHEAD;
         if size <= max {
             return Ok(());
         }
-        Err(StoreError::of(TooLarge { size, max, server: self.address.server.clone() }))
+        Err(StoreError::new(TooLarge { size, max, server: self.address.server.clone() }))
     }
 
     /// Returns the handlers that this process has not written to the stream yet, and the messages
@@ -146,7 +146,7 @@ impl Connection {
         }
         let messages = handlers.iter().map(|(name, ordered)| {
             let entry = HandlerEntry { name: name.clone(), ordered: *ordered };
-            let entry = serde_json::to_vec(&entry).map_err(StoreError::of)?;
+            let entry = serde_json::to_vec(&entry).map_err(StoreError::new)?;
             Ok(Message::new(self.subjects.handler(name), entry))
         });
         let messages = messages.collect::<Result<_, StoreError>>()?;
@@ -227,7 +227,7 @@ impl Connection {
                 return Ok(());
             }
         }
-        Err(StoreError::of(Contended))
+        Err(StoreError::new(Contended))
     }
 
     /// Replaces records one by one after their batch had a conflict.
@@ -263,7 +263,7 @@ impl Connection {
         match read::last(&self.stream, subject).await? {
             Some(message) => {
                 let record = Record::from_message(&message.payload, message.sequence);
-                let record = record.map_err(StoreError::of)?;
+                let record = record.map_err(StoreError::new)?;
                 mirror.records().put(subject, message.sequence, record);
             }
             None if self.confirm_empty(subject).await? => mirror.records().remove(subject),

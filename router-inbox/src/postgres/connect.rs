@@ -74,7 +74,7 @@ struct NoConnection {
 impl Server {
     /// Parses a URL into the server's description and the options to connect to it.
     pub(super) fn from_url(url: &str) -> Result<(Self, PgConnectOptions), StoreError> {
-        let invalid_url = |source| StoreError::of(InvalidUrl { source });
+        let invalid_url = |source| StoreError::new(InvalidUrl { source });
         let schemes = ["postgres://", "postgresql://"];
         let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
         let rest = rest.ok_or_else(|| invalid_url(None))?;
@@ -180,14 +180,14 @@ impl Server {
     }
 
     fn not_an_inbox(&self, advice: String, source: Option<BoxError>) -> StoreError {
-        StoreError::of(Unusable { location: self.location.clone(), advice, source })
+        StoreError::new(Unusable { location: self.location.clone(), advice, source })
     }
 
     /// Converts an error of an open store.
     pub(super) fn store_error(&self, error: sqlx::Error) -> StoreError {
         match error {
             sqlx::Error::PoolTimedOut => {
-                StoreError::of(NoConnection { location: self.location.clone() })
+                StoreError::new(NoConnection { location: self.location.clone() })
             }
             error => StoreError(cause(error)),
         }

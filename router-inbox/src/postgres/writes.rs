@@ -96,7 +96,7 @@ pub(super) async fn complete(
     // Of two results for one lease, the first is recorded.
     let mut by_lease = BTreeMap::new();
     for (index, (lease, end)) in ends.iter().enumerate() {
-        by_lease.entry((lease.delivery, lease.token)).or_insert((index, OutcomeColumns::by(end)));
+        by_lease.entry((lease.delivery, lease.token)).or_insert((index, OutcomeColumns::new(end)));
     }
     let deliveries: Vec<i64> = by_lease.keys().map(|(delivery, _)| *delivery).collect();
     // Read without a lock, because the lane of a delivery never changes.
@@ -157,10 +157,10 @@ async fn insert_events(
         index_by_key.entry(key(&new.event.key())).or_insert(index);
     }
     let events = || index_by_key.values().map(|index| &events[*index].event);
-    let stored: Vec<_> = events().map(StoredEvent::of).collect();
+    let stored: Vec<_> = events().map(StoredEvent::from_event).collect();
     let signed_at =
         |stored: &StoredEvent| stored.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis);
-    let objects: Vec<_> = events().map(|event| OrderKey::of(event).object).collect();
+    let objects: Vec<_> = events().map(|event| OrderKey::from_event(event).object).collect();
     let rows = sqlx::query(schema.sql(
         "insert into inbox.events
              (key, endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
@@ -204,7 +204,7 @@ async fn insert_deliveries(
     if rows().next().is_none() {
         return Ok(());
     }
-    let age = |new: &NewEvent| OrderKey::of(&new.event).age;
+    let age = |new: &NewEvent| OrderKey::from_event(&new.event).age;
     sqlx::query(schema.sql(
         "with new as (
              insert into inbox.deliveries (event, handler, lane, age, blocked, due)
@@ -300,7 +300,7 @@ pub(super) async fn lanes_of(
 /// If two hashes collide, the two lanes become one. Their deliveries then run one at a time, which
 /// only costs time.
 fn lane(new: &NewEvent, delivery: &NewDelivery) -> Option<i64> {
-    let hash = || hash(&[&delivery.handler, &OrderKey::of(&new.event).object]);
+    let hash = || hash(&[&delivery.handler, &OrderKey::from_event(&new.event).object]);
     let first_bytes = |hash: [u8; 32]| i64::from_be_bytes(std::array::from_fn(|byte| hash[byte]));
     delivery.ordered.then(|| first_bytes(hash()))
 }

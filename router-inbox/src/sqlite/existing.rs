@@ -27,10 +27,10 @@ impl SqliteStore {
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
         let is_inbox = is_inbox(url).await;
         let not_opened = |source| OpenError::NotOpened { url: url.to_owned(), source };
-        match is_inbox.map_err(not_opened).map_err(StoreError::of)? {
+        match is_inbox.map_err(not_opened).map_err(StoreError::new)? {
             Some(true) => Self::open(url).await,
-            Some(false) => Err(StoreError::of(OpenError::NoInbox { url: url.to_owned() })),
-            None => Err(StoreError::of(OpenError::Missing { url: url.to_owned() })),
+            Some(false) => Err(StoreError::new(OpenError::NoInbox { url: url.to_owned() })),
+            None => Err(StoreError::new(OpenError::Missing { url: url.to_owned() })),
         }
     }
 }

@@ -107,9 +107,9 @@ impl SqliteStore {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         match self.writer.begin_with(BEGIN).await {
             Ok(write) => Ok(write),
-            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::of(WriterBusy::ThisProcess)),
-            Err(error) if open::is_locked(&error) => Err(StoreError::of(WriterBusy::OtherProcess)),
-            Err(error) => Err(StoreError::of(error)),
+            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::new(WriterBusy::ThisProcess)),
+            Err(error) if open::is_locked(&error) => Err(StoreError::new(WriterBusy::OtherProcess)),
+            Err(error) => Err(StoreError::new(error)),
         }
     }
 
@@ -155,23 +155,24 @@ impl Store for SqliteStore {
         let now = self.now();
         let mut stored = Vec::with_capacity(events.len());
         for event in events {
-            stored.push(writes::store(&mut write, event, now).await.map_err(StoreError::of)?);
+            stored.push(writes::store(&mut write, event, now).await.map_err(StoreError::new)?);
         }
-        write.commit().await.map_err(StoreError::of)?;
+        write.commit().await.map_err(StoreError::new)?;
         Ok(stored)
     }
 
     async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         // Usually nothing is due, and then this need not wait for the writer.
-        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
-        let due = claims::due(&mut reader, wanted, self.now()).await.map_err(StoreError::of)?;
+        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        let due = claims::due(&mut reader, wanted, self.now()).await.map_err(StoreError::new)?;
         drop(reader);
         if due.is_empty() {
             return Ok(Vec::new());
         }
         let mut write = self.begin().await?;
-        let claims = claims::claim(&mut write, wanted, self.now()).await.map_err(StoreError::of)?;
-        write.commit().await.map_err(StoreError::of)?;
+        let claims =
+            claims::claim(&mut write, wanted, self.now()).await.map_err(StoreError::new)?;
+        write.commit().await.map_err(StoreError::new)?;
         Ok(claims)
     }
 
@@ -180,10 +181,10 @@ impl Store for SqliteStore {
         let until = self.now().saturating_add(millis(time));
         let mut extended = Vec::with_capacity(leases.len());
         for lease in leases {
-            let held = writes::extend(&mut write, lease, until).await.map_err(StoreError::of)?;
+            let held = writes::extend(&mut write, lease, until).await.map_err(StoreError::new)?;
             extended.push(held);
         }
-        write.commit().await.map_err(StoreError::of)?;
+        write.commit().await.map_err(StoreError::new)?;
         Ok(extended)
     }
 
@@ -196,9 +197,9 @@ impl Store for SqliteStore {
         let mut completed = Vec::with_capacity(ends.len());
         for (lease, end) in ends {
             let recorded = writes::complete(&mut write, lease, end, now).await;
-            completed.push(recorded.map_err(StoreError::of)?);
+            completed.push(recorded.map_err(StoreError::new)?);
         }
-        write.commit().await.map_err(StoreError::of)?;
+        write.commit().await.map_err(StoreError::new)?;
         Ok(completed)
     }
 
@@ -208,8 +209,8 @@ impl Store for SqliteStore {
              from events join deliveries on deliveries.event = events.id
              where event_id = ?1 order by endpoint, account, generation, handler",
         );
-        let rows = rows.bind(event_id).fetch_all(&self.readers).await.map_err(StoreError::of)?;
-        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::of)
+        let rows = rows.bind(event_id).fetch_all(&self.readers).await.map_err(StoreError::new)?;
+        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
     }
 
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
@@ -223,7 +224,7 @@ impl Store for SqliteStore {
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        claims::backlog(&self.readers, self.now()).await.map_err(StoreError::of)
+        claims::backlog(&self.readers, self.now()).await.map_err(StoreError::new)
     }
 }
 

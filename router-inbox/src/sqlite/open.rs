@@ -30,7 +30,7 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Opens the file and returns the pool of the writer and the pool of the readers.
 pub(super) async fn file(url: &str) -> Result<(SqlitePool, SqlitePool), StoreError> {
     let opened = open(url).await;
-    opened.map_err(|source| StoreError::of(NotOpened { url: url.to_owned(), source }))
+    opened.map_err(|source| StoreError::new(NotOpened { url: url.to_owned(), source }))
 }
 
 async fn open(url: &str) -> sqlx::Result<(SqlitePool, SqlitePool)> {

@@ -15,7 +15,7 @@ pub(super) async fn store(
     NewEvent { event, deliveries }: &NewEvent,
     now: i64,
 ) -> sqlx::Result<Stored> {
-    let (stored, place) = (StoredEvent::of(event), OrderKey::of(event));
+    let (stored, place) = (StoredEvent::from_event(event), OrderKey::from_event(event));
     let signed_at =
         stored.signed_at.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let row = sqlx::query(
@@ -78,7 +78,7 @@ pub(super) async fn complete(
     end: &DeliveryOutcome,
     now: i64,
 ) -> sqlx::Result<Completed> {
-    let OutcomeColumns { state, wait, error, released } = OutcomeColumns::by(end);
+    let OutcomeColumns { state, wait, error, released } = OutcomeColumns::new(end);
     let row = sqlx::query(
         "update deliveries set
              state = ?1, due = ?2, error = coalesce(?3, error),

@@ -210,7 +210,7 @@ pub struct NewDelivery {
 impl NewDelivery {
     /// Creates a delivery for a handler.
     #[must_use]
-    pub fn of(handler: &HandlerSpec) -> Self {
+    pub fn new(handler: &HandlerSpec) -> Self {
         Self { handler: handler.name.clone(), ordered: handler.ordered }
     }
 }
@@ -338,7 +338,7 @@ pub struct StoreError(pub BoxError);
 
 impl StoreError {
     /// Wraps an error of the underlying engine.
-    pub fn of(error: impl Into<BoxError>) -> Self {
+    pub fn new(error: impl Into<BoxError>) -> Self {
         Self(error.into())
     }
 }

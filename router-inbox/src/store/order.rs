@@ -21,7 +21,7 @@ impl OrderKey {
     /// other events, `*.deleted` after them. Within a stage the event's `created` time (in
     /// seconds) decides.
     #[must_use]
-    pub fn of(event: &Event) -> Self {
+    pub fn from_event(event: &Event) -> Self {
         let seconds = || {
             let since = event.created()?.duration_since(UNIX_EPOCH).ok()?;
             i64::try_from(since.as_secs()).ok()

@@ -15,7 +15,7 @@ pub(crate) struct OutcomeColumns<'e> {
 }
 
 impl<'e> OutcomeColumns<'e> {
-    pub(crate) fn by(end: &'e DeliveryOutcome) -> Self {
+    pub(crate) fn new(end: &'e DeliveryOutcome) -> Self {
         let (state, wait, error) = match end {
             DeliveryOutcome::Done => (2, 0, None),
             DeliveryOutcome::Ignored => (3, 0, None),

@@ -28,7 +28,7 @@ async fn event_with_any_text_is_stored() {
         let event = event.build().unwrap().event().clone();
         let payload = String::from_utf8(event.payload().to_vec()).unwrap();
         let payload = payload.replace("customer.updated", "v2.core.account[identity].\\u0000");
-        let stored = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
+        let stored = StoredEvent { payload: payload.into(), ..StoredEvent::from_event(&event) };
         let event = Event::from_store(stored).unwrap();
         let handler = format!("shop::{text}").into();
         let ordered = NewDelivery { handler, ordered: true };
@@ -69,7 +69,7 @@ async fn oversized_event_fails_alone() {
     let (mut first, mut second) = (inbox.clone(), inbox.clone());
     let (refused, stored) = tokio::join!(first.call(large), second.call(paid("evt_1").event));
     assert_eq!(stored.unwrap().stored(), Stored::New);
-    let refused = error_chain(&router_inbox::StoreError::of(refused.unwrap_err()));
+    let refused = error_chain(&router_inbox::StoreError::new(refused.unwrap_err()));
     let server = format!("the NATS server {} accepts at most 65536", server.address());
     assert!(refused.contains(&server), "{refused}");
     assert!(refused.contains("raise `max_payload`"), "{refused}");

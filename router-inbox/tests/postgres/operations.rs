@@ -166,7 +166,7 @@ async fn event_with_any_text_supports_operations() {
         let payload = String::from_utf8(event.payload().to_vec()).unwrap();
         let event_type = format!("customer.{text}");
         let payload = payload.replace("customer.updated", &event_type.replace('\0', "\\u0000"));
-        let stored = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
+        let stored = StoredEvent { payload: payload.into(), ..StoredEvent::from_event(&event) };
         let event = Event::from_store(stored).unwrap();
         let deliveries = vec![NewDelivery { handler: "a\0".into(), ordered: true }];
         store.store(&[NewEvent { event: event.clone(), deliveries }]).await.unwrap();
@@ -186,8 +186,8 @@ async fn event_with_any_text_supports_operations() {
         let handlers = vec!["a\0".into()];
         assert_eq!(replayed, [Replayed::Again { event_id: id.clone(), generation: 1, handlers }]);
         let shown = store.show(&id).await.unwrap();
-        let replay = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
-        assert_eq!((&shown[0].kept, &shown[1].kept), (&StoredEvent::of(&event), &replay));
+        let replay = StoredEvent { generation: 1, ..StoredEvent::from_event(&event) };
+        assert_eq!((&shown[0].kept, &shown[1].kept), (&StoredEvent::from_event(&event), &replay));
         let discarded = store.discard(&id, Some("a\0")).await.unwrap();
         assert_eq!((discarded.len(), discarded[0].change), (2, ChangeOutcome::Applied));
         let retried = store.retry(&id, Some("a\0")).await.unwrap();

@@ -23,7 +23,7 @@ async fn event_with_any_text_is_stored() {
         let event = event.build().unwrap().event().clone();
         let payload = String::from_utf8(event.payload().to_vec()).unwrap();
         let payload = payload.replace("customer.updated", "customer.\\u0000");
-        let stored = StoredEvent { payload: payload.into(), ..StoredEvent::of(&event) };
+        let stored = StoredEvent { payload: payload.into(), ..StoredEvent::from_event(&event) };
         let event = Event::from_store(stored).unwrap();
         let ordered = NewDelivery { handler: "a".into(), ordered: true };
         let new = NewEvent { event: event.clone(), deliveries: vec![ordered] };

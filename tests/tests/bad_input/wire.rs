@@ -68,11 +68,11 @@ impl Wire {
                 Then::Listen | Then::HangUp => {}
                 Then::StopSending => drop(writer.shutdown().await),
                 Then::WaitForTheBody => {
-                    body_clock.slept_on().await;
+                    body_clock.wait_for_sleeper().await;
                     body_clock.advance(BODY_TIMEOUT);
                 }
                 Then::WaitForTheHead => {
-                    clock.slept_on().await;
+                    clock.wait_for_sleeper().await;
                     clock.advance(HEADER_TIMEOUT);
                 }
             }
@@ -80,7 +80,7 @@ impl Wire {
         if let Then::HangUp = self.then {
             send.await;
             // The server has taken the connection.
-            clock.slept_on().await;
+            clock.wait_for_sleeper().await;
             drop(stream);
         } else {
             // Until the server closes the connection; a reset is an end too.

@@ -199,7 +199,7 @@ async fn a_handler_runs_as_many_at_once_as_it_may_under_its_former_name_too() {
     // What an older program has stored.
     let older = Router::builder().without_linked().handler("shop.former", ["invoice.paid"], former);
     let older = older.delivered_by(shop.store()).build().unwrap();
-    let deliveries: Vec<_> = older.handlers().iter().map(router_inbox::NewDelivery::of).collect();
+    let deliveries: Vec<_> = older.handlers().iter().map(router_inbox::NewDelivery::new).collect();
     for id in 10..15 {
         let event = crate::shop::event(&format!("evt_{id}"));
         let new = router_inbox::NewEvent { event, deliveries: deliveries.clone() };

@@ -189,12 +189,12 @@ async fn a_handler_that_holds_the_only_writer_for_too_long_is_stopped_and_events
     // Meanwhile nothing can be stored, and Stripe is told so.
     let sleepers = 5; // The worker, its purge, the handler's time and its transaction's, and who is to be stored.
     let early = tokio::spawn(inbox.clone().call(event("evt_2")));
-    shop.clock.slept_on_by(sleepers).await;
+    shop.clock.wait_for_sleepers(sleepers).await;
     shop.clock.advance(Duration::from_secs(3));
     let error = Failure::retry(early.await.unwrap().unwrap_err()).to_string();
     assert!(error.contains("not store the event within 3s"), "{error}");
     let late = tokio::spawn(inbox.clone().call(event("evt_3")));
-    shop.clock.slept_on_by(sleepers).await;
+    shop.clock.wait_for_sleepers(sleepers).await;
     shop.clock.advance(Duration::from_secs(2));
     assert_eq!(late.await.unwrap().unwrap().stored(), Stored::New);
     shop.is("evt_1", Waiting, 1).await;

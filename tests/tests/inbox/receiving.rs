@@ -72,7 +72,7 @@ async fn a_store_that_takes_too_long_is_waited_for_five_seconds() {
     let shop = shop();
     shop.store().stores.forget_permits(usize::MAX);
     let waits = async {
-        shop.clock.slept_on().await;
+        shop.clock.wait_for_sleeper().await;
         shop.clock.advance(Duration::from_millis(4_999));
         tokio::task::yield_now().await;
         shop.clock.advance(Duration::from_millis(1));
@@ -92,7 +92,7 @@ async fn what_comes_while_something_is_written_shares_a_commit() {
     let ids: Vec<String> = (0..600).map(|number| format!("evt_{number}")).collect();
     let mut received: JoinSet<_> =
         ids.iter().map(|id| shop.inbox.clone().call(event(id))).collect();
-    shop.clock.slept_on_by(600).await;
+    shop.clock.wait_for_sleepers(600).await;
     shop.store().stores.add_permits(1_000);
     while let Some(told) = received.join_next().await {
         assert_eq!(told.unwrap().unwrap().stored(), Stored::New);
@@ -121,9 +121,9 @@ async fn who_hangs_up_costs_the_others_nothing() {
         let inbox = shop.inbox.clone();
         async move { inbox.clone().call(event("evt_0")).await }
     });
-    shop.clock.slept_on().await;
+    shop.clock.wait_for_sleeper().await;
     let next = tokio::spawn(shop.inbox.clone().call(event("evt_1")));
-    shop.clock.slept_on_by(2).await;
+    shop.clock.wait_for_sleepers(2).await;
     for hangs_up in [first, next] {
         hangs_up.abort();
         assert!(hangs_up.await.unwrap_err().is_cancelled());

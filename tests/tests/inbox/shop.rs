@@ -58,7 +58,7 @@ impl ToldStore {
 
     fn up(&self) -> Result<&MemoryStore, StoreError> {
         match self.is_down.load(Ordering::SeqCst) {
-            true => Err(StoreError::of("the disk is gone")),
+            true => Err(StoreError::new("the disk is gone")),
             false => Ok(&self.store),
         }
     }
@@ -77,7 +77,7 @@ impl Store for ToldStore {
         self.groups.lock().expect("nobody panics with it").push(events.len());
         let refused = self.refused.lock().expect("nobody panics with it").clone();
         if events.iter().any(|new| Some(new.event.id()) == refused.as_deref()) {
-            return Err(StoreError::of("the engine does not take it"));
+            return Err(StoreError::new("the engine does not take it"));
         }
         self.up()?.store(events).await
     }
@@ -96,7 +96,7 @@ impl Store for ToldStore {
         ends: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError> {
         if self.forgets.load(Ordering::SeqCst) {
-            return Err(StoreError::of("it cannot be written to"));
+            return Err(StoreError::new("it cannot be written to"));
         }
         self.up()?.complete(ends).await
     }

@@ -89,7 +89,7 @@ async fn deliveries_of_a_handler_that_is_gone_wait_and_are_told_of_at_the_start(
     }
     shop.clock.advance(Duration::from_secs(7_384));
     let worker = shop.work();
-    shop.clock.slept_on().await;
+    shop.clock.wait_for_sleeper().await;
     insta::assert_snapshot!(logged(), @r#" WARN worker::backlog: deliveries wait for a handler that this program does not have. If another program has it, ignore this. If the handler was renamed, add `formerly = "shop::invoices"` to it. If it was removed, `event-router inbox list --handler shop::invoices` shows the deliveries to discard handler="shop::invoices" deliveries=2 oldest=2h 3m 4s"#);
     shop.pass(Duration::from_secs(60)).await;
     assert_eq!(logged(), "", "it is said once");

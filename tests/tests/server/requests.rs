@@ -112,7 +112,7 @@ async fn a_body_that_stalls_is_answered_and_cut() {
     let server = Running::start(handler).await;
     let body_clock = server.body_clock.clone();
     let time_passes = async {
-        body_clock.slept_on().await;
+        body_clock.wait_for_sleeper().await;
         body_clock.advance(Duration::from_secs(10));
     };
     let stalled = "POST /webhook HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n{";
@@ -130,7 +130,7 @@ async fn a_client_that_sends_no_request_is_disconnected() {
     for said in ["", "POST /webhook HTTP/1.1\r\nHo", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(said.as_bytes()).await.unwrap();
-        server.clock.slept_on().await;
+        server.clock.wait_for_sleeper().await;
         server.clock.advance(HEADER_TIMEOUT);
         // Reads to the end: an HTTP/2 server has said hello. A reset is an end too.
         let mut answer = Vec::new();
@@ -147,7 +147,7 @@ async fn a_client_that_has_sent_a_request_is_not_taken_for_a_silent_one() {
     let (client, request) = (client(false), server.post(payload("invoice.paid")));
     let response = tokio::spawn(async move { client.request(request).await.unwrap() });
     begun.recv().await.unwrap();
-    server.clock.slept_on().await;
+    server.clock.wait_for_sleeper().await;
     server.clock.advance(HEADER_TIMEOUT);
     may_go_on.add_permits(1);
     assert_eq!(response.await.unwrap().status(), 200);

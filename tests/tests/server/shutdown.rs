@@ -35,7 +35,7 @@ async fn a_shutdown_loses_no_request_that_is_in_flight() {
         let answered = in_flight(&server, &mut begun, http2).await;
         // One that has connected and says nothing must not hold the server up.
         let mut silent = TcpStream::connect(server.address).await.unwrap();
-        server.clock.slept_on_by(2).await;
+        server.clock.wait_for_sleepers(2).await;
 
         server.stop.send(()).unwrap();
         // That the server closes this one shows that it is shutting down.
@@ -74,7 +74,7 @@ async fn a_request_that_outlasts_the_grace_is_cut_off_and_its_handler_goes_on() 
         server.stop.send(()).unwrap();
         tokio::select! {
             // The connection, and now the grace.
-            () = server.clock.slept_on_by(2) => {}
+            () = server.clock.wait_for_sleepers(2) => {}
             _ = &mut server.served => panic!("it did not wait"),
         }
         server.clock.advance(GRACE);

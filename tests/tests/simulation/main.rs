@@ -82,7 +82,7 @@ async fn each_handler_finishes_each_event_once_whatever_happens() {
 /// handler which only yields is seldom given up, and one that hangs always is.
 async fn time_goes_on(clock: ManualClock, mut dice: fastrand::Rng) {
     loop {
-        clock.slept_on().await;
+        clock.wait_for_sleeper().await;
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }

@@ -92,7 +92,7 @@ struct Picky;
 
 #[async_trait::async_trait]
 impl DeadLetters for Picky {
-    async fn keep(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
+    async fn store(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
         if letter.handler == "fallback" { Err("disk full".into()) } else { Ok(()) }
     }
 }
@@ -102,7 +102,7 @@ struct Full;
 
 #[async_trait::async_trait]
 impl DeadLetters for Full {
-    async fn keep(&self, _: &DeadLetter<'_>) -> Result<(), BoxError> {
+    async fn store(&self, _: &DeadLetter<'_>) -> Result<(), BoxError> {
         Err("disk full".into())
     }
 }

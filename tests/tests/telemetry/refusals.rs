@@ -130,7 +130,7 @@ fn router() -> Router {
 
 async fn while_time_passes<T>(clock: &ManualClock, request: impl Future<Output = T>) -> T {
     let time_passes = async {
-        clock.slept_on().await;
+        clock.wait_for_sleeper().await;
         clock.advance(Duration::from_secs(60));
     };
     tokio::join!(request, time_passes).0

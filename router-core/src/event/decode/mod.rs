@@ -23,7 +23,7 @@ pub enum DecodeError {
     },
     /// The part does not match the type.
     #[error("`{part}` does not decode{}: {}", PathSuffix(path), without_values(&error.to_string()))]
-    Unfit {
+    Mismatch {
         /// `data.object` or `data.previous_attributes`.
         part: &'static str,
         /// The path to the mismatch in the part; `.` for the whole part.
@@ -50,7 +50,7 @@ pub(super) fn decode<'e, T: Deserialize<'e>>(
     }
     // Decode again to find the path and the reason; tracking the path costs more than decoding.
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DecodeError::Unfit {
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DecodeError::Mismatch {
         part,
         path: error.path().to_string(),
         error: error.into_inner(),

@@ -97,8 +97,9 @@ pub async fn event_stored_again_is_duplicate(subject: &impl Subject) {
 /// Events with the same id are different events if their endpoint, account or generation differs.
 pub async fn event_key_includes_endpoint_account_generation(subject: &impl Subject) {
     let event = event("evt_1");
-    let other_endpoint = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&event) };
-    let replayed = StoredEvent { generation: 1, ..StoredEvent::of(&event) };
+    let other_endpoint =
+        StoredEvent { endpoint: "connect".into(), ..StoredEvent::from_event(&event) };
+    let replayed = StoredEvent { generation: 1, ..StoredEvent::from_event(&event) };
     let other_account = event_of(SyntheticEvent::new("invoice.paid").id("evt_1").account("acct_1"));
     let from_store = |kept| Event::from_store(kept).expect("event is valid");
     let events = [event, from_store(other_endpoint), from_store(replayed), other_account];
@@ -343,7 +344,7 @@ pub async fn backlog_counts_unfinished_deliveries(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a", "b"])]).await;
     subject.pass(Duration::from_secs(60)).await;
     store(subject, &[new(&event("evt_2"), &["a"]), ordered(&event("evt_3"))]).await;
-    let same_object = StoredEvent { generation: 1, ..StoredEvent::of(&event("evt_3")) };
+    let same_object = StoredEvent { generation: 1, ..StoredEvent::from_event(&event("evt_3")) };
     let same_object = Event::from_store(same_object).expect("event is valid");
     store(subject, &[ordered(&same_object)]).await;
     let claim = claim_one(subject, "b").await;

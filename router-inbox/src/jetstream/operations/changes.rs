@@ -93,7 +93,7 @@ impl Connection {
                 Err(WriteError::Conflict) => {}
             }
         }
-        Err(StoreError::of(Contended))
+        Err(StoreError::new(Contended))
     }
 
     /// Replaces records, and deletes the tombstones that would be counted as records.

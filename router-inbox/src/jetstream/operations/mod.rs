@@ -118,7 +118,7 @@ impl Connection {
             let records = messages.filter(|message| !message.payload.is_empty());
             let Some(newest) = records.max_by_key(|message| message.sequence) else { continue };
             let record =
-                Record::from_message(&newest.payload, newest.sequence).map_err(StoreError::of)?;
+                Record::from_message(&newest.payload, newest.sequence).map_err(StoreError::new)?;
             return Ok(record.map(|record| VersionedRecord {
                 subject: newest.subject.as_str().into(),
                 revision: newest.sequence,
@@ -144,8 +144,8 @@ impl Connection {
             Reader::new(&self.stream, vec![self.subjects.records(stage)], false).await?;
         let mut records = Vec::new();
         while let Some(message) = reader.next_existing().await? {
-            let record =
-                Record::from_message(&message.payload, message.sequence).map_err(StoreError::of)?;
+            let record = Record::from_message(&message.payload, message.sequence)
+                .map_err(StoreError::new)?;
             records.extend(record);
         }
         reader.close().await;

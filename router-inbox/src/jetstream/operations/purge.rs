@@ -59,7 +59,7 @@ impl Connection {
                 Err(WriteError::Conflict) => {}
             }
         }
-        Err(StoreError::of(Contended))
+        Err(StoreError::new(Contended))
     }
 
     /// Returns the event with this number and all its generations, if all of them ended before this

@@ -70,7 +70,7 @@ impl Connection {
                 Err(WriteError::Conflict) => {}
             }
         }
-        Err(StoreError::of(Contended))
+        Err(StoreError::new(Contended))
     }
 
     async fn plan(

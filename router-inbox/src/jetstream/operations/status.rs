@@ -69,7 +69,7 @@ impl Connection {
         let mut handlers = BTreeMap::new();
         while let Some(message) = reader.next_existing().await? {
             let entry: HandlerEntry =
-                serde_json::from_slice(&message.payload).map_err(StoreError::of)?;
+                serde_json::from_slice(&message.payload).map_err(StoreError::new)?;
             handlers.insert(entry.name, entry.ordered);
         }
         reader.close().await;

@@ -23,21 +23,21 @@ use crate::{
 #[async_trait]
 impl Operations for SqliteStore {
     async fn status(&self) -> Result<InboxStatus, StoreError> {
-        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
+        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
         // In a transaction, so that all counts are of one snapshot.
-        let mut read = reader.begin().await.map_err(StoreError::of)?;
-        status::status(&mut read, self.now()).await.map_err(StoreError::of)
+        let mut read = reader.begin().await.map_err(StoreError::new)?;
+        status::status(&mut read, self.now()).await.map_err(StoreError::new)
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
-        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
-        list::list(&mut reader, filter).await.map_err(StoreError::of)
+        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        list::list(&mut reader, filter).await.map_err(StoreError::new)
     }
 
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
-        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
-        let mut read = reader.begin().await.map_err(StoreError::of)?;
-        show::show(&mut read, event_id).await.map_err(StoreError::of)
+        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        let mut read = reader.begin().await.map_err(StoreError::new)?;
+        show::show(&mut read, event_id).await.map_err(StoreError::new)
     }
 
     async fn retry(
@@ -47,8 +47,8 @@ impl Operations for SqliteStore {
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let mut write = self.begin().await?;
         let retried = changes::retry(&mut write, event_id, handler, self.now()).await;
-        let retried = retried.map_err(StoreError::of)?;
-        write.commit().await.map_err(StoreError::of)?;
+        let retried = retried.map_err(StoreError::new)?;
+        write.commit().await.map_err(StoreError::new)?;
         Ok(retried)
     }
 
@@ -59,14 +59,14 @@ impl Operations for SqliteStore {
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let mut write = self.begin().await?;
         let discarded = changes::discard(&mut write, event_id, handler, self.now()).await;
-        let discarded = discarded.map_err(StoreError::of)?;
-        write.commit().await.map_err(StoreError::of)?;
+        let discarded = discarded.map_err(StoreError::new)?;
+        write.commit().await.map_err(StoreError::new)?;
         Ok(discarded)
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
-        let mut reader = self.readers.acquire().await.map_err(StoreError::of)?;
-        list::select(&mut reader, selection, self.now()).await.map_err(StoreError::of)
+        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        list::select(&mut reader, selection, self.now()).await.map_err(StoreError::new)
     }
 
     async fn replay(
@@ -79,9 +79,9 @@ impl Operations for SqliteStore {
         let mut replayed = Vec::with_capacity(events.len());
         for event in events {
             let result = replay::replay(&mut write, *event, handlers, now).await;
-            replayed.push(result.map_err(StoreError::of)?);
+            replayed.push(result.map_err(StoreError::new)?);
         }
-        write.commit().await.map_err(StoreError::of)?;
+        write.commit().await.map_err(StoreError::new)?;
         Ok(replayed)
     }
 
@@ -92,9 +92,9 @@ impl Operations for SqliteStore {
         let mut purged = 0;
         for event in events {
             let deleted = changes::purge(&mut write, *event, before).await;
-            purged += u64::from(deleted.map_err(StoreError::of)?);
+            purged += u64::from(deleted.map_err(StoreError::new)?);
         }
-        write.commit().await.map_err(StoreError::of)?;
+        write.commit().await.map_err(StoreError::new)?;
         Ok(purged)
     }
 }

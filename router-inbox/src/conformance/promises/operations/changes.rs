@@ -237,7 +237,7 @@ pub async fn retry_applies_to_latest_generation(subject: &impl Subject<Store: Op
     assert_eq!(deliveries[0].state, DeliveryState::Discarded, "{deliveries:?}");
     // An event with the same id at another endpoint has not been replayed.
     let other_endpoint =
-        StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&event("evt_1")) };
+        StoredEvent { endpoint: "connect".into(), ..StoredEvent::from_event(&event("evt_1")) };
     let other_endpoint = Event::from_store(other_endpoint).expect("event is valid");
     store(subject, &[new(&other_endpoint, &["a"])]).await;
     let changed = subject.store().retry("evt_1", Some("a")).await.expect("store is available");

@@ -206,7 +206,8 @@ pub async fn list_applies_filters(subject: &impl Subject<Store: Operations>) {
 /// The details of an event contain the payload byte for byte, and each delivery with its times.
 pub async fn show_returns_all_stored_data(subject: &impl Subject<Store: Operations>) {
     let first = event("evt_1");
-    let other_endpoint = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&first) };
+    let other_endpoint =
+        StoredEvent { endpoint: "connect".into(), ..StoredEvent::from_event(&first) };
     let other_endpoint = Event::from_store(other_endpoint).expect("event is valid");
     store(subject, &[new(&first, &["b", "a"]), new(&other_endpoint, &["a"])]).await;
     let lease = claim_one(subject, "b").await.lease;
@@ -216,9 +217,9 @@ pub async fn show_returns_all_stored_data(subject: &impl Subject<Store: Operatio
     let [connect, default] = &shown[..] else { panic!("expected two events: {shown:?}") };
     assert_eq!(
         (connect.kept.clone(), connect.deliveries.len()),
-        (StoredEvent::of(&other_endpoint), 1)
+        (StoredEvent::from_event(&other_endpoint), 1)
     );
-    assert_eq!(default.kept, StoredEvent::of(&first));
+    assert_eq!(default.kept, StoredEvent::from_event(&first));
     assert_eq!((&*default.event.id, &*default.event.event_type), ("evt_1", "invoice.paid"));
     let [a, b] = &default.deliveries[..] else { panic!("expected two deliveries: {default:?}") };
     assert_eq!((&*a.handler, a.state, a.ended_at), ("a", DeliveryState::Waiting, None));

@@ -49,8 +49,8 @@ pub async fn replay_creates_new_generation(subject: &impl Subject<Store: Operati
             assert_eq!((claim.attempt, claim.lease_expired), (1, false));
             let event = claim.event.expect("stored event is readable");
             assert_eq!(
-                StoredEvent::of(&event),
-                StoredEvent { generation, ..StoredEvent::of(&first) }
+                StoredEvent::from_event(&event),
+                StoredEvent { generation, ..StoredEvent::from_event(&first) }
             );
             keys.push(event.key());
             complete(subject, &claim.lease, DeliveryOutcome::Done).await;
@@ -147,7 +147,8 @@ pub async fn replay_is_ordered_if_handler_is(subject: &impl Subject<Store: Opera
 pub async fn select_skips_replays(subject: &impl Subject<Store: Operations>) {
     let first = event("evt_1");
     store(subject, &[new(&first, &["a"])]).await;
-    let other_endpoint = StoredEvent { endpoint: "connect".into(), ..StoredEvent::of(&first) };
+    let other_endpoint =
+        StoredEvent { endpoint: "connect".into(), ..StoredEvent::from_event(&first) };
     subject.pass(SECOND * 100).await;
     let other_endpoint = Event::from_store(other_endpoint).expect("event is valid");
     store(subject, &[new(&other_endpoint, &["a"])]).await;
