@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How much time `#[on_event]` adds to a build: 500 handlers, each with a struct of its own, against the
-same functions and structs called from a match that is written by hand.
+"""Measures the time that `#[on_event]` adds to a build: 500 handlers, each with its own struct, against the
+same functions and structs with a hand-written match.
 
     tests/compile-time/measure.py [--handlers N] [--runs N] [--profile dev|release]
 
-Both crates are made in the target folder, their dependencies are built first, and each crate is then
-built alone, in turns, from nothing. Prints each one's median, and their ratio.
+Generates both crates in the target folder and builds their dependencies first. Then builds the crates
+alternately, without incremental compilation. Prints the median of each and their ratio.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def attributes(types):
 
 
 def by_hand(types):
-    """Several handlers can be for one event type: they are called one after the other."""
+    """Yields the source with a match, which calls all handlers of an event type one after the other."""
     yield "use router_core::{Event, Failure, Object};\n"
     for n in range(len(types)):
         yield STRUCT.format(n=n) + "\n" + BODY.format(n=n)
@@ -75,7 +75,7 @@ def by_hand(types):
                 yield f"            handler_{n}(Object(object)).await?;\n"
         yield "        }\n"
     yield "        _ => {}\n    }\n    Ok(())\n}\n\n"
-    # As a server would spawn it: what nobody calls is hardly compiled.
+    # A server would spawn the dispatch. Without a caller, most of it would not be compiled.
     yield "pub fn spawn(event: Event) -> std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {\n"
     yield "    Box::pin(dispatch(event))\n}\n"
 
@@ -88,7 +88,7 @@ def make(folder, name, source):
 
 
 def build(folder, target, profile):
-    # A change that cargo sees, so that this crate alone is built.
+    # Make cargo rebuild only this crate.
     os.utime(folder / "src/lib.rs")
     command = ["cargo", "build", "--offline", "--quiet", "--profile", profile]
     environment = dict(os.environ, CARGO_TARGET_DIR=str(target), CARGO_INCREMENTAL="0")
@@ -110,7 +110,7 @@ def main():
     times = {name: [] for name in crates}
     for name, source in crates.items():
         make(target / name, name, [])
-        build(target / name, target, options.profile)  # what it depends on
+        build(target / name, target, options.profile)  # the dependencies
         make(target / name, name, source)
     for _ in range(options.runs):
         for name in crates:

@@ -1,4 +1,4 @@
-"""Stripe's own library as a peer: one JSON request per line of stdin, one JSON answer per line.
+"""Runs Stripe's Python library for a test: reads one JSON request per line of stdin, writes one JSON answer per line.
 
 {"op":"version"}                                          -> {"version":"…"}
 {"op":"sign","secret":…,"timestamp":…,"body_hex":…}       -> {"header":"t=…,v1=…"}
@@ -8,10 +8,10 @@
 {"op":"parse","thin":false,"secret":…,"header":…,"body_hex":…}
                                                           -> {"id":…,"type":…,"object":…,"object_id":…}
 
-`verify` and `parse` go by the real clock; a tolerance of 0 leaves the age unjudged. The library makes
-signatures of text only, so `sign` needs a body of UTF-8. `parse` answers with what the library made of
-the event: the `type` of a thin one is null where it has no class for it, and so is the `object` of a
-snapshot event. A request that cannot be served is answered with {"error":"class: text"}, and the peer stays.
+`verify` and `parse` use the real clock; with a tolerance of 0 the age is not checked. The library signs
+only text, so `sign` needs a UTF-8 body. `parse` returns the library's view of the event: the `type` of a thin
+event and the `object` of a snapshot event are null if the library has no class for them. If a request fails,
+the answer is {"error":"class: text"}, and the program continues.
 """
 
 import json
@@ -19,11 +19,11 @@ import sys
 
 import stripe
 
-# No request is made with it, so that its API key can be anything.
+# It makes no request, so the API key is arbitrary.
 client = stripe.StripeClient("sk_test_none")
 
 
-def described(error):
+def describe(error):
     return f"{type(error).__name__}: {error}"
 
 
@@ -39,12 +39,12 @@ def answer(request):
         return {"header": header}
     if op == "verify":
         try:
-            # Not Webhook.construct_event: that wants an event in the body, besides the signature.
+            # Webhook.construct_event would also require an event in the body.
             stripe.WebhookSignature.verify_header(
                 body, request["header"], request["secret"], request["tolerance"]
             )
         except Exception as error:
-            return {"ok": False, "error": described(error)}
+            return {"ok": False, "error": describe(error)}
         return {"ok": True}
     if op == "parse":
         parse = parse_thin if request["thin"] else parse_snapshot
@@ -54,12 +54,12 @@ def answer(request):
 
 def parse_snapshot(body, header, secret):
     event = stripe.Webhook.construct_event(body, header, secret)
-    carried = event.data.object
+    data_object = event.data.object
     return {
         "id": event.id,
         "type": event.type,
-        "object": getattr(type(carried), "OBJECT_NAME", None),
-        "object_id": getattr(carried, "id", None),
+        "object": getattr(type(data_object), "OBJECT_NAME", None),
+        "object_id": getattr(data_object, "id", None),
     }
 
 
@@ -74,9 +74,9 @@ def parse_thin(body, header, secret):
     }
 
 
-for line in sys.stdin.buffer:  # JSON is UTF-8, whatever the locale
+for line in sys.stdin.buffer:  # JSON is UTF-8 in every locale
     try:
         reply = answer(json.loads(line))
     except Exception as error:
-        reply = {"error": described(error)}
+        reply = {"error": describe(error)}
     print(json.dumps(reply), flush=True)

@@ -1,23 +1,22 @@
 #!/bin/sh
-# venv.sh DIR: makes a virtualenv in DIR with the pinned library for peer.py; does nothing where it
-# is there already.
+# venv.sh DIR: creates a virtualenv in DIR with the pinned library for peer.py, unless DIR has it already.
 set -eu
 
 dir=${1:?usage: venv.sh DIR}
 here=$(cd "$(dirname "$0")" && pwd)
 
 mkdir -p "$dir"
-# Two at once would spoil each other's work. Not every system has flock; most runs are alone.
+# Concurrent runs would break each other. Without flock the script continues, since concurrent runs are rare.
 if command -v flock >/dev/null; then
     exec 9>"$dir.lock"
     flock 9
 fi
 
-# The stamp is written last: without it, or with another version in it, we begin anew.
+# The stamp is written last. If it is missing or has another version, the virtualenv is created again.
 if [ -x "$dir/bin/python" ] && cmp -s "$here/requirements.txt" "$dir/stamp"; then
     exit 0
 fi
-# --clear empties DIR, so DIR must be ours.
+# --clear empties DIR, so make sure that DIR is a virtualenv.
 if [ -n "$(ls -A "$dir")" ] && [ ! -e "$dir/pyvenv.cfg" ]; then
     echo "venv.sh: $dir is neither empty nor a virtualenv" >&2
     exit 1

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How fast the inbox is, beside what the database itself does.
+"""Measures the inbox against the database that it uses.
 
     tests/performance/inbox.py [--runs N] [--events N] [--done N] [--only TEXT]
 
-Builds bench-inbox and load, and prints a table of ratios: medians of runs that take turns. Starts a PostgreSQL
-server and a NATS server of its own, where those are installed. Ratios of one run can be compared; the rest says more about the
-machine, most of all about how long its disk takes to say that something is there.
+Builds bench-inbox and load, and prints a table of ratios: medians of interleaved runs. Starts its own PostgreSQL
+server and NATS server, if these are installed. Ratios of one run can be compared; absolute figures depend on the
+machine, above all on the time that its disk takes to sync.
 """
 
 import argparse
@@ -46,9 +46,9 @@ def over_http(programs, url, events):
 
 
 def pgbench(programs, store, seconds):
-    """The same rows, by 64 clients, a transaction for each event."""
+    """Returns the rate at which pgbench stores the same rows, with 64 clients and a transaction per event."""
     url = store.fresh()
-    bench(programs, "store", url, 1, BYTES)  # makes the tables
+    bench(programs, "store", url, 1, BYTES)  # creates the tables
     script = f"""\\set number random(1, 1000000000000)
 begin;
 with event as (
@@ -73,13 +73,13 @@ commit;
 def fill(programs, name, store, done, waiting):
     url = store.fresh()
     if name == "JetStream":
-        # Nothing but the store itself can write its records, so this takes some minutes.
+        # Only the store can write its records, so this takes some minutes.
         if done:
             bench(programs, "store", url, done, 300)
             bench(programs, "deliver", url)
         bench(programs, "more", url, done, waiting, 300)
         return url
-    bench(programs, "store", url, 1, BYTES)  # makes the tables
+    bench(programs, "store", url, 1, BYTES)  # creates the tables
     if name == "SQLite":
         store.sql(url, f"""
             delete from deliveries; delete from events;
@@ -108,7 +108,7 @@ def fill(programs, name, store, done, waiting):
 
 
 def memory(programs, name, store):
-    """In MiB: what a worker has at most while it delivers 100,000 events of 30 KB, and one that has nothing to do."""
+    """Returns the peak memory of a worker that delivers 100,000 events of 30 KB, above an idle worker, in MiB."""
     def peak(url):
         process = subprocess.Popen([programs["bench-inbox"], "deliver", url], stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
@@ -122,24 +122,24 @@ def memory(programs, name, store):
     return peak(many) - peak(few)
 
 
-def row(what, target, ratios, detail=""):
-    print(f"{what:<72} {target:>9}  {statistics.median(ratios):7.2f}   {detail}", flush=True)
+def row(name, target, ratios, detail=""):
+    print(f"{name:<72} {target:>9}  {statistics.median(ratios):7.2f}   {detail}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--done", type=int, default=1_000_000, help="deliveries that are done, where one is claimed")
-    parser.add_argument("--only", default="", help="rows that have this text in their name")
+    parser.add_argument("--done", type=int, default=1_000_000, help="finished deliveries in the inbox for the claim")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name contains this text")
     options = parser.parse_args()
     programs = build()
     stores = {"SQLite": Sqlite(), "PostgreSQL": postgres(), "JetStream": nats()}
     for name in [name for name, store in stores.items() if store is None]:
-        print(f"{name} is not installed, and is left out")
+        print(f"skipped: {name} is not installed")
         del stores[name]
     runs, events = range(options.runs), options.events
-    print(f"{'what':<72} {'target':>9}  measured")
+    print(f"{'measurement':<72} {'target':>9}  result")
     try:
         for name, store in stores.items():
             def wanted(what):
@@ -153,29 +153,29 @@ def main():
                         base.append(pgbench(programs, store, 5))
                     else:
                         base.append(bench(programs, "bare", store.fresh(), events, BYTES))
-                than = "pgbench, 64 clients" if name == "PostgreSQL" else "a bare loop, groups of 64"
-                detail = f"{statistics.median(http):.0f} a second to {statistics.median(base):.0f}"
-                row(f"{name}: {what}, to {than}", ">= 0.5", [a / b for a, b in zip(http, base)], detail)
+                baseline = "pgbench, 64 clients" if name == "PostgreSQL" else "a bare loop, batches of 64"
+                detail = f"{statistics.median(http):.0f} per second to {statistics.median(base):.0f}"
+                row(f"{name}: {what}, to {baseline}", ">= 0.5", [a / b for a, b in zip(http, base)], detail)
             if wanted(what := "delivered, to stored"):
                 stored, delivered = [], []
                 for _ in runs:
                     url = store.fresh()
                     stored.append(bench(programs, "store", url, events, BYTES))
                     delivered.append(bench(programs, "deliver", url))
-                detail = f"{statistics.median(delivered):.0f} a second to {statistics.median(stored):.0f}"
+                detail = f"{statistics.median(delivered):.0f} per second to {statistics.median(stored):.0f}"
                 row(f"{name}: {what}", ">= 0.7", [a / b for a, b in zip(delivered, stored)], detail)
-            if wanted(what := f"a claim among {options.done:,} done and {WAITING:,} waiting, to one among 16"):
+            if wanted(what := f"a claim among {options.done:,} finished and {WAITING:,} waiting, to a claim among 16"):
                 full, empty = (fill(programs, name, store, *rows) for rows in ((options.done, WAITING), (0, 16)))
                 pairs = [[bench(programs, "claim", url, 200) for url in (full, empty)] for _ in runs]
                 detail = "{:.0f} us to {:.0f} us".format(*map(statistics.median, zip(*pairs)))
                 row(f"{name}: {what}", "<= 1.5", [a / b for a, b in pairs], detail)
-            if wanted(what := "from stored to the handler's start, idle, in ms"):
+            if wanted(what := "time from stored to the handler's start, idle, in ms"):
                 row(f"{name}: {what}", "< 5", [bench(programs, "latency", store.fresh(), 100) / 1000 for _ in runs])
-            if wanted(what := "memory with 100,000 events of 30 KB waiting, above idle, in MiB"):
+            if wanted(what := "peak memory with 100,000 events of 30 KB, above idle, in MiB"):
                 row(f"{name}: {what}", "< 64", [memory(programs, name, store)])
     finally:
         for store in stores.values():
-            store.end()
+            store.close()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How many requests a second the endpoint answers, as a share of what any endpoint could answer at most.
+"""Measures the requests per second of the endpoint, as a share of the limit of any endpoint.
 
     tests/performance/measure.py [--runs N] [--seconds S]
 
-Builds bench-endpoint and limit-endpoint, runs them in turns, each alone on the first core and the load on the
-second, and prints a table of medians and their ratios, with the one line that is logged per event and without
-it. Then it says how much memory an idle connection keeps, and a request that is being handled.
-Ratios of one run can be compared; requests a second say more about the machine.
+Builds bench-endpoint and limit-endpoint and runs them alternately, each alone on the first core, with the load
+generator on the second. Prints a table of medians and their ratios, with and without the one log line per event.
+Then prints the memory of an idle connection and of a request in flight.
+Ratios of one run can be compared; requests per second depend on the machine.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZES = {"3 KB": 3072, "30 KB": 30720}
 HANDLERS = {"field": "reads a field", "event": "takes the event"}
-LEVELS = {"info": "a line per event", "off": "nothing logged"}
+LEVELS = {"info": "one log line per event", "off": "no logging"}
 CONNECTIONS = 16
 SECRET = b"whsec_of_the_benchmarks"
 
@@ -38,7 +38,7 @@ def build():
 
 
 class Server:
-    """A server on the first core."""
+    """A server that runs on the first core."""
 
     def __init__(self, program, **env):
         self.process = subprocess.Popen(
@@ -51,7 +51,7 @@ class Server:
         self.address = self.process.stdout.readline().split()[-1]
 
     def memory(self):
-        """What it keeps in memory, in KiB."""
+        """Returns the resident memory, in KiB."""
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
@@ -69,7 +69,7 @@ def rate(programs, server, size, events):
 
 
 def throughput(programs, runs, seconds):
-    print("requests a second, and as a share of the limit")
+    print("requests per second, and their share of the limit")
     for name, size in SIZES.items():
         with contextlib.ExitStack() as stack:
             servers = {"the limit": stack.enter_context(Server(programs["limit-endpoint"]))}
@@ -77,23 +77,23 @@ def throughput(programs, runs, seconds):
                 for level, logged in LEVELS.items():
                     server = Server(programs["bench-endpoint"], HANDLER=handler, RUST_LOG=level)
                     servers[f"{what}, {logged}"] = stack.enter_context(server)
-            # As many as take about so long.
+            # The number of events that takes about this many seconds.
             events = int(rate(programs, servers["the limit"], size, 5000) * seconds)
             rates = [[rate(programs, server, size, events) for server in servers.values()] for _ in range(runs)]
         rates = list(zip(*rates))
-        for what, of in zip(servers, rates):
-            share = statistics.median(a / b for a, b in zip(of, rates[0]))
-            print(f"{name:>6}  {what:<40} {statistics.median(of):8.0f}  {share:5.3f}")
+        for server, server_rates in zip(servers, rates):
+            share = statistics.median(a / b for a, b in zip(server_rates, rates[0]))
+            print(f"{name:>6}  {server:<40} {statistics.median(server_rates):8.0f}  {share:5.3f}")
 
 
 def ask(connection):
-    """A request that is refused at once."""
+    """Sends a request that is refused at once."""
     connection.sendall(b"GET /webhook HTTP/1.1\r\nHost: a\r\n\r\n")
     connection.recv(4096)
 
 
 def event(number):
-    """A small signed event, as a request."""
+    """Returns a request with a small signed event."""
     body = b'{"object":"event","id":"evt_%d","type":"invoice.paid","data":{"object":{}}}' % number
     now = b"%d" % time.time()
     mac = hmac.new(SECRET, now + b"." + body, "sha256").hexdigest().encode()
@@ -102,26 +102,26 @@ def event(number):
 
 
 def memory(programs, connections=1000):
-    with Server(programs["bench-endpoint"], HANDLER="wait", RUST_LOG="error") as server, contextlib.ExitStack() as held:
+    with Server(programs["bench-endpoint"], HANDLER="wait", RUST_LOG="error") as server, contextlib.ExitStack() as stack:
         host, port = server.address.rsplit(":", 1)
 
         def connect():
-            return held.enter_context(socket.create_connection((host, int(port))))
+            return stack.enter_context(socket.create_connection((host, int(port))))
 
         for _ in range(100):
             ask(connect())
         before = server.memory()
-        some = [connect() for _ in range(connections)]
-        for one in some:
-            # As a connection that is kept alive has had.
-            ask(one)
+        open_connections = [connect() for _ in range(connections)]
+        for connection in open_connections:
+            # A keep-alive connection has served a request before.
+            ask(connection)
         idle = server.memory()
-        for number, one in enumerate(some):
-            one.sendall(event(number))
-        # There is one thread: who came first is served first.
+        for number, connection in enumerate(open_connections):
+            connection.sendall(event(number))
+        # The server has one thread, so after this answer it has read all requests before.
         ask(connect())
         print(f"memory of an idle connection: {(idle - before) / connections:.1f} KiB")
-        print(f"memory of a request in flight, besides: {(server.memory() - idle) / connections:.1f} KiB")
+        print(f"additional memory of a request in flight: {(server.memory() - idle) / connections:.1f} KiB")
 
 
 def main():

@@ -1,4 +1,4 @@
-"""The stores that are measured, each on a server of the tests' kind."""
+"""The stores for the benchmarks, each on a server of its own, started by the scripts that the tests use."""
 
 import contextlib
 import os
@@ -18,8 +18,8 @@ def unused_port():
         return unused.getsockname()[1]
 
 
-class Told:
-    """A shell that starts and ends a server as it is told, and ends when its input does."""
+class ServerShell:
+    """A shell that starts and stops a server on command. It stops the server and exits when its input is closed."""
 
     def __init__(self, *command, **options):
         pipe = subprocess.PIPE
@@ -27,33 +27,33 @@ class Told:
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, **options
         )
 
-    def tell(self, *commands):
+    def send(self, *commands):
         for command in commands:
             print(command, file=self.process.stdin, flush=True)
-            if (said := self.process.stdout.readline().strip()) != "ok":
-                raise SystemExit(f"the server does not {command}: {said}")
+            if (answer := self.process.stdout.readline().strip()) != "ok":
+                raise SystemExit(f"the server failed to {command}: {answer}")
 
     def memory(self):
-        """What the server that it has started has in memory, in bytes."""
+        """Returns the resident memory of the server, in bytes."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         status = pathlib.Path(f"/proc/{children[0]}/status").read_text()
         return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
-    def end(self):
+    def close(self):
         self.process.stdin.close()
         self.process.wait()
 
 
 class Postgres:
-    PASSWORD = "of-the-benchmarks"
+    PASSWORD = "benchmarks"
 
     def __init__(self, bin):
         script = (ROOT / "router-inbox/tests/support/postgres.sh").read_text()
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-        self.server = Told(*user, "sh", "-c", script, "sh", str(bin), self.PASSWORD, cwd="/")
+        self.server = ServerShell(*user, "sh", "-c", script, "sh", str(bin), self.PASSWORD, cwd="/")
         self.bin = bin
         self.port = unused_port()
-        self.server.tell("make", f"start {self.port}")
+        self.server.send("make", f"start {self.port}")
         self.databases = 0
 
     def url(self, database):
@@ -71,20 +71,20 @@ class Postgres:
         return self.url(database)
 
     def disk(self, url):
-        """What a database has on the disk, in bytes."""
+        """Returns the size of a database on disk, in bytes."""
         database = url.rsplit("/", 1)[1]
         return int(self.run("psql", "-qAt", "-d", database, input="select pg_database_size(current_database())"))
 
     def sql(self, url, text):
         self.run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", url.rsplit("/", 1)[1], input=text)
 
-    def end(self):
-        self.server.end()
+    def close(self):
+        self.server.close()
 
 
 class Sqlite:
     def __init__(self):
-        # On the disk that the project is on: the usual place for temporary files can be memory.
+        # On the project's disk, because the default folder for temporary files can be in memory.
         self.folder = tempfile.TemporaryDirectory(dir=ROOT / "target")
         self.files = 0
 
@@ -96,20 +96,20 @@ class Sqlite:
         with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:"))) as db:
             db.executescript(text)
 
-    def end(self):
+    def close(self):
         self.folder.cleanup()
 
 
 class Nats:
-    """A server with JetStream, or three in a cluster."""
+    """A NATS server with JetStream, or a cluster of three."""
 
-    PASSWORD = "of-the-benchmarks"
+    PASSWORD = "benchmarks"
 
     def __init__(self, program, nodes=1, sync="always"):
         script = (ROOT / "router-inbox/tests/support/nats.sh").read_text()
         self.ports = [unused_port() for _ in range(nodes)]
         routes = [f"127.0.0.1:{unused_port()}" for _ in range(nodes)]
-        every = ", ".join(f'"nats://{route}"' for route in routes)
+        route_urls = ", ".join(f'"nats://{route}"' for route in routes)
         self.servers = []
         for number, (port, route) in enumerate(zip(self.ports, routes)):
             configuration = f"""
@@ -120,12 +120,12 @@ class Nats:
             """
             ready = "Server is ready"
             if nodes > 1:
-                configuration += f'cluster {{ name: bench, listen: "{route}", routes: [{every}] }}'
+                configuration += f'cluster {{ name: bench, listen: "{route}", routes: [{route_urls}] }}'
                 ready = "Listening for route connections"
-            # On the disk that the project is on: the usual place for temporary files can be memory.
+            # On the project's disk, because the default folder for temporary files can be in memory.
             environment = {**os.environ, "TMPDIR": str(ROOT / "target")}
-            server = Told("sh", "-c", script, "sh", program, configuration, ready, env=environment)
-            server.tell("start")
+            server = ServerShell("sh", "-c", script, "sh", program, configuration, ready, env=environment)
+            server.send("start")
             self.servers.append(server)
         self.inboxes = 0
 
@@ -135,24 +135,24 @@ class Nats:
         return f"nats://inbox:{self.PASSWORD}@{hosts}/bench_{self.inboxes}"
 
     def disk(self, url):
-        """What a stream has on the disk of the first server, in bytes."""
+        """Returns the size of a stream on the disk of the first server, in bytes."""
         shell = self.servers[0].process.pid
         folder = pathlib.Path(os.readlink(f"/proc/{shell}/cwd")) / "store" / "jetstream"
         files = [file for file in folder.rglob("*") if file.is_file() and url.rsplit("/", 1)[1] in file.parts]
         return sum(file.stat().st_size for file in files)
 
-    def end(self):
+    def close(self):
         for server in self.servers:
-            server.end()
+            server.close()
 
 
 def postgres():
-    """None, where it is not installed."""
+    """Starts PostgreSQL. Returns None if it is not installed."""
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return Postgres(found[-1].parent) if found else None
 
 
 def nats(**options):
-    """None, where it is not installed."""
+    """Starts NATS. Returns None if it is not installed."""
     program = os.environ.get("NATS_SERVER") or shutil.which("nats-server")
     return Nats(program, **options) if program else None

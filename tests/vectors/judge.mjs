@@ -1,11 +1,11 @@
-// The npm package's word on every vector. Reads one JSON document on stdin (bytes are in hex),
+// Checks every vector with Stripe's npm package. Reads one JSON document on stdin (bytes are in hex) and
 // writes one on stdout. Started by make.py.
 import { readFileSync } from 'node:fs';
 import Stripe from 'stripe';
 
 const { macs, vectors } = JSON.parse(readFileSync(0, 'utf8'));
 
-// Would the library make the same MAC? It takes the body as text only.
+// Check that the library makes the same MAC. It accepts only text as the body.
 for (const { secret, timestamp, body, mac } of macs) {
   const payload = Buffer.from(body, 'hex').toString('utf8');
   const header = Stripe.webhooks.generateTestHeaderString({ payload, secret, timestamp });
@@ -15,10 +15,10 @@ for (const { secret, timestamp, body, mac } of macs) {
 }
 
 function accepts(secret, { header, body, now }) {
-  // As node's http module hands them over: a Buffer for the body, Latin-1 text for a header.
+  // The types of node's http module: a Buffer for the body, Latin-1 text for a header.
   const text = header === null ? undefined : Buffer.from(header, 'hex').toString('latin1');
   try {
-    // The clock is in milliseconds here, the tolerance and `t` in seconds.
+    // The clock is in milliseconds, the tolerance and `t` are in seconds.
     return Stripe.webhooks.signature.verifyHeader(
       Buffer.from(body, 'hex'), text, secret, 300, undefined, now * 1000);
   } catch {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes signature.txt anew, with Stripe's own libraries as the judges. Leaves nothing else behind.
+# Generates signature.txt. Stripe's own libraries check each vector. Leaves no other files.
 # Needs python3 (3.10 or later, with venv), node (20 or later) and npm.
 set -euo pipefail
 
@@ -17,5 +17,5 @@ npm install --prefix "$tmp" --silent --no-audit --no-fund "stripe@$NODE_STRIPE"
 cp "$here/judge.mjs" "$tmp/"
 
 "$tmp/venv/bin/python" -X utf8 "$here/make.py" "$tmp/judge.mjs" >"$tmp/signature.txt"
-# Only now, so that a failure leaves the old file as it was.
+# Copied last, so that a failure does not change the old file.
 cp "$tmp/signature.txt" "$here/signature.txt"

@@ -1,15 +1,15 @@
-// What Stripe sends of each event type, by the official declarations: `Snapshot['invoice.paid']` is
-// `Stripe.InvoicePaidEvent`, and `Thin['v1.invoice.paid']` its notification.
+// The JSON of each event type, derived from the official declarations: `Snapshot['invoice.paid']` is
+// `Stripe.InvoicePaidEvent`, and `Thin['v1.invoice.paid']` is its notification.
 //
-// The declarations are of what the library makes of an event. Sent is JSON, so here
-// - a decimal number and a context are strings, of which the library makes objects;
-// - the methods that it adds, such as `fetchRelatedObject`, are not there;
-// - an enum is one of its words. The declarations allow any other string too, for words to come.
+// The declarations describe the library's objects. The types here describe the JSON that Stripe sends:
+// - a decimal number and a context are strings, which the library converts to objects;
+// - methods that the library adds, such as `fetchRelatedObject`, are removed;
+// - an enum is one of its known values. The declarations also allow any other string, for future values.
 
 import type Stripe from 'stripe';
 
 export type Snapshot = { [E in Stripe.Event as E['type']]: Sent<E> };
-/** With objects of which only a part is there in `previous_attributes`. */
+/** Events whose `previous_attributes` may have partial objects at any depth. */
 export type PartlyChanged = { [T in keyof Snapshot]: WithChanges<Snapshot[T]> };
 export type Thin = { [E in Stripe.V2.Core.EventNotification as E['type']]: Sent<E> };
 
@@ -34,9 +34,9 @@ type Changed<T> =
 
 type Method = (...args: never[]) => unknown;
 
-/** As the declarations write it: `'paid' | 'void' | AnyWord`. */
+/** The declarations' type for future values, as in `'paid' | 'void' | AnyWord`. */
 type AnyWord = string & Record<never, never>;
 
-/** Not whether one can be assigned to the other: a plain `string` and `AnyWord` can, both ways. */
+/** Tests for the same type. Assignability is not enough: `string` and `AnyWord` are mutually assignable. */
 type Same<A, B> =
   (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false;
