@@ -128,12 +128,12 @@ pub enum PatternError {
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("an event type cannot be empty; `*` means every event type"),
+            Self::Empty => f.write_str("an event type cannot be empty; `*` matches every event type"),
             Self::Wildcard => f.write_str(
-                "`*` stands for whole parts at the end only: `customer.*`, `customer.subscription.*`, or `*` alone",
+                "`*` can only be the last part: `customer.*`, `customer.subscription.*`, or `*` alone",
             ),
-            Self::Character(stray) => write!(f, "no event type holds {stray:?}; write one as in `invoice.paid`"),
-            Self::Dots => f.write_str("an event type is parts with a dot between them, as in `invoice.paid`"),
+            Self::Character(stray) => write!(f, "invalid character {stray:?}; an event type looks like `invoice.paid`"),
+            Self::Dots => f.write_str("empty part beside a dot; an event type looks like `invoice.paid`"),
         }
     }
 }
