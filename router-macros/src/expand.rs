@@ -44,8 +44,8 @@ pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStrea
     registration(arguments, function, &checks, &handles)
 }
 
-/// Generates a constant that fails to compile if `error`, an expression of type `Option<Message>`, is
-/// `Some`.
+/// Generates a constant that fails to compile if `error`, an expression of type `Option<Message>`,
+/// is `Some`.
 fn const_check(span: Span, error: &TokenStream) -> TokenStream {
     let message = hygienic("message");
     quote_spanned! {span=>
@@ -116,8 +116,8 @@ fn registration(
     let reply_checks = reply_checks(arguments, function);
 
     quote! {
-        // A type that stands for the handler, for `.only::<handler>()`. The braces keep the name out
-        // of the value namespace, which has the function.
+        // A type that stands for the handler, for `.only::<handler>()`. The braces keep the name
+        // out of the value namespace, which has the function.
         #(#cfgs)*
         #[doc(hidden)]
         #[allow(
@@ -207,8 +207,8 @@ fn replies(function: &Function) -> TokenStream {
     }
 }
 
-/// Generates checks that keys match the return type: some keys are only for handlers that reply, and
-/// `timeout` is only for the others.
+/// Generates checks that keys match the return type: some keys are only for handlers that reply,
+/// and `timeout` is only for the others.
 fn reply_checks(arguments: &Arguments, function: &Function) -> TokenStream {
     let replies = replies(function);
     let checks = [
@@ -289,8 +289,8 @@ fn call_function(arguments: &Arguments, function: &Function) -> TokenStream {
     }
     let await_call = function.signature.asyncness.map(|_| quote_spanned!(ident.span()=> .await));
     let call = quote_spanned!(ident.span()=> #ident(#(#names),*)#await_call);
-    // The conversion has the span of the return type. It is bound to a function pointer first, because
-    // in a direct call the compiler would point at the argument.
+    // The conversion has the span of the return type. It is bound to a function pointer first,
+    // because in a direct call the compiler would point at the argument.
     let span = match &function.signature.output {
         ReturnType::Default => ident.span(),
         ReturnType::Type(_, ty) => ty.span(),

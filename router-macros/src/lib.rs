@@ -1,7 +1,7 @@
 //! The macros of router-core: `#[on_event]`, `#[on_unhandled]` and `#[derive(StripeObject)]`.
 //!
-//! An attribute is parsed (`parse.rs`), checked (`check.rs`) and expanded (`expand.rs`). router-core
-//! re-exports the macros and has their documentation.
+//! An attribute is parsed (`parse.rs`), checked (`check.rs`) and expanded (`expand.rs`).
+//! router-core re-exports the macros and has their documentation.
 
 mod check;
 mod errors;

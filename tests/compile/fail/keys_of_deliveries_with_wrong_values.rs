@@ -1,4 +1,4 @@
-//! How deliveries are kept and tried again, said wrongly.
+//! Keys for stored deliveries with invalid values.
 
 use router_core::{Event, on_event, on_unhandled};
 

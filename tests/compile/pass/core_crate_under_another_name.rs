@@ -17,7 +17,7 @@ mod orders {
     async fn from_above(_: super::Event) {}
 }
 
-/// As a framework would that re-exports router-core and writes handlers for its users.
+/// A macro of a framework that re-exports router-core.
 macro_rules! handler {
     ($name:ident) => {
         #[on_event("invoice.paid", crate = $crate::core_again::renamed)]

@@ -2,7 +2,7 @@
 
 use router_core::{Event, Object, Outcome, Router, on_event};
 
-/// Each kind of fragment reaches `#[on_event]` in invisible brackets.
+/// `#[on_event]` receives each kind of fragment in an invisible group.
 macro_rules! handlers {
     ($($(#[$attribute:meta])* $vis:vis $name:ident($object:ty) -> $output:ty: $($event_type:literal)+;)+) => {
         $(

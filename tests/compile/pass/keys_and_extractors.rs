@@ -1,4 +1,4 @@
-//! Every key, and arguments of every kind of event, with every lint of rustc's on.
+//! All keys, and arguments for all kinds of events, with warnings denied.
 
 #![deny(warnings)]
 
@@ -14,7 +14,7 @@ struct Subscription<T> {
     id: T,
 }
 
-/// What events that carry one of several objects are taken as.
+/// The object of events that can carry several objects.
 #[derive(Deserialize)]
 #[serde(tag = "object", rename_all = "snake_case")]
 enum ExternalAccount {

@@ -1,4 +1,4 @@
-//! How deliveries are kept and tried again.
+//! Keys for stored deliveries and their retries.
 
 use router_core::{Event, IdempotencyKey, PerDelivery, Router, on_event};
 

@@ -1,4 +1,4 @@
-//! The expansion breaks no lint that a careful crate turns on.
+//! The expansion does not violate lints that a strict crate enables.
 
 #![forbid(unsafe_code, unused_must_use)]
 #![deny(
@@ -40,7 +40,7 @@
     unused_results,
     variant_size_differences
 )]
-// What trybuild links beside this file is not this file's.
+// trybuild links dependencies that this file does not use.
 #![allow(unused_crate_dependencies)]
 
 use router_core::{Event, Failure, Object, Outcome, Router, on_event};

@@ -1,4 +1,4 @@
-//! The expansion uses no name that a user's own can stand for.
+//! The expansion uses no name that a user's item can shadow.
 
 #![allow(dead_code, non_camel_case_types, unused_imports, unused_macros)]
 

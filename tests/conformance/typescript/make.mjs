@@ -1,9 +1,11 @@
-// Writes events.ts: each event of a file, one line of JSON each, as a literal of its declared type.
+// Writes events.ts: each event of a file (one JSON event per line) as a literal of its declared
+// type.
 //
 //     node make.mjs events.jsonl
 //
-// With each comes the same event with a field too many, which must not compile: a type that allows
-// anything would show nothing. Nor must those that exceptions.tsv lists, but for the part that is said there.
+// Each event is also written with an unknown field, which must not compile; otherwise a type that
+// allows everything would pass. Events in exceptions.tsv must not compile with their declared type,
+// only with one whose `previous_attributes` may be incomplete at any depth.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -14,11 +16,11 @@ const checks = events.flatMap((event) => {
   const declared = `${event.object === 'event' ? 'Snapshot' : 'Thin'}['${event.type}']`;
   const reason = exceptions.get(event.type);
   const type = reason ? `PartlyChanged['${event.type}']` : declared;
-  const withMore = structuredClone(event);
-  (withMore.data?.object ?? withMore).unheard_of = true;
+  const withUnknownField = structuredClone(event);
+  (withUnknownField.data?.object ?? withUnknownField).unknown_field = true;
   return [
     `satisfied<${type}>(${JSON.stringify(event, null, 2)});`,
-    ...fails('a field too many', type, withMore),
+    ...fails('an unknown field', type, withUnknownField),
     ...(reason ? fails(reason, declared, event) : []),
   ];
 });
@@ -29,11 +31,11 @@ const head = [
 writeFileSync('events.ts', [...head, ...checks, ''].join('\n'));
 
 const unknown = [...exceptions.keys()].filter((type) => !events.some((event) => event.type === type));
-if (unknown.length) throw new Error(`listed in exceptions.tsv and not there: ${unknown}`);
-if (exceptions.size > 0.03 * events.length) throw new Error(`${exceptions.size} exceptions`);
-console.log(`${events.length - exceptions.size} of ${events.length} events are as declared`);
+if (unknown.length) throw new Error(`exceptions.tsv lists unknown event types: ${unknown}`);
+if (exceptions.size > 0.03 * events.length) throw new Error(`too many exceptions: ${exceptions.size}`);
+console.log(`${events.length - exceptions.size} of ${events.length} events match their declared types`);
 
-/** The compiler complains if the line after the comment has no error. */
+/** Returns a line that must not compile: tsc fails if there is no error on it. */
 function fails(reason, type, event) {
   return [`// @ts-expect-error ${reason}`, `satisfied<${type}>(${JSON.stringify(event)});`];
 }

@@ -1,21 +1,23 @@
-// What Stripe sends of each event type, by the official declarations: `Snapshot['invoice.paid']` is
-// `Stripe.InvoicePaidEvent`, and `Thin['v1.invoice.paid']` its notification.
+// The JSON that Stripe sends for each event type, derived from the official declarations:
+// `Snapshot['invoice.paid']` is `Stripe.InvoicePaidEvent`, and `Thin['v1.invoice.paid']` its
+// notification.
 //
-// The declarations are of what the library makes of an event. Sent is JSON, so here
-// - a decimal number and a context are strings, of which the library makes objects;
-// - the methods that it adds, such as `fetchRelatedObject`, are not there;
-// - an enum is one of its words. The declarations allow any other string too, for words to come.
+// The declarations describe parsed events. In the JSON,
+// - decimal numbers and contexts are strings, which the library parses into objects;
+// - the methods that the library adds, such as `fetchRelatedObject`, do not exist;
+// - an enum has one of the listed values. The declarations allow any other string, for future
+//   values.
 
 import type Stripe from 'stripe';
 
 export type Snapshot = { [E in Stripe.Event as E['type']]: Sent<E> };
-/** With objects of which only a part is there in `previous_attributes`. */
+/** Snapshot events whose `previous_attributes` may be incomplete at any depth. */
 export type PartlyChanged = { [T in keyof Snapshot]: WithChanges<Snapshot[T]> };
 export type Thin = { [E in Stripe.V2.Core.EventNotification as E['type']]: Sent<E> };
 
 type Sent<T> =
   T extends Stripe.Decimal | Stripe.StripeContextType ? string
-  : T extends string ? (Same<T, AnyWord> extends true ? never : T)
+  : T extends string ? (Same<T, AnyString> extends true ? never : T)
   : T extends readonly (infer Element)[] ? Sent<Element>[]
   : T extends object ? { [K in keyof T as T[K] extends Method ? never : K]: Sent<T[K]> }
   : T;
@@ -34,9 +36,9 @@ type Changed<T> =
 
 type Method = (...args: never[]) => unknown;
 
-/** As the declarations write it: `'paid' | 'void' | AnyWord`. */
-type AnyWord = string & Record<never, never>;
+/** The declarations write an enum as `'paid' | 'void' | AnyString`. */
+type AnyString = string & Record<never, never>;
 
-/** Not whether one can be assigned to the other: a plain `string` and `AnyWord` can, both ways. */
+/** Identity of types. Assignability is not enough: `string` and `AnyString` are mutually assignable. */
 type Same<A, B> =
   (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false;

@@ -1,4 +1,4 @@
-//! What stands behind the endpoint: an inbox and its worker, or the router itself.
+//! The service behind the endpoint: an inbox with a worker, or the router itself.
 
 use std::error::Error;
 
@@ -9,7 +9,8 @@ use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::options::InboxUrl;
 
-pub(crate) struct Behind {
+/// The service behind the endpoint, and the task or router that runs the handlers.
+pub(crate) struct Backend {
     pub(crate) service: BoxCloneSyncService<Event, Answer, BoxError>,
     pub(crate) report: StartupReport,
     pub(crate) routes: Routes,
@@ -21,7 +22,8 @@ enum Running {
     Worker { stop: oneshot::Sender<()>, task: JoinHandle<()> },
 }
 
-impl Behind {
+impl Backend {
+    /// Opens the store, if any, and starts the worker.
     pub(crate) async fn start(
         router: RouterBuilder,
         url: &InboxUrl,
@@ -34,7 +36,7 @@ impl Behind {
         }
     }
 
-    /// Stripe waits for the handlers.
+    /// Runs the handlers within the request: Stripe waits for them.
     fn inline(router: Router) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
             report: router.startup_report().clone(),
@@ -46,7 +48,7 @@ impl Behind {
         })
     }
 
-    /// Stripe waits until the event is stored.
+    /// Stores events within the request, and runs the handlers in a worker.
     fn inbox(router: RouterBuilder, store: impl Store) -> Result<Self, Box<dyn Error>> {
         let router = router.delivered_by(&store).build()?;
         let inbox = Inbox::new(store, router.clone());
@@ -62,7 +64,7 @@ impl Behind {
         })
     }
 
-    /// Waits for what runs. (Handlers whose client hung up may still run.)
+    /// Waits for the handlers in flight, including those of clients that disconnected.
     pub(crate) async fn stop(self) {
         match self.running {
             Running::Inline(router) => {
@@ -72,7 +74,7 @@ impl Behind {
             Running::Worker { stop, task } => {
                 drop(stop);
                 if let Err(error) = task.await {
-                    tracing::error!(%error, "deliveries were no longer run");
+                    tracing::error!(%error, "worker task failed; deliveries remain in the inbox until the next start");
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! Comparison and search that work in constants too, where the standard library's do not yet.
+//! String comparison and table search for const contexts, where the standard library's are not
+//! available yet.
 
 use crate::{Pattern, table::EVENT_TYPES};
 
@@ -6,28 +7,28 @@ pub(crate) const fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
     if text.len() < prefix.len() {
         return false;
     }
-    let mut at = 0;
-    while at < prefix.len() {
-        if text[at] != prefix[at] {
+    let mut index = 0;
+    while index < prefix.len() {
+        if text[index] != prefix[index] {
             return false;
         }
-        at += 1;
+        index += 1;
     }
     true
 }
 
 const fn is_less(a: &[u8], b: &[u8]) -> bool {
-    let mut at = 0;
-    while at < a.len() && at < b.len() {
-        if a[at] != b[at] {
-            return a[at] < b[at];
+    let mut index = 0;
+    while index < a.len() && index < b.len() {
+        if a[index] != b[index] {
+            return a[index] < b[index];
         }
-        at += 1;
+        index += 1;
     }
     a.len() < b.len()
 }
 
-/// The place of the event type of this name in the table.
+/// Returns the index of the event type with this name in the table.
 pub(crate) const fn position(name: &str) -> Option<usize> {
     let (mut low, mut high) = (0, EVENT_TYPES.len());
     while low < high {
@@ -45,8 +46,8 @@ pub(crate) const fn position(name: &str) -> Option<usize> {
     }
 }
 
-/// Where in the table the event types begin and end that this pattern means; they stand side by
-/// side, because the table is sorted.
+/// Returns the range of the table that the pattern matches. Matches are adjacent, because the table
+/// is sorted.
 pub(crate) const fn range(pattern: Pattern<'_>) -> (usize, usize) {
     let mut start = 0;
     while start < EVENT_TYPES.len() && !pattern.matches(EVENT_TYPES[start].name) {
