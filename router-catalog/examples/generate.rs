@@ -72,8 +72,8 @@ fn constants(rows: &[Row<'_>]) -> Result<String, Box<dyn Error>> {
     }
     let mut out = String::from(
         "//! Constants for all known event types, for `#[on_event(...)]` and for `match`.\n//!\n\
-         //! Each dot in a name starts a module. Brackets, and dots inside\n\
-         //! brackets, become underscores.\n//!\n",
+         //! Each dot in a name starts a module. Brackets, and dots inside brackets,\n\
+         //! become underscores.\n//!\n",
     );
     out.push_str(SOURCE);
     out.push_str(
