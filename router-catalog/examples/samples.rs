@@ -1,5 +1,9 @@
-//! Prints a sample event of each type as JSON, one event per line:
-//! `cargo run -p router-catalog --features samples --example samples -- [--seed N] [--now SECONDS] [TYPE…]`.
+//! Prints a sample event of each type as JSON, one event per line.
+//!
+//! ```text
+//! cargo run -p router-catalog --features samples --example samples -- \
+//!     [--seed N] [--now SECONDS] [TYPE…]
+//! ```
 
 use std::{env, error::Error, io::Write as _};
 

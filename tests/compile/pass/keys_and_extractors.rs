@@ -57,7 +57,7 @@ async fn one_of_several(account: Object<ExternalAccount>) {
 }
 
 #[on_event("coffee.made", unlisted)]
-async fn newer_than_the_catalogue(_: Object<Coffee>, _: RelatedObject) {}
+async fn newer_than_the_catalog(_: Object<Coffee>, _: RelatedObject) {}
 
 #[on_event("*", name = "all")]
 async fn both_kinds(_: Option<Object<serde::de::IgnoredAny>>, _: Option<RelatedObject>) {}

@@ -28,7 +28,9 @@ fn all_events_decode_except_listed_ones() {
         let name = format!("{event_type}\t{object}");
         match (decode(event_type, object), exceptions.remove(name.as_str())) {
             (Ok(()), None) | (Err(_), Some(_)) => {}
-            (Ok(()), Some(_)) => failures.push(format!("{name}\tlisted as an exception, but decodes")),
+            (Ok(()), Some(_)) => {
+                failures.push(format!("{name}\tlisted as an exception, but decodes"))
+            }
             (Err(error), None) => failures.push(format!("{name}\t{error}")),
         }
     }
@@ -86,7 +88,10 @@ fn snapshots() -> impl Iterator<Item = &'static router_catalog::EventType> {
 
 /// Returns the body of an event and its `Stripe-Signature` header.
 fn signed(event_type: &str, object: &str) -> (String, String) {
-    let payload = SyntheticEvent::new(event_type).carrying(object).build().expect("event type is in the catalog");
+    let payload = SyntheticEvent::new(event_type)
+        .carrying(object)
+        .build()
+        .expect("event type is in the catalog");
     let secret = SigningSecret::new(SECRET).expect("secret is valid");
     let body = String::from_utf8(payload.body().to_vec()).expect("body is UTF-8");
     (body, payload.sign(&secret))
