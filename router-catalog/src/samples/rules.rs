@@ -17,8 +17,8 @@
 //! [thin v1.invoice.*]         # the thin event itself
 //! ```
 //!
-//! In the files, a comment must be on its own line. Later rules override earlier ones, and rules for
-//! an event override those for its object.
+//! In the files, a comment must be on its own line. Later rules override earlier ones, and rules
+//! for an event override those for its object.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
