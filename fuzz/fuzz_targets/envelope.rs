@@ -1,4 +1,4 @@
-//! Any body, held against serde_json.
+//! Compares the parser with serde_json on arbitrary bodies.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any `Stripe-Signature` header over any body.
+//! Verifies arbitrary `Stripe-Signature` headers over arbitrary bodies.
 
 #![no_main]
 
@@ -9,13 +9,14 @@ use router_tests::{invariant::header_is_judged_by_the_rules, signature};
 struct Input<'i> {
     body: &'i [u8],
     before: &'i [u8],
-    /// Whether the good header stands in the middle: no fuzzer guesses a MAC.
-    signed: bool,
+    /// `true` to insert a valid signature between `before` and `after`; the fuzzer cannot guess a
+    /// MAC.
+    is_signed: bool,
     after: &'i [u8],
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let Input { body, before, signed, after } = input;
-    let good = if signed { signature(body) } else { String::new() };
-    header_is_judged_by_the_rules(&[before, good.as_bytes(), after].concat(), body);
+    let Input { body, before, is_signed, after } = input;
+    let valid = if is_signed { signature(body) } else { String::new() };
+    header_is_judged_by_the_rules(&[before, valid.as_bytes(), after].concat(), body);
 });

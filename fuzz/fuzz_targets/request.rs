@@ -1,4 +1,4 @@
-//! Any request, to the whole endpoint.
+//! Sends arbitrary requests to a whole endpoint.
 
 #![no_main]
 
@@ -13,20 +13,21 @@ use router_tests::{
 #[derive(Debug, Arbitrary)]
 struct Input<'i> {
     is_post: bool,
-    ending: End,
-    /// Whether a good signature comes first: no fuzzer guesses a MAC.
+    ending: BodyEnd,
+    /// `true` to send a valid signature first; the fuzzer cannot guess a MAC.
     is_signed: bool,
     signatures: Vec<&'i [u8]>,
-    /// How large the pieces are in which the body comes.
-    size: u8,
-    /// Into what the rest is put, and where: few bodies that are guessed are events.
+    /// The size of the body's chunks, minus one.
+    chunk_size: u8,
+    /// The body is `inserted`, inserted into a valid event at `offset`, because the fuzzer rarely
+    /// guesses a valid event.
     base: Base,
-    at: u16,
-    rest: &'i [u8],
+    offset: u16,
+    inserted: &'i [u8],
 }
 
 #[derive(Debug, Arbitrary)]
-enum End {
+enum BodyEnd {
     Whole,
     Broken,
     Stalled,
@@ -53,18 +54,18 @@ impl Base {
 
 fuzz_target!(|input: Input<'_>| {
     let mut body = input.base.text().to_vec();
-    let at = usize::from(input.at) % (body.len() + 1);
-    body.splice(at..at, input.rest.iter().copied());
-    let good = input.is_signed.then(|| signature(&body).into_bytes());
+    let offset = usize::from(input.offset) % (body.len() + 1);
+    body.splice(offset..offset, input.inserted.iter().copied());
+    let valid = input.is_signed.then(|| signature(&body).into_bytes());
     let others = input.signatures.into_iter().map(<[u8]>::to_vec);
     request_is_answered_by_the_rules(&Sent {
         method: if input.is_post { Method::POST } else { Method::GET },
-        signatures: good.into_iter().chain(others).collect(),
-        pieces: body.chunks(usize::from(input.size) + 1).map(<[u8]>::to_vec).collect(),
+        signatures: valid.into_iter().chain(others).collect(),
+        pieces: body.chunks(usize::from(input.chunk_size) + 1).map(<[u8]>::to_vec).collect(),
         ending: match input.ending {
-            End::Whole => Ending::Whole,
-            End::Broken => Ending::Broken,
-            End::Stalled => Ending::Stalled,
+            BodyEnd::Whole => Ending::Whole,
+            BodyEnd::Broken => Ending::Broken,
+            BodyEnd::Stalled => Ending::Stalled,
         },
     });
 });

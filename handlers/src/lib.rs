@@ -1,6 +1,6 @@
-//! A plugin as a user of router-core would write one: the two handlers of every Stripe sample.
+//! An example plugin with the two handlers of Stripe's own sample code.
 //!
-//! An application lists it, `.plugins([handlers::PLUGIN])`, and its functions are called.
+//! An application registers the handlers with `.plugins([handlers::PLUGIN])`.
 
 pub mod payments;
 

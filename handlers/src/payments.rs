@@ -1,31 +1,32 @@
-//! Payments: what was paid, and with what.
+//! Handlers for payments and payment methods.
 
 use router_core::{Object, on_event};
 use serde::Deserialize;
 
-/// The fields that we need of a
+/// The fields that the handler uses of a
 /// [`PaymentIntent`](https://docs.stripe.com/api/payment_intents/object).
 #[derive(Debug, Deserialize)]
 pub struct PaymentIntent {
-    /// `pi_…`
+    /// The id, `pi_…`.
     pub id: String,
-    /// In the smallest unit of the currency: cents for `usd`, yen for `jpy`.
+    /// The amount in the smallest unit of the currency: cents for `usd`, yen for `jpy`.
     pub amount: i64,
-    /// The three-letter ISO code, in lower case.
+    /// The three-letter ISO currency code in lower case.
     pub currency: String,
 }
 
-/// The fields that we need of a
+/// The fields that the handler uses of a
 /// [`PaymentMethod`](https://docs.stripe.com/api/payment_methods/object).
 #[derive(Debug, Deserialize)]
 pub struct PaymentMethod {
-    /// `pm_…`
+    /// The id, `pm_…`.
     pub id: String,
-    /// The customer that it was attached to, `cus_…`; an account can stand in its place.
+    /// The customer that the payment method was attached to, `cus_…`; `None` if it was attached to
+    /// an account instead.
     pub customer: Option<String>,
 }
 
-/// Logs the amount that was paid.
+/// Logs the amount of the payment.
 #[on_event("payment_intent.succeeded", name = "payments.succeeded")]
 pub async fn payment_succeeded(intent: Object<PaymentIntent>) {
     let PaymentIntent { id, amount, currency } = &*intent;
@@ -43,9 +44,9 @@ pub async fn payment_method_attached(method: Object<PaymentMethod>) {
 mod tests {
     use super::*;
 
-    /// A handler is a plain function: a unit test calls it.
+    /// A handler is a plain function, so a unit test can call it.
     #[tokio::test]
-    async fn a_handler_can_be_called_as_the_function_that_it_is() {
+    async fn handler_can_be_called_directly() {
         let intent = PaymentIntent { id: "pi_1".into(), amount: 2000, currency: "usd".into() };
         payment_succeeded(Object(intent)).await;
     }

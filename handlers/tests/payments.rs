@@ -1,4 +1,4 @@
-//! Events as Stripe sends them reach the handlers that they are for.
+//! Delivers sample events to the handlers through a test router.
 
 use handlers::payments::{payment_method_attached, payment_succeeded};
 use router_core::{
@@ -7,7 +7,7 @@ use router_core::{
 };
 
 #[tokio::test]
-async fn a_payment_and_a_payment_method_are_logged() {
+async fn events_reach_their_handlers() {
     let router = Router::builder().only::<payment_succeeded>().only::<payment_method_attached>();
     let shop = TestRouter::new(router).unwrap();
     for (event_type, handler) in [
@@ -20,14 +20,14 @@ async fn a_payment_and_a_payment_method_are_logged() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_none_is_a_dead_letter() {
+async fn malformed_object_becomes_dead_letter() {
     let shop = TestRouter::new(Router::builder().plugins([handlers::PLUGIN])).unwrap();
     let event = SyntheticEvent::new("payment_intent.succeeded").set("amount", "a lot");
     let answer = shop.deliver(event).await;
-    // Sending it again would not help.
+    // Permanent: a redelivery would fail the same way.
     assert_eq!(answer.status(), 200);
     let handler = answer.handler("payments.succeeded");
     assert_eq!(handler.outcome(), "dead");
-    let said = handler.result().unwrap_err().to_string();
-    assert!(said.starts_with("`data.object` does not decode at `amount`"), "{said}");
+    let error = handler.result().unwrap_err().to_string();
+    assert!(error.starts_with("`data.object` does not decode at `amount`"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! The two tests that every crate with handlers should have: nothing that is in the source is lost,
-//! and a change of what is routed where is seen in a review.
+//! Two tests that every crate with handlers should have. The first checks that all handlers in the
+//! source are registered; the second makes changes of the routes visible in reviews.
 
 use router_core::Router;
 
@@ -9,11 +9,11 @@ fn every_handler_is_registered() {
 }
 
 #[test]
-fn what_is_routed_where() {
+fn routes_match_snapshot() {
     let router = Router::builder().plugins([handlers::PLUGIN]).build().unwrap();
     insta::assert_snapshot!(router.routes(), @r"
     EVENT TYPE                HANDLER                   SOURCE
-    payment_intent.succeeded  payments.succeeded        handlers/src/payments.rs:29  Logs the amount that was paid.
-    payment_method.attached   payments.method_attached  handlers/src/payments.rs:36  Logs the customer who can now be charged.
+    payment_intent.succeeded  payments.succeeded        handlers/src/payments.rs:30  Logs the amount of the payment.
+    payment_method.attached   payments.method_attached  handlers/src/payments.rs:37  Logs the customer who can now be charged.
     ");
 }

@@ -1,5 +1,9 @@
-//! Prints a sample of each event type, one line of JSON each:
-//! `cargo run -p router-catalog --features samples --example samples -- [--seed N] [--now SECONDS] [TYPE…]`.
+//! Prints a sample event of each type as JSON, one event per line.
+//!
+//! ```text
+//! cargo run -p router-catalog --features samples --example samples -- \
+//!     [--seed N] [--now SECONDS] [TYPE…]
+//! ```
 
 use std::{env, error::Error, io::Write as _};
 
@@ -13,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut number = || {
             arguments
                 .next()
-                .ok_or("a number is missing")?
+                .ok_or("missing number after the option")?
                 .parse::<u64>()
                 .map_err(Box::<dyn Error>::from)
         };
@@ -30,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     for event_type in types {
         let event =
-            sampler.event(&event_type).ok_or_else(|| format!("no event type {event_type}"))?;
+            sampler.event(&event_type).ok_or_else(|| format!("unknown event type {event_type}"))?;
         writeln!(out, "{}", event.into_json())?;
     }
     Ok(())

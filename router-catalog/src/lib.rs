@@ -1,8 +1,8 @@
-//! Facts about Stripe's events: every event type and the object that it carries. Data, no I/O.
+//! A catalog of Stripe's event types and the objects that they carry.
 //!
-//! The table is read from the type declarations of Stripe's official SDK; [`API_VERSION`] says
-//! which. Stripe adds event types every month, so an event type that is not in here is unknown,
-//! not wrong.
+//! The catalog is generated from the type declarations of Stripe's official SDK, for the API
+//! version [`API_VERSION`]. Stripe adds event types every month, so treat an event type that is
+//! missing here as unknown, not as invalid. The crate does no I/O.
 //!
 //! ```
 //! let known = router_catalog::lookup("charge.dispute.created").unwrap();
@@ -11,7 +11,7 @@
 //! assert_eq!(router_catalog::event_type::charge::dispute::CREATED, "charge.dispute.created");
 //! ```
 
-mod constant;
+mod const_search;
 #[rustfmt::skip]
 pub mod event_type;
 mod pattern;
@@ -25,51 +25,51 @@ pub use table::API_VERSION;
 /// One of Stripe's event types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventType {
-    /// Its name, as in an event's `type`: `payment_intent.succeeded`.
+    /// The value of an event's `type` field, such as `payment_intent.succeeded`.
     pub name: &'static str,
-    /// The `object` value of what the event carries: `data.object.object` of a snapshot event,
-    /// `related_object.type` of a thin one. Alternatives are joined by `|`. `None` for a thin
+    /// The `object` value of the event's object: `data.object.object` of a snapshot event,
+    /// `related_object.type` of a thin event. Alternatives are separated by `|`. `None` for a thin
     /// event without a related object.
     pub object: Option<&'static str>,
-    /// Whether Stripe sends it as a snapshot or as a thin event.
+    /// The format in which Stripe sends the event.
     pub kind: Kind,
 }
 
-/// The two shapes in which Stripe sends events.
+/// The two formats in which Stripe sends events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// `"object": "event"`: the object is in the event, as it was when the event was made.
+    /// `"object": "event"`: the event contains the object, as of the event's creation.
     Snapshot,
-    /// `"object": "v2.core.event"`: the event only names its object.
+    /// `"object": "v2.core.event"`: the event contains only a reference to its object.
     Thin,
 }
 
 impl EventType {
-    /// Whether it can carry an object with this `object` value.
+    /// Returns whether events of this type can carry an object with this `object` value.
     #[must_use]
     pub const fn carries(&self, object: &str) -> bool {
         let Some(alternatives) = self.object else { return false };
         let (alternatives, object) = (alternatives.as_bytes(), object.as_bytes());
-        let mut at = 0;
+        let mut start = 0;
         loop {
-            let (_, rest) = alternatives.split_at(at);
-            let end = at + object.len();
-            if constant::starts_with(rest, object)
+            let (_, rest) = alternatives.split_at(start);
+            let end = start + object.len();
+            if const_search::starts_with(rest, object)
                 && (end == alternatives.len() || alternatives[end] == b'|')
             {
                 return true;
             }
-            while at < alternatives.len() && alternatives[at] != b'|' {
-                at += 1;
+            while start < alternatives.len() && alternatives[start] != b'|' {
+                start += 1;
             }
-            if at == alternatives.len() {
+            if start == alternatives.len() {
                 return false;
             }
-            at += 1;
+            start += 1;
         }
     }
 
-    /// Whether it carries an object with this `object` value and never another.
+    /// Returns whether events of this type carry only objects with this `object` value.
     #[must_use]
     pub const fn carries_only(&self, object: &str) -> bool {
         match self.object {
@@ -78,48 +78,49 @@ impl EventType {
         }
     }
 
-    /// The `object` values that it can carry.
+    /// Returns the `object` values that events of this type can carry.
     pub fn objects(&self) -> impl Iterator<Item = &'static str> {
         self.object.into_iter().flat_map(|alternatives| alternatives.split('|'))
     }
 }
 
-/// All event types, sorted by name.
+/// Returns all known event types, sorted by name.
 #[must_use]
 pub const fn all() -> &'static [EventType] {
     table::EVENT_TYPES
 }
 
-/// The event type of this exact name.
+/// Returns the event type with this exact name, if it is known.
 #[must_use]
 pub const fn lookup(name: &str) -> Option<&'static EventType> {
-    match constant::position(name) {
-        Some(at) => Some(&table::EVENT_TYPES[at]),
+    match const_search::position(name) {
+        Some(index) => Some(&table::EVENT_TYPES[index]),
         None => None,
     }
 }
 
-/// The known event type that `name` was most likely meant to be, if one is close enough.
+/// Returns the known event type that is most similar to `name`, if one is similar enough to be a
+/// typo of it.
 #[must_use]
 pub fn nearest(name: &str) -> Option<&'static str> {
     nearest_of(name, all().iter().map(|known| known.name))
 }
 
-/// The candidate that `word` was most likely meant to be, by Damerau-Levenshtein distance; none
-/// where more than a third of the word would have to change.
+/// Returns the candidate with the smallest Damerau-Levenshtein distance to `word`, or `None` if the
+/// distance is more than a third of the word's length.
 #[must_use]
 pub fn nearest_of<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
     let length = word.chars().count();
-    let most = length.div_ceil(3);
+    let max_distance = length.div_ceil(3);
     candidates
         .into_iter()
-        // One whose length differs by more is further away than that, and costs nothing.
-        .filter(|candidate| candidate.chars().count().abs_diff(length) <= most)
+        // The difference in length is a lower bound of the distance, and is cheaper to compute.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= max_distance)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .min()
-        .filter(|(distance, _)| *distance <= most)
+        .filter(|(distance, _)| *distance <= max_distance)
         .map(|(_, candidate)| candidate)
 }

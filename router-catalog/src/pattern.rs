@@ -1,28 +1,28 @@
-//! Which event types a pattern means. The one place for this rule: `#[on_event]` checks patterns
-//! with it when it compiles, the router when it is built.
+//! Event patterns. `#[on_event]` at compile time and the router at build time share this
+//! implementation.
 
 use std::fmt;
 
-use crate::{EventType, constant, table::EVENT_TYPES};
+use crate::{EventType, const_search, table::EVENT_TYPES};
 
-/// What a handler is registered for.
+/// An event type or a wildcard that matches several event types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pattern<'p> {
-    /// `invoice.paid`: this event type.
+    /// `invoice.paid`: the event type of this name.
     Exact(&'p str),
-    /// `customer.*`: every event type that begins with `customer.`, at any depth. Holds what stands
-    /// before the `.*`.
+    /// `customer.*`: every event type that begins with `customer.`, at any depth. The value is the
+    /// part before `.*`.
     Prefix(&'p str),
     /// `*`: every event type.
     All,
 }
 
 impl<'p> Pattern<'p> {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
     ///
-    /// [`PatternError`] where the text is neither an event type's name nor a wildcard.
+    /// Fails if the text is neither a well-formed event type nor a wildcard.
     pub fn parse(text: &'p str) -> Result<Self, PatternError> {
         let pattern = Self::form(text);
         let name = match pattern {
@@ -35,10 +35,10 @@ impl<'p> Pattern<'p> {
         if name.contains('*') {
             return Err(PatternError::Wildcard);
         }
-        if let Some(stray) =
+        if let Some(invalid) =
             name.chars().find(|c| !c.is_ascii_alphanumeric() && !"._[]-".contains(*c))
         {
-            return Err(PatternError::Character(stray));
+            return Err(PatternError::Character(invalid));
         }
         if name.split('.').any(str::is_empty) {
             return Err(PatternError::Dots);
@@ -46,7 +46,7 @@ impl<'p> Pattern<'p> {
         Ok(pattern)
     }
 
-    /// Which of the three forms a text has, without a look at what stands in its name.
+    /// Parses a pattern without checking its characters, in const contexts.
     #[doc(hidden)]
     #[must_use]
     pub const fn form(text: &'p str) -> Self {
@@ -57,24 +57,25 @@ impl<'p> Pattern<'p> {
         }
     }
 
-    /// Whether this pattern means this event type.
+    /// Returns whether the pattern matches an event type.
     #[must_use]
     pub const fn matches(self, event_type: &str) -> bool {
         let event_type = event_type.as_bytes();
         match self {
             Self::Exact(name) => {
-                event_type.len() == name.len() && constant::starts_with(event_type, name.as_bytes())
+                event_type.len() == name.len()
+                    && const_search::starts_with(event_type, name.as_bytes())
             }
             Self::Prefix(prefix) => {
                 event_type.len() > prefix.len()
                     && event_type[prefix.len()] == b'.'
-                    && constant::starts_with(event_type, prefix.as_bytes())
+                    && const_search::starts_with(event_type, prefix.as_bytes())
             }
             Self::All => true,
         }
     }
 
-    /// Whether there can be an event type that both patterns mean.
+    /// Returns whether an event type could match both patterns.
     #[must_use]
     pub fn overlaps(self, other: Pattern<'_>) -> bool {
         match (self, other) {
@@ -87,15 +88,15 @@ impl<'p> Pattern<'p> {
         }
     }
 
-    /// The event types that Stripe is known to send and that this pattern means, sorted by name.
+    /// Returns the known event types that match the pattern, sorted by name.
     #[must_use]
     pub const fn known(self) -> &'static [EventType] {
         let (start, end) = match self {
-            Self::Exact(name) => match constant::position(name) {
-                Some(at) => (at, at + 1),
+            Self::Exact(name) => match const_search::position(name) {
+                Some(index) => (index, index + 1),
                 None => (0, 0),
             },
-            Self::Prefix(_) | Self::All => constant::range(self),
+            Self::Prefix(_) | Self::All => const_search::range(self),
         };
         EVENT_TYPES.split_at(end).0.split_at(start).1
     }
@@ -111,29 +112,36 @@ impl fmt::Display for Pattern<'_> {
     }
 }
 
-/// Why a text is no pattern.
+/// An error that [`Pattern::parse`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// There is no name in it.
+    /// The name is empty.
     Empty,
-    /// A `*` that is not the last part.
+    /// A `*` is not the whole last part.
     Wildcard,
-    /// A character that no event type holds.
+    /// A character is not allowed in event types.
     Character(char),
-    /// Two dots in a row, or one at the end.
+    /// A part is empty: two dots in a row, or a dot at the start or end.
     Dots,
 }
 
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("an event type cannot be empty; `*` means every event type"),
+            Self::Empty => {
+                f.write_str("an event type cannot be empty; `*` matches every event type")
+            }
             Self::Wildcard => f.write_str(
-                "`*` stands for whole parts at the end only: `customer.*`, `customer.subscription.*`, or `*` alone",
+                "`*` can only be the last part: `customer.*`, `customer.subscription.*`, or `*` \
+                 alone",
             ),
-            Self::Character(stray) => write!(f, "no event type holds {stray:?}; write one as in `invoice.paid`"),
-            Self::Dots => f.write_str("an event type is parts with a dot between them, as in `invoice.paid`"),
+            Self::Character(invalid) => {
+                write!(f, "invalid character {invalid:?}; an event type looks like `invoice.paid`")
+            }
+            Self::Dots => f.write_str(
+                "empty part before or after a dot; an event type looks like `invoice.paid`",
+            ),
         }
     }
 }
@@ -145,14 +153,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_forms() {
+    fn valid_patterns_parse() {
         assert_eq!(Pattern::parse("invoice.paid"), Ok(Pattern::Exact("invoice.paid")));
         assert_eq!(Pattern::parse("customer.*"), Ok(Pattern::Prefix("customer")));
         assert_eq!(Pattern::parse("*"), Ok(Pattern::All));
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn invalid_patterns_are_rejected() {
         for (text, error) in [
             ("", PatternError::Empty),
             (".*", PatternError::Empty),
@@ -170,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_means_whole_parts_at_any_depth() {
+    fn prefix_matches_whole_parts_at_any_depth() {
         let customer = Pattern::Prefix("customer");
         assert!(customer.matches("customer.created"));
         assert!(customer.matches("customer.subscription.deleted"));
@@ -179,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_event_type_is_a_pattern_that_means_itself() {
+    fn known_event_type_matches_only_itself() {
         for known in crate::all() {
             let pattern = Pattern::parse(known.name).unwrap();
             assert!(pattern.matches(known.name) && pattern.known() == [*known], "{}", known.name);

@@ -1,4 +1,4 @@
-//! Samples are what the rules say: of every type, plausible, and the same for the same seed.
+//! Samples exist for every event type, are plausible, and are reproducible from the seed.
 #![cfg(feature = "samples")]
 
 use std::collections::BTreeSet;
@@ -12,23 +12,23 @@ use serde_json::{Value, json};
 const NOW: u64 = 1_790_000_000;
 
 #[test]
-fn there_is_an_event_of_every_type_and_an_object_of_every_name() {
+fn every_event_type_and_object_has_a_sample() {
     let sampler = Sampler::new(0, NOW);
     let mut ids = BTreeSet::new();
     for known in all() {
         let event = sampler.event(known.name).unwrap_or_else(|| panic!("{}", known.name));
         let event = event.into_json();
         assert_eq!(event["type"], known.name);
-        assert!(ids.insert(event["id"].to_string()), "an id twice: {}", known.name);
-        let (word, carried) = match known.kind {
+        assert!(ids.insert(event["id"].to_string()), "duplicate id: {}", known.name);
+        let (event_object, object) = match known.kind {
             Kind::Snapshot => ("event", &event["data"]["object"]["object"]),
             Kind::Thin => ("v2.core.event", &event["related_object"]["type"]),
         };
-        assert_eq!(event["object"], word);
+        assert_eq!(event["object"], event_object);
         if known.objects().next().is_some() {
-            assert!(known.objects().any(|name| carried == name), "{}", known.name);
+            assert!(known.objects().any(|name| object == name), "{}", known.name);
         } else {
-            assert!(carried.is_null(), "{}", known.name);
+            assert!(object.is_null(), "{}", known.name);
         }
     }
     for name in objects() {
@@ -39,14 +39,14 @@ fn there_is_an_event_of_every_type_and_an_object_of_every_name() {
 }
 
 #[test]
-fn an_object_within_another_is_made_as_it_is_alone() {
+fn nested_object_equals_object_alone() {
     let sampler = Sampler::new(0, NOW);
-    let within = sampler.object("billing.alert_triggered").unwrap();
-    assert_eq!(Some(&within["alert"]), sampler.object("billing.alert").as_ref());
+    let outer = sampler.object("billing.alert_triggered").unwrap();
+    assert_eq!(Some(&outer["alert"]), sampler.object("billing.alert").as_ref());
 }
 
 #[test]
-fn the_same_seed_and_time_make_the_same_event_and_others_make_another() {
+fn event_is_determined_by_seed_and_time() {
     let event = |seed, now| Sampler::new(seed, now).event("charge.refunded").unwrap().into_json();
     assert_eq!(event(1, NOW), event(1, NOW));
     assert_ne!(event(1, NOW)["id"], event(2, NOW)["id"]);
@@ -56,18 +56,18 @@ fn the_same_seed_and_time_make_the_same_event_and_others_make_another() {
 }
 
 #[test]
-fn an_event_that_can_carry_several_objects_carries_the_one_that_is_asked_for() {
+fn event_carries_requested_object() {
     let sampler = Sampler::new(0, NOW);
     let event = sampler.event_with("customer.source.created", "source").unwrap();
     assert_eq!(event.object().unwrap()["object"], "source");
     let event = sampler.event("customer.source.created").unwrap();
-    assert_eq!(event.object().unwrap()["object"], "card", "not the first that there is");
+    assert_eq!(event.object().unwrap()["object"], "card", "a rule selects the card");
     assert!(sampler.event_with("customer.source.created", "charge").is_none());
     assert!(sampler.event_with("v1.invoice.paid", "invoice").is_none());
 }
 
 #[test]
-fn a_thin_event_of_what_there_is_one_of_names_it_without_an_id() {
+fn thin_event_of_singleton_has_no_related_id() {
     let sampler = Sampler::new(0, NOW);
     for (event_type, object, url) in [
         ("v1.balance.available", "balance", "/v1/balance".to_owned()),
@@ -80,13 +80,13 @@ fn a_thin_event_of_what_there_is_one_of_names_it_without_an_id() {
         let event = sampler.event(event_type).unwrap().into_json();
         assert_eq!(event["related_object"], json!({"type": object, "url": url}));
     }
-    // The rule that takes the id away makes nothing where there is no object.
+    // The rule that removes the id does not create `related_object` in an event without one.
     let event = sampler.event("v1.customer.discount.source_changed").unwrap().into_json();
     assert_eq!(event.get("related_object"), None);
 }
 
 #[test]
-fn live_mode_is_that_of_the_event_and_of_its_object() {
+fn livemode_applies_to_event_and_object() {
     let sampler = Sampler::new(0, NOW).livemode(true);
     let event = sampler.event("invoice.paid").unwrap().into_json();
     assert_eq!(
@@ -99,18 +99,18 @@ fn live_mode_is_that_of_the_event_and_of_its_object() {
 }
 
 #[test]
-fn a_field_is_set_wherever_the_shape_has_one() {
+fn set_accepts_any_path_of_the_shape() {
     let mut event = Sampler::new(0, NOW).event("invoice.paid").unwrap();
     for (path, value) in [
         ("amount_paid", json!(500)),
         ("lines.data[0].quantity", json!(2)),
         ("metadata.order_id", json!("6735")),
         ("metadata[order.id]", json!("6736")),
-        // In what was null.
+        // A field of an object that is null in the sample.
         ("customer_address.city", json!("Berlin")),
-        // One more than there are.
+        // An index equal to the length appends an element.
         ("lines.data[1].amount", json!(700)),
-        // Of another kind than it should be.
+        // A value of the wrong type.
         ("currency", json!(7)),
     ] {
         event.set(path, value).unwrap();
@@ -127,7 +127,7 @@ fn a_field_is_set_wherever_the_shape_has_one() {
 }
 
 #[test]
-fn text_is_read_as_the_field_wants_it() {
+fn set_text_parses_by_field_type() {
     let mut event = Sampler::new(0, NOW).event("invoice.paid").unwrap();
     for (path, text, value) in [
         ("amount_paid", "500", json!(500)),
@@ -143,7 +143,7 @@ fn text_is_read_as_the_field_wants_it() {
 }
 
 #[test]
-fn a_thin_event_is_set_itself() {
+fn set_changes_thin_event_itself() {
     let mut event = Sampler::new(0, NOW).event("v1.invoice.paid").unwrap();
     event.set("related_object.id", json!("in_1")).unwrap();
     event.set("context", json!("acct_1")).unwrap();
@@ -157,7 +157,7 @@ fn a_thin_event_is_set_itself() {
 }
 
 #[test]
-fn what_is_set_as_before_stands_in_previous_attributes() {
+fn set_previous_sets_previous_attributes() {
     let mut event = Sampler::new(0, NOW).event("invoice.paid").unwrap();
     event.set_previous("status", json!("open")).unwrap();
     event.set_previous("status_transitions.paid_at", Value::Null).unwrap();
@@ -169,7 +169,7 @@ fn what_is_set_as_before_stands_in_previous_attributes() {
 }
 
 #[test]
-fn a_path_that_leads_nowhere_says_where_it_ends() {
+fn invalid_path_error_names_failing_part() {
     let mut event = Sampler::new(0, NOW).event("invoice.paid").unwrap();
     for (path, text) in [
         ("amout_paid", "`invoice` has no field `amout_paid`; did you mean `amount_paid`?"),
@@ -180,17 +180,17 @@ fn a_path_that_leads_nowhere_says_where_it_ends() {
         ),
         (
             "status_transitions.zzzzzzzz",
-            "`status_transitions` has no field `zzzzzzzz`; it has finalized_at, \
+            "`status_transitions` has no field `zzzzzzzz`; its fields are finalized_at, \
              marked_uncollectible_at, paid_at, voided_at",
         ),
         ("customer.email", "`customer` is the id of an object and has no fields"),
         ("status.word", "`status` is a string and has no fields"),
         ("amount_paid[0]", "`amount_paid` is a number and has no elements"),
-        ("lines.data[3]", "`lines.data` has 1 element: the next one is `lines.data[1]`"),
+        ("lines.data[3]", "`lines.data` has 1 element; use `lines.data[1]` to append one"),
         (
             "lines..data",
-            "`lines..data` is no path: write names with dots between them and numbers in brackets, as in \
-             `lines.data[0].quantity`",
+            "`lines..data` is not a valid path: write field names separated by dots and indexes in \
+             brackets, as in `lines.data[0].quantity`",
         ),
     ] {
         assert_eq!(event.set(path, json!(1)).unwrap_err().to_string(), text);
@@ -198,7 +198,7 @@ fn a_path_that_leads_nowhere_says_where_it_ends() {
 }
 
 #[test]
-fn an_object_fits_the_type_of_its_event() {
+fn object_state_fits_event_type() {
     for (event_type, pointer, value) in [
         ("payment_intent.succeeded", "/status", json!("succeeded")),
         ("payment_intent.payment_failed", "/status", json!("requires_payment_method")),
@@ -223,7 +223,7 @@ fn an_object_fits_the_type_of_its_event() {
             "{event_type} {pointer}"
         );
     }
-    for (event_type, one, other) in [
+    for (event_type, left, right) in [
         ("payment_intent.succeeded", "/amount", "/amount_received"),
         ("charge.refunded", "/amount", "/amount_refunded"),
         ("invoice.paid", "/amount_due", "/amount_paid"),
@@ -231,13 +231,13 @@ fn an_object_fits_the_type_of_its_event() {
         ("customer.subscription.updated", "/id", "/items/data/0/subscription"),
     ] {
         let event = Sampler::new(3, NOW).event(event_type).unwrap();
-        let [one, other] = [one, other].map(|pointer| event.object().unwrap().pointer(pointer));
-        assert!(one.is_some() && one == other, "{event_type}: {one:?} and {other:?}");
+        let [left, right] = [left, right].map(|pointer| event.object().unwrap().pointer(pointer));
+        assert!(left.is_some() && left == right, "{event_type}: {left:?} and {right:?}");
     }
 }
 
 #[test]
-fn the_events_of_a_seed_agree() {
+fn events_of_one_seed_are_consistent() {
     let sampler = Sampler::new(5, NOW);
     for (event_type, pointer, name) in [
         ("payment_intent.succeeded", "/customer", "customer"),
@@ -251,8 +251,8 @@ fn the_events_of_a_seed_agree() {
         ("payment_method.attached", "/customer", "customer"),
     ] {
         let event = sampler.event(event_type).unwrap();
-        let named = event.object().unwrap().pointer(pointer);
-        assert_eq!(named, Some(&sampler.object(name).unwrap()["id"]), "{event_type} {pointer}");
+        let reference = event.object().unwrap().pointer(pointer);
+        assert_eq!(reference, Some(&sampler.object(name).unwrap()["id"]), "{event_type} {pointer}");
     }
     let amount = |event_type, field: &str| {
         sampler.event(event_type).unwrap().object().unwrap()[field].clone()
@@ -270,28 +270,35 @@ fn the_events_of_a_seed_agree() {
 }
 
 #[test]
-fn an_update_says_what_was_there_before_and_is_not_now() {
+fn update_has_previous_attributes_that_differ() {
     let updates = all()
         .iter()
         .filter(|known| known.kind == Kind::Snapshot && known.name.ends_with(".updated"))
         .flat_map(|known| known.objects().map(|object| (known.name, object)));
     for (event_type, object) in updates {
         let event = Sampler::new(0, NOW).event_with(event_type, object).unwrap().into_json();
-        let before = event["data"]["previous_attributes"].as_object();
-        let before = before.unwrap_or_else(|| panic!("{event_type} of {object}"));
-        for (field, was) in before {
-            let is = event["data"]["object"].get(field);
-            assert!(is.is_some() && is != Some(was), "{event_type} of {object}: {field} was {was}");
+        let previous = event["data"]["previous_attributes"].as_object();
+        let previous = previous.unwrap_or_else(|| panic!("{event_type} of {object}"));
+        for (field, previous_value) in previous {
+            let current = event["data"]["object"].get(field);
+            assert!(
+                current.is_some() && current != Some(previous_value),
+                "{event_type} of {object}: previous {field} is {previous_value}"
+            );
         }
     }
 }
 
 #[test]
-fn no_text_is_only_there_to_be_text() {
+fn samples_contain_no_filler_text() {
     fn check(value: &Value, field: &str, event_type: &str) {
         match value {
-            Value::Object(of) => of.iter().for_each(|(name, value)| check(value, name, event_type)),
-            Value::Array(of) => of.iter().for_each(|value| check(value, field, event_type)),
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| check(value, name, event_type))
+            }
+            Value::Array(elements) => {
+                elements.iter().for_each(|value| check(value, field, event_type))
+            }
             Value::String(text) => {
                 let is_filler = *text == field.replace('_', " ") || text == "string";
                 assert!(!is_filler, "{event_type}: {field} is {text}");
@@ -308,7 +315,7 @@ fn no_text_is_only_there_to_be_text() {
 }
 
 #[test]
-fn any_seed_and_any_time_make_every_event() {
+fn extreme_seeds_and_times_produce_events() {
     for (seed, now) in [(u64::MAX, NOW), (7, 0), (8, u64::MAX)] {
         for known in all() {
             let event = Sampler::new(seed, now).event(known.name).unwrap().into_json();

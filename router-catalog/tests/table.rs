@@ -1,16 +1,16 @@
-//! The committed table is sorted, unique, and says what the committed data says.
+//! The generated table is sorted, has no duplicates, and agrees with the data file.
 
 use router_catalog::{EventType, Kind, Pattern, all, event_type, lookup, nearest};
 
 const SOURCE: &str = include_str!("../data/event-types.tsv");
 
 #[test]
-fn the_table_is_sorted_and_unique() {
+fn table_is_sorted_and_unique() {
     assert!(all().windows(2).all(|pair| pair[0].name < pair[1].name));
 }
 
 #[test]
-fn every_row_of_the_data_is_found_as_it_stands() {
+fn table_agrees_with_data_file() {
     let mut snapshots = 0;
     let mut thin = 0;
     for line in SOURCE.lines().skip(1) {
@@ -29,7 +29,7 @@ fn every_row_of_the_data_is_found_as_it_stands() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_not_found() {
+fn lookup_of_unknown_name_returns_none() {
     for name in
         ["", "payment_intent", "payment_intent.succeeded.", "zzz", "PAYMENT_INTENT.SUCCEEDED"]
     {
@@ -38,7 +38,7 @@ fn a_name_that_is_not_there_is_not_found() {
 }
 
 #[test]
-fn a_pattern_knows_the_types_that_it_means() {
+fn known_returns_all_matching_event_types() {
     for text in ["*", "customer.*", "customer.subscription.*", "v2.core.account[identity].*"] {
         let pattern = Pattern::parse(text).unwrap();
         let known: Vec<EventType> =
@@ -52,7 +52,7 @@ fn a_pattern_knows_the_types_that_it_means() {
 }
 
 #[test]
-fn one_of_several_objects_is_carried() {
+fn carries_matches_whole_object_names() {
     const CARRIES: bool = lookup("account.external_account.created").unwrap().carries("card");
     const { assert!(CARRIES) };
     let external = lookup("account.external_account.created").unwrap();
@@ -72,7 +72,7 @@ fn one_of_several_objects_is_carried() {
 }
 
 #[test]
-fn every_type_has_a_constant_that_can_be_matched_on() {
+fn constants_cover_all_event_types() {
     assert_eq!(event_type::ALL.len(), all().len());
     for (constant, known) in event_type::ALL.iter().zip(all()) {
         assert_eq!(*constant, known.name);
@@ -85,7 +85,7 @@ fn every_type_has_a_constant_that_can_be_matched_on() {
 }
 
 #[test]
-fn a_typo_finds_the_name_that_was_meant() {
+fn nearest_finds_intended_name() {
     assert_eq!(nearest("payment_intent.succeded"), Some("payment_intent.succeeded"));
     assert_eq!(nearest("invoice.piad"), Some("invoice.paid"));
     assert_eq!(nearest("completely different"), None);

@@ -1,4 +1,4 @@
-//! What can be found wrong before the compiler looks: each error on the user's own token.
+//! Checks the parsed attribute and signature, and reports each error at the user's own token.
 
 use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::{
     parse::{self, Arguments, Function},
 };
 
-/// The arguments of `#[on_event]`.
+/// Checks the arguments of `#[on_event]`.
 pub(crate) fn on_event(arguments: &Arguments, errors: &mut Errors) {
-    // An item that could not be read was perhaps meant to be one.
+    // After a parse error the missing event type may be the item that failed to parse.
     if arguments.patterns.is_empty() && errors.is_empty() {
         errors.push(Error::new(
             Span::call_site(),
-            "say for which event types: `#[on_event(\"invoice.paid\")]`; several with commas \
-             between; `customer.*` for all that begin so; `*` for every one",
+            "missing event type: write `#[on_event(\"invoice.paid\")]`; separate several with commas; \
+             `customer.*` matches all event types with that prefix, `*` matches every event type",
         ));
     }
     let mut seen = HashSet::new();
@@ -29,20 +29,20 @@ pub(crate) fn on_event(arguments: &Arguments, errors: &mut Errors) {
             parse::Pattern::Constant(path) => path.to_token_stream().to_string(),
         };
         let problem = match given {
-            parse::Pattern::Literal(_) => pattern(&text, arguments.unlisted.is_some()),
-            // Its value is looked at when constants are evaluated.
+            parse::Pattern::Literal(_) => check_pattern(&text, arguments.unlisted.is_some()),
+            // The expansion checks the value when constants are evaluated.
             parse::Pattern::Constant(_) => Ok(()),
         };
         if let Err(problem) = problem {
             errors.push(Error::new_spanned(given, problem));
         } else if !seen.insert(text) {
-            errors.push(Error::new_spanned(given, "this event type stands here twice"));
+            errors.push(Error::new_spanned(given, "duplicate event type"));
         }
     }
-    keys(arguments, errors);
+    check_keys(arguments, errors);
 }
 
-/// The arguments of `#[on_unhandled]`, which has fewer keys.
+/// Checks the arguments of `#[on_unhandled]`, which has fewer keys.
 pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
     let Arguments {
         patterns,
@@ -61,15 +61,17 @@ pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
         unlisted,
         ..
     } = arguments;
-    let mut refuse = |what: &dyn ToTokens, why: &str| errors.push(Error::new_spanned(what, why));
+    let mut reject =
+        |tokens: &dyn ToTokens, message: &str| errors.push(Error::new_spanned(tokens, message));
     for pattern in patterns {
-        refuse(
+        reject(
             pattern,
-            "`#[on_unhandled]` is for what no handler is for, so it names no event types; \
-             `#[on_event(...)]` does",
+            "`#[on_unhandled]` takes no event types, because it handles the events that no other \
+             handler takes; use `#[on_event(...)]` to handle certain event types",
         );
     }
-    let strange = "`#[on_unhandled]` has only the keys `name`, `timeout`, `blocking` and `crate`";
+    let message =
+        "`#[on_unhandled]` accepts only the keys `name`, `timeout`, `blocking` and `crate`";
     let keys_given = [
         endpoint.as_ref().map(|key| key as &dyn ToTokens),
         livemode.as_ref().map(|key| key as _),
@@ -85,74 +87,78 @@ pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
         concurrency.as_ref().map(|key| key as _),
         unlisted.as_ref().map(|key| key as _),
     ];
-    keys_given.into_iter().flatten().for_each(|key| refuse(key, strange));
-    keys(arguments, errors);
+    keys_given.into_iter().flatten().for_each(|key| reject(key, message));
+    check_keys(arguments, errors);
 }
 
-fn keys(arguments: &Arguments, errors: &mut Errors) {
+fn check_keys(arguments: &Arguments, errors: &mut Errors) {
     for name in arguments.name.iter().chain(&arguments.formerly) {
-        word(
+        check_name(
             name,
-            "a handler's name is one word without white space, as in \"orders.fulfil\"",
+            "a handler's name must be a single word without white space, as in \"orders.fulfil\"",
             errors,
         );
     }
     if let Some(endpoint) = &arguments.endpoint {
-        let message = "an endpoint's name is one word without white space: the one that its secret \
-                       was given, as in `connect=whsec_…`";
-        word(endpoint, message, errors);
+        let message = "an endpoint's name must be a single word without white space: the name given \
+                       with its signing secret, as in `connect=whsec_…`";
+        check_name(endpoint, message, errors);
     }
     for time in arguments.timeout.iter().chain(&arguments.deadline) {
-        if let Err(message) = self::time(time) {
+        if let Err(message) = parse_timeout(time) {
             errors.push(Error::new(time.span(), message));
         }
     }
-    for wait in arguments.backoff.iter().chain(&arguments.max_backoff) {
-        if let Err(message) = backoff(wait) {
-            errors.push(Error::new(wait.span(), message));
+    for delay in arguments.backoff.iter().chain(&arguments.max_backoff) {
+        if let Err(message) = parse_backoff(delay) {
+            errors.push(Error::new(delay.span(), message));
         }
     }
-    if let (Some(first), Some(most)) = (&arguments.backoff, &arguments.max_backoff)
-        && let (Ok(wait), Ok(at_most)) = (backoff(first), backoff(most))
-        && at_most < wait
+    if let (Some(initial), Some(max)) = (&arguments.backoff, &arguments.max_backoff)
+        && let (Ok(initial_delay), Ok(max_delay)) = (parse_backoff(initial), parse_backoff(max))
+        && max_delay < initial_delay
     {
-        let message =
-            "this is less than `backoff`, the shortest wait: make it longer, or take it away";
-        errors.push(Error::new(most.span(), message));
+        let message = "`max_backoff` is shorter than `backoff`: increase it or remove it";
+        errors.push(Error::new(max.span(), message));
     }
     for number in arguments.attempts.iter().chain(&arguments.concurrency) {
         if number.base10_parse::<NonZeroU32>().is_err() {
-            errors.push(Error::new(number.span(), "write a number from 1 on"));
+            errors.push(Error::new(number.span(), "expected an integer of at least 1"));
         }
     }
     if let (Some(timeout), Some(_)) = (&arguments.timeout, &arguments.deadline) {
-        let message = "a handler has a `deadline` if it replies to Stripe, and a `timeout` if not: take away one";
+        let message = "a handler cannot have both: use `deadline` if it returns a `Reply`, otherwise `timeout`";
         errors.push(Error::new(timeout.span(), message));
     }
 }
 
-/// The time that a `backoff` or a `max_backoff` gives.
-pub(crate) fn backoff(literal: &LitStr) -> Result<Duration, String> {
+/// Parses the value of `backoff` or `max_backoff`.
+pub(crate) fn parse_backoff(literal: &LitStr) -> Result<Duration, String> {
     match humantime::parse_duration(&literal.value()) {
         Ok(Duration::ZERO) => {
-            Err("without a wait every attempt is made at once, and none of them helps".to_owned())
+            Err("must be greater than zero: without a delay all retries would run at once"
+                .to_owned())
         }
         Ok(time) => Ok(time),
-        Err(error) => Err(format!("{error}; write a time as in \"15s\" or \"12h\"")),
+        Err(error) => Err(format!("{error}; write a duration such as \"15s\" or \"12h\"")),
     }
 }
 
-/// The time that a `timeout` or a `deadline` gives.
-pub(crate) fn time(literal: &LitStr) -> Result<Duration, String> {
+/// Parses the value of `timeout` or `deadline`.
+pub(crate) fn parse_timeout(literal: &LitStr) -> Result<Duration, String> {
     match humantime::parse_duration(&literal.value()) {
-        Ok(Duration::ZERO) => Err("a handler with no time at all would never be done".to_owned()),
+        Ok(Duration::ZERO) => {
+            Err("must be greater than zero: the handler would always time out".to_owned())
+        }
         Ok(time) => Ok(time),
-        Err(error) => Err(format!("{error}; write a time as in \"5s\", \"500ms\" or \"2m 30s\"")),
+        Err(error) => {
+            Err(format!("{error}; write a duration such as \"5s\", \"500ms\" or \"2m 30s\""))
+        }
     }
 }
 
-/// `unlisted` lets an event type pass that the catalogue does not know.
-fn pattern(text: &str, unlisted: bool) -> Result<(), String> {
+/// Checks a pattern. With `unlisted`, event types that the catalog does not know are valid too.
+fn check_pattern(text: &str, unlisted: bool) -> Result<(), String> {
     let pattern = Pattern::parse(text).map_err(|error| error.to_string())?;
     if unlisted || !pattern.known().is_empty() {
         return Ok(());
@@ -160,31 +166,32 @@ fn pattern(text: &str, unlisted: bool) -> Result<(), String> {
     let version = router_catalog::API_VERSION;
     match pattern {
         Pattern::Exact(_) => {
-            let help = match router_catalog::nearest(text) {
+            let suggestion = match router_catalog::nearest(text) {
                 Some(nearest) => format!("did you mean \"{nearest}\"?\n"),
                 None => String::new(),
             };
             Err(format!(
-                "Stripe sends no event type \"{text}\" (as of API version {version})\n{help}\
-                 if it is newer than that: `#[on_event(\"{text}\", unlisted)]`"
+                "Stripe sends no event type \"{text}\" (as of API version {version})\n{suggestion}\
+                 if it is newer, write `#[on_event(\"{text}\", unlisted)]`"
             ))
         }
         _ => Err(format!(
-            "no event type of Stripe's begins with \"{}\" (as of API version {version})\n\
-             if one is newer than that: `#[on_event(\"{text}\", unlisted)]`",
+            "Stripe sends no event type that begins with \"{}\" (as of API version {version})\n\
+             if one is newer, write `#[on_event(\"{text}\", unlisted)]`",
             text.trim_end_matches('*'),
         )),
     }
 }
 
-/// A name that is kept in databases and shown in tables.
-fn word(name: &LitStr, message: &str, errors: &mut Errors) {
+/// Checks a name, which is stored in databases and printed in tables: it must be a single word.
+fn check_name(name: &LitStr, message: &str, errors: &mut Errors) {
     let text = name.value();
     if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         errors.push(Error::new(name.span(), message));
     }
 }
 
+/// Checks the function's signature.
 pub(crate) fn function(
     attribute: &str,
     arguments: &Arguments,
@@ -192,55 +199,56 @@ pub(crate) fn function(
     errors: &mut Errors,
 ) {
     let signature = &function.signature;
-    let mut refuse = |what: &dyn ToTokens, why: &str| errors.push(Error::new_spanned(what, why));
+    let mut reject =
+        |tokens: &dyn ToTokens, message: &str| errors.push(Error::new_spanned(tokens, message));
     if let Some(receiver) = signature.receiver() {
         let message = format!(
-            "`#[{attribute}]` goes over a free function: nobody is there to give `self`; what a \
-             handler needs, it takes as arguments"
+            "`#[{attribute}]` cannot be applied to a method, because the router has no `self` to call \
+             it with: use a free function that takes what it needs as arguments"
         );
-        refuse(receiver, &message);
+        reject(receiver, &message);
     }
     if let (Some(blocking), Some(_)) = (&arguments.blocking, &signature.asyncness) {
-        refuse(
+        reject(
             blocking,
-            "`blocking` is for a plain `fn`, which then runs where it may block; an `async fn` must not block: \
-             take away one of the two",
+            "`blocking` requires a plain `fn`, which then runs on a thread that may block; an \
+             `async fn` must not block: remove `blocking` or `async`",
         );
     }
     if !signature.generics.params.is_empty() {
-        refuse(
+        reject(
             &signature.generics.params,
-            "a handler cannot be generic: nobody is there to choose the types",
+            "a handler cannot be generic: the router cannot infer the type parameters",
         );
     }
     if let Some(where_clause) = &signature.generics.where_clause {
-        refuse(where_clause, "a handler cannot have a `where` clause");
+        reject(where_clause, "a handler cannot have a `where` clause");
     }
     if let Some(constness) = &signature.constness {
-        refuse(constness, "a handler cannot be `const`");
+        reject(constness, "a handler cannot be `const`");
     }
     if let Safety::Unsafe(unsafety) = &signature.safety {
-        refuse(unsafety, "a handler cannot be `unsafe`: it is called with whatever comes");
+        reject(unsafety, "a handler cannot be `unsafe`: the router calls it from safe code");
     }
     if let Some(abi) = &signature.abi {
-        refuse(abi, "a handler is a plain Rust function, without `extern`");
+        reject(abi, "a handler cannot be `extern`: write a plain Rust function");
     }
     for argument in &signature.inputs {
         let FnArg::Typed(typed) = argument else { continue };
         match &*typed.ty {
             Type::ImplTrait(_) => {
-                refuse(&typed.ty, "a handler's argument has a type of its own, not `impl …`");
+                reject(&typed.ty, "a handler's argument must have a named type, not `impl …`");
             }
-            Type::Reference(reference) => refuse(
+            Type::Reference(reference) => reject(
                 reference,
-                "a handler's arguments are its own: take it without the `&`; an `Event` is cheap to clone",
+                "a handler takes its arguments by value: remove the `&`; an `Event` is cheap to clone",
             ),
             ty => {
-                if let Some(lifetime) = lifetime(ty.to_token_stream()) {
-                    refuse(
+                if let Some(lifetime) = find_lifetime(ty.to_token_stream()) {
+                    reject(
                         &lifetime,
-                        "a handler's arguments are its own and borrow nothing: take a type without \
-                         a lifetime, with `String` where it has `&str`",
+                        "a handler's arguments cannot borrow: use a type without a lifetime, for \
+                         example with `String` instead of `&str`",
                     );
                 }
             }
@@ -248,11 +256,11 @@ pub(crate) fn function(
     }
 }
 
-/// Whether there is an `impl …` in a type.
+/// Returns whether a type contains an `impl …`.
 pub(crate) fn has_impl(ty: &Type) -> bool {
     fn search(tokens: TokenStream) -> bool {
         tokens.into_iter().any(|token| match token {
-            TokenTree::Ident(word) => word == "impl",
+            TokenTree::Ident(ident) => ident == "impl",
             TokenTree::Group(group) => search(group.stream()),
             _ => false,
         })
@@ -260,13 +268,13 @@ pub(crate) fn has_impl(ty: &Type) -> bool {
     search(ty.to_token_stream())
 }
 
-/// The first lifetime in a type that does not live for ever.
-fn lifetime(tokens: TokenStream) -> Option<TokenStream> {
+/// Returns the first lifetime in a type other than `'static`.
+fn find_lifetime(tokens: TokenStream) -> Option<TokenStream> {
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         match (token, tokens.peek()) {
             (TokenTree::Group(group), _) => {
-                if let Some(lifetime) = lifetime(group.stream()) {
+                if let Some(lifetime) = find_lifetime(group.stream()) {
                     return Some(lifetime);
                 }
             }

@@ -1,7 +1,7 @@
-//! The bag in which errors are collected, so that a user sees all of them at once.
+//! Collects compile errors, so that the user sees all of them at once.
 
-/// Collected errors. Must be [finished](Errors::finish): dropped with errors in it, it panics, so
-/// that none is lost.
+/// Collected compile errors. Call [`Errors::finish`]: dropping a value that holds errors panics, so
+/// that no error is lost.
 #[derive(Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
@@ -13,7 +13,7 @@ impl Errors {
         }
     }
 
-    /// Keeps the error and goes on without the value.
+    /// Returns the value, or records the error and returns `None`.
     pub(crate) fn catch<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }
@@ -22,7 +22,7 @@ impl Errors {
         self.0.is_none()
     }
 
-    /// All errors as one, if there are any.
+    /// Returns all errors combined into one, or `Ok` if there are none.
     pub(crate) fn finish(mut self) -> syn::Result<()> {
         self.0.take().map_or(Ok(()), Err)
     }
@@ -30,6 +30,9 @@ impl Errors {
 
 impl Drop for Errors {
     fn drop(&mut self) {
-        assert!(self.is_empty() || std::thread::panicking(), "errors were collected and not told");
+        assert!(
+            self.is_empty() || std::thread::panicking(),
+            "collected compile errors were dropped without being reported"
+        );
     }
 }

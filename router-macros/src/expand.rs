@@ -1,4 +1,4 @@
-//! Writes the registration that stands beside the function.
+//! Generates the registration that is placed next to the annotated function.
 
 use std::time::Duration;
 
@@ -17,41 +17,42 @@ use crate::{
 pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStream {
     let patterns = &arguments.patterns;
     let unlisted = arguments.unlisted.is_some();
-    let constants = patterns.iter().filter_map(|pattern| match pattern {
+    let pattern_checks = patterns.iter().filter_map(|pattern| match pattern {
         Pattern::Literal(_) => None,
         Pattern::Constant(path) => {
-            let problem =
-                quote_spanned!(path.span()=> __router_core::check_pattern(#path, #unlisted));
-            Some(refuse(path.span(), &problem))
+            let error =
+                quote_spanned!(path.span()=> __router_core::no_event_type(#path, #unlisted));
+            Some(const_check(path.span(), &error))
         }
     });
-    let fits = inputs(function).map(|(input, ty)| {
-        let problem = quote_spanned! {ty.span()=>
-            __router_core::check_argument(
+    let argument_checks = argument_types(function).map(|(input, ty)| {
+        let error = quote_spanned! {ty.span()=>
+            __router_core::misfit(
                 <#input as __router_core::FromEvent>::KIND,
                 __router_core::Argument::<#input>::OBJECT,
                 __ROUTER_CORE_PATTERNS,
             )
         };
-        refuse(ty.span(), &problem)
+        const_check(ty.span(), &error)
     });
     let checks = quote! {
         const __ROUTER_CORE_PATTERNS: &[&::core::primitive::str] = &[#(#patterns),*];
-        #(#constants)*
-        #(#fits)*
+        #(#pattern_checks)*
+        #(#argument_checks)*
     };
     let handles = quote!(__router_core::Handles::Patterns(__ROUTER_CORE_PATTERNS));
     registration(arguments, function, &checks, &handles)
 }
 
-/// A constant that does not compile if there is a problem, with that as the error.
-fn refuse(place: Span, problem: &TokenStream) -> TokenStream {
-    let message = local("message");
-    quote_spanned! {place=>
+/// Generates a constant that fails to compile if `error`, an expression of type `Option<Message>`,
+/// is `Some`.
+fn const_check(span: Span, error: &TokenStream) -> TokenStream {
+    let message = hygienic("message");
+    quote_spanned! {span=>
         const _: () = {
             #[allow(unused_imports)]
             use __router_core::AnyObject as _;
-            if let ::core::option::Option::Some(#message) = #problem {
+            if let ::core::option::Option::Some(#message) = #error {
                 ::core::panic!("{}", #message.text());
             }
         };
@@ -61,12 +62,13 @@ fn refuse(place: Span, problem: &TokenStream) -> TokenStream {
 pub(crate) fn on_unhandled(arguments: &Arguments, function: &Function) -> TokenStream {
     let handles = quote!(__router_core::Handles::Unhandled);
     let replies = replies(function);
-    let message = "what no handler is for cannot be replied to: `#[on_event(...)]` says for which events it is";
-    let place = match &function.signature.output {
+    let message = "an `#[on_unhandled]` handler cannot return a `Reply`: use `#[on_event(...)]` with the event types to \
+                   reply to";
+    let span = match &function.signature.output {
         ReturnType::Default => Span::call_site(),
         ReturnType::Type(_, ty) => ty.span(),
     };
-    let check = quote_spanned! {place=>
+    let check = quote_spanned! {span=>
         const _: () = if #replies { ::core::panic!(#message) };
     };
     registration(arguments, function, &check, &handles)
@@ -85,20 +87,21 @@ fn registration(
     let doc = first_doc_line(&function.attributes);
     let cfgs: Vec<_> =
         function.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
-    let aliases = inputs(function).map(|(input, ty)| {
-        // What is defined stands at the attribute, so that the compiler does not propose to add
-        // generics to it.
+    let aliases = argument_types(function).map(|(input, ty)| {
+        // The alias has the span of the attribute: at the type's span, the compiler would suggest
+        // adding generics to the alias.
         let input = Ident::new(&input.to_string(), Span::call_site());
         quote!(#[allow(non_camel_case_types)] type #input = #ty;)
     });
-    let (needs, caller) = (needs(function), caller(arguments, function));
+    let needs = needs_function(function);
+    let call = call_function(arguments, function);
 
     let name = option(arguments.name.as_ref());
     let endpoint = option(arguments.endpoint.as_ref());
     let livemode = option(arguments.livemode.as_ref());
     let order = arguments.order.as_ref().map_or(0, |order| order.value);
     let timeout = arguments.timeout.as_ref().or(arguments.deadline.as_ref());
-    let timeout = option(timeout.and_then(|time| check::time(time).ok()).map(duration));
+    let timeout = option(timeout.and_then(|time| check::parse_timeout(time).ok()).map(duration));
     let default_reply = option(
         arguments
             .default_reply
@@ -113,8 +116,8 @@ fn registration(
     let reply_checks = reply_checks(arguments, function);
 
     quote! {
-        // The handler as a type, for `.only::<handler>()`. With braces, so that it takes the name
-        // only where types are.
+        // A type that stands for the handler, for `.only::<handler>()`. The braces keep the name
+        // out of the value namespace, which has the function.
         #(#cfgs)*
         #[doc(hidden)]
         #[allow(
@@ -129,14 +132,14 @@ fn registration(
 
         #(#cfgs)*
         const _: () = {
-            // Named once, so that a path that leads nowhere is one error.
+            // The only use of the path, so that an unresolved path is a single error.
             use #core::private as __router_core;
 
             #(#aliases)*
             #checks
             #reply_checks
             #needs
-            #caller
+            #call
 
             impl __router_core::Registered for #ident {
                 const REGISTRATION: __router_core::Registration = __router_core::Registration {
@@ -169,13 +172,13 @@ fn registration(
     }
 }
 
-/// The keys that are for whoever keeps deliveries and tries them again.
+/// Generates the keys for services that store and retry deliveries, such as the inbox.
 fn delivery_keys(arguments: &Arguments) -> TokenStream {
-    let wait = |key: &Option<LitStr>| {
-        option(key.as_ref().and_then(|wait| check::backoff(wait).ok()).map(duration))
+    let delay = |key: &Option<LitStr>| {
+        option(key.as_ref().and_then(|delay| check::parse_backoff(delay).ok()).map(duration))
     };
     let ordered = arguments.ordered.is_some();
-    let (backoff, max_backoff) = (wait(&arguments.backoff), wait(&arguments.max_backoff));
+    let (backoff, max_backoff) = (delay(&arguments.backoff), delay(&arguments.max_backoff));
     let (attempts, concurrency) =
         (option(arguments.attempts.as_ref()), option(arguments.concurrency.as_ref()));
     quote! {
@@ -189,7 +192,8 @@ fn delivery_keys(arguments: &Arguments) -> TokenStream {
     }
 }
 
-/// Whether the function returns a reply, as a constant. A type with an `impl` in it cannot be named here.
+/// Generates a constant expression that is `true` if the function returns a `Reply`. A type that
+/// contains an `impl` cannot be named in the expression and counts as no `Reply`.
 fn replies(function: &Function) -> TokenStream {
     match &function.signature.output {
         ReturnType::Type(_, ty) if !check::has_impl(ty) => {
@@ -203,51 +207,52 @@ fn replies(function: &Function) -> TokenStream {
     }
 }
 
-/// Keys that are only for one that replies, and one that is not.
+/// Generates checks that keys match the return type: some keys are only for handlers that reply,
+/// and `timeout` is only for the others.
 fn reply_checks(arguments: &Arguments, function: &Function) -> TokenStream {
     let replies = replies(function);
     let checks = [
         (
             arguments.deadline.as_ref().map(Spanned::span),
             true,
-            "`deadline` is for a handler that returns a `Reply`; another has a `timeout`",
+            "`deadline` requires a handler that returns a `Reply`; other handlers have a `timeout`",
         ),
         (
             arguments.default_reply.as_ref().map(Spanned::span),
             true,
-            "`default_reply` is for a handler that returns a `Reply`",
+            "`default_reply` requires a handler that returns a `Reply`",
         ),
         (
             arguments.timeout.as_ref().map(Spanned::span),
             false,
-            "a handler that returns a `Reply` has a `deadline`, and no `timeout`",
+            "a handler that returns a `Reply` has a `deadline` instead of a `timeout`",
         ),
     ];
-    let checks = checks.into_iter().filter_map(|(span, wanted, message)| {
+    let checks = checks.into_iter().filter_map(|(span, expected, message)| {
         let span = span?;
         Some(quote_spanned! {span=>
-            const _: () = if #replies != #wanted { ::core::panic!(#message) };
+            const _: () = if #replies != #expected { ::core::panic!(#message) };
         })
     });
     quote!(#(#checks)*)
 }
 
-/// The function's arguments: a name for each one's type, and the type.
-fn inputs(function: &Function) -> impl Iterator<Item = (Ident, &Type)> {
+/// Returns the types of the function's arguments, each with a name for its alias.
+fn argument_types(function: &Function) -> impl Iterator<Item = (Ident, &Type)> {
     let types = function.signature.inputs.iter().filter_map(|argument| match argument {
         FnArg::Typed(typed) => Some(&*typed.ty),
         FnArg::Receiver(_) => None,
     });
-    // A name of its own, so that a mistake in a type is found where the type is named, and once.
+    // Through an alias, a mistake in a type is reported once, where the user wrote the type.
     types
         .enumerate()
         .map(|(index, ty)| (Ident::new(&format!("__router_core_input_{index}"), ty.span()), ty))
 }
 
-/// The function that says what the arguments need.
-fn needs(function: &Function) -> TokenStream {
-    let needs = local("needs");
-    let declare = inputs(function).map(|(input, ty)| {
+/// Generates the function that declares what the arguments need.
+fn needs_function(function: &Function) -> TokenStream {
+    let needs = hygienic("needs");
+    let declare = argument_types(function).map(|(input, ty)| {
         quote_spanned! {ty.span()=>
             <<#input as __router_core::FromEvent>::Needs as __router_core::Needs>::declare(#needs);
         }
@@ -260,21 +265,21 @@ fn needs(function: &Function) -> TokenStream {
     }
 }
 
-/// The function that makes the arguments and calls the handler. What the compiler checks here
-/// carries the spans of what the user wrote, so that its errors point there.
-fn caller(arguments: &Arguments, function: &Function) -> TokenStream {
+/// Generates the function that extracts the arguments and calls the handler. The generated code has
+/// the spans of the user's tokens, so that compile errors point there.
+fn call_function(arguments: &Arguments, function: &Function) -> TokenStream {
     let ident = &function.signature.ident;
-    let [event, supplies, into_outcome] = ["event", "supplies", "into_outcome"].map(local);
-    let (mut takes, mut makes, mut names) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, (input, ty)) in inputs(function).enumerate() {
-        let need = at(ty, "need", index);
-        let argument = at(ty, "argument", index);
+    let [event, supplies, into_outcome] = ["event", "supplies", "into_outcome"].map(hygienic);
+    let (mut takes, mut extractions, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (input, ty)) in argument_types(function).enumerate() {
+        let need = spanned_ident(ty, "need", index);
+        let argument = spanned_ident(ty, "argument", index);
         takes.push(quote_spanned! {ty.span()=>
             let #need =
                 <<#input as __router_core::FromEvent>::Needs as __router_core::Needs>::take(#supplies);
         });
-        // Every token where the type begins: two places would be two errors for one mistake.
-        makes.push(quote_spanned! {ty.span()=>
+        // All tokens have one span: two spans would make two errors of one mistake.
+        extractions.push(quote_spanned! {ty.span()=>
             let #argument = match <#input as __router_core::FromEvent>::from_event(&#event, #need).await {
                 ::core::result::Result::Ok(#argument) => #argument,
                 ::core::result::Result::Err(failure) => return ::core::result::Result::Err(failure),
@@ -282,10 +287,10 @@ fn caller(arguments: &Arguments, function: &Function) -> TokenStream {
         });
         names.push(argument);
     }
-    let wait = function.signature.asyncness.map(|_| quote_spanned!(ident.span()=> .await));
-    let call = quote_spanned!(ident.span()=> #ident(#(#names),*)#wait);
-    // Checked where the return type begins; as a function of its own, because in a call the compiler
-    // would point at the argument.
+    let await_call = function.signature.asyncness.map(|_| quote_spanned!(ident.span()=> .await));
+    let call = quote_spanned!(ident.span()=> #ident(#(#names),*)#await_call);
+    // The conversion has the span of the return type. It is bound to a function pointer first,
+    // because in a direct call the compiler would point at the argument.
     let span = match &function.signature.output {
         ReturnType::Default => ident.span(),
         ReturnType::Type(_, ty) => ty.span(),
@@ -301,7 +306,7 @@ fn caller(arguments: &Arguments, function: &Function) -> TokenStream {
     };
     let boxed = quote_spanned! {ident.span()=>
         ::std::boxed::Box::pin(async move {
-            #(#makes)*
+            #(#extractions)*
             #outcome
         })
     };
@@ -317,14 +322,14 @@ fn caller(arguments: &Arguments, function: &Function) -> TokenStream {
     }
 }
 
-/// A name that no name of the user's can be mistaken for.
-fn local(name: &str) -> Ident {
+/// Returns an identifier that cannot collide with the user's names.
+fn hygienic(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
-/// A name for something of this type. It stands where the type does, as all that is made for it: the
-/// compiler tells each mistake at each place once.
-fn at(ty: &Type, name: &str, index: usize) -> Ident {
+/// Returns an identifier with the span of the type, like all code generated for an argument: the
+/// compiler reports a mistake once for each span.
+fn spanned_ident(ty: &Type, name: &str, index: usize) -> Ident {
     Ident::new(&format!("__router_core_{name}_{index}"), ty.span())
 }
 

@@ -1,5 +1,7 @@
-//! The attributes of router-core: parse, check, expand, a file each. Their documentation is in
-//! router-core, where users meet them.
+//! The macros of router-core: `#[on_event]`, `#[on_unhandled]` and `#[derive(StripeObject)]`.
+//!
+//! An attribute is parsed (`parse.rs`), checked (`check.rs`) and expanded (`expand.rs`).
+//! router-core re-exports the macros and has their documentation.
 
 mod check;
 mod errors;
@@ -14,7 +16,7 @@ use crate::{
     parse::{Arguments, Function},
 };
 
-#[expect(missing_docs, reason = "router-core documents it, where users meet it")]
+#[expect(missing_docs, reason = "documented where router-core re-exports it")]
 #[proc_macro_attribute]
 pub fn on_event(
     arguments: proc_macro::TokenStream,
@@ -23,7 +25,7 @@ pub fn on_event(
     register("on_event", check::on_event, expand::on_event, arguments.into(), item.into()).into()
 }
 
-#[expect(missing_docs, reason = "router-core documents it, where users meet it")]
+#[expect(missing_docs, reason = "documented where router-core re-exports it")]
 #[proc_macro_attribute]
 pub fn on_unhandled(
     arguments: proc_macro::TokenStream,
@@ -33,13 +35,13 @@ pub fn on_unhandled(
     register("on_unhandled", check, expand::on_unhandled, arguments.into(), item.into()).into()
 }
 
-#[expect(missing_docs, reason = "router-core documents it, where users meet it")]
+#[expect(missing_docs, reason = "documented where router-core re-exports it")]
 #[proc_macro_derive(StripeObject, attributes(stripe))]
 pub fn stripe_object(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     object::derive(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// The function as it was written, and beside it its registration, or everything that is wrong.
+/// Returns the function unchanged, followed by its registration or by all compile errors.
 fn register(
     attribute: &str,
     check: fn(&Arguments, &mut Errors),
@@ -54,10 +56,10 @@ fn register(
     if let Some(function) = &function {
         check::function(attribute, &arguments, function, &mut errors);
     }
-    let beside = match (function, errors.finish()) {
+    let generated = match (function, errors.finish()) {
         (_, Err(error)) => error.into_compile_error(),
         (Some(function), Ok(())) => expand(&arguments, &function),
         (None, Ok(())) => TokenStream::new(),
     };
-    item.into_iter().chain(beside).collect()
+    item.into_iter().chain(generated).collect()
 }

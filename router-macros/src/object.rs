@@ -1,10 +1,10 @@
-//! `#[derive(StripeObject)]`: the name of the object that a type decodes.
+//! Expands `#[derive(StripeObject)]`, which names the Stripe object that a type decodes.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{DeriveInput, Error, LitStr, Path, meta::ParseNestedMeta};
 
-/// What stands in `#[stripe(...)]`.
+/// The arguments of `#[stripe(...)]`.
 #[derive(Default)]
 struct Arguments {
     object: Option<LitStr>,
@@ -16,15 +16,15 @@ pub(crate) fn derive(item: TokenStream) -> syn::Result<TokenStream> {
     let input: DeriveInput = syn::parse2(item)?;
     let mut arguments = Arguments::default();
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("stripe")) {
-        attribute.parse_nested_meta(|meta| arguments.read(&meta))?;
+        attribute.parse_nested_meta(|meta| arguments.parse(&meta))?;
     }
     let object = arguments.object.ok_or_else(|| {
-        let wanted =
-            "say which of Stripe's objects it is: `#[stripe(object = \"payment_intent\")]`";
-        Error::new(Span::call_site(), wanted)
+        let message =
+            "missing object name: add, for example, `#[stripe(object = \"payment_intent\")]`";
+        Error::new(Span::call_site(), message)
     })?;
     if !arguments.unlisted {
-        is_known(&object)?;
+        check_known(&object)?;
     }
     let core = arguments.core.map_or_else(|| quote!(::router_core), |path| quote!(#path));
     let ident = &input.ident;
@@ -38,7 +38,7 @@ pub(crate) fn derive(item: TokenStream) -> syn::Result<TokenStream> {
 }
 
 impl Arguments {
-    fn read(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    fn parse(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
         if meta.path.is_ident("object") {
             self.object = Some(meta.value()?.parse()?);
         } else if meta.path.is_ident("unlisted") {
@@ -46,26 +46,26 @@ impl Arguments {
         } else if meta.path.is_ident("crate") {
             self.core = Some(meta.value()?.parse()?);
         } else {
-            return Err(meta.error("the keys are `object`, `unlisted` and `crate`"));
+            return Err(meta.error("unknown key; the keys are `object`, `unlisted` and `crate`"));
         }
         Ok(())
     }
 }
 
-fn is_known(object: &LitStr) -> syn::Result<()> {
+fn check_known(object: &LitStr) -> syn::Result<()> {
     let text = object.value();
     let all = || router_catalog::all().iter().flat_map(router_catalog::EventType::objects);
     if all().any(|known| known == text) {
         return Ok(());
     }
-    let help = match router_catalog::nearest_of(&text, all()) {
+    let suggestion = match router_catalog::nearest_of(&text, all()) {
         Some(nearest) => format!("did you mean \"{nearest}\"?\n"),
         None => String::new(),
     };
     let version = router_catalog::API_VERSION;
     let message = format!(
-        "no event of Stripe's carries a \"{text}\" (as of API version {version})\n{help}if one newer \
-         than that does: `#[stripe(object = \"{text}\", unlisted)]`"
+        "no Stripe event carries an object \"{text}\" (as of API version {version})\n{suggestion}\
+         if the object is newer, write `#[stripe(object = \"{text}\", unlisted)]`"
     );
     Err(Error::new(object.span(), message))
 }

@@ -1,5 +1,7 @@
-//! Reads the attribute and the function's signature. Never the function's body: it may be
-//! half-typed, and what is wrong with it is for the compiler to say.
+//! Parses the attribute's arguments and the function's signature.
+//!
+//! The function's body is not parsed: it may be incomplete while the user types, and the compiler
+//! reports its errors.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -11,7 +13,7 @@ use syn::{
 
 use crate::errors::Errors;
 
-/// What stands in the brackets: event types, and keys.
+/// The attribute's arguments: event types and keys.
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) patterns: Vec<Pattern>,
@@ -37,17 +39,17 @@ pub(crate) struct Arguments {
 /// An event type or a wildcard.
 pub(crate) enum Pattern {
     Literal(LitStr),
-    /// The path of a constant that holds it.
+    /// The path of a constant that holds the pattern.
     Constant(Path),
 }
 
-/// A handler's place among those of one event.
+/// The value of the `order` key, with its tokens.
 pub(crate) struct Order {
     pub(crate) value: i32,
     tokens: TokenStream,
 }
 
-/// The function under the attribute.
+/// The annotated function without its body.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
@@ -95,7 +97,7 @@ enum Item {
     Crate(Ident, Path),
 }
 
-/// Reads every item that can be read, and notes what is wrong with the others.
+/// Parses every valid item, and records an error for each of the others.
 pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
     let mut arguments = Arguments::default();
     for item in split_at_commas(tokens) {
@@ -116,13 +118,13 @@ pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
             }
             Some(Item::Ordered(key)) => set(&mut arguments.ordered, &key.clone(), key, errors),
             Some(Item::Formerly(key, name)) => set(&mut arguments.formerly, &key, name, errors),
-            Some(Item::Attempts(key, most)) => set(&mut arguments.attempts, &key, most, errors),
+            Some(Item::Attempts(key, number)) => set(&mut arguments.attempts, &key, number, errors),
             Some(Item::Backoff(key, time)) => set(&mut arguments.backoff, &key, time, errors),
             Some(Item::MaxBackoff(key, time)) => {
                 set(&mut arguments.max_backoff, &key, time, errors);
             }
-            Some(Item::Concurrency(key, most)) => {
-                set(&mut arguments.concurrency, &key, most, errors);
+            Some(Item::Concurrency(key, number)) => {
+                set(&mut arguments.concurrency, &key, number, errors);
             }
             Some(Item::Blocking(key)) => set(&mut arguments.blocking, &key.clone(), key, errors),
             Some(Item::Unlisted(key)) => set(&mut arguments.unlisted, &key.clone(), key, errors),
@@ -135,7 +137,7 @@ pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
 pub(crate) fn function(attribute: &str, tokens: TokenStream) -> syn::Result<Function> {
     let is_fn = |token: TokenTree| matches!(token, TokenTree::Ident(word) if word == "fn");
     if !tokens.clone().into_iter().any(is_fn) {
-        let message = format!("`#[{attribute}]` goes over a free `fn` or `async fn`");
+        let message = format!("`#[{attribute}]` can only be applied to a free `fn` or `async fn`");
         return Err(syn::Error::new_spanned(tokens, message));
     }
     let parser = |input: ParseStream<'_>| {
@@ -146,35 +148,35 @@ pub(crate) fn function(attribute: &str, tokens: TokenStream) -> syn::Result<Func
         Ok(Function { attributes, visibility, signature })
     };
     parser.parse2(tokens).map_err(|error| {
-        let message = format!("`#[{attribute}]` cannot read the function's signature here");
+        let message = format!("`#[{attribute}]` cannot parse the function's signature here");
         syn::Error::new(error.span(), message)
     })
 }
 
 fn set<T>(slot: &mut Option<T>, key: &Ident, value: T, errors: &mut Errors) {
     if slot.replace(value).is_some() {
-        errors.push(syn::Error::new(key.span(), format!("`{key}` stands here twice")));
+        errors.push(syn::Error::new(key.span(), format!("duplicate key `{key}`")));
     }
 }
 
 impl Parse for Item {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let item = Self::first(input)?;
+        let item = Self::parse_one(input)?;
         if input.is_empty() {
             return Ok(item);
         }
         Err(input.error(match item {
-            Self::Unlisted(_) => "write `unlisted` alone: it takes no value",
-            Self::Blocking(_) => "write `blocking` alone: it takes no value",
-            Self::Exclusive(_) => "write `exclusive` alone: it takes no value",
-            Self::Ordered(_) => "write `ordered` alone: it takes no value",
-            _ => "a comma is missing before this",
+            Self::Unlisted(_) => "`unlisted` takes no value",
+            Self::Blocking(_) => "`blocking` takes no value",
+            Self::Exclusive(_) => "`exclusive` takes no value",
+            Self::Ordered(_) => "`ordered` takes no value",
+            _ => "expected a comma before this",
         }))
     }
 }
 
 impl Item {
-    fn first(input: ParseStream<'_>) -> syn::Result<Self> {
+    fn parse_one(input: ParseStream<'_>) -> syn::Result<Self> {
         if input.peek(LitStr) {
             return Ok(Self::Pattern(Pattern::Literal(input.parse()?)));
         }
@@ -211,7 +213,7 @@ impl Item {
     }
 }
 
-/// A path, or a word as constants are written.
+/// Returns whether the input starts with a constant: a path, or a name in upper case.
 fn is_constant(input: ParseStream<'_>) -> bool {
     let fork = input.fork();
     if fork.parse::<Option<Token![::]>>().is_ok_and(|colons| colons.is_some()) {
@@ -225,27 +227,28 @@ fn is_constant(input: ParseStream<'_>) -> bool {
             && !word.contains(|letter: char| letter.is_ascii_lowercase())
 }
 
-/// What follows `key =`.
+/// Parses `= value`, which follows the key.
 fn value<T: Parse>(key: &Ident, example: &str, input: ParseStream<'_>) -> syn::Result<T> {
-    let wanted = format!("write `{key} = {example}`");
+    let message = format!("expected a value, for example `{key} = {example}`");
     let equals: Option<Token![=]> = input.parse()?;
     if equals.is_none() || input.is_empty() {
-        return Err(syn::Error::new(key.span(), wanted));
+        return Err(syn::Error::new(key.span(), message));
     }
-    input.parse().map_err(|error| syn::Error::new(error.span(), wanted))
+    input.parse().map_err(|error| syn::Error::new(error.span(), message))
 }
 
-/// A word that is no key: perhaps an event type whose quotes were forgotten. `rest` follows it.
+/// Returns the error for an unknown key, or for an event type without quotes. `rest` are the tokens
+/// that follow `key`.
 fn unknown_key(key: &Ident, rest: TokenStream) -> syn::Error {
     if rest.clone().into_iter().next().is_some_and(|token| token.to_string() == ".") {
         let event_type = format!("{key}{rest}").replace(char::is_whitespace, "");
-        let message = format!("an event type is written in quotes: `\"{event_type}\"`");
+        let message = format!("event types must be in quotes: `\"{event_type}\"`");
         return syn::Error::new_spanned(quote!(#key #rest), message);
     }
     let keys = KEYS.map(|key| format!("`{key}`")).join(", ");
     let message = match router_catalog::nearest_of(&key.to_string(), KEYS) {
-        Some(nearest) => format!("there is no key `{key}`; did you mean `{nearest}`?"),
-        None => format!("there is no key `{key}`; the keys are {keys}"),
+        Some(nearest) => format!("unknown key `{key}`; did you mean `{nearest}`?"),
+        None => format!("unknown key `{key}`; the keys are {keys}"),
     };
     syn::Error::new(key.span(), message)
 }
@@ -276,7 +279,7 @@ impl ToTokens for Pattern {
     }
 }
 
-/// Splits where a comma stands outside every bracket, so that one bad item does not spoil the next.
+/// Splits the tokens at top-level commas, so that an invalid item does not affect the next one.
 fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
     let mut items = vec![TokenStream::new()];
     for token in tokens {

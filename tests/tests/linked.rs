@@ -38,7 +38,7 @@ fn every_linked_handler_is_found_and_a_lost_one_is_caught() {
             note
             200 OK
 
-            without one of them:
+            with one plugin missing:
             the router cannot be built: 1 problem
               1. crate `deep` 3.0.0 has handlers but is not listed in `.plugins([...])`
                    deep/src/lib.rs:7  `deep::archive`  on invoice.paid

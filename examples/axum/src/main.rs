@@ -1,4 +1,4 @@
-//! The webhook endpoint in an axum application:
+//! A webhook endpoint in an axum application:
 //! `STRIPE_WEBHOOK_SECRET=whsec_… cargo run -p example-axum`.
 
 use std::error::Error;
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on http://{}/webhook", listener.local_addr()?);
     axum::serve(listener, app).with_graceful_shutdown(shutdown_signal()?).await?;
 
-    // Handlers whose client hung up may still run.
+    // Handlers may still be running for clients that disconnected.
     router.close();
     router.drained().await;
     Ok(())

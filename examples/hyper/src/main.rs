@@ -1,9 +1,9 @@
 //! The default `cargo run`: a webhook server on hyper, with the handlers of the `handlers` crate.
 
-mod behind;
+mod backend;
+mod banner;
 mod metrics;
 mod options;
-mod welcome;
 
 use std::{error::Error, io::IsTerminal as _, process::ExitCode};
 
@@ -17,15 +17,17 @@ use tokio::net::TcpListener;
 use tower::{Service as _, service_fn};
 use tracing_subscriber::EnvFilter;
 
-use crate::{behind::Behind, metrics::Metrics, options::Options};
+use crate::{backend::Backend, metrics::Metrics, options::Options};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    // The NATS client tells what the inbox tells.
-    let usual = "info,async_nats=warn";
+    // The inbox logs connection changes itself, so the NATS client's log is limited to warnings.
+    let default_filter = "info,async_nats=warn";
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into()))
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| default_filter.into()),
+        )
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
@@ -39,7 +41,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let (secrets, given) = match options.secrets() {
+    let (secrets, secret_was_given) = match options.secrets() {
         Some(secrets) => {
             (secrets.map_err(|error| format!("STRIPE_WEBHOOK_SECRET or --secret: {error}"))?, true)
         }
@@ -62,8 +64,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let router = Router::builder().plugins([handlers::PLUGIN]);
-    let behind = Behind::start(router, &inbox).await?;
-    let endpoint = Endpoint::new(secrets, behind.service.clone()).tolerance(options.tolerance);
+    let backend = Backend::start(router, &inbox).await?;
+    let endpoint = Endpoint::new(secrets, backend.service.clone()).tolerance(options.tolerance);
     let service = service_fn(move |request: Request<_>| {
         let mut endpoint = endpoint.clone();
         async move {
@@ -77,21 +79,24 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 
     let shutdown = shutdown_signal()?;
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
-        format!("cannot listen on {}: {error}; `--listen` takes another address", options.listen)
+        format!(
+            "cannot listen on {}: {error}; choose another address with `--listen`",
+            options.listen
+        )
     })?;
     let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
-    welcome::print(&behind, &inbox, listener.local_addr()?, metrics_address, given);
+    banner::print(&backend, &inbox, listener.local_addr()?, metrics_address, secret_was_given);
     Server::new(service).serve(listener, shutdown).await;
 
-    behind.stop().await;
-    // Last, so that what ran until then can still be seen.
+    backend.stop().await;
+    // Last, so that the metrics are available during the shutdown.
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }
     Ok(())
 }
 
-/// What went wrong, then its cause, and the cause of that.
+/// Formats an error followed by its chain of sources.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| (*error).source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

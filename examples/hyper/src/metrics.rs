@@ -1,5 +1,5 @@
-//! The metrics, as Prometheus fetches them. On a listener of their own: whoever can send events need not
-//! see how many there are.
+//! The metrics endpoint for Prometheus. It has its own listener, so that metrics are not exposed to
+//! everyone who can reach the webhook endpoint.
 
 use std::{
     convert::Infallible,
@@ -19,45 +19,49 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tower::service_fn;
 use tracing::Instrument as _;
 
-/// In seconds. From a handler that only looks at the event to the longest that one may take by
-/// default, and the longest that a request may.
+/// Histogram buckets in seconds. They range from a trivial handler to the default handler timeout
+/// (20 s) and the longest request (30 s).
 const BUCKETS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0];
 
-/// How often recorded durations are put into their buckets, which keeps memory flat while nobody fetches.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// The interval at which recorded durations are moved into their buckets. It bounds memory while
+/// nothing scrapes the metrics.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The listener that metrics are fetched from.
+/// The running metrics server.
 pub(crate) struct Metrics {
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Metrics {
-    /// Counts from now on, and serves the numbers. To be started before a router is built, so that it
-    /// gets the descriptions.
+    /// Installs the metrics recorder and serves it. Call this before a router is built, because
+    /// building a router registers the descriptions.
     pub(crate) async fn start(address: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            format!("cannot serve metrics on {address}: {error}; `--metrics-listen` takes another address")
+            format!(
+                "cannot serve metrics on {address}: {error}; choose another address with \
+                 `--metrics-listen`"
+            )
         })?;
         let address = listener.local_addr()?;
-        // Without buckets they would be summaries, which cannot be added up over several servers.
+        // Without buckets the exporter uses summaries, which cannot be aggregated over servers.
         let durations = Matcher::Suffix("_seconds".into());
         let builder = PrometheusBuilder::new().set_buckets_for_metric(durations, &BUCKETS)?;
         let handle = builder.install_recorder()?;
         let (stop, stopped) = oneshot::channel();
-        let served = serve(listener, handle, async { drop(stopped.await) });
-        // Tells its log lines from those of the other server.
-        let served = tokio::spawn(served.instrument(tracing::info_span!("metrics")));
-        Ok(Self { address, stop, served })
+        let server = serve(listener, handle, async { drop(stopped.await) });
+        // Distinguishes the log lines of this server from those of the webhook server.
+        let task = tokio::spawn(server.instrument(tracing::info_span!("metrics")));
+        Ok(Self { address, stop, task })
     }
 
-    /// Stops once the requests in flight are answered.
+    /// Stops the server after it has answered the requests in flight.
     pub(crate) async fn stop(self) {
         drop(self.stop);
-        if let Err(error) = self.served.await {
-            tracing::error!(%error, "the metrics were no longer served");
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "metrics server task failed");
         }
     }
 }
@@ -67,7 +71,7 @@ async fn serve(listener: TcpListener, handle: PrometheusHandle, stopped: impl Fu
         let handle = handle.clone();
         async move {
             loop {
-                SystemClock.sleep(UPKEEP).await;
+                SystemClock.sleep(UPKEEP_INTERVAL).await;
                 handle.run_upkeep();
             }
         }
@@ -84,11 +88,11 @@ async fn serve(listener: TcpListener, handle: PrometheusHandle, stopped: impl Fu
 fn answer(handle: &PrometheusHandle, method: &Method, path: &str) -> Response<String> {
     let (status, text) = match (method, path) {
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, handle.render()),
-        _ => (StatusCode::NOT_FOUND, "not found; the metrics are at /metrics\n".into()),
+        _ => (StatusCode::NOT_FOUND, "not found; metrics are at /metrics\n".into()),
     };
     let mut response = Response::new(text);
     *response.status_mut() = status;
-    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, format);
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command-line options.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,7 +10,7 @@ use router_core::{Secrets, Tolerance, signature::SecretError};
 #[command(
     version,
     max_term_width = 100,
-    after_help = "RUST_LOG sets what is logged, as in `RUST_LOG=debug`."
+    after_help = "RUST_LOG sets the log filter, for example `RUST_LOG=debug`."
 )]
 pub(crate) struct Options {
     /// The address to listen on.
@@ -19,28 +19,31 @@ pub(crate) struct Options {
 
     /// The endpoint's signing secret, `whsec_…`.
     ///
-    /// Several are separated by commas and can be named: `platform=whsec_…,connect=whsec_…`; a
-    /// secret that is being rolled is written `whsec_new|whsec_old`. Prefer the environment: other
-    /// users of the machine can see a command line. Without one, your development secret is used,
-    /// which `event-router send` knows too, and only loopback addresses are listened on.
-    // Text rather than `Secrets`, because clap prints a value that does not parse.
+    /// Separate several endpoints' secrets with commas, optionally with names:
+    /// `platform=whsec_…,connect=whsec_…`. While a secret is rolled, write `whsec_new|whsec_old`.
+    /// Prefer the environment variable, because other users of the machine can see command lines.
+    /// Without a secret, the server uses your development secret, as `event-router send` does, and
+    /// listens only on loopback addresses.
+    // Not parsed by clap, because clap prints values that fail to parse.
     #[arg(long, env = "STRIPE_WEBHOOK_SECRET", hide_env_values = true)]
     secret: Option<String>,
 
-    /// How old a signature may be: seconds, or as in `5m`.
+    /// The maximum age of a signature, in seconds or with a unit, such as `5m`.
     #[arg(long, env, default_value = "300", value_parser = tolerance)]
     pub(crate) tolerance: Tolerance,
 
-    /// Where events are stored before Stripe is answered: `sqlite:FILE`, `postgres://…`, `nats://…`, or `off`.
+    /// The store for events: `sqlite:FILE`, `postgres://…`, `nats://…`, or `off`.
     ///
-    /// A file is for one machine, `postgres://user:password@host:5432/database` and, in NATS JetStream,
-    /// `nats://user:password@host:4222` for several; `nats://…` takes the servers of a cluster separated by commas, and a
-    /// name for the inbox after a `/`. Prefer the environment for a password: other users of the machine can see a
-    /// command line.
+    /// Events are stored before Stripe gets its answer. A SQLite file serves one machine. Several
+    /// machines share `postgres://user:password@host:5432/database` or, in NATS JetStream,
+    /// `nats://user:password@host:4222`. For a NATS cluster, separate the servers with commas; a
+    /// path after `/` names the inbox. Prefer the environment variable for a URL with a password,
+    /// because other users of the machine can see command lines.
     ///
-    /// A handler that fails is then tried again from there, for three days; `event-router inbox` shows what is
-    /// there. With `off`, Stripe waits for the handlers, and is told to send the event again if one fails.
-    // Text, because clap prints a value that does not parse, and a database's URL can hold a password.
+    /// Failed handlers are retried from the store for three days; `event-router inbox` shows its
+    /// contents. With `off`, Stripe waits for the handlers, and redelivers the event if one fails.
+    // Not parsed by clap, because clap prints values that fail to parse, and the URL can contain a
+    // password.
     #[arg(
         long,
         env = "EVENT_ROUTER_INBOX",
@@ -50,14 +53,15 @@ pub(crate) struct Options {
     )]
     inbox: String,
 
-    /// The address at which Prometheus may fetch `/metrics`; without one, nothing is counted.
+    /// The address that serves `/metrics` for Prometheus. Without it, metrics are disabled.
     ///
-    /// It is not that of the webhooks, because metrics are not for everybody who can reach those.
+    /// Metrics have their own address, so that they are not exposed to everyone who can reach the
+    /// webhook endpoint.
     #[arg(long, env, value_name = "ADDRESS")]
     pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
-/// Which store events are kept in.
+/// The store for events.
 #[derive(Clone)]
 pub(crate) enum InboxUrl {
     Off,
@@ -67,12 +71,17 @@ pub(crate) enum InboxUrl {
 }
 
 impl Options {
-    /// The secrets that were given, if any were.
+    /// Parses the signing secrets, if any were given.
     pub(crate) fn secrets(&self) -> Option<Result<Secrets, SecretError>> {
         self.secret.as_deref().map(Secrets::parse)
     }
 
-    /// Where events are kept.
+    /// Parses the URL of the inbox.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the scheme is unknown. The error does not contain the URL, which may have a
+    /// password.
     pub(crate) fn inbox(&self) -> Result<InboxUrl, &'static str> {
         match self.inbox.split_once(':') {
             None if self.inbox == "off" => Ok(InboxUrl::Off),
@@ -80,9 +89,9 @@ impl Options {
             Some(("postgres" | "postgresql", _)) => Ok(InboxUrl::Postgres(self.inbox.clone())),
             Some(("nats" | "tls", _)) => Ok(InboxUrl::JetStream(self.inbox.clone())),
             _ => Err(
-                "EVENT_ROUTER_INBOX or --inbox: write `sqlite:` and a file, as in `sqlite:inbox.db`, a database's URL, as \
-                 in `postgres://user:password@localhost/shop`, that of a NATS server with JetStream, as in \
-                 `nats://user:password@localhost:4222`, or `off`",
+                "EVENT_ROUTER_INBOX or --inbox: expected a SQLite file (`sqlite:inbox.db`), a PostgreSQL URL \
+                 (`postgres://user:password@localhost/shop`), a NATS JetStream URL \
+                 (`nats://user:password@localhost:4222`), or `off`",
             ),
         }
     }
@@ -91,10 +100,11 @@ impl Options {
 fn tolerance(text: &str) -> Result<Tolerance, String> {
     let age = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|_| "write seconds, as in `300`, or a unit, as in `5m`")?,
+        Err(_) => humantime::parse_duration(text).map_err(
+            |_| "expected seconds, such as `300`, or a duration with a unit, such as `5m`",
+        )?,
     };
-    let too_short = "less than a second would refuse what Stripe sends; the usual is 300";
+    let too_short = "less than a second would reject Stripe's requests; the default is 300";
     Tolerance::new(age).map_err(|_| too_short.into())
 }
 
@@ -103,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn help_never_shows_the_secret() {
+    fn help_hides_secret() {
         use clap::CommandFactory as _;
 
         let secret = Options::command().get_arguments().find(|a| a.get_id() == "secret").cloned();
@@ -111,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tolerance_is_seconds_or_has_a_unit() {
+    fn tolerance_is_seconds_or_has_unit() {
         assert_eq!(tolerance("300"), Ok(Tolerance::default()));
         assert_eq!(tolerance("5m"), tolerance("300"));
         assert!(tolerance("0").is_err());

@@ -1,19 +1,19 @@
-//! tower's own layers at both seams, around the router and around the endpoint:
+//! tower layers in both places, around the router and around the endpoint:
 //! `STRIPE_WEBHOOK_SECRET=whsec_… cargo run -p example-middleware`.
 //!
-//! **Around the router** they see verified events: here belongs what limits the work. A concurrency
-//! limit here counts events. Around the endpoint the same limit would count requests, which anybody
-//! can send: a few that nobody signed, and whose bodies never end, would hold every permit. The
-//! endpoint waits for the service behind it only once a request is verified. What these layers refuse
-//! (overloaded, timed out) it answers with 503 and `Retry-After`, and Stripe sends the event again.
+//! Layers **around the router** receive verified events, so limits on work belong here. A
+//! concurrency limit around the endpoint would count requests instead: anyone could exhaust its
+//! permits with a few unsigned requests whose bodies never end. The endpoint calls the inner
+//! service only after it has verified a request. If these layers reject an event (overloaded, timed
+//! out), the endpoint answers 503 with `Retry-After`, and Stripe redelivers the event.
 //!
-//! **Around the endpoint** they see requests, which mostly nobody may have signed: here belongs what
-//! looks at HTTP, and what keeps the process alive. The endpoint never fails and a server asks that of
-//! the whole, so what these layers refuse is made a response.
+//! Layers **around the endpoint** receive all requests, signed or not. HTTP layers and limits that
+//! protect the process belong here. The server requires an infallible service, as the endpoint is,
+//! so the errors of these layers are converted into responses.
 //!
-//! A timeout ends the wait for the answer, not the handlers: those that have begun go on, and no longer
-//! count in the limit. So let it be longer than `RouterBuilder::handler_timeout` (20 s), which does
-//! end them.
+//! A timeout around the router ends the wait for the answer, not the handlers. Handlers in flight
+//! continue and no longer count toward the concurrency limit. Make the timeout longer than
+//! `RouterBuilder::handler_timeout` (20 s), which does cancel them.
 
 use std::{convert::Infallible, error::Error, time::Duration};
 
@@ -35,29 +35,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let events = ServiceBuilder::new()
         .map_request(|event: Event| {
-            tracing::info!(id = event.id(), r#type = event.event_type(), "taken");
+            tracing::info!(id = event.id(), r#type = event.event_type(), "received");
             event
         })
         .map_response(|report: Report| {
-            tracing::info!(id = report.event().id(), again = report.needs_retry(), "answered");
+            tracing::info!(id = report.event().id(), retry = report.needs_retry(), "answered");
             report
         })
-        // Outside the limit: who would have to wait for a permit is refused at once.
+        // Outside the limit, so that an event is rejected instead of waiting for a permit.
         .load_shed()
-        // A service's clones share its permits; a layer applied twice makes two limits.
+        // Clones of the service share the permits; applying the layer twice would create two
+        // limits.
         .concurrency_limit(64)
         .timeout(Duration::from_secs(25))
         .service(router.clone());
     let endpoint = Endpoint::new(Secrets::from_env("STRIPE_WEBHOOK_SECRET")?, events);
 
     let requests = ServiceBuilder::new()
-        // Large: it is for the memory of so many bodies, not for the work behind them.
+        // A high limit: it bounds the memory for request bodies, not the work of handlers.
         .load_shed()
         .concurrency_limit(4096)
         .service(endpoint);
     let requests = service_fn(move |request| {
-        let answer = requests.clone().oneshot(request);
-        async { Ok::<_, Infallible>(answer.await.unwrap_or_else(refused)) }
+        let response = requests.clone().oneshot(request);
+        async { Ok::<_, Infallible>(response.await.unwrap_or_else(unavailable)) }
     });
     let traced = ServiceBuilder::new().layer(TraceLayer::new_for_http()).service(requests);
 
@@ -65,14 +66,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on http://{}/webhook", listener.local_addr()?);
     Server::new(traced).serve(listener, shutdown_signal()?).await;
 
-    // Handlers whose client hung up, or whose answer timed out, may still run.
+    // Handlers may still be running after a client disconnected or an answer timed out.
     router.close();
     router.drained().await;
     Ok(())
 }
 
-/// What the endpoint itself answers where the service behind it fails: 503, with `Retry-After`.
-fn refused(error: BoxError) -> Response {
+/// Converts an error of the outer layers into the endpoint's own answer to a failing inner service:
+/// 503 with `Retry-After`.
+fn unavailable(error: BoxError) -> Response {
     tracing::error!(%error, "request refused");
     Refusal::unavailable(error).into()
 }

@@ -1,43 +1,43 @@
-//! Why a field of a sample cannot be set.
+//! Errors of setting a field of a sample.
 
 use std::fmt;
 
-/// Why there is no such field in a sample.
+/// An error of setting a field of a sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathError {
-    /// It cannot be read as a path.
-    Unreadable(String),
+    /// The text is not a well-formed path.
+    InvalidPath(String),
     /// The object has no such field.
     UnknownField {
-        /// The field that was asked for.
+        /// The requested field.
         field: String,
-        /// The object, or the place in it.
-        place: String,
-        /// The field that was most likely meant.
+        /// The name of the object, or the path in it, without the field.
+        parent: String,
+        /// The existing field that is most similar to the requested one.
         nearest: Option<&'static str>,
-        /// The fields that there are.
+        /// All existing fields.
         known: Vec<&'static str>,
     },
-    /// What stands there has no fields.
-    NoFields {
-        /// The place.
-        place: String,
-        /// What stands there.
-        is: &'static str,
+    /// A value that is not an object has no fields.
+    NotAnObject {
+        /// The path of the value.
+        path: String,
+        /// The type of the value.
+        found: &'static str,
     },
-    /// What stands there has no elements.
-    NoArray {
-        /// The place.
-        place: String,
-        /// What stands there.
-        is: &'static str,
+    /// A value that is not an array has no elements.
+    NotAnArray {
+        /// The path of the value.
+        path: String,
+        /// The type of the value.
+        found: &'static str,
     },
-    /// The array is too short.
-    TooFar {
-        /// The array.
-        place: String,
-        /// How many elements it has.
+    /// The index is greater than the array's length.
+    IndexOutOfBounds {
+        /// The path of the array.
+        path: String,
+        /// The length of the array.
         length: usize,
     },
 }
@@ -45,22 +45,28 @@ pub enum PathError {
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(path) => write!(
+            Self::InvalidPath(path) => write!(
                 f,
-                "`{path}` is no path: write names with dots between them and numbers in brackets, as in \
-                 `lines.data[0].quantity`"
+                "`{path}` is not a valid path: write field names separated by dots and indexes in \
+                 brackets, as in `lines.data[0].quantity`"
             ),
-            Self::UnknownField { field, place, nearest: Some(nearest), .. } => {
-                write!(f, "`{place}` has no field `{field}`; did you mean `{nearest}`?")
+            Self::UnknownField { field, parent, nearest: Some(nearest), .. } => {
+                write!(f, "`{parent}` has no field `{field}`; did you mean `{nearest}`?")
             }
-            Self::UnknownField { field, place, nearest: None, known } => {
-                write!(f, "`{place}` has no field `{field}`; it has {}", some(known, field))
+            Self::UnknownField { field, parent, nearest: None, known } => {
+                write!(
+                    f,
+                    "`{parent}` has no field `{field}`; its fields are {}",
+                    list_similar(known, field)
+                )
             }
-            Self::NoFields { place, is } => write!(f, "`{place}` is {is} and has no fields"),
-            Self::NoArray { place, is } => write!(f, "`{place}` is {is} and has no elements"),
-            Self::TooFar { place, length } => write!(
+            Self::NotAnObject { path, found } => write!(f, "`{path}` is {found} and has no fields"),
+            Self::NotAnArray { path, found } => {
+                write!(f, "`{path}` is {found} and has no elements")
+            }
+            Self::IndexOutOfBounds { path, length } => write!(
                 f,
-                "`{place}` has {length} element{}: the next one is `{place}[{length}]`",
+                "`{path}` has {length} element{}; use `{path}[{length}]` to append one",
                 if *length == 1 { "" } else { "s" }
             ),
         }
@@ -69,14 +75,17 @@ impl fmt::Display for PathError {
 
 impl std::error::Error for PathError {}
 
-/// Some names: of many, those that begin most like this one.
-fn some(names: &[&str], like: &str) -> String {
-    const ENOUGH: usize = 12;
-    let alike = |name: &&&str| name.bytes().zip(like.bytes()).take_while(|(a, b)| a == b).count();
+/// The number of names that an error lists at most.
+const MAX_LISTED: usize = 12;
+
+/// Lists names, at most [`MAX_LISTED`]: those that share the longest prefix with `like`.
+fn list_similar(names: &[&str], like: &str) -> String {
+    let shared_prefix =
+        |name: &&&str| name.bytes().zip(like.bytes()).take_while(|(a, b)| a == b).count();
     let mut nearest: Vec<_> = names.iter().collect();
-    nearest.sort_by_key(|name| std::cmp::Reverse(alike(name)));
-    let more = names.len().saturating_sub(ENOUGH);
-    nearest.truncate(ENOUGH);
+    nearest.sort_by_key(|name| std::cmp::Reverse(shared_prefix(name)));
+    let more = names.len().saturating_sub(MAX_LISTED);
+    nearest.truncate(MAX_LISTED);
     nearest.sort();
     let listed = nearest.into_iter().copied().collect::<Vec<_>>().join(", ");
     if more == 0 { listed } else { format!("{listed}, and {more} more") }

@@ -1,22 +1,22 @@
-//! JSON as Stripe writes it.
+//! JSON in Stripe's format.
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::Value;
 
-/// This value as Stripe writes JSON: indented by two spaces, in an object `id` and `object` first and
-/// then the rest by the alphabet.
+/// Formats a value like Stripe's API: indented by two spaces, with `id` and `object` first in each
+/// object and the other fields in alphabetical order.
 #[must_use]
 pub fn stripe_json(value: &Value) -> String {
-    // A value's keys are strings, so that it can always be written.
-    serde_json::to_string_pretty(&InOrder(value)).unwrap_or_else(|_| value.to_string())
+    // Cannot fail: all keys of a `Value` are strings.
+    serde_json::to_string_pretty(&Ordered(value)).unwrap_or_else(|_| value.to_string())
 }
 
-struct InOrder<'v>(&'v Value);
+struct Ordered<'v>(&'v Value);
 
-impl Serialize for InOrder<'_> {
+impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            Value::Array(values) => serializer.collect_seq(values.iter().map(InOrder)),
+            Value::Array(values) => serializer.collect_seq(values.iter().map(Ordered)),
             Value::Object(values) => {
                 let mut fields: Vec<_> = values.iter().collect();
                 fields.sort_by_key(|(name, _)| {
@@ -25,7 +25,7 @@ impl Serialize for InOrder<'_> {
                 });
                 let mut map = serializer.serialize_map(Some(fields.len()))?;
                 for (name, value) in fields {
-                    map.serialize_entry(name, &InOrder(value))?;
+                    map.serialize_entry(name, &Ordered(value))?;
                 }
                 map.end()
             }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_comes_first_at_every_depth() {
+    fn id_and_object_come_first_at_every_depth() {
         let value = json!({"amount": 1, "object": "a", "of": [{"b": {}, "id": 1}], "id": "a_1"});
         assert_eq!(
             stripe_json(&value),

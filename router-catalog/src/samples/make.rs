@@ -1,4 +1,4 @@
-//! Makes an object: first as its shape says, then as the rules say.
+//! Creation of objects: sample values for the fields of the shape, then the rules.
 
 use serde_json::{Map, Value, json};
 
@@ -11,24 +11,24 @@ use super::{
     shape::{self, Described, Fields, Kind, Plain},
 };
 
-/// Makes objects of one seed, each as part of others.
+/// Creates objects and values, nested in other objects.
 #[derive(Clone, Copy)]
 pub(super) struct Maker<'w> {
     pub(super) sampler: Sampler,
-    /// The objects that what is made is part of: none of them is made within itself.
-    pub(super) within: &'w [&'static str],
+    /// The enclosing objects, outermost first. An object is never nested in itself.
+    pub(super) ancestors: &'w [&'static str],
 }
 
 impl Maker<'_> {
-    /// The object of this name, which has these fields.
+    /// Creates the object with this name and these fields.
     pub(super) fn object(self, name: &'static str, fields: &'static Fields) -> Value {
-        let within = [self.within, &[name]].concat();
-        let maker = Maker { within: &within, ..self };
+        let ancestors = [self.ancestors, &[name]].concat();
+        let maker = Maker { ancestors: &ancestors, ..self };
         let mut object = maker.fields(fields, name);
-        let here = object.as_object_mut().expect("fields are an object");
-        here.insert("object".to_owned(), name.into());
+        let map = object.as_object_mut().expect("`fields` returns an object");
+        map.insert("object".to_owned(), name.into());
         if let Some(id) = self.sampler.id(name).filter(|_| fields.contains_key("id")) {
-            here.insert("id".to_owned(), id.into());
+            map.insert("id".to_owned(), id.into());
         }
         if let Some(rules) = rules().objects.get(name) {
             maker.apply(rules, &mut object, name);
@@ -36,17 +36,17 @@ impl Maker<'_> {
         object
     }
 
-    /// Does to an object what the rules say.
+    /// Applies rules to an object.
     pub(super) fn apply(self, rules: &'static [Rule], object: &mut Value, name: &'static str) {
         for rule in rules {
-            if let Err(error) = self.obey(rule, object, name) {
-                // A test applies every rule there is.
+            if let Err(error) = self.apply_rule(rule, object, name) {
+                // The rules are part of this crate, and a test applies all of them.
                 panic!("data/samples: on `{name}`: {error}");
             }
         }
     }
 
-    fn obey(
+    fn apply_rule(
         self,
         Rule { path, value }: &'static Rule,
         object: &mut Value,
@@ -57,7 +57,7 @@ impl Maker<'_> {
             _ => Value::Null,
         };
         if matches!(value, Expression::Absent) {
-            // The path must be one, but nothing is to be made on the way.
+            // Checks the path on a copy, because `slot` creates missing parents.
             self.slot(&mut object.clone(), Cursor::Object(name), path)?;
             remove(object, path);
             return Ok(());
@@ -65,43 +65,43 @@ impl Maker<'_> {
         let (slot, cursor) = self.slot(object, Cursor::Object(name), path)?;
         *slot = match value {
             Expression::Copy(_) => copied,
-            Expression::Sample => self.one(cursor, &path.to_string()),
+            Expression::Sample => self.non_null(cursor, &path.to_string()),
             value => self.evaluate(value, cursor.is_text(), &format!("{name}.{path}")),
         };
         Ok(())
     }
 
-    /// What must be there of an object with these fields.
-    fn fields(self, fields: &'static Fields, place: &str) -> Value {
-        let there = fields.iter().filter(|(_, field)| !field.optional);
-        let made = there.map(|(name, field)| {
+    /// Creates an object with the required ones of these fields.
+    fn fields(self, fields: &'static Fields, path: &str) -> Value {
+        let required = fields.iter().filter(|(_, field)| !field.optional);
+        let values = required.map(|(name, field)| {
             let value = if field.nullable {
                 Value::Null
             } else {
-                self.value(&field.kind, &format!("{place}.{name}"))
+                self.value(&field.kind, &format!("{path}.{name}"))
             };
             ((*name).to_owned(), value)
         });
-        Value::Object(made.collect::<Map<_, _>>())
+        Value::Object(values.collect::<Map<_, _>>())
     }
 
-    /// A value of this kind, at this place; the last name in it is that of its field.
-    pub(super) fn value(self, kind: &'static Kind, place: &str) -> Value {
-        let name = place.rsplit('.').next().unwrap_or(place);
+    /// Creates a value of a type. The last name in the path is the field's name.
+    pub(super) fn value(self, kind: &'static Kind, path: &str) -> Value {
+        let name = path.rsplit('.').next().unwrap_or(path);
         if name == "livemode" {
             return self.sampler.livemode.into();
         }
         let defaults = rules().fields.iter().rev().filter(|(glob, _)| glob.matches(name));
         let is_text = matches!(kind, Kind::Plain(Plain::String | Plain::Decimal));
-        let mut fitting = defaults
-            .map(|(_, default)| self.evaluate(default, is_text, place))
-            .filter(|value| fits(value, kind));
-        if let Some(default) = fitting.next() {
+        let mut candidates = defaults
+            .map(|(_, default)| self.evaluate(default, is_text, path))
+            .filter(|value| is_of_kind(value, kind));
+        if let Some(default) = candidates.next() {
             return default;
         }
         match kind {
             Kind::Plain(plain) => match plain {
-                // A test says that no sample has one of these.
+                // Rules replace this filler; a test checks that no sample contains it.
                 Plain::String => name.replace('_', " ").into(),
                 Plain::Decimal => "0".into(),
                 Plain::Number => 0.into(),
@@ -111,13 +111,13 @@ impl Maker<'_> {
             },
             Kind::Described(described) => match described {
                 Described::Enum(words) => words.first().cloned().into(),
-                Described::Fields(fields) => match shape::which_object(fields) {
+                Described::Fields(fields) => match shape::name_of_fields(fields) {
                     Some(name) => self.embedded(name),
-                    None => self.fields(fields, place),
+                    None => self.fields(fields, path),
                 },
-                Described::Array(of) => match **of {
+                Described::Array(element) => match **element {
                     Kind::Plain(Plain::String) | Kind::Described(Described::Enum(_)) => {
-                        json!([self.value(of, place)])
+                        json!([self.value(element, path)])
                     }
                     _ => json!([]),
                 },
@@ -130,11 +130,13 @@ impl Maker<'_> {
         }
     }
 
-    /// One that is really there: an array with an element.
-    pub(super) fn one(self, cursor: Cursor, place: &str) -> Value {
+    /// Creates a value that is not null; an array gets one element.
+    pub(super) fn non_null(self, cursor: Cursor, path: &str) -> Value {
         match cursor {
-            Cursor::Of(Kind::Described(Described::Array(of))) => json!([self.value(of, place)]),
-            Cursor::Of(kind) => self.value(kind, place),
+            Cursor::Typed(Kind::Described(Described::Array(element))) => {
+                json!([self.value(element, path)])
+            }
+            Cursor::Typed(kind) => self.value(kind, path),
             Cursor::Object(name) => self.embedded(name),
             Cursor::Elements(Some(name)) => json!([self.embedded(name)]),
             Cursor::Elements(None) => json!([]),
@@ -144,80 +146,84 @@ impl Maker<'_> {
 
     fn list(self, of: Option<&'static str>, field: &str) -> Value {
         let element = of.map(|name| self.embedded(name)).filter(|element| !element.is_null());
-        let parent = self.within.last().and_then(|name| self.sampler.url(name)).unwrap_or_default();
+        let parent =
+            self.ancestors.last().and_then(|name| self.sampler.url(name)).unwrap_or_default();
         let data: Vec<Value> = element.into_iter().collect();
         json!({"object": "list", "data": data, "has_more": false, "url": format!("{parent}/{field}")})
     }
 
     fn embedded(self, name: &'static str) -> Value {
-        match shape::of_object(name) {
-            Some((name, fields)) if !self.within.contains(&name) => self.object(name, fields),
+        match shape::lookup(name) {
+            Some((name, fields)) if !self.ancestors.contains(&name) => self.object(name, fields),
             _ => Value::Null,
         }
     }
 
-    /// What an expression comes to; times and amounts are text or numbers.
-    pub(super) fn evaluate(self, value: &Expression, as_text: bool, place: &str) -> Value {
+    /// Evaluates an expression. `as_text` selects strings instead of numbers for times and amounts.
+    pub(super) fn evaluate(self, value: &Expression, as_text: bool, path: &str) -> Value {
         match value {
             Expression::Json(value) => {
-                self.filled_in(value, &mut Random::new(self.sampler.seed, place))
+                self.expand(value, &mut Random::new(self.sampler.seed, path))
             }
-            Expression::Now(later) => {
-                let time = self.sampler.now.saturating_add_signed(*later);
+            Expression::Now(offset) => {
+                let time = self.sampler.now.saturating_add_signed(*offset);
                 if as_text { rfc3339(time).into() } else { time.into() }
             }
-            Expression::Amount(times, more) => {
-                let amount = times * self.sampler.amount() + more;
+            Expression::Amount(factor, offset) => {
+                let amount = factor * self.sampler.amount() + offset;
                 if as_text { amount.to_string().into() } else { amount.into() }
             }
             Expression::Copy(_) | Expression::Sample | Expression::Absent => Value::Null,
         }
     }
 
-    /// JSON, with ids and letters where its strings have braces.
-    fn filled_in(self, value: &Value, random: &mut Random) -> Value {
+    /// Returns JSON with the placeholders in its strings replaced by ids and random characters.
+    fn expand(self, value: &Value, random: &mut Random) -> Value {
         match value {
-            Value::String(text) => self.filled_in_text(text, random).into(),
-            Value::Array(of) => of.iter().map(|value| self.filled_in(value, random)).collect(),
-            Value::Object(of) => of
+            Value::String(text) => self.expand_text(text, random).into(),
+            Value::Array(values) => values.iter().map(|value| self.expand(value, random)).collect(),
+            Value::Object(values) => values
                 .iter()
-                .map(|(name, value)| (name.clone(), self.filled_in(value, random)))
+                .map(|(name, value)| (name.clone(), self.expand(value, random)))
                 .collect(),
             other => other.clone(),
         }
     }
 
-    fn filled_in_text(self, text: &str, random: &mut Random) -> String {
+    fn expand_text(self, text: &str, random: &mut Random) -> String {
         let Some((before, rest)) = text.split_once('{') else { return text.to_owned() };
         let Some((inside, after)) = rest.split_once('}') else { return text.to_owned() };
-        let filling = if let Some(length) = inside.strip_prefix('#') {
+        let replacement = if let Some(length) = inside.strip_prefix('#') {
             length.parse().ok().map(|length| random.token(length))
         } else if let Some(length) = inside.strip_prefix("0#") {
             length.parse().ok().map(|length| random.digits(length))
         } else {
             self.sampler.id(inside)
         };
-        match filling {
-            Some(filling) => format!("{before}{filling}{}", self.filled_in_text(after, random)),
-            // Braces of the text's own.
-            None => format!("{before}{{{}", self.filled_in_text(rest, random)),
+        match replacement {
+            Some(replacement) => {
+                format!("{before}{replacement}{}", self.expand_text(after, random))
+            }
+            // Not a placeholder: the text contains a literal brace.
+            None => format!("{before}{{{}", self.expand_text(rest, random)),
         }
     }
 }
 
-/// Takes a field away, if it is there.
+/// Removes a field, if it exists.
 fn remove(object: &mut Value, path: &Path) {
     let Some((Step::Key(last), parents)) = path.0.split_last() else { return };
-    let parent = parents.iter().try_fold(object, |at, step| match step {
-        Step::Key(name) => at.get_mut(name),
-        Step::Index(index) => at.get_mut(index),
+    let parent = parents.iter().try_fold(object, |value, step| match step {
+        Step::Key(name) => value.get_mut(name),
+        Step::Index(index) => value.get_mut(index),
     });
     if let Some(parent) = parent.and_then(Value::as_object_mut) {
         parent.remove(last);
     }
 }
 
-fn fits(value: &Value, kind: &Kind) -> bool {
+/// Returns whether a value has this type.
+fn is_of_kind(value: &Value, kind: &Kind) -> bool {
     match (value, kind) {
         (_, Kind::Plain(Plain::Object | Plain::Unknown))
         | (Value::String(_), Kind::Plain(Plain::String | Plain::Decimal))
@@ -225,8 +231,8 @@ fn fits(value: &Value, kind: &Kind) -> bool {
         | (Value::Bool(_), Kind::Plain(Plain::Boolean))
         | (Value::Object(_), Kind::Plain(Plain::Map)) => true,
         (Value::String(word), Kind::Described(Described::Enum(words))) => words.contains(word),
-        (Value::Array(values), Kind::Described(Described::Array(of))) => {
-            values.iter().all(|value| fits(value, of))
+        (Value::Array(values), Kind::Described(Described::Array(element))) => {
+            values.iter().all(|value| is_of_kind(value, element))
         }
         (Value::Object(values), Kind::Described(Described::Fields(fields))) => {
             values.keys().all(|name| fields.contains_key(name))
@@ -235,7 +241,8 @@ fn fits(value: &Value, kind: &Kind) -> bool {
     }
 }
 
-/// As Stripe's v2 API writes times; the end of the year 9999 is the last that there is.
+/// Formats a time like Stripe's v2 API, up to the end of the year 9999, the last that RFC 3339 can
+/// represent.
 pub(super) fn rfc3339(seconds: u64) -> String {
     let seconds = seconds.min(253_402_300_799);
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
@@ -243,23 +250,26 @@ pub(super) fn rfc3339(seconds: u64) -> String {
 }
 
 impl Sampler {
-    /// How many amounts there are: seeds that are so far apart have different ids and one amount.
+    /// The number of different amounts. Seeds that differ by a multiple of it have the same amount
+    /// and different ids.
     pub const AMOUNTS: u64 = 8;
 
-    /// The id that an object of this name has; `None` where it has none, or is not known.
+    /// Returns the id of the sample object with this name, or `None` if the object is not known or
+    /// has no id.
     #[must_use]
     pub fn id(&self, object: &str) -> Option<String> {
         self.id_by(object, identity(object)?.prefix?)
     }
 
-    /// An id of this object, another for each purpose.
+    /// Returns an id of an object, different for each purpose.
     pub(super) fn id_by(&self, object: &str, purpose: &str) -> Option<String> {
         let identity = identity(object)?;
         let token = Random::new(self.seed, purpose).token(identity.length);
         let prefix = identity.prefix?;
         Some(match self.livemode {
             false => format!("{prefix}{token}"),
-            // Of what is named for its mode, only a checkout session says `live`.
+            // Of the ids that contain `_test_`, only that of a checkout session has `_live_` in
+            // live mode.
             true => {
                 let prefix = prefix.replace("cs_test_", "cs_live_").replace("_test_", "_");
                 format!("{prefix}{token}")
@@ -267,15 +277,15 @@ impl Sampler {
         })
     }
 
-    /// Where Stripe's API has the object of this name: `/v1/charges/ch_…`.
+    /// Returns the URL of an object in Stripe's API, such as `/v1/charges/ch_…`.
     pub(super) fn url(&self, object: &str) -> Option<String> {
         let template = identity(object)?.url;
-        let own = template.replace("{id}", &format!("{{{object}}}"));
-        let maker = Maker { sampler: *self, within: &[] };
-        Some(maker.filled_in_text(&own, &mut Random::new(self.seed, object)))
+        let url = template.replace("{id}", &format!("{{{object}}}"));
+        let maker = Maker { sampler: *self, ancestors: &[] };
+        Some(maker.expand_text(&url, &mut Random::new(self.seed, object)))
     }
 
-    /// What is paid, in cents: one amount for all objects of a seed.
+    /// Returns the amount paid, in cents. It is the same for all objects of a seed.
     fn amount(&self) -> i64 {
         const AMOUNTS: [i64; Sampler::AMOUNTS as usize] =
             [2000, 1099, 4900, 1500, 12_500, 999, 7350, 30_000];

@@ -1,9 +1,9 @@
-//! Sample events: a realistic object for each that Stripe sends, and so an event of each type.
+//! Realistic samples of every object and event type.
 //!
-//! What an object looks like is read from the type declarations of Stripe's official SDK
-//! (`data/object-shapes.json`); what fits which event is a table of rules (`data/samples/`). All of
-//! it follows from a seed and a time, and the ids of one seed agree: a charge's `payment_intent` is the
-//! id of the payment intent.
+//! The fields of an object come from the type declarations of Stripe's official SDK
+//! (`data/object-shapes.json`). Rules in `data/samples/` set values that fit the object and the
+//! event type. A sample is determined by a seed and a time. Ids are consistent within a seed: a
+//! charge's `payment_intent` is the id of the sample payment intent.
 //!
 //! ```
 //! use router_catalog::samples::Sampler;
@@ -31,12 +31,12 @@ use serde_json::Value;
 use self::make::Maker;
 pub use self::{error::PathError, event::EventSample, json::stripe_json};
 
-/// The `object` values of which a [`Sampler`] makes objects, sorted.
+/// Returns the `object` values of all objects that a [`Sampler`] can create, sorted.
 pub fn objects() -> impl Iterator<Item = &'static str> {
     shape::objects()
 }
 
-/// Makes sample objects and events of one seed, at one time.
+/// A generator of sample objects and events, determined by a seed and a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampler {
     seed: u64,
@@ -45,22 +45,23 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Samples of this seed, made at this time, in seconds since the Unix epoch.
+    /// Creates a sampler. `now` is the creation time of events, in seconds since the Unix epoch.
     #[must_use]
     pub const fn new(seed: u64, now: u64) -> Self {
         Self { seed, now, livemode: false }
     }
 
-    /// Whether they are of live mode; of test mode by default.
+    /// Sets whether samples are of live mode. Default: test mode.
     #[must_use]
     pub const fn livemode(self, livemode: bool) -> Self {
         Self { livemode, ..self }
     }
 
-    /// The object of this name, as Stripe's API has it; `None` if it is not known.
+    /// Returns a sample of the object with this `object` value, or `None` if the object is not
+    /// known.
     #[must_use]
     pub fn object(&self, name: &str) -> Option<Value> {
-        let (name, fields) = shape::of_object(name)?;
-        Some(Maker { sampler: *self, within: &[] }.object(name, fields))
+        let (name, fields) = shape::lookup(name)?;
+        Some(Maker { sampler: *self, ancestors: &[] }.object(name, fields))
     }
 }

@@ -1,4 +1,4 @@
-//! Where something is in an object: `lines.data[0].quantity`, `metadata[order.id]`.
+//! Paths to values in an object, such as `lines.data[0].quantity` or `metadata[order.id]`.
 
 use std::fmt;
 
@@ -9,12 +9,13 @@ pub(super) enum Step {
     Index(usize),
 }
 
-/// The steps from an object to a value in it.
+/// A path from an object to a value in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path(pub(super) Vec<Step>);
 
 impl Path {
-    /// Reads names, with dots between them, and numbers or names in brackets. None where it is neither.
+    /// Parses names separated by dots, and indexes or names in brackets. Returns `None` if the text
+    /// is malformed.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut steps = Vec::new();
         let mut rest = text;
@@ -32,18 +33,18 @@ impl Path {
                 rest
             };
         }
-        let named = |step: &Step| !matches!(step, Step::Key(name) if name.is_empty());
-        (!steps.is_empty() && steps.iter().all(named)).then_some(Self(steps))
+        let is_valid = |step: &Step| !matches!(step, Step::Key(name) if name.is_empty());
+        (!steps.is_empty() && steps.iter().all(is_valid)).then_some(Self(steps))
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, step) in self.0.iter().enumerate() {
+        for (position, step) in self.0.iter().enumerate() {
             match step {
                 Step::Index(index) => write!(f, "[{index}]")?,
                 Step::Key(name) if name.contains(['.', '[']) => write!(f, "[{name}]")?,
-                Step::Key(name) if at == 0 => f.write_str(name)?,
+                Step::Key(name) if position == 0 => f.write_str(name)?,
                 Step::Key(name) => write!(f, ".{name}")?,
             }
         }
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_read_as_it_is_written() {
+    fn parsed_path_is_displayed_unchanged() {
         for text in ["status", "lines.data[0].quantity", "metadata[order.id]", "a[1][2].b"] {
             assert_eq!(Path::parse(text).unwrap().to_string(), text);
         }
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_not_read() {
+    fn malformed_paths_are_rejected() {
         for text in ["", ".", ".status", "lines.", "lines..data", "lines[0", "lines[0]data", "[]"] {
             assert_eq!(Path::parse(text), None, "{text}");
         }

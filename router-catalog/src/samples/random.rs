@@ -1,11 +1,11 @@
-//! Ids and whatever else looks like chance: all of it follows from a seed.
+//! Pseudorandom values, such as ids, that are determined by a seed.
 
-/// A stream of numbers that follows from a seed and from what it is for: SplitMix64, as published by
-/// Steele, Lea and Flood in "Fast splittable pseudorandom number generators" (2014).
+/// A SplitMix64 generator, as published by Steele, Lea and Flood in "Fast splittable pseudorandom
+/// number generators" (2014).
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Another stream for each seed and each purpose.
+    /// Returns a generator with a different stream for each seed and purpose.
     pub(super) fn new(seed: u64, purpose: &str) -> Self {
         let mut random = Self(seed);
         for byte in purpose.bytes() {
@@ -14,25 +14,25 @@ impl Random {
         random
     }
 
-    /// Letters and digits, as in Stripe's ids.
+    /// Returns letters and digits, as in Stripe's ids.
     pub(super) fn token(&mut self, length: usize) -> String {
-        self.word(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", length)
+        self.string(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", length)
     }
 
-    /// Digits.
+    /// Returns decimal digits.
     pub(super) fn digits(&mut self, length: usize) -> String {
-        self.word(b"0123456789", length)
+        self.string(b"0123456789", length)
     }
 
-    /// One of these.
-    pub(super) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        // A remainder favours none of a few choices by as much as one could see.
+    /// Returns one of the choices.
+    pub(super) fn choose<T: Copy>(&mut self, choices: &[T]) -> T {
+        // The modulo bias is negligible for a few choices.
         let choice = self.next() % choices.len() as u64;
         choices[choice as usize]
     }
 
-    fn word(&mut self, letters: &[u8], length: usize) -> String {
-        (0..length).map(|_| char::from(self.one_of(letters))).collect()
+    fn string(&mut self, alphabet: &[u8], length: usize) -> String {
+        (0..length).map(|_| char::from(self.choose(alphabet))).collect()
     }
 
     fn next(&mut self) -> u64 {

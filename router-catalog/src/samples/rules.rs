@@ -1,23 +1,24 @@
-//! What makes a sample look like Stripe's: the rules of `data/samples/` and the ids of
-//! `data/objects.tsv`, read once.
+//! Rules that make samples realistic, from `data/samples/`, and the formats of ids, from
+//! `data/objects.tsv`. Both are parsed once.
 //!
 //! ```text
-//! # What follows is a comment.
-//! [field]                              # how a field of this name is filled wherever one must be
+//! # A comment.
+//! [field]                     # default for required fields of this name, in any object
 //! currency = "usd"
-//! [object invoice]                     # wherever an invoice is made
-//! customer = sample                    # as its shape says, although it may be null or absent
-//! total = $amount                      # what is paid; also `$amount+500` and `-$amount`
-//! number = "{0#4}-{#8}"                # digits and letters by chance; `{customer}` is a customer's id
-//! [event invoice.*]                    # the object of such an event
-//! effective_at = $now-60               # seconds; in text, as RFC 3339 where the shape says text
-//! amount_due = =total                  # what stands elsewhere in the object
-//! footer = absent
-//! [previous invoice.updated]           # what the object was before
-//! [thin v1.invoice.*]                  # the thin event itself
+//! [object invoice]            # every invoice
+//! customer = sample           # a sample value of the field's type, even if it is optional
+//! total = $amount             # the amount paid; also `$amount+500` and `-$amount`
+//! number = "{0#4}-{#8}"       # 4 random digits, 8 random letters or digits; `{customer}`: an id
+//! [event invoice.*]           # the object of an event of a matching type
+//! effective_at = $now-60      # in seconds; RFC 3339 if the field is a string
+//! amount_due = =total         # copies another field of the object
+//! footer = absent             # removes the field
+//! [previous invoice.updated]  # the event's `previous_attributes`
+//! [thin v1.invoice.*]         # the thin event itself
 //! ```
 //!
-//! Comments have lines of their own. Later rules win, and an event's win over an object's.
+//! In the files, a comment must be on its own line. Later rules override earlier ones, and rules
+//! for an event override those for its object.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -25,7 +26,7 @@ use serde_json::Value;
 
 use super::path::{Path, Step};
 
-/// The files of rules, the general ones first.
+/// The rule files, in the order in which they apply.
 const FILES: [(&str, &str); 8] = [
     ("fields.txt", include_str!("../../data/samples/fields.txt")),
     ("billing.txt", include_str!("../../data/samples/billing.txt")),
@@ -37,29 +38,31 @@ const FILES: [(&str, &str); 8] = [
     ("more.txt", include_str!("../../data/samples/more.txt")),
 ];
 
-/// All rules, each sort in the order of the files, in which later ones win.
+/// All rules, grouped by kind of section, in the order of the files. Later rules override earlier
+/// ones.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// How a field of this name is filled, at any depth.
+    /// Defaults by field name, at any depth.
     pub(super) fields: Vec<(Glob, Expression)>,
     pub(super) objects: BTreeMap<&'static str, Vec<Rule>>,
-    /// On the object of an event of such a type.
+    /// Rules for the object of an event, by event type.
     pub(super) events: Vec<(Glob, Vec<Rule>)>,
-    /// What the object was before.
+    /// Rules for `previous_attributes`, by event type.
     pub(super) previous: Vec<(Glob, Vec<Rule>)>,
-    /// On a thin event itself.
+    /// Rules for the thin event itself, by event type.
     pub(super) thin: Vec<(Glob, Vec<Rule>)>,
 }
 
-/// What stands at a path.
+/// An assignment of a value to a path.
 pub(super) struct Rule {
     pub(super) path: Path,
     pub(super) value: Expression,
 }
 
 impl Rule {
-    /// The object that it names, if it says which one an event carries: `object = "card"`.
-    pub(super) fn named(&self) -> Option<&str> {
+    /// Returns the object that the rule selects for events that can carry several, as in
+    /// `object = "card"`.
+    pub(super) fn selected_object(&self) -> Option<&str> {
         match (self.path.0.as_slice(), &self.value) {
             ([Step::Key(name)], Expression::Json(Value::String(object))) if name == "object" => {
                 Some(object)
@@ -69,32 +72,33 @@ impl Rule {
     }
 }
 
-/// A value, before it is known for which seed and when.
+/// An expression for a value, to be evaluated for a seed and a time.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
-    /// JSON, with `{object}`, `{#24}` and `{0#4}` in its strings.
+    /// JSON, with the placeholders `{object}`, `{#24}` and `{0#4}` in its strings.
     Json(Value),
-    /// This many seconds from now: `$now-60`.
+    /// The current time plus an offset in seconds: `$now-60`.
     Now(i64),
-    /// So many times what is paid, and so much more, in cents: `$amount+500`, `-$amount`.
+    /// The amount paid, times a factor, plus an offset in cents: `$amount+500`, `-$amount`.
     Amount(i64, i64),
-    /// What stands at another path of the same object.
+    /// A copy of the value at another path of the same object.
     Copy(Path),
-    /// As the shape says, although it may be null or absent.
+    /// A sample value of the field's type, even if the field is nullable or optional.
     Sample,
+    /// Removes the field.
     Absent,
 }
 
-/// What an object's ids look like, and where Stripe's API has it.
+/// The format of an object's ids, and the object's URL in Stripe's API.
 pub(super) struct Identity {
-    /// `pi_3`; none: it has no id.
+    /// The prefix of the id, such as `pi_3`; `None` if the object has no id.
     pub(super) prefix: Option<&'static str>,
-    /// How many letters and digits follow.
+    /// The number of random letters and digits after the prefix.
     pub(super) length: usize,
     pub(super) url: &'static str,
 }
 
-/// A name in which each `*` stands for anything.
+/// A name pattern in which each `*` matches any text.
 pub(super) struct Glob(&'static str);
 
 impl Glob {
@@ -103,8 +107,8 @@ impl Glob {
             match glob.split_once('*') {
                 None => glob == name,
                 Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-                    let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-                    ends.into_iter().any(|at| matches(rest, &name[at..]))
+                    let ends = name.char_indices().map(|(index, _)| index).chain([name.len()]);
+                    ends.into_iter().any(|end| matches(rest, &name[end..]))
                 }),
             }
         }
@@ -117,14 +121,14 @@ impl Glob {
     }
 }
 
-/// The rules of all files.
+/// Returns the rules of all files.
 pub(super) fn rules() -> &'static Rules {
     static RULES: LazyLock<Rules> = LazyLock::new(|| {
         let mut rules = Rules::default();
         for (name, text) in FILES {
-            if let Err((line, why)) = rules.read(text) {
-                // A test reads them too.
-                panic!("data/samples/{name}:{line}: {why}");
+            if let Err((line, message)) = rules.parse(text) {
+                // The files are part of this crate, and tests parse them.
+                panic!("data/samples/{name}:{line}: {message}");
             }
         }
         rules
@@ -132,67 +136,67 @@ pub(super) fn rules() -> &'static Rules {
     &RULES
 }
 
-/// What ids of this object look like, if it is known.
+/// Returns the identity of an object, if it is known.
 pub(super) fn identity(object: &str) -> Option<&'static Identity> {
     static IDENTITIES: LazyLock<BTreeMap<&'static str, Identity>> = LazyLock::new(|| {
         let rows = include_str!("../../data/objects.tsv").lines().skip(1);
-        rows.map(|row| read_identity(row).unwrap_or_else(|| panic!("data/objects.tsv: {row:?}")))
+        rows.map(|row| parse_identity(row).unwrap_or_else(|| panic!("data/objects.tsv: {row:?}")))
             .collect()
     });
     IDENTITIES.get(object)
 }
 
-fn read_identity(row: &'static str) -> Option<(&'static str, Identity)> {
+fn parse_identity(row: &'static str) -> Option<(&'static str, Identity)> {
     let (object, rest) = row.split_once('\t')?;
     let (id, url) = rest.split_once('\t')?;
     let (prefix, length) = match id.split_once('#') {
         Some((prefix, length)) => (Some(prefix), length.parse().ok()?),
         None if id == "-" => (None, 0),
-        // An id that is a word of Stripe's: `card_payments`.
+        // A fixed id, such as `card_payments`.
         None => (Some(id), 0),
     };
     Some((object, Identity { prefix, length, url }))
 }
 
 impl Rules {
-    fn read(&mut self, text: &'static str) -> Result<(), (usize, String)> {
+    fn parse(&mut self, text: &'static str) -> Result<(), (usize, String)> {
         let mut section = ("", "");
         for (line, number) in text.lines().map(str::trim).zip(1..) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let wrong = |why: &str| (number, format!("{why}: {line}"));
+            let error = |message: &str| (number, format!("{message}: {line}"));
             if let Some(header) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
                 section = header.split_once(' ').unwrap_or((header, ""));
-                let (sort, name) = section;
-                match sort {
+                let (kind, name) = section;
+                match kind {
                     "field" => {}
                     "object" => drop(self.objects.entry(name).or_default()),
                     "event" => self.events.push((Glob(name), Vec::new())),
                     "previous" => self.previous.push((Glob(name), Vec::new())),
                     "thin" => self.thin.push((Glob(name), Vec::new())),
-                    _ => return Err(wrong("no such sort of section")),
+                    _ => return Err(error("unknown section")),
                 }
                 continue;
             }
             let (path, value) =
-                line.split_once(" = ").ok_or_else(|| wrong("not `path = value`"))?;
-            let value = Expression::read(value.trim()).ok_or_else(|| wrong("not a value"))?;
+                line.split_once(" = ").ok_or_else(|| error("expected `path = value`"))?;
+            let value = Expression::parse(value.trim()).ok_or_else(|| error("invalid value"))?;
             let path = path.trim();
             if section.0 == "field" {
                 self.fields.push((Glob(path), value));
                 continue;
             }
-            let path = Path::parse(path).ok_or_else(|| wrong("not a path"))?;
-            let rules = self.section(section).ok_or_else(|| wrong("before the first section"))?;
+            let path = Path::parse(path).ok_or_else(|| error("invalid path"))?;
+            let rules = self.section(section).ok_or_else(|| error("before the first section"))?;
             rules.push(Rule { path, value });
         }
         Ok(())
     }
 
-    /// The rules of the section that is being read.
-    fn section(&mut self, (sort, name): (&str, &str)) -> Option<&mut Vec<Rule>> {
-        let sections = match sort {
+    /// Returns the rules of the section that is being parsed.
+    fn section(&mut self, (kind, name): (&str, &str)) -> Option<&mut Vec<Rule>> {
+        let sections = match kind {
             "object" => return self.objects.get_mut(name),
             "event" => &mut self.events,
             "previous" => &mut self.previous,
@@ -204,9 +208,9 @@ impl Rules {
 }
 
 impl Expression {
-    fn read(text: &str) -> Option<Self> {
-        // With its sign, or nothing.
-        let more = |number: &str| if number.is_empty() { Some(0) } else { number.parse().ok() };
+    fn parse(text: &str) -> Option<Self> {
+        // A number with its sign, or an empty string.
+        let offset = |number: &str| if number.is_empty() { Some(0) } else { number.parse().ok() };
         Some(match text {
             "sample" => Self::Sample,
             "absent" => Self::Absent,
@@ -214,11 +218,11 @@ impl Expression {
                 if let Some(path) = text.strip_prefix('=') {
                     Self::Copy(Path::parse(path)?)
                 } else if let Some(seconds) = text.strip_prefix("$now") {
-                    Self::Now(more(seconds)?)
+                    Self::Now(offset(seconds)?)
                 } else if let Some(cents) = text.strip_prefix("$amount") {
-                    Self::Amount(1, more(cents)?)
+                    Self::Amount(1, offset(cents)?)
                 } else if let Some(cents) = text.strip_prefix("-$amount") {
-                    Self::Amount(-1, more(cents)?)
+                    Self::Amount(-1, offset(cents)?)
                 } else {
                     Self::Json(serde_json::from_str(text).ok()?)
                 }
@@ -232,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_anything() {
+    fn star_matches_any_text() {
         for (glob, name) in [
             ("invoice.*", "invoice.paid"),
             ("*.deleted", "customer.source.deleted"),
@@ -249,10 +253,10 @@ mod tests {
     }
 
     #[test]
-    fn every_section_is_about_something_that_there_is() {
+    fn sections_name_known_objects_and_event_types() {
         let rules = rules();
         for name in rules.objects.keys() {
-            assert!(super::super::shape::of_object(name).is_some(), "[object {name}]");
+            assert!(super::super::shape::lookup(name).is_some(), "[object {name}]");
         }
         let sections = rules.events.iter().chain(&rules.previous).chain(&rules.thin);
         for glob in sections.map(|(glob, _)| glob) {
@@ -261,15 +265,15 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_cannot_be_read_is_told_with_its_line() {
-        for (text, line, why) in [
-            ("[objects x]", 1, "no such sort of section: [objects x]"),
+    fn parse_error_has_line_number() {
+        for (text, line, message) in [
+            ("[objects x]", 1, "unknown section: [objects x]"),
             ("a = 1", 1, "before the first section: a = 1"),
-            ("[object x]\n\na: 1", 3, "not `path = value`: a: 1"),
-            ("[object x]\na = one", 2, "not a value: a = one"),
-            ("[object x]\na..b = 1", 2, "not a path: a..b = 1"),
+            ("[object x]\n\na: 1", 3, "expected `path = value`: a: 1"),
+            ("[object x]\na = one", 2, "invalid value: a = one"),
+            ("[object x]\na..b = 1", 2, "invalid path: a..b = 1"),
         ] {
-            assert_eq!(Rules::default().read(text), Err((line, why.to_owned())));
+            assert_eq!(Rules::default().parse(text), Err((line, message.to_owned())));
         }
     }
 }

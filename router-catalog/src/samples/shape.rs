@@ -1,4 +1,4 @@
-//! What each of Stripe's objects looks like: its fields, and of which kind each is.
+//! Shapes of Stripe's objects: their fields and the fields' types.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -17,7 +17,7 @@ pub(super) struct Field {
     pub(super) optional: bool,
 }
 
-/// What a value is made of.
+/// The type of a value.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Kind {
@@ -25,52 +25,54 @@ pub(super) enum Kind {
     Described(Described),
 }
 
-/// A kind that a word says.
+/// A type without parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Plain {
     String,
     Number,
     Boolean,
-    /// A number, written as a string.
+    /// A decimal number, written as a string.
     Decimal,
-    /// From strings to strings, as in `metadata`.
+    /// A map from strings to strings, such as `metadata`.
     Map,
-    /// An object that is not described further.
+    /// An object with unknown fields.
     Object,
     Unknown,
 }
 
-/// A kind that says what is in it.
+/// A type with parameters.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Described {
-    /// One of some words, of which these are the first few.
+    /// A string enum, with its first few values.
     Enum(Vec<String>),
     Fields(Fields),
     Array(Box<Kind>),
-    /// Stripe's list: `object`, `data`, `has_more`, `url`. `None`: of objects of several sorts.
+    /// Stripe's list (`object`, `data`, `has_more`, `url`) of one object, or `None` for a list of
+    /// several.
     ListOf(Option<String>),
     /// The id of one of these objects.
     IdOf(Vec<String>),
-    /// One of these objects itself.
+    /// One of Stripe's objects.
     Object(String),
 }
 
-/// The fields of the object with this `object` value.
-pub(super) fn of_object(name: &str) -> Option<(&'static str, &'static Fields)> {
+/// Returns the fields of the object with this `object` value.
+pub(super) fn lookup(name: &str) -> Option<(&'static str, &'static Fields)> {
     SHAPES.get_key_value(name).map(|(name, fields)| (name.as_str(), fields))
 }
 
-/// The object that has these fields, where they are described within another one.
-pub(super) fn which_object(fields: &Fields) -> Option<&'static str> {
+/// Returns the name of the object that has these fields, if its shape is known. The SDK declares
+/// some objects inline, as part of another object.
+pub(super) fn name_of_fields(fields: &Fields) -> Option<&'static str> {
     match &fields.get("object")?.kind {
-        Kind::Described(Described::Enum(words)) => of_object(words.first()?).map(|(name, _)| name),
+        Kind::Described(Described::Enum(words)) => lookup(words.first()?).map(|(name, _)| name),
         _ => None,
     }
 }
 
-/// Every object that is described.
+/// Returns the names of all objects.
 pub(super) fn objects() -> impl Iterator<Item = &'static str> {
     SHAPES.keys().map(String::as_str)
 }
@@ -82,7 +84,7 @@ static SHAPES: LazyLock<BTreeMap<String, Fields>> = LazyLock::new(|| {
         include_str!("../../data/envelope-shapes.json"),
     ];
     let shapes = files.map(|file| {
-        serde_json::from_str::<BTreeMap<_, _>>(file).expect("the shapes are ours, and tested")
+        serde_json::from_str::<BTreeMap<_, _>>(file).expect("shape files are valid JSON")
     });
     shapes.into_iter().flatten().collect()
 });

@@ -13,7 +13,7 @@ struct Intent {
 
 type Fields = BTreeMap<String, serde::de::IgnoredAny>;
 
-/// An extractor of the user's own.
+/// A custom extractor.
 struct Id(String);
 
 impl FromEvent for Id {
@@ -52,7 +52,7 @@ async fn by_path_and_alias(event: router_core::Event, fields: ::router_core::Obj
     println!("{} {}", event.id(), fields.len());
 }
 
-// Names that the macro could have used itself.
+// Names that the expansion could use itself.
 #[on_event("payment_intent.succeeded")]
 async fn named_as_by_the_macro(event: Event, argument_0: Event, failure: Event) {
     println!("{} {} {}", event.id(), argument_0.id(), failure.id());

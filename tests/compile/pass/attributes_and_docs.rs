@@ -1,4 +1,4 @@
-//! What stands beside `#[on_event]`, above and below it, goes on working.
+//! Other attributes above and below `#[on_event]` keep working.
 
 #![deny(warnings)]
 

@@ -1,4 +1,4 @@
-//! What is alive across an await must be Send, and nothing else need be.
+//! Only values held across an await must be `Send`.
 
 #![deny(warnings)]
 

@@ -1,4 +1,4 @@
-//! Every key, and arguments of every kind of event, with every lint of rustc's on.
+//! All keys, and arguments for all kinds of events, with warnings denied.
 
 #![deny(warnings)]
 
@@ -14,7 +14,7 @@ struct Subscription<T> {
     id: T,
 }
 
-/// What events that carry one of several objects are taken as.
+/// The object of events that can carry several objects.
 #[derive(Deserialize)]
 #[serde(tag = "object", rename_all = "snake_case")]
 enum ExternalAccount {
@@ -57,7 +57,7 @@ async fn one_of_several(account: Object<ExternalAccount>) {
 }
 
 #[on_event("coffee.made", unlisted)]
-async fn newer_than_the_catalogue(_: Object<Coffee>, _: RelatedObject) {}
+async fn newer_than_the_catalog(_: Object<Coffee>, _: RelatedObject) {}
 
 #[on_event("*", name = "all")]
 async fn both_kinds(_: Option<Object<serde::de::IgnoredAny>>, _: Option<RelatedObject>) {}

@@ -1,4 +1,4 @@
-//! A handler replies by its return type, whatever stands around it.
+//! A handler replies if its return type contains a `Reply`, also behind an alias.
 
 use router_core::{Event, IntoOutcome, Object, Outcome, Reply, on_event};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ fn in_a_thread(_: Event) -> Reply<Decision> {
     Reply(Decision { approved: true })
 }
 
-// What the type does not say, it does not: the router would call this a mistake of the handler's.
+// An opaque return type counts as no reply. If it returned one, the router would report an error.
 #[on_event("invoice.paid", timeout = "1s")]
 async fn hidden(_: Event) -> impl IntoOutcome {
     Outcome::Done

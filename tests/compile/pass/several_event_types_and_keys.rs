@@ -14,13 +14,13 @@ async fn changed(_: Event) {}
 async fn everything(_: Event) {}
 
 #[on_event("coffee_machine.descaled", "coffee_machine.*", r"invoice.paid", unlisted)]
-async fn newer_than_the_catalogue(_: Event) {}
+async fn newer_than_the_catalog(_: Event) {}
 
 fn main() {
     let router = Router::builder().build().unwrap();
     let routes: Vec<_> =
         router.routes().iter().map(|route| (&*route.pattern, &*route.handler)).collect();
-    let newer = concat!(module_path!(), "::newer_than_the_catalogue");
+    let newer = concat!(module_path!(), "::newer_than_the_catalog");
     assert_eq!(
         routes,
         [

@@ -1,5 +1,5 @@
-//! Each snapshot event of the samples, with each object that it can carry: signed by us, verified and
-//! decoded by async-stripe's own webhook crate.
+//! Signs every sample snapshot event, with every object that it can carry, and verifies and decodes
+//! it with async-stripe's webhook crate.
 
 use std::collections::BTreeMap;
 
@@ -9,37 +9,39 @@ use stripe_webhook::{Event, EventType, Webhook, WebhookError};
 
 const SECRET: &str = "whsec_test";
 
-/// The event types that are newer than this release of async-stripe.
+/// The prefix of the event types that are newer than this release of async-stripe.
 const NEWER: &str = "three_d_secure.authentication.";
 
-/// What does not decode: event type, object and reason, between tabs.
+/// The events that do not decode: event type, object and reason, separated by tabs.
 const EXCEPTIONS: &str = include_str!("exceptions.tsv");
 
 #[test]
-fn every_event_decodes_but_for_the_listed_ones() {
+fn all_events_decode_except_listed_ones() {
     let mut exceptions: BTreeMap<_, _> = EXCEPTIONS
         .lines()
-        .map(|line| line.rsplit_once('\t').expect("type, object and reason"))
+        .map(|line| line.rsplit_once('\t').expect("line has type, object and reason"))
         .collect();
     let listed = exceptions.len();
     let (mut events, mut failures) = (0, Vec::new());
-    for (event_type, object) in carried() {
+    for (event_type, object) in types_and_objects() {
         events += 1;
         let name = format!("{event_type}\t{object}");
         match (decode(event_type, object), exceptions.remove(name.as_str())) {
             (Ok(()), None) | (Err(_), Some(_)) => {}
-            (Ok(()), Some(_)) => failures.push(format!("{name}\tdecodes after all")),
+            (Ok(()), Some(_)) => {
+                failures.push(format!("{name}\tlisted as an exception, but decodes"))
+            }
             (Err(error), None) => failures.push(format!("{name}\t{error}")),
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(exceptions.is_empty(), "listed and not there: {exceptions:?}");
+    assert!(exceptions.is_empty(), "listed exceptions do not exist: {exceptions:?}");
     assert!(listed * 100 <= events * 3, "{listed} of {events} are exceptions");
     println!("{} of {events} events decode", events - listed);
 }
 
 #[test]
-fn it_knows_all_event_types_but_for_the_newer_ones() {
+fn all_event_types_are_known_except_newer_ones() {
     for known in snapshots() {
         let unknown = matches!(known.name.parse(), Ok(EventType::Unknown(_)));
         assert_eq!(unknown, known.name.starts_with(NEWER), "{}", known.name);
@@ -47,13 +49,13 @@ fn it_knows_all_event_types_but_for_the_newer_ones() {
 }
 
 #[test]
-fn it_refuses_another_secret() {
+fn wrong_secret_is_rejected() {
     let (body, signature) = signed("invoice.paid", "invoice");
-    let refused = Webhook::construct_event(&body, &signature, "whsec_other");
-    assert!(matches!(refused, Err(WebhookError::BadSignature)), "{refused:?}");
+    let result = Webhook::construct_event(&body, &signature, "whsec_other");
+    assert!(matches!(result, Err(WebhookError::BadSignature)), "{result:?}");
 }
 
-/// Decodes an event by both of its means, of which only serde's says what is wrong.
+/// Decodes an event with serde, whose errors are detailed, and with miniserde.
 fn decode(event_type: &str, object: &str) -> Result<(), String> {
     let (body, signature) = signed(event_type, object);
     let by_serde: Event = serde_json::from_str(&body).map_err(|error| error.to_string())?;
@@ -64,18 +66,18 @@ fn decode(event_type: &str, object: &str) -> Result<(), String> {
         let decoded = format!("{:?}", event.data.object);
         let variant = decoded.split('(').next().unwrap_or_default();
         if variant.to_lowercase() != event_type.replace(['.', '_'], "") {
-            return Err(format!("it is a `{variant}`"));
+            return Err(format!("decoded as `{variant}`"));
         }
         if let Some((_, unknown)) = decoded.split_once("Unknown(") {
             let value = unknown.split(')').next().unwrap_or_default();
-            return Err(format!("it does not know the value {value}"));
+            return Err(format!("unknown value {value}"));
         }
     }
     Ok(())
 }
 
-/// Each event type that async-stripe can know, with each object that it carries.
-fn carried() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// Returns each event type that async-stripe can know, with each object that it can carry.
+fn types_and_objects() -> impl Iterator<Item = (&'static str, &'static str)> {
     let known = snapshots().filter(|known| !known.name.starts_with(NEWER));
     known.flat_map(|known| known.objects().map(|object| (known.name, object)))
 }
@@ -84,10 +86,13 @@ fn snapshots() -> impl Iterator<Item = &'static router_catalog::EventType> {
     router_catalog::all().iter().filter(|known| known.kind == Kind::Snapshot)
 }
 
-/// An event's body, and the `Stripe-Signature` header for it.
+/// Returns the body of an event and its `Stripe-Signature` header.
 fn signed(event_type: &str, object: &str) -> (String, String) {
-    let payload = SyntheticEvent::new(event_type).carrying(object).build().expect("it can be made");
-    let secret = SigningSecret::new(SECRET).expect("it is a secret");
-    let body = String::from_utf8(payload.body().to_vec()).expect("it is text");
+    let payload = SyntheticEvent::new(event_type)
+        .carrying(object)
+        .build()
+        .expect("event type is in the catalog");
+    let secret = SigningSecret::new(SECRET).expect("secret is valid");
+    let body = String::from_utf8(payload.body().to_vec()).expect("body is UTF-8");
     (body, payload.sign(&secret))
 }

@@ -1,4 +1,4 @@
-//! The program with its inbox: what was answered is stored, and handled whatever becomes of the process.
+//! The program with a SQLite inbox.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn start(folder: &Path) -> Running {
 }
 
 #[test]
-fn an_event_is_stored_and_then_handled_once_even_if_it_comes_again_after_a_restart() {
+fn event_is_handled_once_across_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let request = payment(&SigningSecret::new(SECRET).unwrap());
     let server = start(folder.path());
@@ -39,7 +39,7 @@ fn an_event_is_stored_and_then_handled_once_even_if_it_comes_again_after_a_resta
 }
 
 #[test]
-fn without_being_told_it_keeps_its_inbox_where_it_is_started() {
+fn default_inbox_is_in_working_directory() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = program_with("");
     let server = Running::start(command.env_remove("EVENT_ROUTER_INBOX").current_dir(&folder));
@@ -52,42 +52,42 @@ fn without_being_told_it_keeps_its_inbox_where_it_is_started() {
 }
 
 #[test]
-fn what_is_no_inbox_is_refused_and_not_shown() {
+fn invalid_inbox_url_is_rejected_and_not_printed() {
     for url in ["mysql://shop:geheim@db/shop", "inbox.db", "sqlite:", ""] {
-        let (code, said) = refused(&mut program_with(url));
-        assert_eq!(code, Some(1), "{said}");
-        contains(&said, "error: EVENT_ROUTER_INBOX or --inbox: write `sqlite:` and a file");
-        assert!(!said.contains("geheim"), "{said}");
+        let (code, stderr) = refused(&mut program_with(url));
+        assert_eq!(code, Some(1), "{stderr}");
+        assert_contains(&stderr, "error: EVENT_ROUTER_INBOX or --inbox: expected a SQLite file");
+        assert!(!stderr.contains("geheim"), "{stderr}");
     }
 }
 
 #[test]
-fn an_inbox_that_cannot_be_opened_is_named_with_what_is_wrong() {
+fn unopenable_inbox_error_names_file_and_cause() {
     let folder = tempfile::tempdir().unwrap();
-    let nowhere = format!("sqlite:{}", folder.path().join("nowhere/inbox.db").display());
-    let (code, said) = refused(&mut program_with(&nowhere));
-    assert_eq!(code, Some(1), "{said}");
-    contains(&said, &format!("error: {nowhere} cannot be opened as an inbox"));
+    let missing = format!("sqlite:{}", folder.path().join("missing/inbox.db").display());
+    let (code, stderr) = refused(&mut program_with(&missing));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_contains(&stderr, &format!("error: {missing} cannot be opened as an inbox"));
     let text = folder.path().join("notes.txt");
     std::fs::write(
         &text,
-        "This is no database, and long enough that nobody takes it for one.".repeat(9),
+        "This is not a database, and it is longer than a database header.".repeat(9),
     )
     .unwrap();
-    let (code, said) = refused(&mut program_with(&format!("sqlite:{}", text.display())));
-    assert_eq!(code, Some(1), "{said}");
-    contains(&said, "file is not a database");
+    let (code, stderr) = refused(&mut program_with(&format!("sqlite:{}", text.display())));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_contains(&stderr, "file is not a database");
 }
 
-fn contains(said: &str, wrong: &str) {
-    assert!(said.contains(wrong), "{said}");
+fn assert_contains(stderr: &str, text: &str) {
+    assert!(stderr.contains(text), "{stderr}");
 }
 
 #[test]
-fn a_database_that_is_not_there_is_named_without_its_password() {
-    let (code, said) = refused(&mut program_with("postgres://shop:geheim@127.0.0.1:1/shop"));
-    assert_eq!(code, Some(1), "{said}");
-    let told = "error: the database shop at 127.0.0.1:1 cannot be used as an inbox: the server cannot be reached";
-    contains(&said, told);
-    assert!(!said.contains("geheim"), "{said}");
+fn unreachable_database_error_hides_password() {
+    let (code, stderr) = refused(&mut program_with("postgres://shop:geheim@127.0.0.1:1/shop"));
+    assert_eq!(code, Some(1), "{stderr}");
+    let error = "error: the database shop at 127.0.0.1:1 cannot be used as an inbox: no server can be reached there";
+    assert_contains(&stderr, error);
+    assert!(!stderr.contains("geheim"), "{stderr}");
 }

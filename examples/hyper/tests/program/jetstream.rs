@@ -1,4 +1,4 @@
-//! The program with its inbox in NATS JetStream.
+//! The program with an inbox in NATS JetStream.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     running::{Running, payment, program_with, refused, send},
 };
 
-#[allow(dead_code, reason = "not every program needs all of it")]
+#[allow(dead_code, reason = "this test binary uses only a part of it")]
 #[path = "../../../../router-inbox/tests/support/nats.rs"]
 mod nats;
 
@@ -23,35 +23,36 @@ fn start(server: &Server) -> Running {
     Running::start(program_with(&server.url_of("shop")).env("STRIPE_WEBHOOK_SECRET", SECRET))
 }
 
-/// A stop leaves what has not begun to the next start.
-async fn until_done(nats: &Server, id: &str) {
-    let store = JetStreamStore::connect_existing(&nats.url_of("shop")).await.expect("it is there");
-    for waited in 0.. {
-        match store.deliveries(id).await.expect("it is there")[0].state {
+/// Waits until the delivery of an event is done, because a shutdown leaves deliveries that have not
+/// started to the next start.
+async fn wait_until_done(nats: &Server, id: &str) {
+    let store = JetStreamStore::connect_existing(&nats.url_of("shop")).await.expect("inbox exists");
+    for attempt in 0.. {
+        match store.deliveries(id).await.expect("inbox is readable")[0].state {
             DeliveryState::Done => break,
-            state => assert!(waited < 1_500, "half a minute, and it is {state:?}"),
+            state => assert!(attempt < 1_500, "the delivery is {state:?} after 30 s"),
         }
         SystemClock.sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test]
-async fn an_event_is_stored_in_jetstream_and_handled_once_even_if_it_comes_again_after_a_restart() {
+async fn jetstream_event_is_handled_once_across_a_restart() {
     let Some(mut nats) = Server::start() else { return };
     let request = payment(&SigningSecret::new(SECRET).unwrap());
     let server = start(&nats);
-    let told = "\nevents are stored in NATS JetStream, and then handled\n";
-    assert!(server.printed.contains(told), "{}", server.printed);
+    let line = "\nevents are stored in NATS JetStream before they are handled\n";
+    assert!(server.printed.contains(line), "{}", server.printed);
     let answer = send(server.address(), &request);
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains(r#"{"event":"evt_1","outcome":"stored""#), "{answer}");
-    until_done(&nats, "evt_1").await;
+    wait_until_done(&nats, "evt_1").await;
     let (status, log) = server.terminate();
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(log.matches("payment succeeded").count(), 1, "{log}");
     assert!(!log.contains(PASSWORD), "{log}");
 
-    // The NATS server has been away meanwhile, too.
+    // The NATS server restarts too.
     nats.kill();
     nats.restart();
     let server = start(&nats);
@@ -62,7 +63,7 @@ async fn an_event_is_stored_in_jetstream_and_handled_once_even_if_it_comes_again
 }
 
 #[tokio::test]
-async fn what_was_stored_while_nobody_handled_is_handled_once_the_program_runs_again() {
+async fn event_stored_without_a_worker_is_handled_after_start() {
     let Some(nats) = Server::start() else { return };
     drop(start(&nats));
     let store = JetStreamStore::connect_existing(&nats.url_of("shop")).await.unwrap();
@@ -71,13 +72,13 @@ async fn what_was_stored_while_nobody_handled_is_handled_once_the_program_runs_a
     let new = NewEvent { event: event.event().clone(), deliveries: vec![delivery] };
     store.store(&[new]).await.unwrap();
     let server = start(&nats);
-    until_done(&nats, "evt_2").await;
+    wait_until_done(&nats, "evt_2").await;
     let (_, log) = server.terminate();
     assert_eq!(log.matches("payment succeeded").count(), 1, "{log}");
 }
 
 #[test]
-fn what_cannot_be_stored_is_answered_with_503_and_the_log_says_why() {
+fn store_failure_is_answered_with_503_and_logged() {
     let Some(mut nats) = Server::start() else { return };
     let server = start(&nats);
     nats.kill();
@@ -85,16 +86,16 @@ fn what_cannot_be_stored_is_answered_with_503_and_the_log_says_why() {
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable"), "{answer}");
     assert!(answer.ends_with(r#"{"error":"try again later"}"#), "{answer}");
     let (_, log) = server.terminate();
-    let told = log.lines().find(|line| line.contains("request refused")).unwrap();
-    assert!(told.contains("the event could not be stored in the inbox: "), "{told}");
-    assert!(told.contains(&nats.address()) && !told.contains(PASSWORD), "{told}");
+    let line = log.lines().find(|line| line.contains("request refused")).unwrap();
+    assert!(line.contains("the event could not be stored in the inbox: "), "{line}");
+    assert!(line.contains(&nats.address()) && !line.contains(PASSWORD), "{line}");
 }
 
 #[test]
-fn a_nats_server_that_is_not_there_is_named_without_its_password() {
-    let (code, said) = refused(&mut program_with("nats://shop:geheim@127.0.0.1:1/shop"));
-    assert_eq!(code, Some(1), "{said}");
-    let told = "error: the NATS server 127.0.0.1:1 cannot be used as an inbox: the server cannot be reached";
-    assert!(said.contains(told), "{said}");
-    assert!(!said.contains("geheim"), "{said}");
+fn unreachable_nats_server_error_hides_password() {
+    let (code, stderr) = refused(&mut program_with("nats://shop:geheim@127.0.0.1:1/shop"));
+    assert_eq!(code, Some(1), "{stderr}");
+    let error = "error: the NATS server 127.0.0.1:1 cannot be used as an inbox: no server can be reached there";
+    assert!(stderr.contains(error), "{stderr}");
+    assert!(!stderr.contains("geheim"), "{stderr}");
 }

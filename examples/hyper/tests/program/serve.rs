@@ -1,4 +1,4 @@
-//! The program as a newcomer meets it: started, tried out with an event, stopped.
+//! The program without an inbox: startup, a test event, options, shutdown.
 
 use std::{fs, net::TcpListener};
 
@@ -7,10 +7,10 @@ use router_core::SigningSecret;
 use crate::running::{Running, exchange, payment, program, refused, send};
 
 #[test]
-fn the_routes_are_printed_with_where_each_handler_stands() {
+fn routes_are_printed_with_source_locations() {
     let server = Running::start(&mut program());
     let [report, routes] = server.printed.split("\n\n").take(2).collect::<Vec<_>>()[..] else {
-        panic!("no report and routes: {}", server.printed)
+        panic!("expected a report and routes: {}", server.printed)
     };
     assert_eq!(report, concat!("handlers: 2 in handlers ", env!("CARGO_PKG_VERSION")));
     let routes: Vec<Vec<&str>> =
@@ -22,7 +22,7 @@ fn the_routes_are_printed_with_where_each_handler_stands() {
     ];
     for (route, (name, handler)) in routes[1..].iter().zip(handlers) {
         assert_eq!(route[1], name);
-        // The place is where the function's attribute stands.
+        // The location is that of the function's attribute.
         let (file, line) = route[2].split_once(':').unwrap();
         assert!(file.ends_with("handlers/src/payments.rs"), "{file}");
         let source = include_str!("../../../../handlers/src/payments.rs");
@@ -34,16 +34,16 @@ fn the_routes_are_printed_with_where_each_handler_stands() {
 }
 
 #[test]
-fn an_event_that_is_signed_with_the_development_secret_is_handled() {
+fn event_signed_with_development_secret_is_handled() {
     let server = Running::start(&mut program());
-    assert!(server.printed.contains("No STRIPE_WEBHOOK_SECRET is set"), "{}", server.printed);
+    assert!(server.printed.contains("STRIPE_WEBHOOK_SECRET is not set"), "{}", server.printed);
     let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/event-router/development-secret");
     let text = fs::read_to_string(file).unwrap();
     let secret = SigningSecret::new(text.trim_end()).unwrap();
     let answer = send(server.address(), &payment(&secret));
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains(r#""outcome":"done""#), "{answer}");
-    // Another server of the same user takes the same.
+    // Another server of the same user has the same development secret.
     let other = Running::start(&mut program());
     assert!(send(other.address(), &payment(&secret)).starts_with("HTTP/1.1 200 OK"));
 
@@ -56,19 +56,22 @@ fn an_event_that_is_signed_with_the_development_secret_is_handled() {
 }
 
 #[test]
-fn it_says_how_to_send_it_an_event() {
+fn banner_has_command_to_send_a_test_event() {
     let server = Running::start(&mut program());
     let send = "cargo run -p router-cli -- send payment_intent.succeeded --to http://";
-    let last =
-        format!("\nTo send one, in another terminal:\n\n{send}{}/webhook\n", server.address());
+    let last = format!(
+        "\nTo send a test event, run in another terminal:\n\n{send}{}/webhook\n",
+        server.address()
+    );
     assert!(server.printed.ends_with(&last), "{}", server.printed);
     let server = Running::start(program().env("STRIPE_WEBHOOK_SECRET", "whsec_a"));
-    let with = "To send one, in another terminal, with STRIPE_WEBHOOK_SECRET set as it is here:\n";
+    let with =
+        "To send a test event, run in another terminal, with the same STRIPE_WEBHOOK_SECRET:\n";
     assert!(server.printed.contains(with), "{}", server.printed);
 }
 
 #[test]
-fn each_path_says_what_it_is() {
+fn paths_and_methods_are_answered() {
     let server = Running::start(&mut program());
     let rows = [
         ("GET /webhook", "405 Method Not Allowed", "\r\nallow: POST\r\n"),
@@ -87,19 +90,19 @@ fn each_path_says_what_it_is() {
 }
 
 #[test]
-fn a_sigterm_ends_it_in_order() {
+fn sigterm_exits_cleanly() {
     let (status, log) = Running::start(&mut program()).terminate();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("SIGTERM") && log.contains("shutting down"), "{log}");
 }
 
 #[test]
-fn a_secret_that_was_given_is_used_and_not_shown() {
+fn given_secret_is_used_and_not_printed() {
     for list in ["whsec_a1b2c3d4", "platform=whsec_a1b2c3d4,connect=whsec_b1c2d3e4|whsec_c1d2e3f4"]
     {
         let mut server = program();
         let server = Running::start(server.env("STRIPE_WEBHOOK_SECRET", list));
-        assert!(!server.printed.contains("No STRIPE_WEBHOOK_SECRET"), "{}", server.printed);
+        assert!(!server.printed.contains("STRIPE_WEBHOOK_SECRET is not set"), "{}", server.printed);
         let printed = server.printed.clone();
         let (status, log) = server.terminate();
         assert_eq!(status.code(), Some(0), "{log}");
@@ -110,52 +113,55 @@ fn a_secret_that_was_given_is_used_and_not_shown() {
 }
 
 #[test]
-fn without_a_secret_it_is_not_reachable_from_other_machines() {
-    let (code, said) = refused(program().arg("--listen=0.0.0.0:0"));
+fn public_address_without_secret_is_rejected() {
+    let (code, stderr) = refused(program().arg("--listen=0.0.0.0:0"));
     assert_eq!(code, Some(1));
-    assert!(said.starts_with("error: no signing secret was given"), "{said}");
-    assert!(said.contains("set STRIPE_WEBHOOK_SECRET"), "{said}");
+    assert!(stderr.starts_with("error: no signing secret was given"), "{stderr}");
+    assert!(stderr.contains("set STRIPE_WEBHOOK_SECRET"), "{stderr}");
 }
 
 #[test]
-fn what_is_no_secret_is_refused_and_not_shown() {
+fn invalid_secret_is_rejected_and_not_printed() {
     let rows = [
         ("sk_live_a1b2c3d4", "this is an API key (`sk_…`)"),
         ("whsec_a1b2c3d4\n", "white space"),
         ("", "is blank"),
         ("platform=whsec_a1b2c3d4,connect=rk_live_a1b2c3d4", "item 2 (`connect`)"),
     ];
-    for (secret, wrong) in rows {
-        let (code, said) = refused(program().env("STRIPE_WEBHOOK_SECRET", secret));
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.starts_with("error: STRIPE_WEBHOOK_SECRET or --secret: "), "{said}");
-        assert!(said.contains(wrong), "{said}");
-        assert!(!said.contains("a1b2c3d4"), "{said}");
-        let (code, same) = refused(program().arg("--secret").arg(secret));
-        assert_eq!((code, same), (Some(1), said));
+    for (secret, problem) in rows {
+        let (code, stderr) = refused(program().env("STRIPE_WEBHOOK_SECRET", secret));
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.starts_with("error: STRIPE_WEBHOOK_SECRET or --secret: "), "{stderr}");
+        assert!(stderr.contains(problem), "{stderr}");
+        assert!(!stderr.contains("a1b2c3d4"), "{stderr}");
+        let (code, option_stderr) = refused(program().arg("--secret").arg(secret));
+        assert_eq!((code, option_stderr), (Some(1), stderr));
     }
 }
 
 #[test]
-fn options_that_cannot_be_are_refused() {
+fn invalid_options_are_rejected() {
     let rows = [
-        ("--tolerance=0", "less than a second would refuse what Stripe sends"),
-        ("--tolerance=soon", "write seconds, as in `300`, or a unit, as in `5m`"),
+        ("--tolerance=0", "less than a second would reject Stripe's requests"),
+        (
+            "--tolerance=soon",
+            "expected seconds, such as `300`, or a duration with a unit, such as `5m`",
+        ),
         ("--listen=nowhere", "invalid socket address"),
     ];
-    for (option, wrong) in rows {
-        let (code, said) = refused(program().arg(option));
-        assert_eq!(code, Some(2), "{said}");
-        assert!(said.contains(wrong), "{said}");
+    for (option, problem) in rows {
+        let (code, stderr) = refused(program().arg(option));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(problem), "{stderr}");
     }
 }
 
 #[test]
-fn a_port_in_use_is_named_with_the_way_out() {
+fn occupied_port_error_names_option() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let (code, said) = refused(program().arg(format!("--listen={address}")));
+    let (code, stderr) = refused(program().arg(format!("--listen={address}")));
     assert_eq!(code, Some(1));
-    assert!(said.contains(&format!("\nerror: cannot listen on {address}: ")), "{said}");
-    assert!(said.contains("`--listen` takes another address"), "{said}");
+    assert!(stderr.contains(&format!("\nerror: cannot listen on {address}: ")), "{stderr}");
+    assert!(stderr.contains("choose another address with `--listen`"), "{stderr}");
 }

@@ -1,0 +1,19 @@
+//! Keys for stored deliveries and their retries.
+
+use router_core::{Event, IdempotencyKey, PerDelivery, Router, on_event};
+
+#[on_event(
+    "customer.subscription.*",
+    name = "subscriptions.follow",
+    formerly = "shop::subscriptions::follow",
+    attempts = 5,
+    backoff = "10s",
+    max_backoff = "1h",
+    concurrency = 4,
+    ordered
+)]
+async fn follow(_: Event, _: IdempotencyKey, _: Option<PerDelivery<u8>>) {}
+
+fn main() {
+    Router::builder().build().unwrap();
+}
