@@ -24,7 +24,7 @@ impl<'p> Pattern<'p> {
     ///
     /// Fails if the text is neither a well-formed event type nor a wildcard.
     pub fn parse(text: &'p str) -> Result<Self, PatternError> {
-        let pattern = Self::form(text);
+        let pattern = Self::parse_unchecked(text);
         let name = match pattern {
             Self::All => return Ok(pattern),
             Self::Prefix(name) | Self::Exact(name) => name,
@@ -49,7 +49,7 @@ impl<'p> Pattern<'p> {
     /// Parses a pattern without checking its characters, in const contexts.
     #[doc(hidden)]
     #[must_use]
-    pub const fn form(text: &'p str) -> Self {
+    pub const fn parse_unchecked(text: &'p str) -> Self {
         match text.as_bytes() {
             b"*" => Self::All,
             [.., b'.', b'*'] => Self::Prefix(text.split_at(text.len() - 2).0),

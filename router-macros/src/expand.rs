@@ -21,13 +21,13 @@ pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStrea
         Pattern::Literal(_) => None,
         Pattern::Constant(path) => {
             let error =
-                quote_spanned!(path.span()=> __router_core::no_event_type(#path, #unlisted));
+                quote_spanned!(path.span()=> __router_core::check_pattern(#path, #unlisted));
             Some(const_check(path.span(), &error))
         }
     });
     let argument_checks = argument_types(function).map(|(input, ty)| {
         let error = quote_spanned! {ty.span()=>
-            __router_core::misfit(
+            __router_core::check_argument(
                 <#input as __router_core::FromEvent>::KIND,
                 __router_core::Argument::<#input>::OBJECT,
                 __ROUTER_CORE_PATTERNS,

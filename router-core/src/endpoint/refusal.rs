@@ -133,14 +133,14 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::MethodNotAllowed(_) => "method_not_allowed",
-            Self::UnknownEndpoint => "no_endpoint",
+            Self::UnknownEndpoint => "unknown_endpoint",
             Self::TooLarge { .. } => "too_large",
-            Self::BodyTimeout { .. } => "stalled",
-            Self::BodyRead(_) => "unreadable",
+            Self::BodyTimeout { .. } => "body_timeout",
+            Self::BodyRead(_) => "body_read",
             Self::Signature(error) => error.reason(),
             Self::Envelope(_) => "envelope",
             Self::ApiVersion { .. } => "api_version",
-            Self::SecretsUnavailable(_) => "no_secrets",
+            Self::SecretsUnavailable(_) => "secrets_unavailable",
             Self::TimedOut { .. } => "timed_out",
             Self::Unavailable(_) => "unavailable",
         }

@@ -44,7 +44,7 @@ pub const fn check_argument(
 ) -> Option<Message> {
     let mut index = 0;
     while index < patterns.len() {
-        let mut known = Pattern::form(patterns[index]).known();
+        let mut known = Pattern::parse_unchecked(patterns[index]).known();
         while let [event_type, rest @ ..] = known {
             if let Some(kind) = kind
                 && kind as u8 != event_type.kind as u8
@@ -67,7 +67,7 @@ pub const fn check_argument(
 /// Checks that a pattern given as a constant matches an event type, and returns the error message
 /// if not.
 pub const fn check_pattern(pattern: &str, unlisted: bool) -> Option<Message> {
-    if unlisted || !Pattern::form(pattern).known().is_empty() {
+    if unlisted || !Pattern::parse_unchecked(pattern).known().is_empty() {
         return None;
     }
     let message = Message::new().add("Stripe sends no event type \"").add(pattern);

@@ -22,7 +22,7 @@ fn every_problem_is_told_at_once_with_its_place_and_what_to_do() {
            tests/tests/build/shop.rs:30  `other.rest`  on (unhandled)
            tests/tests/build/shop.rs:18  `receipts.send`  on invoice.*
          help: add `router_tests::PLUGIN` to `.plugins([...])` (`router_core::plugin!();` in its lib.rs makes it; in the application's own crate it is `PLUGIN`)
-      3. "invoice paid" is no event type: invalid character ' '; an event type looks like `invoice.paid`
+      3. "invoice paid" is neither an event type nor a wildcard: invalid character ' '; an event type looks like `invoice.paid`
            tests/tests/build/shop.rs:49  `audit`  on *, invoice paid
       4. this handler is registered for no event type, so it would never be called
            tests/tests/build/shop.rs:50  `nothing`

@@ -26,20 +26,20 @@ use crate::{
 /// Every reason.
 pub(crate) const REASONS: [&str; 15] = [
     "api_version",
+    "body_read",
+    "body_timeout",
     "envelope",
     "method_not_allowed",
-    "no_endpoint",
-    "no_secrets",
+    "secrets_unavailable",
     "signature_ahead",
     "signature_malformed",
     "signature_mismatch",
     "signature_missing",
     "signature_too_old",
-    "stalled",
     "timed_out",
     "too_large",
     "unavailable",
-    "unreadable",
+    "unknown_endpoint",
 ];
 
 /// A body that breaks, with the error, or never comes.

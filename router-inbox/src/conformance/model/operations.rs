@@ -318,7 +318,7 @@ fn matches_filter(filter: &ListFilter, ListEntry { number, event, delivery }: &L
 }
 
 fn is_of_type(pattern: Option<&str>, event_type: &str) -> bool {
-    pattern.is_none_or(|pattern| Pattern::form(pattern).matches(event_type))
+    pattern.is_none_or(|pattern| Pattern::parse_unchecked(pattern).matches(event_type))
 }
 
 fn ago(now: SystemTime, time: Duration) -> SystemTime {

@@ -208,5 +208,5 @@ impl Connection {
 const MAX_CLOCK_SKEW: i64 = 60_000;
 
 fn matches_type(pattern: Option<&str>, event_type: &str) -> bool {
-    pattern.is_none_or(|pattern| Pattern::form(pattern).matches(event_type))
+    pattern.is_none_or(|pattern| Pattern::parse_unchecked(pattern).matches(event_type))
 }

@@ -182,7 +182,7 @@ struct TypeFilter<'t> {
 
 impl<'t> TypeFilter<'t> {
     fn new(pattern: Option<&'t str>) -> Self {
-        match pattern.map(Pattern::form) {
+        match pattern.map(Pattern::parse_unchecked) {
             None | Some(Pattern::All) => Self::default(),
             Some(Pattern::Exact(name)) => Self { exact: Some(text(name)), prefix: None },
             Some(Pattern::Prefix(prefix)) => {

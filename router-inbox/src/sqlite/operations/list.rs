@@ -53,8 +53,10 @@ pub(super) async fn list(
 /// read from its newest end, so that the query stops once it has enough rows. Deliveries are stored
 /// together with their event, so the order by event id is also the order by delivery id.
 fn from_and_order(filter: &ListFilter) -> (&'static str, &'static str) {
-    let is_of_type =
-        matches!(filter.event_type.as_deref().map(Pattern::form), Some(Pattern::Exact(_)));
+    let is_of_type = matches!(
+        filter.event_type.as_deref().map(Pattern::parse_unchecked),
+        Some(Pattern::Exact(_))
+    );
     match () {
         () if filter.unhandled => (
             "u.event as number from unhandled u cross join events e on e.id = u.event",
@@ -126,7 +128,7 @@ fn push_type(query: &mut QueryBuilder<Sqlite>, column: &str, event_type: Option<
     let mut push = |comparison: &str, text: String| {
         query.push(format_args!(" and {column} {comparison} ")).push_bind(text);
     };
-    match event_type.map(Pattern::form) {
+    match event_type.map(Pattern::parse_unchecked) {
         None | Some(Pattern::All) => {}
         Some(Pattern::Exact(name)) => push("=", name.to_owned()),
         // `/` is the character after `.`, so this range holds all texts that begin with the prefix
