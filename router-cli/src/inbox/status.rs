@@ -18,7 +18,7 @@ use crate::{
     output::{DIM, FAILURE, Output, WARNING, styled},
 };
 
-/// BacklogCount due, waiting, running and dead deliveries by handler
+/// Count due, waiting, running and dead deliveries by handler
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
