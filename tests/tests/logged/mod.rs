@@ -24,8 +24,8 @@ impl io::Write for LogWriter {
 
 /// Starts capturing lines of this level and above.
 ///
-/// The first call installs one subscriber for the whole process. A subscriber per thread would race
-/// for the callsites, which cache their interest globally.
+/// The first call installs one subscriber for the whole process, and later calls have no effect. A
+/// subscriber per thread would race for the callsites, which cache their interest globally.
 pub(crate) fn log(level: LevelFilter) {
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {
