@@ -1,7 +1,7 @@
-//! What the tests share: a secret, a time, events signed with the one at the other, and what is so
-//! of every input.
+//! Helpers that the tests share: a fixed secret and time, signed events, and the properties that
+//! hold for every input.
 
-#![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
+#![expect(clippy::missing_panics_doc, reason = "a test helper panics if its setup fails")]
 
 pub mod invariant;
 
@@ -17,41 +17,41 @@ use router_core::{
 /// The text of [`secret`].
 pub const SECRET: &str = "whsec_of_the_tests";
 
-/// The time at which every test takes place, in seconds since the Unix epoch.
+/// The current time in every test, in seconds since the Unix epoch.
 pub const NOW: u64 = 1_700_000_000;
 
-/// The signing secret of the tests.
+/// Returns the signing secret of the tests.
 #[must_use]
 pub fn secret() -> SigningSecret {
-    SigningSecret::new(SECRET).expect("it is a secret")
+    SigningSecret::new(SECRET).expect("the test secret is valid")
 }
 
-/// [`NOW`], as a time of day.
+/// Returns [`NOW`] as a system time.
 #[must_use]
 pub fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
-/// The value of the `Stripe-Signature` header for this body, signed [`NOW`].
+/// Returns the `Stripe-Signature` header of this body, signed at [`NOW`].
 #[must_use]
 pub fn signature(body: &[u8]) -> String {
     sign(&secret(), NOW, body)
 }
 
-/// The event that an authentic request with this body is.
+/// Signs, verifies and parses this body.
 ///
 /// # Errors
 ///
-/// [`EnvelopeError`] where the body is no event.
+/// Fails if the body is not an event.
 pub fn event(body: impl Into<Bytes>) -> Result<Event, EnvelopeError> {
     let body = body.into();
     let header = signature(&body);
     let verified =
         verify(Some(header.as_bytes()), body, &secret().into(), Tolerance::default(), now());
-    Event::parse(verified.expect("it was signed just now"))
+    Event::parse(verified.expect("the signature was made with the same secret and time"))
 }
 
-/// A small snapshot event of this type.
+/// Returns a small snapshot event of this type.
 #[must_use]
 pub fn payload(event_type: &str) -> String {
     format!(
@@ -59,18 +59,21 @@ pub fn payload(event_type: &str) -> String {
     )
 }
 
-/// The same with this id: events of one id are one event, and are handled once.
+/// Returns a small snapshot event with this id and type.
+///
+/// Events with the same id are duplicates and are handled once, so a test of several events needs
+/// several ids.
 #[must_use]
 pub fn payload_of(id: &str, event_type: &str) -> String {
     payload(event_type).replacen("evt_1", id, 1)
 }
 
-/// The README's code compiles.
+/// Compiles the code blocks of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// The guide's code compiles.
+/// Compiles the code blocks of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide.md")]
 struct Guide;

@@ -1,5 +1,6 @@
-//! Whatever is sent, the endpoint does not panic and answers by its rules. What those are stands in
-//! `router_tests::invariant`; the fuzz targets ask the same of more inputs.
+//! Property tests: for arbitrary input the endpoint does not panic and answers correctly.
+//!
+//! `router_tests::invariant` defines the properties. The fuzz targets check them on more inputs.
 
 use http::Method;
 use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
@@ -15,10 +16,10 @@ use router_tests::{
 
 const THIN: &str = r#"{"id":"evt_1","object":"v2.core.event","type":"v2.core.account.updated","created":"2023-11-14T22:13:20.123Z","livemode":false,"context":"acct_1","reason":{"type":"request","request":{"id":"req_1","idempotency_key":"key_1"}},"related_object":{"id":"acct_2","type":"v2.core.account","url":"/v2/core/accounts/acct_2"}}"#;
 
-/// What every event has, and nothing more.
+/// An event with the required fields only.
 const MINIMAL: &str = r#"{"id":"evt_1","object":"event","type":"a.b","data":{"object":{}}}"#;
 
-/// Text that means something wherever it is put.
+/// Fragments that are significant in JSON.
 const FRAGMENTS: [&str; 12] =
     ["{", "}", "[[[[[[[[", ",", ":", "\"", "\\", " ", "\u{1f}", "\u{feff}", "1e400", "\\ud800"];
 
@@ -64,15 +65,15 @@ const VALUES: [&str; 18] = [
     r#"{"object":{}}"#,
 ];
 
-/// A change on the way.
+/// A change to a header or a body in transit.
 #[derive(Debug, Clone)]
 enum Change {
     Flip(Index, u8),
-    Cut(Index),
+    Truncate(Index),
     Remove(Index),
-    Double(Index, Index),
+    Duplicate(Index, Index),
     Insert(Index, &'static str),
-    /// At the beginning of an object, where a field can stand.
+    /// Inserts a field at the start of an object.
     Field(Index, String),
 }
 
@@ -81,18 +82,18 @@ impl Change {
         if bytes.is_empty() {
             return;
         }
-        let place = |index: &Index| index.index(bytes.len());
+        let offset = |index: &Index| index.index(bytes.len());
         match self {
             Self::Flip(at, bits) => *at.get_mut(bytes) ^= bits,
-            Self::Cut(at) => bytes.truncate(place(at)),
-            Self::Remove(at) => drop(bytes.remove(place(at))),
-            Self::Double(from, to) => {
-                let (from, to) = (place(from), place(to));
+            Self::Truncate(at) => bytes.truncate(offset(at)),
+            Self::Remove(at) => drop(bytes.remove(offset(at))),
+            Self::Duplicate(from, to) => {
+                let (from, to) = (offset(from), offset(to));
                 let part = bytes[from.min(to)..from.max(to)].to_vec();
                 bytes.splice(from..from, part);
             }
             Self::Insert(at, fragment) => {
-                let at = place(at);
+                let at = offset(at);
                 bytes.splice(at..at, fragment.bytes());
             }
             Self::Field(object, field) => {
@@ -116,9 +117,9 @@ fn fields() -> impl Strategy<Value = Change> {
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let change = prop_oneof![
         (any::<Index>(), 1_u8..).prop_map(|(at, bits)| Change::Flip(at, bits)),
-        any::<Index>().prop_map(Change::Cut),
+        any::<Index>().prop_map(Change::Truncate),
         any::<Index>().prop_map(Change::Remove),
-        any::<[Index; 2]>().prop_map(|[from, to]| Change::Double(from, to)),
+        any::<[Index; 2]>().prop_map(|[from, to]| Change::Duplicate(from, to)),
         (any::<Index>(), prop::sample::select(&FRAGMENTS[..]))
             .prop_map(|(at, fragment)| Change::Insert(at, fragment)),
         fields(),
@@ -136,11 +137,11 @@ fn event() -> impl Strategy<Value = String> {
     prop_oneof![Just(payload("invoice.paid")), Just(MINIMAL.to_owned()), Just(THIN.to_owned())]
 }
 
-/// Any bytes, or what was an event once.
+/// Generates arbitrary bytes or, more often, a changed event.
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    let once =
+    let changed_event =
         (event(), changes()).prop_map(|(event, changes)| changed(event.as_bytes(), &changes));
-    prop_oneof![1 => any::<Vec<u8>>(), 4 => once]
+    prop_oneof![1 => any::<Vec<u8>>(), 4 => changed_event]
 }
 
 fn ending() -> impl Strategy<Value = Ending> {
@@ -151,7 +152,8 @@ fn method() -> impl Strategy<Value = Method> {
     prop_oneof![6 => Just(Method::POST), 1 => Just(Method::GET), 1 => Just(Method::PATCH)]
 }
 
-/// Each run asks the same, so that a failure comes again; new inputs are for the fuzz targets.
+/// Returns a configuration with a fixed seed. Every run has the same inputs, so a failure can be
+/// reproduced. The fuzz targets search for new inputs.
 fn seeded() -> ProptestConfig {
     ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(1_000) }
 }
@@ -160,14 +162,14 @@ proptest! {
     #![proptest_config(seeded())]
 
     #[test]
-    fn any_request_is_answered_by_the_rules(
+    fn arbitrary_request_gets_a_correct_answer(
         method in method(), signatures: Vec<Vec<u8>>, pieces: Vec<Vec<u8>>, ending in ending(),
     ) {
         request_is_answered_by_the_rules(&Sent { method, signatures, pieces, ending });
     }
 
     #[test]
-    fn a_signed_body_is_answered_by_the_rules_whatever_it_is(
+    fn signed_arbitrary_body_gets_a_correct_answer(
         method in method(), body in body(), size in 1_usize.., ending in ending(),
     ) {
         let signatures = vec![signature(&body).into_bytes()];
@@ -176,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn a_request_that_was_changed_on_its_way_is_answered_by_the_rules(
+    fn request_changed_in_transit_gets_a_correct_answer(
         event in event(), in_header in changes(), in_body in changes(), second: Option<Vec<u8>>,
     ) {
         let header = changed(signature(event.as_bytes()).as_bytes(), &in_header);
@@ -187,12 +189,12 @@ proptest! {
     }
 
     #[test]
-    fn any_header_is_judged_by_the_rules(header: Vec<u8>, body: Vec<u8>) {
+    fn arbitrary_header_gets_a_correct_verdict(header: Vec<u8>, body: Vec<u8>) {
         header_is_judged_by_the_rules(&header, &body);
     }
 
     #[test]
-    fn what_was_a_header_once_is_judged_by_the_rules(
+    fn changed_header_gets_a_correct_verdict(
         body: Vec<u8>, changes in changes(), age in prop_oneof![-1_000..1_000_i64, 298..303_i64],
         other in "( ?(t|v1|v0|)=?[0-9a-f]{0,66},?){0,3}", guess in "[0-9a-f]{64}",
     ) {
@@ -209,12 +211,12 @@ proptest! {
     }
 
     #[test]
-    fn any_body_is_read_as_serde_json_reads_it(body in body()) {
+    fn arbitrary_body_is_read_as_by_serde_json(body in body()) {
         body_is_read_as_serde_json_reads_it(&body);
     }
 
     #[test]
-    fn any_fields_are_read_as_serde_json_reads_them(
+    fn arbitrary_fields_are_read_as_by_serde_json(
         events in prop::collection::vec((event(), prop::collection::vec(fields(), 1..4)), 8),
     ) {
         for (event, fields) in events {

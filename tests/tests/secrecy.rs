@@ -1,5 +1,5 @@
-//! No secret in any text that leaves the process, and no internal error in any that the sender
-//! gets.
+//! No text that leaves the process shows a secret, and no answer to the sender shows an internal
+//! error.
 
 use std::{
     fmt::{Debug, Display},
@@ -22,7 +22,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tower::{ServiceExt as _, service_fn};
 use tracing_subscriber::filter::LevelFilter;
 
-/// Every text that must not be seen, good secrets and bad ones.
+/// The texts that must never appear: valid signing secrets, and an API key as an invalid one.
 const SECRETS: [&str; 4] = [
     "whsec_Zq8RkVw3NdT5yLx7PbJ2mCf9",
     "whsec_HgT4sWc6XvB1nKq9RzD3jUe8",
@@ -30,63 +30,63 @@ const SECRETS: [&str; 4] = [
     "sk_live_EuY3iOd9ScX6vMz1KrT7bHp5",
 ];
 
-/// What a good event says about a person.
-const PERSON: [&str; 2] = ["jenny.rosen@example.com", "27 Fredrick Ave"];
+/// The personal data in the events.
+const PERSONAL_DATA: [&str; 2] = ["jenny.rosen@example.com", "27 Fredrick Ave"];
 
-/// What handlers say of us.
-const INTERNAL: &str = "database password wrong";
+/// The internal error that handlers return or panic with.
+const INTERNAL_ERROR: &str = "database password wrong";
 
 fn secrets() -> Secrets {
     let [new, old, connect, _] = SECRETS;
     let list = format!("platform={new}|{old},connect={connect}");
-    Secrets::parse(&list).expect("they are secrets")
+    Secrets::parse(&list).expect("the secrets are valid")
 }
 
 fn payload(event_type: &str) -> String {
-    let [email, street] = PERSON;
+    let [email, street] = PERSONAL_DATA;
     format!(
         r#"{{"id":"evt_1","object":"event","type":"{event_type}","data":{{"object":{{"id":"in_1","email":"{email}","street":"{street}"}}}}}}"#
     )
 }
 
-/// Panics if `text` shows a secret, or as much of one as would help to guess it.
-fn assert_no_secret(text: &str, what: &str) {
+/// Panics if `text` contains eight consecutive characters of a secret.
+fn assert_no_secret(text: &str, source: &str) {
     for secret in SECRETS {
-        let (_, random) = secret.rsplit_once('_').expect("each has a prefix");
+        let (_, random) = secret.rsplit_once('_').expect("each secret has a prefix");
         for piece in random.as_bytes().windows(8) {
-            let piece = str::from_utf8(piece).expect("they are ASCII");
-            assert!(!text.contains(piece), "{what} shows {piece}, of a secret:\n{text}");
+            let piece = str::from_utf8(piece).expect("the secrets are ASCII");
+            assert!(!text.contains(piece), "{source} shows {piece}, a part of a secret:\n{text}");
         }
     }
 }
 
-fn assert_no_person(text: &str, what: &str) {
-    for detail in PERSON {
-        assert!(!text.contains(detail), "{what} shows {detail}:\n{text}");
+fn assert_no_personal_data(text: &str, source: &str) {
+    for detail in PERSONAL_DATA {
+        assert!(!text.contains(detail), "{source} shows {detail}:\n{text}");
     }
 }
 
-fn debug<T: Debug>(value: &T) -> String {
+fn debug_text<T: Debug>(value: &T) -> String {
     format!("{value:?}\n{value:#?}")
 }
 
-fn all<T: Debug + Display>(value: &T) -> String {
-    format!("{value}\n{value:#}\n{}", debug(value))
+fn debug_and_display<T: Debug + Display>(value: &T) -> String {
+    format!("{value}\n{value:#}\n{}", debug_text(value))
 }
 
 fn router() -> Router {
     let router = Router::builder()
         .handler("good", ["*"], async |_: Event| {})
-        .handler("later", ["invoice.voided"], async |_: Event| Err::<(), _>(INTERNAL))
+        .handler("later", ["invoice.voided"], async |_: Event| Err::<(), _>(INTERNAL_ERROR))
         .handler("never", ["invoice.sent"], async |_: Event| {
-            Err::<(), _>(Failure::permanent(INTERNAL))
+            Err::<(), _>(Failure::permanent(INTERNAL_ERROR))
         })
         .handler("panics", ["invoice.created"], panics);
-    router.build().expect("it is correct")
+    router.build().expect("the handlers are valid")
 }
 
 async fn panics(_: Event) {
-    panic!("{INTERNAL}")
+    panic!("{INTERNAL_ERROR}")
 }
 
 fn endpoint() -> Endpoint<Router> {
@@ -94,78 +94,82 @@ fn endpoint() -> Endpoint<Router> {
 }
 
 #[test]
-fn no_type_shows_a_secret() {
+fn debug_output_shows_no_secret() {
     let [secret, ..] = SECRETS;
     let signing = SigningSecret::new(secret).unwrap();
-    let shown = [
-        ("SigningSecret", debug(&signing)),
-        ("Secrets", debug(&secrets())),
-        ("Endpoint", debug(&endpoint())),
-        ("Router", debug(&router())),
-        ("BuildError", all(&Router::builder().build().unwrap_err())),
+    let texts = [
+        ("SigningSecret", debug_text(&signing)),
+        ("Secrets", debug_text(&secrets())),
+        ("Endpoint", debug_text(&endpoint())),
+        ("Router", debug_text(&router())),
+        ("BuildError", debug_and_display(&Router::builder().build().unwrap_err())),
     ];
-    for (what, text) in shown {
-        assert_no_secret(&text, what);
+    for (source, text) in texts {
+        assert_no_secret(&text, source);
     }
 }
 
 #[test]
-fn what_is_no_secret_is_not_shown_either() {
-    let [good, other, _, api_key] = SECRETS;
+fn error_of_an_invalid_secret_does_not_show_it() {
+    let [valid, other, _, api_key] = SECRETS;
     let lists = [
         api_key.to_owned(),
         format!("platform={api_key}"),
-        format!("{good},{api_key}"),
-        format!("{good}\n"),
-        format!(" {good}"),
-        format!("platform= {good}"),
-        format!("{good}|{other} "),
-        format!("={good}"),
-        format!("{good},"),
-        format!("{good}|"),
+        format!("{valid},{api_key}"),
+        format!("{valid}\n"),
+        format!(" {valid}"),
+        format!("platform= {valid}"),
+        format!("{valid}|{other} "),
+        format!("={valid}"),
+        format!("{valid},"),
+        format!("{valid}|"),
     ];
     for list in lists {
         let error: SecretError = Secrets::parse(&list).unwrap_err();
-        assert_no_secret(&all(&error), "SecretError");
+        assert_no_secret(&debug_and_display(&error), "SecretError");
         let error: BoxError = error.into();
-        assert_no_secret(&all(&error), "a boxed SecretError");
+        assert_no_secret(&debug_and_display(&error), "a boxed SecretError");
     }
 }
 
 #[test]
-fn an_event_does_not_show_whom_it_is_about() {
+fn event_debug_output_shows_no_personal_data() {
     let [secret, ..] = SECRETS;
     let body = Bytes::from(payload("invoice.paid"));
     let header = sign(&SigningSecret::new(secret).unwrap(), NOW, &body);
     let verified =
         verify(Some(header.as_bytes()), body, &secrets(), Default::default(), now()).unwrap();
     let event = Event::parse(verified).unwrap();
-    assert!(event.object_json().unwrap().contains(PERSON[0]));
-    let text = debug(&event);
-    assert_no_person(&text, "Event");
+    assert!(event.object_json().unwrap().contains(PERSONAL_DATA[0]));
+    let text = debug_text(&event);
+    assert_no_personal_data(&text, "Event");
     assert_no_secret(&text, "Event");
     assert!(text.contains("evt_1") && text.contains("platform"), "{text}");
 }
 
-/// A request and what is so of its answer.
+/// A request and the status of its answer.
 struct Row {
-    what: &'static str,
+    name: &'static str,
     request: Request<Full<Bytes>>,
     status: u16,
 }
 
-/// Good, bad, forged, failing and panicking requests, to this address.
+/// Returns requests to this URL: valid, invalid and forged ones, and ones whose handlers fail or
+/// panic.
 fn rows(url: &str) -> Vec<Row> {
     let [new, old, connect, _] = SECRETS;
-    let signed = |secret: &str, body: &str, at| {
-        let header = sign(&SigningSecret::new(secret).expect("it is one"), at, body.as_bytes());
+    let signed = |secret: &str, body: &str, timestamp| {
+        let secret = SigningSecret::new(secret).expect("the secret is valid");
+        let header = sign(&secret, timestamp, body.as_bytes());
         let request = Request::post(url).header("stripe-signature", header);
-        request.body(Full::from(body.to_owned())).expect("it is a request")
+        request.body(Full::from(body.to_owned())).expect("method, URL and header are valid")
     };
     let paid = payload("invoice.paid");
-    let unsigned = Request::post(url).body(Full::from(paid.clone())).expect("it is a request");
-    let get = Request::get(url).body(Full::default()).expect("it is a request");
-    let row = |what, status, request| Row { what, request, status };
+    let unsigned = Request::post(url)
+        .body(Full::from(paid.clone()))
+        .expect("method, URL and header are valid");
+    let get = Request::get(url).body(Full::default()).expect("method, URL and header are valid");
+    let row = |name, status, request| Row { name, request, status };
     vec![
         row("new", 200, signed(new, &paid, NOW)),
         row("old", 200, signed(old, &paid, NOW)),
@@ -185,45 +189,47 @@ fn rows(url: &str) -> Vec<Row> {
 
 #[tokio::test]
 async fn no_response_shows_a_secret_or_an_internal_error() {
-    let down = service_fn(async |_: Event| Err::<Answer, BoxError>(INTERNAL.into()));
+    let down = service_fn(async |_: Event| Err::<Answer, BoxError>(INTERNAL_ERROR.into()));
     let down = Endpoint::new(secrets(), down).clock(ManualClock::at(now()));
     let first = rows("/webhook").swap_remove(0).request;
     let mut responses = vec![("down", down.oneshot(first).await.unwrap())];
     assert_eq!(responses[0].1.status(), 503);
-    for Row { what, request, status } in rows("/webhook") {
+    for Row { name, request, status } in rows("/webhook") {
         let response = endpoint().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), status, "{what}");
-        responses.push((what, response));
+        assert_eq!(response.status(), status, "{name}");
+        responses.push((name, response));
     }
-    for (what, response) in responses {
+    for (name, response) in responses {
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
         let sent = format!("{} {:?} {body}", parts.status, parts.headers);
-        assert_no_secret(&sent, what);
-        assert_no_person(&sent, what);
-        assert!(!sent.contains(INTERNAL), "{what}: {sent}");
+        assert_no_secret(&sent, name);
+        assert_no_personal_data(&sent, name);
+        assert!(!sent.contains(INTERNAL_ERROR), "{name}: {sent}");
 
-        // The typed reason is for the operator: it may hold the internal error, and no more.
+        // The response extension is for the operator: it may have the internal error, but no secret
+        // and no personal data.
         let reason = match (parts.extensions.get(), parts.extensions.get()) {
-            (Some(report), None) => debug::<Report>(report),
-            (None, Some(refusal)) => all::<Refusal>(refusal),
-            other => panic!("{what}: {other:?}"),
+            (Some(report), None) => debug_text::<Report>(report),
+            (None, Some(refusal)) => debug_and_display::<Refusal>(refusal),
+            other => panic!("{name}: {other:?}"),
         };
-        assert_no_secret(&reason, what);
-        assert_no_person(&reason, what);
-        let internal = ["down", "later", "never", "panics"].contains(&what);
-        assert_eq!(reason.contains(INTERNAL), internal, "{what}: {reason}");
+        assert_no_secret(&reason, name);
+        assert_no_personal_data(&reason, name);
+        let is_internal = ["down", "later", "never", "panics"].contains(&name);
+        assert_eq!(reason.contains(INTERNAL_ERROR), is_internal, "{name}: {reason}");
     }
 }
 
-/// What was logged.
+/// The log of the whole process.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-struct ToLog;
+/// A writer that appends to [`LOG`].
+struct LogWriter;
 
-impl io::Write for ToLog {
+impl io::Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().expect("nobody panics while writing").write(bytes)
+        LOG.lock().expect("no writer panics").write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -232,40 +238,40 @@ impl io::Write for ToLog {
 }
 
 #[tokio::test]
-async fn no_log_line_of_ours_or_of_our_libraries_shows_a_secret() {
-    // The other tests of this file may write to it too: they are to be as discreet.
+async fn log_of_all_crates_shows_no_secret() {
+    // Other tests of this file may log at the same time; they may not show a secret either.
     let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
-    subscriber.with_ansi(false).with_writer(|| ToLog).init();
+    subscriber.with_ansi(false).with_writer(|| LogWriter).init();
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/webhook", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
-    let served =
+    let serving =
         tokio::spawn(Server::new(endpoint()).serve(listener, async { drop(stopped.await) }));
     for http2 in [false, true] {
         let mut builder = Client::builder(TokioExecutor::new());
         let client = builder.http2_only(http2).build_http();
-        for Row { what, request, status } in rows(&url) {
-            // Over a connection, an answer to a body that is still being sent can be lost.
-            if what != "too large" {
+        for Row { name, request, status } in rows(&url) {
+            // Over TCP the answer can be lost if the client is still sending the body.
+            if name != "too large" {
                 let response = client.request(request).await.unwrap();
-                assert_eq!(response.status(), status, "{what}");
+                assert_eq!(response.status(), status, "{name}");
                 response.into_body().collect().await.unwrap();
             }
         }
     }
     stop.send(()).unwrap();
-    served.await.unwrap();
+    serving.await.unwrap();
 
     let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
     assert_no_secret(&log, "the log");
-    assert_no_person(&log, "the log");
-    // It was all listened to, and the operator does read what went wrong.
+    assert_no_personal_data(&log, "the log");
+    // The log is complete: it has all crates and levels, and the causes of failures.
     for expected in ["TRACE", "hyper_util::", "h2::", "router_core::endpoint", "evt_1"] {
-        assert!(log.contains(expected), "no {expected} in the log");
+        assert!(log.contains(expected), "the log does not contain {expected}");
     }
     for handler in ["later", "never", "panics"] {
-        let told = |line: &str| line.contains(handler) && line.contains(INTERNAL);
-        assert!(log.lines().any(told), "the log does not say why `{handler}` failed");
+        let has_cause = |line: &str| line.contains(handler) && line.contains(INTERNAL_ERROR);
+        assert!(log.lines().any(has_cause), "the log has no cause of the failure of `{handler}`");
     }
 }

@@ -1,6 +1,6 @@
-//! What holds for every body, secret and header.
+//! Property tests of signing and verifying, over arbitrary bodies, secrets and headers.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test panics if its setup fails")]
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -26,12 +26,12 @@ fn check(
 
 proptest! {
     #[test]
-    fn arbitrary_headers_never_panic_and_never_verify(header: Vec<u8>, body: Vec<u8>, secret in secret()) {
+    fn arbitrary_header_never_verifies(header: Vec<u8>, body: Vec<u8>, secret in secret()) {
         prop_assert!(check(&header, &body, &secret, 0).is_err());
     }
 
     #[test]
-    fn what_was_signed_verifies(
+    fn signed_body_verifies_within_the_tolerance(
         body: Vec<u8>, secret in secret(), signed_at in 0_u64..=253_402_300_799, age in 0_u64..=300,
     ) {
         let header = sign(&secret, signed_at, &body);
@@ -41,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn any_changed_byte_of_the_body_fails(
+    fn body_with_a_changed_byte_fails(
         body in prop::collection::vec(any::<u8>(), 1..200), at: prop::sample::Index, change in 1_u8..,
         secret in secret(),
     ) {
@@ -52,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn any_changed_byte_of_the_header_fails(
+    fn header_with_a_changed_byte_fails(
         body: Vec<u8>, at: prop::sample::Index, change in 1_u8.., secret in secret(),
     ) {
         let mut header = sign(&secret, 1_000, &body).into_bytes();
@@ -61,10 +61,10 @@ proptest! {
     }
 
     #[test]
-    fn another_secret_fails(body: Vec<u8>, secret in secret(), other in secret()) {
+    fn signature_with_another_secret_fails(body: Vec<u8>, secret in secret(), other in secret()) {
         let header = sign(&secret, 1_000, &body);
-        let verdict = check(header.as_bytes(), &body, &other, 1_000);
-        let same = sign(&other, 1_000, &body) == header;
-        prop_assert_eq!(verdict.is_ok(), same);
+        let result = check(header.as_bytes(), &body, &other, 1_000);
+        let secrets_are_equal = sign(&other, 1_000, &body) == header;
+        prop_assert_eq!(result.is_ok(), secrets_are_equal);
     }
 }

@@ -1,7 +1,7 @@
-//! Our verdict on every vector that Stripe's own libraries have judged, and on each of them with a
-//! bit flipped.
+//! Checks the verdicts on the test vectors, and on copies of the valid ones with a flipped bit.
+//! Stripe's official libraries were given the same vectors.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test panics if its setup fails")]
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use router_core::{
 const FILE: &str = include_str!("../vectors/signature.txt");
 
 #[test]
-fn every_vector_is_judged_as_it_says() {
+fn every_vector_gets_its_expected_verdict() {
     let vectors = vectors();
     assert!(vectors.len() >= 150, "only {} vectors were read", vectors.len());
     for vector in &vectors {
@@ -26,18 +26,18 @@ fn every_vector_is_judged_as_it_says() {
                 assert_eq!(verified.body(), &vector.body, "{}", vector.name);
                 format!("ok {}", verified.endpoint())
             }
-            Err(error) => name_of(&error).to_owned(),
+            Err(error) => error_name(&error).to_owned(),
         };
         assert_eq!(verdict, vector.expect, "{}", vector.name);
     }
 }
 
 #[test]
-fn each_flipped_bit_of_a_signature_fails() {
-    for vector in positive_vectors() {
+fn signature_with_a_flipped_bit_fails() {
+    for vector in valid_vectors() {
         let header = vector.header_text();
         for bit in 0..256 {
-            // In every `v1` at once: while a secret is being rolled, another one is still good.
+            // Flips the bit in every `v1`: while a secret is being rolled, another one may match.
             let flipped = map_items(&header, "v1", |mac| flip_hex(mac, bit));
             let vector = Vector { header: Some(flipped), ..vector.clone() };
             vector.assert_refused(&format!("bit {bit} of the signature"));
@@ -46,10 +46,10 @@ fn each_flipped_bit_of_a_signature_fails() {
 }
 
 #[test]
-fn each_flipped_bit_of_the_timestamp_fails() {
-    for vector in positive_vectors() {
+fn timestamp_with_a_flipped_bit_fails() {
+    for vector in valid_vectors() {
         let header = vector.header_text();
-        // The highest ones leave the years that are times at all.
+        // The highest bits lead to timestamps beyond the year 9999.
         for bit in 0..40 {
             let flipped = map_items(&header, "t", |t| {
                 let seconds: u64 = t.parse().unwrap();
@@ -62,21 +62,21 @@ fn each_flipped_bit_of_the_timestamp_fails() {
 }
 
 #[test]
-fn each_flipped_bit_of_a_sample_of_the_body_fails() {
-    for vector in positive_vectors() {
+fn body_with_a_flipped_bit_or_an_added_byte_fails() {
+    for vector in valid_vectors() {
         let length = vector.body.len();
-        // The first and the last byte, and a few between.
-        let sample = (0..16).map(|part| part * length.saturating_sub(1) / 15);
-        let sample = sample.filter(|at| *at < length);
-        for (at, bit) in sample.flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        // Bytes at regular distances, with the first and the last.
+        let indexes = (0..16).map(|part| part * length.saturating_sub(1) / 15);
+        let indexes = indexes.filter(|index| *index < length);
+        for (index, bit) in indexes.flat_map(|index| (0..8).map(move |bit| (index, bit))) {
             let mut body = vector.body.to_vec();
-            body[at] ^= 1 << bit;
+            body[index] ^= 1 << bit;
             let vector = Vector { body: body.into(), ..vector.clone() };
-            vector.assert_refused(&format!("bit {bit} of the body's byte {at}"));
+            vector.assert_refused(&format!("bit {bit} of the body's byte {index}"));
         }
         let longer = [&vector.body[..], b"\n"].concat();
         let vector = Vector { body: longer.into(), ..vector };
-        vector.assert_refused("one more byte in the body");
+        vector.assert_refused("a byte added to the body");
     }
 }
 
@@ -97,27 +97,27 @@ impl Vector {
         verify(self.header.as_deref(), self.body.clone(), &secrets, Tolerance::default(), now)
     }
 
-    fn assert_refused(&self, what: &str) {
+    fn assert_refused(&self, change: &str) {
         use SignatureError::{NoMatch, UnreadableTimestamp};
 
-        // Never for its age: who changed something is not told how old it is.
+        // The age is checked last, so a changed vector is never refused as too old.
         match self.verify() {
             Err(NoMatch { .. } | UnreadableTimestamp) => {}
-            verdict => panic!("{}, {what}: {verdict:?}", self.name),
+            verdict => panic!("{}, {change}: {verdict:?}", self.name),
         }
     }
 
-    /// One character for each byte, since a header need not be UTF-8.
+    /// Returns the header as Latin-1 text, one character per byte, because it need not be UTF-8.
     fn header_text(&self) -> String {
         self.header.iter().flatten().map(|byte| char::from(*byte)).collect()
     }
 }
 
-fn positive_vectors() -> impl Iterator<Item = Vector> {
+fn valid_vectors() -> impl Iterator<Item = Vector> {
     vectors().into_iter().filter(|vector| vector.expect.starts_with("ok "))
 }
 
-/// The file's own head describes its format.
+/// Parses the file; the comment at its start describes the format.
 fn vectors() -> Vec<Vector> {
     FILE.split("\n[").skip(1).map(vector).collect()
 }
@@ -129,7 +129,7 @@ fn vector(section: &'static str) -> Vector {
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.trim_end(), value.strip_prefix(' ').unwrap_or(value)))
         .collect();
-    // Without these two the file would not say what the official libraries do.
+    // Every vector must record the verdicts of both official libraries.
     assert!(fields.contains_key("python") && fields.contains_key("node"), "{name}");
     Vector {
         name,
@@ -159,7 +159,7 @@ fn body(text: &str) -> Bytes {
             let (digits, count) = repeat.split_once('*').unwrap();
             vec![byte(digits.as_bytes()); count.parse().unwrap()].into()
         }
-        _ => panic!("{text:?} is no body"),
+        _ => panic!("{text:?} is not a body"),
     }
 }
 
@@ -167,28 +167,29 @@ fn byte(digits: &[u8]) -> u8 {
     u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
 }
 
-/// The header with the value of each item of this key changed.
+/// Returns the header with `change` applied to the value of each item of this key.
 fn map_items(header: &str, key: &str, change: impl Fn(&str) -> String) -> Vec<u8> {
     let items = header.split(',').map(|item| match item.trim().split_once('=') {
-        Some((found, value)) if found == key => format!("{key}={}", change(value)),
+        Some((item_key, value)) if item_key == key => format!("{key}={}", change(value)),
         _ => item.to_owned(),
     });
     let header: Vec<String> = items.collect();
     header.join(",").chars().map(|c| u8::try_from(c).unwrap()).collect()
 }
 
+/// Returns the MAC with one bit flipped, or unchanged if it does not have 64 digits.
 fn flip_hex(mac: &str, bit: usize) -> String {
     if mac.len() != 64 {
         return mac.to_owned();
     }
-    let flip = |(at, digit): (usize, char)| match digit.to_digit(16) {
-        Some(value) if at == bit / 4 => char::from_digit(value ^ 1 << (bit % 4), 16).unwrap(),
+    let flip = |(index, digit): (usize, char)| match digit.to_digit(16) {
+        Some(value) if index == bit / 4 => char::from_digit(value ^ 1 << (bit % 4), 16).unwrap(),
         _ => digit,
     };
     mac.chars().enumerate().map(flip).collect()
 }
 
-fn name_of(error: &SignatureError) -> &'static str {
+fn error_name(error: &SignatureError) -> &'static str {
     match error {
         SignatureError::MissingHeader => "missing_header",
         SignatureError::UnreadableHeader => "unreadable_header",

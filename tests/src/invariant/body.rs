@@ -1,4 +1,4 @@
-//! A body, held against serde_json.
+//! Compares how a body is read with serde_json.
 
 use std::time::UNIX_EPOCH;
 
@@ -6,41 +6,42 @@ use router_core::{Event, event::EnvelopeProblem};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::shown;
+use super::lossy;
 use crate::event;
 
-/// What serde_json reads as an event is one, if no key that decides what it is stands there twice;
-/// nothing else is; and both read the same in it.
+/// Checks that a body is accepted if and only if serde_json reads it as an event without repeated
+/// significant keys, and that all fields have the same values.
 pub fn body_is_read_as_serde_json_reads_it(body: &[u8]) {
     let ours = event(body.to_vec());
     let Ok(theirs) = serde_json::from_slice::<Value>(body) else {
-        // A number out of range and half a character make no value, and yet are JSON.
+        // serde_json cannot represent numbers out of range and unpaired surrogates as a `Value`,
+        // although they are JSON.
         let is_json = serde_json::from_slice::<IgnoredAny>(body).is_ok();
-        assert!(ours.is_err() || is_json, "{} is no JSON", shown(body));
+        assert!(ours.is_err() || is_json, "accepted although it is not JSON: {}", lossy(body));
         return;
     };
-    if has_requests(body, &theirs) {
-        return; // There is no telling which one counts, and Stripe never sends two.
+    if has_ambiguous_request(body, &theirs) {
+        return; // Stripe never sends two, and the result is unspecified.
     }
-    let is_event = is_event(&theirs) && !has_key_twice(body, &theirs);
+    let is_event = is_event(&theirs) && !has_repeated_key(body, &theirs);
     match ours {
         Ok(event) => {
-            assert!(is_event, "{} is taken", shown(body));
-            is_read_alike(&event, &theirs);
+            assert!(is_event, "accepted although it is not an event: {}", lossy(body));
+            assert_same_fields(&event, &theirs);
         }
         Err(error) => {
-            // serde_json reads no times.
-            let is_time =
+            // serde_json does not parse timestamps.
+            let is_timestamp =
                 matches!(error.problem, EnvelopeProblem::Unreadable { field: "created", .. });
-            assert!(!is_event || is_time, "{}: {error}", shown(body));
+            assert!(!is_event || is_timestamp, "{}: {error}", lossy(body));
         }
     }
 }
 
-/// Keys of which serde lets no second one pass.
+/// The significant keys. serde refuses a struct field that occurs twice.
 #[derive(serde::Deserialize)]
-#[expect(dead_code, reason = "that it can be read is enough")]
-struct Once<D> {
+#[expect(dead_code, reason = "only the result of deserializing is used")]
+struct UniqueKeys<D> {
     id: Option<IgnoredAny>,
     object: Option<IgnoredAny>,
     r#type: Option<IgnoredAny>,
@@ -48,49 +49,54 @@ struct Once<D> {
 }
 
 #[derive(serde::Deserialize)]
-#[expect(dead_code, reason = "that it can be read is enough")]
-struct DataOnce {
+#[expect(dead_code, reason = "only the result of deserializing is used")]
+struct UniqueDataKeys {
     object: Option<IgnoredAny>,
 }
 
-fn has_key_twice(body: &[u8], event: &Value) -> bool {
-    let read = match event["data"].is_object() {
-        true => serde_json::from_slice::<Once<DataOnce>>(body).map(drop),
-        false => serde_json::from_slice::<Once<IgnoredAny>>(body).map(drop),
+fn has_repeated_key(body: &[u8], event: &Value) -> bool {
+    let result = match event["data"].is_object() {
+        true => serde_json::from_slice::<UniqueKeys<UniqueDataKeys>>(body).map(drop),
+        false => serde_json::from_slice::<UniqueKeys<IgnoredAny>>(body).map(drop),
     };
-    read.is_err()
+    result.is_err()
 }
 
 fn is_event(event: &Value) -> bool {
     let thin = event["object"] == "v2.core.event";
     let data = &event["data"];
-    let is_text = |value: &Value| value.is_null() || value.is_string();
-    let is_object = |value: &Value| value.is_null() || value.is_object();
-    let is_whole = |value: &Value| value.is_null() || value.is_u64();
-    let is_full = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    let is_optional_string = |value: &Value| value.is_null() || value.is_string();
+    let is_optional_object = |value: &Value| value.is_null() || value.is_object();
+    let is_optional_integer = |value: &Value| value.is_null() || value.is_u64();
+    let is_nonempty_string = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
     let is_request = |value: &Value| {
-        is_text(value) || value.is_object() && has_texts(value, &["id", "idempotency_key"])
+        is_optional_string(value)
+            || value.is_object() && has_optional_strings(value, &["id", "idempotency_key"])
     };
 
     (thin || event["object"] == "event" && data["object"].is_object())
-        && is_full(&event["id"])
-        && is_full(&event["type"])
-        && if thin { is_text(&event["created"]) } else { is_whole(&event["created"]) }
+        && is_nonempty_string(&event["id"])
+        && is_nonempty_string(&event["type"])
+        && if thin {
+            is_optional_string(&event["created"])
+        } else {
+            is_optional_integer(&event["created"])
+        }
         && (event["livemode"].is_null() || event["livemode"].is_boolean())
-        && has_texts(event, &["api_version", "account", "context"])
-        && is_whole(&event["pending_webhooks"])
-        && is_object(&data["object"])
-        && is_object(&data["previous_attributes"])
-        && is_object(&event["related_object"])
-        && has_texts(&event["related_object"], &["id", "type", "url"])
+        && has_optional_strings(event, &["api_version", "account", "context"])
+        && is_optional_integer(&event["pending_webhooks"])
+        && is_optional_object(&data["object"])
+        && is_optional_object(&data["previous_attributes"])
+        && is_optional_object(&event["related_object"])
+        && has_optional_strings(&event["related_object"], &["id", "type", "url"])
         && is_request(request(event))
 }
 
-fn has_texts(object: &Value, keys: &[&str]) -> bool {
+fn has_optional_strings(object: &Value, keys: &[&str]) -> bool {
     keys.iter().all(|key| object[*key].is_null() || object[*key].is_string())
 }
 
-/// The API request that caused the event: a thin event says it in its reason.
+/// Returns the API request that caused the event. A thin event has it in its `reason`.
 fn request(event: &Value) -> &Value {
     match event.get("reason") {
         None => &event["request"],
@@ -98,15 +104,15 @@ fn request(event: &Value) -> &Value {
     }
 }
 
-/// Whether the event may say in more than one place what request caused it.
-fn has_requests(body: &[u8], event: &Value) -> bool {
-    let reasons = shown(body).matches("reason").count();
+/// Returns whether the event may name the request that caused it in more than one place.
+fn has_ambiguous_request(body: &[u8], event: &Value) -> bool {
+    let reasons = lossy(body).matches("reason").count();
     event.get("reason").is_some() && (reasons > 1 || event.get("request").is_some())
 }
 
-fn is_read_alike(event: &Event, theirs: &Value) {
+fn assert_same_fields(event: &Event, theirs: &Value) {
     let parsed = |json: Option<&str>| -> Value {
-        let json = json.map(|json| serde_json::from_str(json).expect("it is a part of JSON"));
+        let json = json.map(|json| serde_json::from_str(json).expect("a part of an event is JSON"));
         json.unwrap_or_default()
     };
     let data = &theirs["data"];

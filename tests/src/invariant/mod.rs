@@ -1,5 +1,5 @@
-//! What is so of every request and of every body, whatever was sent. Property tests and fuzz targets
-//! ask the same questions, and here they stand once.
+//! Properties that hold for every header, body and request. Property tests and fuzz targets share
+//! them. A violated property panics.
 
 mod body;
 mod request;
@@ -18,17 +18,19 @@ pub use self::{
     request::{Ending, Sent, request_is_answered_by_the_rules},
 };
 
-/// A header proves a body if, and only if, a slow and simple reading of the rules says so.
+/// Checks that [`verify`] agrees with a slow, simple implementation of the scheme.
 pub fn header_is_judged_by_the_rules(header: &[u8], body: &[u8]) {
     let verified =
         verify(Some(header), body.to_vec().into(), &secret().into(), Tolerance::default(), now());
-    let proven = is_proven(header, body);
-    assert_eq!(verified.is_ok(), proven, "{}: {verified:?}", shown(header));
+    let expected = is_authentic(header, body);
+    assert_eq!(verified.is_ok(), expected, "{}: {verified:?}", lossy(header));
 }
 
-/// Whether this `Stripe-Signature` header proves this body: it has one `t`, which is a number of
-/// seconds before the year 10000 and at most 300 s ago, and a `v1` that is what we would write.
-fn is_proven(header: &[u8], body: &[u8]) -> bool {
+/// Returns whether this `Stripe-Signature` header authenticates this body.
+///
+/// The header must have exactly one `t`, in seconds, before the year 10000 and at most 300 s in the
+/// past, and at least one `v1` that equals the computed signature.
+fn is_authentic(header: &[u8], body: &[u8]) -> bool {
     let values = |scheme: &'static [u8]| {
         let items = header.split(|byte| *byte == b',');
         items.filter_map(move |item| item.trim_ascii().strip_prefix(scheme))
@@ -38,16 +40,16 @@ fn is_proven(header: &[u8], body: &[u8]) -> bool {
     let signed = sign(&secret(), timestamp, body);
     timestamp <= 253_402_300_799
         && NOW.saturating_sub(timestamp) <= 300
-        && values(b"v1=").any(|mac| signed.ends_with(&format!("v1={}", shown(mac))))
+        && values(b"v1=").any(|mac| signed.ends_with(&format!("v1={}", lossy(mac))))
 }
 
 fn seconds(digits: &[u8]) -> Option<u64> {
     let digits = str::from_utf8(digits).ok()?;
     let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
-    // Only digits are left, so what does not parse is too large.
+    // At this point parsing can fail only if the number is too large.
     is_number.then(|| format!("0{}", digits.trim_start_matches('0')).parse().ok())?
 }
 
-fn shown(bytes: &[u8]) -> Cow<'_, str> {
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }

@@ -1,4 +1,4 @@
-//! A request, from its method to the last byte of the answer.
+//! Checks the answer to an arbitrary request.
 
 use std::{
     future::ready,
@@ -19,93 +19,101 @@ use router_core::{
 use serde_json::Value;
 use tower::Service as _;
 
-use super::{is_proven, shown};
+use super::{is_authentic, lossy};
 use crate::{now, secret};
 
-const LIMIT: usize = 1024 * 1024;
+const BODY_LIMIT: usize = 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-const UNSIGNED: &str = "signature verification failed";
+const UNVERIFIED: &str = "signature verification failed";
 
-/// A request as it comes from outside.
+/// A request as the client sends it.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    /// The method.
+    /// The HTTP method.
     pub method: Method,
-    /// The value of each `Stripe-Signature` header.
+    /// The values of the `Stripe-Signature` headers.
     pub signatures: Vec<Vec<u8>>,
-    /// The body, as it comes.
+    /// The pieces of the body, in the order of arrival.
     pub pieces: Vec<Vec<u8>>,
-    /// What comes after the last piece.
+    /// The end of the body, after the last piece.
     pub ending: Ending,
 }
 
-/// How a body ends.
+/// The end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// As it should.
+    /// The body is complete.
     Whole,
-    /// With an error of the connection.
+    /// The connection fails.
     Broken,
-    /// Never.
+    /// Nothing more arrives.
     Stalled,
 }
 
-/// The answer has a status of the table, and for the reason that the table says; what is not signed
-/// is no event, and what is signed is never told that it is not; the body is one line of JSON.
+/// Checks an endpoint's answer: its status matches the request, and its body is one line of JSON.
+///
+/// A body is handled, or refused as not an event, only if the signature is valid. It is refused for
+/// its signature only if the signature is invalid.
 pub fn request_is_answered_by_the_rules(sent: &Sent) {
     let body = sent.pieces.concat();
     let signature = sent.signatures.first().map(Vec::as_slice);
-    let proven = signature.is_some_and(|signature| is_proven(signature, &body));
+    let authentic = signature.is_some_and(|signature| is_authentic(signature, &body));
     let clock = ManualClock::at(now());
     let endpoint = || Endpoint::new(secret(), router()).clock(clock.clone());
 
     let received = match poll(&mut pin!(endpoint().receive(signature, body.clone().into()))) {
-        Poll::Ready(response) => Said::of(response),
-        Poll::Pending => panic!("a body that is there is waited for"),
+        Poll::Ready(response) => Answer::from_response(response),
+        Poll::Pending => panic!("`receive` waits although the body is complete"),
     };
-    let as_event = |said: &Said| match said.status.as_u16() {
-        413 => assert!(body.len() > LIMIT),
+    match received.status.as_u16() {
+        413 => assert!(body.len() > BODY_LIMIT),
         200 | 500 => {
-            assert!(proven, "not signed, and taken: {said:?}");
+            assert!(authentic, "handled without a valid signature: {received:?}");
             let event: Value = serde_json::from_slice(&body).unwrap_or_default();
-            // serde_json reads some events as no value: then there is nothing to compare.
-            assert!(event.is_null() || event["id"] == said.body["event"], "{said:?}");
+            // serde_json cannot represent some events as a `Value`; then the id is not compared.
+            assert!(event.is_null() || event["id"] == received.body["event"], "{received:?}");
         }
-        400 if said.error() == UNSIGNED => assert!(!proven, "signed, and refused: {said:?}"),
+        400 if received.error() == UNVERIFIED => {
+            assert!(!authentic, "refused although the signature is valid: {received:?}");
+        }
         400 => {
-            assert!(proven, "not signed, and told: {said:?}");
-            assert!(said.error().starts_with("the payload is not an event: "), "{said:?}");
+            assert!(authentic, "a reason is given without a valid signature: {received:?}");
+            let error = received.error();
+            assert!(error.starts_with("the payload is not an event: "), "{received:?}");
         }
-        _ => panic!("{said:?}"),
-    };
-    as_event(&received);
+        _ => panic!("unexpected status: {received:?}"),
+    }
 
     let Some(request) = sent.request() else { return };
     let mut call = endpoint().call(request);
-    let said = match poll(&mut call) {
-        Poll::Ready(response) => Said::of(response.unwrap_or_else(|never| match never {})),
+    let answer = match poll(&mut call) {
+        Poll::Ready(response) => {
+            Answer::from_response(response.unwrap_or_else(|never| match never {}))
+        }
         Poll::Pending => {
             clock.advance(BODY_TIMEOUT);
-            let Poll::Ready(Ok(response)) = poll(&mut call) else { panic!("still waiting") };
-            Said::of(response)
+            let Poll::Ready(Ok(response)) = poll(&mut call) else {
+                panic!("the call waits after the body timeout")
+            };
+            Answer::from_response(response)
         }
     };
-    let status = said.status.as_u16();
+    let status = answer.status.as_u16();
     if sent.method != Method::POST {
-        assert_eq!(status, 405, "{said:?}");
-    } else if body.len() > LIMIT {
-        assert_eq!(status, 413, "{said:?}");
+        assert_eq!(status, 405, "{answer:?}");
+    } else if body.len() > BODY_LIMIT {
+        assert_eq!(status, 413, "{answer:?}");
     } else {
         match sent.ending {
-            Ending::Whole => assert_eq!(said, received, "`receive` says something else"),
-            Ending::Broken => assert_eq!((status, said.error()), (400, "body could not be read")),
-            Ending::Stalled => assert_eq!(status, 408, "{said:?}"),
+            Ending::Whole => assert_eq!(answer, received, "`call` and `receive` differ"),
+            Ending::Broken => assert_eq!((status, answer.error()), (400, "body could not be read")),
+            Ending::Stalled => assert_eq!(status, 408, "{answer:?}"),
         }
     }
 }
 
-/// Its one handler ends in every way but a panic, by the length of the event's type. One for each
-/// request, since a router remembers what it has had.
+/// Creates a router whose handler has every outcome except a panic, selected by the length of the
+/// event type. Each request needs a new router, because a router deduplicates events.
 fn router() -> Router {
     let handler = |event: Event| -> std::future::Ready<HandlerResult> {
         ready(match event.event_type().len() % 4 {
@@ -116,25 +124,25 @@ fn router() -> Router {
         })
     };
     let router = Router::builder().without_linked().handler("shop", ["*"], handler).build();
-    router.expect("it is correct")
+    router.expect("the handler is valid")
 }
 
-/// What an answer says.
+/// The status and the JSON body of a response.
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
+struct Answer {
     status: StatusCode,
     body: Value,
 }
 
-impl Said {
-    fn of(response: Response) -> Self {
+impl Answer {
+    fn from_response(response: Response) -> Self {
         let status = response.status();
         let Poll::Ready(Ok(body)) = poll(&mut pin!(response.into_body().collect())) else {
-            panic!("an answer is there as a whole")
+            panic!("the response body is not complete")
         };
         let body = body.to_bytes();
-        assert!(!body.contains(&b'\n') && !body.contains(&b'\r'), "{}", shown(&body));
-        let body = serde_json::from_slice(&body).expect("an answer is JSON");
+        assert!(!body.contains(&b'\n') && !body.contains(&b'\r'), "{}", lossy(&body));
+        let body = serde_json::from_slice(&body).expect("the response body is JSON");
         Self { status, body }
     }
 
@@ -144,9 +152,9 @@ impl Said {
 }
 
 impl Sent {
-    /// `None` where a header has bytes that HTTP does not let pass.
+    /// Returns the request, or `None` if a header has bytes that HTTP does not allow.
     fn request(&self) -> Option<Request<Pieces>> {
-        let body = Pieces { left: self.pieces.clone().into_iter(), ending: self.ending };
+        let body = Pieces { remaining: self.pieces.clone().into_iter(), ending: self.ending };
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         for signature in &self.signatures {
@@ -157,9 +165,9 @@ impl Sent {
     }
 }
 
-/// A body that comes piece by piece.
+/// A body that arrives in pieces.
 struct Pieces {
-    left: vec::IntoIter<Vec<u8>>,
+    remaining: vec::IntoIter<Vec<u8>>,
     ending: Ending,
 }
 
@@ -171,7 +179,7 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match (self.left.next(), self.ending) {
+        match (self.remaining.next(), self.ending) {
             (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece.into())))),
             (None, Ending::Whole) => Poll::Ready(None),
             (None, Ending::Broken) => Poll::Ready(Some(Err("connection reset".into()))),

@@ -1,4 +1,4 @@
-//! What goes over the wire to a server, byte by byte.
+//! Bytes that a client sends to a server over TCP.
 
 use router_tests::{payload, signature};
 use tracing::Level;
@@ -12,13 +12,13 @@ pub(crate) fn group() -> Group {
     Group {
         title: "Connection and HTTP",
         file: "tests/tests/bad_input/connection.rs",
-        intro: "Sent to `router_core::server` byte by byte; another server may answer in its own \
-                way. What is no HTTP never gets as far as the endpoint.",
-        rows: [no_http(), heads(), lengths(), chunks(), slow()].into_iter().flatten().collect(),
+        intro: "Sent as raw bytes to `router_core::server`; another server may answer differently. \
+                Bytes that are not HTTP never reach the endpoint.",
+        rows: [not_http(), heads(), lengths(), chunks(), slow()].into_iter().flatten().collect(),
     }
 }
 
-/// The head of a signed event, with these lines in it.
+/// Returns the head of a request with a signed event, including the given header lines.
 fn head(lines: &str) -> String {
     let signature = signature(payload("invoice.paid").as_bytes());
     format!(
@@ -27,51 +27,54 @@ fn head(lines: &str) -> String {
     )
 }
 
-/// A signed event, with these lines in its head.
+/// Returns a request with a signed event, including the given header lines.
 fn event(lines: &str) -> String {
     head(lines) + &payload("invoice.paid")
 }
 
-fn length() -> usize {
+fn body_length() -> usize {
     payload("invoice.paid").len()
 }
 
-fn wire(name: &'static str, input: &'static str, bytes: impl Into<Vec<u8>>, then: Then) -> Row {
-    row(name, input, Wire { bytes: bytes.into(), then })
+fn wire(
+    name: &'static str,
+    description: &'static str,
+    bytes: impl Into<Vec<u8>>,
+    then: Then,
+) -> Row {
+    row(name, description, Wire { bytes: bytes.into(), then })
 }
 
-fn sent(name: &'static str, input: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
-    wire(name, input, bytes, Then::Listen)
+fn sent(name: &'static str, description: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
+    wire(name, description, bytes, Then::ReadAnswer)
 }
 
-fn no_http() -> Vec<Row> {
+fn not_http() -> Vec<Row> {
     let hello = b"\x16\x03\x01\x00\x2e\x01\x00\x00\x2a\x03\x03 a client hello, cut short \r\n\r\n";
     vec![
         sent("tls", "a TLS handshake", hello)
             .answer(400, "")
-            .note("the server speaks no TLS: put a proxy in front of it"),
+            .note("the server does not terminate TLS; put a proxy in front of it"),
         sent("ssh", "`SSH-2.0-…`", "SSH-2.0-Go\r\n").answer(400, "").note("a scanner"),
-        sent("redis", "a command for Redis", "*1\r\n$4\r\nPING\r\n")
-            .answer(400, "")
-            .note("a scanner"),
+        sent("redis", "a Redis command", "*1\r\n$4\r\nPING\r\n").answer(400, "").note("a scanner"),
         sent(
             "proxy_protocol",
             "`PROXY TCP4 …` before the request",
             format!("PROXY TCP4 192.0.2.1 192.0.2.2 5000 443\r\n{}", event("")),
         )
         .answer(400, "")
-        .note("switch the load balancer's PROXY protocol off"),
+        .note("switch off the load balancer's PROXY protocol"),
         sent("http_0_9", "`GET /` without a version", "GET /\r\n\r\n")
             .answer(400, "")
-            .note("HTTP/0.9 is not served"),
+            .note("HTTP/0.9 is not supported"),
         sent("http_9_9", "HTTP/9.9", "POST /webhook HTTP/9.9\r\n\r\n")
             .answer(400, "")
-            .note("HTTP/1.0, HTTP/1.1 and HTTP/2 are served"),
+            .note("HTTP/1.0, HTTP/1.1 and HTTP/2 are supported"),
     ]
 }
 
 fn heads() -> Vec<Row> {
-    let length = format!("Content-Length: {}\r\n", length());
+    let length = format!("Content-Length: {}\r\n", body_length());
     let many = |count: usize| "X-Filler: x\r\n".repeat(count);
     vec![
         sent("http_1_0", "HTTP/1.0", event(&length).replace("HTTP/1.1", "HTTP/1.0"))
@@ -92,7 +95,7 @@ fn heads() -> Vec<Row> {
         .answer(431, ""),
         sent(
             "uri_too_long",
-            "an address of 100 KB",
+            "a URI of 100 KB",
             format!("POST /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000)),
         )
         .answer(414, ""),
@@ -100,62 +103,64 @@ fn heads() -> Vec<Row> {
 }
 
 fn lengths() -> Vec<Row> {
-    let of = |length: &str| format!("Content-Length: {length}\r\n");
-    let (exact, more) = (length().to_string(), (length() + 1).to_string());
+    let content_length = |length: &str| format!("Content-Length: {length}\r\n");
+    let (exact, more) = (body_length().to_string(), (body_length() + 1).to_string());
     vec![
         sent("no_length", "a body without `Content-Length`", event(""))
-            .unsigned_on_the_wire()
-            .note("HTTP takes it for an empty body"),
-        sent("length_too_small", "`Content-Length` too small", event(&of("10")))
-            .unsigned_on_the_wire(),
+            .unverified_on_the_wire()
+            .note("without the header, HTTP defines the body as empty"),
+        sent("length_too_small", "`Content-Length` too small", event(&content_length("10")))
+            .unverified_on_the_wire(),
         wire(
-            "length_too_large_for_the_body",
-            "`Content-Length` a byte too large, and then the end",
-            event(&of(&more)),
-            Then::StopSending,
+            "length_too_large_for_body",
+            "`Content-Length` one byte too large, then the end of the stream",
+            event(&content_length(&more)),
+            Then::CloseWriteHalf,
         )
         .answer(400, "body could not be read")
         .log(Level::WARN)
-        .note("what came is signed and an event, and yet not the whole"),
-        sent("length_not_a_number", "`Content-Length: many`", event(&of("many"))).answer(400, ""),
-        sent("length_negative", "`Content-Length: -1`", event(&of("-1"))).answer(400, ""),
+        .note("the bytes received are a signed event, but the body is incomplete"),
+        sent("length_not_a_number", "`Content-Length: many`", event(&content_length("many")))
+            .answer(400, ""),
+        sent("length_negative", "`Content-Length: -1`", event(&content_length("-1")))
+            .answer(400, ""),
         sent(
             "lengths_that_differ",
-            "two `Content-Length` that differ",
-            event(&(of(&exact) + &of("10"))),
+            "two `Content-Length` headers that differ",
+            event(&(content_length(&exact) + &content_length("10"))),
         )
         .answer(400, "")
         .note("request smuggling"),
         sent(
             "length_and_chunked",
-            "`Content-Length` and `Transfer-Encoding: chunked`, over a body that is not chunked",
-            event(&(of(&exact) + "Transfer-Encoding: chunked\r\n")),
+            "`Content-Length` and `Transfer-Encoding: chunked` with a body that is not chunked",
+            event(&(content_length(&exact) + "Transfer-Encoding: chunked\r\n")),
         )
         .answer(400, "body could not be read")
         .log(Level::WARN)
-        .note("request smuggling; the length is then not looked at"),
+        .note("request smuggling; `Content-Length` is then ignored"),
         wire(
             "expect_too_large",
             "`Expect: 100-continue` for 5 MiB",
-            head(&(of("5242880") + "Expect: 100-continue\r\n")),
-            Then::StopSending,
+            head(&(content_length("5242880") + "Expect: 100-continue\r\n")),
+            Then::CloseWriteHalf,
         )
         .answer(413, "body too large")
         .log(Level::WARN)
-        .note("refused before it is sent"),
+        .note("refused before the client sends the body"),
     ]
 }
 
 fn chunks() -> Vec<Row> {
     let chunked = |chunks: &str| head("Transfer-Encoding: chunked\r\n") + chunks;
     let body = payload("invoice.paid");
-    let whole = format!("{:x}\r\n{body}\r\n", body.len());
+    let chunk = format!("{:x}\r\n{body}\r\n", body.len());
     let refused = |row: Row| row.answer(400, "body could not be read").log(Level::WARN);
     vec![
-        sent("chunked", "a chunked body", chunked(&format!("{whole}0\r\n\r\n"))).accepted("done"),
+        sent("chunked", "a chunked body", chunked(&format!("{chunk}0\r\n\r\n"))).accepted("done"),
         refused(sent(
             "chunk_size",
-            "a chunk whose size is no number",
+            "a chunk whose size is not a number",
             chunked("many\r\n{}\r\n0\r\n\r\n"),
         )),
         refused(sent(
@@ -164,55 +169,61 @@ fn chunks() -> Vec<Row> {
             chunked("1\r\n{}\r\n0\r\n\r\n"),
         )),
         wire(
-            "chunks_without_an_end",
-            "every chunk but the last, empty one, and then the end",
-            chunked(&whole),
-            Then::StopSending,
+            "chunks_without_end",
+            "no terminating empty chunk, then the end of the stream",
+            chunked(&chunk),
+            Then::CloseWriteHalf,
         )
         .answer(400, "body could not be read")
         .log(Level::WARN)
-        .note("what came is signed and an event, and yet not the whole"),
+        .note("the bytes received are a signed event, but the body is incomplete"),
         sent("chunked_gzip", "`Transfer-Encoding: gzip`", event("Transfer-Encoding: gzip\r\n"))
             .answer(400, ""),
     ]
 }
 
 fn slow() -> Vec<Row> {
-    let half = |lines: &str| head(lines) + "{";
+    let with_partial_body = |lines: &str| head(lines) + "{";
     vec![
         wire(
             "stalled_body",
-            "a body that stops in the middle",
-            half("Content-Length: 100\r\n"),
-            Then::WaitForTheBody,
+            "a body that stalls in the middle",
+            with_partial_body("Content-Length: 100\r\n"),
+            Then::WaitForBodyTimeout,
         )
         .answer(408, "body read timeout")
         .log(Level::WARN)
         .note("after 10 s; `Endpoint::body_timeout` sets the limit"),
         wire(
             "stalled_head",
-            "a head that stops in the middle",
+            "a head that stalls in the middle",
             "POST /webhook HTTP/1.1\r\nHo",
-            Then::WaitForTheHead,
+            Then::WaitForHeaderTimeout,
         )
         .note("after 75 s; `Server::header_timeout` sets the limit"),
-        wire("silent", "a connection, and not a word", "", Then::WaitForTheHead)
+        wire("silent", "a connection without any data", "", Then::WaitForHeaderTimeout)
             .note("after 75 s; a load balancer's health check, or a scanner"),
         wire(
-            "hung_up",
-            "a client that hangs up in its body",
-            half("Content-Length: 100\r\n"),
-            Then::HangUp,
+            "disconnected_in_body",
+            "a client that disconnects in the middle of the body",
+            with_partial_body("Content-Length: 100\r\n"),
+            Then::Disconnect,
         )
         .log(Level::WARN)
-        .note("no handler has begun"),
-        wire("hung_up_at_once", "a client that connects and hangs up", "", Then::HangUp)
-            .note("a load balancer's health check over TCP"),
+        .note("no handler was called"),
+        wire(
+            "disconnected_at_once",
+            "a client that connects and disconnects",
+            "",
+            Then::Disconnect,
+        )
+        .note("a load balancer's health check over TCP"),
     ]
 }
 
 impl Row {
-    fn unsigned_on_the_wire(self) -> Self {
+    /// Like `unverified`, but without the reason, which is not sent to the client.
+    fn unverified_on_the_wire(self) -> Self {
         self.answer(400, "signature verification failed").log(Level::WARN)
     }
 }

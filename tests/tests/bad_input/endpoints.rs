@@ -1,4 +1,4 @@
-//! What the requests are sent to: a shop, and endpoints that are set up in another way.
+//! The endpoints that receive the requests, and their handlers.
 
 use std::{
     convert::Infallible,
@@ -16,15 +16,15 @@ use router_core::{
 use router_tests::{SECRET, now, secret};
 use tower::{service_fn, util::BoxService};
 
-/// An endpoint of whatever type.
-pub(crate) type Mounted = BoxService<Request<Full<Bytes>>, Response, Infallible>;
+/// A type-erased endpoint.
+pub(crate) type BoxEndpoint = BoxService<Request<Full<Bytes>>, Response, Infallible>;
 
-/// How often [`paid`] was called.
+/// The number of calls of [`paid`].
 pub(crate) static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(serde::Deserialize)]
 struct Invoice {
-    #[expect(dead_code, reason = "that it must be there is enough")]
+    #[expect(dead_code, reason = "the field only has to be present")]
     amount: i64,
 }
 
@@ -45,37 +45,37 @@ async fn first_line(invoice: Object<Lines>) {
 }
 
 #[on_event("charge.failed", endpoint = "connect")]
-async fn of_connected_accounts(_: Event) {}
+async fn connect_only(_: Event) {}
 
 #[on_event("charge.refunded", livemode = true)]
-async fn of_live_mode(_: Event) {}
+async fn live_mode_only(_: Event) {}
 
 #[on_event("v2.core.account.updated")]
 async fn account(_: Event) {}
 
-/// A shop's endpoint, as most are.
+/// Creates an endpoint with the default settings.
 pub(crate) fn shop() -> Endpoint<Router> {
-    let router = Router::builder().build().expect("it is correct");
+    let router = Router::builder().build().expect("the linked handlers are valid");
     Endpoint::new(secret(), router).clock(ManualClock::at(now()))
 }
 
-pub(crate) fn usual() -> Mounted {
+pub(crate) fn default() -> BoxEndpoint {
     BoxService::new(shop())
 }
 
-pub(crate) fn at_most_60_s_ahead() -> Mounted {
+pub(crate) fn limits_clock_skew() -> BoxEndpoint {
     BoxService::new(shop().tolerance(Tolerance::default().max_ahead(Duration::from_secs(60))))
 }
 
-pub(crate) fn expects_endive() -> Mounted {
+pub(crate) fn expects_endive() -> BoxEndpoint {
     BoxService::new(shop().expect_api_version("2026-10-28.endive"))
 }
 
-pub(crate) fn requires_endive() -> Mounted {
+pub(crate) fn requires_endive() -> BoxEndpoint {
     BoxService::new(shop().require_api_version("2026-10-28.endive"))
 }
 
-/// Has a shop at `/webhook` only, and cannot look up the one at `/broken`.
+/// A provider that has secrets for `/webhook` only, and fails for `/broken`.
 struct Tenants;
 
 impl SecretProvider for Tenants {
@@ -88,12 +88,12 @@ impl SecretProvider for Tenants {
     }
 }
 
-pub(crate) fn of_tenants() -> Mounted {
-    let router = Router::builder().build().expect("it is correct");
+pub(crate) fn multi_tenant() -> BoxEndpoint {
+    let router = Router::builder().build().expect("the linked handlers are valid");
     BoxService::new(Endpoint::with_provider(Tenants, router).clock(ManualClock::at(now())))
 }
 
-pub(crate) fn overloaded() -> Mounted {
+pub(crate) fn overloaded() -> BoxEndpoint {
     let inner = service_fn(async |_: Event| Err::<Answer, BoxError>("no permit is free".into()));
     BoxService::new(Endpoint::new(secret(), inner).clock(ManualClock::at(now())))
 }

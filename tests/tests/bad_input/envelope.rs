@@ -1,4 +1,4 @@
-//! The fields of an event.
+//! Snapshot events with a changed field.
 
 use router_tests::payload;
 
@@ -11,25 +11,31 @@ pub(crate) fn group() -> Group {
     Group {
         title: "Fields of an event",
         file: "tests/tests/bad_input/envelope.rs",
-        intro: "Authentic JSON. Stripe sends it so only where a row says so: else it is a sender \
-                of your own.",
+        intro: "Correctly signed JSON from a sender of your own. Stripe does not send it, unless the \
+                row says so.",
         rows: [required(), data(), optional(), repeated()].into_iter().flatten().collect(),
     }
 }
 
-/// The event, with a part of its text replaced by another.
-fn with(part: &str, by: &str) -> String {
+/// Returns an event with one part of its text replaced.
+fn with(part: &str, replacement: &str) -> String {
     let body = payload("invoice.paid");
-    assert_eq!(body.matches(part).count(), 1, "{part} is not there once");
-    body.replace(part, by)
+    assert_eq!(body.matches(part).count(), 1, "the payload must contain {part} exactly once");
+    body.replace(part, replacement)
 }
 
-fn refused(name: &'static str, input: &'static str, part: &str, by: &str, problem: &str) -> Row {
-    row(name, input, post(with(part, by))).no_event(problem)
+fn refused(
+    name: &'static str,
+    description: &'static str,
+    part: &str,
+    replacement: &str,
+    problem: &str,
+) -> Row {
+    row(name, description, post(with(part, replacement))).not_an_event(problem)
 }
 
-fn passes(name: &'static str, input: &'static str, part: &str, by: &str) -> Row {
-    row(name, input, post(with(part, by))).accepted("done")
+fn passes(name: &'static str, description: &'static str, part: &str, replacement: &str) -> Row {
+    row(name, description, post(with(part, replacement))).accepted("done")
 }
 
 const ID: &str = r#""id":"evt_1","#;
@@ -86,7 +92,7 @@ fn required() -> Vec<Row> {
         ),
         refused(
             "type_surrogate",
-            "half a character in `type`: `\\ud800`",
+            "an unpaired surrogate in `type`: `\\ud800`",
             TYPE,
             r#""type":"\ud800","#,
             "the field `type` is not valid text: an escape sequence encodes no character \
@@ -106,7 +112,7 @@ fn required() -> Vec<Row> {
             r#""object":"charge","#,
             r#"its `object` is "charge", neither "event" nor "v2.core.event" (line 1, column 24)"#,
         )
-        .note("an object was sent, not the event that carries it"),
+        .note("the object was sent instead of its event"),
         refused(
             "object_list",
             "`object` is `list`",
@@ -114,7 +120,7 @@ fn required() -> Vec<Row> {
             r#""object":"list","#,
             r#"its `object` is "list", neither "event" nor "v2.core.event" (line 1, column 24)"#,
         )
-        .note("an answer of the API was sent, not an event"),
+        .note("an API response was sent instead of an event"),
     ]
 }
 
@@ -192,7 +198,8 @@ fn optional() -> Vec<Row> {
             "the field `created` is not a non-negative integer \
              (line 1, column 64)",
         ),
-        passes("created_missing", "`created` missing", CREATED, "").note("it is then `None`"),
+        passes("created_missing", "`created` missing", CREATED, "")
+            .note("`Event::created` then returns `None`"),
         passes("created_null", "`created` null", CREATED, &created("null")),
         refused(
             "livemode_text",
@@ -222,7 +229,7 @@ fn optional() -> Vec<Row> {
             r#""account":{"id":"acct_1"},"#,
             "the field `account` should be a string, but is an object (line 1, column 85)",
         )
-        .note("an expanded field; events have none"),
+        .note("an expanded field; events do not contain them"),
         refused(
             "pending_webhooks_negative",
             "`pending_webhooks` negative",
@@ -233,7 +240,7 @@ fn optional() -> Vec<Row> {
         ),
         passes(
             "request_text",
-            "`request` a string, as old accounts send it",
+            "`request` a string, as Stripe sends it for old accounts",
             LIVEMODE,
             r#""request":"req_1","#,
         ),
@@ -244,12 +251,7 @@ fn optional() -> Vec<Row> {
             r#""request":7,"#,
             "the field `request.id` should be a string, but is a number (line 1, column 85)",
         ),
-        passes(
-            "unknown_field",
-            "a field that nobody knows yet",
-            LIVEMODE,
-            r#""weather":{"sun":true},"#,
-        ),
+        passes("unknown_field", "an unknown field", LIVEMODE, r#""weather":{"sun":true},"#),
     ]
 }
 
@@ -263,10 +265,10 @@ fn repeated() -> Vec<Row> {
             &twice(ID),
             "the key `id` occurs twice (line 1, column 15)",
         )
-        .note("one reader could take the first, and the next one the second"),
+        .note("readers could disagree on which one counts"),
         refused(
             "id_twice_escaped",
-            "`id`, and again as `\\u0069d`",
+            "`id` twice, the second escaped as `\\u0069d`",
             ID,
             r#""id":"evt_1","\u0069d":"evt_2","#,
             "the key `id` occurs twice (line 1, column 15)",

@@ -1,4 +1,4 @@
-//! Authentic bodies that are not the JSON of an event.
+//! Authentic bodies that are not JSON, or not a JSON object.
 
 use bytes::Bytes;
 use router_tests::payload;
@@ -12,9 +12,9 @@ pub(crate) fn group() -> Group {
     Group {
         title: "JSON",
         file: "tests/tests/bad_input/json.rs",
-        intro: "Signed by a sender of your own, or with a leaked secret: Stripe sends no such \
-                thing. The white space and the numbers are fine.",
-        rows: [texts(), syntax(), depths()].into_iter().flatten().collect(),
+        intro: "Correctly signed, but not by Stripe: by a sender of your own, or with a leaked \
+                secret. The rows answered with 200 are valid JSON.",
+        rows: [other_formats(), syntax(), depths()].into_iter().flatten().collect(),
     }
 }
 
@@ -22,22 +22,27 @@ fn paid() -> String {
     payload("invoice.paid")
 }
 
-/// The event with this in the part that only its handler looks into.
+/// Returns an event with this value in its object, which only a handler reads.
 fn with_extra(extra: &str) -> String {
     paid().replace(r#""amount":2000"#, &format!(r#""amount":2000,"extra":{extra}"#))
 }
 
-fn refused(name: &'static str, input: &'static str, body: impl Into<Bytes>, problem: &str) -> Row {
-    row(name, input, post(body)).no_event(problem)
+fn refused(
+    name: &'static str,
+    description: &'static str,
+    body: impl Into<Bytes>,
+    problem: &str,
+) -> Row {
+    row(name, description, post(body)).not_an_event(problem)
 }
 
-/// Bodies that are something else as a whole.
-fn texts() -> Vec<Row> {
+/// Returns bodies in another format, or with another JSON value than an object.
+fn other_formats() -> Vec<Row> {
     let no_value = "it is not JSON: expected a JSON value (line 1, column 1)";
     let utf_16: Vec<u8> = paid().encode_utf16().flat_map(u16::to_le_bytes).collect();
     vec![
-        refused("empty", "nothing", "", no_value),
-        refused("html", "a web page", "<!doctype html>", no_value),
+        refused("empty", "an empty body", "", no_value),
+        refused("html", "an HTML page", "<!doctype html>", no_value),
         refused("form_body", "a form", "id=evt_1&object=event", no_value),
         refused(
             "bom",
@@ -70,7 +75,7 @@ fn texts() -> Vec<Row> {
             format!("[{}]", paid()),
             "it should be an object, but is an array (line 1, column 1)",
         )
-        .note("send one event in each request"),
+        .note("send one event per request"),
         refused(
             "encoded_twice",
             "the event as a JSON string",
@@ -81,7 +86,7 @@ fn texts() -> Vec<Row> {
     ]
 }
 
-/// Bodies that are nearly right.
+/// Returns events with one syntax error or an unusual detail.
 fn syntax() -> Vec<Row> {
     let mut not_utf8 = with_extra("\"?\"").into_bytes();
     for byte in &mut not_utf8 {
@@ -89,23 +94,23 @@ fn syntax() -> Vec<Row> {
             *byte = 0xff;
         }
     }
-    let cut = |from_end: usize| paid()[..paid().len() - from_end].to_owned();
+    let truncated = |missing: usize| paid()[..paid().len() - missing].to_owned();
     vec![
         refused(
             "truncated",
-            "its last bracket is missing",
-            cut(1),
+            "the last bracket missing",
+            truncated(1),
             "it is not JSON: expected `,` or the closing bracket (line 1, column 172)",
         ),
         refused(
-            "truncated_in_a_string",
-            "cut inside a string",
-            cut(4),
+            "truncated_in_string",
+            "truncated inside a string",
+            truncated(4),
             "it is not JSON: the string has no closing quote (line 1, column 169)",
         ),
         refused(
             "trailing",
-            "something after its end",
+            "trailing data",
             paid() + "x",
             "unexpected data after the end of the JSON (line 1, column 173)",
         ),
@@ -117,26 +122,26 @@ fn syntax() -> Vec<Row> {
         ),
         refused(
             "nul_after",
-            "a NUL byte after its end",
+            "a trailing NUL byte",
             paid() + "\0",
             "unexpected data after the end of the JSON (line 1, column 173)",
         )
-        .note("a C string's end was sent too"),
+        .note("the terminator of a C string was sent"),
         refused(
-            "nul_in_a_string",
+            "nul_in_string",
             "a NUL byte in a string",
             with_extra("\"\0\""),
             "it is not JSON: a control character in a string must be escaped (line 1, column 163)",
         ),
         refused(
-            "tab_in_a_string",
-            "a tab in a string, not escaped",
+            "tab_in_string",
+            "an unescaped tab in a string",
             with_extra("\"\t\""),
             "it is not JSON: a control character in a string must be escaped (line 1, column 163)",
         ),
         refused(
             "not_utf8",
-            "invalid UTF-8 in a part that nobody reads",
+            "invalid UTF-8 in an unused field",
             not_utf8,
             "it is not UTF-8 (line 1, column 163)",
         ),
@@ -147,8 +152,8 @@ fn syntax() -> Vec<Row> {
             "it is not JSON: expected a key in double quotes (line 1, column 2)",
         ),
         refused(
-            "comma_at_the_end",
-            "a comma after the last item",
+            "trailing_comma",
+            "a trailing comma",
             with_extra("[1,]"),
             "it is not JSON: expected a JSON value (line 1, column 165)",
         ),
@@ -170,11 +175,11 @@ fn syntax() -> Vec<Row> {
             with_extra("007"),
             "it is not JSON: expected `,` or the closing bracket (line 1, column 163)",
         ),
-        row("spaces_around", "white space around it", post(format!(" \r\n\t{}\n", paid())))
+        row("spaces_around", "surrounding white space", post(format!(" \r\n\t{}\n", paid())))
             .accepted("done"),
         row(
-            "many_digits",
-            "a number that no machine can hold, in a part that nobody reads",
+            "number_out_of_range",
+            "a number beyond an `f64` in an unused field: `1e400`",
             post(with_extra("1e400")),
         )
         .accepted("done"),
@@ -182,7 +187,7 @@ fn syntax() -> Vec<Row> {
 }
 
 fn depths() -> Vec<Row> {
-    // The event, `data` and `data.object` are three levels themselves.
+    // The event, `data` and `data.object` are the first three levels.
     let deep = |depth: usize| with_extra(&("[".repeat(depth - 3) + &"]".repeat(depth - 3)));
     vec![
         row("depth_128", "nested 128 levels deep", post(deep(128))).accepted("done"),
@@ -198,6 +203,6 @@ fn depths() -> Vec<Row> {
             "[".repeat(100_000),
             "it is nested deeper than 128 levels (line 1, column 129)",
         )
-        .note("meant to overflow a parser's stack"),
+        .note("an attempt to overflow the parser's stack"),
     ]
 }

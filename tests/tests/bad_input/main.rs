@@ -1,5 +1,6 @@
-//! What is sent by mistake or with bad intent, and the answer that it gets: each row is sent, and
-//! together they are the table in `docs/bad-input.md`, which `UPDATE_DOCS=1` writes anew.
+//! Sends malformed and hostile input to an endpoint or a server and checks each answer.
+//!
+//! `docs/bad-input.md` is generated from the same rows. `UPDATE_DOCS=1` rewrites the file.
 
 mod body;
 mod connection;
@@ -8,7 +9,7 @@ mod envelope;
 #[path = "../exchange/mod.rs"]
 mod exchange;
 mod json;
-mod log;
+mod log_level;
 mod object;
 mod request;
 mod row;
@@ -21,7 +22,7 @@ use std::collections::BTreeSet;
 
 use crate::row::Group;
 
-/// In the order in which a request meets what is decided about it.
+/// Returns all groups, in the order in which a request passes the checks.
 fn groups() -> [Group; 9] {
     [
         connection::group(),
@@ -37,40 +38,41 @@ fn groups() -> [Group; 9] {
 }
 
 #[tokio::test]
-async fn each_input_gets_its_answer() {
-    let mut wrong = String::new();
+async fn each_row_gets_its_expected_answer() {
+    let mut failures = String::new();
     for group in groups() {
         for row in group.rows {
-            let answer = row.sent.answer().await;
-            if answer != row.answer {
-                wrong += &format!("\n{}: {}\n", row.name, row.input);
-                wrong += &format!("  expected {:?}\n  answered {answer:?}\n", row.answer);
+            let answer = row.input.send().await;
+            if answer != row.expected {
+                failures += &format!("\n{}: {}\n", row.name, row.description);
+                failures += &format!("  expected {:?}\n  answered {answer:?}\n", row.expected);
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(failures.is_empty(), "{failures}");
 }
 
 #[test]
-fn no_two_rows_are_one() {
-    let (mut names, mut inputs) = (BTreeSet::new(), BTreeSet::new());
+fn row_names_and_descriptions_are_unique() {
+    let (mut names, mut descriptions) = (BTreeSet::new(), BTreeSet::new());
     for row in groups().into_iter().flat_map(|group| group.rows) {
-        assert!(names.insert(row.name), "two rows are named {}", row.name);
-        assert!(inputs.insert(row.input), "two rows say: {}", row.input);
+        assert!(names.insert(row.name), "two rows have the name {}", row.name);
+        let is_new = descriptions.insert(row.description);
+        assert!(is_new, "two rows have the description {}", row.description);
     }
     assert!(names.len() >= 45, "{} rows", names.len());
 }
 
 #[test]
-fn the_table_in_the_docs_is_this_one() {
-    let table = table::render(&groups());
+fn docs_match_the_rows() {
+    let generated = table::render(&groups());
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(table::PATH, &table).unwrap();
+        std::fs::write(table::PATH, &generated).unwrap();
     }
-    let there = std::fs::read_to_string(table::PATH).unwrap_or_default();
+    let stored = std::fs::read_to_string(table::PATH).unwrap_or_default();
     assert!(
-        there == table,
-        "docs/bad-input.md is not what these rows make; read what has changed, and write it anew: \
+        stored == generated,
+        "docs/bad-input.md differs from the rows; regenerate it and review the changes: \
          UPDATE_DOCS=1 cargo test -p router-tests --test bad_input"
     );
 }

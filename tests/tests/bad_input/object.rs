@@ -1,4 +1,4 @@
-//! Events that are read, and what their handlers make of them.
+//! Valid events, and the outcomes of their handlers.
 
 use router_tests::payload;
 use tracing::Level;
@@ -13,37 +13,41 @@ pub(crate) fn group() -> Group {
     Group {
         title: "Events and their handlers",
         file: "tests/tests/bad_input/object.rs",
-        intro: "Authentic events. The shop's handler of `invoice.paid` wants an `amount: i64`.",
+        intro: "Valid events. The test's handler of `invoice.paid` requires an `amount: i64`.",
         rows: [unhandled(), objects(), versions()].into_iter().flatten().collect(),
     }
 }
 
-fn of_type(name: &'static str, input: &'static str, event_type: &str) -> Row {
-    row(name, input, post(payload(event_type)))
+fn with_type(name: &'static str, description: &'static str, event_type: &str) -> Row {
+    row(name, description, post(payload(event_type)))
 }
 
 fn unhandled() -> Vec<Row> {
     let unhandled = |row: Row| row.accepted("unhandled");
     vec![
-        unhandled(of_type("type_unhandled", "a type without a handler", "charge.succeeded"))
-            .note("said once per type; `router.event_types()` says what to enable at Stripe"),
-        unhandled(of_type("type_unknown", "a type that nobody knows yet", "moon.landed")),
-        unhandled(of_type("type_upper_case", "a handled type in upper case", "INVOICE.PAID"))
+        unhandled(with_type("type_unhandled", "a type without a handler", "charge.succeeded"))
+            .note(
+                "logged once per type; `router.event_types()` lists the types to enable at Stripe",
+            ),
+        unhandled(with_type("type_unknown", "an unknown type", "moon.landed")),
+        unhandled(with_type("type_upper_case", "a handled type in upper case", "INVOICE.PAID"))
             .note("types are case-sensitive"),
-        unhandled(of_type("type_with_a_space", "a handled type and a space", "invoice.paid ")),
-        unhandled(of_type("type_pattern", "a pattern as a type: `invoice.*`", "invoice.*"))
-            .note("patterns are for handlers; here it is a type like any other"),
-        unhandled(of_type(
+        unhandled(with_type(
+            "type_with_space",
+            "a handled type with a trailing space",
+            "invoice.paid ",
+        )),
+        unhandled(with_type("type_pattern", "a pattern as the type: `invoice.*`", "invoice.*"))
+            .note("only handlers have patterns; in an event this is an ordinary type"),
+        unhandled(with_type(
             "another_endpoint",
-            "a type whose handler is for `connect` only",
+            "a type whose handler is limited to the endpoint `connect`",
             "charge.failed",
         ))
-        .note(
-            "the secret that matched says which endpoint it is: name it, as in `connect=whsec_…`",
-        ),
-        unhandled(of_type(
+        .note("the matching secret determines the endpoint; name it, as in `connect=whsec_…`"),
+        unhandled(with_type(
             "another_mode",
-            "a test event whose handler is for live ones",
+            "a test-mode event whose handler is limited to live mode",
             "charge.refunded",
         )),
     ]
@@ -53,12 +57,15 @@ fn objects() -> Vec<Row> {
     let with = |amount: &str| post(payload("invoice.paid").replace("2000", amount));
     let dead = |row: Row| row.accepted("dead").log(Level::ERROR);
     vec![
-        dead(row("amount_text", "`amount` a string", with("\"2000\""))).note(
-            "the type does not fit; Stripe could not help by sending it again. The log says where",
-        ),
-        dead(row("amount_null", "`amount` null", with("null"))).note("make it an `Option`"),
+        dead(row("amount_text", "`amount` a string", with("\"2000\"")))
+            .note("the handler's type does not match, so a retry cannot help; the log says where"),
+        dead(row("amount_null", "`amount` null", with("null"))).note("make the field an `Option`"),
         dead(row("amount_float", "`amount` with a fraction", with("20.5"))),
-        dead(row("amount_too_large", "`amount` beyond an `i64`", with("9223372036854775808"))),
+        dead(row(
+            "amount_too_large",
+            "`amount` too large for an `i64`",
+            with("9223372036854775808"),
+        )),
         dead(row(
             "amount_renamed",
             "`amount` missing",
@@ -66,15 +73,15 @@ fn objects() -> Vec<Row> {
         )),
         row(
             "surrogate",
-            "half a character in the object: `\\ud800`",
+            "an unpaired surrogate in the object: `\\ud800`",
             post(payload("invoice.paid").replace("usd", "\\ud800")),
         )
         .accepted("done")
-        .note("it is in no field that the handler takes"),
-        of_type("handler_panics", "an object of which a handler panics", "invoice.voided")
+        .note("the handler does not read this field"),
+        with_type("handler_panics", "an object that makes a handler panic", "invoice.voided")
             .answer(500, "retry")
             .log(Level::WARN)
-            .note("a bug: mend it within three days, and Stripe's next try succeeds"),
+            .note("a bug; if it is fixed within three days, Stripe's next retry succeeds"),
     ]
 }
 
@@ -84,12 +91,12 @@ fn versions() -> Vec<Row> {
         post(payload("invoice.paid").replace(r#""created""#, version))
     };
     vec![
-        row("version_expected", "another API version than is expected", clover())
+        row("version_expected", "an API version other than the expected one", clover())
             .to(expects_endive)
             .accepted("done")
             .log(Level::WARN)
-            .note("set the version of the endpoint at Stripe"),
-        row("version_required", "another API version than is required", clover())
+            .note("set the endpoint's API version at Stripe"),
+        row("version_required", "an API version other than the required one", clover())
             .to(requires_endive)
             .answer(
                 400,

@@ -1,4 +1,4 @@
-//! One input: how it is sent, and the answer that it gets.
+//! A row of the tables: an input and the answer that it must get.
 
 use bytes::Bytes;
 use http::{Request, header::HeaderValue};
@@ -7,16 +7,16 @@ use router_core::{Refusal, signature::SignatureError};
 use tracing::Level;
 
 use crate::{
-    endpoints::{self, Mounted},
+    endpoints::{self, BoxEndpoint},
     exchange::{post, send},
-    log,
+    log_level,
     wire::Wire,
 };
 
-/// Rows about one thing.
+/// A table of rows about one subject.
 pub(crate) struct Group {
     pub(crate) title: &'static str,
-    /// The file in which the rows stand.
+    /// The path of the source file that defines the rows.
     pub(crate) file: &'static str,
     pub(crate) intro: &'static str,
     pub(crate) rows: Vec<Row>,
@@ -24,62 +24,66 @@ pub(crate) struct Group {
 
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    pub(crate) input: &'static str,
-    pub(crate) sent: Sent,
-    pub(crate) answer: Answer,
-    /// What is wrong and what to do, where the answer does not say it.
+    pub(crate) description: &'static str,
+    pub(crate) input: Input,
+    pub(crate) expected: Answer,
+    /// The cause and the remedy, if the answer does not give them.
     pub(crate) note: &'static str,
 }
 
-pub(crate) enum Sent {
-    /// To an endpoint.
-    Request(fn() -> Mounted, Box<Request<Full<Bytes>>>),
-    /// To a server.
+pub(crate) enum Input {
+    /// A request to an endpoint.
+    Request(fn() -> BoxEndpoint, Box<Request<Full<Bytes>>>),
+    /// Bytes over TCP to a server.
     Wire(Wire),
 }
 
-/// What came of it.
+/// The observable result of an input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// None where the connection was closed without an answer.
+    /// The status code; `None` if the connection was closed without an answer.
     pub(crate) status: Option<u16>,
-    /// The body's `error` or `outcome`; empty where there is no body.
-    pub(crate) says: String,
-    /// What the log says at WARN or above: the worst level.
-    pub(crate) log: Option<Level>,
-    /// Which error the response carries in its extensions, for whoever runs the endpoint.
+    /// The `error` or `outcome` of the body; empty if there is no body.
+    pub(crate) message: String,
+    /// The most severe level logged, if it is WARN or above.
+    pub(crate) log_level: Option<Level>,
+    /// The name of the error in the response's extensions, which are for the operator.
     pub(crate) reason: String,
 }
 
-/// A row, whose answer is yet to be said.
-pub(crate) fn row(name: &'static str, input: &'static str, sent: impl Into<Sent>) -> Row {
-    let answer = Answer { status: None, says: String::new(), log: None, reason: String::new() };
-    Row { name, input, sent: sent.into(), answer, note: "" }
+/// Creates a row without an expected answer.
+pub(crate) fn row(name: &'static str, description: &'static str, input: impl Into<Input>) -> Row {
+    let expected =
+        Answer { status: None, message: String::new(), log_level: None, reason: String::new() };
+    Row { name, description, input: input.into(), expected, note: "" }
 }
 
-/// A request whose `Stripe-Signature` header is this.
-pub(crate) fn post_with(header: impl AsRef<[u8]>, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+/// Creates a request with the given `Stripe-Signature` header.
+pub(crate) fn post_with_header(
+    header: impl AsRef<[u8]>,
+    body: impl Into<Bytes>,
+) -> Request<Full<Bytes>> {
     let mut request = post(body);
-    let header = HeaderValue::from_bytes(header.as_ref()).expect("it can be a header");
+    let header = HeaderValue::from_bytes(header.as_ref()).expect("header value is valid in HTTP");
     request.headers_mut().insert("stripe-signature", header);
     request
 }
 
 impl Row {
-    pub(crate) fn answer(mut self, status: u16, says: &str) -> Self {
-        self.answer.status = Some(status);
-        says.clone_into(&mut self.answer.says);
+    pub(crate) fn answer(mut self, status: u16, message: &str) -> Self {
+        self.expected.status = Some(status);
+        message.clone_into(&mut self.expected.message);
         self
     }
 
     pub(crate) fn log(mut self, level: Level) -> Self {
-        self.answer.log = Some(level);
+        self.expected.log_level = Some(level);
         self
     }
 
-    /// Which error the response carries.
+    /// Expects this error in the response's extensions.
     pub(crate) fn reason(mut self, reason: &str) -> Self {
-        reason.clone_into(&mut self.answer.reason);
+        reason.clone_into(&mut self.expected.reason);
         self
     }
 
@@ -87,58 +91,59 @@ impl Row {
         self.answer(200, outcome)
     }
 
-    /// Refused without a look into the body; the log says why.
-    pub(crate) fn unsigned(self, error: &str) -> Self {
+    /// Expects a refusal before the body is parsed. Only the log has the reason.
+    pub(crate) fn unverified(self, error: &str) -> Self {
         self.answer(400, "signature verification failed").log(Level::WARN).reason(error)
     }
 
-    /// Refused although it is authentic: sooner or later an event is lost.
-    pub(crate) fn no_event(self, problem: &str) -> Self {
-        let says = format!("the payload is not an event: {problem}");
-        self.answer(400, &says).log(Level::ERROR).reason("Envelope")
+    /// Expects a refusal of an authentic body. It is logged as an error because the event is lost
+    /// if Stripe's retries fail too.
+    pub(crate) fn not_an_event(self, problem: &str) -> Self {
+        let message = format!("the payload is not an event: {problem}");
+        self.answer(400, &message).log(Level::ERROR).reason("Envelope")
     }
 
     pub(crate) fn note(self, note: &'static str) -> Self {
         Self { note, ..self }
     }
 
-    /// The endpoint to which it is sent, where it is not the usual one.
-    pub(crate) fn to(mut self, endpoint: fn() -> Mounted) -> Self {
-        if let Sent::Request(to, _) = &mut self.sent {
+    /// Sends the request to this endpoint instead of the default one.
+    pub(crate) fn to(mut self, endpoint: fn() -> BoxEndpoint) -> Self {
+        if let Input::Request(to, _) = &mut self.input {
             *to = endpoint;
         }
         self
     }
 }
 
-impl From<Request<Full<Bytes>>> for Sent {
+impl From<Request<Full<Bytes>>> for Input {
     fn from(request: Request<Full<Bytes>>) -> Self {
-        Self::Request(endpoints::usual, Box::new(request))
+        Self::Request(endpoints::default, Box::new(request))
     }
 }
 
-impl Sent {
-    pub(crate) async fn answer(self) -> Answer {
+impl Input {
+    pub(crate) async fn send(self) -> Answer {
         let (endpoint, request) = match self {
             Self::Request(endpoint, request) => (endpoint(), *request),
-            Self::Wire(wire) => return wire.answer().await,
+            Self::Wire(wire) => return wire.send().await,
         };
-        log::forget();
+        log_level::reset();
         let response = send(endpoint, request).await;
         Answer {
             status: Some(response.status().as_u16()),
-            says: says(response.body()),
-            log: log::worst(),
+            message: message(response.body()),
+            log_level: log_level::take_worst(),
             reason: response.extensions().get().map(reason).unwrap_or_default(),
         }
     }
 }
 
-/// What the JSON of an answer says to the sender.
-pub(crate) fn says(body: &str) -> String {
-    let body: serde_json::Value = serde_json::from_str(body).expect("an answer is JSON");
-    let says = body["error"].as_str().or(body["outcome"].as_str());
-    says.expect("an answer says what became of it").to_owned()
+/// Returns the `error` or `outcome` of an answer's JSON body.
+pub(crate) fn message(body: &str) -> String {
+    let body: serde_json::Value = serde_json::from_str(body).expect("an answer's body is JSON");
+    let message = body["error"].as_str().or(body["outcome"].as_str());
+    message.expect("an answer has an error or an outcome").to_owned()
 }
 
 fn reason(refusal: &Refusal) -> String {
@@ -150,7 +155,7 @@ fn reason(refusal: &Refusal) -> String {
     debug[..end].to_owned()
 }
 
-/// The name of a variant, so that a row cannot misspell it.
-pub(crate) fn name_of(error: SignatureError) -> String {
+/// Returns the name of the error's variant. Rows use it so that they cannot misspell the name.
+pub(crate) fn variant_name(error: SignatureError) -> String {
     reason(&error.into())
 }

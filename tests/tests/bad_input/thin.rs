@@ -1,4 +1,4 @@
-//! The fields of a thin event.
+//! Thin events with a missing or changed field.
 
 use crate::{
     exchange::post,
@@ -11,19 +11,21 @@ pub(crate) fn group() -> Group {
             r#"{{"id":"evt_1","object":"v2.core.event","type":"v2.core.account.updated"{rest}}}"#
         )
     };
-    let passes = |name, input, rest: &str| row(name, input, post(event(rest))).accepted("done");
-    let refused =
-        |name, input, rest: &str, problem| row(name, input, post(event(rest))).no_event(problem);
+    let passes =
+        |name, description, rest: &str| row(name, description, post(event(rest))).accepted("done");
+    let refused = |name, description, rest: &str, problem| {
+        row(name, description, post(event(rest))).not_an_event(problem)
+    };
     Group {
         title: "Thin events",
         file: "tests/tests/bad_input/thin.rs",
-        intro: "They name their object and do not carry it.",
+        intro: "A thin event refers to its object but does not contain it.",
         rows: vec![
             passes("thin_without_related", "no `related_object`", ""),
             passes("thin_related_null", "`related_object` null", r#","related_object":null"#),
             passes(
                 "thin_related_without_id",
-                "`related_object` without an id, as the balance is",
+                "`related_object` without an id, as for the balance",
                 r#","related_object":{"type":"balance","url":"/v1/balance"}"#,
             ),
             refused(
@@ -41,7 +43,7 @@ pub(crate) fn group() -> Group {
             ),
             refused(
                 "thin_created_text",
-                "`created` no time",
+                "`created` not a timestamp",
                 r#","created":"yesterday""#,
                 "the field `created` is not a time such as 2026-01-31T12:00:00.000Z \
                  (line 1, column 83)",

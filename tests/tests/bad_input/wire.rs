@@ -1,4 +1,4 @@
-//! A server, and a client that is not bound to HTTP.
+//! A server, and a client that sends arbitrary bytes to it.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -12,8 +12,8 @@ use tokio::{
 
 use crate::{
     endpoints::{CALLS, shop},
-    log,
-    row::{Answer, Sent, says},
+    log_level,
+    row::{Answer, Input, message},
 };
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
@@ -24,92 +24,93 @@ pub(crate) struct Wire {
     pub(crate) then: Then,
 }
 
-/// What the client does once it has sent everything.
+/// The client's next step after it has sent all bytes.
 pub(crate) enum Then {
-    Listen,
-    /// Closes its half, and listens.
-    StopSending,
-    /// Sends nothing more, until the time for a body is over.
-    WaitForTheBody,
-    /// Sends nothing more, until the time for a head is over.
-    WaitForTheHead,
-    HangUp,
+    ReadAnswer,
+    /// Shuts down the client's write half and reads the answer.
+    CloseWriteHalf,
+    /// Sends nothing more until the body timeout has expired.
+    WaitForBodyTimeout,
+    /// Sends nothing more until the header timeout has expired.
+    WaitForHeaderTimeout,
+    Disconnect,
 }
 
-impl From<Wire> for Sent {
+impl From<Wire> for Input {
     fn from(wire: Wire) -> Self {
         Self::Wire(wire)
     }
 }
 
 impl Wire {
-    pub(crate) async fn answer(self) -> Answer {
+    pub(crate) async fn send(self) -> Answer {
         let body_clock = ManualClock::at(now());
         let clock = ManualClock::at(now());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the listener is bound");
         let (stop, stopped) = oneshot::channel();
         let server = Server::new(shop().clock(body_clock.clone()))
             .header_timeout(HEADER_TIMEOUT)
             .clock(clock.clone());
-        let served = tokio::spawn(server.serve(listener, async {
-            stopped.await.expect("the test says when");
+        let serving = tokio::spawn(server.serve(listener, async {
+            stopped.await.expect("the test stops the server");
         }));
-        log::forget();
-        let calls = CALLS.load(Ordering::Relaxed);
+        log_level::reset();
+        let calls_before = CALLS.load(Ordering::Relaxed);
 
-        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let mut stream = TcpStream::connect(address).await.expect("the server listens");
         let (mut reader, mut writer) = stream.split();
-        let mut answer = Vec::new();
+        let mut received = Vec::new();
         let send = async {
-            // A server that has refused a request need not read the rest of it.
+            // This may fail: a server that refuses a request need not read the rest of it.
             drop(writer.write_all(&self.bytes).await);
             match self.then {
-                Then::Listen | Then::HangUp => {}
-                Then::StopSending => drop(writer.shutdown().await),
-                Then::WaitForTheBody => {
+                Then::ReadAnswer | Then::Disconnect => {}
+                Then::CloseWriteHalf => drop(writer.shutdown().await),
+                Then::WaitForBodyTimeout => {
                     body_clock.wait_for_sleeper().await;
                     body_clock.advance(BODY_TIMEOUT);
                 }
-                Then::WaitForTheHead => {
+                Then::WaitForHeaderTimeout => {
                     clock.wait_for_sleeper().await;
                     clock.advance(HEADER_TIMEOUT);
                 }
             }
         };
-        if let Then::HangUp = self.then {
+        if let Then::Disconnect = self.then {
             send.await;
-            // The server has taken the connection.
+            // The header timeout starts once the server has accepted the connection.
             clock.wait_for_sleeper().await;
             drop(stream);
         } else {
-            // Until the server closes the connection; a reset is an end too.
-            let (_, read) = tokio::join!(send, reader.read_to_end(&mut answer));
+            // Reads until the server closes or resets the connection.
+            let (_, read) = tokio::join!(send, reader.read_to_end(&mut received));
             drop(read);
         }
-        // It waits until the connection is done with.
-        stop.send(()).expect("it runs");
-        served.await.expect("it does not panic");
+        // The graceful shutdown waits for the connection to end.
+        stop.send(()).expect("the server is running");
+        serving.await.expect("the server does not panic");
 
-        let answer = parse(&answer);
-        let calls = CALLS.load(Ordering::Relaxed) - calls;
-        assert_eq!(calls, usize::from(answer.says == "done"), "{answer:?}");
+        let answer = parse(&received);
+        let calls = CALLS.load(Ordering::Relaxed) - calls_before;
+        assert_eq!(calls, usize::from(answer.message == "done"), "{answer:?}");
         answer
     }
 }
 
-/// The first response.
-fn parse(answer: &[u8]) -> Answer {
-    let answer = std::str::from_utf8(answer).expect("an answer is text");
-    let (head, rest) = answer.split_once("\r\n\r\n").unwrap_or_default();
+/// Parses the first response.
+fn parse(received: &[u8]) -> Answer {
+    let received = std::str::from_utf8(received).expect("responses are UTF-8");
+    let (head, rest) = received.split_once("\r\n\r\n").unwrap_or_default();
     let status = head.split(' ').nth(1);
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.map_or(0, |length| length.parse().expect("it is a length"));
+    let length: usize =
+        length.map_or(0, |length| length.parse().expect("`content-length` is a number"));
     let body = &rest[..length];
     Answer {
-        status: status.map(|status| status.parse().expect("it is a status")),
-        says: if body.is_empty() { String::new() } else { says(body) },
-        log: log::worst(),
+        status: status.map(|status| status.parse().expect("a status is a number")),
+        message: if body.is_empty() { String::new() } else { message(body) },
+        log_level: log_level::take_worst(),
         reason: String::new(),
     }
 }

@@ -1,35 +1,36 @@
-//! A handler that the test holds and lets go.
+//! A handler that waits until the test releases it.
 
 use std::sync::Arc;
 
 use router_core::{Event, Handler, HandlerResult, Outcome};
 use tokio::sync::{Semaphore, mpsc};
 
-/// A handler that says when it has begun, waits until it may go on, and says when it is done.
+/// A handler that reports its start, waits to be released, and reports its end.
 #[derive(Clone)]
 pub(crate) struct Held {
-    says: mpsc::UnboundedSender<&'static str>,
-    may_go_on: Arc<Semaphore>,
+    progress: mpsc::UnboundedSender<&'static str>,
+    permits: Arc<Semaphore>,
 }
 
 impl Held {
+    /// Creates the handler and the receiver of its reports, `begun` and `done`.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
-        let (says, heard) = mpsc::unbounded_channel();
-        (Self { says, may_go_on: Arc::new(Semaphore::new(0)) }, heard)
+        let (progress, reports) = mpsc::unbounded_channel();
+        (Self { progress, permits: Arc::new(Semaphore::new(0)) }, reports)
     }
 
-    /// Lets one call go on.
+    /// Releases one call, a waiting one or the next.
     pub(crate) fn release(&self) {
-        self.may_go_on.add_permits(1);
+        self.permits.add_permits(1);
     }
 }
 
 #[async_trait::async_trait]
 impl Handler for Held {
     async fn call(&self, _: Event) -> HandlerResult {
-        self.says.send("begun")?;
-        self.may_go_on.acquire().await?.forget();
-        self.says.send("done")?;
+        self.progress.send("begun")?;
+        self.permits.acquire().await?.forget();
+        self.progress.send("done")?;
         Ok(Outcome::Done)
     }
 }

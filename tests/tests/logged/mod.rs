@@ -1,17 +1,18 @@
-//! What is logged, as an operator reads it.
+//! Captures the log as text, as an operator reads it.
 
 use std::{cell::RefCell, io, sync::Once};
 
 use tracing_subscriber::filter::LevelFilter;
 
 thread_local! {
-    /// What was logged. Each test has a thread of its own, and its runtime stays on it.
+    /// The captured log. Each test has its own thread, and its runtime stays on that thread.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-struct ToLog;
+/// A writer that appends to [`LOG`].
+struct LogWriter;
 
-impl io::Write for ToLog {
+impl io::Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         LOG.with_borrow_mut(|log| log.write(bytes))
     }
@@ -21,17 +22,20 @@ impl io::Write for ToLog {
     }
 }
 
-/// Logs from now on, for the process as a whole: one for each thread would race for the callsites that they share.
+/// Starts capturing lines of this level and above.
+///
+/// The first call installs one subscriber for the whole process, and later calls have no effect. A
+/// subscriber per thread would race for the callsites, which cache their interest globally.
 pub(crate) fn log(level: LevelFilter) {
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {
         let subscriber = tracing_subscriber::fmt().with_max_level(level);
-        subscriber.with_ansi(false).without_time().with_writer(|| ToLog).init();
+        subscriber.with_ansi(false).without_time().with_writer(|| LogWriter).init();
     });
 }
 
-/// What this thread logged since it last asked.
+/// Returns the lines that this thread has logged since the last call.
 pub(crate) fn logged() -> String {
     let log = LOG.with_borrow_mut(std::mem::take);
-    String::from_utf8(log).expect("the log is UTF-8")
+    String::from_utf8(log).expect("log lines are UTF-8")
 }
