@@ -1,5 +1,5 @@
-//! Handlers that must not run concurrently: `exclusive` handlers with events of the same object, and
-//! `blocking` handlers, which cannot be canceled, after their timeout.
+//! Handlers that must not run concurrently: `exclusive` handlers with events of the same object,
+//! and `blocking` handlers, which continue after their timeout because a thread cannot be canceled.
 
 use std::{
     collections::HashMap,
@@ -116,7 +116,7 @@ async fn exclusive_events_of_one_object_never_overlap() {
 }
 
 #[tokio::test]
-async fn exclusive_other_or_missing_ids_do_not_wait() {
+async fn exclusive_events_of_other_objects_do_not_wait() {
     let totals = Arc::new(Totals { write_permits: Some(Semaphore::new(0)), ..Totals::default() });
     let clock = ManualClock::at(now());
     let router = router(&totals, &clock);
@@ -168,7 +168,7 @@ fn blocking_handler(control: State<Control>) -> Result<(), Failure> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn timed_out_blocking_handler_is_not_run_twice() {
+async fn blocking_handler_is_not_restarted_while_running() {
     for (result, final_outcome) in [(Ok(()), "done"), (Err("not now"), "retry")] {
         let (started, starts) = mpsc::channel();
         let (results, handler_results) = mpsc::channel();

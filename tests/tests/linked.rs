@@ -86,14 +86,15 @@ fn run(program: &str, profile: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("the output is UTF-8")
 }
 
-/// Returns the failure message of `assert_all_registered!` in the crate `lossy`, without its title.
+/// Returns the failure message of `assert_all_registered!` in the crate `lossy`, from the words
+/// `these handlers` on.
 fn unregistered(profile: &[&str]) -> String {
     let output = cargo(&["test", "--package", "lossy", "--test", "registered"], profile);
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success(), "the test passed:\n{stdout}");
     let (_, message) = stdout.split_once("these handlers").expect("stdout has the message");
-    let (message, _) = message.split_once("\nnote:").expect("the backtrace note follows");
-    message.to_owned()
+    let (handlers, _) = message.split_once("\nnote:").expect("the backtrace note follows");
+    handlers.to_owned()
 }
 
 fn cargo(command: &[&str], profile: &[&str]) -> Output {

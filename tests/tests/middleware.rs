@@ -158,7 +158,8 @@ async fn stalled_request_holds_no_permit_of_router_limit() {
     assert!(calls.iter_mut().all(|call| poll(call.as_mut()).is_pending()));
 }
 
-/// A concurrency limit belongs around the router: around the endpoint, stalled clients hold permits.
+/// A concurrency limit belongs around the router. Around the endpoint, stalled clients hold its
+/// permits.
 #[tokio::test]
 async fn stalled_request_holds_permit_of_endpoint_limit() {
     for request in stalled_requests() {

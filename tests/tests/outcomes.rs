@@ -1,5 +1,5 @@
-//! The answer to Stripe for each result of a handler, through HTTP. Two neighbor handlers must not be
-//! affected.
+//! The answer to Stripe for each result of a handler, through HTTP. Two neighbor handlers must not
+//! be affected.
 
 use std::{future::pending, io, time::Duration};
 

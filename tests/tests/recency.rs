@@ -193,8 +193,10 @@ proptest! {
 
 #[test]
 fn stage_is_last_word_of_event_type() {
-    let of = |event_type: &str| Recency::of(&event(snapshot(event_type, 5)).unwrap()).unwrap();
-    let (first, between, last) = (of("invoice.created"), of("invoice.paid"), of("invoice.deleted"));
+    let recency_of =
+        |event_type: &str| Recency::of(&event(snapshot(event_type, 5)).unwrap()).unwrap();
+    let (first, between, last) =
+        (recency_of("invoice.created"), recency_of("invoice.paid"), recency_of("invoice.deleted"));
     assert!(first < between && between < last);
     for (event_type, stage) in [
         ("account.external_account.created", first),
@@ -204,7 +206,7 @@ fn stage_is_last_word_of_event_type() {
         ("thing.deleted_soon", between),
         ("thing", between),
     ] {
-        assert_eq!(of(event_type), stage, "{event_type}");
+        assert_eq!(recency_of(event_type), stage, "{event_type}");
     }
 }
 

@@ -84,7 +84,7 @@ fn thin_event_corresponds_to_snapshot_event() {
     let snapshot = SyntheticEvent::new("invoice.paid").seed(3).build().unwrap();
     let invoice: Value = snapshot.event().decode_object().unwrap();
     assert_eq!(thin.event().related_object().unwrap().id().unwrap(), invoice["id"]);
-    // `thin` leaves a thin event as it is.
+    // `thin` does not change a thin event.
     let same = SyntheticEvent::new("v1.invoice.paid").thin().build().unwrap();
     assert_eq!(same.event_type(), "v1.invoice.paid");
 }

@@ -1,4 +1,4 @@
-//! `TestRouter`: a router behind an endpoint, as in production, with answers that a test can inspect.
+//! `TestRouter`: a router behind an endpoint, as in production, with answers to inspect.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,7 +18,8 @@ use router_tests::{NOW, SECRET, secret, signature};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Returns a router with one handler, and its number of calls. The handler fails if the amount is 13.
+/// Returns a router with one handler, and its number of calls. The handler fails if the amount is
+/// 13.
 fn counting_router() -> (RouterBuilder, Arc<AtomicU32>) {
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();

@@ -29,7 +29,7 @@ use tokio::{
 };
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-const GRACE: Duration = Duration::from_secs(25);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 
 /// A running server.
 struct Running {
@@ -56,7 +56,7 @@ impl Running {
         let (stop, stopped) = oneshot::channel();
         let server = Server::new(endpoint)
             .header_timeout(HEADER_TIMEOUT)
-            .shutdown_grace(GRACE)
+            .shutdown_grace(SHUTDOWN_GRACE)
             .clock(clock.clone());
         let served = tokio::spawn(server.serve(listener, async {
             stopped.await.expect("the test stops the server");
@@ -101,7 +101,7 @@ async fn read(response: http::Response<hyper::body::Incoming>) -> (StatusCode, S
 const DONE: &str =
     r#"{"event":"evt_1","outcome":"done","handlers":[{"name":"shop","outcome":"done"}]}"#;
 
-/// Returns a handler, and its number of calls.
+/// Returns a call counter and the handler that increments it.
 fn counting() -> (Arc<AtomicUsize>, impl Handler) {
     let calls = Arc::new(AtomicUsize::new(0));
     let in_handler = calls.clone();

@@ -11,7 +11,7 @@ use router_core::{Event, Handler};
 use router_tests::{payload, payload_of};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::mpsc, task::JoinHandle};
 
-use crate::{DONE, GRACE, Running, client, counting, held, read, signed};
+use crate::{DONE, Running, SHUTDOWN_GRACE, client, counting, held, read, signed};
 
 type ResponseResult = Result<http::Response<hyper::body::Incoming>, legacy::Error>;
 
@@ -77,7 +77,7 @@ async fn request_beyond_grace_is_cut_but_handler_finishes() {
             () = server.clock.wait_for_sleepers(2) => {}
             _ = &mut server.served => panic!("the server stopped before the grace period ended"),
         }
-        server.clock.advance(GRACE);
+        server.clock.advance(SHUTDOWN_GRACE);
         server.served.await.unwrap();
 
         // The handler continues, as after a disconnect of the client.

@@ -1,5 +1,5 @@
-//! A simulation that sends a thousand events through real connections and injects faults. Every handler
-//! must finish every event exactly once.
+//! A simulation that sends a thousand events through real connections and injects faults. Every
+//! handler must finish every event exactly once.
 //!
 //! The test prints the seed of its random numbers. `SIMULATION_SEED=… cargo test --test simulation`
 //! repeats them, except for the operating system's timing of connections.

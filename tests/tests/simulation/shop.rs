@@ -30,7 +30,7 @@ pub(crate) struct Shop(Mutex<State>);
 
 struct State {
     rng: fastrand::Rng,
-    /// By event id and handler.
+    /// The deliveries by event id and handler.
     deliveries: HashMap<(String, &'static str), Delivery>,
     behaviors: HashMap<Behavior, u32>,
     /// Violations, asserted at the end: a panic in a handler would count as an injected one.

@@ -75,8 +75,8 @@ impl Stripe {
             }
             accepted = self.send(id, &mut rng).await == Some(StatusCode::OK);
         }
-        // As if Stripe had not received the answer, the event is sent again. Only injected faults may
-        // prevent a 200, never a handler.
+        // As if Stripe had not received the answer, the event is sent again. Injected faults may
+        // prevent a 200, but a handler must not.
         if rng.u8(..100) < 20 {
             deliveries += 1;
             let status = self.send(id, &mut rng).await;
