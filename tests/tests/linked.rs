@@ -1,5 +1,5 @@
-//! The handlers of crates that an application links, and the ways to lose one: built anew in debug,
-//! and in release with fat LTO, which drops whatever nobody calls.
+//! Registration of handlers from linked crates, and detection of handlers that are not linked. The
+//! programs are built in debug, and in release with fat LTO, which removes unused code.
 
 use std::{
     fs,
@@ -9,15 +9,15 @@ use std::{
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/linked");
 
-/// One test: its builds share a folder, and would wait for each other.
+/// A single test, because its builds share a target folder and would wait for each other's lock.
 #[test]
-fn every_linked_handler_is_found_and_a_lost_one_is_caught() {
-    // The versions that are here already, so that no registry is asked.
+fn linked_handlers_are_found_and_lost_ones_reported() {
+    // The workspace's locked versions are already downloaded, so the offline builds can use them.
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
-    fs::copy(lock, Path::new(FIXTURE).join("Cargo.lock")).expect("there is a lock file");
+    fs::copy(lock, Path::new(FIXTURE).join("Cargo.lock")).expect("the workspace has a lock file");
 
     for profile in [&[][..], &["--release"]] {
-        // The table, the order in which an event's handlers run, and the messages: the same in both.
+        // Routes, run order of an event's handlers, and messages are the same in both profiles.
         insta::allow_duplicates! {
             insta::assert_snapshot!(run("mentions", profile), @r"
             EVENT TYPE                HANDLER                          SOURCE
@@ -38,13 +38,13 @@ fn every_linked_handler_is_found_and_a_lost_one_is_caught() {
             note
             200 OK
 
-            with one plugin missing:
+            without `deep::PLUGIN`:
             the router cannot be built: 1 problem
               1. crate `deep` 3.0.0 has handlers but is not listed in `.plugins([...])`
                    deep/src/lib.rs:7  `deep::archive`  on invoice.paid
                  help: add `deep::PLUGIN` to `.plugins([...])`; `router_core::plugin!();` in the crate's lib.rs defines it (in the application's own crate it is `PLUGIN`)
             ");
-            // A crate that is only listed in Cargo.toml.
+            // The plugin is listed in Cargo.toml, but no code mentions it.
             insta::assert_snapshot!(run("forgets", profile), @r#"
             the router cannot be built: 1 problem
               1. no handler is registered
@@ -54,7 +54,7 @@ fn every_linked_handler_is_found_and_a_lost_one_is_caught() {
               1. `invoice.paid` is required, but no handler is registered for it (a handler for `*` does not count)
                  help: annotate a function with `#[on_event("invoice.paid")]`, or link the crate that has the handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not found (`cargo tree --duplicates` shows duplicate versions)
             "#);
-            // A file in two `mod`s, one in none, and one under a `cfg` that is off.
+            // One file has two `mod` declarations, one has none, and one is disabled by a `cfg`.
             insta::assert_snapshot!(run("lossy", profile), @r#"
             the router cannot be built: 3 problems
               1. this function is registered more than once, so it would run more than once per event
@@ -66,7 +66,7 @@ fn every_linked_handler_is_found_and_a_lost_one_is_caught() {
               3. `charge.refunded` is required, but no handler is registered for it (a handler for `*` does not count)
                  help: annotate a function with `#[on_event("charge.refunded")]`, or link the crate that has the handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not found (`cargo tree --duplicates` shows duplicate versions)
             "#);
-            insta::assert_snapshot!(lost(profile), @r"
+            insta::assert_snapshot!(unregistered(profile), @r"
              are defined in the source of `lossy` but not registered, so they would never be called:
               src/orphan.rs:3
               src/refunds.rs:3
@@ -74,25 +74,27 @@ fn every_linked_handler_is_found_and_a_lost_one_is_caught() {
             ");
         }
         let deep = cargo(&["test", "--package", "deep", "--test", "registered"], profile);
-        assert!(deep.status.success(), "nothing is lost there: {deep:?}");
+        assert!(deep.status.success(), "a handler of `deep` is not registered: {deep:?}");
     }
 }
 
-/// What the program prints.
+/// Runs a program of the fixture and returns its standard output.
 fn run(program: &str, profile: &[&str]) -> String {
     let output = cargo(&["run", "--bin", program], profile);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {profile:?}:\n{stderr}");
-    String::from_utf8(output.stdout).expect("it is UTF-8")
+    String::from_utf8(output.stdout).expect("the output is UTF-8")
 }
 
-/// What the test of a crate that loses handlers says.
-fn lost(profile: &[&str]) -> String {
+/// Returns the failure message of `assert_all_registered!` in the crate `lossy`, from the words
+/// `these handlers` on.
+fn unregistered(profile: &[&str]) -> String {
     let output = cargo(&["test", "--package", "lossy", "--test", "registered"], profile);
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(!output.status.success(), "it passed:\n{stdout}");
-    let said = stdout.split_once("these handlers").expect("it says so").1;
-    said.split_once("\nnote:").expect("the test's output goes on").0.to_owned()
+    assert!(!output.status.success(), "the test passed:\n{stdout}");
+    let (_, message) = stdout.split_once("these handlers").expect("stdout has the message");
+    let (handlers, _) = message.split_once("\nnote:").expect("the backtrace note follows");
+    handlers.to_owned()
 }
 
 fn cargo(command: &[&str], profile: &[&str]) -> Output {
@@ -104,5 +106,5 @@ fn cargo(command: &[&str], profile: &[&str]) -> Output {
         .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/linked"))
         .env("RUST_BACKTRACE", "0")
         .output()
-        .expect("cargo runs")
+        .expect("cargo can be started")
 }

@@ -1,5 +1,4 @@
-//! tower's own layers around the router and around the endpoint: what they limit, and what Stripe is
-//! answered then.
+//! Layers of tower and tower-http around the router and around the endpoint.
 
 use std::{
     convert::Infallible,
@@ -32,24 +31,25 @@ mod held;
 
 const PAID: &str = "invoice.paid";
 
-/// A router with one handler that the test holds.
+/// Returns a router with one handler that waits until the test releases it.
 fn held_router() -> (Router, Held, mpsc::UnboundedReceiver<&'static str>) {
-    let (held, heard) = Held::new();
+    let (held, progress) = Held::new();
     let router = Router::builder().handler("held", ["*"], held.clone()).build();
-    (router.expect("it has a handler"), held, heard)
+    (router.expect("the router is valid"), held, progress)
 }
 
-/// Another event than [`payload`]'s: one that is handled already would be waited for.
-fn another() -> String {
+/// Returns an event with another id than [`payload`], so that it is not a duplicate of it.
+fn second_payload() -> String {
     payload_of("evt_2", PAID)
 }
 
-fn over<S>(inner: S) -> Endpoint<S> {
+/// Returns an endpoint that passes its events to `inner`.
+fn endpoint_around<S>(inner: S) -> Endpoint<S> {
     Endpoint::new(secret(), inner).clock(ManualClock::at(now()))
 }
 
-/// A service of requests that never fails, of one with layers that do: as in the example.
-fn never_failing<S, B>(
+/// Turns the errors of layers around an endpoint into 503 responses, as a server requires.
+fn infallible<S, B>(
     service: S,
 ) -> impl Service<Request<B>, Response = router_core::Response, Error = Infallible> + Clone
 where
@@ -68,8 +68,8 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Checks that Stripe is asked to send the event again, because of this error of a layer.
-fn is_asked_for_again<E: std::error::Error + 'static>(response: &Response<String>) {
+/// Asserts that the response asks Stripe to retry because a layer failed with an `E`.
+fn assert_retry_is_requested<E: std::error::Error + 'static>(response: &Response<String>) {
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["retry-after"], "10");
     assert_eq!(response.body(), r#"{"error":"try again later"}"#);
@@ -80,42 +80,42 @@ fn is_asked_for_again<E: std::error::Error + 'static>(response: &Response<String
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_around_the_router_is_answered_with_503_and_the_handler_goes_on() {
-    let (router, held, mut heard) = held_router();
+async fn router_timeout_answers_503_and_handler_continues() {
+    let (router, held, mut progress) = held_router();
     let events = ServiceBuilder::new().timeout(Duration::from_secs(5)).service(router.clone());
-    let response = send(over(events), post(payload(PAID))).await;
-    is_asked_for_again::<Elapsed>(&response);
-    assert_eq!(heard.recv().await, Some("begun"));
-    assert!(heard.is_empty(), "it is not done yet");
+    let response = send(endpoint_around(events), post(payload(PAID))).await;
+    assert_retry_is_requested::<Elapsed>(&response);
+    assert_eq!(progress.recv().await, Some("begun"));
+    assert!(progress.is_empty(), "the handler finished too early");
 
     held.release();
     router.close();
     router.drained().await;
-    assert_eq!(heard.try_recv(), Ok("done"), "the handler was cut off");
+    assert_eq!(progress.try_recv(), Ok("done"), "the handler was canceled");
 }
 
 #[tokio::test]
-async fn a_second_event_waits_for_the_permit_of_the_first_and_is_then_handled() {
-    let (router, held, mut heard) = held_router();
-    let endpoint = over(ServiceBuilder::new().concurrency_limit(1).service(router));
+async fn second_event_waits_for_the_concurrency_permit() {
+    let (router, held, mut progress) = held_router();
+    let endpoint = endpoint_around(ServiceBuilder::new().concurrency_limit(1).service(router));
     let mut first = pin!(send(endpoint.clone(), post(payload(PAID))));
-    let mut second = pin!(send(endpoint, post(another())));
-    // A handler begins in the very call, so that each poll shows whether it may.
+    let mut second = pin!(send(endpoint, post(second_payload())));
+    // The first poll of a call starts the handler if the call has a permit.
     assert!(poll(first.as_mut()).is_pending());
-    assert_eq!(heard.try_recv(), Ok("begun"));
+    assert_eq!(progress.try_recv(), Ok("begun"));
     assert!(poll(second.as_mut()).is_pending());
-    assert!(heard.is_empty(), "the second handler has begun beside the first");
+    assert!(progress.is_empty(), "the second handler started without a permit");
 
     held.release();
     assert_eq!(first.await.status(), 200);
-    assert_eq!(heard.try_recv(), Ok("done"));
+    assert_eq!(progress.try_recv(), Ok("done"));
     assert!(poll(second.as_mut()).is_pending());
-    assert_eq!(heard.try_recv(), Ok("begun"));
+    assert_eq!(progress.try_recv(), Ok("begun"));
     held.release();
     assert_eq!(second.await.status(), 200);
 }
 
-/// A body of which the rest never comes.
+/// A body that stalls after its first half, or at once if that is `None`.
 struct HalfSent(Option<Bytes>);
 
 impl Body for HalfSent {
@@ -133,36 +133,39 @@ impl Body for HalfSent {
     }
 }
 
-/// Requests that stall: one that nobody signed, and an authentic one whose body stops halfway.
-fn stalled() -> [Request<HalfSent>; 2] {
+/// Returns an unsigned request and a signed one, both with a body that stalls.
+fn stalled_requests() -> [Request<HalfSent>; 2] {
     let body = Bytes::from(payload(PAID));
     let request = || Request::post("/webhook");
     let signed = request().header("stripe-signature", signature(&body));
     let half = body.slice(..body.len() / 2);
     let unsigned = request().body(HalfSent(None));
-    [unsigned, signed.body(HalfSent(Some(half)))].map(|request| request.expect("it is a request"))
+    [unsigned, signed.body(HalfSent(Some(half)))]
+        .map(|request| request.expect("the request is valid"))
 }
 
 #[tokio::test]
-async fn a_request_that_stalls_holds_no_permit_of_a_limit_around_the_router() {
+async fn stalled_request_holds_no_permit_of_router_limit() {
     let router = Router::builder().handler("shop", [PAID], async |_: Event| {}).build().unwrap();
-    let endpoint = over(ServiceBuilder::new().concurrency_limit(1).service(router));
-    let mut calls = stalled().map(|request| Box::pin(send(endpoint.clone(), request)));
+    let endpoint = endpoint_around(ServiceBuilder::new().concurrency_limit(1).service(router));
+    let mut calls = stalled_requests().map(|request| Box::pin(send(endpoint.clone(), request)));
     for call in &mut calls {
         assert!(poll(call.as_mut()).is_pending());
     }
     let good = pin!(send(endpoint, post(payload(PAID))));
-    let Poll::Ready(response) = poll(good) else { panic!("it waits for one that stalls") };
+    let Poll::Ready(response) = poll(good) else { panic!("the request waits for a stalled one") };
     assert_eq!(response.status(), 200);
     assert!(calls.iter_mut().all(|call| poll(call.as_mut()).is_pending()));
 }
 
-/// Why such a limit does not belong around the endpoint.
+/// A concurrency limit belongs around the router. Around the endpoint, stalled clients hold its
+/// permits.
 #[tokio::test]
-async fn a_request_that_stalls_holds_a_permit_of_a_limit_around_the_endpoint() {
-    for request in stalled() {
+async fn stalled_request_holds_permit_of_endpoint_limit() {
+    for request in stalled_requests() {
         let router = Router::builder().handler("shop", [PAID], async |_: Event| {}).build();
-        let limited = ServiceBuilder::new().concurrency_limit(1).service(over(router.unwrap()));
+        let limited =
+            ServiceBuilder::new().concurrency_limit(1).service(endpoint_around(router.unwrap()));
         let mut call = Box::pin(send(limited.clone(), request));
         assert!(poll(call.as_mut()).is_pending());
         let mut good = pin!(send(limited, post(payload(PAID))));
@@ -172,71 +175,82 @@ async fn a_request_that_stalls_holds_a_permit_of_a_limit_around_the_endpoint() {
     }
 }
 
-/// Sends two requests at once to a service that has one permit, and a third when it is free again.
-async fn sheds<S>(service: S, held: &Held, heard: &mut mpsc::UnboundedReceiver<&'static str>)
-where
+/// Asserts that a service with one permit refuses a second request at once, and accepts it again
+/// when the permit is free.
+async fn assert_load_is_shed<S>(
+    service: S,
+    held: &Held,
+    progress: &mut mpsc::UnboundedReceiver<&'static str>,
+) where
     S: Service<Request<Full<Bytes>>, Response = router_core::Response>,
     S: Service<Request<Full<Bytes>>, Error = Infallible> + Clone,
 {
     let mut first = pin!(send(service.clone(), post(payload(PAID))));
     assert!(poll(first.as_mut()).is_pending());
-    let second = pin!(send(service.clone(), post(another())));
-    let Poll::Ready(refused) = poll(second) else { panic!("it waits for the first") };
-    is_asked_for_again::<Overloaded>(&refused);
-    assert_eq!((heard.try_recv(), heard.is_empty()), (Ok("begun"), true));
+    let second = pin!(send(service.clone(), post(second_payload())));
+    let Poll::Ready(refused) = poll(second) else {
+        panic!("the second request waits for the permit")
+    };
+    assert_retry_is_requested::<Overloaded>(&refused);
+    assert_eq!((progress.try_recv(), progress.is_empty()), (Ok("begun"), true));
 
     held.release();
     assert_eq!(first.await.status(), 200);
     held.release();
-    assert_eq!(send(service, post(another())).await.status(), 200);
+    assert_eq!(send(service, post(second_payload())).await.status(), 200);
 }
 
 #[tokio::test]
-async fn load_that_is_shed_around_the_router_is_answered_with_503_at_once() {
-    let (router, held, mut heard) = held_router();
+async fn load_shed_around_router_answers_503_at_once() {
+    let (router, held, mut progress) = held_router();
     let events = ServiceBuilder::new().load_shed().concurrency_limit(1).service(router);
-    sheds(over(events), &held, &mut heard).await;
+    assert_load_is_shed(endpoint_around(events), &held, &mut progress).await;
 }
 
 #[tokio::test]
-async fn load_that_is_shed_around_the_endpoint_is_answered_with_503_at_once() {
-    let (router, held, mut heard) = held_router();
-    let requests = ServiceBuilder::new().load_shed().concurrency_limit(1).service(over(router));
-    sheds(never_failing(requests), &held, &mut heard).await;
+async fn load_shed_around_endpoint_answers_503_at_once() {
+    let (router, held, mut progress) = held_router();
+    let requests =
+        ServiceBuilder::new().load_shed().concurrency_limit(1).service(endpoint_around(router));
+    assert_load_is_shed(infallible(requests), &held, &mut progress).await;
 }
 
-/// The limit counts answers that somebody waits for, not handlers.
+/// A concurrency limit counts calls, not handlers: a handler continues after its call timed out.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_timed_out_gives_its_permit_back_while_its_handler_goes_on() {
-    let (router, held, mut heard) = held_router();
+async fn timed_out_call_frees_permit_while_handler_runs() {
+    let (router, held, mut progress) = held_router();
     let events = ServiceBuilder::new()
         .concurrency_limit(1)
         .timeout(Duration::from_secs(5))
         .service(router.clone());
-    let endpoint = over(events);
+    let endpoint = endpoint_around(events);
     let mut first = pin!(send(endpoint.clone(), post(payload(PAID))));
-    let mut second = pin!(send(endpoint, post(another())));
+    let mut second = pin!(send(endpoint, post(second_payload())));
     assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
-    assert_eq!((heard.try_recv(), heard.is_empty()), (Ok("begun"), true));
-    is_asked_for_again::<Elapsed>(&first.await);
-    is_asked_for_again::<Elapsed>(&second.await);
-    assert_eq!((heard.try_recv(), heard.is_empty()), (Ok("begun"), true), "the first still runs");
+    assert_eq!((progress.try_recv(), progress.is_empty()), (Ok("begun"), true));
+    assert_retry_is_requested::<Elapsed>(&first.await);
+    assert_retry_is_requested::<Elapsed>(&second.await);
+    assert_eq!(
+        (progress.try_recv(), progress.is_empty()),
+        (Ok("begun"), true),
+        "the first handler ended, or the second did not start"
+    );
 
     held.release();
     held.release();
     router.close();
     router.drained().await;
-    assert_eq!([heard.try_recv(), heard.try_recv()], [Ok("done"), Ok("done")]);
+    assert_eq!([progress.try_recv(), progress.try_recv()], [Ok("done"), Ok("done")]);
 }
 
-/// A user's own layer around the router.
+/// A custom middleware around the router. Records the types of the events.
 #[derive(Clone)]
-struct Noted<S> {
+struct RecordTypes<S> {
     inner: S,
     types: Arc<Mutex<Vec<String>>>,
 }
 
-impl<S: Service<Event>> Service<Event> for Noted<S> {
+impl<S: Service<Event>> Service<Event> for RecordTypes<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -246,17 +260,17 @@ impl<S: Service<Event>> Service<Event> for Noted<S> {
     }
 
     fn call(&mut self, event: Event) -> S::Future {
-        let mut types = self.types.lock().expect("nobody panics with it");
+        let mut types = self.types.lock().expect("the lock is not poisoned");
         types.push(event.event_type().to_owned());
         self.inner.call(event)
     }
 }
 
 #[tokio::test]
-async fn a_trace_sees_each_request_outside_and_each_event_inside() {
+async fn layers_see_requests_outside_and_events_inside() {
     let router = Router::builder().handler("shop", [PAID], async |_: Event| {}).build().unwrap();
     let types = Arc::new(Mutex::new(Vec::new()));
-    let noted = layer_fn(|inner| Noted { inner, types: types.clone() });
+    let record_types = layer_fn(|inner| RecordTypes { inner, types: types.clone() });
     let statuses = Arc::new(Mutex::new(Vec::new()));
     let seen = statuses.clone();
     let trace = TraceLayer::new_for_http().on_response(
@@ -264,7 +278,7 @@ async fn a_trace_sees_each_request_outside_and_each_event_inside() {
             seen.lock().unwrap().push(response.status().as_u16());
         },
     );
-    let service = trace.layer(over(noted.layer(router)));
+    let service = trace.layer(endpoint_around(record_types.layer(router)));
     let unsigned = Request::post("/webhook").body(Bytes::from(payload("charge.refunded")).into());
     for request in [post(payload(PAID)), unsigned.unwrap(), post(payload("invoice.voided"))] {
         drop(service.clone().oneshot(request).await.unwrap());

@@ -1,4 +1,4 @@
-//! A handler whose answer Stripe waits for.
+//! Handlers that reply: the response to Stripe contains their answer.
 
 use std::{
     sync::{Arc, Mutex},
@@ -44,7 +44,7 @@ async fn authorize(request: Object<Authorization>) -> Result<Reply<Decision>, Bo
     Ok(Reply(Decision { approved: request.amount <= 2000 }))
 }
 
-/// As long as a test lets it.
+/// Runs until its deadline.
 #[on_event("issuing_authorization.request", name = "slow", deadline = "1s", default_reply = decline)]
 async fn slow(_: Event) -> Reply<Decision> {
     std::future::pending().await
@@ -65,19 +65,19 @@ fn panics() -> Reply<Decision> {
 }
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<String>>>);
+struct StoredLetters(Arc<Mutex<Vec<String>>>);
 
 #[async_trait::async_trait]
-impl DeadLetters for Kept {
+impl DeadLetters for StoredLetters {
     async fn store(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
-        self.0.lock().expect("nobody panics").push(letter.to_string());
+        self.0.lock().expect("the lock is not poisoned").push(letter.to_string());
         Ok(())
     }
 }
 
-impl Kept {
+impl StoredLetters {
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().expect("nobody panics"))
+        std::mem::take(&mut *self.0.lock().expect("the lock is not poisoned"))
     }
 }
 
@@ -86,7 +86,7 @@ fn only<H: Registered>() -> RouterBuilder {
 }
 
 fn endpoint(router: RouterBuilder, clock: &ManualClock) -> Endpoint<Router> {
-    let router = router.clock(clock.clone()).build().expect("it is correct");
+    let router = router.clock(clock.clone()).build().expect("the router is valid");
     Endpoint::new(secret(), router).clock(clock.clone())
 }
 
@@ -99,7 +99,7 @@ async fn answer(router: RouterBuilder) -> Response<String> {
 }
 
 #[tokio::test]
-async fn the_reply_is_the_response_in_the_version_of_the_event() {
+async fn reply_is_the_response_with_event_api_version() {
     let response = answer(only::<authorize>()).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.body(), r#"{"approved":true}"#);
@@ -109,96 +109,97 @@ async fn the_reply_is_the_response_in_the_version_of_the_event() {
 }
 
 #[tokio::test]
-async fn what_does_not_reply_has_no_version() {
+async fn response_without_reply_has_no_stripe_version() {
     let router = Router::builder().without_linked().handler("a", ["*"], async |_: Event| {});
     assert!(answer(router).await.headers().get("stripe-version").is_none());
 }
 
 #[tokio::test]
-async fn a_handler_that_is_late_is_answered_for() {
-    let (clock, kept) = (ManualClock::at(now()), Kept::default());
-    let endpoint = endpoint(only::<slow>().dead_letters(kept.clone()), &clock);
+async fn handler_beyond_deadline_gets_default_reply() {
+    let (clock, letters) = (ManualClock::at(now()), StoredLetters::default());
+    let endpoint = endpoint(only::<slow>().dead_letters(letters.clone()), &clock);
     let (response, ()) = tokio::join!(send(endpoint.clone(), post(request())), async {
         clock.wait_for_sleeper().await;
         clock.advance(Duration::from_secs(1));
     });
     assert_eq!((response.status().as_u16(), &**response.body()), (200, r#"{"approved":false}"#));
     let text = "default/evt_1 (issuing_authorization.request) by handler slow, attempt 1: the handler did not finish within 1s";
-    assert_eq!(kept.take(), [text]);
-    // A duplicate gets what was told, and the handler does not run again.
-    let again = send(endpoint, post(request())).await;
-    assert_eq!((again.status().as_u16(), &**again.body()), (200, r#"{"approved":false}"#));
-    assert!(kept.take().is_empty());
+    assert_eq!(letters.take(), [text]);
+    // A duplicate gets the same reply without another run of the handler.
+    let duplicate = send(endpoint, post(request())).await;
+    assert_eq!((duplicate.status().as_u16(), &**duplicate.body()), (200, r#"{"approved":false}"#));
+    assert!(letters.take().is_empty());
 }
 
 #[tokio::test]
-async fn a_handler_that_fails_is_answered_for_and_is_a_dead_letter() {
-    let kept = Kept::default();
-    let response = answer(only::<failing>().dead_letters(kept.clone())).await;
+async fn failed_handler_gets_default_reply_and_dead_letter() {
+    let letters = StoredLetters::default();
+    let response = answer(only::<failing>().dead_letters(letters.clone())).await;
     assert_eq!((response.status().as_u16(), &**response.body()), (200, r#"{"approved":false}"#));
     let report: &Report = response.extensions().get().unwrap();
     assert_eq!(report.handler("failing").unwrap().outcome(), "dead");
-    assert!(kept.take()[0].ends_with("the ledger is down"));
+    assert!(letters.take()[0].ends_with("the ledger is down"));
 }
 
 #[tokio::test]
-async fn a_default_reply_that_panics_is_none() {
+async fn panicking_default_reply_answers_500() {
     let response = answer(only::<panicking>()).await;
     assert_eq!(response.status(), 500);
 }
 
 #[tokio::test]
-async fn the_one_that_replies_runs_first_and_stripe_waits_for_no_other() {
-    let kept = Kept::default();
-    let (held, mut heard) = Held::new();
+async fn reply_does_not_wait_for_other_handlers() {
+    let letters = StoredLetters::default();
+    let (held, mut progress) = Held::new();
     let router = only::<authorize>()
         .handler("a.held", ["issuing_authorization.*"], held.clone())
         .handler("b.fails", ["*"], async |_: Event| Err::<(), _>("not now"))
-        .dead_letters(kept.clone())
+        .dead_letters(letters.clone())
         .clock(ManualClock::at(now()))
         .build()
         .unwrap();
     let deliver = || router.clone().oneshot(event(request()).unwrap());
     let report = deliver().await.unwrap();
     assert_eq!(report.reply().unwrap(), r#"{"approved":true}"#.as_bytes());
-    // A duplicate gets the same at once, though the first is still held.
-    assert_eq!(heard.recv().await, Some("begun"));
+    // A duplicate gets the same reply at once, although another handler of the event still runs.
+    assert_eq!(progress.recv().await, Some("begun"));
     assert_eq!(deliver().await.unwrap().reply(), report.reply());
 
     held.release();
     router.close();
     router.drained().await;
-    assert_eq!(heard.recv().await, Some("done"));
-    assert!(heard.try_recv().is_err(), "it ran once");
-    // Nobody sends the event again for the one that failed.
-    assert_eq!(kept.take().len(), 1);
+    assert_eq!(progress.recv().await, Some("done"));
+    assert!(progress.try_recv().is_err(), "the handler ran more than once");
+    // Stripe got a 200 and does not retry the failed handler, so it becomes a dead letter.
+    assert_eq!(letters.take().len(), 1);
 }
 
-/// One who writes the trait and forgets to say that it replies.
-struct Forgets;
+/// A manual implementation that replies, but lacks `Handler::replies`.
+struct UndeclaredReply;
 
 #[async_trait::async_trait]
-impl Handler for Forgets {
+impl Handler for UndeclaredReply {
     async fn call(&self, _: Event) -> HandlerResult {
         decline().into_outcome()
     }
 }
 
 #[tokio::test]
-async fn a_handler_by_hand_replies_if_its_type_says_so() {
+async fn manual_handler_must_declare_its_reply() {
     let closure = async |_: Event| decline();
     let router = Router::builder().without_linked().handler("closure", ["*"], closure);
     assert_eq!(answer(router).await.body(), r#"{"approved":false}"#);
 
     let response =
-        answer(Router::builder().without_linked().handler("forgets", ["*"], Forgets)).await;
+        answer(Router::builder().without_linked().handler("undeclared", ["*"], UndeclaredReply))
+            .await;
     let report: &Report = response.extensions().get().unwrap();
-    let failure = report.handler("forgets").unwrap().result().unwrap_err();
+    let failure = report.handler("undeclared").unwrap().result().unwrap_err();
     assert!(failure.is_permanent() && failure.to_string().contains("from `replies`"), "{failure}");
 }
 
 #[test]
-fn two_that_reply_to_one_event_are_a_problem() {
+fn two_replies_to_one_event_fail_the_build() {
     async fn outcome(_: Event) -> Outcome {
         Outcome::Done
     }
@@ -222,7 +223,7 @@ fn two_that_reply_to_one_event_are_a_problem() {
 }
 
 #[test]
-fn the_routes_say_which_one_replies() {
+fn routes_show_the_replying_handler() {
     let router = only::<authorize>().handler("a", ["*"], async |_: Event| {}).build().unwrap();
     let routes = router.routes().to_string();
     let line = routes.lines().find(|line| line.contains("z.authorize")).unwrap();

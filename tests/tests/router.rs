@@ -1,4 +1,4 @@
-//! What the handlers of one event may rely on, whatever their neighbours and the client do.
+//! Guarantees of the router to a handler, independent of other handlers and of the client.
 
 use std::{
     pin::{Pin, pin},
@@ -28,17 +28,17 @@ fn endpoint(secrets: impl Into<Secrets>, router: &Router) -> Endpoint<Router> {
     Endpoint::new(secrets, router.clone()).clock(ManualClock::at(now()))
 }
 
-/// What the handlers of a test noted, in order.
+/// Notes of the handlers of a test, in order.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
 
 impl Notes {
     fn add(&self, note: impl Into<String>) {
-        self.0.lock().expect("no handler panics here").push(note.into());
+        self.0.lock().expect("the lock is not poisoned").push(note.into());
     }
 
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().expect("no handler panics here"))
+        std::mem::take(&mut *self.0.lock().expect("the lock is not poisoned"))
     }
 }
 
@@ -47,28 +47,28 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[test]
-fn an_endpoint_and_a_router_can_be_shared() {
-    fn shared<T: Clone + Send + Sync + 'static>() {}
+fn endpoint_and_router_are_clone_send_and_sync() {
+    fn assert_shareable<T: Clone + Send + Sync + 'static>() {}
 
-    shared::<Router>();
-    shared::<Endpoint<Router>>();
-    shared::<Report>();
-    shared::<Refusal>();
+    assert_shareable::<Router>();
+    assert_shareable::<Endpoint<Router>>();
+    assert_shareable::<Report>();
+    assert_shareable::<Refusal>();
 }
 
-/// As a user writes one who keeps something in it.
+/// A manual `Handler` implementation with state.
 struct Audit(Notes);
 
 #[async_trait::async_trait]
 impl Handler for Audit {
     async fn call(&self, event: Event) -> HandlerResult {
         self.0.add(event.id());
-        Ok(Outcome::ignored("only looked at"))
+        Ok(Outcome::ignored("only audited"))
     }
 }
 
 #[tokio::test]
-async fn a_handler_by_hand_is_a_type_a_closure_or_a_function() {
+async fn handler_is_a_type_a_closure_or_a_function() {
     async fn function(_: Event) -> Result<(), Failure> {
         Ok(())
     }
@@ -92,7 +92,7 @@ async fn a_handler_by_hand_is_a_type_a_closure_or_a_function() {
 }
 
 #[tokio::test]
-async fn handlers_run_in_the_order_of_their_names_and_one_that_fails_stops_none() {
+async fn handlers_run_in_name_order_despite_failures() {
     let notes = Notes::default();
     let mut builder = Router::builder();
     for name in ["c", "a", "e", "b", "d"] {
@@ -101,7 +101,7 @@ async fn handlers_run_in_the_order_of_their_names_and_one_that_fails_stops_none(
             let notes = notes.clone();
             async move {
                 notes.add(format!("{name} begins"));
-                // Were they to run side by side, the next would begin here.
+                // If handlers ran concurrently, the next would begin here.
                 tokio::task::yield_now().await;
                 notes.add(format!("{name} ends"));
                 match name {
@@ -122,8 +122,8 @@ async fn handlers_run_in_the_order_of_their_names_and_one_that_fails_stops_none(
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_does_not_cancel_a_handler_that_has_begun() {
-    let (held, mut heard) = Held::new();
+async fn client_disconnect_does_not_cancel_handlers() {
+    let (held, mut progress) = Held::new();
     let router = Router::builder()
         .handler("first", ["*"], held.clone())
         .handler("second", ["*"], held.clone())
@@ -131,31 +131,33 @@ async fn a_client_that_hangs_up_does_not_cancel_a_handler_that_has_begun() {
         .unwrap();
     let mut call = Box::pin(send(endpoint(secret(), &router), post(payload("invoice.paid"))));
     tokio::select! {
-        begun = heard.recv() => assert_eq!(begun, Some("begun")),
-        response = &mut call => panic!("answered before it was handled: {response:?}"),
+        begun = progress.recv() => assert_eq!(begun, Some("begun")),
+        response = &mut call => panic!("the answer came before the handler ran: {response:?}"),
     }
     drop(call);
     held.release();
     held.release();
     router.close();
     router.drained().await;
-    // It went on, and so did the event: its next handler ran too.
-    let rest: Vec<&str> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
+    // The running handler finished, and the event's next handler ran too.
+    let rest: Vec<&str> = std::iter::from_fn(|| progress.try_recv().ok()).collect();
     assert_eq!(rest, ["done", "begun", "done"]);
 }
 
 #[tokio::test]
-async fn a_closed_router_takes_no_more_events_and_waits_for_those_that_run() {
-    let (held, mut heard) = Held::new();
+async fn closed_router_answers_503_and_drains_in_flight() {
+    let (held, mut progress) = Held::new();
     let router = Router::builder().handler("held", ["*"], held.clone()).build().unwrap();
     let running = send(endpoint(secret(), &router), post(payload("invoice.paid")));
     let running = tokio::spawn(running);
-    assert_eq!(heard.recv().await, Some("begun"));
+    assert_eq!(progress.recv().await, Some("begun"));
 
-    // A clone is the same router.
+    // Closing a clone closes the router.
     router.clone().close();
     let refused = pin!(send(endpoint(secret(), &router), post(payload("invoice.paid"))));
-    let Poll::Ready(refused) = poll(refused) else { panic!("it was taken") };
+    let Poll::Ready(refused) = poll(refused) else {
+        panic!("the closed router accepted the event")
+    };
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.headers()["retry-after"], "10");
     match refused.extensions().get() {
@@ -166,27 +168,27 @@ async fn a_closed_router_takes_no_more_events_and_waits_for_those_that_run() {
     }
 
     let mut drained = pin!(router.drained());
-    assert_eq!(poll(drained.as_mut()), Poll::Pending, "a handler still runs");
+    assert_eq!(poll(drained.as_mut()), Poll::Pending, "a handler is still running");
     held.release();
     assert_eq!(running.await.unwrap().status(), 200);
     drained.await;
 }
 
 #[tokio::test]
-async fn a_router_that_is_not_closed_is_never_drained() {
+async fn open_router_is_never_drained() {
     let router = Router::builder().handler("a", ["*"], async |_: Event| {}).build().unwrap();
     assert_eq!(poll(pin!(router.drained())), Poll::Pending);
 }
 
 #[tokio::test]
-async fn events_run_side_by_side() {
-    let (held, mut heard) = Held::new();
+async fn events_run_concurrently() {
+    let (held, mut progress) = Held::new();
     let router = Router::builder().handler("held", ["*"], held.clone()).build().unwrap();
     let run = move |body: String| router.clone().oneshot(event(body).unwrap());
     let other = payload_of("evt_2", "invoice.paid");
     let both = tokio::spawn(async move { tokio::join!(run(payload("invoice.paid")), run(other)) });
-    assert_eq!(heard.recv().await, Some("begun"));
-    assert_eq!(heard.recv().await, Some("begun"), "the second waits for the first");
+    assert_eq!(progress.recv().await, Some("begun"));
+    assert_eq!(progress.recv().await, Some("begun"), "the second event waits for the first");
     held.release();
     held.release();
     let (first, second) = both.await.unwrap();
@@ -195,7 +197,7 @@ async fn events_run_side_by_side() {
 }
 
 #[tokio::test]
-async fn the_secret_that_matched_says_which_endpoint_an_event_came_through() {
+async fn matching_secret_determines_endpoint_of_event() {
     let notes = Notes::default();
     let in_handler = notes.clone();
     let handler = move |event: Event| {
@@ -215,14 +217,14 @@ async fn the_secret_that_matched_says_which_endpoint_an_event_came_through() {
 }
 
 #[tokio::test]
-async fn a_thin_event_is_routed_by_the_same_table() {
+async fn thin_event_is_routed_like_a_snapshot_event() {
     let thin = r#"{"id":"evt_thin","object":"v2.core.event","type":"v1.billing.meter.no_meter_found","created":"2023-11-14T22:13:20.000Z","livemode":false,"related_object":{"id":"mtr_1","type":"billing.meter","url":"/v1/billing/meters/mtr_1"}}"#;
     let notes = Notes::default();
     let in_handler = notes.clone();
     let handler = move |event: Event| {
         assert!(event.is_thin());
         let related = event.related_object().and_then(|related| related.id().map(str::to_owned));
-        in_handler.add(related.expect("it names its object"));
+        in_handler.add(related.expect("the event has a related object"));
         std::future::ready(())
     };
     let router = Router::builder().handler("thin", ["v1.billing.*"], handler).build().unwrap();
@@ -232,7 +234,7 @@ async fn a_thin_event_is_routed_by_the_same_table() {
 }
 
 #[tokio::test]
-async fn a_router_alone_is_a_service_of_events() {
+async fn router_is_a_service_of_events() {
     let mut router = Router::builder().handler("a", ["*"], async |_: Event| {}).build().unwrap();
     let report = router.ready().await.unwrap().call(event(payload("invoice.paid")).unwrap());
     assert!(report.await.unwrap().handler("a").unwrap().is_done());

@@ -1,4 +1,4 @@
-//! Events that Stripe never sent are taken by the real endpoint and router as if it had.
+//! Synthetic events pass the real endpoint and router like events of Stripe.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use router_tests::{NOW, secret};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn every_event_of_the_catalogue_reaches_the_handler_of_its_type() {
+async fn every_catalog_event_reaches_its_handler() {
     let by_type = all().iter().fold(Router::builder(), |router, known| {
         router.handler(known.name, [known.name], async |_: Event| ())
     });
@@ -40,7 +40,7 @@ async fn every_event_of_the_catalogue_reaches_the_handler_of_its_type() {
 }
 
 #[test]
-fn it_says_what_it_is_told_to() {
+fn synthetic_event_has_the_configured_fields() {
     let created = UNIX_EPOCH + Duration::from_secs(NOW);
     let payload = SyntheticEvent::new("invoice.paid")
         .set("amount_paid", 500)
@@ -64,19 +64,19 @@ fn it_says_what_it_is_told_to() {
 }
 
 #[test]
-fn what_has_changed_is_what_is_said_to_have_been_otherwise() {
-    let before = |event: SyntheticEvent| {
+fn configured_previous_attributes_replace_defaults() {
+    let previous_attributes = |event: SyntheticEvent| {
         let payload = event.build().unwrap();
         payload.event().decode_previous_attributes::<Value>().unwrap()
     };
     let update = SyntheticEvent::new("customer.subscription.updated");
-    assert!(before(update.clone()).get("status").is_some());
+    assert!(previous_attributes(update.clone()).get("status").is_some());
     let update = update.set("cancel_at_period_end", true).previous("cancel_at_period_end", false);
-    assert_eq!(before(update), json!({"cancel_at_period_end": false}));
+    assert_eq!(previous_attributes(update), json!({"cancel_at_period_end": false}));
 }
 
 #[test]
-fn a_snapshot_event_has_a_thin_twin() {
+fn thin_event_corresponds_to_snapshot_event() {
     let thin = SyntheticEvent::new("invoice.paid").thin().account("acct_1").seed(3);
     let thin = thin.build().unwrap();
     assert_eq!(thin.event_type(), "v1.invoice.paid");
@@ -84,13 +84,13 @@ fn a_snapshot_event_has_a_thin_twin() {
     let snapshot = SyntheticEvent::new("invoice.paid").seed(3).build().unwrap();
     let invoice: Value = snapshot.event().decode_object().unwrap();
     assert_eq!(thin.event().related_object().unwrap().id().unwrap(), invoice["id"]);
-    // A thin one is its own.
+    // `thin` does not change a thin event.
     let same = SyntheticEvent::new("v1.invoice.paid").thin().build().unwrap();
     assert_eq!(same.event_type(), "v1.invoice.paid");
 }
 
 #[test]
-fn an_event_is_its_own_unless_a_seed_says_which_it_is() {
+fn event_ids_are_equal_only_with_equal_seeds() {
     let id = |event: SyntheticEvent| event.build().unwrap().id().to_owned();
     assert_ne!(id(SyntheticEvent::new("invoice.paid")), id(SyntheticEvent::new("invoice.paid")));
     let seeded = |seed| id(SyntheticEvent::new("invoice.paid").seed(seed));
@@ -99,7 +99,7 @@ fn an_event_is_its_own_unless_a_seed_says_which_it_is() {
 }
 
 #[test]
-fn an_event_of_a_newer_type_has_the_object_that_it_is_given() {
+fn unlisted_event_carries_the_given_object() {
     let object = json!({"id": "ag_1", "object": "agreement", "status": "signed"});
     let event = SyntheticEvent::unlisted("agreement.signed", object).set("terms.days", 30);
     let payload = event.build().unwrap();
@@ -109,7 +109,7 @@ fn an_event_of_a_newer_type_has_the_object_that_it_is_given() {
 }
 
 #[test]
-fn what_cannot_be_made_says_why() {
+fn invalid_event_fails_with_an_explanation() {
     let invoice = || SyntheticEvent::new("invoice.paid");
     for (event, text) in [
         (
@@ -152,7 +152,7 @@ fn what_cannot_be_made_says_why() {
 }
 
 #[tokio::test]
-async fn the_body_is_written_as_stripe_writes_it() {
+async fn payload_body_is_formatted_like_stripes() {
     let payload = SyntheticEvent::new("invoice.paid").id("evt_1").build().unwrap();
     let body = std::str::from_utf8(payload.body()).unwrap();
     assert!(
@@ -165,15 +165,15 @@ async fn the_body_is_written_as_stripe_writes_it() {
 }
 
 #[test]
-fn a_recorded_payload_is_the_event_that_it_was() {
+fn recorded_payload_keeps_id_and_body() {
     let payload = SyntheticEvent::new("invoice.paid").build().unwrap();
     let recorded = Payload::recorded(payload.body().clone()).unwrap();
     assert_eq!((recorded.id(), recorded.body()), (payload.id(), payload.body()));
     assert!(Payload::recorded("{}").is_err());
 }
 
-/// What paths are made of, and what is no path.
-const PIECES: [&str; 16] = [
+/// Parts of field paths, valid and invalid ones.
+const PATH_PARTS: [&str; 16] = [
     "id",
     "object",
     "data",
@@ -199,9 +199,9 @@ proptest! {
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
-    fn whatever_is_set_it_is_an_event_or_an_error(
+    fn any_edit_builds_an_event_or_fails(
         event_type in select(all()).prop_map(|known| known.name),
-        edits in prop::collection::vec((prop::collection::vec(select(&PIECES[..]), 1..6), select(&VALUES[..])), 1..4),
+        edits in prop::collection::vec((prop::collection::vec(select(&PATH_PARTS[..]), 1..6), select(&VALUES[..])), 1..4),
     ) {
         let event = edits.into_iter().fold(SyntheticEvent::new(event_type), |event, (path, value)| {
             event.set_text(path.concat(), value).previous(path.concat(), value)

@@ -1,4 +1,4 @@
-//! What a test sees of a router that stands behind an endpoint as in production.
+//! `TestRouter`: a router behind an endpoint, as in production, with answers to inspect.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,8 +18,9 @@ use router_tests::{NOW, SECRET, secret, signature};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// A router with one handler, which counts, and fails where the amount is 13.
-fn counting() -> (RouterBuilder, Arc<AtomicU32>) {
+/// Returns a router with one handler, and its number of calls. The handler fails if the amount is
+/// 13.
+fn counting_router() -> (RouterBuilder, Arc<AtomicU32>) {
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();
     let router =
@@ -36,8 +37,8 @@ fn counting() -> (RouterBuilder, Arc<AtomicU32>) {
 }
 
 #[tokio::test]
-async fn an_answer_says_what_each_handler_made_of_the_event() {
-    let shop = TestRouter::new(counting().0).unwrap();
+async fn answer_shows_the_outcome_of_each_handler() {
+    let shop = TestRouter::new(counting_router().0).unwrap();
     let answer = shop.deliver(SyntheticEvent::new("invoice.paid")).await;
     assert_eq!(answer.status(), 200);
     assert!(answer.handler("orders.fulfil").is_done());
@@ -48,24 +49,24 @@ async fn an_answer_says_what_each_handler_made_of_the_event() {
 }
 
 #[tokio::test]
-async fn the_same_payload_is_the_same_event_until_it_is_forgotten() {
-    let (router, count) = counting();
+async fn same_payload_is_deduplicated_during_retention() {
+    let (router, count) = counting_router();
     let shop = TestRouter::new(router).unwrap();
     let payload = SyntheticEvent::new("invoice.paid").build().unwrap();
-    for (later, runs) in [(0, 1), (0, 1), (71, 1), (2, 2)] {
-        shop.clock().advance(HOUR * later);
+    for (hours, runs) in [(0, 1), (0, 1), (71, 1), (2, 2)] {
+        shop.clock().advance(HOUR * hours);
         assert_eq!(shop.deliver(&payload).await.status(), 200);
-        assert_eq!(count.load(SeqCst), runs, "{later} h later");
+        assert_eq!(count.load(SeqCst), runs, "{hours} h later");
     }
-    // Others are others.
+    // Separately built events are not duplicates.
     shop.deliver(SyntheticEvent::new("invoice.paid")).await;
     shop.deliver(SyntheticEvent::new("invoice.paid")).await;
     assert_eq!(count.load(SeqCst), 4);
 }
 
 #[tokio::test]
-async fn the_endpoint_is_set_up_as_in_production() {
-    let shop = TestRouter::new(counting().0).unwrap();
+async fn endpoint_can_be_configured() {
+    let shop = TestRouter::new(counting_router().0).unwrap();
     let shop = shop.endpoint(|endpoint| endpoint.require_api_version("2026-10-28.endive"));
     let old = SyntheticEvent::new("invoice.paid").api_version("2020-08-27");
     let answer = shop.deliver(old).await;
@@ -74,8 +75,8 @@ async fn the_endpoint_is_set_up_as_in_production() {
 }
 
 #[tokio::test]
-async fn events_come_through_the_endpoint_of_this_name() {
-    let router = counting().0.handler("which", ["*"], async |event: Event| {
+async fn endpoint_name_reaches_the_handlers() {
+    let router = counting_router().0.handler("which", ["*"], async |event: Event| {
         assert_eq!(event.endpoint().as_str(), "connect");
     });
     let shop = TestRouter::new(router).unwrap().named("connect");
@@ -84,8 +85,8 @@ async fn events_come_through_the_endpoint_of_this_name() {
 }
 
 #[tokio::test]
-async fn a_layer_is_around_the_router() {
-    let (router, count) = counting();
+async fn layer_wraps_the_router() {
+    let (router, count) = counting_router();
     let shop = TestRouter::new(router).unwrap().layer(Chaos::new(1).fail_after(1.0));
     let answer = shop.deliver(SyntheticEvent::new("invoice.paid")).await;
     assert_eq!((answer.status(), count.load(SeqCst)), (503, 1));
@@ -93,12 +94,12 @@ async fn a_layer_is_around_the_router() {
 }
 
 #[tokio::test]
-async fn a_recorded_request_is_verified_as_of_its_time() {
-    let (router, count) = counting();
+async fn recorded_request_is_verified_at_its_own_time() {
+    let (router, count) = counting_router();
     let shop = TestRouter::new(router).unwrap();
     let payload = SyntheticEvent::new("invoice.paid").build().unwrap();
     let (header, body) = (signature(payload.body()), payload.body().clone());
-    // Years later.
+    // The request was signed years before the time of the test's clock.
     let answer = shop.replay(&header, body.clone(), secret()).await;
     assert_eq!((answer.status(), count.load(SeqCst)), (200, 1), "{answer:?}");
     let other = SigningSecret::new("whsec_another").unwrap();
@@ -106,14 +107,14 @@ async fn a_recorded_request_is_verified_as_of_its_time() {
     assert!(is_mismatch(&answer), "{answer:?}");
     let answer = shop.replay(&header, [&body[..], b" "].concat(), secret()).await;
     assert!(is_mismatch(&answer), "{answer:?}");
-    // Without its secret, under one of the test's own.
+    // Without the original secret, the body is signed with a secret of the test.
     let answer = shop.deliver(Payload::recorded(body).unwrap()).await;
     assert_eq!((answer.status(), count.load(SeqCst)), (200, 1));
 }
 
 #[tokio::test]
-async fn a_request_of_any_sort_can_be_sent() {
-    let shop = TestRouter::new(counting().0).unwrap();
+async fn send_accepts_any_request() {
+    let shop = TestRouter::new(counting_router().0).unwrap();
     let payload = SyntheticEvent::new("invoice.paid").build().unwrap();
     let answer = shop.send(payload.request(&SigningSecret::new(SECRET).unwrap())).await;
     assert!(is_mismatch(&answer), "{answer:?}");
@@ -122,31 +123,31 @@ async fn a_request_of_any_sort_can_be_sent() {
 }
 
 #[tokio::test]
-async fn a_handler_that_was_not_called_fails_the_test_with_what_happened_instead() {
-    let shop = TestRouter::new(counting().0).unwrap();
-    let said = |answer: &TestResponse, name: &str| {
+async fn uncalled_handler_panics_with_an_explanation() {
+    let shop = TestRouter::new(counting_router().0).unwrap();
+    let panic_message = |answer: &TestResponse, name: &str| {
         let called = AssertUnwindSafe(|| answer.handler(name).is_done());
         let panic = catch_unwind(called).unwrap_err();
         panic.downcast_ref::<String>().unwrap().clone()
     };
     let answer = shop.deliver(SyntheticEvent::new("invoice.paid")).await;
     assert_eq!(
-        said(&answer, "orders.fullfil"),
+        panic_message(&answer, "orders.fullfil"),
         "`orders.fullfil` was not called for `invoice.paid`; handlers called: [\"orders.fulfil\"]"
     );
     let answer = shop.send(http::Request::new(String::new())).await;
     assert_eq!(
-        said(&answer, "orders.fulfil"),
+        panic_message(&answer, "orders.fulfil"),
         "no handler was called: a webhook endpoint accepts only POST, but the method is GET"
     );
-    let made = AssertUnwindSafe(|| drop(shop.deliver(SyntheticEvent::new("invoice.payed"))));
+    let misspelled = AssertUnwindSafe(|| drop(shop.deliver(SyntheticEvent::new("invoice.payed"))));
     assert_eq!(
-        catch_unwind(made).unwrap_err().downcast_ref::<String>().unwrap(),
+        catch_unwind(misspelled).unwrap_err().downcast_ref::<String>().unwrap(),
         "Stripe has no event type `invoice.payed`; did you mean `invoice.paid`?"
     );
 }
 
-/// The time at which the recorded request was signed is long over.
+/// The recorded request is much older than the tolerance.
 const _: () = assert!(NOW < 1_790_000_000);
 
 fn is_mismatch(answer: &TestResponse) -> bool {

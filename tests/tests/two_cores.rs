@@ -1,5 +1,5 @@
-//! Two versions of router-core in one program are two registries: a handler of the one is not in a
-//! router of the other. How that is noticed.
+//! Detection of two versions of router-core in one program. Each version has its own registry, so a
+//! router does not find the handlers of the other version.
 
 use std::{
     fs,
@@ -8,40 +8,44 @@ use std::{
 };
 
 const TESTS: &str = env!("CARGO_MANIFEST_DIR");
-const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/two-cores");
+const WORKSPACE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/two-cores");
 
-/// One test: its builds share a folder.
+/// A single test, because its builds share a target folder.
 #[test]
-fn a_plugin_of_another_router_core_is_noticed() {
-    let (here, folder) = (Path::new(TESTS).join(".."), Path::new(FOLDER));
+fn plugin_of_other_router_core_version_is_reported() {
+    let (repository, folder) = (Path::new(TESTS).join(".."), Path::new(WORKSPACE));
     copy(&Path::new(TESTS).join("fixtures/two-cores"), folder);
-    // The versions that are here already, so that no registry is asked.
-    fs::copy(here.join("Cargo.lock"), folder.join("Cargo.lock")).expect("there is a lock file");
+    // The workspace's locked versions are already downloaded, so the offline builds can use them.
+    fs::copy(repository.join("Cargo.lock"), folder.join("Cargo.lock"))
+        .expect("the workspace has a lock file");
     let app = folder.join("app/Cargo.toml");
-    let manifest = fs::read_to_string(&app).expect("it is there");
-    let core = here.join("router-core").display().to_string();
-    fs::write(app, manifest.replace("ROUTER_CORE", &core)).expect("it can be written");
-    // Another version of it: this one, under another number, without what an earlier run has left.
+    let app_manifest = fs::read_to_string(&app).expect("the fixture was copied");
+    let core = repository.join("router-core").display().to_string();
+    fs::write(app, app_manifest.replace("ROUTER_CORE", &core))
+        .expect("the target folder is writable");
+    // The other version is a fresh copy of this one with a lower version number.
     drop(fs::remove_dir_all(folder.join("old")));
     for package in ["router-catalog", "router-macros", "router-core"] {
-        copy(&here.join(package), &folder.join("old").join(package));
+        copy(&repository.join(package), &folder.join("old").join(package));
     }
-    let workspace = fs::read_to_string(here.join("Cargo.toml")).expect("it is there");
-    let (_, rest) = workspace.split_once("[workspace.package]").expect("it is a workspace");
-    let rest = rest.replacen(r#"version = "0.1.0""#, r#"version = "0.0.9""#, 1);
+    let manifest =
+        fs::read_to_string(repository.join("Cargo.toml")).expect("the workspace has a manifest");
+    let (_, rest) =
+        manifest.split_once("[workspace.package]").expect("the manifest has package defaults");
+    let old_rest = rest.replacen(r#"version = "0.1.0""#, r#"version = "0.0.9""#, 1);
     let old = format!(
-        "[workspace]\nresolver = \"3\"\nmembers = [\"router-*\"]\n\n[workspace.package]{rest}"
+        "[workspace]\nresolver = \"3\"\nmembers = [\"router-*\"]\n\n[workspace.package]{old_rest}"
     );
-    fs::write(folder.join("old/Cargo.toml"), old).expect("it can be written");
+    fs::write(folder.join("old/Cargo.toml"), old).expect("the target folder is writable");
 
-    // Who lists its plugins is told by the compiler.
+    // The compiler rejects a program that lists the plugin.
     let listed = cargo(&["check", "--bin", "lists"]);
-    let said = String::from_utf8_lossy(&listed.stderr);
-    assert!(!listed.status.success(), "it compiled");
+    let errors = String::from_utf8_lossy(&listed.stderr);
+    assert!(!listed.status.success(), "the program compiled");
     let versions = "there are multiple different versions of crate `router_core`";
-    assert!(said.contains(versions), "{said}");
+    assert!(errors.contains(versions), "{errors}");
 
-    // Who only mentions it is told by `build()`.
+    // In a program that only mentions the plugin, `build` fails if it requires the plugin's event.
     for profile in [&[][..], &["--release"]] {
         let mut command = vec!["run", "--bin", "mentions"];
         command.extend(profile);
@@ -64,22 +68,22 @@ fn cargo(command: &[&str]) -> Output {
     Command::new(env!("CARGO"))
         .args(command)
         .args(["--quiet", "--offline"])
-        .current_dir(FOLDER)
-        .env("CARGO_TARGET_DIR", Path::new(FOLDER).join("target"))
+        .current_dir(WORKSPACE)
+        .env("CARGO_TARGET_DIR", Path::new(WORKSPACE).join("target"))
         .output()
-        .expect("cargo runs")
+        .expect("cargo can be started")
 }
 
-/// Copies a folder, over what is there.
+/// Copies a folder recursively and overwrites existing files.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("it can be made");
-    for entry in fs::read_dir(from).expect("it is there") {
-        let entry = entry.expect("it can be read");
+    fs::create_dir_all(to).expect("the target folder is writable");
+    for entry in fs::read_dir(from).expect("the source folder exists") {
+        let entry = entry.expect("the source folder is readable");
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy(&entry.path(), &to);
         } else {
-            fs::copy(entry.path(), to).expect("it can be copied");
+            fs::copy(entry.path(), to).expect("the file can be copied");
         }
     }
 }

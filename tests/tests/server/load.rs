@@ -1,4 +1,4 @@
-//! Many events at once.
+//! Many concurrent events.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,8 +15,8 @@ use tokio::{
 
 use crate::{Running, read};
 
-/// An event whose id says which one it is.
-fn numbered(number: usize) -> String {
+/// Returns an event with the number in its id.
+fn numbered_payload(number: usize) -> String {
     payload("invoice.paid").replace("evt_1", &format!("evt_{number:03}"))
 }
 
@@ -24,11 +24,11 @@ fn all_ids() -> BTreeSet<String> {
     (0..100).map(|number| format!("evt_{number:03}")).collect()
 }
 
-/// A handler that goes on only once `together` of them run at the same time, and says what it
-/// handled.
-fn meeting(together: usize) -> (mpsc::UnboundedReceiver<String>, impl Handler) {
+/// Returns a handler that waits until `concurrency` calls run at the same time, and a channel with
+/// the ids of the events that it handled.
+fn rendezvous(concurrency: usize) -> (mpsc::UnboundedReceiver<String>, impl Handler) {
     let (handled, ids) = mpsc::unbounded_channel();
-    let barrier = Arc::new(Barrier::new(together));
+    let barrier = Arc::new(Barrier::new(concurrency));
     let handler = move |event: Event| {
         let (handled, barrier) = (handled.clone(), barrier.clone());
         async move {
@@ -39,20 +39,21 @@ fn meeting(together: usize) -> (mpsc::UnboundedReceiver<String>, impl Handler) {
     (ids, handler)
 }
 
-fn exactly_once(mut handled: mpsc::UnboundedReceiver<String>) {
+fn assert_handled_once(mut handled: mpsc::UnboundedReceiver<String>) {
     let ids: Vec<String> = std::iter::from_fn(|| handled.try_recv().ok()).collect();
     assert_eq!(ids.len(), 100);
     assert_eq!(BTreeSet::from_iter(ids), all_ids());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_events_over_ten_kept_connections_are_each_handled_once() {
-    let (handled, handler) = meeting(10);
+async fn events_over_ten_connections_are_handled_once() {
+    let (handled, handler) = rendezvous(10);
     let server = Running::start(handler).await;
     let connections: Vec<JoinHandle<()>> = (0..10)
         .map(|connection| {
-            let requests: Vec<_> =
-                (0..10).map(|number| server.post(numbered(connection * 10 + number))).collect();
+            let requests: Vec<_> = (0..10)
+                .map(|number| server.post(numbered_payload(connection * 10 + number)))
+                .collect();
             let address = server.address;
             tokio::spawn(async move {
                 let stream = TcpStream::connect(address).await.unwrap();
@@ -61,7 +62,7 @@ async fn a_hundred_events_over_ten_kept_connections_are_each_handled_once() {
                 let connection = tokio::spawn(connection);
                 for mut request in requests {
                     request.headers_mut().insert("host", "shop".parse().unwrap());
-                    sender.ready().await.expect("the server keeps the connection");
+                    sender.ready().await.expect("the server keeps the connection open");
                     let response = sender.send_request(request).await.unwrap();
                     assert_eq!(read(response).await.0, StatusCode::OK);
                 }
@@ -74,12 +75,12 @@ async fn a_hundred_events_over_ten_kept_connections_are_each_handled_once() {
         connection.await.unwrap();
     }
     server.stop().await;
-    exactly_once(handled);
+    assert_handled_once(handled);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_events_at_once_over_one_http_2_connection_are_each_handled_once() {
-    let (handled, handler) = meeting(100);
+async fn events_over_one_http2_connection_are_handled_once() {
+    let (handled, handler) = rendezvous(100);
     let server = Running::start(handler).await;
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (sender, connection) =
@@ -87,7 +88,7 @@ async fn a_hundred_events_at_once_over_one_http_2_connection_are_each_handled_on
     tokio::spawn(connection);
     let requests: Vec<_> = (0..100)
         .map(|number| {
-            let (mut sender, request) = (sender.clone(), server.post(numbered(number)));
+            let (mut sender, request) = (sender.clone(), server.post(numbered_payload(number)));
             tokio::spawn(async move { read(sender.send_request(request).await.unwrap()).await.0 })
         })
         .collect();
@@ -96,5 +97,5 @@ async fn a_hundred_events_at_once_over_one_http_2_connection_are_each_handled_on
     }
     drop(sender);
     server.stop().await;
-    exactly_once(handled);
+    assert_handled_once(handled);
 }

@@ -1,5 +1,4 @@
-//! The server, over real connections. It waits for nothing but what the test does, and for a clock
-//! that the test moves.
+//! The server, over real connections. Its timeouts use a clock that the test advances.
 
 mod load;
 mod requests;
@@ -30,15 +29,15 @@ use tokio::{
 };
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-const GRACE: Duration = Duration::from_secs(25);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 
-/// A server that runs until it is told to stop.
+/// A running server.
 struct Running {
     address: SocketAddr,
     router: Router,
-    /// The clock of the endpoint, by which a body stalls.
+    /// The clock of the endpoint, for the body timeout.
     body_clock: ManualClock,
-    /// The clock of the server, by which connections and the shutdown are timed.
+    /// The clock of the server, for the header timeout and the grace period.
     clock: ManualClock,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
@@ -47,20 +46,20 @@ struct Running {
 impl Running {
     async fn start(handler: impl Handler) -> Self {
         let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
-        let router = router.expect("it is correct");
+        let router = router.expect("the router is valid");
         let body_clock = ManualClock::at(now());
         let clock = ManualClock::at(now());
         let endpoint =
             Endpoint::new(router_tests::secret(), router.clone()).clock(body_clock.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the listener is bound");
         let (stop, stopped) = oneshot::channel();
         let server = Server::new(endpoint)
             .header_timeout(HEADER_TIMEOUT)
-            .shutdown_grace(GRACE)
+            .shutdown_grace(SHUTDOWN_GRACE)
             .clock(clock.clone());
         let served = tokio::spawn(server.serve(listener, async {
-            stopped.await.expect("the test says when");
+            stopped.await.expect("the test stops the server");
         }));
         Self { address, router, body_clock, clock, stop, served }
     }
@@ -73,10 +72,10 @@ impl Running {
         signed(&self.url(), body)
     }
 
-    /// Stops it, and waits until every request is answered and every handler done.
+    /// Stops the server, and waits until all requests are answered and all handlers have finished.
     async fn stop(self) {
-        self.stop.send(()).expect("it runs");
-        self.served.await.expect("it does not panic");
+        self.stop.send(()).expect("the server is running");
+        self.served.await.expect("the server does not panic");
         self.router.close();
         self.router.drained().await;
     }
@@ -85,24 +84,24 @@ impl Running {
 fn signed(url: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let body = body.into();
     let request = Request::post(url).header("Stripe-Signature", signature(&body));
-    request.body(Full::new(body)).expect("it is a request")
+    request.body(Full::new(body)).expect("the request is valid")
 }
 
 fn client(http2: bool) -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).http2_only(http2).build_http()
 }
 
-/// The status, and the body.
+/// Reads the response and returns its status and body.
 async fn read(response: http::Response<hyper::body::Incoming>) -> (StatusCode, String) {
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.expect("it comes to its end").to_bytes();
-    (parts.status, String::from_utf8(body.into()).expect("it is UTF-8"))
+    let body = body.collect().await.expect("the body is complete").to_bytes();
+    (parts.status, String::from_utf8(body.into()).expect("the body is UTF-8"))
 }
 
 const DONE: &str =
     r#"{"event":"evt_1","outcome":"done","handlers":[{"name":"shop","outcome":"done"}]}"#;
 
-/// A handler that counts its calls.
+/// Returns a call counter and the handler that increments it.
 fn counting() -> (Arc<AtomicUsize>, impl Handler) {
     let calls = Arc::new(AtomicUsize::new(0));
     let in_handler = calls.clone();
@@ -113,18 +112,19 @@ fn counting() -> (Arc<AtomicUsize>, impl Handler) {
     (calls, handler)
 }
 
-/// A handler that says that it has begun, and waits until the test lets it go on.
+/// Returns a channel, a semaphore and a handler, which sends to the channel at its start and then
+/// waits for a permit.
 fn held() -> (mpsc::UnboundedReceiver<()>, Arc<Semaphore>, impl Handler) {
-    let (begun, heard) = mpsc::unbounded_channel();
-    let may_go_on = Arc::new(Semaphore::new(0));
-    let in_handler = may_go_on.clone();
+    let (started, starts) = mpsc::unbounded_channel();
+    let permits = Arc::new(Semaphore::new(0));
+    let in_handler = permits.clone();
     let handler = move |_: Event| {
-        let (begun, may_go_on) = (begun.clone(), in_handler.clone());
+        let (started, permits) = (started.clone(), in_handler.clone());
         async move {
-            begun.send(())?;
-            may_go_on.acquire().await?.forget();
+            started.send(())?;
+            permits.acquire().await?.forget();
             Ok::<_, router_core::Failure>(())
         }
     };
-    (heard, may_go_on, handler)
+    (starts, permits, handler)
 }

@@ -1,4 +1,4 @@
-//! What is taken, what is refused, and who is disconnected.
+//! Requests that the server accepts or refuses, and clients that it disconnects.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -13,9 +13,9 @@ use tokio::{
 use crate::{DONE, HEADER_TIMEOUT, Running, client, counting, held, read};
 
 impl Running {
-    /// Sends these bytes and reads until the server closes the connection.
-    async fn raw(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+    /// Sends the text, and returns all that the server answers until it closes the connection.
+    async fn send_raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.expect("the server listens");
         stream.write_all(request.as_bytes()).await.expect("the server reads");
         let mut response = String::new();
         stream.read_to_string(&mut response).await.expect("the server answers");
@@ -24,7 +24,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn an_event_is_taken_over_http_1_and_over_http_2() {
+async fn event_is_accepted_over_http1_and_http2() {
     let (calls, handler) = counting();
     let server = Running::start(handler).await;
     for (http2, version, id) in
@@ -37,21 +37,21 @@ async fn an_event_is_taken_over_http_1_and_over_http_2() {
 
         let unsigned = Request::post(server.url()).body(Full::from("{}")).unwrap();
         let response = client(http2).request(unsigned).await.unwrap();
-        let told = r#"{"error":"signature verification failed"}"#;
-        assert_eq!(read(response).await, (StatusCode::BAD_REQUEST, told.into()));
+        let error = r#"{"error":"signature verification failed"}"#;
+        assert_eq!(read(response).await, (StatusCode::BAD_REQUEST, error.into()));
     }
     server.stop().await;
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_taken() {
+async fn chunked_body_is_accepted() {
     let (calls, handler) = counting();
     let server = Running::start(handler).await;
     let body = payload("invoice.paid");
     let (first, second) = body.split_at(20);
     let response = server
-        .raw(&format!(
+        .send_raw(&format!(
             "POST /webhook HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\
              Stripe-Signature: {}\r\nTransfer-Encoding: chunked\r\n\r\n\
              {:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n",
@@ -67,10 +67,10 @@ async fn a_chunked_body_is_taken() {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_before_its_length_runs_no_handler() {
+async fn body_below_content_length_runs_no_handler() {
     let (calls, handler) = counting();
     let server = Running::start(handler).await;
-    // What comes is signed, and a whole event.
+    // The bytes sent are a complete, signed event, but one fewer than announced.
     let body = payload("invoice.paid");
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(
@@ -79,7 +79,7 @@ async fn a_body_that_ends_before_its_length_runs_no_handler() {
         body.len() + 1
     );
     stream.write_all((head + &body).as_bytes()).await.unwrap();
-    // Only our half: the server can still answer, and must not with a 200.
+    // Closes only the client's half: the server can still answer, but must not answer with 200.
     stream.shutdown().await.unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).await.unwrap();
@@ -89,15 +89,16 @@ async fn a_body_that_ends_before_its_length_runs_no_handler() {
 }
 
 #[tokio::test]
-async fn a_body_that_says_that_it_is_too_large_is_refused_before_it_is_sent() {
+async fn oversized_content_length_is_refused_unread() {
     let (_, handler) = counting();
     let server = Running::start(handler).await;
-    let response =
-        server.raw("POST /webhook HTTP/1.1\r\nHost: shop\r\nContent-Length: 5242880\r\n\r\n").await;
-    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
-    // Nor is a client that asks first told to send it.
     let response = server
-        .raw(
+        .send_raw("POST /webhook HTTP/1.1\r\nHost: shop\r\nContent-Length: 5242880\r\n\r\n")
+        .await;
+    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    // A client that expects `100 Continue` is not asked to send the body.
+    let response = server
+        .send_raw(
             "POST /webhook HTTP/1.1\r\nHost: shop\r\nContent-Length: 5242880\r\n\
              Expect: 100-continue\r\n\r\n",
         )
@@ -107,49 +108,50 @@ async fn a_body_that_says_that_it_is_too_large_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_is_answered_and_cut() {
+async fn stalled_body_is_answered_and_disconnected() {
     let (calls, handler) = counting();
     let server = Running::start(handler).await;
     let body_clock = server.body_clock.clone();
-    let time_passes = async {
+    let exceed_timeout = async {
         body_clock.wait_for_sleeper().await;
         body_clock.advance(Duration::from_secs(10));
     };
     let stalled = "POST /webhook HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n{";
-    let (response, ()) = tokio::join!(server.raw(stalled), time_passes);
+    let (response, ()) = tokio::join!(server.send_raw(stalled), exceed_timeout);
     assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
     server.stop().await;
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
-async fn a_client_that_sends_no_request_is_disconnected() {
+async fn client_without_request_is_disconnected() {
     let (_, handler) = counting();
     let server = Running::start(handler).await;
-    // Nothing at all, half a head, and HTTP/2 without a request.
-    for said in ["", "POST /webhook HTTP/1.1\r\nHo", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    // No bytes, half a request head, and an HTTP/2 preface without a request.
+    for sent in ["", "POST /webhook HTTP/1.1\r\nHo", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(said.as_bytes()).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
         server.clock.wait_for_sleeper().await;
         server.clock.advance(HEADER_TIMEOUT);
-        // Reads to the end: an HTTP/2 server has said hello. A reset is an end too.
+        // Reads until the end of the connection. An HTTP/2 server has sent its settings by then. A
+        // reset also ends the connection.
         let mut answer = Vec::new();
         drop(stream.read_to_end(&mut answer).await);
-        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{said:?}");
+        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{sent:?}");
     }
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_client_that_has_sent_a_request_is_not_taken_for_a_silent_one() {
-    let (mut begun, may_go_on, handler) = held();
+async fn header_timeout_does_not_affect_sent_request() {
+    let (mut starts, permits, handler) = held();
     let server = Running::start(handler).await;
     let (client, request) = (client(false), server.post(payload("invoice.paid")));
     let response = tokio::spawn(async move { client.request(request).await.unwrap() });
-    begun.recv().await.unwrap();
+    starts.recv().await.unwrap();
     server.clock.wait_for_sleeper().await;
     server.clock.advance(HEADER_TIMEOUT);
-    may_go_on.add_permits(1);
+    permits.add_permits(1);
     assert_eq!(response.await.unwrap().status(), 200);
     server.stop().await;
 }

@@ -1,4 +1,4 @@
-//! A server that is told to stop, and what becomes of the requests in flight.
+//! Graceful shutdown of the server, with requests in flight and idle connections.
 
 use std::{
     collections::HashMap,
@@ -11,48 +11,48 @@ use router_core::{Event, Handler};
 use router_tests::{payload, payload_of};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::mpsc, task::JoinHandle};
 
-use crate::{DONE, GRACE, Running, client, counting, held, read, signed};
+use crate::{DONE, Running, SHUTDOWN_GRACE, client, counting, held, read, signed};
 
-type Answered = Result<http::Response<hyper::body::Incoming>, legacy::Error>;
+type ResponseResult = Result<http::Response<hyper::body::Incoming>, legacy::Error>;
 
-/// Sends a request that is in flight once this returns.
-async fn in_flight(
+/// Sends a request in a new task, and returns once the handler has started.
+async fn send_in_flight(
     server: &Running,
-    begun: &mut mpsc::UnboundedReceiver<()>,
+    starts: &mut mpsc::UnboundedReceiver<()>,
     http2: bool,
-) -> JoinHandle<Answered> {
+) -> JoinHandle<ResponseResult> {
     let request = server.post(payload("invoice.paid"));
-    let answered = tokio::spawn(async move { client(http2).request(request).await });
-    begun.recv().await.expect("the handler runs");
-    answered
+    let response = tokio::spawn(async move { client(http2).request(request).await });
+    starts.recv().await.expect("the handler starts");
+    response
 }
 
 #[tokio::test]
-async fn a_shutdown_loses_no_request_that_is_in_flight() {
+async fn shutdown_answers_requests_in_flight() {
     for http2 in [false, true] {
-        let (mut begun, may_go_on, handler) = held();
+        let (mut starts, permits, handler) = held();
         let server = Running::start(handler).await;
-        let answered = in_flight(&server, &mut begun, http2).await;
-        // One that has connected and says nothing must not hold the server up.
+        let response = send_in_flight(&server, &mut starts, http2).await;
+        // A client that sends nothing must not delay the shutdown.
         let mut silent = TcpStream::connect(server.address).await.unwrap();
         server.clock.wait_for_sleepers(2).await;
 
         server.stop.send(()).unwrap();
-        // That the server closes this one shows that it is shutting down.
+        // The server closes the idle connection, which shows that the shutdown has begun.
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
         let refused = TcpStream::connect(server.address).await;
         assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
         assert!(!server.served.is_finished(), "a request is still in flight");
 
-        may_go_on.add_permits(1);
-        let response = answered.await.unwrap().unwrap();
+        permits.add_permits(1);
+        let response = response.await.unwrap().unwrap();
         assert_eq!(read(response).await, (StatusCode::OK, DONE.into()), "HTTP/2: {http2}");
         server.served.await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_no_idle_connection() {
+async fn shutdown_does_not_wait_for_idle_connections() {
     let (_, handler) = counting();
     let server = Running::start(handler).await;
     let clients = [client(false), client(true)];
@@ -60,42 +60,45 @@ async fn a_shutdown_waits_for_no_idle_connection() {
         let response = client.request(server.post(payload("invoice.paid"))).await.unwrap();
         assert_eq!(read(response).await.0, StatusCode::OK);
     }
-    // The clients keep their connections, and no clock moves.
+    // The clients keep their connections open, and no clock advances.
     server.stop().await;
     drop(clients);
 }
 
 #[tokio::test]
-async fn a_request_that_outlasts_the_grace_is_cut_off_and_its_handler_goes_on() {
+async fn request_beyond_grace_is_cut_but_handler_finishes() {
     for http2 in [false, true] {
-        let (mut begun, may_go_on, handler) = held();
+        let (mut starts, permits, handler) = held();
         let mut server = Running::start(handler).await;
-        let answered = in_flight(&server, &mut begun, http2).await;
+        let response = send_in_flight(&server, &mut starts, http2).await;
         server.stop.send(()).unwrap();
         tokio::select! {
-            // The connection, and now the grace.
+            // One timer is the connection's, the other the grace period's.
             () = server.clock.wait_for_sleepers(2) => {}
-            _ = &mut server.served => panic!("it did not wait"),
+            _ = &mut server.served => panic!("the server stopped before the grace period ended"),
         }
-        server.clock.advance(GRACE);
+        server.clock.advance(SHUTDOWN_GRACE);
         server.served.await.unwrap();
 
-        // What had begun goes on, as after a client that hung up.
-        may_go_on.add_permits(1);
+        // The handler continues, as after a disconnect of the client.
+        permits.add_permits(1);
         server.router.close();
         server.router.drained().await;
-        assert!(answered.await.unwrap().is_err(), "the connection is gone");
+        assert!(
+            response.await.unwrap().is_err(),
+            "the request was answered after the grace period"
+        );
     }
 }
 
-/// What became of the events, by what the handler knows.
+/// The number of starts and ends of the handler, for each event.
 #[derive(Clone, Default)]
 struct Ledger(Arc<Mutex<HashMap<String, (u32, u32)>>>);
 
 impl Ledger {
-    /// How often the handler has begun and ended with an event.
-    fn of(&self, id: &str) -> (u32, u32) {
-        self.0.lock().expect("nobody panics").get(id).copied().unwrap_or_default()
+    /// Returns how often the handler started and ended with the event.
+    fn counts(&self, id: &str) -> (u32, u32) {
+        self.0.lock().expect("the lock is not poisoned").get(id).copied().unwrap_or_default()
     }
 
     fn handler(&self) -> impl Handler + use<> {
@@ -103,46 +106,47 @@ impl Ledger {
         move |event: Event| {
             let ledger = ledger.clone();
             async move {
-                let change = |by: fn(&mut (u32, u32))| {
-                    let mut events = ledger.0.lock().expect("nobody panics");
-                    by(events.entry(event.id().to_owned()).or_default());
+                let update = |change: fn(&mut (u32, u32))| {
+                    let mut events = ledger.0.lock().expect("the lock is not poisoned");
+                    change(events.entry(event.id().to_owned()).or_default());
                 };
-                change(|(begun, _)| *begun += 1);
+                update(|(started, _)| *started += 1);
                 for _ in 0..20 {
                     tokio::task::yield_now().await;
                 }
-                change(|(_, ended)| *ended += 1);
+                update(|(_, ended)| *ended += 1);
             }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_every_event_that_was_accepted_is_finished_or_answered_with_503() {
+async fn shutdown_under_load_finishes_accepted_events() {
     let ledger = Ledger::default();
     let server = Running::start(ledger.handler()).await;
-    let (answered, mut answers) = mpsc::unbounded_channel();
-    // More than are sent before the shutdown: each goes on until the server is gone.
+    let (answer, mut answers) = mpsc::unbounded_channel();
+    // Each sender continues until it cannot connect any more, so that requests arrive during the
+    // shutdown.
     let senders: Vec<_> = (0..16)
         .map(|sender| {
             let bodies =
                 (0..).map(move |number| (format!("evt_{sender}_{number}"), "invoice.paid"));
-            let (url, answered) = (server.url(), answered.clone());
+            let (url, answer) = (server.url(), answer.clone());
             tokio::spawn(async move {
                 let client = client(sender % 4 == 0);
                 for (id, event_type) in bodies {
                     let request = signed(&url, payload_of(&id, event_type));
                     let Ok(response) = client.request(request).await else { return id };
-                    answered.send((id, response.status())).expect("the test listens");
+                    answer.send((id, response.status())).expect("the test receives answers");
                 }
-                unreachable!("the numbers do not end")
+                unreachable!("the range is endless")
             })
         })
         .collect();
-    drop(answered);
+    drop(answer);
     let mut statuses = Vec::new();
     for _ in 0..200 {
-        statuses.push(answers.recv().await.expect("they are sent"));
+        statuses.push(answers.recv().await.expect("the senders are still running"));
     }
     server.stop().await;
     let mut cut_off = Vec::new();
@@ -154,13 +158,13 @@ async fn under_load_every_event_that_was_accepted_is_finished_or_answered_with_5
     }
     for (id, status) in &statuses {
         let expected = if *status == StatusCode::OK { (1, 1) } else { (0, 0) };
-        assert_eq!(ledger.of(id), expected, "{id} was answered with {status}");
+        assert_eq!(ledger.counts(id), expected, "{id} was answered with {status}");
         assert!(status.is_success() || status.is_server_error(), "{id}: {status}");
     }
-    // Not answered: either never begun, or brought to its end.
+    // An event without an answer was either not started or finished.
     for id in &cut_off {
-        let (begun, ended) = ledger.of(id);
-        assert_eq!(begun, ended, "{id}");
+        let (started, ended) = ledger.counts(id);
+        assert_eq!(started, ended, "{id}");
     }
     let known = ledger.0.lock().unwrap().len();
     assert!(known <= statuses.len() + cut_off.len());

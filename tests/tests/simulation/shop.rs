@@ -1,4 +1,4 @@
-//! The handlers: each fails in its own ways before it finishes an event.
+//! The handlers of the simulation, which fail at random before they finish an event.
 
 use std::{
     collections::HashMap,
@@ -11,16 +11,17 @@ use router_core::{Event, Failure, Handler, HandlerResult, Outcome};
 
 pub(crate) const HANDLERS: [&str; 3] = ["orders", "receipts", "audit"];
 
-/// What a handler does in one attempt.
+/// The behavior of a handler in one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Act {
+enum Behavior {
     Finish,
-    /// It waits a little first.
+    /// Yields before it finishes.
     FinishLater,
     Ignore,
     Fail,
-    FailForAWhile,
-    Die,
+    /// Fails with a time for the next attempt.
+    FailWithRetryAfter,
+    FailPermanently,
     Panic,
     Hang,
 }
@@ -28,138 +29,157 @@ enum Act {
 pub(crate) struct Shop(Mutex<State>);
 
 struct State {
-    dice: fastrand::Rng,
-    /// Of each event and handler.
-    seen: HashMap<(String, &'static str), Seen>,
-    acts: HashMap<Act, u32>,
-    /// What must not happen and has: a panic here would be taken for the handler's.
-    wrong: Vec<String>,
+    rng: fastrand::Rng,
+    /// The deliveries by event id and handler.
+    deliveries: HashMap<(String, &'static str), Delivery>,
+    behaviors: HashMap<Behavior, u32>,
+    /// Violations, asserted at the end: a panic in a handler would count as an injected one.
+    violations: Vec<String>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Delivery {
     attempts: u32,
     running: bool,
     finished: u32,
 }
 
-/// One of the handlers.
-struct OfShop {
+/// A handler of the shop.
+struct ShopHandler {
     shop: Arc<Shop>,
     name: &'static str,
 }
 
-/// An attempt that runs, also if it is dropped in the middle.
+/// A running attempt. It ends when it is dropped, even if its future is canceled.
 struct Attempt<'s> {
     shop: &'s Shop,
     key: (String, &'static str),
 }
 
 impl Shop {
-    pub(crate) fn new(dice: fastrand::Rng) -> Self {
-        let (seen, acts, wrong) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self(Mutex::new(State { dice, seen, acts, wrong }))
+    pub(crate) fn new(rng: fastrand::Rng) -> Self {
+        let (deliveries, behaviors, violations) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self(Mutex::new(State { rng, deliveries, behaviors, violations }))
     }
 
     pub(crate) fn handler(self: &Arc<Self>, name: &'static str) -> impl Handler + use<> {
-        OfShop { shop: self.clone(), name }
+        ShopHandler { shop: self.clone(), name }
     }
 
     pub(crate) fn summary(&self) -> String {
         let state = self.state();
-        let mut acts: Vec<_> = state.acts.iter().collect();
-        acts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        acts.iter().fold(String::new(), |mut text, (act, count)| {
-            let _ = write!(text, "{act:?} {count} ");
+        let mut behaviors: Vec<_> = state.behaviors.iter().collect();
+        behaviors.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        behaviors.iter().fold(String::new(), |mut text, (behavior, count)| {
+            let _ = write!(text, "{behavior:?} {count} ");
             text
         })
     }
 
-    pub(crate) fn each_has_finished_once(&self, events: u32) {
+    pub(crate) fn assert_each_finished_once(&self, events: u32) {
         let state = self.state();
-        assert!(state.wrong.is_empty(), "{:#?}", state.wrong);
-        assert_eq!(state.seen.len(), events as usize * HANDLERS.len());
-        for (key, seen) in &state.seen {
-            assert_eq!(seen.finished, 1, "{key:?}: {seen:?}");
+        assert!(state.violations.is_empty(), "{:#?}", state.violations);
+        assert_eq!(state.deliveries.len(), events as usize * HANDLERS.len());
+        for (key, delivery) in &state.deliveries {
+            assert_eq!(delivery.finished, 1, "{key:?}: {delivery:?}");
         }
-        for act in [Act::FinishLater, Act::Ignore, Act::Fail, Act::Die, Act::Panic, Act::Hang] {
-            assert!(state.acts.contains_key(&act), "nothing is shown without {act:?}");
+        for behavior in [
+            Behavior::FinishLater,
+            Behavior::Ignore,
+            Behavior::Fail,
+            Behavior::FailPermanently,
+            Behavior::Panic,
+            Behavior::Hang,
+        ] {
+            assert!(
+                state.behaviors.contains_key(&behavior),
+                "no attempt was {behavior:?}, so the simulation does not cover it"
+            );
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics while it is locked")
+        self.0.lock().expect("the lock is not poisoned")
     }
 
-    fn begin(&self, event: &Event, name: &'static str) -> (Attempt<'_>, Act) {
+    fn begin(&self, event: &Event, name: &'static str) -> (Attempt<'_>, Behavior) {
         let key = (event.id().to_owned(), name);
         let state = &mut *self.state();
-        let roll = state.dice.u8(..100);
-        let seen = state.seen.entry(key.clone()).or_default();
-        if seen.running || seen.finished > 0 {
-            state.wrong.push(format!("{key:?} runs beside or after itself: {seen:?}"));
+        let roll = state.rng.u8(..100);
+        let delivery = state.deliveries.entry(key.clone()).or_default();
+        if delivery.running || delivery.finished > 0 {
+            state.violations.push(format!(
+                "{key:?} was started while running or after it finished: {delivery:?}"
+            ));
         }
-        seen.running = true;
-        seen.attempts += 1;
-        let act = match roll {
-            // Not for ever.
-            _ if seen.attempts > 6 => Act::Finish,
-            0..40 => Act::Finish,
-            40..60 => Act::FinishLater,
-            60..65 => Act::Ignore,
-            65..75 => Act::Fail,
-            75..80 => Act::FailForAWhile,
-            80..85 => Act::Die,
-            85..93 => Act::Panic,
-            _ => Act::Hang,
+        delivery.running = true;
+        delivery.attempts += 1;
+        let behavior = match roll {
+            // Limits the retries.
+            _ if delivery.attempts > 6 => Behavior::Finish,
+            0..40 => Behavior::Finish,
+            40..60 => Behavior::FinishLater,
+            60..65 => Behavior::Ignore,
+            65..75 => Behavior::Fail,
+            75..80 => Behavior::FailWithRetryAfter,
+            80..85 => Behavior::FailPermanently,
+            85..93 => Behavior::Panic,
+            _ => Behavior::Hang,
         };
-        *state.acts.entry(act).or_default() += 1;
-        (Attempt { shop: self, key }, act)
+        *state.behaviors.entry(behavior).or_default() += 1;
+        (Attempt { shop: self, key }, behavior)
     }
 }
 
 impl Attempt<'_> {
     fn finish(&self) {
-        self.shop.state().seen.get_mut(&self.key).expect("it has begun").finished += 1;
+        self.shop
+            .state()
+            .deliveries
+            .get_mut(&self.key)
+            .expect("the attempt was recorded")
+            .finished += 1;
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if let Some(seen) = self.shop.state().seen.get_mut(&self.key) {
-            seen.running = false;
+        if let Some(delivery) = self.shop.state().deliveries.get_mut(&self.key) {
+            delivery.running = false;
         }
     }
 }
 
 #[async_trait::async_trait]
-impl Handler for OfShop {
+impl Handler for ShopHandler {
     async fn call(&self, event: Event) -> HandlerResult {
-        let (attempt, act) = self.shop.begin(&event, self.name);
-        match act {
-            Act::Finish => {
+        let (attempt, behavior) = self.shop.begin(&event, self.name);
+        match behavior {
+            Behavior::Finish => {
                 attempt.finish();
                 Ok(Outcome::Done)
             }
-            Act::FinishLater => {
+            Behavior::FinishLater => {
                 for _ in 0..3 {
                     tokio::task::yield_now().await;
                 }
                 attempt.finish();
                 Ok(Outcome::Done)
             }
-            Act::Ignore => {
+            Behavior::Ignore => {
                 attempt.finish();
-                Ok(Outcome::ignored("by chance"))
+                Ok(Outcome::ignored("at random"))
             }
-            Act::Fail => Err(Failure::retry("by chance")),
-            Act::FailForAWhile => Err(Failure::retry_in("by chance", Duration::from_secs(1))),
-            Act::Die => {
+            Behavior::Fail => Err(Failure::retry("at random")),
+            Behavior::FailWithRetryAfter => {
+                Err(Failure::retry_in("at random", Duration::from_secs(1)))
+            }
+            Behavior::FailPermanently => {
                 attempt.finish();
-                Err(Failure::permanent("by chance"))
+                Err(Failure::permanent("at random"))
             }
-            Act::Panic => panic!("by chance"),
-            Act::Hang => std::future::pending().await,
+            Behavior::Panic => panic!("at random"),
+            Behavior::Hang => std::future::pending().await,
         }
     }
 }
