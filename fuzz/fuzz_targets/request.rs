@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use router_tests::{
-    invariant::{Ending, Sent, request_is_answered_by_the_rules},
+    invariant::{Ending, RawRequest, check_request},
     signature,
 };
 
@@ -58,7 +58,7 @@ fuzz_target!(|input: Input<'_>| {
     body.splice(offset..offset, input.inserted.iter().copied());
     let valid = input.is_signed.then(|| signature(&body).into_bytes());
     let others = input.signatures.into_iter().map(<[u8]>::to_vec);
-    request_is_answered_by_the_rules(&Sent {
+    check_request(&RawRequest {
         method: if input.is_post { Method::POST } else { Method::GET },
         signatures: valid.into_iter().chain(others).collect(),
         pieces: body.chunks(usize::from(input.chunk_size) + 1).map(<[u8]>::to_vec).collect(),

@@ -64,7 +64,7 @@ pub fn payload(event_type: &str) -> String {
 /// Events with the same id are duplicates and are handled once, so a test of several events needs
 /// several ids.
 #[must_use]
-pub fn payload_of(id: &str, event_type: &str) -> String {
+pub fn payload_with_id(id: &str, event_type: &str) -> String {
     payload(event_type).replacen("evt_1", id, 1)
 }
 

@@ -13,7 +13,7 @@ use router_core::{
     BoxError, DeadLetter, DeadLetterFile, DeadLetters, Event, Failure, Outcome, Report, Router,
     testing::ManualClock,
 };
-use router_tests::{event, now, payload, payload_of};
+use router_tests::{event, now, payload, payload_with_id};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -57,7 +57,7 @@ async fn the_file_has_a_line_for_each_with_the_event_as_it_came() {
     let body = payload(PAID).replace(":", " :\n\t");
     let report = deliver(&router, body.clone()).await;
     assert_eq!(report.outcome(), "dead");
-    deliver(&router, payload_of("evt_2", PAID)).await;
+    deliver(&router, payload_with_id("evt_2", PAID)).await;
     let lines = folder.lines();
     let first = json!({
         "at": "2023-11-14T22:13:20.000000000Z", "event": "evt_1", "type": PAID,
@@ -79,7 +79,7 @@ async fn a_line_that_a_crash_cut_short_spoils_no_other() {
     fs::write(&file, r#"{"event":"evt_0"}"#.to_owned() + "\n" + r#"{"event":"evt_1","pay"#)
         .unwrap();
     let router = router(DeadLetterFile::open(&file).unwrap());
-    deliver(&router, payload_of("evt_2", PAID)).await;
+    deliver(&router, payload_with_id("evt_2", PAID)).await;
     let events: Vec<Value> = folder.lines().into_iter().map(|line| line["event"].clone()).collect();
     assert_eq!(events, [json!("evt_0"), Value::Null, json!("evt_2")]);
 }
@@ -89,9 +89,9 @@ async fn the_file_can_be_moved_away_and_is_made_anew() {
     let folder = Folder::new("rotated");
     let file = folder.0.join("dead.jsonl");
     let router = router(DeadLetterFile::open(&file).unwrap());
-    deliver(&router, payload_of("evt_1", PAID)).await;
+    deliver(&router, payload_with_id("evt_1", PAID)).await;
     fs::rename(&file, folder.0.join("dead.1.jsonl")).unwrap();
-    deliver(&router, payload_of("evt_2", PAID)).await;
+    deliver(&router, payload_with_id("evt_2", PAID)).await;
     assert_eq!(folder.lines().len(), 1);
 }
 

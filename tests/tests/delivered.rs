@@ -14,7 +14,7 @@ use router_core::{
     RetryPolicy, Router, RouterBuilder, RouterError, State, Warning, event::StoredEvent, on_event,
     on_unhandled, testing::ManualClock,
 };
-use router_tests::{event, now, payload, payload_of};
+use router_tests::{event, now, payload, payload_with_id};
 use tower::{Service as _, ServiceExt as _};
 
 /// Gives each call its transaction, here a number.
@@ -155,7 +155,7 @@ async fn a_key_is_of_the_event_the_handler_and_the_replay_and_outlives_a_new_nam
     assert_eq!(key(&first, "orders.fulfil").await, once);
     // It was stored before the handler was renamed, and mailed under the key of then.
     assert_ne!(key(&first, "shop::fulfil").await, once);
-    let second = event(payload_of("evt_2", "invoice.paid")).unwrap();
+    let second = event(payload_with_id("evt_2", "invoice.paid")).unwrap();
     assert_ne!(key(&second, "orders.fulfil").await, once);
     let replayed = StoredEvent { generation: 1, ..StoredEvent::from_event(&first) };
     assert_ne!(key(&Event::from_store(replayed).unwrap(), "orders.fulfil").await, once);

@@ -17,7 +17,7 @@ use router_core::{
     signature::{sign, verify},
     testing::ManualClock,
 };
-use router_tests::{NOW, event, now, payload, payload_of};
+use router_tests::{NOW, event, now, payload, payload_with_id};
 use tower::ServiceExt as _;
 
 use crate::held::Held;
@@ -107,7 +107,7 @@ async fn an_event_is_the_same_by_endpoint_account_and_id_whatever_the_secret_and
         (event_of("connect", "whsec_new", &payload(PAID)), "connect/evt_1", 2),
         (event_of("platform", "whsec_new", &of_account("acct_1")), "platform/acct_1/evt_1", 3),
         (event_of("platform", "whsec_new", &of_account("acct_2")), "platform/acct_2/evt_1", 4),
-        (event_of("platform", "whsec_new", &payload_of("evt_2", PAID)), "platform/evt_2", 5),
+        (event_of("platform", "whsec_new", &payload_with_id("evt_2", PAID)), "platform/evt_2", 5),
     ];
     let (calls, handler) = counted(done);
     let router = Router::builder().handler("a", ["*"], handler).build().unwrap();
@@ -288,7 +288,7 @@ async fn what_cannot_be_remembered_is_done_all_the_same() {
 async fn the_memory_forgets_by_age_by_number_and_by_size() {
     let clock = ManualClock::at(now());
     let memory = || InMemoryCompletions::new().clock(clock.clone());
-    let key = |id: &str| event(payload_of(id, PAID)).unwrap().key();
+    let key = |id: &str| event(payload_with_id(id, PAID)).unwrap().key();
     let finished = || HandlerProgress { handler: "a".into(), attempts: 1, finished: None };
     let remembers = async |memory: &InMemoryCompletions, id: &str| {
         !memory.load(&key(id)).await.unwrap().is_empty()

@@ -10,7 +10,7 @@ use std::{
 use router_core::{
     Failure, Object, Report, Router, RouterError, State, on_event, testing::ManualClock,
 };
-use router_tests::{event, now, payload_of};
+use router_tests::{event, now, payload_with_id};
 use serde::Deserialize;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tower::ServiceExt as _;
@@ -79,7 +79,7 @@ async fn paused_not_exclusive(subscription: Object<Subscription>, totals: State<
 }
 
 fn body(number: u32, kind: &str, object: &str) -> String {
-    payload_of(&format!("evt_{number}"), &format!("customer.subscription.{kind}"))
+    payload_with_id(&format!("evt_{number}"), &format!("customer.subscription.{kind}"))
         .replace("obj_1", object)
 }
 
@@ -179,7 +179,7 @@ async fn blocking_handler_is_not_restarted_while_running() {
             .clock(clock.clone())
             .build()
             .unwrap();
-        let body = || payload_of("evt_1", "charge.succeeded");
+        let body = || payload_with_id("evt_1", "charge.succeeded");
         let (timed_out, ()) = tokio::join!(deliver(&router, body()), async {
             clock.wait_for_sleeper().await;
             clock.advance(Duration::from_secs(5));
@@ -221,7 +221,7 @@ async fn drained_waits_for_blocking_handler_threads() {
         .build()
         .unwrap();
     let (timed_out, ()) =
-        tokio::join!(deliver(&router, payload_of("evt_1", "charge.succeeded")), async {
+        tokio::join!(deliver(&router, payload_with_id("evt_1", "charge.succeeded")), async {
             clock.wait_for_sleeper().await;
             clock.advance(Duration::from_secs(5));
         });

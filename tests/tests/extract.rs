@@ -12,7 +12,7 @@ use router_core::{
     OptionalFromEvent, Previous, Registered, Rejection, RelatedObject, Report, Router, State,
     on_event, on_unhandled,
 };
-use router_tests::{NOW, event, payload, payload_of};
+use router_tests::{NOW, event, payload, payload_with_id};
 use serde::Deserialize;
 use tower::ServiceExt as _;
 
@@ -258,7 +258,7 @@ async fn what_no_handler_is_for_goes_to_the_handler_of_the_rest_and_is_still_unh
         .build()
         .unwrap();
     for event_type in ["invoice.voided", "coffee.made", "invoice.paid"] {
-        let event = event(payload_of(event_type, event_type)).unwrap();
+        let event = event(payload_with_id(event_type, event_type)).unwrap();
         let report = router.clone().oneshot(event).await.unwrap();
         assert_eq!(report.is_unhandled(), event_type != "invoice.paid");
         assert!(!report.needs_retry(), "its failure asks for nothing");

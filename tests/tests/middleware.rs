@@ -13,7 +13,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use router_core::{BoxError, Endpoint, Event, Refusal, Router, testing::ManualClock};
-use router_tests::{now, payload, payload_of, secret, signature};
+use router_tests::{now, payload, payload_with_id, secret, signature};
 use tokio::sync::mpsc;
 use tower::{
     Layer, Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, load_shed::error::Overloaded,
@@ -40,7 +40,7 @@ fn held_router() -> (Router, Held, mpsc::UnboundedReceiver<&'static str>) {
 
 /// Returns an event with another id than [`payload`], so that it is not a duplicate of it.
 fn second_payload() -> String {
-    payload_of("evt_2", PAID)
+    payload_with_id("evt_2", PAID)
 }
 
 /// Returns an endpoint that passes its events to `inner`.

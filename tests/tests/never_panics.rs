@@ -7,10 +7,7 @@ use proptest::{prelude::*, sample::Index, test_runner::RngSeed};
 use router_core::signature::sign;
 use router_tests::{
     NOW,
-    invariant::{
-        Ending, Sent, body_is_read_as_serde_json_reads_it, header_is_judged_by_the_rules,
-        request_is_answered_by_the_rules,
-    },
+    invariant::{Ending, RawRequest, check_body_against_serde_json, check_header, check_request},
     payload, secret, signature,
 };
 
@@ -165,7 +162,7 @@ proptest! {
     fn arbitrary_request_gets_a_correct_answer(
         method in method(), signatures: Vec<Vec<u8>>, pieces: Vec<Vec<u8>>, ending in ending(),
     ) {
-        request_is_answered_by_the_rules(&Sent { method, signatures, pieces, ending });
+        check_request(&RawRequest { method, signatures, pieces, ending });
     }
 
     #[test]
@@ -174,7 +171,7 @@ proptest! {
     ) {
         let signatures = vec![signature(&body).into_bytes()];
         let pieces = body.chunks(size).map(<[u8]>::to_vec).collect();
-        request_is_answered_by_the_rules(&Sent { method, signatures, pieces, ending });
+        check_request(&RawRequest { method, signatures, pieces, ending });
     }
 
     #[test]
@@ -185,12 +182,12 @@ proptest! {
         let pieces = vec![changed(event.as_bytes(), &in_body)];
         let signatures = [header].into_iter().chain(second).collect();
         let (method, ending) = (Method::POST, Ending::Whole);
-        request_is_answered_by_the_rules(&Sent { method, signatures, pieces, ending });
+        check_request(&RawRequest { method, signatures, pieces, ending });
     }
 
     #[test]
     fn arbitrary_header_gets_a_correct_verdict(header: Vec<u8>, body: Vec<u8>) {
-        header_is_judged_by_the_rules(&header, &body);
+        check_header(&header, &body);
     }
 
     #[test]
@@ -200,19 +197,19 @@ proptest! {
     ) {
         let signed_at = NOW.saturating_add_signed(-age);
         let header = sign(&secret(), signed_at, &body);
-        header_is_judged_by_the_rules(&changed(header.as_bytes(), &changes), &body);
+        check_header(&changed(header.as_bytes(), &changes), &body);
         for header in [
             format!("{header},{other}"),
             format!("{other},{header}"),
             format!("t={signed_at},v1={guess}"),
         ] {
-            header_is_judged_by_the_rules(header.as_bytes(), &body);
+            check_header(header.as_bytes(), &body);
         }
     }
 
     #[test]
     fn arbitrary_body_is_read_as_by_serde_json(body in body()) {
-        body_is_read_as_serde_json_reads_it(&body);
+        check_body_against_serde_json(&body);
     }
 
     #[test]
@@ -220,7 +217,7 @@ proptest! {
         events in prop::collection::vec((event(), prop::collection::vec(fields(), 1..4)), 8),
     ) {
         for (event, fields) in events {
-            body_is_read_as_serde_json_reads_it(&changed(event.as_bytes(), &fields));
+            check_body_against_serde_json(&changed(event.as_bytes(), &fields));
         }
     }
 }

@@ -21,7 +21,7 @@ fn snapshot(event_type: &str, created: u64) -> String {
 
 fn recency(change: &str, created: u64) -> Recency {
     let event = event(snapshot(&format!("customer.subscription.{change}"), created));
-    Recency::of(&event.expect("the payload is an event")).expect("the event has `created`")
+    Recency::from_event(&event.expect("the payload is an event")).expect("the event has `created`")
 }
 
 /// Returns the events of an object's life: its creation, its updates, and its deletion if there is
@@ -194,7 +194,7 @@ proptest! {
 #[test]
 fn stage_is_last_word_of_event_type() {
     let recency_of =
-        |event_type: &str| Recency::of(&event(snapshot(event_type, 5)).unwrap()).unwrap();
+        |event_type: &str| Recency::from_event(&event(snapshot(event_type, 5)).unwrap()).unwrap();
     let (first, between, last) =
         (recency_of("invoice.created"), recency_of("invoice.paid"), recency_of("invoice.deleted"));
     assert!(first < between && between < last);

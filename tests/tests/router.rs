@@ -13,7 +13,7 @@ use router_core::{
     Endpoint, Event, Failure, Handler, HandlerReport, HandlerResult, Outcome, Refusal, Report,
     Router, RouterError, Secrets, SigningSecret, signature::sign, testing::ManualClock,
 };
-use router_tests::{NOW, event, now, payload, payload_of, secret};
+use router_tests::{NOW, event, now, payload, payload_with_id, secret};
 use tower::{Service as _, ServiceExt as _};
 
 use crate::{
@@ -185,7 +185,7 @@ async fn events_run_concurrently() {
     let (held, mut progress) = Held::new();
     let router = Router::builder().handler("held", ["*"], held.clone()).build().unwrap();
     let run = move |body: String| router.clone().oneshot(event(body).unwrap());
-    let other = payload_of("evt_2", "invoice.paid");
+    let other = payload_with_id("evt_2", "invoice.paid");
     let both = tokio::spawn(async move { tokio::join!(run(payload("invoice.paid")), run(other)) });
     assert_eq!(progress.recv().await, Some("begun"));
     assert_eq!(progress.recv().await, Some("begun"), "the second event waits for the first");
@@ -208,7 +208,7 @@ async fn matching_secret_determines_endpoint_of_event() {
     let secrets = Secrets::parse("platform=whsec_new|whsec_old,connect=whsec_c,whsec_d").unwrap();
     let endpoint = endpoint(secrets, &router);
     for text in ["whsec_new", "whsec_old", "whsec_c", "whsec_d"] {
-        let body = Bytes::from(payload_of(text, "invoice.paid"));
+        let body = Bytes::from(payload_with_id(text, "invoice.paid"));
         let header = sign(&SigningSecret::new(text).unwrap(), NOW, &body);
         let request = Request::post("/").header("stripe-signature", header).body(Full::new(body));
         assert_eq!(send(endpoint.clone(), request.unwrap()).await.status(), 200, "{text}");

@@ -6,7 +6,7 @@ use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
     Operations,
-    operations::{EventSelector, Replayed},
+    operations::{EventSelector, ReplayResult},
 };
 use serde_json::{Value, json};
 
@@ -197,12 +197,12 @@ impl ReplayArgs {
 }
 
 impl Totals {
-    fn add(&mut self, result: &Replayed) {
+    fn add(&mut self, result: &ReplayResult) {
         match result {
-            Replayed::Again { .. } => self.replayed += 1,
-            Replayed::NoHandler { .. } => self.no_handler += 1,
-            Replayed::Damaged { .. } => self.damaged += 1,
-            Replayed::Gone => self.gone += 1,
+            ReplayResult::Replayed { .. } => self.replayed += 1,
+            ReplayResult::NoHandler { .. } => self.no_handler += 1,
+            ReplayResult::Damaged { .. } => self.damaged += 1,
+            ReplayResult::NotFound => self.gone += 1,
         }
     }
 
@@ -228,34 +228,34 @@ impl Totals {
     }
 }
 
-fn json_line(result: &Replayed) -> Value {
+fn json_line(result: &ReplayResult) -> Value {
     match result {
-        Replayed::Again { event_id, generation, handlers } => {
+        ReplayResult::Replayed { event_id, generation, handlers } => {
             let handlers: Vec<&str> = handlers.iter().map(|handler| &**handler).collect();
             json!({"event": event_id, "generation": generation, "handlers": handlers})
         }
-        Replayed::NoHandler { event_id } => json!({"event": event_id, "error": "no handler"}),
-        Replayed::Damaged { event_id } => json!({"event": event_id, "error": "damaged"}),
-        Replayed::Gone => json!({"event": null, "error": "gone"}),
+        ReplayResult::NoHandler { event_id } => json!({"event": event_id, "error": "no handler"}),
+        ReplayResult::Damaged { event_id } => json!({"event": event_id, "error": "damaged"}),
+        ReplayResult::NotFound => json!({"event": null, "error": "gone"}),
     }
 }
 
-fn print_result(result: &Replayed, output: &mut Output) -> Result<(), Error> {
+fn print_result(result: &ReplayResult, output: &mut Output) -> Result<(), Error> {
     let text = match result {
-        Replayed::Again { event_id, generation, handlers } => format!(
+        ReplayResult::Replayed { event_id, generation, handlers } => format!(
             "{}  {event_id}  replay {generation} for {}",
             styled(SUCCESS, "replayed"),
             sanitize(&handlers.join(", "))
         ),
-        Replayed::NoHandler { event_id } => format!(
+        ReplayResult::NoHandler { event_id } => format!(
             "{}   {event_id}  unhandled; pass --handler to deliver it to a handler",
             styled(WARNING, "skipped")
         ),
-        Replayed::Damaged { event_id } => format!(
+        ReplayResult::Damaged { event_id } => format!(
             "{}   {event_id}  unreadable: damaged in the store, or stored by a newer version",
             styled(FAILURE, "skipped")
         ),
-        Replayed::Gone => {
+        ReplayResult::NotFound => {
             format!("{}   an event was purged in the meantime", styled(WARNING, "skipped"))
         }
     };

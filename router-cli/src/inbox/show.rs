@@ -61,7 +61,7 @@ impl ShowArgs {
             if output.json {
                 let deliveries = shown.deliveries.iter().map(DeliveryLine::new).collect();
                 let payload =
-                    std::str::from_utf8(&shown.kept.payload).ok().filter(|_| self.payload);
+                    std::str::from_utf8(&shown.stored.payload).ok().filter(|_| self.payload);
                 output.json(&Line { event: EventLine::new(&shown.event), deliveries, payload })?;
                 continue;
             }
@@ -71,7 +71,7 @@ impl ShowArgs {
             print_event(shown, output)?;
             if self.payload {
                 output.line("")?;
-                output.line(pretty(&shown.kept.payload))?;
+                output.line(pretty(&shown.stored.payload))?;
             }
         }
         if !output.json {
@@ -109,7 +109,7 @@ pub(super) fn event_not_found(id: &str) -> Error {
 }
 
 fn print_event(
-    EventDetails { event, kept, deliveries }: &EventDetails,
+    EventDetails { event, stored, deliveries }: &EventDetails,
     output: &mut Output,
 ) -> Result<(), Error> {
     let EventSummary { id, endpoint, account, generation, event_type, object, stored_at } = event;
@@ -127,7 +127,7 @@ fn print_event(
         0 => row("received", time)?,
         number => row("replay", format!("number {number}, {time}"))?,
     }
-    row("payload", format!("{} bytes", kept.payload.len()))?;
+    row("payload", format!("{} bytes", stored.payload.len()))?;
     for delivery in deliveries {
         output.line(format_args!("  {}", format_delivery(delivery)))?;
     }

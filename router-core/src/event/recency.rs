@@ -116,7 +116,7 @@ impl Recency {
     /// Returns the recency of the state in an event. It is `None` for an event without a creation
     /// time, and for a thin event, which contains no state.
     #[must_use]
-    pub fn of(event: &Event) -> Option<Self> {
+    pub fn from_event(event: &Event) -> Option<Self> {
         if event.is_thin() {
             return None;
         }

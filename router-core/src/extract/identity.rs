@@ -110,7 +110,7 @@ impl_optional!(
     "the event names no related object; take an `Option<RelatedObject>`"
 );
 impl_optional!(
-    Recency, Some(Kind::Snapshot), event => Recency::of(event),
+    Recency, Some(Kind::Snapshot), event => Recency::from_event(event),
     "the recency of the object is unknown, because the event has no `created` or is a thin event; \
      take an `Option<Recency>`"
 );

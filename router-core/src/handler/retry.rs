@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// The maximum number of max_attempts, including the first; at least 1.
+    /// The maximum number of attempts, including the first; at least 1.
     pub max_attempts: u32,
     /// The wait after the first attempt.
     pub initial_backoff: Duration,

@@ -18,7 +18,7 @@ pub(crate) struct Handlers {
     pub(super) list: Vec<RegisteredHandler>,
     pub(super) states: States,
     pub(super) clock: Arc<dyn Clock>,
-    /// The locks of `exclusive = "object"` handlers, by object. Shared by all such handlers, so two
+    /// The locks of `exclusive` handlers, by object. Shared by all such handlers, so two
     /// of them do not run for the same object at the same time.
     pub(super) object_locks: KeyedLock<ObjectId>,
     pub(super) routes: Routes,

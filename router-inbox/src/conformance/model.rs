@@ -42,7 +42,7 @@ struct Rows {
 
 struct EventRow {
     key: EventKey,
-    kept: StoredEvent,
+    stored: StoredEvent,
     stored_at: SystemTime,
 }
 
@@ -120,7 +120,7 @@ impl Store for MemoryStore {
 
     async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         let rows = self.rows();
-        Ok(rows.of_event(event_id).into_iter().map(|number| rows.kept(number)).collect())
+        Ok(rows.of_event(event_id).into_iter().map(|number| rows.stored_delivery(number)).collect())
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
@@ -152,7 +152,7 @@ impl Rows {
             return Stored::Duplicate;
         }
         let event_number = self.next_number();
-        let row = EventRow { key, kept: StoredEvent::from_event(event), stored_at: now };
+        let row = EventRow { key, stored: StoredEvent::from_event(event), stored_at: now };
         self.events.insert(event_number, row);
         for NewDelivery { handler, ordered } in deliveries {
             let row = Row {
@@ -191,7 +191,7 @@ impl Rows {
         numbers
     }
 
-    fn kept(&self, number: i64) -> StoredDelivery {
+    fn stored_delivery(&self, number: i64) -> StoredDelivery {
         let row = &self.deliveries[&number];
         let key = &self.events[&row.event].key;
         StoredDelivery {
@@ -258,10 +258,10 @@ impl Rows {
             row.attempts += 1;
         }
         (row.state, row.due, row.token) = (DeliveryState::Running, until, row.token + 1);
-        let kept = &self.events[&row.event].kept;
+        let stored = &self.events[&row.event].stored;
         Claim {
             lease: Lease { delivery: number, handler: row.handler.clone(), token: row.token },
-            event: Event::from_store(kept.clone()),
+            event: Event::from_store(stored.clone()),
             attempt: row.attempts,
             lease_expired,
         }

@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     DeliveryState, Lease, Operations, Store as _,
-    operations::{ChangeResult, DeliverySummary, EventSelector, InboxStatus, ListFilter, Replayed},
+    operations::{
+        ChangeResult, DeliverySummary, EventSelector, InboxStatus, ListFilter, ReplayResult,
+    },
 };
 
 const OPERATIONS: usize = 400;
@@ -107,7 +109,7 @@ async fn replay(
     store: &impl Operations,
     selection: &EventSelector,
     handlers: &[Arc<str>],
-) -> Vec<Replayed> {
+) -> Vec<ReplayResult> {
     let events = store.select(selection).await.expect("store is available");
     store.replay(&events, handlers).await.expect("store is available")
 }

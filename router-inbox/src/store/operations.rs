@@ -110,7 +110,7 @@ pub trait Operations: Send + Sync {
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
-    ) -> Result<Vec<Replayed>, StoreError>;
+    ) -> Result<Vec<ReplayResult>, StoreError>;
 
     /// Deletes those of the given events that are older than `older_than` and have been finished
     /// for longer than that, and returns their number.
@@ -249,7 +249,7 @@ pub struct EventDetails {
     /// A summary of the event.
     pub event: EventSummary,
     /// The event as received.
-    pub kept: StoredEvent,
+    pub stored: StoredEvent,
     /// One delivery per handler.
     pub deliveries: Vec<DeliverySummary>,
 }
@@ -289,9 +289,9 @@ pub struct EventSelector {
 
 /// The result of replaying an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Replayed {
+pub enum ReplayResult {
     /// The event is replayed.
-    Again {
+    Replayed {
         /// The event's id (`evt_…`).
         event_id: String,
         /// The number of the new generation.
@@ -310,7 +310,7 @@ pub enum Replayed {
         event_id: String,
     },
     /// Not replayed: the event is not in the store.
-    Gone,
+    NotFound,
 }
 
 /// The error of a purge of events that Stripe may still resend.

@@ -26,7 +26,7 @@ impl OrderKey {
             let since = event.created()?.duration_since(UNIX_EPOCH).ok()?;
             i64::try_from(since.as_secs()).ok()
         };
-        let age = match Recency::of(event) {
+        let age = match Recency::from_event(event) {
             Some(recency) => recency.as_i64(),
             // The stage of a thin event is unknown.
             None => seconds().unwrap_or(0),

@@ -13,7 +13,7 @@ use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
     DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations as _, Store as _, Stored,
     conformance::Subject as _,
-    operations::{ChangeOutcome, EventSelector, ListFilter, Replayed},
+    operations::{ChangeOutcome, EventSelector, ListFilter, ReplayResult},
 };
 use tokio::task::JoinSet;
 
@@ -140,7 +140,7 @@ async fn concurrent_replays_each_store_a_generation() {
     let results = tasks.join_all().await.into_iter().flatten();
     let mut generations: Vec<_> = results
         .map(|result| match result {
-            Replayed::Again { event_id, generation, .. } => (event_id, generation),
+            ReplayResult::Replayed { event_id, generation, .. } => (event_id, generation),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -184,10 +184,16 @@ async fn event_with_any_text_supports_operations() {
         let number = store.select(&by_id).await.unwrap()[0];
         let replayed = store.replay(&[number], &["a\0".into()]).await.unwrap();
         let handlers = vec!["a\0".into()];
-        assert_eq!(replayed, [Replayed::Again { event_id: id.clone(), generation: 1, handlers }]);
+        assert_eq!(
+            replayed,
+            [ReplayResult::Replayed { event_id: id.clone(), generation: 1, handlers }]
+        );
         let shown = store.show(&id).await.unwrap();
         let replay = StoredEvent { generation: 1, ..StoredEvent::from_event(&event) };
-        assert_eq!((&shown[0].kept, &shown[1].kept), (&StoredEvent::from_event(&event), &replay));
+        assert_eq!(
+            (&shown[0].stored, &shown[1].stored),
+            (&StoredEvent::from_event(&event), &replay)
+        );
         let discarded = store.discard(&id, Some("a\0")).await.unwrap();
         assert_eq!((discarded.len(), discarded[0].change), (2, ChangeOutcome::Applied));
         let retried = store.retry(&id, Some("a\0")).await.unwrap();

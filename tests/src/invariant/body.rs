@@ -11,7 +11,7 @@ use crate::event;
 
 /// Checks that a body is accepted if and only if serde_json reads it as an event without repeated
 /// significant keys, and that all fields have the same values.
-pub fn body_is_read_as_serde_json_reads_it(body: &[u8]) {
+pub fn check_body_against_serde_json(body: &[u8]) {
     let ours = event(body.to_vec());
     let Ok(theirs) = serde_json::from_slice::<Value>(body) else {
         // serde_json cannot represent numbers out of range and unpaired surrogates as a `Value`,

@@ -14,12 +14,12 @@ use router_core::{
 use crate::{NOW, now, secret};
 
 pub use self::{
-    body::body_is_read_as_serde_json_reads_it,
-    request::{Ending, Sent, request_is_answered_by_the_rules},
+    body::check_body_against_serde_json,
+    request::{Ending, RawRequest, check_request},
 };
 
 /// Checks that [`verify`] agrees with a slow, simple implementation of the scheme.
-pub fn header_is_judged_by_the_rules(header: &[u8], body: &[u8]) {
+pub fn check_header(header: &[u8], body: &[u8]) {
     let verified =
         verify(Some(header), body.to_vec().into(), &secret().into(), Tolerance::default(), now());
     let expected = is_authentic(header, body);

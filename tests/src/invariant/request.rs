@@ -28,7 +28,7 @@ const UNVERIFIED: &str = "signature verification failed";
 
 /// A request as the client sends it.
 #[derive(Debug, Clone)]
-pub struct Sent {
+pub struct RawRequest {
     /// The HTTP method.
     pub method: Method,
     /// The values of the `Stripe-Signature` headers.
@@ -54,7 +54,7 @@ pub enum Ending {
 ///
 /// A body is handled, or refused as not an event, only if the signature is valid. It is refused for
 /// its signature only if the signature is invalid.
-pub fn request_is_answered_by_the_rules(sent: &Sent) {
+pub fn check_request(sent: &RawRequest) {
     let body = sent.pieces.concat();
     let signature = sent.signatures.first().map(Vec::as_slice);
     let authentic = signature.is_some_and(|signature| is_authentic(signature, &body));
@@ -151,7 +151,7 @@ impl Answer {
     }
 }
 
-impl Sent {
+impl RawRequest {
     /// Returns the request, or `None` if a header has bytes that HTTP does not allow.
     fn request(&self) -> Option<Request<Pieces>> {
         let body = Pieces { remaining: self.pieces.clone().into_iter(), ending: self.ending };

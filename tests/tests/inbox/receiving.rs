@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use http::Response;
 use router_core::{Endpoint, Event, Failure, Router};
 use router_inbox::{DeliveryState, Stored};
-use router_tests::{payload_of, secret};
+use router_tests::{payload_with_id, secret};
 use tokio::task::JoinSet;
 use tower::Service as _;
 
@@ -21,7 +21,7 @@ fn shop() -> Shop {
 
 async fn deliver(shop: &Shop, id: &str, event_type: &str) -> Response<String> {
     let endpoint = Endpoint::new(secret(), shop.inbox.clone()).clock(shop.clock.clone());
-    send(endpoint, post(payload_of(id, event_type))).await
+    send(endpoint, post(payload_with_id(id, event_type))).await
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use http::{Request, StatusCode, Version};
 use http_body_util::Full;
-use router_tests::{payload, payload_of, signature};
+use router_tests::{payload, payload_with_id, signature};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -30,7 +30,7 @@ async fn event_is_accepted_over_http1_and_http2() {
     for (http2, version, id) in
         [(false, Version::HTTP_11, "evt_1"), (true, Version::HTTP_2, "evt_2")]
     {
-        let body = payload_of(id, "invoice.paid");
+        let body = payload_with_id(id, "invoice.paid");
         let response = client(http2).request(server.post(body)).await.unwrap();
         assert_eq!(response.version(), version);
         assert_eq!(read(response).await, (StatusCode::OK, DONE.replace("evt_1", id)));

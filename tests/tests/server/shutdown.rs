@@ -8,7 +8,7 @@ use std::{
 use http::StatusCode;
 use hyper_util::client::legacy;
 use router_core::{Event, Handler};
-use router_tests::{payload, payload_of};
+use router_tests::{payload, payload_with_id};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::mpsc, task::JoinHandle};
 
 use crate::{DONE, Running, SHUTDOWN_GRACE, client, counting, held, read, signed};
@@ -135,7 +135,7 @@ async fn shutdown_under_load_finishes_accepted_events() {
             tokio::spawn(async move {
                 let client = client(sender % 4 == 0);
                 for (id, event_type) in bodies {
-                    let request = signed(&url, payload_of(&id, event_type));
+                    let request = signed(&url, payload_with_id(&id, event_type));
                     let Ok(response) = client.request(request).await else { return id };
                     answer.send((id, response.status())).expect("the test receives answers");
                 }

@@ -10,7 +10,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use router_core::{clock::Clock as _, signature::sign, testing::ManualClock};
-use router_tests::{payload_of, secret};
+use router_tests::{payload_with_id, secret};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Limit of events that are sent concurrently.
@@ -91,7 +91,7 @@ impl Stripe {
 
     /// Sends the event once. Returns `None` if the connection broke.
     async fn send(&self, id: &str, rng: &mut fastrand::Rng) -> Option<StatusCode> {
-        let body = Bytes::from(payload_of(id, "invoice.paid"));
+        let body = Bytes::from(payload_with_id(id, "invoice.paid"));
         let seconds = self
             .clock
             .wall()

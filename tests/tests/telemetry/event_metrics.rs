@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use router_core::{Endpoint, Event, Failure, InMemoryCompletions, Router, testing::ManualClock};
-use router_tests::{event, now, payload, payload_of, secret};
+use router_tests::{event, now, payload, payload_with_id, secret};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -111,7 +111,7 @@ async fn what_became_of_an_event_is_a_label() {
         ),
     ];
     for (event_type, changes) in rows {
-        send(endpoint.clone(), post(payload_of(event_type, event_type))).await;
+        send(endpoint.clone(), post(payload_with_id(event_type, event_type))).await;
         assert_eq!(metered.changes_of(&OUTCOME), changes, "{event_type}");
     }
 }
@@ -196,7 +196,7 @@ async fn event_types_that_nobody_handles_are_4096_labels_and_then_other() {
     let router = handlers().build().unwrap();
     let deliver = async |number: u32| {
         let event_type = format!("made.up_{number}");
-        let event = event(payload_of(&event_type, &event_type)).unwrap();
+        let event = event(payload_with_id(&event_type, &event_type)).unwrap();
         assert!(router.clone().oneshot(event).await.unwrap().is_unhandled());
     };
     for number in 0..4096 {
@@ -230,7 +230,7 @@ async fn what_a_full_memory_forgets_is_counted() {
         ("evt_3", Some("completions_evicted_total 1")),
         ("evt_1", Some("completions_evicted_total 1")),
     ] {
-        send(endpoint.clone(), post(payload_of(id, "invoice.paid"))).await;
+        send(endpoint.clone(), post(payload_with_id(id, "invoice.paid"))).await;
         assert_eq!(metered.changes_of(&evicted), Vec::from_iter(changes), "{id}");
     }
 }

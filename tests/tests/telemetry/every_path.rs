@@ -6,7 +6,7 @@ use std::{
 };
 
 use router_core::{InMemoryCompletions, Router};
-use router_tests::{NOW, payload_of};
+use router_tests::{NOW, payload_with_id};
 
 use crate::{
     Picky, endpoint,
@@ -26,7 +26,7 @@ pub(crate) fn personal(id: &str, event_type: &str) -> String {
     let more = format!(
         r#""object":{{"id":"{email}","address":["{street}"],"client_secret":"{client_secret}","#
     );
-    payload_of(id, event_type).replacen(r#""object":{"id":"obj_1","#, &more, 1)
+    payload_with_id(id, event_type).replacen(r#""object":{"id":"obj_1","#, &more, 1)
 }
 
 /// Lets happen whatever can happen to an event.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, pin::pin};
 
 use router_core::Router;
-use router_tests::{NOW, payload, payload_of};
+use router_tests::{NOW, payload, payload_with_id};
 
 use crate::{
     endpoint,
@@ -56,7 +56,7 @@ async fn api_versions_are_64_labels_and_then_other() {
         let metered = Metered::begin();
         let deliver = async |version: &str| {
             let versioned = format!(r#"{{"api_version":"{version}","#);
-            let body = payload_of(version, "invoice.paid").replacen('{', &versioned, 1);
+            let body = payload_with_id(version, "invoice.paid").replacen('{', &versioned, 1);
             send(endpoint.clone(), post(body)).await.status()
         };
         assert_eq!(deliver("2026-01-01.endive").await, 200);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, pin::pin};
 
 use router_core::{Event, Router};
-use router_tests::{payload, payload_of, signature};
+use router_tests::{payload, payload_with_id, signature};
 
 use crate::{
     Full, Picky, endpoint,
@@ -66,7 +66,7 @@ async fn a_handler_says_how_often_it_was_tried_and_what_became_of_it() {
         ("charge.failed", 200, "fallback stripe.attempt=1 stripe.outcome=dead error.type=dead"),
     ] {
         let trace = Trace::begin();
-        send(endpoint.clone(), post(payload_of(event_type, event_type))).await;
+        send(endpoint.clone(), post(payload_with_id(event_type, event_type))).await;
         let event = event_span(event_type, event_type);
         let spans = format!(
             "{REQUEST} http.response.status_code={status}\n  {event}\n    handler stripe.handler={handler}\n"
@@ -75,7 +75,7 @@ async fn a_handler_says_how_often_it_was_tried_and_what_became_of_it() {
     }
     // It had finished: there is nothing to time.
     let trace = Trace::begin();
-    send(endpoint, post(payload_of("invoice.deleted", "invoice.deleted"))).await;
+    send(endpoint, post(payload_with_id("invoice.deleted", "invoice.deleted"))).await;
     assert!(!trace.spans().contains("handler"), "{}", trace.spans());
 }
 
@@ -172,7 +172,7 @@ async fn an_event_is_one_line_and_a_failure_one_more() {
     ];
     for (event_type, lines) in rows {
         let trace = Trace::begin();
-        send(endpoint.clone(), post(payload_of(event_type, event_type))).await;
+        send(endpoint.clone(), post(payload_with_id(event_type, event_type))).await;
         assert_eq!(trace.lines(&["INFO", "WARN", "ERROR"]), lines, "{event_type}");
     }
 }

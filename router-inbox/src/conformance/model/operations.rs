@@ -15,7 +15,8 @@ use crate::{
     DeliveryState, NewDelivery, NewEvent, Operations, StoreError,
     operations::{
         BacklogCount, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails, EventSelector,
-        EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter, PurgeTooSoon, Replayed,
+        EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter, PurgeTooSoon,
+        ReplayResult,
     },
 };
 
@@ -48,7 +49,11 @@ impl Operations for MemoryStore {
                 .map(|(number, _)| rows.delivery(*number))
                 .collect();
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
-            shown.push(EventDetails { event: row.listed(), kept: row.kept.clone(), deliveries });
+            shown.push(EventDetails {
+                event: row.listed(),
+                stored: row.stored.clone(),
+                deliveries,
+            });
         }
         shown.sort_by_key(|shown: &EventDetails| {
             let event = &shown.event;
@@ -106,7 +111,7 @@ impl Operations for MemoryStore {
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
-    ) -> Result<Vec<Replayed>, StoreError> {
+    ) -> Result<Vec<ReplayResult>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         Ok(events.iter().map(|number| rows.replay(*number, handlers, now)).collect())
     }
@@ -226,7 +231,7 @@ impl Rows {
     ) -> Vec<ChangeResult> {
         let mut changed = Vec::new();
         for number in numbers {
-            let delivery = self.kept(*number);
+            let delivery = self.stored_delivery(*number);
             let row = self.deliveries.get_mut(number).expect("delivery exists");
             let is_leased = row.state == DeliveryState::Running && row.due > now;
             let state = if row.is_open() { DeliveryState::Waiting } else { row.state };
@@ -243,21 +248,23 @@ impl Rows {
         changed
     }
 
-    fn replay(&mut self, number: i64, handlers: &[Arc<str>], now: SystemTime) -> Replayed {
+    fn replay(&mut self, number: i64, handlers: &[Arc<str>], now: SystemTime) -> ReplayResult {
         let generations = self.generations(number);
-        let Some(last) = generations.last() else { return Replayed::Gone };
-        let mut kept = self.events[last].kept.clone();
+        let Some(last) = generations.last() else { return ReplayResult::NotFound };
+        let mut stored = self.events[last].stored.clone();
         let event_id = self.events[last].key.id().to_owned();
-        kept.generation += 1;
-        let generation = kept.generation;
-        let Ok(event) = Event::from_store(kept) else { return Replayed::Damaged { event_id } };
+        stored.generation += 1;
+        let generation = stored.generation;
+        let Ok(event) = Event::from_store(stored) else {
+            return ReplayResult::Damaged { event_id };
+        };
         let latest = self.deliveries.values().filter(|row| row.event == *last);
         let handlers: BTreeSet<Arc<str>> = match handlers {
             [] => latest.map(|row| row.handler.clone()).collect(),
             given => given.iter().cloned().collect(),
         };
         if handlers.is_empty() {
-            return Replayed::NoHandler { event_id };
+            return ReplayResult::NoHandler { event_id };
         }
         for row in self.deliveries.values_mut() {
             let is_replayed = generations.contains(&row.event) && handlers.contains(&row.handler);
@@ -271,7 +278,7 @@ impl Rows {
         };
         let deliveries = handlers.iter().map(delivery).collect();
         self.store(&NewEvent { event, deliveries }, now);
-        Replayed::Again { event_id, generation, handlers: handlers.into_iter().collect() }
+        ReplayResult::Replayed { event_id, generation, handlers: handlers.into_iter().collect() }
     }
 
     fn purge(&mut self, number: i64, before: SystemTime) -> bool {
@@ -293,12 +300,12 @@ impl Rows {
 
 impl EventRow {
     fn listed(&self) -> EventSummary {
-        let event = Event::from_store(self.kept.clone()).expect("event is valid");
+        let event = Event::from_store(self.stored.clone()).expect("event is valid");
         EventSummary {
             id: event.id().to_owned(),
             endpoint: event.endpoint().as_str().to_owned(),
             account: event.account().map(str::to_owned),
-            generation: self.kept.generation,
+            generation: self.stored.generation,
             event_type: event.event_type().to_owned(),
             object: event.object_id().as_str().to_owned(),
             stored_at: self.stored_at,

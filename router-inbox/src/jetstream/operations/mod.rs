@@ -24,7 +24,7 @@ use crate::{
     Operations, StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, Replayed,
+        PurgeTooSoon, ReplayResult,
     },
 };
 
@@ -67,7 +67,7 @@ impl Operations for JetStreamStore {
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
-    ) -> Result<Vec<Replayed>, StoreError> {
+    ) -> Result<Vec<ReplayResult>, StoreError> {
         self.0.replay(events, handlers).await
     }
 

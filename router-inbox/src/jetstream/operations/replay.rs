@@ -16,7 +16,7 @@ use super::super::{
     record::Record,
     writes::{Contended, Replacement},
 };
-use crate::{DeliveryState, NewDelivery, NewEvent, StoreError, operations::Replayed};
+use crate::{DeliveryState, NewDelivery, NewEvent, StoreError, operations::ReplayResult};
 
 /// Number of times a replay is attempted while other processes change the same records.
 const MAX_ATTEMPTS: usize = 8;
@@ -28,7 +28,7 @@ const EVENTS_PER_BATCH: usize = 100;
 /// The result of an event's replay, and the messages to write for it.
 #[derive(Default)]
 struct Plan {
-    replayed: Option<Replayed>,
+    replayed: Option<ReplayResult>,
     /// The new generation's record.
     new: Option<Record>,
     /// The two messages of the new generation.
@@ -42,7 +42,7 @@ impl Connection {
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
-    ) -> Result<Vec<Replayed>, StoreError> {
+    ) -> Result<Vec<ReplayResult>, StoreError> {
         let ordered = self.read_handlers().await?;
         let mut replayed = Vec::new();
         let mut remaining = events;
@@ -60,7 +60,7 @@ impl Connection {
         events: &[i64],
         handlers: &[Arc<str>],
         ordered: &BTreeMap<Arc<str>, bool>,
-    ) -> Result<Vec<Replayed>, StoreError> {
+    ) -> Result<Vec<ReplayResult>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let plans = events.iter().map(|number| self.plan(*number, handlers, ordered));
             let plans = try_join_all(plans).await?;
@@ -81,11 +81,11 @@ impl Connection {
     ) -> Result<Plan, StoreError> {
         let nothing_to_write = |replayed| Plan { replayed: Some(replayed), ..Plan::default() };
         let Some(event) = self.event_by_number(number).await? else {
-            return Ok(nothing_to_write(Replayed::Gone));
+            return Ok(nothing_to_write(ReplayResult::NotFound));
         };
         let generations = self.generations(&event.meta).await?;
         let Some(last) = generations.last() else {
-            return Ok(nothing_to_write(Replayed::Gone));
+            return Ok(nothing_to_write(ReplayResult::NotFound));
         };
         let records = self.records(&generations).await?;
         let event_id = last.meta.id.clone();
@@ -93,11 +93,11 @@ impl Connection {
         meta.generation = meta.generation.saturating_add(1);
         let generation = meta.generation;
         let Ok(event) = Event::from_store(stored_event(&meta, last.payload.clone())) else {
-            return Ok(nothing_to_write(Replayed::Damaged { event_id }));
+            return Ok(nothing_to_write(ReplayResult::Damaged { event_id }));
         };
         let handlers = handlers_to_replay(requested, &records, last.meta.generation);
         if handlers.is_empty() {
-            return Ok(nothing_to_write(Replayed::NoHandler { event_id }));
+            return Ok(nothing_to_write(ReplayResult::NoHandler { event_id }));
         }
         let is_ordered = |handler: &Arc<str>| ordered.get(handler).copied().unwrap_or(false);
         let delivery = |handler: &Arc<str>| NewDelivery {
@@ -115,7 +115,7 @@ impl Connection {
         let replacements =
             records.iter().filter_map(|base| supersede(base, &handlers, now)).collect();
         let handlers = handlers.into_iter().collect();
-        let replayed = Some(Replayed::Again { event_id, generation, handlers });
+        let replayed = Some(ReplayResult::Replayed { event_id, generation, handlers });
         Ok(Plan { replayed, new: Some(record), messages, replacements })
     }
 

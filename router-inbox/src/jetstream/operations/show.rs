@@ -14,8 +14,8 @@ impl Connection {
             let mut deliveries: Vec<_> =
                 record.iter().flat_map(|base| self.summaries(base)).collect();
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
-            let kept = stored_event(&event.meta, event.payload);
-            shown.push(EventDetails { event: event.meta.summary(), kept, deliveries });
+            let stored = stored_event(&event.meta, event.payload);
+            shown.push(EventDetails { event: event.meta.summary(), stored, deliveries });
         }
         shown.sort_by_key(|EventDetails { event, .. }| {
             (event.endpoint.clone(), event.account.clone(), event.generation)

@@ -21,7 +21,7 @@ use crate::{
     Operations, StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, Replayed,
+        PurgeTooSoon, ReplayResult,
     },
 };
 
@@ -86,7 +86,7 @@ impl Operations for PostgresStore {
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
-    ) -> Result<Vec<Replayed>, StoreError> {
+    ) -> Result<Vec<ReplayResult>, StoreError> {
         let replayed = async {
             let mut write = self.pool.begin().await?;
             let replayed = replay::replay(&mut write, self, events, handlers).await?;

@@ -16,7 +16,7 @@ use super::{
     },
     lock_generations,
 };
-use crate::{NewDelivery, NewEvent, operations::Replayed};
+use crate::{NewDelivery, NewEvent, operations::ReplayResult};
 
 /// A new generation to store, and the id of the latest generation before it.
 struct NewGeneration {
@@ -29,12 +29,12 @@ pub(super) async fn replay(
     store: &PostgresStore,
     events: &[i64],
     handlers: &[Arc<str>],
-) -> sqlx::Result<Vec<Replayed>> {
+) -> sqlx::Result<Vec<ReplayResult>> {
     let schema = &store.schema;
     lock_generations(write, schema, events).await?;
     let rows = last_generations(write, schema, events).await?;
     let ordered = ordered(write, schema).await?;
-    let mut replayed = vec![Replayed::Gone; events.len()];
+    let mut replayed = vec![ReplayResult::NotFound; events.len()];
     let mut generations = Vec::<NewGeneration>::new();
     // Several of the given ids may be generations of one event: each of them replays it.
     let mut replays = HashMap::<i64, u32>::new();
@@ -67,19 +67,19 @@ fn new_generation(
     given: &[Arc<str>],
     earlier: u32,
     ordered: &HashSet<String>,
-) -> sqlx::Result<Result<NewEvent, Replayed>> {
+) -> sqlx::Result<Result<NewEvent, ReplayResult>> {
     let event_id: String = row.try_get("event_id")?;
     let mut stored = claims::stored_event(row)?;
     stored.generation = stored.generation.saturating_add(1).saturating_add(earlier);
     let Ok(event) = Event::from_store(stored) else {
-        return Ok(Err(Replayed::Damaged { event_id }));
+        return Ok(Err(ReplayResult::Damaged { event_id }));
     };
     let handlers: BTreeSet<Arc<str>> = match given {
         [] => row.try_get::<Vec<String>, _>("handlers")?.into_iter().map(Arc::from).collect(),
         given => given.iter().cloned().collect(),
     };
     if handlers.is_empty() {
-        return Ok(Err(Replayed::NoHandler { event_id }));
+        return Ok(Err(ReplayResult::NoHandler { event_id }));
     }
     let delivery = |handler: Arc<str>| {
         let ordered = ordered.contains(&*text(&handler));
@@ -88,8 +88,8 @@ fn new_generation(
     Ok(Ok(NewEvent { event, deliveries: handlers.into_iter().map(delivery).collect() }))
 }
 
-fn replayed_as(NewEvent { event, deliveries }: &NewEvent) -> Replayed {
-    Replayed::Again {
+fn replayed_as(NewEvent { event, deliveries }: &NewEvent) -> ReplayResult {
+    ReplayResult::Replayed {
         event_id: event.id().to_owned(),
         generation: event.key().generation(),
         handlers: deliveries.iter().map(|delivery| delivery.handler.clone()).collect(),

@@ -29,7 +29,7 @@ pub(super) async fn show(
             deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
         shown.push(EventDetails {
             event: event(&row)?,
-            kept: claims::stored_event(&row)?,
+            stored: claims::stored_event(&row)?,
             deliveries: deliveries.iter().map(delivery).collect::<Result<_, _>>()?,
         });
     }

@@ -16,7 +16,7 @@ use crate::{
     Operations, StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, Replayed,
+        PurgeTooSoon, ReplayResult,
     },
 };
 
@@ -73,7 +73,7 @@ impl Operations for SqliteStore {
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
-    ) -> Result<Vec<Replayed>, StoreError> {
+    ) -> Result<Vec<ReplayResult>, StoreError> {
         let mut write = self.begin().await?;
         let now = self.now();
         let mut replayed = Vec::with_capacity(events.len());

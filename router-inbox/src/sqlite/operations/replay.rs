@@ -6,30 +6,32 @@ use router_core::Event;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::super::{claims, writes};
-use crate::{NewDelivery, NewEvent, operations::Replayed};
+use crate::{NewDelivery, NewEvent, operations::ReplayResult};
 
 pub(super) async fn replay(
     write: &mut SqliteConnection,
     event: i64,
     handlers: &[Arc<str>],
     now: i64,
-) -> sqlx::Result<Replayed> {
+) -> sqlx::Result<ReplayResult> {
     let load_last = sqlx::query(
         "select last.id, last.event_id, last.endpoint, last.generation, last.payload, last.signed_at
          from events given join events last using (event_id, endpoint, account)
          where given.id = ?1 order by last.generation desc limit 1",
     );
     let Some(last) = load_last.bind(event).fetch_optional(&mut *write).await? else {
-        return Ok(Replayed::Gone);
+        return Ok(ReplayResult::NotFound);
     };
     let (last_id, event_id): (i64, String) = (last.try_get("id")?, last.try_get("event_id")?);
     let mut stored = claims::stored_event(&last)?;
     stored.generation = stored.generation.saturating_add(1);
     let generation = stored.generation;
-    let Ok(event) = Event::from_store(stored) else { return Ok(Replayed::Damaged { event_id }) };
+    let Ok(event) = Event::from_store(stored) else {
+        return Ok(ReplayResult::Damaged { event_id });
+    };
     let deliveries = deliveries(write, last_id, handlers).await?;
     if deliveries.is_empty() {
-        return Ok(Replayed::NoHandler { event_id });
+        return Ok(ReplayResult::NoHandler { event_id });
     }
     for delivery in &deliveries {
         discard_dead_letters(write, last_id, &delivery.handler, now).await?;
@@ -37,7 +39,7 @@ pub(super) async fn replay(
     let handlers = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
     writes::store(write, &NewEvent { event, deliveries }, now).await?;
     delete_unhandled(write, last_id).await?;
-    Ok(Replayed::Again { event_id, generation, handlers })
+    Ok(ReplayResult::Replayed { event_id, generation, handlers })
 }
 
 /// The new deliveries, sorted by handler name: for the given handlers, or if there are none, for

@@ -216,10 +216,10 @@ pub async fn show_returns_all_stored_data(subject: &impl Subject<Store: Operatio
     let shown = subject.store().show("evt_1").await.expect("store is available");
     let [connect, default] = &shown[..] else { panic!("expected two events: {shown:?}") };
     assert_eq!(
-        (connect.kept.clone(), connect.deliveries.len()),
+        (connect.stored.clone(), connect.deliveries.len()),
         (StoredEvent::from_event(&other_endpoint), 1)
     );
-    assert_eq!(default.kept, StoredEvent::from_event(&first));
+    assert_eq!(default.stored, StoredEvent::from_event(&first));
     assert_eq!((&*default.event.id, &*default.event.event_type), ("evt_1", "invoice.paid"));
     let [a, b] = &default.deliveries[..] else { panic!("expected two deliveries: {default:?}") };
     assert_eq!((&*a.handler, a.state, a.ended_at), ("a", DeliveryState::Waiting, None));

@@ -14,21 +14,21 @@ use super::{
 use crate::{
     DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations, Store as _, Stored,
     conformance::Subject,
-    operations::{EventSelector, ListFilter, Replayed},
+    operations::{EventSelector, ListFilter, ReplayResult},
 };
 
 async fn replay(
     subject: &impl Subject<Store: Operations>,
     events: &[i64],
     handlers: &[&str],
-) -> Vec<Replayed> {
+) -> Vec<ReplayResult> {
     let handlers: Vec<Arc<str>> = handlers.iter().map(|handler| Arc::from(*handler)).collect();
     subject.store().replay(events, &handlers).await.expect("store is available")
 }
 
-fn replayed(event_id: &str, generation: u32, handlers: &[&str]) -> Replayed {
+fn replayed(event_id: &str, generation: u32, handlers: &[&str]) -> ReplayResult {
     let handlers = handlers.iter().map(|handler| Arc::from(*handler)).collect();
-    Replayed::Again { event_id: event_id.into(), generation, handlers }
+    ReplayResult::Replayed { event_id: event_id.into(), generation, handlers }
 }
 
 /// Each replay is a new generation of the same event, for the same handlers and under a key of its
@@ -80,8 +80,8 @@ pub async fn replay_reports_events_not_replayed(subject: &impl Subject<Store: Op
     let (unhandled, handled) =
         (event_number(subject, "evt_1").await, event_number(subject, "evt_2").await);
     let results = replay(subject, &[unhandled, handled + 1_000, handled], &[]).await;
-    let no_handler = Replayed::NoHandler { event_id: "evt_1".into() };
-    assert_eq!(results, [no_handler, Replayed::Gone, replayed("evt_2", 1, &["a"])]);
+    let no_handler = ReplayResult::NoHandler { event_id: "evt_1".into() };
+    assert_eq!(results, [no_handler, ReplayResult::NotFound, replayed("evt_2", 1, &["a"])]);
     assert_eq!(claim(subject, &["a"], 9).await.len(), 2);
 }
 
