@@ -252,7 +252,8 @@ fn event_from_another_source_is_refused() {
     }
 }
 
-/// An EventBridge target with an input path strips the envelope, and a webhook's body never had one.
+/// An EventBridge target with an input path strips the envelope, and a webhook's body never has
+/// one.
 #[test]
 fn event_without_envelope_is_refused_with_advice() {
     for payload in [SNAPSHOT, THIN] {
@@ -287,12 +288,7 @@ fn invalid_event_in_envelope_is_refused_with_cause() {
             1,
             11,
         ),
-        (
-            r#"{"object":"event","object":"event"}"#,
-            "the key `object` occurs twice",
-            1,
-            19,
-        ),
+        (r#"{"object":"event","object":"event"}"#, "the key `object` occurs twice", 1, 19),
     ];
     for (inner, problem, line, column) in rows {
         for (field, platform, opened) in [

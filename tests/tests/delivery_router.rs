@@ -1,5 +1,5 @@
-//! `DeliveryRouter`, the router for a service that stores events and delivers each to one handler at
-//! a time: the plan of an event, single deliveries, and errors and warnings of `build()`.
+//! `DeliveryRouter`, the router for a service that stores events and delivers each to one handler
+//! at a time: the plan of an event, single deliveries, and errors and warnings of `build()`.
 
 use std::{
     pin::pin,
