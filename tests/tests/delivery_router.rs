@@ -236,8 +236,8 @@ async fn handler_failure_is_reported_to_the_service() {
     assert!(result.starts_with(expected), "{result}");
 }
 
-/// The test's side of a blocking handler: the handler signals its start and returns the result that
-/// the test sends.
+/// The channels between a test and its blocking handler, which signals its start and returns the
+/// result that the test sends.
 struct BlockingCall {
     started: mpsc::Sender<()>,
     result: mpsc::Receiver<Result<(), String>>,

@@ -134,13 +134,13 @@ async fn body_of_exactly_the_limit_is_accepted() {
 
 #[tokio::test]
 async fn body_in_chunks_is_accepted() {
-    let body = payload("invoice.paid");
+    let payload = payload("invoice.paid");
     let (sender, body) = channel_body();
-    for chunk in body.as_bytes().chunks(7) {
+    for chunk in payload.as_bytes().chunks(7) {
         sender.send(Ok(Bytes::copy_from_slice(chunk))).unwrap();
     }
     drop(sender);
-    let request = signed_request(body.as_bytes()).body(body).unwrap();
+    let request = signed_request(payload.as_bytes()).body(body).unwrap();
     assert_eq!(send(endpoint(), request).await.status(), 200);
 }
 

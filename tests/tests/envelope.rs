@@ -257,7 +257,7 @@ fn problem(payload: String) -> EnvelopeProblem {
         .unwrap_or_else(|error: EnvelopeError| error.problem)
 }
 
-/// Returns a strategy for JSON values, half of which have the required fields of an event.
+/// Returns a strategy for JSON values; half of the objects have the required fields of an event.
 fn event_like() -> impl Strategy<Value = Value> {
     let key = prop::sample::select(vec![
         "id",
