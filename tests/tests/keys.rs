@@ -82,7 +82,7 @@ async fn stuck_for_five_seconds() {
     pending::<()>().await;
 }
 
-#[on_event("charge.captured", name = "default.timeout")]
+#[on_event("charge.captured", name = "router.timeout")]
 async fn stuck_for_default_timeout() {
     pending::<()>().await;
 }
@@ -108,7 +108,7 @@ async fn handler_timeout_is_a_transient_failure() {
     }
     assert!(call.is_finished(), "the handler did not time out");
     let report = call.await.unwrap().unwrap();
-    let texts = ["five", "default.timeout"].map(|name| {
+    let texts = ["five", "router.timeout"].map(|name| {
         let failure = report.handler(name).unwrap().result().unwrap_err();
         assert!(!failure.is_permanent());
         failure.to_string()
