@@ -1,4 +1,5 @@
-//! Events that a cloud platform delivered and authenticated, from its envelope to the handlers.
+//! Events delivered and authenticated by a cloud platform: opening its envelope, and running the
+//! handlers.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,11 +10,13 @@ use router_core::{
 use router_tests::event;
 use tower::ServiceExt as _;
 
-/// With white space of all kinds, an escape, and text that is not ASCII: the bytes stay as they are.
+/// A snapshot event with all kinds of white space, an escape and non-ASCII text, all of which must
+/// stay unchanged.
 const SNAPSHOT: &str = "{ \"id\":\"evt_1\",\t\"object\":\"event\",\r\n \"type\":\"customer.cre\\u0061ted\",\"created\":1700000000,\n\n\"livemode\":true,\"pending_webhooks\":0,\"request\":{\"id\":\"req_1\",\"idempotency_key\":null},\"data\":{\"object\":{\"id\":\"cus_1\",\"object\":\"customer\",\"name\":\"Zoë\"}} }";
+/// A thin event.
 const THIN: &str = r#"{"id":"evt_2","object":"v2.core.event","type":"v2.core.event_destination.ping","created":"2026-01-31T12:00:00.000Z","livemode":true,"context":"acct_1","related_object":{"id":"ed_123","type":"v2.core.event_destination","url":"/v2/core/event_destinations/ed_123"}}"#;
 
-/// As AWS documents it, with the source that Stripe has.
+/// Returns an Amazon EventBridge envelope as AWS documents it, with Stripe's source.
 fn event_bridge(detail: &str) -> String {
     format!(
         r#"{{
@@ -30,7 +33,7 @@ fn event_bridge(detail: &str) -> String {
     )
 }
 
-/// As a CloudEvent 1.0, with the source that Stripe has.
+/// Returns an Azure Event Grid envelope: a CloudEvent 1.0 with Stripe's source.
 fn event_grid(data: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","type":"customer.created","source":"/providers/stripe/ed_123","id":"9aeb0fdf-c01e-0131-0922-9eb54906e209","time":"2026-01-31T12:00:00Z","subject":null,"dataContentType":"application/cloudevents+json","data":{data}}}"#
@@ -46,11 +49,11 @@ fn from_event_grid<B: Into<String>>(body: B) -> Result<Event, SourceError> {
 }
 
 async fn run(router: &Router, event: Event) -> Report {
-    router.clone().oneshot(event).await.expect("the router is open")
+    router.clone().oneshot(event).await.expect("the router is not closed")
 }
 
 #[tokio::test]
-async fn an_event_of_either_platform_runs_its_handlers_as_any_event_does() {
+async fn platform_event_runs_matching_handlers() {
     #[derive(serde::Deserialize)]
     struct Customer {
         name: String,
@@ -85,30 +88,34 @@ async fn an_event_of_either_platform_runs_its_handlers_as_any_event_does() {
 }
 
 #[test]
-fn the_payload_is_the_event_byte_for_byte_and_no_copy() {
+fn payload_is_a_slice_of_the_envelope() {
     for payload in [SNAPSHOT, THIN] {
         for (envelope, open) in [
             (event_bridge(payload), from_event_bridge as fn(String) -> Result<Event, SourceError>),
             (event_grid(payload), from_event_grid),
             (format!("\r\n\t [ {} ] ", event_grid(payload)), from_event_grid),
         ] {
-            let whole = envelope.as_bytes().as_ptr_range();
+            let envelope_range = envelope.as_bytes().as_ptr_range();
             let event = open(envelope).unwrap();
             assert_eq!(event.payload(), payload);
-            let part = event.payload().as_ptr_range();
-            assert!(whole.start <= part.start && part.end <= whole.end, "it was copied");
+            let payload_range = event.payload().as_ptr_range();
+            assert!(
+                envelope_range.start <= payload_range.start
+                    && payload_range.end <= envelope_range.end,
+                "the payload was copied"
+            );
         }
     }
 }
 
 #[test]
-fn keys_in_another_order_and_with_escapes_are_the_same_envelope() {
+fn envelope_key_order_and_escapes_do_not_matter() {
     let envelope = r#"{"detail":{"id":"evt_1","object":"event","type":"a.b","data":{"object":{}}},"\u0073ource":"aws.partner\/stripe.com\/ed_123","detail-type":"a.b"}"#;
     assert_eq!(from_event_bridge(envelope).unwrap().id(), "evt_1");
 }
 
 #[test]
-fn nobody_signed_it_and_its_endpoint_can_be_named() {
+fn platform_event_is_unsigned_with_named_endpoint() {
     let delivered = AlreadyAuthenticated::by_the_platform(event_bridge(SNAPSHOT));
     assert_eq!(
         format!("{:?}", delivered.clone().endpoint("connect")),
@@ -124,8 +131,10 @@ fn nobody_signed_it_and_its_endpoint_can_be_named() {
     assert_eq!(signed.signed_at(), Some(router_tests::now()));
 }
 
-/// The problem with what is no envelope, and where it is.
-fn problem(opened: Result<Event, SourceError>) -> (&'static str, EnvelopeProblem, usize, usize) {
+/// Returns the platform, the problem, its line and its column. Panics if the envelope was opened.
+fn envelope_error(
+    opened: Result<Event, SourceError>,
+) -> (&'static str, EnvelopeProblem, usize, usize) {
     match opened {
         Err(SourceError::NotAnEnvelope { platform, problem, line, column, .. }) => {
             (platform, problem, line, column)
@@ -135,25 +144,26 @@ fn problem(opened: Result<Event, SourceError>) -> (&'static str, EnvelopeProblem
 }
 
 #[test]
-fn what_is_no_envelope_says_what_is_wrong_and_where() {
+fn invalid_envelope_error_has_problem_and_position() {
     const BRIDGE: &str = "Amazon EventBridge";
     const GRID: &str = "Azure Event Grid";
     let syntax = EnvelopeProblem::Syntax;
-    let no_object = EnvelopeProblem::NotAnObject;
-    let no_text =
+    let not_an_object = EnvelopeProblem::NotAnObject;
+    let not_a_string =
         |field, found| EnvelopeProblem::WrongType { field, expected: JsonType::String, found };
-    let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(128), "]".repeat(128));
+    let too_deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(128), "]".repeat(128));
     let grid = event_grid("0");
-    let twice = event_bridge(SNAPSHOT).replacen("\"region\"", "\"detail\":{},\n\"source\"", 1);
-    for (body, problem_, line, column) in [
+    let duplicate_source =
+        event_bridge(SNAPSHOT).replacen("\"region\"", "\"detail\":{},\n\"source\"", 1);
+    for (body, problem, line, column) in [
         ("", syntax("expected a JSON value"), 1, 1),
         ("not JSON", syntax("expected a JSON value"), 1, 1),
-        ("7", no_object(JsonType::Number), 1, 1),
-        ("[7]", no_object(JsonType::Number), 1, 2),
+        ("7", not_an_object(JsonType::Number), 1, 1),
+        ("[7]", not_an_object(JsonType::Number), 1, 2),
         ("{}", EnvelopeProblem::Missing("detail-type"), 1, 2),
         ("{} x", EnvelopeProblem::TrailingBytes, 1, 4),
-        (&deep, EnvelopeProblem::TooDeep, 1, 133),
-        (&twice, EnvelopeProblem::Duplicate("source"), 9, 1),
+        (&too_deep, EnvelopeProblem::TooDeep, 1, 133),
+        (&duplicate_source, EnvelopeProblem::Duplicate("source"), 9, 1),
         (
             &event_bridge(SNAPSHOT).replace("\"detail-type\"", "\"type\""),
             EnvelopeProblem::Missing("detail-type"),
@@ -169,28 +179,41 @@ fn what_is_no_envelope_says_what_is_wrong_and_where() {
         ),
         (
             &event_bridge(SNAPSHOT).replace(r#""aws.partner/stripe.com/ed_123""#, "null"),
-            no_text("source", JsonType::Null),
+            not_a_string("source", JsonType::Null),
             5,
             13,
         ),
         (&grid, EnvelopeProblem::Missing("detail-type"), 1, grid.len()),
     ] {
-        assert_eq!(problem(from_event_bridge(body)), (BRIDGE, problem_, line, column), "{body}");
+        assert_eq!(
+            envelope_error(from_event_bridge(body)),
+            (BRIDGE, problem, line, column),
+            "{body}"
+        );
     }
     let version = EnvelopeProblem::Unreadable {
         field: "specversion",
         expected: "\"1.0\", the version of CloudEvents",
     };
-    for (body, problem_, line, column) in [
+    for (body, problem, line, column) in [
         (event_bridge(THIN), EnvelopeProblem::Missing("specversion"), 11, 1),
         (event_grid(THIN).replace("\"1.0\"", "\"0.3\""), version, 1, 16),
-        (event_grid(THIN).replace("\"1.0\"", "1"), no_text("specversion", JsonType::Number), 1, 16),
+        (
+            event_grid(THIN).replace("\"1.0\"", "1"),
+            not_a_string("specversion", JsonType::Number),
+            1,
+            16,
+        ),
         (grid.replace("data\"", "atad\""), EnvelopeProblem::Missing("data"), 1, grid.len()),
     ] {
-        assert_eq!(problem(from_event_grid(&body[..])), (GRID, problem_, line, column), "{body}");
+        assert_eq!(
+            envelope_error(from_event_grid(&body[..])),
+            (GRID, problem, line, column),
+            "{body}"
+        );
     }
     let not_utf8 = AlreadyAuthenticated::by_the_platform(b"{\"source\":\n\"\xff\"}".as_slice());
-    let problem = problem(Event::from_event_bridge(not_utf8));
+    let problem = envelope_error(Event::from_event_bridge(not_utf8));
     assert_eq!(problem, (BRIDGE, EnvelopeProblem::NotUtf8, 2, 2));
 
     let text = from_event_bridge("{}").unwrap_err().to_string();
@@ -202,7 +225,7 @@ fn what_is_no_envelope_says_what_is_wrong_and_where() {
 }
 
 #[test]
-fn events_of_somebody_else_are_refused() {
+fn event_from_another_source_is_refused() {
     for source in [
         "aws.partner/auth0.com/ed_123",
         "aws.partner/stripe.com.example/ed_123",
@@ -229,9 +252,10 @@ fn events_of_somebody_else_are_refused() {
     }
 }
 
-/// A target with an input path strips the envelope, and a webhook's body never had one.
+/// An EventBridge target with an input path strips the envelope, and a webhook's body never has
+/// one.
 #[test]
-fn an_event_without_envelope_is_refused_and_told_where_it_belongs() {
+fn event_without_envelope_is_refused_with_advice() {
     for payload in [SNAPSHOT, THIN] {
         for open in [from_event_bridge::<&str>, from_event_grid::<&str>] {
             let error = open(payload).unwrap_err();
@@ -243,17 +267,17 @@ fn an_event_without_envelope_is_refused_and_told_where_it_belongs() {
 }
 
 #[test]
-fn an_array_is_one_event_or_refused() {
-    let one = event_grid(THIN);
-    assert_eq!(from_event_grid(format!("[{one}]")).unwrap().id(), "evt_2");
-    for (body, events) in [("[]".to_owned(), 0), (format!("[{one},{one},{one}]"), 3)] {
+fn event_grid_array_must_hold_one_event() {
+    let event = event_grid(THIN);
+    assert_eq!(from_event_grid(format!("[{event}]")).unwrap().id(), "evt_2");
+    for (body, events) in [("[]".to_owned(), 0), (format!("[{event},{event},{event}]"), 3)] {
         let platform = "Azure Event Grid";
         assert_eq!(from_event_grid(body).unwrap_err(), SourceError::Batch { platform, events });
     }
 }
 
 #[test]
-fn what_is_in_the_envelope_is_held_to_the_rules_of_every_event() {
+fn invalid_event_in_envelope_is_refused_with_cause() {
     let rows = [
         ("null", "it should be an object, but is null", 1, 1),
         (r#""{}""#, "it should be an object, but is a string", 1, 1),
@@ -274,10 +298,11 @@ fn what_is_in_the_envelope_is_held_to_the_rules_of_every_event() {
             let error = opened.unwrap_err();
             let text = format!("the `{field}` of the {platform} envelope is not an event");
             assert_eq!(error.to_string(), text);
-            let cause = std::error::Error::source(&error).expect("it says what is wrong");
-            let cause: &EnvelopeError = cause.downcast_ref().expect("an event's own error");
-            let place = (cause.problem.to_string(), cause.line, cause.column);
-            assert_eq!(place, (problem.to_owned(), line, column), "{inner}");
+            let cause = std::error::Error::source(&error).expect("the error has a source");
+            let cause: &EnvelopeError =
+                cause.downcast_ref().expect("the source is an `EnvelopeError`");
+            let actual = (cause.problem.to_string(), cause.line, cause.column);
+            assert_eq!(actual, (problem.to_owned(), line, column), "{inner}");
         }
     }
 }

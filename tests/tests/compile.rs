@@ -1,9 +1,9 @@
-//! What the compiler says of a handler: nothing where it is right, whatever stands around it, and
-//! one error on the user's own token where it is wrong.
+//! Compile tests of the handler macros: a valid handler compiles in any context, and an invalid one
+//! gets one error, located at the user's own token.
 
-/// One test for both folders, so that what they depend on is built once.
+/// One test covers both folders, so that their dependencies are built once.
 #[test]
-fn right_handlers_compile_and_wrong_ones_are_told_what_to_write() {
+fn valid_handlers_compile_and_invalid_ones_do_not() {
     let tests = trybuild::TestCases::new();
     tests.pass("compile/pass/*.rs");
     tests.compile_fail("compile/fail/*.rs");

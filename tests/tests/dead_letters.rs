@@ -1,4 +1,4 @@
-//! What a handler has failed for good is kept.
+//! Dead letters: the sink stores each permanent failure.
 
 use std::{
     fs, io,
@@ -20,40 +20,42 @@ use tower::ServiceExt as _;
 const PAID: &str = "invoice.paid";
 
 async fn deliver(router: &Router, body: String) -> Report {
-    let event = event(body).expect("it is an event");
-    router.clone().oneshot(event).await.expect("the router takes it")
+    let event = event(body).expect("the body is an event");
+    router.clone().oneshot(event).await.expect("the router is not closed")
 }
 
 fn router(sink: impl DeadLetters) -> Router {
     let permanent = async |_: Event| Err::<(), _>(Failure::permanent("no such order"));
     let clock = ManualClock::at(now());
     let builder = Router::builder().handler("orders.fulfil", [PAID], permanent);
-    builder.dead_letters(sink).clock(clock).build().expect("it is correct")
+    builder.dead_letters(sink).clock(clock).build().expect("the router is valid")
 }
 
-/// A folder that is there for one test.
-struct Folder(PathBuf);
+/// An empty folder for one test.
+struct TestFolder(PathBuf);
 
-impl Folder {
+impl TestFolder {
     fn new(test: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
         drop(fs::remove_dir_all(&folder));
-        fs::create_dir_all(&folder).expect("the target folder can be written");
+        fs::create_dir_all(&folder).expect("the target folder is writable");
         Self(folder)
     }
 
+    /// Returns the lines of `dead.jsonl`; a line that is not JSON is null.
     fn lines(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.0.join("dead.jsonl")).expect("it is there");
+        let text =
+            fs::read_to_string(self.0.join("dead.jsonl")).expect("the dead-letter file exists");
         assert!(text.ends_with('\n'));
         text.lines().map(|line| serde_json::from_str(line).unwrap_or(Value::Null)).collect()
     }
 }
 
 #[tokio::test]
-async fn the_file_has_a_line_for_each_with_the_event_as_it_came() {
-    let folder = Folder::new("lines");
+async fn dead_letter_line_has_the_original_payload() {
+    let folder = TestFolder::new("lines");
     let router = router(DeadLetterFile::open(folder.0.join("dead.jsonl")).unwrap());
-    // Not as anybody would write it anew.
+    // Unusual white space shows that the payload is not serialized again.
     let body = payload(PAID).replace(":", " :\n\t");
     let report = deliver(&router, body.clone()).await;
     assert_eq!(report.outcome(), "dead");
@@ -67,14 +69,14 @@ async fn the_file_has_a_line_for_each_with_the_event_as_it_came() {
     assert_eq!(lines[0], first);
     assert_eq!(lines[1]["event"], "evt_2");
     assert_eq!(lines.len(), 2);
-    // It has finished: the event may come again, and its line does not.
+    // The handler has finished, so a duplicate adds no line.
     assert_eq!(deliver(&router, body).await.outcome(), "dead");
     assert_eq!(folder.lines().len(), 2);
 }
 
 #[tokio::test]
-async fn a_line_that_a_crash_cut_short_spoils_no_other() {
-    let folder = Folder::new("torn");
+async fn truncated_line_does_not_corrupt_the_next() {
+    let folder = TestFolder::new("torn");
     let file = folder.0.join("dead.jsonl");
     fs::write(&file, r#"{"event":"evt_0"}"#.to_owned() + "\n" + r#"{"event":"evt_1","pay"#)
         .unwrap();
@@ -85,8 +87,8 @@ async fn a_line_that_a_crash_cut_short_spoils_no_other() {
 }
 
 #[tokio::test]
-async fn the_file_can_be_moved_away_and_is_made_anew() {
-    let folder = Folder::new("rotated");
+async fn file_is_recreated_after_rotation() {
+    let folder = TestFolder::new("rotated");
     let file = folder.0.join("dead.jsonl");
     let router = router(DeadLetterFile::open(&file).unwrap());
     deliver(&router, payload_with_id("evt_1", PAID)).await;
@@ -97,26 +99,26 @@ async fn the_file_can_be_moved_away_and_is_made_anew() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_file_is_for_its_owner_alone() {
+async fn file_is_readable_only_by_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;
 
-    let folder = Folder::new("owner");
+    let folder = TestFolder::new("owner");
     let file = folder.0.join("dead.jsonl");
     deliver(&router(DeadLetterFile::open(&file).unwrap()), payload(PAID)).await;
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_found_at_start_and_named() {
-    let folder = Folder::new("nowhere");
+fn open_fails_with_the_path_if_folder_is_missing() {
+    let folder = TestFolder::new("nowhere");
     let error = DeadLetterFile::open(folder.0.join("no/such/dead.jsonl")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(error.to_string().contains("no/such/dead.jsonl"), "{error}");
 }
 
 #[tokio::test]
-async fn where_the_file_cannot_be_written_stripe_is_asked_again_and_then_it_is_kept() {
-    let folder = Folder::new("gone");
+async fn dead_letter_is_retried_until_file_is_writable() {
+    let folder = TestFolder::new("gone");
     let file = folder.0.join("sub/dead.jsonl");
     fs::create_dir(folder.0.join("sub")).unwrap();
     let router = router(DeadLetterFile::open(&file).unwrap());
@@ -132,29 +134,29 @@ async fn where_the_file_cannot_be_written_stripe_is_asked_again_and_then_it_is_k
     assert!(file.exists());
 }
 
-/// Refuses as often as this.
-struct Full(AtomicU32);
+/// A sink that is full for the given number of calls, then accepts dead letters.
+struct FullSink(AtomicU32);
 
 #[async_trait::async_trait]
-impl DeadLetters for Full {
+impl DeadLetters for FullSink {
     async fn store(&self, _: &DeadLetter<'_>) -> Result<(), BoxError> {
-        let left = self.0.load(Relaxed);
-        self.0.store(left.saturating_sub(1), Relaxed);
-        if left > 0 { Err("full".into()) } else { Ok(()) }
+        let failures_left = self.0.load(Relaxed);
+        self.0.store(failures_left.saturating_sub(1), Relaxed);
+        if failures_left > 0 { Err("full".into()) } else { Ok(()) }
     }
 }
 
 #[tokio::test]
-async fn dead_counts_as_finished_only_once_the_sink_has_it() {
+async fn handler_reruns_until_dead_letter_is_stored() {
     let calls = Arc::new(AtomicU32::new(0));
-    let counted = calls.clone();
+    let counter = calls.clone();
     let handler = move |_: Event| {
-        counted.fetch_add(1, Relaxed);
+        counter.fetch_add(1, Relaxed);
         std::future::ready(Err::<Outcome, _>(Failure::permanent("never")))
     };
     let router = Router::builder()
         .handler("a", ["*"], handler)
-        .dead_letters(Full(AtomicU32::new(2)))
+        .dead_letters(FullSink(AtomicU32::new(2)))
         .build()
         .unwrap();
     for (outcome, runs) in [("retry", 1), ("retry", 2), ("dead", 3), ("dead", 3)] {

@@ -1,5 +1,5 @@
-//! Bodies that are too large, too slow or broken, and services that are not ready. Every future is
-//! polled by hand, so that nothing here waits.
+//! Bodies that are too large, too slow or broken, and inner services that are not ready. The tests
+//! poll by hand and use a manual clock, so none of them sleeps.
 
 use std::{
     pin::{Pin, pin},
@@ -30,15 +30,15 @@ const LIMIT: usize = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn endpoint() -> Endpoint<Router> {
-    endpoint_at(&ManualClock::at(now()))
+    endpoint_with_clock(&ManualClock::at(now()))
 }
 
-fn endpoint_at(clock: &ManualClock) -> Endpoint<Router> {
+fn endpoint_with_clock(clock: &ManualClock) -> Endpoint<Router> {
     let router = Router::builder().handler("shop", ["invoice.paid"], async |_: Event| {}).build();
-    Endpoint::new(secret(), router.expect("it is correct")).clock(clock.clone())
+    Endpoint::new(secret(), router.expect("the router is valid")).clock(clock.clone())
 }
 
-fn signed(body: &[u8]) -> Builder {
+fn signed_request(body: &[u8]) -> Builder {
     Request::post("/webhook").header("Stripe-Signature", signature(body))
 }
 
@@ -46,12 +46,13 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A body that must not be read.
-struct Unread {
+/// A body that panics if it is read.
+struct UnreadBody {
+    /// The lower bound of the size hint.
     lower: u64,
 }
 
-impl Body for Unread {
+impl Body for UnreadBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -69,10 +70,10 @@ impl Body for Unread {
     }
 }
 
-/// A body that comes as the test sends it, and does not know its length.
-struct Sent(mpsc::UnboundedReceiver<Result<Bytes, BoxError>>);
+/// A body of unknown length whose chunks the test sends.
+struct ChannelBody(mpsc::UnboundedReceiver<Result<Bytes, BoxError>>);
 
-impl Body for Sent {
+impl Body for ChannelBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -84,15 +85,16 @@ impl Body for Sent {
     }
 }
 
-fn sent() -> (mpsc::UnboundedSender<Result<Bytes, BoxError>>, Sent) {
+fn channel_body() -> (mpsc::UnboundedSender<Result<Bytes, BoxError>>, ChannelBody) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, Sent(receiver))
+    (sender, ChannelBody(receiver))
 }
 
 #[tokio::test]
-async fn a_body_that_says_that_it_is_too_large_is_refused_unread() {
-    let header = signed(b"").header("Content-Length", LIMIT + 1).body(Unread { lower: 0 });
-    let hint = signed(b"").body(Unread { lower: LIMIT as u64 + 1 });
+async fn declared_length_over_limit_is_refused_unread() {
+    let header =
+        signed_request(b"").header("Content-Length", LIMIT + 1).body(UnreadBody { lower: 0 });
+    let hint = signed_request(b"").body(UnreadBody { lower: LIMIT as u64 + 1 });
     for request in [header, hint] {
         let response = send(endpoint(), request.unwrap()).await;
         assert_eq!(response.status(), 413);
@@ -103,19 +105,18 @@ async fn a_body_that_says_that_it_is_too_large_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_while_it_is_read_whatever_its_length_says() {
+async fn body_over_limit_is_refused_while_reading() {
     for length in [None, Some("5"), Some("-1"), Some("many")] {
-        let (body, read) = sent();
-        let mut request = signed(b"").body(read).unwrap();
+        let (sender, body) = channel_body();
+        let mut request = signed_request(b"").body(body).unwrap();
         if let Some(length) = length {
             request.headers_mut().insert("content-length", length.parse().unwrap());
         }
-        let call = send(endpoint(), request);
-        let mut call = pin!(call);
-        body.send(Ok(vec![b' '; LIMIT].into())).unwrap();
-        assert!(poll(call.as_mut()).is_pending(), "the limit itself is allowed");
-        body.send(Ok(" ".into())).unwrap();
-        // The sender is still there: it was not waited for.
+        let mut call = pin!(send(endpoint(), request));
+        sender.send(Ok(vec![b' '; LIMIT].into())).unwrap();
+        assert!(poll(call.as_mut()).is_pending(), "a body of exactly the limit is refused");
+        sender.send(Ok(" ".into())).unwrap();
+        // The sender is still open, so the endpoint does not wait for the end of the body.
         let Poll::Ready(response) = poll(call.as_mut()) else {
             panic!("{length:?}: still reading")
         };
@@ -124,7 +125,7 @@ async fn a_body_that_is_too_large_is_refused_while_it_is_read_whatever_its_lengt
 }
 
 #[tokio::test]
-async fn a_body_of_exactly_the_limit_is_taken() {
+async fn body_of_exactly_the_limit_is_accepted() {
     let body = payload("invoice.paid");
     let limited = |bytes| endpoint().body_limit(bytes);
     assert_eq!(send(limited(body.len()), post(body.clone())).await.status(), 200);
@@ -132,22 +133,22 @@ async fn a_body_of_exactly_the_limit_is_taken() {
 }
 
 #[tokio::test]
-async fn a_body_in_pieces_is_the_body() {
-    let body = payload("invoice.paid");
-    let (pieces, read) = sent();
-    for piece in body.as_bytes().chunks(7) {
-        pieces.send(Ok(Bytes::copy_from_slice(piece))).unwrap();
+async fn body_in_chunks_is_accepted() {
+    let payload = payload("invoice.paid");
+    let (sender, body) = channel_body();
+    for chunk in payload.as_bytes().chunks(7) {
+        sender.send(Ok(Bytes::copy_from_slice(chunk))).unwrap();
     }
-    drop(pieces);
-    let request = signed(body.as_bytes()).body(read).unwrap();
+    drop(sender);
+    let request = signed_request(payload.as_bytes()).body(body).unwrap();
     assert_eq!(send(endpoint(), request).await.status(), 200);
 }
 
 #[test]
-fn a_body_that_stalls_is_cut() {
+fn stalled_body_times_out() {
     let clock = ManualClock::at(now());
-    let (_body, read) = sent();
-    let mut call = pin!(send(endpoint_at(&clock), signed(b"").body(read).unwrap()));
+    let (_sender, body) = channel_body();
+    let mut call = pin!(send(endpoint_with_clock(&clock), signed_request(b"").body(body).unwrap()));
     assert!(poll(call.as_mut()).is_pending());
     clock.advance(TIMEOUT - Duration::from_millis(1));
     assert!(poll(call.as_mut()).is_pending());
@@ -160,45 +161,45 @@ fn a_body_that_stalls_is_cut() {
 }
 
 #[test]
-fn a_body_that_trickles_is_cut_too() {
+fn trickling_body_times_out() {
     let clock = ManualClock::at(now());
-    let (body, read) = sent();
-    let mut call = pin!(send(endpoint_at(&clock), signed(b"").body(read).unwrap()));
+    let (sender, body) = channel_body();
+    let mut call = pin!(send(endpoint_with_clock(&clock), signed_request(b"").body(body).unwrap()));
     assert!(poll(call.as_mut()).is_pending());
     for _ in 0..9 {
-        body.send(Ok(" ".into())).unwrap();
+        sender.send(Ok(" ".into())).unwrap();
         clock.advance(Duration::from_secs(1));
         assert!(poll(call.as_mut()).is_pending());
     }
-    body.send(Ok(" ".into())).unwrap();
+    sender.send(Ok(" ".into())).unwrap();
     clock.advance(Duration::from_secs(1));
-    let Poll::Ready(response) = poll(call) else { panic!("each byte buys more time") };
+    let Poll::Ready(response) = poll(call) else { panic!("each byte extends the timeout") };
     assert_eq!(response.status(), 408);
 }
 
 #[test]
-fn a_body_that_comes_in_time_is_taken_however_late() {
+fn body_just_before_the_timeout_is_accepted() {
     let clock = ManualClock::at(now());
     let payload = payload("invoice.paid");
-    let (body, read) = sent();
-    let request = signed(payload.as_bytes()).body(read).unwrap();
-    let mut call = pin!(send(endpoint_at(&clock), request));
+    let (sender, body) = channel_body();
+    let request = signed_request(payload.as_bytes()).body(body).unwrap();
+    let mut call = pin!(send(endpoint_with_clock(&clock), request));
     assert!(poll(call.as_mut()).is_pending());
     clock.advance(TIMEOUT - Duration::from_millis(1));
-    body.send(Ok(payload.into())).unwrap();
-    drop(body);
+    sender.send(Ok(payload.into())).unwrap();
+    drop(sender);
     let Poll::Ready(response) = poll(call) else { panic!("still waiting") };
     assert_eq!(response.status(), 200);
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_is_refused() {
-    // What did come is signed: it must not pass for the whole.
+async fn body_read_error_is_refused() {
+    // The bytes before the error have a valid signature, but may not be the whole body.
     let payload = payload("invoice.paid");
-    let (body, read) = sent();
-    body.send(Ok(payload.clone().into())).unwrap();
-    body.send(Err("connection reset".into())).unwrap();
-    let response = send(endpoint(), signed(payload.as_bytes()).body(read).unwrap()).await;
+    let (sender, body) = channel_body();
+    sender.send(Ok(payload.clone().into())).unwrap();
+    sender.send(Err("connection reset".into())).unwrap();
+    let response = send(endpoint(), signed_request(payload.as_bytes()).body(body).unwrap()).await;
     assert_eq!(response.status(), 400);
     assert_eq!(response.body(), r#"{"error":"body could not be read"}"#);
     match response.extensions().get() {
@@ -207,32 +208,32 @@ async fn a_body_that_breaks_is_refused() {
     }
 }
 
-/// Has no endpoint anywhere.
-struct Nowhere;
+/// A provider that knows no endpoint.
+struct NoEndpoints;
 
-impl SecretProvider for Nowhere {
+impl SecretProvider for NoEndpoints {
     async fn secrets(&self, _: &http::request::Parts) -> Result<Option<Secrets>, BoxError> {
         Ok(None)
     }
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_for_us_is_refused_unread() {
+async fn wrong_path_or_method_is_refused_unread() {
     let inner = Router::builder().handler("shop", ["*"], async |_: Event| {}).build().unwrap();
-    let nowhere = Endpoint::with_provider(Nowhere, inner);
-    let request = signed(b"").body(Unread { lower: 0 }).unwrap();
-    assert_eq!(send(nowhere, request).await.status(), 404);
+    let unknown = Endpoint::with_provider(NoEndpoints, inner);
+    let request = signed_request(b"").body(UnreadBody { lower: 0 }).unwrap();
+    assert_eq!(send(unknown, request).await.status(), 404);
 
-    let mut get = signed(b"").body(Unread { lower: 0 }).unwrap();
+    let mut get = signed_request(b"").body(UnreadBody { lower: 0 }).unwrap();
     *get.method_mut() = http::Method::GET;
     assert_eq!(send(endpoint(), get).await.status(), 405);
 }
 
-/// Takes events once the test says so.
+/// A service that becomes ready when the test sets `ready`.
 #[derive(Clone, Default)]
 struct Busy {
-    free: Arc<AtomicBool>,
-    asked: bool,
+    ready: Arc<AtomicBool>,
+    polled_ready: bool,
 }
 
 impl Service<Event> for Busy {
@@ -241,22 +242,22 @@ impl Service<Event> for Busy {
     type Future = std::future::Ready<Result<Answer, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.asked = self.free.load(Ordering::Relaxed);
-        if self.asked { Poll::Ready(Ok(())) } else { Poll::Pending }
+        self.polled_ready = self.ready.load(Ordering::Relaxed);
+        if self.polled_ready { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn call(&mut self, _: Event) -> Self::Future {
-        assert!(self.asked, "called before it was ready");
+        assert!(self.polled_ready, "called before `poll_ready` returned ready");
         std::future::ready(Ok(Answer::accepted(&"stored")))
     }
 }
 
 #[test]
-fn a_verified_event_waits_until_the_service_behind_the_endpoint_is_ready() {
+fn verified_event_waits_until_service_is_ready() {
     let busy = Busy::default();
     let endpoint = Endpoint::new(secret(), busy.clone()).clock(ManualClock::at(now()));
 
-    // Meanwhile others are refused at once: they do not queue up.
+    // While the service is not ready, an invalid request is refused without waiting.
     let Poll::Ready(refused) = poll(pin!(send(
         endpoint.clone(),
         Request::post("/webhook").body(http_body_util::Full::<Bytes>::default()).unwrap()
@@ -267,7 +268,7 @@ fn a_verified_event_waits_until_the_service_behind_the_endpoint_is_ready() {
 
     let mut call = pin!(send(endpoint, post(payload("invoice.paid"))));
     assert!(poll(call.as_mut()).is_pending());
-    busy.free.store(true, Ordering::Relaxed);
+    busy.ready.store(true, Ordering::Relaxed);
     let Poll::Ready(response) = poll(call) else { panic!("still waiting") };
     assert_eq!(response.status(), 200);
 }

@@ -1,5 +1,5 @@
-//! What stands beside and behind an endpoint: a provider of secrets, a service of events, a server
-//! with types of its own.
+//! The interfaces of an endpoint: the provider of secrets, the inner service, and `receive` for
+//! servers with their own request types.
 
 use std::{
     future::{Ready, ready},
@@ -23,7 +23,7 @@ mod exchange;
 
 const PAID: &str = "invoice.paid";
 
-fn over<S>(inner: S) -> Endpoint<S> {
+fn endpoint<S>(inner: S) -> Endpoint<S> {
     Endpoint::new(secret(), inner).clock(ManualClock::at(now()))
 }
 
@@ -31,7 +31,7 @@ fn retry_after(response: &Response<String>) -> Option<&HeaderValue> {
     response.headers().get("retry-after")
 }
 
-/// Knows one tenant, whose address is `/webhook`, and is broken for `/down`.
+/// A provider that knows one tenant, at `/webhook`, and fails for `/down`.
 struct Tenants;
 
 impl SecretProvider for Tenants {
@@ -45,7 +45,7 @@ impl SecretProvider for Tenants {
 }
 
 #[tokio::test]
-async fn a_provider_decides_by_the_request_which_secrets_count() {
+async fn secret_provider_selects_secrets_by_request() {
     let inner = service_fn(async |_: Event| Ok::<_, BoxError>(Answer::accepted(&"stored")));
     let endpoint = Endpoint::with_provider(Tenants, inner).clock(ManualClock::at(now()));
     let rows = [
@@ -71,9 +71,9 @@ async fn a_provider_decides_by_the_request_which_secrets_count() {
 }
 
 #[tokio::test]
-async fn a_service_behind_the_endpoint_that_fails_is_asked_for_again_later() {
+async fn failing_inner_service_is_answered_with_503() {
     let inner = service_fn(async |_: Event| Err::<Answer, BoxError>("the disk is full".into()));
-    let response = send(over(inner), post(payload(PAID))).await;
+    let response = send(endpoint(inner), post(payload(PAID))).await;
     assert_eq!(response.status(), 503);
     assert_eq!(retry_after(&response).unwrap(), "10");
     assert_eq!(response.body(), r#"{"error":"try again later"}"#);
@@ -84,16 +84,16 @@ async fn a_service_behind_the_endpoint_that_fails_is_asked_for_again_later() {
 }
 
 #[tokio::test]
-async fn a_service_behind_the_endpoint_can_ask_for_the_event_again() {
-    let again = || Answer::retry(&"later", Some(Duration::from_secs(5)));
-    let inner = service_fn(move |_: Event| ready(Ok::<_, BoxError>(again())));
-    let response = send(over(inner), post(payload(PAID))).await;
+async fn inner_service_can_request_redelivery() {
+    let answer = || Answer::retry(&"later", Some(Duration::from_secs(5)));
+    let inner = service_fn(move |_: Event| ready(Ok::<_, BoxError>(answer())));
+    let response = send(endpoint(inner), post(payload(PAID))).await;
     assert_eq!(response.status(), 500);
     assert_eq!(response.body(), r#""later""#);
     assert_eq!(retry_after(&response).unwrap(), "5");
 }
 
-/// A service behind the endpoint that nobody may ask for anything.
+/// An inner service that panics on any use.
 #[derive(Clone)]
 struct Untouchable;
 
@@ -103,37 +103,37 @@ impl Service<Event> for Untouchable {
     type Future = Ready<Result<Answer, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        panic!("asked whether it is ready")
+        panic!("`poll_ready` was called")
     }
 
     fn call(&mut self, _: Event) -> Self::Future {
-        panic!("called")
+        panic!("`call` was called")
     }
 }
 
 #[tokio::test]
-async fn a_request_that_is_refused_never_touches_the_service_behind_the_endpoint() {
+async fn refused_request_never_reaches_inner_service() {
     let unsigned = Request::post("/webhook").body(Full::new(Bytes::from(payload(PAID)))).unwrap();
-    let large = post("x".repeat(2 << 20));
-    let no_event = post("[]");
+    let too_large = post("x".repeat(2 << 20));
+    let not_an_event = post("[]");
     let mut get = post(payload(PAID));
     *get.method_mut() = Method::GET;
-    for (request, status) in [(unsigned, 400), (large, 413), (no_event, 400), (get, 405)] {
-        assert_eq!(send(over(Untouchable), request).await.status(), status);
+    for (request, status) in [(unsigned, 400), (too_large, 413), (not_an_event, 400), (get, 405)] {
+        assert_eq!(send(endpoint(Untouchable), request).await.status(), status);
     }
 }
 
 #[tokio::test]
-async fn a_server_with_types_of_its_own_gets_the_same_answers() {
+async fn receive_gives_the_same_answers_as_the_service() {
     let body = Bytes::from(payload(PAID));
-    let good = signature(&body);
+    let valid = signature(&body);
     let router = Router::builder().handler("shop", [PAID], async |_: Event| {}).build().unwrap();
-    let endpoint = over(router).body_limit(body.len());
+    let endpoint = endpoint(router).body_limit(body.len());
     let rows: [(Option<&[u8]>, Bytes, u16); 4] = [
-        (Some(good.as_bytes()), body.clone(), 200),
+        (Some(valid.as_bytes()), body.clone(), 200),
         (None, body.clone(), 400),
         (Some(b"\xff"), body.clone(), 400),
-        (Some(good.as_bytes()), [&*body, b" "].concat().into(), 413),
+        (Some(valid.as_bytes()), [&*body, b" "].concat().into(), 413),
     ];
     for (header, body, status) in rows {
         let response = read(endpoint.receive(header, body).await).await;

@@ -1,4 +1,4 @@
-//! From what became of a request to the response: each row of the table.
+//! The response for each outcome of a request: status, headers, body and extensions.
 
 use std::{collections::BTreeSet, future::ready, pin::Pin, time::Duration};
 
@@ -13,21 +13,21 @@ use crate::exchange::{post, send};
 
 mod exchange;
 
-/// What the tests below send, and the one handler that they register handles.
+/// The event type that the tests send and their handlers handle.
 const PAID: &str = "invoice.paid";
 
 fn endpoint(handler: impl Handler) -> Endpoint<Router> {
     let router = Router::builder().without_linked().handler("shop", [PAID], handler).build();
-    over(router.expect("it is correct"))
+    endpoint_for(router.expect("the router is valid"))
 }
 
-fn over<S>(inner: S) -> Endpoint<S> {
+fn endpoint_for<S>(inner: S) -> Endpoint<S> {
     Endpoint::new(secret(), inner).clock(ManualClock::at(now()))
 }
 
-/// A handler that fails the test's status if it is called.
+/// A handler that must not be called.
 async fn unwanted(_: Event) {
-    panic!("called")
+    panic!("the handler was called")
 }
 
 fn retry_after(response: &Response<String>) -> Option<&HeaderValue> {
@@ -35,8 +35,8 @@ fn retry_after(response: &Response<String>) -> Option<&HeaderValue> {
 }
 
 fn refusal(response: &Response<String>) -> &Refusal {
-    assert!(response.extensions().get::<Report>().is_none(), "refused, and yet reported");
-    response.extensions().get().expect("a refused request says why in its extensions")
+    assert!(response.extensions().get::<Report>().is_none(), "a refused request has a report");
+    response.extensions().get().expect("a refused request has a refusal in its extensions")
 }
 
 fn signature_error(response: &Response<String>) -> SignatureError {
@@ -47,8 +47,8 @@ fn signature_error(response: &Response<String>) -> SignatureError {
 }
 
 #[tokio::test]
-async fn the_status_is_what_became_of_the_event() {
-    fn after(millis: u64) -> HandlerResult {
+async fn status_follows_handler_outcome() {
+    fn retry_after_millis(millis: u64) -> HandlerResult {
         Err(Failure::retry_in("busy", Duration::from_millis(millis)))
     }
     let rows: [(fn() -> HandlerResult, _, _, _); 7] = [
@@ -56,30 +56,30 @@ async fn the_status_is_what_became_of_the_event() {
         (|| Ok(Outcome::ignored("not ours")), 200, "ignored", None),
         (|| Err(Failure::permanent("never")), 200, "dead", None),
         (|| Err(Failure::retry("not now")), 500, "retry", None),
-        (|| after(0), 500, "retry", Some("0")),
-        (|| after(2_000), 500, "retry", Some("2")),
-        (|| after(2_001), 500, "retry", Some("3")),
+        (|| retry_after_millis(0), 500, "retry", Some("0")),
+        (|| retry_after_millis(2_000), 500, "retry", Some("2")),
+        (|| retry_after_millis(2_001), 500, "retry", Some("3")),
     ];
-    for (result, status, handler, wait) in rows {
+    for (result, status, outcome, wait) in rows {
         let endpoint = endpoint(move |_: Event| ready(result()));
         let response = send(endpoint, post(payload(PAID))).await;
-        assert_eq!(response.status(), status, "{handler}");
+        assert_eq!(response.status(), status, "{outcome}");
         assert_eq!(retry_after(&response), wait.map(HeaderValue::from_static).as_ref());
-        // To have left an event alone is to be done with it.
-        let sum = if handler == "ignored" { "done" } else { handler };
+        // An ignored event counts as done.
+        let total = if outcome == "ignored" { "done" } else { outcome };
         assert_eq!(
             response.body(),
             &format!(
-                r#"{{"event":"evt_1","outcome":"{sum}","handlers":[{{"name":"shop","outcome":"{handler}"}}]}}"#
+                r#"{{"event":"evt_1","outcome":"{total}","handlers":[{{"name":"shop","outcome":"{outcome}"}}]}}"#
             )
         );
         let report: &Report = response.extensions().get().unwrap();
-        assert_eq!(report.handler("shop").unwrap().is_done(), handler == "done");
+        assert_eq!(report.handler("shop").unwrap().is_done(), outcome == "done");
     }
 }
 
 #[tokio::test]
-async fn an_event_that_nobody_handles_is_accepted_and_says_so() {
+async fn unhandled_event_is_accepted_and_reported() {
     let endpoint = endpoint(unwanted);
     let response = send(endpoint, post(payload("invoice.voided"))).await;
     assert_eq!(response.status(), 200);
@@ -89,7 +89,7 @@ async fn an_event_that_nobody_handles_is_accepted_and_says_so() {
 
 #[derive(serde::Deserialize)]
 struct Charge {
-    #[expect(dead_code, reason = "that it must be there is enough")]
+    #[expect(dead_code, reason = "only decoding is tested")]
     receipt_number: u64,
 }
 
@@ -97,46 +97,47 @@ struct Charge {
 async fn charge(_: Object<Charge>) {}
 
 #[tokio::test]
-async fn an_object_that_does_not_decode_is_a_dead_letter() {
-    let endpoint = over(Router::builder().build().unwrap());
+async fn undecodable_object_is_a_dead_letter() {
+    let endpoint = endpoint_for(Router::builder().build().unwrap());
     let response = send(endpoint, post(payload("charge.succeeded"))).await;
     assert_eq!(response.status(), 200);
     let report: &Report = response.extensions().get().unwrap();
     let failure = report.handler("charge").unwrap().result().unwrap_err();
     assert!(report.has_dead_letters());
     assert!(failure.to_string().contains("receipt_number"), "{failure}");
-    // The operator's log says which field; the sender is told the outcome alone.
+    // The log names the field; the response has only the outcome.
     assert!(!response.body().contains("receipt_number"), "{}", response.body());
 }
 
 #[tokio::test]
-async fn the_worst_outcome_decides_and_the_longest_wait_counts() {
-    let after = |seconds| Err::<(), _>(Failure::retry_in("busy", Duration::from_secs(seconds)));
+async fn worst_outcome_and_longest_retry_after_win() {
+    let retry_after_seconds =
+        |seconds| Err::<(), _>(Failure::retry_in("busy", Duration::from_secs(seconds)));
     let router = Router::builder()
         .without_linked()
         .handler("a", [PAID], async |_: Event| {})
         .handler("b", [PAID], async |_: Event| Err::<(), _>(Failure::permanent("never")))
-        .handler("c", [PAID], move |_: Event| ready(after(7)))
-        .handler("d", [PAID], move |_: Event| ready(after(60)))
-        .handler("e", [PAID], async |_: Event| Err::<(), _>("at any time"));
-    let response = send(over(router.build().unwrap()), post(payload(PAID))).await;
+        .handler("c", [PAID], move |_: Event| ready(retry_after_seconds(7)))
+        .handler("d", [PAID], move |_: Event| ready(retry_after_seconds(60)))
+        .handler("e", [PAID], async |_: Event| Err::<(), _>("no delay given"));
+    let response = send(endpoint_for(router.build().unwrap()), post(payload(PAID))).await;
     assert_eq!(response.status(), 500);
     assert_eq!(retry_after(&response).unwrap(), "60");
     let outcomes = ["done", "dead", "retry", "retry", "retry"];
     let body: serde_json::Value = serde_json::from_str(response.body()).unwrap();
     assert_eq!(body["outcome"], "retry");
-    assert!((0..5).all(|at| body["handlers"][at]["outcome"] == outcomes[at]), "{body}");
+    assert!((0..5).all(|index| body["handlers"][index]["outcome"] == outcomes[index]), "{body}");
 }
 
-/// Panics before it has made a future, as one can that does without `async_trait`.
-struct NoFuture;
+/// A handler without `async_trait` that panics before it returns a future.
+struct PanicsInCall;
 
-impl Handler for NoFuture {
+impl Handler for PanicsInCall {
     fn call<'h, 'f>(&'h self, _: Event) -> Pin<Box<dyn Future<Output = HandlerResult> + Send + 'f>>
     where
         'h: 'f,
     {
-        panic!("too early")
+        panic!("before the future")
     }
 }
 
@@ -146,36 +147,36 @@ async fn before_await(_: Event) {
 
 async fn after_await(_: Event) {
     tokio::task::yield_now().await;
-    panic!("after it")
+    panic!("after the first await")
 }
 
 #[tokio::test]
-async fn a_panic_is_tried_again_and_harms_no_other_handler() {
+async fn handler_panic_is_retried_and_isolated() {
     let router = Router::builder()
         .without_linked()
-        .handler("a", [PAID], NoFuture)
+        .handler("a", [PAID], PanicsInCall)
         .handler("b", [PAID], before_await)
         .handler("c", [PAID], after_await)
         .handler("d", [PAID], async |_: Event| {});
-    let response = send(over(router.build().unwrap()), post(payload(PAID))).await;
+    let response = send(endpoint_for(router.build().unwrap()), post(payload(PAID))).await;
     assert_eq!(response.status(), 500);
     assert_eq!(retry_after(&response), None);
     let report: &Report = response.extensions().get().unwrap();
-    let said = ["a", "b", "c"].map(|name| report.handler(name).unwrap().result().unwrap_err());
-    let said = said.map(ToString::to_string);
-    let expected = ["too early", "before the first await", "after it"];
-    assert_eq!(said, expected.map(|text| format!("the handler panicked: {text}")));
+    let failures = ["a", "b", "c"].map(|name| report.handler(name).unwrap().result().unwrap_err());
+    let texts = failures.map(ToString::to_string);
+    let expected = ["before the future", "before the first await", "after the first await"];
+    assert_eq!(texts, expected.map(|text| format!("the handler panicked: {text}")));
     assert!(report.handler("d").unwrap().is_done());
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_a_signature_the_sender_is_told_the_same() {
+async fn all_signature_errors_have_the_same_body() {
     use SignatureError as E;
 
     let body = payload(PAID);
-    let good = signature(body.as_bytes());
-    let (t, v1) = good.split_once(',').unwrap();
-    let at = |seconds| router_core::signature::sign(&secret(), seconds, body.as_bytes());
+    let valid = signature(body.as_bytes());
+    let (t, v1) = valid.split_once(',').unwrap();
+    let signed_at = |seconds| router_core::signature::sign(&secret(), seconds, body.as_bytes());
     let no_match = E::NoMatch { secrets: 1, signatures: 1, body_bytes: body.len() };
     let rows = [
         (None, E::MissingHeader),
@@ -187,8 +188,8 @@ async fn whatever_is_wrong_with_a_signature_the_sender_is_told_the_same() {
         (Some(format!("{t},{}", v1.replace("v1", "v0"))), E::NoSignature),
         (Some(format!("{t},v1=abc")), E::UnreadableSignature),
         (Some(format!("t={},{v1}", NOW - 1)), no_match),
-        (Some(at(NOW - 301)), E::TooOld { signed_at: NOW - 301, now: NOW, limit: 300 }),
-        (Some(at(NOW + 61)), E::TooFarAhead { signed_at: NOW + 61, now: NOW, limit: 60 }),
+        (Some(signed_at(NOW - 301)), E::TooOld { signed_at: NOW - 301, now: NOW, limit: 300 }),
+        (Some(signed_at(NOW + 61)), E::TooFarAhead { signed_at: NOW + 61, now: NOW, limit: 60 }),
     ];
     let endpoint =
         endpoint(unwanted).tolerance(Tolerance::default().max_ahead(Duration::from_secs(60)));
@@ -208,7 +209,7 @@ async fn whatever_is_wrong_with_a_signature_the_sender_is_told_the_same() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_not_even_text_is_refused_like_any_other() {
+async fn non_utf8_signature_header_is_refused() {
     let mut request = post(payload(PAID));
     let value = HeaderValue::from_bytes(b"t=\xff,v1=\xff").unwrap();
     request.headers_mut().insert("stripe-signature", value);
@@ -218,7 +219,7 @@ async fn a_header_that_is_not_even_text_is_refused_like_any_other() {
 }
 
 #[tokio::test]
-async fn an_authentic_body_that_is_no_event_is_refused_with_what_is_wrong_and_where() {
+async fn signed_non_event_is_refused_with_the_position() {
     let rows: [(&[u8], _); 5] = [
         (b"", "line 1, column 1"),
         (b"{\"id\":\"evt_1\",\n  \"object\":\"event\" \"type\"}", "line 2, column 20"),
@@ -226,21 +227,21 @@ async fn an_authentic_body_that_is_no_event_is_refused_with_what_is_wrong_and_wh
         (br#"{"id":"ch_1","object":"charge"}"#, r#"its `object` is \"charge\""#),
         (b"{\"id\":\"\xff\"}", "it is not UTF-8 (line 1, column 8)"),
     ];
-    for (body, wrong) in rows {
+    for (body, problem) in rows {
         let response = send(endpoint(unwanted), post(body)).await;
         assert_eq!(response.status(), 400);
         assert!(response.body().starts_with(r#"{"error":"the payload is not an event: "#));
-        assert!(response.body().contains(wrong), "{}", response.body());
+        assert!(response.body().contains(problem), "{}", response.body());
         let Refusal::Envelope(EnvelopeError { line, column, .. }) = refusal(&response) else {
             panic!("{:?}", refusal(&response))
         };
-        let place = format!("(line {line}, column {column})");
-        assert!(response.body().contains(&place), "{} {place}", response.body());
+        let position = format!("(line {line}, column {column})");
+        assert!(response.body().contains(&position), "{} {position}", response.body());
     }
 }
 
 #[tokio::test]
-async fn anything_but_a_post_is_told_which_method_is_allowed() {
+async fn other_methods_are_refused_with_allow_header() {
     let methods = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "post", "STRIPE"];
     for method in methods.map(|method| method.parse::<Method>().unwrap()) {
         let mut request = post(payload(PAID));
@@ -249,31 +250,39 @@ async fn anything_but_a_post_is_told_which_method_is_allowed() {
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
         assert_eq!(response.headers()["allow"], "POST");
         assert_eq!(response.body(), r#"{"error":"method not allowed"}"#);
-        assert!(matches!(refusal(&response), Refusal::MethodNotAllowed(of) if *of == method));
+        assert!(
+            matches!(refusal(&response), Refusal::MethodNotAllowed(refused) if *refused == method)
+        );
     }
 }
 
 #[tokio::test]
-async fn an_event_in_another_api_version_is_refused_where_one_is_required() {
-    let of = |version: &str| {
+async fn other_api_version_is_refused_if_one_is_required() {
+    let with_version = |version: &str| {
         payload(PAID).replace(r#""created""#, &format!(r#""api_version":"{version}","created""#))
     };
     let done = async |_: Event| Outcome::Done;
-    let required = || endpoint(done).require_api_version("2026-10-28.endive");
-    // A later release of the train, and no version at all.
-    for body in [of("2026-10-28.endive"), of("2027-01-31.endive"), payload(PAID)] {
-        assert_eq!(send(required(), post(body)).await.status(), 200);
+    let requiring = || endpoint(done).require_api_version("2026-10-28.endive");
+    // The required version, a later release of the same train, and no version.
+    for body in
+        [with_version("2026-10-28.endive"), with_version("2027-01-31.endive"), payload(PAID)]
+    {
+        assert_eq!(send(requiring(), post(body)).await.status(), 200);
     }
     for other in ["2025-09-30.clover", "2024-06-20", "endive.2026"] {
-        let response = send(required(), post(of(other))).await;
+        let response = send(requiring(), post(with_version(other))).await;
         assert_eq!(response.status(), 400);
         assert!(matches!(refusal(&response), Refusal::ApiVersion { found, .. } if found == other));
         assert!(response.body().contains(other), "{}", response.body());
-        let expected = endpoint(done).expect_api_version("2026-10-28.endive");
-        assert_eq!(send(expected, post(of(other))).await.status(), 200, "it only warns");
+        let expecting = endpoint(done).expect_api_version("2026-10-28.endive");
+        assert_eq!(
+            send(expecting, post(with_version(other))).await.status(),
+            200,
+            "`expect_api_version` refuses the event"
+        );
     }
-    // Before there were trains a version was a date.
+    // Older versions are dates without a release train.
     let dated = || endpoint(done).require_api_version("2024-06-20");
-    assert_eq!(send(dated(), post(of("2024-06-20"))).await.status(), 200);
-    assert_eq!(send(dated(), post(of("2024-04-10"))).await.status(), 400);
+    assert_eq!(send(dated(), post(with_version("2024-06-20"))).await.status(), 200);
+    assert_eq!(send(dated(), post(with_version("2024-04-10"))).await.status(), 400);
 }

@@ -1,4 +1,4 @@
-//! What is an event and what is not: every field, every rule, and where an error points to.
+//! Parsing of the event envelope: its fields, its rules, and the position of errors.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use router_tests::{event, invariant::check_body_against_serde_json};
 use serde_json::{Value, json};
 
 #[test]
-fn every_field_of_a_snapshot_event_is_read() {
+fn snapshot_event_fields_are_read() {
     let payload = json!({
         "id": "evt_1",
         "object": "event",
@@ -21,7 +21,7 @@ fn every_field_of_a_snapshot_event_is_read() {
         "pending_webhooks": 2,
         "request": { "id": "req_1", "idempotency_key": "key_1" },
         "data": { "object": { "id": "cus_1" }, "previous_attributes": { "email": null } },
-        "a_field_that_nobody_knows_yet": [{ "type": 1 }],
+        "an_unknown_field": [{ "type": 1 }],
     })
     .to_string();
     let event = event(payload.clone()).unwrap();
@@ -43,7 +43,7 @@ fn every_field_of_a_snapshot_event_is_read() {
 }
 
 #[test]
-fn every_field_of_a_thin_event_is_read() {
+fn thin_event_fields_are_read() {
     let event = event(
         json!({
             "id": "evt_test_1",
@@ -72,7 +72,7 @@ fn every_field_of_a_thin_event_is_read() {
 }
 
 #[test]
-fn what_may_be_absent_or_null_is() {
+fn optional_fields_may_be_absent_or_null() {
     let minimal = r#"{"id":"evt_1","object":"event","type":"a.b","data":{"object":{}}}"#;
     let nulls = r#"{"id":"evt_1","object":"event","type":"a.b","created":null,"livemode":null,"api_version":null,"account":null,"context":null,"request":null,"pending_webhooks":null,"related_object":null,"data":{"object":{},"previous_attributes":null}}"#;
     for payload in [minimal, nulls] {
@@ -87,24 +87,25 @@ fn what_may_be_absent_or_null_is() {
     assert!(thin.related_object().is_none() && thin.created().is_none());
 }
 
-/// The balance is a singleton: a thin event names its type and nothing more.
+/// The balance is a singleton, so a thin event names its type and URL but no id.
 #[test]
-fn a_related_object_may_have_no_id() {
+fn related_object_may_have_no_id() {
     let payload = r#"{"id":"evt_1","object":"v2.core.event","type":"v2.a","related_object":{"type":"balance","url":"/v1/balance"}}"#;
     let event = event(payload).unwrap();
     let related = event.related_object().unwrap();
     assert_eq!((related.id(), related.object_type()), (None, Some("balance")));
 }
 
+/// Events of old accounts have the request as a string.
 #[test]
-fn old_accounts_send_the_request_as_text() {
+fn request_may_be_a_string() {
     let payload =
         r#"{"id":"evt_1","object":"event","type":"a.b","request":"req_1","data":{"object":{}}}"#;
     assert_eq!(event(payload).unwrap().request_id(), Some("req_1"));
 }
 
 #[test]
-fn escapes_and_white_space_are_read_as_json_means_them() {
+fn escapes_and_white_space_are_decoded() {
     let payload = " {\"\\u0069d\" : \"evt\\u005f1\",\r\n\t\"object\":\"ev\\u0065nt\",\"type\":\"a\\u002eb\",\"data\":{\"object\": { } } }\n";
     let event = event(payload).unwrap();
     assert_eq!((event.id(), event.event_type()), ("evt_1", "a.b"));
@@ -112,28 +113,28 @@ fn escapes_and_white_space_are_read_as_json_means_them() {
 }
 
 #[test]
-fn of_two_equal_keys_that_decide_nothing_the_last_one_counts() {
+fn last_of_duplicate_optional_keys_wins() {
     let payload = r#"{"id":"evt_1","object":"event","type":"a.b","account":"acct_1","account":"acct_2","data":{"object":{}}}"#;
     assert_eq!(event(payload).unwrap().account(), Some("acct_2"));
 }
 
 #[test]
-fn an_event_is_cloned_without_a_copy_of_its_payload() {
+fn event_clone_shares_the_payload() {
     let event =
         event(r#"{"id":"evt_1","object":"event","type":"a.b","data":{"object":{}}}"#).unwrap();
     assert_eq!(event.payload().as_ptr(), event.clone().payload().as_ptr());
 }
 
-/// A payload, what is wrong with it, and the line and column at which the error points.
 #[test]
-fn of_two_reasons_the_last_counts_also_if_it_names_no_request() {
+fn last_reason_wins_even_if_it_has_no_request() {
     let payload = r#"{"id":"evt_1","object":"v2.core.event","type":"a.b","reason":{"request":{"id":"req_1"}},"reason":{}}"#;
     assert_eq!(event(payload).unwrap().request_id(), None);
 }
 
 #[test]
-fn what_is_no_event_says_why_and_where() {
-    let wrong = |field, expected, found| EnvelopeProblem::WrongType { field, expected, found };
+fn non_event_error_has_problem_and_position() {
+    let wrong_type = |field, expected, found| EnvelopeProblem::WrongType { field, expected, found };
+    // The payload, its problem, and the line and column of the error.
     let rows: [(&[u8], EnvelopeProblem, (usize, usize)); _] = [
         (b"", EnvelopeProblem::Syntax("expected a JSON value"), (1, 1)),
         (b"hello", EnvelopeProblem::Syntax("expected a JSON value"), (1, 1)),
@@ -152,58 +153,58 @@ fn what_is_no_event_says_why_and_where() {
             (1, 22),
         ),
         (br#"{"object":"charge"}"#, EnvelopeProblem::NotAnEvent("charge".into()), (1, 11)),
-        (br#"{"object":7}"#, wrong("object", JsonType::String, JsonType::Number), (1, 11)),
+        (br#"{"object":7}"#, wrong_type("object", JsonType::String, JsonType::Number), (1, 11)),
         (br#"{"object":"event"}"#, EnvelopeProblem::Missing("data"), (1, 18)),
         (
             br#"{"object":"event","data":[]}"#,
-            wrong("data", JsonType::Object, JsonType::Array),
+            wrong_type("data", JsonType::Object, JsonType::Array),
             (1, 26),
         ),
         (br#"{"object":"event","data":{}}"#, EnvelopeProblem::Missing("data.object"), (1, 28)),
         (
             br#"{"object":"event","data":{"object":"x"}}"#,
-            wrong("data.object", JsonType::Object, JsonType::String),
+            wrong_type("data.object", JsonType::Object, JsonType::String),
             (1, 36),
         ),
         (br#"{"object":"v2.core.event"}"#, EnvelopeProblem::Missing("id"), (1, 26)),
         (br#"{"object":"v2.core.event","id":""}"#, EnvelopeProblem::Empty("id"), (1, 32)),
         (
             b"{\"object\":\"v2.core.event\",\n\"id\":null}",
-            wrong("id", JsonType::String, JsonType::Null),
+            wrong_type("id", JsonType::String, JsonType::Null),
             (2, 6),
         ),
         (br#"{"object":"v2.core.event","id":"a"}"#, EnvelopeProblem::Missing("type"), (1, 35)),
     ];
     for (payload, problem, (line, column)) in rows {
         let error = event(payload).unwrap_err();
-        let shown = String::from_utf8_lossy(payload);
-        assert_eq!(error.problem, problem, "{shown}");
-        assert_eq!((error.line, error.column), (line, column), "{shown}");
+        let text = String::from_utf8_lossy(payload);
+        assert_eq!(error.problem, problem, "{text}");
+        assert_eq!((error.line, error.column), (line, column), "{text}");
     }
 }
 
 #[test]
-fn a_field_of_the_wrong_type_is_named() {
+fn wrong_type_error_names_the_field() {
     let snapshot =
         json!({ "id": "evt_1", "object": "event", "type": "a.b", "data": { "object": {} } });
     let thin = json!({ "id": "evt_1", "object": "v2.core.event", "type": "v2.a" });
-    let text = "\"text\"";
+    let string = "\"text\"";
     for (base, field, value) in [
         (&snapshot, "id", "1"),
         (&snapshot, "type", "{}"),
-        (&snapshot, "created", text),
+        (&snapshot, "created", string),
         (&snapshot, "created", "1.5"),
         (&snapshot, "created", "-1"),
-        (&snapshot, "livemode", text),
+        (&snapshot, "livemode", string),
         (&snapshot, "api_version", "20261028"),
         (&snapshot, "account", "[]"),
         (&snapshot, "context", "{}"),
         (&snapshot, "request", "7"),
-        (&snapshot, "pending_webhooks", text),
+        (&snapshot, "pending_webhooks", string),
         (&snapshot, "pending_webhooks", "1e400"),
         (&thin, "created", "1700000000"),
         (&thin, "created", "\"yesterday\""),
-        (&thin, "related_object", text),
+        (&thin, "related_object", string),
         (&thin, "account", r#""\ud800""#),
     ] {
         let mut payload = base.clone();
@@ -217,14 +218,14 @@ fn a_field_of_the_wrong_type_is_named() {
 }
 
 #[test]
-fn bad_bytes_are_refused_wherever_they_stand() {
+fn depth_trailing_bytes_and_utf8_are_checked() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let with = |extra: &str| {
         format!(
             r#"{{"id":"evt_1","object":"event","type":"a.b","data":{{"object":{{"deep":{extra}}}}}}}"#
         )
     };
-    // The event, `data` and `data.object` are three levels themselves.
+    // The limit is 128 levels; the event, `data` and `data.object` are three of them.
     assert!(event(with(&nested(125))).is_ok());
     assert_eq!(problem(with(&nested(126))), EnvelopeProblem::TooDeep);
     assert_eq!(problem(with(&nested(5_000))), EnvelopeProblem::TooDeep);
@@ -232,15 +233,16 @@ fn bad_bytes_are_refused_wherever_they_stand() {
     assert_eq!(problem(with("1") + &with("1")), EnvelopeProblem::TrailingBytes);
 
     let mut not_utf8 = with("\"?\"").into_bytes();
-    let at = not_utf8.iter().position(|byte| *byte == b'?').unwrap();
-    not_utf8[at] = 0xff;
+    let position = not_utf8.iter().position(|byte| *byte == b'?').unwrap();
+    not_utf8[position] = 0xff;
     let error = event(not_utf8).unwrap_err();
-    assert_eq!((error.problem, error.column), (EnvelopeProblem::NotUtf8, at + 1));
+    assert_eq!((error.problem, error.column), (EnvelopeProblem::NotUtf8, position + 1));
 }
 
 #[test]
-fn an_object_that_we_accept_can_be_decoded_by_serde_json() {
-    // Our limit of nesting leaves room below serde_json's own.
+fn deepest_accepted_object_decodes_with_serde_json() {
+    // The levels of the envelope count towards our limit, so an accepted object is within the limit
+    // of serde_json.
     let deep = format!("{}{}", "[".repeat(125), "]".repeat(125));
     let payload = format!(
         r#"{{"id":"evt_1","object":"event","type":"a.b","data":{{"object":{{"deep":{deep}}}}}}}"#
@@ -248,13 +250,14 @@ fn an_object_that_we_accept_can_be_decoded_by_serde_json() {
     event(payload).unwrap().decode_object::<Value>().unwrap();
 }
 
+/// Returns the problem of an invalid payload.
 fn problem(payload: String) -> EnvelopeProblem {
     event(payload)
         .map(|event| panic!("{event:?}"))
         .unwrap_or_else(|error: EnvelopeError| error.problem)
 }
 
-/// JSON that is often nearly an event.
+/// Returns a strategy for JSON values; half of the objects have the required fields of an event.
 fn event_like() -> impl Strategy<Value = Value> {
     let key = prop::sample::select(vec![
         "id",
@@ -286,7 +289,7 @@ fn event_like() -> impl Strategy<Value = Value> {
         ]
     });
     (value, any::<bool>()).prop_map(|(value, complete)| match value {
-        // Half of them have what every event has, so that more than the first check is met.
+        // With the required fields, the value passes more than the first check.
         Value::Object(mut fields) if complete => {
             fields.insert("object".into(), "event".into());
             fields.insert("id".into(), "evt_1".into());
@@ -306,16 +309,16 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_is_what_serde_json_reads(value in event_like(), pretty: bool) {
+    fn accepted_event_matches_serde_json(value in event_like(), pretty: bool) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
         check_body_against_serde_json(text.unwrap().as_bytes());
     }
 
     #[test]
-    fn a_payload_cut_short_is_refused(value in event_like(), cut: prop::sample::Index) {
+    fn truncated_payload_is_refused(value in event_like(), length: prop::sample::Index) {
         let text = value.to_string();
-        let cut = &text.as_bytes()[..cut.index(text.len())];
-        // A number may be cut to a shorter number, which is no event either.
-        prop_assert!(event(cut.to_vec()).is_err());
+        let truncated = &text.as_bytes()[..length.index(text.len())];
+        // A truncated number can be valid JSON, but is not an event.
+        prop_assert!(event(truncated.to_vec()).is_err());
     }
 }

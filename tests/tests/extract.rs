@@ -1,6 +1,6 @@
-//! What handlers are given, and what becomes of an event when it cannot be given.
+//! The arguments of handlers, and the outcome if an argument cannot be extracted.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     fmt::Debug,
@@ -16,7 +16,7 @@ use router_tests::{NOW, event, payload, payload_with_id};
 use serde::Deserialize;
 use tower::ServiceExt as _;
 
-/// What the handlers of a test noted.
+/// Lines that the handlers of a test add.
 #[derive(Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -30,7 +30,7 @@ impl Notes {
     }
 }
 
-/// Runs this handler alone for an event, and says what it noted and what became of the event.
+/// Runs only the handler `H` for an event. Returns the handler's notes and the report.
 async fn run<H: Registered>(payload: &str) -> (Vec<String>, Report) {
     let notes = Arc::new(Notes::default());
     let router = Router::builder().only::<H>().shared_state(notes.clone()).state(Shop("hats"));
@@ -38,7 +38,7 @@ async fn run<H: Registered>(payload: &str) -> (Vec<String>, Report) {
     (notes.take(), report.unwrap())
 }
 
-/// The one failure of a report: whether it is for good, and its text.
+/// Returns whether the only failure of a report is permanent, and its text.
 fn failure(report: &Report) -> (bool, String) {
     let [handler] = report.handlers() else { panic!("not one handler: {report:?}") };
     let failure = handler.result().unwrap_err();
@@ -46,7 +46,7 @@ fn failure(report: &Report) -> (bool, String) {
 }
 
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "it is printed")]
+#[expect(dead_code, reason = "only printed, with `Debug`")]
 struct Thing {
     id: String,
     amount: i64,
@@ -54,25 +54,26 @@ struct Thing {
 
 struct Shop(&'static str);
 
-/// An update of a connected account's thing.
+/// Returns an event about an updated object of a connected account.
 fn updated() -> String {
     format!(
         r#"{{"id":"evt_2","object":"event","type":"customer.updated","created":{NOW},"livemode":true,"account":"acct_1","data":{{"object":{{"id":"cus_1","amount":7}},"previous_attributes":{{"amount":5}}}}}}"#
     )
 }
 
+/// A thin event with a related object.
 const THIN: &str = r#"{"id":"evt_3","object":"v2.core.event","type":"v1.billing.meter.no_meter_found","created":"2023-11-14T22:13:20.000Z","livemode":false,"related_object":{"id":"mtr_1","type":"billing.meter","url":"/v1/billing/meters/mtr_1"}}"#;
 
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "it is printed")]
+#[expect(dead_code, reason = "only printed, with `Debug`")]
 struct Before {
     amount: Option<i64>,
     name: Option<String>,
 }
 
 #[on_event("customer.updated")]
-#[expect(clippy::too_many_arguments, reason = "as many as can be wanted")]
-async fn takes_nine(
+#[expect(clippy::too_many_arguments, reason = "every extractor is tested at once")]
+async fn takes_nine_arguments(
     event: Event,
     thing: Object<Thing>,
     before: Previous<Before>,
@@ -88,8 +89,8 @@ async fn takes_nine(
 }
 
 #[tokio::test]
-async fn a_handler_is_given_what_the_event_has() {
-    let (notes, report) = run::<takes_nine>(&updated()).await;
+async fn handler_receives_all_arguments() {
+    let (notes, report) = run::<takes_nine_arguments>(&updated()).await;
     assert_eq!(
         notes,
         [
@@ -101,7 +102,7 @@ async fn a_handler_is_given_what_the_event_has() {
 }
 
 #[on_event("v1.billing.meter.no_meter_found", "invoice.paid", "customer.updated")]
-async fn takes_what_may_be_absent(
+async fn takes_optional_arguments(
     notes: State<Notes>,
     optional: (Option<Object<Thing>>, Option<Previous<Before>>, Option<RelatedObject>),
     account: Option<Account>,
@@ -111,31 +112,31 @@ async fn takes_what_may_be_absent(
 }
 
 #[tokio::test]
-async fn an_option_is_none_where_the_event_has_none_of_it() {
-    let of = async |payload: &str| run::<takes_what_may_be_absent>(payload).await.0;
+async fn optional_argument_is_none_if_absent() {
+    let notes = async |payload: &str| run::<takes_optional_arguments>(payload).await.0;
     assert_eq!(
-        of(THIN).await,
+        notes(THIN).await,
         [
             r#"((None, None, Some(RelatedObject { id: Some("mtr_1"), type: Some("billing.meter"), url: Some("/v1/billing/meters/mtr_1") })), None, false)"#
         ]
     );
     assert_eq!(
-        of(&payload("invoice.paid")).await,
+        notes(&payload("invoice.paid")).await,
         [r#"((Some(Object(Thing { id: "obj_1", amount: 2000 })), None, None), None, false)"#]
     );
     assert_eq!(
-        of(&updated()).await,
+        notes(&updated()).await,
         [
             r#"((Some(Object(Thing { id: "cus_1", amount: 7 })), Some(Previous(Before { amount: Some(5), name: None })), None), Some(Account("acct_1")), false)"#
         ]
     );
 }
 
-/// `None` would hide that the handler's type and Stripe's object have come apart.
+/// `None` would hide that the handler's type no longer matches Stripe's object.
 #[tokio::test]
-async fn what_is_there_and_cannot_be_read_is_not_none() {
-    let unreadable = payload("invoice.paid").replace("2000", r#""much""#);
-    let (notes, report) = run::<takes_what_may_be_absent>(&unreadable).await;
+async fn optional_argument_fails_if_it_does_not_decode() {
+    let invalid = payload("invoice.paid").replace("2000", r#""much""#);
+    let (notes, report) = run::<takes_optional_arguments>(&invalid).await;
     assert!(notes.is_empty(), "the handler was called");
     let (permanent, text) = failure(&report);
     assert!(permanent && text.starts_with("`data.object` does not decode at `amount`: "), "{text}");
@@ -151,7 +152,7 @@ async fn takes_results(
 }
 
 #[tokio::test]
-async fn a_result_shows_why_an_argument_could_not_be_made() {
+async fn result_argument_holds_the_rejection() {
     let (notes, report) = run::<takes_results>(&payload("invoice.paid")).await;
     assert_eq!(
         notes,
@@ -168,24 +169,24 @@ async fn needs_an_account(account: Account, notes: State<Notes>) {
 }
 
 #[tokio::test]
-async fn a_missing_argument_fails_the_handler_for_good_and_says_what_to_take() {
+async fn missing_argument_is_a_permanent_failure() {
     let (notes, report) = run::<needs_an_account>(&payload("invoice.paid")).await;
     assert!(notes.is_empty(), "the handler was called");
     let text = "the event names no connected account; take an `Option<Account>`";
     assert_eq!(failure(&report), (true, text.to_owned()));
 }
 
-/// An extractor of a user's own, that fetches, from several needs.
+/// A custom extractor that awaits and has several needs.
 struct Customer(String);
 
 impl FromEvent for Customer {
     type Needs = (State<Shop>, Option<State<u16>>);
 
-    async fn from_event(event: &Event, (shop, floor): Self::Needs) -> Result<Self, Rejection> {
+    async fn from_event(event: &Event, (shop, number): Self::Needs) -> Result<Self, Rejection> {
         tokio::task::yield_now().await;
         match event.livemode() {
-            Some(true) => Err("the database is away".into()),
-            _ => Ok(Self(format!("of {}, {:?}", shop.0.0, floor.map(|floor| *floor)))),
+            Some(true) => Err("the database is unavailable".into()),
+            _ => Ok(Self(format!("of {}, {:?}", shop.0.0, number.map(|number| *number)))),
         }
     }
 }
@@ -199,19 +200,19 @@ impl OptionalFromEvent for Customer {
 }
 
 #[on_event("invoice.paid", "customer.updated")]
-async fn fetches(customer: Customer, nobody: Option<Customer>, notes: State<Notes>) {
-    notes.add((customer.0, nobody.is_none()));
+async fn takes_custom_argument(customer: Customer, missing: Option<Customer>, notes: State<Notes>) {
+    notes.add((customer.0, missing.is_none()));
 }
 
 #[tokio::test]
-async fn an_extractor_of_ones_own_may_wait_and_its_failure_is_tried_again() {
-    let (notes, report) = run::<fetches>(&payload("invoice.paid")).await;
+async fn custom_extractor_can_await_and_fail_transiently() {
+    let (notes, report) = run::<takes_custom_argument>(&payload("invoice.paid")).await;
     assert_eq!(notes, [r#"("of hats, None", true)"#]);
     assert!(!report.needs_retry());
 
-    let (notes, report) = run::<fetches>(&updated()).await;
+    let (notes, report) = run::<takes_custom_argument>(&updated()).await;
     assert!(notes.is_empty(), "the handler was called");
-    assert_eq!(failure(&report), (false, "the database is away".to_owned()));
+    assert_eq!(failure(&report), (false, "the database is unavailable".to_owned()));
 }
 
 trait Mailer: Send + Sync {
@@ -232,7 +233,7 @@ async fn mails(mailer: State<dyn Mailer>, notes: State<Notes>) {
 }
 
 #[tokio::test]
-async fn a_trait_object_is_shared_as_what_it_is() {
+async fn shared_state_can_be_a_trait_object() {
     let notes = Arc::new(Notes::default());
     let mailer: Arc<dyn Mailer> = Arc::new(Smtp);
     let router = Router::builder().only::<mails>().shared_state(mailer).shared_state(notes.clone());
@@ -242,18 +243,18 @@ async fn a_trait_object_is_shared_as_what_it_is() {
 }
 
 #[on_unhandled]
-async fn the_rest(event_type: EventType, notes: State<Notes>) -> Result<(), &'static str> {
+async fn fallback(event_type: EventType, notes: State<Notes>) -> Result<(), &'static str> {
     notes.add((event_type.is_known(), event_type));
-    Err("nothing depends on it")
+    Err("this failure is ignored")
 }
 
 #[tokio::test]
-async fn what_no_handler_is_for_goes_to_the_handler_of_the_rest_and_is_still_unhandled() {
+async fn on_unhandled_handler_leaves_event_unhandled() {
     let notes = Arc::new(Notes::default());
     let router = Router::builder()
         .without_linked()
         .add::<takes_results>()
-        .add::<the_rest>()
+        .add::<fallback>()
         .shared_state(notes.clone())
         .build()
         .unwrap();
@@ -261,9 +262,9 @@ async fn what_no_handler_is_for_goes_to_the_handler_of_the_rest_and_is_still_unh
         let event = event(payload_with_id(event_type, event_type)).unwrap();
         let report = router.clone().oneshot(event).await.unwrap();
         assert_eq!(report.is_unhandled(), event_type != "invoice.paid");
-        assert!(!report.needs_retry(), "its failure asks for nothing");
+        assert!(!report.needs_retry(), "the failure of an `#[on_unhandled]` handler is retried");
     }
-    let [known, unknown, handled] = &notes.take()[..] else { panic!("not three") };
+    let [known, unknown, handled] = &notes.take()[..] else { panic!("not three notes") };
     assert_eq!(known, r#"(true, EventType("invoice.voided"))"#);
     assert_eq!(unknown, r#"(false, EventType("coffee.made"))"#);
     assert!(handled.starts_with("(true, Err("), "{handled}");

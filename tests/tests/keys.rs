@@ -1,6 +1,6 @@
-//! What the keys of `#[on_event]` do.
+//! The effects of the keys of `#[on_event]`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::{
     future::pending,
@@ -18,8 +18,8 @@ use router_tests::{NOW, event, now, payload};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
-/// The names of the handlers that ran, in order.
-fn ran(report: &Report) -> Vec<&str> {
+/// Returns the names of the handlers in a report, in order.
+fn handler_names(report: &Report) -> Vec<&str> {
     report.handlers().iter().map(HandlerReport::name).collect()
 }
 
@@ -29,8 +29,8 @@ async fn last_a() {}
 #[on_event("invoice.paid", name = "last.b", order = 1)]
 async fn last_b() {}
 
-#[on_event("invoice.paid", name = "usual")]
-async fn usual() {}
+#[on_event("invoice.paid", name = "default")]
+async fn default_order() {}
 
 #[on_event("invoice.paid", name = "first", order = -2147483648)]
 async fn first() {}
@@ -38,23 +38,24 @@ async fn first() {}
 #[tokio::test]
 async fn handlers_run_by_order_and_then_by_name() {
     let router =
-        Router::builder().only::<last_b>().only::<first>().only::<usual>().only::<last_a>();
+        Router::builder().only::<last_b>().only::<first>().only::<default_order>().only::<last_a>();
     let report = router.build().unwrap().oneshot(event(payload("invoice.paid")).unwrap()).await;
-    assert_eq!(ran(&report.unwrap()), ["first", "usual", "last.a", "last.b"]);
+    assert_eq!(handler_names(&report.unwrap()), ["first", "default", "last.a", "last.b"]);
 }
 
 #[on_event("charge.*", name = "connect", endpoint = "connect")]
-async fn of_connect() {}
+async fn connect_charges() {}
 
 #[on_event("charge.failed", name = "live", livemode = true)]
-async fn of_live() {}
+async fn live_charges() {}
 
 #[on_event("charge.failed", name = "test", livemode = false)]
-async fn of_test() {}
+async fn test_charges() {}
 
 #[tokio::test]
-async fn a_filtered_handler_is_only_called_for_its_endpoint_and_mode() {
-    let router = Router::builder().only::<of_connect>().only::<of_live>().only::<of_test>();
+async fn handlers_are_filtered_by_endpoint_and_livemode() {
+    let router =
+        Router::builder().only::<connect_charges>().only::<live_charges>().only::<test_charges>();
     let secrets = Secrets::parse("platform=whsec_p,connect=whsec_c").unwrap();
     let endpoint = Endpoint::new(secrets, router.build().unwrap()).clock(ManualClock::at(now()));
     let send = async |secret: &str, body: String| {
@@ -63,17 +64,17 @@ async fn a_filtered_handler_is_only_called_for_its_endpoint_and_mode() {
         let request = request.body(Full::new(bytes::Bytes::from(body))).unwrap();
         let response = endpoint.clone().oneshot(request).await.unwrap();
         let report: &Report = response.extensions().get().unwrap();
-        (ran(report).join(" "), report.is_unhandled())
+        (handler_names(report).join(" "), report.is_unhandled())
     };
     let test = payload("charge.failed");
     let live = test.replace(r#""livemode":false"#, r#""livemode":true"#);
-    let neither = test.replace(r#""livemode":false,"#, "");
+    let no_livemode = test.replace(r#""livemode":false,"#, "");
     assert_eq!(send("whsec_p", test.clone()).await, ("test".to_owned(), false));
     assert_eq!(send("whsec_p", live.clone()).await, ("live".to_owned(), false));
     assert_eq!(send("whsec_c", test).await, ("connect test".to_owned(), false));
     assert_eq!(send("whsec_c", live).await, ("connect live".to_owned(), false));
-    // One that says neither is for neither, and nobody overlooks it: it is unhandled.
-    assert_eq!(send("whsec_p", neither).await, (String::new(), true));
+    // An event without `livemode` matches neither filter and is reported as unhandled.
+    assert_eq!(send("whsec_p", no_livemode).await, (String::new(), true));
 }
 
 #[on_event("charge.captured", name = "five", timeout = "5s")]
@@ -81,17 +82,17 @@ async fn stuck_for_five_seconds() {
     pending::<()>().await;
 }
 
-#[on_event("charge.captured", name = "usual.time")]
-async fn stuck_for_the_usual_time() {
+#[on_event("charge.captured", name = "router.timeout")]
+async fn stuck_for_default_timeout() {
     pending::<()>().await;
 }
 
 #[tokio::test]
-async fn a_handler_that_takes_too_long_is_a_failure_to_be_tried_again() {
+async fn handler_timeout_is_a_transient_failure() {
     let clock = ManualClock::at(now());
     let router = Router::builder()
         .only::<stuck_for_five_seconds>()
-        .only::<stuck_for_the_usual_time>()
+        .only::<stuck_for_default_timeout>()
         .handler_timeout(Duration::from_secs(7))
         .clock(clock.clone())
         .build()
@@ -101,13 +102,13 @@ async fn a_handler_that_takes_too_long_is_a_failure_to_be_tried_again() {
         clock.wait_for_sleeper().await;
         clock.advance(Duration::from_secs(step) - Duration::from_millis(1));
         tokio::task::yield_now().await;
-        assert!(!call.is_finished(), "it was given up too early");
+        assert!(!call.is_finished(), "the handler timed out too early");
         clock.advance(Duration::from_millis(1));
         tokio::task::yield_now().await;
     }
-    assert!(call.is_finished(), "it still waits");
+    assert!(call.is_finished(), "the handler did not time out");
     let report = call.await.unwrap().unwrap();
-    let texts = ["five", "usual.time"].map(|name| {
+    let texts = ["five", "router.timeout"].map(|name| {
         let failure = report.handler(name).unwrap().result().unwrap_err();
         assert!(!failure.is_permanent());
         failure.to_string()
@@ -118,21 +119,27 @@ async fn a_handler_that_takes_too_long_is_a_failure_to_be_tried_again() {
     );
 }
 
-/// A gate that blocks the thread of who waits at it, and says that somebody does.
+/// A gate that blocks the waiting thread until it is opened.
 #[derive(Default)]
-struct Gate(Mutex<bool>, Condvar, Notify);
+struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+    /// Notified when a thread begins to wait.
+    waiting: Notify,
+}
 
 impl Gate {
     fn open(&self) {
-        *self.0.lock().unwrap() = true;
-        self.1.notify_all();
+        *self.is_open.lock().unwrap() = true;
+        self.opened.notify_all();
     }
 
     fn wait(&self) {
-        self.2.notify_one();
-        let (closed, long) = (self.0.lock().unwrap(), Duration::from_secs(60));
-        let waited = self.1.wait_timeout_while(closed, long, |open| !*open).unwrap().1;
-        assert!(!waited.timed_out(), "nobody could open the gate");
+        self.waiting.notify_one();
+        let is_open = self.is_open.lock().unwrap();
+        let timeout = Duration::from_secs(60);
+        let waited = self.opened.wait_timeout_while(is_open, timeout, |open| !*open).unwrap().1;
+        assert!(!waited.timed_out(), "the gate was not opened within {timeout:?}");
     }
 }
 
@@ -147,15 +154,15 @@ fn blocks_and_panics(_: Object<serde::de::IgnoredAny>) {
     panic!("a bug");
 }
 
-/// On one thread: were the handler to block it, nobody would open the gate.
+/// The runtime has one thread, so if the handler blocked that thread, the gate would never open.
 #[tokio::test(flavor = "current_thread")]
-async fn a_blocking_handler_blocks_no_other_event() {
+async fn blocking_handler_does_not_block_the_runtime() {
     let gate = Arc::new(Gate::default());
     let router = Router::builder().only::<blocks>().only::<blocks_and_panics>();
     let router = router.shared_state(gate.clone()).build().unwrap();
     let event = event(payload("charge.updated")).unwrap();
     let (report, ()) = tokio::join!(router.oneshot(event), async {
-        gate.2.notified().await;
+        gate.waiting.notified().await;
         gate.open();
     });
     let report = report.unwrap();
@@ -170,16 +177,16 @@ async fn a_blocking_handler_blocks_no_other_event() {
 async fn by_constant() {}
 
 #[tokio::test]
-async fn a_constant_of_the_catalogue_is_an_event_type() {
+async fn catalog_constant_is_an_event_type() {
     let router = Router::builder().only::<by_constant>().build().unwrap();
     assert_eq!(router.event_types(), ["charge.dispute.closed", "charge.dispute.created"]);
     for event_type in [event_type::charge::dispute::CREATED, event_type::charge::dispute::CLOSED] {
         let report = router.clone().oneshot(event(payload(event_type)).unwrap()).await.unwrap();
-        assert_eq!(ran(&report), ["by.constant"]);
+        assert_eq!(handler_names(&report), ["by.constant"]);
     }
 }
 
-/// Every type that Stripe is known to send reaches the one handler that is for it alone.
+/// Each event type in the catalog reaches exactly the one handler of this type.
 #[tokio::test]
 async fn all_known_event_types_are_routed() {
     let mut router = Router::builder().without_linked();
@@ -197,7 +204,7 @@ async fn all_known_event_types_are_routed() {
         };
         let event = event(body).unwrap();
         *(if event.is_thin() { &mut thin } else { &mut snapshots }) += 1;
-        assert_eq!(ran(&router.clone().oneshot(event).await.unwrap()), [known.name]);
+        assert_eq!(handler_names(&router.clone().oneshot(event).await.unwrap()), [known.name]);
     }
     assert_eq!((snapshots, thin), (275, 326));
 }

@@ -1,9 +1,9 @@
-//! How often, and how much, one event makes the heap allocate, from a request that is there to its response.
-//! What the completion memory keeps of each event is among it.
+//! The number and size of the heap allocations per event, from a request whose body is in memory to
+//! its response. They include the completions of the event, which are retained in memory.
 
 use divan::{AllocProfiler, Bencher};
 use router_core::Router;
-use router_performance::{SIZES, endpoint, reads_a_field, requests, takes_the_event};
+use router_performance::{BODY_SIZES, endpoint, event_router, field_router, requests};
 use tower::ServiceExt as _;
 
 #[global_allocator]
@@ -13,20 +13,21 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = BODY_SIZES)]
 fn call_field(bencher: Bencher<'_, '_>, bytes: usize) {
-    call(bencher, bytes, reads_a_field());
+    call(bencher, bytes, field_router());
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = BODY_SIZES)]
 fn call_event(bencher: Bencher<'_, '_>, bytes: usize) {
-    call(bencher, bytes, takes_the_event());
+    call(bencher, bytes, event_router());
 }
 
 fn call(bencher: Bencher<'_, '_>, bytes: usize, router: Router) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it starts");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().expect("the runtime starts");
     let endpoint = endpoint(router);
     bencher.with_inputs(requests(bytes)).bench_local_values(|request| {
-        runtime.block_on(endpoint.clone().oneshot(request)).expect("it never fails")
+        runtime.block_on(endpoint.clone().oneshot(request)).expect("an endpoint never fails")
     });
 }

@@ -1,4 +1,4 @@
-//! Each stage of a request, and all of them, beside the MAC alone, which is the limit.
+//! The time of each stage of a request, of all stages, and of the MAC alone as the baseline.
 
 use std::{
     future::Future as _,
@@ -12,24 +12,25 @@ use router_core::{
     signature::{Secrets, Tolerance, verify},
 };
 use router_performance::{
-    FIRST, SECRET, SIZES, endpoint, event, now, reads_a_field, requests, secret, signed,
-    takes_the_event,
+    BODY_SIZES, SECRET, TEMPLATE_ID, endpoint, event, event_router, field_router, now, requests,
+    secret, signed_bodies,
 };
 use serde::de::IgnoredAny;
 use sha2::Sha256;
 use tower::{Service as _, ServiceExt as _};
 
-/// The type of a small event.
+/// The event type of the small event.
 const PAID: &str = event_type::payment_intent::SUCCEEDED;
 
 fn main() {
     divan::main();
 }
 
-#[divan::bench(args = SIZES, threads = [1, 2])]
-fn mac_alone(bencher: Bencher<'_, '_>, bytes: usize) {
-    let key = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("it takes any key");
-    let body = event(FIRST, bytes).body().clone();
+#[divan::bench(args = BODY_SIZES, threads = [1, 2])]
+fn mac_only(bencher: Bencher<'_, '_>, bytes: usize) {
+    let key =
+        Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("HMAC takes a key of any length");
+    let body = event(TEMPLATE_ID, bytes).body().clone();
     bencher.counter(BytesCount::new(body.len())).bench(|| {
         let mut mac = key.clone();
         mac.update(b"1700000000");
@@ -39,93 +40,98 @@ fn mac_alone(bencher: Bencher<'_, '_>, bytes: usize) {
     });
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = BODY_SIZES)]
 fn signature(bencher: Bencher<'_, '_>, bytes: usize) {
     let secrets = Secrets::from(secret());
-    bencher.with_inputs(signed(bytes)).bench_local_values(|(header, body)| {
+    bencher.with_inputs(signed_bodies(bytes)).bench_local_values(|(header, body)| {
         verify(Some(header.as_bytes()), body, &secrets, Tolerance::default(), now())
     });
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = BODY_SIZES)]
 fn envelope(bencher: Bencher<'_, '_>, bytes: usize) {
     let secrets = Secrets::from(secret());
-    let mut signed = signed(bytes);
+    let mut next_body = signed_bodies(bytes);
     let verified = move || {
-        let (header, body) = signed();
+        let (header, body) = next_body();
         verify(Some(header.as_bytes()), body, &secrets, Tolerance::default(), now())
-            .expect("it is signed")
+            .expect("the signature matches")
     };
     bencher.with_inputs(verified).bench_local_values(Event::parse);
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = BODY_SIZES)]
 fn call_field(bencher: Bencher<'_, '_>, bytes: usize) {
-    call(bencher, bytes, reads_a_field());
+    call(bencher, bytes, field_router());
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = BODY_SIZES)]
 fn call_event(bencher: Bencher<'_, '_>, bytes: usize) {
-    call(bencher, bytes, takes_the_event());
+    call(bencher, bytes, event_router());
 }
 
-/// All of it: a request whose body is there already, and its response.
+/// Measures all stages, from a request whose body is in memory to its response.
 fn call(bencher: Bencher<'_, '_>, bytes: usize, router: Router) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it starts");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().expect("the runtime starts");
     let endpoint = endpoint(router);
     bencher.with_inputs(requests(bytes)).bench_local_values(|request| {
-        let response = runtime.block_on(endpoint.clone().oneshot(request)).expect("it never fails");
+        let response =
+            runtime.block_on(endpoint.clone().oneshot(request)).expect("an endpoint never fails");
         assert_eq!(response.status(), 200);
         response
     });
 }
 
-/// The same on one thread and on two at once, each with events of its own: what both wait for makes each slower.
+/// Measures all stages on one thread and on two concurrent threads, each with its own events.
+/// Contention makes two threads slower.
 #[divan::bench(threads = [1, 2], sample_size = 50)]
-fn call_at_once(bencher: Bencher<'_, '_>) {
+fn concurrent_calls(bencher: Bencher<'_, '_>) {
     let endpoint =
-        Endpoint::new(secret(), takes_the_event()).tolerance(Tolerance::without_age_check());
-    let next = std::sync::Mutex::new(requests(SIZES[0]));
-    let request = || (next.lock().expect("nobody panics"))();
+        Endpoint::new(secret(), event_router()).tolerance(Tolerance::without_age_check());
+    let next = std::sync::Mutex::new(requests(BODY_SIZES[0]));
+    let request = || (next.lock().expect("no thread panics with the lock held"))();
     bencher.with_inputs(request).bench_values(|request| {
-        // Nothing waits, so no runtime is needed.
+        // The call is ready at the first poll, so no runtime is needed.
         let call = std::pin::pin!(endpoint.clone().oneshot(request));
         let Poll::Ready(response) = call.poll(&mut Context::from_waker(Waker::noop())) else {
-            panic!("the handler is ready at once");
+            panic!("the call is not ready at the first poll");
         };
-        response.expect("it never fails")
+        response.expect("an endpoint never fails")
     });
 }
 
-/// What shares nothing, on one thread and on two at once: where it is slower on two, the machine's cores are
-/// not two, and neither can the call above be judged.
+/// Measures work that shares no memory, on one thread and on two concurrent threads. If it is
+/// slower on two threads, the machine does not have two full cores, and the result of
+/// `concurrent_calls` does not show contention.
 #[divan::bench(threads = [1, 2], sample_size = 50)]
-fn nothing_shared_at_once(bencher: Bencher<'_, '_>) {
-    let body = event(FIRST, SIZES[0]).body().clone();
+fn concurrent_unshared_work(bencher: Bencher<'_, '_>) {
+    let body = event(TEMPLATE_ID, BODY_SIZES[0]).body().clone();
     bencher.bench(|| serde_json::from_slice::<IgnoredAny>(&body).is_ok());
 }
 
-/// So many handlers of Stripe's event types, of which one is for the event.
-fn crowd(handlers: usize) -> Router {
+/// Returns a router with this number of handlers, of which one is for the small event.
+fn router_with(handlers: usize) -> Router {
     let others = event_type::ALL.iter().filter(|event_type| **event_type != PAID).cycle();
     others
         .zip(1..handlers)
         .fold(Router::builder().without_linked(), |router, (event_type, number)| {
             router.handler(format!("h{number}"), [*event_type], async |_: Event| {})
         })
-        .handler("one", [PAID], async |_: Event| {})
+        .handler("paid", [PAID], async |_: Event| {})
         .build()
-        .expect("it is correct")
+        .expect("the router is valid")
 }
 
 #[divan::bench(args = [10, 10_000])]
-fn dispatch_among(bencher: Bencher<'_, '_>, handlers: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it starts");
-    let router = crowd(handlers);
+fn dispatch(bencher: Bencher<'_, '_>, handlers: usize) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().expect("the runtime starts");
+    let router = router_with(handlers);
     let mut number = 0;
     let events = move || {
         number += 1;
-        event(&format!("evt_{number:012}"), 1).event().clone() // A payment.
+        event(&format!("evt_{number:012}"), 1).event().clone() // the smallest payment
     };
     bencher.with_inputs(events).bench_local_values(|event| {
         let mut router = router.clone();
@@ -135,5 +141,5 @@ fn dispatch_among(bencher: Bencher<'_, '_>, handlers: usize) {
 
 #[divan::bench(args = [10, 10_000], sample_count = 20)]
 fn build(bencher: Bencher<'_, '_>, handlers: usize) {
-    bencher.bench(|| crowd(handlers));
+    bencher.bench(|| router_with(handlers));
 }

@@ -1,4 +1,4 @@
-//! What the benchmarks and the servers share: events of a size, and the one handler.
+//! Events of a given size, handlers, routers and settings that the benchmarks and servers share.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,157 +14,161 @@ use serde::Deserialize;
 /// The text of [`secret`].
 pub const SECRET: &str = "whsec_of_the_benchmarks";
 
-/// The id of the event of which others are made.
-pub const FIRST: &str = "evt_000000000000";
+/// The id of an event that is a template for others; see [`replace_id`].
+pub const TEMPLATE_ID: &str = "evt_000000000000";
 
-/// The sizes of bodies that are looked at, in bytes: a payment, and an invoice of many lines.
-pub const SIZES: [usize; 2] = [3 * 1024, 30 * 1024];
+/// The sizes of the measured bodies in bytes: a payment, and an invoice with many lines.
+pub const BODY_SIZES: [usize; 2] = [3 * 1024, 30 * 1024];
 
-/// An event of about this size, with this id, laid out as Stripe does: a payment whose metadata fills it up,
-/// or an invoice with lines enough.
+/// Returns an event of about `bytes` bytes in Stripe's layout: a payment with enough metadata if it
+/// is under 8 KiB, otherwise an invoice with enough lines.
 ///
 /// # Panics
 ///
-/// Never: the fields are there.
+/// Never: the sample events have these fields.
 #[must_use]
 pub fn event(id: &str, bytes: usize) -> Payload {
     let is_payment = bytes < 8 * 1024;
-    let of = |more: usize| {
+    let event_with = |entries: usize| {
         let event_type = if is_payment { "payment_intent.succeeded" } else { "invoice.paid" };
-        (0..more)
+        (0..entries)
             .fold(SyntheticEvent::new(event_type).id(id), |event, number| match is_payment {
                 true => event.set(format!("metadata.order_{number}"), "6735-0815"),
                 false => event.set(format!("lines.data[{number}].quantity"), number),
             })
             .build()
-            .expect("the fields are there")
+            .expect("the sample events have these fields")
     };
-    let size = |more: usize| of(more).body().len();
-    let each = size(3) - size(2);
-    of(2 + bytes.saturating_sub(size(2)) / each)
+    let size = |entries: usize| event_with(entries).body().len();
+    let entry_size = size(3) - size(2);
+    event_with(2 + bytes.saturating_sub(size(2)) / entry_size)
 }
 
-/// The field of an object that the handler reads.
+/// The one field of an object that the handler decodes.
 #[derive(Debug, Deserialize)]
-pub struct Made {
-    /// In seconds since the Unix epoch.
+pub struct Created {
+    /// The creation time in seconds since the Unix epoch.
     pub created: i64,
 }
 
-/// Reads one field of the object.
+/// Decodes one field of the object.
 #[on_event("payment_intent.succeeded", "invoice.paid")]
-pub async fn field(object: Object<Made>) {
+pub async fn field(object: Object<Created>) {
     std::hint::black_box(object.created);
 }
 
-/// Takes the event as it is.
+/// Takes the event without decoding the object.
 #[on_event("payment_intent.succeeded", "invoice.paid")]
 pub async fn whole(event: Event) {
     std::hint::black_box(event.id().len());
 }
 
-/// Never ends, for whoever looks at events that are being handled.
+/// Never finishes, to measure events in flight.
 #[on_event("payment_intent.succeeded", "invoice.paid")]
-pub async fn waits(_: Event) {
+pub async fn pending(_: Event) {
     std::future::pending::<()>().await;
 }
 
-/// A router with one handler that never ends.
+/// Returns a router with one handler that never finishes.
 ///
 /// # Panics
 ///
-/// Never: it is correct.
+/// Never: the router is valid.
 #[must_use]
-pub fn waits_for_ever() -> Router {
-    Router::builder().only::<waits>().build().expect("it is correct")
+pub fn pending_router() -> Router {
+    Router::builder().only::<pending>().build().expect("the router is valid")
 }
 
-/// A router with one handler that reads one field of the object.
+/// Returns a router with one handler that decodes one field of the object.
 ///
 /// # Panics
 ///
-/// Never: it is correct.
+/// Never: the router is valid.
 #[must_use]
-pub fn reads_a_field() -> Router {
-    Router::builder().only::<field>().build().expect("it is correct")
+pub fn field_router() -> Router {
+    Router::builder().only::<field>().build().expect("the router is valid")
 }
 
-/// A router with one handler that takes the event as it is.
+/// Returns a router with one handler that takes the event without decoding the object.
 ///
 /// # Panics
 ///
-/// Never: it is correct.
+/// Never: the router is valid.
 #[must_use]
-pub fn takes_the_event() -> Router {
-    Router::builder().only::<whole>().build().expect("it is correct")
+pub fn event_router() -> Router {
+    Router::builder().only::<whole>().build().expect("the router is valid")
 }
 
-/// The secret of all of them.
+/// Returns the signing secret of all benchmarks.
 ///
 /// # Panics
 ///
-/// Never: it is one.
+/// Never: the secret is valid.
 #[must_use]
 pub fn secret() -> SigningSecret {
-    SigningSecret::new(SECRET).expect("it is a secret")
+    SigningSecret::new(SECRET).expect("the secret is valid")
 }
 
-/// The time at which events are made, signed and received in process.
+/// Returns the time at which events are created, signed and received in process.
 #[must_use]
 pub fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-/// An endpoint before a router, at that time.
+/// Returns an endpoint for `router` whose clock always shows [`now`].
 #[must_use]
 pub fn endpoint(router: Router) -> Endpoint<Router> {
     Endpoint::new(secret(), router).clock(ManualClock::at(now()))
 }
 
-/// Signatures and bodies of about this size, each of another event.
-pub fn signed(bytes: usize) -> impl FnMut() -> (String, Bytes) {
-    let first = event(FIRST, bytes);
+/// Returns a function that creates a signed body of about `bytes` bytes, of a new event in each
+/// call. It returns the `Stripe-Signature` header and the body.
+pub fn signed_bodies(bytes: usize) -> impl FnMut() -> (String, Bytes) {
+    let template = event(TEMPLATE_ID, bytes);
     let mut number = 0_u64;
     move || {
         number += 1;
-        let body = with_id(first.body(), FIRST, &format!("evt_{number:012}"));
+        let body = replace_id(template.body(), TEMPLATE_ID, &format!("evt_{number:012}"));
         let seconds = now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         (router_core::signature::sign(&secret(), seconds, &body), body)
     }
 }
 
-/// Requests with such bodies, each of another event.
+/// Returns a function that creates a signed request with a body of about `bytes` bytes, of a new
+/// event in each call.
 ///
 /// # Panics
 ///
-/// Never: they are requests.
+/// Never: the requests are valid.
 pub fn requests(bytes: usize) -> impl FnMut() -> Request<Full<Bytes>> {
-    let mut signed = signed(bytes);
+    let mut next_body = signed_bodies(bytes);
     move || {
-        let (signature, body) = signed();
+        let (signature, body) = next_body();
         let request = Request::post("/webhook").header("stripe-signature", signature);
-        request.body(Full::new(body)).expect("it is a request")
+        request.body(Full::new(body)).expect("the request is valid")
     }
 }
 
-/// The same body with another id of the same length.
+/// Returns a copy of `body` in which the first occurrence of the id `from` is replaced by `to`. The
+/// ids have the same length, so the size does not change.
 #[must_use]
-pub fn with_id(body: &Bytes, from: &str, to: &str) -> Bytes {
-    let at = body.windows(from.len()).position(|part| part == from.as_bytes()).unwrap_or_default();
-    [&body[..at], to.as_bytes(), &body[at + from.len()..]].concat().into()
+pub fn replace_id(body: &Bytes, from: &str, to: &str) -> Bytes {
+    let start =
+        body.windows(from.len()).position(|part| part == from.as_bytes()).unwrap_or_default();
+    [&body[..start], to.as_bytes(), &body[start + from.len()..]].concat().into()
 }
 
-/// Where a server listens: `PORT`, or any that is free.
+/// Returns the port on which a server listens: `PORT`, or 0 for any free port.
 #[must_use]
 pub fn port() -> u16 {
     std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or_default()
 }
 
-/// A runtime of so many threads as `THREADS` says: one by default.
+/// Returns a runtime with `THREADS` threads, one by default.
 ///
 /// # Errors
 ///
-/// What the operating system says.
+/// Fails if the operating system cannot start the runtime.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let threads =
         std::env::var("THREADS").ok().and_then(|threads| threads.parse().ok()).unwrap_or(1);

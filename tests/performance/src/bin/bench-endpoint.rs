@@ -1,6 +1,11 @@
-//! The endpoint, a router and one handler, on our server, and nothing else. `PORT` says where, `HANDLER`
-//! whether it reads a field (`field`, the default), takes the event (`event`) or never ends (`wait`), `THREADS`
-//! how many threads there are, `RUST_LOG` what is logged to stderr: by default `info`, as in the hyper example.
+//! Serves an endpoint with a router and one handler. Environment variables:
+//!
+//! - `PORT`: the port, by default any free one
+//! - `STRIPE_WEBHOOK_SECRET`: the signing secret, by default that of the benchmarks
+//! - `HANDLER`: `field` decodes a field (the default), `event` takes the event, `wait` never
+//!   finishes
+//! - `THREADS`: the number of threads, 1 by default
+//! - `RUST_LOG`: the log filter for stderr, by default `info`, as in the hyper example
 
 use std::{env, error::Error};
 
@@ -8,7 +13,7 @@ use router_core::{
     Endpoint, SigningSecret,
     server::{Server, shutdown_signal},
 };
-use router_performance::{SECRET, port, reads_a_field, runtime, takes_the_event, waits_for_ever};
+use router_performance::{SECRET, event_router, field_router, pending_router, port, runtime};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -21,9 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .init();
     let secret = env::var("STRIPE_WEBHOOK_SECRET").unwrap_or_else(|_| SECRET.to_owned());
     let router = match env::var("HANDLER").as_deref() {
-        Ok("event") => takes_the_event(),
-        Ok("wait") => waits_for_ever(),
-        _ => reads_a_field(),
+        Ok("event") => event_router(),
+        Ok("wait") => pending_router(),
+        _ => field_router(),
     };
     runtime()?.block_on(async {
         let endpoint = Endpoint::new(SigningSecret::new(&secret)?, router);

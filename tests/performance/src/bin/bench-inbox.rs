@@ -1,15 +1,22 @@
-//! The inbox, for `inbox.py`, which says what is compared with what: `bench-inbox COMMAND URL [NUMBER…]`.
+//! Measures an inbox: `bench-inbox COMMAND URL [NUMBER…]`. The scripts `inbox.py` and `scaling.py`
+//! run this program and compare its figures.
 //!
-//! | command | what it does | prints |
-//! |---|---|---|
-//! | `serve` | an endpoint and an inbox over HTTP, without a worker | its address |
-//! | `store EVENTS BYTES` | stores so many, asked by 64 at once | events a second |
-//! | `more FROM EVENTS BYTES` | the same, of events whose numbers begin there | events a second |
-//! | `bare EVENTS BYTES` | writes the same in groups of 64, on SQLite and JetStream | events a second |
-//! | `deliver` | delivers all that waits to a handler that does nothing | deliveries a second |
-//! | `work MILLISECONDS` | delivers to a handler that waits for so long, 16 at once, until two seconds bring nothing | how many, and when the first and the last was done, in seconds since 1970 |
-//! | `claim TIMES` | claims 16, and gives them back | median microseconds of a claim |
-//! | `latency TIMES` | one event after the other | median microseconds from stored to the handler's start |
+//! Each command prints its result:
+//!
+//! - `serve`: serves an endpoint with an inbox over HTTP, without a worker. Prints the address.
+//! - `store EVENTS BYTES`: stores new events from 64 concurrent callers. Prints events per second.
+//! - `more FROM EVENTS BYTES`: like `store`, with event numbers that start at `FROM`.
+//! - `bare EVENTS BYTES`: writes the same rows or messages with the driver alone, in batches of 64,
+//!   to SQLite or JetStream. Prints events per second.
+//! - `deliver`: delivers all pending deliveries to a handler that does nothing. Prints deliveries
+//!   per second.
+//! - `work MILLISECONDS`: delivers, 16 deliveries concurrently, to a handler that sleeps for this
+//!   time, until no delivery finishes for two seconds. Prints the number of deliveries, and the
+//!   times at which the first and the last finished, in seconds since the Unix epoch.
+//! - `claim TIMES`: claims 16 deliveries and releases them. Prints the median time of a claim in
+//!   microseconds.
+//! - `latency TIMES`: stores one event at a time. Prints the median time from the stored event to
+//!   the start of the handler in microseconds.
 
 use std::{
     env,
@@ -32,7 +39,7 @@ use router_inbox::{
     SqliteStore, Store, Unstored,
     sqlx::{self, Connection as _, SqliteConnection},
 };
-use router_performance::{FIRST, event, port, secret, with_id};
+use router_performance::{TEMPLATE_ID, event, port, replace_id, secret};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -41,11 +48,12 @@ use tower::Service as _;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// The stable name of the handler.
 const HANDLER: &str = "shop";
-/// Stripe's connections, and the rows of a group.
-const AT_ONCE: usize = 64;
-/// How many deliveries run at once.
-const CONCURRENCY: usize = 64;
+/// The number of concurrent callers that store events, and of events in a bare batch.
+const CALLERS: usize = 64;
+/// The worker's concurrency for `deliver`.
+const DELIVER_CONCURRENCY: usize = 64;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -71,21 +79,24 @@ async fn run<S: Store + Clone>(
     let figure = match (command, numbers) {
         ("serve", []) => return serve(store).await,
         ("work", [milliseconds]) => return work(store, *milliseconds as u64).await,
-        ("store", [events, bytes]) => stored(store, new(0, *events, *bytes)).await?,
-        ("more", [from, events, bytes]) => stored(store, new(*from, *events, *bytes)).await?,
-        ("bare", [events, bytes]) if url.starts_with("nats:") => {
-            bare_in_nats(url, &new(0, *events, *bytes)).await?
+        ("store", [events, bytes]) => store_all(store, new_events(0, *events, *bytes)).await?,
+        ("more", [from, events, bytes]) => {
+            store_all(store, new_events(*from, *events, *bytes)).await?
         }
-        ("bare", [events, bytes]) => bare(url, &new(0, *events, *bytes)).await?,
+        ("bare", [events, bytes]) if url.starts_with("nats:") => {
+            write_to_jetstream(url, &new_events(0, *events, *bytes)).await?
+        }
+        ("bare", [events, bytes]) => write_to_sqlite(url, &new_events(0, *events, *bytes)).await?,
         ("deliver", []) => deliver(store).await?,
         ("claim", [times]) => claim(&store, *times).await?,
         ("latency", [times]) => latency(store, *times).await?,
-        _ => return Err("see the top of bench-inbox.rs".into()),
+        _ => return Err("unknown command or wrong numbers; see the top of bench-inbox.rs".into()),
     };
     println!("{figure:.0}");
     Ok(())
 }
 
+/// Returns a router whose only handler calls `handler` for each event.
 fn router(
     store: &impl Store,
     handler: impl Fn() + Send + Sync + 'static,
@@ -107,48 +118,53 @@ async fn serve(store: impl Store) -> Result<()> {
     Ok(())
 }
 
-fn new(from: usize, events: usize, bytes: usize) -> Vec<NewEvent> {
-    let first = event(FIRST, bytes);
-    let made = |number| {
-        let body = with_id(first.body(), FIRST, &format!("evt_{number:012}"));
-        let event = Payload::recorded(body).expect("it is one").event().clone();
+/// Returns events of about `bytes` bytes whose ids are numbered from `from`, with one delivery
+/// each.
+fn new_events(from: usize, events: usize, bytes: usize) -> Vec<NewEvent> {
+    let template = event(TEMPLATE_ID, bytes);
+    let new_event = |number| {
+        let body = replace_id(template.body(), TEMPLATE_ID, &format!("evt_{number:012}"));
+        let event = Payload::recorded(body).expect("the body is an event").event().clone();
         let deliveries = vec![NewDelivery { handler: HANDLER.into(), ordered: false }];
         NewEvent { event, deliveries }
     };
-    (from..from + events).map(made).collect()
+    (from..from + events).map(new_event).collect()
 }
 
-async fn stored(store: impl Store, new: Vec<NewEvent>) -> Result<f64> {
+/// Stores the events through an inbox and returns the events per second.
+async fn store_all(store: impl Store, new_events: Vec<NewEvent>) -> Result<f64> {
     let router = router(&store, || ())?;
     let inbox = Inbox::new(store, router);
-    let (count, share) = (new.len(), new.len().div_ceil(AT_ONCE));
-    let shares: Vec<Vec<NewEvent>> = new.chunks(share).map(<[NewEvent]>::to_vec).collect();
-    let begun = SystemClock.monotonic();
-    let asked = shares.into_iter().map(|share| {
+    let (count, share_size) = (new_events.len(), new_events.len().div_ceil(CALLERS));
+    let shares: Vec<Vec<NewEvent>> =
+        new_events.chunks(share_size).map(<[NewEvent]>::to_vec).collect();
+    let start = SystemClock.monotonic();
+    let callers = shares.into_iter().map(|share| {
         let mut inbox = inbox.clone();
         tokio::spawn(async move {
-            for new in share {
-                inbox.call(new.event).await?;
+            for new_event in share {
+                inbox.call(new_event.event).await?;
             }
             Ok::<_, Unstored>(())
         })
     });
-    for asked in asked.collect::<Vec<_>>() {
-        asked.await??;
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await??;
     }
-    Ok(a_second(count, begun))
+    Ok(per_second(count, start))
 }
 
-/// What the inbox writes, by the same driver and nothing else.
-async fn bare(url: &str, new: &[NewEvent]) -> Result<f64> {
+/// Writes the same rows as the inbox with the SQLite driver alone, in batches. Returns the events
+/// per second.
+async fn write_to_sqlite(url: &str, new_events: &[NewEvent]) -> Result<f64> {
     let mut connection = SqliteConnection::connect(url).await?;
     sqlx::raw_sql("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on")
         .execute(&mut connection)
         .await?;
-    let begun = SystemClock.monotonic();
-    for group in new.chunks(AT_ONCE) {
-        let mut write = connection.begin_with("BEGIN IMMEDIATE").await?;
-        for NewEvent { event, .. } in group {
+    let start = SystemClock.monotonic();
+    for batch in new_events.chunks(CALLERS) {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        for NewEvent { event, .. } in batch {
             let inserted = sqlx::query(
                 "insert into events (endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
                  values ('default', '', ?1, 0, ?2, ?3, ?4, 0, 0)",
@@ -157,47 +173,49 @@ async fn bare(url: &str, new: &[NewEvent]) -> Result<f64> {
             .bind(event.event_type())
             .bind(event.object_id().to_string())
             .bind(event.payload_text().as_bytes())
-            .execute(&mut *write)
+            .execute(&mut *transaction)
             .await?;
             sqlx::query("insert into deliveries (event, handler, due) values (?1, ?2, 0)")
                 .bind(inserted.last_insert_rowid())
                 .bind(HANDLER)
-                .execute(&mut *write)
+                .execute(&mut *transaction)
                 .await?;
         }
-        write.commit().await?;
+        transaction.commit().await?;
     }
-    Ok(a_second(new.len(), begun))
+    Ok(per_second(new_events.len(), start))
 }
 
-/// What the inbox publishes, by the same client and nothing else.
-async fn bare_in_nats(url: &str, new: &[NewEvent]) -> Result<f64> {
+/// Publishes messages like those of the inbox with the NATS client alone, in atomic batches.
+/// Returns the events per second.
+async fn write_to_jetstream(url: &str, new_events: &[NewEvent]) -> Result<f64> {
     let parts = || {
         let (login, rest) = url.strip_prefix("nats://")?.split_once('@')?;
         Some((login.split_once(':')?, rest.split_once('/')?))
     };
-    let ((user, password), (servers, stream)) = parts().ok_or("it is not such a URL")?;
+    let ((user, password), (servers, stream)) =
+        parts().ok_or("the URL is not `nats://USER:PASSWORD@SERVERS/STREAM`")?;
     let options = async_nats::ConnectOptions::with_user_and_password(user.into(), password.into());
     let client = options.connect(servers.split(',').next().unwrap_or(servers)).await?;
     let record = "r".repeat(350);
-    let begun = SystemClock.monotonic();
-    for (number, group) in new.chunks(AT_ONCE).enumerate() {
-        let batch = format!("{begun:?}{number}");
-        for (at, NewEvent { event, .. }) in group.iter().enumerate() {
-            let part = |number: usize| {
+    let start = SystemClock.monotonic();
+    for (number, batch) in new_events.chunks(CALLERS).enumerate() {
+        let batch_id = format!("{start:?}{number}");
+        for (index, NewEvent { event, .. }) in batch.iter().enumerate() {
+            let batch_headers = |sequence: usize| {
                 let mut headers = async_nats::HeaderMap::new();
-                headers.insert("Nats-Batch-Id", &*batch);
-                headers.insert("Nats-Batch-Sequence", number.to_string());
+                headers.insert("Nats-Batch-Id", &*batch_id);
+                headers.insert("Nats-Batch-Sequence", sequence.to_string());
                 headers
             };
-            let mut headers = part(2 * at + 1);
+            let mut headers = batch_headers(2 * index + 1);
             headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
             headers.insert("Inbox-Event", &record[..300]);
             let subject = format!("{stream}.event.{}.x", event.id());
             client.publish_with_headers(subject, headers, event.payload().clone()).await?;
-            let (mut headers, subject) =
-                (part(2 * at + 2), format!("{stream}.open.l.{}.x", event.id()));
-            if at + 1 < group.len() {
+            let mut headers = batch_headers(2 * index + 2);
+            let subject = format!("{stream}.open.l.{}.x", event.id());
+            if index + 1 < batch.len() {
                 client.publish_with_headers(subject, headers, record.clone().into()).await?;
                 continue;
             }
@@ -209,16 +227,18 @@ async fn bare_in_nats(url: &str, new: &[NewEvent]) -> Result<f64> {
             }
         }
     }
-    Ok(a_second(new.len(), begun))
+    Ok(per_second(new_events.len(), start))
 }
 
+/// Delivers to a handler that sleeps, and prints the number of deliveries and the time of the first
+/// and the last.
 async fn work(store: impl Store, milliseconds: u64) -> Result<()> {
-    let (done, mut is_done) = mpsc::unbounded_channel();
+    let (finished, mut finish_times) = mpsc::unbounded_channel();
     let handler = move |_: Event| {
-        let done = done.clone();
+        let finished = finished.clone();
         async move {
             SystemClock.sleep(Duration::from_millis(milliseconds)).await;
-            done.send(SystemClock.wall()).expect("it is awaited");
+            finished.send(SystemClock.wall()).expect("the receiver outlives the worker");
         }
     };
     let router = Router::builder().without_linked().handler(HANDLER, ["*"], handler);
@@ -230,7 +250,7 @@ async fn work(store: impl Store, milliseconds: u64) -> Result<()> {
     let mut times = Vec::new();
     loop {
         tokio::select! {
-            Some(time) = is_done.recv() => times.push(time),
+            Some(time) = finish_times.recv() => times.push(time),
             () = SystemClock.sleep(Duration::from_secs(2)), if !times.is_empty() => break,
         }
     }
@@ -239,73 +259,78 @@ async fn work(store: impl Store, milliseconds: u64) -> Result<()> {
     let seconds =
         |time: &SystemTime| time.duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64());
     let (first, last) = (times.iter().min(), times.iter().max());
-    let (first, last) = (first.ok_or("nothing was done")?, last.ok_or("nothing was done")?);
+    let (first, last) = (first.ok_or("no delivery finished")?, last.ok_or("no delivery finished")?);
     println!("{} {} {}", times.len(), seconds(first)?, seconds(last)?);
     Ok(())
 }
 
+/// Delivers all pending deliveries and returns the deliveries per second.
 async fn deliver(store: impl Store) -> Result<f64> {
-    let waiting = store.backlog().await?.iter().map(|one| one.waiting).sum::<u64>();
-    let waiting = usize::try_from(waiting)?;
+    let waiting_total = store.backlog().await?.iter().map(|count| count.waiting).sum::<u64>();
+    let waiting = usize::try_from(waiting_total)?;
     let handled = AtomicUsize::new(0);
     let (stop, stopped) = oneshot::channel();
     let stop = Mutex::new(Some(stop));
     let handler = move || {
         if handled.fetch_add(1, Ordering::Relaxed) + 1 == waiting {
-            drop(stop.lock().expect("nobody panics with it").take());
+            drop(stop.lock().expect("no thread panics with the lock held").take());
         }
     };
     let router = router(&store, handler)?;
     let inbox = Inbox::new(store, router.clone());
-    let begun = SystemClock.monotonic();
-    let worker = inbox.worker(router).concurrency(CONCURRENCY);
+    let start = SystemClock.monotonic();
+    let worker = inbox.worker(router).concurrency(DELIVER_CONCURRENCY);
     worker.run(async { drop::<std::result::Result<(), _>>(stopped.await) }).await;
-    Ok(a_second(waiting, begun))
+    Ok(per_second(waiting, start))
 }
 
+/// Returns the median time of a claim in microseconds.
 async fn claim(store: &impl Store, times: usize) -> Result<f64> {
     let lease = Duration::from_secs(600);
-    let wanted = ClaimRequest { handlers: vec![(HANDLER.into(), 16)], limit: 16, lease };
-    let mut took = Vec::new();
+    let request = ClaimRequest { handlers: vec![(HANDLER.into(), 16)], limit: 16, lease };
+    let mut durations = Vec::new();
     for _ in 0..times {
-        let begun = SystemClock.monotonic();
-        let claims = store.claim(&wanted).await?;
-        took.push(SystemClock.monotonic() - begun);
-        assert_eq!(claims.len(), 16, "so many wait");
-        let ends: Vec<_> =
+        let start = SystemClock.monotonic();
+        let claims = store.claim(&request).await?;
+        durations.push(SystemClock.monotonic() - start);
+        assert_eq!(claims.len(), 16, "the inbox has fewer than 16 pending deliveries");
+        let outcomes: Vec<_> =
             claims.into_iter().map(|claim| (claim.lease, DeliveryOutcome::Released)).collect();
-        store.complete(&ends).await?;
+        store.complete(&outcomes).await?;
     }
-    Ok(median(took))
+    Ok(median(durations))
 }
 
+/// Returns the median time from a stored event to the start of its handler in microseconds.
 async fn latency(store: impl Store, times: usize) -> Result<f64> {
-    let (starts, mut started) = mpsc::unbounded_channel();
-    let handler = move || starts.send(SystemClock.monotonic()).expect("it is awaited");
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let handler =
+        move || started.send(SystemClock.monotonic()).expect("the receiver outlives the worker");
     let router = router(&store, handler)?;
     let inbox = Inbox::new(store, router.clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = inbox.worker(router).run(async { drop(stopped.await) });
     let worker = tokio::spawn(worker);
-    let mut took = Vec::new();
-    for new in new(0, times, 3 * 1024) {
-        // Nothing else goes on by then.
+    let mut durations = Vec::new();
+    for new_event in new_events(0, times, 3 * 1024) {
+        // Wait until the previous delivery is recorded and the worker is idle.
         SystemClock.sleep(Duration::from_millis(20)).await;
-        inbox.clone().call(new.event).await?;
+        inbox.clone().call(new_event.event).await?;
         let stored = SystemClock.monotonic();
-        let start = started.recv().await.ok_or("the worker ended")?;
-        took.push(start.saturating_duration_since(stored));
+        let handler_start = starts.recv().await.ok_or("the worker ended")?;
+        durations.push(handler_start.saturating_duration_since(stored));
     }
     drop(stop);
     worker.await?;
-    Ok(median(took))
+    Ok(median(durations))
 }
 
-fn median(mut took: Vec<Duration>) -> f64 {
-    took.sort();
-    took[took.len() / 2].as_secs_f64() * 1e6
+/// Returns the median in microseconds.
+fn median(mut durations: Vec<Duration>) -> f64 {
+    durations.sort();
+    durations[durations.len() / 2].as_secs_f64() * 1e6
 }
 
-fn a_second(count: usize, begun: Instant) -> f64 {
-    count as f64 / (SystemClock.monotonic() - begun).as_secs_f64()
+fn per_second(count: usize, start: Instant) -> f64 {
+    count as f64 / (SystemClock.monotonic() - start).as_secs_f64()
 }

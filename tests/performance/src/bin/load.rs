@@ -1,5 +1,6 @@
-//! Sends signed events as fast as they are answered: `load ADDRESS BYTES EVENTS CONNECTIONS`. Every event has
-//! an id of its own and is signed before the clock starts. Prints how many were answered a second.
+//! Sends signed events as fast as they are answered: `load ADDRESS BYTES EVENTS CONNECTIONS`.
+//! Prints the number of answers per second. Each event has its own id, and all are signed before
+//! the clock starts.
 
 use std::{
     env,
@@ -15,7 +16,7 @@ use router_core::{
     clock::{Clock as _, SystemClock},
     signature::sign,
 };
-use router_performance::{SECRET, event, runtime, with_id};
+use router_performance::{SECRET, TEMPLATE_ID, event, replace_id, runtime};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -33,14 +34,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Whole requests, head and body.
+/// Returns complete HTTP requests, head and body.
 fn requests(bytes: usize, events: usize) -> Result<Vec<Bytes>, Box<dyn Error>> {
     let secret = SigningSecret::new(SECRET)?;
     let now = SystemClock.wall().duration_since(UNIX_EPOCH)?.as_secs();
-    let first = "evt_000000000000";
-    let body = event(first, bytes).body().clone();
+    let template = event(TEMPLATE_ID, bytes).body().clone();
     let request = |number: usize| {
-        let body = with_id(&body, first, &format!("evt_{number:012}"));
+        let body = replace_id(&template, TEMPLATE_ID, &format!("evt_{number:012}"));
         let signature = sign(&secret, now, &body);
         let head = format!(
             "POST /webhook HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json; charset=utf-8\r\n\
@@ -53,6 +53,7 @@ fn requests(bytes: usize, events: usize) -> Result<Vec<Bytes>, Box<dyn Error>> {
     Ok((0..events).map(request).collect())
 }
 
+/// Sends the requests over this number of connections and returns the answers per second.
 async fn send(
     address: SocketAddr,
     requests: Vec<Bytes>,
@@ -65,15 +66,15 @@ async fn send(
         streams.push(stream);
     }
     let count = requests.len();
-    let share = count.div_ceil(connections);
-    let mut shares: Vec<Vec<Bytes>> = requests.chunks(share).map(<[Bytes]>::to_vec).collect();
-    let begun = SystemClock.monotonic();
+    let share_size = count.div_ceil(connections);
+    let mut shares: Vec<Vec<Bytes>> = requests.chunks(share_size).map(<[Bytes]>::to_vec).collect();
+    let start = SystemClock.monotonic();
     let workers: Vec<_> = streams
         .into_iter()
         .map(|stream| tokio::spawn(exchange(stream, shares.pop().unwrap_or_default())))
         .collect();
-    // To wake a client that sleeps is work for the server's core, and the slower the server is, the more of
-    // it there is: so this one never sleeps.
+    // Waking a sleeping client costs the server's core some work, and a slower server would have to
+    // do it more often. This task therefore keeps the client awake.
     let awake = tokio::spawn(async {
         loop {
             tokio::task::yield_now().await;
@@ -83,15 +84,16 @@ async fn send(
         worker.await??;
     }
     awake.abort();
-    Ok(count as f64 / (SystemClock.monotonic() - begun).as_secs_f64())
+    Ok(count as f64 / (SystemClock.monotonic() - start).as_secs_f64())
 }
 
+/// Sends the requests over one connection and waits for each answer.
 async fn exchange(mut stream: TcpStream, requests: Vec<Bytes>) -> io::Result<()> {
     let mut answer = Vec::with_capacity(4096);
     for request in requests {
         stream.write_all(&request).await?;
         answer.clear();
-        while !is_whole(&answer)? {
+        while !is_complete(&answer)? {
             if stream.read_buf(&mut answer).await? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
@@ -100,9 +102,9 @@ async fn exchange(mut stream: TcpStream, requests: Vec<Bytes>) -> io::Result<()>
     Ok(())
 }
 
-/// Whether this is all of an answer, which must be a 200.
-fn is_whole(answer: &[u8]) -> io::Result<bool> {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+/// Returns whether `answer` is a complete response. Fails if the status is not 200.
+fn is_complete(answer: &[u8]) -> io::Result<bool> {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
         return Ok(false);
     };
     let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
