@@ -1,4 +1,4 @@
-//! What the operator reads: nothing that needs somebody's attention passes in silence.
+//! Log lines of endpoint and router: everything that needs attention is logged at a fitting level.
 
 use http::{HeaderValue, Request};
 use router_core::{
@@ -22,22 +22,22 @@ fn endpoint(result: fn() -> HandlerResult) -> Endpoint<Router> {
     let handler = move |_: Event| std::future::ready(result());
     let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
     assert!(logged().contains("router built: 1 registered by hand handlers=1"));
-    Endpoint::new(secret(), router.expect("it is correct")).clock(ManualClock::at(now()))
+    Endpoint::new(secret(), router.expect("router is valid")).clock(ManualClock::at(now()))
 }
 
 fn signed_at(seconds: u64) -> Request<http_body_util::Full<bytes::Bytes>> {
     let body = payload("invoice.paid");
     let header = sign(&secret(), seconds, body.as_bytes());
     let mut request = post(body);
-    let header = HeaderValue::try_from(header).expect("it is a header");
+    let header = HeaderValue::try_from(header).expect("signature is a valid header value");
     request.headers_mut().insert("stripe-signature", header);
     request
 }
 
 #[tokio::test]
-async fn a_signature_ahead_of_our_clock_is_accepted_and_warned_of() {
+async fn signature_ahead_of_clock_is_accepted_with_warning() {
     let endpoint = endpoint(|| Ok(Outcome::Done));
-    // A clock that is right is now and then a second behind.
+    // A time in whole seconds can be one second ahead of a clock that lags by milliseconds.
     for (ahead, warned) in [(0, false), (1, false), (2, true), (86_400, true)] {
         assert_eq!(send(endpoint.clone(), signed_at(NOW + ahead)).await.status(), 200, "{ahead}");
         let log = logged();
@@ -48,7 +48,7 @@ async fn a_signature_ahead_of_our_clock_is_accepted_and_warned_of() {
 }
 
 #[tokio::test]
-async fn what_became_of_a_handler_is_logged_at_the_level_that_it_deserves() {
+async fn handler_outcome_decides_the_log_level() {
     let rows: [(fn() -> HandlerResult, _, _); 5] = [
         (|| Ok(Outcome::Done), "DEBUG", "handler done"),
         (|| Ok(Outcome::ignored("not ours")), " INFO", "reason=not ours"),
@@ -62,13 +62,13 @@ async fn what_became_of_a_handler_is_logged_at_the_level_that_it_deserves() {
         let line = log.lines().find(|line| line.contains(text));
         let line = line.unwrap_or_else(|| panic!("no {text} in {log}"));
         assert!(line.starts_with(level), "{line}");
-        // Which event and which handler, whatever the level.
+        // The line names the event and the handler at every level.
         assert!(line.contains("evt_1") && line.contains("handler=\"shop\""), "{line}");
     }
 }
 
 #[tokio::test]
-async fn an_event_type_that_nobody_handles_is_named_once() {
+async fn unhandled_event_type_is_logged_once() {
     let endpoint = endpoint(|| Ok(Outcome::Done));
     let count = |log: &str| log.lines().filter(|line| line.starts_with(" INFO")).count();
     for (event_type, lines) in
@@ -82,7 +82,7 @@ async fn an_event_type_that_nobody_handles_is_named_once() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_logged_with_its_reason_and_an_event_that_is_lost_is_an_error() {
+async fn refusals_are_logged_with_reason_and_severity() {
     let endpoint = endpoint(|| Ok(Outcome::Done)).tolerance(Tolerance::default());
     let mut get = post(payload("invoice.paid"));
     *get.method_mut() = http::Method::GET;
@@ -99,15 +99,15 @@ async fn a_refusal_is_logged_with_its_reason_and_an_event_that_is_lost_is_an_err
         assert!(line.starts_with(level) && line.contains(reason), "{line}");
     }
 
-    let full =
+    let failing =
         service_fn(async |_: Event| Err::<router_core::Answer, BoxError>("disk full".into()));
-    send(Endpoint::new(secret(), full).clock(ManualClock::at(now())), signed_at(NOW)).await;
+    send(Endpoint::new(secret(), failing).clock(ManualClock::at(now())), signed_at(NOW)).await;
     let log = logged();
     assert!(log.starts_with("ERROR") && log.contains("disk full"), "{log}");
 }
 
 #[tokio::test]
-async fn an_unexpected_api_version_is_warned_of_once() {
+async fn unexpected_api_version_is_warned_about_once() {
     let endpoint = endpoint(|| Ok(Outcome::Done)).expect_api_version("2026-10-28.endive");
     for (version, lines) in [
         ("2025-09-30.clover", 1),

@@ -1,5 +1,4 @@
-//! What `build()` says: everything that is wrong, where it stands, and what to do; and what a router
-//! tells of itself.
+//! Errors and warnings of `RouterBuilder::build`, and the reports of a built router.
 
 mod shop;
 
@@ -8,8 +7,8 @@ use serde_json::json;
 use shop::{Db, Mailer};
 
 #[test]
-fn every_problem_is_told_at_once_with_its_place_and_what_to_do() {
-    let error = shop::mistaken().build().unwrap_err();
+fn build_error_lists_every_problem_with_help() {
+    let error = shop::invalid().build().unwrap_err();
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 12 problems
       1. plugin `other-shop` 1.2.3 registered no handler
@@ -63,33 +62,33 @@ fn every_problem_is_told_at_once_with_its_place_and_what_to_do() {
         }
         _ => None,
     });
-    // Where the attribute stands.
-    let [place] = &missing.unwrap()[..] else { panic!("one handler needs it: {missing:?}") };
-    let source = include_str!("shop.rs").lines().nth(place.line as usize - 1).unwrap();
-    assert!(place.file.ends_with("tests/tests/build/shop.rs"), "{}", place.file);
+    // The location is the line of the attribute.
+    let [location] = &missing.unwrap()[..] else { panic!("one handler needs it: {missing:?}") };
+    let source = include_str!("shop.rs").lines().nth(location.line as usize - 1).unwrap();
+    assert!(location.file.ends_with("tests/tests/build/shop.rs"), "{}", location.file);
     assert!(source.contains(r#"name = "orders.fulfil""#), "{source}");
 }
 
 #[test]
-fn a_router_without_handlers_is_not_built() {
+fn build_fails_without_handlers() {
     let error = Router::builder().without_linked().build().unwrap_err();
     insta::assert_snapshot!(error, @r"
     the router cannot be built: 1 problem
       1. the router has no handlers: all 6 linked handlers were left out
          help: add one with `.add::<fulfil>()`, or remove the `.without_linked()`, `.only` or `.without` that leaves them out
     ");
-    // One for the rest would hide that all others are lost.
+    // A handler for unhandled events does not count: it would hide that all others are missing.
     let rest = Router::builder().without_linked().add::<shop::rest>().build();
     assert_eq!(rest.unwrap_err().problems(), [Problem::NoHandlers { left_out: 5 }]);
 }
 
 #[test]
-fn what_is_required_is_there_by_its_name_or_by_a_prefix() {
+fn require_accepts_exact_and_prefix_patterns() {
     let router =
-        shop::correct().require(["invoice.paid", "invoice.voided", "payment_intent.succeeded"]);
+        shop::valid().require(["invoice.paid", "invoice.voided", "payment_intent.succeeded"]);
     router.build().unwrap();
-    // A type that is not known is perhaps a typo; a wildcard does not vouch for it.
-    let error = shop::correct().require(["invoice.piad"]).build().unwrap_err();
+    // An unknown type may be a typo, so only a handler for its exact name satisfies it.
+    let error = shop::valid().require(["invoice.piad"]).build().unwrap_err();
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 1 problem
       1. `invoice.piad` is required, but it is not a known Stripe event type, and no handler is registered for exactly this name
@@ -98,12 +97,12 @@ fn what_is_required_is_there_by_its_name_or_by_a_prefix() {
 }
 
 #[test]
-fn a_router_tells_what_is_routed_where() {
-    let router = shop::correct().build().unwrap();
+fn routes_list_handlers_and_locations() {
+    let router = shop::valid().build().unwrap();
     insta::assert_snapshot!(router.routes(), @r"
     EVENT TYPE                    ORDER  HANDLER             ONLY              SOURCE
     customer.subscription.paused         build::shop::pause  endpoint connect  tests/tests/build/shop.rs:21
-    invoice.*                     10     receipts.send       live              tests/tests/build/shop.rs:18  Tells the customer.
+    invoice.*                     10     receipts.send       live              tests/tests/build/shop.rs:18  Sends the customer a receipt.
     invoice.paid                         build::shop::pause  endpoint connect  tests/tests/build/shop.rs:21
     payment_intent.succeeded             orders.fulfil                         tests/tests/build/shop.rs:12  Marks the order paid.
     (unhandled)                          build::shop::rest                     tests/tests/build/shop.rs:27
@@ -112,7 +111,7 @@ fn a_router_tells_what_is_routed_where() {
     let receipt = json!({
         "pattern": "invoice.*", "order": 10, "replies": false, "handler": "receipts.send", "endpoint": null,
         "livemode": true, "file": file!().replace("main.rs", "shop.rs"), "line": 18,
-        "doc": "Tells the customer.",
+        "doc": "Sends the customer a receipt.",
     });
     assert_eq!(json[1], receipt);
     let event_types = router.event_types();
@@ -123,8 +122,8 @@ fn a_router_tells_what_is_routed_where() {
 }
 
 #[test]
-fn a_router_explains_which_handlers_an_event_type_has() {
-    let router = shop::correct().build().unwrap();
+fn explain_lists_the_handlers_of_an_event_type() {
+    let router = shop::valid().build().unwrap();
     insta::assert_snapshot!(router.explain("invoice.paid"), @r"
     invoice.paid
     HANDLER                                             EVENT TYPE                SOURCE
@@ -149,8 +148,8 @@ fn a_router_explains_which_handlers_an_event_type_has() {
     orders.fulfil       handles other event types  payment_intent.succeeded      tests/tests/build/shop.rs:12
     receipts.send       handles other event types  invoice.*                     tests/tests/build/shop.rs:18
     ");
-    let alone = Router::builder().only::<shop::pause>().build().unwrap();
-    insta::assert_snapshot!(alone.explain("charge.failed"), @r"
+    let single = Router::builder().only::<shop::pause>().build().unwrap();
+    insta::assert_snapshot!(single.explain("charge.failed"), @r"
     charge.failed
     no handler would run; the event would be logged and answered with 200
     HANDLER                                        EVENT TYPE                    SOURCE
@@ -158,14 +157,14 @@ fn a_router_explains_which_handlers_an_event_type_has() {
     ");
 
     let explanation = router.explain("invoice.paid");
-    let verdicts: Vec<_> = explanation.handlers.iter().map(|(_, verdict)| *verdict).collect();
+    let matches: Vec<_> = explanation.handlers.iter().map(|(_, matched)| *matched).collect();
     use Match::{OtherEventType, RunsForSome};
-    assert_eq!(verdicts, [RunsForSome, RunsForSome, RunsForSome, OtherEventType]);
+    assert_eq!(matches, [RunsForSome, RunsForSome, RunsForSome, OtherEventType]);
 }
 
 #[test]
-fn a_router_tells_what_it_was_built_of_and_what_is_doubtful() {
-    let router = shop::doubtful().build().unwrap();
+fn startup_report_lists_handlers_and_warnings() {
+    let router = shop::with_warnings().build().unwrap();
     insta::assert_snapshot!(router.startup_report(), @r"
     handlers: 4 from router-tests 0.1.0, 1 registered by hand
     left out: tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
@@ -176,11 +175,11 @@ fn a_router_tells_what_it_was_built_of_and_what_is_doubtful() {
     ");
     let warnings = &router.startup_report().warnings;
     assert!(matches!(warnings[0], Warning::UnusedState { .. }), "{warnings:?}");
-    assert!(shop::correct().build().unwrap().startup_report().warnings.is_empty());
+    assert!(shop::valid().build().unwrap().startup_report().warnings.is_empty());
 }
 
 #[test]
-fn handlers_are_left_out_and_added_by_name() {
+fn handlers_are_added_and_removed_by_type() {
     let names = |builder: RouterBuilder| {
         let router = builder.state(Db).state(Mailer).build().unwrap();
         router.routes().iter().map(|route| route.handler.clone()).collect::<Vec<_>>().join(" ")
@@ -190,11 +189,11 @@ fn handlers_are_left_out_and_added_by_name() {
     assert_eq!(names(by_hand().without_linked().add::<shop::receipt>()), "hand receipts.send");
     assert_eq!(names(by_hand().only::<shop::receipt>()), "hand receipts.send");
     let receipt = by_hand().only::<shop::receipt>().add::<shop::receipt>();
-    assert_eq!(names(receipt), "hand receipts.send", "added once");
+    assert_eq!(names(receipt), "hand receipts.send", "a handler is added only once");
     let both = by_hand().only::<shop::receipt>().add::<shop::pause>();
     assert_eq!(names(both), "hand build::shop::pause receipts.send build::shop::pause");
     let by_only = by_hand().without_linked().only::<shop::receipt>().only::<shop::fulfil>();
     assert_eq!(names(by_only), "hand receipts.send orders.fulfil");
-    let without = by_hand().only::<shop::receipt>().without::<shop::receipt>();
-    assert_eq!(names(without), "hand");
+    let without_receipt = by_hand().only::<shop::receipt>().without::<shop::receipt>();
+    assert_eq!(names(without_receipt), "hand");
 }

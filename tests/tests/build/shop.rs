@@ -1,5 +1,5 @@
-//! The handlers of which the tests beside this build routers, and some routers. Their lines are in the
-//! snapshots.
+//! Handlers for the routers of these tests, and some router builders. The snapshots in `main.rs`
+//! pin the line numbers of this file.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub(crate) struct Mailer;
 #[on_event("payment_intent.succeeded", name = "orders.fulfil")]
 pub(crate) async fn fulfil(_: State<Db>, _: State<Db>, _: State<Mailer>) {}
 
-/// Tells the customer.
+/// Sends the customer a receipt.
 ///
 /// Only the first line is shown.
 #[on_event("invoice.*", name = "receipts.send", order = 10, livemode = true)]
@@ -30,8 +30,8 @@ pub(crate) async fn rest(_: EventType) {}
 #[on_unhandled(name = "other.rest")]
 pub(crate) async fn other_rest() {}
 
-/// Most of the shop, and nothing wrong.
-pub(crate) fn correct() -> RouterBuilder {
+/// Returns a builder without mistakes.
+pub(crate) fn valid() -> RouterBuilder {
     Router::builder()
         .only::<fulfil>()
         .only::<receipt>()
@@ -41,8 +41,8 @@ pub(crate) fn correct() -> RouterBuilder {
         .state(Mailer)
 }
 
-/// All of it, and all that can be wrong.
-pub(crate) fn mistaken() -> RouterBuilder {
+/// Returns a builder with all handlers and every kind of mistake.
+pub(crate) fn invalid() -> RouterBuilder {
     Router::builder()
         .plugins([Plugin::__new("other-shop", "1.2.3")])
         .require(["invoice.paid", "charge.failed", "charge.faild", "customer.created"])
@@ -53,8 +53,8 @@ pub(crate) fn mistaken() -> RouterBuilder {
         .state(8_u16)
 }
 
-/// Nothing wrong, and much that is doubtful.
-pub(crate) fn doubtful() -> RouterBuilder {
+/// Returns a builder that builds, with several warnings.
+pub(crate) fn with_warnings() -> RouterBuilder {
     Router::builder().without::<fulfil>().without::<rest>().state(Db).state(Mailer).handler(
         "audit",
         ["*"],

@@ -1,4 +1,4 @@
-//! A delivery is run until it is done, or until nobody should try it any more.
+//! Delivery: outcomes, retries, concurrency limits, shutdown and purge.
 
 use std::{
     sync::{
@@ -15,19 +15,19 @@ use router_inbox::{
 };
 use tokio::sync::Semaphore;
 
-use crate::shop::{Shop, settle, until};
+use crate::shop::{Shop, settle, wait_until};
 
-/// What the handlers of the tests return, one call after the other; then they are done.
+/// The results of a handler's calls, in order; later calls return `Done`.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<Vec<HandlerResult>>>);
 
 impl Script {
-    fn of<const N: usize>(results: [HandlerResult; N]) -> Self {
+    fn new<const N: usize>(results: [HandlerResult; N]) -> Self {
         Self(Arc::new(Mutex::new(Vec::from(results))))
     }
 
     fn next(&self) -> HandlerResult {
-        let mut results = self.0.lock().expect("nobody panics with it");
+        let mut results = self.0.lock().expect("mutex is not poisoned");
         if results.is_empty() { Ok(Outcome::Done) } else { results.remove(0) }
     }
 }
@@ -41,108 +41,117 @@ fn shop(script: &Script) -> Shop {
     Shop::new(Router::builder().without_linked().add::<thrice>().state(script.clone()))
 }
 
-fn fails() -> HandlerResult {
+fn transient_failure() -> HandlerResult {
     Err(Failure::retry("the warehouse is down"))
 }
 
-const A_SECOND: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn what_a_handler_returns_is_what_becomes_of_its_delivery() {
+async fn handler_result_decides_delivery_state() {
     let rows: [(HandlerResult, _, _); 4] = [
         (Ok(Outcome::Done), Done, None),
         (Ok(Outcome::ignored("not ours")), Ignored, None),
         (Err(Failure::permanent("no such order")), Dead, Some("no such order")),
-        (fails(), Waiting, Some("the warehouse is down")),
+        (transient_failure(), Waiting, Some("the warehouse is down")),
     ];
     for (result, state, error) in rows {
-        let shop = shop(&Script::of([result]));
-        let worker = shop.work();
+        let shop = shop(&Script::new([result]));
+        let worker = shop.start_worker();
         shop.receive("evt_1").await.unwrap();
-        shop.is("evt_1", state, 1).await;
+        shop.wait_for("evt_1", state, 1).await;
         assert_eq!(shop.deliveries("evt_1").await[0].error.as_deref(), error);
         worker.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_handler_that_fails_is_tried_again_later_and_later_and_then_is_a_dead_letter() {
-    let shop = shop(&Script::of([fails(), fails(), fails()]));
-    let worker = shop.work();
+async fn failing_handler_is_retried_then_dead_lettered() {
+    let shop = shop(&Script::new([transient_failure(), transient_failure(), transient_failure()]));
+    let worker = shop.start_worker();
     shop.receive("evt_1").await.unwrap();
-    shop.is("evt_1", Waiting, 1).await;
-    // 10 s and then 40 s, each a quarter more or less.
+    shop.wait_for("evt_1", Waiting, 1).await;
+    // The backoff is 10 s and then 40 s, with a jitter of ±25 %.
     for (attempt, backoff) in [(1, 10), (2, 40)] {
-        let backoff = A_SECOND * backoff;
-        shop.pass(backoff * 3 / 4 - A_SECOND / 1_000).await;
-        assert_eq!(shop.state("evt_1").await, (Waiting, attempt), "it is early yet");
-        shop.pass(backoff / 2 + A_SECOND / 500).await;
-        let ended = if attempt == 2 { Dead } else { Waiting };
-        shop.is("evt_1", ended, attempt + 1).await;
+        let backoff = SECOND * backoff;
+        shop.advance_and_poll(backoff * 3 / 4 - SECOND / 1_000).await;
+        assert_eq!(
+            shop.state("evt_1").await,
+            (Waiting, attempt),
+            "retried before its backoff ended"
+        );
+        shop.advance_and_poll(backoff / 2 + SECOND / 500).await;
+        let state = if attempt == 2 { Dead } else { Waiting };
+        shop.wait_for("evt_1", state, attempt + 1).await;
     }
     let error = shop.deliveries("evt_1").await[0].error.clone();
     assert_eq!(error.as_deref(), Some("attempt 3 of 3 failed: the warehouse is down"));
-    shop.pass(A_SECOND * 1_000_000).await;
-    assert_eq!(shop.state("evt_1").await, (Dead, 3), "nobody tries it again");
+    shop.advance_and_poll(SECOND * 1_000_000).await;
+    assert_eq!(shop.state("evt_1").await, (Dead, 3), "a dead letter is not retried");
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn a_handler_that_asks_for_time_is_given_it_however_long() {
-    let asks = Err(Failure::retry_in("too many requests", A_SECOND * 3_600));
-    let shop = shop(&Script::of([asks]));
-    let worker = shop.work();
+async fn requested_retry_delay_may_exceed_max_backoff() {
+    let result = Err(Failure::retry_in("too many requests", SECOND * 3_600));
+    let shop = shop(&Script::new([result]));
+    let worker = shop.start_worker();
     shop.receive("evt_1").await.unwrap();
-    shop.is("evt_1", Waiting, 1).await;
-    shop.pass(A_SECOND * 3_599).await;
+    shop.wait_for("evt_1", Waiting, 1).await;
+    shop.advance_and_poll(SECOND * 3_599).await;
     assert_eq!(shop.state("evt_1").await, (Waiting, 1));
-    shop.pass(A_SECOND).await;
-    shop.is("evt_1", Done, 2).await;
+    shop.advance_and_poll(SECOND).await;
+    shop.wait_for("evt_1", Done, 2).await;
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn one_handler_that_fails_neither_holds_the_others_up_nor_runs_them_again() {
-    let others = Arc::new(AtomicUsize::new(0));
-    let counted = others.clone();
+async fn failing_handler_does_not_affect_other_handlers() {
+    let other_calls = Arc::new(AtomicUsize::new(0));
+    let calls = other_calls.clone();
     let other = move |_: Event| {
-        counted.fetch_add(1, Ordering::SeqCst);
+        calls.fetch_add(1, Ordering::SeqCst);
         async {}
     };
-    let router = Router::builder().without_linked().add::<thrice>().state(Script::of([fails()]));
+    let router = Router::builder()
+        .without_linked()
+        .add::<thrice>()
+        .state(Script::new([transient_failure()]));
     let shop = Shop::new(router.handler("shop.other", ["invoice.paid"], other));
-    let worker = shop.work();
+    let worker = shop.start_worker();
     shop.receive("evt_1").await.unwrap();
     let states = async || {
-        let kept = shop.deliveries("evt_1").await;
-        kept.iter()
-            .map(|one| (one.handler.to_string(), one.state, one.attempts))
+        let deliveries = shop.deliveries("evt_1").await;
+        deliveries
+            .iter()
+            .map(|delivery| (delivery.handler.to_string(), delivery.state, delivery.attempts))
             .collect::<Vec<_>>()
     };
     let (other, thrice) = ("shop.other".to_owned(), "shop.thrice".to_owned());
-    until(async || states().await == [(other.clone(), Done, 1), (thrice.clone(), Waiting, 1)])
+    wait_until(async || states().await == [(other.clone(), Done, 1), (thrice.clone(), Waiting, 1)])
         .await;
-    shop.pass(A_SECOND * 13).await;
-    until(async || states().await == [(other.clone(), Done, 1), (thrice.clone(), Done, 2)]).await;
-    assert_eq!(others.load(Ordering::SeqCst), 1);
+    shop.advance_and_poll(SECOND * 13).await;
+    wait_until(async || states().await == [(other.clone(), Done, 1), (thrice.clone(), Done, 2)])
+        .await;
+    assert_eq!(other_calls.load(Ordering::SeqCst), 1);
     worker.stop().await;
 }
 
-/// Handlers that wait until they are let go, counted.
+/// Blocks handlers until each gets a permit, and counts those that are blocked.
 #[derive(Clone)]
 struct Gate {
     running: Arc<AtomicUsize>,
-    gate: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Gate {
-    fn shut() -> Self {
-        Self { running: Arc::default(), gate: Arc::new(Semaphore::new(0)) }
+    fn closed() -> Self {
+        Self { running: Arc::default(), permits: Arc::new(Semaphore::new(0)) }
     }
 
-    async fn pass(&self) {
+    async fn wait(&self) {
         self.running.fetch_add(1, Ordering::SeqCst);
-        self.gate.acquire().await.expect("it is never closed").forget();
+        self.permits.acquire().await.expect("semaphore is never closed").forget();
         self.running.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -153,50 +162,50 @@ impl Gate {
 
 #[on_event("invoice.paid", name = "shop.two_at_once", formerly = "shop.former", concurrency = 2)]
 async fn two_at_once(_: Event, gate: State<Gate>) {
-    gate.pass().await;
+    gate.wait().await;
 }
 
 #[on_event("invoice.paid", name = "shop.any")]
 async fn any(_: Event, gate: State<Gate>) {
-    gate.pass().await;
+    gate.wait().await;
 }
 
-async fn stored(shop: &Shop, ids: std::ops::Range<u32>) {
+async fn receive_all(shop: &Shop, ids: std::ops::Range<u32>) {
     for id in ids {
-        shop.receive(&format!("evt_{id}")).await.expect("it is stored");
+        shop.receive(&format!("evt_{id}")).await.expect("store accepts the event");
     }
 }
 
-async fn all_done(shop: &Shop) {
-    until(async || shop.store().backlog().await.expect("it can be read").is_empty()).await;
+async fn wait_for_empty_backlog(shop: &Shop) {
+    wait_until(async || shop.store().backlog().await.expect("store is up").is_empty()).await;
 }
 
-fn gated(router: RouterBuilder, gate: &Gate) -> Shop {
+fn shop_with_gate(router: RouterBuilder, gate: &Gate) -> Shop {
     Shop::new(router.state(gate.clone()))
 }
 
 #[tokio::test]
-async fn a_worker_runs_as_many_at_once_as_it_may() {
-    let gate = Gate::shut();
-    let shop = gated(Router::builder().without_linked().add::<any>(), &gate);
-    stored(&shop, 0..10).await;
-    let worker = shop.work_as(|worker| worker.concurrency(3));
-    until(async || gate.running() == 3).await;
-    shop.clock.advance(A_SECOND);
+async fn worker_respects_its_concurrency_limit() {
+    let gate = Gate::closed();
+    let shop = shop_with_gate(Router::builder().without_linked().add::<any>(), &gate);
+    receive_all(&shop, 0..10).await;
+    let worker = shop.start_worker_with(|worker| worker.concurrency(3));
+    wait_until(async || gate.running() == 3).await;
+    shop.clock.advance(SECOND);
     settle().await;
     assert_eq!(gate.running(), 3);
-    gate.gate.add_permits(100);
-    all_done(&shop).await;
+    gate.permits.add_permits(100);
+    wait_for_empty_backlog(&shop).await;
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn a_handler_runs_as_many_at_once_as_it_may_under_its_former_name_too() {
+async fn former_name_shares_the_concurrency_limit() {
     let former = |_: Event| async {};
-    let gate = Gate::shut();
+    let gate = Gate::closed();
     let router = Router::builder().without_linked().add::<two_at_once>();
-    let shop = gated(router, &gate);
-    // What an older program has stored.
+    let shop = shop_with_gate(router, &gate);
+    // An older version of the program stored deliveries under the former name.
     let older = Router::builder().without_linked().handler("shop.former", ["invoice.paid"], former);
     let older = older.delivered_by(shop.store()).build().unwrap();
     let deliveries: Vec<_> = older.handlers().iter().map(router_inbox::NewDelivery::new).collect();
@@ -205,33 +214,33 @@ async fn a_handler_runs_as_many_at_once_as_it_may_under_its_former_name_too() {
         let new = router_inbox::NewEvent { event, deliveries: deliveries.clone() };
         shop.store().store(&[new]).await.unwrap();
     }
-    stored(&shop, 0..5).await;
-    let worker = shop.work();
-    until(async || gate.running() == 2).await;
-    shop.clock.advance(A_SECOND);
+    receive_all(&shop, 0..5).await;
+    let worker = shop.start_worker();
+    wait_until(async || gate.running() == 2).await;
+    shop.clock.advance(SECOND);
     settle().await;
     assert_eq!(gate.running(), 2);
-    gate.gate.add_permits(100);
-    all_done(&shop).await;
+    gate.permits.add_permits(100);
+    wait_for_empty_backlog(&shop).await;
     for id in [0, 4, 10, 14] {
         assert_eq!(
             shop.state(&format!("evt_{id}")).await,
             (Done, 1),
-            "who was given back has lost nothing"
+            "a released delivery counts no attempt"
         );
     }
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn two_workers_share_what_there_is() {
-    let gate = Gate::shut();
-    let shop = gated(Router::builder().without_linked().add::<any>(), &gate);
-    let workers = [shop.work_as(|one| one.concurrency(2)), shop.work_as(|two| two.concurrency(2))];
-    stored(&shop, 0..6).await;
-    until(async || gate.running() == 4).await;
-    gate.gate.add_permits(100);
-    all_done(&shop).await;
+async fn two_workers_share_pending_deliveries() {
+    let gate = Gate::closed();
+    let shop = shop_with_gate(Router::builder().without_linked().add::<any>(), &gate);
+    let workers = [(); 2].map(|()| shop.start_worker_with(|worker| worker.concurrency(2)));
+    receive_all(&shop, 0..6).await;
+    wait_until(async || gate.running() == 4).await;
+    gate.permits.add_permits(100);
+    wait_for_empty_backlog(&shop).await;
     for worker in workers {
         worker.stop().await;
     }
@@ -241,34 +250,34 @@ async fn two_workers_share_what_there_is() {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_what_runs_and_takes_nothing_new() {
-    let gate = Gate::shut();
-    let shop = gated(Router::builder().without_linked().add::<any>(), &gate);
-    stored(&shop, 0..1).await;
-    let worker = shop.work();
-    until(async || gate.running() == 1).await;
-    let stopping = worker.tell_to_stop();
+async fn shutdown_finishes_in_flight_and_stops_claiming() {
+    let gate = Gate::closed();
+    let shop = shop_with_gate(Router::builder().without_linked().add::<any>(), &gate);
+    receive_all(&shop, 0..1).await;
+    let worker = shop.start_worker();
+    wait_until(async || gate.running() == 1).await;
+    let stopping = worker.begin_shutdown();
     settle().await;
-    stored(&shop, 1..2).await;
-    gate.gate.add_permits(100);
+    receive_all(&shop, 1..2).await;
+    gate.permits.add_permits(100);
     stopping.await.unwrap();
     assert_eq!(shop.state("evt_0").await, (Done, 1));
     assert_eq!(shop.state("evt_1").await, (Waiting, 0));
 }
 
 #[tokio::test]
-async fn a_shutdown_that_has_waited_long_enough_costs_nobody_an_attempt() {
-    let gate = Gate::shut();
-    let shop = gated(Router::builder().without_linked().add::<any>(), &gate);
-    stored(&shop, 0..3).await;
-    let worker = shop.work_as(|worker| worker.shutdown_grace(A_SECOND * 15));
-    until(async || gate.running() == 3).await;
-    let stopping = worker.tell_to_stop();
+async fn shutdown_after_grace_counts_no_attempt() {
+    let gate = Gate::closed();
+    let shop = shop_with_gate(Router::builder().without_linked().add::<any>(), &gate);
+    receive_all(&shop, 0..3).await;
+    let worker = shop.start_worker_with(|worker| worker.shutdown_grace(SECOND * 15));
+    wait_until(async || gate.running() == 3).await;
+    let stopping = worker.begin_shutdown();
     settle().await;
-    shop.clock.advance(A_SECOND * 14);
+    shop.clock.advance(SECOND * 14);
     settle().await;
     assert!(!stopping.is_finished());
-    shop.clock.advance(A_SECOND);
+    shop.clock.advance(SECOND);
     stopping.await.unwrap();
     for id in 0..3 {
         assert_eq!(shop.state(&format!("evt_{id}")).await, (Waiting, 0));
@@ -276,22 +285,22 @@ async fn a_shutdown_that_has_waited_long_enough_costs_nobody_an_attempt() {
 }
 
 #[tokio::test]
-async fn what_has_ended_well_is_purged_after_thirty_days_and_a_dead_letter_never() {
-    let shop = shop(&Script::of([Ok(Outcome::Done), Err(Failure::permanent("no such order"))]));
-    let worker = shop.work();
+async fn purge_after_30_days_spares_dead_letters() {
+    let shop = shop(&Script::new([Ok(Outcome::Done), Err(Failure::permanent("no such order"))]));
+    let worker = shop.start_worker();
     for (id, state) in [("evt_1", Done), ("evt_2", Dead)] {
         shop.receive(id).await.unwrap();
-        shop.is(id, state, 1).await;
+        shop.wait_for(id, state, 1).await;
     }
-    let (an_hour, a_day) = (A_SECOND * 3_600, A_SECOND * 86_400);
+    let (hour, day) = (SECOND * 3_600, SECOND * 86_400);
     for _ in 0..29 {
-        shop.pass(a_day).await;
+        shop.advance_and_poll(day).await;
     }
     settle().await;
     assert_eq!(shop.state("evt_1").await, (Done, 1));
-    shop.pass(a_day + an_hour).await;
-    until(async || shop.deliveries("evt_1").await.is_empty()).await;
-    shop.pass(a_day * 1_000).await;
+    shop.advance_and_poll(day + hour).await;
+    wait_until(async || shop.deliveries("evt_1").await.is_empty()).await;
+    shop.advance_and_poll(day * 1_000).await;
     settle().await;
     assert_eq!(shop.state("evt_2").await, (Dead, 1));
     worker.stop().await;

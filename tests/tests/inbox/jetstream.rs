@@ -1,9 +1,9 @@
-//! Handlers behind an inbox in NATS JetStream, which has no transaction to give.
+//! Handlers behind an inbox on NATS JetStream, which provides no transaction.
 
 use router_core::{BoxError, Router, on_event};
 use router_inbox::{JetStreamStore, Tx, sqlx::Sqlite};
 
-#[allow(dead_code, reason = "not every program needs all of it")]
+#[allow(dead_code, reason = "each test target uses a part of the module")]
 #[path = "../../../router-inbox/tests/support/nats.rs"]
 mod nats;
 
@@ -14,7 +14,7 @@ async fn write(mut tx: Tx<Sqlite>) -> Result<(), BoxError> {
 }
 
 #[tokio::test]
-async fn who_wants_a_transaction_is_told_what_there_is_instead() {
+async fn tx_handler_on_jetstream_fails_to_build_with_hint() {
     let Some(server) = nats::Server::start() else { return };
     let store = JetStreamStore::connect(&server.url()).await.unwrap();
     let router = Router::builder().without_linked().add::<write>().delivered_by(&store);

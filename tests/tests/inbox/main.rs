@@ -1,14 +1,14 @@
-//! An inbox: what is answered once an event is stored, and how it is delivered until it is done.
+//! Tests of the inbox: storing and answering events, delivering them, logs and metrics.
 
-mod counting;
 mod delivering;
-mod effects;
 #[path = "../exchange/mod.rs"]
 mod exchange;
 mod jetstream;
 mod leases;
 #[path = "../logged/mod.rs"]
 mod logged;
+mod logging;
+mod metrics;
 mod receiving;
 mod shop;
-mod telling;
+mod transactions;

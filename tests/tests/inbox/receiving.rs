@@ -1,4 +1,4 @@
-//! Stored, then answered.
+//! Storing events: answers, the store's failures and timeouts, group commit.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -11,7 +11,7 @@ use tower::Service as _;
 
 use crate::{
     exchange::{post, send},
-    shop::{Shop, event, until},
+    shop::{Shop, event, wait_until},
 };
 
 fn shop() -> Shop {
@@ -25,13 +25,13 @@ async fn deliver(shop: &Shop, id: &str, event_type: &str) -> Response<String> {
 }
 
 #[tokio::test]
-async fn an_event_is_answered_once_it_is_stored_and_before_any_handler_runs() {
+async fn answer_follows_storing_and_precedes_handlers() {
     let shop = shop();
     let cases = [
         ("evt_1", "invoice.paid", "stored"),
         ("evt_1", "invoice.paid", "duplicate"),
         ("evt_2", "invoice.paid", "stored"),
-        // Kept, so that it can be replayed.
+        // An unhandled event is stored too, so that it can be replayed.
         ("evt_3", "charge.refunded", "unhandled"),
         ("evt_3", "charge.refunded", "duplicate"),
     ];
@@ -50,73 +50,68 @@ async fn an_event_is_answered_once_it_is_stored_and_before_any_handler_runs() {
 }
 
 #[tokio::test]
-async fn while_the_store_is_down_stripe_is_told_to_come_again_and_once_it_is_back_events_are_stored()
- {
+async fn unavailable_store_is_answered_with_503_until_back() {
     let shop = shop();
     shop.store().is_down.store(true, Ordering::SeqCst);
     let answer = deliver(&shop, "evt_1", "invoice.paid").await;
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
-    assert!(
-        !answer.body().contains("disk"),
-        "what is wrong is not Stripe's business: {}",
-        answer.body()
-    );
+    assert!(!answer.body().contains("disk"), "the answer reveals the cause: {}", answer.body());
     shop.store().is_down.store(false, Ordering::SeqCst);
     assert_eq!(deliver(&shop, "evt_1", "invoice.paid").await.status(), 200);
     assert_eq!(shop.state("evt_1").await, (DeliveryState::Waiting, 0));
 }
 
 #[tokio::test]
-async fn a_store_that_takes_too_long_is_waited_for_five_seconds() {
+async fn slow_store_times_out_after_five_seconds() {
     let shop = shop();
-    shop.store().stores.forget_permits(usize::MAX);
-    let waits = async {
+    shop.store().store_permits.forget_permits(usize::MAX);
+    let time_passes = async {
         shop.clock.wait_for_sleeper().await;
         shop.clock.advance(Duration::from_millis(4_999));
         tokio::task::yield_now().await;
         shop.clock.advance(Duration::from_millis(1));
     };
-    let (told, ()) = tokio::join!(shop.receive("evt_1"), waits);
-    insta::assert_snapshot!(Failure::retry(told.unwrap_err()), @r"the event could not be stored in the inbox: the store did not store the event within 5s: it is overloaded, or blocked by a long-running write transaction");
-    // It was about to be stored, and is yet.
-    shop.store().stores.add_permits(1_000);
-    until(async || !shop.deliveries("evt_1").await.is_empty()).await;
+    let (result, ()) = tokio::join!(shop.receive("evt_1"), time_passes);
+    insta::assert_snapshot!(Failure::retry(result.unwrap_err()), @r"the event could not be stored in the inbox: the store did not store the event within 5s: it is overloaded, or blocked by a long-running write transaction");
+    // The write goes on after the timeout, so the event is stored after all.
+    shop.store().store_permits.add_permits(1_000);
+    wait_until(async || !shop.deliveries("evt_1").await.is_empty()).await;
     assert_eq!(shop.receive("evt_1").await.unwrap().stored(), Stored::Duplicate);
 }
 
 #[tokio::test]
-async fn what_comes_while_something_is_written_shares_a_commit() {
+async fn events_received_during_a_commit_share_the_next() {
     let shop = shop();
-    shop.store().stores.forget_permits(usize::MAX);
+    shop.store().store_permits.forget_permits(usize::MAX);
     let ids: Vec<String> = (0..600).map(|number| format!("evt_{number}")).collect();
-    let mut received: JoinSet<_> =
+    let mut requests: JoinSet<_> =
         ids.iter().map(|id| shop.inbox.clone().call(event(id))).collect();
     shop.clock.wait_for_sleepers(600).await;
-    shop.store().stores.add_permits(1_000);
-    while let Some(told) = received.join_next().await {
-        assert_eq!(told.unwrap().unwrap().stored(), Stored::New);
+    shop.store().store_permits.add_permits(1_000);
+    while let Some(result) = requests.join_next().await {
+        assert_eq!(result.unwrap().unwrap().stored(), Stored::New);
     }
-    let groups = shop.store().groups.lock().unwrap().clone();
-    assert_eq!(groups.iter().sum::<usize>(), 600);
-    assert_eq!(groups.len(), 3, "at most 256 together: {groups:?}");
+    let batch_sizes = shop.store().batch_sizes.lock().unwrap().clone();
+    assert_eq!(batch_sizes.iter().sum::<usize>(), 600);
+    assert_eq!(batch_sizes.len(), 3, "a batch has at most 256 events: {batch_sizes:?}");
 }
 
 #[tokio::test]
-async fn an_event_that_the_engine_does_not_take_keeps_nobody_else_out() {
+async fn rejected_event_does_not_fail_its_batch() {
     let shop = shop();
-    *shop.store().refused.lock().unwrap() = Some("evt_1".into());
-    let (one, two, three) =
+    *shop.store().rejected_event.lock().unwrap() = Some("evt_1".into());
+    let (first, rejected, last) =
         tokio::join!(shop.receive("evt_0"), shop.receive("evt_1"), shop.receive("evt_2"));
-    assert!(one.is_ok() && three.is_ok());
-    let refused = Failure::retry(two.unwrap_err());
-    assert!(refused.to_string().ends_with(": the engine does not take it"), "{refused}");
+    assert!(first.is_ok() && last.is_ok());
+    let error = Failure::retry(rejected.unwrap_err());
+    assert!(error.to_string().ends_with(": the engine rejects the event"), "{error}");
 }
 
 #[tokio::test]
-async fn who_hangs_up_costs_the_others_nothing() {
+async fn client_disconnect_does_not_affect_other_events() {
     let shop = shop();
-    shop.store().stores.forget_permits(usize::MAX);
+    shop.store().store_permits.forget_permits(usize::MAX);
     let first = tokio::spawn({
         let inbox = shop.inbox.clone();
         async move { inbox.clone().call(event("evt_0")).await }
@@ -124,11 +119,15 @@ async fn who_hangs_up_costs_the_others_nothing() {
     shop.clock.wait_for_sleeper().await;
     let next = tokio::spawn(shop.inbox.clone().call(event("evt_1")));
     shop.clock.wait_for_sleepers(2).await;
-    for hangs_up in [first, next] {
-        hangs_up.abort();
-        assert!(hangs_up.await.unwrap_err().is_cancelled());
+    for request in [first, next] {
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
     }
-    shop.store().stores.add_permits(1_000);
+    shop.store().store_permits.add_permits(1_000);
     assert_eq!(shop.receive("evt_2").await.unwrap().stored(), Stored::New);
-    assert_eq!(shop.deliveries("evt_1").await, [], "it was not begun, and will come again");
+    assert_eq!(
+        shop.deliveries("evt_1").await,
+        [],
+        "its batch had not begun, and Stripe will redeliver it"
+    );
 }

@@ -1,4 +1,4 @@
-//! An inbox whose store does as it is told, and what its tests do with it.
+//! Test harness: an inbox on an in-memory store with injected faults, a manual clock and workers.
 
 use std::{
     sync::{
@@ -25,38 +25,40 @@ use tokio::{
 };
 use tower::Service as _;
 
-/// In memory, and down, slow or counted.
-pub(crate) struct ToldStore {
+/// An in-memory store that can fail or block, and that counts its calls.
+pub(crate) struct FaultyStore {
     store: Arc<MemoryStore>,
     pub(crate) is_down: AtomicBool,
-    /// Handlers have effects in it, which take permits to end.
-    pub(crate) effects: Option<Arc<Semaphore>>,
-    /// It cannot record how a delivery has ended.
-    pub(crate) forgets: AtomicBool,
-    /// An event of this id is one that the engine does not take.
-    pub(crate) refused: Mutex<Option<String>>,
-    /// What is stored takes a permit.
-    pub(crate) stores: Semaphore,
-    /// How many events were stored together.
-    pub(crate) groups: Mutex<Vec<usize>>,
-    pub(crate) claims: AtomicUsize,
+    /// If set, deliveries get [`SlowEffects`], and each `finish` takes a permit to return.
+    pub(crate) finish_permits: Option<Arc<Semaphore>>,
+    /// Makes `complete` fail.
+    pub(crate) complete_fails: AtomicBool,
+    /// The ID of an event with which every batch fails.
+    pub(crate) rejected_event: Mutex<Option<String>>,
+    /// Permits for `store`; each call takes one.
+    pub(crate) store_permits: Semaphore,
+    /// The number of events of each call of `store`.
+    pub(crate) batch_sizes: Mutex<Vec<usize>>,
+    /// The number of calls of `claim`.
+    pub(crate) claim_calls: AtomicUsize,
 }
 
-impl ToldStore {
+impl FaultyStore {
     pub(crate) fn new(clock: &ManualClock) -> Self {
         Self {
             store: Arc::new(MemoryStore::new(clock.clone())),
             is_down: AtomicBool::new(false),
-            effects: None,
-            forgets: AtomicBool::new(false),
-            refused: Mutex::default(),
-            stores: Semaphore::new(Semaphore::MAX_PERMITS),
-            groups: Mutex::default(),
-            claims: AtomicUsize::new(0),
+            finish_permits: None,
+            complete_fails: AtomicBool::new(false),
+            rejected_event: Mutex::default(),
+            store_permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            batch_sizes: Mutex::default(),
+            claim_calls: AtomicUsize::new(0),
         }
     }
 
-    fn up(&self) -> Result<&MemoryStore, StoreError> {
+    /// Returns the store, or an error while it is down.
+    fn available(&self) -> Result<&MemoryStore, StoreError> {
         match self.is_down.load(Ordering::SeqCst) {
             true => Err(StoreError::new("the disk is gone")),
             false => Ok(&self.store),
@@ -64,45 +66,45 @@ impl ToldStore {
     }
 }
 
-impl DeliveringService for ToldStore {
+impl DeliveringService for FaultyStore {
     fn provides(&self) -> Vec<ProvidedType> {
         self.store.provides()
     }
 }
 
 #[async_trait]
-impl Store for ToldStore {
+impl Store for FaultyStore {
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
-        self.stores.acquire().await.expect("it is never closed").forget();
-        self.groups.lock().expect("nobody panics with it").push(events.len());
-        let refused = self.refused.lock().expect("nobody panics with it").clone();
-        if events.iter().any(|new| Some(new.event.id()) == refused.as_deref()) {
-            return Err(StoreError::new("the engine does not take it"));
+        self.store_permits.acquire().await.expect("semaphore is never closed").forget();
+        self.batch_sizes.lock().expect("mutex is not poisoned").push(events.len());
+        let rejected = self.rejected_event.lock().expect("mutex is not poisoned").clone();
+        if events.iter().any(|new| Some(new.event.id()) == rejected.as_deref()) {
+            return Err(StoreError::new("the engine rejects the event"));
         }
-        self.up()?.store(events).await
+        self.available()?.store(events).await
     }
 
-    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-        self.claims.fetch_add(1, Ordering::SeqCst);
-        self.up()?.claim(wanted).await
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+        self.claim_calls.fetch_add(1, Ordering::SeqCst);
+        self.available()?.claim(request).await
     }
 
-    async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
-        self.up()?.extend(leases, time).await
+    async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        self.available()?.extend(leases, lease).await
     }
 
     async fn complete(
         &self,
-        ends: &[(Lease, DeliveryOutcome)],
+        outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError> {
-        if self.forgets.load(Ordering::SeqCst) {
-            return Err(StoreError::new("it cannot be written to"));
+        if self.complete_fails.load(Ordering::SeqCst) {
+            return Err(StoreError::new("the store is read-only"));
         }
-        self.up()?.complete(ends).await
+        self.available()?.complete(outcomes).await
     }
 
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
-        let effects = self.effects.clone().map(|permits| {
+        let effects = self.finish_permits.clone().map(|permits| {
             Box::new(SlowEffects { store: self.store.clone(), permits }) as Box<dyn Effects>
         });
         (delivery, effects)
@@ -117,11 +119,11 @@ impl Store for ToldStore {
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        self.up()?.backlog().await
+        self.available()?.backlog().await
     }
 }
 
-/// Completes the delivery, and takes its time to say so.
+/// Completes the delivery at once, but returns only with a permit.
 struct SlowEffects {
     store: Arc<MemoryStore>,
     permits: Arc<Semaphore>,
@@ -136,44 +138,47 @@ impl Effects for SlowEffects {
     async fn finish(
         self: Box<Self>,
         lease: &Lease,
-        end: &DeliveryOutcome,
+        outcome: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError> {
-        let completed = self.store.complete(&[(lease.clone(), end.clone())]).await?;
-        self.permits.acquire().await.expect("it is never closed").forget();
+        let completed = self.store.complete(&[(lease.clone(), outcome.clone())]).await?;
+        self.permits.acquire().await.expect("semaphore is never closed").forget();
         Ok(Some(completed[0]))
     }
 }
 
-/// An inbox and its time.
+/// An inbox and the clock of its store and workers.
 pub(crate) struct Shop {
     pub(crate) clock: ManualClock,
-    pub(crate) inbox: Inbox<ToldStore>,
+    pub(crate) inbox: Inbox<FaultyStore>,
 }
 
-pub(crate) type ToldWorker = Worker<ToldStore, DeliveryRouter>;
+pub(crate) type TestWorker = Worker<FaultyStore, DeliveryRouter>;
 
-/// A worker in a task of its own.
-pub(crate) struct AtWork {
+/// A worker that runs in its own task.
+pub(crate) struct RunningWorker {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Shop {
     pub(crate) fn new(router: RouterBuilder) -> Self {
-        Self::told(router, |_| {})
+        Self::with_store(router, |_| {})
     }
 
-    /// With a store that is told something from the beginning.
-    pub(crate) fn told(router: RouterBuilder, tell: impl FnOnce(&mut ToldStore)) -> Self {
+    /// Creates an inbox whose store is configured by `configure` before its first use.
+    pub(crate) fn with_store(
+        router: RouterBuilder,
+        configure: impl FnOnce(&mut FaultyStore),
+    ) -> Self {
         let clock = ManualClock::at(now());
-        let mut store = ToldStore::new(&clock);
-        tell(&mut store);
+        let mut store = FaultyStore::new(&clock);
+        configure(&mut store);
         let router = router.clock(clock.clone()).delivered_by(&store).build();
-        let inbox = Inbox::new(store, router.expect("it is correct")).clock(clock.clone());
+        let inbox = Inbox::new(store, router.expect("router is valid")).clock(clock.clone());
         Self { clock, inbox }
     }
 
-    pub(crate) fn store(&self) -> &ToldStore {
+    pub(crate) fn store(&self) -> &FaultyStore {
         self.inbox.store()
     }
 
@@ -181,59 +186,63 @@ impl Shop {
         self.inbox.clone().call(event(id)).await
     }
 
-    /// Of an event with one handler: how far it is, and after how many attempts.
+    /// Returns the state and the attempts of the only delivery of an event.
     pub(crate) async fn state(&self, id: &str) -> (DeliveryState, u32) {
-        let kept = self.deliveries(id).await;
-        assert_eq!(kept.len(), 1, "{kept:?}");
-        (kept[0].state, kept[0].attempts)
+        let stored = self.deliveries(id).await;
+        assert_eq!(stored.len(), 1, "{stored:?}");
+        (stored[0].state, stored[0].attempts)
     }
 
     pub(crate) async fn deliveries(&self, id: &str) -> Vec<StoredDelivery> {
-        self.store().deliveries(id).await.expect("it can be read")
+        self.store().deliveries(id).await.expect("memory store is readable")
     }
 
-    /// Waits until it is so far.
-    pub(crate) async fn is(&self, id: &str, state: DeliveryState, attempts: u32) {
-        until(async || self.state(id).await == (state, attempts)).await;
+    /// Waits until the only delivery of an event has this state and number of attempts.
+    pub(crate) async fn wait_for(&self, id: &str, state: DeliveryState, attempts: u32) {
+        wait_until(async || self.state(id).await == (state, attempts)).await;
     }
 
-    /// Lets time pass, and waits until a worker has looked for what is due by then.
-    pub(crate) async fn pass(&self, time: Duration) {
-        let claims = || self.store().claims.load(Ordering::SeqCst);
-        let before = claims();
+    /// Advances the clock, and waits until a worker has claimed again.
+    pub(crate) async fn advance_and_poll(&self, time: Duration) {
+        let claim_calls = || self.store().claim_calls.load(Ordering::SeqCst);
+        let before = claim_calls();
         self.clock.advance(time);
-        until(async || claims() > before).await;
+        wait_until(async || claim_calls() > before).await;
     }
 
-    pub(crate) fn work(&self) -> AtWork {
-        self.work_as(|worker| worker)
+    pub(crate) fn start_worker(&self) -> RunningWorker {
+        self.start_worker_with(|worker| worker)
     }
 
-    pub(crate) fn work_as(&self, set: impl FnOnce(ToldWorker) -> ToldWorker) -> AtWork {
-        AtWork::begin(set(self.inbox.worker(self.inbox.router().clone())))
+    pub(crate) fn start_worker_with(
+        &self,
+        configure: impl FnOnce(TestWorker) -> TestWorker,
+    ) -> RunningWorker {
+        RunningWorker::spawn(configure(self.inbox.worker(self.inbox.router().clone())))
     }
 
-    /// A worker whose time is not the store's.
-    pub(crate) fn work_by(&self, clock: &ManualClock) -> AtWork {
+    /// Starts a worker whose clock is not the store's.
+    pub(crate) fn start_worker_with_clock(&self, clock: &ManualClock) -> RunningWorker {
         let inbox = self.inbox.clone().clock(clock.clone());
-        AtWork::begin(inbox.worker(inbox.router().clone()))
+        RunningWorker::spawn(inbox.worker(inbox.router().clone()))
     }
 }
 
-impl AtWork {
-    fn begin(worker: ToldWorker) -> Self {
+impl RunningWorker {
+    fn spawn(worker: TestWorker) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(worker.run(async { drop(stopped.await) }));
         Self { stop, task }
     }
 
+    /// Shuts the worker down and waits for its end.
     pub(crate) async fn stop(self) {
         drop(self.stop);
-        self.task.await.expect("it does not panic");
+        self.task.await.expect("worker does not panic");
     }
 
-    /// It stops with no more than what it is doing.
-    pub(crate) fn tell_to_stop(self) -> JoinHandle<()> {
+    /// Begins a graceful shutdown; the returned task ends with it.
+    pub(crate) fn begin_shutdown(self) -> JoinHandle<()> {
         drop(self.stop);
         self.task
     }
@@ -241,24 +250,26 @@ impl AtWork {
 
 pub(crate) fn event(id: &str) -> Event {
     let event = SyntheticEvent::new("invoice.paid").id(id).build();
-    event.expect("there is such an event").event().clone()
+    event.expect("invoice.paid is in the catalog").event().clone()
 }
 
-/// Lets all others go on until they wait for something.
+/// Lets the other tasks run until each of them waits for something.
 pub(crate) async fn settle() {
     for _ in 0..100 {
         yield_now().await;
     }
 }
 
-/// Waits until it is so. All runs in one thread and nothing waits for the world outside, so others go on whenever this
-/// does not.
-pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+/// Yields to the other tasks until the condition holds.
+///
+/// This needs no timers: the tests run on one thread and wait for nothing outside the process, so
+/// the other tasks run whenever this one yields.
+pub(crate) async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
     for _ in 0..100_000 {
-        if is_so().await {
+        if condition().await {
             return;
         }
         yield_now().await;
     }
-    panic!("it never becomes so");
+    panic!("the condition never became true");
 }

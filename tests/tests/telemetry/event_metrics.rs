@@ -1,4 +1,4 @@
-//! What is counted of events and their handlers.
+//! Metrics of events and their handlers.
 
 use std::{pin::pin, time::Duration};
 
@@ -7,16 +7,16 @@ use router_tests::{event, now, payload, payload_with_id, secret};
 use tower::ServiceExt as _;
 
 use crate::{
-    Full, Picky, endpoint,
-    every_path::{poll, walk},
+    FallbackRefusingSink, RefusingSink, endpoint,
+    every_path::{poll, run_every_path},
     exchange::{post, send},
     fallback, handlers,
     held::Held,
-    metered::Metered,
+    metrics_recorder::MetricsRecorder,
 };
 
-/// What is counted of an event's outcome.
-const OUTCOME: [&str; 5] = [
+/// The counters of the outcomes of events and handlers.
+const OUTCOME_METRICS: [&str; 5] = [
     "events_total",
     "handlers_total",
     "dead_letters_total",
@@ -25,31 +25,31 @@ const OUTCOME: [&str; 5] = [
 ];
 
 #[tokio::test]
-async fn the_docs_table_is_all_that_is_counted() {
-    let metered = Metered::begin();
-    walk().await;
+async fn docs_table_lists_every_metric() {
+    let recorder = MetricsRecorder::install();
+    run_every_path().await;
     let docs = include_str!("../../../router-core/src/docs/metrics.md");
     let rows = docs.lines().filter(|line| line.starts_with("| `")).map(str::to_owned);
-    assert_eq!(metered.table(), rows.collect());
+    assert_eq!(recorder.table(), rows.collect());
 }
 
 #[tokio::test]
-async fn a_handled_event_is_counted_and_timed() {
-    let metered = Metered::begin();
+async fn handled_event_is_counted_and_timed() {
+    let recorder = MetricsRecorder::install();
     let clock = ManualClock::at(now());
-    let takes_time = {
+    let slow = {
         let clock = clock.clone();
         move |_: Event| {
             clock.advance(Duration::from_millis(250));
             std::future::ready(())
         }
     };
-    let router = Router::builder().without_linked().handler("shop", ["invoice.paid"], takes_time);
+    let router = Router::builder().without_linked().handler("shop", ["invoice.paid"], slow);
     let router = router.clock(clock.clone()).build().unwrap();
     let endpoint = Endpoint::new(secret(), router).clock(clock);
     assert_eq!(send(endpoint, post(payload("invoice.paid"))).await.status(), 200);
     assert_eq!(
-        metered.changes(),
+        recorder.changes(),
         [
             r#"event_duration_seconds [0.25]"#,
             r#"events_total{outcome="done"} 1"#,
@@ -62,8 +62,8 @@ async fn a_handled_event_is_counted_and_timed() {
 }
 
 #[tokio::test]
-async fn what_became_of_an_event_is_a_label() {
-    let metered = Metered::begin();
+async fn event_outcome_is_a_label() {
+    let recorder = MetricsRecorder::install();
     let endpoint = endpoint(handlers());
     let rows: [(_, &[&str]); 6] = [
         (
@@ -112,19 +112,19 @@ async fn what_became_of_an_event_is_a_label() {
     ];
     for (event_type, changes) in rows {
         send(endpoint.clone(), post(payload_with_id(event_type, event_type))).await;
-        assert_eq!(metered.changes_of(&OUTCOME), changes, "{event_type}");
+        assert_eq!(recorder.changes_of(&OUTCOME_METRICS), changes, "{event_type}");
     }
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_the_sink_refuses_is_none_as_long_as_stripe_tries_again() {
-    let metered = Metered::begin();
-    let endpoint = endpoint(handlers().dead_letters(Full));
+async fn refused_dead_letter_is_counted_as_retry() {
+    let recorder = MetricsRecorder::install();
+    let endpoint = endpoint(handlers().dead_letters(RefusingSink));
     for _ in 0..2 {
         let response = send(endpoint.clone(), post(payload("invoice.deleted"))).await;
         assert_eq!(response.status(), 500);
         assert_eq!(
-            metered.changes_of(&OUTCOME),
+            recorder.changes_of(&OUTCOME_METRICS),
             [
                 r#"events_total{outcome="retry"} 1"#,
                 r#"handlers_total{handler="never",outcome="retry"} 1"#,
@@ -134,65 +134,66 @@ async fn a_dead_letter_that_the_sink_refuses_is_none_as_long_as_stripe_tries_aga
 }
 
 #[tokio::test]
-async fn what_nobody_tries_again_is_lost_if_the_sink_refuses_it() {
-    let metered = Metered::begin();
-    let endpoint = endpoint(handlers().add::<fallback>().dead_letters(Picky));
+async fn refused_dead_letter_without_retry_is_unrecorded() {
+    let recorder = MetricsRecorder::install();
+    let endpoint = endpoint(handlers().add::<fallback>().dead_letters(FallbackRefusingSink));
     assert_eq!(send(endpoint, post(payload("charge.failed"))).await.status(), 200);
     assert_eq!(
-        metered.changes_of(&OUTCOME),
+        recorder.changes_of(&OUTCOME_METRICS),
         [
             r#"events_total{outcome="unhandled"} 1"#,
             r#"handlers_total{handler="fallback",outcome="retry"} 1"#,
-            r#"unrecorded_failures_total{handler="fallback"} 1"#,
             r#"unhandled_total{event_type="charge.failed"} 1"#,
+            r#"unrecorded_failures_total{handler="fallback"} 1"#,
         ]
     );
 }
 
 #[tokio::test]
-async fn a_redelivery_counts_the_handlers_that_are_spared() {
-    let metered = Metered::begin();
+async fn redelivery_counts_skipped_handlers() {
+    let recorder = MetricsRecorder::install();
     let fails = async |_: Event| Err::<(), _>("not now");
-    let dies = async |_: Event| Err::<(), _>(Failure::permanent("never"));
+    let fails_permanently = async |_: Event| Err::<(), _>(Failure::permanent("never"));
     let builder = handlers().handler("fails", ["invoice.paid"], fails);
-    let endpoint = endpoint(builder.handler("dies", ["invoice.paid"], dies));
-    for (spared, dead) in [
-        (None, Some(r#"dead_letters_total{handler="dies"} 1"#)),
+    let endpoint =
+        endpoint(builder.handler("fails_permanently", ["invoice.paid"], fails_permanently));
+    for (skipped, dead) in [
+        (None, Some(r#"dead_letters_total{handler="fails_permanently"} 1"#)),
         (Some(r#"duplicates_total{reason="finished"} 2"#), None),
     ] {
         assert_eq!(send(endpoint.clone(), post(payload("invoice.paid"))).await.status(), 500);
-        let changes = metered.changes_of(&["duplicates_total", "dead_letters_total"]);
-        assert_eq!(changes, Vec::from_iter(spared.or(dead)));
+        let changes = recorder.changes_of(&["duplicates_total", "dead_letters_total"]);
+        assert_eq!(changes, Vec::from_iter(skipped.or(dead)));
     }
 }
 
 #[tokio::test]
-async fn a_duplicate_in_flight_is_counted_and_is_no_second_event() {
-    let metered = Metered::begin();
-    let (held, mut says) = Held::new();
+async fn duplicate_in_flight_is_not_a_second_event() {
+    let recorder = MetricsRecorder::install();
+    let (held, mut messages) = Held::new();
     let endpoint =
         endpoint(Router::builder().without_linked().handler("held", ["*"], held.clone()));
     let mut first = pin!(send(endpoint.clone(), post(payload("invoice.paid"))));
     assert!(poll(first.as_mut()).is_pending());
-    assert_eq!(says.recv().await, Some("begun"));
+    assert_eq!(messages.recv().await, Some("begun"));
     let mut second = pin!(send(endpoint, post(payload("invoice.paid"))));
     assert!(poll(second.as_mut()).is_pending());
     assert_eq!(
-        metered.changes_of(&["duplicates_total"]),
+        recorder.changes_of(&["duplicates_total"]),
         [r#"duplicates_total{reason="in_flight"} 1"#]
     );
     held.release();
     let (first, second) = tokio::join!(first, second);
     assert_eq!((first.status(), second.status()), (http::StatusCode::OK, http::StatusCode::OK));
     assert_eq!(
-        metered.changes_of(&["duplicates_total", "events_total", "handlers_total"]),
+        recorder.changes_of(&["duplicates_total", "events_total", "handlers_total"]),
         [r#"events_total{outcome="done"} 1"#, r#"handlers_total{handler="held",outcome="done"} 1"#,]
     );
 }
 
 #[tokio::test]
-async fn event_types_that_nobody_handles_are_4096_labels_and_then_other() {
-    let metered = Metered::begin();
+async fn unhandled_types_beyond_4096_are_labeled_other() {
+    let recorder = MetricsRecorder::install();
     let router = handlers().build().unwrap();
     let deliver = async |number: u32| {
         let event_type = format!("made.up_{number}");
@@ -202,14 +203,14 @@ async fn event_types_that_nobody_handles_are_4096_labels_and_then_other() {
     for number in 0..4096 {
         deliver(number).await;
     }
-    let changes = metered.changes_of(&["unhandled_total"]);
+    let changes = recorder.changes_of(&["unhandled_total"]);
     assert_eq!(changes.len(), 4096);
     assert!(changes.contains(&r#"unhandled_total{event_type="made.up_4095"} 1"#.into()));
     for number in [4096, 4097, 4095, 0] {
         deliver(number).await;
     }
     assert_eq!(
-        metered.changes_of(&["unhandled_total"]),
+        recorder.changes_of(&["unhandled_total"]),
         [
             r#"unhandled_total{event_type="made.up_0"} 1"#,
             r#"unhandled_total{event_type="made.up_4095"} 1"#,
@@ -219,8 +220,8 @@ async fn event_types_that_nobody_handles_are_4096_labels_and_then_other() {
 }
 
 #[tokio::test]
-async fn what_a_full_memory_forgets_is_counted() {
-    let metered = Metered::begin();
+async fn evicted_completions_are_counted() {
+    let recorder = MetricsRecorder::install();
     let endpoint = endpoint(handlers().completions(InMemoryCompletions::new().max_entries(2)));
     let evicted = ["completions_evicted_total"];
     for (id, changes) in [
@@ -231,6 +232,6 @@ async fn what_a_full_memory_forgets_is_counted() {
         ("evt_1", Some("completions_evicted_total 1")),
     ] {
         send(endpoint.clone(), post(payload_with_id(id, "invoice.paid"))).await;
-        assert_eq!(metered.changes_of(&evicted), Vec::from_iter(changes), "{id}");
+        assert_eq!(recorder.changes_of(&evicted), Vec::from_iter(changes), "{id}");
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator's tools are given: metrics, spans and log lines.
+//! Tests of the telemetry of endpoint and router: metrics, spans and log lines.
 
 #[path = "../exchange/mod.rs"]
 mod exchange;
@@ -7,12 +7,12 @@ mod held;
 
 mod event_metrics;
 mod every_path;
-mod metered;
+mod metrics_recorder;
 mod refusals;
 mod request_metrics;
 mod secrecy;
 mod spans;
-mod traced;
+mod trace;
 
 use router_core::{
     BoxError, DeadLetter, DeadLetters, Endpoint, Event, Failure, Object, Outcome, Router,
@@ -21,13 +21,13 @@ use router_core::{
 use router_tests::{now, secret};
 use serde::Deserialize;
 
-/// An endpoint over what is built, at the time of the tests.
+/// Builds the router and returns its endpoint; the clocks of both are at `NOW`.
 fn endpoint(builder: RouterBuilder) -> Endpoint<Router> {
-    let router = builder.clock(ManualClock::at(now())).build().expect("it is correct");
+    let router = builder.clock(ManualClock::at(now())).build().expect("router is valid");
     Endpoint::new(secret(), router).clock(ManualClock::at(now()))
 }
 
-/// Handlers that do what handlers can do, each for an event type of its own.
+/// Returns a builder with a handler for each outcome, each for its own event type.
 fn handlers() -> RouterBuilder {
     let builder = Router::builder()
         .without_linked()
@@ -65,7 +65,7 @@ async fn panics(_: Event) {
     panic!("a bug")
 }
 
-/// What no object is.
+/// A type into which no object of these tests deserializes.
 #[derive(Deserialize)]
 struct Unfit {
     #[serde(rename = "id")]
@@ -77,31 +77,31 @@ async fn unfit(_: Object<Unfit>) {}
 
 #[on_event("charge.updated", name = "in_a_thread", blocking)]
 fn in_a_thread(_: Event) {
-    // A span of the user's own.
+    // The application opens this span itself.
     tracing::info_span!("mine").in_scope(|| tracing::info!("blocking"));
 }
 
-/// What nobody tries again.
+/// Fails transiently, although Stripe does not redeliver unhandled events.
 #[on_unhandled(name = "fallback")]
 async fn fallback(_: Event) -> Result<(), Failure> {
-    Err(Failure::retry("nobody reads this"))
+    Err(Failure::retry("the queue is full"))
 }
 
-/// A sink that takes the dead letters of all handlers but `fallback`.
-struct Picky;
+/// A sink that refuses the dead letters of the handler `fallback`.
+struct FallbackRefusingSink;
 
 #[async_trait::async_trait]
-impl DeadLetters for Picky {
+impl DeadLetters for FallbackRefusingSink {
     async fn store(&self, letter: &DeadLetter<'_>) -> Result<(), BoxError> {
         if letter.handler == "fallback" { Err("disk full".into()) } else { Ok(()) }
     }
 }
 
-/// A sink that takes nothing.
-struct Full;
+/// A sink that refuses every dead letter.
+struct RefusingSink;
 
 #[async_trait::async_trait]
-impl DeadLetters for Full {
+impl DeadLetters for RefusingSink {
     async fn store(&self, _: &DeadLetter<'_>) -> Result<(), BoxError> {
         Err("disk full".into())
     }

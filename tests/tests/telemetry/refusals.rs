@@ -1,4 +1,4 @@
-//! A request for each reason to refuse one.
+//! A request for each refusal reason.
 
 use std::{
     pin::Pin,
@@ -23,7 +23,7 @@ use crate::{
     handlers,
 };
 
-/// Every reason.
+/// All refusal reasons.
 pub(crate) const REASONS: [&str; 15] = [
     "api_version",
     "body_read",
@@ -42,10 +42,10 @@ pub(crate) const REASONS: [&str; 15] = [
     "unknown_endpoint",
 ];
 
-/// A body that breaks, with the error, or never comes.
-pub(crate) struct Unread(pub(crate) Option<BoxError>);
+/// A body that fails with the error; without one, a body that never arrives.
+pub(crate) struct UnreadableBody(pub(crate) Option<BoxError>);
 
-impl Body for Unread {
+impl Body for UnreadableBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -57,61 +57,63 @@ impl Body for Unread {
     }
 }
 
-/// A provider that knows no address, or fails with this.
-struct Down(Option<&'static str>);
+/// A provider that fails with this error; without one, it knows no endpoint.
+struct FailingProvider(Option<&'static str>);
 
-impl SecretProvider for Down {
+impl SecretProvider for FailingProvider {
     async fn secrets(&self, _: &Parts) -> Result<Option<Secrets>, BoxError> {
         self.0.map_or(Ok(None), |error| Err(error.into()))
     }
 }
 
-/// Has this event refused once for each of the reasons.
-pub(crate) async fn refuse(body: &str) {
-    let of_all = endpoint(handlers());
-    for request in unproven(body) {
-        assert_eq!(send(of_all.clone(), request).await.status(), 400);
+/// Sends a request for each refusal reason, with this payload where the reason allows it.
+pub(crate) async fn refuse_for_every_reason(body: &str) {
+    let default_endpoint = endpoint(handlers());
+    for request in bad_signatures(body) {
+        assert_eq!(send(default_endpoint.clone(), request).await.status(), 400);
     }
-    let strict = of_all.clone().tolerance(Tolerance::default().max_ahead(Duration::ZERO));
+    let strict = default_endpoint.clone().tolerance(Tolerance::default().max_ahead(Duration::ZERO));
     assert_eq!(send(strict, signed_at(NOW + 5, body)).await.status(), 400);
 
-    let mut brew = post(body.to_owned());
-    *brew.method_mut() = Method::from_bytes(b"BREW").expect("it is a method");
-    assert_eq!(send(of_all.clone(), brew).await.status(), 405);
-    assert_eq!(send(of_all.clone(), post(" ".repeat(2 << 20))).await.status(), 413);
-    assert_eq!(send(of_all.clone(), post(body[1..].to_owned())).await.status(), 400);
-    let broken = post("").map(|_| Unread(Some("connection reset".into())));
-    assert_eq!(send(of_all.clone(), broken).await.status(), 400);
-    let other = of_all.clone().require_api_version("2026-10-28.endive");
+    let mut unknown_method = post(body.to_owned());
+    *unknown_method.method_mut() = Method::from_bytes(b"BREW").expect("BREW is a valid token");
+    assert_eq!(send(default_endpoint.clone(), unknown_method).await.status(), 405);
+    assert_eq!(send(default_endpoint.clone(), post(" ".repeat(2 << 20))).await.status(), 413);
+    assert_eq!(send(default_endpoint.clone(), post(body[1..].to_owned())).await.status(), 400);
+    let broken = post("").map(|_| UnreadableBody(Some("connection reset".into())));
+    assert_eq!(send(default_endpoint.clone(), broken).await.status(), 400);
+    let versioned_endpoint = default_endpoint.clone().require_api_version("2026-10-28.endive");
     let versioned = body.replacen('{', r#"{"api_version":"2024-06-20","#, 1);
-    assert_eq!(send(other, post(versioned)).await.status(), 400);
+    assert_eq!(send(versioned_endpoint, post(versioned)).await.status(), 400);
 
-    let providers = [(Down(None), 404), (Down(Some("the vault is sealed")), 503)];
+    let providers =
+        [(FailingProvider(None), 404), (FailingProvider(Some("the vault is sealed")), 503)];
     for (provider, status) in providers {
         let endpoint = Endpoint::with_provider(provider, router()).clock(ManualClock::at(now()));
         assert_eq!(send(endpoint, post(body.to_owned())).await.status(), status);
     }
-    let down = service_fn(async |_: Event| Err::<Answer, BoxError>("disk full".into()));
-    let down = Endpoint::new(secret(), down).clock(ManualClock::at(now()));
-    assert_eq!(send(down, post(body.to_owned())).await.status(), 503);
+    let failing = service_fn(async |_: Event| Err::<Answer, BoxError>("disk full".into()));
+    let failing = Endpoint::new(secret(), failing).clock(ManualClock::at(now()));
+    assert_eq!(send(failing, post(body.to_owned())).await.status(), 503);
 
     let clock = ManualClock::at(now());
-    let stalled = send(of_all.clock(clock.clone()), post("").map(|_| Unread(None)));
+    let stalled =
+        send(default_endpoint.clock(clock.clone()), post("").map(|_| UnreadableBody(None)));
     assert_eq!(while_time_passes(&clock, stalled).await.status(), 408);
     let clock = ManualClock::at(now());
-    let hangs = service_fn(|_: Event| std::future::pending::<Result<Answer, BoxError>>());
-    let hangs = Endpoint::new(secret(), hangs).clock(clock.clone());
-    let timed_out = send(hangs, post(body.to_owned()));
+    let hanging = service_fn(|_: Event| std::future::pending::<Result<Answer, BoxError>>());
+    let hanging = Endpoint::new(secret(), hanging).clock(clock.clone());
+    let timed_out = send(hanging, post(body.to_owned()));
     assert_eq!(while_time_passes(&clock, timed_out).await.status(), 503);
 }
 
-/// A request that was signed at this time.
+/// Returns a request signed at this time.
 pub(crate) fn signed_at(seconds: u64, body: &str) -> Request<Full<Bytes>> {
     signed(sign(&secret(), seconds, body.as_bytes()), body)
 }
 
-/// Requests that are not proven to be Stripe's: one for each reason.
-fn unproven(body: &str) -> [Request<Full<Bytes>>; 4] {
+/// Returns a request for each reason that the default endpoint finds in a signature.
+fn bad_signatures(body: &str) -> [Request<Full<Bytes>>; 4] {
     let mut missing = post(body.to_owned());
     missing.headers_mut().remove("stripe-signature");
     let changed = body.replacen('{', "{ ", 1);
@@ -121,13 +123,14 @@ fn unproven(body: &str) -> [Request<Full<Bytes>>; 4] {
 
 fn signed(header: String, body: &str) -> Request<Full<Bytes>> {
     let request = Request::post("/webhook").header("stripe-signature", header);
-    request.body(Full::from(body.to_owned())).expect("it is a request")
+    request.body(Full::from(body.to_owned())).expect("request parts are valid")
 }
 
 fn router() -> Router {
-    handlers().build().expect("it is correct")
+    handlers().build().expect("router is valid")
 }
 
+/// Advances the clock by 60 s once the request sleeps on it.
 async fn while_time_passes<T>(clock: &ManualClock, request: impl Future<Output = T>) -> T {
     let time_passes = async {
         clock.wait_for_sleeper().await;

@@ -1,4 +1,4 @@
-//! What is counted of requests, whether or not they bring an event.
+//! Metrics of requests, with or without an event.
 
 use std::{collections::BTreeSet, pin::pin};
 
@@ -11,14 +11,14 @@ use crate::{
     exchange::{post, send},
     handlers,
     held::Held,
-    metered::Metered,
-    refusals::{REASONS, Unread, refuse, signed_at},
+    metrics_recorder::MetricsRecorder,
+    refusals::{REASONS, UnreadableBody, refuse_for_every_reason, signed_at},
 };
 
 #[tokio::test]
-async fn each_refusal_is_counted_by_a_reason_of_ours() {
-    let metered = Metered::begin();
-    refuse(&payload("invoice.paid")).await;
+async fn refusal_is_counted_by_a_fixed_reason() {
+    let recorder = MetricsRecorder::install();
+    refuse_for_every_reason(&payload("invoice.paid")).await;
     let reasons = REASONS.map(|reason| format!("refused_total{{reason=\"{reason}\"}} 1"));
     let others = [
         r#"api_version_mismatch_total{found="2024-06-20"} 1"#,
@@ -31,29 +31,29 @@ async fn each_refusal_is_counted_by_a_reason_of_ours() {
         r#"requests_total 15"#,
     ];
     let all = reasons.into_iter().chain(others.map(str::to_owned));
-    // All that there is: no text from outside is in it.
-    assert_eq!(BTreeSet::from_iter(metered.changes()), all.collect());
+    // These are all metrics: no label holds text from the request.
+    assert_eq!(BTreeSet::from_iter(recorder.changes()), all.collect());
 }
 
 #[tokio::test]
-async fn a_signature_ahead_of_the_clock_is_counted_and_accepted() {
-    let metered = Metered::begin();
+async fn signature_ahead_of_clock_is_accepted_and_counted() {
+    let recorder = MetricsRecorder::install();
     let endpoint = endpoint(handlers());
     for (ahead, changes) in [(0, None), (1, None), (2, Some("signature_ahead_total 1"))] {
         let request = signed_at(NOW + ahead, &payload("invoice.paid"));
         assert_eq!(send(endpoint.clone(), request).await.status(), 200);
-        let counted = metered.changes_of(&["signature_ahead_total", "refused_total"]);
+        let counted = recorder.changes_of(&["signature_ahead_total", "refused_total"]);
         assert_eq!(counted, Vec::from_iter(changes), "{ahead}");
     }
 }
 
 #[tokio::test]
-async fn api_versions_are_64_labels_and_then_other() {
+async fn api_versions_beyond_64_are_labeled_other() {
     let expected = "2026-10-28.endive";
-    let warns = endpoint(handlers()).expect_api_version(expected);
-    let refuses = endpoint(handlers()).require_api_version(expected);
-    for (endpoint, status) in [(warns, 200), (refuses, 400)] {
-        let metered = Metered::begin();
+    let warning = endpoint(handlers()).expect_api_version(expected);
+    let refusing = endpoint(handlers()).require_api_version(expected);
+    for (endpoint, status) in [(warning, 200), (refusing, 400)] {
+        let recorder = MetricsRecorder::install();
         let deliver = async |version: &str| {
             let versioned = format!(r#"{{"api_version":"{version}","#);
             let body = payload_with_id(version, "invoice.paid").replacen('{', &versioned, 1);
@@ -64,42 +64,42 @@ async fn api_versions_are_64_labels_and_then_other() {
             assert_eq!(deliver(&format!("version_{number:02}")).await, status);
         }
         assert_eq!(deliver("version_00").await, status);
-        let one = |number| {
+        let series = |number| {
             let times = if number == 0 { 2 } else { 1 };
             format!("api_version_mismatch_total{{found=\"version_{number:02}\"}} {times}")
         };
         let other = r#"api_version_mismatch_total{found="other"} 6"#.to_owned();
-        let all: Vec<String> = [other].into_iter().chain((0..64).map(one)).collect();
-        assert_eq!(metered.changes_of(&["api_version_mismatch_total"]), all);
+        let all: Vec<String> = [other].into_iter().chain((0..64).map(series)).collect();
+        assert_eq!(recorder.changes_of(&["api_version_mismatch_total"]), all);
     }
 }
 
 #[tokio::test]
-async fn a_request_is_in_flight_until_it_is_answered_or_its_client_has_hung_up() {
-    let metered = Metered::begin();
+async fn request_is_in_flight_until_answer_or_disconnect() {
+    let recorder = MetricsRecorder::install();
     let gauge = ["requests_in_flight"];
-    let (held, mut says) = Held::new();
+    let (held, mut messages) = Held::new();
     let endpoint =
         endpoint(Router::builder().without_linked().handler("held", ["*"], held.clone()));
     {
-        // In the middle of its body.
-        let mut call = pin!(send(endpoint.clone(), post("").map(|_| Unread(None))));
+        // The client disconnects before its body ends.
+        let mut call = pin!(send(endpoint.clone(), post("").map(|_| UnreadableBody(None))));
         assert!(poll(call.as_mut()).is_pending());
-        assert_eq!(metered.changes_of(&gauge), ["requests_in_flight +1"]);
+        assert_eq!(recorder.changes_of(&gauge), ["requests_in_flight +1"]);
     }
-    assert_eq!(metered.changes_of(&gauge), ["requests_in_flight -1"]);
+    assert_eq!(recorder.changes_of(&gauge), ["requests_in_flight -1"]);
 
     let call = tokio::spawn(send(endpoint, post(payload("invoice.paid"))));
-    assert_eq!(says.recv().await, Some("begun"));
-    assert_eq!(metered.changes_of(&gauge), ["requests_in_flight +1"]);
+    assert_eq!(messages.recv().await, Some("begun"));
+    assert_eq!(recorder.changes_of(&gauge), ["requests_in_flight +1"]);
     call.abort();
     assert!(call.await.is_err_and(|error| error.is_cancelled()));
-    // There was no answer to time; the handler goes on and is counted.
-    assert_eq!(metered.changes(), ["requests_in_flight -1"]);
+    // Without an answer no duration is recorded. The handler goes on and is counted.
+    assert_eq!(recorder.changes(), ["requests_in_flight -1"]);
     held.release();
-    assert_eq!(says.recv().await, Some("done"));
+    assert_eq!(messages.recv().await, Some("done"));
     assert_eq!(
-        metered.changes(),
+        recorder.changes(),
         [
             r#"event_duration_seconds [0.0]"#,
             r#"events_total{outcome="done"} 1"#,

@@ -1,4 +1,4 @@
-//! The spans of a request, and the log lines that stand in them.
+//! The spans of a request, and the log lines in them.
 
 use std::{collections::BTreeSet, pin::pin};
 
@@ -6,17 +6,17 @@ use router_core::{Event, Router};
 use router_tests::{payload, payload_with_id, signature};
 
 use crate::{
-    Full, Picky, endpoint,
+    FallbackRefusingSink, RefusingSink, endpoint,
     every_path::poll,
     exchange::{post, send},
     fallback, handlers,
     held::Held,
-    refusals::{REASONS, refuse},
-    traced::Trace,
+    refusals::{REASONS, refuse_for_every_reason},
+    trace::Trace,
 };
 
-/// What the span of every request of these tests begins with.
-const REQUEST: &str = "endpoint otel.kind=server http.request.method=POST";
+/// The beginning of the span of each request.
+const REQUEST_SPAN: &str = "endpoint otel.kind=server http.request.method=POST";
 
 fn event_span(id: &str, event_type: &str) -> String {
     format!(
@@ -26,22 +26,22 @@ fn event_span(id: &str, event_type: &str) -> String {
 }
 
 #[tokio::test]
-async fn spans_nest_also_in_a_task_and_in_a_thread() {
+async fn spans_nest_across_tasks_and_threads() {
     let ready = async |_: Event| tracing::info_span!("mine", at = "once").in_scope(|| ());
-    let moved = async |_: Event| {
+    let yielding = async |_: Event| {
         tokio::task::yield_now().await;
         tracing::info_span!("mine", at = "later").in_scope(|| ());
     };
     let builder = handlers().handler("a.ready", ["charge.updated"], ready);
-    let endpoint = endpoint(builder.handler("b.moves", ["charge.updated"], moved));
-    let trace = Trace::begin();
+    let endpoint = endpoint(builder.handler("b.moves", ["charge.updated"], yielding));
+    let trace = Trace::install();
     let body = payload("charge.updated").replacen('{', r#"{"account":"acct_1","#, 1);
     assert_eq!(send(endpoint, post(body)).await.status(), 200);
     let event = event_span("evt_1", "charge.updated");
     assert_eq!(
         trace.spans(),
         format!(
-            "{REQUEST} http.response.status_code=200
+            "{REQUEST_SPAN} http.response.status_code=200
   {event} stripe.account=acct_1
     handler stripe.handler=a.ready stripe.attempt=1 stripe.outcome=done
       mine at=once
@@ -56,7 +56,7 @@ async fn spans_nest_also_in_a_task_and_in_a_thread() {
 }
 
 #[tokio::test]
-async fn a_handler_says_how_often_it_was_tried_and_what_became_of_it() {
+async fn handler_span_has_attempt_and_outcome() {
     let endpoint = endpoint(handlers().add::<fallback>());
     for (event_type, status, handler) in [
         ("invoice.sent", 200, "ignored stripe.attempt=1 stripe.outcome=ignored"),
@@ -65,24 +65,24 @@ async fn a_handler_says_how_often_it_was_tried_and_what_became_of_it() {
         ("invoice.deleted", 200, "never stripe.attempt=1 stripe.outcome=dead error.type=dead"),
         ("charge.failed", 200, "fallback stripe.attempt=1 stripe.outcome=dead error.type=dead"),
     ] {
-        let trace = Trace::begin();
+        let trace = Trace::install();
         send(endpoint.clone(), post(payload_with_id(event_type, event_type))).await;
         let event = event_span(event_type, event_type);
         let spans = format!(
-            "{REQUEST} http.response.status_code={status}\n  {event}\n    handler stripe.handler={handler}\n"
+            "{REQUEST_SPAN} http.response.status_code={status}\n  {event}\n    handler stripe.handler={handler}\n"
         );
         assert_eq!(trace.spans(), spans);
     }
-    // It had finished: there is nothing to time.
-    let trace = Trace::begin();
+    // The handler has finished this event, so a redelivery does not run it.
+    let trace = Trace::install();
     send(endpoint, post(payload_with_id("invoice.deleted", "invoice.deleted"))).await;
     assert!(!trace.spans().contains("handler"), "{}", trace.spans());
 }
 
 #[tokio::test]
-async fn each_refusal_is_an_error_type_of_its_request() {
-    let trace = Trace::begin();
-    refuse(&payload("invoice.paid")).await;
+async fn refusal_reason_is_the_request_span_error_type() {
+    let trace = Trace::install();
+    refuse_for_every_reason(&payload("invoice.paid")).await;
     let spans = trace.spans();
     let refused = spans.lines().filter_map(|span| span.split_once(" error.type="));
     let refused: Vec<(&str, &str)> = refused.collect();
@@ -90,7 +90,7 @@ async fn each_refusal_is_an_error_type_of_its_request() {
     let reasons = refused.iter().filter_map(|(_, rest)| rest.split_once(' '));
     let reasons: BTreeSet<&str> = reasons.map(|(reason, _)| reason).collect();
     assert_eq!(reasons, BTreeSet::from(REASONS));
-    // None of them is an event: all spans are those.
+    // No refused request has an event span.
     assert_eq!(spans.lines().count(), REASONS.len());
     let method = "endpoint otel.kind=server http.request.method=BREW \
                   error.type=method_not_allowed http.response.status_code=405\n";
@@ -98,9 +98,9 @@ async fn each_refusal_is_an_error_type_of_its_request() {
 }
 
 #[tokio::test]
-async fn a_request_that_another_server_has_read_has_the_same_spans_and_no_method() {
+async fn receive_has_the_same_spans_without_method() {
     let endpoint = endpoint(handlers());
-    let trace = Trace::begin();
+    let trace = Trace::install();
     let body = payload("invoice.paid");
     endpoint.receive(Some(signature(body.as_bytes()).as_bytes()), body.into()).await;
     let spans = trace.spans();
@@ -109,13 +109,13 @@ async fn a_request_that_another_server_has_read_has_the_same_spans_and_no_method
 }
 
 #[tokio::test]
-async fn who_hangs_up_and_who_waits_have_a_span_and_the_handler_has_one_too() {
-    let (held, mut says) = Held::new();
+async fn disconnected_and_waiting_requests_have_spans() {
+    let (held, mut messages) = Held::new();
     let endpoint =
         endpoint(Router::builder().without_linked().handler("held", ["*"], held.clone()));
-    let trace = Trace::begin();
+    let trace = Trace::install();
     let first = tokio::spawn(send(endpoint.clone(), post(payload("invoice.paid"))));
-    assert_eq!(says.recv().await, Some("begun"));
+    assert_eq!(messages.recv().await, Some("begun"));
     let mut second = pin!(send(endpoint, post(payload("invoice.paid"))));
     assert!(poll(second.as_mut()).is_pending());
     first.abort();
@@ -126,10 +126,10 @@ async fn who_hangs_up_and_who_waits_have_a_span_and_the_handler_has_one_too() {
     assert_eq!(
         trace.spans(),
         format!(
-            "{REQUEST}
+            "{REQUEST_SPAN}
   {event}
     handler stripe.handler=held stripe.attempt=1 stripe.outcome=done
-{REQUEST} http.response.status_code=200
+{REQUEST_SPAN} http.response.status_code=200
   {event}
 "
         )
@@ -139,7 +139,7 @@ async fn who_hangs_up_and_who_waits_have_a_span_and_the_handler_has_one_too() {
 }
 
 #[tokio::test]
-async fn an_event_is_one_line_and_a_failure_one_more() {
+async fn event_logs_one_line_and_a_failure_one_more() {
     let endpoint = endpoint(handlers());
     let rows: [(_, &[&str]); 6] = [
         ("invoice.paid", &["INFO in event: event handled outcome=done handlers=1 duration=0ns"]),
@@ -161,7 +161,7 @@ async fn an_event_is_one_line_and_a_failure_one_more() {
                 "INFO in event: event handled outcome=dead handlers=1 duration=0ns",
             ],
         ),
-        // It is no second dead letter.
+        // A redelivery logs no second dead letter.
         ("invoice.deleted", &["INFO in event: event handled outcome=dead handlers=1 duration=0ns"]),
         (
             "charge.failed",
@@ -171,30 +171,35 @@ async fn an_event_is_one_line_and_a_failure_one_more() {
         ("charge.failed", &[]),
     ];
     for (event_type, lines) in rows {
-        let trace = Trace::begin();
+        let trace = Trace::install();
         send(endpoint.clone(), post(payload_with_id(event_type, event_type))).await;
         assert_eq!(trace.lines(&["INFO", "WARN", "ERROR"]), lines, "{event_type}");
     }
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_the_sink_refuses_is_one_line_with_both_reasons() {
+async fn refused_dead_letter_logs_both_errors_in_one_line() {
     let refused =
         "error=the dead-letter sink did not store the event, so the handler has not finished it";
-    for (endpoint, event_type, level, why) in [
-        (endpoint(handlers().dead_letters(Full)), "invoice.deleted", "WARN", "no such order"),
+    for (endpoint, event_type, level, error) in [
         (
-            endpoint(handlers().add::<fallback>().dead_letters(Picky)),
+            endpoint(handlers().dead_letters(RefusingSink)),
+            "invoice.deleted",
+            "WARN",
+            "no such order",
+        ),
+        (
+            endpoint(handlers().add::<fallback>().dead_letters(FallbackRefusingSink)),
             "charge.failed",
             "ERROR",
-            "nobody reads this",
+            "the queue is full",
         ),
     ] {
-        let trace = Trace::begin();
+        let trace = Trace::install();
         send(endpoint, post(payload(event_type))).await;
         let lines = trace.lines(&["WARN", "ERROR"]);
         let [line] = &lines[..] else { panic!("not one line: {lines:?}") };
         assert!(line.starts_with(level), "{line}");
-        assert!(line.ends_with(&format!("{refused} ({why}): disk full")), "{line}");
+        assert!(line.ends_with(&format!("{refused} ({error}): disk full")), "{line}");
     }
 }

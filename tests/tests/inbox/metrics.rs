@@ -1,4 +1,4 @@
-//! What is counted.
+//! Metrics of the inbox.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use router_core::{Event, Failure, Outcome, Router, on_event, testing::ManualClock};
 use router_inbox::{
     ClaimRequest,
-    DeliveryState::{Dead, Done, Waiting},
+    DeliveryState::{Dead, Done, Running, Waiting},
     Store as _,
 };
 use router_tests::{event as event_of, now, payload};
@@ -19,32 +19,32 @@ use tower::Service as _;
 
 use crate::shop::{Shop, settle};
 
-/// The numbers of the inbox by name and labels, without the durations.
-fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, i64> {
-    let numbers = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
+/// Returns the counters and gauges of the inbox by name and labels; a snapshot resets counters.
+fn inbox_metrics(snapshotter: &Snapshotter) -> BTreeMap<String, i64> {
+    let metrics = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
         let (_, key) = key.into_parts();
         let labels: Vec<_> =
             key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         let name = key.name().strip_prefix("stripe_webhook_")?;
-        let is_asked_for =
+        let is_selected =
             name.starts_with("inbox_") || name.starts_with("dead_") || name == "unhandled_total";
         let value = match value {
             DebugValue::Counter(count) => i64::try_from(count).ok()?,
             DebugValue::Gauge(number) => number.into_inner() as i64,
             DebugValue::Histogram(_) => return None,
         };
-        is_asked_for.then(|| (format!("{name} {}", labels.join(" ")), value))
+        is_selected.then(|| (format!("{name} {}", labels.join(" ")), value))
     });
-    numbers.collect()
+    metrics.collect()
 }
 
 const LEASE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn what_comes_waits_and_fails_is_counted() {
+async fn received_pending_and_failed_events_are_counted() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let _here = metrics::set_default_local_recorder(&recorder);
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let handler = |event: Event| async move {
         match event.id() {
             "evt_1" => Ok(Outcome::Done),
@@ -62,42 +62,42 @@ async fn what_comes_waits_and_fails_is_counted() {
     shop.store().is_down.store(true, Ordering::SeqCst);
     shop.receive("evt_3").await.unwrap_err();
     shop.store().is_down.store(false, Ordering::SeqCst);
-    // Somebody takes one and dies.
-    let wanted = ClaimRequest { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
-    let lost = shop.store().claim(&wanted).await.unwrap();
+    // A worker claims a delivery and crashes.
+    let request = ClaimRequest { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
+    let lost_claim = shop.store().claim(&request).await.unwrap();
     shop.clock.advance(Duration::from_secs(7));
-    let worker = shop.work();
-    shop.is("evt_2", Dead, 1).await;
-    insta::assert_debug_snapshot!(counted(&snapshotter), @r#"
+    let worker = shop.start_worker();
+    shop.wait_for("evt_2", Dead, 1).await;
+    insta::assert_debug_snapshot!(inbox_metrics(&snapshotter), @r#"
     {
         "dead_letters_total handler=shop": 1,
         "inbox_deliveries handler=shop state=running": 1,
         "inbox_deliveries handler=shop state=waiting": 1,
         "inbox_events_total outcome=duplicate": 1,
+        "inbox_events_total outcome=store_error": 1,
         "inbox_events_total outcome=stored": 2,
         "inbox_events_total outcome=unhandled": 1,
-        "inbox_events_total outcome=store_error": 1,
         "inbox_oldest_seconds handler=shop": 7,
         "unhandled_total event_type=charge.refunded": 1,
     }
     "#);
 
     shop.clock.advance(LEASE);
-    shop.is("evt_1", Waiting, 1).await;
+    shop.wait_for("evt_1", Waiting, 1).await;
     shop.clock.advance(LEASE);
-    shop.is("evt_1", Done, 2).await;
-    drop(lost);
-    shop.pass(LEASE).await;
+    shop.wait_for("evt_1", Done, 2).await;
+    drop(lost_claim);
+    shop.advance_and_poll(LEASE).await;
     settle().await;
-    insta::assert_debug_snapshot!(counted(&snapshotter), @r#"
+    insta::assert_debug_snapshot!(inbox_metrics(&snapshotter), @r#"
     {
         "dead_letters_total handler=shop": 0,
         "inbox_deliveries handler=shop state=running": 0,
         "inbox_deliveries handler=shop state=waiting": 0,
         "inbox_events_total outcome=duplicate": 0,
+        "inbox_events_total outcome=store_error": 0,
         "inbox_events_total outcome=stored": 0,
         "inbox_events_total outcome=unhandled": 0,
-        "inbox_events_total outcome=store_error": 0,
         "inbox_leases_expired_total handler=shop": 1,
         "inbox_oldest_seconds handler=shop": 0,
         "unhandled_total event_type=charge.refunded": 0,
@@ -107,84 +107,84 @@ async fn what_comes_waits_and_fails_is_counted() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_lost_is_counted_once() {
+async fn lost_lease_is_counted_once() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let _here = metrics::set_default_local_recorder(&recorder);
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let handler = |_: Event| std::future::pending::<()>();
     let shop =
         Shop::new(Router::builder().without_linked().handler("shop", ["invoice.paid"], handler));
     shop.receive("evt_1").await.unwrap();
-    let stands_still = ManualClock::at(now());
-    let worker = shop.work_by(&stands_still);
-    shop.is("evt_1", router_inbox::DeliveryState::Running, 1).await;
+    let suspended_clock = ManualClock::at(now());
+    let worker = shop.start_worker_with_clock(&suspended_clock);
+    shop.wait_for("evt_1", Running, 1).await;
     shop.clock.advance(LEASE);
-    let wanted = ClaimRequest { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
-    assert_eq!(shop.store().claim(&wanted).await.unwrap().len(), 1);
-    stands_still.advance(LEASE);
+    let request = ClaimRequest { handlers: vec![("shop".into(), 1)], limit: 1, lease: LEASE };
+    assert_eq!(shop.store().claim(&request).await.unwrap().len(), 1);
+    suspended_clock.advance(LEASE);
     settle().await;
     worker.stop().await;
-    let counted = counted(&snapshotter);
-    assert_eq!(counted["inbox_leases_lost_total handler=shop"], 1);
+    let metrics = inbox_metrics(&snapshotter);
+    assert_eq!(metrics["inbox_leases_lost_total handler=shop"], 1);
 }
 
 #[tokio::test]
-async fn a_lease_that_ends_while_the_delivery_is_being_recorded_is_not_lost() {
+async fn renewal_after_completion_counts_no_lost_lease() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let _here = metrics::set_default_local_recorder(&recorder);
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let permits = Arc::new(Semaphore::new(0));
     let router =
         Router::builder().without_linked().handler("shop", ["invoice.paid"], |_: Event| async {});
-    let shop = Shop::told(router, |store| store.effects = Some(permits.clone()));
+    let shop = Shop::with_store(router, |store| store.finish_permits = Some(permits.clone()));
     shop.receive("evt_1").await.unwrap();
-    let worker = shop.work();
-    shop.is("evt_1", Done, 1).await;
-    // The worker shows life, and finds that it holds nothing.
-    shop.pass(LEASE).await;
+    let worker = shop.start_worker();
+    shop.wait_for("evt_1", Done, 1).await;
+    // The worker renews its leases, and finds that it no longer holds one.
+    shop.advance_and_poll(LEASE).await;
     settle().await;
     permits.add_permits(1);
     worker.stop().await;
-    assert_eq!(counted(&snapshotter).get("inbox_leases_lost_total handler=shop"), None);
+    assert_eq!(inbox_metrics(&snapshotter).get("inbox_leases_lost_total handler=shop"), None);
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_what_is_being_recorded() {
+async fn shutdown_waits_for_outcome_being_stored() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let _here = metrics::set_default_local_recorder(&recorder);
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let permits = Arc::new(Semaphore::new(0));
     let router =
         Router::builder().without_linked().handler("shop", ["invoice.paid"], |_: Event| async {});
-    let shop = Shop::told(router, |store| store.effects = Some(permits.clone()));
+    let shop = Shop::with_store(router, |store| store.finish_permits = Some(permits.clone()));
     shop.receive("evt_1").await.unwrap();
-    let worker = shop.work();
-    shop.is("evt_1", Done, 1).await;
-    let stopping = worker.tell_to_stop();
+    let worker = shop.start_worker();
+    shop.wait_for("evt_1", Done, 1).await;
+    let stopping = worker.begin_shutdown();
     settle().await;
-    // Longer than what runs is waited for.
+    // This is longer than the grace period for deliveries in flight.
     shop.clock.advance(LEASE);
     settle().await;
     assert!(!stopping.is_finished());
     permits.add_permits(1);
     stopping.await.unwrap();
-    assert_eq!(counted(&snapshotter).get("inbox_leases_lost_total handler=shop"), None);
+    assert_eq!(inbox_metrics(&snapshotter).get("inbox_leases_lost_total handler=shop"), None);
 }
 
 #[on_event("invoice.paid", name = "shop.once", attempts = 1)]
-async fn once(_: Event) -> Result<(), &'static str> {
+async fn single_attempt(_: Event) -> Result<(), &'static str> {
     Err("the warehouse is down")
 }
 
 #[tokio::test]
-async fn a_last_attempt_that_fails_is_a_dead_letter_and_counted_as_one() {
+async fn failed_last_attempt_is_counted_as_dead_letter() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let _here = metrics::set_default_local_recorder(&recorder);
-    let shop = Shop::new(Router::builder().without_linked().add::<once>());
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let shop = Shop::new(Router::builder().without_linked().add::<single_attempt>());
     shop.receive("evt_1").await.unwrap();
-    let worker = shop.work();
-    shop.is("evt_1", Dead, 1).await;
+    let worker = shop.start_worker();
+    shop.wait_for("evt_1", Dead, 1).await;
     worker.stop().await;
-    assert_eq!(counted(&snapshotter)["dead_letters_total handler=shop.once"], 1);
+    assert_eq!(inbox_metrics(&snapshotter)["dead_letters_total handler=shop.once"], 1);
 }

@@ -1,4 +1,4 @@
-//! The metrics of one test: those of its thread, on which its runtime stays.
+//! Records the metrics of one test: those of its thread, to which its runtime is bound.
 
 use std::collections::BTreeSet;
 
@@ -8,22 +8,27 @@ use metrics_util::{
     debugging::{DebugValue, DebuggingRecorder, Snapshotter},
 };
 
-pub(crate) struct Metered {
+/// The recorded metrics of one test. Dropping it ends the recording.
+pub(crate) struct MetricsRecorder {
     snapshotter: Snapshotter,
-    _here: LocalRecorderGuard<'static>,
+    _guard: LocalRecorderGuard<'static>,
 }
 
-impl Metered {
-    /// Metrics from now on. To be asked for before a router is built, for the descriptions.
-    pub(crate) fn begin() -> Self {
-        // The guard borrows it for as long as it likes.
+impl MetricsRecorder {
+    /// Records this thread's metrics from now on.
+    ///
+    /// Must be called before a router is built, since building it registers the descriptions.
+    pub(crate) fn install() -> Self {
+        // The guard borrows the recorder for `'static`.
         let recorder: &'static DebuggingRecorder = Box::leak(Box::default());
         let snapshotter = recorder.snapshotter();
-        Self { snapshotter, _here: metrics::set_default_local_recorder(recorder) }
+        Self { snapshotter, _guard: metrics::set_default_local_recorder(recorder) }
     }
 
-    /// What changed since this was last asked, sorted, as `name{label="value"} by how much`, without
-    /// the prefix that all names have. Of a histogram: each value, in seconds.
+    /// Returns the changes since the last call, sorted, as `name{label="value"} change`.
+    ///
+    /// The names lack their common prefix. The change of a histogram is the list of its values, in
+    /// seconds.
     pub(crate) fn changes(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
             .snapshotter
@@ -36,14 +41,14 @@ impl Metered {
         lines
     }
 
-    /// The same, of the metrics with these names.
+    /// Returns the changes of the metrics with these names.
     pub(crate) fn changes_of(&self, names: &[&str]) -> Vec<String> {
-        let is_one =
+        let is_selected =
             |line: &String| names.iter().any(|name| line.split(['{', ' ']).next() == Some(name));
-        self.changes().into_iter().filter(is_one).collect()
+        self.changes().into_iter().filter(is_selected).collect()
     }
 
-    /// A line for each metric that was ever seen, as the table in the docs has it.
+    /// Returns a row for each metric recorded so far, in the format of the table in the docs.
     pub(crate) fn table(&self) -> BTreeSet<String> {
         let rows = self.snapshotter.snapshot().into_vec().into_iter().map(|(key, _, help, _)| {
             let kind = match key.kind() {
@@ -62,7 +67,8 @@ impl Metered {
 
 fn series(key: &CompositeKey) -> String {
     let name = key.key().name();
-    let name = name.strip_prefix("stripe_webhook_").unwrap_or_else(|| panic!("{name} is not ours"));
+    let name =
+        name.strip_prefix("stripe_webhook_").unwrap_or_else(|| panic!("{name} lacks the prefix"));
     let labels: Vec<String> =
         key.key().labels().map(|label| format!("{}={:?}", label.key(), label.value())).collect();
     if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }

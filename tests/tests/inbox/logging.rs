@@ -1,4 +1,4 @@
-//! What the operator reads.
+//! Log lines of the inbox.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     shop::{Shop, event},
 };
 
-/// What this thread logged since it last asked, without the crate's name.
+/// Returns the lines that this thread logged since the last call, without the crate's name.
 fn logged() -> String {
     logged::logged().replace("router_inbox::", "")
 }
@@ -29,7 +29,7 @@ fn shop(result: fn() -> HandlerResult) -> Shop {
 }
 
 #[tokio::test]
-async fn what_comes_in_is_a_line() {
+async fn received_event_is_logged() {
     let shop = shop(|| Ok(Outcome::Done));
     shop.receive("evt_1").await.unwrap();
     shop.receive("evt_1").await.unwrap();
@@ -40,23 +40,23 @@ async fn what_comes_in_is_a_line() {
 }
 
 #[tokio::test]
-async fn a_failure_says_when_it_is_tried_again() {
+async fn failure_log_states_the_retry_delay() {
     let shop = shop(|| Err(Failure::retry_in("the warehouse is down", Duration::from_secs(90))));
-    let worker = shop.work();
+    let worker = shop.start_worker();
     shop.receive("evt_1").await.unwrap();
     logged();
-    shop.is("evt_1", Waiting, 1).await;
+    shop.wait_for("evt_1", Waiting, 1).await;
     insta::assert_snapshot!(logged(), @r#" WARN worker::outcome: handler failed on attempt 1 of 12; retrying in 1m 30s handler="shop" event.id="evt_1" event.type="invoice.paid" error=the warehouse is down"#);
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_an_error_that_says_what_to_do() {
+async fn dead_letter_log_states_how_to_retry() {
     let shop = shop(|| Err(Failure::permanent("no such order")));
-    let worker = shop.work();
+    let worker = shop.start_worker();
     shop.receive("evt_1").await.unwrap();
     logged();
-    shop.is("evt_1", Dead, 1).await;
+    shop.wait_for("evt_1", Dead, 1).await;
     insta::assert_snapshot!(logged(), @r#"ERROR worker::outcome: dead letter stored; retry it with `event-router inbox retry evt_1 --handler shop` handler="shop" event.id="evt_1" event.type="invoice.paid" error=no such order"#);
     worker.stop().await;
 }
@@ -67,32 +67,32 @@ async fn ledger(_: Event) -> HandlerResult {
 }
 
 #[tokio::test]
-async fn a_dead_letter_of_an_ordered_handler_lets_the_next_go_and_says_so() {
+async fn ordered_dead_letter_log_mentions_later_events() {
     shop(|| Ok(Outcome::Done));
     let shop = Shop::new(Router::builder().without_linked().add::<ledger>());
-    let worker = shop.work();
+    let worker = shop.start_worker();
     shop.receive("evt_1").await.unwrap();
     logged();
-    shop.is("evt_1", Dead, 1).await;
+    shop.wait_for("evt_1", Dead, 1).await;
     let log = logged();
     assert!(log.contains("later events of the same object are delivered without it"), "{log}");
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn deliveries_of_a_handler_that_is_gone_wait_and_are_told_of_at_the_start() {
+async fn deliveries_without_handler_are_logged_at_start() {
     let shop = shop(|| Ok(Outcome::Done));
-    let gone = NewDelivery { handler: "shop::invoices".into(), ordered: false };
+    let removed = NewDelivery { handler: "shop::invoices".into(), ordered: false };
     for id in ["evt_1", "evt_2"] {
-        let new = NewEvent { event: event(id), deliveries: vec![gone.clone()] };
+        let new = NewEvent { event: event(id), deliveries: vec![removed.clone()] };
         shop.store().store(&[new]).await.unwrap();
     }
     shop.clock.advance(Duration::from_secs(7_384));
-    let worker = shop.work();
+    let worker = shop.start_worker();
     shop.clock.wait_for_sleeper().await;
     insta::assert_snapshot!(logged(), @r#" WARN worker::backlog: deliveries wait for a handler that this program does not have. If another program has it, ignore this. If the handler was renamed, add `formerly = "shop::invoices"` to it. If it was removed, `event-router inbox list --handler shop::invoices` shows the deliveries to discard handler="shop::invoices" deliveries=2 oldest=2h 3m 4s"#);
-    shop.pass(Duration::from_secs(60)).await;
-    assert_eq!(logged(), "", "it is said once");
+    shop.advance_and_poll(Duration::from_secs(60)).await;
+    assert_eq!(logged(), "", "the warning is logged once");
     worker.stop().await;
     assert_eq!(shop.state("evt_1").await, (Waiting, 0));
 }

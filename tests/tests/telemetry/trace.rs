@@ -1,4 +1,4 @@
-//! The spans and log lines of one test, also of those that come from another thread.
+//! Records the spans and log lines of one test, including those of other threads.
 
 use std::{
     cell::RefCell,
@@ -20,11 +20,11 @@ use tracing_subscriber::{
 };
 
 thread_local! {
-    /// Where a span goes that has no parent: to the test of this thread.
-    static HERE: RefCell<Trace> = RefCell::default();
+    /// The trace of the test on this thread; it gets the spans without a parent.
+    static CURRENT: RefCell<Trace> = RefCell::default();
 }
 
-/// What one test's requests left behind. Clones are one trace.
+/// The spans and log lines of one test. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Trace(Arc<Mutex<Recorded>>);
 
@@ -35,31 +35,31 @@ struct Recorded {
 }
 
 struct Span {
-    /// Its number.
+    /// The index of the parent span.
     parent: Option<usize>,
-    /// The name and every field that was recorded, in that order.
+    /// The name and the fields, in the order in which they were recorded.
     text: String,
 }
 
 impl Trace {
-    /// What this thread's spans leave behind from now on.
-    pub(crate) fn begin() -> Self {
-        // For the process as a whole: a handler that blocks runs in another thread.
+    /// Records this thread's spans and log lines from now on.
+    pub(crate) fn install() -> Self {
+        // The subscriber is global, because blocking handlers run on other threads.
         static SUBSCRIBER: Once = Once::new();
-        SUBSCRIBER.call_once(|| tracing_subscriber::registry().with(ToTrace).init());
+        SUBSCRIBER.call_once(|| tracing_subscriber::registry().with(TraceLayer).init());
         let trace = Self::default();
-        HERE.set(trace.clone());
+        CURRENT.set(trace.clone());
         trace
     }
 
-    /// The spans, each under its parent.
+    /// Returns the spans as an indented tree.
     pub(crate) fn spans(&self) -> String {
         let mut tree = String::new();
         self.recorded().write_children(None, 0, &mut tree);
         tree
     }
 
-    /// The log at these levels, each line with the span in which it stands.
+    /// Returns the log lines of these levels, each with the name of its span.
     pub(crate) fn lines(&self, levels: &[&str]) -> Vec<String> {
         let lines = self.recorded().lines.clone();
         lines
@@ -68,76 +68,77 @@ impl Trace {
             .collect()
     }
 
-    /// Everything.
+    /// Returns all spans and log lines.
     pub(crate) fn text(&self) -> String {
         self.spans() + &self.recorded().lines.join("\n")
     }
 
     fn recorded(&self) -> MutexGuard<'_, Recorded> {
-        self.0.lock().expect("nobody panics while recording")
+        self.0.lock().expect("mutex is not poisoned")
     }
 }
 
 impl Recorded {
     fn write_children(&self, parent: Option<usize>, depth: usize, tree: &mut String) {
-        for (number, span) in
-            self.spans.iter().enumerate().filter(|(_, span)| span.parent == parent)
+        for (index, span) in self.spans.iter().enumerate().filter(|(_, span)| span.parent == parent)
         {
             *tree += &format!("{}{}\n", "  ".repeat(depth), span.text);
-            self.write_children(Some(number), depth + 1, tree);
+            self.write_children(Some(index), depth + 1, tree);
         }
     }
 }
 
-struct ToTrace;
+/// Records into the trace of the parent span, or else of the thread.
+struct TraceLayer;
 
-/// Which span of which trace a span is.
+/// The position of a span in its trace.
 #[derive(Clone)]
-struct Place {
+struct SpanRef {
     trace: Trace,
-    number: usize,
+    index: usize,
 }
 
-impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for ToTrace {
+impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for TraceLayer {
     fn on_new_span(
         &self,
         attributes: &span::Attributes<'_>,
         id: &span::Id,
         context: Context<'_, S>,
     ) {
-        let span = context.span(id).expect("it is new");
+        let span = context.span(id).expect("new span is in the registry");
         let mut text = span.name().to_owned();
         attributes.record(&mut Fields(&mut text));
-        let parent = span.parent().and_then(|parent| parent.extensions().get::<Place>().cloned());
+        let parent = span.parent().and_then(|parent| parent.extensions().get::<SpanRef>().cloned());
         let trace = match &parent {
             Some(parent) => parent.trace.clone(),
-            None => HERE.with_borrow(Trace::clone),
+            None => CURRENT.with_borrow(Trace::clone),
         };
-        let number = {
+        let index = {
             let spans = &mut trace.recorded().spans;
-            spans.push(Span { parent: parent.map(|parent| parent.number), text });
+            spans.push(Span { parent: parent.map(|parent| parent.index), text });
             spans.len() - 1
         };
-        span.extensions_mut().insert(Place { trace, number });
+        span.extensions_mut().insert(SpanRef { trace, index });
     }
 
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
-        let span = context.span(id).expect("it is open");
-        if let Some(Place { trace, number }) = span.extensions().get() {
-            values.record(&mut Fields(&mut trace.recorded().spans[*number].text));
+        let span = context.span(id).expect("open span is in the registry");
+        if let Some(SpanRef { trace, index }) = span.extensions().get() {
+            values.record(&mut Fields(&mut trace.recorded().spans[*index].text));
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let span = context.event_span(event);
-        let place = span.as_ref().and_then(|span| span.extensions().get::<Place>().cloned());
+        let span_ref = span.as_ref().and_then(|span| span.extensions().get::<SpanRef>().cloned());
         let mut line = event.metadata().level().to_string();
         if let Some(span) = &span {
             line += &format!(" in {}", span.name());
         }
         line.push(':');
         event.record(&mut Fields(&mut line));
-        let trace = place.map_or_else(|| HERE.with_borrow(Trace::clone), |place| place.trace);
+        let trace =
+            span_ref.map_or_else(|| CURRENT.with_borrow(Trace::clone), |span_ref| span_ref.trace);
         trace.recorded().lines.push(line);
     }
 }
@@ -151,7 +152,7 @@ impl Visit for Fields<'_> {
             "message" => write!(self.0, " {value:?}"),
             name => write!(self.0, " {name}={value:?}"),
         };
-        written.expect("a String takes everything");
+        written.expect("writing to a String never fails");
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
