@@ -75,7 +75,7 @@ async fn a_dead_letter_of_an_ordered_handler_lets_the_next_go_and_says_so() {
     logged();
     shop.is("evt_1", Dead, 1).await;
     let log = logged();
-    assert!(log.contains("later events of the same object are delivered without it"), "{log}");
+    assert!(log.contains("later events of the same object are delivered in the meantime"), "{log}");
     worker.stop().await;
 }
 
