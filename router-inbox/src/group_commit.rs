@@ -45,7 +45,7 @@ impl<S: Store> GroupCommit<S> {
 
     /// Stores the event in a batch with other pending events.
     ///
-    /// If the caller stops waiting, the event is dropped from the queue or is stored nevertheless.
+    /// If the caller cancels this call, the event is either skipped or still stored.
     pub(crate) async fn store(self: &Arc<Self>, event: NewEvent) -> StoreResult {
         let (reply, result) = oneshot::channel();
         if self.enqueue(Pending { event, reply }) {
@@ -54,7 +54,7 @@ impl<S: Store> GroupCommit<S> {
             tokio::spawn(WriterGuard(self.clone()).write());
         }
         let writer_ended = |_| {
-            let error = "the inbox's writer task ended before the event was stored: the process \
+            let error = "the inbox's writer task ended before it reported the result: the process \
                          is shutting down, or the store panicked";
             Err(Arc::new(StoreError::new(error)))
         };
@@ -74,15 +74,15 @@ impl<S: Store> GroupCommit<S> {
     }
 }
 
-/// The writer role. At most one guard exists per queue (`has_writer`); dropping it in a panic
-/// resets the queue, so that the next caller spawns a new writer.
+/// A guard held by the queue's only writer task (`has_writer`). If the task panics, dropping the
+/// guard resets the queue, so that the next caller spawns a new writer.
 struct WriterGuard<S: Store>(Arc<GroupCommit<S>>);
 
 impl<S: Store> WriterGuard<S> {
     /// Stores batch after batch until the queue is empty.
     async fn write(self) {
         while let Some(batch) = self.next_batch() {
-            // A caller that has stopped waiting answers with an error, so Stripe resends the event.
+            // A caller that stopped waiting has not acknowledged the event; Stripe resends it.
             let batch = batch.into_iter().filter(|pending| !pending.reply.is_closed());
             let (events, replies): (Vec<_>, Vec<_>) =
                 batch.map(|Pending { event, reply }| (event, reply)).unzip();
@@ -116,12 +116,13 @@ impl<S: Store> WriterGuard<S> {
         }
     }
 
-    /// Takes the next batch from the queue, or gives up the writer role if the queue is empty.
+    /// Takes the next batch from the queue. If the queue is empty, clears `has_writer` and returns
+    /// `None`.
     fn next_batch(&self) -> Option<Vec<Pending>> {
         let mut queue = self.0.queue();
         if queue.pending.is_empty() {
-            // Under the lock that `enqueue` takes too: an event queued before this point is found
-            // above, and the caller of a later one becomes the writer.
+            // `enqueue` takes the same lock, so no event can be queued between the check and this
+            // line. The next caller spawns a new writer.
             queue.has_writer = false;
             return None;
         }
@@ -132,7 +133,8 @@ impl<S: Store> WriterGuard<S> {
 
 impl<S: Store> Drop for WriterGuard<S> {
     fn drop(&mut self) {
-        // The store has panicked. Dropping the pending replies fails their callers.
+        // The store has panicked. Dropping the pending events closes their channels, so their
+        // callers fail.
         if std::thread::panicking() {
             *self.0.queue() = Queue::default();
         }

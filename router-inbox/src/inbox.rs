@@ -42,7 +42,8 @@ use crate::{
 /// # let folder = tempfile::tempdir()?;
 /// # let url = format!("sqlite:{}/inbox.db", folder.path().display());
 /// let store = SqliteStore::open(&url).await?; // "sqlite:inbox.db"
-/// let router = Router::builder().without_linked().handler("shop.fulfil", ["invoice.paid"], fulfil);
+/// let router = Router::builder().without_linked();
+/// let router = router.handler("shop.fulfil", ["invoice.paid"], fulfil);
 /// let router = router.delivered_by(&store).build()?;
 ///
 /// // Behind an endpoint: `Endpoint::new(secret, inbox)`.
@@ -66,7 +67,7 @@ pub struct Inbox<S> {
     wakeups: watch::Sender<()>,
 }
 
-/// The inbox's response: the event is stored, by this call or an earlier one.
+/// The inbox's response: the event is stored, either by this call or by an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     event: String,
@@ -87,7 +88,7 @@ pub struct Unstored(#[source] Arc<StoreError>);
      write transaction",
     humantime::format_duration(*.0)
 )]
-struct TooSlow(Duration);
+struct StoreTimeoutExceeded(Duration);
 
 impl<S: Store> Inbox<S> {
     /// Creates an inbox that stores events for the handlers of `router`.
@@ -107,7 +108,7 @@ impl<S: Store> Inbox<S> {
 
     /// Sets the maximum time for storing an event. Default: 5 s.
     ///
-    /// After that time the event is answered with an error, so that Stripe resends it.
+    /// If it is exceeded, the endpoint answers with 503, so that Stripe resends the event.
     #[must_use]
     pub fn store_timeout(self, store_timeout: Duration) -> Self {
         Self { store_timeout, ..self }
@@ -125,7 +126,7 @@ impl<S: Store> Inbox<S> {
         &self.store
     }
 
-    /// Returns the router whose handlers the inbox stores events for.
+    /// Returns the router. The inbox stores events for its handlers.
     #[must_use]
     pub fn router(&self) -> &DeliveryRouter {
         &self.router
@@ -158,9 +159,9 @@ impl<S: Store> Inbox<S> {
         let result = pin!(self.group_commit.store(event));
         tokio::select! {
             result = result => result,
-            // The event may still be stored later. When Stripe resends it, it is a duplicate.
+            // The commit may still succeed. The event that Stripe resends is then a duplicate.
             () = self.clock.sleep(self.store_timeout) => {
-                Err(StoreError::new(TooSlow(self.store_timeout)).into())
+                Err(StoreError::new(StoreTimeoutExceeded(self.store_timeout)).into())
             }
         }
     }
@@ -181,21 +182,21 @@ impl<S: Store> Service<Event> for Inbox<S> {
 }
 
 impl Receipt {
-    /// Returns whether this call stored the event, or it was a duplicate.
+    /// Returns whether the event was new or a duplicate.
     #[must_use]
     pub fn stored(&self) -> Stored {
         self.stored
     }
 
-    /// Returns the stable names of the event's handlers. Empty if the event is unhandled, in which
-    /// case it is stored all the same.
+    /// Returns the stable names of the event's handlers. Empty if the event is unhandled; such an
+    /// event is stored too.
     #[must_use]
     pub fn handlers(&self) -> &[Arc<str>] {
         &self.handlers
     }
 }
 
-/// The body has the same JSON form as that of a [`Report`](router_core::Report).
+/// The JSON body has the same fields as the body of a [`Report`](router_core::Report).
 impl From<Receipt> for Answer {
     fn from(Receipt { event, stored, handlers }: Receipt) -> Self {
         #[derive(Serialize)]

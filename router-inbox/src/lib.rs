@@ -7,13 +7,13 @@
 //! - `SqliteStore`: embedded, for one machine (feature `sqlite`, on by default);
 //! - `PostgresStore`: for several machines (feature `postgres`);
 //! - `JetStreamStore`: NATS JetStream, for loads beyond a single database (feature `jetstream`);
-//! - an implementation of your own, tested by the suite of the feature `conformance`.
+//! - your own implementation, tested with the test suite of the feature `conformance`.
 //!
 //! A **delivery** is stored for each event and handler, under the handler's stable name. A failed
 //! handler is retried without running the event's other handlers again or delaying them. A worker
-//! holds a delivery in flight by a **lease**. The lease expires, so that another worker takes over
-//! after a crash, and it carries a fencing token, so that a worker which was suspended past the
-//! expiry cannot change the delivery any more.
+//! that claims a delivery receives a **lease** on it. The lease expires, so that another worker can
+//! take over after a crash. It also contains a fencing token. A worker that resumes after another
+//! one has taken over holds an outdated token, and its changes are rejected.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -40,15 +40,15 @@ use crate::{Completed, DeliveryOutcome, Effects, Lease, StoreError};
 /// If a handler returns while its `Tx` has begun and is still alive, for example in a spawned task,
 /// the attempt fails and is retried.
 pub struct Tx<DB: Database> {
-    slot: Arc<Slot<DB>>,
+    shared: Arc<SharedTx<DB>>,
     open: Option<Transaction<'static, DB>>,
 }
 
 impl<DB: Database> Tx<DB> {
     /// Returns the transaction's connection. The first call begins the transaction.
     ///
-    /// SQLite has a single writer, so begin as late as possible: from then on other handlers and
-    /// all received events wait until the handler returns. A handler that exceeds the
+    /// SQLite has a single writer, so begin as late as possible: until the handler returns, all
+    /// other writes wait, including those of received events. A handler that exceeds the
     /// [limit](crate::SqliteStore::transaction_limit) is stopped and retried.
     ///
     /// # Errors
@@ -58,8 +58,8 @@ impl<DB: Database> Tx<DB> {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
-                let open = self.slot.store.begin().await.map_err(StoreError::new)?;
-                self.slot.set_begun()?;
+                let open = self.shared.store.begin().await.map_err(StoreError::new)?;
+                self.shared.record_begin()?;
                 open
             }
         };
@@ -67,7 +67,7 @@ impl<DB: Database> Tx<DB> {
     }
 }
 
-/// A store that can complete a delivery in the transaction its handler has used.
+/// A store that can complete a delivery in its handler's transaction.
 #[async_trait]
 pub(crate) trait TxStore<DB: Database>: Send + Sync {
     async fn begin(&self) -> sqlx::Result<Transaction<'static, DB>>;
@@ -77,21 +77,21 @@ pub(crate) trait TxStore<DB: Database>: Send + Sync {
         &self,
         tx: &mut Transaction<'static, DB>,
         lease: &Lease,
-        end: &DeliveryOutcome,
+        outcome: &DeliveryOutcome,
     ) -> sqlx::Result<Completed>;
 }
 
 /// The state shared by a handler's [`Tx`] and the worker's [`TxEffects`]. The transaction is moved
 /// here when the handler drops its `Tx`.
-struct Slot<DB: Database> {
+struct SharedTx<DB: Database> {
     store: Arc<dyn TxStore<DB>>,
-    state: Mutex<SlotState<DB>>,
-    /// The time at which the transaction began.
-    begun: watch::Sender<Option<Instant>>,
+    state: Mutex<TxState<DB>>,
+    /// The time at which the transaction began, or `None` before that.
+    began_at: watch::Sender<Option<Instant>>,
     clock: Arc<dyn Clock>,
 }
 
-enum SlotState<DB: Database> {
+enum TxState<DB: Database> {
     /// The handler holds its [`Tx`].
     InUse,
     /// The handler has dropped its [`Tx`]. `None` if the transaction was never begun.
@@ -100,7 +100,7 @@ enum SlotState<DB: Database> {
     Finished,
 }
 
-/// Duration of a transaction on a single-writer store after which a warning is logged.
+/// Maximum duration of a transaction on a single-writer store without a warning.
 const WARN_AFTER: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]
@@ -114,31 +114,31 @@ enum Misuse {
     StillInUse,
 }
 
-impl<DB: Database> Slot<DB> {
-    /// Notes that the transaction has begun.
+impl<DB: Database> SharedTx<DB> {
+    /// Records the time at which the transaction began.
     ///
     /// # Errors
     ///
     /// Fails if the attempt has already finished.
-    fn set_begun(&self) -> Result<(), StoreError> {
+    fn record_begin(&self) -> Result<(), StoreError> {
         let state = self.state();
-        if matches!(*state, SlotState::Finished) {
+        if matches!(*state, TxState::Finished) {
             return Err(StoreError::new(Misuse::Finished));
         }
-        self.begun.send_replace(Some(self.clock.monotonic()));
+        self.began_at.send_replace(Some(self.clock.monotonic()));
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, SlotState<DB>> {
+    fn state(&self) -> MutexGuard<'_, TxState<DB>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<DB: Database> Drop for Tx<DB> {
     fn drop(&mut self) {
-        let mut state = self.slot.state();
-        if matches!(*state, SlotState::InUse) {
-            *state = SlotState::Returned(self.open.take());
+        let mut state = self.shared.state();
+        if matches!(*state, TxState::InUse) {
+            *state = TxState::Returned(self.open.take());
         }
     }
 }
@@ -151,32 +151,34 @@ impl<DB: Database> FromEvent for Tx<DB> {
     }
 }
 
-/// The worker's half: commits or rolls back the transaction when the handler has returned.
+/// The worker's access to a handler's transaction: commits it or rolls it back at the end of the
+/// attempt.
 pub(crate) struct TxEffects<DB: Database> {
-    slot: Arc<Slot<DB>>,
+    shared: Arc<SharedTx<DB>>,
     /// Maximum duration of the transaction.
     limit: Option<Duration>,
 }
 
-/// Creates both halves of a delivery's transaction, which begins with [`Tx::begin`].
+/// Creates the handler's and the worker's access to a delivery's transaction. [`Tx::begin`] begins
+/// the transaction.
 pub(crate) fn for_delivery<DB: Database>(
     store: Arc<dyn TxStore<DB>>,
     limit: Option<Duration>,
     clock: Arc<dyn Clock>,
 ) -> (Tx<DB>, TxEffects<DB>) {
-    let (state, begun) = (Mutex::new(SlotState::InUse), watch::Sender::new(None));
-    let slot = Arc::new(Slot { store, state, begun, clock });
-    (Tx { slot: slot.clone(), open: None }, TxEffects { slot, limit })
+    let (state, began_at) = (Mutex::new(TxState::InUse), watch::Sender::new(None));
+    let shared = Arc::new(SharedTx { store, state, began_at, clock });
+    (Tx { shared: shared.clone(), open: None }, TxEffects { shared, limit })
 }
 
 #[async_trait]
 impl<DB: Database> Effects for TxEffects<DB> {
     async fn deadline_exceeded(&self) -> Duration {
-        let mut begun = self.slot.begun.subscribe();
-        let begun = begun.wait_for(Option::is_some).await.ok().and_then(|begun| *begun);
-        match (begun, self.limit) {
-            (Some(begun), Some(limit)) => {
-                self.slot.clock.sleep_until(begun + limit).await;
+        let mut receiver = self.shared.began_at.subscribe();
+        let began_at = receiver.wait_for(Option::is_some).await.ok().and_then(|time| *time);
+        match (began_at, self.limit) {
+            (Some(began_at), Some(limit)) => {
+                self.shared.clock.sleep_until(began_at + limit).await;
                 limit
             }
             _ => std::future::pending().await,
@@ -186,27 +188,27 @@ impl<DB: Database> Effects for TxEffects<DB> {
     async fn finish(
         self: Box<Self>,
         lease: &Lease,
-        end: &DeliveryOutcome,
+        outcome: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError> {
-        let state = std::mem::replace(&mut *self.slot.state(), SlotState::Finished);
-        let begun = *self.slot.begun.borrow();
-        let is_done = matches!(end, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
+        let state = std::mem::replace(&mut *self.shared.state(), TxState::Finished);
+        let began_at = *self.shared.began_at.borrow();
+        let is_done = matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
         let result = match state {
-            SlotState::Returned(Some(tx)) if is_done => {
-                self.complete(tx, lease, end).await.map(Some)
+            TxState::Returned(Some(tx)) if is_done => {
+                self.complete(tx, lease, outcome).await.map(Some)
             }
-            SlotState::Returned(Some(tx)) => {
-                // If this fails, the database rolls back when the connection is closed.
+            TxState::Returned(Some(tx)) => {
+                // If the rollback fails, the database rolls back when the connection is closed.
                 drop(tx.rollback().await);
                 Ok(None)
             }
-            SlotState::InUse if is_done && begun.is_some() => {
+            TxState::InUse if is_done && began_at.is_some() => {
                 Err(StoreError::new(Misuse::StillInUse))
             }
             _ => Ok(None),
         };
-        if let Some(begun) = begun {
-            self.warn_if_long(lease, self.slot.clock.monotonic() - begun);
+        if let Some(began_at) = began_at {
+            self.warn_if_long(lease, self.shared.clock.monotonic() - began_at);
         }
         result
     }
@@ -217,9 +219,9 @@ impl<DB: Database> TxEffects<DB> {
         &self,
         mut tx: Transaction<'static, DB>,
         lease: &Lease,
-        end: &DeliveryOutcome,
+        outcome: &DeliveryOutcome,
     ) -> Result<Completed, StoreError> {
-        let completed = self.slot.store.complete_in(&mut tx, lease, end).await;
+        let completed = self.shared.store.complete_in(&mut tx, lease, outcome).await;
         let completed = completed.map_err(StoreError::new)?;
         let closed = match completed {
             Completed::Recorded => tx.commit().await,

@@ -18,10 +18,10 @@ pub use self::{operations::Operations, order::OrderKey};
 
 /// Durable storage for events and their deliveries.
 ///
-/// A store keeps each event once, and one delivery per event and handler. A worker claims
-/// deliveries of the handlers it names and holds each by a [`Lease`]: a time limit, so that the
-/// deliveries of a crashed process become claimable again, and a fencing token, so that a worker
-/// which has lost its lease cannot change the delivery any more. Each delivery is completed
+/// A store contains each event once, and one delivery per event and handler. A worker claims
+/// deliveries for the handlers it names, and receives a [`Lease`] on each. A lease expires, so that
+/// the deliveries of a crashed process can be claimed again. It contains a fencing token, so that a
+/// worker which has lost the lease can no longer change the delivery. Each delivery is completed
 /// individually, with the lease of its claim.
 ///
 /// # Requirements
@@ -31,16 +31,16 @@ pub use self::{operations::Operations, order::OrderKey};
 ///
 /// - All points in time come from the store's own clock, so that clock skew between machines has
 ///   no effect. Callers pass only durations.
-/// - Callers may repeat any call after an error. The failed call may have taken effect for some of
-///   the events or deliveries passed to it, but for each either completely or not at all. The
-///   repeated call must recognize such an effect instead of repeating it.
+/// - Callers may repeat any call after an error. The failed call may have processed some of the
+///   events or deliveries passed to it, but none of them partially. The repeated call must
+///   not process an event or delivery a second time.
 #[async_trait]
 pub trait Store: DeliveringService + Send + Sync + 'static {
     /// Stores events with their deliveries.
     ///
     /// Each event must be stored atomically with all of its deliveries, and durably before this
-    /// method returns. If an event with the same [key](Event::key) exists, nothing is added for
-    /// it. An event without deliveries is unhandled, and is stored like any other.
+    /// method returns. An event whose [key](Event::key) is already stored is a duplicate, and
+    /// nothing is added. An event without deliveries is unhandled, and is stored like any other.
     ///
     /// Returns one result per event, in the same order.
     ///
@@ -50,26 +50,26 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// storing is idempotent, so the caller must retry.
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError>;
 
-    /// Checks whether the store can accept an event at all, for example because of its size.
+    /// Checks whether the store accepts an event. It may reject one that is too large, for example.
     ///
-    /// Called before [`store`](Self::store), so that an unacceptable event does not fail the
-    /// other events of its batch. The default implementation accepts every event.
+    /// The inbox calls this method before [`store`](Self::store), so that a rejected event does not
+    /// fail the other events of its batch. The default implementation accepts every event.
     ///
     /// # Errors
     ///
-    /// Fails if the store, as it is configured now, can never store the event.
+    /// Fails if the store, in its current configuration, cannot store the event.
     fn check(&self, event: &NewEvent) -> Result<(), StoreError> {
         let _ = event;
         Ok(())
     }
 
-    /// Claims deliveries that are due, longest due first, and grants a lease on each.
+    /// Claims due deliveries, those with the earliest due time first, and grants a lease on each.
     ///
-    /// A claim counts an attempt before the handler runs, so that a handler which crashes the
-    /// process has used up its attempt. A delivery whose lease has expired is claimed with
-    /// [`interrupted`](Claim::lease_expired) set and without counting another attempt. The caller
-    /// must not run it, but complete it as failed: running it at once, together with everything
-    /// else the crashed process had in flight, could crash this process too.
+    /// A claim counts an attempt before the handler runs, so that an attempt which crashes the
+    /// process is counted too. A delivery whose lease has expired is claimed with
+    /// [`lease_expired`](Claim::lease_expired) set, and no further attempt is counted. The caller
+    /// must complete it as failed without running its handler. Running it at once, together with
+    /// the other deliveries of the crashed process, could crash this process too.
     ///
     /// Of the `ordered` deliveries of one handler and object (a lane), at most one may be leased
     /// at a time, and the oldest is claimed first (see [`OrderKey`]).
@@ -78,31 +78,30 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     ///
     /// Fails if the store is unavailable. Some deliveries may have been claimed nevertheless; their
     /// leases expire.
-    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError>;
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError>;
 
-    /// Extends leases (the worker's heartbeat), so that each expires `time` from now.
+    /// Extends leases (the worker's heartbeat), so that each expires `duration` from now.
     ///
     /// Returns for each lease, in the same order, whether it was still held.
     ///
     /// # Errors
     ///
-    /// Fails if the store is unavailable. Each lease then keeps its former expiry or has the new
-    /// one.
-    async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError>;
+    /// Fails if the store is unavailable. Each lease may or may not have been extended.
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
 
-    /// Records the outcome of attempts, and ends their leases.
+    /// Records the outcomes of attempts, and ends their leases.
     ///
-    /// The token decides, not the time: an expired lease is still accepted as long as nobody
-    /// else has claimed or changed the delivery. Returns one result per lease, in the same order.
+    /// An expired lease is still accepted, unless another worker has claimed the delivery or an
+    /// operator has changed it. Returns one result per lease, in the same order.
     ///
     /// # Errors
     ///
     /// Fails if the store is unavailable. Each outcome may or may not have been recorded, so the
-    /// caller must retry. The retry may report an outcome that the failed call has recorded as
+    /// caller must retry. For an outcome that the failed call has recorded, the retry may return
     /// [`Completed::LeaseLost`].
     async fn complete(
         &self,
-        ends: &[(Lease, DeliveryOutcome)],
+        outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError>;
 
     /// Returns the deliveries of all events with this id, sorted by endpoint, account, generation
@@ -120,11 +119,11 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// Fails if the store is unavailable.
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 
-    /// Attaches to a delivery the value this store [provides](DeliveringService::provides), for
-    /// example a transaction.
+    /// Adds the resource that this store [provides](DeliveringService::provides), for example a
+    /// transaction, to a delivery.
     ///
-    /// The returned [`Effects`] commit or roll back the handler's use of that value. The
-    /// default implementation attaches nothing.
+    /// The returned [`Effects`] commit or roll back the handler's writes with that resource. The
+    /// default implementation adds nothing.
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         (delivery, None)
     }
@@ -135,7 +134,7 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
         None
     }
 
-    /// Waits for a notification that another process has stored something.
+    /// Waits for a notification that another process has stored events or made deliveries due.
     ///
     /// Best effort: wake-ups may be spurious or lost, which polling covers. If several tasks
     /// wait, one of them is woken. The default implementation, for stores that cannot notify,
@@ -149,30 +148,30 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     }
 }
 
-/// The effects of a handler within the store itself, which are committed atomically with the
-/// outcome of its delivery.
+/// The writes a handler makes in the store itself. They are committed atomically with the outcome
+/// of the delivery.
 #[async_trait]
 pub trait Effects: Send + Sync {
-    /// Waits until the handler has exceeded the time it may block the store, and returns that
-    /// time limit. Never completes if there is none.
+    /// Waits until the handler has blocked the store for longer than the time limit, and returns
+    /// the limit. Never completes if there is no limit.
     async fn deadline_exceeded(&self) -> Duration;
 
     /// Commits or rolls back the effects at the end of an attempt.
     ///
-    /// If the outcome is [`Done`](DeliveryOutcome::Done) or [`Ignored`](DeliveryOutcome::Ignored), the effects are
-    /// committed in one transaction with the completion of the delivery. Otherwise they are rolled
-    /// back. Returns `None` if the delivery has not been completed here, so that the caller must
-    /// [complete](Store::complete) it.
+    /// If the outcome is [`Done`](DeliveryOutcome::Done) or [`Ignored`](DeliveryOutcome::Ignored),
+    /// the effects are committed in one transaction with the completion of the delivery. Otherwise
+    /// they are rolled back. Returns `None` if this method has not completed the delivery; the
+    /// caller must then [complete](Store::complete) it.
     ///
     /// # Errors
     ///
-    /// Fails if the effects could not be committed, or may not have been. The caller retries the
-    /// handler. If the commit did succeed, recording that retry yields
-    /// [`Completed::LeaseLost`].
+    /// Fails if the commit failed or its result is unknown. The caller then completes the delivery
+    /// as failed. If the commit did succeed, that call returns [`Completed::LeaseLost`], and the
+    /// handler is not run again.
     async fn finish(
         self: Box<Self>,
         lease: &Lease,
-        end: &DeliveryOutcome,
+        outcome: &DeliveryOutcome,
     ) -> Result<Option<Completed>, StoreError>;
 }
 
@@ -185,7 +184,7 @@ pub struct Backlog {
     pub waiting: u64,
     /// The number of claimed deliveries.
     pub running: u64,
-    /// Time since the oldest of them was stored.
+    /// Time since the oldest unfinished delivery was stored.
     pub oldest: Duration,
 }
 
@@ -218,19 +217,19 @@ impl NewDelivery {
 /// The result of storing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// The event is stored now.
+    /// The event was new and has been stored.
     New,
-    /// The event had been stored before; nothing was added.
+    /// The event was already stored; nothing was added.
     Duplicate,
 }
 
-/// A request for deliveries.
+/// The parameters of a [claim](Store::claim).
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
-    /// Stable handler names (including former names), each with the maximum number of its
-    /// deliveries.
+    /// The stable names of handlers, current and former, each with the maximum number of deliveries
+    /// to claim for that name.
     pub handlers: Vec<(Arc<str>, usize)>,
-    /// Maximum number of deliveries in total.
+    /// Maximum number of deliveries to claim in total.
     pub limit: usize,
     /// Duration of the leases.
     pub lease: Duration,
@@ -239,7 +238,7 @@ pub struct ClaimRequest {
 /// The right to record the outcome of a delivery, granted by a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// The store's number of the delivery.
+    /// The number by which the store identifies the delivery.
     pub delivery: i64,
     /// The handler name with which the delivery was stored.
     pub handler: Arc<str>,
@@ -280,8 +279,8 @@ pub enum DeliveryOutcome {
         /// The failure's message.
         error: String,
     },
-    /// The delivery was released without a result: the attempt is not counted, and the delivery is
-    /// due at once. Must not be used for an [`interrupted`](Claim::lease_expired) claim.
+    /// The delivery was released without a result. The attempt is not counted, and the delivery is
+    /// due at once. Must not be used for a claim with [`lease_expired`](Claim::lease_expired) set.
     Released,
 }
 
@@ -290,8 +289,7 @@ pub enum DeliveryOutcome {
 pub enum Completed {
     /// The outcome is recorded.
     Recorded,
-    /// Nothing was recorded, because the lease is no longer the delivery's latest or the delivery
-    /// has finished.
+    /// Nothing was recorded, because the delivery is no longer running under this lease.
     LeaseLost,
 }
 
@@ -327,7 +325,7 @@ pub enum DeliveryState {
     Ignored,
     /// The handler failed for good: a dead letter.
     Dead,
-    /// An operator has discarded the delivery, or a replay has superseded a dead letter.
+    /// An operator has discarded the delivery, or it was a dead letter that a replay superseded.
     Discarded,
 }
 

@@ -12,20 +12,21 @@ use crate::{DeliveryState, StoreError, StoredDelivery};
 
 /// An operator's interface to a store: inspecting, retrying, discarding, replaying and purging.
 ///
-/// Separate from [`Store`](crate::Store), because not every engine can support all of it.
+/// This trait is separate from [`Store`](crate::Store), because not every engine can implement it.
 ///
 /// # Requirements
 ///
-/// All methods are for stores in production. Methods that read must not block other users of the
-/// store, and methods that write must do so only briefly. For that reason [`replay`](Self::replay)
-/// and [`purge`](Self::purge) take a list of events found by [`select`](Self::select), which the
-/// caller splits into batches. The test suite in the module `conformance` checks the requirements.
+/// All methods may be called on a store in production. Methods that read must not block other users
+/// of the store, and methods that write may block them only briefly. For that reason
+/// [`replay`](Self::replay) and [`purge`](Self::purge) take a list of events: the caller finds all
+/// events with [`select`](Self::select), and passes them in batches. The test suite in the module
+/// `conformance` checks the requirements.
 #[async_trait]
 pub trait Operations: Send + Sync {
-    /// Returns the numbers and ages of deliveries in the store.
+    /// Counts events and deliveries, and determines the age of the oldest deliveries.
     ///
-    /// Finished deliveries are counted only in total, not by handler: there may be millions of
-    /// them, and a store must be able to count or estimate them without reading each.
+    /// Finished deliveries are counted only in total, not by handler. There may be millions of
+    /// them, so a store must be able to count or estimate them without reading each.
     ///
     /// # Errors
     ///
@@ -42,7 +43,8 @@ pub trait Operations: Send + Sync {
     /// Returns everything stored about the events with this id, in all endpoints, accounts and
     /// generations.
     ///
-    /// Sorted by endpoint, account and generation, and the deliveries of each event by handler.
+    /// The events are sorted by endpoint, account and generation, and the deliveries of each event
+    /// by handler.
     ///
     /// # Errors
     ///
@@ -52,35 +54,35 @@ pub trait Operations: Send + Sync {
     /// Retries the event's deliveries now, or only the given handler's.
     ///
     /// A waiting delivery becomes due at once, and so does a running one whose lease has expired.
-    /// A dead or discarded delivery starts over with its first attempt. Other running deliveries
-    /// and those that are done or ignored are left alone. If the event has been replayed, only the
+    /// A dead or discarded delivery starts over with its first attempt. Other running deliveries,
+    /// and those that are done or ignored, are left alone. If the event has been replayed, only the
     /// latest delivery of each handler is retried.
     ///
     /// # Errors
     ///
-    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Either all or
-    /// none of the deliveries have been changed then.
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then either
+    /// all or none of the deliveries have been changed.
     async fn retry(
         &self,
         event_id: &str,
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError>;
 
-    /// [Discards](DeliveryState::Discarded) the event's waiting and dead deliveries, or only the given
-    /// handler's. A running delivery is left alone unless its lease has expired.
+    /// [Discards](DeliveryState::Discarded) the event's waiting and dead deliveries, or only the
+    /// given handler's. A running delivery is left alone unless its lease has expired.
     ///
     /// # Errors
     ///
-    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Either all or
-    /// none of the deliveries have been changed then.
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then either
+    /// all or none of the deliveries have been changed.
     async fn discard(
         &self,
         event_id: &str,
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError>;
 
-    /// Returns the numbers of the received events that match the selection, oldest first. Replays
-    /// are not included.
+    /// Finds the received events that match the selection, and returns the numbers by which the
+    /// store identifies them, oldest first. Replays are not included.
     ///
     /// # Errors
     ///
@@ -90,12 +92,13 @@ pub trait Operations: Send + Sync {
     /// Replays events, regardless of the state of their deliveries.
     ///
     /// Each event is stored again as a new generation, with a key of its own, so that it is not
-    /// deduplicated against the earlier ones. It is delivered to the given handlers, whether or
-    /// not the event was for them before. If no handlers are given, it is delivered to those of
-    /// its latest generation. A delivery is ordered if the handler's latest delivery was.
+    /// deduplicated against the earlier ones. It is delivered to the given handlers, even if they
+    /// never had a delivery of the event. If no handlers are given, it is delivered to those of
+    /// its latest generation. A delivery is ordered if the handler's latest delivery of any event
+    /// was ordered.
     ///
-    /// A dead letter of a handler for which the event is replayed is discarded, because the
-    /// replay supersedes it.
+    /// The event's earlier dead letters of these handlers are discarded, because the replay
+    /// supersedes them.
     ///
     /// Each event is replayed atomically. A store should replay all events of a call in one
     /// transaction, but may split a large call into several. Returns one result per event, in the
@@ -103,35 +106,35 @@ pub trait Operations: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Each event may
-    /// or may not have been replayed then. Repeating the call replays it again, as a further
-    /// generation.
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then each
+    /// event may or may not have been replayed. Repeating the call replays all of them; an event
+    /// that was already replayed gets another generation.
     async fn replay(
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
     ) -> Result<Vec<ReplayResult>, StoreError>;
 
-    /// Deletes those of the given events that are older than `older_than` and have been finished
-    /// for longer than that, and returns their number.
+    /// Deletes the finished ones of the given events, and returns the number of deleted events.
     ///
-    /// An event is finished when each of its deliveries is done, ignored or discarded. It is
+    /// An event is finished when each of its deliveries is done, ignored or discarded. It is left
+    /// alone if it was stored, or its last delivery finished, less than `older_than` ago. It is
     /// deleted with all of its generations, or not at all. A store should delete all events of a
     /// call in one transaction, but may split a large call into several.
     ///
-    /// Stripe resends an event for up to three days, and it is deduplicated only while it is
+    /// Stripe resends an event for up to three days, and an event is deduplicated only while it is
     /// stored. Therefore the minimum for `older_than` is [`MIN_RETENTION`] (four days).
     ///
     /// # Errors
     ///
     /// - Fails with [`PurgeTooSoon`] if `older_than` is less than [`MIN_RETENTION`].
-    /// - Fails if the store is unavailable, or if concurrent changes keep conflicting. Each event
-    ///   may or may not have been deleted then; the call can be repeated.
+    /// - Fails if the store is unavailable, or if concurrent changes keep conflicting. Then each
+    ///   event may or may not have been deleted; the call can be repeated.
     async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError>;
 }
 
-/// Minimum retention of an event. Stripe resends an event for up to three days, so that a purge any
-/// earlier could cause it to be handled twice.
+/// Minimum retention of an event. Stripe resends an event for up to three days, so an earlier purge
+/// could cause the event to be handled twice.
 pub const MIN_RETENTION: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
 /// An overview of a store.
@@ -172,13 +175,14 @@ pub struct BacklogCount {
     pub oldest: Option<Duration>,
 }
 
-/// A filter for lists. Fields that are `None` or empty match everything.
+/// A filter for lists of deliveries or unhandled events. Fields that are `None` or empty match
+/// everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
     /// Matches deliveries in one of these states.
     pub states: Vec<DeliveryState>,
-    /// If `true`, lists unhandled events instead of deliveries: the events for which no
-    /// generation has a delivery.
+    /// If `true`, lists unhandled events instead of deliveries, and ignores `states` and `handler`.
+    /// An event is unhandled if none of its generations has a delivery.
     pub unhandled: bool,
     /// Matches this event type. `invoice.*` matches every type with that prefix.
     pub event_type: Option<String>,
@@ -270,7 +274,7 @@ pub enum ChangeOutcome {
     Applied,
     /// No change: a worker is running the delivery, and its lease has not expired.
     StillRunning,
-    /// No change: the delivery has finished, and not as a dead letter.
+    /// No change: the delivery has finished, and is not a dead letter.
     AlreadyFinished,
 }
 
@@ -290,7 +294,7 @@ pub struct EventSelector {
 /// The result of replaying an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplayResult {
-    /// The event is replayed.
+    /// The event was replayed.
     Replayed {
         /// The event's id (`evt_…`).
         event_id: String,
@@ -313,7 +317,7 @@ pub enum ReplayResult {
     NotFound,
 }
 
-/// The error of a purge of events that Stripe may still resend.
+/// The error of a purge that could delete events which Stripe may still resend.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "events are retained for at least 4 days, because Stripe resends an event for up to 3 days and \

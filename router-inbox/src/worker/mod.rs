@@ -33,16 +33,15 @@ use crate::{
 /// Any number of workers, in any number of processes, may use the same store.
 ///
 /// A handler that fails is retried with exponential backoff, as configured by its
-/// `#[on_event(attempts, backoff, max_backoff)]`, with a jitter of ±25 %. If the failure asks for a
-/// [`retry_after`](Failure::retry_in), the retry is no earlier than that. After the last
-/// attempt, or at once after a [permanent](Failure::permanent) failure, the delivery becomes a dead
-/// letter.
+/// `#[on_event(attempts, backoff, max_backoff)]`, with a jitter of ±25 %. A failure created with
+/// [`Failure::retry_in`] specifies a minimum delay. After the last attempt, or at once after a
+/// [permanent](Failure::permanent) failure, the delivery becomes a dead letter.
 #[must_use = "a worker does nothing until `run` is awaited"]
 pub struct Worker<S, R> {
     store: Arc<S>,
     service: R,
     router: DeliveryRouter,
-    /// Wake-ups by the inbox of this process.
+    /// Notified when the inbox of this process has stored an event.
     wakeups: watch::Receiver<()>,
     concurrency: usize,
     lease: Duration,
@@ -105,8 +104,10 @@ impl<S, R> Worker<S, R> {
         Self { shutdown_grace, ..self }
     }
 
-    /// Sets the retention of finished events. Default: 30 days; minimum:
-    /// [four days](crate::operations::MIN_RETENTION), in which Stripe may resend an event.
+    /// Sets the retention of finished events. Default: 30 days.
+    ///
+    /// The minimum is [four days](crate::operations::MIN_RETENTION), because Stripe resends an
+    /// event for up to three days. A shorter retention is raised to the minimum.
     ///
     /// An event is purged once this time has passed since it was stored and since its last delivery
     /// finished. Dead letters do not expire: they are stored until an operator discards or replays
@@ -155,9 +156,9 @@ where
             if deadline.is_some_and(|deadline| now >= deadline || in_flight.is_empty()) {
                 break;
             }
-            let mut wake = next_renewal.min(now + self.poll_interval);
+            let mut wake_at = next_renewal.min(now + self.poll_interval);
             if let Some(deadline) = deadline {
-                wake = wake.min(deadline);
+                wake_at = wake_at.min(deadline);
             } else {
                 backlog.report_if_due(&*self.store, &self.router, now).await;
                 if self.claim(&mut in_flight).await {
@@ -173,7 +174,7 @@ where
                 () = in_flight.next_finished() => {}
                 Ok(()) = self.wakeups.changed(), if can_claim => {}
                 () = self.store.notified(), if can_claim => {}
-                () = self.clock.sleep_until(wake) => {}
+                () = self.clock.sleep_until(wake_at) => {}
             }
         }
         self.release_in_flight(in_flight).await;
@@ -194,13 +195,13 @@ where
         if limit == 0 || handlers.is_empty() {
             return false;
         }
-        let wanted = ClaimRequest { handlers, limit, lease: self.lease };
-        match self.store.claim(&wanted).await {
+        let request = ClaimRequest { handlers, limit, lease: self.lease };
+        match self.store.claim(&request).await {
             Ok(claims) => {
                 let reached_limit = claims.len() == limit;
-                let unrecorded = in_flight.unrecorded().len();
+                let unrecorded_before = in_flight.unrecorded().len();
                 claims.into_iter().for_each(|claim| self.start(claim, in_flight));
-                in_flight.unrecorded().len() > unrecorded
+                in_flight.unrecorded().len() > unrecorded_before
                     || (reached_limit && in_flight.free_slots() > 0)
             }
             Err(error) => {
@@ -211,11 +212,11 @@ where
         }
     }
 
-    /// Starts a claimed delivery, or adds its outcome if its handler must not be run.
+    /// Starts a claimed delivery, or finishes it at once if its handler must not run.
     fn start(&self, claim: Claim, in_flight: &mut InFlight) {
         let Claim { lease, event, attempt, lease_expired } = claim;
         let Some(handler) = self.router.handler(&lease.handler).cloned() else {
-            // The store returned a handler that was not requested.
+            // The store returned a delivery for a handler that was not requested.
             return in_flight.finish(lease, DeliveryOutcome::Released);
         };
         let event = match event {
@@ -228,7 +229,8 @@ where
             let outcome = outcome::from_expired_lease(&handler, &event, attempt);
             return in_flight.finish(lease, outcome);
         }
-        // A handler's current and former names were each requested with all of its free slots.
+        // The request had all free slots of a handler for its current name, and again for its
+        // former name. The store may have returned more deliveries than the handler has slots.
         if in_flight.free_slots_for(&handler) == 0 {
             return in_flight.finish(lease, DeliveryOutcome::Released);
         }
@@ -281,8 +283,8 @@ where
 
     /// Aborts the deliveries still in flight and releases them.
     ///
-    /// Tries several times, because a store that is briefly unavailable during a shutdown must not
-    /// cost these deliveries an attempt.
+    /// Tries several times, so that a short outage of the store during the shutdown does not use up
+    /// an attempt of these deliveries.
     async fn release_in_flight(&self, mut in_flight: InFlight) {
         in_flight.abort_all().await;
         for _ in 0..5 {
@@ -294,8 +296,8 @@ where
         }
         tracing::error!(
             deliveries = in_flight.unrecorded().len(),
-            "could not record the outcome of these deliveries; when their leases expire each counts \
-             as a failed attempt and is retried"
+            "could not record the outcomes of these deliveries; when their leases expire, each \
+             counts as a failed attempt and is retried"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The outcome of an attempt: done, retried or dead letter, and the log line about it.
+//! Determines the outcome of an attempt, and logs it.
 
 use std::{fmt, time::Duration};
 
@@ -28,7 +28,7 @@ pub(super) fn from_failure(
     failure: &Failure,
 ) -> DeliveryOutcome {
     if failure.is_permanent() {
-        // The router has counted this dead letter.
+        // The router has already counted this dead letter in the metrics.
         return dead_letter(handler, Some(event), failure);
     }
     schedule_retry(handler, event, attempt, failure.retry_after(), failure)
@@ -55,7 +55,7 @@ pub(super) fn from_damaged_event(handler: &HandlerSpec, error: &EnvelopeError) -
 
 /// Returns a retry after the backoff, or a dead letter after the last attempt.
 ///
-/// `retry_after` is the minimum delay the handler asked for.
+/// `retry_after` is the minimum delay that the failure specifies.
 fn schedule_retry(
     handler: &HandlerSpec,
     event: &Event,
@@ -63,10 +63,10 @@ fn schedule_retry(
     retry_after: Option<Duration>,
     error: &dyn fmt::Display,
 ) -> DeliveryOutcome {
-    let attempts = handler.retry.max_attempts;
+    let max_attempts = handler.retry.max_attempts;
     let Some(backoff) = handler.retry.wait_after(attempt) else {
         telemetry::dead_letter(&handler.name);
-        let error = format!("attempt {attempt} of {attempts} failed: {error}");
+        let error = format!("attempt {attempt} of {max_attempts} failed: {error}");
         return dead_letter(handler, Some(event), &error);
     };
     // Jitter (±25 %), so that deliveries which failed together are not retried together.
@@ -74,7 +74,7 @@ fn schedule_retry(
     let wait = backoff.mul_f64(jitter).max(retry_after.unwrap_or_default());
     tracing::warn!(
         handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(), %error,
-        "handler failed on attempt {attempt} of {attempts}; retrying in {}", round_to_seconds(wait)
+        "handler failed on attempt {attempt} of {max_attempts}; retrying in {}", format_wait(wait)
     );
     DeliveryOutcome::Retry { wait, error: error.to_string() }
 }
@@ -86,20 +86,20 @@ fn dead_letter(
 ) -> DeliveryOutcome {
     let (id, event_type) = (event.map(Event::id), event.map(Event::event_type));
     let name = &*handler.name;
-    let order = match handler.ordered {
-        true => "; later events of the same object are delivered without it",
+    let note = match handler.ordered {
+        true => "; later events of the same object are delivered in the meantime",
         false => "",
     };
     tracing::error!(
         handler = name, event.id = id, event.r#type = event_type, %error,
-        "dead letter stored; retry it with `event-router inbox retry {} --handler {name}`{order}",
+        "dead letter stored; retry it with `event-router inbox retry {} --handler {name}`{note}",
         id.unwrap_or("ID")
     );
     DeliveryOutcome::Dead { error: error.to_string() }
 }
 
-/// Formats a duration, without milliseconds unless it is shorter than a second.
-fn round_to_seconds(wait: Duration) -> humantime::FormattedDuration {
+/// Formats a duration without fractions of a second, unless it is shorter than a second.
+fn format_wait(wait: Duration) -> humantime::FormattedDuration {
     let seconds = Duration::from_secs(wait.as_secs());
     humantime::format_duration(if seconds.is_zero() { wait } else { seconds })
 }

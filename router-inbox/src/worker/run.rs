@@ -27,8 +27,8 @@ pub(super) struct Run {
 
 /// A flag that is set once the run's [`Effects`] are being committed or rolled back.
 ///
-/// From then on a failed lease renewal does not mean that the lease was lost, because the delivery
-/// may just have been completed. The run must not be aborted any more.
+/// From then on a rejected lease renewal does not mean that the lease was lost: the delivery may
+/// already be completed. The run must no longer be aborted.
 #[derive(Clone, Default)]
 pub(super) struct CompletionFlag(Arc<AtomicBool>);
 
@@ -50,11 +50,11 @@ pub(super) enum RunResult {
     Recorded(Completed),
 }
 
-/// The handler's [`Effects`] exceeded their time limit.
+/// The failure of a handler that exceeded the time limit of its [`Effects`].
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the handler's transaction was open for {}, which is the limit; the handler was stopped and \
-     its writes were rolled back, because other writers were waiting for the transaction",
+     its writes were rolled back, because an open transaction blocks all other writes",
     humantime::format_duration(*.0)
 )]
 struct DeadlineExceeded(Duration);
@@ -73,7 +73,7 @@ impl Run {
         match effects.finish(&self.lease, &outcome).await {
             Ok(None) => RunResult::Unrecorded(outcome),
             Ok(Some(completed)) => RunResult::Recorded(completed),
-            Err(error) => RunResult::Unrecorded(self.failed(&Failure::retry(error))),
+            Err(error) => RunResult::Unrecorded(self.failure_outcome(&Failure::retry(error))),
         }
     }
 
@@ -98,13 +98,13 @@ impl Run {
         match result {
             Ok(report) => match report.result() {
                 Ok(success) => outcome::from_success(&self.handler.name, success),
-                Err(failure) => self.failed(failure),
+                Err(failure) => self.failure_outcome(failure),
             },
-            Err(failure) => self.failed(&failure),
+            Err(failure) => self.failure_outcome(&failure),
         }
     }
 
-    fn failed(&self, failure: &Failure) -> DeliveryOutcome {
+    fn failure_outcome(&self, failure: &Failure) -> DeliveryOutcome {
         outcome::from_failure(&self.handler, &self.event, self.attempt, failure)
     }
 }
@@ -113,7 +113,8 @@ impl Run {
 ///
 /// # Errors
 ///
-/// Fails if the service or a layer around it fails. The handler has not finished then.
+/// Fails if the router cannot run the handler, or if a layer around the router fails. A failure of
+/// the handler itself is part of the report.
 async fn call_service<R>(mut service: R, delivery: Delivery) -> Result<HandlerReport, Failure>
 where
     R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,

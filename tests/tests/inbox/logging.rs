@@ -75,7 +75,7 @@ async fn ordered_dead_letter_log_mentions_later_events() {
     logged();
     shop.wait_for("evt_1", Dead, 1).await;
     let log = logged();
-    assert!(log.contains("later events of the same object are delivered without it"), "{log}");
+    assert!(log.contains("later events of the same object are delivered in the meantime"), "{log}");
     worker.stop().await;
 }
 

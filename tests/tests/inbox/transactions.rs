@@ -209,7 +209,7 @@ async fn long_transaction_is_stopped_to_free_the_writer() {
     shop.clock.advance(Duration::from_secs(2));
     assert_eq!(late.await.unwrap().unwrap().stored(), Stored::New);
     shop.wait_for("evt_1", Waiting, 1).await;
-    insta::assert_snapshot!(shop.error("evt_1").await, @"the handler's transaction was open for 5s, which is the limit; the handler was stopped and its writes were rolled back, because other writers were waiting for the transaction");
+    insta::assert_snapshot!(shop.error("evt_1").await, @"the handler's transaction was open for 5s, which is the limit; the handler was stopped and its writes were rolled back, because an open transaction blocks all other writes");
     shop.wait_for("evt_3", Done, 1).await;
     drop(stop);
     worker.await.unwrap();
