@@ -34,9 +34,9 @@ pub(super) struct Candidate {
     /// The file of the attribute, or of the call of `RouterBuilder::handler`.
     pub(super) file: &'static str,
     pub(super) line: u32,
-    /// What the handler's extractors take besides the event.
+    /// The resources that the handler's extractors need besides the event.
     pub(super) needs: Vec<Need>,
-    /// The position among the handlers of one event, ascending. Ties are broken by name.
+    /// The attribute's `order`. [`sort_key`](Self::sort_key) defines the order of the handlers.
     pub(super) order: i32,
     /// The first line of the function's documentation.
     doc: &'static str,
@@ -53,7 +53,7 @@ pub(super) struct Candidate {
 
 /// The default timeout of a handler that replies.
 ///
-/// Stripe waits 2 s for a reply; the rest is left for the network.
+/// Stripe waits 2 s for a reply, which leaves 0.5 s for the network.
 const DEFAULT_REPLY_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// A function annotated with `#[on_event]` or `#[on_unhandled]`. Identifies a linked handler.
@@ -143,7 +143,7 @@ impl Candidate {
         self.source.map(|source| source.plugin)
     }
 
-    /// Returns the handler's origin for the start-up report, to be read after a count.
+    /// Returns the handler's origin for the start-up report, which puts a count in front of it.
     pub(super) fn origin(&self) -> String {
         match self.plugin() {
             Some(plugin) => format!("from {} {}", plugin.package(), plugin.version()),
@@ -214,11 +214,11 @@ impl Candidate {
         patterns.into_iter().map(route).collect()
     }
 
-    /// Converts the validated candidate.
+    /// Converts the validated candidate to a handler.
     ///
     /// `has_delivery_service` is `true` if the router was built with `.delivered_by(...)`. The
-    /// service then delivers the events of an `ordered` handler in order. Without a service, the
-    /// closest approximation is to run the handler for one event of an object at a time.
+    /// service then delivers the events of an `ordered` handler in order. Without a service, an
+    /// `ordered` handler is only made exclusive: it runs for one event of an object at a time.
     pub(super) fn into_handler(
         self,
         default_timeout: Duration,

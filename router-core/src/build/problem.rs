@@ -46,7 +46,7 @@ pub enum Problem {
         /// The types of the states that were added, sorted.
         added: Vec<&'static str>,
     },
-    /// Handlers take a value per call that the router does not provide.
+    /// Handlers take a per-delivery value that the router does not provide.
     NotProvided {
         /// The value's type.
         type_name: &'static str,
@@ -59,16 +59,16 @@ pub enum Problem {
         /// The delivery service's advice for handlers that take a type it does not provide.
         hint: Option<&'static str>,
     },
-    /// A handler takes a value twice that is provided once per call.
+    /// A handler takes the same per-delivery value twice, but each call gets only one.
     DuplicateArgument {
         /// The value's type.
         type_name: &'static str,
         /// The handler.
         handler: HandlerLocation,
     },
-    /// Handlers reply to Stripe, but events are delivered after Stripe was answered.
+    /// Handlers reply to Stripe, but with `.delivered_by(...)` they run after Stripe was answered.
     DeliveredReply(Vec<HandlerLocation>),
-    /// Handlers for unhandled events, in a router with `.delivered_by(...)`.
+    /// Handlers have `#[on_unhandled]`, but with `.delivered_by(...)` they are never called.
     DeliveredUnhandled(Vec<HandlerLocation>),
     /// A setting that cannot be combined with `.delivered_by(...)`.
     InlineOnly {
@@ -107,13 +107,13 @@ pub enum Problem {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct HandlerLocation {
-    /// The file, as the compiler names it.
+    /// The path of the file, as in `file!()`.
     pub file: &'static str,
     /// The line, from 1.
     pub line: u32,
     /// The handler's stable name.
     pub name: String,
-    /// The handler's patterns, separated by commas.
+    /// The handler's patterns, separated by commas, or `(unhandled)` for `#[on_unhandled]`.
     pub patterns: String,
 }
 
@@ -180,7 +180,7 @@ impl fmt::Display for Problem {
                     f,
                     "crate `{package}` {version} has handlers but is not listed in `.plugins([...])`"
                 )?;
-                write_places(f, handlers)?;
+                write_locations(f, handlers)?;
                 write!(
                     f,
                     "\nhelp: add `{}::PLUGIN` to `.plugins([...])`; `router_core::plugin!();` in the crate's lib.rs \
@@ -204,7 +204,7 @@ impl fmt::Display for Problem {
             ),
             Self::MissingState { type_name, handlers, added } => {
                 write!(f, "these handlers need a state of type `{type_name}`, which was not added")?;
-                write_places(f, handlers)?;
+                write_locations(f, handlers)?;
                 if !added.is_empty() {
                     write!(f, "\nstates added: `{}`", added.join("`, `"))?;
                 }
@@ -219,7 +219,7 @@ impl fmt::Display for Problem {
             }
             Self::NotProvided { type_name, handlers, delivered, provided, hint } => {
                 write!(f, "these handlers take a `{type_name}`, which this router does not provide")?;
-                write_places(f, handlers)?;
+                write_locations(f, handlers)?;
                 if let Some(hint) = hint {
                     return write!(f, "\nhelp: {hint}");
                 }
@@ -242,7 +242,7 @@ impl fmt::Display for Problem {
             }
             Self::DuplicateArgument { type_name, handler } => {
                 write!(f, "this handler takes a `{type_name}` twice, but each call is provided with only one")?;
-                write_places(f, std::slice::from_ref(handler))?;
+                write_locations(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: take it once; the second use may be inside a custom extractor")
             }
             Self::DeliveredReply(locations) => {
@@ -250,7 +250,7 @@ impl fmt::Display for Problem {
                     "these handlers reply to Stripe, but with `.delivered_by(...)` Stripe is answered before an event \
                      is delivered, so the reply would be lost",
                 )?;
-                write_places(f, locations)?;
+                write_locations(f, locations)?;
                 f.write_str(
                     "\nhelp: leave them out here with `.without::<the_handler>()`, and put them in a router without \
                      `.delivered_by(...)`, behind an endpoint of its own",
@@ -261,7 +261,7 @@ impl fmt::Display for Problem {
                     "these `#[on_unhandled]` handlers would never be called: with `.delivered_by(...)` unhandled \
                      events are stored, but not delivered",
                 )?;
-                write_places(f, locations)?;
+                write_locations(f, locations)?;
                 f.write_str(
                     "\nhelp: use `#[on_event(\"*\")]`, or leave them out here: `.without::<the_handler>()`",
                 )
@@ -277,28 +277,28 @@ impl fmt::Display for Problem {
                     "more than one state of type `{type_name}` was added, but a router can have only one of each \
                      type"
                 )?;
-                for place in locations {
-                    write!(f, "\n  {}:{}", place.file(), place.line())?;
+                for location in locations {
+                    write!(f, "\n  {}:{}", location.file(), location.line())?;
                 }
                 f.write_str("\nhelp: keep one, or wrap the other in a type of its own: `struct Archive(Db);`")
             }
             Self::MultipleUnhandled(locations) => {
                 f.write_str("more than one function has `#[on_unhandled]`, but a router can have only one")?;
-                write_places(f, locations)?;
+                write_locations(f, locations)?;
                 f.write_str("\nhelp: keep one, or leave the others out: `.without::<the_other>()`")
             }
             Self::InvalidPattern { pattern, error, handler } => {
                 write!(f, "{pattern:?} is neither an event type nor a wildcard: {error}")?;
-                write_places(f, std::slice::from_ref(handler))
+                write_locations(f, std::slice::from_ref(handler))
             }
             Self::NoPatterns(handler) => {
                 f.write_str("this handler is registered for no event type, so it would never be called")?;
-                write_places(f, std::slice::from_ref(handler))?;
+                write_locations(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: list its event types: `.handler(\"name\", [\"invoice.paid\"], handler)`")
             }
             Self::MultipleReplies(locations) => {
                 f.write_str("these handlers would reply to the same event, but Stripe accepts only one reply")?;
-                write_places(f, locations)?;
+                write_locations(f, locations)?;
                 f.write_str(
                     "\nhelp: let one return a `Reply` and the other `()`, or separate their events with \
                      `endpoint = \"...\"` or `livemode = ...`",
@@ -308,7 +308,7 @@ impl fmt::Display for Problem {
                 f.write_str(
                     "this function is registered more than once, so it would run more than once per event",
                 )?;
-                write_places(f, locations)?;
+                write_locations(f, locations)?;
                 f.write_str(
                     "\nhelp: two `mod` declarations include its file, perhaps one in lib.rs and one in main.rs; \
                      remove one",
@@ -316,7 +316,7 @@ impl fmt::Display for Problem {
             }
             Self::DuplicateName(locations) => {
                 f.write_str("these handlers share a stable name, so their deliveries cannot be told apart")?;
-                write_places(f, locations)?;
+                write_locations(f, locations)?;
                 f.write_str(
                     "\nhelp: give each handler its own name: `#[on_event(\"...\", name = \"orders.fulfil\")]`; \
                      a `formerly` name must be unique too",
@@ -326,8 +326,8 @@ impl fmt::Display for Problem {
     }
 }
 
-fn write_places(f: &mut fmt::Formatter<'_>, locations: &[HandlerLocation]) -> fmt::Result {
-    locations.iter().try_for_each(|place| write!(f, "\n  {place}"))
+fn write_locations(f: &mut fmt::Formatter<'_>, locations: &[HandlerLocation]) -> fmt::Result {
+    locations.iter().try_for_each(|location| write!(f, "\n  {location}"))
 }
 
 impl fmt::Display for HandlerLocation {
@@ -343,5 +343,5 @@ fn wraps(outer: &str, inner: &str) -> bool {
     outer
         .strip_suffix('>')
         .and_then(|outer| outer.strip_suffix(inner))
-        .is_some_and(|pointer| pointer.ends_with('<'))
+        .is_some_and(|prefix| prefix.ends_with('<'))
 }

@@ -23,8 +23,8 @@ use crate::{event::EventKey, handler::BoxError};
 /// Entries should be retained for three days, the time for which Stripe redelivers an event. If an
 /// entry is lost earlier, a redelivered event runs its handlers again.
 ///
-/// The router gives up a call after its
-/// [`handler_timeout`](crate::RouterBuilder::handler_timeout), which counts as an error.
+/// A call that takes longer than the router's
+/// [`handler_timeout`](crate::RouterBuilder::handler_timeout) counts as failed.
 #[async_trait]
 pub trait CompletionStore: Send + Sync + 'static {
     /// Returns the progress of each handler that has run for this event; empty for a new event.

@@ -37,8 +37,8 @@ pub(super) struct Settings<P> {
 }
 
 impl<P: SecretProvider> Settings<P> {
-    /// Runs the steps of one request to a response, inside the request's span. Counts the request
-    /// and logs a refusal.
+    /// Runs the steps of a request in a span, and converts their result to a response. Counts the
+    /// request, and logs a refusal.
     pub(super) async fn respond(
         &self,
         method: Option<&Method>,
@@ -77,7 +77,7 @@ impl<P: SecretProvider> Settings<P> {
         let body = self.limit.read(&parts.headers, body, &*self.clock).await?;
         let signature = parts.headers.get("stripe-signature").map(http::HeaderValue::as_bytes);
         let event = self.verify(&secrets, signature, body)?;
-        // Frees the head, a kilobyte or more, while the event is being handled.
+        // Free the request's head, a kilobyte or more, before the event is handled.
         drop(parts);
         self.handle(event, inner).await
     }
@@ -116,23 +116,22 @@ impl<P: SecretProvider> Settings<P> {
     }
 }
 
-/// Logs a signature that is more than one second ahead of our clock. One second is normal: a
-/// signature's time is truncated to the second, so a clock that lags by a few milliseconds can
-/// already appear one second behind.
+/// Logs a signature that is more than one second ahead of our clock. One second is normal: both
+/// times are truncated to seconds, so a lag of a few milliseconds can look like one second.
 fn warn_if_ahead(verified: &VerifiedPayload) {
     let ahead = verified.ahead().as_secs();
     if ahead > 1 {
         telemetry::signature_ahead();
         tracing::warn!(
             ahead,
-            "the signature's time is {ahead} s ahead of our clock; the event is accepted; \
+            "the signature's time is {ahead} s ahead of our clock; the signature is accepted; \
              synchronize the clock of this machine"
         );
     }
 }
 
-/// Copy-on-write (`Arc::make_mut`): changing a setting of one clone of an endpoint leaves its other
-/// clones as they were.
+/// Lets a setter of an endpoint copy the settings that the endpoint shares with its clones
+/// (`Arc::make_mut`). A derived `Clone` would require `P: Clone`.
 impl<P> Clone for Settings<P> {
     fn clone(&self) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Needs: the resources that an extractor requires besides the event, declared as a type. An
-//! extractor receives only what it has declared, so `build()` knows every need.
+//! The resources that an extractor needs besides the event, such as a state. An extractor declares
+//! its needs as a type and receives only these, so `build()` can check that they are available.
 
 use std::any::{TypeId, type_name};
 
@@ -11,8 +11,11 @@ use crate::event::Event;
 
 /// A resource that an extractor can need.
 ///
-/// Sealed: it is implemented for `()`, [`State<T>`](State), [`PerDelivery<T>`](PerDelivery), an `Option`
-/// of one of these, [`IdempotencyKey`](super::IdempotencyKey), and tuples of these.
+/// This trait is sealed. It is implemented for:
+///
+/// - [`State<T>`](State) and [`PerDelivery<T>`](PerDelivery), and an `Option` of either
+/// - [`IdempotencyKey`](super::IdempotencyKey)
+/// - `()`, and tuples of these types
 #[diagnostic::on_unimplemented(
     message = "an extractor cannot need `{Self}`",
     label = "not a need",
@@ -43,9 +46,9 @@ pub struct Need {
 /// The source of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NeedSource {
-    /// The application registered it with the router.
+    /// The application: the resource is a state that was added to the router.
     Application,
-    /// The delivering service provides one for each call.
+    /// The delivery service: the resource is a value that it provides for each call.
     Delivery,
 }
 

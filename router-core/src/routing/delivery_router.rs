@@ -1,5 +1,5 @@
-//! The router for a service that stores deliveries: it plans an event's deliveries and runs single
-//! ones.
+//! The router for a service that stores deliveries. It lists the handlers of an event, and runs the
+//! handler of a delivery.
 
 use std::{
     collections::HashMap,
@@ -27,13 +27,15 @@ use crate::{
     telemetry,
 };
 
-/// A router for a service that stores events and delivers each to one handler at a time, such as an
-/// inbox. Created by [`RouterBuilder::delivered_by`](crate::RouterBuilder::delivered_by).
+/// A router for a service that stores events and makes one delivery for each handler of an event,
+/// such as an inbox. Created by
+/// [`RouterBuilder::delivered_by`](crate::RouterBuilder::delivered_by).
 ///
-/// It is cheap to clone, and its clones share all state. [`plan`](Self::plan) returns the handlers
-/// of an event. As a tower service it takes a [`Delivery`], runs its handler, and returns the
-/// [`HandlerReport`]. It records nothing and retries nothing; that is up to the delivery service.
-/// It is not a service of [`Event`]s, so it cannot be put behind an endpoint by mistake.
+/// A `DeliveryRouter` is cheap to clone, and its clones share all state. [`plan`](Self::plan)
+/// returns the handlers of an event. As a tower service, the router takes a [`Delivery`], runs its
+/// handler, and returns the [`HandlerReport`]. It records nothing and retries nothing, which is up
+/// to the delivery service. It is not a service of [`Event`]s, so it cannot be put behind an
+/// endpoint by mistake.
 #[derive(Debug, Clone)]
 pub struct DeliveryRouter(Arc<Inner>);
 
@@ -42,7 +44,7 @@ struct Inner {
     handlers: Handlers,
     /// The types that every delivery must provide.
     provided: Vec<ProvidedType>,
-    /// In the same order as `handlers.list`.
+    /// The handlers' settings, in the order of `handlers.list`.
     specs: Vec<HandlerSpec>,
     /// The indices of the handlers, by current and former stable names.
     by_name: HashMap<Arc<str>, usize>,
@@ -73,7 +75,7 @@ pub struct HandlerSpec {
     pub retry: RetryPolicy,
     /// The maximum number of concurrent deliveries; `None` for no limit.
     pub concurrency: Option<u32>,
-    /// The maximum duration of a call.
+    /// The maximum duration of a call, including the wait for the lock of an `exclusive` handler.
     pub timeout: Duration,
 }
 
@@ -94,10 +96,10 @@ impl DeliveryRouter {
         self.0.handlers.matching(event).map(|index| &self.0.specs[index])
     }
 
-    /// Logs an unhandled event, once per event type, and counts it, as a [`Router`](crate::Router)
-    /// does.
+    /// Counts an unhandled event, and logs the first one of each event type at INFO, as a
+    /// [`Router`](crate::Router) does.
     ///
-    /// [`plan`](Self::plan) does neither, so call this if it returned no handler.
+    /// [`plan`](Self::plan) does neither, so call `log_unhandled` if `plan` returned no handler.
     pub fn log_unhandled(&self, event: &Event) {
         self.0.unhandled.log(event);
     }
@@ -152,8 +154,7 @@ impl DeliveryRouter {
         let Some(index) = self.0.by_name.get(&name).copied() else {
             return Err(RouterError::NoSuchHandler(name));
         };
-        if let Some(missing) =
-            self.0.provided.iter().find(|provision| !per_delivery.has(**provision))
+        if let Some(missing) = self.0.provided.iter().find(|provided| !per_delivery.has(**provided))
         {
             return Err(RouterError::NotProvided(missing.type_name));
         }
@@ -202,7 +203,7 @@ impl Service<Delivery> for DeliveryRouter {
 impl Delivery {
     /// Creates a delivery of an event to the handler with this stable name, current or former.
     ///
-    /// `attempt` counts from 1.
+    /// `attempt` is the number of the attempt, from 1.
     #[must_use]
     pub fn new(event: Event, handler: impl Into<Arc<str>>, attempt: u32) -> Self {
         Self { event, handler: handler.into(), attempt, per_delivery: PerDeliveryValues::default() }

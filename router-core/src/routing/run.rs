@@ -21,7 +21,7 @@ use crate::{
     telemetry,
 };
 
-/// A claimed event whose handlers run.
+/// The run of a claimed event's handlers.
 ///
 /// Until the `Run` is dropped, duplicates of the event do not run in this process, and the router
 /// is not drained.
@@ -46,20 +46,20 @@ struct OverdueHandler {
     call: OverdueCall,
 }
 
-/// The reaction of Stripe to a failure of a handler.
+/// The effect of a handler's failure on the answer to Stripe.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Redelivery {
     /// The failure is answered with an error status, so Stripe redelivers the event.
     OnFailure,
-    /// The event is answered with 200 in any case.
+    /// The event is answered with 200 despite the failure.
     Never,
 }
 
 impl Run {
     /// Runs the handlers one after the other, up to the one that replies, and returns the answer.
     ///
-    /// Handlers after the one that replied, and overdue blocking handlers, go on in a task, which
-    /// keeps the event in flight.
+    /// The handlers after the one that replied then run in a task, which also waits for overdue
+    /// blocking handlers. The event stays in flight until the task ends.
     pub(super) async fn answer(self) -> Answer {
         let mut progress = match self.load_progress().await {
             Ok(progress) => progress,
@@ -145,7 +145,7 @@ impl Run {
             // Record a late success, so that a redelivery skips the handler. A late failure changes
             // nothing: the timeout is already recorded.
             if done && !default_reply_sent {
-                let finished = finished(&result, None);
+                let finished = completion(&result, None);
                 self.record(HandlerProgress { handler, attempts, finished }).await;
             }
         }
@@ -163,7 +163,7 @@ impl Run {
         }
     }
 
-    /// Runs a handler and records its progress, unless it finished the event in an earlier
+    /// Runs a handler and records its progress, unless the handler finished the event in an earlier
     /// delivery.
     async fn handle(
         &self,
@@ -183,10 +183,10 @@ impl Run {
             None => 1,
         };
         let span = telemetry::handler_span(&handler.name, attempts);
-        pin!(self.run(handler, attempts, redelivery, overdue)).instrument(span).await
+        pin!(self.call_and_record(handler, attempts, redelivery, overdue)).instrument(span).await
     }
 
-    async fn run(
+    async fn call_and_record(
         &self,
         handler: &RegisteredHandler,
         attempts: u32,
@@ -204,7 +204,7 @@ impl Run {
             Ok(_) => None,
             Err(_) => handler.default_reply(),
         };
-        // A reply, also a default reply, is sent with 200.
+        // A reply, even a default reply, is sent with 200, so Stripe does not redeliver the event.
         let redelivery = if reply.is_some() { Redelivery::Never } else { redelivery };
         if let Some(call) = overdue_call {
             let (handler, default_reply_sent) = (name.clone(), reply.is_some());
@@ -217,7 +217,7 @@ impl Run {
             result => result,
         };
         log_result(handler, &self.event, redelivery, &result);
-        let finished = finished(&result, reply.as_ref());
+        let finished = completion(&result, reply.as_ref());
         self.record(HandlerProgress { handler: name.clone(), attempts, finished }).await;
         let report = HandlerReport { name: name.clone(), result, attempts, duration, reply };
         handler.metrics.handled(&report);
@@ -227,7 +227,7 @@ impl Run {
     /// Stores a dead letter in the sink, if there is one.
     ///
     /// Returns the permanent failure. If the sink fails, returns a transient failure, so that the
-    /// handler does not count as finished.
+    /// handler runs again if Stripe redelivers the event.
     async fn dead_letter(
         &self,
         handler: &RegisteredHandler,
@@ -262,8 +262,8 @@ impl Run {
     }
 }
 
-/// Returns the completion to record. `None` if the handler must run again.
-fn finished(result: &HandlerResult, reply: Option<&Bytes>) -> Option<Completion> {
+/// Returns the completion to record, or `None` if the handler must run again.
+fn completion(result: &HandlerResult, reply: Option<&Bytes>) -> Option<Completion> {
     match (result, reply) {
         (_, Some(json)) => Some(Completion::Replied(json.clone())),
         (Ok(Outcome::Done | Outcome::Replied(_)), _) => Some(Completion::Done),
