@@ -294,10 +294,10 @@ fn samples_contain_no_filler_text() {
     fn check(value: &Value, field: &str, event_type: &str) {
         match value {
             Value::Object(fields) => {
-                fields.iter().for_each(|(name, value)| check(value, name, event_type))
+                fields.iter().for_each(|(name, value)| check(value, name, event_type));
             }
             Value::Array(elements) => {
-                elements.iter().for_each(|value| check(value, field, event_type))
+                elements.iter().for_each(|value| check(value, field, event_type));
             }
             Value::String(text) => {
                 let is_filler = *text == field.replace('_', " ") || text == "string";

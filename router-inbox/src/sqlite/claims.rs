@@ -83,7 +83,7 @@ pub(super) async fn claim(
         let event_row = load_event.bind(row.try_get::<i64, _>(2)?).fetch_one(&mut *write).await?;
         let lease = Lease { delivery: id, handler: Arc::from(handler), token: row.try_get(0)? };
         let event = Event::from_store(stored_event(&event_row)?);
-        claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired: lease_expired });
+        claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired });
     }
     Ok(claims)
 }
