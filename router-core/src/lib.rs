@@ -52,7 +52,7 @@ pub use crate::{
     endpoint::{Answer, Endpoint, Refusal, Response, SecretProvider},
     event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
-        Account, DeliveringService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,
+        Account, DeliveryService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,
         Object, OptionalFromEvent, PerDelivery, Previous, ProvidedType, Rejection, State,
         StripeObject,
     },

@@ -9,7 +9,7 @@ use std::{
 };
 
 use router_core::{
-    Completion, CompletionStore as _, DeliveringService, Delivery, DeliveryRouter, Event,
+    Completion, CompletionStore as _, Delivery, DeliveryRouter, DeliveryService, Event,
     HandlerProgress, IdempotencyKey, InMemoryCompletions, Object, PerDelivery, ProvidedType, Reply,
     RetryPolicy, Router, RouterBuilder, RouterError, State, Warning, event::StoredEvent, on_event,
     on_unhandled, testing::ManualClock,
@@ -17,13 +17,13 @@ use router_core::{
 use router_tests::{event, now, payload, payload_with_id};
 use tower::{Service as _, ServiceExt as _};
 
-/// A delivering service that provides a `Transaction` with each delivery.
+/// A delivery service that provides a `Transaction` with each delivery.
 struct Queue;
 
 #[derive(Debug, PartialEq)]
 struct Transaction(u32);
 
-impl DeliveringService for Queue {
+impl DeliveryService for Queue {
     fn provides(&self) -> Vec<ProvidedType> {
         vec![ProvidedType::of::<Transaction>()]
     }
@@ -313,13 +313,13 @@ fn build_fails_if_handlers_cannot_be_delivered() {
 #[test]
 fn build_fails_if_service_does_not_provide_type() {
     struct ProvidesNothing;
-    impl DeliveringService for ProvidesNothing {
+    impl DeliveryService for ProvidesNothing {
         fn provides(&self) -> Vec<ProvidedType> {
             Vec::new()
         }
     }
     struct ProvidesU8;
-    impl DeliveringService for ProvidesU8 {
+    impl DeliveryService for ProvidesU8 {
         fn provides(&self) -> Vec<ProvidedType> {
             vec![ProvidedType::of::<u8>()]
         }
@@ -380,15 +380,15 @@ async fn renamed(log: State<CallLog>) {
     log.push("renamed");
 }
 
-/// Former names also apply in a router without a delivering service.
+/// Former names also apply in a router without a delivery service.
 #[tokio::test]
 async fn handler_finished_under_former_name_is_skipped() {
     for (name, runs) in [("shop::renamed", 0), ("orders.renamed", 0), ("shop::other", 1)] {
         let completions = InMemoryCompletions::new();
         let log = Arc::new(CallLog::default());
         let event = event(payload("invoice.paid")).unwrap();
-        let finished = Some(Completion::Done);
-        let progress = HandlerProgress { handler: name.into(), attempts: 1, finished };
+        let completion = Some(Completion::Done);
+        let progress = HandlerProgress { handler: name.into(), attempts: 1, completion };
         completions.record(&event.key(), progress).await.unwrap();
         let router = Router::builder().only::<renamed>().shared_state(log.clone());
         let mut router = router.completions(completions).build().unwrap();

@@ -321,7 +321,7 @@ async fn completions_are_evicted_by_age_count_and_size() {
     let clock = ManualClock::at(now());
     let completions = || InMemoryCompletions::new().clock(clock.clone());
     let key = |id: &str| event(payload_with_id(id, PAID)).unwrap().key();
-    let progress = || HandlerProgress { handler: "a".into(), attempts: 1, finished: None };
+    let progress = || HandlerProgress { handler: "a".into(), attempts: 1, completion: None };
     let contains = async |completions: &InMemoryCompletions, id: &str| {
         !completions.load(&key(id)).await.unwrap().is_empty()
     };

@@ -127,6 +127,7 @@ fn error_of_an_invalid_secret_does_not_show_it() {
     for list in lists {
         let error: SecretError = Secrets::parse(&list).unwrap_err();
         assert_no_secret(&debug_and_display(&error), "SecretError");
+        assert_eq!(format!("{error:?}"), error.to_string(), "`main` prints the `Debug` form");
         let error: BoxError = error.into();
         assert_no_secret(&debug_and_display(&error), "a boxed SecretError");
     }
@@ -139,6 +140,7 @@ fn event_debug_output_shows_no_personal_data() {
     let header = sign(&SigningSecret::new(secret).unwrap(), NOW, &body);
     let verified =
         verify(Some(header.as_bytes()), body, &secrets(), Default::default(), now()).unwrap();
+    assert_no_personal_data(&debug_text(&verified), "VerifiedPayload");
     let event = Event::parse(verified).unwrap();
     assert!(event.object_json().unwrap().contains(PERSONAL_DATA[0]));
     let text = debug_text(&event);

@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, SystemClock},
     completions::{CompletionBackend, CompletionStore, InMemoryCompletions},
     dead_letters::DeadLetters,
-    extract::{DeliveringService, ProvidedType},
+    extract::{DeliveryService, ProvidedType},
     handler::Handler,
     routing::{DeliveryRouter, Handlers, Parts, RegisteredHandler, Router, Table},
     telemetry,
@@ -254,7 +254,7 @@ impl RouterBuilder {
     ///
     /// ```standalone_crate
     /// use router_core::{
-    ///     BoxError, Delivery, DeliveringService, Event, PerDelivery, ProvidedType, Router, on_event,
+    ///     BoxError, Delivery, DeliveryService, Event, PerDelivery, ProvidedType, Router, on_event,
     ///     testing::SyntheticEvent,
     /// };
     /// use tower_service::Service as _;
@@ -262,7 +262,7 @@ impl RouterBuilder {
     /// struct Attempt(u32);
     /// struct Queue;
     ///
-    /// impl DeliveringService for Queue {
+    /// impl DeliveryService for Queue {
     ///     fn provides(&self) -> Vec<ProvidedType> {
     ///         vec![ProvidedType::of::<Attempt>()]
     ///     }
@@ -286,7 +286,7 @@ impl RouterBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn delivered_by(mut self, service: &impl DeliveringService) -> DeliveryRouterBuilder {
+    pub fn delivered_by(mut self, service: &impl DeliveryService) -> DeliveryRouterBuilder {
         self.delivered_by = Some(service.provides());
         self.hint = service.hint();
         DeliveryRouterBuilder(self)

@@ -216,15 +216,15 @@ fn inline_only(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     };
     let replying = locations_where(|candidate| candidate.replies);
     let unhandled = locations_where(|candidate| candidate.patterns.is_none());
-    let replies = (!replying.is_empty()).then_some(Problem::DeliveredReply(replying));
-    let fallbacks = (!unhandled.is_empty()).then_some(Problem::DeliveredUnhandled(unhandled));
+    let replies = (!replying.is_empty()).then_some(Problem::ReplyNotDeliverable(replying));
+    let fallbacks = (!unhandled.is_empty()).then_some(Problem::UnhandledNotDeliverable(unhandled));
     let settings = [
         (builder.completions.is_some(), ".completions(...)"),
         (builder.dead_letters.is_some(), ".dead_letters(...)"),
     ]
     .into_iter()
     .filter(|(is_set, _)| *is_set)
-    .map(|(_, setting)| Problem::InlineOnly { setting });
+    .map(|(_, setting)| Problem::InlineOnlySetting { setting });
     replies.into_iter().chain(fallbacks).chain(settings)
 }
 

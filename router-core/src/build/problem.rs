@@ -67,11 +67,11 @@ pub enum Problem {
         handler: HandlerLocation,
     },
     /// Handlers reply to Stripe, but with `.delivered_by(...)` they run after Stripe was answered.
-    DeliveredReply(Vec<HandlerLocation>),
+    ReplyNotDeliverable(Vec<HandlerLocation>),
     /// Handlers have `#[on_unhandled]`, but with `.delivered_by(...)` they are never called.
-    DeliveredUnhandled(Vec<HandlerLocation>),
+    UnhandledNotDeliverable(Vec<HandlerLocation>),
     /// A setting that cannot be combined with `.delivered_by(...)`.
-    InlineOnly {
+    InlineOnlySetting {
         /// The builder's method.
         setting: &'static str,
     },
@@ -245,7 +245,7 @@ impl fmt::Display for Problem {
                 write_locations(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: take it once; the second use may be inside a custom extractor")
             }
-            Self::DeliveredReply(locations) => {
+            Self::ReplyNotDeliverable(locations) => {
                 f.write_str(
                     "these handlers reply to Stripe, but with `.delivered_by(...)` Stripe is answered before an event \
                      is delivered, so the reply would be lost",
@@ -256,7 +256,7 @@ impl fmt::Display for Problem {
                      `.delivered_by(...)`, behind an endpoint of its own",
                 )
             }
-            Self::DeliveredUnhandled(locations) => {
+            Self::UnhandledNotDeliverable(locations) => {
                 f.write_str(
                     "these `#[on_unhandled]` handlers would never be called: with `.delivered_by(...)` unhandled \
                      events are stored, but not delivered",
@@ -266,7 +266,7 @@ impl fmt::Display for Problem {
                     "\nhelp: use `#[on_event(\"*\")]`, or leave them out here: `.without::<the_handler>()`",
                 )
             }
-            Self::InlineOnly { setting } => write!(
+            Self::InlineOnlySetting { setting } => write!(
                 f,
                 "`{setting}` cannot be combined with `.delivered_by(...)`: the delivery service stores completions and \
                  dead letters itself\nhelp: remove `{setting}`"

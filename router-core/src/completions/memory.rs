@@ -229,7 +229,7 @@ impl Entry {
         let key = size_of::<EventKey>() + text + 2 * ALLOCATION;
         let handlers = self.handlers.iter().map(|progress| {
             size_of::<HandlerProgress>()
-                + match &progress.finished {
+                + match &progress.completion {
                     Some(Completion::Replied(reply)) => reply.len() + ALLOCATION,
                     _ => 0,
                 }

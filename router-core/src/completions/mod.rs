@@ -73,7 +73,7 @@ pub struct HandlerProgress {
     /// The number of times the handler has run for the event.
     pub attempts: u32,
     /// The completion; `None` if the handler must run again.
-    pub finished: Option<Completion>,
+    pub completion: Option<Completion>,
 }
 
 /// The completion of an event by a handler.

@@ -36,7 +36,7 @@ pub use self::{
     needs::Needs,
     object::{Object, Previous, StripeObject},
     optional::OptionalFromEvent,
-    per_delivery::{DeliveringService, PerDelivery, ProvidedType},
+    per_delivery::{DeliveryService, PerDelivery, ProvidedType},
     state::State,
 };
 pub(crate) use self::{per_delivery::PerDeliveryValues, state::States};

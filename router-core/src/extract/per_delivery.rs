@@ -1,4 +1,4 @@
-//! Resources that the delivering service provides for a single call of a handler.
+//! Resources that the delivery service provides for a single call of a handler.
 
 use std::{
     any::{Any, TypeId, type_name},
@@ -9,7 +9,7 @@ use std::{
 use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::event::Event;
 
-/// A resource for a single call of a handler, such as a transaction. The [`DeliveringService`],
+/// A resource for a single call of a handler, such as a transaction. The [`DeliveryService`],
 /// which delivers the event, provides it.
 ///
 /// The resource is handed over once, so a handler can take only one argument of each type.
@@ -22,7 +22,7 @@ pub struct PerDelivery<T>(pub T);
 
 /// A service that provides resources for each call of a handler, as [`PerDelivery`] arguments. The
 /// store of an inbox is one.
-pub trait DeliveringService {
+pub trait DeliveryService {
     /// Returns the types of the resources that the service provides for every call.
     fn provides(&self) -> Vec<ProvidedType>;
 

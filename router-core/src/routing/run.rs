@@ -145,8 +145,8 @@ impl Run {
             // Record a late success, so that a redelivery skips the handler. A late failure changes
             // nothing: the timeout is already recorded.
             if done && !default_reply_sent {
-                let finished = completion(&result, None);
-                self.record(HandlerProgress { handler, attempts, finished }).await;
+                let completion = completion(&result, None);
+                self.record(HandlerProgress { handler, attempts, completion }).await;
             }
         }
     }
@@ -175,9 +175,9 @@ impl Run {
         let index = progress.iter().position(|progress| handler.has_name(&progress.handler));
         let earlier = index.map(|index| progress.swap_remove(index));
         let attempts = match earlier {
-            Some(HandlerProgress { finished: Some(finished), attempts, .. }) => {
+            Some(HandlerProgress { completion: Some(completion), attempts, .. }) => {
                 telemetry::duplicate_finished();
-                return HandlerReport::finished(handler.name.clone(), attempts, finished);
+                return HandlerReport::finished(handler.name.clone(), attempts, completion);
             }
             Some(HandlerProgress { attempts, .. }) => attempts.saturating_add(1),
             None => 1,
@@ -217,8 +217,8 @@ impl Run {
             result => result,
         };
         log_result(handler, &self.event, redelivery, &result);
-        let finished = completion(&result, reply.as_ref());
-        self.record(HandlerProgress { handler: name.clone(), attempts, finished }).await;
+        let completion = completion(&result, reply.as_ref());
+        self.record(HandlerProgress { handler: name.clone(), attempts, completion }).await;
         let report = HandlerReport { name: name.clone(), result, attempts, duration, reply };
         handler.metrics.handled(&report);
         report

@@ -25,7 +25,10 @@ mod header;
 mod secret;
 mod tolerance;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 
@@ -37,7 +40,7 @@ pub use self::{
 };
 
 /// A body that was verified to be sent by Stripe. Only [`verify`] creates one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct VerifiedPayload {
     body: Bytes,
     endpoint: EndpointName,
@@ -72,6 +75,17 @@ impl VerifiedPayload {
 
     pub(crate) fn into_parts(self) -> (Bytes, EndpointName, SystemTime) {
         (self.body, self.endpoint, self.signed_at)
+    }
+}
+
+/// Leaves out the body, which contains personal data.
+impl fmt::Debug for VerifiedPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedPayload")
+            .field("bytes", &self.body.len())
+            .field("endpoint", &self.endpoint)
+            .field("signed_at", &self.signed_at)
+            .finish_non_exhaustive()
     }
 }
 

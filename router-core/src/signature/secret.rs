@@ -179,7 +179,7 @@ impl FromIterator<SigningSecret> for Secrets {
 }
 
 /// The reason why a text is not a signing secret. Never contains the text.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
     /// The text is empty or only white space.
@@ -223,6 +223,13 @@ pub enum SecretError {
         /// The error at that place.
         error: Box<SecretError>,
     },
+}
+
+/// Same as `Display`, because `fn main() -> Result<(), Box<dyn Error>>` prints the `Debug` form.
+impl fmt::Debug for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl SecretError {

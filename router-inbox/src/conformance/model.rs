@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveringService, Event, ProvidedType,
+    DeliveryService, Event, ProvidedType,
     clock::Clock,
     event::{EventKey, StoredEvent},
 };
@@ -73,7 +73,7 @@ impl MemoryStore {
     }
 }
 
-impl DeliveringService for MemoryStore {
+impl DeliveryService for MemoryStore {
     fn provides(&self) -> Vec<ProvidedType> {
         Vec::new()
     }

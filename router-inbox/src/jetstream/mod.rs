@@ -39,7 +39,7 @@ use async_nats::{
     jetstream::{self, Context, stream::Stream},
 };
 use async_trait::async_trait;
-use router_core::{DeliveringService, ProvidedType, clock::Clock};
+use router_core::{DeliveryService, ProvidedType, clock::Clock};
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -218,7 +218,7 @@ impl Connection {
     }
 }
 
-impl DeliveringService for JetStreamStore {
+impl DeliveryService for JetStreamStore {
     fn provides(&self) -> Vec<ProvidedType> {
         Vec::new()
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use router_core::{DeliveringService, Delivery, ProvidedType, clock::SystemClock};
+use router_core::{Delivery, DeliveryService, ProvidedType, clock::SystemClock};
 use sqlx::{
     PgConnection, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
@@ -133,7 +133,7 @@ impl PostgresStore {
     }
 }
 
-impl DeliveringService for PostgresStore {
+impl DeliveryService for PostgresStore {
     fn provides(&self) -> Vec<ProvidedType> {
         vec![ProvidedType::of::<Tx<Postgres>>()]
     }

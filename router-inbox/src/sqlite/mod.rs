@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveringService, Delivery, ProvidedType,
+    Delivery, DeliveryService, ProvidedType,
     clock::{Clock, SystemClock},
 };
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
@@ -119,7 +119,7 @@ impl SqliteStore {
     }
 }
 
-impl DeliveringService for SqliteStore {
+impl DeliveryService for SqliteStore {
     fn provides(&self) -> Vec<ProvidedType> {
         vec![ProvidedType::of::<Tx<Sqlite>>()]
     }

@@ -10,9 +10,7 @@ pub(crate) mod rows;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{
-    BoxError, DeliveringService, Delivery, Event, HandlerSpec, event::EnvelopeError,
-};
+use router_core::{BoxError, Delivery, DeliveryService, Event, HandlerSpec, event::EnvelopeError};
 
 pub use self::{operations::Operations, order::OrderKey};
 
@@ -35,7 +33,7 @@ pub use self::{operations::Operations, order::OrderKey};
 ///   events or deliveries passed to it, but none of them partially. The repeated call must
 ///   not process an event or delivery a second time.
 #[async_trait]
-pub trait Store: DeliveringService + Send + Sync + 'static {
+pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Stores events with their deliveries.
     ///
     /// Each event must be stored atomically with all of its deliveries, and durably before this
@@ -119,7 +117,7 @@ pub trait Store: DeliveringService + Send + Sync + 'static {
     /// Fails if the store is unavailable.
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 
-    /// Adds the resource that this store [provides](DeliveringService::provides), for example a
+    /// Adds the resource that this store [provides](DeliveryService::provides), for example a
     /// transaction, to a delivery.
     ///
     /// The returned [`Effects`] commit or roll back the handler's writes with that resource. The

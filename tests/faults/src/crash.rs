@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use clap::ValueEnum;
-use router_core::{DeliveringService, Delivery, ProvidedType};
+use router_core::{Delivery, DeliveryService, ProvidedType};
 use router_inbox::{
     Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Effects, Lease, NewEvent, Store,
     StoreError, Stored, StoredDelivery,
@@ -77,7 +77,7 @@ impl<S> CrashingStore<S> {
     }
 }
 
-impl<S: Store> DeliveringService for CrashingStore<S> {
+impl<S: Store> DeliveryService for CrashingStore<S> {
     fn provides(&self) -> Vec<ProvidedType> {
         self.store.provides()
     }

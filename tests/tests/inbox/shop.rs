@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveringService, Delivery, DeliveryRouter, Event, ProvidedType, RouterBuilder,
+    Delivery, DeliveryRouter, DeliveryService, Event, ProvidedType, RouterBuilder,
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
@@ -66,7 +66,7 @@ impl FaultyStore {
     }
 }
 
-impl DeliveringService for FaultyStore {
+impl DeliveryService for FaultyStore {
     fn provides(&self) -> Vec<ProvidedType> {
         self.store.provides()
     }
