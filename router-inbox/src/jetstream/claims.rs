@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{Claim, ClaimRequest, DeliveryState, Lease, StoreError, store::millis::time};
 
-/// Maximum number of rounds of a claim. A new round follows if other processes changed some of the
-/// records first.
+/// Maximum number of rounds of a claim. Another round follows if other processes changed some of
+/// the records first.
 const MAX_ROUNDS: usize = 8;
 
 /// A claim of some of a record's deliveries, not written yet.
@@ -37,7 +37,7 @@ struct PreparedClaim {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("a server returned no payload of an event, because it has not replicated the event yet")]
+#[error("a server has no payload for an event, because it has not replicated the event yet")]
 struct ReplicaBehind;
 
 /// The result of a round of claiming.
@@ -67,7 +67,7 @@ impl Connection {
             claimed.extend(round.claimed);
             match round.failed {
                 Some(error) if claimed.is_empty() => return Err(error),
-                // The deliveries that were claimed must run in any case.
+                // Deliveries that have been claimed must be returned, so the error is dropped.
                 Some(_) => break,
                 None if round.conflicts == 0 => break,
                 None => {}
@@ -89,11 +89,12 @@ impl Connection {
                 Err(error) => round.failed = Some(error),
             }
         }
-        let (unordered, lanes) = split_by_lane(prepared);
-        let unordered = self.write_in_batches(unordered, &mut round).await;
-        let unordered = unordered.into_iter().map(|claim| self.write_in_turn(None, vec![claim]));
-        let lanes = lanes.into_iter().map(|(lane, claims)| self.write_in_turn(Some(lane), claims));
-        for result in join_all(lanes).await.into_iter().chain(join_all(unordered).await) {
+        let (independent, lanes) = split_by_lane(prepared);
+        let remaining = self.write_in_batches(independent, &mut round).await;
+        let separate = remaining.into_iter().map(|claim| self.write_in_turn(None, vec![claim]));
+        let in_lanes =
+            lanes.into_iter().map(|(lane, claims)| self.write_in_turn(Some(lane), claims));
+        for result in join_all(in_lanes).await.into_iter().chain(join_all(separate).await) {
             round.claimed.extend(result.claimed);
             round.conflicts += result.conflicts;
             round.failed = round.failed.or(result.failed);
@@ -104,17 +105,17 @@ impl Connection {
     /// Reads a candidate's payload, and claims its deliveries in a copy of its record.
     async fn prepare(
         &self,
-        Candidate { base, due }: Candidate,
-        lease: Duration,
+        Candidate { base, due: selected }: Candidate,
+        lease_duration: Duration,
     ) -> Result<PreparedClaim, StoreError> {
         let event = self.event(&base.record.meta).await?;
         let now = self.time.now();
         let mut record = (*base.record).clone();
         let mut claims = Vec::new();
-        for due in due {
+        for due in selected {
             let delivery = &mut record.deliveries[due.2];
             let lease_expired = delivery.state == DeliveryState::Running;
-            delivery.claim(now, lease);
+            delivery.claim(now, lease_duration);
             let lease = Lease {
                 delivery: record.number,
                 handler: delivery.handler.clone(),
@@ -129,7 +130,7 @@ impl Connection {
     /// Writes claims in atomic batches, which costs a fraction of writing each separately.
     ///
     /// Returns the claims that the caller has to write separately: those of batches that had a
-    /// conflict, or all if conflicts are likely.
+    /// conflict, or all if there is only one or conflicts are likely.
     async fn write_in_batches(
         &self,
         claims: Vec<PreparedClaim>,
@@ -160,8 +161,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes claims one after the other: each write changes the last sequence of its lane, which
-    /// the next write has to expect.
+    /// Writes claims one after the other, because each write changes the last sequence of the lane,
+    /// which the next write has to expect.
     async fn write_in_turn(&self, lane: Option<Arc<str>>, claims: Vec<PreparedClaim>) -> Round {
         let mut round = Round::default();
         for claim in claims {
@@ -207,8 +208,8 @@ impl Connection {
         }
     }
 
-    /// Returns the last sequence of a lane, after checking the claim against a local view that
-    /// includes it.
+    /// Returns the last sequence of a lane, after checking the claim against a local view that is
+    /// up to date with that sequence.
     ///
     /// Returns `None` if the record has changed, or if another delivery of the lane goes first.
     async fn verified_lane_end(
@@ -250,8 +251,10 @@ impl Connection {
     }
 }
 
-/// Separates the claims that are independent of each other from those of the lanes in which an
-/// ordered delivery is claimed.
+/// Separates the claims that can be written independently from those to write in turn, by lane.
+///
+/// If an ordered delivery of a lane is claimed, all claims of the lane are written in turn, because
+/// the unordered ones change its last sequence too.
 fn split_by_lane(
     claims: Vec<PreparedClaim>,
 ) -> (Vec<PreparedClaim>, BTreeMap<Arc<str>, Vec<PreparedClaim>>) {
@@ -273,7 +276,7 @@ fn split_by_lane(
 }
 
 impl PreparedClaim {
-    /// Returns the message that replaces the record, if its revision is still that of `base`.
+    /// Returns the message that replaces the record and expects the revision of `base`.
     fn message(&self) -> Result<Message, StoreError> {
         let message = Message::record(self.base.subject.to_string(), &self.record)?;
         Ok(message.expect_revision(self.base.revision))

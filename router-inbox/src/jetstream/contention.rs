@@ -1,4 +1,4 @@
-//! Adaptive random choice that keeps several claiming processes from conflicting.
+//! Adaptive random selection that keeps claims of several processes from conflicting.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,7 +22,7 @@ impl Contention {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Returns whether recent claims had no conflicts.
+    /// Returns whether recent claims had few or no conflicts.
     pub(super) fn is_low(&self) -> bool {
         self.factor() == 1
     }

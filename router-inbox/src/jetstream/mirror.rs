@@ -26,14 +26,14 @@ use crate::StoreError;
 /// The local view of the open records.
 ///
 /// The view may be stale: other processes change records too, and their changes arrive here a
-/// little later. Decisions may still be based on it, because every write is a compare-and-set on
-/// the revision (or on the last sequence of a lane) that the decision was based on.
+/// little later. Decisions may be based on a stale view, because every write is a compare-and-set
+/// on the revision (or on the last sequence of a lane) that was seen.
 pub(super) struct Mirror {
     shared: Arc<Shared>,
     follower: AbortHandle,
 }
 
-/// The state that the follower task writes and the store reads.
+/// The state shared by the follower task and the store.
 #[derive(Default)]
 struct Shared {
     records: Mutex<OpenRecords>,
@@ -58,20 +58,20 @@ enum Progress {
 #[error("cannot follow the inbox's stream; retrying")]
 struct FollowFailed(#[source] Arc<StoreError>);
 
-/// Limit for the view to catch up with a message written by another process.
+/// Timeout of waiting for the view to include a message written by another process.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Limit for the initial load of all open records.
+/// Timeout of waiting for the initial load of all open records.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
-#[error("the inbox's stream was not read within {0:?}")]
+#[error("could not catch up with the inbox's stream within {0:?}")]
 struct CatchUpTimeout(Duration);
 
 /// Delay before following restarts after a failure.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Number of messages after which tombstones are dropped from the view.
+/// Minimum distance, in sequences, between sweeps that drop tombstones from the view.
 const TOMBSTONE_SWEEP_INTERVAL: u64 = 1_000;
 
 impl Mirror {
@@ -92,8 +92,7 @@ impl Mirror {
             subjects: subjects.records(Stage::Open),
             time,
         };
-        let follower = tokio::spawn(follower.run()).abort_handle();
-        Self { shared, follower }
+        Self { shared, follower: tokio::spawn(follower.run()).abort_handle() }
     }
 
     /// Locks the view.
@@ -127,7 +126,7 @@ impl Mirror {
         }
     }
 
-    /// Waits until an open record may have changed. Wakes one waiter. Cancel safe.
+    /// Waits until an open record may have changed. A change wakes one waiter. Cancel safe.
     pub(super) async fn changed(&self) {
         self.shared.wakeups.notified().await;
     }
@@ -183,7 +182,8 @@ impl Follower {
             present.insert(message.subject);
         }
         // The replica that serves this reader may lag behind the leader. So a record that was not
-        // read is removed only if it is no newer than the last message that was read.
+        // read is removed only if it is no newer than the last message that was read, and no newer
+        // than the stream when loading began.
         self.shared.records().retain_present(&present, last.min(last_in_stream));
         drop(present);
         self.shared.progress.send_replace(Progress::CaughtUpTo(last));
@@ -211,7 +211,7 @@ impl Follower {
         }
     }
 
-    /// Applies a message of the stream to the view, and wakes a waiter if it is news to the view.
+    /// Applies a message of the stream to the view, and wakes a waiter if this changed the view.
     fn apply(&self, message: &ReadMessage) {
         let record = match Record::from_message(&message.payload, message.sequence) {
             Ok(record) => record,

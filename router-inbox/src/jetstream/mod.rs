@@ -1,16 +1,18 @@
 //! A store in a NATS JetStream stream, for more throughput than one database has.
 //!
-//! An event is two messages of the stream. The *payload message* never changes. The *record* has
-//! the state of the event's deliveries, and each change replaces it. The record's subject says
-//! whether its deliveries are open, dead, ended or unhandled (see [`record::Stage`]); each subject
-//! holds at most one message.
+//! Each event is stored as two messages. The *payload message* never changes. The *record* holds
+//! the state of the event's deliveries, and each change replaces it. The record's subject contains
+//! its stage: open, dead, ended or unhandled (see [`record::Stage`]). Each subject holds at most
+//! one message.
 //!
-//! - A *revision* is the sequence of a subject's message. Every change is a compare-and-set on the
-//!   revision that it is based on, so a process may act on stale data.
+//! - A *revision* is the sequence of a subject's message. Every change of a record is a
+//!   compare-and-set on its revision (or on the last sequence of a lane), so a change that is based
+//!   on stale data is rejected.
 //! - Changes that belong together are written as one atomic batch.
 //! - When a record moves to another subject, a *tombstone* replaces it on the old subject: an empty
 //!   message that expires.
-//! - Each worker keeps a *local view* of the open records ([`mirror`]), from which it claims.
+//! - A process with workers keeps a *local view* of the open records ([`mirror`]), from which the
+//!   workers claim.
 
 mod claims;
 mod complete;
@@ -55,12 +57,13 @@ use crate::{
 ///
 /// Any number of processes on any number of machines can share it. Leases use the server's time,
 /// so the clocks of the machines may differ. An event is on a majority of the stream's replicas
-/// before Stripe is answered. A stream with one replica is only as durable as its server, which is
-/// logged when the store is opened.
+/// before Stripe is answered. A stream with one replica is only as durable as its server; opening
+/// the store then logs a warning.
 ///
-/// Requires nats-server 2.12 or later. [`connect`](Self::connect) creates the stream if it does
-/// not exist, in a cluster with three replicas. It rejects an existing stream whose configuration
-/// would break the store's guarantees, and lists the differences.
+/// Requires nats-server 2.12 or later. If the stream does not exist, [`connect`](Self::connect)
+/// creates it, by default with three replicas in a cluster and with one otherwise. It rejects an
+/// existing stream whose configuration would break the store's guarantees, and lists the
+/// differences.
 ///
 /// ```no_run
 /// use router_inbox::{JetStreamStore, Store as _};
@@ -74,7 +77,7 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Cheap to clone; clones share the connection.
+/// Cloning is cheap; clones share the connection.
 #[derive(Clone)]
 pub struct JetStreamStore(Arc<Connection>);
 
@@ -86,7 +89,8 @@ struct Connection {
     address: Address,
     subjects: Subjects,
     time: Arc<ServerTime>,
-    /// Started on first use. A process that only receives events does not need it.
+    /// The local view of the open records, started on first use. A process that only receives
+    /// events does not need it.
     mirror: OnceLock<Mirror>,
     /// The handlers whose entries this process has written, and whether they are ordered.
     written_handlers: Mutex<HashMap<Arc<str>, bool>>,
@@ -97,28 +101,28 @@ struct Connection {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct HandlerEntry {
     name: Arc<str>,
-    /// `true` if the handler's last delivery was ordered.
+    /// `true` if the handler was ordered when the entry was written.
     ordered: bool,
 }
 
-/// Limit for the server's answer to a request other than a write.
+/// Timeout of requests to the server, except writes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl JetStreamStore {
     /// Connects to an inbox, and creates its stream if it does not exist.
     ///
     /// The URL has the form `nats://user:password@host:4222/name?replicas=3`, with several hosts
-    /// separated by commas for a cluster. The name is that of the inbox and its stream, by default
+    /// separated by commas for a cluster. The inbox and its stream are called `name`, by default
     /// `stripe_inbox`. The scheme `tls://` requires TLS. Further parameters are
-    /// `credentials=/path/to/user.creds`, and `ca=/path/to/ca.pem` for a CA certificate that is
-    /// trusted in addition to the machine's.
+    /// `credentials=/path/to/user.creds`, and `ca=/path/to/ca.pem` for a CA certificate to trust in
+    /// addition to the system's.
     ///
     /// # Errors
     ///
     /// Fails if
     ///
     /// - the URL is invalid;
-    /// - no server can be reached, or it does not accept the credentials;
+    /// - no server can be reached, or the server rejects the credentials;
     /// - the server is older than 2.12 or has no JetStream;
     /// - the stream cannot be created, or its configuration would break the store's guarantees.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
@@ -170,7 +174,7 @@ impl JetStreamStore {
         })))
     }
 
-    /// Sets the clock that provides the time, instead of the server.
+    /// Sets a clock to use instead of the server's time.
     ///
     /// All processes that share the inbox must agree on the time. Must be called before the store
     /// is used.
@@ -192,7 +196,8 @@ impl JetStreamStore {
 }
 
 impl Connection {
-    /// Returns the local view of the open records, after its initial load.
+    /// Returns the local view of the open records. The first call starts it, and all calls wait for
+    /// its initial load.
     async fn mirror(&self) -> Result<&Mirror, StoreError> {
         let mirror = self.mirror.get_or_init(|| {
             let (jetstream, stream) = (self.jetstream.clone(), self.stream.clone());
@@ -226,8 +231,8 @@ impl DeliveryService for JetStreamStore {
     fn hint(&self) -> Option<&'static str> {
         Some(
             "an inbox in NATS JetStream has no transaction for handlers: take an `IdempotencyKey`, \
-             and let the database reject a key that it has already; or keep the inbox in the \
-             handler's database, with `SqliteStore` or `PostgresStore`",
+             and let the database reject a duplicate key; or keep the inbox in the handler's \
+             database, with `SqliteStore` or `PostgresStore`",
         )
     }
 }

@@ -14,16 +14,20 @@ use crate::{
 /// The state of an event's deliveries. Serialized as JSON, with times in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// The record's number, which later events exceed: the sequence of its first message. That
-    /// message cannot contain its own sequence, so there it is absent and read as 0.
+    /// The sequence of the record's first message. It identifies the record, and is greater for
+    /// events that are stored later. The first message is written without it (as 0), and
+    /// [`from_message`] adds it.
+    ///
+    /// [`from_message`]: Self::from_message
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) number: i64,
     #[serde(flatten)]
     pub(super) meta: EventMeta,
-    /// The event's position in its object's lane: ordered deliveries run by ascending age.
+    /// The sort key of the event among its object's events, smaller for an older event. Ordered
+    /// deliveries run in this order.
     pub(super) age: i64,
     pub(super) deliveries: Vec<Delivery>,
-    /// `true` if the event had no deliveries and was then replayed, so that it is not unhandled.
+    /// `true` if the event had no deliveries and was then replayed. It is no longer unhandled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) replayed: bool,
 }
@@ -37,7 +41,7 @@ pub(super) struct Delivery {
     #[serde(serialize_with = "write_state", deserialize_with = "read_state")]
     pub(super) state: DeliveryState,
     pub(super) attempts: u32,
-    /// The time from which the delivery can be claimed. If it is running, its lease's expiry.
+    /// The time from which the delivery can be claimed: the expiry of its lease if it is running.
     pub(super) due: i64,
     /// The fencing token of the last lease.
     pub(super) token: i64,
@@ -47,7 +51,7 @@ pub(super) struct Delivery {
     pub(super) ended_at: Option<i64>,
 }
 
-/// The summary of an event's deliveries that decides on which subject its record is.
+/// The overall state of an event's deliveries, which is part of the record's subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// At least one delivery is waiting or running.
@@ -76,17 +80,17 @@ impl Record {
             error: None,
             ended_at: None,
         };
-        let place = OrderKey::from_event(&new.event);
+        let order_key = OrderKey::from_event(&new.event);
         Self {
             number: 0,
-            meta: EventMeta::new(new, &place, now),
-            age: place.age,
+            meta: EventMeta::new(new, &order_key, now),
+            age: order_key.age,
             deliveries: new.deliveries.iter().map(delivery).collect(),
             replayed: false,
         }
     }
 
-    /// Reads a record from the message with this sequence. Returns `None` for a tombstone.
+    /// Parses the payload of the message with this sequence. Returns `None` for a tombstone.
     pub(super) fn from_message(payload: &[u8], sequence: u64) -> serde_json::Result<Option<Self>> {
         if payload.is_empty() {
             return Ok(None);
@@ -110,8 +114,8 @@ impl Record {
         }
     }
 
-    /// Returns the number of a delivery in a list, by which lists are ordered: first by the
-    /// record's number, then by the delivery's index.
+    /// Returns the number by which lists sort a delivery: it ascends with the record's number, then
+    /// with the delivery's index.
     pub(super) fn list_number(&self, index: usize) -> i64 {
         const MAX_DELIVERIES: i64 = 1 << 10;
         let index = i64::try_from(index).unwrap_or(MAX_DELIVERIES);
@@ -140,8 +144,9 @@ impl Delivery {
         matches!(self.state, DeliveryState::Waiting | DeliveryState::Running)
     }
 
-    /// Starts a new lease. Counts an attempt, unless the delivery is running under an expired
-    /// lease: then the attempt has been counted, and the claim only reports that it failed.
+    /// Starts a new lease, and counts an attempt if the delivery is waiting. If its lease has
+    /// expired, the attempt has been counted already, and the new lease only serves to complete it
+    /// as failed.
     pub(super) fn claim(&mut self, now: i64, lease: Duration) {
         if self.state == DeliveryState::Waiting {
             self.attempts += 1;
@@ -195,7 +200,7 @@ pub(super) fn number_from_sequence(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }
@@ -217,6 +222,5 @@ fn write_state<S: Serializer>(state: &DeliveryState, serializer: S) -> Result<S:
 fn read_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeliveryState, D::Error> {
     let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
     let state = STATES.iter().find(|(_, name)| *name == text).map(|(state, _)| *state);
-    state
-        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not the state of a delivery")))
+    state.ok_or_else(|| serde::de::Error::custom(format!("unknown delivery state {text:?}")))
 }

@@ -1,4 +1,4 @@
-//! Writes: stores new events, and replaces records by compare-and-set.
+//! Stores new events, and replaces records by compare-and-set.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{NewEvent, OrderKey, StoreError, Stored};
 
-/// Number of times a write is attempted while other processes change the same records.
+/// Maximum number of attempts of a write that conflicts with writes of other processes.
 const MAX_ATTEMPTS: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 #[error("other processes keep changing the same records; retry")]
 pub(super) struct Contended;
 
-/// Upper bound for an event message's subject and headers, in bytes, without the metadata header.
+/// Upper bound for a payload message's subject and headers, in bytes, without the metadata header.
 const HEADER_OVERHEAD: usize = 512;
 
 /// Handler names, and whether each handler is ordered.
@@ -32,7 +32,7 @@ type Handlers = BTreeMap<Arc<str>, bool>;
 
 /// A changed record, and the revision that it replaces.
 pub(super) struct Replacement {
-    /// The revision from which the change was made. The write fails if it is no longer current.
+    /// The revision that the change is based on. The write fails if it has been replaced.
     pub(super) base: VersionedRecord,
     pub(super) record: Record,
 }
@@ -40,7 +40,7 @@ pub(super) struct Replacement {
 impl Connection {
     pub(super) async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
         let mut stored = Vec::with_capacity(events.len());
-        // An event is two messages, and its handlers may need a third.
+        // Each event is two messages. The rest of the batch is for the entries of new handlers.
         for events in events.chunks(MAX_BATCH / 3) {
             stored.extend(self.store_batch(events).await?);
         }
@@ -112,8 +112,9 @@ impl Connection {
     /// Fails if the event's payload message is larger than the server accepts.
     pub(super) fn check(&self, new: &NewEvent) -> Result<(), StoreError> {
         let (payload, max) = (new.event.payload().len(), self.client.max_payload());
-        // The metadata repeats parts of the payload, apart from the endpoint's name. So twice the
-        // payload is a cheap upper bound, and the metadata is serialized only near the limit.
+        // Apart from the endpoint's name, the metadata mostly repeats parts of the payload, so
+        // twice the size is a cheap upper bound. The metadata is serialized only if the bound is
+        // too large.
         if 2 * (payload + HEADER_OVERHEAD) <= max {
             return Ok(());
         }
@@ -126,8 +127,8 @@ impl Connection {
         Err(StoreError::new(TooLarge { size, max, server: self.address.server.clone() }))
     }
 
-    /// Returns the handlers that this process has not written to the stream yet, and the messages
-    /// that record them.
+    /// Returns the handlers whose entries this process has not written to the stream yet, and the
+    /// messages with these entries.
     ///
     /// After the messages have been written, the caller must pass the handlers to
     /// [`remember_handlers`](Self::remember_handlers).
@@ -159,8 +160,8 @@ impl Connection {
 
     /// Replaces records in one atomic batch.
     ///
-    /// Returns the sequences of the tombstones that the caller should delete: those on subjects
-    /// whose messages are counted or listed.
+    /// Returns the sequences of the tombstones that the caller should delete, because they would be
+    /// counted as records until they expire.
     pub(super) async fn replace(
         &self,
         replacements: &[Replacement],
@@ -194,7 +195,7 @@ impl Connection {
 
     /// Updates open records, each independently of the others, and retries on conflicts.
     ///
-    /// `update` gets a record's number and the record, or `None` if no such record is open. It
+    /// `update` receives a record's number, and the record, or `None` if no such record is open. It
     /// returns whether to write the record, and is called again after each conflict.
     pub(super) async fn update_open(
         &self,
@@ -230,17 +231,16 @@ impl Connection {
         Err(StoreError::new(Contended))
     }
 
-    /// Replaces records one by one after their batch had a conflict.
+    /// Replaces records in separate writes, after their batch had a conflict.
     ///
-    /// Returns the numbers of the records that have conflicts themselves, and refreshes those in
-    /// the local view.
+    /// Refreshes the records that have conflicts in the local view, and returns their numbers.
     async fn replace_individually(
         &self,
         replacements: &[Replacement],
     ) -> Result<BTreeSet<i64>, StoreError> {
         let results = replacements.iter().map(async |replacement| {
             let number = replacement.record.number;
-            // In a batch of one, the conflict is already known to be with this record.
+            // In a batch of one, the conflict was with this record.
             match if replacements.len() == 1 {
                 Err(WriteError::Conflict)
             } else {
@@ -302,8 +302,8 @@ impl Connection {
 
     /// Updates the local view with a replacement that this process has just written.
     ///
-    /// `sequence` is the sequence of the message before the replacement's first message, and is
-    /// advanced to that of its last.
+    /// Advances `sequence` over the replacement's messages: from that of the message before them to
+    /// that of the last.
     ///
     /// Returns the tombstone's sequence if the caller should delete the tombstone. The tombstone of
     /// an open record must stay until it expires, because the followers of other processes have to
@@ -338,12 +338,12 @@ struct PendingEvent<'e> {
     record: Record,
     /// The subject of the payload message.
     subject: String,
-    /// The sequence of the tombstone on the subject, until that expires; 0 if the subject is empty.
+    /// The sequence of the tombstone that is expected on the subject, or 0 if none is.
     expected_revision: u64,
 }
 
 impl PendingEvent<'_> {
-    /// Returns the event, to be tried again, unless `existing` shows that it is stored already.
+    /// Returns the event for another attempt, or `None` if `existing` is its payload message.
     fn unless_stored(
         mut self,
         existing: Option<async_nats::jetstream::message::StreamMessage>,

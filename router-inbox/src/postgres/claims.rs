@@ -13,10 +13,10 @@ use crate::{
 
 /// Claims due deliveries in one statement, which is its own transaction.
 ///
-/// - Each handler's range of the index is read from the start, up to the number wanted. The
-///   deliveries beyond it, and those of other handlers, cost nothing.
+/// - For each handler the index is read only up to the number of deliveries wanted. Further
+///   deliveries, and those of other handlers, cost nothing.
 /// - `skip locked` skips deliveries that another claim or write has locked, so a claim never waits.
-/// - Locked deliveries that do not fit in the total limit are released when the statement ends.
+/// - Deliveries beyond the total limit are locked too, but only until the statement ends.
 /// - Each claim increments the fencing token, so that an earlier lease can no longer write. A
 ///   delivery whose lease has expired keeps its number of attempts.
 pub(super) async fn claim(
@@ -25,9 +25,10 @@ pub(super) async fn claim(
     wanted: &ClaimRequest,
 ) -> sqlx::Result<Vec<Claim>> {
     let limit = wanted.limit;
-    let limits: HashMap<&Arc<str>, usize> =
-        wanted.handlers.iter().map(|(handler, most)| (handler, *most.min(&limit))).collect();
-    let (handlers, limits): (Vec<&Arc<str>>, Vec<usize>) = limits.into_iter().unzip();
+    let limit_by_handler: HashMap<&Arc<str>, usize> =
+        wanted.handlers.iter().map(|(handler, max)| (handler, *max.min(&limit))).collect();
+    let (handlers, handler_limits): (Vec<&Arc<str>>, Vec<usize>) =
+        limit_by_handler.into_iter().unzip();
     let rows = sqlx::query(schema.sql(
         "with due as materialized (
              select wanted.number, due.id, due.due, due.state
@@ -51,16 +52,17 @@ pub(super) async fn claim(
          order by since, claimed.id",
     ))
     .bind(handlers.iter().map(|handler| text(handler)).collect::<Vec<_>>())
-    .bind(limits.iter().map(|most| bigint(*most)).collect::<Vec<_>>())
+    .bind(handler_limits.iter().map(|limit| bigint(*limit)).collect::<Vec<_>>())
     .bind(bigint(limit))
     .bind(millis(wanted.lease))
     .fetch_all(connection)
     .await?;
     let claim = |row: &PgRow| {
-        let handler: usize = number(row, "number")?;
+        // Ordinality counts from 1.
+        let ordinal: usize = number(row, "number")?;
         let lease = Lease {
             delivery: row.try_get("id")?,
-            handler: handlers[handler - 1].clone(),
+            handler: handlers[ordinal - 1].clone(),
             token: row.try_get("token")?,
         };
         let event = Event::from_store(stored_event(row)?);
@@ -70,8 +72,8 @@ pub(super) async fn claim(
     rows.iter().map(claim).collect()
 }
 
-/// Counts the waiting and running deliveries of each handler, by reading only indexes without
-/// finished ones.
+/// Counts the waiting and running deliveries of each handler, from partial indexes that do not
+/// contain finished deliveries.
 pub(super) async fn backlog(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(schema.sql(
         "with parts as (

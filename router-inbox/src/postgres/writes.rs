@@ -30,12 +30,14 @@ use crate::{
     store::rows::{OutcomeColumns, millis},
 };
 
-/// Stores the events that are new and notifies other processes; `store` is the name of this store.
+/// Stores the events that are new, and notifies other processes.
+///
+/// The notification contains `store_name`, so that this store can ignore it.
 pub(super) async fn store(
     write: &mut PgConnection,
     schema: &Schema,
     events: &[NewEvent],
-    store: &str,
+    store_name: &str,
 ) -> sqlx::Result<Vec<Stored>> {
     let lanes: BTreeSet<i64> = events
         .iter()
@@ -54,7 +56,7 @@ pub(super) async fn store(
             None => stored.push(Stored::Duplicate),
         }
     }
-    insert_deliveries(write, schema, &new, store).await?;
+    insert_deliveries(write, schema, &new, store_name).await?;
     unblock_next(write, schema, &lanes).await?;
     Ok(stored)
 }
@@ -62,12 +64,13 @@ pub(super) async fn store(
 /// Extends the leases that are still held and returns them, as pairs of delivery and fencing token.
 ///
 /// A lease is held if the delivery still runs under its token. Each claim increments the token, so
-/// an older lease matches no row. The rows are locked by id before the update changes any.
+/// an older lease matches no row. The rows are locked in the order of their ids before any is
+/// updated. The single statement needs no explicit transaction.
 pub(super) async fn extend(
     write: &mut PgConnection,
     schema: &Schema,
     leases: &[Lease],
-    time: Duration,
+    duration: Duration,
 ) -> sqlx::Result<HashSet<(i64, i64)>> {
     let rows = sqlx::query(schema.sql(
         "with held as materialized (
@@ -79,30 +82,34 @@ pub(super) async fn extend(
     ))
     .bind(leases.iter().map(|lease| lease.delivery).collect::<Vec<_>>())
     .bind(leases.iter().map(|lease| lease.token).collect::<Vec<_>>())
-    .bind(millis(time))
+    .bind(millis(duration))
     .fetch_all(write)
     .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// Records the results of leases that are still held, and unblocks the next delivery of each lane.
+/// Records the outcomes of deliveries whose leases are still held, and unblocks the next delivery
+/// of each lane.
 ///
-/// A lease whose delivery has been claimed since has an old fencing token and matches no row.
+/// If a delivery has been claimed again, its former lease has an older fencing token and matches no
+/// row.
 pub(super) async fn complete(
     write: &mut PgConnection,
     schema: &Schema,
-    ends: &[(Lease, DeliveryOutcome)],
+    outcomes: &[(Lease, DeliveryOutcome)],
 ) -> sqlx::Result<Vec<Completed>> {
-    // Of two results for one lease, the first is recorded.
+    // If a lease has two outcomes, the first is recorded.
     let mut by_lease = BTreeMap::new();
-    for (index, (lease, end)) in ends.iter().enumerate() {
-        by_lease.entry((lease.delivery, lease.token)).or_insert((index, OutcomeColumns::new(end)));
+    for (index, (lease, outcome)) in outcomes.iter().enumerate() {
+        by_lease
+            .entry((lease.delivery, lease.token))
+            .or_insert((index, OutcomeColumns::new(outcome)));
     }
     let deliveries: Vec<i64> = by_lease.keys().map(|(delivery, _)| *delivery).collect();
     // Read without a lock, because the lane of a delivery never changes.
     let lanes = lanes_of(write, schema, &deliveries).await?;
     lock_lanes(write, &lanes).await?;
-    let ended = by_lease.values().map(|(_, ended)| ended);
+    let columns = by_lease.values().map(|(_, columns)| columns);
     let rows = sqlx::query(schema.sql(
         "with ended as materialized (
              select ended.*
@@ -120,13 +127,13 @@ pub(super) async fn complete(
     ))
     .bind(&deliveries)
     .bind(by_lease.keys().map(|(_, token)| *token).collect::<Vec<i64>>())
-    .bind(ended.clone().map(|ended| ended.state).collect::<Vec<_>>())
-    .bind(ended.clone().map(|ended| ended.wait).collect::<Vec<_>>())
-    .bind(ended.clone().map(|ended| ended.error.map(text)).collect::<Vec<_>>())
-    .bind(ended.map(|ended| ended.released).collect::<Vec<_>>())
+    .bind(columns.clone().map(|columns| columns.state).collect::<Vec<_>>())
+    .bind(columns.clone().map(|columns| columns.wait).collect::<Vec<_>>())
+    .bind(columns.clone().map(|columns| columns.error.map(text)).collect::<Vec<_>>())
+    .bind(columns.map(|columns| columns.released).collect::<Vec<_>>())
     .fetch_all(&mut *write)
     .await?;
-    let mut completed = vec![Completed::LeaseLost; ends.len()];
+    let mut completed = vec![Completed::LeaseLost; outcomes.len()];
     for row in rows {
         let (index, _) = &by_lease[&(row.try_get(0)?, row.try_get(1)?)];
         completed[*index] = Completed::Recorded;
@@ -135,7 +142,7 @@ pub(super) async fn complete(
     Ok(completed)
 }
 
-/// Replaces NUL, which PostgreSQL cannot store in a text, by the symbol `␀`.
+/// Replaces each NUL, which PostgreSQL cannot store in a text, with the symbol `␀`.
 ///
 /// This loses nothing: an event is found by the hash of its key, and delivered from its payload.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
@@ -156,11 +163,11 @@ async fn insert_events(
     for (index, new) in events.iter().enumerate() {
         index_by_key.entry(key(&new.event.key())).or_insert(index);
     }
-    let events = || index_by_key.values().map(|index| &events[*index].event);
-    let stored: Vec<_> = events().map(StoredEvent::from_event).collect();
+    let distinct = || index_by_key.values().map(|index| &events[*index].event);
+    let stored: Vec<_> = distinct().map(StoredEvent::from_event).collect();
     let signed_at =
         |stored: &StoredEvent| stored.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis);
-    let objects: Vec<_> = events().map(|event| OrderKey::from_event(event).object).collect();
+    let objects: Vec<_> = distinct().map(|event| OrderKey::from_event(event).object).collect();
     let rows = sqlx::query(schema.sql(
         "insert into inbox.events
              (key, endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
@@ -169,10 +176,10 @@ async fn insert_events(
     ))
     .bind(index_by_key.keys().map(|key| &key[..]).collect::<Vec<_>>())
     .bind(stored.iter().map(|stored| text(&stored.endpoint)).collect::<Vec<_>>())
-    .bind(events().map(|event| event.account().map(text)).collect::<Vec<_>>())
-    .bind(events().map(|event| text(event.id())).collect::<Vec<_>>())
+    .bind(distinct().map(|event| event.account().map(text)).collect::<Vec<_>>())
+    .bind(distinct().map(|event| text(event.id())).collect::<Vec<_>>())
     .bind(stored.iter().map(|stored| i64::from(stored.generation)).collect::<Vec<_>>())
-    .bind(events().map(|event| text(event.event_type())).collect::<Vec<_>>())
+    .bind(distinct().map(|event| text(event.event_type())).collect::<Vec<_>>())
     .bind(objects.iter().map(|object| text(object)).collect::<Vec<_>>())
     .bind(stored.iter().map(|stored| &stored.payload[..]).collect::<Vec<_>>())
     .bind(stored.iter().map(signed_at).collect::<Vec<_>>())
@@ -193,9 +200,9 @@ async fn insert_deliveries(
     write: &mut PgConnection,
     schema: &Schema,
     events: &[(i64, &NewEvent)],
-    store: &str,
+    store_name: &str,
 ) -> sqlx::Result<()> {
-    // Ids are assigned in this order, and order the deliveries of equal age in a lane.
+    // Ids are assigned in this order. They decide between deliveries of equal age in a lane.
     let rows = || {
         events.iter().flat_map(|(event_id, new)| {
             new.deliveries.iter().map(move |delivery| (*event_id, *new, delivery))
@@ -217,16 +224,16 @@ async fn insert_deliveries(
     .bind(rows().map(|(_, new, delivery)| lane(new, delivery)).collect::<Vec<_>>())
     .bind(rows().map(|(_, new, delivery)| delivery.ordered.then(|| age(new))).collect::<Vec<_>>())
     .bind(schema.name())
-    .bind(store)
+    .bind(store_name)
     .execute(write)
     .await?;
     Ok(())
 }
 
-/// Makes the oldest waiting delivery of each lane the only claimable one, or none while a delivery
-/// of the lane is running.
+/// Blocks all waiting deliveries of each lane except the oldest, which becomes claimable. While a
+/// delivery of the lane is running, the oldest is blocked too.
 ///
-/// The caller holds the lanes' locks.
+/// The caller must hold the lanes' locks.
 pub(super) async fn unblock_next(
     write: &mut PgConnection,
     schema: &Schema,
@@ -236,11 +243,11 @@ pub(super) async fn unblock_next(
         return Ok(());
     }
     let lanes: Vec<i64> = lanes.iter().copied().collect();
-    // Claims take no lane lock, so this first locks the claimable delivery of each lane. That waits
-    // for a claim of it in progress, and prevents further claims until this transaction commits.
+    // Claims take no lane lock. So the claimable delivery of each lane is locked first, which waits
+    // for a claim in progress, and prevents further claims until this transaction ends.
     //
-    // The next query must be a separate statement: each statement sees what was committed before it
-    // began, so only a later one sees the claim that this one waited for.
+    // The update must be a separate statement: a statement sees only what was committed before it
+    // began, so this one does not see the claims that it has waited for.
     sqlx::query(schema.sql(
         "select from inbox.deliveries
          where lane = any($1) and state = 0 and not blocked and lane is not null order by id for update",
@@ -267,10 +274,10 @@ pub(super) async fn unblock_next(
     Ok(())
 }
 
-/// Locks lanes until the transaction ends, by advisory locks.
+/// Locks lanes until the transaction ends, with advisory locks, because a lane has no row to lock.
 ///
-/// Other transactions cannot add deliveries to a locked lane, nor complete, retry or discard one in
-/// it. A lane has no row of its own to lock: it begins with the first delivery stored into it.
+/// Other transactions cannot add deliveries to a locked lane, nor complete, retry or discard its
+/// deliveries.
 pub(super) async fn lock_lanes(
     write: &mut PgConnection,
     lanes: &BTreeSet<i64>,
@@ -282,7 +289,7 @@ pub(super) async fn lock_lanes(
     Ok(())
 }
 
-/// Returns the lanes of the ordered ones among these deliveries.
+/// Returns the lanes of these deliveries. Only ordered deliveries have a lane.
 pub(super) async fn lanes_of(
     write: &mut PgConnection,
     schema: &Schema,
@@ -295,7 +302,8 @@ pub(super) async fn lanes_of(
     lanes.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Returns the lane of an ordered delivery: a hash of its handler and object.
+/// Returns the lane of an ordered delivery: a hash of its handler and object. Returns `None` for an
+/// unordered delivery.
 ///
 /// If two hashes collide, the two lanes become one. Their deliveries then run one at a time, which
 /// only costs time.
@@ -317,7 +325,7 @@ fn key(key: &EventKey) -> [u8; 32] {
 fn hash(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
-        // The length comes first, so that no other split of the same text gives the same hash.
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

@@ -27,11 +27,11 @@ use crate::{
     tx::{self, TxStore},
 };
 
-/// A store in one SQLite file, shared by this process and others on the same machine. Every stored
-/// event is on disk (`synchronous = FULL`) before Stripe is answered.
+/// A store in one SQLite file, which several processes on one machine can share. Every stored event
+/// is on disk (`synchronous = FULL`) before Stripe is answered.
 ///
-/// SQLite allows one writer at a time, so the writes of this process wait for it in one fair queue.
-/// Reads do not wait.
+/// SQLite allows one writer at a time, so the writes of this process wait in one fair queue. Reads
+/// do not wait.
 ///
 /// ```
 /// use router_inbox::{SqliteStore, Store as _};
@@ -49,8 +49,7 @@ use crate::{
 /// Cloning is cheap; clones share the connections.
 #[derive(Clone)]
 pub struct SqliteStore {
-    /// A pool of one connection, so that waiting for the connection is the fair queue of the
-    /// writers.
+    /// A pool of the only connection that writes. The pool's queue is fair.
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
@@ -60,8 +59,8 @@ pub struct SqliteStore {
 #[derive(Debug, thiserror::Error)]
 enum WriterBusy {
     #[error(
-        "another task of this process has been writing to the file for {}, longer than any may; check whether a \
-         handler keeps its `Tx`",
+        "other tasks of this process have been writing to the file for {}; check whether a handler holds its `Tx` \
+         too long",
         humantime::format_duration(open::ACQUIRE_TIMEOUT)
     )]
     ThisProcess,
@@ -87,23 +86,23 @@ impl SqliteStore {
         Ok(Self { writer, readers, clock, transaction_limit })
     }
 
-    /// Sets the clock; the system clock by default. All processes that share the file must agree on
+    /// Sets the clock. Default: the system clock. All processes that share the file must agree on
     /// the time.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// Sets the time limit of a handler's [`Tx`], during which nothing else can write to the file.
-    /// Default: 5 s. A handler that exceeds it is stopped, its writes are rolled back, and the
-    /// delivery is retried.
+    /// Sets the time limit of a handler's [`Tx`]. Default: 5 s. A handler that exceeds the limit is
+    /// stopped, its writes are rolled back, and the delivery is retried. From [`Tx::begin`] until
+    /// the handler returns, nothing else can write to the file.
     #[must_use]
     pub fn transaction_limit(self, transaction_limit: Duration) -> Self {
         Self { transaction_limit, ..self }
     }
 
-    /// Begins a transaction that takes the write lock at once. A transaction that reads before its
-    /// first write fails if another process has written in between.
+    /// Begins a transaction that takes the write lock at once. If it took the lock later, its first
+    /// write would fail if another process had written since its first read.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         match self.writer.begin_with(BEGIN).await {
             Ok(write) => Ok(write),
@@ -113,7 +112,7 @@ impl SqliteStore {
         }
     }
 
-    /// The current time in milliseconds since 1970.
+    /// Returns the current time in milliseconds since 1970.
     fn now(&self) -> i64 {
         millis(self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
@@ -142,9 +141,9 @@ impl TxStore<Sqlite> for SqliteStore {
         &self,
         tx: &mut Transaction<'static, Sqlite>,
         lease: &Lease,
-        end: &DeliveryOutcome,
+        outcome: &DeliveryOutcome,
     ) -> sqlx::Result<Completed> {
-        writes::complete(tx, lease, end, self.now()).await
+        writes::complete(tx, lease, outcome, self.now()).await
     }
 }
 
@@ -162,7 +161,7 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-        // Usually nothing is due, and then this need not wait for the writer.
+        // Usually nothing is due, which a reader can find out without waiting for the writer.
         let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
         let due = claims::due(&mut reader, wanted, self.now()).await.map_err(StoreError::new)?;
         drop(reader);
@@ -176,9 +175,9 @@ impl Store for SqliteStore {
         Ok(claims)
     }
 
-    async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
+    async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
         let mut write = self.begin().await?;
-        let until = self.now().saturating_add(millis(time));
+        let until = self.now().saturating_add(millis(duration));
         let mut extended = Vec::with_capacity(leases.len());
         for lease in leases {
             let held = writes::extend(&mut write, lease, until).await.map_err(StoreError::new)?;
@@ -190,13 +189,13 @@ impl Store for SqliteStore {
 
     async fn complete(
         &self,
-        ends: &[(Lease, DeliveryOutcome)],
+        outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<Completed>, StoreError> {
         let mut write = self.begin().await?;
         let now = self.now();
-        let mut completed = Vec::with_capacity(ends.len());
-        for (lease, end) in ends {
-            let recorded = writes::complete(&mut write, lease, end, now).await;
+        let mut completed = Vec::with_capacity(outcomes.len());
+        for (lease, outcome) in outcomes {
+            let recorded = writes::complete(&mut write, lease, outcome, now).await;
             completed.push(recorded.map_err(StoreError::new)?);
         }
         write.commit().await.map_err(StoreError::new)?;
@@ -260,8 +259,8 @@ mod tests {
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
         let store = SqliteStore::open(&url).await.unwrap();
         let mut writer = store.writer.acquire().await.unwrap();
-        let set = sqlx::query("pragma synchronous").fetch_one(&mut *writer).await.unwrap();
-        assert_eq!(set.get::<i64, _>(0), 2, "FULL");
+        let level = sqlx::query("pragma synchronous").fetch_one(&mut *writer).await.unwrap();
+        assert_eq!(level.get::<i64, _>(0), 2, "FULL");
         let mode = sqlx::query("pragma journal_mode").fetch_one(&mut *writer).await.unwrap();
         assert_eq!(mode.get::<String, _>(0), "wal");
     }

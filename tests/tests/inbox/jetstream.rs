@@ -22,6 +22,6 @@ async fn tx_handler_on_jetstream_fails_to_build_with_hint() {
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
            tests/tests/inbox/jetstream.rs:10  `shop.write`  on invoice.paid
-         help: an inbox in NATS JetStream has no transaction for handlers: take an `IdempotencyKey`, and let the database reject a key that it has already; or keep the inbox in the handler's database, with `SqliteStore` or `PostgresStore`
+         help: an inbox in NATS JetStream has no transaction for handlers: take an `IdempotencyKey`, and let the database reject a duplicate key; or keep the inbox in the handler's database, with `SqliteStore` or `PostgresStore`
     ");
 }
