@@ -80,7 +80,7 @@ pub struct Receipt {
 /// The endpoint answers with 503, so that Stripe resends the event.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the event could not be stored in the inbox")]
-pub struct Unstored(#[source] Arc<StoreError>);
+pub struct InboxError(#[source] Arc<StoreError>);
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -140,7 +140,7 @@ impl<S: Store> Inbox<S> {
         &self.clock
     }
 
-    async fn receive(self, event: Event) -> Result<Receipt, Unstored> {
+    async fn receive(self, event: Event) -> Result<Receipt, InboxError> {
         let deliveries: Vec<NewDelivery> = self.router.plan(&event).map(NewDelivery::new).collect();
         let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
         if handlers.is_empty() {
@@ -149,7 +149,7 @@ impl<S: Store> Inbox<S> {
         let start = self.clock.monotonic();
         let result = self.store_event(NewEvent { event: event.clone(), deliveries }).await;
         telemetry::received(&event, &result, handlers.is_empty(), self.clock.monotonic() - start);
-        let stored = result.map_err(Unstored)?;
+        let stored = result.map_err(InboxError)?;
         self.wakeups.send_replace(());
         Ok(Receipt { event: event.id().to_owned(), stored, handlers })
     }
@@ -169,10 +169,10 @@ impl<S: Store> Inbox<S> {
 
 impl<S: Store> Service<Event> for Inbox<S> {
     type Response = Receipt;
-    type Error = Unstored;
-    type Future = Pin<Box<dyn Future<Output = Result<Receipt, Unstored>> + Send>>;
+    type Error = InboxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Receipt, InboxError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unstored>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InboxError>> {
         Poll::Ready(Ok(()))
     }
 

@@ -38,14 +38,14 @@ pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::store::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Effects, Lease,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects, Lease,
     NewDelivery, NewEvent, Operations, OrderKey, Store, StoreError, Stored, StoredDelivery,
     operations,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;
 pub use self::{
-    inbox::{Inbox, Receipt, Unstored},
+    inbox::{Inbox, InboxError, Receipt},
     worker::Worker,
 };
 /// The database driver, re-exported in the version whose types [`Tx`] uses.

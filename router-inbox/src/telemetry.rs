@@ -31,7 +31,7 @@ const EVENTS: &str = "stripe_webhook_inbox_events_total";
 const STORE_DURATION: &str = "stripe_webhook_inbox_store_duration_seconds";
 const DELIVERIES: &str = "stripe_webhook_inbox_deliveries";
 const OLDEST: &str = "stripe_webhook_inbox_oldest_seconds";
-const INTERRUPTED: &str = "stripe_webhook_inbox_leases_expired_total";
+const LEASES_EXPIRED: &str = "stripe_webhook_inbox_leases_expired_total";
 const LEASES_LOST: &str = "stripe_webhook_inbox_leases_lost_total";
 /// The router's metric. The router itself counts permanent failures; the inbox adds the dead
 /// letters after the last attempt and those of damaged events.
@@ -47,7 +47,7 @@ pub(crate) fn describe() {
     describe_gauge!(DELIVERIES, "Unfinished deliveries: waiting, running");
     describe_gauge!(OLDEST, Unit::Seconds, "Time since the oldest unfinished delivery was stored");
     describe_counter!(
-        INTERRUPTED,
+        LEASES_EXPIRED,
         "Attempts whose lease expired: the process crashed or was suspended"
     );
     describe_counter!(LEASES_LOST, "Attempts canceled or not recorded because the lease was lost");
@@ -94,7 +94,7 @@ pub(crate) fn backlog(backlog: &[Backlog]) {
 }
 
 pub(crate) fn lease_expired(handler: &Arc<str>) {
-    counter!(INTERRUPTED, "handler" => handler.clone()).increment(1);
+    counter!(LEASES_EXPIRED, "handler" => handler.clone()).increment(1);
 }
 
 pub(crate) fn dead_letter(handler: &Arc<str>) {

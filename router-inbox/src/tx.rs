@@ -11,7 +11,7 @@ use router_core::{Event, FromEvent, PerDelivery, Rejection, clock::Clock};
 use sqlx::{Database, Transaction};
 use tokio::sync::watch;
 
-use crate::{Completed, DeliveryOutcome, Effects, Lease, StoreError};
+use crate::{CompleteResult, DeliveryOutcome, Effects, Lease, StoreError};
 
 /// The transaction in which the delivery is marked as done.
 ///
@@ -78,7 +78,7 @@ pub(crate) trait TxStore<DB: Database>: Send + Sync {
         tx: &mut Transaction<'static, DB>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> sqlx::Result<Completed>;
+    ) -> sqlx::Result<CompleteResult>;
 }
 
 /// The state shared by a handler's [`Tx`] and the worker's [`TxEffects`]. The transaction is moved
@@ -189,7 +189,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
         self: Box<Self>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> Result<Option<Completed>, StoreError> {
+    ) -> Result<Option<CompleteResult>, StoreError> {
         let state = std::mem::replace(&mut *self.shared.state(), TxState::Finished);
         let began_at = *self.shared.began_at.borrow();
         let is_done = matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
@@ -220,12 +220,12 @@ impl<DB: Database> TxEffects<DB> {
         mut tx: Transaction<'static, DB>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> Result<Completed, StoreError> {
+    ) -> Result<CompleteResult, StoreError> {
         let completed = self.shared.store.complete_in(&mut tx, lease, outcome).await;
         let completed = completed.map_err(StoreError::new)?;
         let closed = match completed {
-            Completed::Recorded => tx.commit().await,
-            Completed::LeaseLost => tx.rollback().await,
+            CompleteResult::Recorded => tx.commit().await,
+            CompleteResult::LeaseLost => tx.rollback().await,
         };
         closed.map_err(StoreError::new)?;
         Ok(completed)

@@ -7,7 +7,7 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    ClaimRequest, Completed, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent,
+    ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent,
     Operations as _, SqliteStore, Store as _, Stored, conformance::Subject, operations::ListFilter,
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
@@ -74,7 +74,7 @@ async fn reopened_file_has_stored_events() {
     let lease = again.claim(&wanted()).await.unwrap().remove(0).lease;
     assert!(inbox.store.claim(&wanted()).await.unwrap().is_empty());
     let completed = inbox.store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
-    assert_eq!(completed, [Completed::Recorded]);
+    assert_eq!(completed, [CompleteResult::Recorded]);
     assert_eq!(again.deliveries("evt_1").await.unwrap()[0].state, DeliveryState::Done);
 }
 
@@ -149,7 +149,7 @@ async fn file_of_older_version_supports_operations() {
     sqlx::raw_sql(first).execute(&mut older).await.unwrap();
     let events = "insert into events (endpoint, account, event_id, generation, type, object, payload, stored_at)
          values ('default', '', ?1, 0, 'invoice.paid', 'in_1', x'', 0)";
-    let delivery = "insert into deliveries (event, handler, due, object, age, blocked)
+    let delivery = "insert into deliveries (event, handler, due, object, sort_key, blocked)
          select id, ?2, 0, 'in_1', 0, 0 from events where event_id = ?1";
     for id in ["evt_1", "evt_unhandled_1"] {
         sqlx::query(events).bind(id).execute(&mut older).await.unwrap();

@@ -23,10 +23,10 @@ pub(crate) fn print(
         InboxUrl::Sqlite(url) => println!("events are stored in {url} before they are handled"),
         // Not the URLs of these two, which may contain a password.
         InboxUrl::Postgres(_) => {
-            println!("events are stored in PostgreSQL before they are handled")
+            println!("events are stored in PostgreSQL before they are handled");
         }
         InboxUrl::JetStream(_) => {
-            println!("events are stored in NATS JetStream before they are handled")
+            println!("events are stored in NATS JetStream before they are handled");
         }
         InboxUrl::Off => println!("events are handled while Stripe waits"),
     }

@@ -61,7 +61,8 @@ impl PurgeArgs {
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        let selection = EventSelector { until: Some(self.older_than), ..EventSelector::default() };
+        let selection =
+            EventSelector { min_age: Some(self.older_than), ..EventSelector::default() };
         let events = store.select(&selection).await.map_err(store_error)?;
         let change = format!(
             "about to purge {} received more than {} ago, except those that are dead, still open or \

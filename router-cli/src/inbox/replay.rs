@@ -139,7 +139,7 @@ impl ReplayArgs {
     /// - The store failed.
     async fn select(&self, store: &dyn Operations) -> Result<Vec<i64>, Error> {
         let (since, until, event_type) = (self.since, self.until, self.r#type.clone());
-        let filter = EventSelector { event_id: None, event_type, since, until };
+        let filter = EventSelector { event_id: None, event_type, max_age: since, min_age: until };
         if filter == EventSelector::default() && self.ids.is_empty() {
             let why = "no events selected; pass event ids, or --since, --until or --type";
             return Err(Error::Usage(why.to_owned()));

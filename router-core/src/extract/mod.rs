@@ -78,8 +78,8 @@ pub type Rejection = Failure;
 )]
 pub trait FromEvent: Sized + Send {
     /// The resources needed besides the event: `()` for none, a [`State<T>`](State), a
-    /// [`PerDelivery<T>`](PerDelivery), an `Option` of one of these, an [`IdempotencyKey`], or a tuple of
-    /// these.
+    /// [`PerDelivery<T>`](PerDelivery), an `Option` of one of these, an [`IdempotencyKey`], or a
+    /// tuple of these.
     type Needs: Needs;
 
     /// The kind of event from which the argument can be extracted, if only one kind. A handler of

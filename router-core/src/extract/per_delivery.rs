@@ -16,8 +16,8 @@ use crate::event::Event;
 /// `build()` fails if no service provides the type; a handler that can do without it takes an
 /// `Option<PerDelivery<T>>`.
 ///
-/// Other extractors can be built on it: their [`Needs`](FromEvent::Needs) are a `PerDelivery<T>`. The
-/// `Tx` of an inbox is an example.
+/// Other extractors can be built on it: their [`Needs`](FromEvent::Needs) are a `PerDelivery<T>`.
+/// The `Tx` of an inbox is an example.
 pub struct PerDelivery<T>(pub T);
 
 /// A service that provides resources for each call of a handler, as [`PerDelivery`] arguments. The

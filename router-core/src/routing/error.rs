@@ -11,8 +11,8 @@ pub enum RouterError {
     /// The router was closed.
     #[error("the router is closed: this process is shutting down")]
     Closed,
-    /// The handlers' progress could not be loaded from the [`CompletionStore`](crate::CompletionStore), so
-    /// no handler was run.
+    /// The handlers' progress could not be loaded from the
+    /// [`CompletionStore`](crate::CompletionStore), so no handler was run.
     #[error("failed to load which handlers have finished this event, so none was run: {0}")]
     CompletionStore(Arc<dyn Error + Send + Sync>),
     /// The event is a duplicate of one that was still in flight after this time.

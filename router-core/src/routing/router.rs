@@ -42,8 +42,8 @@ use crate::{
 /// started, which go on in a tokio task.
 ///
 /// For a redelivered event, the router runs only the handlers that have not finished it according
-/// to its [`CompletionStore`](crate::CompletionStore). A duplicate of an event in flight waits for that
-/// event and gets the same report.
+/// to its [`CompletionStore`](crate::CompletionStore). A duplicate of an event in flight waits for
+/// that event and gets the same report.
 #[derive(Debug, Clone)]
 pub struct Router(Arc<Inner>);
 

@@ -17,8 +17,8 @@ use router_core::{
 };
 
 use crate::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Lease, NewDelivery,
-    NewEvent, Operations, OrderKey, Store, StoreError, Stored, StoredDelivery,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
+    NewDelivery, NewEvent, Operations, OrderKey, Store, StoreError, Stored, StoredDelivery,
 };
 
 /// A store in memory, without persistence.
@@ -51,7 +51,7 @@ struct Row {
     event: i64,
     handler: Arc<str>,
     /// The position in the lane, if the delivery is ordered.
-    place: Option<OrderKey>,
+    order_key: Option<OrderKey>,
     state: DeliveryState,
     attempts: u32,
     /// If waiting, the time from which the delivery can be claimed. If running, the time at which
@@ -86,8 +86,8 @@ impl Store for MemoryStore {
         Ok(events.iter().map(|event| rows.store(event, now)).collect())
     }
 
-    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-        Ok(self.rows().claim(wanted, self.clock.wall()))
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+        Ok(self.rows().claim(request, self.clock.wall()))
     }
 
     async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
@@ -106,14 +106,14 @@ impl Store for MemoryStore {
     async fn complete(
         &self,
         outcomes: &[(Lease, DeliveryOutcome)],
-    ) -> Result<Vec<Completed>, StoreError> {
+    ) -> Result<Vec<CompleteResult>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         let completed = outcomes.iter().map(|(lease, outcome)| match rows.held(lease) {
             Some(row) => {
                 row.finish_attempt(outcome, now);
-                Completed::Recorded
+                CompleteResult::Recorded
             }
-            None => Completed::LeaseLost,
+            None => CompleteResult::LeaseLost,
         });
         Ok(completed.collect())
     }
@@ -158,7 +158,7 @@ impl Rows {
             let row = Row {
                 event: event_number,
                 handler: handler.clone(),
-                place: ordered.then(|| OrderKey::from_event(event)),
+                order_key: ordered.then(|| OrderKey::from_event(event)),
                 state: DeliveryState::Waiting,
                 attempts: 0,
                 due: now,
@@ -205,8 +205,8 @@ impl Rows {
         }
     }
 
-    fn claim(&mut self, wanted: &ClaimRequest, now: SystemTime) -> Vec<Claim> {
-        let mut remaining: Vec<_> = wanted.handlers.clone();
+    fn claim(&mut self, request: &ClaimRequest, now: SystemTime) -> Vec<Claim> {
+        let mut remaining: Vec<_> = request.handlers.clone();
         let mut due: Vec<i64> =
             self.deliveries.keys().copied().filter(|number| self.is_due(*number, now)).collect();
         due.sort_by_key(|number| (self.deliveries[number].due, *number));
@@ -215,12 +215,12 @@ impl Rows {
             let handler = self.deliveries[&number].handler.clone();
             let slots = remaining.iter_mut().find(|(name, slots)| *name == handler && *slots > 0);
             // Checked again, because a delivery of the same lane may just have been claimed.
-            if claims.len() < wanted.limit
+            if claims.len() < request.limit
                 && let Some((_, slots)) = slots
                 && self.is_unblocked(number)
             {
                 *slots -= 1;
-                claims.push(self.lease(number, now + wanted.lease));
+                claims.push(self.lease(number, now + request.lease));
             }
         }
         claims
@@ -234,7 +234,7 @@ impl Rows {
     /// Returns whether no other delivery of its lane blocks this one.
     fn is_unblocked(&self, number: i64) -> bool {
         let row = &self.deliveries[&number];
-        let Some(place) = &row.place else { return true };
+        let Some(order_key) = &row.order_key else { return true };
         // A running delivery is the one that blocks its lane.
         if row.state == DeliveryState::Running {
             return true;
@@ -243,10 +243,10 @@ impl Rows {
             **other_number != number && other.is_open() && other.handler == row.handler
         });
         !others.any(|(other_number, other)| {
-            other.place.as_ref().is_some_and(|other_place| {
+            other.order_key.as_ref().is_some_and(|other_key| {
                 let is_running = other.state == DeliveryState::Running;
-                let is_older = (other_place.age, *other_number) < (place.age, number);
-                other_place.object == place.object && (is_running || is_older)
+                let is_older = (other_key.sort_key, *other_number) < (order_key.sort_key, number);
+                other_key.object == order_key.object && (is_running || is_older)
             })
         })
     }

@@ -115,7 +115,7 @@ async fn replay(
 }
 
 async fn purge(store: &impl Operations, older_than: Duration) -> u64 {
-    let old = EventSelector { until: Some(older_than), ..EventSelector::default() };
+    let old = EventSelector { min_age: Some(older_than), ..EventSelector::default() };
     let old = store.select(&old).await.expect("store is available");
     store.purge(&old, older_than).await.expect("store is available")
 }

@@ -50,9 +50,9 @@ struct Round {
 }
 
 impl Connection {
-    pub(super) async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+    pub(super) async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let mirror = self.mirror().await?;
-        let mut remaining = wanted.clone();
+        let mut remaining = request.clone();
         let mut claimed = Vec::new();
         for _ in 0..MAX_ROUNDS {
             let now = self.time.now();
@@ -284,17 +284,17 @@ impl PreparedClaim {
 }
 
 /// Returns the request reduced by the deliveries that have been claimed.
-fn without_claimed(wanted: &ClaimRequest, claimed: &[(Due, Claim)]) -> ClaimRequest {
+fn without_claimed(request: &ClaimRequest, claimed: &[(Due, Claim)]) -> ClaimRequest {
     let count = |handler: &str| {
         claimed.iter().filter(|(_, claim)| *claim.lease.handler == *handler).count()
     };
-    let handlers = wanted.handlers.iter();
+    let handlers = request.handlers.iter();
     ClaimRequest {
         handlers: handlers
             .map(|(name, slots)| (name.clone(), slots.saturating_sub(count(name))))
             .collect(),
-        limit: wanted.limit.saturating_sub(claimed.len()),
-        lease: wanted.lease,
+        limit: request.limit.saturating_sub(claimed.len()),
+        lease: request.lease,
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Connection, read,
     record::{Delivery, Stage},
 };
-use crate::{Completed, DeliveryOutcome, Lease, StoreError, store::millis::millis};
+use crate::{CompleteResult, DeliveryOutcome, Lease, StoreError, store::millis::millis};
 
 impl Connection {
     pub(super) async fn extend(
@@ -22,13 +22,14 @@ impl Connection {
     pub(super) async fn complete(
         &self,
         outcomes: &[(Lease, DeliveryOutcome)],
-    ) -> Result<Vec<Completed>, StoreError> {
+    ) -> Result<Vec<CompleteResult>, StoreError> {
         let now = self.time.now();
         let leases: Vec<_> = outcomes.iter().map(|(lease, _)| lease).collect();
         let held = self
             .update_leased(&leases, |index, delivery| delivery.complete(&outcomes[index].1, now))
             .await?;
-        let completed = |held| if held { Completed::Recorded } else { Completed::LeaseLost };
+        let completed =
+            |held| if held { CompleteResult::Recorded } else { CompleteResult::LeaseLost };
         Ok(held.into_iter().map(completed).collect())
     }
 

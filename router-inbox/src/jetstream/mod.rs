@@ -49,8 +49,8 @@ use self::{
     messages::WriteError, mirror::Mirror, time::ServerTime,
 };
 use crate::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Lease, NewEvent, Operations, Store,
-    StoreError, Stored, StoredDelivery,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Operations,
+    Store, StoreError, Stored, StoredDelivery,
 };
 
 /// A store in a NATS JetStream stream.
@@ -247,8 +247,8 @@ impl Store for JetStreamStore {
         self.0.check(event)
     }
 
-    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-        self.0.claim(wanted).await
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+        self.0.claim(request).await
     }
 
     async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
@@ -258,7 +258,7 @@ impl Store for JetStreamStore {
     async fn complete(
         &self,
         outcomes: &[(Lease, DeliveryOutcome)],
-    ) -> Result<Vec<Completed>, StoreError> {
+    ) -> Result<Vec<CompleteResult>, StoreError> {
         self.0.complete(outcomes).await
     }
 

@@ -39,7 +39,7 @@ pub(super) type Due = (i64, i64, usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct LanePosition {
     is_waiting: bool,
-    age: i64,
+    sort_key: i64,
     number: i64,
     index: usize,
     due: i64,
@@ -149,26 +149,26 @@ impl OpenRecords {
     /// Selects deliveries to claim.
     ///
     /// The candidates are those that have been due longest, `oversampling` times as many as
-    /// wanted. With a factor of 1 all candidates are taken; otherwise a random choice of them.
+    /// request. With a factor of 1 all candidates are taken; otherwise a random choice of them.
     pub(super) fn select_due(
         &self,
-        wanted: &ClaimRequest,
+        request: &ClaimRequest,
         now: i64,
         oversampling: usize,
     ) -> Vec<Candidate> {
         let mut due = Vec::new();
-        for (handler, free_slots) in &wanted.handlers {
-            let max = free_slots.min(&wanted.limit).saturating_mul(oversampling);
+        for (handler, free_slots) in &request.handlers {
+            let max = free_slots.min(&request.limit).saturating_mul(oversampling);
             let handler_due = self.due.get(handler).into_iter().flatten();
             let handler_due = handler_due.take_while(|(due, _, _)| *due <= now).take(max);
             due.extend(handler_due.map(|due| (*due, handler)));
         }
         due.sort_unstable();
-        due.truncate(wanted.limit.saturating_mul(oversampling));
+        due.truncate(request.limit.saturating_mul(oversampling));
         if oversampling > 1 {
             fastrand::shuffle(&mut due);
         }
-        let mut free_slots: HashMap<_, _> = wanted.handlers.iter().cloned().collect();
+        let mut free_slots: HashMap<_, _> = request.handlers.iter().cloned().collect();
         let mut candidates: BTreeMap<i64, Candidate> = BTreeMap::new();
         let selected = due.into_iter().filter(|(_, handler)| {
             let slots = free_slots.get_mut(*handler).filter(|slots| **slots > 0);
@@ -177,7 +177,7 @@ impl OpenRecords {
                 true
             })
         });
-        for (due, _) in selected.take(wanted.limit) {
+        for (due, _) in selected.take(request.limit) {
             if let Some(base) = self.find(due.1) {
                 candidates
                     .entry(due.1)
@@ -229,7 +229,7 @@ impl OpenRecords {
         let previous_first = lane.first().copied();
         let (due, number, index) = due;
         let is_waiting = delivery.state != DeliveryState::Running;
-        let position = LanePosition { is_waiting, age: record.age, number, index, due };
+        let position = LanePosition { is_waiting, sort_key: record.sort_key, number, index, due };
         if insert {
             lane.insert(position)
         } else {

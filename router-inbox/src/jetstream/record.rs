@@ -25,7 +25,7 @@ pub(super) struct Record {
     pub(super) meta: EventMeta,
     /// The sort key of the event among its object's events, smaller for an older event. Ordered
     /// deliveries run in this order.
-    pub(super) age: i64,
+    pub(super) sort_key: i64,
     pub(super) deliveries: Vec<Delivery>,
     /// `true` if the event had no deliveries and was then replayed. It is no longer unhandled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -84,7 +84,7 @@ impl Record {
         Self {
             number: 0,
             meta: EventMeta::new(new, &order_key, now),
-            age: order_key.age,
+            sort_key: order_key.sort_key,
             deliveries: new.deliveries.iter().map(delivery).collect(),
             replayed: false,
         }

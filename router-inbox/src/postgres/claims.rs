@@ -13,7 +13,7 @@ use crate::{
 
 /// Claims due deliveries in one statement, which is its own transaction.
 ///
-/// - For each handler the index is read only up to the number of deliveries wanted. Further
+/// - For each handler the index is read only up to the number of deliveries request. Further
 ///   deliveries, and those of other handlers, cost nothing.
 /// - `skip locked` skips deliveries that another claim or write has locked, so a claim never waits.
 /// - Deliveries beyond the total limit are locked too, but only until the statement ends.
@@ -22,21 +22,21 @@ use crate::{
 pub(super) async fn claim(
     connection: &mut PgConnection,
     schema: &Schema,
-    wanted: &ClaimRequest,
+    request: &ClaimRequest,
 ) -> sqlx::Result<Vec<Claim>> {
-    let limit = wanted.limit;
+    let limit = request.limit;
     let limit_by_handler: HashMap<&Arc<str>, usize> =
-        wanted.handlers.iter().map(|(handler, max)| (handler, *max.min(&limit))).collect();
+        request.handlers.iter().map(|(handler, max)| (handler, *max.min(&limit))).collect();
     let (handlers, handler_limits): (Vec<&Arc<str>>, Vec<usize>) =
         limit_by_handler.into_iter().unzip();
     let rows = sqlx::query(schema.sql(
         "with due as materialized (
-             select wanted.number, due.id, due.due, due.state
-             from unnest($1, $2) with ordinality as wanted (handler, most, number)
+             select request.number, due.id, due.due, due.state
+             from unnest($1, $2) with ordinality as request (handler, most, number)
              cross join lateral (
                  select id, due, state from inbox.deliveries
-                 where handler = wanted.handler and state <= 1 and not blocked and due <= inbox.inbox_now()
-                 order by due, id limit wanted.most for update skip locked) due
+                 where handler = request.handler and state <= 1 and not blocked and due <= inbox.inbox_now()
+                 order by due, id limit request.most for update skip locked) due
              order by due.due, due.id limit $3),
          claimed as (
              update inbox.deliveries delivery set
@@ -54,7 +54,7 @@ pub(super) async fn claim(
     .bind(handlers.iter().map(|handler| text(handler)).collect::<Vec<_>>())
     .bind(handler_limits.iter().map(|limit| bigint(*limit)).collect::<Vec<_>>())
     .bind(bigint(limit))
-    .bind(millis(wanted.lease))
+    .bind(millis(request.lease))
     .fetch_all(connection)
     .await?;
     let claim = |row: &PgRow| {

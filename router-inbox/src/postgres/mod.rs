@@ -22,8 +22,8 @@ use sqlx::{
 
 use self::{connect::Server, listen::Listener, schema::Schema};
 use crate::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Effects, Lease, NewEvent, Operations,
-    Store, StoreError, Stored, StoredDelivery, Tx,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
+    Operations, Store, StoreError, Stored, StoredDelivery, Tx,
     store::rows::state,
     tx::{self, TxStore},
 };
@@ -149,10 +149,10 @@ impl TxStore<Postgres> for PostgresStore {
         &self,
         tx: &mut Transaction<'static, Postgres>,
         lease: &Lease,
-        end: &DeliveryOutcome,
-    ) -> sqlx::Result<Completed> {
-        let ends = [(lease.clone(), end.clone())];
-        Ok(writes::complete(tx, &self.schema, &ends).await?[0])
+        outcome: &DeliveryOutcome,
+    ) -> sqlx::Result<CompleteResult> {
+        let outcomes = [(lease.clone(), outcome.clone())];
+        Ok(writes::complete(tx, &self.schema, &outcomes).await?[0])
     }
 }
 
@@ -168,10 +168,10 @@ impl Store for PostgresStore {
         stored.await.map_err(|error| self.store_error(error))
     }
 
-    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let claimed = async {
             let mut connection = self.pool.acquire().await?;
-            claims::claim(&mut connection, &self.schema, wanted).await
+            claims::claim(&mut connection, &self.schema, request).await
         };
         claimed.await.map_err(|error| self.store_error(error))
     }
@@ -187,11 +187,11 @@ impl Store for PostgresStore {
 
     async fn complete(
         &self,
-        ends: &[(Lease, DeliveryOutcome)],
-    ) -> Result<Vec<Completed>, StoreError> {
+        outcomes: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<CompleteResult>, StoreError> {
         let completed = async {
             let mut write = self.pool.begin().await?;
-            let completed = writes::complete(&mut write, &self.schema, ends).await?;
+            let completed = writes::complete(&mut write, &self.schema, outcomes).await?;
             write.commit().await?;
             Ok(completed)
         };

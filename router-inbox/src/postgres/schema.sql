@@ -33,9 +33,9 @@ create table inbox.deliveries (
     -- Fencing token of the last lease.
     token bigint not null default 0,
     -- Set for ordered deliveries. `lane` is a hash of handler and object; one delivery of a lane
-    -- runs at a time, the one with the smallest (`age`, `id`) first.
+    -- runs at a time, the one with the smallest (`sort_key`, `id`) first.
     lane bigint,
-    age bigint,
+    sort_key bigint,
     -- Another delivery of the lane runs or goes first.
     blocked boolean not null default false,
     error text,
@@ -50,6 +50,6 @@ create index events_by_id on inbox.events using hash (event_id);
 create index deliveries_due on inbox.deliveries (handler, due, id) where state <= 1 and not blocked;
 create index deliveries_of_event on inbox.deliveries (event);
 -- Of each lane: the waiting deliveries in order, the claimable one, and the running one.
-create index deliveries_in_lane on inbox.deliveries (lane, age, id) where state = 0 and lane is not null;
+create index deliveries_in_lane on inbox.deliveries (lane, sort_key, id) where state = 0 and lane is not null;
 create index deliveries_unblocked on inbox.deliveries (lane) where state = 0 and not blocked and lane is not null;
 create index deliveries_running on inbox.deliveries (lane) where state = 1 and lane is not null;

@@ -26,7 +26,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::schema::Schema;
 use crate::{
-    Completed, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, Stored,
+    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, Stored,
     store::rows::{OutcomeColumns, millis},
 };
 
@@ -97,7 +97,7 @@ pub(super) async fn complete(
     write: &mut PgConnection,
     schema: &Schema,
     outcomes: &[(Lease, DeliveryOutcome)],
-) -> sqlx::Result<Vec<Completed>> {
+) -> sqlx::Result<Vec<CompleteResult>> {
     // If a lease has two outcomes, the first is recorded.
     let mut by_lease = BTreeMap::new();
     for (index, (lease, outcome)) in outcomes.iter().enumerate() {
@@ -133,10 +133,10 @@ pub(super) async fn complete(
     .bind(columns.map(|columns| columns.released).collect::<Vec<_>>())
     .fetch_all(&mut *write)
     .await?;
-    let mut completed = vec![Completed::LeaseLost; outcomes.len()];
+    let mut completed = vec![CompleteResult::LeaseLost; outcomes.len()];
     for row in rows {
         let (index, _) = &by_lease[&(row.try_get(0)?, row.try_get(1)?)];
-        completed[*index] = Completed::Recorded;
+        completed[*index] = CompleteResult::Recorded;
     }
     unblock_next(write, schema, &lanes).await?;
     Ok(completed)
@@ -202,7 +202,8 @@ async fn insert_deliveries(
     events: &[(i64, &NewEvent)],
     store_name: &str,
 ) -> sqlx::Result<()> {
-    // Ids are assigned in this order. They decide between deliveries of equal age in a lane.
+    // Ids are assigned in this order. They decide between deliveries with equal sort keys in a
+    // lane.
     let rows = || {
         events.iter().flat_map(|(event_id, new)| {
             new.deliveries.iter().map(move |delivery| (*event_id, *new, delivery))
@@ -211,18 +212,22 @@ async fn insert_deliveries(
     if rows().next().is_none() {
         return Ok(());
     }
-    let age = |new: &NewEvent| OrderKey::from_event(&new.event).age;
+    let sort_key = |new: &NewEvent| OrderKey::from_event(&new.event).sort_key;
     sqlx::query(schema.sql(
         "with new as (
-             insert into inbox.deliveries (event, handler, lane, age, blocked, due)
-             select event, handler, lane, age, lane is not null, inbox.inbox_now()
-             from unnest($1, $2, $3, $4) as new (event, handler, lane, age))
+             insert into inbox.deliveries (event, handler, lane, sort_key, blocked, due)
+             select event, handler, lane, sort_key, lane is not null, inbox.inbox_now()
+             from unnest($1, $2, $3, $4) as new (event, handler, lane, sort_key))
          select pg_notify($5, $6)",
     ))
     .bind(rows().map(|(event_id, ..)| event_id).collect::<Vec<_>>())
     .bind(rows().map(|(.., delivery)| text(&delivery.handler)).collect::<Vec<_>>())
     .bind(rows().map(|(_, new, delivery)| lane(new, delivery)).collect::<Vec<_>>())
-    .bind(rows().map(|(_, new, delivery)| delivery.ordered.then(|| age(new))).collect::<Vec<_>>())
+    .bind(
+        rows()
+            .map(|(_, new, delivery)| delivery.ordered.then(|| sort_key(new)))
+            .collect::<Vec<_>>(),
+    )
     .bind(schema.name())
     .bind(store_name)
     .execute(write)
@@ -258,7 +263,7 @@ pub(super) async fn unblock_next(
     sqlx::query(schema.sql(
         "with next as materialized (
              select (select id from inbox.deliveries
-                     where lane = locked.lane and state = 0 and lane is not null order by age, id limit 1) as id
+                     where lane = locked.lane and state = 0 and lane is not null order by sort_key, id limit 1) as id
              from unnest($1) as locked (lane)
              where not exists (
                  select from inbox.deliveries where lane = locked.lane and state = 1 and lane is not null)),

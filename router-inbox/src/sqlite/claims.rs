@@ -18,22 +18,22 @@ pub(super) struct Due {
     lease_expired: bool,
 }
 
-/// Returns the due deliveries within the wanted limits, the longest due first.
+/// Returns the due deliveries within the request limits, the longest due first.
 pub(super) async fn due(
     read: &mut SqliteConnection,
-    wanted: &ClaimRequest,
+    request: &ClaimRequest,
     now: i64,
 ) -> sqlx::Result<Vec<Due>> {
     let mut remaining: HashMap<&str, usize> =
-        wanted.handlers.iter().map(|(handler, most)| (&**handler, *most)).collect();
+        request.handlers.iter().map(|(handler, most)| (&**handler, *most)).collect();
     let handlers: Vec<&str> = remaining.keys().copied().collect();
-    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
     // Each handler's range of the index is read from the start, up to the limit. The deliveries
     // beyond it, and those of other handlers, cost nothing.
     let rows = sqlx::query(
-        "select due.id, due.handler, due.state from json_each(?1) wanted join deliveries due on due.id in (
+        "select due.id, due.handler, due.state from json_each(?1) request join deliveries due on due.id in (
              select id from deliveries
-             where handler = wanted.value and state <= 1 and blocked = 0 and due <= ?2
+             where handler = request.value and state <= 1 and blocked = 0 and due <= ?2
              order by due, id limit ?3)
          order by due.due, due.id",
     )
@@ -46,7 +46,7 @@ pub(super) async fn due(
     for row in rows {
         let handler: String = row.try_get(1)?;
         if let Some(remaining @ 1..) = remaining.get_mut(&*handler)
-            && due.len() < wanted.limit
+            && due.len() < request.limit
         {
             *remaining -= 1;
             due.push(Due {
@@ -65,12 +65,12 @@ pub(super) async fn due(
 /// delivery whose lease has expired keeps its number of attempts.
 pub(super) async fn claim(
     write: &mut SqliteConnection,
-    wanted: &ClaimRequest,
+    request: &ClaimRequest,
     now: i64,
 ) -> sqlx::Result<Vec<Claim>> {
-    let until = now.saturating_add(millis(wanted.lease));
+    let until = now.saturating_add(millis(request.lease));
     let mut claims = Vec::new();
-    for Due { id, handler, lease_expired } in due(write, wanted, now).await? {
+    for Due { id, handler, lease_expired } in due(write, request, now).await? {
         let claim = sqlx::query(
             "update deliveries
              set attempts = attempts + (state = 0), state = 1, due = ?1, token = token + 1

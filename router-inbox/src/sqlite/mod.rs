@@ -21,8 +21,8 @@ use router_core::{
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 
 use crate::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Effects, Lease, NewEvent, Operations,
-    Store, StoreError, Stored, StoredDelivery, Tx,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
+    Operations, Store, StoreError, Stored, StoredDelivery, Tx,
     store::rows::{millis, state},
     tx::{self, TxStore},
 };
@@ -142,7 +142,7 @@ impl TxStore<Sqlite> for SqliteStore {
         tx: &mut Transaction<'static, Sqlite>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> sqlx::Result<Completed> {
+    ) -> sqlx::Result<CompleteResult> {
         writes::complete(tx, lease, outcome, self.now()).await
     }
 }
@@ -160,17 +160,17 @@ impl Store for SqliteStore {
         Ok(stored)
     }
 
-    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         // Usually nothing is due, which a reader can find out without waiting for the writer.
         let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
-        let due = claims::due(&mut reader, wanted, self.now()).await.map_err(StoreError::new)?;
+        let due = claims::due(&mut reader, request, self.now()).await.map_err(StoreError::new)?;
         drop(reader);
         if due.is_empty() {
             return Ok(Vec::new());
         }
         let mut write = self.begin().await?;
         let claims =
-            claims::claim(&mut write, wanted, self.now()).await.map_err(StoreError::new)?;
+            claims::claim(&mut write, request, self.now()).await.map_err(StoreError::new)?;
         write.commit().await.map_err(StoreError::new)?;
         Ok(claims)
     }
@@ -190,7 +190,7 @@ impl Store for SqliteStore {
     async fn complete(
         &self,
         outcomes: &[(Lease, DeliveryOutcome)],
-    ) -> Result<Vec<Completed>, StoreError> {
+    ) -> Result<Vec<CompleteResult>, StoreError> {
         let mut write = self.begin().await?;
         let now = self.now();
         let mut completed = Vec::with_capacity(outcomes.len());

@@ -27,9 +27,9 @@ create table deliveries (
     -- Fencing token of the last lease.
     token integer not null default 0,
     -- Set for ordered deliveries. A handler and an object form a lane; one delivery of a lane runs
-    -- at a time, the one with the smallest (`age`, `id`) first.
+    -- at a time, the one with the smallest (`sort_key`, `id`) first.
     object text,
-    age integer,
+    sort_key integer,
     -- Another delivery of the lane runs or goes first.
     blocked integer not null default 0,
     error text,
@@ -40,6 +40,6 @@ create table deliveries (
 create index deliveries_due on deliveries (handler, due, id) where state <= 1 and blocked = 0;
 create index deliveries_of_event on deliveries (event);
 -- Of each lane: the waiting deliveries in order, the claimable one, and the running one.
-create index deliveries_in_lane on deliveries (handler, object, age, id) where state = 0 and object is not null;
+create index deliveries_in_lane on deliveries (handler, object, sort_key, id) where state = 0 and object is not null;
 create index deliveries_unblocked on deliveries (handler, object) where state = 0 and blocked = 0 and object is not null;
 create index deliveries_running on deliveries (handler, object) where state = 1 and object is not null;

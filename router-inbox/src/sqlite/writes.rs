@@ -6,7 +6,7 @@ use router_core::event::StoredEvent;
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::{
-    Completed, DeliveryOutcome, Lease, NewEvent, OrderKey, Stored,
+    CompleteResult, DeliveryOutcome, Lease, NewEvent, OrderKey, Stored,
     store::rows::{OutcomeColumns, millis},
 };
 
@@ -15,7 +15,7 @@ pub(super) async fn store(
     NewEvent { event, deliveries }: &NewEvent,
     now: i64,
 ) -> sqlx::Result<Stored> {
-    let (stored, place) = (StoredEvent::from_event(event), OrderKey::from_event(event));
+    let (stored, order_key) = (StoredEvent::from_event(event), OrderKey::from_event(event));
     let signed_at =
         stored.signed_at.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let row = sqlx::query(
@@ -28,7 +28,7 @@ pub(super) async fn store(
     .bind(event.id())
     .bind(stored.generation)
     .bind(event.event_type())
-    .bind(&place.object)
+    .bind(&order_key.object)
     .bind(&stored.payload[..])
     .bind(signed_at.map(millis))
     .bind(now)
@@ -37,20 +37,20 @@ pub(super) async fn store(
     let Some(row) = row else { return Ok(Stored::Duplicate) };
     let id: i64 = row.try_get(0)?;
     for delivery in deliveries {
-        let ordered = delivery.ordered.then_some(&place);
+        let ordered = delivery.ordered.then_some(&order_key);
         sqlx::query(
-            "insert into deliveries (event, handler, due, object, age, blocked) values (?1, ?2, ?3, ?4, ?5, ?6)",
+            "insert into deliveries (event, handler, due, object, sort_key, blocked) values (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .bind(id)
         .bind(&*delivery.handler)
         .bind(now)
-        .bind(ordered.map(|place| &*place.object))
-        .bind(ordered.map(|place| place.age))
+        .bind(ordered.map(|order_key| &*order_key.object))
+        .bind(ordered.map(|order_key| order_key.sort_key))
         .bind(delivery.ordered)
         .execute(&mut *write)
         .await?;
         if delivery.ordered {
-            unblock_next(write, &delivery.handler, &place.object).await?;
+            unblock_next(write, &delivery.handler, &order_key.object).await?;
         }
     }
     Ok(Stored::New)
@@ -75,10 +75,10 @@ pub(super) async fn extend(
 pub(super) async fn complete(
     write: &mut SqliteConnection,
     lease: &Lease,
-    end: &DeliveryOutcome,
+    outcome: &DeliveryOutcome,
     now: i64,
-) -> sqlx::Result<Completed> {
-    let OutcomeColumns { state, wait, error, released } = OutcomeColumns::new(end);
+) -> sqlx::Result<CompleteResult> {
+    let OutcomeColumns { state, wait, error, released } = OutcomeColumns::new(outcome);
     let row = sqlx::query(
         "update deliveries set
              state = ?1, due = ?2, error = coalesce(?3, error),
@@ -96,11 +96,11 @@ pub(super) async fn complete(
     .bind(lease.token)
     .fetch_optional(&mut *write)
     .await?;
-    let Some(row) = row else { return Ok(Completed::LeaseLost) };
+    let Some(row) = row else { return Ok(CompleteResult::LeaseLost) };
     if let Some(object) = row.try_get::<Option<String>, _>(0)? {
         unblock_next(write, &lease.handler, &object).await?;
     }
-    Ok(Completed::Recorded)
+    Ok(CompleteResult::Recorded)
 }
 
 /// Makes the oldest waiting delivery of a lane (a handler and an object) the only claimable one, or
@@ -125,7 +125,7 @@ pub(super) async fn unblock_next(
         "update deliveries set blocked = 0 where id = (
              select id from deliveries
              where handler = ?1 and object = ?2 and state = 0 and object is not null
-             order by age, id limit 1)",
+             order by sort_key, id limit 1)",
     );
     unblock.bind(handler).bind(object).execute(&mut *write).await?;
     Ok(())

@@ -96,11 +96,11 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     ///
     /// Fails if the store is unavailable. Each outcome may or may not have been recorded, so the
     /// caller must retry. For an outcome that the failed call has recorded, the retry may return
-    /// [`Completed::LeaseLost`].
+    /// [`CompleteResult::LeaseLost`].
     async fn complete(
         &self,
         outcomes: &[(Lease, DeliveryOutcome)],
-    ) -> Result<Vec<Completed>, StoreError>;
+    ) -> Result<Vec<CompleteResult>, StoreError>;
 
     /// Returns the deliveries of all events with this id, sorted by endpoint, account, generation
     /// and handler. (Two endpoints can have stored events with the same id.)
@@ -164,13 +164,13 @@ pub trait Effects: Send + Sync {
     /// # Errors
     ///
     /// Fails if the commit failed or its result is unknown. The caller then completes the delivery
-    /// as failed. If the commit did succeed, that call returns [`Completed::LeaseLost`], and the
-    /// handler is not run again.
+    /// as failed. If the commit did succeed, that call returns [`CompleteResult::LeaseLost`], and
+    /// the handler is not run again.
     async fn finish(
         self: Box<Self>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> Result<Option<Completed>, StoreError>;
+    ) -> Result<Option<CompleteResult>, StoreError>;
 }
 
 /// The unfinished deliveries of a handler.
@@ -284,7 +284,7 @@ pub enum DeliveryOutcome {
 
 /// The result of recording an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Completed {
+pub enum CompleteResult {
     /// The outcome is recorded.
     Recorded,
     /// Nothing was recorded, because the delivery is no longer running under this lease.

@@ -286,9 +286,9 @@ pub struct EventSelector {
     /// Matches this event type. `invoice.*` matches every type with that prefix.
     pub event_type: Option<String>,
     /// Maximum age of the event, counted from when it was stored.
-    pub since: Option<Duration>,
+    pub max_age: Option<Duration>,
     /// Minimum age of the event, counted from when it was stored.
-    pub until: Option<Duration>,
+    pub min_age: Option<Duration>,
 }
 
 /// The result of replaying an event.

@@ -11,7 +11,7 @@ pub struct OrderKey {
     pub object: String,
     /// The sort key within the lane, smaller for an older event. Deliveries with equal keys keep
     /// the order in which they were stored.
-    pub age: i64,
+    pub sort_key: i64,
 }
 
 impl OrderKey {
@@ -26,11 +26,11 @@ impl OrderKey {
             let since = event.created()?.duration_since(UNIX_EPOCH).ok()?;
             i64::try_from(since.as_secs()).ok()
         };
-        let age = match Recency::from_event(event) {
+        let sort_key = match Recency::from_event(event) {
             Some(recency) => recency.as_i64(),
             // The stage of a thin event is unknown.
             None => seconds().unwrap_or(0),
         };
-        Self { object: event.object_id().to_string(), age }
+        Self { object: event.object_id().to_string(), sort_key }
     }
 }

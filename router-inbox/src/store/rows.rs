@@ -15,15 +15,15 @@ pub(crate) struct OutcomeColumns<'e> {
 }
 
 impl<'e> OutcomeColumns<'e> {
-    pub(crate) fn new(end: &'e DeliveryOutcome) -> Self {
-        let (state, wait, error) = match end {
+    pub(crate) fn new(outcome: &'e DeliveryOutcome) -> Self {
+        let (state, wait, error) = match outcome {
             DeliveryOutcome::Done => (2, 0, None),
             DeliveryOutcome::Ignored => (3, 0, None),
             DeliveryOutcome::Retry { wait, error } => (0, millis(*wait), Some(&**error)),
             DeliveryOutcome::Dead { error } => (4, 0, Some(&**error)),
             DeliveryOutcome::Released => (0, 0, None),
         };
-        Self { state, wait, error, released: *end == DeliveryOutcome::Released }
+        Self { state, wait, error, released: *outcome == DeliveryOutcome::Released }
     }
 }
 

@@ -24,7 +24,7 @@ use self::{
     run::{CompletionFlag, Run},
 };
 use crate::{
-    Claim, ClaimRequest, Completed, DeliveryOutcome, Inbox, Store, operations::MIN_RETENTION,
+    Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Inbox, Store, operations::MIN_RETENTION,
     telemetry,
 };
 
@@ -251,7 +251,7 @@ where
         match self.store.complete(outcomes).await {
             Ok(completed) => {
                 for ((lease, _), completed) in outcomes.drain(..).zip(completed) {
-                    if completed == Completed::LeaseLost {
+                    if completed == CompleteResult::LeaseLost {
                         telemetry::lease_lost(&lease);
                     }
                 }

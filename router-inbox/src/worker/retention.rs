@@ -46,7 +46,7 @@ async fn purge(
     older_than: Duration,
     clock: &dyn Clock,
 ) -> Result<u64, StoreError> {
-    let selection = EventSelector { until: Some(older_than), ..EventSelector::default() };
+    let selection = EventSelector { min_age: Some(older_than), ..EventSelector::default() };
     let mut purged = 0;
     for events in store.select(&selection).await?.chunks(PURGE_BATCH) {
         purged += store.purge(events, older_than).await?;

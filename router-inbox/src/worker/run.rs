@@ -14,7 +14,7 @@ use router_core::{BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec
 use tower_service::Service;
 
 use super::outcome;
-use crate::{Completed, DeliveryOutcome, Effects, Lease, Store};
+use crate::{CompleteResult, DeliveryOutcome, Effects, Lease, Store};
 
 /// An attempt to be run: the claimed delivery, its event and its handler.
 pub(super) struct Run {
@@ -47,7 +47,7 @@ pub(super) enum RunResult {
     /// Finished; the outcome still has to be recorded.
     Unrecorded(DeliveryOutcome),
     /// Finished; the outcome was recorded together with the handler's [`Effects`].
-    Recorded(Completed),
+    Recorded(CompleteResult),
 }
 
 /// The failure of a handler that exceeded the time limit of its [`Effects`].

@@ -49,7 +49,8 @@ async fn time_is_the_servers() {
     let ours = SystemClock.wall().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((ours - theirs).abs() < 60.0, "{theirs} and {ours} on one machine");
     assert!(store.claim(&wanted(9)).await.unwrap().len() == 1, "it is due at once");
-    let since = EventSelector { since: Some(Duration::from_secs(60)), ..EventSelector::default() };
+    let since =
+        EventSelector { max_age: Some(Duration::from_secs(60)), ..EventSelector::default() };
     assert_eq!(store.select(&since).await.unwrap().len(), 1);
 }
 

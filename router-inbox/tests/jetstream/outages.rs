@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Completed, DeliveryOutcome, JetStreamStore, Store as _, Stored};
+use router_inbox::{CompleteResult, DeliveryOutcome, JetStreamStore, Store as _, Stored};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -35,7 +35,7 @@ async fn unavailable_server_fails_soon_and_is_reused() {
         store.complete(&[(lease.clone(), DeliveryOutcome::Done)]).await
     })
     .await;
-    assert_eq!(completed, [Completed::Recorded], "a lease survives a restart of the server");
+    assert_eq!(completed, [CompleteResult::Recorded], "a lease survives a restart of the server");
     // It follows the stream again, and wakes once because events may have been stored meanwhile.
     store.notified().await;
     let mut claimed = 0;

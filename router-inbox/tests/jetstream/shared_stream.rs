@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    Completed, DeliveryOutcome, DeliveryState, JetStreamStore, Lease, NewDelivery, NewEvent,
+    CompleteResult, DeliveryOutcome, DeliveryState, JetStreamStore, Lease, NewDelivery, NewEvent,
     Operations as _, Store as _, Stored, StoredDelivery, conformance::Subject as _,
     operations::ChangeOutcome,
 };
@@ -25,7 +25,7 @@ async fn reopened_inbox_has_stored_events() {
     let lease = other.claim(&wanted(9)).await.unwrap().remove(0).lease;
     assert!(inbox.store.claim(&wanted(9)).await.unwrap().is_empty());
     // Another store may complete the delivery by its lease.
-    assert_eq!(complete(&inbox.store, lease).await, Completed::Recorded);
+    assert_eq!(complete(&inbox.store, lease).await, CompleteResult::Recorded);
     assert_eq!(other.deliveries("evt_1").await.unwrap()[0].state, DeliveryState::Done);
 }
 
@@ -78,7 +78,7 @@ async fn concurrent_claims_never_share_a_delivery() {
         deliveries.dedup();
         assert_eq!((claimed.len(), deliveries.len()), (4, 4), "round {round}");
         for lease in claimed {
-            assert_eq!(complete(&stores[round % 3], lease).await, Completed::Recorded);
+            assert_eq!(complete(&stores[round % 3], lease).await, CompleteResult::Recorded);
         }
     }
 }
@@ -91,9 +91,9 @@ async fn late_completion_loses_to_later_claim() {
     let late = claim_leases(&inbox.store).await.remove(0);
     inbox.pass(Duration::from_secs(60)).await;
     let lease = claim_leases(&other).await.remove(0);
-    assert_eq!(complete(&inbox.store, late.clone()).await, Completed::LeaseLost);
+    assert_eq!(complete(&inbox.store, late.clone()).await, CompleteResult::LeaseLost);
     assert_eq!(inbox.store.extend(&[late], Duration::from_secs(60)).await.unwrap(), [false]);
-    assert_eq!(complete(&other, lease).await, Completed::Recorded);
+    assert_eq!(complete(&other, lease).await, CompleteResult::Recorded);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +168,7 @@ async fn concurrent_completions_of_one_event_are_recorded() {
                 complete(&store, lease).await
             });
         }
-        assert_eq!(tasks.join_all().await, [Completed::Recorded; HANDLERS.len()]);
+        assert_eq!(tasks.join_all().await, [CompleteResult::Recorded; HANDLERS.len()]);
         let deliveries = inbox.store.deliveries(&id).await.unwrap();
         let is_done = |delivery: &StoredDelivery| {
             (delivery.state, delivery.attempts) == (DeliveryState::Done, 1)
@@ -183,7 +183,7 @@ async fn claim_leases(store: &JetStreamStore) -> Vec<Lease> {
     claims.into_iter().map(|claim| claim.lease).collect()
 }
 
-async fn complete(store: &JetStreamStore, lease: Lease) -> Completed {
+async fn complete(store: &JetStreamStore, lease: Lease) -> CompleteResult {
     let completed =
         store.complete(&[(lease, DeliveryOutcome::Done)]).await.expect("the store is available");
     completed[0]

@@ -2,7 +2,7 @@
 
 use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
-    Completed, DeliveryOutcome, Inbox, JetStreamStore, NewDelivery, NewEvent, Operations as _,
+    CompleteResult, DeliveryOutcome, Inbox, JetStreamStore, NewDelivery, NewEvent, Operations as _,
     Store as _, Stored, operations::ListFilter,
 };
 use tower_service::Service as _;
@@ -41,7 +41,7 @@ async fn event_with_any_text_is_stored() {
         assert_eq!(claim.event.unwrap().key(), event.key());
         let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
         let results = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
-        assert_eq!(results, [Completed::Recorded]);
+        assert_eq!(results, [CompleteResult::Recorded]);
         let delivery = inbox.store.deliveries(event.id()).await.unwrap().remove(0);
         assert_eq!(delivery.error, Some(format!("no {text}")));
         let status = inbox.store.status().await.unwrap();
@@ -87,7 +87,7 @@ async fn more_events_than_a_batch_are_handled() {
     let ends: Vec<_> =
         claims.into_iter().map(|claim| (claim.lease, DeliveryOutcome::Done)).collect();
     let results = inbox.store.complete(&ends).await.unwrap();
-    assert_eq!(results, vec![Completed::Recorded; events.len()]);
+    assert_eq!(results, vec![CompleteResult::Recorded; events.len()]);
     let status = inbox.store.status().await.unwrap();
     assert_eq!((status.events, status.finished), (1_500, 1_500));
     let all = ListFilter { limit: 9_999, ..ListFilter::default() };
@@ -110,5 +110,5 @@ async fn deleted_event_is_claimed_as_damaged() {
     assert_eq!(intact, [false, true]);
     let dead = DeliveryOutcome::Dead { error: "damaged".into() };
     let results = inbox.store.complete(&[(claims[0].lease.clone(), dead)]).await.unwrap();
-    assert_eq!(results, [Completed::Recorded]);
+    assert_eq!(results, [CompleteResult::Recorded]);
 }

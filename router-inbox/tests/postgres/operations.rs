@@ -100,7 +100,7 @@ async fn operations_on_busy_inbox_keep_promises() {
                     }
                     _ => {
                         let old =
-                            EventSelector { until: Some(DAY * 4), ..EventSelector::default() };
+                            EventSelector { min_age: Some(DAY * 4), ..EventSelector::default() };
                         let events = store.select(&old).await.unwrap();
                         // The first event is one of those that other operators change.
                         let events = events.iter().rev().take(3).chain(events.first());

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Completed, DeliveryOutcome, PostgresStore, Store as _, Stored};
+use router_inbox::{CompleteResult, DeliveryOutcome, PostgresStore, Store as _, Stored};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -39,7 +39,7 @@ async fn unavailable_server_fails_soon_and_is_reused() {
     let stored = store.store(&[paid("evt_2"), paid("evt_3")]).await.unwrap();
     assert_eq!(stored, [Stored::Duplicate, Stored::New]);
     let completed = store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
-    assert_eq!(completed, [Completed::Recorded], "a lease survives a restart of the server");
+    assert_eq!(completed, [CompleteResult::Recorded], "a lease survives a restart of the server");
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 2);
     // It listens again, and wakes once because events may have been stored meanwhile.
     store.notified().await;

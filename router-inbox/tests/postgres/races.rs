@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use router_inbox::{
-    Completed, DeliveryOutcome, Lease, Operations as _, PostgresStore, Store as _, Stored,
+    CompleteResult, DeliveryOutcome, Lease, Operations as _, PostgresStore, Store as _, Stored,
     conformance::Subject as _,
     operations::{EventSelector, MIN_RETENTION},
 };
@@ -97,7 +97,7 @@ async fn late_completion_loses_to_concurrent_claim() {
     let claiming = async move { claim(&claiming).await.remove(0) };
     let ending = async move { ending.complete(&[(late, DeliveryOutcome::Done)]).await.unwrap() };
     let (lease, completed, _) = at_once(&inbox, claiming, ending).await;
-    assert_eq!(completed, [Completed::LeaseLost]);
+    assert_eq!(completed, [CompleteResult::LeaseLost]);
     complete(&inbox.store, lease).await;
 }
 
@@ -210,5 +210,5 @@ async fn claim(store: &PostgresStore) -> Vec<Lease> {
 async fn complete(store: &PostgresStore, lease: Lease) {
     let completed =
         store.complete(&[(lease, DeliveryOutcome::Done)]).await.expect("the store is available");
-    assert_eq!(completed, [Completed::Recorded]);
+    assert_eq!(completed, [CompleteResult::Recorded]);
 }

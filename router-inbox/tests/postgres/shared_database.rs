@@ -1,6 +1,6 @@
 //! Several processes that share a database.
 
-use router_inbox::{Completed, DeliveryOutcome, DeliveryState, NewEvent, Store as _, Stored};
+use router_inbox::{CompleteResult, DeliveryOutcome, DeliveryState, NewEvent, Store as _, Stored};
 use sqlx::postgres::PgListener;
 
 use crate::{
@@ -18,7 +18,7 @@ async fn reopened_inbox_has_stored_events() {
     let lease = other.claim(&wanted(9)).await.unwrap().remove(0).lease;
     assert!(inbox.store.claim(&wanted(9)).await.unwrap().is_empty());
     let completed = inbox.store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
-    assert_eq!(completed, [Completed::Recorded]);
+    assert_eq!(completed, [CompleteResult::Recorded]);
     assert_eq!(other.deliveries("evt_1").await.unwrap()[0].state, DeliveryState::Done);
 }
 

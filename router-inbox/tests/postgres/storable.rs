@@ -3,7 +3,7 @@
 use std::{slice::from_ref, time::Duration};
 
 use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
-use router_inbox::{Completed, DeliveryOutcome, NewDelivery, NewEvent, Store as _, Stored};
+use router_inbox::{CompleteResult, DeliveryOutcome, NewDelivery, NewEvent, Store as _, Stored};
 
 use crate::{
     TestInbox,
@@ -33,7 +33,7 @@ async fn event_with_any_text_is_stored() {
         assert_eq!(claim.event.unwrap().key(), event.key());
         let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
         let results = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
-        assert_eq!(results, [Completed::Recorded]);
+        assert_eq!(results, [CompleteResult::Recorded]);
         let delivery = inbox.store.deliveries(event.id()).await.unwrap().remove(0);
         assert_eq!(delivery.error, Some(format!("no {text}").replace('\0', "\u{2400}")));
     }
@@ -55,6 +55,6 @@ async fn longest_durations_are_accepted() {
         assert_eq!(extended, [true]);
         let retry = DeliveryOutcome::Retry { wait: longest, error: "not now".into() };
         let results = inbox.store.complete(&[(lease, retry)]).await.unwrap();
-        assert_eq!(results, [Completed::Recorded]);
+        assert_eq!(results, [CompleteResult::Recorded]);
     }
 }

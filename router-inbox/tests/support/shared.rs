@@ -9,7 +9,7 @@ use std::{
 };
 
 use router_core::testing::SyntheticEvent;
-use router_inbox::{Completed, DeliveryOutcome, NewEvent, Store, Stored};
+use router_inbox::{CompleteResult, DeliveryOutcome, NewEvent, Store, Stored};
 use tokio::task::JoinSet;
 
 use super::{paid, updated_at, wanted};
@@ -77,7 +77,10 @@ pub(crate) async fn one_ordered_delivery_runs_per_object<S: Store>(open: impl As
                     };
                     let is_finished = !matches!(end, DeliveryOutcome::Retry { .. });
                     let completed = store.complete(&[(claim.lease, end)]).await;
-                    assert_eq!(completed.expect("the store is available"), [Completed::Recorded]);
+                    assert_eq!(
+                        completed.expect("the store is available"),
+                        [CompleteResult::Recorded]
+                    );
                     handled.fetch_add(usize::from(is_finished), Ordering::SeqCst);
                 }
                 tokio::task::yield_now().await;

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use clap::ValueEnum;
 use router_core::{Delivery, DeliveryService, ProvidedType};
 use router_inbox::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, Effects, Lease, NewEvent, Store,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent, Store,
     StoreError, Stored, StoredDelivery,
 };
 
@@ -95,8 +95,8 @@ impl<S: Store> Store for CrashingStore<S> {
         self.store.check(event)
     }
 
-    async fn claim(&self, wanted: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-        let claims = self.store.claim(wanted).await?;
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+        let claims = self.store.claim(request).await?;
         if !claims.is_empty() {
             self.crash_switch.reach(CrashPoint::AfterClaim);
         }
@@ -113,7 +113,7 @@ impl<S: Store> Store for CrashingStore<S> {
     async fn complete(
         &self,
         outcomes: &[(Lease, DeliveryOutcome)],
-    ) -> Result<Vec<Completed>, StoreError> {
+    ) -> Result<Vec<CompleteResult>, StoreError> {
         let completed = self.store.complete(outcomes).await?;
         self.crash_switch.reach(CrashPoint::AfterComplete);
         Ok(completed)
@@ -155,7 +155,7 @@ impl Effects for CrashingEffects {
         self: Box<Self>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> Result<Option<Completed>, StoreError> {
+    ) -> Result<Option<CompleteResult>, StoreError> {
         let completed = self.effects.finish(lease, outcome).await?;
         if completed.is_some() {
             self.crash_switch.reach(CrashPoint::AfterComplete);

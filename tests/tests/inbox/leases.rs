@@ -10,7 +10,7 @@ use std::{
 
 use router_core::{Event, Router, State, on_event, testing::ManualClock};
 use router_inbox::{
-    ClaimRequest, Completed, DeliveryOutcome,
+    ClaimRequest, CompleteResult, DeliveryOutcome,
     DeliveryState::{Dead, Done, Running, Waiting},
     Store as _,
 };
@@ -70,7 +70,7 @@ async fn crashed_attempt_counts_as_failed_and_is_retried() {
         .store()
         .complete(&[(crashed.lease, DeliveryOutcome::Dead { error: "late".into() })])
         .await;
-    assert_eq!(late.unwrap(), [Completed::LeaseLost]);
+    assert_eq!(late.unwrap(), [CompleteResult::LeaseLost]);
     worker.stop().await;
 }
 

@@ -14,9 +14,9 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Effects, Inbox, Lease,
-    NewEvent, Operations, Receipt, Store, StoreError, Stored, StoredDelivery, Unstored, Worker,
-    conformance::MemoryStore,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects, Inbox,
+    InboxError, Lease, NewEvent, Operations, Receipt, Store, StoreError, Stored, StoredDelivery,
+    Worker, conformance::MemoryStore,
 };
 use router_tests::now;
 use tokio::{
@@ -96,7 +96,7 @@ impl Store for FaultyStore {
     async fn complete(
         &self,
         outcomes: &[(Lease, DeliveryOutcome)],
-    ) -> Result<Vec<Completed>, StoreError> {
+    ) -> Result<Vec<CompleteResult>, StoreError> {
         if self.complete_fails.load(Ordering::SeqCst) {
             return Err(StoreError::new("the store is read-only"));
         }
@@ -139,7 +139,7 @@ impl Effects for SlowEffects {
         self: Box<Self>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> Result<Option<Completed>, StoreError> {
+    ) -> Result<Option<CompleteResult>, StoreError> {
         let completed = self.store.complete(&[(lease.clone(), outcome.clone())]).await?;
         self.permits.acquire().await.expect("semaphore is never closed").forget();
         Ok(Some(completed[0]))
@@ -182,7 +182,7 @@ impl Shop {
         self.inbox.store()
     }
 
-    pub(crate) async fn receive(&self, id: &str) -> Result<Receipt, Unstored> {
+    pub(crate) async fn receive(&self, id: &str) -> Result<Receipt, InboxError> {
         self.inbox.clone().call(event(id)).await
     }
 

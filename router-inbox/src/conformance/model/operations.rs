@@ -100,8 +100,8 @@ impl Operations for MemoryStore {
             row.key.generation() == 0
                 && selection.event_id.as_ref().is_none_or(|id| id == row.key.id())
                 && is_of_type(selection.event_type.as_deref(), row.listed().event_type.as_str())
-                && selection.since.is_none_or(|since| row.stored_at >= ago(now, since))
-                && selection.until.is_none_or(|until| row.stored_at <= ago(now, until))
+                && selection.max_age.is_none_or(|since| row.stored_at >= ago(now, since))
+                && selection.min_age.is_none_or(|until| row.stored_at <= ago(now, until))
         };
         let selected = rows.events.iter().filter(|(_, row)| is_selected(row));
         Ok(selected.map(|(number, _)| *number).collect())

@@ -10,8 +10,8 @@ use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
 pub use self::{operations::*, ordered::*};
 use super::Subject;
 use crate::{
-    Backlog, Claim, ClaimRequest, Completed, DeliveryOutcome, DeliveryState, Lease, NewDelivery,
-    NewEvent, Store as _, Stored,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
+    NewDelivery, NewEvent, Store as _, Stored,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -55,7 +55,11 @@ async fn assert_nothing_due(subject: &impl Subject, handler: &str) {
     assert!(claims.is_empty(), "expected no due delivery: {claims:?}");
 }
 
-async fn complete(subject: &impl Subject, lease: &Lease, outcome: DeliveryOutcome) -> Completed {
+async fn complete(
+    subject: &impl Subject,
+    lease: &Lease,
+    outcome: DeliveryOutcome,
+) -> CompleteResult {
     let outcomes = [(lease.clone(), outcome)];
     let completed = subject.store().complete(&outcomes).await.expect("store is available");
     assert_eq!(completed.len(), 1);
@@ -222,9 +226,9 @@ pub async fn finished_delivery_is_not_claimable(subject: &impl Subject) {
     for (id, outcome, finished) in outcomes {
         store(subject, &[new(&event(id), &["a"])]).await;
         let lease = claim_one(subject, "a").await.lease;
-        assert_eq!(complete(subject, &lease, outcome).await, Completed::Recorded);
+        assert_eq!(complete(subject, &lease, outcome).await, CompleteResult::Recorded);
         assert_eq!(state(subject, id).await, (finished, 1));
-        assert_eq!(complete(subject, &lease, retry_in(0)).await, Completed::LeaseLost);
+        assert_eq!(complete(subject, &lease, retry_in(0)).await, CompleteResult::LeaseLost);
         subject.pass(LEASE * 10).await;
         assert_nothing_due(subject, "a").await;
     }
@@ -241,7 +245,7 @@ pub async fn failed_delivery_is_claimable_after_backoff(subject: &impl Subject) 
         assert_eq!((claim.attempt, claim.lease_expired), (attempt, false));
         assert!(claim.lease.token > last, "tokens increase");
         last = claim.lease.token;
-        assert_eq!(complete(subject, &claim.lease, retry_in(600)).await, Completed::Recorded);
+        assert_eq!(complete(subject, &claim.lease, retry_in(600)).await, CompleteResult::Recorded);
         assert_eq!(state(subject, "evt_1").await, (DeliveryState::Waiting, attempt));
         subject.pass(Duration::from_secs(590)).await;
         assert_nothing_due(subject, "a").await;
@@ -257,12 +261,15 @@ pub async fn released_delivery_costs_no_attempt(subject: &impl Subject) {
     let first = claim_one(subject, "a").await;
     assert_eq!(
         complete(subject, &first.lease, DeliveryOutcome::Released).await,
-        Completed::Recorded
+        CompleteResult::Recorded
     );
     assert_eq!(state(subject, "evt_1").await, (DeliveryState::Waiting, 0));
     let second = claim_one(subject, "a").await;
     assert_eq!((second.attempt, second.lease_expired), (1, false));
-    assert_eq!(complete(subject, &first.lease, DeliveryOutcome::Done).await, Completed::LeaseLost);
+    assert_eq!(
+        complete(subject, &first.lease, DeliveryOutcome::Done).await,
+        CompleteResult::LeaseLost
+    );
 }
 
 /// A delivery whose lease has expired is claimed as interrupted. The attempt still counts, so that
@@ -279,7 +286,10 @@ pub async fn expired_lease_costs_one_attempt(subject: &impl Subject) {
         subject.pass(LEASE).await;
         let expired_again = claim_one(subject, "a").await;
         assert_eq!((expired_again.attempt, expired_again.lease_expired), (attempt, true));
-        assert_eq!(complete(subject, &expired_again.lease, retry_in(0)).await, Completed::Recorded);
+        assert_eq!(
+            complete(subject, &expired_again.lease, retry_in(0)).await,
+            CompleteResult::Recorded
+        );
     }
 }
 
@@ -295,7 +305,7 @@ pub async fn extended_lease_does_not_expire(subject: &impl Subject) {
     assert!(claim_one(subject, "b").await.lease_expired);
     let extended = subject.store().extend(&[lost, held.clone()], LEASE).await;
     assert_eq!(extended.expect("store is available"), [false, true]);
-    assert_eq!(complete(subject, &held, DeliveryOutcome::Done).await, Completed::Recorded);
+    assert_eq!(complete(subject, &held, DeliveryOutcome::Done).await, CompleteResult::Recorded);
     let extended = subject.store().extend(&[held], LEASE).await;
     assert_eq!(extended.expect("store is available"), [false], "the delivery has finished");
 }
@@ -313,7 +323,7 @@ pub async fn lost_lease_cannot_write(subject: &impl Subject) {
         DeliveryOutcome::Released,
         DeliveryOutcome::Dead { error: "no".into() },
     ] {
-        assert_eq!(complete(subject, &stale, outcome).await, Completed::LeaseLost);
+        assert_eq!(complete(subject, &stale, outcome).await, CompleteResult::LeaseLost);
     }
     let extended = subject.store().extend(from_ref(&stale), LEASE).await;
     assert_eq!(extended.expect("store is available"), [false]);
@@ -321,7 +331,7 @@ pub async fn lost_lease_cannot_write(subject: &impl Subject) {
     // Valid leases in the same call are completed.
     let outcomes = [(stale, DeliveryOutcome::Done), (other, DeliveryOutcome::Ignored)];
     let completed = subject.store().complete(&outcomes).await.expect("store is available");
-    assert_eq!(completed, [Completed::LeaseLost, Completed::Recorded]);
+    assert_eq!(completed, [CompleteResult::LeaseLost, CompleteResult::Recorded]);
     assert_eq!(state(subject, "evt_1").await, (DeliveryState::Ignored, 1));
 }
 
@@ -331,7 +341,7 @@ pub async fn expired_lease_completes_if_not_reclaimed(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let lease = claim_one(subject, "a").await.lease;
     subject.pass(LEASE * 3).await;
-    assert_eq!(complete(subject, &lease, DeliveryOutcome::Done).await, Completed::Recorded);
+    assert_eq!(complete(subject, &lease, DeliveryOutcome::Done).await, CompleteResult::Recorded);
     assert_nothing_due(subject, "a").await;
 }
 

@@ -9,7 +9,8 @@ use super::{
     store,
 };
 use crate::{
-    Claim, Completed, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, conformance::Subject,
+    Claim, CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent,
+    conformance::Subject,
 };
 
 fn ordered(event: &Event, handler: &str) -> NewEvent {
@@ -25,7 +26,10 @@ async fn run_all(subject: &impl Subject, handler: &str) -> Vec<String> {
             return order;
         };
         order.push(event.expect("stored event is readable").id().to_owned());
-        assert_eq!(complete(subject, &lease, DeliveryOutcome::Done).await, Completed::Recorded);
+        assert_eq!(
+            complete(subject, &lease, DeliveryOutcome::Done).await,
+            CompleteResult::Recorded
+        );
         // Deliveries that are due at the same time may be claimed in any order.
         subject.pass(SECOND).await;
     }

@@ -107,7 +107,8 @@ impl Connection {
     }
 }
 
-/// Returns [`ChangeOutcome::Applied`] if the delivery may be changed, and otherwise the reason against it.
+/// Returns [`ChangeOutcome::Applied`] if the delivery may be changed, and otherwise the reason
+/// against it.
 fn permitted_change(delivery: &Delivery, states: &[DeliveryState], now: i64) -> ChangeOutcome {
     // A delivery whose lease has expired counts as waiting.
     let state = if delivery.is_open() { DeliveryState::Waiting } else { delivery.state };

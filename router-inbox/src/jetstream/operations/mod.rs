@@ -158,7 +158,7 @@ impl Connection {
         use crate::store::millis::millis;
         let now = self.time.now();
         let ago = |time: Duration| now.saturating_sub(millis(time));
-        let (since, until) = (selection.since.map(ago), selection.until.map(ago));
+        let (since, until) = (selection.max_age.map(ago), selection.min_age.map(ago));
         let is_selected = |meta: &EventMeta| {
             meta.generation == 0
                 && selection.event_id.as_ref().is_none_or(|id| *id == meta.id)

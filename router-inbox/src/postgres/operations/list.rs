@@ -166,8 +166,8 @@ pub(super) async fn select(
         .bind(selection.event_id.as_deref().map(text))
         .bind(event_type.exact)
         .bind(event_type.prefix)
-        .bind(selection.since.map(millis))
-        .bind(selection.until.map(millis))
+        .bind(selection.max_age.map(millis))
+        .bind(selection.min_age.map(millis))
         .fetch_all(read)
         .await?;
     rows.iter().map(|row| row.try_get(0)).collect()

@@ -93,10 +93,10 @@ pub(super) async fn select(
     }
     // The plus keeps SQLite from using the index on the type, which lacks the other columns.
     push_type(&mut query, "+e.type", selection.event_type.as_deref());
-    if let Some(since) = selection.since {
+    if let Some(since) = selection.max_age {
         query.push(" and stored_at >= ").push_bind(now.saturating_sub(millis(since)));
     }
-    if let Some(until) = selection.until {
+    if let Some(until) = selection.min_age {
         query.push(" and stored_at <= ").push_bind(now.saturating_sub(millis(until)));
     }
     query.push(" order by e.stored_at, e.id");

@@ -35,8 +35,8 @@ use router_core::{
     testing::Payload,
 };
 use router_inbox::{
-    ClaimRequest, DeliveryOutcome, Inbox, JetStreamStore, NewDelivery, NewEvent, PostgresStore,
-    SqliteStore, Store, Unstored,
+    ClaimRequest, DeliveryOutcome, Inbox, InboxError, JetStreamStore, NewDelivery, NewEvent,
+    PostgresStore, SqliteStore, Store,
     sqlx::{self, Connection as _, SqliteConnection},
 };
 use router_performance::{TEMPLATE_ID, event, port, replace_id, secret};
@@ -145,7 +145,7 @@ async fn store_all(store: impl Store, new_events: Vec<NewEvent>) -> Result<f64> 
             for new_event in share {
                 inbox.call(new_event.event).await?;
             }
-            Ok::<_, Unstored>(())
+            Ok::<_, InboxError>(())
         })
     });
     for caller in callers.collect::<Vec<_>>() {

@@ -99,7 +99,10 @@ pub async fn retry_and_discard_skip_running_and_done(subject: &impl Subject<Stor
     let changed = subject.store().retry("evt_1", Some("waits")).await.expect("store is available");
     assert_eq!(summary(&changed), [("waits", DeliveryState::Discarded, ChangeOutcome::Applied)]);
     assert_changes(&retry(subject, "evt_1").await);
-    assert_eq!(complete(subject, &runs, DeliveryOutcome::Done).await, crate::Completed::Recorded);
+    assert_eq!(
+        complete(subject, &runs, DeliveryOutcome::Done).await,
+        crate::CompleteResult::Recorded
+    );
     // Unknown events and handlers change nothing.
     assert_eq!(retry(subject, "evt_2").await, []);
     assert_eq!(discard(subject, "evt_2").await, []);
@@ -152,15 +155,24 @@ pub async fn delivery_with_expired_lease_can_be_changed(subject: &impl Subject<S
         summary(&discard(subject, "evt_2").await),
         [("b", DeliveryState::Running, ChangeOutcome::Applied)]
     );
-    assert_eq!(complete(subject, &stale, DeliveryOutcome::Done).await, crate::Completed::LeaseLost);
-    assert_eq!(complete(subject, &lost, DeliveryOutcome::Done).await, crate::Completed::LeaseLost);
+    assert_eq!(
+        complete(subject, &stale, DeliveryOutcome::Done).await,
+        crate::CompleteResult::LeaseLost
+    );
+    assert_eq!(
+        complete(subject, &lost, DeliveryOutcome::Done).await,
+        crate::CompleteResult::LeaseLost
+    );
     assert_nothing_due(subject, "b").await;
     let again = claim_one(subject, "a").await;
     assert_eq!((again.attempt, again.lease_expired), (2, false), "the expired attempt counts");
-    assert_eq!(complete(subject, &stale, DeliveryOutcome::Done).await, crate::Completed::LeaseLost);
+    assert_eq!(
+        complete(subject, &stale, DeliveryOutcome::Done).await,
+        crate::CompleteResult::LeaseLost
+    );
     assert_eq!(
         complete(subject, &again.lease, DeliveryOutcome::Done).await,
-        crate::Completed::Recorded
+        crate::CompleteResult::Recorded
     );
 }
 

@@ -15,7 +15,7 @@ use crate::{
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn purge(subject: &impl Subject<Store: Operations>, older_than: Duration) -> u64 {
-    let old = EventSelector { until: Some(older_than), ..EventSelector::default() };
+    let old = EventSelector { min_age: Some(older_than), ..EventSelector::default() };
     let old = subject.store().select(&old).await.expect("store is available");
     subject.store().purge(&old, older_than).await.expect("store is available")
 }

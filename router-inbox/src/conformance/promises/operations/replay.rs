@@ -170,23 +170,23 @@ pub async fn select_skips_replays(subject: &impl Subject<Store: Operations>) {
     assert_eq!(select(of_type("invoice.*")).await, all[..2]);
     assert_eq!(select(of_type("customer.created")).await, all[2..]);
     let since =
-        |seconds| EventSelector { since: Some(SECOND * seconds), ..EventSelector::default() };
+        |seconds| EventSelector { max_age: Some(SECOND * seconds), ..EventSelector::default() };
     assert_eq!(select(since(150)).await, all[1..]);
     assert_eq!(select(since(50)).await, all[2..]);
     let until =
-        |seconds| EventSelector { until: Some(SECOND * seconds), ..EventSelector::default() };
+        |seconds| EventSelector { min_age: Some(SECOND * seconds), ..EventSelector::default() };
     assert_eq!(select(until(150)).await, all[..1]);
     assert_eq!(select(until(0)).await, all);
     let between = EventSelector { event_type: Some("invoice.paid".into()), ..since(150) };
-    assert_eq!(select(EventSelector { until: Some(SECOND * 50), ..between }).await, all[1..2]);
+    assert_eq!(select(EventSelector { min_age: Some(SECOND * 50), ..between }).await, all[1..2]);
     // A duration longer than the time since the epoch.
     let forever = std::time::Duration::MAX;
     assert_eq!(
-        select(EventSelector { since: Some(forever), ..EventSelector::default() }).await,
+        select(EventSelector { max_age: Some(forever), ..EventSelector::default() }).await,
         all
     );
     assert_eq!(
-        select(EventSelector { until: Some(forever), ..EventSelector::default() }).await,
+        select(EventSelector { min_age: Some(forever), ..EventSelector::default() }).await,
         [0; 0]
     );
 }
