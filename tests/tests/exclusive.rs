@@ -53,7 +53,7 @@ async fn add(subscription: &Subscription, totals: &Totals) {
     let before = read(totals);
     match &totals.write_permits {
         Some(permits) if id == "sub_1" => {
-            permits.acquire().await.expect("the semaphore is open").forget()
+            permits.acquire().await.expect("the semaphore is open").forget();
         }
         _ => tokio::task::yield_now().await,
     }
