@@ -20,7 +20,7 @@ fn build_error_lists_every_problem_with_help() {
            tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad
            tests/tests/build/shop.rs:30  `other.rest`  on (unhandled)
            tests/tests/build/shop.rs:18  `receipts.send`  on invoice.*
-         help: add `router_tests::PLUGIN` to `.plugins([...])` (`router_core::plugin!();` in its lib.rs makes it; in the application's own crate it is `PLUGIN`)
+         help: add `router_tests::PLUGIN` to `.plugins([...])`; `router_core::plugin!();` in the crate's lib.rs defines it (in the application's own crate it is `PLUGIN`)
       3. "invoice paid" is neither an event type nor a wildcard: invalid character ' '; an event type looks like `invoice.paid`
            tests/tests/build/shop.rs:49  `audit`  on *, invoice paid
       4. this handler is registered for no event type, so it would never be called

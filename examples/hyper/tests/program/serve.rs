@@ -12,7 +12,7 @@ fn routes_are_printed_with_source_locations() {
     let [report, routes] = server.printed.split("\n\n").take(2).collect::<Vec<_>>()[..] else {
         panic!("expected a report and routes: {}", server.printed)
     };
-    assert_eq!(report, concat!("handlers: 2 in handlers ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(report, concat!("handlers: 2 from handlers ", env!("CARGO_PKG_VERSION")));
     let routes: Vec<Vec<&str>> =
         routes.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(routes[0], ["EVENT", "TYPE", "HANDLER", "SOURCE"]);
