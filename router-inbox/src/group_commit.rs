@@ -91,13 +91,13 @@ impl<S: Store> WriterGuard<S> {
                     replies
                         .into_iter()
                         .zip(results)
-                        .for_each(|(caller, stored)| reply(caller, Ok(stored)));
+                        .for_each(|(reply, stored)| send(reply, Ok(stored)));
                 }
                 // A single event that the engine rejects must not fail the others.
                 Err(_) if events.len() > 1 => self.store_each(events, replies).await,
                 Err(error) => {
                     let error = Arc::new(error);
-                    replies.into_iter().for_each(|caller| reply(caller, Err(error.clone())));
+                    replies.into_iter().for_each(|reply| send(reply, Err(error.clone())));
                 }
             }
         }
@@ -105,14 +105,14 @@ impl<S: Store> WriterGuard<S> {
 
     /// Stores each event of a failed batch with a commit of its own.
     async fn store_each(&self, events: Vec<NewEvent>, replies: Vec<oneshot::Sender<StoreResult>>) {
-        for (event, caller) in events.into_iter().zip(replies) {
-            if caller.is_closed() {
+        for (event, reply) in events.into_iter().zip(replies) {
+            if reply.is_closed() {
                 continue;
             }
             let results = self.0.store.store(&[event]).await;
             let no_result = || StoreError::new("the store returned no result for the event");
             let result = results.and_then(|results| results.first().copied().ok_or_else(no_result));
-            reply(caller, result.map_err(Arc::new));
+            send(reply, result.map_err(Arc::new));
         }
     }
 
@@ -141,7 +141,7 @@ impl<S: Store> Drop for WriterGuard<S> {
     }
 }
 
-fn reply(caller: oneshot::Sender<StoreResult>, result: StoreResult) {
+fn send(reply: oneshot::Sender<StoreResult>, result: StoreResult) {
     // Sending fails if the caller has stopped waiting, which is no error.
-    drop(caller.send(result));
+    drop(reply.send(result));
 }

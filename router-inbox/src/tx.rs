@@ -13,11 +13,11 @@ use tokio::sync::watch;
 
 use crate::{CompleteResult, DeliveryOutcome, Effects, Lease, StoreError};
 
-/// The transaction in which the delivery is marked as done.
+/// A transaction in which a handler writes, and in which the inbox then completes the delivery.
 ///
-/// Writes that a handler makes in it are committed atomically with that mark, and therefore take
-/// effect exactly once. An error, a panic or a timeout of the handler rolls both back, and so does
-/// a crash of the process. Committing is left to the inbox.
+/// The handler's writes are committed atomically with the completion of the delivery, and therefore
+/// take effect exactly once. An error, a panic or a timeout of the handler rolls the writes back,
+/// and so does a crash of the process. The handler does not commit; the inbox does.
 ///
 /// A `SqliteStore` provides `Tx<Sqlite>`, and a `PostgresStore` provides `Tx<Postgres>`. Building
 /// the router fails if a handler takes a `Tx` that its store does not provide.
@@ -100,7 +100,7 @@ enum TxState<DB: Database> {
     Finished,
 }
 
-/// Maximum duration of a transaction on a single-writer store without a warning.
+/// Threshold of the warning about a long transaction on a single-writer store.
 const WARN_AFTER: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]
@@ -192,9 +192,9 @@ impl<DB: Database> Effects for TxEffects<DB> {
     ) -> Result<Option<CompleteResult>, StoreError> {
         let state = std::mem::replace(&mut *self.shared.state(), TxState::Finished);
         let began_at = *self.shared.began_at.borrow();
-        let is_done = matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
+        let is_success = matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
         let result = match state {
-            TxState::Returned(Some(tx)) if is_done => {
+            TxState::Returned(Some(tx)) if is_success => {
                 self.complete(tx, lease, outcome).await.map(Some)
             }
             TxState::Returned(Some(tx)) => {
@@ -202,7 +202,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
                 drop(tx.rollback().await);
                 Ok(None)
             }
-            TxState::InUse if is_done && began_at.is_some() => {
+            TxState::InUse if is_success && began_at.is_some() => {
                 Err(StoreError::new(Misuse::StillInUse))
             }
             _ => Ok(None),

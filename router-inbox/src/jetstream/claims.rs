@@ -89,12 +89,12 @@ impl Connection {
                 Err(error) => round.failed = Some(error),
             }
         }
-        let (independent, lanes) = split_by_lane(prepared);
+        let (independent, by_object) = split_by_object(prepared);
         let remaining = self.write_in_batches(independent, &mut round).await;
         let separate = remaining.into_iter().map(|claim| self.write_in_turn(None, vec![claim]));
-        let in_lanes =
-            lanes.into_iter().map(|(lane, claims)| self.write_in_turn(Some(lane), claims));
-        for result in join_all(in_lanes).await.into_iter().chain(join_all(separate).await) {
+        let in_turn =
+            by_object.into_iter().map(|(hash, claims)| self.write_in_turn(Some(hash), claims));
+        for result in join_all(in_turn).await.into_iter().chain(join_all(separate).await) {
             round.claimed.extend(result.claimed);
             round.conflicts += result.conflicts;
             round.failed = round.failed.or(result.failed);
@@ -161,12 +161,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes claims one after the other, because each write changes the last sequence of the lane,
-    /// which the next write has to expect.
-    async fn write_in_turn(&self, lane: Option<Arc<str>>, claims: Vec<PreparedClaim>) -> Round {
+    /// Writes claims one after the other. With an `object_hash`, each write changes the last
+    /// sequence of the object's open records, which the next write has to expect.
+    async fn write_in_turn(
+        &self,
+        object_hash: Option<Arc<str>>,
+        claims: Vec<PreparedClaim>,
+    ) -> Round {
         let mut round = Round::default();
         for claim in claims {
-            match self.write_claim(lane.as_deref(), &claim).await {
+            match self.write_claim(object_hash.as_deref(), &claim).await {
                 Ok(true) => round.claimed.extend(claim.claims),
                 Ok(false) => round.conflicts += 1,
                 Err(error) => round.failed = Some(error),
@@ -175,21 +179,21 @@ impl Connection {
         round
     }
 
-    /// Writes a claim by compare-and-set. Returns `false` if another process changed the record,
-    /// or its lane, first.
+    /// Writes a claim by compare-and-set. Returns `false` if another process was first.
     ///
-    /// A claim in a lane expects the lane's last sequence instead of the record's revision.
-    /// Otherwise two processes with different local views could start two deliveries of the lane.
+    /// Without an `object_hash` the write expects the record's revision. With one it expects the
+    /// last sequence of the object's open records. Otherwise two processes with different local
+    /// views could start two deliveries of a lane.
     async fn write_claim(
         &self,
-        lane: Option<&str>,
+        object_hash: Option<&str>,
         claim: &PreparedClaim,
     ) -> Result<bool, StoreError> {
-        let message = match lane {
+        let message = match object_hash {
             None => claim.message()?,
-            Some(lane) => {
-                let subjects = self.subjects.lane(lane);
-                let Some(last) = self.verified_lane_end(&subjects, claim).await? else {
+            Some(object_hash) => {
+                let subjects = self.subjects.open_records_of(object_hash);
+                let Some(last) = self.verified_last_sequence(&subjects, claim).await? else {
                     return Ok(false);
                 };
                 claim.message()?.expect_last_of(&subjects, last)
@@ -208,16 +212,16 @@ impl Connection {
         }
     }
 
-    /// Returns the last sequence of a lane, after checking the claim against a local view that is
-    /// up to date with that sequence.
+    /// Returns the last sequence on these subjects, after checking the claim against a local view
+    /// that is up to date with that sequence.
     ///
-    /// Returns `None` if the record has changed, or if another delivery of the lane goes first.
-    async fn verified_lane_end(
+    /// Returns `None` if the record has changed, or if another delivery of the same lane goes first.
+    async fn verified_last_sequence(
         &self,
-        lane_subjects: &str,
+        object_subjects: &str,
         PreparedClaim { base, claims, .. }: &PreparedClaim,
     ) -> Result<Option<u64>, StoreError> {
-        let Some(last) = read::last(&self.stream, lane_subjects).await? else {
+        let Some(last) = read::last(&self.stream, object_subjects).await? else {
             self.refresh(&base.subject).await?;
             return Ok(None);
         };
@@ -251,11 +255,12 @@ impl Connection {
     }
 }
 
-/// Separates the claims that can be written independently from those to write in turn, by lane.
+/// Separates the claims that can be written independently from those to write in turn, by object
+/// hash.
 ///
-/// If an ordered delivery of a lane is claimed, all claims of the lane are written in turn, because
-/// the unordered ones change its last sequence too.
-fn split_by_lane(
+/// If an ordered delivery of an object is claimed, all claims of the object are written in turn,
+/// because each of them changes the last sequence of the object's open records.
+fn split_by_object(
     claims: Vec<PreparedClaim>,
 ) -> (Vec<PreparedClaim>, BTreeMap<Arc<str>, Vec<PreparedClaim>>) {
     let is_ordered = |claim: &PreparedClaim| {
@@ -263,16 +268,17 @@ fn split_by_lane(
             claim.claims.iter().map(|((_, _, index), _)| &claim.record.deliveries[*index]);
         deliveries.any(|delivery| delivery.ordered)
     };
-    let lane = |claim: &PreparedClaim| claim.record.meta.lane.clone();
-    let ordered: BTreeSet<_> = claims.iter().filter(|claim| is_ordered(claim)).map(lane).collect();
-    let (mut independent, mut lanes) = (Vec::new(), BTreeMap::<_, Vec<PreparedClaim>>::new());
+    let object_hash = |claim: &PreparedClaim| claim.record.meta.object_hash.clone();
+    let ordered: BTreeSet<_> =
+        claims.iter().filter(|claim| is_ordered(claim)).map(object_hash).collect();
+    let (mut independent, mut by_object) = (Vec::new(), BTreeMap::<_, Vec<PreparedClaim>>::new());
     for claim in claims {
-        match ordered.get(&claim.record.meta.lane) {
-            Some(lane) => lanes.entry(lane.clone()).or_default().push(claim),
+        match ordered.get(&claim.record.meta.object_hash) {
+            Some(hash) => by_object.entry(hash.clone()).or_default().push(claim),
             None => independent.push(claim),
         }
     }
-    (independent, lanes)
+    (independent, by_object)
 }
 
 impl PreparedClaim {

@@ -33,7 +33,8 @@ impl Connection {
         Ok(held.into_iter().map(completed).collect())
     }
 
-    /// Updates the deliveries whose leases are still held. Returns for each lease whether it was.
+    /// Updates the deliveries whose leases are still held. Returns for each lease whether it was
+    /// held.
     async fn update_leased(
         &self,
         leases: &[&Lease],
@@ -49,8 +50,8 @@ impl Connection {
         Ok(held)
     }
 
-    /// Updates the deliveries whose leases are not marked in `held` yet but are valid by the local
-    /// view, and marks them.
+    /// Updates the deliveries whose leases are held according to the local view, and sets their
+    /// flags in `held`. Skips leases whose flags are set already.
     async fn update_once(
         &self,
         leases: &[&Lease],

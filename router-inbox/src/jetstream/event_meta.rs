@@ -24,7 +24,8 @@ pub(super) struct EventMeta {
     pub(super) event_type: String,
     pub(super) object: String,
     /// A hash of the object's identity, which is the same for all events of the object.
-    pub(super) lane: Arc<str>,
+    #[serde(rename = "lane")]
+    pub(super) object_hash: Arc<str>,
     /// The number of the event's deliveries.
     pub(super) handlers: usize,
     pub(super) stored_at: i64,
@@ -36,7 +37,7 @@ impl EventMeta {
     /// Returns the metadata of a new event with this position among its object's events.
     pub(super) fn new(
         NewEvent { event, deliveries }: &NewEvent,
-        place: &OrderKey,
+        order_key: &OrderKey,
         stored_at: i64,
     ) -> Self {
         let since_1970 = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH);
@@ -48,7 +49,7 @@ impl EventMeta {
             generation: key.generation(),
             event_type: event.event_type().to_owned(),
             object: event.object_id().as_str().to_owned(),
-            lane: hash(&[&place.object]).into(),
+            object_hash: hash(&[&order_key.object]).into(),
             handlers: deliveries.len(),
             stored_at,
             signed_at: event.signed_at().and_then(|time| since_1970(time).ok()).map(millis::millis),
@@ -116,7 +117,7 @@ impl Subjects {
     pub(super) fn record(&self, meta: &EventMeta, stage: Stage) -> String {
         let (inbox, event) = (&self.0, meta.subject_tokens());
         match stage {
-            Stage::Open => format!("{inbox}.open.{}.{event}", meta.lane),
+            Stage::Open => format!("{inbox}.open.{}.{event}", meta.object_hash),
             Stage::Dead => format!("{inbox}.dead.{event}"),
             Stage::Ended => format!("{inbox}.ended.{}.{event}", meta.handlers),
             Stage::Unhandled => format!("{inbox}.unhandled.{event}"),
@@ -140,8 +141,8 @@ impl Subjects {
     }
 
     /// Returns the filter for the open records of one object.
-    pub(super) fn lane(&self, lane: &str) -> String {
-        format!("{}.open.{lane}.*.*", self.0)
+    pub(super) fn open_records_of(&self, object_hash: &str) -> String {
+        format!("{}.open.{object_hash}.*.*", self.0)
     }
 
     /// Returns the subject of a handler's entry.

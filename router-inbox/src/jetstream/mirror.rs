@@ -27,7 +27,7 @@ use crate::StoreError;
 ///
 /// The view may be stale: other processes change records too, and their changes arrive here a
 /// little later. Decisions may be based on a stale view, because every write is a compare-and-set
-/// on the revision (or on the last sequence of a lane) that was seen.
+/// on the revision that was seen (or on the last sequence of an object's open records).
 pub(super) struct Mirror {
     shared: Arc<Shared>,
     follower: AbortHandle,
@@ -181,9 +181,10 @@ impl Follower {
             self.apply(&message);
             present.insert(message.subject);
         }
-        // The replica that serves this reader may lag behind the leader. So a record that was not
-        // read is removed only if it is no newer than the last message that was read, and no newer
-        // than the stream when loading began.
+        // A record in the view that was not read is gone from the stream, or its message is newer
+        // than what was read: the replica that serves the reader may lag behind the leader. So only
+        // records up to the last message read are removed, and only those up to the end of the
+        // stream when loading began.
         self.shared.records().retain_present(&present, last.min(last_in_stream));
         drop(present);
         self.shared.progress.send_replace(Progress::CaughtUpTo(last));
@@ -218,8 +219,8 @@ impl Follower {
             Err(error) => {
                 return tracing::error!(
                     subject = message.subject, sequence = message.sequence, %error,
-                    "invalid record in the inbox's stream, written by another program; the \
-                     deliveries of its event will not run"
+                    "cannot read a record in the inbox's stream; the deliveries of its event will \
+                     not run, so check whether another program or version writes to the stream"
                 );
             }
         };

@@ -6,8 +6,8 @@
 //! one message.
 //!
 //! - A *revision* is the sequence of a subject's message. Every change of a record is a
-//!   compare-and-set on its revision (or on the last sequence of a lane), so a change that is based
-//!   on stale data is rejected.
+//!   compare-and-set on its revision (or on the last sequence of an object's open records), so a
+//!   change that is based on stale data is rejected.
 //! - Changes that belong together are written as one atomic batch.
 //! - When a record moves to another subject, a *tombstone* replaces it on the old subject: an empty
 //!   message that expires.

@@ -18,7 +18,8 @@ pub(super) struct OpenRecords {
     /// The deliveries of each handler that can be claimed, now or later. An ordered delivery is
     /// absent unless it is the first of its lane.
     due: HashMap<Arc<str>, BTreeSet<Due>>,
-    /// The ordered deliveries of each handler and object. Only the first can be claimed.
+    /// The ordered deliveries of each lane, by handler and object hash. Only the first can be
+    /// claimed.
     lanes: HashMap<(Arc<str>, Arc<str>), BTreeSet<LanePosition>>,
 }
 
@@ -133,7 +134,7 @@ impl OpenRecords {
     /// Returns whether a delivery is waiting behind another of its lane.
     pub(super) fn is_blocked(&self, record: &Record, index: usize) -> bool {
         let delivery = &record.deliveries[index];
-        let lane = (delivery.handler.clone(), record.meta.lane.clone());
+        let lane = (delivery.handler.clone(), record.meta.object_hash.clone());
         let first = || self.lanes.get(&lane)?.first();
         let is_first =
             || first().is_some_and(|first| (first.number, first.index) == (record.number, index));
@@ -224,7 +225,7 @@ impl OpenRecords {
     /// Adds an ordered delivery to its lane, or removes it, and keeps the lane's first delivery in
     /// the index of due deliveries.
     fn update_lane(&mut self, record: &Record, delivery: &Delivery, due: Due, insert: bool) {
-        let key = (delivery.handler.clone(), record.meta.lane.clone());
+        let key = (delivery.handler.clone(), record.meta.object_hash.clone());
         let lane = self.lanes.entry(key.clone()).or_default();
         let previous_first = lane.first().copied();
         let (due, number, index) = due;

@@ -41,8 +41,8 @@ impl Connection {
     pub(super) async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
         let mut stored = Vec::with_capacity(events.len());
         // Each event is two messages. The rest of the batch is for the entries of new handlers.
-        for events in events.chunks(MAX_BATCH / 3) {
-            stored.extend(self.store_batch(events).await?);
+        for batch in events.chunks(MAX_BATCH / 3) {
+            stored.extend(self.store_batch(batch).await?);
         }
         Ok(stored)
     }
@@ -89,8 +89,9 @@ impl Connection {
                     let existing =
                         pending.iter().map(|event| read::last(&self.stream, &event.subject));
                     let existing = try_join_all(existing).await?;
-                    let events = pending.into_iter().zip(existing);
-                    pending = events
+                    pending = pending
+                        .into_iter()
+                        .zip(existing)
                         .filter_map(|(event, existing)| event.unless_stored(existing))
                         .collect();
                 }
@@ -113,8 +114,8 @@ impl Connection {
     pub(super) fn check(&self, new: &NewEvent) -> Result<(), StoreError> {
         let (payload, max) = (new.event.payload().len(), self.client.max_payload());
         // Apart from the endpoint's name, the metadata mostly repeats parts of the payload, so
-        // twice the size is a cheap upper bound. The metadata is serialized only if the bound is
-        // too large.
+        // twice the size is a cheap upper bound. The exact size is computed only if this bound
+        // exceeds the maximum.
         if 2 * (payload + HEADER_OVERHEAD) <= max {
             return Ok(());
         }
@@ -215,12 +216,12 @@ impl Connection {
                     replacements.push(Replacement { base, record });
                 }
             }
-            for replacements in replacements.chunks(MAX_BATCH / 2) {
-                match self.replace(replacements).await {
+            for batch in replacements.chunks(MAX_BATCH / 2) {
+                match self.replace(batch).await {
                     Ok(_) => {}
                     Err(WriteError::Failed(error)) => return Err(error),
                     Err(WriteError::Conflict) => {
-                        remaining.extend(self.replace_individually(replacements).await?);
+                        remaining.extend(self.replace_individually(batch).await?);
                     }
                 }
             }
@@ -233,7 +234,8 @@ impl Connection {
 
     /// Replaces records in separate writes, after their batch had a conflict.
     ///
-    /// Refreshes the records that have conflicts in the local view, and returns their numbers.
+    /// If a write has a conflict, its record is read again into the local view. Returns the numbers
+    /// of these records.
     async fn replace_individually(
         &self,
         replacements: &[Replacement],
@@ -302,8 +304,8 @@ impl Connection {
 
     /// Updates the local view with a replacement that this process has just written.
     ///
-    /// Advances `sequence` over the replacement's messages: from that of the message before them to
-    /// that of the last.
+    /// `sequence` must be that of the message before the replacement's first message. It is advanced
+    /// to that of the replacement's last message.
     ///
     /// Returns the tombstone's sequence if the caller should delete the tombstone. The tombstone of
     /// an open record must stay until it expires, because the followers of other processes have to

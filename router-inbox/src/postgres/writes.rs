@@ -3,7 +3,7 @@
 //! A lane is the sequence of the deliveries of one `ordered` handler for one object. At most one
 //! delivery of a lane is claimable or running at any time; the other waiting ones are `blocked`.
 //!
-//! Every transaction takes its locks in one order, so that no two deadlock:
+//! Transactions take their locks in one order, so that no two deadlock:
 //!
 //! 1. events that an operation changes, by id (row locks, see `operations/mod.rs`);
 //! 2. lanes, by number (advisory locks);
@@ -12,7 +12,9 @@
 //!    the locked lanes, by id.
 //!
 //! Claims take no lane lock, and skip deliveries that another transaction has locked. They never
-//! wait for a lock, so they are not part of this order.
+//! wait for a lock, so they are not part of this order. A replay discards dead letters before it
+//! locks lanes. This is safe because only operations change dead letters, and only while they hold
+//! the lock of the event.
 
 use std::{
     borrow::Cow,
@@ -144,7 +146,8 @@ pub(super) async fn complete(
 
 /// Replaces each NUL, which PostgreSQL cannot store in a text, with the symbol `␀`.
 ///
-/// This loses nothing: an event is found by the hash of its key, and delivered from its payload.
+/// This does no harm to an event: it is deduplicated by the hash of its key, and delivered from its
+/// payload. Its text columns are only for display and search.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
@@ -313,9 +316,9 @@ pub(super) async fn lanes_of(
 /// If two hashes collide, the two lanes become one. Their deliveries then run one at a time, which
 /// only costs time.
 fn lane(new: &NewEvent, delivery: &NewDelivery) -> Option<i64> {
-    let hash = || hash(&[&delivery.handler, &OrderKey::from_event(&new.event).object]);
-    let first_bytes = |hash: [u8; 32]| i64::from_be_bytes(std::array::from_fn(|byte| hash[byte]));
-    delivery.ordered.then(|| first_bytes(hash()))
+    let number = |hash: [u8; 32]| i64::from_be_bytes(std::array::from_fn(|byte| hash[byte]));
+    let object = || OrderKey::from_event(&new.event).object;
+    delivery.ordered.then(|| number(hash(&[&delivery.handler, &object()])))
 }
 
 /// Returns the value of the column `key`: a hash of everything that identifies an event.

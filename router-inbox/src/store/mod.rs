@@ -163,9 +163,9 @@ pub trait Effects: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails if the commit failed or its result is unknown. The caller then completes the delivery
-    /// as failed. If the commit did succeed, that call returns [`CompleteResult::LeaseLost`], and
-    /// the handler is not run again.
+    /// Fails if the effects could not be committed, or if the result of the commit is unknown. The
+    /// caller must then [complete](Store::complete) the delivery as failed. If the commit did
+    /// succeed, `complete` returns [`CompleteResult::LeaseLost`], and the handler is not run again.
     async fn finish(
         self: Box<Self>,
         lease: &Lease,

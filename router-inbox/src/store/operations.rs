@@ -115,12 +115,12 @@ pub trait Operations: Send + Sync {
         handlers: &[Arc<str>],
     ) -> Result<Vec<ReplayResult>, StoreError>;
 
-    /// Deletes the finished ones of the given events, and returns the number of deleted events.
+    /// Deletes those of the given events that finished long enough ago, and returns their number.
     ///
-    /// An event is finished when each of its deliveries is done, ignored or discarded. It is left
-    /// alone if it was stored, or its last delivery finished, less than `older_than` ago. It is
-    /// deleted with all of its generations, or not at all. A store should delete all events of a
-    /// call in one transaction, but may split a large call into several.
+    /// An event is finished when each of its deliveries is done, ignored or discarded. `older_than`
+    /// is the minimum time since the event was stored and since its last delivery finished. An
+    /// event is deleted with all of its generations, or not at all. A store should delete all
+    /// events of a call in one transaction, but may split a large call into several.
     ///
     /// Stripe resends an event for up to three days, and an event is deduplicated only while it is
     /// stored. Therefore the minimum for `older_than` is [`MIN_RETENTION`] (four days).
@@ -190,7 +190,8 @@ pub struct ListFilter {
     pub object: Option<String>,
     /// Matches deliveries of this handler.
     pub handler: Option<String>,
-    /// Continues the list after the entry with this number (pagination).
+    /// Matches entries whose number is less than this. To continue a list (pagination), pass the
+    /// number of its last entry.
     pub before: Option<i64>,
     /// Maximum number of entries.
     pub limit: usize,
@@ -267,7 +268,7 @@ pub struct ChangeResult {
     pub change: ChangeOutcome,
 }
 
-/// The change made to a delivery.
+/// The outcome of a requested change to a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeOutcome {
     /// The requested change was made.
@@ -320,8 +321,8 @@ pub enum ReplayResult {
 /// The error of a purge that could delete events which Stripe may still resend.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "events are retained for at least 4 days, because Stripe resends an event for up to 3 days and \
-     would cause a deleted one to be handled again; purge only events older than 4 days"
+    "events are retained for at least 4 days, because Stripe resends an event for up to 3 days, and \
+     a purged event would then be handled again; purge only events older than 4 days"
 )]
 pub struct PurgeTooSoon;
 

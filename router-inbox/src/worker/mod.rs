@@ -229,8 +229,8 @@ where
             let outcome = outcome::from_expired_lease(&handler, &event, attempt);
             return in_flight.finish(lease, outcome);
         }
-        // The request had all free slots of a handler for its current name, and again for its
-        // former name. The store may have returned more deliveries than the handler has slots.
+        // If the handler has a former name, the request allowed its free slots once for each name,
+        // so the store may have returned more deliveries than the handler has slots.
         if in_flight.free_slots_for(&handler) == 0 {
             return in_flight.finish(lease, DeliveryOutcome::Released);
         }

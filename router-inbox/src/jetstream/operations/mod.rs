@@ -1,4 +1,4 @@
-//! The operations on an inbox: status, list, retry, discard, replay and purge.
+//! Operations: status, list, show, retry, discard, select, replay and purge.
 
 mod changes;
 mod list;
@@ -34,7 +34,8 @@ impl Operations for JetStreamStore {
         self.0.status().await
     }
 
-    /// Reads all records of the stages that can match; ended ones are not indexed.
+    /// Reads every record of the stages that can match, because the stream has no index for the
+    /// filter. This takes long if `filter` matches finished deliveries.
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         self.0.list(filter).await
     }
@@ -109,8 +110,8 @@ impl Connection {
 
     /// Reads an event's record, on whichever subject it is.
     async fn record(&self, meta: &EventMeta) -> Result<Option<VersionedRecord>, StoreError> {
-        // The subjects are not read at one moment. A record that moves meanwhile, from a subject
-        // that is yet to be read to one that has been read, is missed.
+        // The subjects are not read atomically. If the record moves in the meantime, it can be
+        // missed on both its old and its new subject, so the reads are repeated.
         for _ in 0..3 {
             let subjects = Stage::ALL.map(|stage| self.subjects.record(meta, stage));
             let messages = subjects.iter().map(|subject| read::last(&self.stream, subject));
@@ -134,7 +135,7 @@ impl Connection {
         Ok(try_join_all(records).await?.into_iter().flatten().collect())
     }
 
-    /// Returns all records at this stage; the open ones from the local view.
+    /// Returns all records at this stage. Open records come from the local view.
     async fn records_in(&self, stage: Stage) -> Result<Vec<Record>, StoreError> {
         if stage == Stage::Open {
             let mirror = self.mirror().await?;
@@ -196,8 +197,8 @@ impl Connection {
         }))
     }
 
-    /// Deletes tombstones that would be counted as records until they expire. Ignores failures,
-    /// after which they do expire.
+    /// Deletes tombstones that would be counted as records until they expire. Failures are ignored,
+    /// because a tombstone that is not deleted expires.
     async fn delete_tombstones(&self, sequences: impl IntoIterator<Item = u64>) {
         let deletions = sequences.into_iter().map(|sequence| self.stream.delete_message(sequence));
         drop(futures_util::future::join_all(deletions).await);
