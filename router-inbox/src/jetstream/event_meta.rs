@@ -24,7 +24,6 @@ pub(super) struct EventMeta {
     pub(super) event_type: String,
     pub(super) object: String,
     /// A hash of the object's identity, which is the same for all events of the object.
-    #[serde(rename = "lane")]
     pub(super) object_hash: Arc<str>,
     /// The number of the event's deliveries.
     pub(super) handlers: usize,
