@@ -34,7 +34,7 @@ pub struct RouterBuilder {
     pub(super) states: BuilderStates,
     /// The types that the delivery service provides with each delivery. `None` without a service:
     /// the router then runs all handlers of an event itself.
-    pub(super) delivered_by: Option<Vec<ProvidedType>>,
+    pub(super) provided_types: Option<Vec<ProvidedType>>,
     /// The delivery service's advice for handlers that take a type it does not provide.
     pub(super) hint: Option<&'static str>,
     timeout: Duration,
@@ -53,7 +53,7 @@ impl DeliveryRouterBuilder {
     ///
     /// # Errors
     ///
-    /// Fails with all problems of the router. In addition to those of [`RouterBuilder::build`]:
+    /// Fails for the same reasons as [`RouterBuilder::build`], and if:
     ///
     /// - A handler replies to Stripe, which is answered before an event is delivered.
     /// - A handler has `#[on_unhandled]`: unhandled events are not delivered.
@@ -61,7 +61,7 @@ impl DeliveryRouterBuilder {
     pub fn build(self) -> Result<DeliveryRouter, BuildError> {
         let Self(mut builder) = self;
         builder.check()?;
-        let provided = builder.delivered_by.clone().unwrap_or_default();
+        let provided = builder.provided_types.clone().unwrap_or_default();
         let (handlers, _) = builder.into_handlers();
         Ok(DeliveryRouter::new(handlers, provided))
     }
@@ -76,7 +76,7 @@ impl RouterBuilder {
             plugins: None,
             required: Vec::new(),
             states: BuilderStates::default(),
-            delivered_by: None,
+            provided_types: None,
             hint: None,
             timeout: Duration::from_secs(20),
             completions: None,
@@ -85,8 +85,10 @@ impl RouterBuilder {
         }
     }
 
-    /// Leaves out all handlers that were registered with `#[on_event]`. Handlers that are
-    /// [added](RouterBuilder::add) again or registered by hand remain.
+    /// Leaves out all handlers that were registered with `#[on_event]` or `#[on_unhandled]`.
+    ///
+    /// Handlers registered by hand remain. Later calls of [`add`](RouterBuilder::add) bring back
+    /// single handlers.
     pub fn without_linked(mut self) -> Self {
         self.leave_out(|_| true);
         self
@@ -208,10 +210,12 @@ impl RouterBuilder {
 
     /// Sets the timeout of handlers without a `timeout = "…"` of their own. Default: 20 s.
     ///
-    /// A handler that takes longer is dropped at its current await point, which counts as a
-    /// transient failure. A duplicate of an event in flight waits no longer than this, either. The
-    /// same limit applies to each call of the store of [`completions`](Self::completions) and of
-    /// the sink of [`dead_letters`](Self::dead_letters).
+    /// A handler that replies to Stripe has a `deadline` instead.
+    ///
+    /// A handler that takes longer fails with a transient failure, and is dropped at its current
+    /// await point unless it is `blocking`. A duplicate of an event in flight waits no longer than
+    /// this, either. The same limit applies to each call of the store of
+    /// [`completions`](Self::completions) and of the sink of [`dead_letters`](Self::dead_letters).
     pub fn handler_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -219,7 +223,7 @@ impl RouterBuilder {
     /// Sets the store that records which handlers have finished which events, so that a redelivered
     /// event runs only the remaining handlers.
     ///
-    /// Default: a [`InMemoryCompletions`], whose contents are lost when the process ends.
+    /// Default: an [`InMemoryCompletions`], whose contents are lost when the process ends.
     pub fn completions(self, completions: impl CompletionStore) -> Self {
         Self { completions: Some(CompletionBackend::new(completions)), ..self }
     }
@@ -247,8 +251,9 @@ impl RouterBuilder {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// Builds a router for a service that stores events and delivers each event to one handler at a
-    /// time, such as an inbox. Handlers can take what the service [provides](crate::PerDelivery).
+    /// Builds a router for a service that stores events and makes one delivery for each handler of
+    /// an event, such as an inbox. Handlers can take what the service
+    /// [provides](crate::PerDelivery).
     ///
     /// Call it last: it returns the builder of a [`DeliveryRouter`].
     ///
@@ -287,7 +292,7 @@ impl RouterBuilder {
     /// # }
     /// ```
     pub fn delivered_by(mut self, service: &impl DeliveryService) -> DeliveryRouterBuilder {
-        self.delivered_by = Some(service.provides());
+        self.provided_types = Some(service.provides());
         self.hint = service.hint();
         DeliveryRouterBuilder(self)
     }
@@ -307,6 +312,11 @@ impl RouterBuilder {
         Ok(Router::new(Parts { handlers, unhandled, completions, dead_letters, wait_timeout }))
     }
 
+    /// Returns whether the router is built for a delivery service.
+    pub(super) fn has_delivery_service(&self) -> bool {
+        self.provided_types.is_some()
+    }
+
     fn check(&mut self) -> Result<(), BuildError> {
         // Sort the handlers in the order in which they run, because the linker's order differs from
         // build to build.
@@ -322,13 +332,13 @@ impl RouterBuilder {
         let report = StartupReport::new(&self);
         report.log();
         telemetry::describe();
+        let has_delivery_service = self.has_delivery_service();
         let routes = self.candidates.iter().flat_map(Candidate::routes).collect();
         let (candidates, unhandled): (Vec<_>, Vec<_>) =
             self.candidates.into_iter().partition(|candidate| candidate.patterns.is_some());
         let table = Table::new(candidates.iter().zip(0..).flat_map(|(candidate, number)| {
             candidate.parsed_patterns().map(move |pattern| (pattern, number))
         }));
-        let has_delivery_service = self.delivered_by.is_some();
         let into_handler =
             |candidate: Candidate| candidate.into_handler(self.timeout, has_delivery_service);
         let list = candidates.into_iter().map(into_handler).collect();

@@ -32,7 +32,7 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(not_provided(builder));
     problems.extend(duplicate_arguments(builder));
     problems.extend(duplicate_states(builder));
-    if builder.delivered_by.is_some() {
+    if builder.has_delivery_service() {
         problems.extend(inline_only(builder));
     }
     problems
@@ -159,12 +159,12 @@ fn missing_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
 }
 
 fn not_provided(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    let per_delivery = builder.delivered_by.iter().flatten();
+    let per_delivery = builder.provided_types.iter().flatten();
     let missing = unmet_needs(builder, NeedSource::Delivery, |id| {
         per_delivery.clone().any(|provision| provision.id == id)
     });
     let provided: BTreeSet<_> = per_delivery.map(|provision| provision.type_name).collect();
-    let (delivered, hint) = (builder.delivered_by.is_some(), builder.hint);
+    let (delivered, hint) = (builder.has_delivery_service(), builder.hint);
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::NotProvided {
         type_name,
         handlers: locations(&candidates),

@@ -129,14 +129,14 @@ fn unknown_event_types(builder: &RouterBuilder) -> impl Iterator<Item = Warning>
 }
 
 fn unnamed(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    let delivered = builder.delivered_by.is_some();
+    let delivered = builder.has_delivery_service();
     let unnamed =
         builder.candidates.iter().filter(move |candidate| delivered && candidate.is_unnamed());
     unnamed.map(|candidate| Warning::Unnamed { handler: candidate.location() })
 }
 
 fn not_ordered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    let inline = builder.delivered_by.is_none();
+    let inline = !builder.has_delivery_service();
     let ordered = builder
         .candidates
         .iter()

@@ -46,6 +46,7 @@ struct Inner {
     envelope: Envelope,
     endpoint: EndpointName,
     signed_at: Option<SystemTime>,
+    /// 0 for an event as Stripe sent it; each replay from a store has the next number.
     generation: u32,
 }
 
@@ -197,7 +198,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// - The event has no `data.previous_attributes`; only `*.updated` events do.
+    /// - The event has no `data.previous_attributes`, which only `*.updated` events have.
     /// - The attributes do not match `T`. [`DecodeError`] gives the path to the mismatch.
     pub fn decode_previous_attributes<'e, T: Deserialize<'e>>(&'e self) -> Result<T, DecodeError> {
         decode("data.previous_attributes", self.previous_attributes_json())

@@ -49,7 +49,7 @@ struct OverdueHandler {
 /// The effect of a handler's failure on the answer to Stripe.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Redelivery {
-    /// The failure is answered with an error status, so Stripe redelivers the event.
+    /// A transient failure is answered with 500, so Stripe redelivers the event.
     OnFailure,
     /// The event is answered with 200 despite the failure.
     Never,
@@ -108,16 +108,16 @@ impl Run {
         }
     }
 
-    /// Awaits the result of a user-supplied store or sink, with a timeout.
+    /// Awaits a call of a user-supplied store or sink, with a timeout.
     ///
     /// Without the timeout, a store that never answers would leave the event in flight forever.
     async fn with_timeout<T>(
         &self,
-        result: impl Future<Output = Result<T, BoxError>>,
+        call: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
         let Parts { wait_timeout, handlers, .. } = &self.router.parts;
         let timed_out = || Err(format!("no answer within {wait_timeout:?}").into());
-        within(*wait_timeout, &*handlers.clock, pin!(result)).await.unwrap_or_else(timed_out)
+        within(*wait_timeout, &*handlers.clock, pin!(call)).await.unwrap_or_else(timed_out)
     }
 
     /// Runs the handlers after the one that replied, then waits for overdue blocking handlers.
@@ -286,7 +286,7 @@ fn log_result(
         }
         Err(failure) if failure.is_permanent() => tracing::error!(
             handler, event.id = id, event.r#type = event_type, error = %failure,
-            "dead letter: the handler failed permanently, and Stripe will not redeliver the event; process it manually"
+            "dead letter: the handler failed permanently and is not retried; process the event manually"
         ),
         Err(failure) if redelivery == Redelivery::Never => {
             telemetry::lost_failure(&registered.name);

@@ -155,8 +155,8 @@ async fn event_logs_one_line_and_a_failure_one_more() {
         (
             "invoice.deleted",
             &[
-                "ERROR in handler: dead letter: the handler failed permanently, and Stripe will not \
-                 redeliver the event; process it manually handler=never \
+                "ERROR in handler: dead letter: the handler failed permanently and is not retried; \
+                 process the event manually handler=never \
                  event.id=invoice.deleted event.type=invoice.deleted error=no such order",
                 "INFO in event: event handled outcome=dead handlers=1 duration=0ns",
             ],

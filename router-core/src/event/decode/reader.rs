@@ -1,8 +1,8 @@
 //! A deserializer that decodes JSON as serde_json does, but skips ignored fields faster. Most
 //! fields of an object are ignored, because a handler's type has only the few fields that it needs.
 //!
-//! It walks objects and arrays itself and leaves every other value to serde_json. If it fails, the
-//! caller decodes again with serde_json, so its own errors carry no text.
+//! It walks objects and arrays itself and leaves every other value to serde_json. Its errors
+//! carry no text, because the caller then decodes again with serde_json.
 
 use std::borrow::Cow;
 

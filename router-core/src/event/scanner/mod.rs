@@ -19,9 +19,9 @@ use super::error::{EnvelopeProblem, JsonType};
 /// brackets.
 pub(super) const MAX_DEPTH: usize = 128;
 
-const NO_KEY: &str = "expected a key in double quotes";
+const EXPECTED_KEY: &str = "expected a key in double quotes";
 /// The problem of an item that is followed by neither a comma nor the closing bracket.
-const NO_END: &str = "expected `,` or the closing bracket";
+const EXPECTED_COMMA_OR_CLOSE: &str = "expected `,` or the closing bracket";
 
 /// The type and the position of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,8 @@ impl<'t> Scanner<'t> {
         self.peek() == Some(b'[')
     }
 
-    /// Scans the next value, an array. Calls `item` for each item, which must scan it.
+    /// Scans the next value, which must be an array. Calls `item` for each item of the
+    /// array; `item` must scan it.
     pub(super) fn items(
         &mut self,
         item: impl FnMut(&mut Self) -> Result<(), Fault>,
@@ -133,7 +134,7 @@ impl<'t> Scanner<'t> {
     #[inline]
     pub(super) fn key(&mut self) -> Result<Key<'t>, Fault> {
         if self.peek() != Some(b'"') {
-            return Err(self.syntax(NO_KEY));
+            return Err(self.syntax(EXPECTED_KEY));
         }
         let start = self.offset;
         let escaped = self.skip_string()?;
@@ -176,7 +177,7 @@ impl<'t> Scanner<'t> {
             }
             Some(b',') if !is_first => self.offset += 1,
             _ if is_first => return Ok(true),
-            _ => return Err(self.syntax(NO_END)),
+            _ => return Err(self.syntax(EXPECTED_COMMA_OR_CLOSE)),
         }
         self.skip_whitespace();
         Ok(true)
@@ -230,7 +231,7 @@ impl<'t> Key<'t> {
     pub(super) fn name(&self) -> Option<Cow<'t, str>> {
         let Value { start, end, .. } = self.name;
         if self.name.escaped {
-            // Decoders of the event read `"\u0069d"` as the key `id`.
+            // serde_json reads `"\u0069d"` as the key `id`, so the scanner must, too.
             serde_json::from_str(&self.text[start..end]).ok().map(Cow::Owned)
         } else {
             Some(Cow::Borrowed(&self.text[start + 1..end - 1]))

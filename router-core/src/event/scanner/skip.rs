@@ -1,7 +1,7 @@
 //! Skips values that no one reads, which are most of an event. This is the fast path: it handles
 //! the common cases inline and leaves rare ones to the general methods of the scanner.
 
-use super::{Fault, NO_END, NO_KEY, Scanner};
+use super::{EXPECTED_COMMA_OR_CLOSE, EXPECTED_KEY, Fault, Scanner};
 
 #[expect(clippy::inline_always, reason = "see `skip_nested`")]
 impl Scanner<'_> {
@@ -65,7 +65,7 @@ impl Scanner<'_> {
                     Some(b',') => break,
                     Some(b'}') if open & 1 == 1 => {}
                     Some(b']') if open & 1 == 0 => {}
-                    _ => return Err(self.syntax(NO_END)),
+                    _ => return Err(self.syntax(EXPECTED_COMMA_OR_CLOSE)),
                 }
                 self.offset += 1;
                 self.depth -= 1;
@@ -87,7 +87,7 @@ impl Scanner<'_> {
     fn skip_key(&mut self) -> Result<(), Fault> {
         match self.peek() {
             Some(b'"') => self.skip_string()?,
-            _ => return Err(self.syntax(NO_KEY)),
+            _ => return Err(self.syntax(EXPECTED_KEY)),
         };
         self.colon()
     }
