@@ -74,7 +74,7 @@ impl<S: Store> GroupCommit<S> {
     }
 }
 
-/// A guard held by the queue's only writer task (`has_writer`). If the task panics, dropping the
+/// A guard held by the writer task, of which there is at most one. If the task panics, dropping the
 /// guard resets the queue, so that the next caller spawns a new writer.
 struct WriterGuard<S: Store>(Arc<GroupCommit<S>>);
 
@@ -82,7 +82,8 @@ impl<S: Store> WriterGuard<S> {
     /// Stores batch after batch until the queue is empty.
     async fn write(self) {
         while let Some(batch) = self.next_batch() {
-            // A caller that stopped waiting has not acknowledged the event; Stripe resends it.
+            // Events whose callers have stopped waiting are skipped. They were not acknowledged, so
+            // Stripe resends them.
             let batch = batch.into_iter().filter(|pending| !pending.reply.is_closed());
             let (events, replies): (Vec<_>, Vec<_>) =
                 batch.map(|Pending { event, reply }| (event, reply)).unzip();

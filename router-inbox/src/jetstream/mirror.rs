@@ -50,7 +50,7 @@ enum Progress {
     Loading,
     /// All messages up to this sequence have been applied.
     CaughtUpTo(u64),
-    /// Following failed, and restarts after [`RESTART_DELAY`].
+    /// The follower has failed, and restarts after [`RESTART_DELAY`].
     Failed(Arc<StoreError>),
 }
 
@@ -58,17 +58,17 @@ enum Progress {
 #[error("cannot follow the inbox's stream; retrying")]
 struct FollowFailed(#[source] Arc<StoreError>);
 
-/// Timeout of waiting for the view to include a message written by another process.
+/// Maximum time to wait until the view includes a message written by another process.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Timeout of waiting for the initial load of all open records.
+/// Maximum time to wait for the initial load of all open records.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 #[error("could not catch up with the inbox's stream within {0:?}")]
 struct CatchUpTimeout(Duration);
 
-/// Delay before following restarts after a failure.
+/// Delay after a failure, before the follower restarts.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// Minimum distance, in sequences, between sweeps that drop tombstones from the view.
@@ -181,10 +181,10 @@ impl Follower {
             self.apply(&message);
             present.insert(message.subject);
         }
-        // A record in the view that was not read is gone from the stream, or its message is newer
-        // than what was read: the replica that serves the reader may lag behind the leader. So only
-        // records up to the last message read are removed, and only those up to the end of the
-        // stream when loading began.
+        // After a restart the view may contain records that are gone from the stream. These were
+        // not read, and are removed. A record may also be unread because it was written after
+        // loading began, or because the reader's replica lags behind the leader. So records newer
+        // than the last message read, or than the end of the stream when loading began, stay.
         self.shared.records().retain_present(&present, last.min(last_in_stream));
         drop(present);
         self.shared.progress.send_replace(Progress::CaughtUpTo(last));

@@ -113,9 +113,9 @@ impl Connection {
     /// Fails if the event's payload message is larger than the server accepts.
     pub(super) fn check(&self, new: &NewEvent) -> Result<(), StoreError> {
         let (payload, max) = (new.event.payload().len(), self.client.max_payload());
-        // Apart from the endpoint's name, the metadata mostly repeats parts of the payload, so
-        // twice the size is a cheap upper bound. The exact size is computed only if this bound
-        // exceeds the maximum.
+        // Most of the metadata repeats parts of the payload, so it is assumed to be no larger than
+        // the payload and the overhead. The metadata is serialized and measured only if the message
+        // would exceed the maximum under this assumption.
         if 2 * (payload + HEADER_OVERHEAD) <= max {
             return Ok(());
         }
@@ -196,8 +196,8 @@ impl Connection {
 
     /// Updates open records, each independently of the others, and retries on conflicts.
     ///
-    /// `update` receives a record's number, and the record, or `None` if no such record is open. It
-    /// returns whether to write the record, and is called again after each conflict.
+    /// For each number, `update` receives the open record with that number, or `None` if there is
+    /// none. It returns `true` if the record must be written, and is called again after a conflict.
     pub(super) async fn update_open(
         &self,
         numbers: BTreeSet<i64>,
@@ -304,8 +304,8 @@ impl Connection {
 
     /// Updates the local view with a replacement that this process has just written.
     ///
-    /// `sequence` must be that of the message before the replacement's first message. It is advanced
-    /// to that of the replacement's last message.
+    /// Before the call, `sequence` must be that of the message in front of the replacement's
+    /// messages. Afterwards it is the sequence of the replacement's last message.
     ///
     /// Returns the tombstone's sequence if the caller should delete the tombstone. The tombstone of
     /// an open record must stay until it expires, because the followers of other processes have to

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
-use super::{number, schema::Schema, writes::text};
+use super::{number, schema::Schema, writes::replace_nul};
 use crate::{
     Backlog, Claim, ClaimRequest, Lease,
     store::rows::{millis, time},
@@ -51,7 +51,7 @@ pub(super) async fn claim(
          from claimed join inbox.events event on event.id = claimed.event
          order by since, claimed.id",
     ))
-    .bind(handlers.iter().map(|handler| text(handler)).collect::<Vec<_>>())
+    .bind(handlers.iter().map(|handler| replace_nul(handler)).collect::<Vec<_>>())
     .bind(handler_limits.iter().map(|limit| bigint(*limit)).collect::<Vec<_>>())
     .bind(bigint(limit))
     .bind(millis(request.lease))

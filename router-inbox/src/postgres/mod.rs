@@ -204,7 +204,7 @@ impl Store for PostgresStore {
              from inbox.events event join inbox.deliveries delivery on delivery.event = event.id
              where event_id = $1 order by endpoint, account nulls first, generation, handler",
         ));
-        let rows = rows.bind(writes::text(event_id)).fetch_all(&self.pool).await;
+        let rows = rows.bind(writes::replace_nul(event_id)).fetch_all(&self.pool).await;
         let rows = rows.map_err(|error| self.store_error(error))?;
         rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
     }

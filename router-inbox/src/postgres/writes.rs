@@ -131,7 +131,7 @@ pub(super) async fn complete(
     .bind(by_lease.keys().map(|(_, token)| *token).collect::<Vec<i64>>())
     .bind(columns.clone().map(|columns| columns.state).collect::<Vec<_>>())
     .bind(columns.clone().map(|columns| columns.wait).collect::<Vec<_>>())
-    .bind(columns.clone().map(|columns| columns.error.map(text)).collect::<Vec<_>>())
+    .bind(columns.clone().map(|columns| columns.error.map(replace_nul)).collect::<Vec<_>>())
     .bind(columns.map(|columns| columns.released).collect::<Vec<_>>())
     .fetch_all(&mut *write)
     .await?;
@@ -146,16 +146,16 @@ pub(super) async fn complete(
 
 /// Replaces each NUL, which PostgreSQL cannot store in a text, with the symbol `␀`.
 ///
-/// This does no harm to an event: it is deduplicated by the hash of its key, and delivered from its
-/// payload. Its text columns are only for display and search.
-pub(super) fn text(text: &str) -> Cow<'_, str> {
+/// Events are deduplicated by a hash of the original key, and delivered with the original payload.
+/// Names and ids to search for must pass through this function too, so that they match the columns.
+pub(super) fn replace_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
 
 /// Inserts the events that are new and returns their ids, by index in `events`.
 ///
-/// If another transaction has inserted the same key, the insert waits until that commits, which
-/// makes the event a duplicate, or rolls back, which makes it new.
+/// If another transaction has inserted the same key and is still open, the insert waits for it. The
+/// event is a duplicate if that transaction commits, and new if it rolls back.
 async fn insert_events(
     write: &mut PgConnection,
     schema: &Schema,
@@ -178,12 +178,12 @@ async fn insert_events(
          on conflict (key) do nothing returning id, key",
     ))
     .bind(index_by_key.keys().map(|key| &key[..]).collect::<Vec<_>>())
-    .bind(stored.iter().map(|stored| text(&stored.endpoint)).collect::<Vec<_>>())
-    .bind(distinct().map(|event| event.account().map(text)).collect::<Vec<_>>())
-    .bind(distinct().map(|event| text(event.id())).collect::<Vec<_>>())
+    .bind(stored.iter().map(|stored| replace_nul(&stored.endpoint)).collect::<Vec<_>>())
+    .bind(distinct().map(|event| event.account().map(replace_nul)).collect::<Vec<_>>())
+    .bind(distinct().map(|event| replace_nul(event.id())).collect::<Vec<_>>())
     .bind(stored.iter().map(|stored| i64::from(stored.generation)).collect::<Vec<_>>())
-    .bind(distinct().map(|event| text(event.event_type())).collect::<Vec<_>>())
-    .bind(objects.iter().map(|object| text(object)).collect::<Vec<_>>())
+    .bind(distinct().map(|event| replace_nul(event.event_type())).collect::<Vec<_>>())
+    .bind(objects.iter().map(|object| replace_nul(object)).collect::<Vec<_>>())
     .bind(stored.iter().map(|stored| &stored.payload[..]).collect::<Vec<_>>())
     .bind(stored.iter().map(signed_at).collect::<Vec<_>>())
     .fetch_all(write)
@@ -205,8 +205,8 @@ async fn insert_deliveries(
     events: &[(i64, &NewEvent)],
     store_name: &str,
 ) -> sqlx::Result<()> {
-    // Ids are assigned in this order. They decide between deliveries with equal sort keys in a
-    // lane.
+    // Ids are assigned in the order of these rows. Within a lane, deliveries with equal sort keys
+    // run in the order of their ids.
     let rows = || {
         events.iter().flat_map(|(event_id, new)| {
             new.deliveries.iter().map(move |delivery| (*event_id, *new, delivery))
@@ -224,7 +224,7 @@ async fn insert_deliveries(
          select pg_notify($5, $6)",
     ))
     .bind(rows().map(|(event_id, ..)| event_id).collect::<Vec<_>>())
-    .bind(rows().map(|(.., delivery)| text(&delivery.handler)).collect::<Vec<_>>())
+    .bind(rows().map(|(.., delivery)| replace_nul(&delivery.handler)).collect::<Vec<_>>())
     .bind(rows().map(|(_, new, delivery)| lane(new, delivery)).collect::<Vec<_>>())
     .bind(
         rows()
@@ -285,7 +285,7 @@ pub(super) async fn unblock_next(
 /// Locks lanes until the transaction ends, with advisory locks, because a lane has no row to lock.
 ///
 /// Other transactions cannot add deliveries to a locked lane, nor complete, retry or discard its
-/// deliveries.
+/// deliveries. The only exception is a replay, which discards dead letters without this lock.
 pub(super) async fn lock_lanes(
     write: &mut PgConnection,
     lanes: &BTreeSet<i64>,

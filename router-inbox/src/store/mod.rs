@@ -80,7 +80,9 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
 
     /// Extends leases (the worker's heartbeat), so that each expires `duration` from now.
     ///
-    /// Returns for each lease, in the same order, whether it was still held.
+    /// Returns one value per lease, in the same order: `true` if it was extended. An expired lease
+    /// is extended too, unless the delivery has finished, has been claimed again, or has been
+    /// changed by an operator.
     ///
     /// # Errors
     ///
@@ -120,8 +122,8 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Adds the resource that this store [provides](DeliveryService::provides), for example a
     /// transaction, to a delivery.
     ///
-    /// The returned [`Effects`] commit or roll back the handler's writes with that resource. The
-    /// default implementation adds nothing.
+    /// The handler writes through that resource, and the returned [`Effects`] commit or roll back
+    /// these writes. The default implementation adds nothing.
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         (delivery, None)
     }
@@ -150,8 +152,8 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
 /// of the delivery.
 #[async_trait]
 pub trait Effects: Send + Sync {
-    /// Waits until the handler has blocked the store for longer than the time limit, and returns
-    /// the limit. Never completes if there is no limit.
+    /// Waits until the handler has blocked other writes for as long as the store permits, and
+    /// returns this limit. Never completes if the store sets no limit.
     async fn deadline_exceeded(&self) -> Duration;
 
     /// Commits or rolls back the effects at the end of an attempt.
@@ -236,7 +238,7 @@ pub struct ClaimRequest {
 /// The right to record the outcome of a delivery, granted by a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// The number by which the store identifies the delivery.
+    /// A number that, together with the handler name, identifies the delivery in the store.
     pub delivery: i64,
     /// The handler name with which the delivery was stored.
     pub handler: Arc<str>,
@@ -253,8 +255,8 @@ pub struct Claim {
     pub event: Result<Event, EnvelopeError>,
     /// The number of attempts so far, including this one.
     pub attempt: u32,
-    /// `true` if another worker started this attempt and its lease expired without an outcome.
-    /// The handler must not be run; the attempt is completed as failed.
+    /// `true` if this attempt was started under an earlier lease, which expired before an outcome
+    /// was recorded. The caller must not run the handler, and must complete the attempt as failed.
     pub lease_expired: bool,
 }
 

@@ -52,8 +52,8 @@ pub struct Worker<S, R> {
 }
 
 impl<S: Store> Inbox<S> {
-    /// Creates a worker that calls `service` for each delivery: the inbox's router, optionally
-    /// wrapped in layers.
+    /// Creates a worker that calls `service` for each delivery. The service is the inbox's router,
+    /// optionally wrapped in layers.
     pub fn worker<R>(&self, service: R) -> Worker<S, R>
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
@@ -229,8 +229,8 @@ where
             let outcome = outcome::from_expired_lease(&handler, &event, attempt);
             return in_flight.finish(lease, outcome);
         }
-        // If the handler has a former name, the request allowed its free slots once for each name,
-        // so the store may have returned more deliveries than the handler has slots.
+        // The claim's limit applies to each name of a handler separately. For a handler with a
+        // former name, the store may therefore return more deliveries than there are free slots.
         if in_flight.free_slots_for(&handler) == 0 {
             return in_flight.finish(lease, DeliveryOutcome::Released);
         }
@@ -296,8 +296,8 @@ where
         }
         tracing::error!(
             deliveries = in_flight.unrecorded().len(),
-            "could not record the outcomes of these deliveries; when their leases expire, each \
-             counts as a failed attempt and is retried"
+            "could not record the outcomes of some deliveries before the worker stopped; when \
+             their leases expire, each counts as a failed attempt"
         );
     }
 }

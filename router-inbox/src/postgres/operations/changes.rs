@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use super::super::{
     PostgresStore, delivery,
     schema::Schema,
-    writes::{lanes_of, lock_lanes, text, unblock_next},
+    writes::{lanes_of, lock_lanes, replace_nul, unblock_next},
 };
 use crate::{
     DeliveryState,
@@ -58,7 +58,7 @@ impl LockedDeliveries {
         event_id: &str,
         handler: Option<&str>,
     ) -> sqlx::Result<Self> {
-        let (event_id, handler) = (text(event_id), handler.map(text));
+        let (event_id, handler) = (replace_nul(event_id), handler.map(replace_nul));
         sqlx::query(
             schema
                 .sql("select from inbox.events where event_id = $1 order by id for no key update"),

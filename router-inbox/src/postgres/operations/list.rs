@@ -9,7 +9,7 @@ use router_catalog::Pattern;
 use sqlx::{PgConnection, Row as _};
 
 use super::{
-    super::{schema::Schema, writes::text},
+    super::{schema::Schema, writes::replace_nul},
     show::{delivery, event},
 };
 use crate::{
@@ -97,10 +97,10 @@ async fn deliveries(
         let rows = sqlx::query(schema.sql(query))
             .bind(&numbers)
             .bind(filter.before)
-            .bind(filter.handler.as_deref().map(text))
+            .bind(filter.handler.as_deref().map(replace_nul))
             .bind(&event_type.exact)
             .bind(&event_type.prefix)
-            .bind(filter.object.as_deref().map(text))
+            .bind(filter.object.as_deref().map(replace_nul))
             .bind(limit(filter))
             .fetch_all(&mut *read)
             .await?;
@@ -136,7 +136,7 @@ async fn unhandled(
         .bind(filter.before)
         .bind(event_type.exact)
         .bind(event_type.prefix)
-        .bind(filter.object.as_deref().map(text))
+        .bind(filter.object.as_deref().map(replace_nul))
         .bind(limit(filter))
         .fetch_all(read)
         .await?;
@@ -163,7 +163,7 @@ pub(super) async fn select(
          order by stored_at, id",
     ));
     let rows = rows
-        .bind(selection.event_id.as_deref().map(text))
+        .bind(selection.event_id.as_deref().map(replace_nul))
         .bind(event_type.exact)
         .bind(event_type.prefix)
         .bind(selection.max_age.map(millis))
@@ -184,9 +184,9 @@ impl<'t> TypeFilter<'t> {
     fn new(pattern: Option<&'t str>) -> Self {
         match pattern.map(Pattern::parse_unchecked) {
             None | Some(Pattern::All) => Self::default(),
-            Some(Pattern::Exact(name)) => Self { exact: Some(text(name)), prefix: None },
+            Some(Pattern::Exact(name)) => Self { exact: Some(replace_nul(name)), prefix: None },
             Some(Pattern::Prefix(prefix)) => {
-                Self { exact: None, prefix: Some(format!("{}.", text(prefix))) }
+                Self { exact: None, prefix: Some(format!("{}.", replace_nul(prefix))) }
             }
         }
     }

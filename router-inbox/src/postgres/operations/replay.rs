@@ -12,7 +12,7 @@ use super::{
     super::{
         PostgresStore, claims, number,
         schema::Schema,
-        writes::{self, text},
+        writes::{self, replace_nul},
     },
     lock_generations,
 };
@@ -82,7 +82,7 @@ fn new_generation(
         return Ok(Err(ReplayResult::NoHandler { event_id }));
     }
     let delivery = |handler: Arc<str>| {
-        let ordered = ordered.contains(&*text(&handler));
+        let ordered = ordered.contains(&*replace_nul(&handler));
         NewDelivery { handler, ordered }
     };
     Ok(Ok(NewEvent { event, deliveries: handlers.into_iter().map(delivery).collect() }))
@@ -129,7 +129,7 @@ async fn discard_dead_letters(
 ) -> sqlx::Result<()> {
     let rows = || {
         generations.iter().flat_map(|NewGeneration { last, new }| {
-            new.deliveries.iter().map(|delivery| (*last, text(&delivery.handler)))
+            new.deliveries.iter().map(|delivery| (*last, replace_nul(&delivery.handler)))
         })
     };
     let discard = sqlx::query(schema.sql(

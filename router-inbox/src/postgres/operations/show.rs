@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
-use super::super::{claims, number, schema::Schema, writes::text};
+use super::super::{claims, number, schema::Schema, writes::replace_nul};
 use crate::{
     operations::{DeliverySummary, EventDetails, EventSummary},
     store::rows::{state, time},
@@ -20,7 +20,7 @@ pub(super) async fn show(
          from inbox.events where event_id = $1 order by endpoint, account nulls first, generation",
     ));
     let mut shown = Vec::new();
-    for row in events.bind(text(event_id)).fetch_all(&mut *read).await? {
+    for row in events.bind(replace_nul(event_id)).fetch_all(&mut *read).await? {
         let deliveries = sqlx::query(schema.sql(
             "select handler, state, attempts, due, blocked, ended_at, error
              from inbox.deliveries where event = $1 order by handler",
