@@ -215,7 +215,8 @@ impl Connection {
     /// Returns the last sequence on these subjects, after checking the claim against a local view
     /// that is up to date with that sequence.
     ///
-    /// Returns `None` if the record has changed, or if another delivery of the same lane goes first.
+    /// Returns `None` if the record has changed, or if another delivery of the same lane goes
+    /// first.
     async fn verified_last_sequence(
         &self,
         object_subjects: &str,

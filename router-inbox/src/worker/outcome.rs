@@ -98,8 +98,9 @@ fn dead_letter(
     DeliveryOutcome::Dead { error: error.to_string() }
 }
 
-/// Formats a duration without fractions of a second, unless it is shorter than a second.
+/// Formats a duration in whole seconds, or in whole milliseconds if it is shorter than a second.
 fn format_wait(wait: Duration) -> humantime::FormattedDuration {
+    let subsecond = Duration::from_millis(wait.subsec_millis().into());
     let seconds = Duration::from_secs(wait.as_secs());
-    humantime::format_duration(if seconds.is_zero() { wait } else { seconds })
+    humantime::format_duration(if seconds.is_zero() { subsecond } else { seconds })
 }
