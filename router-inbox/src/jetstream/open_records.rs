@@ -150,7 +150,7 @@ impl OpenRecords {
     /// Selects deliveries to claim.
     ///
     /// The candidates are those that have been due longest, `oversampling` times as many as
-    /// request. With a factor of 1 all candidates are taken; otherwise a random choice of them.
+    /// requested. With a factor of 1 all candidates are taken; otherwise a random choice of them.
     pub(super) fn select_due(
         &self,
         request: &ClaimRequest,

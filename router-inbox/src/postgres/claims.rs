@@ -13,7 +13,7 @@ use crate::{
 
 /// Claims due deliveries in one statement, which is its own transaction.
 ///
-/// - For each handler the index is read only up to the number of deliveries request. Further
+/// - For each handler the index is read only up to the number of deliveries requested. Further
 ///   deliveries, and those of other handlers, cost nothing.
 /// - `skip locked` skips deliveries that another claim or write has locked, so a claim never waits.
 /// - Deliveries beyond the total limit are locked too, but only until the statement ends.

@@ -18,7 +18,7 @@ pub(super) struct Due {
     lease_expired: bool,
 }
 
-/// Returns the due deliveries within the request limits, the longest due first.
+/// Returns the due deliveries within the request's limits, the longest due first.
 pub(super) async fn due(
     read: &mut SqliteConnection,
     request: &ClaimRequest,
