@@ -162,7 +162,8 @@ impl RouterBuilder {
     /// Makes `build()` fail if one of these event types has no handler.
     ///
     /// A handler for `*` does not count, because it would hide that the intended handler is
-    /// missing.
+    /// missing. For an event type that this version does not know, no wildcard counts, because the
+    /// type may be misspelled.
     pub fn require<T: Into<String>>(mut self, event_types: impl IntoIterator<Item = T>) -> Self {
         self.required.extend(event_types.into_iter().map(Into::into));
         self
@@ -301,7 +302,8 @@ impl RouterBuilder {
     ///
     /// # Errors
     ///
-    /// Fails with all problems of the router, each with its location and a suggested fix.
+    /// Fails with all problems of the router, each with a suggested fix and with the location of
+    /// every handler or state concerned.
     pub fn build(mut self) -> Result<Router, BuildError> {
         self.check()?;
         let completions = self.completions.take().unwrap_or_else(|| {

@@ -51,10 +51,10 @@ pub(super) struct Candidate {
     callable: Callable,
 }
 
-/// The default timeout of a handler that replies.
+/// The default `deadline` of a handler that replies.
 ///
 /// Stripe waits 2 s for a reply, which leaves 0.5 s for the network.
-const DEFAULT_REPLY_TIMEOUT: Duration = Duration::from_millis(1500);
+const DEFAULT_DEADLINE: Duration = Duration::from_millis(1500);
 
 /// A function annotated with `#[on_event]` or `#[on_unhandled]`. Identifies a linked handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +224,7 @@ impl Candidate {
         default_timeout: Duration,
         has_delivery_service: bool,
     ) -> RegisteredHandler {
-        let default = if self.replies { DEFAULT_REPLY_TIMEOUT } else { default_timeout };
+        let default = if self.replies { DEFAULT_DEADLINE } else { default_timeout };
         let name = self.name.into();
         RegisteredHandler {
             metrics: HandlerMetrics::new(&name),
