@@ -29,8 +29,8 @@ Examples:
     xargs event-router inbox retry
 
 A dead or discarded delivery starts over with its first attempt. A running delivery is left
-unchanged. So is a finished one: use `replay` to have it handled again. The exit code is 1 if
-there was nothing to retry.
+unchanged unless its lease has expired. A finished one is left unchanged, too: use `replay` to have
+it handled again. The exit code is 1 if there was nothing to retry.
 
 With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
 \"handler\", \"was\", \"attempts\", \"changed\"}.")]
