@@ -181,10 +181,10 @@ impl Follower {
             self.apply(&message);
             present.insert(message.subject);
         }
-        // After a restart the view may contain records that are gone from the stream. These were
-        // not read, and are removed. A record may also be unread because it was written after
-        // loading began, or because the reader's replica lags behind the leader. So records newer
-        // than the last message read, or than the end of the stream when loading began, stay.
+        // After a restart the view may contain records that are gone from the stream. Records that
+        // were not read are therefore removed, with two exceptions. A record newer than the end of
+        // the stream when loading began may have been written since. A record newer than the last
+        // message read may be missing because the reader's replica lags behind the leader.
         self.shared.records().retain_present(&present, last.min(last_in_stream));
         drop(present);
         self.shared.progress.send_replace(Progress::CaughtUpTo(last));

@@ -49,8 +49,9 @@ impl Connection {
 
     /// Stores events in one atomic batch.
     ///
-    /// Each event's payload message expects its subject to be empty, so a duplicate makes the
-    /// whole batch fail. The duplicates are then looked up, and the rest is tried again.
+    /// Each event's payload message expects its subject to contain no event: to be empty, or to end
+    /// with a known tombstone. A duplicate therefore makes the whole batch fail. The duplicates are
+    /// then looked up, and the rest is tried again.
     async fn store_batch(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
         let now = self.time.now();
         let mut stored = vec![Stored::Duplicate; events.len()];
@@ -113,9 +114,9 @@ impl Connection {
     /// Fails if the event's payload message is larger than the server accepts.
     pub(super) fn check(&self, new: &NewEvent) -> Result<(), StoreError> {
         let (payload, max) = (new.event.payload().len(), self.client.max_payload());
-        // Most of the metadata repeats parts of the payload, so it is assumed to be no larger than
-        // the payload and the overhead. The metadata is serialized and measured only if the message
-        // would exceed the maximum under this assumption.
+        // Most of the metadata repeats parts of the payload. Its size is therefore estimated as
+        // `payload + HEADER_OVERHEAD`, which doubles the size of the message. The metadata is
+        // serialized and measured only if the estimate exceeds the maximum.
         if 2 * (payload + HEADER_OVERHEAD) <= max {
             return Ok(());
         }
@@ -304,8 +305,8 @@ impl Connection {
 
     /// Updates the local view with a replacement that this process has just written.
     ///
-    /// Before the call, `sequence` must be that of the message in front of the replacement's
-    /// messages. Afterwards it is the sequence of the replacement's last message.
+    /// Before the call, `sequence` must be one less than the sequence of the replacement's first
+    /// message. After the call, it is the sequence of the replacement's last message.
     ///
     /// Returns the tombstone's sequence if the caller should delete the tombstone. The tombstone of
     /// an open record must stay until it expires, because the followers of other processes have to
@@ -340,7 +341,8 @@ struct PendingEvent<'e> {
     record: Record,
     /// The subject of the payload message.
     subject: String,
-    /// The sequence of the tombstone that is expected on the subject, or 0 if none is.
+    /// The sequence of the tombstone expected on the subject, or 0 if the subject is expected to be
+    /// empty.
     expected_revision: u64,
 }
 

@@ -254,8 +254,9 @@ pub(super) async fn unblock_next(
     // Claims take no lane lock. So the claimable delivery of each lane is locked first, which waits
     // for a claim in progress, and prevents further claims until this transaction ends.
     //
-    // The update must be a separate statement: a statement sees only what was committed before it
-    // began, so this one does not see the claims that it has waited for.
+    // The update must be a separate statement, because a statement sees only what was committed
+    // before it began. As part of the locking statement, the update would not see the claims that
+    // the locking has waited for.
     sqlx::query(schema.sql(
         "select from inbox.deliveries
          where lane = any($1) and state = 0 and not blocked and lane is not null order by id for update",

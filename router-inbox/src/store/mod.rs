@@ -152,8 +152,9 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
 /// of the delivery.
 #[async_trait]
 pub trait Effects: Send + Sync {
-    /// Waits until the handler has blocked other writes for as long as the store permits, and
-    /// returns this limit. Never completes if the store sets no limit.
+    /// Waits until the handler has blocked other writes for the store's maximum duration.
+    ///
+    /// Returns this maximum. Never completes if the store sets none.
     async fn deadline_exceeded(&self) -> Duration;
 
     /// Commits or rolls back the effects at the end of an attempt.
