@@ -49,8 +49,7 @@ pub trait FailureExt<T> {
     /// Fails if the result is an error.
     fn or_permanent(self) -> Result<T, Failure>;
 
-    /// Converts an error into a transient failure that is [not retried](Failure::retry_in)
-    /// before this time has passed.
+    /// Converts an error into a transient failure [with a minimum wait](Failure::retry_in).
     ///
     /// # Errors
     ///
@@ -83,7 +82,9 @@ impl Failure {
         Self { error: error.into(), class: Class::Transient(None) }
     }
 
-    /// Creates a transient failure that must not be retried before this time has passed.
+    /// Creates a transient failure, to be retried once this time has passed at the earliest. An
+    /// inbox waits at least this long. Without an inbox, the time is only sent to Stripe as
+    /// `Retry-After`, and Stripe keeps its own schedule.
     pub fn retry_in(error: impl Into<BoxError>, wait: Duration) -> Self {
         Self { error: error.into(), class: Class::Transient(Some(wait)) }
     }
