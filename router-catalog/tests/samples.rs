@@ -86,6 +86,19 @@ fn thin_event_of_singleton_has_no_related_id() {
 }
 
 #[test]
+fn upcoming_invoice_has_no_id() {
+    let sampler = Sampler::new(0, NOW);
+    let event = sampler.event("invoice.upcoming").unwrap();
+    let invoice = event.object().unwrap();
+    assert_eq!(invoice.get("id"), None);
+    assert_eq!(invoice["lines"]["data"][0]["invoice"], Value::Null);
+    assert_eq!(
+        invoice["parent"]["subscription_details"]["subscription"],
+        sampler.id("subscription").unwrap()
+    );
+}
+
+#[test]
 fn livemode_applies_to_event_and_object() {
     let sampler = Sampler::new(0, NOW).livemode(true);
     let event = sampler.event("invoice.paid").unwrap().into_json();

@@ -1,7 +1,7 @@
 //! Options that `send`, `scenario` and `sample` share to build events.
 
 use clap::Args;
-use router_core::testing::{Payload, SyntheticEvent};
+use router_core::testing::{Payload, SyntheticError, SyntheticEvent};
 
 use crate::error::Error;
 
@@ -81,7 +81,16 @@ impl EventOptions {
         if self.thin {
             event = event.thin();
         }
-        event.build().map_err(|error| Error::Usage(error.to_string()))
+        event.build().map_err(|error| {
+            Error::Usage(match error {
+                SyntheticError::UnknownType { event_type, nearest: None } => format!(
+                    "Stripe has no event type `{event_type}` in API version {}; `event-router events` \
+                     lists all types, and `event-router send --file FILE` sends events of any type",
+                    router_catalog::API_VERSION
+                ),
+                other => other.to_string(),
+            })
+        })
     }
 
     /// Returns whether no option is given, so that an event from a file is sent unchanged.

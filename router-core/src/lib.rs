@@ -57,8 +57,8 @@ pub use crate::{
         StripeObject,
     },
     handler::{
-        BoxError, Failure, FailureExt, Handler, HandlerFuture, HandlerReport, HandlerResult,
-        IntoOutcome, Outcome, Reply, Report, RetryPolicy,
+        BoxError, DeliveryOrder, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,
+        HandlerResult, IntoOutcome, Outcome, Reply, Report, RetryPolicy,
     },
     routing::{Delivery, DeliveryRouter, HandlerSpec, ReportFuture, Router, RouterError},
     signature::{Secrets, SigningSecret, Tolerance},

@@ -15,7 +15,7 @@ pub use crate::{
         needs::{Need, Supplies, sealed::Needs},
     },
     handler::{
-        HandlerFuture, HandlerResult, IntoOutcome,
+        DeliveryOrder, HandlerFuture, HandlerResult, IntoOutcome,
         reply::{AnyReturn, Returned},
     },
 };

@@ -13,6 +13,15 @@ use crate::{
     handler::{HandlerReport, Report},
 };
 
+/// The log line of an event that comes again, for a handler that has handled it. A
+/// [`Router`](crate::Router) and an inbox use the same line.
+pub const ALREADY_HANDLED: &str = "duplicate event: already handled by this handler, not run again";
+
+/// The log line of an event that comes again, for a handler that had failed it permanently. A
+/// [`Router`](crate::Router) and an inbox use the same line.
+pub const DEAD_LETTER_RESTARTED: &str =
+    "event received again: the handler's dead letter starts over with this event";
+
 /// All metrics.
 mod catalogue {
     pub(super) struct Metric {
@@ -49,7 +58,7 @@ mod catalogue {
         REFUSED = Counter "refused_total" ["reason"] "Refused HTTP requests";
         SIGNATURE_AHEAD = Counter "signature_ahead_total" [""] "Accepted signatures with a timestamp in the future: this machine's clock is slow";
         API_VERSION = Counter "api_version_mismatch_total" ["found"] "Events whose API version is not the expected one";
-        EVENTS = Counter "events_total" ["outcome"] "Answered events by outcome: done, unhandled, retry, dead";
+        EVENTS = Counter "events_total" ["outcome"] "Answered events by outcome: done, duplicate, unhandled, retry, dead";
         EVENT_DURATION = Histogram "event_duration_seconds" [""] "Time to run the handlers of an event until it is answered";
         UNHANDLED = Counter "unhandled_total" ["event_type"] "Events without a handler";
         DUPLICATES = Counter "duplicates_total" ["reason"] "Duplicates: in_flight counts events delivered again while in flight; finished counts handler runs skipped because the handler had finished the event";
@@ -162,7 +171,7 @@ pub(crate) fn event_span(event: &Event) -> Span {
 /// Logs and counts an answered event. An unhandled event is logged elsewhere, once per event type.
 pub(crate) fn event_answered(report: &Report, duration: Duration) {
     let outcome = report.outcome();
-    let events = labelled!(counter, metric::EVENTS, "outcome" => outcome, common "done" "unhandled" "retry" "dead");
+    let events = labelled!(counter, metric::EVENTS, "outcome" => outcome, common "done" "duplicate" "unhandled" "retry" "dead");
     events.increment(1);
     histogram!(metric::EVENT_DURATION).record(duration);
     if !report.is_unhandled() {
@@ -175,7 +184,13 @@ pub(crate) fn unhandled(event_type: &str) {
     counter!(metric::UNHANDLED, "event_type" => event_type.to_owned()).increment(1);
 }
 
-pub(crate) fn duplicate_in_flight() {
+/// Logs and counts a duplicate of an event in flight.
+pub(crate) fn duplicate_in_flight(event: &Event) {
+    tracing::info!(
+        event.id = event.id(),
+        event.r#type = event.event_type(),
+        "duplicate event: the first delivery is still in flight, and both get the same answer"
+    );
     counter!(metric::DUPLICATES, "reason" => "in_flight").increment(1);
 }
 

@@ -112,7 +112,8 @@ impl<S: Store> WriterGuard<S> {
             }
             let results = self.0.store.store(&[event]).await;
             let no_result = || StoreError::new("the store returned no result for the event");
-            let result = results.and_then(|results| results.first().copied().ok_or_else(no_result));
+            let result =
+                results.and_then(|results| results.into_iter().next().ok_or_else(no_result));
             send(reply, result.map_err(Arc::new));
         }
     }

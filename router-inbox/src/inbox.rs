@@ -10,15 +10,14 @@ use std::{
 };
 
 use router_core::{
-    Answer, DeliveryRouter, Event,
+    DeliveryRouter, Event,
     clock::{Clock, SystemClock},
 };
-use serde::Serialize;
 use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::{
-    NewDelivery, NewEvent, Store, StoreError, Stored, group_commit::GroupCommit, telemetry,
+    NewDelivery, NewEvent, Receipt, Store, StoreError, Stored, group_commit::GroupCommit, telemetry,
 };
 
 /// A durable inbox: a tower [`Service`] that stores each event with a delivery per handler, and
@@ -49,8 +48,8 @@ use crate::{
 /// // Behind an endpoint: `Endpoint::new(secret, inbox)`.
 /// let mut inbox = Inbox::new(store, router.clone());
 /// let event = SyntheticEvent::new("invoice.paid").build()?.event().clone();
-/// assert_eq!(inbox.call(event.clone()).await?.stored(), Stored::New);
-/// assert_eq!(inbox.call(event).await?.stored(), Stored::Duplicate);
+/// assert_eq!(*inbox.call(event.clone()).await?.stored(), Stored::New);
+/// assert!(inbox.call(event).await?.stored().is_duplicate());
 ///
 /// // Delivers until the given future completes; here it completes at once.
 /// inbox.worker(router).run(async {}).await;
@@ -65,14 +64,6 @@ pub struct Inbox<S> {
     clock: Arc<dyn Clock>,
     /// Wakes this process's workers when an event has been stored.
     wakeups: watch::Sender<()>,
-}
-
-/// The inbox's response: the event is stored, either by this call or by an earlier one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    event: String,
-    stored: Stored,
-    handlers: Vec<Arc<str>>,
 }
 
 /// The error of an event that could not be stored.
@@ -148,10 +139,16 @@ impl<S: Store> Inbox<S> {
         }
         let start = self.clock.monotonic();
         let result = self.store_event(NewEvent { event: event.clone(), deliveries }).await;
-        telemetry::received(&event, &result, handlers.is_empty(), self.clock.monotonic() - start);
-        let stored = result.map_err(InboxError)?;
+        let duration = self.clock.monotonic() - start;
+        let stored = result.map_err(|error| {
+            telemetry::store_error();
+            InboxError(error)
+        })?;
         self.wakeups.send_replace(());
-        Ok(Receipt { event: event.id().to_owned(), stored, handlers })
+        let receipt = Receipt::new(&event, stored, handlers);
+        telemetry::received(&event, receipt.outcome(), duration);
+        receipt.log_redelivery(&event);
+        Ok(receipt)
     }
 
     async fn store_event(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {
@@ -178,46 +175,6 @@ impl<S: Store> Service<Event> for Inbox<S> {
 
     fn call(&mut self, event: Event) -> Self::Future {
         Box::pin(self.clone().receive(event))
-    }
-}
-
-impl Receipt {
-    /// Returns whether the event was new or a duplicate.
-    #[must_use]
-    pub fn stored(&self) -> Stored {
-        self.stored
-    }
-
-    /// Returns the stable names of the event's handlers. Empty if the event is unhandled; such an
-    /// event is stored too.
-    #[must_use]
-    pub fn handlers(&self) -> &[Arc<str>] {
-        &self.handlers
-    }
-}
-
-/// The JSON body has the same fields as the body of a [`Report`](router_core::Report).
-impl From<Receipt> for Answer {
-    fn from(Receipt { event, stored, handlers }: Receipt) -> Self {
-        #[derive(Serialize)]
-        struct Body<'r> {
-            event: &'r str,
-            outcome: &'static str,
-            handlers: Vec<Handler<'r>>,
-        }
-        #[derive(Serialize)]
-        struct Handler<'r> {
-            name: &'r str,
-            outcome: &'static str,
-        }
-        let outcome = match stored {
-            Stored::New => "stored",
-            Stored::Duplicate => "duplicate",
-        };
-        let handlers = handlers.iter().map(|name| Handler { name, outcome }).collect::<Vec<_>>();
-        let unhandled = handlers.is_empty() && stored == Stored::New;
-        let outcome = if unhandled { "unhandled" } else { outcome };
-        Self::accepted(&Body { event: &event, outcome, handlers })
     }
 }
 

@@ -23,6 +23,7 @@ mod inbox;
 mod jetstream;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod receipt;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
@@ -39,13 +40,14 @@ pub use self::postgres::PostgresStore;
 pub use self::sqlite::SqliteStore;
 pub use self::store::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects, Lease,
-    NewDelivery, NewEvent, Operations, OrderKey, Store, StoreError, Stored, StoredDelivery,
-    operations,
+    NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store, StoreError, Stored,
+    StoredDelivery, newest_recency, operations,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;
 pub use self::{
-    inbox::{Inbox, InboxError, Receipt},
+    inbox::{Inbox, InboxError},
+    receipt::Receipt,
     worker::Worker,
 };
 /// The database driver, re-exported in the version whose types [`Tx`] uses.

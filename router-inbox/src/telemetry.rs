@@ -2,8 +2,8 @@
 //! `router_core::telemetry`.
 //!
 //! - `stripe_webhook_inbox_events_total` (counter, label `outcome`): received events. Outcomes:
-//!   `stored`, `duplicate`, `unhandled` (stored all the same), `store_error` (Stripe resends the
-//!   event).
+//!   `stored`, `redelivered` (a handler runs because the event came again), `duplicate`,
+//!   `unhandled` (stored all the same), `store_error` (Stripe resends the event).
 //! - `stripe_webhook_inbox_store_duration_seconds` (histogram): time from receiving an event to its
 //!   commit.
 //! - `stripe_webhook_inbox_deliveries` (gauge, labels `handler`, `state`): unfinished deliveries.
@@ -25,7 +25,7 @@ use metrics::{
 };
 use router_core::Event;
 
-use crate::{Backlog, Lease, StoreError, Stored};
+use crate::{Backlog, CompleteResult, Lease};
 
 const EVENTS: &str = "stripe_webhook_inbox_events_total";
 const STORE_DURATION: &str = "stripe_webhook_inbox_store_duration_seconds";
@@ -54,33 +54,23 @@ pub(crate) fn describe() {
 }
 
 /// Counts and logs a received event. An unhandled one is logged by the router, once per event type.
-pub(crate) fn received(
-    event: &Event,
-    stored: &Result<Stored, Arc<StoreError>>,
-    is_unhandled: bool,
-    duration: Duration,
-) {
-    let (id, event_type) = (event.id(), event.event_type());
-    let outcome = match stored {
-        Ok(Stored::New) if is_unhandled => "unhandled",
-        Ok(Stored::New) => "stored",
-        Ok(Stored::Duplicate) => "duplicate",
-        Err(_) => "store_error",
-    };
+pub(crate) fn received(event: &Event, outcome: &'static str, duration: Duration) {
     counter!(EVENTS, "outcome" => outcome).increment(1);
-    // A failure to store is logged by the endpoint, which answers with 503.
-    if stored.is_ok() {
-        histogram!(STORE_DURATION).record(duration);
-        if outcome != "unhandled" {
-            tracing::info!(
-                event.id = id,
-                event.r#type = event_type,
-                outcome,
-                ?duration,
-                "event received"
-            );
-        }
+    histogram!(STORE_DURATION).record(duration);
+    if outcome != "unhandled" {
+        tracing::info!(
+            event.id = event.id(),
+            event.r#type = event.event_type(),
+            outcome,
+            ?duration,
+            "event received"
+        );
     }
+}
+
+/// Counts an event that could not be stored. The endpoint logs it, and answers with 503.
+pub(crate) fn store_error() {
+    counter!(EVENTS, "outcome" => "store_error").increment(1);
 }
 
 pub(crate) fn backlog(backlog: &[Backlog]) {
@@ -99,6 +89,18 @@ pub(crate) fn lease_expired(handler: &Arc<str>) {
 
 pub(crate) fn dead_letter(handler: &Arc<str>) {
     counter!(DEAD_LETTERS, "handler" => handler.clone()).increment(1);
+}
+
+/// Logs the result of recording an outcome, unless the outcome was simply recorded.
+pub(crate) fn completed(lease: &Lease, completed: CompleteResult) {
+    match completed {
+        CompleteResult::Recorded => {}
+        CompleteResult::Restarted => tracing::info!(
+            handler = &*lease.handler,
+            "the event was received again in the meantime: the dead letter starts over with it"
+        ),
+        CompleteResult::LeaseLost => lease_lost(lease),
+    }
 }
 
 pub(crate) fn lease_lost(lease: &Lease) {

@@ -224,7 +224,7 @@ impl<DB: Database> TxEffects<DB> {
         let completed = self.shared.store.complete_in(&mut tx, lease, outcome).await;
         let completed = completed.map_err(StoreError::new)?;
         let closed = match completed {
-            CompleteResult::Recorded => tx.commit().await,
+            CompleteResult::Recorded | CompleteResult::Restarted => tx.commit().await,
             CompleteResult::LeaseLost => tx.rollback().await,
         };
         closed.map_err(StoreError::new)?;

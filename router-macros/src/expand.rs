@@ -11,7 +11,7 @@ use syn::{
 
 use crate::{
     check,
-    parse::{Arguments, Function, Pattern},
+    parse::{Arguments, Function, Ordered, Pattern},
 };
 
 pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStream {
@@ -177,13 +177,16 @@ fn delivery_keys(arguments: &Arguments) -> TokenStream {
     let delay = |key: &Option<LitStr>| {
         option(key.as_ref().and_then(|delay| check::parse_backoff(delay).ok()).map(duration))
     };
-    let ordered = arguments.ordered.is_some();
+    let order = option(arguments.ordered.as_ref().map(|ordered| match ordered {
+        Ordered::OldestFirst(_) => quote!(__router_core::DeliveryOrder::OldestFirst),
+        Ordered::NewestOnly(_) => quote!(__router_core::DeliveryOrder::NewestOnly),
+    }));
     let (backoff, max_backoff) = (delay(&arguments.backoff), delay(&arguments.max_backoff));
     let (attempts, concurrency) =
         (option(arguments.attempts.as_ref()), option(arguments.concurrency.as_ref()));
     quote! {
         __router_core::DeliveryKeys {
-            ordered: #ordered,
+            order: #order,
             attempts: #attempts,
             backoff: #backoff,
             max_backoff: #max_backoff,

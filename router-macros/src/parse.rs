@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     pub(crate) deadline: Option<LitStr>,
     pub(crate) default_reply: Option<Path>,
     pub(crate) exclusive: Option<Ident>,
-    pub(crate) ordered: Option<Ident>,
+    pub(crate) ordered: Option<Ordered>,
     pub(crate) formerly: Option<LitStr>,
     pub(crate) attempts: Option<LitInt>,
     pub(crate) backoff: Option<LitStr>,
@@ -47,6 +47,14 @@ pub(crate) enum Pattern {
 pub(crate) struct Order {
     pub(crate) value: i32,
     tokens: TokenStream,
+}
+
+/// The value of the `ordered` key, with its token.
+pub(crate) enum Ordered {
+    /// `ordered`
+    OldestFirst(Ident),
+    /// `ordered = "newest"`
+    NewestOnly(LitStr),
 }
 
 /// The annotated function without its body.
@@ -76,6 +84,9 @@ const KEYS: [&str; 17] = [
     "crate",
 ];
 
+const ORDERED_FORMS: &str = "`ordered` has two forms: write `ordered` to deliver the oldest waiting event first, \
+                             or `ordered = \"newest\"` to deliver the newest one and skip older ones";
+
 enum Item {
     Pattern(Pattern),
     Name(Ident, LitStr),
@@ -86,7 +97,7 @@ enum Item {
     Deadline(Ident, LitStr),
     DefaultReply(Ident, Path),
     Exclusive(Ident),
-    Ordered(Ident),
+    Ordered(Ident, Ordered),
     Formerly(Ident, LitStr),
     Attempts(Ident, LitInt),
     Backoff(Ident, LitStr),
@@ -116,7 +127,7 @@ pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
             Some(Item::Exclusive(key)) => {
                 set(&mut arguments.exclusive, &key.clone(), key, errors);
             }
-            Some(Item::Ordered(key)) => set(&mut arguments.ordered, &key.clone(), key, errors),
+            Some(Item::Ordered(key, ordered)) => set(&mut arguments.ordered, &key, ordered, errors),
             Some(Item::Formerly(key, name)) => set(&mut arguments.formerly, &key, name, errors),
             Some(Item::Attempts(key, number)) => set(&mut arguments.attempts, &key, number, errors),
             Some(Item::Backoff(key, time)) => set(&mut arguments.backoff, &key, time, errors),
@@ -169,7 +180,7 @@ impl Parse for Item {
             Self::Unlisted(_) => "`unlisted` takes no value",
             Self::Blocking(_) => "`blocking` takes no value",
             Self::Exclusive(_) => "`exclusive` takes no value",
-            Self::Ordered(_) => "`ordered` takes no value",
+            Self::Ordered(_, Ordered::OldestFirst(_)) => ORDERED_FORMS,
             _ => "expected a comma before this",
         }))
     }
@@ -199,7 +210,7 @@ impl Item {
                 Ok(Self::DefaultReply(key.clone(), value(&key, "path::to::function", input)?))
             }
             "exclusive" => Ok(Self::Exclusive(key)),
-            "ordered" => Ok(Self::Ordered(key)),
+            "ordered" => Ok(Self::Ordered(key.clone(), Ordered::parse(key, input)?)),
             "formerly" => Ok(Self::Formerly(key.clone(), value(&key, "\"old::path\"", input)?)),
             "attempts" => Ok(Self::Attempts(key.clone(), value(&key, "12", input)?)),
             "backoff" => Ok(Self::Backoff(key.clone(), value(&key, "\"15s\"", input)?)),
@@ -261,6 +272,30 @@ impl Parse for Order {
         let value = format!("{sign}{}", digits.base10_digits()).parse();
         let value = value.map_err(|error| syn::Error::new_spanned(&tokens, error))?;
         Ok(Self { value, tokens })
+    }
+}
+
+impl Ordered {
+    /// Parses what follows the key: nothing, or `= "newest"`.
+    fn parse(key: Ident, input: ParseStream<'_>) -> syn::Result<Self> {
+        let equals: Option<Token![=]> = input.parse()?;
+        if equals.is_none() {
+            return Ok(Self::OldestFirst(key));
+        }
+        let span = if input.is_empty() { key.span() } else { input.span() };
+        match input.parse::<LitStr>() {
+            Ok(order) if order.value() == "newest" => Ok(Self::NewestOnly(order)),
+            _ => Err(syn::Error::new(span, ORDERED_FORMS)),
+        }
+    }
+}
+
+impl ToTokens for Ordered {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Self::OldestFirst(key) => key.to_tokens(tokens),
+            Self::NewestOnly(value) => value.to_tokens(tokens),
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 };
 
 use router_core::{
-    Completion, CompletionStore as _, Delivery, DeliveryRouter, DeliveryService, Event,
-    HandlerProgress, IdempotencyKey, InMemoryCompletions, Object, PerDelivery, ProvidedType, Reply,
-    RetryPolicy, Router, RouterBuilder, RouterError, State, Warning, event::StoredEvent, on_event,
-    on_unhandled, testing::ManualClock,
+    Completion, CompletionStore as _, Delivery, DeliveryOrder, DeliveryRouter, DeliveryService,
+    Event, HandlerProgress, IdempotencyKey, InMemoryCompletions, Object, PerDelivery, ProvidedType,
+    Reply, RetryPolicy, Router, RouterBuilder, RouterError, State, Warning, event::StoredEvent,
+    on_event, on_unhandled, testing::ManualClock,
 };
 use router_tests::{event, now, payload, payload_with_id};
 use tower::{Service as _, ServiceExt as _};
@@ -118,12 +118,12 @@ fn plan_lists_handlers_in_order_with_their_settings() {
     );
     let fulfil = planned[0];
     assert_eq!(fulfil.formerly, Some("shop::fulfil"));
-    assert!(fulfil.ordered);
+    assert_eq!(fulfil.order, Some(DeliveryOrder::OldestFirst));
     assert_eq!((fulfil.concurrency, fulfil.timeout), (Some(2), Duration::from_secs(20)));
     let waits = [1, 2, 3].map(|attempt| fulfil.retry.wait_after(attempt));
     assert_eq!(waits, [Some(Duration::from_secs(10)), Some(Duration::from_secs(40)), None]);
     assert_eq!(planned[1].retry, RetryPolicy::default());
-    assert!(!planned[1].ordered);
+    assert_eq!(planned[1].order, None);
     let unhandled = router_tests::event(payload("charge.failed")).unwrap();
     assert_eq!(router.plan(&unhandled).count(), 0, "an unhandled event has no plan");
 }
@@ -152,7 +152,7 @@ async fn idempotency_key_covers_event_handler_generation() {
     let first_event = event(payload("invoice.paid")).unwrap();
     let first_key = key(&first_event, "orders.fulfil").await;
     // The key is the same in every version.
-    assert_eq!(first_key, "fulfil in 1 under 0c5e63274bbc839ea5aa54ddf8eab8e5");
+    assert_eq!(first_key, "fulfil in 1 under b6ffd43a67ffcb4d5d8ce903a15ebff9");
     assert_eq!(key(&first_event, "orders.fulfil").await, first_key);
     // A delivery that was stored under the former name keeps that name's key.
     assert_ne!(key(&first_event, "shop::fulfil").await, first_key);
@@ -176,7 +176,7 @@ fn stored_event_round_trips_with_its_generation() {
     let debug = format!("{stored:?}");
     assert!(!debug.contains("amount") && debug.contains("generation: 3"), "{debug}");
     let replayed = Event::from_store(stored).unwrap();
-    assert_eq!(replayed.key().to_string(), "default/evt_1#3");
+    assert_eq!(replayed.key().to_string(), "default/evt_1/invoice.paid#3");
     // A replayed event that is stored again keeps its generation.
     assert_eq!(StoredEvent::from_event(&replayed).generation, 3);
     let damaged = StoredEvent { payload: "{".into(), ..StoredEvent::from_event(&original) };
@@ -375,6 +375,19 @@ fn build_warns_of_unstable_name_and_inline_ordered() {
 #[on_event("customer.updated", name = "in_order", ordered)]
 async fn in_order(_: Event) {}
 
+#[on_event("customer.updated", name = "mirror", ordered = "newest")]
+async fn mirror(_: Event) {}
+
+/// Without a delivery service, a handler of either order is only `exclusive`.
+#[test]
+fn newest_order_is_planned_and_needs_a_service() {
+    let builder = || Router::builder().only::<mirror>();
+    let router = builder().delivered_by(&Queue).build().unwrap();
+    assert_eq!(router.handler("mirror").unwrap().order, Some(DeliveryOrder::NewestOnly));
+    let inline = builder().build().unwrap();
+    assert!(matches!(inline.startup_report().warnings[..], [Warning::NotOrdered { .. }]));
+}
+
 #[on_event("invoice.paid", name = "orders.renamed", formerly = "shop::renamed")]
 async fn renamed(log: State<CallLog>) {
     log.push("renamed");
@@ -383,7 +396,11 @@ async fn renamed(log: State<CallLog>) {
 /// Former names also apply in a router without a delivery service.
 #[tokio::test]
 async fn handler_finished_under_former_name_is_skipped() {
-    for (name, runs) in [("shop::renamed", 0), ("orders.renamed", 0), ("shop::other", 1)] {
+    for (name, runs, outcome) in [
+        ("shop::renamed", 0, "duplicate"),
+        ("orders.renamed", 0, "duplicate"),
+        ("shop::other", 1, "done"),
+    ] {
         let completions = InMemoryCompletions::new();
         let log = Arc::new(CallLog::default());
         let event = event(payload("invoice.paid")).unwrap();
@@ -392,7 +409,7 @@ async fn handler_finished_under_former_name_is_skipped() {
         completions.record(&event.key(), progress).await.unwrap();
         let router = Router::builder().only::<renamed>().shared_state(log.clone());
         let mut router = router.completions(completions).build().unwrap();
-        assert_eq!(router.call(event).await.unwrap().outcome(), "done");
+        assert_eq!(router.call(event).await.unwrap().outcome(), outcome, "{name}");
         assert_eq!(log.take().len(), runs, "{name}");
     }
 }

@@ -78,14 +78,18 @@ async fn redelivery_runs_only_the_failed_handler() {
 
     let second = deliver(&router, &payload(PAID)).await.unwrap();
     assert_eq!(second.outcome(), "dead", "no transient failure remains");
-    assert_eq!(outcomes(&second), [("done", 1), ("done", 2), ("ignored", 1), ("dead", 1)]);
+    assert_eq!(outcomes(&second), [("duplicate", 1), ("done", 2), ("duplicate", 1), ("dead", 1)]);
     let ran: Vec<bool> =
         second.handlers().iter().map(|handler| handler.duration().is_some()).collect();
     assert_eq!(ran, [false, true, false, false]);
 
+    // No handler needs a retry, so the dead letter starts over.
     let third = deliver(&router, &payload(PAID)).await.unwrap();
-    assert_eq!(outcomes(&third), outcomes(&second));
-    assert_eq!(calls(), [1, 2, 1, 1]);
+    assert_eq!(
+        outcomes(&third),
+        [("duplicate", 1), ("duplicate", 2), ("duplicate", 1), ("dead", 1)]
+    );
+    assert_eq!(calls(), [1, 2, 1, 2]);
 }
 
 /// Returns the event of `body`, signed and verified with the secret of `endpoint`.
@@ -99,34 +103,21 @@ fn signed_event(endpoint: &str, secret: &str, body: &str) -> Event {
 }
 
 #[tokio::test]
-async fn event_identity_is_endpoint_account_and_id() {
+async fn event_identity_is_endpoint_account_id_and_type() {
     let with_account = |account: &str| {
         payload(PAID).replace("evt_1\",", &format!("evt_1\",\"account\":\"{account}\","))
     };
+    let platform = |secret: &str, body: &str| signed_event("platform", secret, body);
+    let spaced = payload(PAID).replace("{", "{ ");
     let rows = [
-        (signed_event("platform", "whsec_new", &payload(PAID)), "platform/evt_1", 1),
-        (signed_event("platform", "whsec_old", &payload(PAID)), "platform/evt_1", 1),
-        (
-            signed_event("platform", "whsec_new", &payload(PAID).replace("{", "{ ")),
-            "platform/evt_1",
-            1,
-        ),
-        (signed_event("connect", "whsec_new", &payload(PAID)), "connect/evt_1", 2),
-        (
-            signed_event("platform", "whsec_new", &with_account("acct_1")),
-            "platform/acct_1/evt_1",
-            3,
-        ),
-        (
-            signed_event("platform", "whsec_new", &with_account("acct_2")),
-            "platform/acct_2/evt_1",
-            4,
-        ),
-        (
-            signed_event("platform", "whsec_new", &payload_with_id("evt_2", PAID)),
-            "platform/evt_2",
-            5,
-        ),
+        (platform("whsec_new", &payload(PAID)), "platform/evt_1/invoice.paid", 1),
+        (platform("whsec_old", &payload(PAID)), "platform/evt_1/invoice.paid", 1),
+        (platform("whsec_new", &spaced), "platform/evt_1/invoice.paid", 1),
+        (signed_event("connect", "whsec_new", &payload(PAID)), "connect/evt_1/invoice.paid", 2),
+        (platform("whsec_new", &with_account("acct_1")), "platform/acct_1/evt_1/invoice.paid", 3),
+        (platform("whsec_new", &with_account("acct_2")), "platform/acct_2/evt_1/invoice.paid", 4),
+        (platform("whsec_new", &payload_with_id("evt_2", PAID)), "platform/evt_2/invoice.paid", 5),
+        (platform("whsec_new", &payload("invoice.sent")), "platform/evt_1/invoice.sent", 6),
     ];
     let (calls, handler) = counted(done);
     let router = Router::builder().handler("a", ["*"], handler).build().unwrap();

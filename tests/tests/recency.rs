@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use router_core::{Failure, Outcome, Recency, Registered, Router, on_event};
+use router_inbox::OrderKey;
 use router_tests::event;
 use tower::ServiceExt as _;
 
@@ -246,4 +247,34 @@ async fn missing_recency_fails_handler_permanently() {
     for payload in [UNDATED, THIN] {
         assert_eq!(run::<optional>(payload).await, Ok(Outcome::ignored("None")));
     }
+}
+
+#[test]
+fn change_of_thin_event_is_ordered_among_snapshot_events() {
+    // The second of `THIN`.
+    let second = 1_700_000_000;
+    let of_change = |payload: String| Recency::of_change(&event(payload).unwrap());
+    let thin =
+        |change: &str| of_change(THIN.replace("account.created", &format!("account.{change}")));
+    let snapshot =
+        |change: &str, created| of_change(snapshot(&format!("account.{change}"), created));
+    for stage in ["created", "updated", "deleted"] {
+        assert!(thin(stage).is_some(), "{stage}");
+        assert_eq!(thin(stage), snapshot(stage, second), "{stage}");
+        assert!(thin(stage) < snapshot(stage, second + 1), "{stage}");
+    }
+    assert!(thin("created") < snapshot("updated", 1));
+    assert!(thin("deleted") > snapshot("updated", second + 1));
+    assert_eq!(of_change(UNDATED.to_owned()), None);
+}
+
+#[test]
+fn thin_and_snapshot_events_of_an_object_share_a_lane() {
+    let related = r#""related_object":{"id":"sub_1","type":"subscription","url":"/v1/sub_1"}}"#;
+    let thin = THIN.replace("000Z\"}", &format!("000Z\",{related}"));
+    let order_key = |payload: String| OrderKey::from_event(&event(payload).unwrap());
+    let same_second = snapshot("account.created", 1_700_000_000);
+    assert_eq!(order_key(thin.clone()), order_key(same_second));
+    let earlier_update = snapshot("account.updated", 1);
+    assert!(order_key(thin).recency < order_key(earlier_update).recency);
 }

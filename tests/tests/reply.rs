@@ -123,10 +123,12 @@ async fn handler_beyond_deadline_gets_default_reply() {
         clock.advance(Duration::from_secs(1));
     });
     assert_eq!((response.status().as_u16(), &**response.body()), (200, r#"{"approved":false}"#));
-    let text = "default/evt_1 (issuing_authorization.request) by handler slow, attempt 1: the handler did not finish within 1s";
+    let text = "default/evt_1/issuing_authorization.request by handler slow, attempt 1: the handler did not finish within 1s";
     assert_eq!(letters.take(), [text]);
-    // A duplicate gets the same reply without another run of the handler.
+    // A duplicate gets the same reply without another run of the handler, although it has failed.
     let duplicate = send(endpoint, post(request())).await;
+    let report: &Report = duplicate.extensions().get().unwrap();
+    assert_eq!((report.outcome(), report.handlers()[0].outcome()), ("duplicate", "duplicate"));
     assert_eq!((duplicate.status().as_u16(), &**duplicate.body()), (200, r#"{"approved":false}"#));
     assert!(letters.take().is_empty());
 }

@@ -48,6 +48,31 @@ async fn answer_shows_the_outcome_of_each_handler() {
     assert_eq!(answer.response().headers()["content-type"], "application/json");
 }
 
+#[derive(serde::Deserialize)]
+struct IdentifiedInvoice {
+    #[expect(dead_code, reason = "decoded but never read")]
+    id: String,
+}
+
+/// The handler decodes the other events of invoices, so the sample finds a mistake that would make
+/// each notice of an upcoming invoice a dead letter.
+#[tokio::test]
+async fn handler_that_requires_id_fails_with_upcoming_invoice() {
+    let types = ["invoice.paid", "invoice.upcoming"];
+    let shop =
+        TestRouter::new(Router::builder().handler("invoices", types, async |event: Event| {
+            event.decode_object::<IdentifiedInvoice>().map(drop)
+        }))
+        .unwrap();
+    let paid = shop.deliver(SyntheticEvent::new("invoice.paid")).await;
+    assert!(paid.handler("invoices").is_done());
+    let upcoming = shop.deliver(SyntheticEvent::new("invoice.upcoming")).await;
+    let handler = upcoming.handler("invoices");
+    assert_eq!(handler.outcome(), "retry");
+    let failure = handler.result().unwrap_err().to_string();
+    assert_eq!(failure, "`data.object` does not decode: missing field `id`");
+}
+
 #[tokio::test]
 async fn same_payload_is_deduplicated_during_retention() {
     let (router, count) = counting_router();

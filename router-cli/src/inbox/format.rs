@@ -88,7 +88,10 @@ fn state_style(state: DeliveryState) -> Style {
 
 /// Formats an event on one line, as in `invoice.paid  evt_1  in_1  replay 2  3m ago`.
 pub(super) fn format_event(event: &EventSummary) -> String {
-    let mut details = vec![sanitize(&event.id), sanitize(&event.object)];
+    let mut details = vec![sanitize(&event.id)];
+    if !event.object.is_empty() {
+        details.push(sanitize(&event.object));
+    }
     if event.endpoint != "default" {
         details.push(format!("endpoint {}", sanitize(&event.endpoint)));
     }

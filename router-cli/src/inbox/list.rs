@@ -37,7 +37,8 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "TYPE")]
     r#type: Option<String>,
 
-    /// Only events about the object with this id.
+    /// Only events about the object with this id, or `invoice:sub_…` for a subscription's upcoming
+    /// invoices, which have no id.
     #[arg(long, value_name = "ID")]
     object: Option<String>,
 

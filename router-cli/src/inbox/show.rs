@@ -2,6 +2,7 @@
 
 use clap::Args;
 use router_catalog::samples::stripe_json;
+use router_core::{Event, event::StoredEvent};
 use router_inbox::{
     DeliveryState, Operations,
     operations::{EventDetails, EventSummary},
@@ -25,18 +26,29 @@ Examples:
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload --json | event-router send --file -
+  event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload --json |
+    jq -c '.redelivered[-1]' | event-router send --file -
 
-Each replay of the event is shown too, and each endpoint that received it.
+Each replay of the event is shown too, and each endpoint that received it. A thin event and its
+snapshot event are one event here, which is found by both ids.
+
+A line `again` shows a redelivery that the inbox has stored, oldest first: for a handler that had no
+delivery of the event, for a dead letter that started over, or because the thin event and its
+snapshot event have different ids. The added or restarted delivery uses the redelivered payload,
+which may be in another API version. Other redeliveries are duplicates and are not stored.
 
 With --json, prints one object for each: {\"event\", \"type\", \"object\", \"endpoint\", \"account\",
-\"generation\", \"stored_at\", \"deliveries\": [{\"handler\", \"state\", \"attempts\", \"due_at\", \"blocked\",
-\"ended_at\", \"error\"}]}; with --payload also {\"payload\"}, the text that Stripe sent.")]
+\"generation\", \"stored_at\", \"api_version\", \"redelivered\": [{\"event\", \"type\", \"api_version\",
+\"signed_at\"}], \"deliveries\": [{\"handler\", \"state\", \"attempts\", \"due_at\", \"blocked\",
+\"ended_at\", \"error\"}]}; with --payload also {\"payload\"}, the text that Stripe sent, in the object
+and in each of \"redelivered\".")]
 pub(super) struct ShowArgs {
     /// Id of the event.
     #[arg(value_name = "EVENT")]
     id: String,
 
-    /// Print the payload too. It may contain personal data.
+    /// Print the payload too, and the payloads of redeliveries, oldest first. They may contain
+    /// personal data.
     #[arg(long)]
     payload: bool,
 }
@@ -45,7 +57,21 @@ pub(super) struct ShowArgs {
 struct Line<'l> {
     #[serde(flatten)]
     event: EventLine<'l>,
+    api_version: Option<String>,
+    redelivered: Vec<RedeliveryLine<'l>>,
     deliveries: Vec<DeliveryLine<'l>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'l str>,
+}
+
+/// A redelivery that the store had to store, in the JSON output. The event's fields are null if its
+/// payload is damaged.
+#[derive(Serialize)]
+struct RedeliveryLine<'l> {
+    event: Option<String>,
+    r#type: Option<String>,
+    api_version: Option<String>,
+    signed_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'l str>,
 }
@@ -59,10 +85,7 @@ impl ShowArgs {
         let found = find_event(store, &self.id).await?;
         for (index, shown) in found.iter().enumerate() {
             if output.json {
-                let deliveries = shown.deliveries.iter().map(DeliveryLine::new).collect();
-                let payload =
-                    std::str::from_utf8(&shown.stored.payload).ok().filter(|_| self.payload);
-                output.json(&Line { event: EventLine::new(&shown.event), deliveries, payload })?;
+                output.json(&Line::new(shown, self.payload))?;
                 continue;
             }
             if index > 0 {
@@ -70,8 +93,10 @@ impl ShowArgs {
             }
             print_event(shown, output)?;
             if self.payload {
-                output.line("")?;
-                output.line(pretty(&shown.stored.payload))?;
+                for stored in [&shown.stored].into_iter().chain(&shown.redelivered) {
+                    output.line("")?;
+                    output.line(pretty(&stored.payload))?;
+                }
             }
         }
         if !output.json {
@@ -79,6 +104,37 @@ impl ShowArgs {
         }
         Ok(Exit::Success)
     }
+}
+
+impl<'l> Line<'l> {
+    fn new(shown: &'l EventDetails, with_payload: bool) -> Self {
+        let payload = |stored: &'l StoredEvent| {
+            std::str::from_utf8(&stored.payload).ok().filter(|_| with_payload)
+        };
+        let redelivery = |stored: &'l StoredEvent| {
+            let event = parse(stored);
+            RedeliveryLine {
+                event: event.as_ref().map(|event| event.id().to_owned()),
+                r#type: event.as_ref().map(|event| event.event_type().to_owned()),
+                api_version: event.as_ref().and_then(Event::api_version).map(str::to_owned),
+                signed_at: stored.signed_at.map(rfc3339),
+                payload: payload(stored),
+            }
+        };
+        Self {
+            event: EventLine::new(&shown.event),
+            api_version: parse(&shown.stored)
+                .and_then(|event| event.api_version().map(str::to_owned)),
+            redelivered: shown.redelivered.iter().map(redelivery).collect(),
+            deliveries: shown.deliveries.iter().map(DeliveryLine::new).collect(),
+            payload: payload(&shown.stored),
+        }
+    }
+}
+
+/// Restores the event, or returns `None` if its payload is damaged.
+fn parse(stored: &StoredEvent) -> Option<Event> {
+    Event::from_store(stored.clone()).ok()
 }
 
 /// Returns all generations of an event, at all endpoints.
@@ -109,7 +165,7 @@ pub(super) fn event_not_found(id: &str) -> Error {
 }
 
 fn print_event(
-    EventDetails { event, stored, deliveries }: &EventDetails,
+    EventDetails { event, stored, redelivered, deliveries }: &EventDetails,
     output: &mut Output,
 ) -> Result<(), Error> {
     let EventSummary { id, endpoint, account, generation, event_type, object, stored_at } = event;
@@ -117,7 +173,9 @@ fn print_event(
     let mut row = |name: &str, text: String| {
         output.line(format_args!("  {}  {text}", styled(DIM, format_args!("{name:9}"))))
     };
-    row("object", sanitize(object))?;
+    if !object.is_empty() {
+        row("object", sanitize(object))?;
+    }
     row("endpoint", sanitize(endpoint))?;
     if let Some(account) = account {
         row("account", sanitize(account))?;
@@ -127,7 +185,18 @@ fn print_event(
         0 => row("received", time)?,
         number => row("replay", format!("number {number}, {time}"))?,
     }
-    row("payload", format!("{} bytes", stored.payload.len()))?;
+    row("payload", describe_payload(stored))?;
+    for stored in redelivered {
+        let mut text = describe_payload(stored);
+        if let Some(twin) = parse(stored).filter(|again| again.id() != *id) {
+            let (event_type, id) = (sanitize(twin.event_type()), sanitize(twin.id()));
+            text = format!("as {event_type} {id}, {text}");
+        }
+        if let Some(signed_at) = stored.signed_at {
+            text = format!("{text}, signed {}", ago(signed_at));
+        }
+        row("again", text)?;
+    }
     for delivery in deliveries {
         output.line(format_args!("  {}", format_delivery(delivery)))?;
     }
@@ -135,6 +204,16 @@ fn print_event(
         output.line(format_args!("  {}", styled(WARNING, "unhandled: no handler matched")))?;
     }
     Ok(())
+}
+
+/// Formats the size and the API version of a payload. A thin event has no version.
+fn describe_payload(stored: &StoredEvent) -> String {
+    let bytes = format!("{} bytes", stored.payload.len());
+    match parse(stored).as_ref().map(Event::api_version) {
+        None => format!("{bytes}, damaged"),
+        Some(None) => bytes,
+        Some(Some(version)) => format!("{bytes}, API version {}", sanitize(version)),
+    }
 }
 
 /// Prints the next steps for a dead or unhandled event.

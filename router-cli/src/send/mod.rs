@@ -4,10 +4,12 @@ mod deliveries;
 mod report;
 mod run;
 mod sender;
+mod twin;
 
 use clap::Args;
 use router_core::testing::Payload;
 
+use self::twin::build_twin;
 pub(crate) use self::{
     deliveries::{Deliveries, DeliveryOptions},
     run::{OutgoingEvent, PaceOptions, run},
@@ -29,14 +31,15 @@ Examples:
   event-router send customer.created invoice.paid --seed 7
   event-router send invoice.paid --set amount_paid=500 --set metadata.order_id=6735
   event-router send 'charge.*' --repeat 1000 --concurrency 16 --duplicate 0.1 --reorder
+  event-router send customer.created --twin
   event-router send --file dead-letters.jsonl --to https://staging.example.com/webhook
 
 Each run generates new ids. To repeat a run, pass its --seed: a server that has already received
 those events deduplicates them.
 
-With --json, prints one object per delivery: {\"type\", \"event\", \"seed\", \"status\",
-\"retry_after\", \"answer\", \"ms\"}, or {…, \"error\", \"ms\"} if there was no answer. After several
-deliveries, also prints {\"summary\"}.")]
+With --json, prints one object per delivery: {\"type\", \"event\", \"snapshot_event\", \"seed\",
+\"status\", \"retry_after\", \"answer\", \"ms\"}, or {…, \"error\", \"ms\"} if there was no answer. After
+several deliveries, also prints {\"summary\"}.")]
 pub(crate) struct SendArgs {
     /// Event types to send, in this order; `invoice.*` sends all matching types.
     #[arg(required_unless_present = "file", value_name = "TYPE")]
@@ -47,6 +50,16 @@ pub(crate) struct SendArgs {
     /// The file contains one event, or one event or dead letter per line.
     #[arg(long, conflicts_with_all = ["types", "repeat"])]
     file: Option<String>,
+
+    /// Send each snapshot event's thin event too, as Stripe does while an account moves from
+    /// snapshot events to thin events.
+    ///
+    /// The thin event (`v1.customer.created` for `customer.created`) follows its snapshot event,
+    /// names it as `snapshot_event`, and has an id of its own. The two report one change, so a
+    /// handler of both types must run once. --duplicate applies to each of the two, and --reorder
+    /// may send the thin event first.
+    #[arg(long, conflicts_with = "thin", help_heading = "Event options")]
+    twin: bool,
 
     #[command(flatten)]
     event: EventOptions,
@@ -78,20 +91,33 @@ struct LoadOptions {
 
 impl SendArgs {
     pub(crate) async fn run(self, output: &mut Output) -> Result<Exit, Error> {
+        match &self.file {
+            Some(file) => self.send_file(file, output).await,
+            None => self.send_types(output).await,
+        }
+    }
+
+    async fn send_file(&self, file: &str, output: &mut Output) -> Result<Exit, Error> {
+        if !self.event.is_default() {
+            let why =
+                "events from --file are sent unchanged; remove --set and the other event options";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let (delivery, pace) = (&self.load.delivery, &self.load.pace);
         let seed = delivery.seed();
-        if let Some(file) = &self.file {
-            if !self.event.is_default() {
-                let why = "events from --file are sent unchanged; remove --set and the other event options";
-                return Err(Error::Usage(why.to_owned()));
-            }
-            let payloads = parse_events(&read(file, output)?, file)?;
-            let deliveries = Deliveries::new(payloads.len(), delivery, seed);
-            let event = move |index: usize| {
-                Ok(OutgoingEvent { payload: payloads[index].clone(), seed: None })
-            };
-            return run(deliveries, event, &self.target, pace, output).await;
+        let mut payloads = Vec::new();
+        for (payload, number) in parse_events(&read(file, output)?, file)?.into_iter().zip(0..) {
+            let twin = self.twin.then(|| build_twin(&payload, seed.wrapping_add(number)));
+            payloads.push(payload);
+            payloads.extend(twin.transpose()?);
         }
+        let deliveries = Deliveries::new(payloads.len(), delivery, seed);
+        let event =
+            move |index: usize| Ok(OutgoingEvent { payload: payloads[index].clone(), seed: None });
+        run(deliveries, event, &self.target, pace, output).await
+    }
+
+    async fn send_types(&self, output: &mut Output) -> Result<Exit, Error> {
         let mut types = Vec::new();
         for pattern in &self.types {
             if pattern.contains('*') {
@@ -100,21 +126,30 @@ impl SendArgs {
                 types.push(pattern.clone());
             }
         }
+        let (options, has_twins) = (self.event.clone(), self.twin);
+        let build = move |event_type: &str, seed: u64, is_twin: bool| {
+            let payload = options.build(event_type, seed)?;
+            if is_twin { build_twin(&payload, seed) } else { Ok(payload) }
+        };
         // Reports an invalid type or field before anything is sent.
         for event_type in &types {
-            self.event.build(event_type, 0)?;
+            build(event_type, 0, has_twins)?;
         }
-        let count = types.len().saturating_mul(self.load.repeat as usize);
+        let events_per_type = if has_twins { 2 } else { 1 };
+        let round = types.len() * events_per_type;
+        let count = round.saturating_mul(self.load.repeat as usize);
         if count > MAX_EVENTS {
             let why = format!("{count} events exceed the limit of {MAX_EVENTS} events in one run");
             return Err(Error::Usage(why));
         }
+        let (delivery, pace) = (&self.load.delivery, &self.load.pace);
+        let seed = delivery.seed();
         let deliveries = Deliveries::new(count, delivery, seed);
-        let options = self.event.clone();
         let event = move |index: usize| {
-            let seed = seed.wrapping_add((index / types.len()) as u64);
-            let payload = options.build(&types[index % types.len()], seed)?;
-            Ok(OutgoingEvent { payload, seed: Some(seed) })
+            let seed = seed.wrapping_add((index / round) as u64);
+            let event_type = &types[index % round / events_per_type];
+            let is_twin = index % events_per_type == 1;
+            Ok(OutgoingEvent { payload: build(event_type, seed, is_twin)?, seed: Some(seed) })
         };
         run(deliveries, event, &self.target, pace, output).await
     }

@@ -28,6 +28,8 @@ pub(crate) struct Reporter {
     bar: ProgressBar,
     printed: usize,
     delivered: usize,
+    /// The number of deliveries of thin events that name their snapshot event.
+    twins: usize,
     /// `true` if an answer says that the signature is invalid.
     signature_rejected: bool,
     /// The number of answers by status and outcome.
@@ -43,6 +45,8 @@ pub(crate) struct Reporter {
 struct Line<'d> {
     r#type: &'d str,
     event: &'d str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_event: Option<&'d str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     #[serde(flatten)]
@@ -68,6 +72,7 @@ impl Reporter {
             bar,
             printed: 0,
             delivered: 0,
+            twins: 0,
             signature_rejected: false,
             answers: BTreeMap::new(),
             unanswered: BTreeMap::new(),
@@ -83,6 +88,7 @@ impl Reporter {
     ) -> Result<(), Error> {
         self.bar.inc(1);
         self.delivered += 1;
+        self.twins += usize::from(result.event.payload.event().snapshot_event().is_some());
         let is_failure = match &result.answer {
             Ok(answer) => {
                 let micros = u64::try_from(result.elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -155,6 +161,7 @@ impl Reporter {
         let ms = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1000.0;
         json!({
             "sent": self.delivered,
+            "twins": self.twins,
             "seconds": elapsed.as_secs_f64(),
             "answers": answers.collect::<Vec<_>>(),
             "unanswered": unanswered.collect::<Vec<_>>(),
@@ -172,8 +179,13 @@ impl Reporter {
             true => format!(" of {}", self.total),
             false => String::new(),
         };
+        let twins = match self.twins {
+            0 => String::new(),
+            1 => " (1 thin twin)".to_owned(),
+            number => format!(" ({number} thin twins)"),
+        };
         output.line(format_args!(
-            "{}{of_total} deliveries in {seconds:.2} s ({rate:.0}/s)",
+            "{}{of_total} deliveries{twins} in {seconds:.2} s ({rate:.0}/s)",
             self.delivered
         ))?;
         for ((code, outcome), count) in &self.answers {
@@ -210,6 +222,7 @@ fn line(result: &DeliveryResult) -> Line<'_> {
     Line {
         r#type: payload.event_type(),
         event: payload.id(),
+        snapshot_event: payload.event().snapshot_event(),
         seed: result.event.seed,
         result: line_result,
         ms: result.elapsed.as_micros() as f64 / 1000.0,
@@ -219,7 +232,9 @@ fn line(result: &DeliveryResult) -> Line<'_> {
 fn print_delivery(result: &DeliveryResult, output: &mut Output) -> Result<(), Error> {
     let payload = &result.event.payload;
     let seed = result.event.seed.map(|seed| format!("  seed {seed}")).unwrap_or_default();
-    let id = styled(DIM, format_args!("{}{seed}", payload.id()));
+    let twin = payload.event().snapshot_event().map(|id| format!("  twin of {id}"));
+    let twin = twin.unwrap_or_default();
+    let id = styled(DIM, format_args!("{}{twin}{seed}", payload.id()));
     output.line(format_args!("{}  {id}", payload.event_type()))?;
     let answer = match &result.answer {
         Ok(answer) => answer,
@@ -249,12 +264,12 @@ fn print_delivery(result: &DeliveryResult, output: &mut Output) -> Result<(), Er
         let [name, outcome] =
             ["name", "outcome"].map(|field| sanitize(handler[field].as_str().unwrap_or("?")));
         let style = match &*outcome {
-            "done" | "stored" => SUCCESS,
+            "done" | "stored" | "restarted" => SUCCESS,
             "ignored" | "duplicate" => DIM,
             "retry" => WARNING,
             _ => FAILURE,
         };
-        output.line(format_args!("  {} {name}", styled(style, format_args!("{outcome:7}"))))?;
+        output.line(format_args!("  {} {name}", styled(style, format_args!("{outcome:9}"))))?;
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ fn event_sent_to_cargo_run_server_is_handled() {
     let output = run(&["send", "payment_intent.succeeded", "--set", "amount=2000"]);
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(output.stdout.contains("\n  200 OK in "), "{output:?}");
-    assert!(output.stdout.contains("\n  stored  payments.succeeded\n"), "{output:?}");
+    assert!(output.stdout.contains("\n  stored    payments.succeeded\n"), "{output:?}");
     let output = run(&["send", "customer.created"]);
     assert!(
         output.code == Some(0) && output.stdout.contains("\n  no handler matches this event\n"),
@@ -77,7 +77,7 @@ fn event_sent_to_cargo_run_server_is_handled() {
     );
     let output = run(&["send", "payment_intent.succeeded", "--set", "amount=a lot"]);
     assert!(
-        output.code == Some(0) && output.stdout.contains("\n  stored  payments.succeeded\n"),
+        output.code == Some(0) && output.stdout.contains("\n  stored    payments.succeeded\n"),
         "{output:?}"
     );
     for scenario in ["subscription-lifecycle", "checkout", "refund", "dispute"] {

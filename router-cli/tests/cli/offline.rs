@@ -113,7 +113,7 @@ fn sample_prints_event_or_object() {
 
 #[test]
 fn invalid_request_names_the_fix() {
-    let rows: [(&[&str], &str); 10] = [
+    let rows: [(&[&str], &str); 14] = [
         (
             &["sample", "invoice.payed"],
             "Stripe has no event type `invoice.payed`; did you mean `invoice.paid`?",
@@ -143,6 +143,19 @@ fn invalid_request_names_the_fix() {
         (
             &["send", "invoice.paid", "--to", "localhost:4242"],
             "--to localhost:4242: `localhost:` is neither http: nor https:; expected a URL, as in http://127.0.0.1:4242/webhook",
+        ),
+        (
+            &["send", "invoice.paid", "customer.source.created", "--twin"],
+            "there is no thin event for `customer.source.created`; send it without --twin",
+        ),
+        (
+            &["send", "v1.invoice.paid", "--twin"],
+            "`v1.invoice.paid` is a thin event, and --twin adds one to a snapshot event; send it without --twin",
+        ),
+        (&["send", "invoice.paid", "--twin", "--thin"], "'--twin' cannot be used with '--thin'"),
+        (
+            &["send", "weather.changed"],
+            "Stripe has no event type `weather.changed` in API version 2026-10-28.endive; `event-router events` lists all types, and `event-router send --file FILE` sends events of any type",
         ),
         (&["sign", "no-such-file"], "cannot read no-such-file: No such file or directory"),
     ];

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, process::Stdio, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
+use serde_json::Value;
 
 use crate::{
     program::{CliOutput, program, run, run_with},
@@ -17,15 +18,15 @@ fn send_prints_event_and_answer() {
     insta::assert_snapshot!(server.redact(&output.stdout), @r"
     payment_intent.succeeded  evt_1tveaEJVkmiJnEjWKO2WmN2t  seed 7
       200 OK in · ms
-      done    audit
+      done      audit
     ");
     let output = server.run(&["send", "charge.failed", "--seed", "7"]);
     assert_eq!((output.code, &*output.stderr), (Some(1), ""));
     insta::assert_snapshot!(server.redact(&output.stdout), @r"
     charge.failed  evt_1wgKeetk2wM96enB83suckyO  seed 7
       500 Internal Server Error in · ms, retry after 7 s
-      done    audit
-      retry   fails
+      done      audit
+      retry     fails
     ");
     // A permanent failure is answered with 200, since a redelivery would not help. The exit code is
     // 1 nonetheless, because a developer wants to know.
@@ -35,12 +36,12 @@ fn send_prints_event_and_answer() {
     insta::assert_snapshot!(server.redact(each), @r"
     charge.expired  evt_1o7yGHOnDUE0eftZ4F4QY2wa  seed 7
       200 OK in · ms
-      done    audit
-      dead    buries
+      done      audit
+      dead      buries
     charge.pending  evt_1QnvNqQEydcfqschUXSaaqDf  seed 7
       200 OK in · ms
-      done    audit
-      ignored ignores
+      done      audit
+      ignored   ignores
     ");
     assert!(summary.contains("       1  200 OK dead\n       1  200 OK done\n"), "{summary}");
 }
@@ -96,7 +97,7 @@ fn many_deliveries_print_failures_and_a_summary() {
     assert_eq!((output.code, &*output.stderr), (Some(1), ""), "no progress bar without a terminal");
     // The first five failures, and a summary.
     let (wrong, summary) = output.stdout.split_once("\n\n").unwrap();
-    assert_eq!(wrong.matches("\n  retry   fails").count(), 5, "{wrong}");
+    assert_eq!(wrong.matches("\n  retry     fails").count(), 5, "{wrong}");
     assert_eq!(wrong.matches("charge.failed  evt_1").count(), 5, "{wrong}");
     let lines: Vec<&str> = summary.lines().collect();
     assert!(lines[0].starts_with("200 deliveries in "), "{lines:?}");
@@ -135,6 +136,88 @@ fn duplicate_and_reorder_change_the_deliveries() {
     assert_eq!(sorted(reordered), sorted(plain));
     // The handlers have run once for each event.
     assert_eq!(server.seen().len(), 200);
+}
+
+/// Returns the id and the snapshot event of each delivery in the JSON output.
+fn pairs(output: &CliOutput) -> Vec<(String, Option<String>)> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let lines = output.json();
+    let deliveries = lines.iter().filter(|line| line.get("event").is_some());
+    let pair = |line: &Value| Some((text(&line["event"])?, text(&line["snapshot_event"])));
+    deliveries.map(|line| pair(line).expect("an id is text")).collect()
+}
+
+#[test]
+fn twin_follows_its_snapshot_event_and_names_it() {
+    let server = TestServer::start();
+    let options = ["--twin", "--account", "acct_1", "--seed", "7", "--json"];
+    let output =
+        server.run(&[&["send", "customer.created", "invoice.paid"], &options[..]].concat());
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let types: Vec<_> = output.json().iter().map(|line| line["type"].clone()).collect();
+    let pair = |event_type: &str| [event_type.to_owned(), format!("v1.{event_type}")];
+    assert_eq!(types[..4], [pair("customer.created"), pair("invoice.paid")].concat());
+    let sent = pairs(&output);
+    let [(customer, None), (_, Some(of_customer)), (invoice, None), (_, Some(of_invoice))] =
+        &sent[..]
+    else {
+        panic!("{output:?}")
+    };
+    assert_eq!((of_customer, of_invoice), (customer, invoice));
+    assert_eq!(output.json()[4]["summary"]["twins"], 2);
+    // Both events of each pair have arrived, and the twins name their snapshot events.
+    assert_eq!(server.twins(), [sent[1].clone(), sent[3].clone()]);
+    // A handler of both types has run once for each pair.
+    let seen: Vec<_> = server.seen().into_iter().map(|(_, id)| id).collect();
+    assert_eq!(seen, [&**customer, invoice]);
+    let output = server.run(&["send", "customer.created", "--twin", "--seed", "7"]);
+    let line = output.stdout.lines().find(|line| line.starts_with("v1."));
+    insta::assert_snapshot!(line.unwrap(), @"v1.customer.created  evt_test_65zS16B1aA2SoQh6OVw8HNsuV6ggLTJWMtf1O0lYH7Z34Q  twin of evt_1MWJ7nOokw0zxsQpVKOb1QdH  seed 7");
+    assert!(output.stdout.contains("\n2 deliveries (1 thin twin) in "), "{output:?}");
+}
+
+#[test]
+fn twins_are_duplicated_and_reordered_too() {
+    let server = TestServer::start();
+    let send = |more: &[&str]| {
+        let options = ["--twin", "--seed", "7", "--json"];
+        pairs(&server.run(&[&["send", "invoice.paid"], &options[..], more].concat()))
+    };
+    let [snapshot, twin] = &send(&[])[..] else { panic!("one event and its twin") };
+    let twice = [snapshot, snapshot, twin, twin].map(Clone::clone);
+    assert_eq!(send(&["--duplicate", "1"]), twice);
+    let plain = send(&["--repeat", "20"]);
+    let mut reordered = send(&["--repeat", "20", "--reorder"]);
+    assert_ne!(reordered, plain);
+    let position = |id: &String| reordered.iter().position(|(other, _)| other == id);
+    let is_first = |id: &String, of: &String| position(id) < position(of);
+    let twins = plain.iter().filter_map(|(id, of)| Some((id, of.as_ref()?)));
+    let first = twins.filter(|(id, of)| is_first(id, of)).count();
+    assert!((1..20).contains(&first), "{first}");
+    reordered.sort();
+    let mut sorted = plain;
+    sorted.sort();
+    assert_eq!(reordered, sorted);
+}
+
+#[test]
+fn twins_of_events_in_a_file_are_sent() {
+    let server = TestServer::start();
+    let event = r#"{"id": "evt_1", "type": "invoice.paid", "object": "event", "data": {"object": {"id": "in_1"}}}"#;
+    let send = |input: &str| {
+        let options = ["send", "--file", "-", "--twin", "--json", "--to", &server.url];
+        run_with(&options, input)
+    };
+    let output = send(&format!("{event}\n{}\n", event.replace("evt_1", "evt_2")));
+    let sent = pairs(&output);
+    let of: Vec<_> = sent.iter().map(|(_, of)| of.as_deref()).collect();
+    assert_eq!(of, [None, Some("evt_1"), None, Some("evt_2")], "{output:?}");
+    assert_ne!(sent[1].0, sent[3].0);
+    assert_eq!(server.twins(), [sent[1].clone(), sent[3].clone()]);
+    server.seen();
+    let output = send(&format!("{event}\n{}\n", event.replace("invoice.paid", "coffee.made")));
+    assert_eq!((output.code, server.seen()), (Some(2), vec![]), "{output:?}");
+    insta::assert_snapshot!(output.stderr, @"error: there is no thin event for `coffee.made`; send it without --twin");
 }
 
 #[test]

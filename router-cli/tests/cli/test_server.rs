@@ -10,11 +10,16 @@ use tokio::runtime::Runtime;
 
 use crate::program::{CliOutput, SECRET, run};
 
+/// The id of an event, and of its snapshot event.
+type Twin = (String, Option<String>);
+
 /// A server whose handlers succeed, fail or ignore an event depending on its type.
 pub(crate) struct TestServer {
     pub(crate) url: String,
     /// The type and id of each event that the handlers have run for.
     seen: Arc<Mutex<Vec<(String, String)>>>,
+    /// The id of each thin event that a handler has run for, and that of its snapshot event.
+    twins: Arc<Mutex<Vec<Twin>>>,
     _runtime: Runtime,
 }
 
@@ -28,8 +33,16 @@ impl TestServer {
             record.lock().expect("no handler panics").push(entry);
             async {}
         };
+        let twins = Arc::new(Mutex::new(Vec::new()));
+        let record = twins.clone();
+        let thin = move |event: Event| {
+            let twin = (event.id().to_owned(), event.snapshot_event().map(str::to_owned));
+            record.lock().expect("no handler panics").push(twin);
+            async {}
+        };
         let router = Router::builder()
             .handler("audit", ["*"], audit)
+            .handler("thin", ["v1.*"], thin)
             .handler("fails", ["charge.failed"], async |_: Event| {
                 Err::<(), _>(Failure::retry_in("later", Duration::from_secs(7)))
             })
@@ -46,7 +59,7 @@ impl TestServer {
             format!("http://{}/webhook", listener.local_addr().expect("the listener is bound"));
         let server = Server::new(Endpoint::new(secret, router));
         runtime.spawn(server.serve(listener, std::future::pending()));
-        Self { url, seen, _runtime: runtime }
+        Self { url, seen, twins, _runtime: runtime }
     }
 
     /// Runs the program with `--to` and the server's URL.
@@ -57,6 +70,12 @@ impl TestServer {
     /// Takes the events that the handlers have run for since the last call.
     pub(crate) fn seen(&self) -> Vec<(String, String)> {
         std::mem::take(&mut *self.seen.lock().expect("no handler panics"))
+    }
+
+    /// Takes the ids of the thin events that a handler has run for since the last call, each with
+    /// that of its snapshot event.
+    pub(crate) fn twins(&self) -> Vec<(String, Option<String>)> {
+        std::mem::take(&mut *self.twins.lock().expect("no handler panics"))
     }
 
     /// Replaces the server's URL and durations, which differ from run to run.

@@ -221,8 +221,8 @@ impl RouterBuilder {
         Self { timeout, ..self }
     }
 
-    /// Sets the store that records which handlers have finished which events, so that a redelivered
-    /// event runs only the remaining handlers.
+    /// Sets the store that records which handlers have finished which events, so that an event
+    /// that comes again runs only the remaining handlers, and those with a dead letter.
     ///
     /// Default: an [`InMemoryCompletions`], whose contents are lost when the process ends.
     pub fn completions(self, completions: impl CompletionStore) -> Self {

@@ -234,7 +234,8 @@ impl Candidate {
             timeout: self.timeout.unwrap_or(default),
             replies: self.replies,
             default_reply: self.default_reply,
-            exclusive: self.exclusive || self.delivery_keys.ordered && !has_delivery_service,
+            exclusive: self.exclusive
+                || self.delivery_keys.order.is_some() && !has_delivery_service,
             blocking: self.blocking,
             delivery_keys: self.delivery_keys,
             callable: self.callable,

@@ -9,7 +9,7 @@ pub use inventory::submit;
 use crate::{
     event::Event,
     extract::needs::{Need, Supplies},
-    handler::{HandlerFuture, HandlerResult},
+    handler::{DeliveryOrder, HandlerFuture, HandlerResult},
 };
 
 /// The registration of a handler, which `#[on_event]` submits to the registry.
@@ -49,7 +49,7 @@ pub struct Registration {
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(missing_docs, reason = "only used by the macro and by `build`")]
 pub struct DeliveryKeys {
-    pub ordered: bool,
+    pub order: Option<DeliveryOrder>,
     pub attempts: Option<u32>,
     pub backoff: Option<Duration>,
     pub max_backoff: Option<Duration>,

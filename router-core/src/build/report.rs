@@ -140,7 +140,7 @@ fn not_ordered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     let ordered = builder
         .candidates
         .iter()
-        .filter(move |candidate| inline && candidate.delivery_keys.ordered);
+        .filter(move |candidate| inline && candidate.delivery_keys.order.is_some());
     ordered.map(|candidate| Warning::NotOrdered { handler: candidate.location() })
 }
 

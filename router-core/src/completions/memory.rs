@@ -225,7 +225,8 @@ impl Entry {
     fn bytes(&self, event: &EventKey) -> usize {
         /// Overhead per allocation.
         const ALLOCATION: usize = 16;
-        let text = event.endpoint().len() + event.account().map_or(0, str::len) + event.id().len();
+        let parts = [event.endpoint(), event.account().unwrap_or_default(), event.id()];
+        let text = parts.map(str::len).iter().sum::<usize>() + event.event_type().len();
         let key = size_of::<EventKey>() + text + 2 * ALLOCATION;
         let handlers = self.handlers.iter().map(|progress| {
             size_of::<HandlerProgress>()

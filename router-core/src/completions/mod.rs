@@ -1,5 +1,5 @@
-//! Records which handlers have finished which events, so that a redelivered event runs only the
-//! remaining handlers.
+//! Records which handlers have finished which events, so that an event that comes again runs only
+//! the remaining handlers, and those with a dead letter.
 
 mod memory;
 
@@ -11,8 +11,13 @@ use bytes::Bytes;
 pub use self::memory::InMemoryCompletions;
 use crate::{event::EventKey, handler::BoxError};
 
-/// A store for the progress of each event's handlers, so that a redelivered event runs only the
-/// handlers that have not finished it.
+/// A store for the progress of each event's handlers, so that an event that comes again does not
+/// run the handlers that have finished it. A handler with a [dead letter](Completion::Dead) starts
+/// over.
+///
+/// Progress belongs to an [`EventKey`], which includes the endpoint, the account and the event
+/// type. A store of your own can use the `Display` of the key as its own key. A thin event and its
+/// [snapshot event](crate::Event::snapshot_event) have the same key, and share their progress.
 ///
 /// The default, [`InMemoryCompletions`], is lost when the process ends. A store of your own can
 /// outlive the process, and several processes can share it.
@@ -70,7 +75,8 @@ impl CompletionBackend {
 pub struct HandlerProgress {
     /// The handler's stable name.
     pub handler: Arc<str>,
-    /// The number of times the handler has run for the event.
+    /// The number of times the handler has run for the event, since its dead letter last started
+    /// over.
     pub attempts: u32,
     /// The completion; `None` if the handler must run again.
     pub completion: Option<Completion>,
@@ -87,6 +93,7 @@ pub enum Completion {
     /// The handler's [`Reply`](crate::Reply), or its default reply, as JSON. A duplicate of the
     /// event gets the same reply.
     Replied(Bytes),
-    /// The handler failed permanently. The event is in the dead-letter sink, if there is one.
+    /// The handler failed permanently. The event is in the dead-letter sink, if there is one. The
+    /// handler runs again if the event comes again, unless another handler needs a retry.
     Dead,
 }

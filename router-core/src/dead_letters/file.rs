@@ -21,6 +21,8 @@ use crate::handler::BoxError;
 /// {"at":"2026-01-31T12:00:00.000000000Z","event":"evt_1","type":"invoice.paid","endpoint":"default","account":null,"handler":"orders.fulfil","attempts":1,"error":"no such order","payload":"{\"id\":\"evt_1\",…}"}
 /// ```
 ///
+/// If an event is sent again and its handler fails again, the file has one line for each failure.
+///
 /// `payload` is the event exactly as Stripe sent it, so it can be signed and sent again. It may
 /// contain personal data such as names and addresses, so on Unix the file is created readable only
 /// by its owner.

@@ -30,6 +30,10 @@ use crate::{
 pub trait DeadLetters: Send + Sync + 'static {
     /// Stores a dead letter durably.
     ///
+    /// If the event is sent again and the handler fails again, that is a second dead letter of the
+    /// same event and handler, with the event as received then. A sink with a unique key must
+    /// replace the first one, not fail.
+    ///
     /// # Errors
     ///
     /// Fails if the dead letter cannot be stored. The event is then answered with 500, and the
@@ -39,7 +43,7 @@ pub trait DeadLetters: Send + Sync + 'static {
 
 /// An event that a handler failed permanently.
 ///
-/// `Display` shows the event's id and type, the handler, and the failure with its causes, but
+/// `Display` shows the event's [key](Event::key), the handler, and the failure with its causes, but
 /// nothing of the payload.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -48,7 +52,8 @@ pub struct DeadLetter<'d> {
     pub event: &'d Event,
     /// The stable name of the handler that failed.
     pub handler: &'d str,
-    /// The number of times the handler has run for this event.
+    /// The number of times the handler has run for this event. It is 1 again if the event is sent
+    /// again after a dead letter.
     pub attempts: u32,
     /// The failure.
     pub failure: &'d Failure,
@@ -59,8 +64,8 @@ pub struct DeadLetter<'d> {
 impl fmt::Display for DeadLetter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { event, handler, attempts, failure, .. } = self;
-        let (key, event_type) = (event.key(), event.event_type());
-        write!(f, "{key} ({event_type}) by handler {handler}, attempt {attempts}: {failure}")
+        let key = event.key();
+        write!(f, "{key} by handler {handler}, attempt {attempts}: {failure}")
     }
 }
 

@@ -4,7 +4,10 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub(super) struct Settings<P> {
     pub(super) limit: BodyLimit,
     pub(super) timeout: Duration,
     pub(super) api_version: Option<Arc<ExpectedVersion>>,
+    /// `true` once an event with Stripe's test id has been logged.
+    pub(super) test_id_logged: Arc<AtomicBool>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -96,7 +101,20 @@ impl<P: SecretProvider> Settings<P> {
         if let Some(expected) = &self.api_version {
             expected.check(&event)?;
         }
+        self.log_test_id(&event);
         Ok(event)
+    }
+
+    /// Logs the first event with Stripe's test id.
+    fn log_test_id(&self, event: &Event) {
+        if event.has_test_id() && !self.test_id_logged.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                event.id = event.id(),
+                event.r#type = event.event_type(),
+                "the event has the id of Stripe's test events, which they all share; such an event is never a \
+                 duplicate of another; logged once"
+            );
+        }
     }
 
     /// Calls the inner service with the event, and waits up to the timeout for its answer.
@@ -140,6 +158,7 @@ impl<P> Clone for Settings<P> {
             limit: self.limit,
             timeout: self.timeout,
             api_version: self.api_version.clone(),
+            test_id_logged: self.test_id_logged.clone(),
             clock: self.clock.clone(),
         }
     }

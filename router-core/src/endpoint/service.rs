@@ -80,6 +80,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
             limit: BodyLimit { bytes: 1024 * 1024, time: Duration::from_secs(10) },
             timeout: Duration::from_secs(30),
             api_version: None,
+            test_id_logged: Arc::default(),
             clock: Arc::new(SystemClock),
         };
         Self { inner, settings: Arc::new(settings) }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{
-    Event,
+    Event, Receipt,
     envelope::{decode_text, expect_object, expect_type, unset_slot},
     error::{EnvelopeError, EnvelopeProblem, JsonType, SourceError},
     scanner::{Fault, Key, Scanner, Value},
@@ -193,11 +193,8 @@ impl Platform {
         let event = fields.required(self.event_field, fields.event).map_err(locate)?;
         let payload = text.slice_ref(&text[event.range()]);
         let endpoint = endpoint.unwrap_or_else(|| EndpointName::new(self.endpoint));
-        Event::from_text(payload, endpoint, None, 0).map_err(|error| SourceError::NotAnEvent {
-            platform,
-            field: self.event_field,
-            error,
-        })
+        Event::from_text(payload, Receipt::new(endpoint, None))
+            .map_err(|error| SourceError::NotAnEvent { platform, field: self.event_field, error })
     }
 }
 

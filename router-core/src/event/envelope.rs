@@ -28,6 +28,7 @@ pub(super) struct Envelope {
     pub(super) object: Option<Range<usize>>,
     pub(super) previous_attributes: Option<Range<usize>>,
     pub(super) related_object: Option<Related>,
+    pub(super) snapshot_event: Option<Text>,
 }
 
 /// The object that a thin event is about.
@@ -77,6 +78,7 @@ impl Envelope {
             object: fields.object("data.object", fields.data_object)?,
             previous_attributes: fields
                 .object("data.previous_attributes", fields.previous_attributes)?,
+            snapshot_event: fields.text("snapshot_event", fields.snapshot_event)?,
             related_object: match fields.object("related_object", fields.related_object)? {
                 None => None,
                 Some(_) => Some(Related {
@@ -114,6 +116,7 @@ struct Fields<'p> {
     related_id: Option<Value>,
     related_type: Option<Value>,
     related_url: Option<Value>,
+    snapshot_event: Option<Value>,
 }
 
 /// The scan, which collects the values.
@@ -147,6 +150,7 @@ impl<'p> Fields<'p> {
             Some("account") => &mut self.account,
             Some("context") => &mut self.context,
             Some("pending_webhooks") => &mut self.pending_webhooks,
+            Some("snapshot_event") => &mut self.snapshot_event,
             Some("request") => return self.request(scanner),
             Some("reason") => return self.reason(scanner),
             Some("related_object") => return self.related(scanner),

@@ -10,6 +10,7 @@ mod recency;
 mod related;
 mod scanner;
 mod stored;
+mod test_id;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -48,6 +49,23 @@ struct Inner {
     signed_at: Option<SystemTime>,
     /// 0 for an event as Stripe sent it; each replay from a store has the next number.
     generation: u32,
+    /// See [`StoredEvent::serial`].
+    serial: Option<u64>,
+}
+
+/// The facts about an event that are not in its payload.
+pub(crate) struct Receipt {
+    pub(crate) endpoint: EndpointName,
+    pub(crate) signed_at: Option<SystemTime>,
+    pub(crate) generation: u32,
+    pub(crate) serial: Option<u64>,
+}
+
+impl Receipt {
+    /// Returns the facts about an event as Stripe sent it.
+    pub(crate) fn new(endpoint: EndpointName, signed_at: Option<SystemTime>) -> Self {
+        Self { endpoint, signed_at, generation: 0, serial: None }
+    }
 }
 
 impl Event {
@@ -60,29 +78,22 @@ impl Event {
     /// and column.
     pub fn parse(verified: VerifiedPayload) -> Result<Self, EnvelopeError> {
         let (body, endpoint, signed_at) = verified.into_parts();
-        Self::from_payload(body, endpoint, Some(signed_at), 0)
+        Self::from_payload(body, Receipt::new(endpoint, Some(signed_at)))
     }
 
-    pub(crate) fn from_payload(
-        body: Bytes,
-        endpoint: EndpointName,
-        signed_at: Option<SystemTime>,
-        generation: u32,
-    ) -> Result<Self, EnvelopeError> {
+    pub(crate) fn from_payload(body: Bytes, receipt: Receipt) -> Result<Self, EnvelopeError> {
         let payload = ByteString::try_from(body.clone())
             .map_err(|error| EnvelopeError::locate(&body, Fault::not_utf8(error)))?;
-        Self::from_text(payload, endpoint, signed_at, generation)
+        Self::from_text(payload, receipt)
     }
 
-    fn from_text(
-        payload: ByteString,
-        endpoint: EndpointName,
-        signed_at: Option<SystemTime>,
-        generation: u32,
-    ) -> Result<Self, EnvelopeError> {
+    fn from_text(payload: ByteString, receipt: Receipt) -> Result<Self, EnvelopeError> {
         let envelope = Envelope::parse(&payload)
             .map_err(|fault| EnvelopeError::locate(payload.as_bytes(), fault))?;
-        Ok(Self(Arc::new(Inner { payload, envelope, endpoint, signed_at, generation })))
+        let Receipt { endpoint, signed_at, generation, serial } = receipt;
+        let has_test_id = test_id::is_test_id(envelope.id.as_str(&payload));
+        let serial = if has_test_id { serial.or_else(test_id::new_serial) } else { None };
+        Ok(Self(Arc::new(Inner { payload, envelope, endpoint, signed_at, generation, serial })))
     }
 
     /// Returns the event's id, `evt_…`.
@@ -97,16 +108,36 @@ impl Event {
         self.text(&self.0.envelope.event_type)
     }
 
+    /// Returns the id of the snapshot event that reports the same change as this thin event.
+    ///
+    /// While a Stripe account [moves from snapshot to thin events][move], both are sent. Their
+    /// [keys](Self::key) are equal, so a handler of both types runs once for the pair.
+    ///
+    /// [move]: https://docs.stripe.com/webhooks/migrate-snapshot-to-thin-events
+    #[must_use]
+    pub fn snapshot_event(&self) -> Option<&str> {
+        self.optional(&self.0.envelope.snapshot_event).filter(|id| self.is_thin() && !id.is_empty())
+    }
+
+    /// Returns whether the event has the fixed id that Stripe gives to test events
+    /// (`evt_00000000000000`). Such an event is never a duplicate of another. An
+    /// [`Endpoint`](crate::Endpoint) logs the first one at INFO.
+    #[must_use]
+    pub fn has_test_id(&self) -> bool {
+        self.0.serial.is_some()
+    }
+
     /// Returns the key that identifies the event across deliveries.
     #[must_use]
     pub fn key(&self) -> EventKey {
         EventKey::from_event(self)
     }
 
-    /// Returns the id of the object that the event is about. This decodes a part of `data.object`,
-    /// so it costs more than the getters that read the envelope.
+    /// Returns the identity of the object that the event is about, or `None` if the object cannot
+    /// be told apart from others (see [`ObjectId`]). This decodes a part of `data.object`, so it
+    /// costs more than the getters that read the envelope.
     #[must_use]
-    pub fn object_id(&self) -> ObjectId {
+    pub fn object_id(&self) -> Option<ObjectId> {
         ObjectId::from_event(self)
     }
 
@@ -149,6 +180,19 @@ impl Event {
     #[must_use]
     pub fn context(&self) -> Option<&str> {
         self.optional(&self.0.envelope.context)
+    }
+
+    /// Returns the account that owns the object, if the event names one: its `account`, else the
+    /// account at the end of its `context`.
+    ///
+    /// A thin event has no `account`. Its context is an account or a path to one, such as
+    /// `org_…/acct_…` (<https://docs.stripe.com/context>).
+    pub(crate) fn owner_account(&self) -> Option<&str> {
+        let from_context = || {
+            let account = self.context()?.rsplit('/').next()?;
+            account.starts_with("acct_").then_some(account)
+        };
+        self.account().or_else(from_context)
     }
 
     /// Returns the id of the API request that caused the event, `req_…`.

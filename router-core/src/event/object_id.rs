@@ -1,55 +1,131 @@
-//! The id of the object that an event is about.
+//! The identity of the object that an event is about.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::Event;
+use super::{Event, RelatedObject};
 
-/// The identity of the object that an event is about.
+/// The identity of the object that an event is about: the object's id, and the account that owns
+/// it.
 ///
-/// Events with equal `ObjectId`s are about the same object. If the object has no id (the balance,
-/// an upcoming invoice), they are about an object of the same name in the same account.
+/// Events with equal `ObjectId`s are about the same object. An `exclusive` handler locks it, and
+/// the inbox orders the events of an `ordered` handler by it.
+///
+/// # Objects without an id
+///
+/// Some of Stripe's objects have no id. They are identified by what they belong to:
+///
+/// | object | identity | reason |
+/// |---|---|---|
+/// | `balance`, `balance_settings`, `tax.settings` | `balance` | an account has one |
+/// | `invoice` of `invoice.upcoming` | `invoice:sub_…` | a subscription has one next invoice |
+/// | `cash_balance` | `cash_balance:cus_…` | a customer has one |
+/// | `entitlements.active_entitlement_summary` | `…:cus_…` | a customer has one |
+/// | `billing.alert_triggered` | `billing.alert_triggered:cus_…` | it concerns a customer |
+///
+/// An object that is not in the table is treated like the invoice: it belongs to its
+/// `subscription`, else to its `customer`, else to its `customer_account`. The object's name is
+/// part of the identity, so that the upcoming invoice of a subscription does not wait for events of
+/// the subscription itself, nor the reverse.
+///
+/// An object that belongs to nothing has no identity, and [`Event::object_id`] returns `None`. Such
+/// an event takes no lock and is ordered by nothing. With the object's name as identity, an event
+/// that keeps failing would delay those of all other customers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectId {
     account: Option<Arc<str>>,
-    /// The object's id (`pi_…`), else the object's name, else the event type. It is never empty, so
-    /// objects that cannot be distinguished count as the same object.
+    /// `pi_…`, `invoice:sub_…` or `balance`; never empty.
     text: Arc<str>,
 }
 
-#[derive(Deserialize)]
-struct Head<'o> {
-    #[serde(borrow)]
-    id: Option<Cow<'o, str>>,
-    #[serde(borrow)]
-    object: Option<Cow<'o, str>>,
-}
+/// The objects without an id of which each account has exactly one.
+const ONE_PER_ACCOUNT: [&str; 3] = ["balance", "balance_settings", "tax.settings"];
+
+/// The fields that name what an object without an id belongs to, as JSON pointers. The first one
+/// that is set decides.
+///
+/// Since API version 2025-03-31.basil, an invoice names its subscription in `parent`.
+const OWNERS: [&str; 4] = [
+    "/subscription",
+    "/parent/subscription_details/subscription",
+    "/customer",
+    "/customer_account",
+];
 
 impl ObjectId {
-    pub(super) fn from_event(event: &Event) -> Self {
-        let related = event.related_object();
-        let text: Arc<str> = match &related {
-            Some(related) => related.id().or(related.object_type()).map(Into::into),
-            None => event.decode_object().ok().and_then(|Head { id, object }| {
-                id.filter(|id| !id.is_empty()).or(object).map(|text| (*text).into())
-            }),
-        }
-        .unwrap_or_else(|| event.event_type().into());
-        Self { account: event.account().map(Into::into), text }
+    pub(super) fn from_event(event: &Event) -> Option<Self> {
+        let text = match event.related_object() {
+            Some(related) => related_identity(&related)?,
+            None => object_identity(event)?,
+        };
+        Some(Self { account: event.owner_account().map(Into::into), text })
     }
 
-    /// Returns the object's id, or its name if it has no id.
+    /// Returns the object's id, such as `pi_…`. For an object without an id, returns what
+    /// identifies it instead, such as `invoice:sub_…` or `balance`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Returns the id of the connected account that owns the object, `acct_…`.
+    ///
+    /// A thin event names this account in its [`context`](Event::context).
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
+}
+
+/// Returns the identity of the object in `data.object`.
+fn object_identity(event: &Event) -> Option<Arc<str>> {
+    #[derive(Deserialize)]
+    struct Head<'o> {
+        #[serde(borrow)]
+        id: Option<Cow<'o, str>>,
+    }
+
+    if let Ok(Head { id: Some(id) }) = event.decode_object()
+        && !id.is_empty()
+    {
+        return Some((*id).into());
+    }
+    // Such objects are rare, so the rest of the object is decoded only now.
+    let object: Value = event.decode_object().ok()?;
+    let owner = || OWNERS.iter().find_map(|owner| id_of_reference(object.pointer(owner)?));
+    identity_without_id(object.get("object")?.as_str()?, owner)
+}
+
+/// Returns the identity of the object that a thin event refers to. The URL of an object without an
+/// id contains its customer, as in `/v1/customers/cus_…/cash_balance`.
+fn related_identity(related: &RelatedObject) -> Option<Arc<str>> {
+    if let Some(id) = related.id().filter(|id| !id.is_empty()) {
+        return Some(id.into());
+    }
+    let customer = || {
+        let mut segments = related.url()?.split('/').skip_while(|segment| *segment != "customers");
+        segments.nth(1).filter(|customer| !customer.is_empty())
+    };
+    identity_without_id(related.object_type()?, customer)
+}
+
+fn identity_without_id<'o>(
+    object: &str,
+    owner: impl FnOnce() -> Option<&'o str>,
+) -> Option<Arc<str>> {
+    if ONE_PER_ACCOUNT.contains(&object) {
+        return Some(object.into());
+    }
+    Some(format!("{object}:{}", owner()?).into())
+}
+
+/// Returns the id in a field that refers to an object: the field itself, or the `id` of the
+/// expanded object.
+fn id_of_reference(reference: &Value) -> Option<&str> {
+    let id = reference.as_str().or_else(|| reference.get("id")?.as_str());
+    id.filter(|id| !id.is_empty())
 }
 
 impl fmt::Display for ObjectId {

@@ -70,6 +70,13 @@ use super::Event;
 /// # }
 /// ```
 ///
+/// # Without a comparison
+///
+/// With an inbox, `ordered = "newest"` makes the comparison for the handler: the inbox remembers
+/// the recency of the newest event that the handler has done, and skips older ones (see
+/// [`DeliveryOrder::NewestOnly`](crate::DeliveryOrder::NewestOnly)). The statement below is for an
+/// application that stores the recency in a table of its own.
+///
 /// # In a database
 ///
 /// In a database, a recency is one `BIGINT` ([`as_i64`](Recency::as_i64)). Compare it in the
@@ -92,10 +99,13 @@ use super::Event;
 ///   [`Previous`](crate::Previous) with the stored state.
 /// - Events of different objects cannot be compared. `data.object` must be the same object, by its
 ///   id: `charge.dispute.created` contains the dispute, not the charge.
+/// - An object without an id is identified as in [`ObjectId`](super::ObjectId): a recency orders
+///   the states of an account's balance, or the upcoming invoices of a subscription. Store it under
+///   that identity.
 /// - An id can be reused. An object whose id you choose yourself (a coupon, a plan) can be created
 ///   again after its deletion; the tombstone is newer than the new object.
-/// - A thin event has no recency, because it contains no state. An object that its handler fetches
-///   is as recent as the fetch.
+/// - A handler of a thin event gets no recency, because the event contains no state. An object that
+///   the handler fetches is as recent as the fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Recency(i64);
@@ -117,9 +127,18 @@ impl Recency {
     /// time, and for a thin event, which contains no state.
     #[must_use]
     pub fn from_event(event: &Event) -> Option<Self> {
-        if event.is_thin() {
-            return None;
-        }
+        if event.is_thin() { None } else { Self::of_change(event) }
+    }
+
+    /// Returns the recency of the change that an event reports, or `None` for an event without a
+    /// creation time.
+    ///
+    /// A thin event has one too. Its type ends in the same words (`created`, `deleted`), and it has
+    /// a creation time, so it can be ordered among the snapshot events of its object. In contrast,
+    /// [`from_event`](Self::from_event) returns `None` for a thin event, because the event contains
+    /// no state. The state that its handler fetches can be newer than the event.
+    #[must_use]
+    pub fn of_change(event: &Event) -> Option<Self> {
         // A time out of range becomes the beginning or the end of the stage.
         let seconds =
             event.created()?.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

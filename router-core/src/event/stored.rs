@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use bytes::Bytes;
 
-use super::{EnvelopeError, Event};
+use super::{EnvelopeError, Event, Receipt};
 use crate::signature::EndpointName;
 
 /// An event as a store has persisted it, with the caller's assertion that it was verified before it
@@ -31,6 +31,9 @@ pub struct StoredEvent {
     pub signed_at: Option<SystemTime>,
     /// The number of times the event was replayed before; 0 for an event as Stripe sent it.
     pub generation: u32,
+    /// A random number for an event with Stripe's test id, which is the same for many events. It
+    /// tells them apart. `None` for any other event.
+    pub serial: Option<u64>,
 }
 
 impl StoredEvent {
@@ -42,6 +45,7 @@ impl StoredEvent {
             endpoint: event.endpoint().as_str().to_owned(),
             signed_at: event.signed_at(),
             generation: event.0.generation,
+            serial: event.0.serial,
         }
     }
 }
@@ -49,12 +53,13 @@ impl StoredEvent {
 /// Omits the payload, which contains personal data.
 impl fmt::Debug for StoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { payload, endpoint, signed_at, generation } = self;
+        let Self { payload, endpoint, signed_at, generation, serial } = self;
         f.debug_struct("StoredEvent")
             .field("bytes", &payload.len())
             .field("endpoint", endpoint)
             .field("signed_at", signed_at)
             .field("generation", generation)
+            .field("serial", serial)
             .finish()
     }
 }
@@ -67,7 +72,8 @@ impl Event {
     /// Fails if the stored payload is not an event: either the store has damaged it, or this
     /// version of the crate accepts less than the version that stored it.
     pub fn from_store(stored: StoredEvent) -> Result<Self, EnvelopeError> {
-        let StoredEvent { payload, endpoint, signed_at, generation } = stored;
-        Self::from_payload(payload, EndpointName::new(&endpoint), signed_at, generation)
+        let StoredEvent { payload, endpoint, signed_at, generation, serial } = stored;
+        let endpoint = EndpointName::new(&endpoint);
+        Self::from_payload(payload, Receipt { endpoint, signed_at, generation, serial })
     }
 }

@@ -49,13 +49,15 @@ impl IdempotencyKey {
     /// later.
     fn derive(event: &EventKey, handler: &str) -> Self {
         let mut hash = Sha256::new();
-        let parts = [handler, event.endpoint(), event.account().unwrap_or_default(), event.id()];
+        let account = event.account().unwrap_or_default();
+        let parts = [handler, event.endpoint(), account, event.id(), event.event_type()];
         for part in parts {
             // The length prefix separates the parts, so different parts never hash alike.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         hash.update(event.generation().to_be_bytes());
+        hash.update(event.serial().unwrap_or_default().to_be_bytes());
         let hash = hash.finalize();
         Self(hash[..16].iter().map(|byte| format!("{byte:02x}")).collect())
     }

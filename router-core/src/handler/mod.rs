@@ -1,5 +1,6 @@
 //! Handlers and their results.
 
+mod delivery_order;
 mod failure;
 mod outcome;
 pub(crate) mod reply;
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 
 pub(crate) use self::failure::Panic;
 pub use self::{
+    delivery_order::DeliveryOrder,
     failure::{BoxError, Failure, FailureExt},
     outcome::{IntoOutcome, Outcome},
     reply::Reply,

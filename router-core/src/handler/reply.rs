@@ -44,7 +44,8 @@ use super::{Failure, HandlerResult, IntoOutcome, Outcome};
 /// the failure becomes a dead letter. Without a `default_reply` the response is 500, and Stripe
 /// decides by the account's settings.
 ///
-/// A duplicate of the event receives the same reply.
+/// A duplicate of the event receives the same reply, and does not run the handler again, even if
+/// the reply was the default one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a reply is sent only once the handler returns it"]
 pub struct Reply<T>(pub T);

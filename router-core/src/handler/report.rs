@@ -76,7 +76,9 @@ impl Report {
 
     /// Returns the overall outcome as one word:
     ///
-    /// - `done`: every handler has finished without a failure.
+    /// - `done`: every handler has finished without a failure, at least one of them now.
+    /// - `duplicate`: every handler had finished the event in an earlier delivery, without a
+    ///   failure, and none ran.
     /// - `unhandled`: no handler is registered for the event.
     /// - `retry`: a handler must be retried.
     /// - `dead`: every handler has finished, at least one with a dead letter.
@@ -88,6 +90,8 @@ impl Report {
             "retry"
         } else if self.has_dead_letters() {
             "dead"
+        } else if self.handlers.iter().all(HandlerReport::is_duplicate) {
+            "duplicate"
         } else {
             "done"
         }
@@ -134,11 +138,18 @@ impl HandlerReport {
         self.result.as_ref()
     }
 
-    /// Returns whether the handler has handled the event. It is `false` for an event that it
-    /// ignored.
+    /// Returns whether the handler has handled the event, in this delivery or an earlier one. It is
+    /// `false` for an event that it ignored.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.result, Ok(Outcome::Done | Outcome::Replied(_)))
+    }
+
+    /// Returns whether the handler did not run, because it had finished the event in an earlier
+    /// delivery without a dead letter.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.duration.is_none() && self.result.is_ok()
     }
 
     /// Returns the JSON of the handler's [reply](super::Reply) to Stripe, or of its default reply.
@@ -148,7 +159,8 @@ impl HandlerReport {
     }
 
     /// Returns the number of runs of the handler for this event, as far as the
-    /// [completions](crate::CompletionStore) are stored.
+    /// [completions](crate::CompletionStore) are stored. A dead letter that starts over begins with
+    /// 1 again.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -161,13 +173,15 @@ impl HandlerReport {
         self.duration
     }
 
-    /// All values of [`outcome`](Self::outcome).
+    /// The outcomes of a run.
     pub(crate) const OUTCOMES: [&'static str; 4] = ["done", "ignored", "retry", "dead"];
 
-    /// Returns the outcome as one word: `done`, `ignored`, `retry` or `dead`.
+    /// Returns the outcome as one word: `done`, `ignored`, `retry` or `dead`, or
+    /// [`duplicate`](Self::is_duplicate).
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match &self.result {
+            Ok(_) if self.is_duplicate() => "duplicate",
             Ok(Outcome::Done | Outcome::Replied(_)) => "done",
             Ok(Outcome::Ignored(_)) => "ignored",
             Err(failure) if failure.is_permanent() => "dead",

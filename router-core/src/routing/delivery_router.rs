@@ -23,7 +23,7 @@ use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
     extract::{PerDeliveryValues, ProvidedType},
-    handler::{HandlerReport, Outcome, RetryPolicy},
+    handler::{DeliveryOrder, HandlerReport, Outcome, RetryPolicy},
     telemetry,
 };
 
@@ -69,8 +69,9 @@ pub struct HandlerSpec {
     pub name: Arc<str>,
     /// The former stable name. Deliveries stored under it belong to this handler.
     pub formerly: Option<&'static str>,
-    /// `true` if the events of an object are delivered one after the other, oldest first.
-    pub ordered: bool,
+    /// The order (`ordered`, `ordered = "newest"`) of one object's events that wait at the same
+    /// time. `None` if they are delivered concurrently and in no order.
+    pub order: Option<DeliveryOrder>,
     /// The retry policy.
     pub retry: RetryPolicy,
     /// The maximum number of concurrent deliveries; `None` for no limit.
@@ -242,7 +243,7 @@ impl HandlerSpec {
         Self {
             name: handler.name.clone(),
             formerly: handler.formerly,
-            ordered: keys.ordered,
+            order: keys.order,
             retry: RetryPolicy {
                 max_attempts: keys.attempts.unwrap_or(default.max_attempts),
                 initial_backoff,

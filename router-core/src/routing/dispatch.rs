@@ -37,7 +37,8 @@ pub(crate) struct RegisteredHandler {
     pub(crate) replies: bool,
     /// Builds the reply to send if the handler fails.
     pub(crate) default_reply: Option<fn() -> HandlerResult>,
-    /// `true` if the handler runs for only one event of an object at a time.
+    /// `true` if the handler runs for only one event of an object at a time. It takes no lock for
+    /// an event without an [`ObjectId`].
     pub(crate) exclusive: bool,
     /// `true` if the handler runs in a blocking thread, which cannot be canceled.
     pub(crate) blocking: bool,
@@ -109,8 +110,10 @@ impl Handlers {
     ) -> (HandlerResult, Option<OverdueCall>) {
         let timeout = handler.timeout;
         let (mut remaining, mut lock) = (timeout, None);
-        if handler.exclusive {
-            let (object, started) = (event.object_id(), self.clock.monotonic());
+        if handler.exclusive
+            && let Some(object) = event.object_id()
+        {
+            let started = self.clock.monotonic();
             let acquire = pin!(self.object_locks.lock(object.clone()));
             lock = within(timeout, &*self.clock, acquire).await;
             if lock.is_none() {
@@ -151,11 +154,6 @@ impl Handlers {
 }
 
 impl RegisteredHandler {
-    /// Returns whether `name` is the handler's stable name, current or former.
-    pub(super) fn has_name(&self, name: &str) -> bool {
-        *self.name == *name || self.formerly == Some(name)
-    }
-
     /// Returns whether the filter accepts the event. Does not check the event's type.
     pub(super) fn accepts(&self, event: &Event) -> bool {
         let Filter { endpoint, livemode } = self.filter;

@@ -1,7 +1,9 @@
 //! The events in flight in this process.
 //!
-//! A duplicate of an event in flight waits for that event's answer, and a router that closes waits
-//! for all events.
+//! A duplicate of an event in flight waits for that event's answer. A copy in another API version,
+//! and the thin event of a snapshot event, wait until that event is released: other handlers may
+//! match them, and a handler may be able to decode only one of both. A router that closes waits for
+//! all events.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -14,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::RouterError;
 use crate::{
-    event::EventKey,
+    event::{Event, EventKey},
     handler::Report,
     sharded::{Hasher, Sharded},
 };
@@ -24,10 +26,18 @@ pub(super) type Answer = Result<Report, RouterError>;
 
 /// The events in flight, from the claim to the release.
 pub(super) struct InFlight {
-    events: Sharded<HashMap<EventKey, EventState, Hasher>>,
+    events: Sharded<HashMap<EventKey, RunningEvent, Hasher>>,
     closed: AtomicBool,
     /// Notified by `close`, and by each release after it.
     released: Notify,
+}
+
+#[derive(Debug)]
+struct RunningEvent {
+    event: Event,
+    state: EventState,
+    /// The waiting variants. They are woken up when the event is released, which drops the senders.
+    variants: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -48,6 +58,9 @@ pub(super) enum Claim {
     Running(oneshot::Receiver<Answer>),
     /// The event is answered, but handlers that Stripe does not wait for still run.
     Answered(Answer),
+    /// A variant of the event is in flight: a copy in another API version, the thin event of this
+    /// snapshot event, or the reverse. The receiver is closed when the variant is released.
+    Variant(oneshot::Receiver<()>),
     /// The router is closed.
     Closed,
 }
@@ -58,7 +71,8 @@ impl InFlight {
         Self { events, closed: AtomicBool::new(false), released: Notify::new() }
     }
 
-    pub(super) fn claim(&self, key: &EventKey) -> Claim {
+    /// Claims the event with this key.
+    pub(super) fn claim(&self, key: &EventKey, event: &Event) -> Claim {
         let mut events = self.events.lock(key);
         // Read `closed` under the shard's lock. `drained` reads the shards after `closed` is set,
         // so it either sees this claim, or this claim sees that the router is closed.
@@ -67,16 +81,24 @@ impl InFlight {
         }
         match events.entry(key.clone()) {
             Entry::Vacant(vacant) => {
-                vacant.insert(EventState::Running(Vec::new()));
+                let state = EventState::Running(Vec::new());
+                vacant.insert(RunningEvent { event: event.clone(), state, variants: Vec::new() });
                 Claim::Acquired
             }
             Entry::Occupied(mut occupied) => match occupied.get_mut() {
-                EventState::Running(waiters) => {
+                running if !is_same_variant(&running.event, event) => {
+                    let (sender, receiver) = oneshot::channel();
+                    running.variants.push(sender);
+                    Claim::Variant(receiver)
+                }
+                RunningEvent { state: EventState::Running(waiters), .. } => {
                     let (sender, receiver) = oneshot::channel();
                     waiters.push(sender);
                     Claim::Running(receiver)
                 }
-                EventState::Answered(answer) => Claim::Answered(answer.clone()),
+                RunningEvent { state: EventState::Answered(answer), .. } => {
+                    Claim::Answered(answer.clone())
+                }
             },
         }
     }
@@ -84,8 +106,10 @@ impl InFlight {
     /// Sends the answer to all waiting duplicates, and to later ones until the event is released.
     pub(super) fn publish_answer(&self, key: &EventKey, answer: &Answer) {
         let answered = EventState::Answered(answer.clone());
+        let mut events = self.events.lock(key);
         let previous =
-            self.events.lock(key).get_mut(key).map(|state| std::mem::replace(state, answered));
+            events.get_mut(key).map(|running| std::mem::replace(&mut running.state, answered));
+        drop(events);
         if let Some(EventState::Running(waiters)) = previous {
             for sender in waiters {
                 // Sending fails if the duplicate was dropped, which is fine.
@@ -94,7 +118,8 @@ impl InFlight {
         }
     }
 
-    /// Removes the event. Duplicates that still wait get no answer: their senders are dropped.
+    /// Removes the event, and wakes up its variants. Duplicates that still wait get no answer:
+    /// their senders are dropped.
     pub(super) fn release(&self, key: &EventKey) {
         self.events.lock(key).remove(key);
         if self.closed.load(Ordering::Relaxed) {
@@ -122,6 +147,10 @@ impl InFlight {
             released.await;
         }
     }
+}
+
+fn is_same_variant(event: &Event, other: &Event) -> bool {
+    event.is_thin() == other.is_thin() && event.api_version() == other.api_version()
 }
 
 impl fmt::Debug for InFlight {

@@ -2,6 +2,7 @@
 
 mod delivery_router;
 mod dispatch;
+mod earlier;
 mod error;
 mod handlers;
 mod in_flight;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::oneshot::{self, error::RecvError};
 use tower_service::Service;
 use tracing::Instrument as _;
 
@@ -41,9 +42,11 @@ use crate::{
 /// inside a tokio runtime: dropping the future of a call does not cancel handlers that have
 /// started, which go on in a tokio task.
 ///
-/// For a redelivered event, the router runs only the handlers that have not finished it according
-/// to its [`CompletionStore`](crate::CompletionStore). A duplicate of an event in flight waits for
-/// that event and gets the same report.
+/// For an event that comes again, the router runs only the handlers that have not finished it
+/// according to its [`CompletionStore`](crate::CompletionStore), and those that failed it
+/// permanently: Stripe does not redeliver such an event, so a person has sent it again. As long as
+/// another handler needs a retry, Stripe does redeliver it, and a dead letter does not start over.
+/// A duplicate of an event in flight waits for that event and gets the same report.
 #[derive(Debug, Clone)]
 pub struct Router(Arc<Inner>);
 
@@ -146,29 +149,43 @@ impl Service<Event> for Router {
 impl Inner {
     fn deliver(self: &Arc<Self>, event: Event) -> ReportFuture {
         let key = event.key();
-        match self.in_flight.claim(&key) {
+        match self.in_flight.claim(&key, &event) {
             Claim::Closed => ReportFuture::ready(Err(RouterError::Closed)),
             Claim::Acquired => {
                 let run = Run { router: self.clone(), event, key };
                 ReportFuture::run(Box::pin(run.answer().in_current_span()))
             }
             Claim::Answered(answer) => {
-                telemetry::duplicate_in_flight();
+                telemetry::duplicate_in_flight(&event);
                 ReportFuture::ready(answer)
             }
-            Claim::Running(receiver) => {
-                telemetry::duplicate_in_flight();
-                tracing::debug!("event is already in flight; this duplicate gets the same answer");
+            Claim::Running(answer) => {
+                telemetry::duplicate_in_flight(&event);
+                let router = self.clone();
+                ReportFuture::wait(Box::pin(async move {
+                    router.wait_for(answer).await?.unwrap_or(Err(RouterError::RuntimeShutDown))
+                }))
+            }
+            Claim::Variant(released) => {
+                tracing::debug!("another copy of this event is in flight; waiting for it");
                 let router = self.clone();
                 let answer = async move {
-                    let Parts { wait_timeout, handlers, .. } = &router.parts;
-                    match within(*wait_timeout, &*handlers.clock, pin!(receiver)).await {
-                        Some(answer) => answer.unwrap_or(Err(RouterError::RuntimeShutDown)),
-                        None => Err(RouterError::StillRunning(*wait_timeout)),
-                    }
+                    // The sender is dropped, so this is an error in any case.
+                    drop(router.wait_for(released).await?);
+                    router.deliver(event).await
                 };
-                ReportFuture::wait(Box::pin(answer))
+                ReportFuture::run(Box::pin(answer.in_current_span()))
             }
         }
+    }
+
+    /// Waits for another call, up to the timeout.
+    async fn wait_for<T>(
+        &self,
+        receiver: oneshot::Receiver<T>,
+    ) -> Result<Result<T, RecvError>, RouterError> {
+        let Parts { wait_timeout, handlers, .. } = &self.parts;
+        let received = within(*wait_timeout, &*handlers.clock, pin!(receiver)).await;
+        received.ok_or(RouterError::StillRunning(*wait_timeout))
     }
 }

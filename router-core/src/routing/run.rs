@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 use super::{
     RegisteredHandler, RouterError,
     dispatch::OverdueCall,
+    earlier::{Decision, EarlierDeliveries},
     in_flight::Answer,
     router::{Inner, Parts},
 };
@@ -61,8 +62,8 @@ impl Run {
     /// The handlers after the one that replied then run in a task, which also waits for overdue
     /// blocking handlers. The event stays in flight until the task ends.
     pub(super) async fn answer(self) -> Answer {
-        let mut progress = match self.load_progress().await {
-            Ok(progress) => progress,
+        let mut earlier = match self.load_earlier().await {
+            Ok(earlier) => earlier,
             Err(error) => {
                 let answer = Err(error);
                 self.router.in_flight.publish_answer(&self.key, &answer);
@@ -74,12 +75,12 @@ impl Run {
         let mut indices = router.parts.handlers.matching(&self.event).peekable();
         let (mut reports, mut overdue) = (Vec::new(), Vec::new());
         if indices.peek().is_none() {
-            self.handle_unhandled(&mut progress, &mut overdue).await;
+            self.handle_unhandled(&mut earlier, &mut overdue).await;
         }
         for index in indices.by_ref() {
             let handler = &router.parts.handlers.list[index];
             let report =
-                self.handle(handler, Redelivery::OnFailure, &mut progress, &mut overdue).await;
+                self.handle(handler, Redelivery::OnFailure, &mut earlier, &mut overdue).await;
             let replied = report.reply().is_some();
             reports.push(report);
             // Send the reply at once. The remaining handlers run after it.
@@ -93,19 +94,21 @@ impl Run {
         self.router.in_flight.publish_answer(&self.key, &answer);
         let remaining: Vec<usize> = indices.collect();
         if !remaining.is_empty() || !overdue.is_empty() {
-            tokio::spawn(self.finish_after_answer(remaining, progress, overdue).in_current_span());
+            tokio::spawn(self.finish_after_answer(remaining, earlier, overdue).in_current_span());
         }
         answer
     }
 
-    async fn load_progress(&self) -> Result<Vec<HandlerProgress>, RouterError> {
-        match &self.router.parts.completions {
-            CompletionBackend::InMemory(memory) => Ok(memory.load_progress(&self.key)),
+    async fn load_earlier(&self) -> Result<EarlierDeliveries, RouterError> {
+        let Parts { completions, handlers, .. } = &self.router.parts;
+        let progress = match completions {
+            CompletionBackend::InMemory(memory) => memory.load_progress(&self.key),
             CompletionBackend::Custom(store) => self
                 .with_timeout(store.load(&self.key))
                 .await
-                .map_err(|error| RouterError::CompletionStore(error.into())),
-        }
+                .map_err(|error| RouterError::CompletionStore(error.into()))?,
+        };
+        Ok(EarlierDeliveries::new(progress, handlers, &self.event))
     }
 
     /// Awaits a call of a user-supplied store or sink, with a timeout.
@@ -126,13 +129,13 @@ impl Run {
     async fn finish_after_answer(
         self,
         remaining: Vec<usize>,
-        mut progress: Vec<HandlerProgress>,
+        mut earlier: EarlierDeliveries,
         mut overdue: Vec<OverdueHandler>,
     ) {
         let router = self.router.clone();
         for index in remaining {
             let handler = &router.parts.handlers.list[index];
-            self.handle(handler, Redelivery::Never, &mut progress, &mut overdue).await;
+            self.handle(handler, Redelivery::Never, &mut earlier, &mut overdue).await;
         }
         for OverdueHandler { handler, attempts, default_reply_sent, call } in overdue {
             let result = call.wait().await;
@@ -143,7 +146,8 @@ impl Run {
                 "blocking handler returned after its timeout"
             );
             // Record a late success, so that a redelivery skips the handler. A late failure changes
-            // nothing: the timeout is already recorded.
+            // nothing: the timeout is already recorded. (The record no longer tells that the answer
+            // was 500, so a dead letter of the event starts over at Stripe's own redelivery.)
             if done && !default_reply_sent {
                 let completion = completion(&result, None);
                 self.record(HandlerProgress { handler, attempts, completion }).await;
@@ -154,33 +158,27 @@ impl Run {
     /// Logs an unhandled event, and calls the handler for unhandled events if there is one.
     async fn handle_unhandled(
         &self,
-        progress: &mut Vec<HandlerProgress>,
+        earlier: &mut EarlierDeliveries,
         overdue: &mut Vec<OverdueHandler>,
     ) {
         self.router.unhandled.log(&self.event);
         if let Some(handler) = &self.router.parts.unhandled {
-            self.handle(handler, Redelivery::Never, progress, overdue).await;
+            self.handle(handler, Redelivery::Never, earlier, overdue).await;
         }
     }
 
-    /// Runs a handler and records its progress, unless the handler finished the event in an earlier
-    /// delivery.
+    /// Runs a handler and records its progress, unless its progress in an earlier delivery decides
+    /// that it does not run.
     async fn handle(
         &self,
         handler: &RegisteredHandler,
         redelivery: Redelivery,
-        progress: &mut Vec<HandlerProgress>,
+        earlier: &mut EarlierDeliveries,
         overdue: &mut Vec<OverdueHandler>,
     ) -> HandlerReport {
-        let index = progress.iter().position(|progress| handler.has_name(&progress.handler));
-        let earlier = index.map(|index| progress.swap_remove(index));
-        let attempts = match earlier {
-            Some(HandlerProgress { completion: Some(completion), attempts, .. }) => {
-                telemetry::duplicate_finished();
-                return HandlerReport::finished(handler.name.clone(), attempts, completion);
-            }
-            Some(HandlerProgress { attempts, .. }) => attempts.saturating_add(1),
-            None => 1,
+        let attempts = match earlier.decide(handler, &self.event) {
+            Decision::Run { attempt } => attempt,
+            Decision::Skip(report) => return report,
         };
         let span = telemetry::handler_span(&handler.name, attempts);
         pin!(self.call_and_record(handler, attempts, redelivery, overdue)).instrument(span).await

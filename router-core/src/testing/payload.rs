@@ -8,7 +8,7 @@ use http_body_util::Full;
 
 use crate::{
     clock::{Clock as _, SystemClock},
-    event::{EnvelopeError, Event},
+    event::{EnvelopeError, Event, Receipt},
     signature::{EndpointName, SigningSecret, sign},
 };
 
@@ -29,8 +29,11 @@ impl Payload {
     /// Fails if the body is not an event, for the reasons for which an
     /// [`Endpoint`](crate::Endpoint) would refuse it.
     pub fn recorded(body: impl Into<Bytes>) -> Result<Self, EnvelopeError> {
-        Event::from_payload(body.into(), EndpointName::new(EndpointName::DEFAULT), None, 0)
-            .map(Self)
+        Event::from_payload(
+            body.into(),
+            Receipt::new(EndpointName::new(EndpointName::DEFAULT), None),
+        )
+        .map(Self)
     }
 
     /// Returns the event's id.

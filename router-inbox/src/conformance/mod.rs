@@ -98,6 +98,22 @@ macro_rules! store_conformance {
             late_older_event_waits_for_delivery_in_flight
             ordered_lane_runs_by_age_then_arrival
             dead_letter_unblocks_lane
+            newest_lane_outdates_older_events
+            newest_lane_runs_ties
+            newest_lane_runs_event_without_time
+            newest_lane_is_not_held_by_failures
+            redelivery_leaves_unfinished_and_done_unchanged
+            dead_letter_restarts_if_redelivered_before
+            redelivery_restarts_dead_letter
+            redelivery_adds_new_handler
+            redelivery_recognizes_former_name
+            restarted_dead_letter_keeps_its_place
+            event_of_other_type_is_new
+            test_event_is_never_duplicate
+            thin_event_and_snapshot_are_one_event
+            duplicate_thin_event_is_found_by_its_id
+            redelivery_applies_to_latest_generation
+            ordered_objects_without_id_wait_for_same_owner
             backlog_counts_unfinished_deliveries
             random_workload_matches_model
         }
@@ -132,6 +148,7 @@ macro_rules! operations_conformance {
             status_counts_blocked_deliveries_as_waiting
             list_is_paged_newest_first
             list_applies_filters
+            list_finds_objects_by_identity
             show_returns_all_stored_data
             unhandled_event_is_listed_until_replayed
             retried_dead_letter_starts_over
@@ -144,6 +161,7 @@ macro_rules! operations_conformance {
             retry_applies_to_latest_generation
             replay_creates_new_generation
             replay_is_for_given_handlers
+            replay_has_payload_of_latest_delivery
             replay_reports_events_not_replayed
             replay_discards_superseded_dead_letter
             replay_is_ordered_if_handler_is

@@ -11,14 +11,15 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveryService, Event, ProvidedType,
+    DeliveryOrder, DeliveryService, Event, ProvidedType,
     clock::Clock,
     event::{EventKey, StoredEvent},
 };
 
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
-    NewDelivery, NewEvent, Operations, OrderKey, Store, StoreError, Stored, StoredDelivery,
+    NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store, StoreError, Stored,
+    StoredDelivery, newest_recency, store::delivery_number,
 };
 
 /// A store in memory, without persistence.
@@ -29,29 +30,38 @@ pub struct MemoryStore {
     rows: Mutex<Rows>,
 }
 
-/// The contents of the store. Keys are numbers, greater for later entries.
+/// The contents of the store. Keys are numbers, greater for later events and their deliveries.
 #[derive(Default)]
 struct Rows {
     events: BTreeMap<i64, EventRow>,
     deliveries: BTreeMap<i64, Row>,
-    /// Every handler that has ever had a delivery, with `true` if its latest one was ordered.
-    handlers: BTreeMap<Arc<str>, bool>,
-    /// The number assigned last.
+    /// Every handler that has ever had a delivery, with the order of its latest one.
+    handlers: BTreeMap<Arc<str>, Option<DeliveryOrder>>,
+    /// The highest recency of the deliveries that are done, by handler and object.
+    newest_done: BTreeMap<(Arc<str>, String), i64>,
+    /// The number of the event stored last.
     last: i64,
 }
 
 struct EventRow {
     key: EventKey,
+    /// The event as first received.
     stored: StoredEvent,
+    /// The event as redelivered.
+    redelivered: Vec<StoredEvent>,
     stored_at: SystemTime,
 }
 
 /// A delivery.
 struct Row {
     event: i64,
+    /// The event as it is delivered.
+    received: StoredEvent,
+    /// The event as redelivered while the delivery was unfinished, to be delivered if it dies.
+    received_since: Option<StoredEvent>,
     handler: Arc<str>,
-    /// The position in the lane, if the delivery is ordered.
-    order_key: Option<OrderKey>,
+    /// The lane's object and the position in the lane, if the delivery is ordered.
+    lane: Option<(String, i64)>,
     state: DeliveryState,
     attempts: u32,
     /// If waiting, the time from which the delivery can be claimed. If running, the time at which
@@ -110,8 +120,9 @@ impl Store for MemoryStore {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         let completed = outcomes.iter().map(|(lease, outcome)| match rows.held(lease) {
             Some(row) => {
-                row.finish_attempt(outcome, now);
-                CompleteResult::Recorded
+                let result = row.finish_attempt(outcome, now);
+                rows.remember_done(lease.delivery);
+                result
             }
             None => CompleteResult::LeaseLost,
         });
@@ -147,46 +158,131 @@ impl Store for MemoryStore {
 
 impl Rows {
     fn store(&mut self, NewEvent { event, deliveries }: &NewEvent, now: SystemTime) -> Stored {
-        let key = event.key();
-        if self.events.values().any(|row| row.key == key) {
-            return Stored::Duplicate;
+        let (key, received) = (event.key(), StoredEvent::from_event(event));
+        if let Some((number, _)) = self.events.iter().find(|(_, row)| row.key == key) {
+            return self.store_again(*number, event, deliveries, now);
         }
-        let event_number = self.next_number();
-        let row = EventRow { key, stored: StoredEvent::from_event(event), stored_at: now };
+        self.last += 1;
+        let event_number = self.last;
+        let row =
+            EventRow { key, stored: received.clone(), redelivered: Vec::new(), stored_at: now };
         self.events.insert(event_number, row);
-        for NewDelivery { handler, ordered } in deliveries {
-            let row = Row {
-                event: event_number,
-                handler: handler.clone(),
-                order_key: ordered.then(|| OrderKey::from_event(event)),
-                state: DeliveryState::Waiting,
-                attempts: 0,
-                due: now,
-                token: 0,
-                error: None,
-                ended_at: None,
-            };
-            let number = self.next_number();
-            self.deliveries.insert(number, row);
-            self.handlers.insert(handler.clone(), *ordered);
+        for delivery in deliveries {
+            self.add_delivery(event_number, received.clone(), delivery, now);
         }
         Stored::New
     }
 
-    fn next_number(&mut self) -> i64 {
-        self.last += 1;
-        self.last
+    /// Stores a redelivered event.
+    fn store_again(
+        &mut self,
+        event_number: i64,
+        event: &Event,
+        deliveries: &[NewDelivery],
+        now: SystemTime,
+    ) -> Stored {
+        let received = StoredEvent::from_event(event);
+        let mut is_needed = false;
+        let results = deliveries.iter().map(|delivery| {
+            let Some(latest) = self.latest_delivery(event_number, delivery) else {
+                self.add_delivery(event_number, received.clone(), delivery, now);
+                return Redelivery::Added;
+            };
+            let generation = self.events[&self.deliveries[&latest].event].key.generation();
+            let row = self.deliveries.get_mut(&latest).expect("delivery exists");
+            let received = StoredEvent { generation, ..received.clone() };
+            if row.is_open() {
+                row.received_since = Some(received);
+                is_needed = true;
+            } else if row.state == DeliveryState::Dead {
+                row.restart(received, now);
+                return Redelivery::Restarted;
+            }
+            Redelivery::Unchanged(row.state)
+        });
+        let stored = Stored::Redelivered(results.collect());
+        is_needed |= !stored.is_duplicate() || !self.events[&event_number].has_id(event.id());
+        if is_needed {
+            let row = self.events.get_mut(&event_number).expect("event exists");
+            row.redelivered.push(received);
+        }
+        stored
     }
 
-    /// Returns the numbers of an event's deliveries, sorted by endpoint, account, generation and
-    /// handler.
+    /// Returns the handler's delivery of the event in the latest generation that has one.
+    fn latest_delivery(&self, event: i64, delivery: &NewDelivery) -> Option<i64> {
+        let generations = self.generations(event);
+        let is_of_handler = |row: &Row| {
+            row.handler == delivery.handler || Some(&row.handler) == delivery.formerly.as_ref()
+        };
+        let deliveries = self
+            .deliveries
+            .iter()
+            .filter(|(_, row)| generations.contains(&row.event) && is_of_handler(row));
+        let generation = |row: &Row| self.events[&row.event].key.generation();
+        deliveries
+            .max_by_key(|(number, row)| (generation(row), **number))
+            .map(|(number, _)| *number)
+    }
+
+    fn add_delivery(
+        &mut self,
+        event_number: i64,
+        received: StoredEvent,
+        NewDelivery { handler, order, .. }: &NewDelivery,
+        now: SystemTime,
+    ) {
+        // A redelivered event has the place of the event as it was first received.
+        let order_key = OrderKey::from_event(&restored(&self.events[&event_number].stored));
+        let row = Row {
+            event: event_number,
+            received,
+            received_since: None,
+            handler: handler.clone(),
+            lane: order.map(|order| (order_key.object.clone(), order_key.position(order))),
+            state: DeliveryState::Waiting,
+            attempts: 0,
+            due: now,
+            token: 0,
+            error: None,
+            ended_at: None,
+        };
+        let index = self.deliveries.values().filter(|row| row.event == event_number).count();
+        self.deliveries.insert(delivery_number(event_number, index), row);
+        self.handlers.insert(handler.clone(), *order);
+    }
+
+    /// Remembers the recency of a delivery for [`Rows::is_outdated`] if the delivery is done.
+    fn remember_done(&mut self, number: i64) {
+        let row = &self.deliveries[&number];
+        if let (DeliveryState::Done, Some((object, recency))) = (row.state, row.newest_only()) {
+            let newest = self.newest_done.entry((row.handler.clone(), object)).or_insert(recency);
+            *newest = recency.max(*newest);
+        }
+    }
+
+    /// Returns whether the delivery is for the newest event of its object only, and the handler has
+    /// done a newer one.
+    fn is_outdated(&self, row: &Row) -> bool {
+        row.newest_only().is_some_and(|(object, recency)| {
+            let newest = self.newest_done.get(&(row.handler.clone(), object));
+            newest.is_some_and(|newest| *newest > recency)
+        })
+    }
+
+    /// Returns the numbers of an event's deliveries, sorted by endpoint, account, generation,
+    /// handler and number.
     fn of_event(&self, event_id: &str) -> Vec<i64> {
         let key = |number: &i64| &self.events[&self.deliveries[number].event].key;
+        let has_id = |number: &i64| {
+            let generations = self.generations(self.deliveries[number].event);
+            generations.iter().any(|event| self.events[event].has_id(event_id))
+        };
         let mut numbers: Vec<_> =
-            self.deliveries.keys().copied().filter(|number| key(number).id() == event_id).collect();
+            self.deliveries.keys().copied().filter(|number| has_id(number)).collect();
         numbers.sort_by_key(|number| {
             let (key, handler) = (key(number), &self.deliveries[number].handler);
-            (key.endpoint(), key.account(), key.generation(), handler)
+            (key.endpoint(), key.account(), key.generation(), handler, *number)
         });
         numbers
     }
@@ -234,7 +330,7 @@ impl Rows {
     /// Returns whether no other delivery of its lane blocks this one.
     fn is_unblocked(&self, number: i64) -> bool {
         let row = &self.deliveries[&number];
-        let Some(order_key) = &row.order_key else { return true };
+        let Some((object, position)) = &row.lane else { return true };
         // A running delivery is the one that blocks its lane.
         if row.state == DeliveryState::Running {
             return true;
@@ -243,10 +339,10 @@ impl Rows {
             **other_number != number && other.is_open() && other.handler == row.handler
         });
         !others.any(|(other_number, other)| {
-            other.order_key.as_ref().is_some_and(|other_key| {
+            other.lane.as_ref().is_some_and(|(other_object, other_position)| {
                 let is_running = other.state == DeliveryState::Running;
-                let is_older = (other_key.sort_key, *other_number) < (order_key.sort_key, number);
-                other_key.object == order_key.object && (is_running || is_older)
+                let is_first = (other_position, *other_number) < (position, number);
+                other_object == object && (is_running || is_first)
             })
         })
     }
@@ -258,12 +354,13 @@ impl Rows {
             row.attempts += 1;
         }
         (row.state, row.due, row.token) = (DeliveryState::Running, until, row.token + 1);
-        let stored = &self.events[&row.event].stored;
+        let row = &self.deliveries[&number];
         Claim {
             lease: Lease { delivery: number, handler: row.handler.clone(), token: row.token },
-            event: Event::from_store(stored.clone()),
+            event: Event::from_store(row.received.clone()),
             attempt: row.attempts,
             lease_expired,
+            outdated: self.is_outdated(row),
         }
     }
 
@@ -273,12 +370,31 @@ impl Rows {
     }
 }
 
+impl EventRow {
+    /// Returns whether the event was received with this id. A thin event and its snapshot event
+    /// have different ids, and one key.
+    fn has_id(&self, id: &str) -> bool {
+        let received = [&self.stored].into_iter().chain(&self.redelivered);
+        received.map(restored).any(|event| event.id() == id)
+    }
+}
+
+fn restored(stored: &StoredEvent) -> Event {
+    Event::from_store(stored.clone()).expect("event is valid")
+}
+
 impl Row {
+    /// Returns the object and the recency of a delivery for the newest event of an object only.
+    fn newest_only(&self) -> Option<(String, i64)> {
+        let (object, position) = self.lane.clone()?;
+        Some((object, newest_recency(position)?))
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.state, DeliveryState::Waiting | DeliveryState::Running)
     }
 
-    fn finish_attempt(&mut self, outcome: &DeliveryOutcome, now: SystemTime) {
+    fn finish_attempt(&mut self, outcome: &DeliveryOutcome, now: SystemTime) -> CompleteResult {
         self.due = now;
         match outcome {
             DeliveryOutcome::Done => self.state = DeliveryState::Done,
@@ -291,6 +407,10 @@ impl Row {
             DeliveryOutcome::Dead { error } => {
                 self.state = DeliveryState::Dead;
                 self.error = Some(error.clone());
+                if let Some(received) = self.received_since.take() {
+                    self.restart(received, now);
+                    return CompleteResult::Restarted;
+                }
             }
             DeliveryOutcome::Released => {
                 self.state = DeliveryState::Waiting;
@@ -298,6 +418,14 @@ impl Row {
             }
         }
         self.ended_at = (!self.is_open()).then_some(now);
+        CompleteResult::Recorded
+    }
+
+    /// Starts the delivery over with a redelivered event.
+    fn restart(&mut self, received: StoredEvent, now: SystemTime) {
+        self.received = received;
+        (self.state, self.attempts) = (DeliveryState::Waiting, 0);
+        (self.due, self.ended_at) = (now, None);
     }
 }
 

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use router_core::{
+    DeliveryOrder,
     clock::{Clock as _, SystemClock},
     testing::{ManualClock, SyntheticEvent},
 };
 
-use super::{MemoryStore, Subject, promises::event_of};
-use crate::{
-    Claim, ClaimRequest, DeliveryOutcome, Lease, NewDelivery, NewEvent, Store, StoredDelivery,
+use super::{
+    MemoryStore, Subject,
+    promises::{delivery, event_of},
 };
+use crate::{Claim, ClaimRequest, DeliveryOutcome, Lease, NewEvent, Store, StoredDelivery};
 
 const OPERATIONS: usize = 400;
 pub(super) const HANDLERS: [&str; 3] = ["a", "b", "c"];
@@ -110,20 +112,33 @@ fn seconds(random: &mut fastrand::Rng) -> Duration {
     Duration::from_secs(10 * random.u64(0..6)) + Duration::from_millis(500)
 }
 
-/// Returns the event with this number, or sometimes one stored earlier.
+/// Returns the event with this number, or often one stored earlier: with another payload, of
+/// another type, or as a thin event.
 pub(super) fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
-    let number = if random.u8(..5) == 0 { random.u64(1..=number) } else { number };
-    let event_type = ["created", "updated", "deleted"][random.usize(..3)];
+    let number = if random.u8(..3) == 0 { random.u64(1..=number) } else { number };
+    // The type is that of the number, so that an event stored earlier is a redelivery.
+    let event_type = if random.u8(..8) == 0 { random.u64(..3) } else { number % 3 };
+    let event_type = ["created", "updated", "deleted"][usize::try_from(event_type).unwrap_or(0)];
     let created = std::time::UNIX_EPOCH + Duration::from_secs(random.u64(10..13));
     let event = SyntheticEvent::new(format!("customer.{event_type}"))
         .id(format!("evt_{number}"))
         .set("id", format!("cus_{}", random.u8(..3)))
+        .set("name", format!("name {}", random.u8(..)))
         .created(created);
     let handlers = HANDLERS.iter().filter(|_| random.bool());
-    // Each handler is either always ordered or never.
-    let delivery =
-        |handler: &&str| NewDelivery { handler: (*handler).into(), ordered: *handler != "c" };
-    NewEvent { event: event_of(event), deliveries: handlers.map(delivery).collect() }
+    // Each handler always has the same order.
+    let order = |handler: &str| match handler {
+        "a" => Some(DeliveryOrder::OldestFirst),
+        "b" => Some(DeliveryOrder::NewestOnly),
+        _ => None,
+    };
+    let deliveries = handlers.map(|handler| delivery(*handler, order(handler))).collect();
+    let snapshot = event.build().expect("event is valid");
+    let event = match random.u8(..6) {
+        0 => event_of(SyntheticEvent::twin_of(&snapshot).id(format!("evt_thin_{number}"))),
+        _ => snapshot.event().clone(),
+    };
+    NewEvent { event, deliveries }
 }
 
 pub(super) fn claim_request(random: &mut fastrand::Rng) -> ClaimRequest {
@@ -145,8 +160,10 @@ pub(super) fn outcome(random: &mut fastrand::Rng) -> DeliveryOutcome {
 }
 
 /// Returns the parts of a claim that must be equal in the store and the model.
-fn comparable(claim: &Claim) -> (String, String, u32, bool) {
-    let event =
-        claim.event.as_ref().map_or_else(ToString::to_string, |event| event.key().to_string());
-    (event, claim.lease.handler.to_string(), claim.attempt, claim.lease_expired)
+fn comparable(claim: &Claim) -> (String, String, String, u32, bool, bool) {
+    let event = claim.event.as_ref();
+    let key = event.map_or_else(ToString::to_string, |event| event.key().to_string());
+    let payload = event.map_or("", |event| event.payload_text()).to_owned();
+    let handler = claim.lease.handler.to_string();
+    (key, payload, handler, claim.attempt, claim.lease_expired, claim.outdated)
 }

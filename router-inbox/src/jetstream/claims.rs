@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use router_core::{
     Event,
     event::{EnvelopeError, StoredEvent},
@@ -19,7 +19,7 @@ use super::{
     messages::{MAX_BATCH, Message, WriteError},
     open_records::{Candidate, Due, VersionedRecord},
     read,
-    record::Record,
+    record::{CopyRef, Record},
 };
 use crate::{Claim, ClaimRequest, DeliveryState, Lease, StoreError, store::millis::time};
 
@@ -108,7 +108,12 @@ impl Connection {
         Candidate { base, due: selected }: Candidate,
         lease_duration: Duration,
     ) -> Result<PreparedClaim, StoreError> {
-        let event = self.event(&base.record.meta).await?;
+        let copies: BTreeSet<_> =
+            selected.iter().map(|due| base.record.deliveries[due.2].copy).collect();
+        let events = copies.into_iter().map(async |copy| {
+            Ok::<_, StoreError>((copy, self.event(&base.record.meta, copy).await?))
+        });
+        let events: BTreeMap<_, _> = try_join_all(events).await?.into_iter().collect();
         let now = self.time.now();
         let mut record = (*base.record).clone();
         let mut claims = Vec::new();
@@ -121,8 +126,10 @@ impl Connection {
                 handler: delivery.handler.clone(),
                 token: delivery.token,
             };
-            let (event, attempt) = (event.clone(), delivery.attempts);
-            claims.push((due, Claim { lease, event, attempt, lease_expired }));
+            let (event, attempt) = (events[&delivery.copy].clone(), delivery.attempts);
+            // Determined when the claim of an ordered delivery is written.
+            let outdated = false;
+            claims.push((due, Claim { lease, event, attempt, lease_expired, outdated }));
         }
         Ok(PreparedClaim { base, record, claims })
     }
@@ -169,8 +176,8 @@ impl Connection {
         claims: Vec<PreparedClaim>,
     ) -> Round {
         let mut round = Round::default();
-        for claim in claims {
-            match self.write_claim(object_hash.as_deref(), &claim).await {
+        for mut claim in claims {
+            match self.write_claim(object_hash.as_deref(), &mut claim).await {
                 Ok(true) => round.claimed.extend(claim.claims),
                 Ok(false) => round.conflicts += 1,
                 Err(error) => round.failed = Some(error),
@@ -187,7 +194,7 @@ impl Connection {
     async fn write_claim(
         &self,
         object_hash: Option<&str>,
-        claim: &PreparedClaim,
+        claim: &mut PreparedClaim,
     ) -> Result<bool, StoreError> {
         let message = match object_hash {
             None => claim.message()?,
@@ -196,6 +203,10 @@ impl Connection {
                 let Some(last) = self.verified_last_sequence(&subjects, claim).await? else {
                     return Ok(false);
                 };
+                for ((_, _, index), claimed) in &mut claim.claims {
+                    let delivery = &claim.record.deliveries[*index];
+                    claimed.outdated = self.is_outdated(&claim.record, delivery).await?;
+                }
                 claim.message()?.expect_last_of(&subjects, last)
             }
         };
@@ -235,24 +246,34 @@ impl Connection {
         Ok(is_unchanged.then_some(last.sequence))
     }
 
-    /// Reads an event's payload message. The inner result is an error if the payload is damaged or
-    /// missing.
-    pub(super) async fn event(
+    /// Reads the payload of an event, or its redelivered payload. The inner result is an error if
+    /// the payload is damaged or missing.
+    async fn event(
         &self,
         meta: &EventMeta,
+        copy: Option<CopyRef>,
     ) -> Result<Result<Event, EnvelopeError>, StoreError> {
-        let subject = self.subjects.event(meta);
+        let subject = match copy {
+            None => self.subjects.event(meta),
+            Some(copy) => self.subjects.copy(meta, copy),
+        };
         // A direct get may be answered by a replica that does not have the event yet; the leader
         // has it.
-        let payload = match self.stream.direct_get_last_for_subject(&*subject).await {
-            Ok(message) => message.payload,
+        let message = match self.stream.direct_get_last_for_subject(&*subject).await {
+            Ok(message) => Some(message),
             Err(_) => match read::last(&self.stream, &subject).await? {
-                Some(message) => message.payload,
-                None if self.confirm_empty(&subject).await? => Bytes::new(),
+                Some(message) => Some(message),
+                None if self.confirm_empty(&subject).await? => None,
                 None => return Err(StoreError::new(ReplicaBehind)),
             },
         };
-        Ok(Event::from_store(stored_event(meta, payload)))
+        let received = message.as_ref().and_then(|message| read::event_meta(&message.headers));
+        let signed_at = received.map_or(meta.signed_at, |received| received.signed_at);
+        let payload = message.map(|message| message.payload).unwrap_or_default();
+        Ok(Event::from_store(StoredEvent {
+            signed_at: signed_at.and_then(time),
+            ..stored_event(meta, payload)
+        }))
     }
 }
 
@@ -267,7 +288,7 @@ fn split_by_object(
     let is_ordered = |claim: &PreparedClaim| {
         let mut deliveries =
             claim.claims.iter().map(|((_, _, index), _)| &claim.record.deliveries[*index]);
-        deliveries.any(|delivery| delivery.ordered)
+        deliveries.any(|delivery| delivery.order.is_some())
     };
     let object_hash = |claim: &PreparedClaim| claim.record.meta.object_hash.clone();
     let ordered: BTreeSet<_> =
@@ -311,5 +332,6 @@ pub(super) fn stored_event(meta: &EventMeta, payload: Bytes) -> StoredEvent {
         endpoint: meta.endpoint.clone(),
         signed_at: meta.signed_at.and_then(time),
         generation: meta.generation,
+        serial: meta.serial,
     }
 }

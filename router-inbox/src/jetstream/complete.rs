@@ -25,12 +25,15 @@ impl Connection {
     ) -> Result<Vec<CompleteResult>, StoreError> {
         let now = self.time.now();
         let leases: Vec<_> = outcomes.iter().map(|(lease, _)| lease).collect();
+        let mut completed = vec![CompleteResult::LeaseLost; outcomes.len()];
         let held = self
-            .update_leased(&leases, |index, delivery| delivery.complete(&outcomes[index].1, now))
+            .update_leased(&leases, |index, delivery| {
+                completed[index] = delivery.complete(&outcomes[index].1, now);
+            })
             .await?;
-        let completed =
-            |held| if held { CompleteResult::Recorded } else { CompleteResult::LeaseLost };
-        Ok(held.into_iter().map(completed).collect())
+        // A lease that was held can be lost before the update is written.
+        let result = |(held, completed)| if held { completed } else { CompleteResult::LeaseLost };
+        Ok(held.into_iter().zip(completed).map(result).collect())
     }
 
     /// Updates the deliveries whose leases are still held. Returns for each lease whether it was

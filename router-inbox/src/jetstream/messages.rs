@@ -170,6 +170,23 @@ pub(super) async fn write(
     }
 }
 
+/// Splits items into groups that each fit into one atomic batch. The messages of one item are never
+/// split.
+pub(super) fn batches<T>(items: &[T], messages_of: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let (mut batches, mut remaining) = (Vec::new(), items);
+    while !remaining.is_empty() {
+        let mut messages = 0;
+        let fitting = remaining.iter().take_while(|item| {
+            messages += messages_of(item);
+            messages <= MAX_BATCH
+        });
+        let (batch, rest) = remaining.split_at(fitting.count().max(1));
+        batches.push(batch);
+        remaining = rest;
+    }
+    batches
+}
+
 /// Publishes messages, several as an atomic batch, and waits for the acknowledgement of the last.
 async fn publish(
     client: &Client,
@@ -206,5 +223,18 @@ async fn publish(
 impl From<StoreError> for WriteError {
     fn from(error: StoreError) -> Self {
         Self::Failed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_BATCH, batches};
+
+    #[test]
+    fn batches_hold_as_many_items_as_fit() {
+        let half = MAX_BATCH / 2;
+        let items = [half, half, 1, half, half, 2 * MAX_BATCH, 3];
+        let expected: [&[usize]; 5] = [&[half, half], &[1, half], &[half], &[2 * MAX_BATCH], &[3]];
+        assert_eq!(batches(&items, |messages| *messages), expected);
     }
 }

@@ -15,10 +15,10 @@ use tokio::{
 
 use super::{
     connect::Address,
-    event_meta::Subjects,
     open_records::OpenRecords,
     read::{self, ReadMessage, Reader},
     record::{Record, Stage},
+    subjects::Subjects,
     time::{self, ServerTime},
 };
 use crate::StoreError;

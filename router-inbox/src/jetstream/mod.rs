@@ -5,6 +5,11 @@
 //! its stage: open, dead, ended or unhandled (see [`record::Stage`]). Each subject holds at most
 //! one message.
 //!
+//! - The subjects are derived from the event's key, so a redelivered event meets the stored one. If
+//!   a delivery needs the payload of a redelivered event, the payload is stored as a message of its
+//!   own, a *copy* ([`redeliver`]).
+//! - An *alias* is a message with which an event is found by an id that its subjects do not contain
+//!   ([`lookup`]).
 //! - A *revision* is the sequence of a subject's message. Every change of a record is a
 //!   compare-and-set on its revision (or on the last sequence of an object's open records), so a
 //!   change that is based on stale data is rejected.
@@ -13,19 +18,27 @@
 //!   message that expires.
 //! - A process with workers keeps a *local view* of the open records ([`mirror`]), from which the
 //!   workers claim.
+//! - For handlers of the newest event only, a message for each handler and object remembers the
+//!   newest event that is done ([`newest`]).
 
 mod claims;
 mod complete;
 mod connect;
 mod contention;
 mod event_meta;
+mod lookup;
 mod messages;
 mod mirror;
+mod names;
+mod newest;
 mod open_records;
 mod operations;
 mod read;
 mod record;
+mod redeliver;
+mod store;
 mod stream;
+mod subjects;
 mod time;
 mod writes;
 
@@ -41,12 +54,12 @@ use async_nats::{
     jetstream::{self, Context, stream::Stream},
 };
 use async_trait::async_trait;
-use router_core::{DeliveryService, ProvidedType, clock::Clock};
+use router_core::{DeliveryOrder, DeliveryService, ProvidedType, clock::Clock};
 use serde::{Deserialize, Serialize};
 
 use self::{
-    connect::Address, contention::Contention, event_meta::Subjects, messages::Message,
-    messages::WriteError, mirror::Mirror, time::ServerTime,
+    connect::Address, contention::Contention, messages::Message, messages::WriteError,
+    mirror::Mirror, subjects::Subjects, time::ServerTime,
 };
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Operations,
@@ -92,8 +105,8 @@ struct Connection {
     /// The local view of the open records, started on first use. A process that only receives
     /// events does not need it.
     mirror: OnceLock<Mirror>,
-    /// The handlers whose entries this process has written, and whether they are ordered.
-    written_handlers: Mutex<HashMap<Arc<str>, bool>>,
+    /// The handlers whose entries this process has written, each with the order in the entry.
+    written_handlers: Mutex<HashMap<Arc<str>, Option<DeliveryOrder>>>,
     contention: Contention,
 }
 
@@ -101,8 +114,9 @@ struct Connection {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct HandlerEntry {
     name: Arc<str>,
-    /// `true` if the handler was ordered when the entry was written.
-    ordered: bool,
+    /// The order of the handler's latest delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "names::order")]
+    order: Option<DeliveryOrder>,
 }
 
 /// Timeout of requests to the server, except writes.
@@ -218,7 +232,7 @@ impl Connection {
         messages::write(&self.client, &self.address, messages).await
     }
 
-    fn written_handlers(&self) -> MutexGuard<'_, HashMap<Arc<str>, bool>> {
+    fn written_handlers(&self) -> MutexGuard<'_, HashMap<Arc<str>, Option<DeliveryOrder>>> {
         self.written_handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

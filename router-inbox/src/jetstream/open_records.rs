@@ -35,12 +35,14 @@ pub(super) type Due = (i64, i64, usize);
 
 /// A delivery's position in its lane.
 ///
-/// A running delivery comes first; then the oldest, and among equally old ones the one that was
-/// stored first. The due time does not matter.
+/// A running delivery comes first, then the one with the smallest [`OrderKey::position`], and among
+/// equal ones the one that was stored first. The due time does not matter.
+///
+/// [`OrderKey::position`]: crate::OrderKey::position
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct LanePosition {
     is_waiting: bool,
-    sort_key: i64,
+    position: i64,
     number: i64,
     index: usize,
     due: i64,
@@ -138,7 +140,7 @@ impl OpenRecords {
         let first = || self.lanes.get(&lane)?.first();
         let is_first =
             || first().is_some_and(|first| (first.number, first.index) == (record.number, index));
-        delivery.ordered && delivery.state == DeliveryState::Waiting && !is_first()
+        delivery.order.is_some() && delivery.state == DeliveryState::Waiting && !is_first()
     }
 
     /// Returns the number of a handler's deliveries that can be claimed now.
@@ -214,23 +216,29 @@ impl OpenRecords {
         let deliveries = record.deliveries.iter().enumerate();
         for (index, delivery) in deliveries.filter(|(_, delivery)| delivery.is_open()) {
             let due = (delivery.due, record.number, index);
-            if delivery.ordered {
-                self.update_lane(record, delivery, due, insert);
-            } else {
-                self.update_due(&delivery.handler, due, insert);
+            match record.lane_position(delivery) {
+                Some(position) => self.update_lane(record, delivery, position, due, insert),
+                None => self.update_due(&delivery.handler, due, insert),
             }
         }
     }
 
     /// Adds an ordered delivery to its lane, or removes it, and keeps the lane's first delivery in
     /// the index of due deliveries.
-    fn update_lane(&mut self, record: &Record, delivery: &Delivery, due: Due, insert: bool) {
+    fn update_lane(
+        &mut self,
+        record: &Record,
+        delivery: &Delivery,
+        position: i64,
+        due: Due,
+        insert: bool,
+    ) {
         let key = (delivery.handler.clone(), record.meta.object_hash.clone());
         let lane = self.lanes.entry(key.clone()).or_default();
         let previous_first = lane.first().copied();
         let (due, number, index) = due;
         let is_waiting = delivery.state != DeliveryState::Running;
-        let position = LanePosition { is_waiting, sort_key: record.sort_key, number, index, due };
+        let position = LanePosition { is_waiting, position, number, index, due };
         if insert {
             lane.insert(position)
         } else {

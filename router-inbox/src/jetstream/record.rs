@@ -2,13 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use router_core::DeliveryOrder;
+use serde::{Deserialize, Serialize};
 
-use super::event_meta::EventMeta;
+use super::{event_meta::EventMeta, names};
 use crate::{
-    DeliveryOutcome, DeliveryState, NewEvent, OrderKey, StoredDelivery,
+    CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, OrderKey,
+    StoredDelivery,
     operations::DeliverySummary,
-    store::millis::{millis, time},
+    store::{
+        delivery_number,
+        millis::{millis, time},
+        position,
+    },
 };
 
 /// The state of an event's deliveries. Serialized as JSON, with times in milliseconds since 1970.
@@ -23,10 +29,13 @@ pub(super) struct Record {
     pub(super) number: i64,
     #[serde(flatten)]
     pub(super) meta: EventMeta,
-    /// The sort key of the event among its object's events, smaller for an older event. Ordered
-    /// deliveries run in this order.
-    pub(super) sort_key: i64,
+    /// The recency of the event, see [`OrderKey::recency`].
+    pub(super) recency: i64,
     pub(super) deliveries: Vec<Delivery>,
+    /// The own ids of the redelivered events whose payloads were stored, oldest first. A message
+    /// for each has the payload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) copies: Vec<String>,
     /// `true` if the event had no deliveries and was then replayed. It is no longer unhandled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) replayed: bool,
@@ -36,19 +45,35 @@ pub(super) struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Delivery {
     pub(super) handler: Arc<str>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) ordered: bool,
-    #[serde(serialize_with = "write_state", deserialize_with = "read_state")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "names::order")]
+    pub(super) order: Option<DeliveryOrder>,
+    #[serde(with = "names::state")]
     pub(super) state: DeliveryState,
     pub(super) attempts: u32,
     /// The time from which the delivery can be claimed: the expiry of its lease if it is running.
     pub(super) due: i64,
     /// The fencing token of the last lease.
     pub(super) token: i64,
+    /// The redelivered payload to deliver instead of the event's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) copy: Option<CopyRef>,
+    /// The payload that came while the delivery was unfinished, to deliver if it ends as a dead
+    /// letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) copy_since: Option<CopyRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ended_at: Option<i64>,
+}
+
+/// A reference to a redelivered payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct CopyRef {
+    /// The generation that was redelivered. A replay can deliver the payload of an earlier one.
+    pub(super) generation: u32,
+    /// The index in [`Record::copies`] of that generation.
+    pub(super) number: usize,
 }
 
 /// The overall state of an event's deliveries, which is part of the record's subject.
@@ -70,22 +95,13 @@ impl Stage {
 
 impl Record {
     pub(super) fn new(new: &NewEvent, now: i64) -> Self {
-        let delivery = |new: &crate::NewDelivery| Delivery {
-            handler: new.handler.clone(),
-            ordered: new.ordered,
-            state: DeliveryState::Waiting,
-            attempts: 0,
-            due: now,
-            token: 0,
-            error: None,
-            ended_at: None,
-        };
         let order_key = OrderKey::from_event(&new.event);
         Self {
             number: 0,
-            meta: EventMeta::new(new, &order_key, now),
-            sort_key: order_key.sort_key,
-            deliveries: new.deliveries.iter().map(delivery).collect(),
+            meta: EventMeta::new(&new.event, &order_key, now),
+            recency: order_key.recency,
+            deliveries: new.deliveries.iter().map(|new| Delivery::new(new, now)).collect(),
+            copies: Vec::new(),
             replayed: false,
         }
     }
@@ -117,9 +133,18 @@ impl Record {
     /// Returns the number by which lists sort a delivery: it ascends with the record's number, then
     /// with the delivery's index.
     pub(super) fn list_number(&self, index: usize) -> i64 {
-        const MAX_DELIVERIES: i64 = 1 << 10;
-        let index = i64::try_from(index).unwrap_or(MAX_DELIVERIES);
-        self.number.saturating_mul(MAX_DELIVERIES).saturating_add(index)
+        delivery_number(self.number, index)
+    }
+
+    /// Returns the position of a delivery in its lane, or `None` if the delivery has no order.
+    pub(super) fn lane_position(&self, delivery: &Delivery) -> Option<i64> {
+        Some(position(self.recency, delivery.order?))
+    }
+
+    /// Returns whether the event was received with this id. A thin event and its snapshot event
+    /// have one record, and different ids.
+    pub(super) fn has_id(&self, id: &str) -> bool {
+        self.meta.id == id || self.copies.iter().any(|copy| copy == id)
     }
 
     pub(super) fn delivery_mut(&mut self, handler: &str) -> Option<&mut Delivery> {
@@ -140,6 +165,22 @@ impl Record {
 }
 
 impl Delivery {
+    /// Returns a delivery that is due at once.
+    pub(super) fn new(new: &NewDelivery, now: i64) -> Self {
+        Self {
+            handler: new.handler.clone(),
+            order: new.order,
+            state: DeliveryState::Waiting,
+            attempts: 0,
+            due: now,
+            token: 0,
+            copy: None,
+            copy_since: None,
+            error: None,
+            ended_at: None,
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, DeliveryState::Waiting | DeliveryState::Running)
     }
@@ -161,7 +202,15 @@ impl Delivery {
         self.state == DeliveryState::Running && self.token == token
     }
 
-    pub(super) fn complete(&mut self, outcome: &DeliveryOutcome, now: i64) {
+    /// Makes a finished delivery start over with its first attempt.
+    pub(super) fn restart(&mut self, now: i64) {
+        (self.state, self.attempts) = (DeliveryState::Waiting, 0);
+        (self.due, self.ended_at) = (now, None);
+    }
+
+    /// Records the outcome of an attempt. A dead letter starts over if its event came again while
+    /// the delivery was unfinished.
+    pub(super) fn complete(&mut self, outcome: &DeliveryOutcome, now: i64) -> CompleteResult {
         self.due = now;
         match outcome {
             DeliveryOutcome::Done => self.state = DeliveryState::Done,
@@ -174,6 +223,11 @@ impl Delivery {
             DeliveryOutcome::Dead { error } => {
                 self.state = DeliveryState::Dead;
                 self.error = Some(error.clone());
+                if let Some(copy) = self.copy_since.take() {
+                    self.restart(now);
+                    self.copy = Some(copy);
+                    return CompleteResult::Restarted;
+                }
             }
             DeliveryOutcome::Released => {
                 self.state = DeliveryState::Waiting;
@@ -181,6 +235,7 @@ impl Delivery {
             }
         }
         self.ended_at = (!self.is_open()).then_some(now);
+        CompleteResult::Recorded
     }
 
     pub(super) fn summary(&self, is_blocked: bool) -> DeliverySummary {
@@ -203,24 +258,4 @@ pub(super) fn number_from_sequence(sequence: u64) -> i64 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
-}
-
-const STATES: [(DeliveryState, &str); 6] = [
-    (DeliveryState::Waiting, "waiting"),
-    (DeliveryState::Running, "running"),
-    (DeliveryState::Done, "done"),
-    (DeliveryState::Ignored, "ignored"),
-    (DeliveryState::Dead, "dead"),
-    (DeliveryState::Discarded, "discarded"),
-];
-
-fn write_state<S: Serializer>(state: &DeliveryState, serializer: S) -> Result<S::Ok, S::Error> {
-    let name = STATES.iter().find(|(candidate, _)| candidate == state).map_or("", |(_, name)| name);
-    serializer.serialize_str(name)
-}
-
-fn read_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeliveryState, D::Error> {
-    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-    let state = STATES.iter().find(|(_, name)| *name == text).map(|(state, _)| *state);
-    state.ok_or_else(|| serde::de::Error::custom(format!("unknown delivery state {text:?}")))
 }

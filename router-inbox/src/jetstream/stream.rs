@@ -10,7 +10,7 @@ use async_nats::jetstream::{
 };
 use serde::Deserialize;
 
-use super::{connect::Address, event_meta::Subjects};
+use super::{connect::Address, subjects::Subjects};
 use crate::StoreError;
 
 /// The minimum JetStream API level, that of nats-server 2.12: it has atomic batches and expiring

@@ -1,165 +1,41 @@
-//! Stores new events, and replaces records by compare-and-set.
+//! Replaces records by compare-and-set.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::collections::BTreeSet;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::{
-    Connection, HandlerEntry,
-    event_meta::EventMeta,
-    messages::{MAX_BATCH, Message, TooLarge, WriteError},
+    Connection,
+    messages::{self, Message, WriteError},
     open_records::VersionedRecord,
     read,
     record::{Record, Stage},
 };
-use crate::{NewEvent, OrderKey, StoreError, Stored};
+use crate::StoreError;
 
 /// Maximum number of attempts of a write that conflicts with writes of other processes.
-const MAX_ATTEMPTS: usize = 16;
+pub(super) const MAX_ATTEMPTS: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 #[error("other processes keep changing the same records; retry")]
 pub(super) struct Contended;
-
-/// Upper bound for a payload message's subject and headers, in bytes, without the metadata header.
-const HEADER_OVERHEAD: usize = 512;
-
-/// Handler names, and whether each handler is ordered.
-type Handlers = BTreeMap<Arc<str>, bool>;
 
 /// A changed record, and the revision that it replaces.
 pub(super) struct Replacement {
     /// The revision that the change is based on. The write fails if it has been replaced.
     pub(super) base: VersionedRecord,
     pub(super) record: Record,
+    /// Further messages, which are written atomically with the record.
+    pub(super) others: Vec<Message>,
+}
+
+impl Replacement {
+    pub(super) fn new(base: VersionedRecord, record: Record) -> Self {
+        Self { base, record, others: Vec::new() }
+    }
 }
 
 impl Connection {
-    pub(super) async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
-        let mut stored = Vec::with_capacity(events.len());
-        // Each event is two messages. The rest of the batch is for the entries of new handlers.
-        for batch in events.chunks(MAX_BATCH / 3) {
-            stored.extend(self.store_batch(batch).await?);
-        }
-        Ok(stored)
-    }
-
-    /// Stores events in one atomic batch.
-    ///
-    /// Each event's payload message expects its subject to contain no event: to be empty, or to end
-    /// with a known tombstone. A duplicate therefore makes the whole batch fail. The duplicates are
-    /// then looked up, and the rest is tried again.
-    async fn store_batch(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
-        let now = self.time.now();
-        let mut stored = vec![Stored::Duplicate; events.len()];
-        let mut seen = HashSet::new();
-        let mut pending: Vec<PendingEvent<'_>> = Vec::new();
-        for (index, new) in events.iter().enumerate() {
-            let record = Record::new(new, now);
-            let subject = self.subjects.event(&record.meta);
-            if seen.insert(subject.clone()) {
-                pending.push(PendingEvent { index, new, record, subject, expected_revision: 0 });
-            }
-        }
-        for _ in 0..MAX_ATTEMPTS {
-            if pending.is_empty() {
-                return Ok(stored);
-            }
-            let deliveries = pending.iter().flat_map(|event| &event.new.deliveries);
-            let handlers = deliveries.map(|delivery| (&delivery.handler, delivery.ordered));
-            let (handlers, mut messages) = self.unwritten_handlers(handlers)?;
-            for event in &pending {
-                messages.extend(self.event_messages(event)?);
-            }
-            match self.write(&messages).await {
-                Ok(last) => {
-                    self.remember_handlers(handlers);
-                    let first = last + 1 - 2 * pending.len() as u64;
-                    for (position, event) in pending.iter().enumerate() {
-                        stored[event.index] = Stored::New;
-                        self.apply_written(&event.record, first + 2 * position as u64 + 1);
-                    }
-                    return Ok(stored);
-                }
-                Err(WriteError::Failed(error)) => return Err(error),
-                // The server does not say which event exists already.
-                Err(WriteError::Conflict) => {
-                    let existing =
-                        pending.iter().map(|event| read::last(&self.stream, &event.subject));
-                    let existing = try_join_all(existing).await?;
-                    pending = pending
-                        .into_iter()
-                        .zip(existing)
-                        .filter_map(|(event, existing)| event.unless_stored(existing))
-                        .collect();
-                }
-            }
-        }
-        Err(StoreError::new(Contended))
-    }
-
-    /// Returns the two messages of a new event: its payload and its record.
-    fn event_messages(&self, event: &PendingEvent<'_>) -> Result<[Message; 2], StoreError> {
-        let meta = &event.record.meta;
-        let payload = event.new.event.payload().clone();
-        let payload = Message::event(event.subject.clone(), meta, payload)?
-            .expect_revision(event.expected_revision);
-        let record_subject = self.subjects.record(meta, event.record.stage());
-        Ok([payload, Message::record(record_subject, &event.record)?])
-    }
-
-    /// Fails if the event's payload message is larger than the server accepts.
-    pub(super) fn check(&self, new: &NewEvent) -> Result<(), StoreError> {
-        let (payload, max) = (new.event.payload().len(), self.client.max_payload());
-        // Most of the metadata repeats parts of the payload. Its size is therefore estimated as
-        // `payload + HEADER_OVERHEAD`, which doubles the size of the message. The metadata is
-        // serialized and measured only if the estimate exceeds the maximum.
-        if 2 * (payload + HEADER_OVERHEAD) <= max {
-            return Ok(());
-        }
-        let meta = EventMeta::new(new, &OrderKey::from_event(&new.event), self.time.now());
-        let meta = serde_json::to_string(&meta).map_err(StoreError::new)?;
-        let size = payload + meta.len() + HEADER_OVERHEAD;
-        if size <= max {
-            return Ok(());
-        }
-        Err(StoreError::new(TooLarge { size, max, server: self.address.server.clone() }))
-    }
-
-    /// Returns the handlers whose entries this process has not written to the stream yet, and the
-    /// messages with these entries.
-    ///
-    /// After the messages have been written, the caller must pass the handlers to
-    /// [`remember_handlers`](Self::remember_handlers).
-    pub(super) fn unwritten_handlers<'h>(
-        &self,
-        all: impl Iterator<Item = (&'h Arc<str>, bool)>,
-    ) -> Result<(Handlers, Vec<Message>), StoreError> {
-        let mut handlers = Handlers::new();
-        {
-            let written = self.written_handlers();
-            let is_unwritten =
-                |(name, ordered): &(&Arc<str>, bool)| written.get(*name) != Some(ordered);
-            for (name, ordered) in all.filter(is_unwritten) {
-                handlers.insert(name.clone(), ordered);
-            }
-        }
-        let messages = handlers.iter().map(|(name, ordered)| {
-            let entry = HandlerEntry { name: name.clone(), ordered: *ordered };
-            let entry = serde_json::to_vec(&entry).map_err(StoreError::new)?;
-            Ok(Message::new(self.subjects.handler(name), entry))
-        });
-        let messages = messages.collect::<Result<_, StoreError>>()?;
-        Ok((handlers, messages))
-    }
-
-    pub(super) fn remember_handlers(&self, handlers: Handlers) {
-        self.written_handlers().extend(handlers);
-    }
-
     /// Replaces records in one atomic batch.
     ///
     /// Returns the sequences of the tombstones that the caller should delete, because they would be
@@ -180,19 +56,23 @@ impl Connection {
         Ok(tombstones)
     }
 
-    /// Returns the messages that replace a record: the new record, and, if its subject changes, a
-    /// tombstone on the old subject.
+    /// Returns the messages of a replacement: the new record, and, if its subject changes, a
+    /// tombstone on the old subject, then the further ones.
     pub(super) fn replacement_messages(
         &self,
         replacement: &Replacement,
     ) -> Result<Vec<Message>, StoreError> {
-        let Replacement { base, record } = replacement;
-        let subject = self.subjects.record(&record.meta, record.stage());
-        if *subject == *base.subject {
-            return Ok(vec![Message::record(subject, record)?.expect_revision(base.revision)]);
-        }
-        let tombstone = Message::tombstone(base.subject.to_string()).expect_revision(base.revision);
-        Ok(vec![Message::record(subject, record)?, tombstone])
+        let Replacement { base, record, others } = replacement;
+        let subject = self.subjects.record(record);
+        let mut messages = if *subject == *base.subject {
+            vec![Message::record(subject, record)?.expect_revision(base.revision)]
+        } else {
+            let tombstone = Message::tombstone(base.subject.to_string());
+            let tombstone = tombstone.expect_revision(base.revision);
+            vec![Message::record(subject, record)?, tombstone]
+        };
+        messages.extend(others.iter().cloned());
+        Ok(messages)
     }
 
     /// Updates open records, each independently of the others, and retries on conflicts.
@@ -214,10 +94,11 @@ impl Connection {
                 if update(number, record.as_mut())
                     && let (Some(base), Some(record)) = (base, record)
                 {
-                    replacements.push(Replacement { base, record });
+                    replacements.push(Replacement::new(base, record));
                 }
             }
-            for batch in replacements.chunks(MAX_BATCH / 2) {
+            try_join_all(replacements.iter_mut().map(|change| self.remember_done(change))).await?;
+            for batch in messages::batches(&replacements, |change| 2 + change.others.len()) {
                 match self.replace(batch).await {
                     Ok(_) => {}
                     Err(WriteError::Failed(error)) => return Err(error),
@@ -294,7 +175,7 @@ impl Connection {
     pub(super) fn apply_written(&self, record: &Record, sequence: u64) {
         let Some(mirror) = self.mirror.get() else { return };
         if record.stage() == Stage::Open {
-            let subject = self.subjects.record(&record.meta, Stage::Open);
+            let subject = self.subjects.record(record);
             let mut record = record.clone();
             if record.number == 0 {
                 record.number = super::record::number_from_sequence(sequence);
@@ -316,48 +197,28 @@ impl Connection {
         replacement: &Replacement,
         sequence: &mut u64,
     ) -> Option<u64> {
-        let Replacement { base, record } = replacement;
-        *sequence += 1;
-        self.apply_written(record, *sequence);
-        if *self.subjects.record(&record.meta, record.stage()) == *base.subject {
+        let Replacement { base, record, others } = replacement;
+        let first = *sequence + 1;
+        self.apply_written(record, first);
+        let is_moved = *self.subjects.record(record) != *base.subject;
+        *sequence = first + u64::from(is_moved) + others.len() as u64;
+        if !is_moved {
             return None;
         }
-        *sequence += 1;
+        let tombstone = first + 1;
         if base.record.stage() != Stage::Open {
-            return Some(*sequence);
+            return Some(tombstone);
         }
         if let Some(mirror) = self.mirror.get() {
-            mirror.records().put(&base.subject, *sequence, None);
+            mirror.records().put(&base.subject, tombstone, None);
         }
         None
     }
-}
 
-/// An event to store.
-struct PendingEvent<'e> {
-    /// The event's index in the batch.
-    index: usize,
-    new: &'e NewEvent,
-    record: Record,
-    /// The subject of the payload message.
-    subject: String,
-    /// The sequence of the tombstone expected on the subject, or 0 if the subject is expected to be
-    /// empty.
-    expected_revision: u64,
-}
-
-impl PendingEvent<'_> {
-    /// Returns the event for another attempt, or `None` if `existing` is its payload message.
-    fn unless_stored(
-        mut self,
-        existing: Option<async_nats::jetstream::message::StreamMessage>,
-    ) -> Option<Self> {
-        match existing {
-            Some(message) if read::event_meta(&message.headers).is_some() => None,
-            tombstone => {
-                self.expected_revision = tombstone.map_or(0, |message| message.sequence);
-                Some(self)
-            }
-        }
+    /// Deletes tombstones that would be counted as records until they expire. Failures are ignored,
+    /// because a tombstone that is not deleted expires.
+    pub(super) async fn delete_tombstones(&self, sequences: impl IntoIterator<Item = u64>) {
+        let deletions = sequences.into_iter().map(|sequence| self.stream.delete_message(sequence));
+        drop(join_all(deletions).await);
     }
 }

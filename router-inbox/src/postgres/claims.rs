@@ -46,9 +46,14 @@ pub(super) async fn claim(
                  token = delivery.token + 1
              from due where delivery.id = due.id
              returning due.number, due.due as since, due.state = 1 as lease_expired,
-                 delivery.id, delivery.token, delivery.attempts, delivery.event)
-         select claimed.*, event.payload, event.endpoint, event.generation, event.signed_at
-         from claimed join inbox.events event on event.id = claimed.event
+                 delivery.id, delivery.token, delivery.attempts, delivery.event, delivery.redelivered,
+                 delivery.handler, delivery.sort_key)
+         select number, lease_expired, claimed.id, token, attempts,
+             coalesce(again.payload, stored.payload) as payload, endpoint, generation, serial,
+             case when again.id is null then stored.signed_at else again.signed_at end as signed_at,
+             case when sort_key < -1 then inbox.is_outdated(handler, inbox.ordered_by(stored), ~sort_key) else false end as outdated
+         from claimed join inbox.events stored on stored.id = claimed.event
+             cross join lateral inbox.redelivered_event(claimed.redelivered) again
          order by since, claimed.id",
     ))
     .bind(handlers.iter().map(|handler| replace_nul(handler)).collect::<Vec<_>>())
@@ -67,7 +72,8 @@ pub(super) async fn claim(
         };
         let event = Event::from_store(stored_event(row)?);
         let attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
-        Ok(Claim { lease, event, attempt, lease_expired: row.try_get("lease_expired")? })
+        let lease_expired = row.try_get("lease_expired")?;
+        Ok(Claim { lease, event, attempt, lease_expired, outdated: row.try_get("outdated")? })
     };
     rows.iter().map(claim).collect()
 }
@@ -110,6 +116,7 @@ pub(super) fn stored_event(row: &PgRow) -> sqlx::Result<StoredEvent> {
         endpoint: row.try_get("endpoint")?,
         signed_at: row.try_get::<Option<i64>, _>("signed_at")?.and_then(time),
         generation: number(row, "generation")?,
+        serial: row.try_get::<Option<i64>, _>("serial")?.map(i64::cast_unsigned),
     })
 }
 

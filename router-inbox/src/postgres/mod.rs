@@ -4,6 +4,7 @@ mod claims;
 mod connect;
 mod listen;
 mod operations;
+mod redeliver;
 mod schema;
 mod writes;
 
@@ -161,9 +162,16 @@ impl Store for PostgresStore {
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
         let stored = async {
             let mut write = self.pool.begin().await?;
-            let stored = writes::store(&mut write, &self.schema, events, &self.name).await?;
+            let new = writes::store(&mut write, self, events, |_, _| None).await?;
             write.commit().await?;
-            Ok(stored)
+            let is_duplicate = |(index, _): &(usize, _)| !new.contains(index);
+            let duplicates = events.iter().enumerate().filter(is_duplicate);
+            let duplicates: Vec<_> = duplicates.map(|(_, event)| event).collect();
+            let mut redelivered = redeliver::redeliver(self, &duplicates).await?.into_iter();
+            let result = |index| {
+                if new.contains(&index) { Some(Stored::New) } else { redelivered.next() }
+            };
+            Ok((0..events.len()).filter_map(result).collect())
         };
         stored.await.map_err(|error| self.store_error(error))
     }
@@ -202,7 +210,8 @@ impl Store for PostgresStore {
         let rows = sqlx::query(self.schema.sql(
             "select endpoint, account, generation, handler, state, attempts, error
              from inbox.events event join inbox.deliveries delivery on delivery.event = event.id
-             where event_id = $1 order by endpoint, account nulls first, generation, handler",
+             where identity = any(inbox.identities($1))
+             order by endpoint, account nulls first, generation, handler, delivery.id",
         ));
         let rows = rows.bind(writes::replace_nul(event_id)).fetch_all(&self.pool).await;
         let rows = rows.map_err(|error| self.store_error(error))?;

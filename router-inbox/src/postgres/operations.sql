@@ -21,19 +21,19 @@ create index deliveries_dead_or_discarded on inbox.deliveries (state, id) includ
 -- Pairs each event with every generation of it, including itself.
 create view inbox.generations as
     select one.id as event, other.id as other
-    from inbox.events one join inbox.events other
-        on other.event_id = one.event_id and other.endpoint = one.endpoint
-            and other.account is not distinct from one.account;
+    from inbox.events one join inbox.events other using (identity);
 
 -- Unhandled events: no generation of them has a delivery.
 create table inbox.unhandled (event bigint primary key references inbox.events (id) on delete cascade);
 insert into inbox.unhandled
     select id from inbox.events event where not exists (select from inbox.deliveries where event = event.id);
 
--- Each handler that has ever had a delivery; `ordered` is that of its latest delivery.
-create table inbox.handlers (name text collate "C" primary key, ordered boolean not null);
+-- Each handler that has ever had a delivery; `ordered` is the order of its latest delivery: 0 for
+-- none, 1 for the oldest first, 2 for the newest only.
+create table inbox.handlers (name text collate "C" primary key, ordered smallint not null);
 insert into inbox.handlers
-    select distinct on (handler) handler, lane is not null from inbox.deliveries order by handler, id desc;
+    select distinct on (handler) handler, case when lane is null then 0 when sort_key < 0 then 2 else 1 end
+    from inbox.deliveries order by handler, id desc;
 
 -- Settings of the trigger functions: `force_generic_plan`, because the session's
 -- `force_custom_plan` would plan their statements on each call, which takes longer than running
@@ -54,17 +54,22 @@ create constraint trigger record_unhandled after insert on inbox.events
 
 -- Usually the handler is known already. Then nothing is written, so that no transaction waits for
 -- another that stores deliveries of the same handler.
-create function inbox.record_handlers() returns trigger language plpgsql security definer
+--
+-- Only a redelivery adds deliveries to an event that may be unhandled.
+create function inbox.record_deliveries() returns trigger language plpgsql security definer
     set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
     insert into inbox.handlers
         select * from (
-            select distinct on (handler) handler, lane is not null as ordered from stored order by handler, id desc
+            select distinct on (handler)
+                handler, case when lane is null then 0 when sort_key < 0 then 2 else 1 end as ordered
+            from stored order by handler, id desc
         ) last
         where not exists (
             select from inbox.handlers known where known.name = last.handler and known.ordered = last.ordered)
     on conflict (name) do update set ordered = excluded.ordered;
+    delete from inbox.unhandled where event in (select event from stored where redelivered is not null);
     return null;
 end $$;
-create trigger record_handlers after insert on inbox.deliveries
-    referencing new table as stored for each statement execute function inbox.record_handlers();
+create trigger record_deliveries after insert on inbox.deliveries
+    referencing new table as stored for each statement execute function inbox.record_deliveries();

@@ -5,62 +5,81 @@
 //!
 //! Transactions take their locks in one order, so that no two deadlock:
 //!
-//! 1. events that an operation changes, by id (row locks, see `operations/mod.rs`);
+//! 1. events that an operation or a redelivery changes, by id (row locks, see `lock_events` in
+//!    `redeliver.rs` and `operations/mod.rs`);
 //! 2. lanes, by number (advisory locks);
-//! 3. new events, by key (an insert waits for another transaction's insert of the same key);
+//! 3. new events, by identity and generation (an insert waits for another transaction's insert of
+//!    the same event);
 //! 4. deliveries (row locks): first those to complete or change, by id, then the claimable ones of
 //!    the locked lanes, by id.
 //!
+//! A redelivery is therefore applied in a second transaction (`redeliver.rs`): an event turns out
+//! to be a duplicate only when it is inserted, while lanes are locked.
+//!
 //! Claims take no lane lock, and skip deliveries that another transaction has locked. They never
 //! wait for a lock, so they are not part of this order. A replay discards dead letters before it
-//! locks lanes. This is safe because only operations change dead letters, and only while they hold
-//! the lock of the event.
+//! locks lanes. This is safe because only operations and redeliveries change dead letters, and only
+//! while they hold the lock of the event. Rows of `newest_done` are written under the lane's lock.
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, UNIX_EPOCH},
 };
 
-use router_core::event::{EventKey, StoredEvent};
-use sha2::{Digest as _, Sha256};
+use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, Row as _};
 
-use super::schema::Schema;
+use super::{PostgresStore, schema::Schema};
 use crate::{
-    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, Stored,
-    store::rows::{OutcomeColumns, millis},
+    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey,
+    store::{
+        delivery_number,
+        identity::{hash, identity},
+        rows::{OutcomeColumns, millis, object_column},
+    },
 };
 
-/// Stores the events that are new, and notifies other processes.
+/// A delivery to insert.
+pub(super) struct NewRow<'d> {
+    pub(super) id: i64,
+    pub(super) event: i64,
+    pub(super) redelivered: Option<i64>,
+    pub(super) delivery: &'d NewDelivery,
+    pub(super) order_key: &'d OrderKey,
+}
+
+/// Stores the events that are new, notifies other processes, and returns the indexes of these
+/// events.
 ///
-/// The notification contains `store_name`, so that this store can ignore it.
+/// `redelivered` returns the id of the redelivered payload for a delivery of the event with this
+/// index.
 pub(super) async fn store(
     write: &mut PgConnection,
-    schema: &Schema,
+    store: &PostgresStore,
     events: &[NewEvent],
-    store_name: &str,
-) -> sqlx::Result<Vec<Stored>> {
+    redelivered: impl Fn(usize, &NewDelivery) -> Option<i64>,
+) -> sqlx::Result<HashSet<usize>> {
+    let schema = &store.schema;
+    let order_keys: Vec<_> = events.iter().map(|new| OrderKey::from_event(&new.event)).collect();
     let lanes: BTreeSet<i64> = events
         .iter()
-        .flat_map(|new| new.deliveries.iter().filter_map(|delivery| lane(new, delivery)))
+        .zip(&order_keys)
+        .flat_map(|(new, order_key)| new.deliveries.iter().filter_map(|new| lane(order_key, new)))
         .collect();
     lock_lanes(write, &lanes).await?;
-    let mut ids = insert_events(write, schema, events).await?;
-    let mut stored = Vec::with_capacity(events.len());
-    let mut new = Vec::new();
-    for (index, event) in events.iter().enumerate() {
-        match ids.remove(&index) {
-            Some(id) => {
-                new.push((id, event));
-                stored.push(Stored::New);
-            }
-            None => stored.push(Stored::Duplicate),
+    let ids = insert_events(write, schema, events).await?;
+    let mut rows = Vec::new();
+    for (&index, &event) in &ids {
+        for (position, delivery) in events[index].deliveries.iter().enumerate() {
+            let id = delivery_number(event, position);
+            let redelivered = redelivered(index, delivery);
+            rows.push(NewRow { id, event, redelivered, delivery, order_key: &order_keys[index] });
         }
     }
-    insert_deliveries(write, schema, &new, store_name).await?;
+    insert_deliveries(write, store, &rows).await?;
     unblock_next(write, schema, &lanes).await?;
-    Ok(stored)
+    Ok(ids.into_keys().collect())
 }
 
 /// Extends the leases that are still held and returns them, as pairs of delivery and fencing token.
@@ -91,7 +110,7 @@ pub(super) async fn extend(
 }
 
 /// Records the outcomes of deliveries whose leases are still held, and unblocks the next delivery
-/// of each lane.
+/// of each lane. Remembers the recency of those done for the newest event of an object.
 ///
 /// If a delivery has been claimed again, its former lease has an older fencing token and matches no
 /// row.
@@ -114,18 +133,30 @@ pub(super) async fn complete(
     let columns = by_lease.values().map(|(_, columns)| columns);
     let rows = sqlx::query(schema.sql(
         "with ended as materialized (
-             select ended.*
+             select ended.*, ended.state = 4 and delivery.redelivered_since is not null as restarts
              from inbox.deliveries delivery
              join unnest($1, $2, $3, $4, $5, $6) as ended (id, token, state, wait, error, released)
                  using (id, token)
-             where delivery.state = 1 order by delivery.id for update of delivery)
-         update inbox.deliveries delivery set
-             state = ended.state,
-             due = (select inbox.inbox_now()) + ended.wait,
-             error = coalesce(ended.error, delivery.error),
-             attempts = greatest(delivery.attempts - ended.released::integer, 0),
-             ended_at = case when ended.state = 0 then null else (select inbox.inbox_now()) end
-         from ended where delivery.id = ended.id returning delivery.id, delivery.token",
+             where delivery.state = 1 order by delivery.id for update of delivery),
+         recorded as (
+             update inbox.deliveries delivery set
+                 state = case when restarts then 0 else ended.state end,
+                 due = (select inbox.inbox_now()) + ended.wait,
+                 error = coalesce(ended.error, delivery.error),
+                 attempts = case when restarts then 0 else greatest(delivery.attempts - released::integer, 0) end,
+                 blocked = restarts and lane is not null,
+                 redelivered = case when restarts then redelivered_since else redelivered end,
+                 redelivered_since = case when restarts then null else redelivered_since end,
+                 ended_at = case when ended.state = 0 or restarts then null else (select inbox.inbox_now()) end
+             from ended where delivery.id = ended.id
+             returning delivery.id, delivery.token, delivery.state, event, handler, sort_key, restarts),
+         newest as (
+             insert into inbox.newest_done as known
+             select inbox.done_key(handler, inbox.ordered_by(stored)), max(~sort_key)
+             from recorded join inbox.events stored on stored.id = recorded.event
+             where state = 2 and sort_key < -1 group by 1
+             on conflict (key) do update set recency = greatest(known.recency, excluded.recency))
+         select id, token, restarts from recorded",
     ))
     .bind(&deliveries)
     .bind(by_lease.keys().map(|(_, token)| *token).collect::<Vec<i64>>())
@@ -138,7 +169,9 @@ pub(super) async fn complete(
     let mut completed = vec![CompleteResult::LeaseLost; outcomes.len()];
     for row in rows {
         let (index, _) = &by_lease[&(row.try_get(0)?, row.try_get(1)?)];
-        completed[*index] = CompleteResult::Recorded;
+        let restarts = row.try_get(2)?;
+        completed[*index] =
+            if restarts { CompleteResult::Restarted } else { CompleteResult::Recorded };
     }
     unblock_next(write, schema, &lanes).await?;
     Ok(completed)
@@ -154,87 +187,102 @@ pub(super) fn replace_nul(text: &str) -> Cow<'_, str> {
 
 /// Inserts the events that are new and returns their ids, by index in `events`.
 ///
-/// If another transaction has inserted the same key and is still open, the insert waits for it. The
-/// event is a duplicate if that transaction commits, and new if it rolls back.
+/// If another transaction has inserted the same event and is still open, the insert waits for it.
+/// The event is a duplicate if that transaction commits, and new if it rolls back.
 async fn insert_events(
     write: &mut PgConnection,
     schema: &Schema,
     events: &[NewEvent],
 ) -> sqlx::Result<BTreeMap<usize, i64>> {
-    // Sorted by key, which is the lock order. Of two events with one key, the first is inserted.
-    let mut index_by_key = BTreeMap::new();
-    for (index, new) in events.iter().enumerate() {
-        index_by_key.entry(key(&new.event.key())).or_insert(index);
-    }
-    let distinct = || index_by_key.values().map(|index| &events[*index].event);
-    let stored: Vec<_> = distinct().map(StoredEvent::from_event).collect();
-    let signed_at =
-        |stored: &StoredEvent| stored.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis);
-    let objects: Vec<_> = distinct().map(|event| OrderKey::from_event(event).object).collect();
+    let keys: Vec<_> = events.iter().map(|new| new.event.key()).collect();
+    let identities: Vec<_> = keys.iter().map(identity).collect();
+    let objects: Vec<_> = events.iter().map(|new| object_column(&new.event)).collect();
+    let stored: Vec<_> = events.iter().map(|new| StoredEvent::from_event(&new.event)).collect();
+    let column = |value: fn(&Event) -> &str| -> Vec<_> {
+        events.iter().map(|new| replace_nul(value(&new.event))).collect()
+    };
+    // Ids are drawn in the order of `events`. Within a lane, deliveries with equal sort keys run in
+    // the order of their ids. Rows are inserted in the lock order. Of several rows with one key,
+    // the first is inserted.
     let rows = sqlx::query(schema.sql(
         "insert into inbox.events
-             (key, endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
-         select *, inbox.inbox_now() from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         on conflict (key) do nothing returning id, key",
+             (id, identity, endpoint, account, event_id, generation, type, object, payload, signed_at, serial, stored_at)
+         select *, inbox.inbox_now()
+         from rows from (inbox.next_event_ids(cardinality($1)), unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10))
+             as new (id, identity, endpoint, account, event_id, generation)
+         order by identity, generation, id
+         on conflict (identity, generation) do nothing returning id, identity, generation",
     ))
-    .bind(index_by_key.keys().map(|key| &key[..]).collect::<Vec<_>>())
+    .bind(identities.iter().map(|identity| &identity[..]).collect::<Vec<_>>())
     .bind(stored.iter().map(|stored| replace_nul(&stored.endpoint)).collect::<Vec<_>>())
-    .bind(distinct().map(|event| event.account().map(replace_nul)).collect::<Vec<_>>())
-    .bind(distinct().map(|event| replace_nul(event.id())).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.account().map(replace_nul)).collect::<Vec<_>>())
+    .bind(column(Event::id))
     .bind(stored.iter().map(|stored| i64::from(stored.generation)).collect::<Vec<_>>())
-    .bind(distinct().map(|event| replace_nul(event.event_type())).collect::<Vec<_>>())
+    .bind(column(Event::event_type))
     .bind(objects.iter().map(|object| replace_nul(object)).collect::<Vec<_>>())
     .bind(stored.iter().map(|stored| &stored.payload[..]).collect::<Vec<_>>())
     .bind(stored.iter().map(signed_at).collect::<Vec<_>>())
+    .bind(stored.iter().map(|stored| stored.serial.map(u64::cast_signed)).collect::<Vec<_>>())
     .fetch_all(write)
     .await?;
+    let mut index_by_key = HashMap::new();
+    for (index, (identity, stored)) in identities.iter().zip(&stored).enumerate() {
+        index_by_key.entry((*identity, i64::from(stored.generation))).or_insert(index);
+    }
     let mut ids = BTreeMap::new();
     for row in rows {
-        let key: [u8; 32] = row.try_get(1)?;
+        let key: ([u8; 32], i64) = (row.try_get(1)?, row.try_get(2)?);
         ids.insert(index_by_key[&key], row.try_get(0)?);
     }
     Ok(ids)
 }
 
-/// Inserts the deliveries of new events, and notifies other stores when the transaction commits.
+/// Returns the value of the column `signed_at`.
+pub(super) fn signed_at(stored: &StoredEvent) -> Option<i64> {
+    stored.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis)
+}
+
+/// Inserts deliveries, and notifies other stores when the transaction commits.
 ///
-/// Ordered deliveries are inserted as blocked; [`unblock_next`] unblocks the first of each lane.
-async fn insert_deliveries(
+/// The notification contains the store's name, so that this store can ignore it. Ordered deliveries
+/// are inserted as blocked; [`unblock_next`] unblocks the first of each lane.
+pub(super) async fn insert_deliveries(
     write: &mut PgConnection,
-    schema: &Schema,
-    events: &[(i64, &NewEvent)],
-    store_name: &str,
+    PostgresStore { schema, name, .. }: &PostgresStore,
+    rows: &[NewRow<'_>],
 ) -> sqlx::Result<()> {
-    // Ids are assigned in the order of these rows. Within a lane, deliveries with equal sort keys
-    // run in the order of their ids.
-    let rows = || {
-        events.iter().flat_map(|(event_id, new)| {
-            new.deliveries.iter().map(move |delivery| (*event_id, *new, delivery))
-        })
-    };
-    if rows().next().is_none() {
+    if rows.is_empty() {
         return Ok(());
     }
-    let sort_key = |new: &NewEvent| OrderKey::from_event(&new.event).sort_key;
+    let lanes = rows.iter().map(|row| lane(row.order_key, row.delivery));
+    let sort_key = |row: &NewRow| Some(row.order_key.position(row.delivery.order?));
     sqlx::query(schema.sql(
         "with new as (
-             insert into inbox.deliveries (event, handler, lane, sort_key, blocked, due)
-             select event, handler, lane, sort_key, lane is not null, inbox.inbox_now()
-             from unnest($1, $2, $3, $4) as new (event, handler, lane, sort_key))
-         select pg_notify($5, $6)",
+             insert into inbox.deliveries (id, event, redelivered, handler, lane, sort_key, blocked, due)
+             select id, event, redelivered, handler, lane, sort_key, lane is not null, inbox.inbox_now()
+             from unnest($1, $2, $3, $4, $5, $6) as new (id, event, redelivered, handler, lane, sort_key))
+         select pg_notify($7, $8)",
     ))
-    .bind(rows().map(|(event_id, ..)| event_id).collect::<Vec<_>>())
-    .bind(rows().map(|(.., delivery)| replace_nul(&delivery.handler)).collect::<Vec<_>>())
-    .bind(rows().map(|(_, new, delivery)| lane(new, delivery)).collect::<Vec<_>>())
-    .bind(
-        rows()
-            .map(|(_, new, delivery)| delivery.ordered.then(|| sort_key(new)))
-            .collect::<Vec<_>>(),
-    )
+    .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.event).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.redelivered).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| replace_nul(&row.delivery.handler)).collect::<Vec<_>>())
+    .bind(lanes.collect::<Vec<_>>())
+    .bind(rows.iter().map(sort_key).collect::<Vec<_>>())
     .bind(schema.name())
-    .bind(store_name)
+    .bind(name)
     .execute(write)
     .await?;
+    Ok(())
+}
+
+/// Notifies other stores when the transaction commits.
+pub(super) async fn notify(
+    write: &mut PgConnection,
+    PostgresStore { schema, name, .. }: &PostgresStore,
+) -> sqlx::Result<()> {
+    let notify = sqlx::query("select pg_notify($1, $2)").bind(schema.name()).bind(name);
+    notify.execute(write).await?;
     Ok(())
 }
 
@@ -316,27 +364,8 @@ pub(super) async fn lanes_of(
 ///
 /// If two hashes collide, the two lanes become one. Their deliveries then run one at a time, which
 /// only costs time.
-fn lane(new: &NewEvent, delivery: &NewDelivery) -> Option<i64> {
-    let number = |hash: [u8; 32]| i64::from_be_bytes(std::array::from_fn(|byte| hash[byte]));
-    let object = || OrderKey::from_event(&new.event).object;
-    delivery.ordered.then(|| number(hash(&[&delivery.handler, &object()])))
-}
-
-/// Returns the value of the column `key`: a hash of everything that identifies an event.
-fn key(key: &EventKey) -> [u8; 32] {
-    let generation = key.generation().to_string();
-    // Distinguishes no account from an account with an empty name.
-    let account_tag = if key.account().is_some() { "account" } else { "" };
-    let account = key.account().unwrap_or_default();
-    hash(&[key.endpoint(), account_tag, account, key.id(), &generation])
-}
-
-fn hash(parts: &[&str]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
+pub(super) fn lane(order_key: &OrderKey, delivery: &NewDelivery) -> Option<i64> {
+    delivery.order?;
+    let hash = hash(&[&delivery.handler, &order_key.object]);
+    Some(i64::from_be_bytes(std::array::from_fn(|byte| hash[byte])))
 }

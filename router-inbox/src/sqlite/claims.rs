@@ -74,16 +74,23 @@ pub(super) async fn claim(
         let claim = sqlx::query(
             "update deliveries
              set attempts = attempts + (state = 0), state = 1, due = ?1, token = token + 1
-             where id = ?2 returning token, attempts, event",
+             where id = ?2 returning token, attempts",
         );
         let row = claim.bind(until).bind(id).fetch_one(&mut *write).await?;
         let load_event = sqlx::query(
-            "select payload, endpoint, generation, signed_at from events where id = ?1",
+            "select coalesce(r.payload, e.payload) as payload, endpoint, generation,
+                 case when r.id is null then e.signed_at else r.signed_at end as signed_at, serial,
+                 sort_key < -1 and exists (
+                     select 1 from newest_done n
+                     where n.handler = d.handler and n.object = d.object and n.recency > ~d.sort_key) as outdated
+             from deliveries d join events e on e.id = d.event left join redelivered r on r.id = d.redelivered
+             where d.id = ?1",
         );
-        let event_row = load_event.bind(row.try_get::<i64, _>(2)?).fetch_one(&mut *write).await?;
+        let event_row = load_event.bind(id).fetch_one(&mut *write).await?;
         let lease = Lease { delivery: id, handler: Arc::from(handler), token: row.try_get(0)? };
         let event = Event::from_store(stored_event(&event_row)?);
-        claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired });
+        let outdated = event_row.try_get::<Option<bool>, _>("outdated")?.unwrap_or(false);
+        claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired, outdated });
     }
     Ok(claims)
 }
@@ -126,5 +133,6 @@ pub(super) fn stored_event(row: &SqliteRow) -> sqlx::Result<StoredEvent> {
         endpoint: row.try_get("endpoint")?,
         signed_at: row.try_get::<Option<i64>, _>("signed_at")?.and_then(time),
         generation: row.try_get("generation")?,
+        serial: row.try_get::<Option<i64>, _>("serial")?.map(i64::cast_unsigned),
     })
 }

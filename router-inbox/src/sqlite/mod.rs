@@ -4,6 +4,7 @@ mod claims;
 mod existing;
 mod open;
 mod operations;
+mod redeliver;
 mod schema;
 mod writes;
 
@@ -206,7 +207,12 @@ impl Store for SqliteStore {
         let rows = sqlx::query(
             "select endpoint, account, generation, handler, state, attempts, error
              from events join deliveries on deliveries.event = events.id
-             where event_id = ?1 order by endpoint, account, generation, handler",
+             where identity in (
+                 select identity from events where event_id = ?1
+                 union
+                 select identity from redelivered join events on events.id = redelivered.event
+                 where redelivered.event_id = ?1)
+             order by endpoint, account, generation, handler, deliveries.id",
         );
         let rows = rows.bind(event_id).fetch_all(&self.readers).await.map_err(StoreError::new)?;
         rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)

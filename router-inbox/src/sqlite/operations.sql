@@ -15,10 +15,12 @@ create index deliveries_dead_or_discarded on deliveries (state, id, handler, eve
 create table unhandled (event integer primary key) strict;
 insert into unhandled select id from events where not exists (select 1 from deliveries where event = events.id);
 
--- Each handler that has ever had a delivery; `ordered` is that of its latest delivery.
+-- Each handler that has ever had a delivery; `ordered` is the order of its latest delivery: 0 for
+-- none, 1 for the oldest first, 2 for the newest only.
 create table handlers (name text primary key, ordered integer not null) strict, without rowid;
 insert into handlers
-    select handler, object is not null from deliveries where id in (select max(id) from deliveries group by handler);
+    select handler, case when object is null then 0 when sort_key < 0 then 2 else 1 end
+    from deliveries where id in (select max(id) from deliveries group by handler);
 
 create trigger events_stored after insert on events begin
     insert into unhandled values (new.id);
@@ -28,6 +30,6 @@ create trigger events_purged after delete on events begin
 end;
 create trigger deliveries_stored after insert on deliveries begin
     delete from unhandled where event = new.event;
-    insert into handlers values (new.handler, new.object is not null)
+    insert into handlers values (new.handler, case when new.object is null then 0 when new.sort_key < 0 then 2 else 1 end)
         on conflict do update set ordered = excluded.ordered where ordered <> excluded.ordered;
 end;

@@ -2,58 +2,108 @@
 //!
 //! No other transaction writes meanwhile, because each takes SQLite's write lock when it begins.
 
-use router_core::event::StoredEvent;
+use std::time::UNIX_EPOCH;
+
+use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection};
 
+use super::redeliver;
 use crate::{
-    CompleteResult, DeliveryOutcome, Lease, NewEvent, OrderKey, Stored,
-    store::rows::{OutcomeColumns, millis},
+    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, Stored,
+    newest_recency,
+    store::{
+        delivery_number,
+        identity::identity,
+        rows::{OutcomeColumns, millis, object_column},
+    },
 };
 
+/// Stores an event, or applies its redelivery if it is already stored.
 pub(super) async fn store(
     write: &mut SqliteConnection,
-    NewEvent { event, deliveries }: &NewEvent,
+    new: &NewEvent,
     now: i64,
 ) -> sqlx::Result<Stored> {
-    let (stored, order_key) = (StoredEvent::from_event(event), OrderKey::from_event(event));
-    let signed_at =
-        stored.signed_at.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let NewEvent { event, deliveries } = new;
+    let order_key = OrderKey::from_event(event);
+    let Some(id) = insert_event(write, event, now).await? else {
+        return redeliver::redeliver(write, new, now).await;
+    };
+    for (index, delivery) in deliveries.iter().enumerate() {
+        let row = NewRow { id: delivery_number(id, index), event: id, redelivered: None };
+        insert_delivery(write, row, delivery, &order_key, now).await?;
+    }
+    Ok(Stored::New)
+}
+
+/// Inserts an event and returns its id, or returns `None` if it is already stored.
+async fn insert_event(
+    write: &mut SqliteConnection,
+    event: &Event,
+    now: i64,
+) -> sqlx::Result<Option<i64>> {
+    let (key, stored) = (event.key(), StoredEvent::from_event(event));
     let row = sqlx::query(
-        "insert into events (endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        "insert into events
+             (identity, endpoint, account, event_id, generation, type, object, payload, signed_at, serial, stored_at)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          on conflict do nothing returning id",
     )
+    .bind(&identity(&key)[..])
     .bind(&stored.endpoint)
-    .bind(event.account().unwrap_or_default())
+    .bind(key.account().unwrap_or_default())
     .bind(event.id())
     .bind(stored.generation)
     .bind(event.event_type())
-    .bind(&order_key.object)
+    .bind(object_column(event))
     .bind(&stored.payload[..])
-    .bind(signed_at.map(millis))
+    .bind(signed_at(&stored))
+    .bind(stored.serial.map(u64::cast_signed))
     .bind(now)
-    .fetch_optional(&mut *write)
+    .fetch_optional(write)
     .await?;
-    let Some(row) = row else { return Ok(Stored::Duplicate) };
-    let id: i64 = row.try_get(0)?;
-    for delivery in deliveries {
-        let ordered = delivery.ordered.then_some(&order_key);
-        sqlx::query(
-            "insert into deliveries (event, handler, due, object, sort_key, blocked) values (?1, ?2, ?3, ?4, ?5, ?6)",
-        )
-        .bind(id)
-        .bind(&*delivery.handler)
-        .bind(now)
-        .bind(ordered.map(|order_key| &*order_key.object))
-        .bind(ordered.map(|order_key| order_key.sort_key))
-        .bind(delivery.ordered)
-        .execute(&mut *write)
-        .await?;
-        if delivery.ordered {
-            unblock_next(write, &delivery.handler, &order_key.object).await?;
-        }
+    row.map(|row| row.try_get(0)).transpose()
+}
+
+/// Returns the value of the column `signed_at`.
+pub(super) fn signed_at(stored: &StoredEvent) -> Option<i64> {
+    stored.signed_at?.duration_since(UNIX_EPOCH).ok().map(millis)
+}
+
+/// The columns of a new delivery that do not depend on its handler.
+pub(super) struct NewRow {
+    pub(super) id: i64,
+    pub(super) event: i64,
+    pub(super) redelivered: Option<i64>,
+}
+
+/// Inserts a delivery. An ordered one is blocked until it is the first of its lane.
+pub(super) async fn insert_delivery(
+    write: &mut SqliteConnection,
+    NewRow { id, event, redelivered }: NewRow,
+    delivery: &NewDelivery,
+    order_key: &OrderKey,
+    now: i64,
+) -> sqlx::Result<()> {
+    let object = delivery.order.map(|_| &*order_key.object);
+    sqlx::query(
+        "insert into deliveries (id, event, redelivered, handler, due, object, sort_key, blocked)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )
+    .bind(id)
+    .bind(event)
+    .bind(redelivered)
+    .bind(&*delivery.handler)
+    .bind(now)
+    .bind(object)
+    .bind(delivery.order.map(|order| order_key.position(order)))
+    .bind(object.is_some())
+    .execute(&mut *write)
+    .await?;
+    match object {
+        Some(object) => unblock_next(write, &delivery.handler, object).await,
+        None => Ok(()),
     }
-    Ok(Stored::New)
 }
 
 /// Extends a lease and returns `true`, or returns `false` if it is no longer held.
@@ -85,7 +135,7 @@ pub(super) async fn complete(
              attempts = max(attempts - ?4, 0),
              ended_at = case when ?1 = 0 then null else ?5 end
          where id = ?6 and token = ?7 and state = 1
-         returning object",
+         returning object, sort_key",
     )
     .bind(state)
     .bind(now.saturating_add(wait))
@@ -97,10 +147,43 @@ pub(super) async fn complete(
     .fetch_optional(&mut *write)
     .await?;
     let Some(row) = row else { return Ok(CompleteResult::LeaseLost) };
+    let restarted =
+        matches!(outcome, DeliveryOutcome::Dead { .. }) && restart(write, lease, now).await?;
     if let Some(object) = row.try_get::<Option<String>, _>(0)? {
+        let is_done = *outcome == DeliveryOutcome::Done;
+        if let Some(recency) = newest_recency(row.try_get(1)?).filter(|_| is_done) {
+            remember_done(write, &lease.handler, &object, recency).await?;
+        }
         unblock_next(write, &lease.handler, &object).await?;
     }
-    Ok(CompleteResult::Recorded)
+    Ok(if restarted { CompleteResult::Restarted } else { CompleteResult::Recorded })
+}
+
+/// Starts a dead letter over and returns `true`, if its event was redelivered in the meantime.
+async fn restart(write: &mut SqliteConnection, lease: &Lease, now: i64) -> sqlx::Result<bool> {
+    let restart = sqlx::query(
+        "update deliveries set
+             state = 0, attempts = 0, due = ?1, ended_at = null, blocked = object is not null,
+             redelivered = redelivered_since, redelivered_since = null
+         where id = ?2 and redelivered_since is not null",
+    );
+    let restarted = restart.bind(now).bind(lease.delivery).execute(write).await?;
+    Ok(restarted.rows_affected() == 1)
+}
+
+/// Remembers that a handler has done an event of an object with this recency.
+async fn remember_done(
+    write: &mut SqliteConnection,
+    handler: &str,
+    object: &str,
+    recency: i64,
+) -> sqlx::Result<()> {
+    let remember = sqlx::query(
+        "insert into newest_done values (?1, ?2, ?3)
+         on conflict do update set recency = max(recency, excluded.recency)",
+    );
+    remember.bind(handler).bind(object).bind(recency).execute(write).await?;
+    Ok(())
 }
 
 /// Makes the oldest waiting delivery of a lane (a handler and an object) the only claimable one, or

@@ -1,18 +1,27 @@
 //! The [`Store`] trait and its types: persistence of events and deliveries.
 
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
+pub(crate) mod identity;
+#[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod millis;
 pub mod operations;
-mod order;
+pub(crate) mod order;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{BoxError, Delivery, DeliveryService, Event, HandlerSpec, event::EnvelopeError};
+use router_core::{
+    BoxError, Delivery, DeliveryOrder, DeliveryService, Event, HandlerSpec, event::EnvelopeError,
+};
 
-pub use self::{operations::Operations, order::OrderKey};
+#[cfg(feature = "jetstream")]
+pub(crate) use self::order::position;
+pub use self::{
+    operations::Operations,
+    order::{OrderKey, newest_recency},
+};
 
 /// Durable storage for events and their deliveries.
 ///
@@ -37,8 +46,30 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Stores events with their deliveries.
     ///
     /// Each event must be stored atomically with all of its deliveries, and durably before this
-    /// method returns. An event whose [key](Event::key) is already stored is a duplicate, and
-    /// nothing is added. An event without deliveries is unhandled, and is stored like any other.
+    /// method returns. An event without deliveries is unhandled, and is stored like any other.
+    ///
+    /// An event whose [key](Event::key) is already stored has been redelivered. For each of its
+    /// deliveries, the store looks up the handler's latest delivery: the one with the highest
+    /// generation, under the handler's name or its former name.
+    ///
+    /// - If there is none, the delivery is added.
+    /// - If it is a dead letter, it starts over: due at once, with its first attempt. It keeps its
+    ///   name, generation, place in the lane, and the message of the latest failure.
+    /// - If it is waiting or running, it goes on with its payload. If it then ends as a dead
+    ///   letter, it starts over with the event that was passed to this call: two copies of an
+    ///   event, in two API versions, can arrive before the handler has tried the first one.
+    /// - In any other state it is left unchanged.
+    ///
+    /// An added or restarted delivery is [claimed](Claim::event) with the payload, endpoint and
+    /// signing time of the event that was passed to this call. The other deliveries keep theirs,
+    /// because the payload may be in another API version that their handlers cannot decode. The
+    /// place in a lane is always that of the event as it was first received.
+    ///
+    /// An event whose own id was not stored with this key before is stored in any case, so that
+    /// [`deliveries`](Self::deliveries) finds both ids of a thin event and its
+    /// [snapshot event](Event::snapshot_event).
+    ///
+    /// Events with equal keys in one call are stored as if in separate calls, in the given order.
     ///
     /// Returns one result per event, in the same order.
     ///
@@ -69,8 +100,12 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// must complete it as failed without running its handler. Running it at once, together with
     /// the other deliveries of the crashed process, could crash this process too.
     ///
-    /// Of the `ordered` deliveries of one handler and object (a lane), at most one may be leased
-    /// at a time, and the oldest is claimed first (see [`OrderKey`]).
+    /// Of the ordered deliveries of one handler and object (a lane), at most one may be leased
+    /// at a time. The one with the smallest [position](OrderKey::position) is claimed first. For
+    /// each lane, the store remembers the highest recency of the deliveries that were completed as
+    /// [`Done`](DeliveryOutcome::Done), also after they have been purged. A delivery with
+    /// [`NewestOnly`](DeliveryOrder::NewestOnly) whose recency is lower is claimed with
+    /// [`outdated`](Claim::outdated) set.
     ///
     /// # Errors
     ///
@@ -92,7 +127,9 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Records the outcomes of attempts, and ends their leases.
     ///
     /// An expired lease is still accepted, unless another worker has claimed the delivery or an
-    /// operator has changed it. Returns one result per lease, in the same order.
+    /// operator has changed it. A dead letter starts over if its event was redelivered while the
+    /// delivery was unfinished, see [`store`](Self::store). Returns one result per lease, in the
+    /// same order.
     ///
     /// # Errors
     ///
@@ -105,7 +142,8 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     ) -> Result<Vec<CompleteResult>, StoreError>;
 
     /// Returns the deliveries of all events with this id, sorted by endpoint, account, generation
-    /// and handler. (Two endpoints can have stored events with the same id.)
+    /// and handler, and then by the order in which they were stored. (Two endpoints can have stored
+    /// events with the same id.)
     ///
     /// # Errors
     ///
@@ -198,30 +236,70 @@ pub struct NewEvent {
     pub deliveries: Vec<NewDelivery>,
 }
 
+/// Upper limit of the number of deliveries of one event, see [`delivery_number`].
+const MAX_DELIVERIES: i64 = 1 << 10;
+
+/// Returns the number of a delivery, by which lists are sorted. It ascends with the number of the
+/// event, then with the delivery's index among those of the event, so that a delivery which is
+/// added when its event is redelivered is listed with that event.
+pub(crate) fn delivery_number(event: i64, index: usize) -> i64 {
+    let index = i64::try_from(index).unwrap_or(MAX_DELIVERIES);
+    event.saturating_mul(MAX_DELIVERIES).saturating_add(index)
+}
+
 /// A delivery to be stored with its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelivery {
     /// The handler's stable name.
     pub handler: Arc<str>,
-    /// `true` if the handler must receive the events of one object one at a time and in order.
-    pub ordered: bool,
+    /// The former stable name. A delivery stored under it belongs to this handler.
+    pub formerly: Option<Arc<str>>,
+    /// The order in which the handler receives the events of one object; `None` for any order.
+    /// An event that belongs to no known object is delivered without an order (see [`OrderKey`]).
+    pub order: Option<DeliveryOrder>,
 }
 
 impl NewDelivery {
     /// Creates a delivery for a handler.
     #[must_use]
     pub fn new(handler: &HandlerSpec) -> Self {
-        Self { handler: handler.name.clone(), ordered: handler.ordered }
+        Self {
+            handler: handler.name.clone(),
+            formerly: handler.formerly.map(Arc::from),
+            order: handler.order,
+        }
     }
 }
 
 /// The result of storing an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
-    /// The event was new and has been stored.
+    /// The event was new, and is stored with all of its deliveries.
     New,
-    /// The event was already stored; nothing was added.
-    Duplicate,
+    /// The event was already stored. Contains one result per delivery, in the same order.
+    Redelivered(Vec<Redelivery>),
+}
+
+impl Stored {
+    /// Returns whether the event was already stored, and none of its handlers will run because of
+    /// this delivery.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        let is_unchanged = |delivery: &Redelivery| matches!(delivery, Redelivery::Unchanged(_));
+        matches!(self, Self::Redelivered(deliveries) if deliveries.iter().all(is_unchanged))
+    }
+}
+
+/// The effect of a redelivered event on the delivery to one handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redelivery {
+    /// The handler had no delivery of the event, and has one now.
+    Added,
+    /// The handler's delivery was a dead letter, and starts over with the event received now.
+    Restarted,
+    /// The handler's delivery is in this state, and does not run because of the redelivery. If it
+    /// is unfinished and ends as a dead letter, it starts over with the event received now.
+    Unchanged(DeliveryState),
 }
 
 /// The parameters of a [claim](Store::claim).
@@ -259,6 +337,10 @@ pub struct Claim {
     /// `true` if this attempt was started under an earlier lease, which expired before an outcome
     /// was recorded. The caller must not run the handler, and must complete the attempt as failed.
     pub lease_expired: bool,
+    /// `true` if the delivery is [`NewestOnly`](DeliveryOrder::NewestOnly) and the handler has done
+    /// a newer event of the object. The caller must not run the handler, and must complete the
+    /// attempt as [ignored](DeliveryOutcome::Ignored) unless its lease has expired.
+    pub outdated: bool,
 }
 
 /// The outcome of an attempt.
@@ -290,6 +372,9 @@ pub enum DeliveryOutcome {
 pub enum CompleteResult {
     /// The outcome is recorded.
     Recorded,
+    /// The delivery was to become a dead letter, but its event has been redelivered since it was
+    /// stored. It starts over with the event as received last.
+    Restarted,
     /// Nothing was recorded, because the delivery is no longer running under this lease.
     LeaseLost,
 }

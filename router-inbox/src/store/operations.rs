@@ -94,8 +94,9 @@ pub trait Operations: Send + Sync {
     /// Each event is stored again as a new generation, with a key of its own, so that it is not
     /// deduplicated against the earlier ones. It is delivered to the given handlers, even if they
     /// never had a delivery of the event. If no handlers are given, it is delivered to those of
-    /// its latest generation. A delivery is ordered if the handler's latest delivery of any event
-    /// was ordered.
+    /// its latest generation. A delivery has the order of the handler's latest delivery of any
+    /// event, and the payload of the handler's latest delivery of this event. A handler without one
+    /// gets the event as it was first received.
     ///
     /// The event's earlier dead letters of these handlers are discarded, because the replay
     /// supersedes them.
@@ -186,7 +187,7 @@ pub struct ListFilter {
     pub unhandled: bool,
     /// Matches this event type. `invoice.*` matches every type with that prefix.
     pub event_type: Option<String>,
-    /// Matches events about the object with this id.
+    /// Matches events about the object with this id, see [`EventSummary::object`].
     pub object: Option<String>,
     /// Matches deliveries of this handler.
     pub handler: Option<String>,
@@ -222,7 +223,8 @@ pub struct EventSummary {
     pub generation: u32,
     /// The event's type.
     pub event_type: String,
-    /// The id of the event's object, or the object's name if it has no id.
+    /// The id of the event's object, or what identifies an object without an id, such as
+    /// `invoice:sub_…` (see [`ObjectId`](router_core::ObjectId)). Empty if nothing identifies it.
     pub object: String,
     /// The time at which the event was stored.
     pub stored_at: SystemTime,
@@ -253,8 +255,11 @@ pub struct DeliverySummary {
 pub struct EventDetails {
     /// A summary of the event.
     pub event: EventSummary,
-    /// The event as received.
+    /// The event as first received.
     pub stored: StoredEvent,
+    /// The event as redelivered, oldest first. Contains only the redeliveries that the store had to
+    /// store, see [`Store::store`](crate::Store::store).
+    pub redelivered: Vec<StoredEvent>,
     /// One delivery per handler.
     pub deliveries: Vec<DeliverySummary>,
 }

@@ -1,6 +1,9 @@
 //! Conversion between Rust types and columns, shared by the SQL stores.
 
+use router_core::{DeliveryOrder, Event};
+
 pub(crate) use super::millis::{millis, time};
+use super::order::object_text;
 use crate::{DeliveryOutcome, DeliveryState};
 
 /// The column values of a delivery after an attempt.
@@ -24,6 +27,29 @@ impl<'e> OutcomeColumns<'e> {
             DeliveryOutcome::Released => (0, 0, None),
         };
         Self { state, wait, error, released: *outcome == DeliveryOutcome::Released }
+    }
+}
+
+/// Decodes the column with the order of a handler's deliveries.
+///
+/// # Errors
+///
+/// Fails if the number is not that of an order.
+pub(crate) fn order(number: i64) -> sqlx::Result<Option<DeliveryOrder>> {
+    match number {
+        0 => Ok(None),
+        1 => Ok(Some(DeliveryOrder::OldestFirst)),
+        2 => Ok(Some(DeliveryOrder::NewestOnly)),
+        other => Err(sqlx::Error::Decode(format!("unknown order of deliveries {other}").into())),
+    }
+}
+
+/// Returns the value of an event's column `object`: the object's text, after the column `account`
+/// and a slash if the event has an account.
+pub(crate) fn object_column(event: &Event) -> String {
+    match event.key().account() {
+        Some(account) => format!("{account}/{}", object_text(event)),
+        None => object_text(event),
     }
 }
 

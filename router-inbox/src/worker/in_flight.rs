@@ -6,7 +6,7 @@ use router_core::HandlerSpec;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::run::{CompletionFlag, RunResult};
-use crate::{CompleteResult, DeliveryOutcome, Lease, telemetry};
+use crate::{DeliveryOutcome, Lease, telemetry};
 
 pub(super) struct InFlight {
     tasks: JoinSet<RunResult>,
@@ -136,8 +136,7 @@ impl InFlight {
         let Some(Running { lease, .. }) = self.running.remove(&id) else { return };
         match result {
             RunResult::Unrecorded(outcome) => self.finish(lease, outcome),
-            RunResult::Recorded(CompleteResult::Recorded) => {}
-            RunResult::Recorded(CompleteResult::LeaseLost) => telemetry::lease_lost(&lease),
+            RunResult::Recorded(completed) => telemetry::completed(&lease, completed),
         }
     }
 }

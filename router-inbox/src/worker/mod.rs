@@ -24,8 +24,7 @@ use self::{
     run::{CompletionFlag, Run},
 };
 use crate::{
-    Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Inbox, Store, operations::MIN_RETENTION,
-    telemetry,
+    Claim, ClaimRequest, DeliveryOutcome, Inbox, Store, operations::MIN_RETENTION, telemetry,
 };
 
 /// Delivers stored events to their handlers, several at a time, until it is shut down.
@@ -214,7 +213,7 @@ where
 
     /// Starts a claimed delivery, or finishes it at once if its handler must not run.
     fn start(&self, claim: Claim, in_flight: &mut InFlight) {
-        let Claim { lease, event, attempt, lease_expired } = claim;
+        let Claim { lease, event, attempt, lease_expired, outdated } = claim;
         let Some(handler) = self.router.handler(&lease.handler).cloned() else {
             // The store returned a delivery for a handler that was not requested.
             return in_flight.finish(lease, DeliveryOutcome::Released);
@@ -228,6 +227,9 @@ where
         if lease_expired {
             let outcome = outcome::from_expired_lease(&handler, &event, attempt);
             return in_flight.finish(lease, outcome);
+        }
+        if outdated {
+            return in_flight.finish(lease, outcome::from_outdated_event(&handler, &event));
         }
         // The claim's limit applies to each name of a handler separately. For a handler with a
         // former name, the store may therefore return more deliveries than there are free slots.
@@ -251,9 +253,7 @@ where
         match self.store.complete(outcomes).await {
             Ok(completed) => {
                 for ((lease, _), completed) in outcomes.drain(..).zip(completed) {
-                    if completed == CompleteResult::LeaseLost {
-                        telemetry::lease_lost(&lease);
-                    }
+                    telemetry::completed(&lease, completed);
                 }
             }
             Err(error) => {

@@ -46,6 +46,18 @@ pub(super) fn from_expired_lease(
     schedule_retry(handler, event, attempt, None, &error)
 }
 
+/// Returns the outcome of a delivery that is not run, because its handler takes only the newest
+/// event of an object and has done a newer one.
+pub(super) fn from_outdated_event(handler: &HandlerSpec, event: &Event) -> DeliveryOutcome {
+    tracing::info!(
+        handler = &*handler.name,
+        event.id = event.id(),
+        event.r#type = event.event_type(),
+        "event ignored: the handler has done a newer event of the same object"
+    );
+    DeliveryOutcome::Ignored
+}
+
 /// Returns the outcome if the stored event cannot be read.
 pub(super) fn from_damaged_event(handler: &HandlerSpec, error: &EnvelopeError) -> DeliveryOutcome {
     telemetry::dead_letter(&handler.name);
@@ -86,9 +98,9 @@ fn dead_letter(
 ) -> DeliveryOutcome {
     let (id, event_type) = (event.map(Event::id), event.map(Event::event_type));
     let name = &*handler.name;
-    let note = match handler.ordered {
-        true => "; later events of the same object are delivered in the meantime",
-        false => "",
+    let note = match handler.order {
+        Some(_) => "; later events of the same object are delivered in the meantime",
+        None => "",
     };
     tracing::error!(
         handler = name, event.id = id, event.r#type = event_type, %error,

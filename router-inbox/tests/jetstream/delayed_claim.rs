@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use router_inbox::{JetStreamStore, Store as _};
+use router_core::DeliveryOrder;
+use router_inbox::{Claim, CompleteResult, DeliveryOutcome, JetStreamStore, NewEvent, Store as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     sync::Notify,
+    task::JoinHandle,
 };
 
 use crate::{
@@ -14,28 +16,77 @@ use crate::{
     support::{created, nats, updated, wanted},
 };
 
+/// A header that only the claim of an ordered delivery has.
+const CLAIM: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+
+/// The end of the request with which a worker reads the last sequence of an object's open records.
+const LANE: &str = ".*.*.*\"";
+
 /// The worker sees that the delivery is the first of its object. Before its claim reaches the
 /// server, an older one is stored and claimed.
 #[tokio::test]
 async fn ordered_claim_fails_if_lane_changed() {
     let Some(inbox) = TestInbox::create().await else { return };
-    let server = nats::shared().expect("the server runs").address();
-    // A header that only the claim of an ordered delivery has.
-    let proxy =
-        HoldingProxy::new(server.clone(), "Nats-Expected-Last-Subject-Sequence-Subject").await;
-    let url = inbox.url.replace(&server, &proxy.address);
-    let other = JetStreamStore::connect(&url).await.unwrap().clock(inbox.clock.clone());
-    inbox.store.store(&[updated("evt_2", 1)]).await.unwrap();
-    while other.backlog().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    let claiming = tokio::spawn(async move { other.claim(&wanted(9)).await.unwrap() });
-    proxy.held.notified().await;
+    let claiming = DelayedClaim::start(&inbox, updated("evt_2", 1), CLAIM).await;
     inbox.store.store(&[created("evt_1", 1)]).await.unwrap();
     let claims = inbox.store.claim(&wanted(9)).await.unwrap();
     assert_eq!(claims[0].event.as_ref().unwrap().id(), "evt_1");
-    proxy.resume.notify_one();
-    assert!(claiming.await.unwrap().is_empty(), "two of one object would run");
+    assert!(claiming.finish().await.is_empty(), "two of one object would run");
+}
+
+/// The worker sees that the handler has done no newer event of the object. Before its claim reaches
+/// the server, or before it has read the lane, a newer one is stored, claimed and done.
+#[tokio::test]
+async fn newest_claim_is_outdated_if_newer_event_was_done() {
+    let newest = |mut new: NewEvent| {
+        new.deliveries[0].order = Some(DeliveryOrder::NewestOnly);
+        new
+    };
+    for delayed in [CLAIM, LANE] {
+        let Some(inbox) = TestInbox::create().await else { return };
+        let claiming = DelayedClaim::start(&inbox, newest(created("evt_1", 1)), delayed).await;
+        inbox.store.store(&[newest(updated("evt_2", 1))]).await.unwrap();
+        let claim = inbox.store.claim(&wanted(9)).await.unwrap().remove(0);
+        assert_eq!(claim.event.as_ref().unwrap().id(), "evt_2");
+        let outcome = [(claim.lease, DeliveryOutcome::Done)];
+        assert_eq!(inbox.store.complete(&outcome).await.unwrap(), [CompleteResult::Recorded]);
+        // If the server refuses the claim, the worker tries again.
+        let claims = claiming.finish().await;
+        assert_eq!(claims.len(), 1);
+        assert_eq!((claims[0].event.as_ref().unwrap().id(), claims[0].outdated), ("evt_1", true));
+    }
+}
+
+/// A claim by another process, which is delayed on its way to the server.
+struct DelayedClaim {
+    claiming: JoinHandle<Vec<Claim>>,
+    proxy: HoldingProxy,
+}
+
+impl DelayedClaim {
+    /// Stores the event, and starts to claim its delivery. The first request with the given text is
+    /// delayed.
+    async fn start(inbox: &TestInbox, new: NewEvent, delayed: &'static str) -> Self {
+        let server = nats::shared().expect("the server runs").address();
+        let proxy = HoldingProxy::new(server.clone(), delayed).await;
+        let url = inbox.url.replace(&server, &proxy.address);
+        let other =
+            JetStreamStore::connect(&url).await.expect("server runs").clock(inbox.clock.clone());
+        inbox.store.store(&[new]).await.expect("server runs");
+        while other.backlog().await.expect("server runs").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let claiming =
+            tokio::spawn(async move { other.claim(&wanted(9)).await.expect("server runs") });
+        proxy.held.notified().await;
+        Self { claiming, proxy }
+    }
+
+    /// Lets the claim reach the server, and returns the claimed deliveries.
+    async fn finish(self) -> Vec<Claim> {
+        self.proxy.resume.notify_one();
+        self.claiming.await.expect("claim does not panic")
+    }
 }
 
 /// A proxy to a server. It holds back what the client sends from the first chunk that contains a

@@ -3,6 +3,7 @@
 mod connect;
 mod delayed_claim;
 mod outages;
+mod redelivery;
 mod servers;
 mod shared_stream;
 mod storable;
@@ -21,7 +22,9 @@ use async_nats::{
     jetstream::{self, Context},
 };
 use router_core::testing::ManualClock;
-use router_inbox::{JetStreamStore, StoreError, conformance::Subject};
+use router_inbox::{
+    DeliveryState, JetStreamStore, Redelivery, StoreError, Stored, conformance::Subject,
+};
 
 use self::support::nats::{self, PASSWORD, Server, USER};
 
@@ -67,6 +70,11 @@ impl Subject for TestInbox {
     async fn pass(&self, time: Duration) {
         self.clock.advance(time);
     }
+}
+
+/// The result of storing an event again while its only delivery is waiting.
+fn duplicate() -> Stored {
+    Stored::Redelivered(vec![Redelivery::Unchanged(DeliveryState::Waiting)])
 }
 
 /// Formats an error with its causes, as it is logged, and asserts that it does not show the

@@ -7,7 +7,7 @@ use router_inbox::{CompleteResult, DeliveryOutcome, JetStreamStore, Store as _, 
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    error_chain,
+    duplicate, error_chain,
     support::{nats::Server, paid, wanted},
 };
 
@@ -30,7 +30,7 @@ async fn unavailable_server_fails_soon_and_is_reused() {
     server.restart();
     let stored =
         retry_until_available(async || store.store(&[paid("evt_2"), paid("evt_3")]).await).await;
-    assert_eq!(stored, [Stored::Duplicate, Stored::New]);
+    assert_eq!(stored, [duplicate(), Stored::New]);
     let completed = retry_until_available(async || {
         store.complete(&[(lease.clone(), DeliveryOutcome::Done)]).await
     })

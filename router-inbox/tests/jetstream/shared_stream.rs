@@ -11,7 +11,7 @@ use router_inbox::{
 use tokio::task::JoinSet;
 
 use crate::{
-    TestInbox, operator,
+    TestInbox, duplicate, operator,
     support::{nats, paid, shared, wanted},
 };
 
@@ -20,7 +20,7 @@ async fn reopened_inbox_has_stored_events() {
     let Some(inbox) = TestInbox::create().await else { return };
     assert_eq!(inbox.store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     let other = inbox.reopen().await;
-    assert_eq!(other.store(&[paid("evt_1")]).await.unwrap(), [Stored::Duplicate]);
+    assert_eq!(other.store(&[paid("evt_1")]).await.unwrap(), [duplicate()]);
     // Two stores that share the stream never claim the same delivery.
     let lease = other.claim(&wanted(9)).await.unwrap().remove(0).lease;
     assert!(inbox.store.claim(&wanted(9)).await.unwrap().is_empty());
@@ -150,7 +150,11 @@ async fn concurrent_completions_of_one_event_are_recorded() {
     let Some(inbox) = TestInbox::create().await else { return };
     for round in 0..10 {
         let id = format!("evt_{round}");
-        let delivery = |handler: &&str| NewDelivery { handler: (*handler).into(), ordered: false };
+        let delivery = |handler: &&str| NewDelivery {
+            handler: (*handler).into(),
+            formerly: None,
+            order: None,
+        };
         let deliveries = HANDLERS.iter().map(delivery).collect();
         inbox.store.store(&[NewEvent { deliveries, ..paid(&id) }]).await.unwrap();
         let mut tasks = JoinSet::new();

@@ -3,7 +3,10 @@
 use std::time::UNIX_EPOCH;
 
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Operations as _, PostgresStore, Store as _, Stored, operations::ListFilter};
+use router_inbox::{
+    NewEvent, Operations as _, PostgresStore, Redelivery, Store as _, Stored,
+    operations::ListFilter,
+};
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgRow};
 
 use crate::{
@@ -127,6 +130,12 @@ async fn user_needs_no_right_to_create_tables() {
     assert!(!format!("{store:?}").contains(PASSWORD), "{store:?}");
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 1);
+    let unhandled = NewEvent { deliveries: Vec::new(), ..paid("evt_2") };
+    assert_eq!(store.store(&[unhandled]).await.unwrap(), [Stored::New]);
+    let added = Stored::Redelivered(vec![Redelivery::Added]);
+    assert_eq!(store.store(&[paid("evt_2")]).await.unwrap(), [added]);
+    let filter = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
+    assert_eq!(store.list(&filter).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -275,10 +284,10 @@ async fn schema_of_older_version_supports_operations() {
     let store = |id: &str, handler: &str| {
         format!(
             "begin;
-             insert into inbox.events (key, endpoint, event_id, generation, type, object, payload, stored_at)
-             values ('{id}', 'default', '{id}', 0, 'invoice.paid', 'in_1', '', 0);
-             insert into inbox.deliveries (event, handler, due, lane)
-             select id, '{handler}', 0, 1 from inbox.events where event_id = '{id}' and '{handler}' <> '';
+             insert into inbox.events (id, identity, endpoint, event_id, generation, type, object, payload, stored_at)
+             values (inbox.next_event_ids(1), '{id}', 'default', '{id}', 0, 'invoice.paid', 'in_1', '', 0);
+             insert into inbox.deliveries (id, event, handler, due, lane)
+             select id * 1024, id, '{handler}', 0, 1 from inbox.events where event_id = '{id}' and '{handler}' <> '';
              commit"
         )
     };
@@ -287,15 +296,21 @@ async fn schema_of_older_version_supports_operations() {
     let newer = PostgresStore::connect_in(&url, &schema).await.unwrap();
     execute(&older, &store("evt_2", "b")).await;
     execute(&older, &store("evt_unhandled_2", "")).await;
+    execute(&older, &store("evt_3", "")).await;
+    let add = "insert into inbox.redelivered (event, event_id, payload)
+             select id, event_id, '' from inbox.events where event_id = 'evt_3';
+         insert into inbox.deliveries (id, event, redelivered, handler, due)
+             select event * 1024, event, id, 'b', 0 from inbox.redelivered";
+    execute(&older, add).await;
     let status = newer.status().await.unwrap();
-    assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 0));
+    assert_eq!((status.events, status.unhandled, status.finished), (5, 2, 0));
     let handlers: Vec<_> =
         status.handlers.iter().map(|status| (&*status.handler, status.due)).collect();
-    assert_eq!(handlers, [("a", 1), ("b", 1)]);
+    assert_eq!(handlers, [("a", 1), ("b", 2)]);
     let filter = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
     let listed: Vec<_> = newer.list(&filter).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
     assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
     let invoices = ListFilter { object: Some("in_1".into()), limit: 9, ..ListFilter::default() };
-    assert_eq!(newer.list(&invoices).await.unwrap().len(), 2);
+    assert_eq!(newer.list(&invoices).await.unwrap().len(), 3);
 }

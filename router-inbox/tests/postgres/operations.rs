@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{DeliveryOrder::OldestFirst, Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
     DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations as _, Store as _, Stored,
     conformance::Subject as _,
@@ -55,7 +55,7 @@ async fn operations_on_busy_inbox_keep_promises() {
                 let mut ends = Vec::new();
                 for claim in claims {
                     let event = claim.event.unwrap();
-                    let object: usize = event.object_id().to_string()[4..].parse().unwrap();
+                    let object: usize = event.object_id().unwrap().as_str()[4..].parse().unwrap();
                     assert!(!running[object].swap(true, Ordering::SeqCst), "two run at once");
                     tokio::task::yield_now().await;
                     running[object].store(false, Ordering::SeqCst);
@@ -81,7 +81,10 @@ async fn operations_on_busy_inbox_keep_promises() {
                 let id = format!("evt_{}", (n + nth) % CHANGED);
                 match (n + nth) % 5 {
                     0 | 1 => {
-                        let new = [updated(&format!("evt_{}", OLD + n), n % OBJECTS)];
+                        // Stored by one operator and redelivered by the others. Those among them
+                        // that are dead start over.
+                        let new =
+                            [n, n / 2].map(|n| updated(&format!("evt_{}", OLD + n), n % OBJECTS));
                         store.store(&new).await.unwrap();
                     }
                     2 => {
@@ -168,7 +171,8 @@ async fn event_with_any_text_supports_operations() {
         let payload = payload.replace("customer.updated", &event_type.replace('\0', "\\u0000"));
         let stored = StoredEvent { payload: payload.into(), ..StoredEvent::from_event(&event) };
         let event = Event::from_store(stored).unwrap();
-        let deliveries = vec![NewDelivery { handler: "a\0".into(), ordered: true }];
+        let deliveries =
+            vec![NewDelivery { handler: "a\0".into(), formerly: None, order: Some(OldestFirst) }];
         store.store(&[NewEvent { event: event.clone(), deliveries }]).await.unwrap();
         let filters = [
             ListFilter { object: Some(object), ..ListFilter::default() },
@@ -236,13 +240,13 @@ async fn status_estimates_large_tables() {
     inbox
         .execute(
             "alter table inbox.events disable trigger all;
-             insert into inbox.events (key, endpoint, event_id, generation, type, object, payload, stored_at)
-             select number::text::bytea, 'default', 'evt_' || number, 0, 'invoice.paid', 'in_1', '', 0
+             insert into inbox.events (id, identity, endpoint, event_id, generation, type, object, payload, stored_at)
+             select inbox.next_event_ids(1), number::text::bytea, 'default', 'evt_' || number, 0, 'invoice.paid', 'in_1', '', 0
              from generate_series(1, 150000) number;
              alter table inbox.events enable trigger all;
              insert into inbox.unhandled select id from inbox.events where id > 120001;
-             insert into inbox.deliveries (event, handler, due, state, ended_at)
-             select id, 'a', 0, 2, 0 from inbox.events where event_id <> 'evt_first' and id <= 120001;
+             insert into inbox.deliveries (id, event, handler, due, state, ended_at)
+             select id * 1024, id, 'a', 0, 2, 0 from inbox.events where event_id <> 'evt_first' and id <= 120001;
              analyze inbox.events, inbox.deliveries, inbox.unhandled",
         )
         .await;

@@ -37,7 +37,7 @@ async fn unavailable_server_fails_soon_and_is_reused() {
     }
     server.restart();
     let stored = store.store(&[paid("evt_2"), paid("evt_3")]).await.unwrap();
-    assert_eq!(stored, [Stored::Duplicate, Stored::New]);
+    assert!(stored[0].is_duplicate() && stored[1] == Stored::New, "{stored:?}");
     let completed = store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
     assert_eq!(completed, [CompleteResult::Recorded], "a lease survives a restart of the server");
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 2);

@@ -1,9 +1,11 @@
 //! Two concurrent writes: both do all of their work before either commits.
 
-use std::time::Duration;
+use std::{slice::from_ref, time::Duration};
 
+use router_core::testing::SyntheticEvent;
 use router_inbox::{
-    CompleteResult, DeliveryOutcome, Lease, Operations as _, PostgresStore, Store as _, Stored,
+    CompleteResult, DeliveryOutcome, DeliveryState, Lease, NewEvent, Operations as _,
+    PostgresStore, Redelivery, Store as _, Stored,
     conformance::Subject as _,
     operations::{EventSelector, MIN_RETENTION},
 };
@@ -111,7 +113,71 @@ async fn duplicate_waits_for_first_to_commit() {
         async move { store.store(&[paid("evt_1")]).await.unwrap() }
     };
     let results = at_once(&inbox, store(), store()).await;
-    assert_eq!(results, (vec![Stored::New], vec![Stored::Duplicate], true));
+    assert_eq!(results, (vec![Stored::New], vec![waiting_duplicate()], true));
+}
+
+/// The second waits for the first, and then finds the delivery restarted.
+#[tokio::test]
+async fn concurrent_redeliveries_restart_dead_letter_once() {
+    for event in [paid("evt_1"), updated("evt_1", 1)] {
+        let Some(inbox) = TestInbox::create().await else { return };
+        inbox.store.store(from_ref(&event)).await.unwrap();
+        let lease = claim(&inbox.store).await.remove(0);
+        let dead = DeliveryOutcome::Dead { error: "missing field".into() };
+        inbox.store.complete(&[(lease, dead)]).await.unwrap();
+        let other = inbox.reopen().await;
+        let redeliver = |store: PostgresStore| {
+            let event = event.clone();
+            async move { store.store(&[event]).await.unwrap() }
+        };
+        let first = redeliver(PostgresStore::clone(&inbox.store));
+        let results = at_once(&inbox, first, redeliver(other)).await;
+        let restarted = Stored::Redelivered(vec![Redelivery::Restarted]);
+        assert_eq!(results, (vec![restarted], vec![waiting_duplicate()], true));
+        assert_eq!(claim(&inbox.store).await.len(), 1);
+    }
+}
+
+/// The redelivery finds the delivery that the operator has discarded.
+#[tokio::test]
+async fn redelivery_during_discard_restarts_nothing() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    inbox.store.store(&[paid("evt_1")]).await.unwrap();
+    let lease = claim(&inbox.store).await.remove(0);
+    let dead = DeliveryOutcome::Dead { error: "missing field".into() };
+    inbox.store.complete(&[(lease, dead)]).await.unwrap();
+    let (discarding, storing) = (inbox.store.clone(), inbox.store.clone());
+    let discarding = async move { discarding.discard("evt_1", None).await.unwrap().len() };
+    let storing = async move { storing.store(&[paid("evt_1")]).await.unwrap() };
+    let discarded = Redelivery::Unchanged(DeliveryState::Discarded);
+    let results = at_once(&inbox, discarding, storing).await;
+    assert_eq!(results, (1, vec![Stored::Redelivered(vec![discarded])], true));
+    assert_eq!(claim(&inbox.store).await, []);
+}
+
+/// Two connections store a thin event and its snapshot event. The handler of both gets one of them.
+#[tokio::test]
+async fn twins_stored_at_once_have_one_delivery() {
+    for thin_first in [false, true] {
+        let Some(inbox) = TestInbox::create().await else { return };
+        let snapshot = SyntheticEvent::new("customer.created").id("evt_1").build().unwrap();
+        let thin = SyntheticEvent::twin_of(&snapshot).id("evt_thin").build().unwrap();
+        let mut twins = [snapshot, thin];
+        if thin_first {
+            twins.reverse();
+        }
+        let [first, second] = twins.map(|twin| {
+            let new = NewEvent { event: twin.event().clone(), ..paid("evt_1") };
+            let store = inbox.store.clone();
+            async move { store.store(&[new]).await.unwrap() }
+        });
+        let results = at_once(&inbox, first, second).await;
+        assert_eq!(results, (vec![Stored::New], vec![waiting_duplicate()], true));
+        assert_eq!(claim(&inbox.store).await.len(), 1);
+        for id in ["evt_1", "evt_thin"] {
+            assert_eq!(inbox.store.deliveries(id).await.unwrap().len(), 1, "{id}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -200,6 +266,11 @@ async fn waiting(inbox: &TestInbox) -> i64 {
     );
     let waiting = waiting.bind(&inbox.schema).fetch_one(&inbox.database).await;
     waiting.expect("the server runs").get(0)
+}
+
+/// The result of a redelivery whose only handler has a waiting delivery.
+fn waiting_duplicate() -> Stored {
+    Stored::Redelivered(vec![Redelivery::Unchanged(DeliveryState::Waiting)])
 }
 
 async fn claim(store: &PostgresStore) -> Vec<Lease> {

@@ -2,8 +2,11 @@
 
 use std::{slice::from_ref, time::Duration};
 
-use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
-use router_inbox::{CompleteResult, DeliveryOutcome, NewDelivery, NewEvent, Store as _, Stored};
+use router_core::{DeliveryOrder::OldestFirst, Event, event::StoredEvent, testing::SyntheticEvent};
+use router_inbox::{
+    CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Redelivery, Store as _,
+    Stored,
+};
 
 use crate::{
     TestInbox,
@@ -25,15 +28,19 @@ async fn event_with_any_text_is_stored() {
         let payload = payload.replace("customer.updated", "customer.\\u0000");
         let stored = StoredEvent { payload: payload.into(), ..StoredEvent::from_event(&event) };
         let event = Event::from_store(stored).unwrap();
-        let ordered = NewDelivery { handler: "a".into(), ordered: true };
+        let ordered = NewDelivery { handler: "a".into(), formerly: None, order: Some(OldestFirst) };
         let new = NewEvent { event: event.clone(), deliveries: vec![ordered] };
+        let duplicate = Stored::Redelivered(vec![Redelivery::Unchanged(DeliveryState::Waiting)]);
         let results = inbox.store.store(&[new.clone(), new]).await.unwrap();
-        assert_eq!(results, [Stored::New, Stored::Duplicate]);
-        let claim = inbox.store.claim(&wanted(9)).await.unwrap().remove(0);
-        assert_eq!(claim.event.unwrap().key(), event.key());
-        let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
-        let results = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
-        assert_eq!(results, [CompleteResult::Recorded]);
+        assert_eq!(results, [Stored::New, duplicate]);
+        // It was stored again before it died, so it starts over once.
+        for expected in [CompleteResult::Restarted, CompleteResult::Recorded] {
+            let claim = inbox.store.claim(&wanted(9)).await.unwrap().remove(0);
+            assert_eq!(claim.event.unwrap().key(), event.key());
+            let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
+            let results = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
+            assert_eq!(results, [expected]);
+        }
         let delivery = inbox.store.deliveries(event.id()).await.unwrap().remove(0);
         assert_eq!(delivery.error, Some(format!("no {text}").replace('\0', "\u{2400}")));
     }

@@ -8,7 +8,7 @@ pub(crate) mod shared;
 
 use std::time::{Duration, SystemTime};
 
-use router_core::testing::SyntheticEvent;
+use router_core::{DeliveryOrder, testing::SyntheticEvent};
 use router_inbox::{ClaimRequest, NewDelivery, NewEvent};
 
 /// An event with one delivery, for the handler `a`.
@@ -17,7 +17,7 @@ pub(crate) fn paid(id: &str) -> NewEvent {
         .id(id)
         .build()
         .expect("the event type is in the catalog");
-    let delivery = NewDelivery { handler: "a".into(), ordered: false };
+    let delivery = NewDelivery { handler: "a".into(), formerly: None, order: None };
     NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
 }
 
@@ -45,6 +45,10 @@ pub(crate) fn created(id: &str, object: usize) -> NewEvent {
 fn ordered(event: SyntheticEvent, id: &str, object: usize) -> NewEvent {
     let event = event.id(id).set("id", format!("cus_{object}"));
     let event = event.build().expect("the event type is in the catalog").event().clone();
-    let delivery = NewDelivery { handler: "a".into(), ordered: true };
+    let delivery = NewDelivery {
+        handler: "a".into(),
+        formerly: None,
+        order: Some(DeliveryOrder::OldestFirst),
+    };
     NewEvent { event, deliveries: vec![delivery] }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn one_ordered_delivery_runs_per_object<S: Store>(open: impl As
             while handled.load(Ordering::SeqCst) < EVENTS {
                 for claim in store.claim(&wanted(2)).await.expect("the store is available") {
                     let event = claim.event.expect("the event is undamaged");
-                    let object = event.object_id().to_string();
+                    let object = event.object_id().expect("the object has an id").to_string();
                     let object: usize = object[4..].parse().expect("the id ends in a number");
                     assert!(!running[object].swap(true, Ordering::SeqCst), "two run at once");
                     // Takes a while, in which others claim.

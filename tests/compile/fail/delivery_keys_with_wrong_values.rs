@@ -16,7 +16,22 @@ async fn paid(_: Event) {}
 #[on_event("invoice.voided", backoff = "1m", max_backoff = "10s")]
 async fn voided(_: Event) {}
 
-#[on_unhandled(attempts = 3, ordered)]
+#[on_event("invoice.updated", ordered = "latest")]
+async fn latest(_: Event) {}
+
+#[on_event("invoice.updated", ordered = newest)]
+async fn unquoted(_: Event) {}
+
+#[on_event("invoice.updated", ordered = )]
+async fn missing(_: Event) {}
+
+#[on_event("invoice.updated", ordered("newest"))]
+async fn parenthesized(_: Event) {}
+
+#[on_event("invoice.updated", ordered, ordered = "newest")]
+async fn twice(_: Event) {}
+
+#[on_unhandled(attempts = 3, ordered = "newest")]
 async fn rest(_: Event) {}
 
 fn main() {}

@@ -14,6 +14,9 @@ use router_core::{Event, IdempotencyKey, PerDelivery, Router, on_event};
 )]
 async fn follow(_: Event, _: IdempotencyKey, _: Option<PerDelivery<u8>>) {}
 
+#[on_event("customer.subscription.*", name = "subscriptions.mirror", ordered = "newest")]
+async fn mirror(_: Event) {}
+
 fn main() {
     Router::builder().build().unwrap();
 }

@@ -38,6 +38,9 @@ fn event_takes_at_most_17_allocations() {
 fn allocations_do_not_grow_with_the_body() {
     for router in [event_router, field_router] {
         let [small, large] = BODY_SIZES.map(|bytes| median_allocations(bytes, router()));
-        assert_eq!((small.count_total, small.bytes_total), (large.count_total, large.bytes_total));
+        assert_eq!(small.count_total, large.count_total);
+        // The key of an event contains its type, which is shorter in the large body.
+        let difference = small.bytes_total.abs_diff(large.bytes_total);
+        assert!(difference < 64, "{small:?}, {large:?}");
     }
 }

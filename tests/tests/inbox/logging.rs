@@ -36,6 +36,7 @@ async fn received_event_is_logged() {
     insta::assert_snapshot!(logged(), @r#"
     INFO telemetry: event received event.id="evt_1" event.type="invoice.paid" outcome="stored" duration=0ns
     INFO telemetry: event received event.id="evt_1" event.type="invoice.paid" outcome="duplicate" duration=0ns
+    INFO receipt: duplicate event: the handler's first delivery of it has not finished yet handler="shop" event.id="evt_1" event.type="invoice.paid"
     "#);
 }
 
@@ -82,7 +83,7 @@ async fn ordered_dead_letter_log_mentions_later_events() {
 #[tokio::test]
 async fn deliveries_without_handler_are_logged_at_start() {
     let shop = shop(|| Ok(Outcome::Done));
-    let removed = NewDelivery { handler: "shop::invoices".into(), ordered: false };
+    let removed = NewDelivery { handler: "shop::invoices".into(), formerly: None, order: None };
     for id in ["evt_1", "evt_2"] {
         let new = NewEvent { event: event(id), deliveries: vec![removed.clone()] };
         shop.store().store(&[new]).await.unwrap();

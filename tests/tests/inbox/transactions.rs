@@ -117,7 +117,7 @@ impl Shop {
 
     async fn receive(&self, id: &str) {
         let stored = self.inbox.clone().call(event(id)).await;
-        assert_eq!(stored.expect("database is writable").stored(), Stored::New);
+        assert_eq!(*stored.expect("database is writable").stored(), Stored::New);
     }
 
     fn router(&self) -> DeliveryRouter {
@@ -207,7 +207,7 @@ async fn long_transaction_is_stopped_to_free_the_writer() {
     let late = tokio::spawn(inbox.clone().call(event("evt_3")));
     shop.clock.wait_for_sleepers(sleepers).await;
     shop.clock.advance(Duration::from_secs(2));
-    assert_eq!(late.await.unwrap().unwrap().stored(), Stored::New);
+    assert_eq!(*late.await.unwrap().unwrap().stored(), Stored::New);
     shop.wait_for("evt_1", Waiting, 1).await;
     insta::assert_snapshot!(shop.error("evt_1").await, @"the handler's transaction was open for 5s, which is the limit; the handler was stopped and its writes were rolled back, because an open transaction blocks all other writes");
     shop.wait_for("evt_3", Done, 1).await;

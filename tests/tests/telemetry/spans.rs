@@ -63,6 +63,8 @@ async fn handler_span_has_attempt_and_outcome() {
         ("invoice.voided", 500, "later stripe.attempt=1 stripe.outcome=retry error.type=retry"),
         ("invoice.voided", 500, "later stripe.attempt=2 stripe.outcome=retry error.type=retry"),
         ("invoice.deleted", 200, "never stripe.attempt=1 stripe.outcome=dead error.type=dead"),
+        // The dead letter starts over with attempt 1.
+        ("invoice.deleted", 200, "never stripe.attempt=1 stripe.outcome=dead error.type=dead"),
         ("charge.failed", 200, "fallback stripe.attempt=1 stripe.outcome=dead error.type=dead"),
     ] {
         let trace = Trace::install();
@@ -75,7 +77,7 @@ async fn handler_span_has_attempt_and_outcome() {
     }
     // The handler has finished this event, so a redelivery does not run it.
     let trace = Trace::install();
-    send(endpoint, post(payload_with_id("invoice.deleted", "invoice.deleted"))).await;
+    send(endpoint, post(payload_with_id("invoice.sent", "invoice.sent"))).await;
     assert!(!trace.spans().contains("handler"), "{}", trace.spans());
 }
 
@@ -134,15 +136,25 @@ async fn disconnected_and_waiting_requests_have_spans() {
 "
         )
     );
+    let duplicate = "INFO in event: duplicate event: the first delivery is still in flight, and both \
+                     get the same answer event.id=evt_1 event.type=invoice.paid";
     let handled = "INFO in event: event handled outcome=done handlers=1 duration=0ns";
-    assert_eq!(trace.lines(&["INFO"]), [handled]);
+    assert_eq!(trace.lines(&["INFO"]), [duplicate, handled]);
 }
 
 #[tokio::test]
 async fn event_logs_one_line_and_a_failure_one_more() {
     let endpoint = endpoint(handlers());
-    let rows: [(_, &[&str]); 6] = [
+    let rows: [(_, &[&str]); 7] = [
         ("invoice.paid", &["INFO in event: event handled outcome=done handlers=1 duration=0ns"]),
+        (
+            "invoice.paid",
+            &[
+                "INFO in event: duplicate event: already handled by this handler, not run again \
+                 handler=done event.id=invoice.paid event.type=invoice.paid",
+                "INFO in event: event handled outcome=duplicate handlers=1 duration=0ns",
+            ],
+        ),
         (
             "invoice.voided",
             &[
@@ -161,8 +173,17 @@ async fn event_logs_one_line_and_a_failure_one_more() {
                 "INFO in event: event handled outcome=dead handlers=1 duration=0ns",
             ],
         ),
-        // A redelivery logs no second dead letter.
-        ("invoice.deleted", &["INFO in event: event handled outcome=dead handlers=1 duration=0ns"]),
+        (
+            "invoice.deleted",
+            &[
+                "INFO in event: event received again: the handler's dead letter starts over with \
+                 this event handler=never event.id=invoice.deleted event.type=invoice.deleted",
+                "ERROR in handler: dead letter: the handler failed permanently and is not retried; \
+                 process the event manually handler=never \
+                 event.id=invoice.deleted event.type=invoice.deleted error=no such order",
+                "INFO in event: event handled outcome=dead handlers=1 duration=0ns",
+            ],
+        ),
         (
             "charge.failed",
             &["INFO in event: no handler for this event type; logged once per type \

@@ -43,7 +43,7 @@ fn event_is_counted_by_outcome() {
     assert!(head.contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
     let handler = r#"handler="payments.succeeded""#;
     for line in [
-        "# HELP stripe_webhook_events_total Answered events by outcome: done, unhandled, retry, dead",
+        "# HELP stripe_webhook_events_total Answered events by outcome: done, duplicate, unhandled, retry, dead",
         "# TYPE stripe_webhook_events_total counter",
         r#"stripe_webhook_events_total{outcome="done"} 1"#,
         &format!(r#"stripe_webhook_handlers_total{{{handler},outcome="done"}} 1"#),

@@ -5,14 +5,12 @@ use std::{
     process::Stdio,
 };
 
-use router_core::testing::SyntheticEvent;
-use router_inbox::{
-    ClaimRequest, DeliveryOutcome, JetStreamStore, NewDelivery, NewEvent, Store as _,
-};
+use router_core::{DeliveryOrder, testing::SyntheticEvent};
+use router_inbox::{ClaimRequest, DeliveryOutcome, JetStreamStore, NewEvent, Store as _};
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server};
-use super::{MINUTE, build_event, watch::watch_at};
+use super::{MINUTE, build_event, new_delivery, watch::watch_at};
 use crate::program::{CliOutput, program, run};
 
 #[allow(dead_code, reason = "not every program needs all of it")]
@@ -32,8 +30,8 @@ fn jetstream_inbox_supports_all_commands() {
     let url = server.url_of("shop");
     let runtime = Runtime::new().unwrap();
     let store = runtime.block_on(JetStreamStore::connect(&url)).unwrap();
-    let deliveries = ["audit", "mail"]
-        .map(|handler| NewDelivery { handler: handler.into(), ordered: handler == "mail" });
+    let deliveries =
+        [new_delivery("audit", None), new_delivery("mail", Some(DeliveryOrder::OldestFirst))];
     for (id, deliveries) in [("evt_1", &deliveries[..]), ("evt_2", &deliveries), ("evt_none", &[])]
     {
         let event = build_event(SyntheticEvent::new("invoice.paid").id(id).set("id", "in_1"));
@@ -82,7 +80,7 @@ fn watch_shows_new_events_in_jetstream() {
     let runtime = Runtime::new().unwrap();
     let store = runtime.block_on(JetStreamStore::connect(&server.url())).unwrap();
     let event = build_event(SyntheticEvent::new("invoice.paid").id("evt_1"));
-    let audit = NewDelivery { handler: "audit".into(), ordered: false };
+    let audit = new_delivery("audit", None);
     let new = [NewEvent { event, deliveries: vec![audit] }];
     let store_event = || drop(runtime.block_on(store.store(&new)).expect("the store works"));
     let (lines, code) = watch_at(&server.url(), &["--every", "100ms", "--json"], 3, store_event);

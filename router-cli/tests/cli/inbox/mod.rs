@@ -5,12 +5,13 @@ mod concurrent;
 mod jetstream;
 mod postgres;
 mod query;
+mod redelivery;
 mod watch;
 
 use std::time::Duration;
 
 use router_core::{
-    Event,
+    DeliveryOrder, Event,
     clock::{Clock as _, SystemClock},
     testing::{ManualClock, SyntheticEvent},
 };
@@ -84,12 +85,12 @@ impl TestInbox {
     }
 
     fn store(&self, id: &str, event_type: &str, object: &str, handlers: &[&str]) {
-        let delivery = |handler: &&str| NewDelivery { handler: (*handler).into(), ordered: false };
-        self.store_new(id, event_type, object, handlers.iter().map(delivery).collect());
+        let deliveries = handlers.iter().map(|handler| new_delivery(handler, None)).collect();
+        self.store_new(id, event_type, object, deliveries);
     }
 
     fn store_ordered(&self, id: &str, event_type: &str, object: &str, handler: &str) {
-        let delivery = NewDelivery { handler: handler.into(), ordered: true };
+        let delivery = new_delivery(handler, Some(DeliveryOrder::OldestFirst));
         self.store_new(id, event_type, object, vec![delivery]);
     }
 
@@ -104,7 +105,7 @@ impl TestInbox {
     fn store_many(&self, number: usize, handler: &str) {
         let event =
             |number| build_event(SyntheticEvent::new("invoice.paid").id(format!("evt_{number}")));
-        let deliveries = vec![NewDelivery { handler: handler.into(), ordered: false }];
+        let deliveries = vec![new_delivery(handler, None)];
         let new = |number| NewEvent { event: event(number), deliveries: deliveries.clone() };
         let many: Vec<_> = (0..number).map(new).collect();
         self.runtime.block_on(self.store.store(&many)).expect("the store works");
@@ -122,6 +123,10 @@ impl TestInbox {
         let lease = self.claim(handler, MINUTE).lease;
         self.runtime.block_on(self.store.complete(&[(lease, outcome)])).expect("the store works");
     }
+}
+
+fn new_delivery(handler: &str, order: Option<DeliveryOrder>) -> NewDelivery {
+    NewDelivery { handler: handler.into(), formerly: None, order }
 }
 
 fn build_event(event: SyntheticEvent) -> Event {

@@ -1,11 +1,11 @@
 //! An inbox in a PostgreSQL database.
 
-use router_core::testing::SyntheticEvent;
-use router_inbox::{ClaimRequest, NewDelivery, NewEvent, PostgresStore, Store as _};
+use router_core::{DeliveryOrder, testing::SyntheticEvent};
+use router_inbox::{ClaimRequest, NewEvent, PostgresStore, Store as _};
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server, unused_port};
-use super::{MINUTE, build_event};
+use super::{MINUTE, build_event, new_delivery};
 use crate::program::{CliOutput, run};
 
 #[allow(dead_code, reason = "not every program needs all of it")]
@@ -34,8 +34,8 @@ fn postgres_inbox_supports_all_commands() {
     }
     let runtime = Runtime::new().unwrap();
     let store = runtime.block_on(PostgresStore::connect(&url)).unwrap();
-    let deliveries = ["audit", "mail"]
-        .map(|handler| NewDelivery { handler: handler.into(), ordered: handler == "mail" });
+    let deliveries =
+        [new_delivery("audit", None), new_delivery("mail", Some(DeliveryOrder::OldestFirst))];
     for (id, deliveries) in [("evt_1", &deliveries[..]), ("evt_2", &deliveries), ("evt_none", &[])]
     {
         let event = build_event(SyntheticEvent::new("invoice.paid").id(id).set("id", "in_1"));

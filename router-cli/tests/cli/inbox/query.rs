@@ -78,8 +78,8 @@ fn list_groups_deliveries_by_event_newest_first() {
       done       audit  3h ago
     ");
     let output = inbox.run(&["list", "--limit", "2"]);
-    insta::assert_snapshot!(output.stderr, @"stopped after 2 entries; continue with --before 7");
-    let output = inbox.run(&["list", "--limit", "2", "--before", "7"]);
+    insta::assert_snapshot!(output.stderr, @"stopped after 2 entries; continue with --before 6144");
+    let output = inbox.run(&["list", "--limit", "2", "--before", "6144"]);
     assert!(output.stdout.starts_with("customer.updated  evt_first"), "{output:?}");
 }
 
@@ -112,7 +112,7 @@ fn list_can_be_filtered() {
 fn list_json_has_all_fields() {
     let inbox = TestInbox::busy();
     let output = inbox.run(&["list", "--json", "--state", "dead"]);
-    insta::assert_snapshot!(redact(&output.stdout), @r#"{"number":4,"event":"evt_dead","type":"charge.failed","object":"ch_1","endpoint":"default","account":null,"generation":0,"stored_at":"TIME","handler":"orders.fulfil","state":"dead","attempts":2,"due_at":null,"blocked":false,"ended_at":"TIME","error":"no such order: 6735\nsee the runbook"}"#);
+    insta::assert_snapshot!(redact(&output.stdout), @r#"{"number":2049,"event":"evt_dead","type":"charge.failed","object":"ch_1","endpoint":"default","account":null,"generation":0,"stored_at":"TIME","handler":"orders.fulfil","state":"dead","attempts":2,"due_at":null,"blocked":false,"ended_at":"TIME","error":"no such order: 6735\nsee the runbook"}"#);
     let output = inbox.run(&["list", "--json", "--state", "unhandled"]);
     insta::assert_snapshot!(redact(&output.stdout), @r#"{"number":3,"event":"evt_none","type":"customer.created","object":"cus_9","endpoint":"default","account":null,"generation":0,"stored_at":"TIME"}"#);
 }
@@ -127,7 +127,7 @@ fn show_prints_event_and_next_step() {
       object     ch_1
       endpoint   default
       received   2h ago, at TIME
-      payload    3688 bytes
+      payload    3688 bytes, API version 2026-10-28.endive
       done       audit  2h ago
       dead       orders.fulfil  2h ago, after 2 attempts
                    no such order: 6735

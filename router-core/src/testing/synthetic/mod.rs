@@ -11,12 +11,15 @@ use router_catalog::{
     lookup, nearest,
     samples::{EventSample, Sampler, stripe_json},
 };
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use self::error::SyntheticError;
 use super::Payload;
-use crate::clock::{Clock as _, SystemClock};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    event::Event,
+};
 
 /// A builder for an event of any type in the catalog, with a realistic object whose fields can be
 /// set.
@@ -38,7 +41,8 @@ use crate::clock::{Clock as _, SystemClock};
 ///
 /// The object fits the event type: the invoice of `invoice.paid` is paid. The ids in all events of
 /// one [seed](SyntheticEvent::seed) agree: the invoice's `customer` is the customer of
-/// `customer.created`.
+/// `customer.created`. An object that has no id in Stripe's events has none here either, such as
+/// the invoice of `invoice.upcoming`.
 ///
 /// Each build makes a distinct event with a new id, unless an id or a seed is set. To deliver the
 /// same event twice, deliver one [`Payload`] twice.
@@ -50,6 +54,8 @@ pub struct SyntheticEvent {
     object: Option<Value>,
     carrying: Option<String>,
     thin: bool,
+    /// The snapshot event of the same change.
+    twin_of: Option<Event>,
     seed: Option<u64>,
     id: Option<String>,
     created: Option<SystemTime>,
@@ -84,6 +90,7 @@ impl SyntheticEvent {
             object: None,
             carrying: None,
             thin: false,
+            twin_of: None,
             seed: None,
             id: None,
             created: None,
@@ -91,6 +98,21 @@ impl SyntheticEvent {
             account: None,
             api_version: None,
             edits: Vec::new(),
+        }
+    }
+
+    /// Creates the thin event that Stripe sends in addition to this snapshot event, while an
+    /// account moves to thin events. It names the snapshot event as its
+    /// [`snapshot_event`](crate::Event::snapshot_event).
+    pub fn twin_of(snapshot: &Payload) -> Self {
+        let event = snapshot.event();
+        Self {
+            thin: true,
+            twin_of: Some(event.clone()),
+            created: event.created(),
+            livemode: event.livemode().unwrap_or_default(),
+            account: event.account().map(str::to_owned),
+            ..Self::new(event.event_type())
         }
     }
 
@@ -202,6 +224,9 @@ impl SyntheticEvent {
         // A thin event has no version.
         let version = self.api_version.filter(|_| !is_thin);
         let envelope = [("id", id), (account_field, self.account), ("api_version", version)];
+        if let Some(snapshot) = &self.twin_of {
+            refer_to(snapshot, sample.envelope_mut());
+        }
         for (name, value) in envelope {
             if let Some(value) = value {
                 sample.envelope_mut().insert(name.to_owned(), value.into());
@@ -259,6 +284,19 @@ impl SyntheticEvent {
             .map_or_else(|error| EditValue::Unserializable(error.to_string()), from_json);
         self.edits.push(Edit { path: path.into(), value });
         self
+    }
+}
+
+/// Makes the thin event with this envelope refer to a snapshot event and its object.
+fn refer_to(snapshot: &Event, envelope: &mut Map<String, Value>) {
+    #[derive(Deserialize)]
+    struct Object {
+        id: Option<String>,
+    }
+    envelope.insert("snapshot_event".to_owned(), snapshot.id().into());
+    let object = snapshot.decode_object().ok().and_then(|Object { id }| id);
+    if let (Some(id), Some(Value::Object(related))) = (object, envelope.get_mut("related_object")) {
+        related.insert("id".to_owned(), id.into());
     }
 }
 

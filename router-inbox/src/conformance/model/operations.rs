@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use router_catalog::Pattern;
-use router_core::{Event, event::EventKey};
+use router_core::{Event, event::StoredEvent};
 
 use super::{EventRow, MemoryStore, Row, Rows};
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter, PurgeTooSoon,
         ReplayResult,
     },
+    store::order::object_text,
 };
 
 #[async_trait]
@@ -41,7 +42,10 @@ impl Operations for MemoryStore {
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         let rows = self.rows();
         let mut shown = Vec::new();
-        for (number, row) in rows.events.iter().filter(|(_, row)| row.key.id() == event_id) {
+        let has_id = |number: &i64| {
+            rows.generations(*number).iter().any(|event| rows.events[event].has_id(event_id))
+        };
+        for (number, row) in rows.events.iter().filter(|(number, _)| has_id(number)) {
             let mut deliveries: Vec<_> = rows
                 .deliveries
                 .iter()
@@ -52,6 +56,7 @@ impl Operations for MemoryStore {
             shown.push(EventDetails {
                 event: row.listed(),
                 stored: row.stored.clone(),
+                redelivered: row.redelivered.clone(),
                 deliveries,
             });
         }
@@ -98,7 +103,7 @@ impl Operations for MemoryStore {
         let (rows, now) = (self.rows(), self.clock.wall());
         let is_selected = |row: &EventRow| {
             row.key.generation() == 0
-                && selection.event_id.as_ref().is_none_or(|id| id == row.key.id())
+                && selection.event_id.as_ref().is_none_or(|id| row.has_id(id))
                 && is_of_type(selection.event_type.as_deref(), row.listed().event_type.as_str())
                 && selection.max_age.is_none_or(|since| row.stored_at >= ago(now, since))
                 && selection.min_age.is_none_or(|until| row.stored_at <= ago(now, until))
@@ -198,12 +203,9 @@ impl Rows {
     }
 
     /// Returns the numbers of all generations of an event, the first one first.
-    fn generations(&self, event: i64) -> Vec<i64> {
-        let identity = |key: &EventKey| {
-            (key.endpoint().to_owned(), key.account().map(str::to_owned), key.id().to_owned())
-        };
+    pub(super) fn generations(&self, event: i64) -> Vec<i64> {
         let Some(EventRow { key, .. }) = self.events.get(&event) else { return Vec::new() };
-        let is_generation = |row: &EventRow| identity(&row.key) == identity(key);
+        let is_generation = |row: &EventRow| row.key.is_same_event(key);
         self.events
             .iter()
             .filter(|(_, row)| is_generation(row))
@@ -252,7 +254,8 @@ impl Rows {
         let generations = self.generations(number);
         let Some(last) = generations.last() else { return ReplayResult::NotFound };
         let mut stored = self.events[last].stored.clone();
-        let event_id = self.events[last].key.id().to_owned();
+        let event_id = self.events[last].listed().id;
+        let first = stored.clone();
         stored.generation += 1;
         let generation = stored.generation;
         let Ok(event) = Event::from_store(stored) else {
@@ -272,12 +275,23 @@ impl Rows {
                 (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
             }
         }
-        let delivery = |handler: &Arc<str>| NewDelivery {
-            handler: handler.clone(),
-            ordered: self.handlers.get(handler).copied().unwrap_or(false),
-        };
-        let deliveries = handlers.iter().map(delivery).collect();
-        self.store(&NewEvent { event, deliveries }, now);
+        // The handlers' latest deliveries, before the new generation adds another.
+        let latest: Vec<_> = handlers
+            .iter()
+            .map(|handler| {
+                let order = self.handlers.get(handler).copied().flatten();
+                let delivery = NewDelivery { handler: handler.clone(), formerly: None, order };
+                let latest = self.latest_delivery(number, &delivery);
+                (delivery, latest.map(|latest| self.deliveries[&latest].received.clone()))
+            })
+            .collect();
+        self.store(&NewEvent { event, deliveries: Vec::new() }, now);
+        let number = self.last;
+        for (delivery, received) in latest {
+            let received = received.unwrap_or_else(|| first.clone());
+            let received = StoredEvent { generation, ..received };
+            self.add_delivery(number, received, &delivery, now);
+        }
         ReplayResult::Replayed { event_id, generation, handlers: handlers.into_iter().collect() }
     }
 
@@ -304,10 +318,10 @@ impl EventRow {
         EventSummary {
             id: event.id().to_owned(),
             endpoint: event.endpoint().as_str().to_owned(),
-            account: event.account().map(str::to_owned),
+            account: self.key.account().map(str::to_owned),
             generation: self.stored.generation,
             event_type: event.event_type().to_owned(),
-            object: event.object_id().as_str().to_owned(),
+            object: object_text(&event),
             stored_at: self.stored_at,
         }
     }

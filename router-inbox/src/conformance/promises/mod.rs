@@ -2,16 +2,17 @@
 
 mod operations;
 mod ordered;
+mod redelivery;
 
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
-use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
 
-pub use self::{operations::*, ordered::*};
+pub use self::{operations::*, ordered::*, redelivery::*};
 use super::Subject;
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
-    NewDelivery, NewEvent, Store as _, Stored,
+    NewDelivery, NewEvent, Redelivery, Store as _, Stored,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -26,8 +27,18 @@ pub(super) fn event_of(event: SyntheticEvent) -> Event {
 }
 
 pub(super) fn new(event: &Event, handlers: &[&str]) -> NewEvent {
-    let delivery = |handler: &&str| NewDelivery { handler: (*handler).into(), ordered: false };
-    NewEvent { event: event.clone(), deliveries: handlers.iter().map(delivery).collect() }
+    let deliveries = handlers.iter().map(|handler| delivery(*handler, None)).collect();
+    NewEvent { event: event.clone(), deliveries }
+}
+
+pub(super) fn delivery(handler: impl Into<Arc<str>>, order: Option<DeliveryOrder>) -> NewDelivery {
+    NewDelivery { handler: handler.into(), formerly: None, order }
+}
+
+/// The result of storing an event again that changes nothing, because its deliveries are in these
+/// states.
+fn duplicate(states: &[DeliveryState]) -> Stored {
+    Stored::Redelivered(states.iter().copied().map(Redelivery::Unchanged).collect())
 }
 
 pub(super) fn claim_request(handlers: &[&str], limit: usize) -> ClaimRequest {
@@ -80,21 +91,24 @@ fn retry_in(seconds: u64) -> DeliveryOutcome {
     }
 }
 
-/// An event that is stored again is a duplicate: within a batch, with other handlers, and after its
-/// deliveries have finished.
+/// An event that is stored again for the same handlers is a duplicate: within a batch, and after
+/// its deliveries have finished.
 pub async fn event_stored_again_is_duplicate(subject: &impl Subject) {
     let (first, second) = (event("evt_1"), event("evt_2"));
     assert_eq!(store(subject, &[new(&first, &["a", "b"])]).await, [Stored::New]);
-    let batch = [new(&first, &["a", "b", "c"]), new(&second, &["a"]), new(&second, &["a"])];
+    let batch = [new(&first, &["a", "b"]), new(&second, &["a"]), new(&second, &["a"])];
     let results = store(subject, &batch).await;
-    assert_eq!(results, [Stored::Duplicate, Stored::New, Stored::Duplicate]);
-    assert_eq!(claim(subject, &["a", "b", "c"], 9).await.len(), 3);
+    let waiting = [DeliveryState::Waiting];
+    assert_eq!(results, [duplicate(&[waiting[0]; 2]), Stored::New, duplicate(&waiting)]);
+    assert_eq!(claim(subject, &["a", "b"], 9).await.len(), 3);
     // It is also a duplicate once its deliveries are done.
     subject.pass(LEASE + SECOND).await;
     for Claim { lease, .. } in claim(subject, &["a", "b"], 9).await {
         complete(subject, &lease, DeliveryOutcome::Done).await;
     }
-    assert_eq!(store(subject, &[new(&first, &["a", "b"])]).await, [Stored::Duplicate]);
+    let deliveries = subject.store().deliveries("evt_1").await.expect("store is available");
+    let states: Vec<_> = deliveries.iter().map(|delivery| delivery.state).collect();
+    assert_eq!(store(subject, &[new(&first, &["a", "b"])]).await, [duplicate(&states)]);
     assert_nothing_due(subject, "a").await;
 }
 
@@ -137,7 +151,7 @@ pub async fn unhandled_event_is_stored_but_not_claimable(subject: &impl Subject)
     let event = event("evt_1");
     assert_eq!(store(subject, &[new(&event, &[])]).await, [Stored::New]);
     assert_nothing_due(subject, "a").await;
-    assert_eq!(store(subject, &[new(&event, &["a"])]).await, [Stored::Duplicate]);
+    assert_eq!(store(subject, &[new(&event, &[])]).await, [duplicate(&[])]);
     assert_nothing_due(subject, "a").await;
 }
 
@@ -349,7 +363,7 @@ pub async fn expired_lease_completes_if_not_reclaimed(subject: &impl Subject) {
 pub async fn backlog_counts_unfinished_deliveries(subject: &impl Subject) {
     let ordered = |event: &Event| NewEvent {
         event: event.clone(),
-        deliveries: vec![NewDelivery { handler: "in order".into(), ordered: true }],
+        deliveries: vec![delivery("in order", Some(DeliveryOrder::OldestFirst))],
     };
     store(subject, &[new(&event("evt_1"), &["a", "b"])]).await;
     subject.pass(Duration::from_secs(60)).await;

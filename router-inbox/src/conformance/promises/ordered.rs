@@ -1,20 +1,22 @@
 //! Promises about `ordered` deliveries.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use router_core::{Event, testing::SyntheticEvent};
+use router_core::{
+    DeliveryOrder, Event,
+    testing::{Payload, SyntheticEvent},
+};
 
 use super::{
-    LEASE, SECOND, assert_nothing_due, claim, claim_one, complete, event_of, new, retry_in, state,
-    store,
+    LEASE, SECOND, assert_nothing_due, claim, claim_one, complete, delivery, event_of, new,
+    retry_in, state, store,
 };
 use crate::{
-    Claim, CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent,
-    conformance::Subject,
+    Claim, CompleteResult, DeliveryOutcome, DeliveryState, NewEvent, conformance::Subject,
 };
 
 fn ordered(event: &Event, handler: &str) -> NewEvent {
-    let deliveries = vec![NewDelivery { handler: handler.into(), ordered: true }];
+    let deliveries = vec![delivery(handler, Some(DeliveryOrder::OldestFirst))];
     NewEvent { event: event.clone(), deliveries }
 }
 
@@ -146,4 +148,117 @@ pub async fn dead_letter_unblocks_lane(subject: &impl Subject) {
     complete(subject, &lease, DeliveryOutcome::Dead { error: "no such order".into() }).await;
     assert_eq!(run_all(subject, "a").await, ["evt_2"]);
     assert_eq!(state(subject, "evt_1").await, (DeliveryState::Dead, 1));
+}
+
+fn newest(event: &Event, handler: &str) -> NewEvent {
+    let deliveries = vec![delivery(handler, Some(DeliveryOrder::NewestOnly))];
+    NewEvent { event: event.clone(), deliveries }
+}
+
+/// Claims the only due delivery of the handler and completes it. Returns the event's id, and
+/// whether the claim was outdated.
+async fn run_one(
+    subject: &impl Subject,
+    handler: &str,
+    outcome: DeliveryOutcome,
+) -> (String, bool) {
+    let Claim { lease, event, outdated, .. } = claim_one(subject, handler).await;
+    complete(subject, &lease, outcome).await;
+    (event.expect("stored event is readable").id().to_owned(), outdated)
+}
+
+/// A handler that takes only the newest event of an object is given the newest that waits first.
+/// An older event is outdated once a newer one is done, and in whatever order they arrive.
+pub async fn newest_lane_outdates_older_events(subject: &impl Subject) {
+    let deleted = of_object("evt_deleted", "customer.deleted", "cus_1", 10);
+    let updated = of_object("evt_updated", "customer.updated", "cus_1", 20);
+    let created = of_object("evt_created", "customer.created", "cus_1", 30);
+    let other = of_object("evt_other", "customer.created", "cus_2", 1);
+    store(subject, &[newest(&created, "a"), newest(&deleted, "a"), newest(&updated, "a")]).await;
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_deleted".into(), false));
+    // If it runs nevertheless, the store still remembers the newest.
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_updated".into(), true));
+    // Also an event that arrives later, and of another handler and object nothing is remembered.
+    let late = of_object("evt_late", "customer.updated", "cus_1", 99);
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Ignored).await, ("evt_created".into(), true));
+    store(subject, &[newest(&late, "a")]).await;
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Ignored).await, ("evt_late".into(), true));
+    store(subject, &[newest(&other, "a"), newest(&updated, "b")]).await;
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_other".into(), false));
+    assert_eq!(store(subject, &[newest(&created, "b")]).await.len(), 1);
+    assert_nothing_due(subject, "a").await;
+}
+
+/// Of two events that are equally new, neither is outdated. They run in the order of their arrival.
+pub async fn newest_lane_runs_ties(subject: &impl Subject) {
+    let first = of_object("evt_1", "customer.updated", "cus_1", 10);
+    let second = of_object("evt_2", "customer.updated", "cus_1", 10);
+    store(subject, &[newest(&first, "a"), newest(&second, "a")]).await;
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_1".into(), false));
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_2".into(), false));
+}
+
+/// An event without a time cannot be compared with others. It is never outdated.
+pub async fn newest_lane_runs_event_without_time(subject: &impl Subject) {
+    let without_time = |id: &str| {
+        let body = format!(
+            r#"{{"id": "{id}", "object": "event", "type": "customer.updated",
+                "data": {{"object": {{"id": "cus_1", "object": "customer"}}}}}}"#
+        );
+        Payload::recorded(body).expect("event is valid").event().clone()
+    };
+    let timed = of_object("evt_timed", "customer.updated", "cus_1", 10);
+    store(subject, &[newest(&timed, "a"), newest(&without_time("evt_1"), "a")]).await;
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_timed".into(), false));
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_1".into(), false));
+    let older = of_object("evt_older", "customer.created", "cus_1", 5);
+    store(subject, &[newest(&older, "a"), newest(&without_time("evt_2"), "a")]).await;
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Ignored).await, ("evt_older".into(), true));
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_2".into(), false));
+}
+
+/// A failed event does not hold up a newer event of its object. It does not run while the newer one
+/// runs, and is outdated only once the newer one is done.
+pub async fn newest_lane_is_not_held_by_failures(subject: &impl Subject) {
+    let older = of_object("evt_1", "customer.updated", "cus_1", 10);
+    let newer = of_object("evt_2", "customer.updated", "cus_1", 20);
+    store(subject, &[newest(&older, "a")]).await;
+    assert_eq!(run_one(subject, "a", retry_in(600)).await, ("evt_1".into(), false));
+    store(subject, &[newest(&newer, "a")]).await;
+    subject.pass(Duration::from_secs(601)).await;
+    // Both are due, and the newer one goes first.
+    let running = claim_one(subject, "a").await;
+    assert_eq!(running.event.expect("stored event is readable").id(), "evt_2");
+    assert_nothing_due(subject, "a").await;
+    let dead = DeliveryOutcome::Dead { error: "no".into() };
+    complete(subject, &running.lease, dead).await;
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_1".into(), false));
+    // The dead letter is newer, so it is not outdated when it is restarted.
+    store(subject, &[newest(&newer, "a")]).await;
+    assert_eq!(run_one(subject, "a", DeliveryOutcome::Done).await, ("evt_2".into(), false));
+}
+
+/// An upcoming invoice has no id. It waits only for those of its own subscription, and an event
+/// that belongs to no known object waits for none.
+pub async fn ordered_objects_without_id_wait_for_same_owner(subject: &impl Subject) {
+    let upcoming = |id: &str| SyntheticEvent::new("invoice.upcoming").id(id).seed(1);
+    let other_customer = SyntheticEvent::new("invoice.upcoming").id("evt_2").seed(2);
+    let no_owner = |id| upcoming(id).set_text("parent", "null").set_text("customer", "null");
+    let events = [
+        upcoming("evt_1"),
+        other_customer,
+        upcoming("evt_3"),
+        no_owner("evt_4"),
+        no_owner("evt_5"),
+    ];
+    for event in events {
+        store(subject, &[ordered(&event_of(event), "a")]).await;
+        subject.pass(SECOND).await;
+    }
+    let claims = claim(subject, &["a"], 9).await;
+    let event =
+        |claim: &Claim| claim.event.as_ref().expect("stored event is readable").id().to_owned();
+    let ids: BTreeSet<_> = claims.iter().map(event).collect();
+    let expected = ["evt_1", "evt_2", "evt_4", "evt_5"].map(str::to_owned);
+    assert_eq!(ids, BTreeSet::from(expected), "only evt_3 waits, for evt_1");
 }

@@ -1,12 +1,14 @@
 //! Retries and discards deliveries.
 
-use super::super::{
-    Connection,
-    event_meta::EventMeta,
-    messages::WriteError,
-    open_records::VersionedRecord,
-    record::{Delivery, Record},
-    writes::{Contended, Replacement},
+use super::{
+    super::{
+        Connection,
+        messages::WriteError,
+        open_records::VersionedRecord,
+        record::{Delivery, Record},
+        writes::{Contended, Replacement},
+    },
+    show::delivery_order,
 };
 use crate::{
     DeliveryState, StoreError,
@@ -26,10 +28,10 @@ impl Connection {
         self.change_deliveries(event_id, handler, true, &states, |delivery, now| {
             if delivery.is_open() {
                 delivery.due = delivery.due.min(now);
+                delivery.state = DeliveryState::Waiting;
             } else {
-                (delivery.due, delivery.attempts) = (now, 0);
+                delivery.restart(now);
             }
-            (delivery.state, delivery.ended_at) = (DeliveryState::Waiting, None);
         })
         .await
     }
@@ -59,18 +61,11 @@ impl Connection {
     ) -> Result<Vec<ChangeResult>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let now = self.time.now();
-            let mut records = self.records(&self.events_with_id(event_id).await?).await?;
-            records.sort_by_key(|base| {
-                let EventMeta { endpoint, account, generation, .. } = &base.record.meta;
-                (endpoint.clone(), account.clone(), *generation)
-            });
+            let records = self.records(&self.events_with_id(event_id).await?).await?;
             let (mut changed, mut replacements) = (Vec::new(), Vec::new());
             for base in &records {
                 let mut record = (*base.record).clone();
-                let mut deliveries: Vec<&mut Delivery> = record.deliveries.iter_mut().collect();
-                deliveries.sort_by_key(|delivery| delivery.handler.clone());
-                let mut is_changed = false;
-                for delivery in deliveries {
+                for (index, delivery) in record.deliveries.iter_mut().enumerate() {
                     let is_requested = handler.is_none_or(|name| *name == *delivery.handler)
                         && (!only_last || is_last_generation(&records, base, &delivery.handler));
                     if is_requested {
@@ -78,17 +73,22 @@ impl Connection {
                         let permitted = permitted_change(delivery, states, now);
                         if permitted == ChangeOutcome::Applied {
                             change(delivery, now);
-                            is_changed = true;
                         }
-                        changed.push(ChangeResult { delivery: before, change: permitted });
+                        let change = ChangeResult { delivery: before, change: permitted };
+                        changed.push((base.record.list_number(index), change));
                     }
                 }
-                if is_changed {
-                    replacements.push(Replacement { base: base.clone(), record });
+                if record != *base.record {
+                    replacements.push(Replacement::new(base.clone(), record));
                 }
             }
             match self.replace_and_clean_up(&replacements).await {
-                Ok(()) => return Ok(changed),
+                Ok(()) => {
+                    changed.sort_by_cached_key(|(number, result)| {
+                        delivery_order(*number, &result.delivery)
+                    });
+                    return Ok(changed.into_iter().map(|(_, result)| result).collect());
+                }
                 Err(WriteError::Failed(error)) => return Err(error),
                 Err(WriteError::Conflict) => {}
             }

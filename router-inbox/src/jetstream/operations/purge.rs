@@ -1,27 +1,27 @@
 //! Purges events whose deliveries ended long ago.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 
-use super::{
-    super::{
-        Connection,
-        messages::{Message, WriteError},
-        open_records::VersionedRecord,
-        record::Stage,
-        writes::Contended,
-    },
-    PayloadMessage,
+use super::super::{
+    Connection,
+    lookup::PayloadMessage,
+    messages::{self, Message, WriteError},
+    open_records::VersionedRecord,
+    record::{CopyRef, Record, Stage},
+    writes::Contended,
 };
 use crate::{StoreError, store::millis::millis};
 
 /// Number of times a purge is attempted while other processes change the same records.
 const MAX_ATTEMPTS: usize = 8;
 
-/// Number of events that are purged in one atomic batch. An event is two messages, and two more for
-/// each of its replays.
-const EVENTS_PER_BATCH: usize = 50;
+/// Number of events that are read at a time.
+const EVENTS_PER_READ: usize = 50;
 
 /// All generations of an event that can be purged.
 struct PurgeableEvent {
@@ -36,13 +36,14 @@ impl Connection {
         older_than: Duration,
     ) -> Result<u64, StoreError> {
         let mut purged = 0;
-        for events in events.chunks(EVENTS_PER_BATCH) {
+        for events in events.chunks(EVENTS_PER_READ) {
             purged += self.purge_batch(events, older_than).await?;
         }
         Ok(purged)
     }
 
     async fn purge_batch(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError> {
+        let mut purged = 0;
         for _ in 0..MAX_ATTEMPTS {
             let before = self.time.now().saturating_sub(millis(older_than));
             let found = events.iter().map(|number| self.purgeable(*number, before));
@@ -53,8 +54,8 @@ impl Connection {
                     purgeable.push(event);
                 }
             }
-            match self.delete(&purgeable).await {
-                Ok(()) => return Ok(purgeable.len() as u64),
+            match self.delete(&purgeable, &mut purged).await {
+                Ok(()) => return Ok(purged),
                 Err(WriteError::Failed(error)) => return Err(error),
                 Err(WriteError::Conflict) => {}
             }
@@ -86,23 +87,40 @@ impl Connection {
         Ok(is_purgeable.then_some(PurgeableEvent { payloads, records }))
     }
 
-    /// Replaces all messages of the events by tombstones in one atomic batch, and deletes these.
-    async fn delete(&self, events: &[PurgeableEvent]) -> Result<(), WriteError> {
-        let mut messages = Vec::new();
-        for PurgeableEvent { payloads, records } in events {
-            messages.extend(payloads.iter().map(|payload| {
-                Message::tombstone(self.subjects.event(&payload.meta))
-                    .expect_revision(payload.sequence)
-            }));
-            messages.extend(records.iter().map(|base| {
-                Message::tombstone(base.subject.to_string()).expect_revision(base.revision)
-            }));
+    /// Replaces all messages of the events by tombstones in atomic batches, and deletes these. Adds
+    /// the number of the deleted events to `purged`.
+    async fn delete(&self, events: &[PurgeableEvent], purged: &mut u64) -> Result<(), WriteError> {
+        let events: Vec<_> = events.iter().map(|event| self.tombstones(event)).collect();
+        for batch in messages::batches(&events, Vec::len) {
+            let tombstones = batch.concat();
+            let last = self.write(&tombstones).await?;
+            *purged += batch.len() as u64;
+            self.delete_tombstones(last - tombstones.len() as u64 + 1..=last).await;
         }
-        if messages.is_empty() {
-            return Ok(());
-        }
-        let last = self.write(&messages).await?;
-        self.delete_tombstones(last - messages.len() as u64 + 1..=last).await;
         Ok(())
+    }
+
+    /// Returns tombstones for all messages of an event. Those of its redelivered payloads and
+    /// aliases expect no revision, because such a message is written only together with a record.
+    fn tombstones(&self, PurgeableEvent { payloads, records }: &PurgeableEvent) -> Vec<Message> {
+        let mut tombstones = Vec::new();
+        for PayloadMessage { sequence, meta, .. } in payloads {
+            let tombstone = Message::tombstone(self.subjects.event(meta));
+            tombstones.push(tombstone.expect_revision(*sequence));
+        }
+        let mut aliases = BTreeSet::new();
+        for VersionedRecord { subject, revision, record } in records {
+            tombstones.push(Message::tombstone(subject.to_string()).expect_revision(*revision));
+            let Record { meta, copies, .. } = &**record;
+            for number in 0..copies.len() {
+                let copy = CopyRef { generation: meta.generation, number };
+                tombstones.push(Message::tombstone(self.subjects.copy(meta, copy)));
+            }
+            let ids = copies.iter().chain([&meta.id]);
+            let ids = ids.filter(|id| **id != meta.id || *id != meta.key_id());
+            aliases.extend(ids.map(|id| self.subjects.alias(id, meta)));
+        }
+        tombstones.extend(aliases.into_iter().map(Message::tombstone));
+        tombstones
     }
 }

@@ -6,14 +6,15 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use router_core::Event;
+use router_core::{DeliveryOrder, Event};
 
 use super::super::{
     Connection,
     claims::stored_event,
     messages::{Message, WriteError},
     open_records::VersionedRecord,
-    record::Record,
+    record::{CopyRef, Record},
+    redeliver::latest_delivery,
     writes::{Contended, Replacement},
 };
 use crate::{DeliveryState, NewDelivery, NewEvent, StoreError, operations::ReplayResult};
@@ -43,13 +44,13 @@ impl Connection {
         events: &[i64],
         handlers: &[Arc<str>],
     ) -> Result<Vec<ReplayResult>, StoreError> {
-        let ordered = self.read_handlers().await?;
+        let orders = self.read_handlers().await?;
         let mut replayed = Vec::new();
         let mut remaining = events;
         while !remaining.is_empty() {
             let (batch, rest) =
                 remaining.split_at(distinct_prefix(remaining).min(EVENTS_PER_BATCH));
-            replayed.extend(self.replay_batch(batch, handlers, &ordered).await?);
+            replayed.extend(self.replay_batch(batch, handlers, &orders).await?);
             remaining = rest;
         }
         Ok(replayed)
@@ -59,10 +60,10 @@ impl Connection {
         &self,
         events: &[i64],
         handlers: &[Arc<str>],
-        ordered: &BTreeMap<Arc<str>, bool>,
+        orders: &BTreeMap<Arc<str>, Option<DeliveryOrder>>,
     ) -> Result<Vec<ReplayResult>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
-            let plans = events.iter().map(|number| self.plan(*number, handlers, ordered));
+            let plans = events.iter().map(|number| self.plan(*number, handlers, orders));
             let plans = try_join_all(plans).await?;
             match self.write_plans(&plans).await {
                 Ok(()) => return Ok(plans.into_iter().filter_map(|plan| plan.replayed).collect()),
@@ -77,7 +78,7 @@ impl Connection {
         &self,
         number: i64,
         requested: &[Arc<str>],
-        ordered: &BTreeMap<Arc<str>, bool>,
+        orders: &BTreeMap<Arc<str>, Option<DeliveryOrder>>,
     ) -> Result<Plan, StoreError> {
         let nothing_to_write = |replayed| Plan { replayed: Some(replayed), ..Plan::default() };
         let Some(event) = self.event_by_number(number).await? else {
@@ -99,17 +100,20 @@ impl Connection {
         if handlers.is_empty() {
             return Ok(nothing_to_write(ReplayResult::NoHandler { event_id }));
         }
-        let is_ordered = |handler: &Arc<str>| ordered.get(handler).copied().unwrap_or(false);
         let delivery = |handler: &Arc<str>| NewDelivery {
             handler: handler.clone(),
-            ordered: is_ordered(handler),
+            formerly: None,
+            order: orders.get(handler).copied().flatten(),
         };
         let now = self.time.now();
         let deliveries = handlers.iter().map(delivery).collect();
-        let record = Record::new(&NewEvent { event: event.clone(), deliveries }, now);
+        let mut record = Record::new(&NewEvent { event: event.clone(), deliveries }, now);
+        for delivery in &mut record.deliveries {
+            delivery.copy = latest_copy(&records, &delivery.handler);
+        }
         let subject = self.subjects.event(&record.meta);
         let payload = event.payload().clone();
-        let record_subject = self.subjects.record(&record.meta, record.stage());
+        let record_subject = self.subjects.record(&record);
         let message = Message::event(subject, &record.meta, payload)?.expect_revision(0);
         let messages = vec![message, Message::record(record_subject, &record)?];
         let replacements =
@@ -123,7 +127,7 @@ impl Connection {
     async fn write_plans(&self, plans: &[Plan]) -> Result<(), WriteError> {
         let deliveries =
             plans.iter().filter_map(|plan| plan.new.as_ref()).flat_map(|new| &new.deliveries);
-        let handlers = deliveries.map(|delivery| (&delivery.handler, delivery.ordered));
+        let handlers = deliveries.map(|delivery| (&delivery.handler, delivery.order));
         let (handlers, mut messages) = self.unwritten_handlers(handlers)?;
         let handler_messages = messages.len();
         for plan in plans {
@@ -174,6 +178,12 @@ fn handlers_to_replay(
     deliveries.map(|delivery| delivery.handler.clone()).collect()
 }
 
+/// Returns the redelivered payload of the handler's latest delivery, if that one has one.
+fn latest_copy(records: &[VersionedRecord], handler: &str) -> Option<CopyRef> {
+    let latest = latest_delivery(records.iter().map(|base| &*base.record), |name| name == handler);
+    latest.and_then(|(record, index)| records[record].record.deliveries[index].copy)
+}
+
 /// Returns the change to an earlier generation's record: the replay replaces its dead letters of
 /// these handlers, which are discarded, and it no longer counts as unhandled.
 fn supersede(
@@ -188,5 +198,5 @@ fn supersede(
             (delivery.state, delivery.ended_at) = (DeliveryState::Discarded, Some(now));
         }
     }
-    (record != *base.record).then(|| Replacement { base: base.clone(), record })
+    (record != *base.record).then(|| Replacement::new(base.clone(), record))
 }

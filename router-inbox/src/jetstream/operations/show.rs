@@ -1,7 +1,12 @@
 //! Returns everything that is stored of an event.
 
+use async_nats::jetstream::message::StreamMessage;
+use futures_util::future::try_join_all;
+use router_core::event::StoredEvent;
+
 use super::super::{
-    Connection, claims::stored_event, open_records::VersionedRecord, record::Record,
+    Connection, claims::stored_event, event_meta::EventMeta, open_records::VersionedRecord, read,
+    record::CopyRef,
 };
 use crate::{StoreError, StoredDelivery, operations::EventDetails};
 
@@ -14,13 +19,29 @@ impl Connection {
             let mut deliveries: Vec<_> =
                 record.iter().flat_map(|base| self.summaries(base)).collect();
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
+            let copies = record.map_or(0, |base| base.record.copies.len());
+            let redelivered = self.copies(&event.meta, copies).await?;
             let stored = stored_event(&event.meta, event.payload);
-            shown.push(EventDetails { event: event.meta.summary(), stored, deliveries });
+            let event = event.meta.summary();
+            shown.push(EventDetails { event, stored, redelivered, deliveries });
         }
         shown.sort_by_key(|EventDetails { event, .. }| {
             (event.endpoint.clone(), event.account.clone(), event.generation)
         });
         Ok(shown)
+    }
+
+    /// Reads the redelivered payloads of an event, of which there are `count`.
+    async fn copies(&self, meta: &EventMeta, count: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        let generation = meta.generation;
+        let messages = (0..count).map(async |number| {
+            let subject = self.subjects.copy(meta, CopyRef { generation, number });
+            read::last(&self.stream, &subject).await
+        });
+        let copy = |message: StreamMessage| {
+            Some(stored_event(&read::event_meta(&message.headers)?, message.payload))
+        };
+        Ok(try_join_all(messages).await?.into_iter().flatten().filter_map(copy).collect())
     }
 
     /// Returns summaries of a record's deliveries.
@@ -42,15 +63,19 @@ impl Connection {
         event_id: &str,
     ) -> Result<Vec<StoredDelivery>, StoreError> {
         let records = self.records(&self.events_with_id(event_id).await?).await?;
-        let stored_deliveries = |record: &Record| -> Vec<_> {
-            record.deliveries.iter().map(|delivery| record.stored_delivery(delivery)).collect()
-        };
-        let mut deliveries: Vec<_> =
-            records.iter().flat_map(|base| stored_deliveries(&base.record)).collect();
-        deliveries.sort_by_key(|delivery| {
-            let StoredDelivery { endpoint, account, generation, handler, .. } = delivery;
-            (endpoint.clone(), account.clone(), *generation, handler.clone())
-        });
-        Ok(deliveries)
+        let mut deliveries = Vec::new();
+        for VersionedRecord { record, .. } in &records {
+            for (index, delivery) in record.deliveries.iter().enumerate() {
+                deliveries.push((record.list_number(index), record.stored_delivery(delivery)));
+            }
+        }
+        deliveries.sort_by_cached_key(|(number, delivery)| delivery_order(*number, delivery));
+        Ok(deliveries.into_iter().map(|(_, delivery)| delivery).collect())
     }
+}
+
+/// Returns the key by which the deliveries of an id are sorted. `number` is that of the delivery.
+pub(super) fn delivery_order(number: i64, delivery: &StoredDelivery) -> impl Ord + use<> {
+    let StoredDelivery { endpoint, account, generation, handler, .. } = delivery.clone();
+    (endpoint, account, generation, handler, number)
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
+use router_core::DeliveryOrder;
 
 use super::super::{
     Connection, HandlerEntry,
@@ -63,14 +64,16 @@ impl Connection {
         Ok(self.read_handlers().await?.into_keys().collect())
     }
 
-    /// Reads all handlers that have had a delivery, and whether each one's last was ordered.
-    pub(super) async fn read_handlers(&self) -> Result<BTreeMap<Arc<str>, bool>, StoreError> {
+    /// Reads all handlers that have had a delivery, each with the order of its latest one.
+    pub(super) async fn read_handlers(
+        &self,
+    ) -> Result<BTreeMap<Arc<str>, Option<DeliveryOrder>>, StoreError> {
         let mut reader = Reader::new(&self.stream, vec![self.subjects.handlers()], false).await?;
         let mut handlers = BTreeMap::new();
         while let Some(message) = reader.next_existing().await? {
             let entry: HandlerEntry =
                 serde_json::from_slice(&message.payload).map_err(StoreError::new)?;
-            handlers.insert(entry.name, entry.ordered);
+            handlers.insert(entry.name, entry.order);
         }
         reader.close().await;
         Ok(handlers)

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use super::super::{
     PostgresStore, delivery,
     schema::Schema,
-    writes::{lanes_of, lock_lanes, replace_nul, unblock_next},
+    writes::{lanes_of, lock_lanes, notify, replace_nul, unblock_next},
 };
 use crate::{
     DeliveryState,
@@ -59,16 +59,15 @@ impl LockedDeliveries {
         handler: Option<&str>,
     ) -> sqlx::Result<Self> {
         let (event_id, handler) = (replace_nul(event_id), handler.map(replace_nul));
-        sqlx::query(
-            schema
-                .sql("select from inbox.events where event_id = $1 order by id for no key update"),
-        )
+        sqlx::query(schema.sql(
+            "select from inbox.events where identity = any(inbox.identities($1)) order by id for no key update",
+        ))
         .bind(&event_id)
         .execute(&mut *write)
         .await?;
         let deliveries = sqlx::query(schema.sql(
             "select delivery.id from inbox.events event join inbox.deliveries delivery on delivery.event = event.id
-             where event_id = $1 and ($2::text is null or handler = $2)",
+             where identity = any(inbox.identities($1)) and ($2::text is null or handler = $2)",
         ));
         let deliveries = deliveries.bind(&event_id).bind(&handler).fetch_all(&mut *write).await?;
         let deliveries =
@@ -84,9 +83,9 @@ impl LockedDeliveries {
         let rows = sqlx::query(schema.sql(
             "select delivery.id, endpoint, account, generation, handler, state, attempts, error,
                  due > (select inbox.inbox_now()) as is_held,
-                 generation = max(generation) over (partition by endpoint, account, handler) as is_last
+                 generation = max(generation) over (partition by identity, handler) as is_last
              from inbox.events event join inbox.deliveries delivery on delivery.event = event.id
-             where delivery.id = any($1) order by endpoint, account nulls first, generation, handler",
+             where delivery.id = any($1) order by endpoint, account nulls first, generation, handler, delivery.id",
         ));
         let rows = rows.bind(&deliveries).fetch_all(write).await?;
         let rows = rows.into_iter().map(|row| Ok((row.try_get("is_last")?, row)));
@@ -114,8 +113,7 @@ impl LockedDeliveries {
             let schema = &store.schema;
             sqlx::query(schema.sql(statement)).bind(&ids).execute(&mut *write).await?;
             unblock_next(write, schema, &self.lanes).await?;
-            let notify = sqlx::query("select pg_notify($1, $2)").bind(schema.name());
-            notify.bind(&store.name).execute(write).await?;
+            notify(write, store).await?;
         }
         Ok(results)
     }

@@ -155,7 +155,7 @@ pub(super) async fn select(
     let rows = sqlx::query(schema.sql(
         "select id from inbox.events
          where generation = 0
-             and ($1::text is null or event_id = $1)
+             and ($1::text is null or identity = any(inbox.identities($1)))
              and ($2::text is null or left(type, 100) = left($2, 100) and type = $2)
              and ($3::text is null or starts_with(type, $3))
              and ($4::bigint is null or stored_at >= (select inbox.inbox_now()) - $4)

@@ -33,8 +33,11 @@ pub(super) async fn purge(
     let ended: BTreeSet<Vec<i64>> =
         ended.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let generations: Vec<i64> = ended.iter().flatten().copied().collect();
+    // A delivery can have the payload of another generation's redelivery, so all deliveries are
+    // deleted first.
     let delete = [
         "delete from inbox.deliveries where event = any($1)",
+        "delete from inbox.redelivered where event = any($1)",
         "delete from inbox.events where id = any($1)",
     ];
     for delete in delete {

@@ -1,11 +1,11 @@
 //! Replays events. The caller commits the transaction.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use router_core::Event;
+use router_core::{DeliveryOrder, Event};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     },
     lock_generations,
 };
-use crate::{NewDelivery, NewEvent, operations::ReplayResult};
+use crate::{NewDelivery, NewEvent, operations::ReplayResult, store::rows::order};
 
 /// A new generation to store, and the id of the latest generation before it.
 struct NewGeneration {
@@ -33,7 +33,7 @@ pub(super) async fn replay(
     let schema = &store.schema;
     lock_generations(write, schema, events).await?;
     let rows = last_generations(write, schema, events).await?;
-    let ordered = ordered(write, schema).await?;
+    let orders = orders(write, schema).await?;
     let mut replayed = vec![ReplayResult::NotFound; events.len()];
     let mut generations = Vec::<NewGeneration>::new();
     // Several of the given ids may be generations of one event: each of them replays it.
@@ -42,7 +42,7 @@ pub(super) async fn replay(
         let position: usize = number(row, "position")?;
         let last: i64 = row.try_get("id")?;
         let earlier = replays.get(&last).copied().unwrap_or(0);
-        let result = match new_generation(row, handlers, earlier, &ordered)? {
+        let result = match new_generation(row, handlers, earlier, &orders)? {
             Ok(new) => {
                 let result = replayed_as(&new);
                 *replays.entry(last).or_default() += 1;
@@ -55,8 +55,14 @@ pub(super) async fn replay(
     }
     discard_dead_letters(write, schema, &generations).await?;
     delete_unhandled(write, schema, &generations).await?;
-    let new: Vec<NewEvent> = generations.into_iter().map(|generation| generation.new).collect();
-    writes::store(write, schema, &new, &store.name).await?;
+    let payloads = payloads(write, schema, &generations).await?;
+    let (last, new): (Vec<i64>, Vec<NewEvent>) =
+        generations.into_iter().map(|NewGeneration { last, new }| (last, new)).unzip();
+    let redelivered = |index: usize, delivery: &NewDelivery| {
+        let handler = replace_nul(&delivery.handler).into_owned();
+        payloads.get(&(last[index], handler)).copied()
+    };
+    writes::store(write, store, &new, redelivered).await?;
     Ok(replayed)
 }
 
@@ -66,7 +72,7 @@ fn new_generation(
     row: &PgRow,
     given: &[Arc<str>],
     earlier: u32,
-    ordered: &HashSet<String>,
+    orders: &HashMap<String, DeliveryOrder>,
 ) -> sqlx::Result<Result<NewEvent, ReplayResult>> {
     let event_id: String = row.try_get("event_id")?;
     let mut stored = claims::stored_event(row)?;
@@ -82,8 +88,8 @@ fn new_generation(
         return Ok(Err(ReplayResult::NoHandler { event_id }));
     }
     let delivery = |handler: Arc<str>| {
-        let ordered = ordered.contains(&*replace_nul(&handler));
-        NewDelivery { handler, ordered }
+        let order = orders.get(&*replace_nul(&handler)).copied();
+        NewDelivery { handler, formerly: None, order }
     };
     Ok(Ok(NewEvent { event, deliveries: handlers.into_iter().map(delivery).collect() }))
 }
@@ -107,7 +113,7 @@ async fn last_generations(
              array(select handler from inbox.deliveries where event = last.id) as handlers
          from unnest($1) with ordinality as given (id, position)
          cross join lateral (
-             select event.id, event_id, endpoint, generation, payload, signed_at
+             select event.id, event_id, endpoint, generation, payload, signed_at, serial
              from inbox.generations join inbox.events event on event.id = other
              where generations.event = given.id order by generation desc limit 1) last
          order by position",
@@ -115,10 +121,44 @@ async fn last_generations(
     rows.bind(events).fetch_all(write).await
 }
 
-/// Loads the names of the `ordered` handlers.
-async fn ordered(write: &mut PgConnection, schema: &Schema) -> sqlx::Result<HashSet<String>> {
-    let rows = sqlx::query(schema.sql("select name from inbox.handlers where ordered"));
-    rows.fetch_all(write).await?.iter().map(|row| row.try_get(0)).collect()
+/// Loads the orders of the `ordered` handlers, by name.
+async fn orders(
+    write: &mut PgConnection,
+    schema: &Schema,
+) -> sqlx::Result<HashMap<String, DeliveryOrder>> {
+    let rows =
+        sqlx::query(schema.sql("select name, ordered from inbox.handlers where ordered <> 0"));
+    let mut orders = HashMap::new();
+    for row in rows.fetch_all(write).await? {
+        if let Some(order) = order(row.try_get::<i16, _>(1)?.into())? {
+            orders.insert(row.try_get(0)?, order);
+        }
+    }
+    Ok(orders)
+}
+
+/// Loads the ids of the redelivered payloads of the handlers' latest deliveries, by the id of the
+/// event's latest generation and the handler's name.
+async fn payloads(
+    write: &mut PgConnection,
+    schema: &Schema,
+    generations: &[NewGeneration],
+) -> sqlx::Result<HashMap<(i64, String), i64>> {
+    let rows = sqlx::query(schema.sql(
+        "select event, handler, redelivered
+         from (
+             select distinct on (generations.event, handler) generations.event, handler, redelivered
+             from inbox.generations join inbox.events event on event.id = other
+                 join inbox.deliveries delivery on delivery.event = other
+             where generations.event = any($1)
+             order by generations.event, handler, generation desc, delivery.id desc
+         ) latest
+         where redelivered is not null",
+    ));
+    let last: Vec<i64> = generations.iter().map(|generation| generation.last).collect();
+    let rows = rows.bind(last).fetch_all(write).await?;
+    let entry = |row: &PgRow| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?));
+    rows.iter().map(entry).collect()
 }
 
 /// Discards the dead letters of all generations of these events, because the replay replaces them.

@@ -16,8 +16,9 @@ pub(super) async fn show(
     event_id: &str,
 ) -> sqlx::Result<Vec<EventDetails>> {
     let events = sqlx::query(schema.sql(
-        "select id, payload, signed_at, event_id, endpoint, account, generation, type, object, stored_at
-         from inbox.events where event_id = $1 order by endpoint, account nulls first, generation",
+        "select id, payload, signed_at, serial, event_id, endpoint, account, generation, type, object, stored_at
+         from inbox.events where identity = any(inbox.identities($1))
+         order by endpoint, account nulls first, generation, id",
     ));
     let mut shown = Vec::new();
     for row in events.bind(replace_nul(event_id)).fetch_all(&mut *read).await? {
@@ -27,9 +28,17 @@ pub(super) async fn show(
         ));
         let deliveries =
             deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
+        let redelivered = sqlx::query(schema.sql(
+            "select again.payload, endpoint, generation, again.signed_at, serial
+             from inbox.redelivered again join inbox.events event on event.id = again.event
+             where event.id = $1 order by again.id",
+        ));
+        let redelivered =
+            redelivered.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
         shown.push(EventDetails {
             event: event(&row)?,
             stored: claims::stored_event(&row)?,
+            redelivered: redelivered.iter().map(claims::stored_event).collect::<Result<_, _>>()?,
             deliveries: deliveries.iter().map(delivery).collect::<Result<_, _>>()?,
         });
     }

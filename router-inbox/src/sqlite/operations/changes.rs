@@ -74,7 +74,7 @@ pub(super) async fn purge(
         "select other.id, other.stored_at <= ?2 and not exists (
              select 1 from deliveries
              where event = other.id and (state in (0, 1, 4) or coalesce(ended_at, ?2) > ?2))
-         from events given join events other using (event_id, endpoint, account) where given.id = ?1",
+         from events given join events other using (identity) where given.id = ?1",
     );
     let generations = generations.bind(event).bind(before).fetch_all(&mut *write).await?;
     for row in &generations {
@@ -82,11 +82,17 @@ pub(super) async fn purge(
             return Ok(false);
         }
     }
-    for row in &generations {
-        let id: i64 = row.try_get(0)?;
-        let deliveries = sqlx::query("delete from deliveries where event = ?1");
-        deliveries.bind(id).execute(&mut *write).await?;
-        sqlx::query("delete from events where id = ?1").bind(id).execute(&mut *write).await?;
+    let ids: Vec<i64> = generations.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    // A delivery can have the payload of another generation's redelivery, so all deliveries are
+    // deleted first.
+    for delete in [
+        "delete from deliveries where event = ?1",
+        "delete from redelivered where event = ?1",
+        "delete from events where id = ?1",
+    ] {
+        for id in &ids {
+            sqlx::query(delete).bind(id).execute(&mut *write).await?;
+        }
     }
     Ok(!generations.is_empty())
 }
@@ -99,10 +105,14 @@ async fn deliveries(
 ) -> sqlx::Result<Vec<SqliteRow>> {
     let rows = sqlx::query(
         "select d.id, endpoint, account, generation, handler, state, attempts, error, due, d.object as ordered_by,
-             generation = max(generation) over (partition by endpoint, account, handler) as is_last
+             generation = max(generation) over (partition by identity, handler) as is_last
          from events e join deliveries d on d.event = e.id
-         where event_id = ?1 and handler = coalesce(?2, handler)
-         order by endpoint, account, generation, handler",
+         where handler = coalesce(?2, handler) and identity in (
+             select identity from events where event_id = ?1
+             union
+             select identity from redelivered join events on events.id = redelivered.event
+             where redelivered.event_id = ?1)
+         order by endpoint, account, generation, handler, d.id",
     );
     rows.bind(event_id).bind(handler).fetch_all(write).await
 }

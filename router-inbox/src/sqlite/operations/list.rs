@@ -50,8 +50,8 @@ pub(super) async fn list(
 /// Returns the `from` clause and the order.
 ///
 /// SQLite reads the left side of a cross join first. That is the most selective table or index,
-/// read from its newest end, so that the query stops once it has enough rows. Deliveries are stored
-/// together with their event, so the order by event id is also the order by delivery id.
+/// read from its newest end, so that the query stops once it has enough rows. The id of a delivery
+/// ascends with that of its event, so the order by event id is also the order by delivery id.
 fn from_and_order(filter: &ListFilter) -> (&'static str, &'static str) {
     let is_of_type = matches!(
         filter.event_type.as_deref().map(Pattern::parse_unchecked),
@@ -89,7 +89,13 @@ pub(super) async fn select(
 ) -> sqlx::Result<Vec<i64>> {
     let mut query = QueryBuilder::new("select e.id from events e where generation = 0");
     if let Some(event_id) = &selection.event_id {
-        query.push(" and event_id = ").push_bind(event_id.clone());
+        query.push(" and identity in (select identity from events where event_id = ");
+        query.push_bind(event_id.clone());
+        query.push(
+            " union select identity from redelivered join events on events.id = redelivered.event
+              where redelivered.event_id = ",
+        );
+        query.push_bind(event_id.clone()).push(")");
     }
     // The plus keeps SQLite from using the index on the type, which lacks the other columns.
     push_type(&mut query, "+e.type", selection.event_type.as_deref());

@@ -6,7 +6,7 @@ use router_core::Event;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::super::{claims, writes};
-use crate::{NewDelivery, NewEvent, operations::ReplayResult};
+use crate::{NewDelivery, NewEvent, operations::ReplayResult, store::rows::order};
 
 pub(super) async fn replay(
     write: &mut SqliteConnection,
@@ -15,8 +15,8 @@ pub(super) async fn replay(
     now: i64,
 ) -> sqlx::Result<ReplayResult> {
     let load_last = sqlx::query(
-        "select last.id, last.event_id, last.endpoint, last.generation, last.payload, last.signed_at
-         from events given join events last using (event_id, endpoint, account)
+        "select last.id, last.event_id, last.endpoint, last.generation, last.payload, last.signed_at, last.serial
+         from events given join events last using (identity)
          where given.id = ?1 order by last.generation desc limit 1",
     );
     let Some(last) = load_last.bind(event).fetch_optional(&mut *write).await? else {
@@ -33,24 +33,32 @@ pub(super) async fn replay(
     if deliveries.is_empty() {
         return Ok(ReplayResult::NoHandler { event_id });
     }
+    let (deliveries, redelivered): (Vec<_>, Vec<_>) = deliveries.into_iter().unzip();
     for delivery in &deliveries {
         discard_dead_letters(write, last_id, &delivery.handler, now).await?;
     }
-    let handlers = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
+    let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
     writes::store(write, &NewEvent { event, deliveries }, now).await?;
+    for (handler, redelivered) in handlers.iter().zip(redelivered) {
+        set_payload(write, last_id, handler, redelivered).await?;
+    }
     delete_unhandled(write, last_id).await?;
     Ok(ReplayResult::Replayed { event_id, generation, handlers })
 }
 
-/// The new deliveries, sorted by handler name: for the given handlers, or if there are none, for
-/// those that this generation had.
+/// The new deliveries, sorted by handler name, each with the id of its redelivered payload: for the
+/// given handlers, or if there are none, for those that this generation had.
 async fn deliveries(
     write: &mut SqliteConnection,
     event: i64,
     given: &[Arc<str>],
-) -> sqlx::Result<Vec<NewDelivery>> {
+) -> sqlx::Result<Vec<(NewDelivery, Option<i64>)>> {
     let handlers = sqlx::query(
-        "select wanted.handler, coalesce(handlers.ordered, 0)
+        "select wanted.handler, coalesce(handlers.ordered, 0), (
+             select redelivered from events given join events other using (identity)
+             join deliveries on deliveries.event = other.id
+             where given.id = ?2 and handler = wanted.handler
+             order by other.generation desc, deliveries.id desc limit 1)
          from (select value as handler from json_each(?1)
                union select handler from deliveries where event = ?2 and ?1 = '[]') wanted
          left join handlers on handlers.name = wanted.handler order by wanted.handler",
@@ -60,9 +68,27 @@ async fn deliveries(
     let rows = handlers.bind(given).bind(event).fetch_all(write).await?;
     let delivery = |row: &sqlx::sqlite::SqliteRow| {
         let handler: String = row.try_get(0)?;
-        Ok(NewDelivery { handler: handler.into(), ordered: row.try_get(1)? })
+        let order = order(row.try_get(1)?)?;
+        let delivery = NewDelivery { handler: handler.into(), formerly: None, order };
+        Ok((delivery, row.try_get(2)?))
     };
     rows.iter().map(delivery).collect()
+}
+
+/// Sets the payload of the delivery in the latest generation of this event.
+async fn set_payload(
+    write: &mut SqliteConnection,
+    event: i64,
+    handler: &str,
+    redelivered: Option<i64>,
+) -> sqlx::Result<()> {
+    let set = sqlx::query(
+        "update deliveries set redelivered = ?1 where handler = ?2 and event = (
+             select other.id from events given join events other using (identity)
+             where given.id = ?3 order by other.generation desc limit 1)",
+    );
+    set.bind(redelivered).bind(handler).bind(event).execute(write).await?;
+    Ok(())
 }
 
 /// Discards the handler's dead letters of all generations of this event, because the replay
@@ -76,7 +102,7 @@ async fn discard_dead_letters(
     let discard = sqlx::query(
         "update deliveries set state = 5, ended_at = ?1
          where state = 4 and handler = ?2 and event in (
-             select other.id from events given join events other using (event_id, endpoint, account)
+             select other.id from events given join events other using (identity)
              where given.id = ?3)",
     );
     discard.bind(now).bind(handler).bind(event).execute(write).await?;
@@ -87,7 +113,7 @@ async fn discard_dead_letters(
 async fn delete_unhandled(write: &mut SqliteConnection, event: i64) -> sqlx::Result<()> {
     let remove = sqlx::query(
         "delete from unhandled where event in (
-             select other.id from events given join events other using (event_id, endpoint, account)
+             select other.id from events given join events other using (identity)
              where given.id = ?1)",
     );
     remove.bind(event).execute(write).await?;

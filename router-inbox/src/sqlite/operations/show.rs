@@ -15,8 +15,13 @@ pub(super) async fn show(
     event_id: &str,
 ) -> sqlx::Result<Vec<EventDetails>> {
     let events = sqlx::query(
-        "select id, payload, signed_at, event_id, endpoint, account, generation, type, object, stored_at
-         from events where event_id = ?1 order by endpoint, account, generation",
+        "select id, payload, signed_at, serial, event_id, endpoint, account, generation, type, object, stored_at
+         from events where identity in (
+             select identity from events where event_id = ?1
+             union
+             select identity from redelivered join events on events.id = redelivered.event
+             where redelivered.event_id = ?1)
+         order by endpoint, account, generation, id",
     );
     let mut shown = Vec::new();
     for row in events.bind(event_id).fetch_all(&mut *read).await? {
@@ -26,9 +31,16 @@ pub(super) async fn show(
         );
         let deliveries =
             deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
+        let redelivered = sqlx::query(
+            "select r.payload, endpoint, generation, r.signed_at, serial
+             from redelivered r join events e on e.id = r.event where r.event = ?1 order by r.id",
+        );
+        let redelivered =
+            redelivered.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
         shown.push(EventDetails {
             event: event(&row)?,
             stored: claims::stored_event(&row)?,
+            redelivered: redelivered.iter().map(claims::stored_event).collect::<Result<_, _>>()?,
             deliveries: deliveries.iter().map(delivery).collect::<Result<_, _>>()?,
         });
     }

@@ -125,7 +125,7 @@ fn new_events(from: usize, events: usize, bytes: usize) -> Vec<NewEvent> {
     let new_event = |number| {
         let body = replace_id(template.body(), TEMPLATE_ID, &format!("evt_{number:012}"));
         let event = Payload::recorded(body).expect("the body is an event").event().clone();
-        let deliveries = vec![NewDelivery { handler: HANDLER.into(), ordered: false }];
+        let deliveries = vec![NewDelivery { handler: HANDLER.into(), formerly: None, order: None }];
         NewEvent { event, deliveries }
     };
     (from..from + events).map(new_event).collect()
@@ -171,7 +171,7 @@ async fn write_to_sqlite(url: &str, new_events: &[NewEvent]) -> Result<f64> {
             )
             .bind(event.id())
             .bind(event.event_type())
-            .bind(event.object_id().to_string())
+            .bind(event.object_id().map(|object| object.to_string()))
             .bind(event.payload_text().as_bytes())
             .execute(&mut *transaction)
             .await?;

@@ -2,17 +2,17 @@
 
 use std::time::SystemTime;
 
-use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
 
 use super::{
     super::{
-        LEASE, SECOND, assert_nothing_due, claim, claim_one, complete, event, event_of, new,
-        retry_in, state, store,
+        LEASE, SECOND, assert_nothing_due, claim, claim_one, complete, delivery, event, event_of,
+        new, retry_in, state, store,
     },
     dead, event_number, listed, store_completed,
 };
 use crate::{
-    DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations, Store as _,
+    DeliveryOutcome, DeliveryState, NewEvent, Operations, Store as _,
     conformance::Subject,
     operations::{ChangeOutcome, ChangeResult, ListFilter},
 };
@@ -263,6 +263,6 @@ pub async fn retry_applies_to_latest_generation(subject: &impl Subject<Store: Op
 fn ordered(id: &str, created: u64) -> NewEvent {
     let created = std::time::UNIX_EPOCH + std::time::Duration::from_secs(created);
     let event = SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1").created(created);
-    let deliveries = vec![NewDelivery { handler: "a".into(), ordered: true }];
+    let deliveries = vec![delivery("a", Some(DeliveryOrder::OldestFirst))];
     NewEvent { event: event_of(event), deliveries }
 }

@@ -6,12 +6,12 @@ mod replay;
 
 use std::time::Duration;
 
-use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
 
 pub use self::{changes::*, purge::*, replay::*};
-use super::{LEASE, SECOND, claim_one, complete, event, event_of, new, retry_in, store};
+use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
-    DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations,
+    DeliveryOutcome, DeliveryState, NewEvent, Operations,
     conformance::Subject,
     operations::{BacklogCount, EventSelector, HandlerStatus, InboxStatus, ListEntry, ListFilter},
 };
@@ -112,7 +112,7 @@ pub async fn status_lists_handlers_without_open_deliveries(
 pub async fn status_counts_blocked_deliveries_as_waiting(
     subject: &impl Subject<Store: Operations>,
 ) {
-    let deliveries = vec![NewDelivery { handler: "a".into(), ordered: true }];
+    let deliveries = vec![delivery("a", Some(DeliveryOrder::OldestFirst))];
     let ordered = |id| {
         let event = event_of(SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1"));
         NewEvent { event, deliveries: deliveries.clone() }
@@ -201,6 +201,37 @@ pub async fn list_applies_filters(subject: &impl Subject<Store: Operations>) {
         (&*delivery.handler, delivery.state, delivery.attempts),
         ("a", DeliveryState::Waiting, 0)
     );
+}
+
+/// An event is found by its object's identity without the account, whether the event names the
+/// account or only its context does. The object of an event without an identity is empty.
+pub async fn list_finds_objects_by_identity(subject: &impl Subject<Store: Operations>) {
+    let upcoming = |id: &str| SyntheticEvent::new("invoice.upcoming").id(id);
+    let no_object = |id: &str| SyntheticEvent::new("v1.invoice.upcoming").id(id);
+    let events = [
+        upcoming("evt_1").set("customer", "cus_1").set_text("parent", "null"),
+        upcoming("evt_2").set("parent.subscription_details.subscription", "sub_1"),
+        SyntheticEvent::new("v1.balance.available").id("evt_3").account("acct_1"),
+        SyntheticEvent::new("balance.available").id("evt_4").account("acct_2"),
+        no_object("evt_5"),
+        no_object("evt_6").account("acct_1"),
+    ];
+    for event in events {
+        store(subject, &[new(&event_of(event), &["a"])]).await;
+    }
+    let expected: [(&str, &[&str]); 4] = [
+        ("invoice:cus_1", &["evt_1"]),
+        ("invoice:sub_1", &["evt_2"]),
+        ("balance", &["evt_4", "evt_3"]),
+        ("sub_1", &[]),
+    ];
+    for (object, ids) in expected {
+        let filter = ListFilter { object: Some(object.into()), ..ListFilter::default() };
+        assert_eq!(listed(subject, filter).await, ids, "{object}");
+    }
+    for entry in list(subject, &ListFilter { limit: 2, ..ListFilter::default() }).await {
+        assert_eq!(entry.event.object, "", "{}", entry.event.id);
+    }
 }
 
 /// The details of an event contain the payload byte for byte, and each delivery with its times.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    super::{SECOND, assert_nothing_due, claim_one, complete, event, new, retry_in, store},
+    super::{
+        SECOND, assert_nothing_due, claim_one, complete, duplicate, event, new, retry_in, store,
+    },
     dead, event_number, read_status, store_completed,
 };
 use crate::{
@@ -117,7 +119,10 @@ pub async fn purge_enforces_min_retention(subject: &impl Subject<Store: Operatio
     // The age is also checked for events that `select` has not returned.
     let purged = subject.store().purge(&[number, unhandled, number + 1_000], MIN_RETENTION).await;
     assert_eq!(purged.expect("store is available"), 0);
-    assert_eq!(store(subject, &[new(&event("evt_1"), &["a"])]).await, [Stored::Duplicate]);
+    assert_eq!(
+        store(subject, &[new(&event("evt_1"), &["a"])]).await,
+        [duplicate(&[DeliveryState::Done])]
+    );
     subject.pass(DAY).await;
     assert_eq!(purge(subject, MIN_RETENTION).await, 2);
 }

@@ -1,18 +1,21 @@
 //! Promises about replaying and selecting events.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use router_core::{Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
 
 use super::{
     super::{
-        SECOND, assert_nothing_due, claim, claim_one, complete, event, event_of, new, retry_in,
-        store,
+        SECOND, assert_nothing_due, claim, claim_one, complete, delivery, duplicate, event,
+        event_of, new, retry_in, store,
     },
     dead, event_number, listed, store_completed,
 };
 use crate::{
-    DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations, Store as _, Stored,
+    DeliveryOutcome, DeliveryState, NewEvent, Operations, Store as _,
     conformance::Subject,
     operations::{EventSelector, ListFilter, ReplayResult},
 };
@@ -57,7 +60,10 @@ pub async fn replay_creates_new_generation(subject: &impl Subject<Store: Operati
         }
     }
     assert_eq!(keys.len(), 7);
-    assert_eq!(store(subject, &[new(&first, &["a", "b"])]).await, [Stored::Duplicate]);
+    assert_eq!(
+        store(subject, &[new(&first, &["a", "b"])]).await,
+        [duplicate(&[DeliveryState::Done; 2])]
+    );
 }
 
 /// A replay is delivered to the given handlers only. The event may not have been for them before,
@@ -72,6 +78,37 @@ pub async fn replay_is_for_given_handlers(subject: &impl Subject<Store: Operatio
     assert_eq!(claim(subject, &["new"], 9).await.len(), 2);
     // These are the handlers of the latest generation, and the default for the next replay.
     assert_eq!(replay(subject, &numbers[..1], &[]).await, [replayed("evt_1", 2, &["new"])]);
+}
+
+/// A replay has the payload of the handler's latest delivery of the event, which may be that of a
+/// redelivery. For a handler that had none, it has the payload that was received first.
+pub async fn replay_has_payload_of_latest_delivery(subject: &impl Subject<Store: Operations>) {
+    let received = |name: &str, signed_at: u64| {
+        let event = SyntheticEvent::new("customer.updated").id("evt_1").set("name", name);
+        let signed_at = Some(UNIX_EPOCH + Duration::from_secs(signed_at));
+        StoredEvent { signed_at, ..StoredEvent::from_event(&event_of(event)) }
+    };
+    let (first, second) = (received("first", 1), received("second", 2));
+    let stored = |stored: &StoredEvent, handlers: &[&str]| {
+        new(&Event::from_store(stored.clone()).expect("event is valid"), handlers)
+    };
+    store(subject, &[stored(&first, &["a", "b"])]).await;
+    complete(subject, &claim_one(subject, "a").await.lease, dead()).await;
+    complete(subject, &claim_one(subject, "b").await.lease, DeliveryOutcome::Done).await;
+    store(subject, &[stored(&second, &["a", "b"])]).await;
+    let number = event_number(subject, "evt_1").await;
+    let mut expected = vec![("a", &second)];
+    for generation in 0..3 {
+        for (handler, received) in expected {
+            let claim = claim_one(subject, handler).await;
+            let event = claim.event.expect("stored event is readable");
+            let received = StoredEvent { generation, ..received.clone() };
+            assert_eq!(StoredEvent::from_event(&event), received, "{handler}");
+            complete(subject, &claim.lease, DeliveryOutcome::Done).await;
+        }
+        replay(subject, &[number], &["a", "b", "c"]).await;
+        expected = vec![("a", &second), ("b", &first), ("c", &first)];
+    }
 }
 
 /// Events that cannot be replayed are reported, and do not prevent the replay of others.
@@ -127,10 +164,14 @@ pub async fn replay_is_ordered_if_handler_is(subject: &impl Subject<Store: Opera
     };
     let (older, newer) = (of_customer("evt_1", 10), of_customer("evt_2", 20));
     store(subject, &[new(&older, &["b"])]).await;
-    let deliveries = vec![NewDelivery { handler: "a".into(), ordered: true }];
-    store(subject, &[NewEvent { event: newer, deliveries }]).await;
-    let lease = claim_one(subject, "a").await.lease;
-    complete(subject, &lease, DeliveryOutcome::Done).await;
+    let deliveries = vec![delivery("a", Some(DeliveryOrder::OldestFirst))];
+    // The handler stays ordered after an event without an object to order by.
+    let no_object = SyntheticEvent::new("v1.invoice.upcoming").id("evt_3");
+    for event in [newer, event_of(no_object)] {
+        store(subject, &[NewEvent { event, deliveries: deliveries.clone() }]).await;
+        let lease = claim_one(subject, "a").await.lease;
+        complete(subject, &lease, DeliveryOutcome::Done).await;
+    }
     let numbers = [event_number(subject, "evt_2").await, event_number(subject, "evt_1").await];
     replay(subject, &numbers, &["a", "b"]).await;
     subject.pass(SECOND).await;

@@ -1,0 +1,158 @@
+//! Looks up events and their records by id or by number.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Connection,
+    event_meta::EventMeta,
+    messages::Message,
+    open_records::VersionedRecord,
+    read,
+    record::{Record, Stage},
+};
+use crate::StoreError;
+
+/// An event's payload message.
+pub(super) struct PayloadMessage {
+    pub(super) sequence: u64,
+    pub(super) meta: EventMeta,
+    pub(super) payload: bytes::Bytes,
+}
+
+/// An id of an event under which its subjects do not show it: the own id of a thin event, or that
+/// of a snapshot event which was received after the thin event.
+#[derive(Serialize, Deserialize)]
+struct Alias {
+    id: String,
+    /// The id in the event's key, which its subjects contain.
+    key_id: String,
+    identity: String,
+}
+
+impl Connection {
+    /// Reads the payload messages of all events that were received with this id, in all
+    /// generations, in the order of their sequences.
+    pub(super) async fn events_with_id(&self, id: &str) -> Result<Vec<PayloadMessage>, StoreError> {
+        let aliases = self.aliases(id).await?;
+        let mut events = self.payloads(&self.subjects.events_with_key_id(id)).await?;
+        let found: HashSet<String> = events
+            .iter()
+            .filter(|event| event.meta.id == id)
+            .map(|event| event.meta.identity.clone())
+            .chain(aliases.keys().cloned())
+            .collect();
+        events.retain(|event| found.contains(&event.meta.identity));
+        for (identity, key_id) in aliases.iter().filter(|(_, key_id)| **key_id != id) {
+            events.extend(self.payloads(&self.subjects.generations(key_id, identity)).await?);
+        }
+        events.sort_by_key(|event| event.sequence);
+        Ok(events)
+    }
+
+    /// Reads the payload messages of all generations of an event, the first generation first.
+    pub(super) async fn generations(
+        &self,
+        meta: &EventMeta,
+    ) -> Result<Vec<PayloadMessage>, StoreError> {
+        let subjects = self.subjects.generations(meta.key_id(), &meta.identity);
+        let mut events = self.payloads(&subjects).await?;
+        events.sort_by_key(|event| event.meta.generation);
+        Ok(events)
+    }
+
+    /// Reads all payload messages on these subjects, in the order of their sequences.
+    async fn payloads(&self, subjects: &str) -> Result<Vec<PayloadMessage>, StoreError> {
+        let (mut payloads, mut from) = (Vec::new(), 1);
+        while let Some(message) = read::first_from(&self.stream, subjects, from).await? {
+            from = message.sequence + 1;
+            if let Some(meta) = read::event_meta(&message.headers) {
+                let (sequence, payload) = (message.sequence, message.payload);
+                payloads.push(PayloadMessage { sequence, meta, payload });
+            }
+        }
+        Ok(payloads)
+    }
+
+    /// Reads the payload message of the event with this number.
+    pub(super) async fn event_by_number(
+        &self,
+        number: i64,
+    ) -> Result<Option<PayloadMessage>, StoreError> {
+        let Ok(sequence) = u64::try_from(number) else { return Ok(None) };
+        let message = read::by_sequence(&self.stream, sequence).await?;
+        Ok(message.and_then(|message| {
+            let meta = read::event_meta(&message.headers)?;
+            Some(PayloadMessage { sequence, meta, payload: message.payload })
+        }))
+    }
+
+    /// Returns the identities of the events with this alias, each with the id in the event's key.
+    async fn aliases(&self, id: &str) -> Result<BTreeMap<String, String>, StoreError> {
+        let subjects = self.subjects.aliases(id);
+        let (mut aliases, mut from) = (BTreeMap::new(), 1);
+        while let Some(message) = read::first_from(&self.stream, &subjects, from).await? {
+            from = message.sequence + 1;
+            if message.payload.is_empty() {
+                continue;
+            }
+            let alias: Alias = serde_json::from_slice(&message.payload).map_err(StoreError::new)?;
+            if alias.id == id {
+                aliases.insert(alias.identity, alias.key_id);
+            }
+        }
+        Ok(aliases)
+    }
+
+    /// Returns the alias that a new event needs.
+    pub(super) fn alias_of_new(&self, meta: &EventMeta) -> Result<Option<Message>, StoreError> {
+        if meta.id == meta.key_id() { Ok(None) } else { self.alias(&meta.id, meta).map(Some) }
+    }
+
+    /// Returns the message with which the event is found by this id.
+    pub(super) fn alias(&self, id: &str, meta: &EventMeta) -> Result<Message, StoreError> {
+        let (key_id, identity) = (meta.key_id().to_owned(), meta.identity.clone());
+        let alias = serde_json::to_vec(&Alias { id: id.to_owned(), key_id, identity });
+        Ok(Message::new(self.subjects.alias(id, meta), alias.map_err(StoreError::new)?))
+    }
+
+    /// Reads an event's record, on whichever subject it is.
+    pub(super) async fn record(
+        &self,
+        meta: &EventMeta,
+    ) -> Result<Option<VersionedRecord>, StoreError> {
+        // The subjects are not read atomically. If the record moves in the meantime, it can be
+        // missed on both its old and its new subject, so the reads are repeated.
+        for _ in 0..3 {
+            // A record moves between two subjects of one stage only by way of another stage, so the
+            // last message of a stage is the record, or the record is at another stage.
+            let subjects = Stage::ALL.map(|stage| self.subjects.record_of(meta, stage));
+            let messages = subjects.iter().map(|subject| read::last(&self.stream, subject));
+            let messages = try_join_all(messages).await?.into_iter().flatten();
+            let records = messages.filter(|message| !message.payload.is_empty());
+            let Some(newest) = records.max_by_key(|message| message.sequence) else { continue };
+            let record =
+                Record::from_message(&newest.payload, newest.sequence).map_err(StoreError::new)?;
+            return Ok(record.map(|record| VersionedRecord {
+                subject: newest.subject.as_str().into(),
+                revision: newest.sequence,
+                record: Arc::new(record),
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Reads the records of these events. An event without a record is left out.
+    pub(super) async fn records(
+        &self,
+        events: &[PayloadMessage],
+    ) -> Result<Vec<VersionedRecord>, StoreError> {
+        let records = events.iter().map(|event| self.record(&event.meta));
+        Ok(try_join_all(records).await?.into_iter().flatten().collect())
+    }
+}

@@ -1,0 +1,156 @@
+//! Applies the redelivery of an event that is already stored.
+
+use super::{
+    Connection,
+    event_meta::EventMeta,
+    lookup::PayloadMessage,
+    messages::{Message, WriteError},
+    open_records::VersionedRecord,
+    record::{CopyRef, Delivery, Record},
+    writes::{Contended, MAX_ATTEMPTS, Replacement},
+};
+use crate::{DeliveryState, NewDelivery, NewEvent, Redelivery, StoreError, Stored};
+
+/// The effect of a redelivered event, decided on the records of all its generations.
+struct Decision {
+    results: Vec<Redelivery>,
+    /// The handlers that get a delivery.
+    added: Vec<NewDelivery>,
+    /// The changed record of each generation.
+    records: Vec<Record>,
+    /// The index of the redelivered generation.
+    generation: usize,
+    /// The place of the redelivered payload, if it has to be stored.
+    copy: Option<CopyRef>,
+}
+
+impl Connection {
+    /// Stores a redelivered event. Returns `None` if no event with this key is stored.
+    ///
+    /// The redelivered payload is stored in the same atomic batch that replaces the records. The
+    /// batch expects the revisions on which the decision is based, so it is decided again if
+    /// another process changes a record first.
+    pub(super) async fn redeliver(
+        &self,
+        new: &NewEvent,
+        meta: &EventMeta,
+    ) -> Result<Option<Stored>, StoreError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let payloads = self.generations(meta).await?;
+            let is_redelivered =
+                |payload: &PayloadMessage| payload.meta.generation == meta.generation;
+            let Some(generation) = payloads.iter().position(is_redelivered) else {
+                return Ok(None);
+            };
+            let bases = self.records(&payloads).await?;
+            if bases.len() != payloads.len() {
+                // A record is missed if it moves while it is looked up.
+                continue;
+            }
+            let decision = decide(new, &bases, generation, self.time.now());
+            match self.write_redelivery(new, meta, &bases, &decision).await {
+                Ok(()) => return Ok(Some(Stored::Redelivered(decision.results))),
+                Err(WriteError::Failed(error)) => return Err(error),
+                Err(WriteError::Conflict) => {}
+            }
+        }
+        Err(StoreError::new(Contended))
+    }
+
+    /// Writes the changed records with the redelivered payload, or nothing if nothing has changed.
+    async fn write_redelivery(
+        &self,
+        NewEvent { event, .. }: &NewEvent,
+        meta: &EventMeta,
+        bases: &[VersionedRecord],
+        Decision { added, records, generation, copy, .. }: &Decision,
+    ) -> Result<(), WriteError> {
+        let Some(copy) = copy else { return Ok(()) };
+        let handlers = added.iter().map(|delivery| (&delivery.handler, delivery.order));
+        let (handlers, mut others) = self.unwritten_handlers(handlers)?;
+        let subject = self.subjects.copy(meta, *copy);
+        others.push(Message::event(subject, meta, event.payload().clone())?);
+        if !bases[*generation].record.has_id(event.id()) {
+            others.push(self.alias(event.id(), meta)?);
+        }
+        let mut replacements = Vec::new();
+        for (index, (base, record)) in bases.iter().zip(records).enumerate() {
+            if *record != *base.record {
+                let others =
+                    if index == *generation { std::mem::take(&mut others) } else { Vec::new() };
+                replacements.push(Replacement {
+                    base: base.clone(),
+                    record: record.clone(),
+                    others,
+                });
+            }
+        }
+        let tombstones = self.replace(&replacements).await?;
+        self.remember_handlers(handlers);
+        self.delete_tombstones(tombstones).await;
+        Ok(())
+    }
+}
+
+/// Decides the effect of a redelivered event on the records of all its generations. `generation` is
+/// the index of the redelivered one.
+fn decide(
+    NewEvent { event, deliveries }: &NewEvent,
+    bases: &[VersionedRecord],
+    generation: usize,
+    now: i64,
+) -> Decision {
+    let mut records: Vec<_> = bases.iter().map(|base| (*base.record).clone()).collect();
+    let Record { meta, copies, .. } = &records[generation];
+    let copy = CopyRef { generation: meta.generation, number: copies.len() };
+    let (mut results, mut added) = (Vec::with_capacity(deliveries.len()), Vec::new());
+    let mut is_needed = false;
+    for delivery in deliveries {
+        let is_of_handler =
+            |name: &str| *name == *delivery.handler || Some(name) == delivery.formerly.as_deref();
+        let latest = latest_delivery(&records, is_of_handler);
+        results.push(match latest.map(|(record, index)| &mut records[record].deliveries[index]) {
+            None => {
+                let copy = Some(copy);
+                let deliveries = &mut records[generation].deliveries;
+                deliveries.push(Delivery { copy, ..Delivery::new(delivery, now) });
+                added.push(delivery.clone());
+                Redelivery::Added
+            }
+            Some(latest) if latest.state == DeliveryState::Dead => {
+                latest.restart(now);
+                latest.copy = Some(copy);
+                Redelivery::Restarted
+            }
+            Some(latest) => {
+                if latest.is_open() {
+                    latest.copy_since = Some(copy);
+                    is_needed = true;
+                }
+                Redelivery::Unchanged(latest.state)
+            }
+        });
+    }
+    let is_duplicate = results.iter().all(|result| matches!(result, Redelivery::Unchanged(_)));
+    let is_stored = is_needed || !is_duplicate || !records[generation].has_id(event.id());
+    if is_stored {
+        records[generation].copies.push(event.id().to_owned());
+    }
+    Decision { results, added, records, generation, copy: is_stored.then_some(copy) }
+}
+
+/// Returns the indexes of the record and the delivery of the latest generation that has a delivery
+/// of this handler.
+pub(super) fn latest_delivery<'r>(
+    records: impl IntoIterator<Item = &'r Record>,
+    is_of_handler: impl Fn(&str) -> bool,
+) -> Option<(usize, usize)> {
+    let deliveries = records.into_iter().enumerate().flat_map(|(position, record)| {
+        let deliveries = record.deliveries.iter().enumerate();
+        deliveries.map(move |(index, delivery)| (record.meta.generation, position, index, delivery))
+    });
+    let latest = deliveries
+        .filter(|(.., delivery)| is_of_handler(&delivery.handler))
+        .max_by_key(|(generation, _, index, _)| (*generation, *index));
+    latest.map(|(_, position, index, _)| (position, index))
+}
