@@ -23,7 +23,7 @@ impl Receipt {
         Self { event: event.id().to_owned(), stored, handlers }
     }
 
-    /// Returns whether the event was new, or what its redelivery changed.
+    /// Returns the result of storing the event.
     #[must_use]
     pub fn stored(&self) -> &Stored {
         &self.stored
@@ -41,7 +41,7 @@ impl Receipt {
     /// - `unhandled`: no handler is registered for the event.
     /// - `stored`: the event is new.
     /// - `redelivered`: the event was stored before, and a handler runs because it came again.
-    /// - `duplicate`: the event was stored before, and nothing has changed.
+    /// - `duplicate`: the event was stored before, and no handler runs because it came again.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match &self.stored {
@@ -52,7 +52,7 @@ impl Receipt {
         }
     }
 
-    /// Logs what the redelivery means for each handler. Logs nothing for a new event.
+    /// Logs the effect of the redelivery on each handler. Logs nothing for a new event.
     pub(crate) fn log_redelivery(&self, event: &Event) {
         for (handler, redelivery) in self.redeliveries() {
             let Some(message) = redelivery.and_then(log_message) else { continue };
@@ -76,12 +76,12 @@ impl Receipt {
 fn log_message(redelivery: Redelivery) -> Option<&'static str> {
     Some(match redelivery {
         Redelivery::Added => {
-            "event received again: the handler had no delivery of it, and runs now"
+            "event received again: the handler had no delivery of it; delivery added"
         }
         Redelivery::Restarted => DEAD_LETTER_RESTARTED,
         Redelivery::Unchanged(DeliveryState::Done | DeliveryState::Ignored) => ALREADY_HANDLED,
         Redelivery::Unchanged(DeliveryState::Waiting | DeliveryState::Running) => {
-            "duplicate event: the handler's first delivery of it has not finished yet"
+            "duplicate event: the handler's delivery of it has not finished yet"
         }
         Redelivery::Unchanged(DeliveryState::Discarded) => {
             "duplicate event: the handler's delivery was discarded, not run again; retry it with \

@@ -33,9 +33,10 @@ Each replay of the event is shown too, and each endpoint that received it. A thi
 snapshot event are one event here, which is found by both ids.
 
 A line `again` shows a redelivery that the inbox has stored, oldest first: for a handler that had no
-delivery of the event, for a dead letter that started over, or because the thin event and its
-snapshot event have different ids. The added or restarted delivery uses the redelivered payload,
-which may be in another API version. Other redeliveries are duplicates and are not stored.
+delivery of the event, for a dead letter that started over, for a delivery that had not finished, or
+because the thin event and its snapshot event have different ids. An added or restarted delivery
+uses the redelivered payload, which may be in another API version. An unfinished delivery uses it
+only if it ends as a dead letter. Other redeliveries are duplicates and are not stored.
 
 With --json, prints one object for each: {\"event\", \"type\", \"object\", \"endpoint\", \"account\",
 \"generation\", \"stored_at\", \"api_version\", \"redelivered\": [{\"event\", \"type\", \"api_version\",

@@ -94,6 +94,12 @@ pub enum Completion {
     /// event gets the same reply.
     Replied(Bytes),
     /// The handler failed permanently. The event is in the dead-letter sink, if there is one. The
-    /// handler runs again if the event comes again, unless another handler needs a retry.
-    Dead,
+    /// handler runs again if the event comes again, with one exception: another handler needs a
+    /// retry, and the event has the API version of the failed run. Then it is a redelivery by
+    /// Stripe, which would fail again.
+    Dead {
+        /// The [API version](crate::Event::api_version) of the event in the failed run. A thin
+        /// event has none.
+        api_version: Option<Arc<str>>,
+    },
 }

@@ -8,8 +8,8 @@ use std::{
 
 use super::Event;
 
-/// The identity of an event. Deliveries with equal keys are duplicates of one event, and each
-/// handler finishes it once.
+/// The identity of an event. Deliveries with equal keys are duplicates of one event, which a
+/// handler that is done does not run again.
 ///
 /// The key consists of endpoint, account, id, type and generation:
 ///
@@ -22,7 +22,8 @@ use super::Event;
 /// - Events with Stripe's [test id](Event::has_test_id) all have different keys.
 ///
 /// `Display` is `endpoint/account/id/type`, without the account if the event names none, and
-/// followed by `#generation` if the event was replayed.
+/// followed by `/serial` for an event with Stripe's test id, and by `#generation` if the event was
+/// replayed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventKey {
     /// Endpoint, account, id and type, concatenated. The key has an allocation of its own rather

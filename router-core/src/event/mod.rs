@@ -127,6 +127,15 @@ impl Event {
         self.0.serial.is_some()
     }
 
+    /// Returns whether both events are written in the same form: in the same API version, and both
+    /// as snapshot events or both as thin events.
+    ///
+    /// Of two copies of an event in different forms, a handler may be able to decode only one.
+    #[must_use]
+    pub fn has_same_form(&self, other: &Self) -> bool {
+        self.is_thin() == other.is_thin() && self.api_version() == other.api_version()
+    }
+
     /// Returns the key that identifies the event across deliveries.
     #[must_use]
     pub fn key(&self) -> EventKey {

@@ -19,7 +19,7 @@ use super::{Event, RelatedObject};
 ///
 /// | object | identity | reason |
 /// |---|---|---|
-/// | `balance`, `balance_settings`, `tax.settings` | `balance` | an account has one |
+/// | `balance`, `balance_settings`, `tax.settings` | the object's name | an account has one |
 /// | `invoice` of `invoice.upcoming` | `invoice:sub_…` | a subscription has one next invoice |
 /// | `cash_balance` | `cash_balance:cus_…` | a customer has one |
 /// | `entitlements.active_entitlement_summary` | `…:cus_…` | a customer has one |
@@ -31,8 +31,8 @@ use super::{Event, RelatedObject};
 /// the subscription itself, nor the reverse.
 ///
 /// An object that belongs to nothing has no identity, and [`Event::object_id`] returns `None`. Such
-/// an event takes no lock and is ordered by nothing. With the object's name as identity, an event
-/// that keeps failing would delay those of all other customers.
+/// an event takes no lock and is delivered without an order. With the object's name as identity, an
+/// event that keeps failing would delay those of all other customers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectId {
     account: Option<Arc<str>>,

@@ -116,7 +116,7 @@ impl HandlerReport {
             Completion::Done => (Ok(Outcome::Done), None),
             Completion::Ignored => (Ok(Outcome::ignored("ignored in an earlier delivery")), None),
             Completion::Replied(json) => (Ok(Outcome::Replied(json.clone())), Some(json)),
-            Completion::Dead => {
+            Completion::Dead { .. } => {
                 (Err(Failure::permanent("failed permanently in an earlier delivery")), None)
             }
         };

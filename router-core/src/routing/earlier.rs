@@ -1,4 +1,4 @@
-//! The earlier deliveries of an event, which decide the handlers that run for this one.
+//! The progress of an event's handlers in its earlier deliveries, which decides which of them run.
 
 use super::{RegisteredHandler, handlers::Handlers};
 use crate::{
@@ -11,7 +11,8 @@ use crate::{
 /// The progress of the event's handlers in its earlier deliveries.
 pub(super) struct EarlierDeliveries {
     progress: Vec<HandlerProgress>,
-    /// `true` if the last answer was 500, so Stripe redelivers the event by itself.
+    /// `true` if a handler of the event needs a retry and none has replied: the last answer was
+    /// 500, so Stripe redelivers the event by itself.
     stripe_redelivers: bool,
 }
 
@@ -47,15 +48,18 @@ impl EarlierDeliveries {
         let HandlerProgress { attempts, completion, .. } = self.progress.swap_remove(position);
         let (message, decision) = match completion {
             None => return Decision::Run { attempt: attempts.saturating_add(1) },
-            // The event was answered with 2xx, and Stripe does not redeliver such an event, so a
-            // person has sent it again. If only the answer was lost, one more run does no harm.
-            Some(Completion::Dead) if !self.stripe_redelivers => {
+            // The event was answered with 2xx, and Stripe does not redeliver such an event. So a
+            // person has sent it again, unless the answer was late or lost. A copy in another API
+            // version is no redelivery, and the handler may be able to decode it.
+            Some(Completion::Dead { api_version })
+                if !self.stripe_redelivers || api_version.as_deref() != event.api_version() =>
+            {
                 (DEAD_LETTER_RESTARTED, Decision::Run { attempt: 1 })
             }
             Some(completion) => {
                 telemetry::duplicate_finished();
                 let message = match completion {
-                    Completion::Dead => DEAD_LETTER_LEFT,
+                    Completion::Dead { .. } => DEAD_LETTER_LEFT,
                     _ => ALREADY_HANDLED,
                 };
                 let name = handler.name.clone();
@@ -72,8 +76,8 @@ impl EarlierDeliveries {
     }
 }
 
-const DEAD_LETTER_LEFT: &str = "event received again: the handler's dead letter does not start over, because another \
-     handler needs a retry and Stripe redelivers the event by itself; send the event again after that";
+const DEAD_LETTER_LEFT: &str = "event received again: the handler's dead letter does not start over, because another handler \
+     needs a retry and Stripe redelivers the event by itself; send the event again after that";
 
 /// Returns the position of a handler's progress. Progress under the current name is newer than
 /// progress under the former name.

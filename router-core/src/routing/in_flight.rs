@@ -2,8 +2,8 @@
 //!
 //! A duplicate of an event in flight waits for that event's answer. A copy in another API version,
 //! and the thin event of a snapshot event, wait until that event is released: other handlers may
-//! match them, and a handler may be able to decode only one of both. A router that closes waits for
-//! all events.
+//! match them, and a handler may be able to decode only one of the two. A router that closes waits
+//! for all events.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -86,7 +86,7 @@ impl InFlight {
                 Claim::Acquired
             }
             Entry::Occupied(mut occupied) => match occupied.get_mut() {
-                running if !is_same_variant(&running.event, event) => {
+                running if !running.event.has_same_form(event) => {
                     let (sender, receiver) = oneshot::channel();
                     running.variants.push(sender);
                     Claim::Variant(receiver)
@@ -147,10 +147,6 @@ impl InFlight {
             released.await;
         }
     }
-}
-
-fn is_same_variant(event: &Event, other: &Event) -> bool {
-    event.is_thin() == other.is_thin() && event.api_version() == other.api_version()
 }
 
 impl fmt::Debug for InFlight {

@@ -149,7 +149,7 @@ impl Run {
             // nothing: the timeout is already recorded. (The record no longer tells that the answer
             // was 500, so a dead letter of the event starts over at Stripe's own redelivery.)
             if done && !default_reply_sent {
-                let completion = completion(&result, None);
+                let completion = completion(&self.event, &result, None);
                 self.record(HandlerProgress { handler, attempts, completion }).await;
             }
         }
@@ -215,7 +215,7 @@ impl Run {
             result => result,
         };
         log_result(handler, &self.event, redelivery, &result);
-        let completion = completion(&result, reply.as_ref());
+        let completion = completion(&self.event, &result, reply.as_ref());
         self.record(HandlerProgress { handler: name.clone(), attempts, completion }).await;
         let report = HandlerReport { name: name.clone(), result, attempts, duration, reply };
         handler.metrics.handled(&report);
@@ -261,12 +261,14 @@ impl Run {
 }
 
 /// Returns the completion to record, or `None` if the handler must run again.
-fn completion(result: &HandlerResult, reply: Option<&Bytes>) -> Option<Completion> {
+fn completion(event: &Event, result: &HandlerResult, reply: Option<&Bytes>) -> Option<Completion> {
     match (result, reply) {
         (_, Some(json)) => Some(Completion::Replied(json.clone())),
         (Ok(Outcome::Done | Outcome::Replied(_)), _) => Some(Completion::Done),
         (Ok(Outcome::Ignored(_)), _) => Some(Completion::Ignored),
-        (Err(failure), _) => failure.is_permanent().then_some(Completion::Dead),
+        (Err(failure), _) => failure
+            .is_permanent()
+            .then(|| Completion::Dead { api_version: event.api_version().map(Arc::from) }),
     }
 }
 
@@ -284,7 +286,8 @@ fn log_result(
         }
         Err(failure) if failure.is_permanent() => tracing::error!(
             handler, event.id = id, event.r#type = event_type, error = %failure,
-            "dead letter: the handler failed permanently and is not retried; process the event manually"
+            "dead letter: the handler failed permanently and is not retried; mend the cause, then \
+             resend the event, and the handler starts over"
         ),
         Err(failure) if redelivery == Redelivery::Never => {
             telemetry::lost_failure(&registered.name);

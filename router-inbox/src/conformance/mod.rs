@@ -104,6 +104,7 @@ macro_rules! store_conformance {
             newest_lane_is_not_held_by_failures
             redelivery_leaves_unfinished_and_done_unchanged
             dead_letter_restarts_if_redelivered_before
+            duplicate_before_dead_letter_changes_nothing
             redelivery_restarts_dead_letter
             redelivery_adds_new_handler
             redelivery_recognizes_former_name

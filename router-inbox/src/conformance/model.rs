@@ -19,7 +19,7 @@ use router_core::{
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
     NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store, StoreError, Stored,
-    StoredDelivery, newest_recency, store::delivery_number,
+    StoredDelivery, newest_recency, store::number::delivery_number,
 };
 
 /// A store in memory, without persistence.
@@ -192,8 +192,10 @@ impl Rows {
             let row = self.deliveries.get_mut(&latest).expect("delivery exists");
             let received = StoredEvent { generation, ..received.clone() };
             if row.is_open() {
-                row.received_since = Some(received);
-                is_needed = true;
+                if !restored(&row.received).has_same_form(event) {
+                    row.received_since = Some(received);
+                    is_needed = true;
+                }
             } else if row.state == DeliveryState::Dead {
                 row.restart(received, now);
                 return Redelivery::Restarted;

@@ -124,6 +124,7 @@ pub(super) fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
         .id(format!("evt_{number}"))
         .set("id", format!("cus_{}", random.u8(..3)))
         .set("name", format!("name {}", random.u8(..)))
+        .api_version(if random.bool() { "2020-08-27" } else { "2026-10-28.endive" })
         .created(created);
     let handlers = HANDLERS.iter().filter(|_| random.bool());
     // Each handler always has the same order.

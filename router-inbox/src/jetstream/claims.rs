@@ -248,7 +248,7 @@ impl Connection {
 
     /// Reads the payload of an event, or its redelivered payload. The inner result is an error if
     /// the payload is damaged or missing.
-    async fn event(
+    pub(super) async fn event(
         &self,
         meta: &EventMeta,
         copy: Option<CopyRef>,

@@ -11,8 +11,8 @@ use crate::{
     StoredDelivery,
     operations::DeliverySummary,
     store::{
-        delivery_number,
         millis::{millis, time},
+        number::delivery_number,
         position,
     },
 };

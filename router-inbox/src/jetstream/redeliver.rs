@@ -1,5 +1,9 @@
 //! Applies the redelivery of an event that is already stored.
 
+use std::collections::BTreeSet;
+
+use router_core::Event;
+
 use super::{
     Connection,
     event_meta::EventMeta,
@@ -47,7 +51,8 @@ impl Connection {
                 // A record is missed if it moves while it is looked up.
                 continue;
             }
-            let decision = decide(new, &bases, generation, self.time.now());
+            let same_form = self.unfinished_with_form(&new.event, &bases).await?;
+            let decision = decide(new, &bases, generation, &same_form, self.time.now());
             match self.write_redelivery(new, meta, &bases, &decision).await {
                 Ok(()) => return Ok(Some(Stored::Redelivered(decision.results))),
                 Err(WriteError::Failed(error)) => return Err(error),
@@ -55,6 +60,26 @@ impl Connection {
             }
         }
         Err(StoreError::new(Contended))
+    }
+
+    /// Returns the indexes of the records and their unfinished deliveries whose payload has the
+    /// same form as the event.
+    async fn unfinished_with_form(
+        &self,
+        event: &Event,
+        bases: &[VersionedRecord],
+    ) -> Result<BTreeSet<(usize, usize)>, StoreError> {
+        let mut same_form = BTreeSet::new();
+        for (position, base) in bases.iter().enumerate() {
+            let deliveries = base.record.deliveries.iter().enumerate();
+            for (index, delivery) in deliveries.filter(|(_, delivery)| delivery.is_open()) {
+                let current = self.event(&base.record.meta, delivery.copy).await?;
+                if current.is_ok_and(|current| current.has_same_form(event)) {
+                    same_form.insert((position, index));
+                }
+            }
+        }
+        Ok(same_form)
     }
 
     /// Writes the changed records with the redelivered payload, or nothing if nothing has changed.
@@ -93,11 +118,13 @@ impl Connection {
 }
 
 /// Decides the effect of a redelivered event on the records of all its generations. `generation` is
-/// the index of the redelivered one.
+/// the index of the redelivered one. `same_form` has the unfinished deliveries whose payload has
+/// the same form, so that the redelivered one would fail too.
 fn decide(
     NewEvent { event, deliveries }: &NewEvent,
     bases: &[VersionedRecord],
     generation: usize,
+    same_form: &BTreeSet<(usize, usize)>,
     now: i64,
 ) -> Decision {
     let mut records: Vec<_> = bases.iter().map(|base| (*base.record).clone()).collect();
@@ -109,6 +136,7 @@ fn decide(
         let is_of_handler =
             |name: &str| *name == *delivery.handler || Some(name) == delivery.formerly.as_deref();
         let latest = latest_delivery(&records, is_of_handler);
+        let has_same_form = latest.is_some_and(|latest| same_form.contains(&latest));
         results.push(match latest.map(|(record, index)| &mut records[record].deliveries[index]) {
             None => {
                 let copy = Some(copy);
@@ -123,7 +151,7 @@ fn decide(
                 Redelivery::Restarted
             }
             Some(latest) => {
-                if latest.is_open() {
+                if latest.is_open() && !has_same_form {
                     latest.copy_since = Some(copy);
                     is_needed = true;
                 }

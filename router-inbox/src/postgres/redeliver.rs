@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     DeliveryState, NewDelivery, NewEvent, OrderKey, Redelivery, Stored,
-    store::{delivery_number, identity::identity, rows::state},
+    store::{identity::identity, number::delivery_number, rows::state},
 };
 
 /// Applies redeliveries in a transaction of its own, and returns one result each.
@@ -245,7 +245,8 @@ impl<'e> Redelivered<'e> {
         Ok(Stored::Redelivered(results))
     }
 
-    /// Adds the delivery, restarts the handler's dead letter, or leaves it.
+    /// Adds the delivery, restarts the handler's dead letter, or stores the payload for the case
+    /// that an unfinished delivery dies.
     async fn deliver(
         &mut self,
         write: &mut PgConnection,
@@ -261,7 +262,9 @@ impl<'e> Redelivered<'e> {
                 Ok(Redelivery::Restarted)
             }
             Some(Latest { id, state, .. }) if !is_settled(state) => {
-                match self.deliver_if_dead(write, id).await? {
+                // A payload in the same form would fail again.
+                let is_settled = self.has_same_form(write, id).await?;
+                match is_settled || self.deliver_if_dead(write, id).await? {
                     true => Ok(Redelivery::Unchanged(state)),
                     // The delivery has finished since it was read, so it is read again.
                     false => Box::pin(self.deliver(write, delivery)).await,
@@ -303,6 +306,18 @@ impl<'e> Redelivered<'e> {
         let restart = restart.bind(id).bind(self.store_payload(write).await?);
         restart.execute(&mut *write).await?;
         notify(write, self.store).await
+    }
+
+    /// Returns whether the payload of a delivery has the form of the redelivered event.
+    async fn has_same_form(&self, write: &mut PgConnection, id: i64) -> sqlx::Result<bool> {
+        let current = sqlx::query(self.store.schema.sql(
+            "select coalesce(again.payload, event.payload) as payload, endpoint, generation, event.signed_at, serial
+             from inbox.deliveries delivery join inbox.events event on event.id = delivery.event
+                 left join inbox.redelivered again on again.id = delivery.redelivered
+             where delivery.id = $1",
+        ));
+        let current = stored_event(&current.bind(id).fetch_one(write).await?)?;
+        Ok(Event::from_store(current).is_ok_and(|current| current.has_same_form(self.event)))
     }
 
     /// Sets the payload to deliver if an unfinished delivery ends as a dead letter. Returns `false`

@@ -34,8 +34,8 @@ use super::{PostgresStore, schema::Schema};
 use crate::{
     CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey,
     store::{
-        delivery_number,
         identity::{hash, identity},
+        number::delivery_number,
         rows::{OutcomeColumns, millis, object_column},
     },
 };

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     DeliveryState, NewDelivery, NewEvent, OrderKey, Redelivery, Stored,
-    store::{delivery_number, identity::identity, rows::state},
+    store::{identity::identity, number::delivery_number, rows::state},
 };
 
 /// The stored event that is redelivered.
@@ -43,7 +43,8 @@ pub(super) async fn redeliver(
 }
 
 impl Redelivered<'_> {
-    /// Adds the delivery, restarts the handler's dead letter, or leaves it.
+    /// Adds the delivery, restarts the handler's dead letter, or stores the payload for the case
+    /// that an unfinished delivery dies.
     async fn deliver(
         &mut self,
         write: &mut SqliteConnection,
@@ -126,15 +127,26 @@ impl Redelivered<'_> {
         }
     }
 
-    /// Sets the payload to deliver if the delivery ends as a dead letter.
+    /// Sets the payload to deliver if the delivery ends as a dead letter. Does nothing if the
+    /// delivery has a payload in the same form, because that one would fail again.
     async fn deliver_if_dead(
         &mut self,
         write: &mut SqliteConnection,
         latest: &SqliteRow,
     ) -> sqlx::Result<()> {
+        let id: i64 = latest.try_get("id")?;
+        let current = sqlx::query(
+            "select coalesce(r.payload, e.payload) as payload, endpoint, generation, e.signed_at, serial
+             from deliveries d join events e on e.id = d.event left join redelivered r on r.id = d.redelivered
+             where d.id = ?1",
+        );
+        let current = stored_event(&current.bind(id).fetch_one(&mut *write).await?)?;
+        if Event::from_store(current).is_ok_and(|current| current.has_same_form(self.event)) {
+            return Ok(());
+        }
         let set = sqlx::query("update deliveries set redelivered_since = ?1 where id = ?2");
         let set = set.bind(self.store_payload(write).await?);
-        set.bind(latest.try_get::<i64, _>("id")?).execute(write).await?;
+        set.bind(id).execute(write).await?;
         Ok(())
     }
 

@@ -12,8 +12,8 @@ use crate::{
     CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, Stored,
     newest_recency,
     store::{
-        delivery_number,
         identity::identity,
+        number::delivery_number,
         rows::{OutcomeColumns, millis, object_column},
     },
 };

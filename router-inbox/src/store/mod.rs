@@ -4,6 +4,13 @@
 pub(crate) mod identity;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod millis;
+#[cfg(any(
+    feature = "conformance",
+    feature = "jetstream",
+    feature = "postgres",
+    feature = "sqlite"
+))]
+pub(crate) mod number;
 pub mod operations;
 pub(crate) mod order;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -55,9 +62,9 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// - If there is none, the delivery is added.
     /// - If it is a dead letter, it starts over: due at once, with its first attempt. It keeps its
     ///   name, generation, place in the lane, and the message of the latest failure.
-    /// - If it is waiting or running, it goes on with its payload. If it then ends as a dead
-    ///   letter, it starts over with the event that was passed to this call: two copies of an
-    ///   event, in two API versions, can arrive before the handler has tried the first one.
+    /// - If it is waiting or running, it keeps its payload. If it becomes a dead letter, it starts
+    ///   over with the last redelivered event in another [form](Event::has_same_form). Two copies
+    ///   of an event, in two API versions, can arrive before the handler has tried the first one.
     /// - In any other state it is left unchanged.
     ///
     /// An added or restarted delivery is [claimed](Claim::event) with the payload, endpoint and
@@ -65,7 +72,7 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// because the payload may be in another API version that their handlers cannot decode. The
     /// place in a lane is always that of the event as it was first received.
     ///
-    /// An event whose own id was not stored with this key before is stored in any case, so that
+    /// If the event's own id is new for this key, the event is stored in any case, so that
     /// [`deliveries`](Self::deliveries) finds both ids of a thin event and its
     /// [snapshot event](Event::snapshot_event).
     ///
@@ -76,7 +83,7 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// # Errors
     ///
     /// Fails if the batch could not be committed. The outcome of each event is then unknown;
-    /// storing is idempotent, so the caller must retry.
+    /// the caller must retry. Repeating the call is safe, and counts as a redelivery.
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError>;
 
     /// Checks whether the store accepts an event. It may reject one that is too large, for example.
@@ -236,17 +243,6 @@ pub struct NewEvent {
     pub deliveries: Vec<NewDelivery>,
 }
 
-/// Upper limit of the number of deliveries of one event, see [`delivery_number`].
-const MAX_DELIVERIES: i64 = 1 << 10;
-
-/// Returns the number of a delivery, by which lists are sorted. It ascends with the number of the
-/// event, then with the delivery's index among those of the event, so that a delivery which is
-/// added when its event is redelivered is listed with that event.
-pub(crate) fn delivery_number(event: i64, index: usize) -> i64 {
-    let index = i64::try_from(index).unwrap_or(MAX_DELIVERIES);
-    event.saturating_mul(MAX_DELIVERIES).saturating_add(index)
-}
-
 /// A delivery to be stored with its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelivery {
@@ -297,8 +293,9 @@ pub enum Redelivery {
     Added,
     /// The handler's delivery was a dead letter, and starts over with the event received now.
     Restarted,
-    /// The handler's delivery is in this state, and does not run because of the redelivery. If it
-    /// is unfinished and ends as a dead letter, it starts over with the event received now.
+    /// The redelivery did not change the handler's delivery, which is in this state. If an
+    /// unfinished one becomes a dead letter, it starts over with the event received now, if that
+    /// has another [form](Event::has_same_form).
     Unchanged(DeliveryState),
 }
 

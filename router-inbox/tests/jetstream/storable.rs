@@ -42,8 +42,7 @@ async fn event_with_any_text_is_stored() {
         assert_eq!(claim.event.unwrap().key(), event.key());
         let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
         let results = inbox.store.complete(&[(claim.lease, failed)]).await.unwrap();
-        // It was stored again before it died.
-        assert_eq!(results, [CompleteResult::Restarted]);
+        assert_eq!(results, [CompleteResult::Recorded]);
         let delivery = inbox.store.deliveries(event.id()).await.unwrap().remove(0);
         assert_eq!(delivery.error, Some(format!("no {text}")));
         let status = inbox.store.status().await.unwrap();

@@ -36,7 +36,7 @@ async fn received_event_is_logged() {
     insta::assert_snapshot!(logged(), @r#"
     INFO telemetry: event received event.id="evt_1" event.type="invoice.paid" outcome="stored" duration=0ns
     INFO telemetry: event received event.id="evt_1" event.type="invoice.paid" outcome="duplicate" duration=0ns
-    INFO receipt: duplicate event: the handler's first delivery of it has not finished yet handler="shop" event.id="evt_1" event.type="invoice.paid"
+    INFO receipt: duplicate event: the handler's delivery of it has not finished yet handler="shop" event.id="evt_1" event.type="invoice.paid"
     "#);
 }
 

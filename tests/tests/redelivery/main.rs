@@ -11,6 +11,7 @@ use router_core::{
     BoxError, Completion, CompletionStore, Endpoint, Event, EventKey, Failure, Handler,
     HandlerProgress, HandlerResult, InMemoryCompletions, Object, Outcome, Reply, Router,
     RouterBuilder, Secrets, State, on_event, on_unhandled, testing::ManualClock,
+    testing::SyntheticEvent,
 };
 use router_tests::{SECRET, event, now, payload, secret};
 use serde_json::Value;
@@ -185,7 +186,7 @@ async fn renamed(calls: State<Calls>) {
 #[tokio::test]
 async fn dead_letter_of_renamed_handler_starts_over_once() {
     let (calls, store) = (Calls::default(), SharedStore::default());
-    let completion = Some(Completion::Dead);
+    let completion = Some(Completion::Dead { api_version: None });
     let progress = HandlerProgress { handler: "old_name".into(), attempts: 1, completion };
     store.record(&event(payload(PAID)).unwrap().key(), progress).await.unwrap();
     let shop = endpoint(router().add::<renamed>().state(calls.clone()).completions(store));
@@ -324,6 +325,25 @@ async fn dead_letter_does_not_start_over_while_stripe_redelivers() {
     // Stripe has its 200, so only a person sends the event again.
     assert_eq!(deliver(&shop, payload(PAID)).await, "200 done a=done b=duplicate");
     assert_eq!(calls.take(), ["a", "b", "b", "b", "a"]);
+}
+
+/// Two Stripe endpoints send both versions of an event. The old one is answered with 500 because of
+/// another handler, and the new one comes only once.
+#[tokio::test]
+async fn dead_letter_starts_over_in_another_version() {
+    let calls = Calls::default();
+    let shop = endpoint(router().handler("a", [PAID], calls.handler("a", &[dead])).handler(
+        "b",
+        [PAID],
+        calls.handler("b", &[fails]),
+    ));
+    let copy = |version: &str| {
+        let event = SyntheticEvent::new(PAID).id("evt_1").api_version(version);
+        event.build().expect("event is valid").body().clone()
+    };
+    assert_eq!(deliver(&shop, copy("2015-02-16")).await, "500 retry a=dead b=retry");
+    assert_eq!(deliver(&shop, copy("2026-10-28.endive")).await, "200 done a=done b=done");
+    assert_eq!(calls.take(), ["a", "b", "a", "b"]);
 }
 
 /// The failed handler of another event type cannot hold a dead letter back.

@@ -67,9 +67,8 @@ const fn does_not_run(log: &'static str) -> Expected {
 }
 
 const ALREADY_HANDLED: &str = "duplicate event: already handled by this handler, not run again";
-const NOT_FINISHED: &str =
-    "duplicate event: the handler's first delivery of it has not finished yet";
-const ADDED: &str = "event received again: the handler had no delivery of it, and runs now";
+const NOT_FINISHED: &str = "duplicate event: the handler's delivery of it has not finished yet";
+const ADDED: &str = "event received again: the handler had no delivery of it; delivery added";
 const RESTARTED: &str =
     "event received again: the handler's dead letter starts over with this event";
 
@@ -110,8 +109,8 @@ pub(crate) const ROWS: &[Row] = &[
         state: State::Waiting,
         name: "failed, to be retried",
         effect: "inline: the handler runs, since Stripe's redelivery is the retry; inbox: the retry \
-                 stays scheduled, and if it ends as a dead letter, the handler starts over with the \
-                 event as received now",
+                 stays scheduled, and if it ends as a dead letter, the handler starts over with a \
+                 copy in another API version or a twin",
         inline: Some(runs("done", "done", "")),
         inbox: does_not_run(NOT_FINISHED),
     },
@@ -121,7 +120,7 @@ pub(crate) const ROWS: &[Row] = &[
         effect: "the handler is not started twice; inline, the same payload waits and gets the same \
                  answer, and a copy in another API version or a twin waits and is then decided by \
                  the result; inbox: if the run ends as a dead letter, the handler starts over with \
-                 the event as received now",
+                 such a copy",
         inline: Some(Expected {
             runs: 0,
             outcome: "done",
@@ -142,7 +141,10 @@ pub(crate) const ROWS: &[Row] = &[
         name: "discarded by an operator",
         effect: "the handler does not run",
         inline: None,
-        inbox: does_not_run("duplicate event: the handler's delivery was discarded, not run again"),
+        inbox: does_not_run(
+            "duplicate event: the handler's delivery was discarded, not run again; retry it with \
+             `event-router inbox retry`",
+        ),
     },
     Row {
         state: State::Replayed,
