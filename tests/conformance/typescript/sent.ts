@@ -11,6 +11,8 @@ import type Stripe from 'stripe';
 export type Snapshot = { [E in Stripe.Event as E['type']]: Sent<E> };
 /** Events whose `previous_attributes` may have partial objects at any depth. */
 export type PartlyChanged = { [T in keyof Snapshot]: WithChanges<Snapshot[T]> };
+/** Events whose object has no id yet. */
+export type WithoutId = { [T in keyof Snapshot]: LessId<Snapshot[T]> };
 export type Thin = { [E in Stripe.V2.Core.EventNotification as E['type']]: Sent<E> };
 
 type Sent<T> =
@@ -26,6 +28,10 @@ type WithChanges<T> = {
     : K extends 'previous_attributes' ? Changed<T[K]>
     : T[K]
 };
+
+type LessId<T> =
+  T extends { data: { object: infer O } } ? Omit<T, 'data'> & { data: Omit<T['data'], 'object'> & { object: Omit<O, 'id'> } }
+  : never;
 
 type Changed<T> =
   T extends readonly unknown[] ? T
