@@ -1,27 +1,39 @@
 //! Group commit: events that arrive while a commit is in progress share the next one.
 
 use std::{
-    mem,
+    collections::BTreeMap,
+    iter, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::oneshot;
 
-use crate::{NewEvent, Store, StoreError, Stored};
+use crate::{
+    NewEvent, Store, StoreError, Stored,
+    bounded::{BoundedStore, LimitExceeded},
+};
 
 /// Stores events in batches, one commit per batch.
 ///
 /// The first caller to find no writer task spawns one. The writer task drains the queue batch by
 /// batch and ends once the queue is empty; callers that arrive during a commit join the next batch.
 /// An event is therefore never delayed to fill a batch, and batches grow with the load.
+///
+/// The memory is bounded while the store is slow: a full queue refuses further events, and an event
+/// leaves the queue with its caller.
 pub(crate) struct GroupCommit<S> {
-    store: Arc<S>,
+    store: BoundedStore<S>,
     queue: Mutex<Queue>,
 }
 
 #[derive(Default)]
 struct Queue {
-    pending: Vec<Pending>,
+    /// The queued events, by the order of arrival.
+    pending: BTreeMap<u64, Pending>,
+    /// The number of events that were ever queued.
+    arrivals: u64,
+    /// The total size of the queued events.
+    bytes: usize,
     /// `true` while a writer task is running.
     has_writer: bool,
 }
@@ -38,17 +50,40 @@ type StoreResult = Result<Stored, Arc<StoreError>>;
 /// Maximum number of events per commit.
 const MAX_BATCH: usize = 256;
 
+/// Maximum size of the payloads per commit, in bytes. A larger event has a commit of its own.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Maximum number of queued events.
+const MAX_QUEUE: usize = 10_000;
+
+/// Maximum size of the queued payloads, in bytes. An event larger than this is queued only if the
+/// queue is empty.
+const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{events} events with {bytes} bytes are already waiting to be stored, which is the maximum: the \
+     store is too slow, or does not answer"
+)]
+struct QueueFull {
+    events: usize,
+    bytes: usize,
+}
+
 impl<S: Store> GroupCommit<S> {
-    pub(crate) fn new(store: Arc<S>) -> Self {
+    pub(crate) fn new(store: BoundedStore<S>) -> Self {
         Self { store, queue: Mutex::default() }
     }
 
     /// Stores the event in a batch with other pending events.
     ///
-    /// If the caller cancels this call, the event is either skipped or still stored.
+    /// If the caller cancels this call, an event that is still queued is dropped. An event whose
+    /// commit has begun is still stored.
     pub(crate) async fn store(self: &Arc<Self>, event: NewEvent) -> StoreResult {
         let (reply, result) = oneshot::channel();
-        if self.enqueue(Pending { event, reply }) {
+        let (number, must_spawn_writer) = self.queue().enqueue(Pending { event, reply })?;
+        let _place = Place { commit: self, number };
+        if must_spawn_writer {
             // The writer runs in a task of its own, because this caller may be canceled while
             // others wait for the same commit.
             tokio::spawn(WriterGuard(self.clone()).write());
@@ -61,16 +96,71 @@ impl<S: Store> GroupCommit<S> {
         result.await.unwrap_or_else(writer_ended)
     }
 
-    /// Queues an event. Returns `true` if there is no writer task, in which case the caller must
-    /// spawn it.
-    fn enqueue(&self, pending: Pending) -> bool {
-        let mut queue = self.queue();
-        queue.pending.push(pending);
-        !mem::replace(&mut queue.has_writer, true)
-    }
-
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Queues an event. Returns its number, and `true` if there is no writer task, in which case
+    /// the caller must spawn it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the queue is full.
+    fn enqueue(&mut self, pending: Pending) -> Result<(u64, bool), Arc<StoreError>> {
+        let (events, bytes) = (self.pending.len(), self.bytes);
+        let is_full = events >= MAX_QUEUE || bytes + size(&pending) > MAX_QUEUE_BYTES;
+        if is_full && events > 0 {
+            return Err(Arc::new(StoreError::new(QueueFull { events, bytes })));
+        }
+        let number = self.arrivals;
+        self.arrivals += 1;
+        self.bytes += size(&pending);
+        self.pending.insert(number, pending);
+        Ok((number, !mem::replace(&mut self.has_writer, true)))
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&number)?;
+        self.bytes -= size(&pending);
+        Some(pending)
+    }
+
+    /// Takes the next batch from the queue. If the queue is empty, clears `has_writer` and returns
+    /// `None`.
+    fn next_batch(&mut self) -> Option<Vec<Pending>> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while let Some((&number, pending)) = self.pending.first_key_value() {
+            bytes += size(pending);
+            if batch.len() == MAX_BATCH || (bytes > MAX_BATCH_BYTES && !batch.is_empty()) {
+                break;
+            }
+            batch.extend(self.remove(number));
+        }
+        // `enqueue` takes the same lock, so no event can be queued between the check and this
+        // line. The next caller spawns a new writer.
+        self.has_writer = !batch.is_empty();
+        self.has_writer.then_some(batch)
+    }
+}
+
+fn size(pending: &Pending) -> usize {
+    pending.event.event.payload().len()
+}
+
+/// The place of a caller's event in the queue. If the caller stops waiting, dropping the place
+/// removes the event. It was not acknowledged, so Stripe resends it.
+struct Place<'c, S: Store> {
+    commit: &'c GroupCommit<S>,
+    number: u64,
+}
+
+impl<S: Store> Drop for Place<'_, S> {
+    fn drop(&mut self) {
+        let removed = self.commit.queue().remove(self.number);
+        // Freed after the lock is released.
+        drop(removed);
     }
 }
 
@@ -81,12 +171,10 @@ struct WriterGuard<S: Store>(Arc<GroupCommit<S>>);
 impl<S: Store> WriterGuard<S> {
     /// Stores batch after batch until the queue is empty.
     async fn write(self) {
-        while let Some(batch) = self.next_batch() {
-            // Events whose callers have stopped waiting are skipped. They were not acknowledged, so
-            // Stripe resends them.
-            let batch = batch.into_iter().filter(|pending| !pending.reply.is_closed());
+        loop {
+            let Some(batch) = self.0.queue().next_batch() else { break };
             let (events, replies): (Vec<_>, Vec<_>) =
-                batch.map(|Pending { event, reply }| (event, reply)).unzip();
+                batch.into_iter().map(|Pending { event, reply }| (event, reply)).unzip();
             match self.0.store.store(&events).await {
                 Ok(results) => {
                     replies
@@ -95,41 +183,32 @@ impl<S: Store> WriterGuard<S> {
                         .for_each(|(reply, stored)| send(reply, Ok(stored)));
                 }
                 // A single event that the engine rejects must not fail the others.
-                Err(_) if events.len() > 1 => self.store_each(events, replies).await,
-                Err(error) => {
-                    let error = Arc::new(error);
-                    replies.into_iter().for_each(|reply| send(reply, Err(error.clone())));
+                Err(error) if events.len() > 1 && !exceeded_limit(&error) => {
+                    self.store_each(events, replies).await;
                 }
+                Err(error) => send_error(replies, error),
             }
         }
     }
 
-    /// Stores each event of a failed batch with a commit of its own.
+    /// Stores each event of a failed batch with a commit of its own, until the store exceeds the
+    /// time limit.
     async fn store_each(&self, events: Vec<NewEvent>, replies: Vec<oneshot::Sender<StoreResult>>) {
-        for (event, reply) in events.into_iter().zip(replies) {
+        let mut pending = events.into_iter().zip(replies);
+        while let Some((event, reply)) = pending.next() {
             if reply.is_closed() {
                 continue;
             }
             let results = self.0.store.store(&[event]).await;
             let no_result = || StoreError::new("the store returned no result for the event");
-            let result =
-                results.and_then(|results| results.into_iter().next().ok_or_else(no_result));
-            send(reply, result.map_err(Arc::new));
+            match results.and_then(|results| results.into_iter().next().ok_or_else(no_result)) {
+                Err(error) if exceeded_limit(&error) => {
+                    let others = pending.map(|(_, reply)| reply);
+                    return send_error(iter::once(reply).chain(others), error);
+                }
+                result => send(reply, result.map_err(Arc::new)),
+            }
         }
-    }
-
-    /// Takes the next batch from the queue. If the queue is empty, clears `has_writer` and returns
-    /// `None`.
-    fn next_batch(&self) -> Option<Vec<Pending>> {
-        let mut queue = self.0.queue();
-        if queue.pending.is_empty() {
-            // `enqueue` takes the same lock, so no event can be queued between the check and this
-            // line. The next caller spawns a new writer.
-            queue.has_writer = false;
-            return None;
-        }
-        let size = queue.pending.len().min(MAX_BATCH);
-        Some(queue.pending.drain(..size).collect())
     }
 }
 
@@ -138,9 +217,19 @@ impl<S: Store> Drop for WriterGuard<S> {
         // The store has panicked. Dropping the pending events closes their channels, so their
         // callers fail.
         if std::thread::panicking() {
-            *self.0.queue() = Queue::default();
+            let mut queue = self.0.queue();
+            *queue = Queue { arrivals: queue.arrivals, ..Queue::default() };
         }
     }
+}
+
+fn exceeded_limit(error: &StoreError) -> bool {
+    error.0.is::<LimitExceeded>()
+}
+
+fn send_error(replies: impl IntoIterator<Item = oneshot::Sender<StoreResult>>, error: StoreError) {
+    let error = Arc::new(error);
+    replies.into_iter().for_each(|reply| send(reply, Err(error.clone())));
 }
 
 fn send(reply: oneshot::Sender<StoreResult>, result: StoreResult) {

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::{
-    NewDelivery, NewEvent, Receipt, Store, StoreError, Stored, group_commit::GroupCommit, telemetry,
+    NewDelivery, NewEvent, Receipt, Store, StoreError, Stored, bounded::BoundedStore,
+    group_commit::GroupCommit, telemetry,
 };
 
 /// A durable inbox: a tower [`Service`] that stores each event with a delivery per handler, and
@@ -57,7 +58,7 @@ use crate::{
 /// # }
 /// ```
 pub struct Inbox<S> {
-    store: Arc<S>,
+    store: BoundedStore<S>,
     router: DeliveryRouter,
     group_commit: Arc<GroupCommit<S>>,
     store_timeout: Duration,
@@ -86,13 +87,14 @@ impl<S: Store> Inbox<S> {
     #[must_use]
     pub fn new(store: S, router: DeliveryRouter) -> Self {
         telemetry::describe();
-        let store = Arc::new(store);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = BoundedStore::new(Arc::new(store), clock.clone());
         Self {
             group_commit: Arc::new(GroupCommit::new(store.clone())),
             store,
             router,
             store_timeout: Duration::from_secs(5),
-            clock: Arc::new(SystemClock),
+            clock,
             wakeups: watch::Sender::new(()),
         }
     }
@@ -108,12 +110,19 @@ impl<S: Store> Inbox<S> {
     /// Sets the clock of this inbox and its workers. Default: the system clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let store = BoundedStore::new(self.store().clone(), clock.clone());
+        let group_commit = Arc::new(GroupCommit::new(store.clone()));
+        Self { store, group_commit, clock, ..self }
     }
 
     /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<S> {
+        self.store.unbounded()
+    }
+
+    pub(crate) fn bounded_store(&self) -> &BoundedStore<S> {
         &self.store
     }
 
@@ -152,7 +161,7 @@ impl<S: Store> Inbox<S> {
     }
 
     async fn store_event(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {
-        self.store.check(&event)?;
+        self.store().check(&event)?;
         let result = pin!(self.group_commit.store(event));
         tokio::select! {
             result = result => result,

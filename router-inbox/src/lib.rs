@@ -15,6 +15,7 @@
 //! take over after a crash. It also contains a fencing token. A worker that resumes after another
 //! one has taken over holds an outdated token, and its changes are rejected.
 
+mod bounded;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod group_commit;

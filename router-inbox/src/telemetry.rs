@@ -23,9 +23,9 @@ use std::{sync::Arc, time::Duration};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use router_core::Event;
+use router_core::{Event, Failure};
 
-use crate::{Backlog, CompleteResult, Lease};
+use crate::{Backlog, CompleteResult, Lease, StoreError};
 
 const EVENTS: &str = "stripe_webhook_inbox_events_total";
 const STORE_DURATION: &str = "stripe_webhook_inbox_store_duration_seconds";
@@ -101,6 +101,16 @@ pub(crate) fn completed(lease: &Lease, completed: CompleteResult) {
         ),
         CompleteResult::LeaseLost => lease_lost(lease),
     }
+}
+
+/// Logs that the store did not answer when a handler's transaction was to be ended.
+pub(crate) fn outcome_unknown(lease: &Lease, error: StoreError) {
+    tracing::warn!(
+        handler = &*lease.handler,
+        error = %Failure::retry(error),
+        "outcome unknown: the handler's transaction may or may not have been committed; if it was \
+         not, the delivery is retried when its lease expires"
+    );
 }
 
 pub(crate) fn lease_lost(lease: &Lease) {

@@ -224,6 +224,10 @@ impl Store for SqliteStore {
         (delivery.provide(tx), Some(Box::new(effects)))
     }
 
+    fn blocking_limit(&self) -> Duration {
+        self.transaction_limit
+    }
+
     fn operations(&self) -> Option<&dyn Operations> {
         Some(self)
     }

@@ -48,6 +48,8 @@ pub use self::{
 /// - Callers may repeat any call after an error. The failed call may have processed some of the
 ///   events or deliveries passed to it, but none of them partially. The repeated call must
 ///   not process an event or delivery a second time.
+/// - Callers drop the future of a call that takes too long, and go on with other calls. These must
+///   not depend on a connection that has stopped answering.
 #[async_trait]
 pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Stores events with their deliveries.
@@ -171,6 +173,14 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// these writes. The default implementation adds nothing.
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         (delivery, None)
+    }
+
+    /// Returns the maximum time for which a handler's transaction blocks all other writes. Zero, the
+    /// default, if a transaction blocks only the rows that it writes.
+    ///
+    /// Callers wait at least twice as long for any operation.
+    fn blocking_limit(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Returns the operator's interface, if this store supports it. Workers also use it to purge

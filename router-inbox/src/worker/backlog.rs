@@ -8,7 +8,7 @@ use std::{
 
 use router_core::{DeliveryRouter, Failure};
 
-use crate::{Backlog, Store, telemetry};
+use crate::{Backlog, Store, bounded::BoundedStore, telemetry};
 
 /// Reports the backlog periodically. Warns once per handler that this program does not have.
 #[derive(Default)]
@@ -26,7 +26,7 @@ impl BacklogWatch {
     /// Reads and reports the backlog, if the report interval has passed.
     pub(super) async fn report_if_due(
         &mut self,
-        store: &impl Store,
+        store: &BoundedStore<impl Store>,
         router: &DeliveryRouter,
         now: Instant,
     ) {

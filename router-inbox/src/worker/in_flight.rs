@@ -85,9 +85,11 @@ impl InFlight {
         &mut self.unrecorded
     }
 
-    /// Returns the leases of all deliveries in flight.
+    /// Returns the leases to renew: of all deliveries in flight, except those that are just being
+    /// completed. The store has locked these, so that renewing them would have to wait.
     pub(super) fn leases(&self) -> Vec<Lease> {
-        let running = self.running.values().map(|running| &running.lease);
+        let running = self.running.values().filter(|running| !running.completing.is_set());
+        let running = running.map(|running| &running.lease);
         running.chain(self.unrecorded.iter().map(|(lease, _)| lease)).cloned().collect()
     }
 
@@ -137,6 +139,7 @@ impl InFlight {
         match result {
             RunResult::Unrecorded(outcome) => self.finish(lease, outcome),
             RunResult::Recorded(completed) => telemetry::completed(&lease, completed),
+            RunResult::Unknown(error) => telemetry::outcome_unknown(&lease, error),
         }
     }
 }

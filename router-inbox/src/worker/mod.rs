@@ -24,7 +24,8 @@ use self::{
     run::{CompletionFlag, Run},
 };
 use crate::{
-    Claim, ClaimRequest, DeliveryOutcome, Inbox, Store, operations::MIN_RETENTION, telemetry,
+    Claim, ClaimRequest, DeliveryOutcome, Inbox, Store, bounded::BoundedStore,
+    operations::MIN_RETENTION, telemetry,
 };
 
 /// Delivers stored events to their handlers, several at a time, until it is shut down.
@@ -37,7 +38,7 @@ use crate::{
 /// [permanent](Failure::permanent) failure, the delivery becomes a dead letter.
 #[must_use = "a worker does nothing until `run` is awaited"]
 pub struct Worker<S, R> {
-    store: Arc<S>,
+    store: BoundedStore<S>,
     service: R,
     router: DeliveryRouter,
     /// Notified when the inbox of this process has stored an event.
@@ -60,7 +61,7 @@ impl<S: Store> Inbox<S> {
         R::Future: Send,
     {
         Worker {
-            store: self.store().clone(),
+            store: self.bounded_store().clone(),
             service,
             router: self.router().clone(),
             wakeups: self.wakeups(),
@@ -133,12 +134,13 @@ where
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         tokio::select! {
-            () = retention::purge_periodically(&*store, self.retention, &*clock) => {}
+            () = retention::purge_periodically(&store, self.retention, &*clock) => {}
             () = self.deliver(shutdown) => {}
         }
     }
 
     async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
+        self.warn_if_lease_is_short();
         let mut shutdown = pin!(shutdown);
         let mut in_flight = InFlight::new(self.concurrency);
         let mut backlog = BacklogWatch::default();
@@ -159,7 +161,7 @@ where
             if let Some(deadline) = deadline {
                 wake_at = wake_at.min(deadline);
             } else {
-                backlog.report_if_due(&*self.store, &self.router, now).await;
+                backlog.report_if_due(&self.store, &self.router, now).await;
                 if self.claim(&mut in_flight).await {
                     continue;
                 }
@@ -172,11 +174,26 @@ where
                 }
                 () = in_flight.next_finished() => {}
                 Ok(()) = self.wakeups.changed(), if can_claim => {}
-                () = self.store.notified(), if can_claim => {}
+                () = self.store.unbounded().notified(), if can_claim => {}
                 () = self.clock.sleep_until(wake_at) => {}
             }
         }
         self.release_in_flight(in_flight).await;
+    }
+
+    /// Logs a warning if leases may expire while a handler's transaction blocks their renewal.
+    fn warn_if_lease_is_short(&self) {
+        let (lease, limit) = (self.lease, self.store.unbounded().blocking_limit());
+        if lease < limit * 2 {
+            tracing::warn!(
+                ?lease,
+                transaction_limit = ?limit,
+                "the lease is shorter than twice the time for which a handler's transaction can \
+                 block all other writes, so leases may expire before they can be renewed, and \
+                 handlers may run twice; set a longer `Worker::lease`, or a shorter \
+                 `transaction_limit`"
+            );
+        }
     }
 
     /// Claims due deliveries for the free slots and starts them.

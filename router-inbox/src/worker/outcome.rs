@@ -42,7 +42,7 @@ pub(super) fn from_expired_lease(
 ) -> DeliveryOutcome {
     telemetry::lease_expired(&handler.name);
     let error = "the attempt was started but never finished: its lease expired, because the \
-                 process crashed or was suspended";
+                 process crashed or was suspended, or because the store did not answer";
     schedule_retry(handler, event, attempt, None, &error)
 }
 

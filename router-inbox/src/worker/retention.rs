@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use router_core::{Failure, clock::Clock};
 
-use crate::{Operations, Store, StoreError, operations::EventSelector};
+use crate::{Store, StoreError, bounded::BoundedStore, operations::EventSelector};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -20,11 +20,10 @@ const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// Purges events at the purge interval. Never completes.
 pub(super) async fn purge_periodically(
-    store: &impl Store,
+    store: &BoundedStore<impl Store>,
     older_than: Duration,
     clock: &dyn Clock,
 ) {
-    let Some(store) = store.operations() else { return std::future::pending().await };
     // Jitter, so that workers started together do not purge together.
     clock.sleep(PURGE_INTERVAL.mul_f64(fastrand::f64())).await;
     loop {
@@ -42,14 +41,17 @@ pub(super) async fn purge_periodically(
 
 /// Purges in batches, and returns the number of deleted events.
 async fn purge(
-    store: &dyn Operations,
+    store: &BoundedStore<impl Store>,
     older_than: Duration,
     clock: &dyn Clock,
 ) -> Result<u64, StoreError> {
+    let Some(operations) = store.unbounded().operations() else { return Ok(0) };
     let selection = EventSelector { min_age: Some(older_than), ..EventSelector::default() };
     let mut purged = 0;
-    for events in store.select(&selection).await?.chunks(PURGE_BATCH) {
-        purged += store.purge(events, older_than).await?;
+    let select = operations.select(&selection);
+    for events in store.within_limit("select old events", select).await?.chunks(PURGE_BATCH) {
+        let purge = operations.purge(events, older_than);
+        purged += store.within_limit("purge old events", purge).await?;
         clock.sleep(BATCH_PAUSE).await;
     }
     Ok(purged)

@@ -14,7 +14,10 @@ use router_core::{BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec
 use tower_service::Service;
 
 use super::outcome;
-use crate::{CompleteResult, DeliveryOutcome, Effects, Lease, Store};
+use crate::{
+    CompleteResult, DeliveryOutcome, Effects, Lease, Store, StoreError,
+    bounded::{BoundedStore, LimitExceeded},
+};
 
 /// An attempt to be run: the claimed delivery, its event and its handler.
 pub(super) struct Run {
@@ -48,6 +51,10 @@ pub(super) enum RunResult {
     Unrecorded(DeliveryOutcome),
     /// Finished; the outcome was recorded together with the handler's [`Effects`].
     Recorded(CompleteResult),
+    /// The store did not answer when the [`Effects`] were committed, so it is unknown whether they
+    /// took effect. Nothing is recorded, because the store may still be committing, which locks the
+    /// delivery. If nothing was committed, the delivery is retried when its lease expires.
+    Unknown(StoreError),
 }
 
 /// The failure of a handler that exceeded the time limit of its [`Effects`].
@@ -61,18 +68,20 @@ struct DeadlineExceeded(Duration);
 
 impl Run {
     /// Calls the service for the delivery, and commits or rolls back the handler's [`Effects`].
-    pub(super) async fn execute<R>(self, service: R, store: Arc<impl Store>) -> RunResult
+    pub(super) async fn execute<R>(self, service: R, store: BoundedStore<impl Store>) -> RunResult
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
         let delivery = Delivery::new(self.event.clone(), self.lease.handler.clone(), self.attempt);
-        let (delivery, effects) = store.prepare(delivery);
+        let (delivery, effects) = store.unbounded().prepare(delivery);
         let outcome = self.call_handler(service, delivery, effects.as_deref()).await;
         let Some(effects) = effects else { return RunResult::Unrecorded(outcome) };
         self.completing.set();
-        match effects.finish(&self.lease, &outcome).await {
+        let finish = effects.finish(&self.lease, &outcome);
+        match store.within_limit("end the handler's transaction", finish).await {
             Ok(None) => RunResult::Unrecorded(outcome),
             Ok(Some(completed)) => RunResult::Recorded(completed),
+            Err(error) if error.0.is::<LimitExceeded>() => RunResult::Unknown(error),
             Err(error) => RunResult::Unrecorded(self.failure_outcome(&Failure::retry(error))),
         }
     }

@@ -11,4 +11,5 @@ mod logging;
 mod metrics;
 mod receiving;
 mod shop;
+mod silent;
 mod transactions;

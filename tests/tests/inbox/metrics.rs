@@ -138,10 +138,11 @@ async fn renewal_after_completion_counts_no_lost_lease() {
         Router::builder().without_linked().handler("shop", ["invoice.paid"], |_: Event| async {});
     let shop = Shop::with_store(router, |store| store.finish_permits = Some(permits.clone()));
     shop.receive("evt_1").await.unwrap();
-    let worker = shop.start_worker();
+    let lease = Duration::from_secs(12);
+    let worker = shop.start_worker_with(|worker| worker.lease(lease));
     shop.wait_for("evt_1", Done, 1).await;
-    // The worker renews its leases, and finds that it no longer holds one.
-    shop.advance_and_poll(LEASE).await;
+    // The worker renews its leases, of which the store no longer knows one.
+    shop.advance_and_poll(lease / 2).await;
     settle().await;
     permits.add_permits(1);
     worker.stop().await;
@@ -158,12 +159,12 @@ async fn shutdown_waits_for_outcome_being_stored() {
         Router::builder().without_linked().handler("shop", ["invoice.paid"], |_: Event| async {});
     let shop = Shop::with_store(router, |store| store.finish_permits = Some(permits.clone()));
     shop.receive("evt_1").await.unwrap();
-    let worker = shop.start_worker();
+    let grace = Duration::from_secs(3);
+    let worker = shop.start_worker_with(|worker| worker.shutdown_grace(grace));
     shop.wait_for("evt_1", Done, 1).await;
     let stopping = worker.begin_shutdown();
     settle().await;
-    // This is longer than the grace period for deliveries in flight.
-    shop.clock.advance(LEASE);
+    shop.clock.advance(grace * 2);
     settle().await;
     assert!(!stopping.is_finished());
     permits.add_permits(1);

@@ -29,6 +29,10 @@ use tower::Service as _;
 pub(crate) struct FaultyStore {
     store: Arc<MemoryStore>,
     pub(crate) is_down: AtomicBool,
+    /// Makes every call of a worker wait forever.
+    pub(crate) is_silent: AtomicBool,
+    /// Makes every `finish` of [`SlowEffects`] wait forever, without committing.
+    pub(crate) finish_is_lost: Arc<AtomicBool>,
     /// If set, deliveries get [`SlowEffects`], and each `finish` takes a permit to return.
     pub(crate) finish_permits: Option<Arc<Semaphore>>,
     /// Makes `complete` fail.
@@ -48,12 +52,22 @@ impl FaultyStore {
         Self {
             store: Arc::new(MemoryStore::new(clock.clone())),
             is_down: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
+            finish_is_lost: Arc::default(),
             finish_permits: None,
             complete_fails: AtomicBool::new(false),
             rejected_event: Mutex::default(),
             store_permits: Semaphore::new(Semaphore::MAX_PERMITS),
             batch_sizes: Mutex::default(),
             claim_calls: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns the store, or an error while it is down. Never returns while it is silent.
+    async fn answer(&self) -> Result<&MemoryStore, StoreError> {
+        match self.is_silent.load(Ordering::SeqCst) {
+            true => std::future::pending().await,
+            false => self.available(),
         }
     }
 
@@ -86,11 +100,11 @@ impl Store for FaultyStore {
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         self.claim_calls.fetch_add(1, Ordering::SeqCst);
-        self.available()?.claim(request).await
+        self.answer().await?.claim(request).await
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
-        self.available()?.extend(leases, lease).await
+        self.answer().await?.extend(leases, lease).await
     }
 
     async fn complete(
@@ -100,12 +114,13 @@ impl Store for FaultyStore {
         if self.complete_fails.load(Ordering::SeqCst) {
             return Err(StoreError::new("the store is read-only"));
         }
-        self.available()?.complete(outcomes).await
+        self.answer().await?.complete(outcomes).await
     }
 
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let effects = self.finish_permits.clone().map(|permits| {
-            Box::new(SlowEffects { store: self.store.clone(), permits }) as Box<dyn Effects>
+            let (store, is_lost) = (self.store.clone(), self.finish_is_lost.clone());
+            Box::new(SlowEffects { store, permits, is_lost }) as Box<dyn Effects>
         });
         (delivery, effects)
     }
@@ -119,7 +134,7 @@ impl Store for FaultyStore {
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        self.available()?.backlog().await
+        self.answer().await?.backlog().await
     }
 }
 
@@ -127,6 +142,7 @@ impl Store for FaultyStore {
 struct SlowEffects {
     store: Arc<MemoryStore>,
     permits: Arc<Semaphore>,
+    is_lost: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -140,6 +156,9 @@ impl Effects for SlowEffects {
         lease: &Lease,
         outcome: &DeliveryOutcome,
     ) -> Result<Option<CompleteResult>, StoreError> {
+        if self.is_lost.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
         let completed = self.store.complete(&[(lease.clone(), outcome.clone())]).await?;
         self.permits.acquire().await.expect("semaphore is never closed").forget();
         Ok(Some(completed[0]))

@@ -1,0 +1,98 @@
+//! A time limit for each operation on a store.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use router_core::clock::Clock;
+
+use crate::{
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Store,
+    StoreError, Stored,
+};
+
+/// A store whose operations fail if they take longer than a limit.
+///
+/// Without a limit, a server or a disk that stops answering would block the inbox and its workers
+/// forever, even after a new connection would work again.
+pub(crate) struct BoundedStore<S> {
+    store: Arc<S>,
+    limit: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// An operation was given up. It is unknown whether the store has carried it out.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the store did not {operation} within {}: it does not answer, is overloaded, or is blocked by a \
+     long-running transaction",
+    humantime::format_duration(*.limit)
+)]
+pub(crate) struct LimitExceeded {
+    operation: &'static str,
+    limit: Duration,
+}
+
+/// Minimum time limit of an operation.
+const MIN_LIMIT: Duration = Duration::from_secs(10);
+
+impl<S: Store> BoundedStore<S> {
+    /// Creates a store whose operations are limited to 10 s, or to twice the store's longest
+    /// transaction if that is more: an operation may have to wait for one transaction.
+    pub(crate) fn new(store: Arc<S>, clock: Arc<dyn Clock>) -> Self {
+        let limit = MIN_LIMIT.max(store.blocking_limit() * 2);
+        Self { store, limit, clock }
+    }
+
+    /// Returns the store without the limit.
+    pub(crate) fn unbounded(&self) -> &Arc<S> {
+        &self.store
+    }
+
+    pub(crate) async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
+        self.within_limit("store the events", self.store.store(events)).await
+    }
+
+    pub(crate) async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+        self.within_limit("claim deliveries", self.store.claim(request)).await
+    }
+
+    pub(crate) async fn extend(
+        &self,
+        leases: &[Lease],
+        time: Duration,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.within_limit("renew the leases", self.store.extend(leases, time)).await
+    }
+
+    pub(crate) async fn complete(
+        &self,
+        outcomes: &[(Lease, DeliveryOutcome)],
+    ) -> Result<Vec<CompleteResult>, StoreError> {
+        self.within_limit("record the outcomes", self.store.complete(outcomes)).await
+    }
+
+    pub(crate) async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        self.within_limit("count the deliveries", self.store.backlog()).await
+    }
+
+    /// Waits for an operation, and drops it once the limit is exceeded.
+    pub(crate) async fn within_limit<T>(
+        &self,
+        operation: &'static str,
+        future: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let future = pin!(future);
+        tokio::select! {
+            biased;
+            result = future => result,
+            () = self.clock.sleep(self.limit) => {
+                Err(StoreError::new(LimitExceeded { operation, limit: self.limit }))
+            }
+        }
+    }
+}
+
+impl<S> Clone for BoundedStore<S> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), limit: self.limit, clock: self.clock.clone() }
+    }
+}
