@@ -60,6 +60,9 @@ pub use crate::{
         BoxError, DeliveryOrder, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,
         HandlerResult, IntoOutcome, Outcome, Reply, Report, RetryPolicy,
     },
-    routing::{Delivery, DeliveryRouter, HandlerSpec, ReportFuture, Router, RouterError},
+    routing::{
+        Delivery, DeliveryRouter, HandlerSpec, PausedTimeout, ReportFuture, Router, RouterError,
+        TimeoutPause,
+    },
     signature::{Secrets, SigningSecret, Tolerance},
 };

@@ -2,14 +2,20 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use router_core::{Event, FromEvent, PerDelivery, Rejection, clock::Clock};
+use router_core::{
+    Event, FromEvent, PerDelivery, Rejection, TimeoutPause,
+    clock::{Clock, SystemClock},
+};
 use sqlx::{Database, Transaction};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{CompleteResult, DeliveryOutcome, Effects, Lease, StoreError};
 
@@ -41,7 +47,14 @@ use crate::{CompleteResult, DeliveryOutcome, Effects, Lease, StoreError};
 /// the attempt fails and is retried.
 pub struct Tx<DB: Database> {
     shared: Arc<SharedTx<DB>>,
-    open: Option<Transaction<'static, DB>>,
+    open: Option<OpenTx<DB>>,
+}
+
+/// A transaction that has begun.
+struct OpenTx<DB: Database> {
+    transaction: Transaction<'static, DB>,
+    /// Released after the connection.
+    _turn: OwnedSemaphorePermit,
 }
 
 impl<DB: Database> Tx<DB> {
@@ -51,26 +64,35 @@ impl<DB: Database> Tx<DB> {
     /// other writes wait, including those of received events. A handler that exceeds the
     /// [limit](crate::SqliteStore::transaction_limit) is stopped and retried.
     ///
+    /// If other handlers hold all connections, the call waits for one, and meanwhile the timeout of
+    /// the handler is paused.
+    ///
     /// # Errors
     ///
-    /// Fails if the database cannot begin a transaction, or if the attempt has already finished.
+    /// Fails if the database cannot begin a transaction, or if the attempt has already finished. If
+    /// the database cannot begin, and the handler fails for whatever reason, the attempt is not
+    /// counted.
     pub async fn begin(&mut self) -> Result<&mut DB::Connection, StoreError> {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
-                let open = self.shared.store.begin().await.map_err(StoreError::new)?;
+                let open = self.shared.begin().await?;
                 self.shared.record_begin()?;
                 open
             }
         };
-        Ok(&mut **self.open.insert(open))
+        Ok(&mut *self.open.insert(open).transaction)
     }
 }
 
 /// A store that can complete a delivery in its handler's transaction.
 #[async_trait]
 pub(crate) trait TxStore<DB: Database>: Send + Sync {
-    async fn begin(&self) -> sqlx::Result<Transaction<'static, DB>>;
+    /// Returns one permit for each transaction of a handler that may be open at the same time.
+    fn turns(&self) -> &Arc<Semaphore>;
+
+    /// Begins a transaction. The caller holds a permit.
+    async fn begin(&self) -> Result<Transaction<'static, DB>, StoreError>;
 
     /// Records the outcome of the delivery in `tx`, without committing.
     async fn complete_in(
@@ -88,6 +110,9 @@ struct SharedTx<DB: Database> {
     state: Mutex<TxState<DB>>,
     /// The time at which the transaction began, or `None` before that.
     began_at: watch::Sender<Option<Instant>>,
+    /// `true` if the store could not begin the transaction.
+    unavailable: AtomicBool,
+    timeout_pause: TimeoutPause,
     clock: Arc<dyn Clock>,
 }
 
@@ -95,13 +120,20 @@ enum TxState<DB: Database> {
     /// The handler holds its [`Tx`].
     InUse,
     /// The handler has dropped its [`Tx`]. `None` if the transaction was never begun.
-    Returned(Option<Transaction<'static, DB>>),
+    Returned(Option<OpenTx<DB>>),
     /// The attempt has finished.
     Finished,
 }
 
 /// Threshold of the warning about a long transaction on a single-writer store.
 const WARN_AFTER: Duration = Duration::from_millis(250);
+
+/// Timeout of beginning a transaction once it is the handler's turn.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the database did not begin a transaction within {BEGIN_TIMEOUT:?}")]
+struct NotBegun;
 
 #[derive(Debug, thiserror::Error)]
 enum Misuse {
@@ -115,6 +147,20 @@ enum Misuse {
 }
 
 impl<DB: Database> SharedTx<DB> {
+    /// Waits for the handler's turn, and begins the transaction. The timeout of the handler is
+    /// paused meanwhile, because others cause the wait.
+    async fn begin(&self) -> Result<OpenTx<DB>, StoreError> {
+        let _paused = self.timeout_pause.pause();
+        let turn = self.store.turns().clone().acquire_owned();
+        let turn = turn.await.expect("semaphore is never closed");
+        let begun = tokio::select! {
+            begun = self.store.begin() => begun,
+            () = SystemClock.sleep(BEGIN_TIMEOUT) => Err(StoreError::new(NotBegun)),
+        };
+        self.unavailable.store(begun.is_err(), Ordering::Relaxed);
+        Ok(OpenTx { transaction: begun?, _turn: turn })
+    }
+
     /// Records the time at which the transaction began.
     ///
     /// # Errors
@@ -164,10 +210,13 @@ pub(crate) struct TxEffects<DB: Database> {
 pub(crate) fn for_delivery<DB: Database>(
     store: Arc<dyn TxStore<DB>>,
     limit: Option<Duration>,
+    timeout_pause: TimeoutPause,
     clock: Arc<dyn Clock>,
 ) -> (Tx<DB>, TxEffects<DB>) {
     let (state, began_at) = (Mutex::new(TxState::InUse), watch::Sender::new(None));
-    let shared = Arc::new(SharedTx { store, state, began_at, clock });
+    let unavailable = AtomicBool::new(false);
+    let shared = SharedTx { store, state, began_at, unavailable, timeout_pause, clock };
+    let shared = Arc::new(shared);
     (Tx { shared: shared.clone(), open: None }, TxEffects { shared, limit })
 }
 
@@ -185,6 +234,10 @@ impl<DB: Database> Effects for TxEffects<DB> {
         }
     }
 
+    fn unavailable(&self) -> bool {
+        self.shared.unavailable.load(Ordering::Relaxed)
+    }
+
     async fn finish(
         self: Box<Self>,
         lease: &Lease,
@@ -199,7 +252,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
             }
             TxState::Returned(Some(tx)) => {
                 // If the rollback fails, the database rolls back when the connection is closed.
-                drop(tx.rollback().await);
+                drop(tx.transaction.rollback().await);
                 Ok(None)
             }
             TxState::InUse if is_success && began_at.is_some() => {
@@ -217,7 +270,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
 impl<DB: Database> TxEffects<DB> {
     async fn complete(
         &self,
-        mut tx: Transaction<'static, DB>,
+        OpenTx { transaction: mut tx, _turn }: OpenTx<DB>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
     ) -> Result<CompleteResult, StoreError> {

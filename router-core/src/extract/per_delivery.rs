@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{FromEvent, OptionalFromEvent, Rejection};
-use crate::event::Event;
+use crate::{event::Event, routing::TimeoutPause};
 
 /// A resource for a single call of a handler, such as a transaction. The [`DeliveryService`],
 /// which delivers the event, provides it.
@@ -48,22 +48,26 @@ impl ProvidedType {
     }
 }
 
-/// The resources for one call, at most one of each type.
+/// The resources for one call, at most one of each type, and the pause of the call's timeout,
+/// if the service may pause it.
 #[derive(Default)]
-pub(crate) struct PerDeliveryValues(Vec<Box<dyn Any + Send>>);
+pub(crate) struct PerDeliveryValues {
+    values: Vec<Box<dyn Any + Send>>,
+    pub(crate) timeout_pause: Option<TimeoutPause>,
+}
 
 impl PerDeliveryValues {
     pub(crate) fn insert<T: Send + 'static>(&mut self, resource: T) {
-        self.0.push(Box::new(resource));
+        self.values.push(Box::new(resource));
     }
 
     pub(crate) fn has(&self, provision: ProvidedType) -> bool {
-        self.0.iter().any(|resource| (**resource).type_id() == provision.id)
+        self.values.iter().any(|resource| (**resource).type_id() == provision.id)
     }
 
     pub(crate) fn take<T: Send + 'static>(&mut self) -> Option<PerDelivery<T>> {
-        let index = self.0.iter().position(|resource| resource.is::<T>())?;
-        self.0.swap_remove(index).downcast().ok().map(|resource| PerDelivery(*resource))
+        let index = self.values.iter().position(|resource| resource.is::<T>())?;
+        self.values.swap_remove(index).downcast().ok().map(|resource| PerDelivery(*resource))
     }
 }
 

@@ -17,7 +17,8 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
-    RouterError, dispatch::RegisteredHandler, handlers::Handlers, unhandled::UnhandledTypes,
+    RouterError, TimeoutPause, dispatch::RegisteredHandler, handlers::Handlers,
+    unhandled::UnhandledTypes,
 };
 use crate::{
     build::{Explanation, Routes, StartupReport},
@@ -215,6 +216,13 @@ impl Delivery {
     pub fn provide<T: Send + 'static>(mut self, value: T) -> Self {
         self.per_delivery.insert(value);
         self
+    }
+
+    /// Returns the pause of the handler's timeout, for the time in which the handler waits for the
+    /// delivery service.
+    #[must_use]
+    pub fn timeout_pause(&mut self) -> TimeoutPause {
+        self.per_delivery.timeout_pause.get_or_insert_default().clone()
     }
 
     /// Returns the event.

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{handlers::Handlers, keyed_lock::KeyGuard};
+use super::{handlers::Handlers, keyed_lock::KeyGuard, timeout::within_unless_paused};
 use crate::{
     build::registry::{DeliveryKeys, LinkedCall},
     clock::within,
@@ -121,8 +121,14 @@ impl Handlers {
             }
             remaining = timeout.saturating_sub(self.clock.monotonic() - started);
         }
+        let pause = per_delivery.timeout_pause.clone();
         let mut call = self.start(handler, name, event, per_delivery);
-        match within(remaining, &*self.clock, Pin::new(&mut call)).await {
+        let pinned_call = Pin::new(&mut call);
+        let result = match &pause {
+            None => within(remaining, &*self.clock, pinned_call).await,
+            Some(pause) => within_unless_paused(remaining, pause, &*self.clock, pinned_call).await,
+        };
+        match result {
             Some(result) => (handler.check_reply(result), None),
             None => {
                 let overdue = handler.blocking.then_some(OverdueCall { call, _lock: lock });

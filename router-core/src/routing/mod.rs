@@ -11,6 +11,7 @@ mod report_future;
 mod router;
 mod run;
 mod table;
+mod timeout;
 mod unhandled;
 
 pub use self::{
@@ -18,6 +19,7 @@ pub use self::{
     error::RouterError,
     report_future::ReportFuture,
     router::Router,
+    timeout::{PausedTimeout, TimeoutPause},
 };
 pub(crate) use self::{
     dispatch::{Callable, Filter, RegisteredHandler},

@@ -414,8 +414,9 @@ impl Row {
                     return CompleteResult::Restarted;
                 }
             }
-            DeliveryOutcome::Released => {
+            DeliveryOutcome::Released { wait } => {
                 self.state = DeliveryState::Waiting;
+                self.due = now + *wait;
                 self.attempts = self.attempts.saturating_sub(1);
             }
         }

@@ -156,7 +156,7 @@ pub(super) fn outcome(random: &mut fastrand::Rng) -> DeliveryOutcome {
         1 => DeliveryOutcome::Ignored,
         2 | 3 => DeliveryOutcome::Retry { wait: seconds(random), error: "not now".into() },
         4 => DeliveryOutcome::Dead { error: "never".into() },
-        _ => DeliveryOutcome::Released,
+        _ => DeliveryOutcome::Released { wait: seconds(random) },
     }
 }
 

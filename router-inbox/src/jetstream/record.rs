@@ -229,8 +229,9 @@ impl Delivery {
                     return CompleteResult::Restarted;
                 }
             }
-            DeliveryOutcome::Released => {
+            DeliveryOutcome::Released { wait } => {
                 self.state = DeliveryState::Waiting;
+                self.due = now + millis(*wait);
                 self.attempts = self.attempts.saturating_sub(1);
             }
         }

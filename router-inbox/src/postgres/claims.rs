@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use router_core::{Event, event::StoredEvent};
-use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{number, schema::Schema, writes::replace_nul};
 use crate::{
@@ -80,7 +80,10 @@ pub(super) async fn claim(
 
 /// Counts the waiting and running deliveries of each handler, from partial indexes that do not
 /// contain finished deliveries.
-pub(super) async fn backlog(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<Backlog>> {
+pub(super) async fn backlog(
+    read: &mut PgConnection,
+    schema: &Schema,
+) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(schema.sql(
         "with parts as (
              select handler, count(*) filter (where state = 0) as waiting,
@@ -98,7 +101,7 @@ pub(super) async fn backlog(pool: &PgPool, schema: &Schema) -> sqlx::Result<Vec<
              join inbox.events event on event.id = delivery.event
          order by open.handler",
     ));
-    let rows = rows.fetch_all(pool).await?;
+    let rows = rows.fetch_all(read).await?;
     let backlog = rows.iter().map(|row| {
         Ok(Backlog {
             handler: Arc::from(row.try_get::<String, _>("handler")?),

@@ -7,19 +7,14 @@ use router_core::{
     clock::{Clock as _, SystemClock},
 };
 use sqlx::{
-    ConnectOptions as _, PgConnection, PgPool, Row as _,
-    error::DatabaseError,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    ConnectOptions as _, PgConnection, Row as _, error::DatabaseError, postgres::PgConnectOptions,
 };
 
 use super::schema::Schema;
 use crate::StoreError;
 
-/// Maximum number of connections a store opens, besides the listener's.
-const MAX_CONNECTIONS: u32 = 10;
-
 /// Timeout for getting a connection. Stripe waits for the answer meanwhile.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Settings of each session, which override those of the database and the role:
 ///
@@ -28,10 +23,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 ///   statement and reads in the next relies on this.
 /// - Each statement is planned on every execution. A cached plan made while the tables were small
 ///   would stay in use after they have grown.
-const SESSION_SETTINGS: &str = "
+/// - The server ends the session of a process that is gone within half a minute. Its transaction
+///   holds locks until then.
+pub(super) const SESSION_SETTINGS: &str = "
     select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
     set default_transaction_isolation = 'read committed';
-    set plan_cache_mode = force_custom_plan";
+    set plan_cache_mode = force_custom_plan;
+    set tcp_keepalives_idle = 15;
+    set tcp_keepalives_interval = 5;
+    set tcp_keepalives_count = 3;
+    set tcp_user_timeout = 30000";
 
 const TLS_ADVICE: &str =
     "cannot establish a trusted TLS connection; check `sslmode` and `sslrootcert` in the URL";
@@ -64,8 +65,8 @@ struct Unusable {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no connection to {location} within {CONNECT_TIMEOUT:?}: the server cannot be reached, or all \
-     {MAX_CONNECTIONS} connections of this process are in use"
+    "no connection to {location} within {CONNECT_TIMEOUT:?}: the server cannot be reached or does not \
+     answer, or all connections of this process are in use"
 )]
 struct NoConnection {
     location: String,
@@ -206,27 +207,4 @@ fn cause(error: sqlx::Error) -> BoxError {
         sqlx::Error::Io(error) => error.into(),
         other => other.into(),
     }
-}
-
-/// A pool that connects lazily and replaces lost connections.
-pub(super) fn pool(options: PgConnectOptions) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(MAX_CONNECTIONS)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .after_connect(|connection, _| {
-            Box::pin(async { sqlx::raw_sql(SESSION_SETTINGS).execute(connection).await.map(drop) })
-        })
-        .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(may_write(connection)))
-        .connect_lazy_with(options)
-}
-
-/// Returns whether a connection may write; fails if it is dead, so this replaces
-/// `test_before_acquire`.
-///
-/// A session that began while the database was read-only, for example during a failover, stays
-/// read-only; a new session does not.
-async fn may_write(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let row = sqlx::query("show transaction_read_only").fetch_one(connection).await?;
-    Ok(row.try_get::<String, _>(0)? == "off")
 }

@@ -4,12 +4,14 @@ mod claims;
 mod connect;
 mod listen;
 mod operations;
+mod pool;
 mod redeliver;
 mod schema;
 mod writes;
 
 use std::{
     fmt,
+    num::NonZeroU32,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -17,11 +19,17 @@ use std::{
 use async_trait::async_trait;
 use router_core::{Delivery, DeliveryService, ProvidedType, clock::SystemClock};
 use sqlx::{
-    PgConnection, PgPool, Postgres, Row as _, Transaction,
+    PgConnection, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
 };
+use tokio::sync::Semaphore;
 
-use self::{connect::Server, listen::Listener, schema::Schema};
+use self::{
+    connect::Server,
+    listen::Listener,
+    pool::{Pool, PoolSize},
+    schema::Schema,
+};
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
     Operations, Store, StoreError, Stored, StoredDelivery, Tx,
@@ -40,6 +48,11 @@ use crate::{
 /// PostgreSQL 13 or later and the database's encoding must be UTF-8. A connection pooler between
 /// the store and the server must use session pooling.
 ///
+/// A handler's [`Tx`] may be idle for 5 minutes while the handler does something else. Then the
+/// server ends it, because it cannot tell a slow handler from a lost connection, whose transaction
+/// would hold its locks. An `idle_in_transaction_session_timeout` of the role or the database takes
+/// precedence.
+///
 /// ```no_run
 /// use router_inbox::{PostgresStore, Store as _};
 ///
@@ -51,10 +64,15 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Cloning is cheap; clones share the connection pool.
+/// Cloning is cheap; clones share the connections.
 #[derive(Clone)]
 pub struct PostgresStore {
-    pool: PgPool,
+    /// The connections of the store itself.
+    pool: Pool,
+    /// The connections of handlers' transactions. A slow handler thus delays no received event.
+    transactions: Pool,
+    /// A permit for each connection in `transactions`.
+    turns: Arc<Semaphore>,
     schema: Schema,
     server: Server,
     options: PgConnectOptions,
@@ -62,6 +80,19 @@ pub struct PostgresStore {
     name: String,
     listener: Arc<OnceLock<Listener>>,
 }
+
+/// Default maximum number of connections of the store itself, besides the listener's.
+const CONNECTIONS: u32 = 10;
+
+/// Default maximum number of connections of handlers.
+const TRANSACTIONS: u32 = 16;
+
+/// The time that a transaction of the store may be idle, which happens only if the connection is
+/// lost.
+const MAX_IDLE: Duration = Duration::from_secs(10);
+
+/// The time that a handler's transaction may be idle while the handler does something else.
+const MAX_IDLE_HANDLER: Duration = Duration::from_secs(5 * 60);
 
 /// The default schema of the tables.
 const SCHEMA: &str = "stripe_inbox";
@@ -125,8 +156,40 @@ impl PostgresStore {
         migrated.map_err(|error| server.connect_error(error, &schema))?;
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
         let name = name.and_then(|row| row.try_get(0)).map_err(StoreError::new)?;
-        let pool = connect::pool(options.clone());
-        Ok(Self { pool, schema, server, options, name, listener: Arc::default() })
+        let own = PoolSize { connections: CONNECTIONS, idle_in_transaction: MAX_IDLE };
+        let transactions =
+            PoolSize { connections: TRANSACTIONS, idle_in_transaction: MAX_IDLE_HANDLER };
+        Ok(Self {
+            pool: Pool::new(options.clone(), own),
+            transactions: Pool::new(options.clone(), transactions),
+            turns: Arc::new(Semaphore::new(TRANSACTIONS as usize)),
+            schema,
+            server,
+            options,
+            name,
+            listener: Arc::default(),
+        })
+    }
+
+    /// Sets the maximum number of connections of this store itself, with which it stores events,
+    /// claims deliveries and records outcomes. Default: 10.
+    ///
+    /// One more connection listens for notifications, and handlers have
+    /// [others](Self::transactions).
+    #[must_use]
+    pub fn connections(self, connections: NonZeroU32) -> Self {
+        Self { pool: self.pool.with_connections(connections.get()), ..self }
+    }
+
+    /// Sets the maximum number of [`Tx`]s that are open at the same time, each on a connection of
+    /// its own. Default: 16, the default [concurrency](crate::Worker::concurrency) of a worker.
+    ///
+    /// Further handlers wait in [`Tx::begin`], which stops the clock of their timeout.
+    #[must_use]
+    pub fn transactions(self, transactions: NonZeroU32) -> Self {
+        let turns = Arc::new(Semaphore::new(transactions.get() as usize));
+        let transactions = self.transactions.with_connections(transactions.get());
+        Self { transactions, turns, ..self }
     }
 
     fn store_error(&self, error: sqlx::Error) -> StoreError {
@@ -142,8 +205,12 @@ impl DeliveryService for PostgresStore {
 
 #[async_trait]
 impl TxStore<Postgres> for PostgresStore {
-    async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.pool.begin().await
+    fn turns(&self) -> &Arc<Semaphore> {
+        &self.turns
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        self.transactions.begin().await.map_err(|error| self.store_error(error))
     }
 
     async fn complete_in(
@@ -152,6 +219,11 @@ impl TxStore<Postgres> for PostgresStore {
         lease: &Lease,
         outcome: &DeliveryOutcome,
     ) -> sqlx::Result<CompleteResult> {
+        // From here on the transaction locks the delivery, so it must not outlive its connection
+        // for long.
+        let limit_idle = "select set_config('idle_in_transaction_session_timeout', $1, true)";
+        let limit_idle = sqlx::query(limit_idle).bind(MAX_IDLE.as_millis().to_string());
+        limit_idle.execute(&mut **tx).await?;
         let outcomes = [(lease.clone(), outcome.clone())];
         Ok(writes::complete(tx, &self.schema, &outcomes).await?[0])
     }
@@ -213,14 +285,20 @@ impl Store for PostgresStore {
              where identity = any(inbox.identities($1))
              order by endpoint, account nulls first, generation, handler, delivery.id",
         ));
-        let rows = rows.bind(writes::replace_nul(event_id)).fetch_all(&self.pool).await;
-        let rows = rows.map_err(|error| self.store_error(error))?;
+        let rows = async {
+            let mut connection = self.pool.acquire().await?;
+            rows.bind(writes::replace_nul(event_id)).fetch_all(&mut *connection).await
+        };
+        let rows = rows.await.map_err(|error| self.store_error(error))?;
         rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        let backlog = claims::backlog(&self.pool, &self.schema).await;
-        backlog.map_err(|error| self.store_error(error))
+        let backlog = async {
+            let mut connection = self.pool.acquire().await?;
+            claims::backlog(&mut connection, &self.schema).await
+        };
+        backlog.await.map_err(|error| self.store_error(error))
     }
 
     fn operations(&self) -> Option<&dyn Operations> {
@@ -229,9 +307,9 @@ impl Store for PostgresStore {
 
     /// The transaction has no time limit of its own: no other writer waits for it, so the handler's
     /// timeout is enough.
-    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+    fn prepare(&self, mut delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let (store, clock) = (Arc::new(self.clone()), Arc::new(SystemClock));
-        let (tx, effects) = tx::for_delivery(store, None, clock);
+        let (tx, effects) = tx::for_delivery(store, None, delivery.timeout_pause(), clock);
         (delivery.provide(tx), Some(Box::new(effects)))
     }
 

@@ -20,6 +20,7 @@ use router_core::{
     clock::{Clock, SystemClock},
 };
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
+use tokio::sync::Semaphore;
 
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
@@ -53,6 +54,9 @@ pub struct SqliteStore {
     /// A pool of the only connection that writes. The pool's queue is fair.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Lets one handler at a time wait for the writer and use it, so that the store itself never
+    /// waits behind several handlers.
+    turn: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     transaction_limit: Duration,
 }
@@ -83,8 +87,8 @@ impl SqliteStore {
     /// Fails if the file cannot be opened or is not a SQLite database.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let (writer, readers) = open::file(url).await?;
-        let (clock, transaction_limit) = (Arc::new(SystemClock), Duration::from_secs(5));
-        Ok(Self { writer, readers, clock, transaction_limit })
+        let (clock, turn) = (Arc::new(SystemClock), Arc::new(Semaphore::new(1)));
+        Ok(Self { writer, readers, turn, clock, transaction_limit: Duration::from_secs(5) })
     }
 
     /// Sets the clock. Default: the system clock. All processes that share the file must agree on
@@ -127,15 +131,12 @@ impl DeliveryService for SqliteStore {
 
 #[async_trait]
 impl TxStore<Sqlite> for SqliteStore {
-    /// Waits without a timeout of its own: the queue is fair, and the handler's timeout bounds the
-    /// wait.
-    async fn begin(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
-        loop {
-            match self.writer.begin_with(BEGIN).await {
-                Err(sqlx::Error::PoolTimedOut) => {}
-                begun => return begun,
-            }
-        }
+    fn turns(&self) -> &Arc<Semaphore> {
+        &self.turn
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        SqliteStore::begin(self).await
     }
 
     async fn complete_in(
@@ -218,9 +219,10 @@ impl Store for SqliteStore {
         rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
     }
 
-    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+    fn prepare(&self, mut delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let (store, limit) = (Arc::new(self.clone()), Some(self.transaction_limit));
-        let (tx, effects) = tx::for_delivery(store, limit, self.clock.clone());
+        let pause = delivery.timeout_pause();
+        let (tx, effects) = tx::for_delivery(store, limit, pause, self.clock.clone());
         (delivery.provide(tx), Some(Box::new(effects)))
     }
 

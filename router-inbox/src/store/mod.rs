@@ -175,8 +175,9 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
         (delivery, None)
     }
 
-    /// Returns the maximum time for which a handler's transaction blocks all other writes. Zero, the
-    /// default, if a transaction blocks only the rows that it writes.
+    /// Returns the maximum time for which a handler's transaction blocks all other writes.
+    ///
+    /// Zero, the default, means that a transaction blocks only the rows that it writes.
     ///
     /// Callers wait at least twice as long for any operation.
     fn blocking_limit(&self) -> Duration {
@@ -211,6 +212,15 @@ pub trait Effects: Send + Sync {
     ///
     /// Returns this maximum. Never completes if the store sets none.
     async fn deadline_exceeded(&self) -> Duration;
+
+    /// Returns `true` if the store could not provide the effects to the handler, for example
+    /// because no connection was available.
+    ///
+    /// A failed attempt is then no fault of the handler, and must be
+    /// [released](DeliveryOutcome::Released). The default implementation returns `false`.
+    fn unavailable(&self) -> bool {
+        false
+    }
 
     /// Commits or rolls back the effects at the end of an attempt.
     ///
@@ -284,6 +294,11 @@ pub enum Stored {
     New,
     /// The event was already stored. Contains one result per delivery, in the same order.
     Redelivered(Vec<Redelivery>),
+}
+
+impl DeliveryOutcome {
+    /// A release of a delivery that is due again at once.
+    pub(crate) const RELEASED: Self = Self::Released { wait: Duration::ZERO };
 }
 
 impl Stored {
@@ -369,9 +384,12 @@ pub enum DeliveryOutcome {
         /// The failure's message.
         error: String,
     },
-    /// The delivery was released without a result. The attempt is not counted, and the delivery is
-    /// due at once. Must not be used for a claim with [`lease_expired`](Claim::lease_expired) set.
-    Released,
+    /// The delivery was released without a result, and the attempt is not counted. Must not be used
+    /// for a claim with [`lease_expired`](Claim::lease_expired) set.
+    Released {
+        /// Minimum delay before the next attempt.
+        wait: Duration,
+    },
 }
 
 /// The result of recording an outcome.

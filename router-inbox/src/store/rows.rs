@@ -10,7 +10,7 @@ use crate::{DeliveryOutcome, DeliveryState};
 pub(crate) struct OutcomeColumns<'e> {
     /// The number of the delivery's new state.
     pub(crate) state: i16,
-    /// Delay until the next attempt, in milliseconds. 0 unless a retry is scheduled.
+    /// Delay until the next attempt, in milliseconds. 0 if there is none.
     pub(crate) wait: i64,
     pub(crate) error: Option<&'e str>,
     /// `true` if the delivery was released, so that the attempt is not counted.
@@ -24,9 +24,10 @@ impl<'e> OutcomeColumns<'e> {
             DeliveryOutcome::Ignored => (3, 0, None),
             DeliveryOutcome::Retry { wait, error } => (0, millis(*wait), Some(&**error)),
             DeliveryOutcome::Dead { error } => (4, 0, Some(&**error)),
-            DeliveryOutcome::Released => (0, 0, None),
+            DeliveryOutcome::Released { wait } => (0, millis(*wait), None),
         };
-        Self { state, wait, error, released: *outcome == DeliveryOutcome::Released }
+        let released = matches!(outcome, DeliveryOutcome::Released { .. });
+        Self { state, wait, error, released }
     }
 }
 

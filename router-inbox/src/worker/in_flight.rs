@@ -117,7 +117,7 @@ impl InFlight {
             match joined {
                 Err(error) if error.is_cancelled() => {
                     if let Some(Running { lease, .. }) = self.running.remove(&error.id()) {
-                        self.finish(lease, DeliveryOutcome::Released);
+                        self.finish(lease, DeliveryOutcome::RELEASED);
                     }
                 }
                 joined => self.handle_joined(joined),

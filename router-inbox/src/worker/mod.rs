@@ -233,7 +233,7 @@ where
         let Claim { lease, event, attempt, lease_expired, outdated } = claim;
         let Some(handler) = self.router.handler(&lease.handler).cloned() else {
             // The store returned a delivery for a handler that was not requested.
-            return in_flight.finish(lease, DeliveryOutcome::Released);
+            return in_flight.finish(lease, DeliveryOutcome::RELEASED);
         };
         let event = match event {
             Ok(event) => event,
@@ -251,7 +251,7 @@ where
         // The claim's limit applies to each name of a handler separately. For a handler with a
         // former name, the store may therefore return more deliveries than there are free slots.
         if in_flight.free_slots_for(&handler) == 0 {
-            return in_flight.finish(lease, DeliveryOutcome::Released);
+            return in_flight.finish(lease, DeliveryOutcome::RELEASED);
         }
         let name = handler.name.clone();
         let completing = CompletionFlag::default();

@@ -6,6 +6,9 @@ use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError};
 
 use crate::{DeliveryOutcome, telemetry};
 
+/// Delay before the next attempt if the store could not begin a handler's transaction.
+const RELEASE_DELAY: Duration = Duration::from_secs(5);
+
 /// Returns the outcome after the handler has succeeded.
 pub(super) fn from_success(handler: &str, outcome: &Outcome) -> DeliveryOutcome {
     match outcome {
@@ -65,6 +68,22 @@ pub(super) fn from_damaged_event(handler: &HandlerSpec, error: &EnvelopeError) -
     dead_letter(handler, None, &error)
 }
 
+/// Returns the outcome of an attempt for which the store could not provide its effects.
+pub(super) fn from_unavailable_store(
+    handler: &HandlerSpec,
+    event: &Event,
+    failure: &Failure,
+) -> DeliveryOutcome {
+    let wait = RELEASE_DELAY.mul_f64(jitter());
+    tracing::warn!(
+        handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(),
+        error = %failure,
+        "the store could not begin the handler's transaction; retrying in {} without counting an \
+         attempt", format_wait(wait)
+    );
+    DeliveryOutcome::Released { wait }
+}
+
 /// Returns a retry after the backoff, or a dead letter after the last attempt.
 ///
 /// `retry_after` is the minimum delay that the failure specifies.
@@ -81,9 +100,7 @@ fn schedule_retry(
         let error = format!("attempt {attempt} of {max_attempts} failed: {error}");
         return dead_letter(handler, Some(event), &error);
     };
-    // Jitter (±25 %), so that deliveries which failed together are not retried together.
-    let jitter = 0.75 + fastrand::f64() / 2.0;
-    let wait = backoff.mul_f64(jitter).max(retry_after.unwrap_or_default());
+    let wait = backoff.mul_f64(jitter()).max(retry_after.unwrap_or_default());
     tracing::warn!(
         handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(), %error,
         "handler failed on attempt {attempt} of {max_attempts}; retrying in {}", format_wait(wait)
@@ -108,6 +125,12 @@ fn dead_letter(
         id.unwrap_or("ID")
     );
     DeliveryOutcome::Dead { error: error.to_string() }
+}
+
+/// Returns a random factor (±25 %), so that deliveries which failed together are not retried
+/// together.
+fn jitter() -> f64 {
+    0.75 + fastrand::f64() / 2.0
 }
 
 /// Formats a duration in whole seconds, or in whole milliseconds if it is shorter than a second.

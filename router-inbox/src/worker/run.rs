@@ -81,7 +81,11 @@ impl Run {
         match store.within_limit("end the handler's transaction", finish).await {
             Ok(None) => RunResult::Unrecorded(outcome),
             Ok(Some(completed)) => RunResult::Recorded(completed),
-            Err(error) if error.0.is::<LimitExceeded>() => RunResult::Unknown(error),
+            Err(error) if error.0.is::<LimitExceeded>() => match outcome {
+                DeliveryOutcome::Done | DeliveryOutcome::Ignored => RunResult::Unknown(error),
+                // The rollback hangs. It does not lock the delivery.
+                outcome => RunResult::Unrecorded(outcome),
+            },
             Err(error) => RunResult::Unrecorded(self.failure_outcome(&Failure::retry(error))),
         }
     }
@@ -104,13 +108,17 @@ impl Run {
                 limit = effects.deadline_exceeded() => Err(Failure::retry(DeadlineExceeded(limit))),
             },
         };
-        match result {
+        let failure = match &result {
             Ok(report) => match report.result() {
-                Ok(success) => outcome::from_success(&self.handler.name, success),
-                Err(failure) => self.failure_outcome(failure),
+                Ok(success) => return outcome::from_success(&self.handler.name, success),
+                Err(failure) => failure,
             },
-            Err(failure) => self.failure_outcome(&failure),
+            Err(failure) => failure,
+        };
+        if effects.is_some_and(Effects::unavailable) {
+            return outcome::from_unavailable_store(&self.handler, &self.event, failure);
         }
+        self.failure_outcome(failure)
     }
 
     fn failure_outcome(&self, failure: &Failure) -> DeliveryOutcome {

@@ -1,14 +1,18 @@
 //! Writes in a handler's `Tx` are committed exactly once, together with its outcome.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::{Duration, UNIX_EPOCH},
+};
 
-use router_core::{Event, Failure, Outcome, Router, State, on_event};
+use router_core::{Event, Failure, Outcome, Router, State, on_event, testing::ManualClock};
 use router_inbox::{
     DeliveryState::{Dead, Done, Ignored, Waiting},
     Inbox, PostgresStore, Store as _, Tx,
     sqlx::{Postgres, Row as _, query},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tower_service::Service as _;
 
 use crate::{TestInbox, support::paid};
@@ -117,4 +121,59 @@ async fn tx_commits_only_if_handler_is_done() {
         assert_eq!(written, orders, "{message}");
         assert!(message.contains(error), "{message}");
     }
+}
+
+#[derive(Clone)]
+struct Hold {
+    begun: mpsc::UnboundedSender<()>,
+    gate: Arc<Semaphore>,
+}
+
+#[on_event("invoice.paid", name = "a", timeout = "20s", attempts = 1)]
+async fn hold(_: Event, mut tx: Tx<Postgres>, hold: State<Hold>) -> Result<(), Failure> {
+    tx.begin().await?;
+    hold.begun.send(())?;
+    hold.gate.acquire().await?.forget();
+    Ok(())
+}
+
+/// Handlers that hold all transactions delay no received event, and those that wait for a
+/// transaction do not time out.
+#[tokio::test]
+async fn held_transactions_delay_only_other_transactions() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    let store = PostgresStore::clone(&inbox.store).transactions(NonZeroU32::new(2).unwrap());
+    let (begun_sender, mut begun) = mpsc::unbounded_channel();
+    let state = Hold { begun: begun_sender, gate: Arc::new(Semaphore::new(0)) };
+    let clock = ManualClock::at(UNIX_EPOCH);
+    let router = Router::builder().without_linked().add::<hold>().state(state.clone());
+    let router = router.clock(clock.clone()).delivered_by(&store).build().unwrap();
+    let mut service = Inbox::new(store, router.clone());
+    let ids: Vec<String> = (0..12).map(|number| format!("evt_{number}")).collect();
+    for id in &ids {
+        service.call(paid(id).event).await.unwrap();
+    }
+    let (stop, stopped) = oneshot::channel::<()>();
+    let worker = tokio::spawn(service.worker(router).run(async { drop(stopped.await) }));
+    for round in 0..6 {
+        for _ in 0..2 {
+            begun.recv().await.unwrap();
+        }
+        service.call(paid(&format!("evt_new_{round}")).event).await.unwrap();
+        // The handlers that hold a transaction have 20 s, and the others wait for longer.
+        clock.advance(Duration::from_secs(15));
+        assert!(begun.try_recv().is_err(), "two transactions at the same time");
+        state.gate.add_permits(2);
+    }
+    state.gate.add_permits(100);
+    for id in &ids {
+        let is_done = async || {
+            let stored = service.store().deliveries(id).await.unwrap();
+            assert_eq!(stored[0].error, None);
+            stored[0].state == Done
+        };
+        while !is_done().await {}
+    }
+    drop(stop);
+    worker.await.unwrap();
 }

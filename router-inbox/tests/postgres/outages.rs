@@ -30,10 +30,7 @@ async fn unavailable_server_fails_soon_and_is_reused() {
         assert!(took < Duration::from_secs(5), "{took:?}");
         let message = error_chain(&error);
         assert!(message.contains(&server.address()), "{message}");
-        assert!(
-            message.contains("the server cannot be reached, or all 10 connections"),
-            "{message}"
-        );
+        assert!(message.contains("the server cannot be reached or does not answer"), "{message}");
     }
     server.restart();
     let stored = store.store(&[paid("evt_2"), paid("evt_3")]).await.unwrap();

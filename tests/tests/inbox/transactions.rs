@@ -19,8 +19,12 @@ use router_tests::now;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tower::Service as _;
+use tracing_subscriber::filter::LevelFilter;
 
-use crate::shop::{event, wait_until};
+use crate::{
+    logged::{log, logged},
+    shop::{event, settle, wait_until},
+};
 
 /// The handler's next step after its write.
 #[derive(Clone, Copy)]
@@ -195,10 +199,10 @@ async fn long_transaction_is_stopped_to_free_the_writer() {
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
     shop.wrote.recv().await.unwrap();
-    // Until the transaction ends, no event can be stored. Five timers run on the clock: the
-    // worker's poll, its purge, the handler's timeout, the transaction's limit and the timeout of
-    // storing an event.
-    let sleepers = 5;
+    // Until the transaction ends, no event can be stored. Six timers run on the clock: the worker's
+    // poll, its purge, the handler's timeout, the transaction's limit, the timeout of storing an
+    // event and the limit of the commit.
+    let sleepers = 6;
     let early = tokio::spawn(inbox.clone().call(event("evt_2")));
     shop.clock.wait_for_sleepers(sleepers).await;
     shop.clock.advance(Duration::from_secs(3));
@@ -290,6 +294,90 @@ async fn concurrent_transactions_take_turns() {
     assert_eq!(shop.orders().await, 20);
 }
 
+/// Writes, and then waits for a permit.
+#[on_event("invoice.paid", name = "shop.slow", timeout = "10h")]
+async fn slow(_: Event, mut tx: Tx<Sqlite>, plan: State<Plan>) -> Result<(), Failure> {
+    tx.begin().await?;
+    plan.wrote.send(())?;
+    plan.gate.acquire().await?.forget();
+    Ok(())
+}
+
+/// Begins its transaction once `shop.slow` has one.
+#[on_event("invoice.paid", name = "shop.quick", timeout = "20s", attempts = 1)]
+async fn quick(
+    _: Event,
+    mut tx: Tx<Sqlite>,
+    quick_gate: State<Arc<Semaphore>>,
+) -> Result<(), Failure> {
+    quick_gate.acquire().await?.forget();
+    tx.begin().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn wait_for_another_transaction_does_not_count_against_the_timeout() {
+    let mut shop = Shop::new([]).await;
+    shop.plan.gate.forget_permits(usize::MAX);
+    let quick_gate = Arc::new(Semaphore::new(0));
+    let store =
+        SqliteStore::clone(shop.inbox.store()).transaction_limit(Duration::from_secs(36_000));
+    let router = Router::builder().without_linked().add::<slow>().add::<quick>();
+    let router = router.state(shop.plan.clone()).state(quick_gate.clone());
+    let router = router.clock(shop.clock.clone()).delivered_by(&store).build().unwrap();
+    shop.inbox = Inbox::new(store, router).clock(shop.clock.clone());
+    shop.receive("evt_1").await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
+    shop.wrote.recv().await.unwrap();
+    quick_gate.add_permits(1);
+    settle().await;
+    shop.clock.advance(Duration::from_secs(3_600));
+    settle().await;
+    shop.plan.gate.add_permits(1);
+    wait_until(async || {
+        let stored = shop.inbox.store().deliveries("evt_1").await.unwrap();
+        assert!(stored.iter().all(|delivery| delivery.error.is_none()), "{stored:?}");
+        stored.iter().all(|delivery| (delivery.state, delivery.attempts) == (Done, 1))
+    })
+    .await;
+    drop(stop);
+    worker.await.unwrap();
+}
+
+/// Another process holds the file's write lock for longer than SQLite waits for it.
+#[tokio::test]
+async fn attempt_without_transaction_is_not_counted() {
+    log(LevelFilter::WARN);
+    let mut shop = Shop::new([]).await;
+    shop.plan.gate.forget_permits(usize::MAX);
+    shop.receive("evt_1").await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
+    shop.wait_for("evt_1", Running, 1).await;
+    let lock = shop.db.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    logged();
+    shop.plan.gate.add_permits(9);
+    let logged = loop {
+        let logged = logged();
+        if !logged.is_empty() {
+            break logged;
+        }
+        tokio::task::yield_now().await;
+    };
+    lock.rollback().await.unwrap();
+    let (before, rest) = logged.split_once("retrying in ").unwrap();
+    insta::assert_snapshot!(before, @" WARN router_inbox::worker::outcome: the store could not begin the handler's transaction; ");
+    let (_, rest) = rest.split_once(' ').unwrap();
+    insta::assert_snapshot!(rest, @r#"without counting an attempt handler="shop.fulfil" event.id="evt_1" event.type="invoice.paid" error=another process has been writing to the file for 5s"#);
+    shop.wait_for("evt_1", Waiting, 0).await;
+    shop.clock.advance(Duration::from_secs(7));
+    shop.wrote.recv().await.unwrap();
+    shop.wait_for("evt_1", Done, 1).await;
+    drop(stop);
+    worker.await.unwrap();
+}
+
 #[test]
 fn build_fails_without_a_transaction_provider() {
     let plan = || {
@@ -304,13 +392,13 @@ fn build_fails_without_a_transaction_provider() {
     insta::assert_snapshot!(without_store, @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
-           tests/tests/inbox/transactions.rs:50  `shop.fulfil`  on invoice.paid
+           tests/tests/inbox/transactions.rs:54  `shop.fulfil`  on invoice.paid
          help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
     ");
     insta::assert_snapshot!(on_memory_store, @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
-           tests/tests/inbox/transactions.rs:50  `shop.fulfil`  on invoice.paid
+           tests/tests/inbox/transactions.rs:54  `shop.fulfil`  on invoice.paid
          help: the service passed to `.delivered_by(...)` provides nothing: pass one that provides it, or take another type
     ");
 }

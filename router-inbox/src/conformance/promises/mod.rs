@@ -269,12 +269,12 @@ pub async fn failed_delivery_is_claimable_after_backoff(subject: &impl Subject) 
     assert_eq!(deliveries[0].error.as_deref(), Some("the warehouse is down"));
 }
 
-/// A released delivery is due at once, and its attempt is not counted.
+/// The attempt of a released delivery is not counted. The delivery is due after the delay.
 pub async fn released_delivery_costs_no_attempt(subject: &impl Subject) {
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
     let first = claim_one(subject, "a").await;
     assert_eq!(
-        complete(subject, &first.lease, DeliveryOutcome::Released).await,
+        complete(subject, &first.lease, DeliveryOutcome::RELEASED).await,
         CompleteResult::Recorded
     );
     assert_eq!(state(subject, "evt_1").await, (DeliveryState::Waiting, 0));
@@ -284,6 +284,12 @@ pub async fn released_delivery_costs_no_attempt(subject: &impl Subject) {
         complete(subject, &first.lease, DeliveryOutcome::Done).await,
         CompleteResult::LeaseLost
     );
+    let wait = Duration::from_secs(600);
+    complete(subject, &second.lease, DeliveryOutcome::Released { wait }).await;
+    subject.pass(Duration::from_secs(590)).await;
+    assert_nothing_due(subject, "a").await;
+    subject.pass(Duration::from_secs(10)).await;
+    assert_eq!(claim_one(subject, "a").await.attempt, 1);
 }
 
 /// A delivery whose lease has expired is claimed as interrupted. The attempt still counts, so that
@@ -334,7 +340,7 @@ pub async fn lost_lease_cannot_write(subject: &impl Subject) {
     for outcome in [
         DeliveryOutcome::Done,
         retry_in(0),
-        DeliveryOutcome::Released,
+        DeliveryOutcome::RELEASED,
         DeliveryOutcome::Dead { error: "no".into() },
     ] {
         assert_eq!(complete(subject, &stale, outcome).await, CompleteResult::LeaseLost);

@@ -78,7 +78,7 @@ pub async fn ordered_lane_runs_one_delivery_at_a_time(subject: &impl Subject) {
     assert!(!ids(&claims).contains(&"evt_2".to_owned()), "{claims:?}");
     let position = ids(&claims).iter().position(|id| id == "evt_1").expect("evt_1 is claimed");
     assert!(claims[position].lease_expired);
-    complete(subject, &claims[position].lease, DeliveryOutcome::Released).await;
+    complete(subject, &claims[position].lease, DeliveryOutcome::RELEASED).await;
     assert_eq!(
         ids(&[claim_one(subject, "a").await]),
         ["evt_1"],

@@ -25,6 +25,7 @@ mod poison;
 mod postgres;
 mod process;
 mod shop;
+mod silence;
 mod stripe;
 mod together;
 mod versions;

@@ -294,8 +294,10 @@ async fn claim(store: &impl Store, times: usize) -> Result<f64> {
         let claims = store.claim(&request).await?;
         durations.push(SystemClock.monotonic() - start);
         assert_eq!(claims.len(), 16, "the inbox has fewer than 16 pending deliveries");
-        let outcomes: Vec<_> =
-            claims.into_iter().map(|claim| (claim.lease, DeliveryOutcome::Released)).collect();
+        let outcomes: Vec<_> = claims
+            .into_iter()
+            .map(|claim| (claim.lease, DeliveryOutcome::Released { wait: Duration::ZERO }))
+            .collect();
         store.complete(&outcomes).await?;
     }
     Ok(median(durations))

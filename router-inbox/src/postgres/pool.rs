@@ -1,0 +1,152 @@
+//! A connection pool that recovers if the server stops answering without closing its connections.
+
+use std::{
+    future::Future,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use router_core::clock::{Clock as _, SystemClock};
+use sqlx::{
+    AssertSqlSafe, Error, PgConnection, PgPool, Postgres, Row as _, Transaction,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::connect::{CONNECT_TIMEOUT, SESSION_SETTINGS};
+
+/// A pool that connects lazily and replaces lost connections.
+///
+/// sqlx takes a connection back into a pool only after the server has answered a ping, for which
+/// it has no time limit. A connection that went silent, for example in a failover behind a proxy,
+/// occupies its place forever. So once sqlx's pool yields no connection in time, it is replaced by
+/// a new one.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Inner>);
+
+struct Inner {
+    options: PgConnectOptions,
+    size: PoolSize,
+    current: RwLock<PgPool>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct PoolSize {
+    pub(super) connections: u32,
+    /// The time after which the server ends a session that is idle in a transaction. The server
+    /// may hear of a lost connection late or never, and until then the transaction holds its locks.
+    pub(super) idle_in_transaction: Duration,
+}
+
+/// Timeout of the check whether an idle connection is alive.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Pool {
+    pub(super) fn new(options: PgConnectOptions, size: PoolSize) -> Self {
+        let current = RwLock::new(size.pool(options.clone()));
+        Self(Arc::new(Inner { options, size, current }))
+    }
+
+    /// Creates a pool like this one with another number of connections.
+    pub(super) fn with_connections(&self, connections: u32) -> Self {
+        Self::new(self.0.options.clone(), PoolSize { connections, ..self.0.size })
+    }
+
+    /// Acquires a connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no connection is available within [`CONNECT_TIMEOUT`].
+    pub(super) async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.try_with(|pool| async move { pool.acquire().await }).await
+    }
+
+    /// Begins a transaction on a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`acquire`](Self::acquire), and if the server refuses the transaction.
+    pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.try_with(|pool| async move { pool.begin().await }).await
+    }
+
+    /// Begins a transaction with this statement.
+    pub(super) async fn begin_with(
+        &self,
+        statement: &'static str,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.try_with(|pool| async move { pool.begin_with(statement).await }).await
+    }
+
+    /// Calls `acquire` with the current pool, and replaces that pool if it yields no connection.
+    async fn try_with<T, F>(&self, acquire: impl Fn(PgPool) -> F) -> sqlx::Result<T>
+    where
+        F: Future<Output = sqlx::Result<T>>,
+    {
+        loop {
+            let pool = self.current();
+            match acquire(pool.clone()).await {
+                Err(Error::PoolTimedOut) => {
+                    self.replace(&pool);
+                    return Err(Error::PoolTimedOut);
+                }
+                // Another task has replaced the pool.
+                Err(Error::PoolClosed) => {}
+                acquired => return acquired,
+            }
+        }
+    }
+
+    fn current(&self) -> PgPool {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces a pool that has yielded no connection in time, unless another task has done so.
+    fn replace(&self, exhausted: &PgPool) {
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        if exhausted.is_closed() {
+            return;
+        }
+        while let Some(idle) = exhausted.try_acquire() {
+            drop(idle.detach());
+        }
+        // Marks the pool as closed at once. Nothing waits until its connections are closed too.
+        drop(exhausted.close());
+        *current = self.0.size.pool(self.0.options.clone());
+    }
+}
+
+impl PoolSize {
+    fn pool(self, options: PgConnectOptions) -> PgPool {
+        let idle_in_transaction = format!(
+            "select set_config('idle_in_transaction_session_timeout', '{}', false)
+             where current_setting('idle_in_transaction_session_timeout') = '0'",
+            self.idle_in_transaction.as_millis()
+        );
+        let settings: Arc<str> = format!("{SESSION_SETTINGS}; {idle_in_transaction}").into();
+        PgPoolOptions::new()
+            .max_connections(self.connections)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(move |connection, _| {
+                let settings = sqlx::raw_sql(AssertSqlSafe(settings.clone()));
+                Box::pin(async { settings.execute(connection).await.map(drop) })
+            })
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(is_usable(connection)))
+            .connect_lazy_with(options)
+    }
+}
+
+/// Returns whether a connection may write; fails if it is dead, so this replaces
+/// `test_before_acquire`.
+///
+/// A session that began while the database was read-only, for example during a failover, stays
+/// read-only; a new session does not.
+async fn is_usable(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let is_read_only = sqlx::query("show transaction_read_only").fetch_one(connection);
+    let row = tokio::select! {
+        row = is_read_only => row?,
+        () = SystemClock.sleep(CHECK_TIMEOUT) => return Err(Error::PoolTimedOut),
+    };
+    Ok(row.try_get::<String, _>(0)? == "off")
+}
