@@ -2,7 +2,8 @@
 //! process handles all of them once the store can be written again.
 
 use http::StatusCode;
-use router_core::testing::Payload;
+use router_core::testing::{Payload, SyntheticEvent};
+use tokio::task::JoinSet;
 
 use crate::{database::Database, postgres::Server, process::Process, shop::Shop};
 
@@ -20,6 +21,32 @@ async fn sqlite_recovers_after_another_program_locks_it() {
     let refused = send_refused(&shop).await;
     lock.rollback().await.unwrap();
     check_recovery(&shop, &mut process, refused).await;
+}
+
+/// Events that were answered with 503 leave the memory, although the store has not answered yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_while_the_store_hangs() {
+    let shop = Shop::on_sqlite().await;
+    let process = start_working(&shop, &SHORT_TIMEOUT).await;
+    let lock = shop.database.lock_sqlite().await;
+    let before = process.peak_memory();
+    let mut sending = JoinSet::new();
+    for _ in 0..64 {
+        let stripe = shop.stripe.clone();
+        sending.spawn(async move {
+            for _ in 0..20 {
+                let event =
+                    SyntheticEvent::new("invoice.paid").set("description", "x".repeat(200_000));
+                assert_eq!(stripe.send(&stripe.event(event)).await, UNAVAILABLE);
+            }
+        });
+    }
+    sending.join_all().await;
+    let growth = (process.peak_memory() - before) / 1_000_000;
+    println!("memory grew by {growth} MB during 256 MB of refused events");
+    assert!(growth < 100, "{growth} MB");
+    lock.rollback().await.unwrap();
+    shop.stripe.deliver_all(shop.stripe.events("invoice.paid", 8)).await;
 }
 
 /// Simulates the full disk by a file size limit: writes fail with `EFBIG` instead of `ENOSPC`.

@@ -84,6 +84,15 @@ impl Process {
         run("prlimit", &["--pid", &self.id(), limit]).await
     }
 
+    /// Returns the largest resident set size that the process has had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(status).expect("process is alive");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.expect("Linux reports it").trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().expect("Linux reports a number") * 1024
+    }
+
     fn id(&self) -> String {
         self.child.id().expect("process has not been waited for").to_string()
     }
