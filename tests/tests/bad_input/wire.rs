@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use router_core::{server::Server, testing::ManualClock};
+use router_core::{Endpoint, Router, server::Server, testing::ManualClock};
 use router_tests::now;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    endpoints::{CALLS, shop},
+    endpoints::CALLS,
     log_level,
     row::{Answer, Input, message},
 };
@@ -22,6 +22,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Wire {
     pub(crate) bytes: Vec<u8>,
     pub(crate) then: Then,
+    pub(crate) endpoint: fn() -> Endpoint<Router>,
 }
 
 /// The client's next step after it has sent all bytes.
@@ -49,7 +50,7 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("the listener is bound");
         let (stop, stopped) = oneshot::channel();
-        let server = Server::new(shop().clock(body_clock.clone()))
+        let server = Server::new((self.endpoint)().clock(body_clock.clone()))
             .header_timeout(HEADER_TIMEOUT)
             .clock(clock.clone());
         let serving = tokio::spawn(server.serve(listener, async {

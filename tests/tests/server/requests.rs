@@ -116,8 +116,12 @@ async fn stalled_body_is_answered_and_disconnected() {
         body_clock.wait_for_sleeper().await;
         body_clock.advance(Duration::from_secs(10));
     };
-    let stalled = "POST /webhook HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n{";
-    let (response, ()) = tokio::join!(server.send_raw(stalled), exceed_timeout);
+    let stalled = format!(
+        "POST /webhook HTTP/1.1\r\nHost: shop\r\nStripe-Signature: {}\r\n\
+         Content-Length: 100\r\n\r\n{{",
+        signature(b"{")
+    );
+    let (response, ()) = tokio::join!(server.send_raw(&stalled), exceed_timeout);
     assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
     server.stop().await;
     assert_eq!(calls.load(Ordering::Relaxed), 0);
