@@ -99,7 +99,7 @@ fn heads() -> Vec<Row> {
             "a URI of 100 KB",
             format!("POST /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000)),
         )
-        .answer(414, ""),
+        .answer(431, ""),
     ]
 }
 
@@ -211,11 +211,11 @@ fn slow() -> Vec<Row> {
             "stalled_head",
             "a head that stalls in the middle",
             "POST /webhook HTTP/1.1\r\nHo",
-            Then::WaitForHeaderTimeout,
+            Then::WaitForHeadTimeout,
         )
-        .note("after 75 s; `Server::header_timeout` sets the limit"),
-        wire("silent", "a connection without any data", "", Then::WaitForHeaderTimeout)
-            .note("after 75 s; a load balancer's health check, or a scanner"),
+        .note("after 10 s; `Server::head_timeout` sets the limit"),
+        wire("silent", "a connection without any data", "", Then::WaitForHeadTimeout)
+            .note("after 10 s; a load balancer's health check, or a scanner"),
         wire(
             "disconnected_in_body",
             "a client that disconnects in the middle of the body",
