@@ -1,5 +1,6 @@
 //! End-to-end tests of the program.
 
+mod hostile;
 mod inbox;
 mod jetstream;
 mod metrics;
