@@ -54,7 +54,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-pub use self::signal::shutdown_signal;
+pub use self::signal::{ShutdownSignal, shutdown_signal};
 use self::{connections::Connections, limits::Limits};
 use crate::{
     clock::{Clock, SystemClock},

@@ -106,6 +106,11 @@ impl Running {
         BufReader::new(self.child.stderr.take().expect("stderr is piped"))
     }
 
+    /// Waits until the program exits.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("program is a child process")
+    }
+
     /// Returns the maximum of the memory that the program has had, in MiB.
     pub(crate) fn peak_memory_mib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
