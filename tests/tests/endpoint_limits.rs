@@ -12,13 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, request::Builder};
+use http::{Request, Response, request::Builder};
 use http_body::{Body, Frame, SizeHint};
 use router_core::{
-    Answer, BoxError, Endpoint, Event, Refusal, Router, SecretProvider, Secrets,
-    testing::ManualClock,
+    Answer, BoxError, Endpoint, Event, Refusal, Router, SecretProvider, Secrets, Tolerance,
+    signature::sign, testing::ManualClock,
 };
-use router_tests::{now, payload, secret, signature};
+use router_tests::{NOW, now, payload, secret, signature};
 use tokio::sync::mpsc;
 use tower::Service;
 
@@ -101,6 +101,22 @@ async fn declared_length_over_limit_is_refused_unread() {
         assert_eq!(response.body(), r#"{"error":"body too large"}"#);
         let refusal = response.extensions().get();
         assert!(matches!(refusal, Some(Refusal::TooLarge { limit: LIMIT })), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn request_without_current_signature_is_refused_unread() {
+    let old = sign(&secret(), NOW - 301, b"{}");
+    let ahead = sign(&secret(), NOW + 61, b"{}");
+    let limited = endpoint().tolerance(Tolerance::default().max_ahead(Duration::from_secs(60)));
+    for header in [None, Some("nonsense"), Some("t=1,v1=abc"), Some(&*old), Some(&*ahead)] {
+        let mut request = Request::post("/webhook").body(UnreadBody { lower: 0 }).unwrap();
+        if let Some(header) = header {
+            request.headers_mut().insert("stripe-signature", header.parse().unwrap());
+        }
+        let response = send(limited.clone(), request).await;
+        assert_eq!(response.status(), 400, "{header:?}");
+        assert_eq!(response.body(), r#"{"error":"signature verification failed"}"#);
     }
 }
 
@@ -205,6 +221,81 @@ async fn body_read_error_is_refused() {
     match response.extensions().get() {
         Some(Refusal::BodyRead(cause)) => assert_eq!(cause.to_string(), "connection reset"),
         other => panic!("{other:?}"),
+    }
+}
+
+/// Sends a body of which the first `bytes` have arrived. Returns the sender of the rest, and the
+/// call.
+fn send_partial(
+    endpoint: Endpoint<Router>,
+    bytes: usize,
+) -> (mpsc::UnboundedSender<Result<Bytes, BoxError>>, impl Future<Output = Response<String>>) {
+    let (sender, body) = channel_body();
+    sender.send(Ok(vec![b' '; bytes].into())).expect("the body exists");
+    let request = signed_request(b"").body(body).expect("the request is valid");
+    (sender, send(endpoint, request))
+}
+
+#[test]
+fn unfinished_bodies_share_a_budget() {
+    let endpoint = endpoint().body_budget(10_000);
+    let (first_sender, first) = send_partial(endpoint.clone(), 6_000);
+    let mut first = pin!(first);
+    assert!(poll(first.as_mut()).is_pending());
+
+    // Setting something else keeps the budget.
+    let clone = endpoint.clone().timeout(Duration::from_secs(1));
+    let (_second_sender, second) = send_partial(clone, 6_000);
+    let Poll::Ready(response) = poll(pin!(second)) else { panic!("the body exceeds the budget") };
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "10");
+    assert_eq!(response.body(), r#"{"error":"try again later"}"#);
+    let refusal = response.extensions().get();
+    assert!(matches!(refusal, Some(Refusal::BodyBudget { limit: 10_000 })), "{refusal:?}");
+
+    // A body that is there at once needs no budget.
+    let large = payload("invoice.paid") + &" ".repeat(20_000);
+    let Poll::Ready(response) = poll(pin!(send(endpoint.clone(), post(large)))) else {
+        panic!("the body is complete")
+    };
+    assert_eq!(response.status(), 200);
+
+    // The refused body does not count any more, nor does the first one once it is complete.
+    drop(first_sender);
+    let Poll::Ready(response) = poll(first) else { panic!("the body is complete") };
+    assert_eq!(response.status(), 400);
+    let (_third_sender, third) = send_partial(endpoint, 6_000);
+    assert!(poll(pin!(third)).is_pending());
+}
+
+#[test]
+fn stalled_body_releases_its_budget_at_the_timeout() {
+    let clock = ManualClock::at(now());
+    let endpoint = endpoint_with_clock(&clock).body_budget(10_000);
+    let (_stalled_sender, stalled) = send_partial(endpoint.clone(), 10_000);
+    let mut stalled = pin!(stalled);
+    assert!(poll(stalled.as_mut()).is_pending());
+    clock.advance(TIMEOUT);
+    assert!(poll(stalled).is_ready());
+    let (_sender, next) = send_partial(endpoint, 10_000);
+    assert!(poll(pin!(next)).is_pending());
+}
+
+#[test]
+fn body_that_trickles_in_counts_with_its_buffer() {
+    // The length that a sender declares is not reserved, and neither is much more than has arrived.
+    let endpoint = endpoint().body_budget(1_000);
+    for length in [None, Some("1000000")] {
+        let (sender, body) = channel_body();
+        let mut request = signed_request(b"").body(body).unwrap();
+        if let Some(length) = length {
+            request.headers_mut().insert("content-length", length.parse().unwrap());
+        }
+        let mut call = pin!(send(endpoint.clone(), request));
+        for _ in 0..500 {
+            sender.send(Ok(" ".into())).unwrap();
+            assert!(poll(call.as_mut()).is_pending());
+        }
     }
 }
 

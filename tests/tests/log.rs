@@ -88,7 +88,7 @@ async fn refusals_are_logged_with_reason_and_severity() {
     *get.method_mut() = http::Method::GET;
     let rows = [
         (get, " WARN", "a webhook endpoint accepts only POST, but the method is GET"),
-        (signed_at(NOW - 301), " WARN", "was signed 301 s ago"),
+        (signed_at(NOW - 301), " WARN", "header is 301 s old"),
         (post(vec![b'x'; 2 << 20]), " WARN", "`Endpoint::body_limit` sets this limit"),
         (post("[]"), "ERROR", "the payload is not an event"),
     ];

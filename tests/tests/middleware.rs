@@ -133,14 +133,14 @@ impl Body for HalfSent {
     }
 }
 
-/// Returns an unsigned request and a signed one, both with a body that stalls.
+/// Returns a request with a forged signature and a signed one, both with a body that stalls.
 fn stalled_requests() -> [Request<HalfSent>; 2] {
     let body = Bytes::from(payload(PAID));
     let request = || Request::post("/webhook");
     let signed = request().header("stripe-signature", signature(&body));
     let half = body.slice(..body.len() / 2);
-    let unsigned = request().body(HalfSent(None));
-    [unsigned, signed.body(HalfSent(Some(half)))]
+    let forged = request().header("stripe-signature", signature(b"")).body(HalfSent(None));
+    [forged, signed.body(HalfSent(Some(half)))]
         .map(|request| request.expect("the request is valid"))
 }
 

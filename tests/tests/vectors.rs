@@ -98,11 +98,10 @@ impl Vector {
     }
 
     fn assert_refused(&self, change: &str) {
-        use SignatureError::{NoMatch, UnreadableTimestamp};
+        use SignatureError::{NoMatch, TooOld, UnreadableTimestamp};
 
-        // The age is checked last, so a changed vector is never refused as too old.
         match self.verify() {
-            Err(NoMatch { .. } | UnreadableTimestamp) => {}
+            Err(NoMatch { .. } | TooOld { .. } | UnreadableTimestamp) => {}
             verdict => panic!("{}, {change}: {verdict:?}", self.name),
         }
     }

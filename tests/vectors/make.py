@@ -344,8 +344,8 @@ vector("unreadable_t_then_another", f"t=abc,t={T},v1={GOOD}", "unreadable_timest
 vector("two_t_and_no_v1", f"t={T},t={T}", "repeated_timestamp", "t is checked before v1")
 vector("unreadable_v1_and_old", f"t={T},v1=abc", "unreadable_signature",
        "the age is checked last", now=T + 9999)
-vector("no_match_and_old", f"t={T},v1={WRONG}", "no_match",
-       "the age is reported only to an authentic sender", now=T + 9999)
+vector("no_match_and_old", f"t={T},v1={WRONG}", "too_old",
+       "the age is checked before the body is read", now=T + 9999)
 
 # The age.
 vector("age_299", signed(), "ok default", "within the tolerance", now=T + 299)

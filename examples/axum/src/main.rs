@@ -1,7 +1,7 @@
 //! A webhook endpoint in an axum application:
 //! `STRIPE_WEBHOOK_SECRET=whsec_… cargo run -p example-axum`.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use router_core::{Endpoint, Router, Secrets, server::shutdown_signal};
 use tokio::net::TcpListener;
@@ -20,10 +20,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:4242").await?;
     println!("listening on http://{}/webhook", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown_signal()?).await?;
-
-    // Handlers may still be running for clients that disconnected.
-    router.close();
-    router.drained().await;
-    Ok(())
+    let shutdown = shutdown_signal()?;
+    // Less than the 30 s after which Kubernetes kills a process.
+    let shutdown_limit = shutdown.grace_period(Duration::from_secs(25));
+    let serving = async {
+        axum::serve(listener, app).with_graceful_shutdown(shutdown).await?;
+        // Handlers may still be running for clients that disconnected.
+        router.close();
+        router.drained().await;
+        Ok(())
+    };
+    tokio::select! {
+        result = serving => result,
+        () = shutdown_limit => Err("handlers are still running after 25 s".into()),
+    }
 }

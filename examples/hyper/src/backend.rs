@@ -2,9 +2,11 @@
 
 use std::error::Error;
 
-use router_core::{Answer, BoxError, Event, Router, RouterBuilder, Routes, StartupReport};
+use router_core::{
+    Answer, BoxError, Event, Router, RouterBuilder, Routes, StartupReport, server::ShutdownSignal,
+};
 use router_inbox::{Inbox, JetStreamStore, PostgresStore, SqliteStore, Store};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::options::InboxUrl;
@@ -19,20 +21,25 @@ pub(crate) struct Backend {
 
 enum Running {
     Inline(Router),
-    Worker { stop: oneshot::Sender<()>, task: JoinHandle<()> },
+    Worker(JoinHandle<()>),
 }
 
 impl Backend {
-    /// Opens the store, if any, and starts the worker.
+    /// Opens the store, if any, and starts the worker, which stops claiming at the signal.
     pub(crate) async fn start(
         router: RouterBuilder,
         url: &InboxUrl,
+        shutdown: ShutdownSignal,
     ) -> Result<Self, Box<dyn Error>> {
         match url {
             InboxUrl::Off => Self::inline(router.build()?),
-            InboxUrl::Sqlite(url) => Self::inbox(router, SqliteStore::open(url).await?),
-            InboxUrl::Postgres(url) => Self::inbox(router, PostgresStore::connect(url).await?),
-            InboxUrl::JetStream(url) => Self::inbox(router, JetStreamStore::connect(url).await?),
+            InboxUrl::Sqlite(url) => Self::inbox(router, SqliteStore::open(url).await?, shutdown),
+            InboxUrl::Postgres(url) => {
+                Self::inbox(router, PostgresStore::connect(url).await?, shutdown)
+            }
+            InboxUrl::JetStream(url) => {
+                Self::inbox(router, JetStreamStore::connect(url).await?, shutdown)
+            }
         }
     }
 
@@ -49,18 +56,21 @@ impl Backend {
     }
 
     /// Stores events within the request, and runs the handlers in a worker.
-    fn inbox(router: RouterBuilder, store: impl Store) -> Result<Self, Box<dyn Error>> {
+    fn inbox(
+        router: RouterBuilder,
+        store: impl Store,
+        shutdown: ShutdownSignal,
+    ) -> Result<Self, Box<dyn Error>> {
         let router = router.delivered_by(&store).build()?;
         let inbox = Inbox::new(store, router.clone());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let worker = inbox.worker(router.clone()).run(async { drop(stopped.await) });
+        let worker = inbox.worker(router.clone()).run(shutdown);
         Ok(Self {
             report: router.startup_report().clone(),
             routes: router.routes().clone(),
             service: BoxCloneSyncService::new(
                 inbox.map_response(Answer::from).map_err(BoxError::from),
             ),
-            running: Running::Worker { stop, task: tokio::spawn(worker) },
+            running: Running::Worker(tokio::spawn(worker)),
         })
     }
 
@@ -71,8 +81,7 @@ impl Backend {
                 router.close();
                 router.drained().await;
             }
-            Running::Worker { stop, task } => {
-                drop(stop);
+            Running::Worker(task) => {
                 if let Err(error) = task.await {
                     tracing::error!(%error, "worker task failed; deliveries remain in the inbox until the next start");
                 }

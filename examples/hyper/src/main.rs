@@ -5,7 +5,7 @@ mod banner;
 mod metrics;
 mod options;
 
-use std::{error::Error, io::IsTerminal as _, process::ExitCode};
+use std::{error::Error, io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 use http::{Method, Request, StatusCode};
@@ -18,6 +18,13 @@ use tower::{Service as _, service_fn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{backend::Backend, metrics::Metrics, options::Options};
+
+/// The time that requests in flight have to finish after the signal to shut down. It is also the
+/// default of the worker for its deliveries, which runs at the same time.
+const REQUEST_GRACE: Duration = Duration::from_secs(20);
+
+/// The time for the whole shutdown. Kubernetes kills a process after 30 s.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(25);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -64,7 +71,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let router = Router::builder().plugins([handlers::PLUGIN]);
-    let backend = Backend::start(router, &inbox).await?;
+    let shutdown = shutdown_signal()?;
+    let backend = Backend::start(router, &inbox, shutdown.clone()).await?;
     let endpoint = Endpoint::new(secrets, backend.service.clone()).tolerance(options.tolerance);
     let service = service_fn(move |request: Request<_>| {
         let mut endpoint = endpoint.clone();
@@ -77,7 +85,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         }
     });
 
-    let shutdown = shutdown_signal()?;
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
         format!(
             "cannot listen on {}: {error}; choose another address with `--listen`",
@@ -86,12 +93,22 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     })?;
     let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
     banner::print(&backend, &inbox, listener.local_addr()?, metrics_address, secret_was_given);
-    Server::new(service).serve(listener, shutdown).await;
 
-    backend.stop().await;
-    // Last, so that the metrics are available during the shutdown.
-    if let Some(metrics) = metrics {
-        metrics.stop().await;
+    let shutdown_limit = shutdown.grace_period(SHUTDOWN_LIMIT);
+    let serving = async {
+        Server::new(service).shutdown_grace(REQUEST_GRACE).serve(listener, shutdown).await;
+        backend.stop().await;
+        // Last, so that the metrics are available during the shutdown.
+        if let Some(metrics) = metrics {
+            metrics.stop().await;
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = shutdown_limit => tracing::error!(
+            "still not shut down after {SHUTDOWN_LIMIT:?}; exiting; what was interrupted will run \
+             again"
+        ),
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::new(Secrets::from_env("STRIPE_WEBHOOK_SECRET")?, events);
 
     let requests = ServiceBuilder::new()
-        // A high limit: it bounds the memory for request bodies, not the work of handlers.
+        // A high limit, as an example. `Endpoint::body_budget` bounds the memory for bodies.
         .load_shed()
         .concurrency_limit(4096)
         .service(endpoint);
@@ -64,12 +64,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:4242").await?;
     println!("listening on http://{}/webhook", listener.local_addr()?);
-    Server::new(traced).serve(listener, shutdown_signal()?).await;
-
-    // Handlers may still be running after a client disconnected or an answer timed out.
-    router.close();
-    router.drained().await;
-    Ok(())
+    let shutdown = shutdown_signal()?;
+    // Less than the 30 s after which Kubernetes kills a process.
+    let shutdown_limit = shutdown.grace_period(Duration::from_secs(25));
+    let serving = async {
+        Server::new(traced).shutdown_grace(Duration::from_secs(20)).serve(listener, shutdown).await;
+        // Handlers may still be running after a client disconnected or an answer timed out.
+        router.close();
+        router.drained().await;
+    };
+    tokio::select! {
+        () = serving => Ok(()),
+        () = shutdown_limit => Err("handlers are still running after 25 s".into()),
+    }
 }
 
 /// Converts an error of the outer layers into the endpoint's own answer to a failing inner service:

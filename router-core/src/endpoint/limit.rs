@@ -1,13 +1,15 @@
 //! Limits on a request: the method must be POST, and the body must not be too large or stall.
 
-use std::{pin::pin, time::Duration};
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, Method, header::CONTENT_LENGTH};
 use http_body::Body;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::Refusal;
+use super::{
+    Refusal,
+    budget::{BodyBudget, Reservation},
+};
 use crate::{
     clock::{Clock, within},
     handler::BoxError,
@@ -33,31 +35,35 @@ pub(super) fn require_post(method: &Method) -> Result<(), Refusal> {
 }
 
 impl BodyLimit {
-    /// Reads the whole body. A body whose declared length exceeds the limit is refused unread; any
-    /// other is refused as soon as it exceeds the limit.
-    pub(super) async fn read<B>(
+    /// Refuses a body whose declared length exceeds the limit.
+    pub(super) fn check_declared(
         self,
         headers: &HeaderMap,
+        body: &impl Body,
+    ) -> Result<(), Refusal> {
+        // A body wrapped by a layer may have lost its size hint; `Content-Length` still states it.
+        let length = declared_length(headers).unwrap_or(0).max(body.size_hint().lower());
+        match length > self.bytes as u64 {
+            true => Err(Refusal::TooLarge { limit: self.bytes }),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads the whole body. Refuses it as soon as it exceeds the limit.
+    pub(super) async fn read<B>(
+        self,
         body: B,
+        budget: &BodyBudget,
         clock: &dyn Clock,
     ) -> Result<RawBody, Refusal>
     where
         B: Body<Error: Into<BoxError>>,
     {
-        // A body wrapped by a layer may have lost its size hint; `Content-Length` still states it.
-        let length = declared_length(headers).unwrap_or(0).max(body.size_hint().lower());
-        if length > self.bytes as u64 {
-            return Err(Refusal::TooLarge { limit: self.bytes });
-        }
         // The timeout covers the whole body, so that a sender of one byte now and then hits it too.
-        let read = pin!(read_all(Limited::new(body, self.bytes)));
+        let read = pin!(read_all(body, self.bytes, budget));
         match within(self.time, clock, read).await {
+            Some(body) => Ok(RawBody(body?)),
             None => Err(Refusal::BodyTimeout { limit: self.time }),
-            Some(Ok(body)) => Ok(RawBody(body)),
-            Some(Err(error)) if error.is::<LengthLimitError>() => {
-                Err(Refusal::TooLarge { limit: self.bytes })
-            }
-            Some(Err(error)) => Err(Refusal::BodyRead(error.into())),
         }
     }
 
@@ -71,25 +77,84 @@ impl BodyLimit {
 }
 
 /// Reads all of a body. A body that arrives in one frame, as most do, is not copied.
-async fn read_all<B: Body>(body: B) -> Result<Bytes, B::Error> {
+async fn read_all<B>(body: B, limit: usize, budget: &BodyBudget) -> Result<Bytes, Refusal>
+where
+    B: Body<Error: Into<BoxError>>,
+{
     let mut body = pin!(body);
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut received = Received::new(budget);
     while !body.is_end_stream() {
-        let Some(frame) = body.frame().await else { break };
-        let Ok(mut data) = frame?.into_data() else { continue };
-        let data = data.copy_to_bytes(data.remaining());
-        if first.is_empty() && rest.is_empty() {
-            first = data;
+        let frame = poll_fn(|context| match body.as_mut().poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            Poll::Pending => match received.hold(body.size_hint().lower()) {
+                Ok(()) => Poll::Pending,
+                Err(refusal) => Poll::Ready(Err(refusal)),
+            },
+        });
+        let Some(frame) = frame.await? else { break };
+        let frame = frame.map_err(|error| Refusal::BodyRead(error.into().into()))?;
+        let Ok(mut data) = frame.into_data() else { continue };
+        if data.remaining() > limit - received.len() {
+            return Err(Refusal::TooLarge { limit });
+        }
+        received.push(data.copy_to_bytes(data.remaining()), body.size_hint().lower());
+    }
+    Ok(received.into_bytes())
+}
+
+/// The part of a body that has been received.
+struct Received<'b> {
+    /// The first frame, while it is the only one.
+    first: Bytes,
+    /// All frames, once there are several.
+    all: Vec<u8>,
+    reservation: Reservation<'b>,
+}
+
+impl<'b> Received<'b> {
+    fn new(budget: &'b BodyBudget) -> Self {
+        Self { first: Bytes::new(), all: Vec::new(), reservation: budget.reservation() }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, data: Bytes, remaining: u64) {
+        if self.len() == 0 {
+            self.first = data;
         } else {
-            // The hint is a claim of the sender, so it reserves at most 64 KiB.
-            let announced = body.size_hint().lower().min(64 * 1024) as usize;
-            rest.reserve(first.len() + data.len() + announced);
-            rest.extend_from_slice(&std::mem::take(&mut first));
-            rest.extend_from_slice(&data);
+            self.copy_first(data.len(), remaining);
+            self.all.extend_from_slice(&data);
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+
+    /// Prepares for a wait for the next frame: reserves the bytes that this body holds. A body that
+    /// is there without a wait is not counted, because it is verified at once.
+    fn hold(&mut self, remaining: u64) -> Result<(), Refusal> {
+        if self.len() == 0 {
+            return Ok(());
+        }
+        // A frame of one byte may be part of a large buffer of the server, and keep it in memory.
+        self.copy_first(0, remaining);
+        self.reservation.extend_to(self.all.capacity())
+    }
+
+    /// Moves the first frame to `all`, with capacity for `more` bytes.
+    fn copy_first(&mut self, more: usize, remaining: u64) {
+        let needed = self.len() + more;
+        if needed > self.all.capacity() {
+            // `remaining` is a claim of the sender, so it at most doubles the capacity.
+            let announced = usize::try_from(remaining).unwrap_or(needed).min(needed);
+            let capacity = (needed + announced).max(self.all.capacity() * 2);
+            self.all.reserve_exact(capacity - self.all.len());
+        }
+        self.all.extend_from_slice(&std::mem::take(&mut self.first));
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.into() }
+    }
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

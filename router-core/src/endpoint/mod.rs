@@ -1,6 +1,7 @@
 //! The HTTP endpoint: from a request to a verified event, and from its outcome to a response.
 
 mod api_version;
+mod budget;
 mod limit;
 mod pipeline;
 mod refusal;

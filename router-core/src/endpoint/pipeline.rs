@@ -1,5 +1,5 @@
-//! The steps of a request, in order: method, secrets, body, signature, envelope, API version, and
-//! the call of the inner service.
+//! The steps of a request, in order: method, secrets, signature header, body, signature, envelope,
+//! API version, and the call of the inner service.
 
 use std::{
     future::{Future, poll_fn},
@@ -19,13 +19,14 @@ use tracing::Instrument as _;
 use super::{
     Answer, Refusal, Response, SecretProvider,
     api_version::ExpectedVersion,
+    budget::BodyBudget,
     limit::{BodyLimit, RawBody, require_post},
 };
 use crate::{
     clock::{Clock, within},
     event::Event,
     handler::BoxError,
-    signature::{self, Secrets, Tolerance, VerifiedPayload},
+    signature::{Secrets, Tolerance, UnverifiedSignature, VerifiedPayload},
     telemetry,
 };
 
@@ -34,6 +35,7 @@ pub(super) struct Settings<P> {
     pub(super) provider: Arc<P>,
     pub(super) tolerance: Tolerance,
     pub(super) limit: BodyLimit,
+    pub(super) budget: BodyBudget,
     pub(super) timeout: Duration,
     pub(super) api_version: Option<Arc<ExpectedVersion>>,
     /// `true` once an event with Stripe's test id has been logged.
@@ -79,23 +81,33 @@ impl<P: SecretProvider> Settings<P> {
         let secrets = self.provider.secrets(&parts).await;
         let secrets = secrets.map_err(|error| Refusal::SecretsUnavailable(error.into()))?;
         let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
-        let body = self.limit.read(&parts.headers, body, &*self.clock).await?;
+        self.limit.check_declared(&parts.headers, &body)?;
         let signature = parts.headers.get("stripe-signature").map(http::HeaderValue::as_bytes);
+        let signature = self.check_header(signature)?;
+        let body = self.limit.read(body, &self.budget, &*self.clock).await?;
         let event = self.verify(&secrets, signature, body)?;
         // Free the request's head, a kilobyte or more, before the event is handled.
         drop(parts);
         self.handle(event, inner).await
     }
 
+    /// Checks all of a signature that can be checked without the body, so that the body of a
+    /// request without a current signature is not read.
+    pub(super) fn check_header<'h>(
+        &self,
+        header: Option<&'h [u8]>,
+    ) -> Result<UnverifiedSignature<'h>, Refusal> {
+        Ok(UnverifiedSignature::parse(header, self.tolerance, self.clock.wall())?)
+    }
+
     /// Verifies the signature, parses the envelope and checks the API version.
     pub(super) fn verify(
         &self,
         secrets: &Secrets,
-        header: Option<&[u8]>,
+        signature: UnverifiedSignature<'_>,
         body: RawBody,
     ) -> Result<Event, Refusal> {
-        let now = self.clock.wall();
-        let verified = signature::verify(header, body.into_bytes(), secrets, self.tolerance, now)?;
+        let verified = signature.verify(body.into_bytes(), secrets)?;
         warn_if_ahead(&verified);
         let event = Event::parse(verified)?;
         if let Some(expected) = &self.api_version {
@@ -156,6 +168,7 @@ impl<P> Clone for Settings<P> {
             provider: self.provider.clone(),
             tolerance: self.tolerance,
             limit: self.limit,
+            budget: self.budget.clone(),
             timeout: self.timeout,
             api_version: self.api_version.clone(),
             test_id_logged: self.test_id_logged.clone(),

@@ -35,6 +35,15 @@ pub enum Refusal {
         /// The time limit.
         limit: Duration,
     },
+    /// The senders' fault: all unfinished bodies together are too large.
+    #[error(
+        "the bodies of unfinished requests are larger than {limit} bytes together; \
+         `Endpoint::body_budget` sets this limit"
+    )]
+    BodyBudget {
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// The sender's fault: the connection broke while the body was being read.
     #[error("failed to read the whole body: {0}")]
     BodyRead(SharedError),
@@ -84,9 +93,10 @@ impl Refusal {
             | Self::Signature(_)
             | Self::Envelope(_)
             | Self::ApiVersion { .. } => StatusCode::BAD_REQUEST,
-            Self::SecretsUnavailable(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::BodyBudget { .. }
+            | Self::SecretsUnavailable(_)
+            | Self::TimedOut { .. }
+            | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -108,9 +118,10 @@ impl Refusal {
                     "the event's API version is {found}, but this endpoint accepts only {expected}"
                 )
             }
-            Self::SecretsUnavailable(_) | Self::TimedOut { .. } | Self::Unavailable(_) => {
-                "try again later".into()
-            }
+            Self::BodyBudget { .. }
+            | Self::SecretsUnavailable(_)
+            | Self::TimedOut { .. }
+            | Self::Unavailable(_) => "try again later".into(),
         }
     }
 
@@ -136,6 +147,7 @@ impl Refusal {
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::TooLarge { .. } => "too_large",
             Self::BodyTimeout { .. } => "body_timeout",
+            Self::BodyBudget { .. } => "body_budget",
             Self::BodyRead(_) => "body_read",
             Self::Signature(error) => error.reason(),
             Self::Envelope(_) => "envelope",
@@ -148,7 +160,7 @@ impl Refusal {
 
     /// Logs and counts the refusal. An authentic event that is refused, and a fault of ours, are
     /// errors: once Stripe stops retrying, the event is lost. The rest are warnings, because any
-    /// client can cause them.
+    /// client can cause them. The budget for bodies logs its own warning, once for many requests.
     pub(super) fn log(&self) {
         telemetry::refused(self.reason());
         let status = self.status().as_u16();
@@ -160,6 +172,7 @@ impl Refusal {
             | Self::Unavailable(_) => {
                 tracing::error!(status, reason = %self, "request refused");
             }
+            Self::BodyBudget { .. } => tracing::debug!(status, reason = %self, "request refused"),
             _ => tracing::warn!(status, reason = %self, "request refused"),
         }
     }

@@ -15,8 +15,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Answer, Response, SecretProvider, api_version::ExpectedVersion, limit::BodyLimit,
-    pipeline::Settings,
+    Answer, Response, SecretProvider, api_version::ExpectedVersion, budget::BodyBudget,
+    limit::BodyLimit, pipeline::Settings,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -46,6 +46,13 @@ use crate::{
 /// # let _ = endpoint;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Limits
+///
+/// Anyone can send a request. A request without a `Stripe-Signature` header, or with one that is
+/// too old, is refused before its body is read. The limits of a body are its
+/// [size](Endpoint::body_limit), the [time](Endpoint::body_timeout) to read it, and a
+/// [budget](Endpoint::body_budget) for all unfinished bodies together.
 ///
 /// # Proxies and layers
 ///
@@ -78,6 +85,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
             provider: Arc::new(provider),
             tolerance: Tolerance::default(),
             limit: BodyLimit { bytes: 1024 * 1024, time: Duration::from_secs(10) },
+            budget: BodyBudget::new(64 * 1024 * 1024),
             timeout: Duration::from_secs(30),
             api_version: None,
             test_id_logged: Arc::default(),
@@ -103,6 +111,17 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     #[must_use]
     pub fn body_timeout(self, time: Duration) -> Self {
         self.set(|settings| settings.limit.time = time)
+    }
+
+    /// Sets the maximum size of all unfinished bodies together, in bytes. The endpoint and its
+    /// clones share it. Default: 64 MiB.
+    ///
+    /// Beyond it, a body that does not arrive at once is answered with 503, and Stripe sends the
+    /// event again. A body is unfinished until all of it has arrived and its signature is checked.
+    /// A sender that stalls holds its share until the [body timeout](Endpoint::body_timeout).
+    #[must_use]
+    pub fn body_budget(self, bytes: usize) -> Self {
+        self.set(|settings| settings.budget = BodyBudget::new(bytes))
     }
 
     /// Sets the timeout for handling an event. It includes the wait for an inner service that is
@@ -165,6 +184,7 @@ where
         let (settings, mut inner) = (&self.settings, self.inner.clone());
         let steps = pin!(async {
             let body = settings.limit.check(body)?;
+            let signature = settings.check_header(signature)?;
             let event = settings.verify(&settings.provider, signature, body)?;
             settings.handle(event, &mut inner).await
         });

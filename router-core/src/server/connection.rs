@@ -2,38 +2,56 @@
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::Watcher},
+    server::{conn::auto, graceful::GracefulConnection},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tower_service::Service;
 
-use crate::{clock::Clock, handler::BoxError};
+use super::{
+    activity::{Activity, Expiry},
+    limits::{self, Limits},
+    stream::Stream,
+};
+use crate::{
+    clock::{Clock, Sleep},
+    handler::BoxError,
+};
 
 /// The interval between HTTP/2 keep-alive pings, and the timeout for the answer to a ping. The
 /// connection of a client that does not answer is closed.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// Serves one connection until it is closed, or until its requests in flight are answered once a
-/// shutdown begins.
+/// The time that a connection without a request in flight has to end once it is being closed: to
+/// take the last answers, or for an HTTP/2 client to acknowledge the close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The settings of a connection.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) limits: Limits,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Becomes `true` when the server shuts down.
+    pub(super) shutdown: watch::Receiver<bool>,
+}
+
+/// Serves one connection until it is closed by the client, at a limit, to free its slot, or once
+/// its requests in flight are answered after a shutdown begins.
 pub(super) async fn serve<S, B>(
     service: S,
     stream: TcpStream,
-    header_timeout: Duration,
-    shutdown: Watcher,
-    clock: Arc<dyn Clock>,
+    settings: Settings,
+    activity: Arc<Activity>,
 ) where
     S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
@@ -44,38 +62,160 @@ pub(super) async fn serve<S, B>(
         tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    // hyper's own timeout for heads is switched off, because `Activity` covers it.
+    http.http1().header_read_timeout(None).max_buf_size(limits::HTTP1_BUFFER);
     http.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING)
-        .keep_alive_timeout(HTTP2_PING);
+        .keep_alive_timeout(HTTP2_PING)
+        .max_concurrent_streams(limits::HTTP2_STREAMS)
+        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
+        .max_send_buf_size(limits::HTTP2_SEND_BUFFER);
 
-    // hyper's header timeout starts only once hyper has detected the HTTP version, so without this
-    // a client that sends nothing would stay connected forever.
-    let sent_request = Arc::new(AtomicBool::new(false));
-    let request_seen = sent_request.clone();
+    let requests = activity.clone();
     let service = service_fn(move |request| {
-        request_seen.store(true, Ordering::Relaxed);
+        let guard = requests.begin_request();
         let mut service = service.clone();
         async move {
+            let _guard = guard;
             poll_fn(|context| service.poll_ready(context)).await?;
             service.call(request).await
         }
     });
-    let connection = http.serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(shutdown.watch(connection));
-    let result = tokio::select! {
-        result = &mut connection => result,
-        () = clock.sleep(header_timeout) => {
-            if !sent_request.load(Ordering::Relaxed) {
-                tracing::debug!("the client sent no request in time; closing the connection");
-                return;
+    let stream = TokioIo::new(Stream::new(stream, activity.clone()));
+    let connection = Connection { activity, settings };
+    connection.run(pin!(http.serve_connection(stream, service))).await;
+}
+
+/// The reason why a connection ends.
+enum End<E> {
+    /// The client closed it, or it failed.
+    Finished(Result<(), E>),
+    Expired(Expiry),
+    /// Its slot is needed for a new connection.
+    Evicted,
+    ShutDown,
+}
+
+struct Connection {
+    activity: Arc<Activity>,
+    settings: Settings,
+}
+
+impl Connection {
+    async fn run<C>(self, mut http: Pin<&mut C>)
+    where
+        C: GracefulConnection<Error: std::fmt::Display>,
+    {
+        let end = self.serve(http.as_mut()).await;
+        self.activity.begin_close();
+        match end {
+            End::Finished(result) => log(result),
+            End::Expired(expiry @ (Expiry::Blocked | Expiry::Lingered)) => {
+                tracing::debug!(?expiry, "the client does not end the connection; closing it");
             }
-            connection.await
+            End::Expired(expiry) => {
+                tracing::debug!(
+                    ?expiry,
+                    "the client sent no request in time; closing the connection"
+                );
+                self.close(http).await;
+            }
+            End::Evicted => {
+                http.as_mut().graceful_shutdown();
+                // One poll sends a GOAWAY, and finds a request that has just arrived.
+                let finished = poll_fn(|context| Poll::Ready(http.as_mut().poll(context))).await;
+                if finished.is_pending() && self.activity.in_flight() > 0 {
+                    self.close(http).await;
+                }
+            }
+            End::ShutDown => self.close(http).await,
         }
-    };
+    }
+
+    /// Serves requests until there is a reason to end.
+    async fn serve<C: GracefulConnection>(&self, mut http: Pin<&mut C>) -> End<C::Error> {
+        let mut shutdown = self.settings.shutdown.clone();
+        // Fails if the server is dropped, which aborts this task.
+        let mut shutdown = pin!(shutdown.wait_for(|is_shutting_down| *is_shutting_down));
+        let mut evicted = pin!(self.activity.changed());
+        let mut timer = None;
+        poll_fn(|context| {
+            if let Poll::Ready(result) = http.as_mut().poll(context) {
+                return Poll::Ready(End::Finished(result));
+            }
+            if shutdown.as_mut().poll(context).is_ready() {
+                return Poll::Ready(End::ShutDown);
+            }
+            if evicted.as_mut().poll(context).is_ready() {
+                return Poll::Ready(End::Evicted);
+            }
+            self.poll_expiry(context, &mut timer).map(End::Expired)
+        })
+        .await
+    }
+
+    /// Waits for the connection's deadline, which moves with each request. An earlier timer stays
+    /// in place, so that most requests create none.
+    fn poll_expiry(
+        &self,
+        context: &mut Context<'_>,
+        timer: &mut Option<(Instant, Sleep)>,
+    ) -> Poll<Expiry> {
+        let clock = &self.settings.clock;
+        loop {
+            let (deadline, expiry) = self.activity.deadline(&self.settings.limits);
+            if timer.as_ref().is_none_or(|(wake_up, _)| *wake_up > deadline) {
+                *timer = Some((deadline, clock.sleep_until(deadline)));
+            }
+            if let Some((_, sleep)) = timer
+                && sleep.as_mut().poll(context).is_pending()
+            {
+                return Poll::Pending;
+            }
+            *timer = None;
+            if clock.monotonic() >= deadline {
+                return Poll::Ready(expiry);
+            }
+        }
+    }
+
+    /// Closes the connection once its requests in flight are answered.
+    async fn close<C>(&self, mut http: Pin<&mut C>)
+    where
+        C: GracefulConnection<Error: std::fmt::Display>,
+    {
+        http.as_mut().graceful_shutdown();
+        let mut timer = None;
+        let mut changed = pin!(self.activity.changed());
+        poll_fn(|context| {
+            if let Poll::Ready(result) = http.as_mut().poll(context) {
+                log(result);
+                return Poll::Ready(());
+            }
+            // The last answer wakes this task, even if the client has reset its stream.
+            while changed.as_mut().poll(context).is_ready() {
+                changed.set(self.activity.changed());
+            }
+            if self.activity.in_flight() > 0 {
+                timer = None;
+                return Poll::Pending;
+            }
+            if self.activity.is_settled() {
+                return Poll::Ready(());
+            }
+            let timer = timer.get_or_insert_with(|| self.settings.clock.sleep(CLOSE_TIMEOUT));
+            timer.as_mut().poll(context)
+        })
+        .await;
+    }
+}
+
+/// Logs a failure at debug level, because the client caused it: it disconnected, or did not speak
+/// HTTP.
+fn log(result: Result<(), impl std::fmt::Display>) {
     if let Err(error) = result {
-        // Debug level, because the client caused it: it disconnected, or did not speak HTTP.
         tracing::debug!(%error, "connection failed");
     }
 }

@@ -4,6 +4,21 @@
 //! Use it in a program that has no HTTP server yet. In an axum application, mount the endpoint
 //! there instead.
 //!
+//! # Limits
+//!
+//! Anyone can connect. A [`Server`] therefore limits the
+//! [number of connections](Server::max_connections), the time for the
+//! [first head](Server::head_timeout), the time [without a request](Server::idle_timeout), and the
+//! time for which a client [does not read](Server::write_timeout). An HTTP/2 client can have 32
+//! requests in flight on a connection. A head has at most 32 KiB in HTTP/1 and 16 KiB in HTTP/2.
+//!
+//! If you mount the endpoint in another server, set the same limits there, or in the proxy in front
+//! of it. hyper and axum have none of them by default, except for the size of a head. In hyper, set
+//! a timer with `header_read_timeout` for HTTP/1; `max_concurrent_streams`,
+//! `initial_connection_window_size` and `keep_alive_interval` for HTTP/2; and limit the number of
+//! connections that you accept. The [limits of bodies](crate::Endpoint#limits) are those of the
+//! endpoint, in every server.
+//!
 //! ```no_run
 //! use router_core::{Endpoint, Router, SigningSecret, server::{Server, shutdown_signal}};
 //!
@@ -22,18 +37,25 @@
 //! # }
 //! ```
 
+mod activity;
 mod connection;
+mod connections;
+mod limits;
 mod signal;
+mod stream;
 
 use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tower_service::Service;
 
-pub use self::signal::shutdown_signal;
+pub use self::signal::{ShutdownSignal, shutdown_signal};
+use self::{connections::Connections, limits::Limits};
 use crate::{
     clock::{Clock, SystemClock},
     handler::BoxError,
@@ -44,7 +66,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Server<S> {
     service: S,
-    header_timeout: Duration,
+    max_connections: usize,
+    limits: Limits,
     shutdown_grace: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -54,21 +77,55 @@ impl<S> Server<S> {
     pub fn new(service: S) -> Self {
         Self {
             service,
-            header_timeout: Duration::from_secs(75),
+            max_connections: limits::MAX_CONNECTIONS,
+            limits: Limits {
+                head: Duration::from_secs(10),
+                idle: Duration::from_secs(75),
+                write: Duration::from_secs(10),
+            },
             shutdown_grace: Duration::from_secs(25),
             clock: Arc::new(SystemClock),
         }
     }
 
-    /// Sets the time that a client has to send the head of a request. It is also how long a
-    /// connection may stay idle between two requests. Default: 75 s.
+    /// Sets the maximum number of connections. Default: 1,024.
+    ///
+    /// If they are all in use, each new connection closes the one that has been idle for longest. A
+    /// connection with a request in flight is not idle.
+    ///
+    /// Connections use at most half of the file descriptors that the process may open. The server
+    /// raises the soft limit of descriptors for them, and serves fewer connections if the hard
+    /// limit is too low.
+    #[must_use]
+    pub fn max_connections(self, max_connections: usize) -> Self {
+        Self { max_connections: max_connections.max(1), ..self }
+    }
+
+    /// Sets the time that a client has to send the head of its first request. Default: 10 s.
+    #[must_use]
+    pub fn head_timeout(mut self, head_timeout: Duration) -> Self {
+        self.limits.head = head_timeout;
+        self
+    }
+
+    /// Sets the time for which a connection may stay idle: the time from an answer to the head of
+    /// the next request. Default: 75 s. It also limits the time to send the body of an answer.
     ///
     /// Behind a load balancer it should be longer than the balancer's own idle timeout (often 60
     /// s). Otherwise the balancer occasionally sends a request on a connection that is being
     /// closed.
     #[must_use]
-    pub fn header_timeout(self, header_timeout: Duration) -> Self {
-        Self { header_timeout, ..self }
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.limits.idle = idle_timeout;
+        self
+    }
+
+    /// Sets the time after which the connection of a client that does not read is closed. Each byte
+    /// that the client's TCP stack accepts starts the time anew. Default: 10 s.
+    #[must_use]
+    pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
+        self.limits.write = write_timeout;
+        self
     }
 
     /// Sets the grace period: the time that requests in flight have to finish after shutdown
@@ -95,54 +152,75 @@ where
 {
     /// Serves until `shutdown` is ready. Then accepts no more connections and no more requests, and
     /// returns once the requests in flight are answered or the
-    /// [grace period](Server::shutdown_grace) is over.
+    /// [grace period](Server::shutdown_grace) is over. A request counts as in flight once its head
+    /// has arrived.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let graceful = GracefulShutdown::new();
+        let max_connections = limits::allowed_connections(self.max_connections);
         // Dropped on return, which aborts the connections that are left.
-        let mut connections = JoinSet::new();
+        let mut connections = Connections::new(max_connections, self.clock.clone());
+        let (shut_down, is_shutting_down) = watch::channel(false);
+        let settings = connection::Settings {
+            limits: self.limits,
+            clock: self.clock.clone(),
+            shutdown: is_shutting_down,
+        };
         let mut shutdown = pin!(shutdown);
         loop {
             let stream = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        self.handle_accept_error(&error).await;
-                        continue;
-                    }
-                },
-                Some(_) = connections.join_next() => continue,
+                stream = self.accept(&listener) => stream,
+                Some(()) = connections.next_ended() => continue,
                 () = &mut shutdown => break,
             };
-            connections.spawn(connection::serve(
-                self.service.clone(),
-                stream,
-                self.header_timeout,
-                graceful.watcher(),
-                self.clock.clone(),
-            ));
+            tokio::select! {
+                () = connections.free_slot() => {}
+                () = &mut shutdown => break,
+            }
+            connections.spawn(|activity| {
+                connection::serve(self.service.clone(), stream, settings.clone(), activity)
+            });
         }
         drop(listener);
-        let open = graceful.count();
-        tracing::info!(connections = open, grace = ?self.shutdown_grace, "shutting down");
+        shut_down.send_replace(true);
+        self.drain(connections).await;
+    }
+
+    /// Waits until the connections are closed, up to the grace period.
+    async fn drain(&self, mut connections: Connections) {
+        let (open, requests) = (connections.len(), connections.requests_in_flight());
+        let grace = self.shutdown_grace;
+        tracing::info!(connections = open, requests, ?grace, "shutting down");
+        let drained = async { while connections.next_ended().await.is_some() {} };
         tokio::select! {
-            () = graceful.shutdown() => tracing::info!("all requests in flight were answered"),
-            () = self.clock.sleep(self.shutdown_grace) => tracing::error!(
-                "aborted requests that were still in flight after {:?}; Stripe will send their \
-                 events again",
-                self.shutdown_grace
+            () = drained => return tracing::info!("no request is in flight any more"),
+            () = self.clock.sleep(grace) => {}
+        }
+        match connections.requests_in_flight() {
+            0 => tracing::info!(connections = connections.len(), "closed the last connections"),
+            requests => tracing::error!(
+                requests,
+                "aborted requests that were still in flight after {grace:?}; Stripe will send \
+                 their events again"
             ),
         }
     }
 
-    /// Logs an error of `accept` and pauses, unless it concerns only one connection. A process that
-    /// is out of file descriptors would otherwise fail again at once, in a busy loop, until a
-    /// connection is closed.
-    async fn handle_accept_error(&self, error: &io::Error) {
+    /// Accepts a connection. Logs an error and pauses, unless the error concerns only one
+    /// connection. A process that is out of file descriptors would otherwise fail again at once, in
+    /// a busy loop, until a connection is closed.
+    async fn accept(&self, listener: &TcpListener) -> TcpStream {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
 
-        if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-            tracing::error!(%error, "failed to accept a connection; retrying in 1 s");
-            self.clock.sleep(Duration::from_secs(1)).await;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => match error.kind() {
+                    ConnectionAborted | ConnectionRefused | ConnectionReset => {}
+                    _ => {
+                        tracing::error!(%error, "failed to accept a connection; retrying in 1 s");
+                        self.clock.sleep(Duration::from_secs(1)).await;
+                    }
+                },
+            }
         }
     }
 }

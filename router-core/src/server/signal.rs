@@ -1,42 +1,132 @@
-//! The signal that shuts the server down.
+//! The signal that shuts the process down.
 
-use std::{future::Future, io};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::clock::{Clock as _, SystemClock};
 
 /// Returns a future that is ready at the first SIGTERM or Ctrl-C. The signal handlers are installed
 /// before this function returns, so no signal is missed before the future is polled.
 ///
+/// The second signal ends the process at once, with the exit code that a shell reports for it (143
+/// or 130). Deliveries of an inbox are then retried by the next process, after their lease.
+///
+/// Clones are ready at the same signal. Give one to the server and one to each worker of an inbox,
+/// so that the workers stop claiming while the server answers its last requests.
+///
 /// # Errors
 ///
 /// Fails if the signal handlers cannot be installed.
-#[cfg(unix)]
-pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("received SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("received Ctrl-C"),
-        }
-    })
+///
+/// # Panics
+///
+/// Panics if it is called outside of a tokio runtime.
+pub fn shutdown_signal() -> io::Result<ShutdownSignal> {
+    let mut signals = Signals::new()?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        let (name, _) = signals.next().await;
+        tracing::info!("received {name}; a second signal ends the process at once");
+        sender.send_replace(true);
+        let (name, exit_code) = signals.next().await;
+        tracing::warn!("received {name} during the shutdown; exiting at once");
+        std::process::exit(exit_code);
+    });
+    Ok(ShutdownSignal::new(receiver))
 }
 
-/// Returns a future that is ready at the first Ctrl-C. The signal handler is installed when the
-/// future is first polled. If that fails, an error is logged and the future never completes.
-///
-/// # Errors
-///
-/// Never fails on this platform.
-#[cfg(not(unix))]
-pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send> {
-    Ok(async {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => tracing::info!("received Ctrl-C"),
-            Err(error) => {
-                tracing::error!(%error, "failed to listen for Ctrl-C, which will be ignored");
-                std::future::pending().await
+/// The future returned by [`shutdown_signal`].
+pub struct ShutdownSignal {
+    receiver: watch::Receiver<bool>,
+    received: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+}
+
+impl ShutdownSignal {
+    fn new(receiver: watch::Receiver<bool>) -> Self {
+        let mut waiting = receiver.clone();
+        let received = Box::pin(async move {
+            if waiting.wait_for(|is_received| *is_received).await.is_err() {
+                // The task that listens has ended with its runtime, without a signal.
+                std::future::pending::<()>().await;
             }
+        });
+        Self { receiver, received }
+    }
+
+    /// Returns a future that is ready at this time after the signal. It limits the whole shutdown.
+    pub fn grace_period(&self, grace: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let signal = self.clone();
+        async move {
+            signal.await;
+            SystemClock.sleep(grace).await;
         }
-    })
+    }
+}
+
+impl Future for ShutdownSignal {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.received.as_mut().poll(context)
+    }
+}
+
+impl Clone for ShutdownSignal {
+    fn clone(&self) -> Self {
+        Self::new(self.receiver.clone())
+    }
+}
+
+impl fmt::Debug for ShutdownSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_received = *self.receiver.borrow();
+        f.debug_struct("ShutdownSignal").field("is_received", &is_received).finish_non_exhaustive()
+    }
+}
+
+/// The signals that end a process, with their names and exit codes.
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> (&'static str, i32) {
+        tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", 143),
+            _ = self.interrupt.recv() => ("Ctrl-C", 130),
+        }
+    }
+}
+
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self(tokio::signal::windows::ctrl_c()?))
+    }
+
+    async fn next(&mut self) -> (&'static str, i32) {
+        self.0.recv().await;
+        ("Ctrl-C", 130)
+    }
 }

@@ -64,10 +64,11 @@ pub enum SignatureError {
         /// The length of the body, in bytes.
         body_bytes: usize,
     },
-    /// The signature is authentic, but older than the tolerance.
+    /// The header's time is before the tolerance. The signature was not checked.
     #[error(
-        "the request is authentic but was signed {} s ago (at {signed_at}; our clock says {now}), \
-         and at most {limit} s are tolerated: it was replayed or delayed, or our clock is ahead",
+        "the `Stripe-Signature` header is {} s old (of {signed_at}; our clock says {now}), and at \
+         most {limit} s are tolerated: the request was replayed, delayed or forged, or our clock is \
+         ahead",
         .now - .signed_at
     )]
     TooOld {
@@ -78,10 +79,10 @@ pub enum SignatureError {
         /// The tolerance, in seconds.
         limit: u64,
     },
-    /// The signature is authentic, but further ahead of our clock than allowed.
+    /// The header's time is further ahead of our clock than allowed. The signature was not checked.
     #[error(
-        "the request is authentic but was signed {} s in our future (at {signed_at}; our clock \
-         says {now}), and at most {limit} s are allowed: our clock is behind",
+        "the `Stripe-Signature` header is of {} s in our future (of {signed_at}; our clock says \
+         {now}), and at most {limit} s are allowed: our clock is behind, or the request was forged",
         .signed_at - .now
     )]
     TooFarAhead {

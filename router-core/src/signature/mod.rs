@@ -39,7 +39,8 @@ pub use self::{
     tolerance::{Tolerance, ToleranceError},
 };
 
-/// A body that was verified to be sent by Stripe. Only [`verify`] creates one.
+/// A body that was verified to be sent by Stripe. Only [`verify`] and an endpoint
+/// create one.
 #[derive(Clone)]
 pub struct VerifiedPayload {
     body: Bytes,
@@ -91,15 +92,14 @@ impl fmt::Debug for VerifiedPayload {
 
 /// Verifies that the `body` was signed with one of the `secrets`, and not too long ago.
 ///
-/// `header` is the value of the `Stripe-Signature` header, or `None` if the request has none. Each
-/// `v1` signature is compared in constant time with the MAC under each secret. The age is checked
-/// only once a MAC has matched, so that [`SignatureError::TooOld`] always concerns an authentic
-/// request.
+/// `header` is the value of the `Stripe-Signature` header, or `None` if the request has none. The
+/// header's time is checked first, and needs no body. Then each `v1` signature is compared in
+/// constant time with the MAC under each secret.
 ///
 /// # Errors
 ///
-/// Fails if the header is missing or malformed, if no signature matches, or if the signature's time
-/// is outside the tolerance. [`SignatureError`] has a variant for each case.
+/// Fails if the header is missing or malformed, if its time is outside the tolerance, or if no
+/// signature matches. [`SignatureError`] has a variant for each case.
 pub fn verify(
     header: Option<&[u8]>,
     body: Bytes,
@@ -107,20 +107,48 @@ pub fn verify(
     tolerance: Tolerance,
     now: SystemTime,
 ) -> Result<VerifiedPayload, SignatureError> {
-    let header = SignatureHeader::parse(header.ok_or(SignatureError::MissingHeader)?)?;
-    let endpoint = secrets
-        .iter()
-        .find(|secret| header.is_signed_by(secret, &body))
-        .map(|secret| secret.endpoint().clone())
-        .ok_or_else(|| SignatureError::NoMatch {
-            secrets: secrets.iter().count(),
-            signatures: header.signatures().count(),
-            body_bytes: body.len(),
-        })?;
-    let signed_at = UNIX_EPOCH + Duration::from_secs(header.timestamp());
-    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let ahead = tolerance.check(header.timestamp(), now)?;
-    Ok(VerifiedPayload { body, endpoint, signed_at, ahead })
+    UnverifiedSignature::parse(header, tolerance, now)?.verify(body, secrets)
+}
+
+/// A well-formed `Stripe-Signature` header whose time is within the tolerance. Anyone can make one:
+/// only [`UnverifiedSignature::verify`] shows whether it is Stripe's.
+pub(crate) struct UnverifiedSignature<'h> {
+    header: SignatureHeader<'h>,
+    ahead: Duration,
+}
+
+impl<'h> UnverifiedSignature<'h> {
+    /// Parses the header and checks its time.
+    pub(crate) fn parse(
+        header: Option<&'h [u8]>,
+        tolerance: Tolerance,
+        now: SystemTime,
+    ) -> Result<Self, SignatureError> {
+        let header = SignatureHeader::parse(header.ok_or(SignatureError::MissingHeader)?)?;
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let ahead = tolerance.check(header.timestamp(), now)?;
+        Ok(Self { header, ahead })
+    }
+
+    /// Verifies that the body was signed with one of the secrets.
+    pub(crate) fn verify(
+        self,
+        body: Bytes,
+        secrets: &Secrets,
+    ) -> Result<VerifiedPayload, SignatureError> {
+        let Self { header, ahead } = self;
+        let endpoint = secrets
+            .iter()
+            .find(|secret| header.is_signed_by(secret, &body))
+            .map(|secret| secret.endpoint().clone())
+            .ok_or_else(|| SignatureError::NoMatch {
+                secrets: secrets.iter().count(),
+                signatures: header.signatures().count(),
+                body_bytes: body.len(),
+            })?;
+        let signed_at = UNIX_EPOCH + Duration::from_secs(header.timestamp());
+        Ok(VerifiedPayload { body, endpoint, signed_at, ahead })
+    }
 }
 
 /// Returns the time in a `Stripe-Signature` header, without verifying it.

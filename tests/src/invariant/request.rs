@@ -13,7 +13,9 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use router_core::{
-    BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Response, Router,
+    BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Response, Router, Secrets,
+    Tolerance,
+    signature::{SignatureError, verify},
     testing::ManualClock,
 };
 use serde_json::Value;
@@ -101,8 +103,11 @@ pub fn check_request(sent: &RawRequest) {
     let status = answer.status.as_u16();
     if sent.method != Method::POST {
         assert_eq!(status, 405, "{answer:?}");
-    } else if body.len() > BODY_LIMIT {
+    } else if body.len() > BODY_LIMIT && (status == 413 || has_current_header(signature)) {
         assert_eq!(status, 413, "{answer:?}");
+    } else if !has_current_header(signature) {
+        // Refused before the body is read, however it ends.
+        assert_eq!((status, answer.error()), (400, UNVERIFIED));
     } else {
         match sent.ending {
             Ending::Whole => assert_eq!(answer, received, "`call` and `receive` differ"),
@@ -110,6 +115,13 @@ pub fn check_request(sent: &RawRequest) {
             Ending::Stalled => assert_eq!(status, 408, "{answer:?}"),
         }
     }
+}
+
+/// Returns whether this header can be told from Stripe's only with the body.
+fn has_current_header(header: Option<&[u8]>) -> bool {
+    let no_secrets = Secrets::from_iter([]);
+    let result = verify(header, Bytes::new(), &no_secrets, Tolerance::default(), now());
+    matches!(result, Err(SignatureError::NoMatch { .. }))
 }
 
 /// Creates a router whose handler has every outcome except a panic, selected by the length of the

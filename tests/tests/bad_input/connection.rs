@@ -4,6 +4,7 @@ use router_tests::{payload, signature};
 use tracing::Level;
 
 use crate::{
+    endpoints::{shop, without_body_budget},
     row::{Group, Row, row},
     wire::{Then, Wire},
 };
@@ -42,7 +43,7 @@ fn wire(
     bytes: impl Into<Vec<u8>>,
     then: Then,
 ) -> Row {
-    row(name, description, Wire { bytes: bytes.into(), then })
+    row(name, description, Wire { bytes: bytes.into(), then, endpoint: shop })
 }
 
 fn sent(name: &'static str, description: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
@@ -98,7 +99,7 @@ fn heads() -> Vec<Row> {
             "a URI of 100 KB",
             format!("POST /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000)),
         )
-        .answer(414, ""),
+        .answer(431, ""),
     ]
 }
 
@@ -194,15 +195,27 @@ fn slow() -> Vec<Row> {
         .answer(408, "body read timeout")
         .log(Level::WARN)
         .note("after 10 s; `Endpoint::body_timeout` sets the limit"),
+        row(
+            "body_budget",
+            "the first byte of a body while unfinished bodies take up the whole budget",
+            Wire {
+                bytes: with_partial_body("Content-Length: 100\r\n").into_bytes(),
+                then: Then::ReadAnswer,
+                endpoint: without_body_budget,
+            },
+        )
+        .answer(503, "try again later")
+        .log(Level::WARN)
+        .note("logged once for many requests; `Endpoint::body_budget` sets the limit"),
         wire(
             "stalled_head",
             "a head that stalls in the middle",
             "POST /webhook HTTP/1.1\r\nHo",
-            Then::WaitForHeaderTimeout,
+            Then::WaitForHeadTimeout,
         )
-        .note("after 75 s; `Server::header_timeout` sets the limit"),
-        wire("silent", "a connection without any data", "", Then::WaitForHeaderTimeout)
-            .note("after 75 s; a load balancer's health check, or a scanner"),
+        .note("after 10 s; `Server::head_timeout` sets the limit"),
+        wire("silent", "a connection without any data", "", Then::WaitForHeadTimeout)
+            .note("after 10 s; a load balancer's health check, or a scanner"),
         wire(
             "disconnected_in_body",
             "a client that disconnects in the middle of the body",

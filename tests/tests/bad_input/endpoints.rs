@@ -59,6 +59,11 @@ pub(crate) fn shop() -> Endpoint<Router> {
     Endpoint::new(secret(), router).clock(ManualClock::at(now()))
 }
 
+/// Creates an endpoint with no memory for bodies that do not arrive at once.
+pub(crate) fn without_body_budget() -> Endpoint<Router> {
+    shop().body_budget(0)
+}
+
 pub(crate) fn default() -> BoxEndpoint {
     BoxService::new(shop())
 }

@@ -239,7 +239,7 @@ pub(crate) fn age() -> Group {
     Group {
         title: "Signature age",
         file: "tests/tests/bad_input/signature.rs",
-        intro: "The age is checked only after the signature has matched.",
+        intro: "The age is checked before the body is read, and the signature after it.",
         rows,
     }
 }

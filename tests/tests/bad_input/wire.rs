@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use router_core::{server::Server, testing::ManualClock};
+use router_core::{Endpoint, Router, server::Server, testing::ManualClock};
 use router_tests::now;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,17 +11,18 @@ use tokio::{
 };
 
 use crate::{
-    endpoints::{CALLS, shop},
+    endpoints::CALLS,
     log_level,
     row::{Answer, Input, message},
 };
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Wire {
     pub(crate) bytes: Vec<u8>,
     pub(crate) then: Then,
+    pub(crate) endpoint: fn() -> Endpoint<Router>,
 }
 
 /// The client's next step after it has sent all bytes.
@@ -31,8 +32,8 @@ pub(crate) enum Then {
     CloseWriteHalf,
     /// Sends nothing more until the body timeout has expired.
     WaitForBodyTimeout,
-    /// Sends nothing more until the header timeout has expired.
-    WaitForHeaderTimeout,
+    /// Sends nothing more until the timeout of the first head has expired.
+    WaitForHeadTimeout,
     Disconnect,
 }
 
@@ -49,9 +50,7 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("the listener is bound");
         let (stop, stopped) = oneshot::channel();
-        let server = Server::new(shop().clock(body_clock.clone()))
-            .header_timeout(HEADER_TIMEOUT)
-            .clock(clock.clone());
+        let server = Server::new((self.endpoint)().clock(body_clock.clone())).clock(clock.clone());
         let serving = tokio::spawn(server.serve(listener, async {
             stopped.await.expect("the test stops the server");
         }));
@@ -71,15 +70,15 @@ impl Wire {
                     body_clock.wait_for_sleeper().await;
                     body_clock.advance(BODY_TIMEOUT);
                 }
-                Then::WaitForHeaderTimeout => {
+                Then::WaitForHeadTimeout => {
                     clock.wait_for_sleeper().await;
-                    clock.advance(HEADER_TIMEOUT);
+                    clock.advance(HEAD_TIMEOUT);
                 }
             }
         };
         if let Then::Disconnect = self.then {
             send.await;
-            // The header timeout starts once the server has accepted the connection.
+            // The timeout of the head starts once the server has accepted the connection.
             clock.wait_for_sleeper().await;
             drop(stream);
         } else {

@@ -80,11 +80,13 @@ async fn events_over_ten_connections_are_handled_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_over_one_http2_connection_are_handled_once() {
-    let (handled, handler) = rendezvous(100);
+    let (handled, handler) = rendezvous(25);
     let server = Running::start(handler).await;
     let stream = TcpStream::connect(server.address).await.unwrap();
-    let (sender, connection) =
-        conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let mut client = conn::http2::Builder::new(TokioExecutor::new());
+    // The server's limit, which the client does not know yet when it sends the first requests.
+    client.initial_max_send_streams(32);
+    let (sender, connection) = client.handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let requests: Vec<_> = (0..100)
         .map(|number| {

@@ -1,5 +1,6 @@
 //! The server, over real connections. Its timeouts use a clock that the test advances.
 
+mod limits;
 mod load;
 mod requests;
 mod shutdown;
@@ -28,7 +29,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
 
 /// A running server.
@@ -37,7 +40,7 @@ struct Running {
     router: Router,
     /// The clock of the endpoint, for the body timeout.
     body_clock: ManualClock,
-    /// The clock of the server, for the header timeout and the grace period.
+    /// The clock of the server, for its timeouts and the grace period.
     clock: ManualClock,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
@@ -45,6 +48,13 @@ struct Running {
 
 impl Running {
     async fn start(handler: impl Handler) -> Self {
+        Self::start_with(handler, |server| server).await
+    }
+
+    async fn start_with(
+        handler: impl Handler,
+        configure: impl FnOnce(Server<Endpoint<Router>>) -> Server<Endpoint<Router>>,
+    ) -> Self {
         let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
         let router = router.expect("the router is valid");
         let body_clock = ManualClock::at(now());
@@ -55,10 +65,12 @@ impl Running {
         let address = listener.local_addr().expect("the listener is bound");
         let (stop, stopped) = oneshot::channel();
         let server = Server::new(endpoint)
-            .header_timeout(HEADER_TIMEOUT)
+            .head_timeout(HEAD_TIMEOUT)
+            .idle_timeout(IDLE_TIMEOUT)
+            .write_timeout(WRITE_TIMEOUT)
             .shutdown_grace(SHUTDOWN_GRACE)
             .clock(clock.clone());
-        let served = tokio::spawn(server.serve(listener, async {
+        let served = tokio::spawn(configure(server).serve(listener, async {
             stopped.await.expect("the test stops the server");
         }));
         Self { address, router, body_clock, clock, stop, served }

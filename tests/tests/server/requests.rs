@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{DONE, HEADER_TIMEOUT, Running, client, counting, held, read};
+use crate::{DONE, HEAD_TIMEOUT, IDLE_TIMEOUT, Running, client, counting, held, read};
 
 impl Running {
     /// Sends the text, and returns all that the server answers until it closes the connection.
@@ -116,8 +116,12 @@ async fn stalled_body_is_answered_and_disconnected() {
         body_clock.wait_for_sleeper().await;
         body_clock.advance(Duration::from_secs(10));
     };
-    let stalled = "POST /webhook HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n{";
-    let (response, ()) = tokio::join!(server.send_raw(stalled), exceed_timeout);
+    let stalled = format!(
+        "POST /webhook HTTP/1.1\r\nHost: shop\r\nStripe-Signature: {}\r\n\
+         Content-Length: 100\r\n\r\n{{",
+        signature(b"{")
+    );
+    let (response, ()) = tokio::join!(server.send_raw(&stalled), exceed_timeout);
     assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
     server.stop().await;
     assert_eq!(calls.load(Ordering::Relaxed), 0);
@@ -132,7 +136,7 @@ async fn client_without_request_is_disconnected() {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         server.clock.wait_for_sleeper().await;
-        server.clock.advance(HEADER_TIMEOUT);
+        server.clock.advance(HEAD_TIMEOUT);
         // Reads until the end of the connection. An HTTP/2 server has sent its settings by then. A
         // reset also ends the connection.
         let mut answer = Vec::new();
@@ -143,14 +147,14 @@ async fn client_without_request_is_disconnected() {
 }
 
 #[tokio::test]
-async fn header_timeout_does_not_affect_sent_request() {
+async fn request_in_flight_is_not_idle() {
     let (mut starts, permits, handler) = held();
     let server = Running::start(handler).await;
     let (client, request) = (client(false), server.post(payload("invoice.paid")));
     let response = tokio::spawn(async move { client.request(request).await.unwrap() });
     starts.recv().await.unwrap();
     server.clock.wait_for_sleeper().await;
-    server.clock.advance(HEADER_TIMEOUT);
+    server.clock.advance(IDLE_TIMEOUT);
     permits.add_permits(1);
     assert_eq!(response.await.unwrap().status(), 200);
     server.stop().await;

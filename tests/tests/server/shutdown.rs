@@ -3,13 +3,23 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use http::StatusCode;
-use hyper_util::client::legacy;
+use hyper::client::conn;
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioIo},
+};
 use router_core::{Event, Handler};
 use router_tests::{payload, payload_with_id};
-use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::mpsc, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+    task::JoinHandle,
+};
 
 use crate::{DONE, Running, SHUTDOWN_GRACE, client, counting, held, read, signed};
 
@@ -66,17 +76,52 @@ async fn shutdown_does_not_wait_for_idle_connections() {
 }
 
 #[tokio::test]
+async fn half_sent_head_does_not_delay_shutdown() {
+    for sent in ["POST /webhook HTTP/1.1\r\nHo", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * "] {
+        let (_, handler) = counting();
+        let server = Running::start(handler).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        server.clock.wait_for_sleeper().await;
+        // No clock advances.
+        server.stop().await;
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer).await);
+        assert!(!answer.starts_with(b"HTTP/1.1 "), "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn client_that_does_not_take_its_answer_does_not_delay_shutdown() {
+    let (_, handler) = counting();
+    let server = Running::start(handler).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    // The client allows no byte of an answer's body.
+    let mut client = conn::http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(0);
+    let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let response = sender.send_request(server.post(payload("invoice.paid"))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    server.stop.send(()).unwrap();
+    // The timers of the connection and of the grace period.
+    server.clock.wait_for_sleepers(2).await;
+    while TcpStream::connect(server.address).await.is_ok() {}
+    server.clock.wait_for_sleepers(2).await;
+    server.clock.advance(Duration::from_secs(1));
+    server.served.await.unwrap();
+}
+
+#[tokio::test]
 async fn request_beyond_grace_is_cut_but_handler_finishes() {
     for http2 in [false, true] {
         let (mut starts, permits, handler) = held();
-        let mut server = Running::start(handler).await;
+        let server = Running::start(handler).await;
         let response = send_in_flight(&server, &mut starts, http2).await;
         server.stop.send(()).unwrap();
-        tokio::select! {
-            // One timer is the connection's, the other the grace period's.
-            () = server.clock.wait_for_sleepers(2) => {}
-            _ = &mut server.served => panic!("the server stopped before the grace period ended"),
-        }
+        // The grace period begins when the listener is closed.
+        while TcpStream::connect(server.address).await.is_ok() {}
+        assert!(!server.served.is_finished(), "the server stopped before the grace period ended");
         server.clock.advance(SHUTDOWN_GRACE);
         server.served.await.unwrap();
 

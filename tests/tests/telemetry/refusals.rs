@@ -24,8 +24,9 @@ use crate::{
 };
 
 /// All refusal reasons.
-pub(crate) const REASONS: [&str; 15] = [
+pub(crate) const REASONS: [&str; 16] = [
     "api_version",
+    "body_budget",
     "body_read",
     "body_timeout",
     "envelope",
@@ -57,6 +58,21 @@ impl Body for UnreadableBody {
     }
 }
 
+/// A body whose first frame arrives, and no other.
+pub(crate) struct UnfinishedBody(pub(crate) Option<Bytes>);
+
+impl Body for UnfinishedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes)))))
+    }
+}
+
 /// A provider that fails with this error; without one, it knows no endpoint.
 struct FailingProvider(Option<&'static str>);
 
@@ -82,6 +98,8 @@ pub(crate) async fn refuse_for_every_reason(body: &str) {
     assert_eq!(send(default_endpoint.clone(), post(body[1..].to_owned())).await.status(), 400);
     let broken = post("").map(|_| UnreadableBody(Some("connection reset".into())));
     assert_eq!(send(default_endpoint.clone(), broken).await.status(), 400);
+    let unfinished = post("").map(|_| UnfinishedBody(Some("{".into())));
+    assert_eq!(send(default_endpoint.clone().body_budget(0), unfinished).await.status(), 503);
     let versioned_endpoint = default_endpoint.clone().require_api_version("2026-10-28.endive");
     let versioned = body.replacen('{', r#"{"api_version":"2024-06-20","#, 1);
     assert_eq!(send(versioned_endpoint, post(versioned)).await.status(), 400);

@@ -8,7 +8,7 @@ use crate::running::{Running, payment, program_with, refused, send};
 
 pub(crate) const SECRET: &str = "whsec_of_the_inbox";
 
-fn url(folder: &Path) -> String {
+pub(crate) fn url(folder: &Path) -> String {
     format!("sqlite:{}", folder.join("inbox.db").display())
 }
 

@@ -112,7 +112,7 @@ fn sigterm_exits_cleanly_with_open_scraper_connection() {
     assert_eq!(lines.len(), 2, "{log}");
     assert!(lines[0].contains(" connections=0") && !lines[0].contains("metrics:"), "{log}");
     assert!(lines[1].contains(" connections=1") && lines[1].contains("metrics:"), "{log}");
-    assert_eq!(log.matches("all requests in flight were answered").count(), 2, "{log}");
+    assert_eq!(log.matches("no request is in flight any more").count(), 2, "{log}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Starts the program, sends it requests, and stops it.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -22,7 +23,17 @@ pub(crate) fn program() -> Command {
 /// the program reads options from it. The development secret is created in the tests' folder
 /// instead of the user's.
 pub(crate) fn program_with(inbox: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_example-hyper"));
+    configure(Command::new(env!("CARGO_BIN_EXE_example-hyper")), inbox)
+}
+
+/// Returns a command that runs the program with this inbox in a shell script, as `"$@"`.
+pub(crate) fn program_in(inbox: &str, script: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_example-hyper")]);
+    configure(command, inbox)
+}
+
+fn configure(mut command: Command, inbox: &str) -> Command {
     command
         .env_clear()
         .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
@@ -88,6 +99,26 @@ impl Running {
     pub(crate) fn send_sigterm(&self) {
         let kill = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
         assert!(kill.expect("`kill` is available").success());
+    }
+
+    /// Returns the log, which can be taken once.
+    pub(crate) fn take_log(&mut self) -> BufReader<ChildStderr> {
+        BufReader::new(self.child.stderr.take().expect("stderr is piped"))
+    }
+
+    /// Waits until the program exits.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("program is a child process")
+    }
+
+    /// Returns the maximum of the memory that the program has had, in MiB.
+    pub(crate) fn peak_memory_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("program is running on Linux");
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("peak is known");
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("peak is in kB");
+        kib / 1024
     }
 
     /// Stops the program with SIGTERM, and returns its exit status and log.

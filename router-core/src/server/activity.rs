@@ -1,0 +1,183 @@
+//! The state of one connection, which decides when the server closes it.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::limits::Limits;
+use crate::clock::Clock;
+
+/// The time to discard the rest of a request that was refused before all of it was read. If the
+/// server closed the connection at once, the client might lose the answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The state of one connection, shared by its task, its requests and the server.
+pub(super) struct Activity {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Notifies the connection's task of an eviction, or of an answered request during its close.
+    changed: Notify,
+    idle: Arc<IdleSignal>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The number of requests that are not answered yet.
+    in_flight: usize,
+    /// `true` once a request's head has been received.
+    has_request: bool,
+    /// The time of the last answer, or at which the connection was accepted.
+    idle_since: Instant,
+    /// The time of the last progress, while the client does not take what the server writes.
+    blocked_since: Option<Instant>,
+    /// The time at which the server began to discard what the client still sends.
+    lingering_since: Option<Instant>,
+    is_closing: bool,
+}
+
+/// Notifies the server of connections that become idle, while it looks for one to close.
+#[derive(Default)]
+pub(super) struct IdleSignal {
+    pub(super) is_wanted: AtomicBool,
+    pub(super) notify: Notify,
+}
+
+/// The reason to close a connection at a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// The client has not sent its first request.
+    NoRequest,
+    /// The client has sent no further request.
+    Idle,
+    /// The client does not read.
+    Blocked,
+    /// The client has had its time to read the last answer.
+    Lingered,
+    /// There is no reason yet.
+    InFlight,
+}
+
+impl Activity {
+    pub(super) fn new(clock: Arc<dyn Clock>, idle: Arc<IdleSignal>) -> Self {
+        let state = State {
+            in_flight: 0,
+            has_request: false,
+            idle_since: clock.monotonic(),
+            blocked_since: None,
+            lingering_since: None,
+            is_closing: false,
+        };
+        Self { clock, state: Mutex::new(state), changed: Notify::new(), idle }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
+        let mut state = self.state();
+        state.in_flight += 1;
+        state.has_request = true;
+        RequestGuard(self.clone())
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.state().in_flight
+    }
+
+    /// Returns whether nothing that was written can still be on its way to the client.
+    pub(super) fn is_settled(&self) -> bool {
+        let state = self.state();
+        !state.has_request || state.lingering_since.is_some()
+    }
+
+    /// Returns the time since which the connection has been idle, or `None` if it has a request in
+    /// flight or is being closed.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.in_flight == 0 && !state.is_closing).then_some(state.idle_since)
+    }
+
+    /// Returns the time at which the connection is to be closed or looked at again.
+    pub(super) fn deadline(&self, limits: &Limits) -> (Instant, Expiry) {
+        let state = self.state();
+        let blocked = state.blocked_since.map(|since| (since + limits.write, Expiry::Blocked));
+        let lingering = state.lingering_since.map(|since| (since + LINGER, Expiry::Lingered));
+        let next = match &*state {
+            State { in_flight: 1.., .. } => {
+                (self.clock.monotonic() + limits.idle, Expiry::InFlight)
+            }
+            State { has_request: false, .. } => (state.idle_since + limits.head, Expiry::NoRequest),
+            _ => (state.idle_since + limits.idle, Expiry::Idle),
+        };
+        let deadlines = [blocked, lingering, Some(next)].into_iter().flatten();
+        deadlines.min_by_key(|(deadline, _)| *deadline).unwrap_or(next)
+    }
+
+    /// Asks the connection's task to close the connection.
+    pub(super) fn evict(&self) {
+        self.begin_close();
+        self.changed.notify_one();
+    }
+
+    pub(super) fn begin_close(&self) {
+        self.state().is_closing = true;
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.state().is_closing
+    }
+
+    /// Returns whether the connection is being closed and has no request in flight.
+    pub(super) fn is_ending(&self) -> bool {
+        let state = self.state();
+        state.is_closing && state.in_flight == 0
+    }
+
+    /// Waits for an eviction, or for the answer to a request if the connection is being closed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Records whether the client has taken something, or its socket is full.
+    pub(super) fn wrote(&self, progress: bool) {
+        let mut state = self.state();
+        if progress {
+            state.blocked_since = None;
+        } else if state.blocked_since.is_none() {
+            state.blocked_since = Some(self.clock.monotonic());
+        }
+    }
+
+    pub(super) fn begin_lingering(&self) {
+        self.state().lingering_since.get_or_insert_with(|| self.clock.monotonic());
+    }
+}
+
+/// A request in flight.
+pub(super) struct RequestGuard(Arc<Activity>);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let Self(activity) = self;
+        let mut state = activity.state();
+        state.in_flight -= 1;
+        if state.in_flight > 0 {
+            return;
+        }
+        state.idle_since = activity.clock.monotonic();
+        if state.is_closing {
+            activity.changed.notify_one();
+        }
+        if activity.idle.is_wanted.load(Ordering::Relaxed) {
+            activity.idle.notify.notify_one();
+        }
+    }
+}

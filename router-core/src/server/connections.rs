@@ -1,0 +1,112 @@
+//! The open connections of a server. If there are too many, the one that has been idle for longest
+//! is closed.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+};
+
+use tokio::task::{Id, JoinSet};
+
+use super::activity::{Activity, IdleSignal};
+use crate::clock::Clock;
+
+pub(super) struct Connections {
+    max: usize,
+    clock: Arc<dyn Clock>,
+    /// Dropping it aborts all connections.
+    tasks: JoinSet<()>,
+    activities: HashMap<Id, Arc<Activity>>,
+    idle: Arc<IdleSignal>,
+    /// `true` from the first time that all connections are in use until a quarter of them is free.
+    is_full: bool,
+}
+
+impl Connections {
+    pub(super) fn new(max: usize, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            max,
+            clock,
+            tasks: JoinSet::new(),
+            activities: HashMap::new(),
+            idle: Arc::default(),
+            is_full: false,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Returns the number of requests that are not answered yet.
+    pub(super) fn requests_in_flight(&self) -> usize {
+        self.activities.values().map(|activity| activity.in_flight()).sum()
+    }
+
+    /// Spawns the task of a connection.
+    pub(super) fn spawn<F>(&mut self, serve: impl FnOnce(Arc<Activity>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let activity = Arc::new(Activity::new(self.clock.clone(), self.idle.clone()));
+        let task = self.tasks.spawn(serve(activity.clone()));
+        self.activities.insert(task.id(), activity);
+    }
+
+    /// Waits for the next connection to end. Returns `None` if there is none. Cancel safe.
+    pub(super) async fn next_ended(&mut self) -> Option<()> {
+        let id = match self.tasks.join_next_with_id().await? {
+            Ok((id, ())) => id,
+            Err(panicked) => panicked.id(),
+        };
+        self.activities.remove(&id);
+        if self.is_full && self.len() <= self.max / 4 * 3 {
+            self.is_full = false;
+            tracing::info!(connections = self.len(), "a quarter of the connections is free again");
+        }
+        Some(())
+    }
+
+    /// Waits until one more connection is allowed, and closes the one that has been idle for
+    /// longest. Cancel safe.
+    pub(super) async fn free_slot(&mut self) {
+        if self.len() < self.max {
+            return;
+        }
+        if !self.is_full {
+            self.is_full = true;
+            tracing::warn!(
+                max = self.max,
+                "all connections are in use; closing the one that has been idle for longest for \
+                 each new one; `Server::max_connections` sets this limit"
+            );
+        }
+        let idle = self.idle.clone();
+        idle.is_wanted.store(true, Ordering::Relaxed);
+        while self.len() >= self.max {
+            // Before the search, so that a connection that becomes idle after it is noticed.
+            let became_idle = idle.notify.notified();
+            self.evict_longest_idle();
+            tokio::select! {
+                _ = self.next_ended() => {}
+                () = became_idle => {}
+            }
+        }
+        idle.is_wanted.store(false, Ordering::Relaxed);
+    }
+
+    /// Closes the connection that has been idle for longest, unless one is about to end already.
+    fn evict_longest_idle(&self) {
+        if self.activities.values().any(|activity| activity.is_ending()) {
+            return;
+        }
+        let idle = self
+            .activities
+            .values()
+            .filter_map(|activity| activity.idle_since().map(|idle_since| (idle_since, activity)));
+        if let Some((_, activity)) = idle.min_by_key(|(idle_since, _)| *idle_since) {
+            activity.evict();
+        }
+    }
+}

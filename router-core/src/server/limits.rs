@@ -1,0 +1,64 @@
+//! The limits of a server, which bound what its clients can occupy.
+
+use std::time::Duration;
+
+/// The limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The time for the head of the first request.
+    pub(super) head: Duration,
+    /// The time without a request in flight.
+    pub(super) idle: Duration,
+    /// The time without progress of a write.
+    pub(super) write: Duration,
+}
+
+/// The maximum number of connections, unless the process has too few file descriptors.
+pub(super) const MAX_CONNECTIONS: usize = 1024;
+
+/// The number of requests that an HTTP/2 client can have in flight on a connection. Proxies open
+/// further connections for more.
+pub(super) const HTTP2_STREAMS: u32 = 32;
+
+/// The bytes of bodies that an HTTP/2 client can send on one stream, and on the connection, before
+/// the service has read them.
+pub(super) const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+pub(super) const HTTP2_CONNECTION_WINDOW: u32 = 128 * 1024;
+
+/// The bytes of answers that wait for an HTTP/2 client, per stream. An answer of an endpoint is far
+/// smaller.
+pub(super) const HTTP2_SEND_BUFFER: usize = 16 * 1024;
+
+/// The size of the read buffer and of the write buffer of an HTTP/1 connection. A head must fit.
+pub(super) const HTTP1_BUFFER: usize = 32 * 1024;
+
+/// Returns the number of connections that leaves half of the process's file descriptors for other
+/// purposes, such as the connections to a database. Raises the soft limit of descriptors, which is
+/// often only 1,024, to the hard limit if that allows more connections.
+pub(super) fn allowed_connections(wanted: usize) -> usize {
+    let Some(descriptors) = descriptors(2 * wanted as u64) else { return wanted };
+    let allowed = usize::try_from(descriptors / 2).unwrap_or(wanted).clamp(1, wanted);
+    if allowed < wanted {
+        tracing::warn!(
+            descriptors,
+            "serving at most {allowed} connections at a time instead of {wanted}, because the \
+             process can open only {descriptors} files; raise the limit (`ulimit -n`)"
+        );
+    }
+    allowed
+}
+
+/// Returns the soft limit of file descriptors, raised to at most `wanted`.
+#[cfg(unix)]
+fn descriptors(wanted: u64) -> Option<u64> {
+    let soft = rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?.0;
+    match soft < wanted {
+        true => Some(rlimit::increase_nofile_limit(wanted).unwrap_or(soft)),
+        false => Some(soft),
+    }
+}
+
+#[cfg(not(unix))]
+fn descriptors(_: u64) -> Option<u64> {
+    None
+}
