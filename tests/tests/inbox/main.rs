@@ -3,6 +3,8 @@
 mod delivering;
 #[path = "../exchange/mod.rs"]
 mod exchange;
+#[cfg(unix)]
+mod file;
 mod jetstream;
 mod leases;
 #[path = "../logged/mod.rs"]
