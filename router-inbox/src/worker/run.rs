@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use router_core::{BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec};
+use router_core::{
+    BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec, panic_guard::catch_panic,
+};
 use tower_service::Service;
 
 use super::outcome;
@@ -61,7 +63,19 @@ struct DeadlineExceeded(Duration);
 
 impl Run {
     /// Calls the service for the delivery, and commits or rolls back the handler's [`Effects`].
+    ///
+    /// A panic is a failure of the attempt, wherever it comes from.
     pub(super) async fn execute<R>(self, service: R, store: Arc<impl Store>) -> RunResult
+    where
+        R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
+    {
+        match catch_panic("the store", self.call_and_finish(service, &*store)).await {
+            Ok(result) => result,
+            Err(panic) => RunResult::Unrecorded(self.failure_outcome(&Failure::retry(panic))),
+        }
+    }
+
+    async fn call_and_finish<R>(&self, service: R, store: &impl Store) -> RunResult
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
@@ -70,11 +84,23 @@ impl Run {
         let outcome = self.call_handler(service, delivery, effects.as_deref()).await;
         let Some(effects) = effects else { return RunResult::Unrecorded(outcome) };
         self.completing.set();
-        match effects.finish(&self.lease, &outcome).await {
-            Ok(None) => RunResult::Unrecorded(outcome),
-            Ok(Some(completed)) => RunResult::Recorded(completed),
-            Err(error) => RunResult::Unrecorded(self.failure_outcome(&Failure::retry(error))),
+        let finished = catch_panic("the store", effects.finish(&self.lease, &outcome)).await;
+        let error = match finished {
+            Ok(Ok(None)) => return RunResult::Unrecorded(outcome),
+            Ok(Ok(Some(completed))) => return RunResult::Recorded(completed),
+            Ok(Err(error)) => Failure::retry(error),
+            Err(panic) => Failure::retry(panic),
+        };
+        if matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored) {
+            return RunResult::Unrecorded(self.failure_outcome(&error));
         }
+        // The failure of the handler is logged already, and it is the outcome to record.
+        tracing::warn!(
+            handler = &*self.handler.name, %error,
+            "failed to roll back the writes of a failed handler; the database does so when the \
+             connection is closed"
+        );
+        RunResult::Unrecorded(outcome)
     }
 
     async fn call_handler<R>(
@@ -86,15 +112,18 @@ impl Run {
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
-        let call = pin!(call_service(service, delivery));
+        let call = pin!(catch_panic("a layer around the router", call_service(service, delivery)));
         let result = match effects {
             None => call.await,
             Some(effects) => tokio::select! {
                 biased;
                 result = call => result,
-                limit = effects.deadline_exceeded() => Err(Failure::retry(DeadlineExceeded(limit))),
+                limit = effects.deadline_exceeded() => {
+                    Ok(Err(Failure::retry(DeadlineExceeded(limit))))
+                }
             },
         };
+        let result = result.unwrap_or_else(|panic| Err(Failure::retry(panic)));
         match result {
             Ok(report) => match report.result() {
                 Ok(success) => outcome::from_success(&self.handler.name, success),

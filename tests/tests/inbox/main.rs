@@ -1,5 +1,7 @@
 //! Tests of the inbox: storing and answering events, delivering them, logs and metrics.
 
+#[path = "../bomb/mod.rs"]
+mod bomb;
 mod delivering;
 #[path = "../exchange/mod.rs"]
 mod exchange;
@@ -11,6 +13,7 @@ mod leases;
 mod logged;
 mod logging;
 mod metrics;
+mod panics;
 mod receiving;
 mod shop;
 mod transactions;
