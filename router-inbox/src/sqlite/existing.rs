@@ -25,6 +25,7 @@ impl SqliteStore {
     ///
     /// Fails if the file does not exist, cannot be opened, or contains no inbox.
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
+        open::check_parameters(url)?;
         let is_inbox = is_inbox(url).await;
         let not_opened = |source| OpenError::NotOpened { url: url.to_owned(), source };
         match is_inbox.map_err(not_opened).map_err(StoreError::new)? {

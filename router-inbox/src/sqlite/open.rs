@@ -12,7 +12,7 @@ use super::{
     file::{FileId, OpenFiles},
     schema,
 };
-use crate::StoreError;
+use crate::{StoreError, store::parameters};
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -42,6 +42,7 @@ pub(super) struct Opened {
 
 /// Opens the file at a URL.
 pub(super) async fn file(url: &str) -> Result<Opened, StoreError> {
+    check_parameters(url)?;
     let opened = open(url).await;
     opened.map_err(|source| StoreError::new(NotOpened { url: url.to_owned(), source }))
 }
@@ -59,6 +60,17 @@ async fn open(url: &str) -> sqlx::Result<Opened> {
     let writer = permanent_connections(1, &files).connect_lazy_with(options.clone());
     let readers = permanent_connections(4, &files).connect_lazy_with(options.read_only(true));
     Ok(Opened { writer, readers, files, first })
+}
+
+/// Checks the parameters of a URL. Those that share a cache between connections, or that skip
+/// SQLite's locks, would make the inbox unsafe.
+pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    parameters::check(query, &["mode"]).map_err(StoreError::new)?;
+    if query.split('&').all(|parameter| ["", "mode=rw", "mode=rwc"].contains(&parameter)) {
+        return Ok(());
+    }
+    Err(StoreError::new("the inbox's URL must not have another `mode` than `rw` or `rwc`"))
 }
 
 /// Parses a URL, and makes its path absolute: the process may change its working directory before a
