@@ -5,6 +5,7 @@ mod existing;
 mod file;
 mod open;
 mod operations;
+mod private_file;
 mod quick_check;
 mod redeliver;
 mod schema;

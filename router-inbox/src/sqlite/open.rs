@@ -10,7 +10,7 @@ use sqlx::{
 
 use super::{
     file::{FileId, OpenFiles},
-    schema,
+    private_file, schema,
 };
 use crate::{StoreError, store::parameters};
 
@@ -77,6 +77,9 @@ pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
 /// pool connects.
 pub(super) fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
     let options = SqliteConnectOptions::from_str(url)?;
+    if url.split('?').next().is_some_and(|file| file.ends_with(":memory:")) {
+        return Err(io::Error::other("a database in memory loses its events").into());
+    }
     let path = path::absolute(options.get_filename())?;
     Ok(options.filename(path))
 }
@@ -87,13 +90,14 @@ async fn connect_and_migrate(
 ) -> sqlx::Result<(SqliteConnection, Arc<OpenFiles>)> {
     let path = options.get_filename();
     for _ in 0..3 {
-        let before = FileId::at(path).ok();
+        private_file::create(path)?;
+        let before = FileId::at(path)?;
         let mut connection = connect(options).await?;
         schema::migrate(&mut connection).await?;
         let files = OpenFiles::new(path)?;
         // SQLite does not report the file that it has opened. If the path refers to the same file
         // before and after, that is the opened one.
-        if before.is_none_or(|before| before == files.id()) {
+        if before == files.id() {
             return Ok((connection, Arc::new(files)));
         }
     }
