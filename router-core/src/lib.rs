@@ -8,6 +8,7 @@ mod endpoint;
 pub mod event;
 mod extract;
 mod handler;
+pub mod panic_guard;
 #[doc(hidden)]
 pub mod private;
 mod routing;

@@ -101,6 +101,11 @@ pub(crate) trait TxStore<DB: Database>: Send + Sync {
         lease: &Lease,
         outcome: &DeliveryOutcome,
     ) -> sqlx::Result<CompleteResult>;
+
+    /// Returns the cause of a failed commit.
+    async fn explain(&self, error: sqlx::Error) -> StoreError {
+        StoreError::new(error)
+    }
 }
 
 /// The state shared by a handler's [`Tx`] and the worker's [`TxEffects`]. The transaction is moved
@@ -280,8 +285,10 @@ impl<DB: Database> TxEffects<DB> {
             CompleteResult::Recorded | CompleteResult::Restarted => tx.commit().await,
             CompleteResult::LeaseLost => tx.rollback().await,
         };
-        closed.map_err(StoreError::new)?;
-        Ok(completed)
+        match closed {
+            Ok(()) => Ok(completed),
+            Err(error) => Err(self.shared.store.explain(error).await),
+        }
     }
 
     fn warn_if_long(&self, lease: &Lease, took: Duration) {

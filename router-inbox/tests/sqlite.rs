@@ -109,6 +109,30 @@ async fn file_that_is_no_database_is_refused_unchanged() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
+/// An inbox in memory would lose its events, and a shared cache would block its readers.
+#[tokio::test]
+async fn url_without_a_file_or_with_unsafe_parameters_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    let url = format!("sqlite:{}", path.display());
+    let rows = [
+        ("sqlite::memory:".to_owned(), "cannot be opened as an inbox"),
+        ("sqlite:".to_owned(), "cannot be opened as an inbox"),
+        (format!("{url}?mode=memory"), "another `mode` than `rw` or `rwc`"),
+        (format!("{url}?mdoe=hunter2"), "unknown parameter `mdoe`; did you mean `mode`?"),
+        (format!("{url}?cache=shared"), "unknown parameter `cache`; known are mode"),
+        (format!("{url}?immutable=1"), "unknown parameter `immutable`; known are mode"),
+    ];
+    for (url, expected) in rows {
+        let error = SqliteStore::open(&url).await.unwrap_err();
+        let message = router_core::Failure::retry(error).to_string();
+        assert!(message.contains(expected), "{url}: {message}");
+        assert!(!message.contains("hunter2"), "{message}");
+        assert!(!path.exists(), "{url}");
+    }
+    SqliteStore::open(&format!("{url}?mode=rwc")).await.unwrap();
+}
+
 #[tokio::test]
 async fn open_existing_changes_no_file_without_inbox() {
     let folder = tempfile::tempdir().unwrap();

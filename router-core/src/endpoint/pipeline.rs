@@ -26,6 +26,7 @@ use crate::{
     clock::{Clock, within},
     event::Event,
     handler::BoxError,
+    panic_guard::catch_panic,
     signature::{Secrets, Tolerance, UnverifiedSignature, VerifiedPayload},
     telemetry,
 };
@@ -78,8 +79,14 @@ impl<P: SecretProvider> Settings<P> {
     {
         let (parts, body) = request.into_parts();
         require_post(&parts.method)?;
-        let secrets = self.provider.secrets(&parts).await;
-        let secrets = secrets.map_err(|error| Refusal::SecretsUnavailable(error.into()))?;
+        let secrets = catch_panic("the secret provider", async {
+            self.provider
+                .secrets(&parts)
+                .await
+                .map_err(|error| Refusal::SecretsUnavailable(error.into()))
+        });
+        let panicked = |panic| Refusal::SecretsUnavailable(Arc::new(panic));
+        let secrets = secrets.await.map_err(panicked)??;
         let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
         self.limit.check_declared(&parts.headers, &body)?;
         let signature = parts.headers.get("stripe-signature").map(http::HeaderValue::as_bytes);
@@ -134,13 +141,15 @@ impl<P: SecretProvider> Settings<P> {
     where
         S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
     {
-        let answer = pin!(async {
+        // A panic must not end the connection, which may have other requests in flight.
+        let answer = pin!(catch_panic("the service behind the endpoint", async {
             poll_fn(|context| inner.poll_ready(context)).await?;
-            inner.call(event).await
-        });
+            inner.call(event).await.map(Into::into)
+        }));
         match within(self.timeout, &*self.clock, answer).await {
-            Some(Ok(answer)) => Ok(answer.into()),
-            Some(Err(error)) => Err(Refusal::unavailable(error)),
+            Some(Ok(Ok(answer))) => Ok(answer),
+            Some(Ok(Err(error))) => Err(Refusal::unavailable(error)),
+            Some(Err(panic)) => Err(Refusal::unavailable(panic)),
             None => Err(Refusal::TimedOut { limit: self.timeout }),
         }
     }

@@ -1,11 +1,16 @@
 //! Reasons to refuse a request. The status, the public text and the log line of each reason are
 //! defined here together, so that they stay consistent.
 
-use std::{error::Error, iter, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 
-use crate::{event::EnvelopeError, handler::BoxError, signature::SignatureError, telemetry};
+use crate::{
+    event::EnvelopeError,
+    handler::{BoxError, error_text},
+    signature::SignatureError,
+    telemetry,
+};
 
 /// A cloneable error, because [`Refusal`] is `Clone`.
 type SharedError = Arc<dyn Error + Send + Sync>;
@@ -67,7 +72,7 @@ pub enum Refusal {
         found: String,
     },
     /// Our fault: the secret provider failed.
-    #[error("failed to look up the signing secrets: {0}")]
+    #[error("failed to look up the signing secrets: {}", error_text(&**.0))]
     SecretsUnavailable(SharedError),
     /// Our fault: the event was not handled in time. Handlers that have started keep running.
     #[error("the event was not handled within {limit:?}; `Endpoint::timeout` sets this limit")]
@@ -76,7 +81,7 @@ pub enum Refusal {
         limit: Duration,
     },
     /// Our fault: the service behind the endpoint is unavailable, or failed.
-    #[error("the service behind the endpoint is unavailable: {}", error_chain(.0))]
+    #[error("the service behind the endpoint is unavailable: {}", error_text(&**.0))]
     Unavailable(SharedError),
 }
 
@@ -176,11 +181,4 @@ impl Refusal {
             _ => tracing::warn!(status, reason = %self, "request refused"),
         }
     }
-}
-
-/// Returns the error's text and those of its sources, joined by `: `.
-fn error_chain(error: &SharedError) -> String {
-    let error: &(dyn Error + 'static) = &**error;
-    let chain = iter::successors(Some(error), |error| (*error).source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,6 +1,12 @@
 //! Failures of handlers, transient or permanent.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    time::Duration,
+};
+
+use crate::panic_guard::{Guarded, catch};
 
 /// A boxed error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -23,7 +29,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// `Failure` does not implement [`Error`], so that it can implement `From` for every error.
 pub struct Failure {
-    error: BoxError,
+    error: Guarded<BoxError>,
     class: Class,
 }
 
@@ -79,19 +85,23 @@ impl Failure {
     /// Creates a transient failure. Without an inbox, Stripe redelivers the event later, for up to
     /// three days.
     pub fn retry(error: impl Into<BoxError>) -> Self {
-        Self { error: error.into(), class: Class::Transient(None) }
+        Self::new(error, Class::Transient(None))
     }
 
     /// Creates a transient failure, to be retried once this time has passed at the earliest. An
     /// inbox waits at least this long. Without an inbox, the time is only sent to Stripe as
     /// `Retry-After`, and Stripe keeps its own schedule.
     pub fn retry_in(error: impl Into<BoxError>, wait: Duration) -> Self {
-        Self { error: error.into(), class: Class::Transient(Some(wait)) }
+        Self::new(error, Class::Transient(Some(wait)))
     }
 
     /// Creates a permanent failure, which becomes a dead letter.
     pub fn permanent(error: impl Into<BoxError>) -> Self {
-        Self { error: error.into(), class: Class::Permanent }
+        Self::new(error, Class::Permanent)
+    }
+
+    fn new(error: impl Into<BoxError>, class: Class) -> Self {
+        Self { error: Guarded::new(error.into()), class }
     }
 
     /// Returns whether the failure is permanent, so that a retry would not help.
@@ -111,13 +121,14 @@ impl Failure {
 
     /// Returns the error.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "only the drop takes the error")]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.error
+        &**self.error.get().expect("only the drop takes the error")
     }
 
     /// Returns an iterator over the error, its cause, the cause of that, and so on.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
-        let error: &(dyn Error + 'static) = &*self.error;
+        let error: &(dyn Error + 'static) = self.error();
         std::iter::successors(Some(error), |error| (*error).source())
     }
 
@@ -136,30 +147,30 @@ impl<E: Into<BoxError>> From<E> for Failure {
 /// Writes the error and all its causes in one line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        self.chain().try_for_each(|error| {
-            write!(f, "{separator}{error}")?;
-            separator = ": ";
-            Ok(())
-        })
+        f.write_str(&error_text(self.error()))
+    }
+}
+
+/// Returns the texts of the error and all its causes, as far as they do not panic.
+pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let written = catch("its `Display` or `source`", || {
+        let (mut next, mut separator) = (Some(error), "");
+        while let Some(error) = next {
+            write!(text, "{separator}{error}")?;
+            (next, separator) = (error.source(), ": ");
+        }
+        fmt::Result::Ok(())
+    });
+    match written {
+        // A `Display` that fails has written what it could.
+        Ok(_) => text,
+        Err(panic) => format!("{text} (the text of the error is incomplete: {panic})"),
     }
 }
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Failure").field("class", &self.class).field("error", &self.error).finish()
-    }
-}
-
-/// A panic of a handler, with its message.
-#[derive(Debug, thiserror::Error)]
-#[error("the handler panicked: {0}")]
-pub(crate) struct Panic(String);
-
-impl Panic {
-    pub(crate) fn new(payload: &(dyn std::any::Any + Send)) -> Self {
-        let message = (payload.downcast_ref::<&str>().copied())
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self(message.unwrap_or("without a message").to_owned())
+        f.debug_struct("Failure").field("class", &self.class).field("error", &self.error()).finish()
     }
 }

@@ -11,7 +11,7 @@ use std::{future::Future, pin::Pin};
 
 use async_trait::async_trait;
 
-pub(crate) use self::failure::Panic;
+pub(crate) use self::failure::error_text;
 pub use self::{
     delivery_order::DeliveryOrder,
     failure::{BoxError, Failure, FailureExt},

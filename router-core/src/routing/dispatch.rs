@@ -1,10 +1,8 @@
 //! Calls a handler with its object lock, its timeout, and a guard against panics.
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -19,7 +17,8 @@ use crate::{
     clock::within,
     event::{Event, ObjectId},
     extract::{PerDeliveryValues, needs::Supplies},
-    handler::{Failure, Handler, HandlerFuture, HandlerResult, Outcome, Panic},
+    handler::{Failure, Handler, HandlerFuture, HandlerResult, Outcome},
+    panic_guard::{Guarded, Panic, catch},
     telemetry::HandlerMetrics,
 };
 
@@ -74,8 +73,11 @@ pub(super) struct OverdueCall {
 
 /// A handler ran into its timeout.
 #[derive(Debug, thiserror::Error)]
-#[error("the handler did not finish within {}", humantime::format_duration(*.0))]
-struct TimedOut(Duration);
+#[error(
+    "the handler did not finish within {}{}", humantime::format_duration(*.0),
+    .1.as_ref().map(|panic| format!("; when it was stopped, {panic}")).unwrap_or_default()
+)]
+struct TimedOut(Duration, Option<Panic>);
 
 /// The object's lock was not released before the handler's timeout.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +124,11 @@ impl Handlers {
             remaining = timeout.saturating_sub(self.clock.monotonic() - started);
         }
         let pause = per_delivery.timeout_pause.clone();
-        let mut call = self.start(handler, name, event, per_delivery);
+        let start = || self.start(handler, name, event, per_delivery);
+        let mut call = match catch(HANDLER, start) {
+            Ok(call) => call,
+            Err(panic) => return (Err(Failure::retry(panic)), None),
+        };
         let pinned_call = Pin::new(&mut call);
         let result = match &pause {
             None => within(remaining, &*self.clock, pinned_call).await,
@@ -130,9 +136,13 @@ impl Handlers {
         };
         match result {
             Some(result) => (handler.check_reply(result), None),
+            None if handler.blocking => {
+                let overdue = OverdueCall { call, _lock: lock };
+                (Err(Failure::retry(TimedOut(timeout, None))), Some(overdue))
+            }
             None => {
-                let overdue = handler.blocking.then_some(OverdueCall { call, _lock: lock });
-                (Err(Failure::retry(TimedOut(timeout))), overdue)
+                let panic = call.0.clear(HANDLER).err();
+                (Err(Failure::retry(TimedOut(timeout, panic))), None)
             }
         }
     }
@@ -144,7 +154,7 @@ impl Handlers {
         event: &Event,
         mut per_delivery: PerDeliveryValues,
     ) -> Call {
-        Call(match handler.callable.clone() {
+        Call(Guarded::new(match handler.callable.clone() {
             Callable::Linked(call) => {
                 let (states, per_delivery) = (&self.states, &mut per_delivery);
                 call(event.clone(), &mut Supplies { states, per_delivery, event, handler: name })
@@ -155,7 +165,7 @@ impl Handlers {
                 let event = event.clone();
                 Box::pin(async move { handler.call(event).await })
             }
-        })
+        }))
     }
 }
 
@@ -171,24 +181,17 @@ impl RegisteredHandler {
     /// which is logged.
     pub(super) fn default_reply(&self) -> Option<Bytes> {
         let build = self.default_reply?;
-        match catch_unwind(build) {
-            Ok(Ok(Outcome::Replied(json))) => Some(json),
-            Ok(Err(failure)) => {
-                tracing::error!(
-                    error = %failure,
-                    "failed to build the default reply; Stripe gets no reply"
-                );
-                None
-            }
-            Ok(Ok(_)) => None,
-            Err(panic) => {
-                tracing::error!(
-                    error = %panic_failure(&*panic),
-                    "failed to build the default reply; Stripe gets no reply"
-                );
-                None
-            }
-        }
+        let failure = match catch("the function `default_reply`", build) {
+            Ok(Ok(Outcome::Replied(json))) => return Some(json),
+            Ok(Ok(_)) => return None,
+            Ok(Err(failure)) => failure,
+            Err(panic) => Failure::retry(panic),
+        };
+        tracing::error!(
+            error = %failure,
+            "failed to build the default reply; Stripe gets no reply"
+        );
+        None
     }
 
     /// Turns the reply of a handler that is not registered as replying into a permanent failure.
@@ -207,23 +210,30 @@ impl OverdueCall {
     }
 }
 
-/// A running call of a handler. Converts a panic to a transient failure.
-struct Call(HandlerFuture);
+/// The subject of a handler's panic.
+const HANDLER: &str = "the handler";
+
+/// A running call of a handler. Converts a panic to a transient failure, also one of the future's
+/// drop.
+struct Call(Guarded<HandlerFuture>);
 
 impl Future for Call {
     type Output = HandlerResult;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<HandlerResult> {
-        // The future is not polled again after a panic, so its broken state is never observed.
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
-            Ok(poll) => poll,
-            Err(panic) => Poll::Ready(Err(panic_failure(&*panic))),
-        }
+        let future = self.0.get_mut().expect("a call is not polled after its result");
+        let result = match catch(HANDLER, || future.as_mut().poll(context)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => result,
+            // The future is not polled again, so its broken state is never observed.
+            Err(panic) => Err(Failure::retry(panic)),
+        };
+        let dropped = self.0.clear(HANDLER);
+        Poll::Ready(result.and_then(|outcome| match dropped {
+            Ok(()) => Ok(outcome),
+            Err(panic) => Err(Failure::retry(panic)),
+        }))
     }
-}
-
-fn panic_failure(payload: &(dyn Any + Send)) -> Failure {
-    Failure::retry(Panic::new(payload))
 }
 
 impl fmt::Debug for Callable {

@@ -19,8 +19,12 @@ use crate::{
     event::{Event, EventKey},
     extract::PerDeliveryValues,
     handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report},
+    panic_guard::catch_panic,
     telemetry,
 };
+
+const COMPLETION_STORE: &str = "the completion store";
+const DEAD_LETTER_SINK: &str = "the dead-letter sink";
 
 /// The run of a claimed event's handlers.
 ///
@@ -104,23 +108,29 @@ impl Run {
         let progress = match completions {
             CompletionBackend::InMemory(memory) => memory.load_progress(&self.key),
             CompletionBackend::Custom(store) => self
-                .with_timeout(store.load(&self.key))
+                .with_timeout(COMPLETION_STORE, async { store.load(&self.key).await })
                 .await
                 .map_err(|error| RouterError::CompletionStore(error.into()))?,
         };
         Ok(EarlierDeliveries::new(progress, handlers, &self.event))
     }
 
-    /// Awaits a call of a user-supplied store or sink, with a timeout.
+    /// Awaits a call of a user-supplied store or sink, with a timeout. A panic of `subject` is an
+    /// error.
     ///
     /// Without the timeout, a store that never answers would leave the event in flight forever.
     async fn with_timeout<T>(
         &self,
+        subject: &'static str,
         call: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
         let Parts { wait_timeout, handlers, .. } = &self.router.parts;
         let timed_out = || Err(format!("no answer within {wait_timeout:?}").into());
-        within(*wait_timeout, &*handlers.clock, pin!(call)).await.unwrap_or_else(timed_out)
+        let call = pin!(catch_panic(subject, call));
+        match within(*wait_timeout, &*handlers.clock, call).await {
+            Some(result) => result?,
+            None => timed_out(),
+        }
     }
 
     /// Runs the handlers after the one that replied, then waits for overdue blocking handlers.
@@ -236,7 +246,8 @@ impl Run {
         let Some(sink) = &parts.dead_letters else { return Err(failure) };
         let (event, handler, at) = (&self.event, &*handler.name, parts.handlers.clock.wall());
         let letter = DeadLetter { event, handler, attempts, failure: &failure, at };
-        match self.with_timeout(sink.store(&letter)).await {
+        let stored = self.with_timeout(DEAD_LETTER_SINK, async { sink.store(&letter).await });
+        match stored.await {
             Ok(()) => Err(failure),
             Err(error) => Err(Failure::retry(NotStored::new(&failure, error))),
         }
@@ -251,7 +262,8 @@ impl Run {
             CompletionBackend::Custom(store) => store,
         };
         let handler = progress.handler.clone();
-        if let Err(error) = self.with_timeout(store.record(&self.key, progress)).await {
+        let record = async { store.record(&self.key, progress).await };
+        if let Err(error) = self.with_timeout(COMPLETION_STORE, record).await {
             tracing::error!(
                 handler = &*handler, event.id = self.event.id(), error = %Failure::retry(error),
                 "failed to record the handler's progress; the handler runs again if Stripe redelivers the event"

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::{self, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -68,7 +68,11 @@ fn read_or_create(file: &Path) -> io::Result<SigningSecret> {
 /// final name unless that exists already.
 fn create(file: &Path) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
     let temporary = folder.join(format!("development-secret.{}", random_hex(8)?));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -122,7 +126,9 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(&file), 0o600);
+            assert_eq!(mode(file.parent().unwrap()), 0o700);
         }
         fs::remove_dir_all(folder).unwrap();
     }

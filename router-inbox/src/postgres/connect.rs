@@ -11,7 +11,7 @@ use sqlx::{
 };
 
 use super::schema::Schema;
-use crate::StoreError;
+use crate::{StoreError, store::parameters};
 
 /// Timeout for getting a connection. Stripe waits for the answer meanwhile.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,6 +36,29 @@ pub(super) const SESSION_SETTINGS: &str = "
 
 const TLS_ADVICE: &str =
     "cannot establish a trusted TLS connection; check `sslmode` and `sslrootcert` in the URL";
+
+/// The parameters of a URL that sqlx knows.
+const PARAMETERS: [&str; 19] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "statement-cache-capacity",
+    "options",
+    "options[",
+    "ssl-mode",
+    "ssl-root-cert",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+];
 
 /// A server and a database, as named in errors: without the password.
 #[derive(Debug, Clone)]
@@ -84,6 +107,9 @@ impl Server {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         if rest[end..].contains(['@', '#']) {
             return Err(invalid_url(None));
+        }
+        if let Some((_, query)) = rest.split_once('?') {
+            parameters::check(query, &PARAMETERS).map_err(StoreError::new)?;
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|error| invalid_url(Some(cause(error))))?;

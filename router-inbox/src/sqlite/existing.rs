@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
 
-use super::SqliteStore;
+use super::{SqliteStore, open};
 use crate::StoreError;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,16 +19,17 @@ enum OpenError {
 
 impl SqliteStore {
     /// Opens like [`open`](Self::open), but does not create a file, nor change one that contains no
-    /// inbox.
+    /// inbox, nor check the file for damage.
     ///
     /// # Errors
     ///
     /// Fails if the file does not exist, cannot be opened, or contains no inbox.
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
+        open::check_parameters(url)?;
         let is_inbox = is_inbox(url).await;
         let not_opened = |source| OpenError::NotOpened { url: url.to_owned(), source };
         match is_inbox.map_err(not_opened).map_err(StoreError::new)? {
-            Some(true) => Self::open(url).await,
+            Some(true) => open::file(url).await.map(Self::new),
             Some(false) => Err(StoreError::new(OpenError::NoInbox { url: url.to_owned() })),
             None => Err(StoreError::new(OpenError::Missing { url: url.to_owned() })),
         }

@@ -2,8 +2,11 @@
 
 mod claims;
 mod existing;
+mod file;
 mod open;
 mod operations;
+mod private_file;
+mod quick_check;
 mod redeliver;
 mod schema;
 mod writes;
@@ -19,9 +22,13 @@ use router_core::{
     Delivery, DeliveryService, ProvidedType,
     clock::{Clock, SystemClock},
 };
-use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
-use tokio::sync::Semaphore;
+use sqlx::{
+    Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection,
+    sqlite::SqliteRow,
+};
+use tokio::sync::{Mutex, Semaphore};
 
+use self::{file::OpenFiles, open::Opened};
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
     Operations, Store, StoreError, Stored, StoredDelivery, Tx,
@@ -34,6 +41,11 @@ use crate::{
 ///
 /// SQLite allows one writer at a time, so the writes of this process wait in one fair queue. Reads
 /// do not wait.
+///
+/// If the file, its WAL or the WAL's index is moved, deleted or replaced while the store is open,
+/// nothing is committed until the file is back or the process restarts: storing and claiming fail,
+/// and an error is logged. The same holds for a file that the check at [opening](Self::open) finds
+/// damaged, until the process restarts.
 ///
 /// ```
 /// use router_inbox::{SqliteStore, Store as _};
@@ -57,6 +69,9 @@ pub struct SqliteStore {
     /// Lets one handler at a time wait for the writer and use it, so that the store itself never
     /// waits behind several handlers.
     turn: Arc<Semaphore>,
+    files: Arc<OpenFiles>,
+    /// See [`Opened::first`].
+    first: Arc<Mutex<SqliteConnection>>,
     clock: Arc<dyn Clock>,
     transaction_limit: Duration,
 }
@@ -80,15 +95,22 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 
 impl SqliteStore {
     /// Opens the file at a URL such as `sqlite:inbox.db`, creates it if it does not exist, and
-    /// migrates its tables.
+    /// migrates its tables. Then checks the file for damage in the background
+    /// (`PRAGMA quick_check`).
     ///
     /// # Errors
     ///
     /// Fails if the file cannot be opened or is not a SQLite database.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let (writer, readers) = open::file(url).await?;
-        let (clock, turn) = (Arc::new(SystemClock), Arc::new(Semaphore::new(1)));
-        Ok(Self { writer, readers, turn, clock, transaction_limit: Duration::from_secs(5) })
+        let store = Self::new(open::file(url).await?);
+        tokio::spawn(quick_check::run(store.first.clone(), store.files.clone()));
+        Ok(store)
+    }
+
+    fn new(Opened { writer, readers, files, first }: Opened) -> Self {
+        let (first, turn) = (Arc::new(Mutex::new(first)), Arc::new(Semaphore::new(1)));
+        let (clock, transaction_limit) = (Arc::new(SystemClock), Duration::from_secs(5));
+        Self { writer, readers, turn, files, first, clock, transaction_limit }
     }
 
     /// Sets the clock. Default: the system clock. All processes that share the file must agree on
@@ -109,11 +131,27 @@ impl SqliteStore {
     /// Begins a transaction that takes the write lock at once. If it took the lock later, its first
     /// write would fail if another process had written since its first read.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.files.check_if_suspect().await.map_err(StoreError::new)?;
         match self.writer.begin_with(BEGIN).await {
             Ok(write) => Ok(write),
             Err(sqlx::Error::PoolTimedOut) => Err(StoreError::new(WriterBusy::ThisProcess)),
             Err(error) if open::is_locked(&error) => Err(StoreError::new(WriterBusy::OtherProcess)),
-            Err(error) => Err(StoreError::new(error)),
+            Err(error) => Err(self.files.explain(error).await),
+        }
+    }
+
+    async fn commit(&self, write: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+        match write.commit().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.files.explain(error).await),
+        }
+    }
+
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.files.check_if_suspect().await.map_err(StoreError::new)?;
+        match self.readers.acquire().await {
+            Ok(reader) => Ok(reader),
+            Err(error) => Err(self.files.explain(error).await),
         }
     }
 
@@ -147,6 +185,10 @@ impl TxStore<Sqlite> for SqliteStore {
     ) -> sqlx::Result<CompleteResult> {
         writes::complete(tx, lease, outcome, self.now()).await
     }
+
+    async fn explain(&self, error: sqlx::Error) -> StoreError {
+        self.files.explain(error).await
+    }
 }
 
 #[async_trait]
@@ -158,22 +200,24 @@ impl Store for SqliteStore {
         for event in events {
             stored.push(writes::store(&mut write, event, now).await.map_err(StoreError::new)?);
         }
-        write.commit().await.map_err(StoreError::new)?;
+        self.commit(write).await?;
         Ok(stored)
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         // Usually nothing is due, which a reader can find out without waiting for the writer.
-        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        let mut reader = self.reader().await?;
         let due = claims::due(&mut reader, request, self.now()).await.map_err(StoreError::new)?;
         drop(reader);
         if due.is_empty() {
+            // No commit follows that would check the files.
+            self.files.check_and_log().await.map_err(StoreError::new)?;
             return Ok(Vec::new());
         }
         let mut write = self.begin().await?;
         let claims =
             claims::claim(&mut write, request, self.now()).await.map_err(StoreError::new)?;
-        write.commit().await.map_err(StoreError::new)?;
+        self.commit(write).await?;
         Ok(claims)
     }
 
@@ -185,7 +229,7 @@ impl Store for SqliteStore {
             let held = writes::extend(&mut write, lease, until).await.map_err(StoreError::new)?;
             extended.push(held);
         }
-        write.commit().await.map_err(StoreError::new)?;
+        self.commit(write).await?;
         Ok(extended)
     }
 
@@ -200,7 +244,7 @@ impl Store for SqliteStore {
             let recorded = writes::complete(&mut write, lease, outcome, now).await;
             completed.push(recorded.map_err(StoreError::new)?);
         }
-        write.commit().await.map_err(StoreError::new)?;
+        self.commit(write).await?;
         Ok(completed)
     }
 
@@ -215,7 +259,8 @@ impl Store for SqliteStore {
                  where redelivered.event_id = ?1)
              order by endpoint, account, generation, handler, deliveries.id",
         );
-        let rows = rows.bind(event_id).fetch_all(&self.readers).await.map_err(StoreError::new)?;
+        let mut reader = self.reader().await?;
+        let rows = rows.bind(event_id).fetch_all(&mut *reader).await.map_err(StoreError::new)?;
         rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
     }
 

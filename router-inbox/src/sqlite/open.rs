@@ -1,6 +1,6 @@
 //! Opens the file, also while other processes open it.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{io, path, str::FromStr as _, sync::Arc, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
 use sqlx::{
@@ -8,8 +8,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::schema;
-use crate::StoreError;
+use super::{
+    file::{FileId, OpenFiles},
+    private_file, schema,
+};
+use crate::{StoreError, store::parameters};
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -27,38 +30,99 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// limit of its own, and an event to store has a much shorter timeout.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Opens the file and returns the pool of the writer and the pool of the readers.
-pub(super) async fn file(url: &str) -> Result<(SqlitePool, SqlitePool), StoreError> {
+/// An open inbox.
+pub(super) struct Opened {
+    /// A pool with a single connection.
+    pub(super) writer: SqlitePool,
+    pub(super) readers: SqlitePool,
+    pub(super) files: Arc<OpenFiles>,
+    /// The first connection. While it is open, the WAL is not deleted and created again.
+    pub(super) first: SqliteConnection,
+}
+
+/// Opens the file at a URL.
+pub(super) async fn file(url: &str) -> Result<Opened, StoreError> {
+    check_parameters(url)?;
     let opened = open(url).await;
     opened.map_err(|source| StoreError::new(NotOpened { url: url.to_owned(), source }))
 }
 
-async fn open(url: &str) -> sqlx::Result<(SqlitePool, SqlitePool)> {
-    let options = SqliteConnectOptions::from_str(url)?;
-    let options = options
+async fn open(url: &str) -> sqlx::Result<Opened> {
+    let options = options(url)?
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT);
-    schema::migrate(&mut connect(&options).await?).await?;
+    let (first, files) = connect_and_migrate(&options).await?;
     // If the file is deleted later, reconnecting must fail rather than create an empty file.
     let options = options.create_if_missing(false);
-    let writer = permanent_connections(1).connect_lazy_with(options.clone());
-    let readers = permanent_connections(4).connect_lazy_with(options.read_only(true));
-    Ok((writer, readers))
+    let writer = permanent_connections(1, &files).connect_lazy_with(options.clone());
+    let readers = permanent_connections(4, &files).connect_lazy_with(options.read_only(true));
+    Ok(Opened { writer, readers, files, first })
+}
+
+/// Checks the parameters of a URL. Those that share a cache between connections, or that skip
+/// SQLite's locks, would make the inbox unsafe.
+pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    parameters::check(query, &["mode"]).map_err(StoreError::new)?;
+    if query.split('&').all(|parameter| ["", "mode=rw", "mode=rwc"].contains(&parameter)) {
+        return Ok(());
+    }
+    Err(StoreError::new("the inbox's URL must not have another `mode` than `rw` or `rwc`"))
+}
+
+/// Parses a URL, and makes its path absolute: the process may change its working directory before a
+/// pool connects.
+pub(super) fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
+    let options = SqliteConnectOptions::from_str(url)?;
+    if url.split('?').next().is_some_and(|file| file.ends_with(":memory:")) {
+        return Err(io::Error::other("a database in memory loses its events").into());
+    }
+    let path = path::absolute(options.get_filename())?;
+    Ok(options.filename(path))
+}
+
+/// Opens the file, migrates its tables, and records which file SQLite has opened.
+async fn connect_and_migrate(
+    options: &SqliteConnectOptions,
+) -> sqlx::Result<(SqliteConnection, Arc<OpenFiles>)> {
+    let path = options.get_filename();
+    for _ in 0..3 {
+        private_file::create(path)?;
+        let before = FileId::at(path)?;
+        let mut connection = connect(options).await?;
+        schema::migrate(&mut connection).await?;
+        let files = OpenFiles::new(path)?;
+        // SQLite does not report the file that it has opened. If the path refers to the same file
+        // before and after, that is the opened one.
+        if before == files.id() {
+            return Ok((connection, Arc::new(files)));
+        }
+    }
+    Err(io::Error::other("the file was replaced while it was opened; try again").into())
 }
 
 /// A pool that keeps its connections open, and replaces one only if it is broken.
-fn permanent_connections(connections: u32) -> SqlitePoolOptions {
+fn permanent_connections(connections: u32, files: &Arc<OpenFiles>) -> SqlitePoolOptions {
     let options =
         SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
     let options = options.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
     // After some errors, such as a full disk, SQLite rolls back the transaction itself. sqlx's own
     // rollback then fails, and sqlx considers the connection to be in a transaction forever. Such a
     // connection is replaced.
-    options.before_acquire(|connection, _| {
+    let options = options.before_acquire(|connection, _| {
         Box::pin(std::future::ready(Ok(!connection.is_in_transaction())))
+    });
+    let files = files.clone();
+    options.after_connect(move |connection, _| {
+        let files = files.clone();
+        Box::pin(async move {
+            // The connection may have opened another file than the first one did.
+            files.check_and_log().await.map_err(io::Error::other)?;
+            files.guard_commits(connection).await
+        })
     })
 }
 
@@ -81,7 +145,18 @@ async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnectio
 
 /// Returns whether another process has locked the file.
 pub(super) fn is_locked(error: &sqlx::Error) -> bool {
-    // The primary code `SQLITE_BUSY`, which is the lowest byte of an extended code.
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| code & 0xff == 5)
+    // `SQLITE_BUSY`
+    primary_code(error) == Some(5)
+}
+
+/// Returns whether SQLite has found the file damaged.
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
+    // `SQLITE_CORRUPT` and `SQLITE_NOTADB`
+    matches!(primary_code(error), Some(11 | 26))
+}
+
+/// Returns SQLite's primary result code, which is the lowest byte of an extended code.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
 }

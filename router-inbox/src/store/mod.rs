@@ -14,6 +14,8 @@ pub(crate) mod number;
 pub mod operations;
 pub(crate) mod order;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod parameters;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,6 @@
 //! The deliveries a worker has in flight: running handlers, and outcomes not recorded yet.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
 use router_core::HandlerSpec;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -23,9 +23,6 @@ struct Running {
     completing: CompletionFlag,
     task: AbortHandle,
 }
-
-/// Delay of the retry after a panic outside the handler, in a layer around the service.
-const PANIC_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 impl InFlight {
     pub(super) fn new(concurrency: usize) -> Self {
@@ -127,19 +124,22 @@ impl InFlight {
 
     fn handle_joined(&mut self, joined: Result<(Id, RunResult), JoinError>) {
         let (id, result) = match joined {
-            Ok((id, result)) => (id, result),
-            Err(error) => {
-                let outcome =
-                    DeliveryOutcome::Retry { wait: PANIC_RETRY_DELAY, error: error.to_string() };
-                (error.id(), RunResult::Unrecorded(outcome))
-            }
+            Ok((id, result)) => (id, Some(result)),
+            Err(error) => (error.id(), None),
         };
         // `None` for a run that was aborted because of a lost lease.
         let Some(Running { lease, .. }) = self.running.remove(&id) else { return };
         match result {
-            RunResult::Unrecorded(outcome) => self.finish(lease, outcome),
-            RunResult::Recorded(completed) => telemetry::completed(&lease, completed),
-            RunResult::Unknown(error) => telemetry::outcome_unknown(&lease, error),
+            Some(RunResult::Unrecorded(outcome)) => self.finish(lease, outcome),
+            Some(RunResult::Recorded(completed)) => telemetry::completed(&lease, completed),
+            Some(RunResult::Unknown(error)) => telemetry::outcome_unknown(&lease, error),
+            // A run catches its panics, so this is a panic of its logging. The lease expires, which
+            // counts as a failed attempt.
+            None => tracing::error!(
+                handler = &*lease.handler,
+                "the task of a delivery ended without an outcome; the delivery is retried when its \
+                 lease expires"
+            ),
         }
     }
 }

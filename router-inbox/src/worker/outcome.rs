@@ -1,6 +1,6 @@
 //! Determines the outcome of an attempt, and logs it.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError};
 
@@ -30,11 +30,13 @@ pub(super) fn from_failure(
     attempt: u32,
     failure: &Failure,
 ) -> DeliveryOutcome {
+    // The log and the store get the same text.
+    let error = failure.to_string();
     if failure.is_permanent() {
         // The router has already counted this dead letter in the metrics.
-        return dead_letter(handler, Some(event), failure);
+        return dead_letter(handler, Some(event), &error);
     }
-    schedule_retry(handler, event, attempt, failure.retry_after(), failure)
+    schedule_retry(handler, event, attempt, failure.retry_after(), &error)
 }
 
 /// Returns the outcome of an attempt whose lease expired.
@@ -46,7 +48,7 @@ pub(super) fn from_expired_lease(
     telemetry::lease_expired(&handler.name);
     let error = "the attempt was started but never finished: its lease expired, because the \
                  process crashed or was suspended, or because the store did not answer";
-    schedule_retry(handler, event, attempt, None, &error)
+    schedule_retry(handler, event, attempt, None, error)
 }
 
 /// Returns the outcome of a delivery that is not run, because its handler takes only the newest
@@ -92,7 +94,7 @@ fn schedule_retry(
     event: &Event,
     attempt: u32,
     retry_after: Option<Duration>,
-    error: &dyn fmt::Display,
+    error: &str,
 ) -> DeliveryOutcome {
     let max_attempts = handler.retry.max_attempts;
     let Some(backoff) = handler.retry.wait_after(attempt) else {
@@ -105,14 +107,10 @@ fn schedule_retry(
         handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(), %error,
         "handler failed on attempt {attempt} of {max_attempts}; retrying in {}", format_wait(wait)
     );
-    DeliveryOutcome::Retry { wait, error: error.to_string() }
+    DeliveryOutcome::Retry { wait, error: error.to_owned() }
 }
 
-fn dead_letter(
-    handler: &HandlerSpec,
-    event: Option<&Event>,
-    error: &dyn fmt::Display,
-) -> DeliveryOutcome {
+fn dead_letter(handler: &HandlerSpec, event: Option<&Event>, error: &str) -> DeliveryOutcome {
     let (id, event_type) = (event.map(Event::id), event.map(Event::event_type));
     let name = &*handler.name;
     let note = match handler.order {
@@ -124,7 +122,7 @@ fn dead_letter(
         "dead letter stored; retry it with `event-router inbox retry {} --handler {name}`{note}",
         id.unwrap_or("ID")
     );
-    DeliveryOutcome::Dead { error: error.to_string() }
+    DeliveryOutcome::Dead { error: error.to_owned() }
 }
 
 /// Returns a random factor (±25 %), so that deliveries which failed together are not retried

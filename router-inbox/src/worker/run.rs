@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use router_core::{BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec};
+use router_core::{
+    BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec, panic_guard::catch_panic,
+};
 use tower_service::Service;
 
 use super::outcome;
@@ -68,7 +70,19 @@ struct DeadlineExceeded(Duration);
 
 impl Run {
     /// Calls the service for the delivery, and commits or rolls back the handler's [`Effects`].
+    ///
+    /// A panic is a failure of the attempt, wherever it comes from.
     pub(super) async fn execute<R>(self, service: R, store: BoundedStore<impl Store>) -> RunResult
+    where
+        R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
+    {
+        match catch_panic("the store", self.call_and_finish(service, &store)).await {
+            Ok(result) => result,
+            Err(panic) => RunResult::Unrecorded(self.failure_outcome(&Failure::retry(panic))),
+        }
+    }
+
+    async fn call_and_finish<R>(&self, service: R, store: &BoundedStore<impl Store>) -> RunResult
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
@@ -78,16 +92,27 @@ impl Run {
         let Some(effects) = effects else { return RunResult::Unrecorded(outcome) };
         self.completing.set();
         let finish = effects.finish(&self.lease, &outcome);
-        match store.within_limit("end the handler's transaction", finish).await {
-            Ok(None) => RunResult::Unrecorded(outcome),
-            Ok(Some(completed)) => RunResult::Recorded(completed),
-            Err(error) if error.0.is::<LimitExceeded>() => match outcome {
-                DeliveryOutcome::Done | DeliveryOutcome::Ignored => RunResult::Unknown(error),
-                // The rollback hangs. It does not lock the delivery.
-                outcome => RunResult::Unrecorded(outcome),
-            },
-            Err(error) => RunResult::Unrecorded(self.failure_outcome(&Failure::retry(error))),
+        let finish = store.within_limit("end the handler's transaction", finish);
+        let is_success = matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
+        let error = match catch_panic("the store", finish).await {
+            Ok(Ok(None)) => return RunResult::Unrecorded(outcome),
+            Ok(Ok(Some(completed))) => return RunResult::Recorded(completed),
+            Ok(Err(error)) if is_success && error.0.is::<LimitExceeded>() => {
+                return RunResult::Unknown(error);
+            }
+            Ok(Err(error)) => Failure::retry(error),
+            Err(panic) => Failure::retry(panic),
+        };
+        if is_success {
+            return RunResult::Unrecorded(self.failure_outcome(&error));
         }
+        // The failure of the handler is logged already, and it is the outcome to record.
+        tracing::warn!(
+            handler = &*self.handler.name, %error,
+            "failed to roll back the writes of a failed handler; the database does so when the \
+             connection is closed"
+        );
+        RunResult::Unrecorded(outcome)
     }
 
     async fn call_handler<R>(
@@ -99,15 +124,18 @@ impl Run {
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
-        let call = pin!(call_service(service, delivery));
+        let call = pin!(catch_panic("a layer around the router", call_service(service, delivery)));
         let result = match effects {
             None => call.await,
             Some(effects) => tokio::select! {
                 biased;
                 result = call => result,
-                limit = effects.deadline_exceeded() => Err(Failure::retry(DeadlineExceeded(limit))),
+                limit = effects.deadline_exceeded() => {
+                    Ok(Err(Failure::retry(DeadlineExceeded(limit))))
+                }
             },
         };
+        let result = result.unwrap_or_else(|panic| Err(Failure::retry(panic)));
         let failure = match &result {
             Ok(report) => match report.result() {
                 Ok(success) => return outcome::from_success(&self.handler.name, success),

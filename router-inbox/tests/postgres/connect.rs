@@ -202,6 +202,10 @@ async fn unusable_database_error_has_advice() {
         (format!("postgres://shop:1/of-the@{address}/shop"), invalid_url.into()),
         (format!("postgres://shop:1?of-the@{address}/shop"), invalid_url.into()),
         (
+            format!("{url}?passwd=7c1f"),
+            "the inbox's URL has an unknown parameter `passwd`; did you mean `password`?".into(),
+        ),
+        (
             format!("{url}?sslmode=maybe"),
             format!("{invalid_url}: unknown value \"maybe\" for `ssl_mode`"),
         ),

@@ -1,14 +1,19 @@
 //! Tests of the inbox: storing and answering events, delivering them, logs and metrics.
 
+#[path = "../bomb/mod.rs"]
+mod bomb;
 mod delivering;
 #[path = "../exchange/mod.rs"]
 mod exchange;
+#[cfg(unix)]
+mod file;
 mod jetstream;
 mod leases;
 #[path = "../logged/mod.rs"]
 mod logged;
 mod logging;
 mod metrics;
+mod panics;
 mod receiving;
 mod shop;
 mod silent;

@@ -10,7 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    Delivery, DeliveryRouter, DeliveryService, Event, ProvidedType, RouterBuilder,
+    BoxError, Delivery, DeliveryRouter, DeliveryService, Event, HandlerReport, ProvidedType,
+    RouterBuilder,
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
@@ -23,7 +24,7 @@ use tokio::{
     sync::{Semaphore, oneshot},
     task::{JoinHandle, yield_now},
 };
-use tower::Service as _;
+use tower::Service;
 
 /// An in-memory store that can fail or block, and that counts its calls.
 pub(crate) struct FaultyStore {
@@ -35,6 +36,8 @@ pub(crate) struct FaultyStore {
     pub(crate) finish_is_lost: Arc<AtomicBool>,
     /// If set, deliveries get [`SlowEffects`], and each `finish` takes a permit to return.
     pub(crate) finish_permits: Option<Arc<Semaphore>>,
+    /// If set, deliveries get [`PanickingEffects`].
+    pub(crate) finish_panics: bool,
     /// Makes `complete` fail.
     pub(crate) complete_fails: AtomicBool,
     /// The ID of an event with which every batch fails.
@@ -55,6 +58,7 @@ impl FaultyStore {
             is_silent: AtomicBool::new(false),
             finish_is_lost: Arc::default(),
             finish_permits: None,
+            finish_panics: false,
             complete_fails: AtomicBool::new(false),
             rejected_event: Mutex::default(),
             store_permits: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -118,6 +122,9 @@ impl Store for FaultyStore {
     }
 
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        if self.finish_panics {
+            return (delivery, Some(Box::new(PanickingEffects)));
+        }
         let effects = self.finish_permits.clone().map(|permits| {
             let (store, is_lost) = (self.store.clone(), self.finish_is_lost.clone());
             Box::new(SlowEffects { store, permits, is_lost }) as Box<dyn Effects>
@@ -162,6 +169,23 @@ impl Effects for SlowEffects {
         let completed = self.store.complete(&[(lease.clone(), outcome.clone())]).await?;
         self.permits.acquire().await.expect("semaphore is never closed").forget();
         Ok(Some(completed[0]))
+    }
+}
+
+struct PanickingEffects;
+
+#[async_trait]
+impl Effects for PanickingEffects {
+    async fn deadline_exceeded(&self) -> Duration {
+        std::future::pending().await
+    }
+
+    async fn finish(
+        self: Box<Self>,
+        _: &Lease,
+        _: &DeliveryOutcome,
+    ) -> Result<Option<CompleteResult>, StoreError> {
+        panic!("a bug in the store")
     }
 }
 
@@ -240,6 +264,16 @@ impl Shop {
         RunningWorker::spawn(configure(self.inbox.worker(self.inbox.router().clone())))
     }
 
+    /// Starts a worker that calls this service.
+    pub(crate) fn start_worker_of<R>(&self, service: R) -> RunningWorker
+    where
+        R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
+        R: Clone + Send + Sync + 'static,
+        R::Future: Send,
+    {
+        RunningWorker::spawn(self.inbox.worker(service))
+    }
+
     /// Starts a worker whose clock is not the store's.
     pub(crate) fn start_worker_with_clock(&self, clock: &ManualClock) -> RunningWorker {
         let inbox = self.inbox.clone().clock(clock.clone());
@@ -248,7 +282,12 @@ impl Shop {
 }
 
 impl RunningWorker {
-    fn spawn(worker: TestWorker) -> Self {
+    fn spawn<R>(worker: Worker<FaultyStore, R>) -> Self
+    where
+        R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
+        R: Clone + Send + Sync + 'static,
+        R::Future: Send,
+    {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(worker.run(async { drop(stopped.await) }));
         Self { stop, task }

@@ -23,19 +23,19 @@ use crate::{
 #[async_trait]
 impl Operations for SqliteStore {
     async fn status(&self) -> Result<InboxStatus, StoreError> {
-        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        let mut reader = self.reader().await?;
         // In a transaction, so that all counts are of one snapshot.
         let mut read = reader.begin().await.map_err(StoreError::new)?;
         status::status(&mut read, self.now()).await.map_err(StoreError::new)
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
-        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        let mut reader = self.reader().await?;
         list::list(&mut reader, filter).await.map_err(StoreError::new)
     }
 
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
-        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        let mut reader = self.reader().await?;
         let mut read = reader.begin().await.map_err(StoreError::new)?;
         show::show(&mut read, event_id).await.map_err(StoreError::new)
     }
@@ -48,7 +48,7 @@ impl Operations for SqliteStore {
         let mut write = self.begin().await?;
         let retried = changes::retry(&mut write, event_id, handler, self.now()).await;
         let retried = retried.map_err(StoreError::new)?;
-        write.commit().await.map_err(StoreError::new)?;
+        self.commit(write).await?;
         Ok(retried)
     }
 
@@ -60,12 +60,12 @@ impl Operations for SqliteStore {
         let mut write = self.begin().await?;
         let discarded = changes::discard(&mut write, event_id, handler, self.now()).await;
         let discarded = discarded.map_err(StoreError::new)?;
-        write.commit().await.map_err(StoreError::new)?;
+        self.commit(write).await?;
         Ok(discarded)
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
-        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        let mut reader = self.reader().await?;
         list::select(&mut reader, selection, self.now()).await.map_err(StoreError::new)
     }
 
@@ -81,7 +81,7 @@ impl Operations for SqliteStore {
             let result = replay::replay(&mut write, *event, handlers, now).await;
             replayed.push(result.map_err(StoreError::new)?);
         }
-        write.commit().await.map_err(StoreError::new)?;
+        self.commit(write).await?;
         Ok(replayed)
     }
 
@@ -94,7 +94,7 @@ impl Operations for SqliteStore {
             let deleted = changes::purge(&mut write, *event, before).await;
             purged += u64::from(deleted.map_err(StoreError::new)?);
         }
-        write.commit().await.map_err(StoreError::new)?;
+        self.commit(write).await?;
         Ok(purged)
     }
 }

@@ -1,0 +1,210 @@
+//! Detects that the inbox's files were moved, deleted, replaced or damaged while they are open.
+
+use std::{
+    ffi::OsString,
+    fs::{self, Metadata},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sqlx::SqliteConnection;
+use tokio::task::spawn_blocking;
+
+use crate::StoreError;
+
+/// The files of an open inbox: the database, its WAL and the WAL's index.
+///
+/// SQLite goes on with a file that was renamed or deleted, but the next process that opens the
+/// inbox does not find the events which were committed to it. Each commit therefore checks that the
+/// paths still refer to the opened files.
+pub(super) struct OpenFiles {
+    files: Vec<OpenFile>,
+    /// `true` after a check has failed. The next call then checks before it uses the database.
+    is_suspect: AtomicBool,
+    /// `true` if the current failure has been logged.
+    is_logged: AtomicBool,
+    damage: OnceLock<FileError>,
+}
+
+struct OpenFile {
+    path: PathBuf,
+    id: FileId,
+}
+
+/// The device and the inode of a file. While SQLite has the file open, no other file gets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId(u64, u64);
+
+/// The reason why an open inbox must not be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum FileError {
+    #[error(
+        "{} was moved or deleted while the inbox was open; move it back, or restart the server to \
+         go on without it and the events in it",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    #[error(
+        "{} was replaced by another file while the inbox was open; move the former file back, or \
+         restart the server to go on with the new one",
+        .0.display()
+    )]
+    Replaced(PathBuf),
+    #[error("{} can no longer be accessed ({}); restore the access to it", .0.display(), .1)]
+    Inaccessible(PathBuf, io::ErrorKind),
+    #[error(
+        "{} is damaged ({finding}); stop the server, copy the file and its -wal, and restore a \
+         backup or rebuild the file with the command `.recover` of sqlite3",
+        path.display()
+    )]
+    Damaged { path: PathBuf, finding: String },
+}
+
+impl OpenFiles {
+    /// Records the files that a connection to this absolute path has open.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database file cannot be accessed.
+    pub(super) fn new(path: &Path) -> io::Result<Self> {
+        let mut files = vec![OpenFile { id: FileId::at(path)?, path: path.to_owned() }];
+        // SQLite resolves symbolic links, so the WAL is next to the file that a link refers to.
+        let database = fs::canonicalize(path)?;
+        for suffix in ["-wal", "-shm"] {
+            let mut path = OsString::from(&database);
+            path.push(suffix);
+            // A file system without shared memory has no WAL.
+            if let Ok(id) = FileId::at(Path::new(&path)) {
+                files.push(OpenFile { path: path.into(), id });
+            }
+        }
+        let (is_suspect, is_logged) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { files, is_suspect, is_logged, damage: OnceLock::new() })
+    }
+
+    /// Returns the path of the database.
+    pub(super) fn database(&self) -> &Path {
+        &self.files[0].path
+    }
+
+    /// Returns the database's identity.
+    pub(super) fn id(&self) -> FileId {
+        self.files[0].id
+    }
+
+    /// Refuses every later commit because the database is damaged.
+    pub(super) fn set_damaged(&self, finding: String) {
+        let error = FileError::Damaged { path: self.database().to_owned(), finding };
+        if self.damage.set(error.clone()).is_ok() {
+            log(&error);
+        }
+    }
+
+    /// Makes a connection roll back instead of committing if the files have changed.
+    ///
+    /// SQLite's thread checks, so a disk that does not respond blocks no thread of the runtime. The
+    /// check costs one `stat` per file.
+    pub(super) async fn guard_commits(
+        self: &Arc<Self>,
+        connection: &mut SqliteConnection,
+    ) -> sqlx::Result<()> {
+        let files = self.clone();
+        let check = move || {
+            let is_unchanged = files.damage.get().is_none() && files.check().is_ok();
+            if !is_unchanged {
+                files.is_suspect.store(true, Ordering::Release);
+            }
+            is_unchanged
+        };
+        connection.lock_handle().await?.set_commit_hook(check);
+        Ok(())
+    }
+
+    /// Checks again if an earlier check has failed.
+    ///
+    /// # Errors
+    ///
+    /// Fails while the inbox must not be used.
+    pub(super) async fn check_if_suspect(self: &Arc<Self>) -> Result<(), FileError> {
+        if let Some(damage) = self.damage.get() {
+            return Err(damage.clone());
+        }
+        match self.is_suspect.load(Ordering::Acquire) {
+            true => self.check_and_log().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Checks the files. Logs a failure once, until a later check succeeds.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the inbox must not be used.
+    pub(super) async fn check_and_log(self: &Arc<Self>) -> Result<(), FileError> {
+        let files = self.clone();
+        let checked = spawn_blocking(move || files.check()).await;
+        // The task does not panic; it is canceled if the runtime shuts down.
+        let checked = checked.unwrap_or(Ok(()));
+        self.is_suspect.store(checked.is_err(), Ordering::Release);
+        match &checked {
+            Err(error) if !self.is_logged.swap(true, Ordering::AcqRel) => log(error),
+            Ok(()) if self.is_logged.swap(false, Ordering::AcqRel) => {
+                tracing::info!(file = %self.database().display(), "the inbox's file is back; storing and delivering again");
+            }
+            _ => {}
+        }
+        checked
+    }
+
+    /// Returns the reason why the files cannot be used, or else the error.
+    pub(super) async fn explain(self: &Arc<Self>, error: sqlx::Error) -> StoreError {
+        if let Some(damage) = self.damage.get() {
+            return StoreError::new(damage.clone());
+        }
+        match self.check_and_log().await {
+            Err(changed) => StoreError::new(changed),
+            Ok(()) => StoreError::new(error),
+        }
+    }
+
+    fn check(&self) -> Result<(), FileError> {
+        self.files.iter().try_for_each(|OpenFile { path, id }| match FileId::at(path) {
+            Ok(found) if found == *id => Ok(()),
+            Ok(_) => Err(FileError::Replaced(path.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(FileError::Missing(path.clone()))
+            }
+            Err(error) => Err(FileError::Inaccessible(path.clone(), error.kind())),
+        })
+    }
+}
+
+fn log(error: &FileError) {
+    tracing::error!(
+        %error,
+        "the inbox's file cannot be used; events are answered with 503, and no handler runs"
+    );
+}
+
+impl FileId {
+    /// Returns the identity of the file that a path refers to. Follows symbolic links.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::from_metadata(&metadata))
+    }
+
+    #[cfg(unix)]
+    fn from_metadata(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self(metadata.dev(), metadata.ino())
+    }
+
+    /// Windows does not rename or delete a file that SQLite has open.
+    #[cfg(not(unix))]
+    fn from_metadata(_: &Metadata) -> Self {
+        Self(0, 0)
+    }
+}
