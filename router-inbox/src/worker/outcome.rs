@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError};
+use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError, one_line};
 
 use crate::{DeliveryOutcome, telemetry};
 
@@ -10,7 +10,7 @@ use crate::{DeliveryOutcome, telemetry};
 pub(super) fn from_success(handler: &str, outcome: &Outcome) -> DeliveryOutcome {
     match outcome {
         Outcome::Ignored(reason) => {
-            tracing::info!(handler, %reason, "handler ignored the event");
+            tracing::info!(handler, reason = %one_line(reason), "handler ignored the event");
             DeliveryOutcome::Ignored
         }
         _ => {
