@@ -61,7 +61,8 @@ pub(crate) fn styled(style: Style, text: impl fmt::Display) -> String {
 
 /// Replaces control characters in untrusted text, so that it cannot send commands to the terminal.
 pub(crate) fn sanitize(text: &str) -> String {
-    let is_command = |c: char| c.is_control() && !"\n\t".contains(c);
+    let is_bidi = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_command = |c: char| is_bidi(c) || (c.is_control() && !"\n\t".contains(c));
     text.replace(is_command, "\u{fffd}")
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::one_line;
 use crate::panic_guard::{Guarded, catch};
 
 /// A boxed error of any type.
@@ -144,14 +145,14 @@ impl<E: Into<BoxError>> From<E> for Failure {
     }
 }
 
-/// Writes the error and all its causes in one line.
+/// Writes the error and all its causes in [`one_line`].
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&error_text(self.error()))
     }
 }
 
-/// Returns the texts of the error and all its causes, as far as they do not panic.
+/// Returns the texts of the error and all its causes in [`one_line`], as far as they do not panic.
 pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let written = catch("its `Display` or `source`", || {
@@ -164,8 +165,8 @@ pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
     });
     match written {
         // A `Display` that fails has written what it could.
-        Ok(_) => text,
-        Err(panic) => format!("{text} (the text of the error is incomplete: {panic})"),
+        Ok(_) => one_line(&text),
+        Err(panic) => one_line(&format!("{text} (the text of the error is incomplete: {panic})")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod delivery_order;
 mod failure;
+mod one_line;
 mod outcome;
 pub(crate) mod reply;
 mod report;
@@ -15,6 +16,7 @@ pub(crate) use self::failure::error_text;
 pub use self::{
     delivery_order::DeliveryOrder,
     failure::{BoxError, Failure, FailureExt},
+    one_line::one_line,
     outcome::{IntoOutcome, Outcome},
     reply::Reply,
     report::{HandlerReport, Report},

@@ -18,7 +18,7 @@ use crate::{
     dead_letters::{DeadLetter, NotStored},
     event::{Event, EventKey},
     extract::PerDeliveryValues,
-    handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report},
+    handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report, one_line},
     panic_guard::catch_panic,
     telemetry,
 };
@@ -294,7 +294,7 @@ fn log_result(
     match result {
         Ok(Outcome::Done | Outcome::Replied(_)) => tracing::debug!(handler, "handler done"),
         Ok(Outcome::Ignored(reason)) => {
-            tracing::info!(handler, %reason, "handler ignored the event");
+            tracing::info!(handler, reason = %one_line(reason), "handler ignored the event");
         }
         Err(failure) if failure.is_permanent() => tracing::error!(
             handler, event.id = id, event.r#type = event_type, error = %failure,

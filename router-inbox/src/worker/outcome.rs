@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError};
+use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError, one_line};
 
 use crate::{DeliveryOutcome, telemetry};
 
@@ -13,7 +13,7 @@ const RELEASE_DELAY: Duration = Duration::from_secs(5);
 pub(super) fn from_success(handler: &str, outcome: &Outcome) -> DeliveryOutcome {
     match outcome {
         Outcome::Ignored(reason) => {
-            tracing::info!(handler, %reason, "handler ignored the event");
+            tracing::info!(handler, reason = %one_line(reason), "handler ignored the event");
             DeliveryOutcome::Ignored
         }
         _ => {
