@@ -42,6 +42,10 @@ impl<S: Store> BoundedStore<S> {
         Self { store, limit, clock }
     }
 
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Returns the store without the limit.
     pub(crate) fn unbounded(&self) -> &Arc<S> {
         &self.store

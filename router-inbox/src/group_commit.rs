@@ -54,11 +54,11 @@ const MAX_BATCH: usize = 256;
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Maximum number of queued events.
-const MAX_QUEUE: usize = 10_000;
+pub(crate) const MAX_QUEUE: usize = 10_000;
 
 /// Maximum size of the queued payloads, in bytes. An event larger than this is queued only if the
 /// queue is empty.
-const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 #[error(

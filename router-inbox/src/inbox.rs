@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::{
-    NewDelivery, NewEvent, Receipt, Store, StoreError, Stored, bounded::BoundedStore,
-    group_commit::GroupCommit, telemetry,
+    NewDelivery, NewEvent, Receipt, Store, StoreError, Stored,
+    bounded::BoundedStore,
+    group_commit::{self, GroupCommit},
+    telemetry,
 };
 
 /// A durable inbox: a tower [`Service`] that stores each event with a delivery per handler, and
@@ -202,6 +204,11 @@ impl<S> Clone for Inbox<S> {
 
 impl<S> fmt::Debug for Inbox<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("store_timeout", &self.store_timeout).finish_non_exhaustive()
+        f.debug_struct("Inbox")
+            .field("store_timeout", &self.store_timeout)
+            .field("operation_limit", &self.store.limit())
+            .field("max_queued_events", &group_commit::MAX_QUEUE)
+            .field("max_queued_bytes", &group_commit::MAX_QUEUE_BYTES)
+            .finish_non_exhaustive()
     }
 }

@@ -30,6 +30,10 @@ impl BodyBudget {
         Self { limit, shared: Arc::default() }
     }
 
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Creates a reservation of zero bytes.
     pub(super) fn reservation(&self) -> Reservation<'_> {
         Reservation { budget: self, bytes: 0 }

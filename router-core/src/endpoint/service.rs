@@ -230,6 +230,7 @@ impl<S: fmt::Debug, P> fmt::Debug for Endpoint<S, P> {
             .field("inner", &self.inner)
             .field("tolerance", &self.settings.tolerance)
             .field("limit", &self.settings.limit)
+            .field("body_budget", &self.settings.budget.limit())
             .field("timeout", &self.settings.timeout)
             .field("api_version", &self.settings.api_version)
             .finish_non_exhaustive()

@@ -44,7 +44,7 @@ mod limits;
 mod signal;
 mod stream;
 
-use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use http_body::Body;
 use hyper::body::Incoming;
@@ -222,5 +222,16 @@ where
                 },
             }
         }
+    }
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("max_connections", &self.max_connections)
+            .field("limits", &self.limits)
+            .field("http2_streams", &limits::HTTP2_STREAMS)
+            .field("shutdown_grace", &self.shutdown_grace)
+            .finish_non_exhaustive()
     }
 }

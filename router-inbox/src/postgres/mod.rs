@@ -81,12 +81,6 @@ pub struct PostgresStore {
     listener: Arc<OnceLock<Listener>>,
 }
 
-/// Default maximum number of connections of the store itself, besides the listener's.
-const CONNECTIONS: u32 = 10;
-
-/// Default maximum number of connections of handlers.
-const TRANSACTIONS: u32 = 16;
-
 /// The time that a transaction of the store may be idle, which happens only if the connection is
 /// lost.
 const MAX_IDLE: Duration = Duration::from_secs(10);
@@ -98,6 +92,12 @@ const MAX_IDLE_HANDLER: Duration = Duration::from_secs(5 * 60);
 const SCHEMA: &str = "stripe_inbox";
 
 impl PostgresStore {
+    /// The default maximum number of [`connections`](Self::connections).
+    pub const DEFAULT_CONNECTIONS: u32 = 10;
+
+    /// The default maximum number of [`transactions`](Self::transactions).
+    pub const DEFAULT_TRANSACTIONS: u32 = 16;
+
     /// Connects to the database at a URL such as `postgres://user:password@host:5432/database`, and
     /// creates or migrates the inbox's tables.
     ///
@@ -156,13 +156,16 @@ impl PostgresStore {
         migrated.map_err(|error| server.connect_error(error, &schema))?;
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
         let name = name.and_then(|row| row.try_get(0)).map_err(StoreError::new)?;
-        let own = PoolSize { connections: CONNECTIONS, idle_in_transaction: MAX_IDLE };
-        let transactions =
-            PoolSize { connections: TRANSACTIONS, idle_in_transaction: MAX_IDLE_HANDLER };
+        let own =
+            PoolSize { connections: Self::DEFAULT_CONNECTIONS, idle_in_transaction: MAX_IDLE };
+        let transactions = PoolSize {
+            connections: Self::DEFAULT_TRANSACTIONS,
+            idle_in_transaction: MAX_IDLE_HANDLER,
+        };
         Ok(Self {
             pool: Pool::new(options.clone(), own),
             transactions: Pool::new(options.clone(), transactions),
-            turns: Arc::new(Semaphore::new(TRANSACTIONS as usize)),
+            turns: Arc::new(Semaphore::new(Self::DEFAULT_TRANSACTIONS as usize)),
             schema,
             server,
             options,

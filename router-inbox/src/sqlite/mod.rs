@@ -300,7 +300,9 @@ fn delivery(row: &SqliteRow) -> sqlx::Result<StoredDelivery> {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").finish_non_exhaustive()
+        f.debug_struct("SqliteStore")
+            .field("transaction_limit", &self.transaction_limit)
+            .finish_non_exhaustive()
     }
 }
 
