@@ -1,17 +1,22 @@
 //! Finds due deliveries, claims them and counts the backlog.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use crate::{
     Backlog, Claim, ClaimRequest, Lease,
-    store::rows::{millis, time},
+    store::{
+        rows::{millis, time},
+        spread::spread,
+    },
 };
 
 /// A claimable delivery.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
+    due: i64,
     id: i64,
     handler: String,
     /// `true` if its previous lease has expired.
@@ -24,14 +29,14 @@ pub(super) async fn due(
     request: &ClaimRequest,
     now: i64,
 ) -> sqlx::Result<Vec<Due>> {
-    let mut remaining: HashMap<&str, usize> =
-        request.handlers.iter().map(|(handler, most)| (&**handler, *most)).collect();
-    let handlers: Vec<&str> = remaining.keys().copied().collect();
-    let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
+    let handlers: Vec<&str> = request.handlers.iter().map(|slots| &*slots.handler).collect();
+    let most_free = request.handlers.iter().map(|slots| slots.free).max().unwrap_or(0);
+    let limit = i64::try_from(most_free.min(request.limit)).unwrap_or(i64::MAX);
     // Each handler's range of the index is read from the start, up to the limit. The deliveries
     // beyond it, and those of other handlers, cost nothing.
     let rows = sqlx::query(
-        "select due.id, due.handler, due.state from json_each(?1) request join deliveries due on due.id in (
+        "select due.id, due.handler, due.state, due.due
+         from json_each(?1) request join deliveries due on due.id in (
              select id from deliveries
              where handler = request.value and state <= 1 and blocked = 0 and due <= ?2
              order by due, id limit ?3)
@@ -42,20 +47,17 @@ pub(super) async fn due(
     .bind(limit)
     .fetch_all(read)
     .await?;
-    let mut due = Vec::new();
-    for row in rows {
-        let handler: String = row.try_get(1)?;
-        if let Some(remaining @ 1..) = remaining.get_mut(&*handler)
-            && due.len() < request.limit
-        {
-            *remaining -= 1;
-            due.push(Due {
-                id: row.try_get(0)?,
-                handler,
-                lease_expired: row.try_get::<i64, _>(2)? == 1,
-            });
-        }
-    }
+    let rows: Vec<Due> = rows
+        .iter()
+        .map(|row| {
+            let lease_expired = row.try_get::<i64, _>(2)? == 1;
+            let (id, handler, due) = (row.try_get(0)?, row.try_get(1)?, row.try_get(3)?);
+            Ok(Due { due, id, handler, lease_expired })
+        })
+        .collect::<sqlx::Result<_>>()?;
+    let handlers: Vec<String> = rows.iter().map(|row| row.handler.clone()).collect();
+    let mut due = spread(request, handlers.iter().map(String::as_str).zip(rows));
+    due.sort_unstable();
     Ok(due)
 }
 
@@ -70,7 +72,7 @@ pub(super) async fn claim(
 ) -> sqlx::Result<Vec<Claim>> {
     let until = now.saturating_add(millis(request.lease));
     let mut claims = Vec::new();
-    for Due { id, handler, lease_expired } in due(write, request, now).await? {
+    for Due { id, handler, lease_expired, .. } in due(write, request, now).await? {
         let claim = sqlx::query(
             "update deliveries
              set attempts = attempts + (state = 0), state = 1, due = ?1, token = token + 1

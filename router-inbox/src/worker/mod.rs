@@ -64,7 +64,7 @@ impl<S: Store> Inbox<S> {
             service,
             router: self.router().clone(),
             wakeups: self.wakeups(),
-            concurrency: 16,
+            concurrency: default_concurrency(self.router()),
             lease: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(20),
@@ -74,8 +74,23 @@ impl<S: Store> Inbox<S> {
     }
 }
 
+/// Returns the default number of slots. A handler can take 16 or more of them while one is kept
+/// free for each other handler.
+fn default_concurrency(router: &DeliveryRouter) -> usize {
+    let handlers = router.handlers().len();
+    handlers.max(16) + handlers.saturating_sub(1)
+}
+
 impl<S, R> Worker<S, R> {
-    /// Sets the maximum number of deliveries in flight. Default: 16.
+    /// Sets the maximum number of deliveries in flight. Default: 16, or the number of handlers if
+    /// that is more, plus one for each handler after the first.
+    ///
+    /// One slot stays free for each handler that has no delivery in flight, so that handlers which
+    /// hang cannot stop the others. The other slots go to the handlers that have the fewest
+    /// deliveries in flight, and all of them to one handler while no other has a due delivery.
+    ///
+    /// At most half of the slots are kept free in this way. With fewer slots than two per handler,
+    /// handlers that hang can therefore hold all slots until they time out.
     pub fn concurrency(self, concurrency: usize) -> Self {
         Self { concurrency, ..self }
     }
@@ -184,13 +199,7 @@ where
     /// Returns `true` if the loop must not sleep, because there are outcomes to record or more
     /// deliveries may be due.
     async fn claim(&self, in_flight: &mut InFlight) -> bool {
-        let limit = in_flight.free_slots();
-        let handlers = self.router.handlers().iter().flat_map(|handler| {
-            let slots = in_flight.free_slots_for(handler);
-            let names = handler.formerly.into_iter().map(Arc::from).chain([handler.name.clone()]);
-            names.map(move |name| (name, slots))
-        });
-        let handlers: Vec<_> = handlers.filter(|(_, slots)| *slots > 0).collect();
+        let (handlers, limit) = in_flight.claimable(&self.router);
         if limit == 0 || handlers.is_empty() {
             return false;
         }
@@ -199,9 +208,12 @@ where
             Ok(claims) => {
                 let reached_limit = claims.len() == limit;
                 let unrecorded_before = in_flight.unrecorded().len();
+                let busy_before = in_flight.busy_handlers(&self.router);
                 claims.into_iter().for_each(|claim| self.start(claim, in_flight));
+                // The slot that was kept free for a handler is free for all once the handler has
+                // a delivery in flight.
                 in_flight.unrecorded().len() > unrecorded_before
-                    || (reached_limit && in_flight.free_slots() > 0)
+                    || (reached_limit && in_flight.busy_handlers(&self.router) > busy_before)
             }
             Err(error) => {
                 let error = Failure::retry(error);
@@ -236,12 +248,11 @@ where
         if in_flight.free_slots_for(&handler) == 0 {
             return in_flight.finish(lease, DeliveryOutcome::Released);
         }
-        let name = handler.name.clone();
         let completing = CompletionFlag::default();
         let run =
             Run { lease: lease.clone(), event, attempt, handler, completing: completing.clone() };
         let run = run.execute(self.service.clone(), self.store.clone());
-        in_flight.spawn(name, lease, completing, run);
+        in_flight.spawn(lease, completing, run);
     }
 
     /// Records the outcomes of finished deliveries. If that fails, the next call retries.

@@ -12,7 +12,7 @@ use router_core::{Event, Router, State, on_event, testing::ManualClock};
 use router_inbox::{
     ClaimRequest, CompleteResult, DeliveryOutcome,
     DeliveryState::{Dead, Done, Running, Waiting},
-    Store as _,
+    HandlerSlots, Store as _,
 };
 use router_tests::now;
 use tokio::sync::Semaphore;
@@ -46,7 +46,8 @@ fn begun(runs: &Runs) -> usize {
 
 /// Claims the only delivery, as a process that crashes afterwards.
 async fn claim(shop: &Shop) -> router_inbox::Claim {
-    let request = ClaimRequest { handlers: vec![("shop.twice".into(), 9)], limit: 9, lease: LEASE };
+    let request =
+        ClaimRequest { handlers: vec![HandlerSlots::new("shop.twice", 9)], limit: 9, lease: LEASE };
     let mut claims = shop.store().claim(&request).await.expect("store is up");
     assert_eq!(claims.len(), 1, "{claims:?}");
     claims.remove(0)

@@ -3,6 +3,7 @@
 mod delivering;
 #[path = "../exchange/mod.rs"]
 mod exchange;
+mod fairness;
 mod jetstream;
 mod leases;
 #[path = "../logged/mod.rs"]
