@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
+use super::time::ClaimTime;
 use crate::{
     Backlog, Claim, ClaimRequest, Lease,
     store::{
@@ -27,7 +28,7 @@ pub(super) struct Due {
 pub(super) async fn due(
     read: &mut SqliteConnection,
     request: &ClaimRequest,
-    now: i64,
+    time: ClaimTime,
 ) -> sqlx::Result<Vec<Due>> {
     let handlers: Vec<&str> = request.handlers.iter().map(|slots| &*slots.handler).collect();
     let most_free = request.handlers.iter().map(|slots| slots.free).max().unwrap_or(0);
@@ -38,13 +39,14 @@ pub(super) async fn due(
         "select due.id, due.handler, due.state, due.due
          from json_each(?1) request join deliveries due on due.id in (
              select id from deliveries
-             where handler = request.value and state <= 1 and blocked = 0 and due <= ?2
+             where handler = request.value and state <= 1 and blocked = 0 and due <= ?2 and (state = 0 or due <= ?4)
              order by due, id limit ?3)
          order by due.due, due.id",
     )
     .bind(serde_json::json!(handlers).to_string())
-    .bind(now)
+    .bind(time.now)
     .bind(limit)
+    .bind(time.for_leases)
     .fetch_all(read)
     .await?;
     let rows: Vec<Due> = rows
@@ -68,17 +70,22 @@ pub(super) async fn due(
 pub(super) async fn claim(
     write: &mut SqliteConnection,
     request: &ClaimRequest,
-    now: i64,
+    time: ClaimTime,
 ) -> sqlx::Result<Vec<Claim>> {
-    let until = now.saturating_add(millis(request.lease));
+    let lease = millis(request.lease);
     let mut claims = Vec::new();
-    for Due { id, handler, lease_expired, .. } in due(write, request, now).await? {
+    for Due { id, handler, lease_expired, .. } in due(write, request, time).await? {
         let claim = sqlx::query(
             "update deliveries
-             set attempts = attempts + (state = 0), state = 1, due = ?1, token = token + 1
-             where id = ?2 returning token, attempts",
+             set attempts = attempts + (state = 0), state = 1, due = ?1, delay = ?2, token = token + 1
+             where id = ?3 returning token, attempts",
         );
-        let row = claim.bind(until).bind(id).fetch_one(&mut *write).await?;
+        let row = claim
+            .bind(time.now.saturating_add(lease))
+            .bind(lease)
+            .bind(id)
+            .fetch_one(&mut *write)
+            .await?;
         let load_event = sqlx::query(
             "select coalesce(r.payload, e.payload) as payload, endpoint, generation,
                  case when r.id is null then e.signed_at else r.signed_at end as signed_at, serial,
@@ -95,6 +102,33 @@ pub(super) async fn claim(
         claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired, outdated });
     }
     Ok(claims)
+}
+
+/// Open deliveries that are due later than `?1`, from indexes without finished ones.
+macro_rules! due_later {
+    () => {
+        "id in (
+             select id from deliveries indexed by deliveries_due where state <= 1 and blocked = 0 and due > ?1
+             union all
+             select id from deliveries indexed by deliveries_in_lane
+             where state = 0 and object is not null and blocked = 1 and due > ?1)
+         and due > ?1 + delay"
+    };
+}
+
+/// Returns whether a delivery is due later than its delay from now.
+pub(super) async fn is_due_too_late(read: &mut SqliteConnection, now: i64) -> sqlx::Result<bool> {
+    let exists =
+        sqlx::query(concat!("select exists (select 1 from deliveries where ", due_later!(), ")"));
+    exists.bind(now).fetch_one(read).await?.try_get(0)
+}
+
+/// Limits the due times of open deliveries to their delays from now, and returns the number of
+/// deliveries changed. The caller commits the transaction.
+pub(super) async fn correct_due_times(write: &mut SqliteConnection, now: i64) -> sqlx::Result<u64> {
+    let update =
+        sqlx::query(concat!("update deliveries set due = ?1 + delay where ", due_later!()));
+    Ok(update.bind(now).execute(write).await?.rows_affected())
 }
 
 /// Counts the waiting and running deliveries of each handler, by reading only indexes without

@@ -6,13 +6,10 @@ mod open;
 mod operations;
 mod redeliver;
 mod schema;
+mod time;
 mod writes;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use router_core::{
@@ -24,9 +21,11 @@ use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
     Operations, Store, StoreError, Stored, StoredDelivery, Tx,
-    store::rows::{millis, state},
+    store::rows::state,
     tx::{self, TxStore},
 };
+
+use self::time::StoreTime;
 
 /// A store in one SQLite file, which several processes on one machine can share. Every stored event
 /// is on disk (`synchronous = FULL`) before Stripe is answered.
@@ -53,7 +52,7 @@ pub struct SqliteStore {
     /// A pool of the only connection that writes. The pool's queue is fair.
     writer: SqlitePool,
     readers: SqlitePool,
-    clock: Arc<dyn Clock>,
+    time: StoreTime,
     transaction_limit: Duration,
 }
 
@@ -83,15 +82,18 @@ impl SqliteStore {
     /// Fails if the file cannot be opened or is not a SQLite database.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let (writer, readers) = open::file(url).await?;
-        let (clock, transaction_limit) = (Arc::new(SystemClock), Duration::from_secs(5));
-        Ok(Self { writer, readers, clock, transaction_limit })
+        let time = StoreTime::new(Arc::new(SystemClock));
+        Ok(Self { writer, readers, time, transaction_limit: Duration::from_secs(5) })
     }
 
     /// Sets the clock. Default: the system clock. All processes that share the file must agree on
     /// the time.
+    ///
+    /// If the clock is set while processes are running, no lease of theirs expires early. If it is
+    /// set back, each delivery remains due within the delay with which it was scheduled.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
+        Self { time: StoreTime::new(Arc::new(clock)), ..self }
     }
 
     /// Sets the time limit of a handler's [`Tx`]. Default: 5 s. A handler that exceeds the limit is
@@ -115,7 +117,37 @@ impl SqliteStore {
 
     /// Returns the current time in milliseconds since 1970.
     fn now(&self) -> i64 {
-        millis(self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default())
+        self.time.now()
+    }
+
+    /// Corrects the due times if the clock may have been set back.
+    async fn correct_due_times(&self) -> Result<(), StoreError> {
+        if !self.time.take_set_back() {
+            return Ok(());
+        }
+        let corrected = self.correct_due_times_now().await;
+        if corrected.is_err() {
+            self.time.mark_set_back();
+        }
+        corrected
+    }
+
+    async fn correct_due_times_now(&self) -> Result<(), StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
+        let needed = claims::is_due_too_late(&mut reader, self.now()).await;
+        drop(reader);
+        if needed.map_err(StoreError::new)? {
+            let mut write = self.begin().await?;
+            let corrected = claims::correct_due_times(&mut write, self.now()).await;
+            let deliveries = corrected.map_err(StoreError::new)?;
+            write.commit().await.map_err(StoreError::new)?;
+            tracing::warn!(
+                deliveries,
+                "the machine's clock was set back, so that these deliveries were due too late; they \
+                 are now due after the delay with which they were scheduled, counted from now"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -162,26 +194,29 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+        self.correct_due_times().await?;
         // Usually nothing is due, which a reader can find out without waiting for the writer.
         let mut reader = self.readers.acquire().await.map_err(StoreError::new)?;
-        let due = claims::due(&mut reader, request, self.now()).await.map_err(StoreError::new)?;
+        let time = self.time.for_claim(request.lease);
+        let due = claims::due(&mut reader, request, time).await.map_err(StoreError::new)?;
         drop(reader);
         if due.is_empty() {
             return Ok(Vec::new());
         }
         let mut write = self.begin().await?;
-        let claims =
-            claims::claim(&mut write, request, self.now()).await.map_err(StoreError::new)?;
+        let time = self.time.for_claim(request.lease);
+        let claims = claims::claim(&mut write, request, time).await.map_err(StoreError::new)?;
         write.commit().await.map_err(StoreError::new)?;
         Ok(claims)
     }
 
     async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
         let mut write = self.begin().await?;
-        let until = self.now().saturating_add(millis(duration));
+        let now = self.now();
         let mut extended = Vec::with_capacity(leases.len());
         for lease in leases {
-            let held = writes::extend(&mut write, lease, until).await.map_err(StoreError::new)?;
+            let held =
+                writes::extend(&mut write, lease, duration, now).await.map_err(StoreError::new)?;
             extended.push(held);
         }
         write.commit().await.map_err(StoreError::new)?;
@@ -220,7 +255,7 @@ impl Store for SqliteStore {
 
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let (store, limit) = (Arc::new(self.clone()), Some(self.transaction_limit));
-        let (tx, effects) = tx::for_delivery(store, limit, self.clock.clone());
+        let (tx, effects) = tx::for_delivery(store, limit, self.time.clock().clone());
         (delivery.provide(tx), Some(Box::new(effects)))
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 use router_core::{DeliveryRouter, HandlerSpec};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::run::{CompletionFlag, RunResult};
+use super::run::{CompletionFlag, FencingToken, RunResult};
 use crate::{DeliveryOutcome, HandlerSlots, Lease, telemetry};
 
 pub(super) struct InFlight {
@@ -18,6 +18,7 @@ pub(super) struct InFlight {
 
 struct Running {
     lease: Lease,
+    token: FencingToken,
     completing: CompletionFlag,
     task: AbortHandle,
 }
@@ -35,11 +36,36 @@ impl InFlight {
     pub(super) fn spawn(
         &mut self,
         lease: Lease,
+        token: FencingToken,
         completing: CompletionFlag,
         run: impl Future<Output = RunResult> + Send + 'static,
     ) {
         let task = self.tasks.spawn(run);
-        self.running.insert(task.id(), Running { lease, completing, task });
+        self.running.insert(task.id(), Running { lease, token, completing, task });
+    }
+
+    /// Replaces the lease of a delivery in flight that the store has leased to this worker again.
+    ///
+    /// Returns `false` if no such delivery is in flight, or if it has been leased in between.
+    pub(super) fn adopt(&mut self, lease: &Lease) -> bool {
+        let is_previous = |previous: &Lease| {
+            (previous.delivery, &previous.handler) == (lease.delivery, &lease.handler)
+                && previous.token + 1 == lease.token
+        };
+        if let Some(running) = self.running.values_mut().find(|running| is_previous(&running.lease))
+        {
+            running.token.set(lease.token);
+            running.lease = lease.clone();
+            return true;
+        }
+        let unrecorded = self.unrecorded.iter_mut().map(|(lease, _)| lease);
+        match unrecorded.into_iter().find(|previous| is_previous(previous)) {
+            Some(previous) => {
+                *previous = lease.clone();
+                true
+            }
+            None => false,
+        }
     }
 
     /// Adds an outcome to be recorded.

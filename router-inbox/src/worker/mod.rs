@@ -7,6 +7,7 @@
 //! has passed. Handlers run in tasks of their own (`in_flight`).
 
 mod backlog;
+mod clock_watch;
 mod in_flight;
 mod outcome;
 mod retention;
@@ -20,8 +21,9 @@ use tower_service::Service;
 
 use self::{
     backlog::BacklogWatch,
+    clock_watch::ClockWatch,
     in_flight::InFlight,
-    run::{CompletionFlag, Run},
+    run::{CompletionFlag, FencingToken, Run},
 };
 use crate::{
     Claim, ClaimRequest, DeliveryOutcome, Inbox, Store, operations::MIN_RETENTION, telemetry,
@@ -157,12 +159,14 @@ where
         let mut shutdown = pin!(shutdown);
         let mut in_flight = InFlight::new(self.concurrency);
         let mut backlog = BacklogWatch::default();
+        let mut clock_watch = ClockWatch::new(&*self.clock);
         let mut next_renewal = self.clock.monotonic() + self.lease / 3;
         // The end of the grace period, once the shutdown has begun.
         let mut deadline = None;
         loop {
             let now = self.clock.monotonic();
-            if now >= next_renewal {
+            // After a jump, leases may seem to have expired, or may expire too late.
+            if clock_watch.has_jumped(&*self.clock) || now >= next_renewal {
                 self.renew_leases(&mut in_flight).await;
                 next_renewal = self.clock.monotonic() + self.lease / 3;
             }
@@ -226,6 +230,13 @@ where
     /// Starts a claimed delivery, or finishes it at once if its handler must not run.
     fn start(&self, claim: Claim, in_flight: &mut InFlight) {
         let Claim { lease, event, attempt, lease_expired, outdated } = claim;
+        if lease_expired && in_flight.adopt(&lease) {
+            return tracing::warn!(
+                handler = &*lease.handler,
+                "the lease of a running delivery expired by the store's clock before this worker \
+                 could renew it; the worker has claimed the delivery again, and the handler goes on"
+            );
+        }
         let Some(handler) = self.router.handler(&lease.handler).cloned() else {
             // The store returned a delivery for a handler that was not requested.
             return in_flight.finish(lease, DeliveryOutcome::Released);
@@ -248,11 +259,17 @@ where
         if in_flight.free_slots_for(&handler) == 0 {
             return in_flight.finish(lease, DeliveryOutcome::Released);
         }
-        let completing = CompletionFlag::default();
-        let run =
-            Run { lease: lease.clone(), event, attempt, handler, completing: completing.clone() };
+        let (completing, token) = (CompletionFlag::default(), FencingToken::new(lease.token));
+        let run = Run {
+            lease: lease.clone(),
+            token: token.clone(),
+            event,
+            attempt,
+            handler,
+            completing: completing.clone(),
+        };
         let run = run.execute(self.service.clone(), self.store.clone());
-        in_flight.spawn(lease, completing, run);
+        in_flight.spawn(lease, token, completing, run);
     }
 
     /// Records the outcomes of finished deliveries. If that fails, the next call retries.

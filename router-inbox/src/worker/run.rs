@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,9 @@ use crate::{CompleteResult, DeliveryOutcome, Effects, Lease, Store};
 
 /// An attempt to be run: the claimed delivery, its event and its handler.
 pub(super) struct Run {
+    /// The lease with which the run began.
     pub(super) lease: Lease,
+    pub(super) token: FencingToken,
     pub(super) event: Event,
     pub(super) attempt: u32,
     pub(super) handler: HandlerSpec,
@@ -39,6 +41,25 @@ impl CompletionFlag {
 
     fn set(&self) {
         self.0.store(true, Ordering::Release);
+    }
+}
+
+/// The token of the delivery's latest lease, which the worker replaces if it claims the delivery
+/// again while the handler is running.
+#[derive(Clone)]
+pub(super) struct FencingToken(Arc<AtomicI64>);
+
+impl FencingToken {
+    pub(super) fn new(token: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(token)))
+    }
+
+    pub(super) fn set(&self, token: i64) {
+        self.0.store(token, Ordering::Release);
+    }
+
+    fn get(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -70,7 +91,8 @@ impl Run {
         let outcome = self.call_handler(service, delivery, effects.as_deref()).await;
         let Some(effects) = effects else { return RunResult::Unrecorded(outcome) };
         self.completing.set();
-        match effects.finish(&self.lease, &outcome).await {
+        let lease = Lease { token: self.token.get(), ..self.lease.clone() };
+        match effects.finish(&lease, &outcome).await {
             Ok(None) => RunResult::Unrecorded(outcome),
             Ok(Some(completed)) => RunResult::Recorded(completed),
             Err(error) => RunResult::Unrecorded(self.failure_outcome(&Failure::retry(error))),

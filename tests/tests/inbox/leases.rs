@@ -190,3 +190,21 @@ async fn unrecorded_outcomes_count_against_concurrency() {
     assert_eq!(begun(&runs), 10);
     worker.stop().await;
 }
+
+/// The store's clock, such as that of a database server, is set forward past all leases.
+#[tokio::test]
+async fn worker_that_claims_its_own_delivery_goes_on() {
+    let (shop, runs) = shop(0);
+    let worker_clock = ManualClock::at(now());
+    shop.receive("evt_1").await.unwrap();
+    let worker = shop.start_worker_with_clock(&worker_clock);
+    wait_until(async || begun(&runs) == 1).await;
+    shop.clock.advance(LEASE * 2);
+    worker_clock.advance(Duration::from_secs(1));
+    settle().await;
+    assert_eq!(shop.state("evt_1").await, (Running, 1));
+    runs.gate.add_permits(1);
+    shop.wait_for("evt_1", Done, 1).await;
+    assert_eq!(begun(&runs), 1);
+    worker.stop().await;
+}

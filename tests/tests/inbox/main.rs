@@ -1,5 +1,6 @@
 //! Tests of the inbox: storing and answering events, delivering them, logs and metrics.
 
+mod clock;
 mod delivering;
 #[path = "../exchange/mod.rs"]
 mod exchange;
