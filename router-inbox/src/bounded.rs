@@ -42,10 +42,6 @@ impl<S: Store> BoundedStore<S> {
         Self { store, limit, clock }
     }
 
-    pub(crate) fn limit(&self) -> Duration {
-        self.limit
-    }
-
     /// Returns the store without the limit.
     pub(crate) fn unbounded(&self) -> &Arc<S> {
         &self.store
@@ -92,6 +88,13 @@ impl<S: Store> BoundedStore<S> {
                 Err(StoreError::new(LimitExceeded { operation, limit: self.limit }))
             }
         }
+    }
+}
+
+impl<S> BoundedStore<S> {
+    /// Returns the time limit of an operation.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 }
 

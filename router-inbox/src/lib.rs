@@ -40,9 +40,9 @@ pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::store::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects, Lease,
-    NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store, StoreError, Stored,
-    StoredDelivery, newest_recency, operations,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
+    HandlerSlots, Lease, NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store,
+    StoreError, Stored, StoredDelivery, newest_recency, operations,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;

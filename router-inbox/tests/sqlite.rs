@@ -7,8 +7,9 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent,
-    Operations as _, SqliteStore, Store as _, Stored, conformance::Subject, operations::ListFilter,
+    ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, NewDelivery,
+    NewEvent, Operations as _, SqliteStore, Store as _, Stored, conformance::Subject,
+    operations::ListFilter,
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
@@ -60,7 +61,11 @@ fn paid(id: &str) -> NewEvent {
 }
 
 fn wanted() -> ClaimRequest {
-    ClaimRequest { handlers: vec![("a".into(), 9)], limit: 9, lease: Duration::from_secs(60) }
+    ClaimRequest {
+        handlers: vec![HandlerSlots::new("a", 9)],
+        limit: 9,
+        lease: Duration::from_secs(60),
+    }
 }
 
 #[tokio::test]

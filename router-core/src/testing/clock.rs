@@ -1,7 +1,7 @@
 //! [`ManualClock`], a clock that a test moves.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -13,7 +13,8 @@ use crate::clock::{Clock, Sleep, SystemClock};
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     start: Instant,
-    wall: SystemTime,
+    /// The time of day at the start, moved by the jumps since then.
+    wall: Arc<Mutex<SystemTime>>,
     elapsed: Arc<watch::Sender<Duration>>,
 }
 
@@ -22,12 +23,22 @@ impl ManualClock {
     #[must_use]
     pub fn at(wall: SystemTime) -> Self {
         let elapsed = Arc::new(watch::Sender::new(Duration::ZERO));
-        Self { start: SystemClock.monotonic(), wall, elapsed }
+        Self { start: SystemClock.monotonic(), wall: Arc::new(Mutex::new(wall)), elapsed }
     }
 
     /// Advances the clock, and wakes the sleepers whose deadline is reached.
     pub fn advance(&self, by: Duration) {
         self.elapsed.send_modify(|elapsed| *elapsed += by);
+    }
+
+    /// Sets the time of day forward, as an operator or NTP may do. The monotonic time stays.
+    pub fn set_forward(&self, by: Duration) {
+        *self.wall.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+
+    /// Sets the time of day back. The monotonic time stays.
+    pub fn set_back(&self, by: Duration) {
+        *self.wall.lock().unwrap_or_else(PoisonError::into_inner) -= by;
     }
 
     /// Waits until at least one task sleeps on this clock, so that advancing it will wake the task.
@@ -47,7 +58,8 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn wall(&self) -> SystemTime {
-        self.wall + *self.elapsed.borrow()
+        let wall = *self.wall.lock().unwrap_or_else(PoisonError::into_inner);
+        wall + *self.elapsed.borrow()
     }
 
     fn monotonic(&self) -> Instant {

@@ -86,6 +86,7 @@ macro_rules! store_conformance {
             claim_respects_limits
             claim_skips_other_handlers
             claim_takes_longest_due_first
+            claim_is_spread_over_handlers
             leased_delivery_is_not_claimable
             finished_delivery_is_not_claimable
             failed_delivery_is_claimable_after_backoff

@@ -304,24 +304,29 @@ impl Rows {
     }
 
     fn claim(&mut self, request: &ClaimRequest, now: SystemTime) -> Vec<Claim> {
-        let mut remaining: Vec<_> = request.handlers.clone();
+        let mut handlers = request.handlers.clone();
         let mut due: Vec<i64> =
             self.deliveries.keys().copied().filter(|number| self.is_due(*number, now)).collect();
         due.sort_by_key(|number| (self.deliveries[number].due, *number));
-        let mut claims = Vec::new();
-        for number in due {
-            let handler = self.deliveries[&number].handler.clone();
-            let slots = remaining.iter_mut().find(|(name, slots)| *name == handler && *slots > 0);
-            // Checked again, because a delivery of the same lane may just have been claimed.
-            if claims.len() < request.limit
-                && let Some((_, slots)) = slots
-                && self.is_unblocked(number)
-            {
-                *slots -= 1;
-                claims.push(self.lease(number, now + request.lease));
-            }
+        let mut claims = BTreeMap::new();
+        while claims.len() < request.limit {
+            let handler_of = |number: i64| {
+                let handler = &self.deliveries[&number].handler;
+                handlers.iter().position(|slots| slots.handler == *handler && slots.free > 0)
+            };
+            let claimable = due.iter().enumerate().filter_map(|(index, number)| {
+                // Checked again, because a delivery of the same lane may just have been claimed.
+                let is_claimable = !claims.contains_key(&index) && self.is_unblocked(*number);
+                Some((index, handler_of(*number).filter(|_| is_claimable)?))
+            });
+            let next =
+                claimable.min_by_key(|(index, handler)| (handlers[*handler].in_flight, *index));
+            let Some((index, handler)) = next else { break };
+            let slots = &mut handlers[handler];
+            (slots.free, slots.in_flight) = (slots.free - 1, slots.in_flight + 1);
+            claims.insert(index, self.lease(due[index], now + request.lease));
         }
-        claims
+        claims.into_values().collect()
     }
 
     fn is_due(&self, number: i64, now: SystemTime) -> bool {

@@ -12,7 +12,9 @@ use super::{
     MemoryStore, Subject,
     promises::{delivery, event_of},
 };
-use crate::{Claim, ClaimRequest, DeliveryOutcome, Lease, NewEvent, Store, StoredDelivery};
+use crate::{
+    Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, Lease, NewEvent, Store, StoredDelivery,
+};
 
 const OPERATIONS: usize = 400;
 pub(super) const HANDLERS: [&str; 3] = ["a", "b", "c"];
@@ -146,7 +148,7 @@ pub(super) fn claim_request(random: &mut fastrand::Rng) -> ClaimRequest {
     let handlers: Vec<_> = HANDLERS.iter().filter(|_| random.u8(..4) > 0).collect();
     // The limits have no effect, because stores may differ in the order of deliveries that are due
     // at the same time.
-    let handlers = handlers.into_iter().map(|handler| ((*handler).into(), 1_000)).collect();
+    let handlers = handlers.into_iter().map(|handler| HandlerSlots::new(*handler, 1_000)).collect();
     ClaimRequest { handlers, limit: 1_000, lease: seconds(random) }
 }
 

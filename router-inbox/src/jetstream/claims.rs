@@ -21,7 +21,9 @@ use super::{
     read,
     record::{CopyRef, Record},
 };
-use crate::{Claim, ClaimRequest, DeliveryState, Lease, StoreError, store::millis::time};
+use crate::{
+    Claim, ClaimRequest, DeliveryState, HandlerSlots, Lease, StoreError, store::millis::time,
+};
 
 /// Maximum number of rounds of a claim. Another round follows if other processes changed some of
 /// the records first.
@@ -313,14 +315,13 @@ impl PreparedClaim {
 
 /// Returns the request reduced by the deliveries that have been claimed.
 fn without_claimed(request: &ClaimRequest, claimed: &[(Due, Claim)]) -> ClaimRequest {
-    let count = |handler: &str| {
-        claimed.iter().filter(|(_, claim)| *claim.lease.handler == *handler).count()
+    let slots = |HandlerSlots { handler, free, in_flight }: &HandlerSlots| {
+        let claims = claimed.iter().filter(|(_, claim)| claim.lease.handler == *handler).count();
+        let (free, in_flight) = (free.saturating_sub(claims), in_flight + claims);
+        HandlerSlots { handler: handler.clone(), free, in_flight }
     };
-    let handlers = request.handlers.iter();
     ClaimRequest {
-        handlers: handlers
-            .map(|(name, slots)| (name.clone(), slots.saturating_sub(count(name))))
-            .collect(),
+        handlers: request.handlers.iter().map(slots).collect(),
         limit: request.limit.saturating_sub(claimed.len()),
         lease: request.lease,
     }

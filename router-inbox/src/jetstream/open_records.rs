@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::record::{Delivery, Record};
-use crate::{Backlog, ClaimRequest, DeliveryState};
+use crate::{Backlog, ClaimRequest, DeliveryState, HandlerSlots, store::spread::spread};
 
 #[derive(Default)]
 pub(super) struct OpenRecords {
@@ -151,36 +151,27 @@ impl OpenRecords {
 
     /// Selects deliveries to claim.
     ///
-    /// The candidates are those that have been due longest, `oversampling` times as many as
-    /// requested. With a factor of 1 all candidates are taken; otherwise a random choice of them.
+    /// The candidates of each handler are those that have been due longest, `oversampling` times as
+    /// many as requested. With a factor of 1 all candidates are taken; otherwise a random choice of
+    /// them.
     pub(super) fn select_due(
         &self,
         request: &ClaimRequest,
         now: i64,
         oversampling: usize,
     ) -> Vec<Candidate> {
-        let mut due = Vec::new();
-        for (handler, free_slots) in &request.handlers {
-            let max = free_slots.min(&request.limit).saturating_mul(oversampling);
-            let handler_due = self.due.get(handler).into_iter().flatten();
+        let due = request.handlers.iter().flat_map(|HandlerSlots { handler, free, .. }| {
+            let max = free.min(&request.limit).saturating_mul(oversampling);
+            let handler_due = self.due.get(handler).into_iter().flatten().copied();
             let handler_due = handler_due.take_while(|(due, _, _)| *due <= now).take(max);
-            due.extend(handler_due.map(|due| (*due, handler)));
-        }
-        due.sort_unstable();
-        due.truncate(request.limit.saturating_mul(oversampling));
-        if oversampling > 1 {
-            fastrand::shuffle(&mut due);
-        }
-        let mut free_slots: HashMap<_, _> = request.handlers.iter().cloned().collect();
-        let mut candidates: BTreeMap<i64, Candidate> = BTreeMap::new();
-        let selected = due.into_iter().filter(|(_, handler)| {
-            let slots = free_slots.get_mut(*handler).filter(|slots| **slots > 0);
-            slots.is_some_and(|slots| {
-                *slots -= 1;
-                true
-            })
+            let mut handler_due: Vec<Due> = handler_due.collect();
+            if oversampling > 1 {
+                fastrand::shuffle(&mut handler_due);
+            }
+            handler_due.into_iter().map(|due| (&**handler, due))
         });
-        for (due, _) in selected.take(request.limit) {
+        let mut candidates: BTreeMap<i64, Candidate> = BTreeMap::new();
+        for due in spread(request, due) {
             if let Some(base) = self.find(due.1) {
                 candidates
                     .entry(due.1)

@@ -1,13 +1,13 @@
 //! Claims due deliveries and counts the backlog.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{number, schema::Schema, writes::replace_nul};
 use crate::{
-    Backlog, Claim, ClaimRequest, Lease,
+    Backlog, Claim, ClaimRequest, HandlerSlots, Lease,
     store::rows::{millis, time},
 };
 
@@ -16,7 +16,8 @@ use crate::{
 /// - For each handler the index is read only up to the number of deliveries requested. Further
 ///   deliveries, and those of other handlers, cost nothing.
 /// - `skip locked` skips deliveries that another claim or write has locked, so a claim never waits.
-/// - Deliveries beyond the total limit are locked too, but only until the statement ends.
+/// - The deliveries are ranked as [`Store::claim`](crate::Store::claim) requires. Those beyond the
+///   total limit are locked too, but only until the statement ends.
 /// - Each claim increments the fencing token, so that an earlier lease can no longer write. A
 ///   delivery whose lease has expired keeps its number of attempts.
 pub(super) async fn claim(
@@ -24,25 +25,25 @@ pub(super) async fn claim(
     schema: &Schema,
     request: &ClaimRequest,
 ) -> sqlx::Result<Vec<Claim>> {
-    let limit = request.limit;
-    let limit_by_handler: HashMap<&Arc<str>, usize> =
-        request.handlers.iter().map(|(handler, max)| (handler, *max.min(&limit))).collect();
-    let (handlers, handler_limits): (Vec<&Arc<str>>, Vec<usize>) =
-        limit_by_handler.into_iter().unzip();
+    let handlers = &request.handlers;
+    let limit = |slots: &HandlerSlots| bigint(slots.free.min(request.limit));
     let rows = sqlx::query(schema.sql(
-        "with due as materialized (
-             select request.number, due.id, due.due, due.state
-             from unnest($1, $2) with ordinality as request (handler, most, number)
+        "with locked as materialized (
+             select request.number, request.in_flight, due.id, due.due, due.state
+             from unnest($1, $2, $3) with ordinality as request (handler, most, in_flight, number)
              cross join lateral (
                  select id, due, state from inbox.deliveries
                  where handler = request.handler and state <= 1 and not blocked and due <= inbox.inbox_now()
-                 order by due, id limit request.most for update skip locked) due
-             order by due.due, due.id limit $3),
+                 order by due, id limit request.most for update skip locked) due),
+         due as materialized (
+             select number, id, due, state from locked
+             order by in_flight + row_number() over (partition by number order by due, id), due, id
+             limit $4),
          claimed as (
              update inbox.deliveries delivery set
                  attempts = delivery.attempts + (delivery.state = 0)::integer,
                  state = 1,
-                 due = (select inbox.inbox_now()) + $4,
+                 due = (select inbox.inbox_now()) + $5,
                  token = delivery.token + 1
              from due where delivery.id = due.id
              returning due.number, due.due as since, due.state = 1 as lease_expired,
@@ -56,9 +57,10 @@ pub(super) async fn claim(
              cross join lateral inbox.redelivered_event(claimed.redelivered) again
          order by since, claimed.id",
     ))
-    .bind(handlers.iter().map(|handler| replace_nul(handler)).collect::<Vec<_>>())
-    .bind(handler_limits.iter().map(|limit| bigint(*limit)).collect::<Vec<_>>())
-    .bind(bigint(limit))
+    .bind(handlers.iter().map(|slots| replace_nul(&slots.handler)).collect::<Vec<_>>())
+    .bind(handlers.iter().map(limit).collect::<Vec<_>>())
+    .bind(handlers.iter().map(|slots| bigint(slots.in_flight)).collect::<Vec<_>>())
+    .bind(bigint(request.limit))
     .bind(millis(request.lease))
     .fetch_all(connection)
     .await?;
@@ -67,7 +69,7 @@ pub(super) async fn claim(
         let ordinal: usize = number(row, "number")?;
         let lease = Lease {
             delivery: row.try_get("id")?,
-            handler: handlers[ordinal - 1].clone(),
+            handler: handlers[ordinal - 1].handler.clone(),
             token: row.try_get("token")?,
         };
         let event = Event::from_store(stored_event(row)?);

@@ -1,17 +1,23 @@
 //! Finds due deliveries, claims them and counts the backlog.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
+use super::time::ClaimTime;
 use crate::{
     Backlog, Claim, ClaimRequest, Lease,
-    store::rows::{millis, time},
+    store::{
+        rows::{millis, time},
+        spread::spread,
+    },
 };
 
 /// A claimable delivery.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
+    due: i64,
     id: i64,
     handler: String,
     /// `true` if its previous lease has expired.
@@ -22,40 +28,38 @@ pub(super) struct Due {
 pub(super) async fn due(
     read: &mut SqliteConnection,
     request: &ClaimRequest,
-    now: i64,
+    time: ClaimTime,
 ) -> sqlx::Result<Vec<Due>> {
-    let mut remaining: HashMap<&str, usize> =
-        request.handlers.iter().map(|(handler, most)| (&**handler, *most)).collect();
-    let handlers: Vec<&str> = remaining.keys().copied().collect();
-    let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
+    let handlers: Vec<&str> = request.handlers.iter().map(|slots| &*slots.handler).collect();
+    let most_free = request.handlers.iter().map(|slots| slots.free).max().unwrap_or(0);
+    let limit = i64::try_from(most_free.min(request.limit)).unwrap_or(i64::MAX);
     // Each handler's range of the index is read from the start, up to the limit. The deliveries
     // beyond it, and those of other handlers, cost nothing.
     let rows = sqlx::query(
-        "select due.id, due.handler, due.state from json_each(?1) request join deliveries due on due.id in (
+        "select due.id, due.handler, due.state, due.due
+         from json_each(?1) request join deliveries due on due.id in (
              select id from deliveries
-             where handler = request.value and state <= 1 and blocked = 0 and due <= ?2
+             where handler = request.value and state <= 1 and blocked = 0 and due <= ?2 and (state = 0 or due <= ?4)
              order by due, id limit ?3)
          order by due.due, due.id",
     )
     .bind(serde_json::json!(handlers).to_string())
-    .bind(now)
+    .bind(time.now)
     .bind(limit)
+    .bind(time.for_leases)
     .fetch_all(read)
     .await?;
-    let mut due = Vec::new();
-    for row in rows {
-        let handler: String = row.try_get(1)?;
-        if let Some(remaining @ 1..) = remaining.get_mut(&*handler)
-            && due.len() < request.limit
-        {
-            *remaining -= 1;
-            due.push(Due {
-                id: row.try_get(0)?,
-                handler,
-                lease_expired: row.try_get::<i64, _>(2)? == 1,
-            });
-        }
-    }
+    let rows: Vec<Due> = rows
+        .iter()
+        .map(|row| {
+            let lease_expired = row.try_get::<i64, _>(2)? == 1;
+            let (id, handler, due) = (row.try_get(0)?, row.try_get(1)?, row.try_get(3)?);
+            Ok(Due { due, id, handler, lease_expired })
+        })
+        .collect::<sqlx::Result<_>>()?;
+    let handlers: Vec<String> = rows.iter().map(|row| row.handler.clone()).collect();
+    let mut due = spread(request, handlers.iter().map(String::as_str).zip(rows));
+    due.sort_unstable();
     Ok(due)
 }
 
@@ -66,17 +70,22 @@ pub(super) async fn due(
 pub(super) async fn claim(
     write: &mut SqliteConnection,
     request: &ClaimRequest,
-    now: i64,
+    time: ClaimTime,
 ) -> sqlx::Result<Vec<Claim>> {
-    let until = now.saturating_add(millis(request.lease));
+    let lease = millis(request.lease);
     let mut claims = Vec::new();
-    for Due { id, handler, lease_expired } in due(write, request, now).await? {
+    for Due { id, handler, lease_expired, .. } in due(write, request, time).await? {
         let claim = sqlx::query(
             "update deliveries
-             set attempts = attempts + (state = 0), state = 1, due = ?1, token = token + 1
-             where id = ?2 returning token, attempts",
+             set attempts = attempts + (state = 0), state = 1, due = ?1, delay = ?2, token = token + 1
+             where id = ?3 returning token, attempts",
         );
-        let row = claim.bind(until).bind(id).fetch_one(&mut *write).await?;
+        let row = claim
+            .bind(time.now.saturating_add(lease))
+            .bind(lease)
+            .bind(id)
+            .fetch_one(&mut *write)
+            .await?;
         let load_event = sqlx::query(
             "select coalesce(r.payload, e.payload) as payload, endpoint, generation,
                  case when r.id is null then e.signed_at else r.signed_at end as signed_at, serial,
@@ -93,6 +102,33 @@ pub(super) async fn claim(
         claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired, outdated });
     }
     Ok(claims)
+}
+
+/// Open deliveries that are due later than `?1`, from indexes without finished ones.
+macro_rules! due_later {
+    () => {
+        "id in (
+             select id from deliveries indexed by deliveries_due where state <= 1 and blocked = 0 and due > ?1
+             union all
+             select id from deliveries indexed by deliveries_in_lane
+             where state = 0 and object is not null and blocked = 1 and due > ?1)
+         and due > ?1 + delay"
+    };
+}
+
+/// Returns whether a delivery is due later than its delay from now.
+pub(super) async fn is_due_too_late(read: &mut SqliteConnection, now: i64) -> sqlx::Result<bool> {
+    let exists =
+        sqlx::query(concat!("select exists (select 1 from deliveries where ", due_later!(), ")"));
+    exists.bind(now).fetch_one(read).await?.try_get(0)
+}
+
+/// Limits the due times of open deliveries to their delays from now, and returns the number of
+/// deliveries changed. The caller commits the transaction.
+pub(super) async fn correct_due_times(write: &mut SqliteConnection, now: i64) -> sqlx::Result<u64> {
+    let update =
+        sqlx::query(concat!("update deliveries set due = ?1 + delay where ", due_later!()));
+    Ok(update.bind(now).execute(write).await?.rows_affected())
 }
 
 /// Counts the waiting and running deliveries of each handler, by reading only indexes without

@@ -9,13 +9,10 @@ mod private_file;
 mod quick_check;
 mod redeliver;
 mod schema;
+mod time;
 mod writes;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use router_core::{
@@ -32,9 +29,11 @@ use self::{file::OpenFiles, open::Opened};
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
     Operations, Store, StoreError, Stored, StoredDelivery, Tx,
-    store::rows::{millis, state},
+    store::rows::state,
     tx::{self, TxStore},
 };
+
+use self::time::StoreTime;
 
 /// A store in one SQLite file, which several processes on one machine can share. Every stored event
 /// is on disk (`synchronous = FULL`) before Stripe is answered.
@@ -72,7 +71,7 @@ pub struct SqliteStore {
     files: Arc<OpenFiles>,
     /// See [`Opened::first`].
     first: Arc<Mutex<SqliteConnection>>,
-    clock: Arc<dyn Clock>,
+    time: StoreTime,
     transaction_limit: Duration,
 }
 
@@ -109,15 +108,19 @@ impl SqliteStore {
 
     fn new(Opened { writer, readers, files, first }: Opened) -> Self {
         let (first, turn) = (Arc::new(Mutex::new(first)), Arc::new(Semaphore::new(1)));
-        let (clock, transaction_limit) = (Arc::new(SystemClock), Duration::from_secs(5));
-        Self { writer, readers, turn, files, first, clock, transaction_limit }
+        let time = StoreTime::new(Arc::new(SystemClock));
+        let transaction_limit = Duration::from_secs(5);
+        Self { writer, readers, turn, files, first, time, transaction_limit }
     }
 
     /// Sets the clock. Default: the system clock. All processes that share the file must agree on
     /// the time.
+    ///
+    /// If the clock is set while processes are running, no lease of theirs expires early. If it is
+    /// set back, each delivery remains due within the delay with which it was scheduled.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
+        Self { time: StoreTime::new(Arc::new(clock)), ..self }
     }
 
     /// Sets the time limit of a handler's [`Tx`]. Default: 5 s. A handler that exceeds the limit is
@@ -157,7 +160,37 @@ impl SqliteStore {
 
     /// Returns the current time in milliseconds since 1970.
     fn now(&self) -> i64 {
-        millis(self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default())
+        self.time.now()
+    }
+
+    /// Corrects the due times if the clock may have been set back.
+    async fn correct_due_times(&self) -> Result<(), StoreError> {
+        if !self.time.take_set_back() {
+            return Ok(());
+        }
+        let corrected = self.correct_due_times_now().await;
+        if corrected.is_err() {
+            self.time.mark_set_back();
+        }
+        corrected
+    }
+
+    async fn correct_due_times_now(&self) -> Result<(), StoreError> {
+        let mut reader = self.reader().await?;
+        let needed = claims::is_due_too_late(&mut reader, self.now()).await;
+        drop(reader);
+        if needed.map_err(StoreError::new)? {
+            let mut write = self.begin().await?;
+            let corrected = claims::correct_due_times(&mut write, self.now()).await;
+            let deliveries = corrected.map_err(StoreError::new)?;
+            self.commit(write).await?;
+            tracing::warn!(
+                deliveries,
+                "the machine's clock was set back, so that these deliveries were due too late; they \
+                 are now due after the delay with which they were scheduled, counted from now"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -205,9 +238,11 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+        self.correct_due_times().await?;
         // Usually nothing is due, which a reader can find out without waiting for the writer.
         let mut reader = self.reader().await?;
-        let due = claims::due(&mut reader, request, self.now()).await.map_err(StoreError::new)?;
+        let time = self.time.for_claim(request.lease);
+        let due = claims::due(&mut reader, request, time).await.map_err(StoreError::new)?;
         drop(reader);
         if due.is_empty() {
             // No commit follows that would check the files.
@@ -215,18 +250,19 @@ impl Store for SqliteStore {
             return Ok(Vec::new());
         }
         let mut write = self.begin().await?;
-        let claims =
-            claims::claim(&mut write, request, self.now()).await.map_err(StoreError::new)?;
+        let time = self.time.for_claim(request.lease);
+        let claims = claims::claim(&mut write, request, time).await.map_err(StoreError::new)?;
         self.commit(write).await?;
         Ok(claims)
     }
 
     async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
         let mut write = self.begin().await?;
-        let until = self.now().saturating_add(millis(duration));
+        let now = self.now();
         let mut extended = Vec::with_capacity(leases.len());
         for lease in leases {
-            let held = writes::extend(&mut write, lease, until).await.map_err(StoreError::new)?;
+            let held =
+                writes::extend(&mut write, lease, duration, now).await.map_err(StoreError::new)?;
             extended.push(held);
         }
         self.commit(write).await?;
@@ -266,8 +302,8 @@ impl Store for SqliteStore {
 
     fn prepare(&self, mut delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
         let (store, limit) = (Arc::new(self.clone()), Some(self.transaction_limit));
-        let pause = delivery.timeout_pause();
-        let (tx, effects) = tx::for_delivery(store, limit, pause, self.clock.clone());
+        let (pause, clock) = (delivery.timeout_pause(), self.time.clock().clone());
+        let (tx, effects) = tx::for_delivery(store, limit, pause, clock);
         (delivery.provide(tx), Some(Box::new(effects)))
     }
 

@@ -116,7 +116,8 @@ impl Redelivered<'_> {
     ) -> sqlx::Result<()> {
         let restart = sqlx::query(
             "update deliveries set
-                 state = 0, attempts = 0, due = ?1, ended_at = null, blocked = object is not null, redelivered = ?2
+                 state = 0, attempts = 0, due = ?1, delay = 0, ended_at = null,
+                 blocked = object is not null, redelivered = ?2
              where id = ?3",
         );
         let restart = restart.bind(self.now).bind(self.store_payload(write).await?);

@@ -5,7 +5,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 /// The migrations, each applied once and in this order. They are never changed once released,
 /// because files exist in which they are applied. Processes of an older version may share the file,
 /// so a change that would break them must create tables under a new name.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("operations.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("operations.sql"), include_str!("delays.sql")];
 
 /// Applies the missing migrations. The write lock serializes processes that start at the same time.
 pub(super) async fn migrate(writer: &mut SqliteConnection) -> sqlx::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! No other transaction writes meanwhile, because each takes SQLite's write lock when it begins.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection};
@@ -87,8 +87,8 @@ pub(super) async fn insert_delivery(
 ) -> sqlx::Result<()> {
     let object = delivery.order.map(|_| &*order_key.object);
     sqlx::query(
-        "insert into deliveries (id, event, redelivered, handler, due, object, sort_key, blocked)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "insert into deliveries (id, event, redelivered, handler, due, delay, object, sort_key, blocked)
+         values (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)",
     )
     .bind(id)
     .bind(event)
@@ -112,11 +112,15 @@ pub(super) async fn insert_delivery(
 pub(super) async fn extend(
     write: &mut SqliteConnection,
     lease: &Lease,
-    until: i64,
+    duration: Duration,
+    now: i64,
 ) -> sqlx::Result<bool> {
-    let extended =
-        sqlx::query("update deliveries set due = ?1 where id = ?2 and token = ?3 and state = 1");
-    let extended = extended.bind(until).bind(lease.delivery).bind(lease.token);
+    let delay = millis(duration);
+    let extended = sqlx::query(
+        "update deliveries set due = ?1, delay = ?2 where id = ?3 and token = ?4 and state = 1",
+    );
+    let extended = extended.bind(now.saturating_add(delay)).bind(delay);
+    let extended = extended.bind(lease.delivery).bind(lease.token);
     Ok(extended.execute(write).await?.rows_affected() == 1)
 }
 
@@ -131,7 +135,7 @@ pub(super) async fn complete(
     let OutcomeColumns { state, wait, error, released } = OutcomeColumns::new(outcome);
     let row = sqlx::query(
         "update deliveries set
-             state = ?1, due = ?2, error = coalesce(?3, error),
+             state = ?1, due = ?2, delay = ?8, error = coalesce(?3, error),
              attempts = max(attempts - ?4, 0),
              ended_at = case when ?1 = 0 then null else ?5 end
          where id = ?6 and token = ?7 and state = 1
@@ -144,6 +148,7 @@ pub(super) async fn complete(
     .bind(now)
     .bind(lease.delivery)
     .bind(lease.token)
+    .bind(wait)
     .fetch_optional(&mut *write)
     .await?;
     let Some(row) = row else { return Ok(CompleteResult::LeaseLost) };
@@ -163,7 +168,7 @@ pub(super) async fn complete(
 async fn restart(write: &mut SqliteConnection, lease: &Lease, now: i64) -> sqlx::Result<bool> {
     let restart = sqlx::query(
         "update deliveries set
-             state = 0, attempts = 0, due = ?1, ended_at = null, blocked = object is not null,
+             state = 0, attempts = 0, due = ?1, delay = 0, ended_at = null, blocked = object is not null,
              redelivered = redelivered_since, redelivered_since = null
          where id = ?2 and redelivered_since is not null",
     );

@@ -1,5 +1,6 @@
 //! The [`Store`] trait and its types: persistence of events and deliveries.
 
+mod claim;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod identity;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
@@ -17,17 +18,18 @@ pub(crate) mod order;
 pub(crate) mod parameters;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;
+#[cfg(any(feature = "jetstream", feature = "sqlite"))]
+pub(crate) mod spread;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{
-    BoxError, Delivery, DeliveryOrder, DeliveryService, Event, HandlerSpec, event::EnvelopeError,
-};
+use router_core::{BoxError, Delivery, DeliveryOrder, DeliveryService, Event, HandlerSpec};
 
 #[cfg(feature = "jetstream")]
 pub(crate) use self::order::position;
 pub use self::{
+    claim::{Claim, ClaimRequest, HandlerSlots, Lease},
     operations::Operations,
     order::{OrderKey, newest_recency},
 };
@@ -103,7 +105,14 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Claims due deliveries, those with the earliest due time first, and grants a lease on each.
+    /// Claims due deliveries, and grants a lease on each.
+    ///
+    /// Of one handler, the deliveries with the earliest due time are claimed first. If more
+    /// deliveries are due than the [limit](ClaimRequest::limit) allows, they are claimed one by one
+    /// from the handler that then has the fewest deliveries in flight: those that it
+    /// [had](HandlerSlots::in_flight) plus those claimed before. Of handlers with equally many, the
+    /// delivery with the earliest due time is claimed. So a handler with a long backlog does not
+    /// delay the others. The returned claims are in the order of their due times.
     ///
     /// A claim counts an attempt before the handler runs, so that an attempt which crashes the
     /// process is counted too. A delivery whose lease has expired is claimed with
@@ -324,47 +333,6 @@ pub enum Redelivery {
     /// unfinished one becomes a dead letter, it starts over with the event received now, if that
     /// has another [form](Event::has_same_form).
     Unchanged(DeliveryState),
-}
-
-/// The parameters of a [claim](Store::claim).
-#[derive(Debug, Clone)]
-pub struct ClaimRequest {
-    /// The stable names of handlers, current and former, each with the maximum number of deliveries
-    /// to claim for that name.
-    pub handlers: Vec<(Arc<str>, usize)>,
-    /// Maximum number of deliveries to claim in total.
-    pub limit: usize,
-    /// Duration of the leases.
-    pub lease: Duration,
-}
-
-/// The right to record the outcome of a delivery, granted by a claim.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Lease {
-    /// A number that, together with the handler name, identifies the delivery in the store.
-    pub delivery: i64,
-    /// The handler name with which the delivery was stored.
-    pub handler: Arc<str>,
-    /// Fencing token: increases with each lease of the delivery, and only the latest is valid.
-    pub token: i64,
-}
-
-/// A claimed delivery.
-#[derive(Debug)]
-pub struct Claim {
-    /// The lease with which the outcome is recorded.
-    pub lease: Lease,
-    /// The event, or an error if its stored data is damaged.
-    pub event: Result<Event, EnvelopeError>,
-    /// The number of attempts so far, including this one.
-    pub attempt: u32,
-    /// `true` if this attempt was started under an earlier lease, which expired before an outcome
-    /// was recorded. The caller must not run the handler, and must complete the attempt as failed.
-    pub lease_expired: bool,
-    /// `true` if the delivery is [`NewestOnly`](DeliveryOrder::NewestOnly) and the handler has done
-    /// a newer event of the object. The caller must not run the handler, and must complete the
-    /// attempt as [ignored](DeliveryOutcome::Ignored) unless its lease has expired.
-    pub outdated: bool,
 }
 
 /// The outcome of an attempt.

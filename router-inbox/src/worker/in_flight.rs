@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
-use router_core::HandlerSpec;
+use router_core::{DeliveryRouter, HandlerSpec};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::run::{CompletionFlag, RunResult};
-use crate::{DeliveryOutcome, Lease, telemetry};
+use super::run::{CompletionFlag, FencingToken, RunResult};
+use crate::{DeliveryOutcome, HandlerSlots, Lease, telemetry};
 
 pub(super) struct InFlight {
     tasks: JoinSet<RunResult>,
@@ -18,8 +18,7 @@ pub(super) struct InFlight {
 
 struct Running {
     lease: Lease,
-    /// The handler's current name. The lease may have a former one.
-    handler: Arc<str>,
+    token: FencingToken,
     completing: CompletionFlag,
     task: AbortHandle,
 }
@@ -33,13 +32,37 @@ impl InFlight {
     /// Spawns the run of a claimed delivery.
     pub(super) fn spawn(
         &mut self,
-        handler: Arc<str>,
         lease: Lease,
+        token: FencingToken,
         completing: CompletionFlag,
         run: impl Future<Output = RunResult> + Send + 'static,
     ) {
         let task = self.tasks.spawn(run);
-        self.running.insert(task.id(), Running { lease, handler, completing, task });
+        self.running.insert(task.id(), Running { lease, token, completing, task });
+    }
+
+    /// Replaces the lease of a delivery in flight that the store has leased to this worker again.
+    ///
+    /// Returns `false` if no such delivery is in flight, or if it has been leased in between.
+    pub(super) fn adopt(&mut self, lease: &Lease) -> bool {
+        let is_previous = |previous: &Lease| {
+            (previous.delivery, &previous.handler) == (lease.delivery, &lease.handler)
+                && previous.token + 1 == lease.token
+        };
+        if let Some(running) = self.running.values_mut().find(|running| is_previous(&running.lease))
+        {
+            running.token.set(lease.token);
+            running.lease = lease.clone();
+            return true;
+        }
+        let unrecorded = self.unrecorded.iter_mut().map(|(lease, _)| lease);
+        match unrecorded.into_iter().find(|previous| is_previous(previous)) {
+            Some(previous) => {
+                *previous = lease.clone();
+                true
+            }
+            None => false,
+        }
     }
 
     /// Adds an outcome to be recorded.
@@ -55,11 +78,51 @@ impl InFlight {
         self.concurrency.saturating_sub(self.running.len() + self.unrecorded.len())
     }
 
-    /// Returns the number of deliveries of this handler that may be started.
+    /// Returns the number of deliveries of this handler that its own limit allows to be started.
     pub(super) fn free_slots_for(&self, handler: &HandlerSpec) -> usize {
         let Some(limit) = handler.concurrency else { return self.free_slots() };
-        let running = self.running.values().filter(|running| running.handler == handler.name);
+        let former = handler.formerly.unwrap_or(&handler.name);
+        let running = self.running.values().map(|running| &*running.lease.handler);
+        let running = running.filter(|name| *name == &*handler.name || *name == former);
         (limit as usize).saturating_sub(running.count()).min(self.free_slots())
+    }
+
+    /// Returns what may be claimed: the handlers' free slots, and the total number of deliveries.
+    ///
+    /// A slot is kept free for each handler that has nothing in flight, up to half of all slots. If
+    /// nothing at all is in flight, one handler fewer needs a slot of its own. While no other slots
+    /// are free, only the handlers that have nothing in flight may claim, one delivery each.
+    pub(super) fn claimable(&self, router: &DeliveryRouter) -> (Vec<HandlerSlots>, usize) {
+        let (free_slots, in_flight) = (self.free_slots(), self.by_handler(router));
+        let handlers = router.handlers();
+        let idle = (handlers.len() - in_flight.len()).min(handlers.len().saturating_sub(1));
+        let shared = free_slots.saturating_sub(idle.min(self.concurrency / 2));
+        let slots = handlers.iter().flat_map(|handler| {
+            let in_flight = in_flight.get(&*handler.name).copied().unwrap_or(0);
+            let free = if shared == 0 && in_flight == 0 { 1 } else { shared };
+            let free = free.min(self.free_slots_for(handler));
+            let names = handler.formerly.into_iter().map(Arc::from).chain([handler.name.clone()]);
+            names.map(move |handler| HandlerSlots { handler, free, in_flight })
+        });
+        let limit = if shared == 0 { free_slots } else { shared };
+        (slots.filter(|slots| slots.free > 0).collect(), limit)
+    }
+
+    /// Returns the number of handlers that have deliveries in flight.
+    pub(super) fn busy_handlers(&self, router: &DeliveryRouter) -> usize {
+        self.by_handler(router).len()
+    }
+
+    /// Counts the deliveries in flight of each handler that has any, by the handler's current name.
+    fn by_handler<'r>(&self, router: &'r DeliveryRouter) -> HashMap<&'r str, usize> {
+        let mut in_flight: HashMap<&str, usize> = HashMap::new();
+        let unrecorded = self.unrecorded.iter().map(|(lease, _)| lease);
+        for lease in self.running.values().map(|running| &running.lease).chain(unrecorded) {
+            if let Some(handler) = router.handler(&lease.handler) {
+                *in_flight.entry(&handler.name).or_default() += 1;
+            }
+        }
+        in_flight
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -7,6 +7,7 @@
 //! has passed. Handlers run in tasks of their own (`in_flight`).
 
 mod backlog;
+mod clock_watch;
 mod in_flight;
 mod outcome;
 mod retention;
@@ -20,8 +21,9 @@ use tower_service::Service;
 
 use self::{
     backlog::BacklogWatch,
+    clock_watch::ClockWatch,
     in_flight::InFlight,
-    run::{CompletionFlag, Run},
+    run::{CompletionFlag, FencingToken, Run},
 };
 use crate::{
     Claim, ClaimRequest, DeliveryOutcome, Inbox, Store, bounded::BoundedStore,
@@ -65,7 +67,7 @@ impl<S: Store> Inbox<S> {
             service,
             router: self.router().clone(),
             wakeups: self.wakeups(),
-            concurrency: 16,
+            concurrency: default_concurrency(self.router()),
             lease: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(20),
@@ -75,8 +77,23 @@ impl<S: Store> Inbox<S> {
     }
 }
 
+/// Returns the default number of slots. A handler can take 16 or more of them while one is kept
+/// free for each other handler.
+fn default_concurrency(router: &DeliveryRouter) -> usize {
+    let handlers = router.handlers().len();
+    handlers.max(16) + handlers.saturating_sub(1)
+}
+
 impl<S, R> Worker<S, R> {
-    /// Sets the maximum number of deliveries in flight. Default: 16.
+    /// Sets the maximum number of deliveries in flight. Default: 16, or the number of handlers if
+    /// that is more, plus one for each handler after the first.
+    ///
+    /// One slot stays free for each handler that has no delivery in flight, so that handlers which
+    /// hang cannot stop the others. The other slots go to the handlers that have the fewest
+    /// deliveries in flight, and all of them to one handler while no other has a due delivery.
+    ///
+    /// At most half of the slots are kept free in this way. With fewer slots than two per handler,
+    /// handlers that hang can therefore hold all slots until they time out.
     pub fn concurrency(self, concurrency: usize) -> Self {
         Self { concurrency, ..self }
     }
@@ -144,12 +161,14 @@ where
         let mut shutdown = pin!(shutdown);
         let mut in_flight = InFlight::new(self.concurrency);
         let mut backlog = BacklogWatch::default();
+        let mut clock_watch = ClockWatch::new(&*self.clock);
         let mut next_renewal = self.clock.monotonic() + self.lease / 3;
         // The end of the grace period, once the shutdown has begun.
         let mut deadline = None;
         loop {
             let now = self.clock.monotonic();
-            if now >= next_renewal {
+            // After a jump, leases may seem to have expired, or may expire too late.
+            if clock_watch.has_jumped(&*self.clock) || now >= next_renewal {
                 self.renew_leases(&mut in_flight).await;
                 next_renewal = self.clock.monotonic() + self.lease / 3;
             }
@@ -201,13 +220,7 @@ where
     /// Returns `true` if the loop must not sleep, because there are outcomes to record or more
     /// deliveries may be due.
     async fn claim(&self, in_flight: &mut InFlight) -> bool {
-        let limit = in_flight.free_slots();
-        let handlers = self.router.handlers().iter().flat_map(|handler| {
-            let slots = in_flight.free_slots_for(handler);
-            let names = handler.formerly.into_iter().map(Arc::from).chain([handler.name.clone()]);
-            names.map(move |name| (name, slots))
-        });
-        let handlers: Vec<_> = handlers.filter(|(_, slots)| *slots > 0).collect();
+        let (handlers, limit) = in_flight.claimable(&self.router);
         if limit == 0 || handlers.is_empty() {
             return false;
         }
@@ -216,9 +229,12 @@ where
             Ok(claims) => {
                 let reached_limit = claims.len() == limit;
                 let unrecorded_before = in_flight.unrecorded().len();
+                let busy_before = in_flight.busy_handlers(&self.router);
                 claims.into_iter().for_each(|claim| self.start(claim, in_flight));
+                // The slot that was kept free for a handler is free for all once the handler has
+                // a delivery in flight.
                 in_flight.unrecorded().len() > unrecorded_before
-                    || (reached_limit && in_flight.free_slots() > 0)
+                    || (reached_limit && in_flight.busy_handlers(&self.router) > busy_before)
             }
             Err(error) => {
                 let error = Failure::retry(error);
@@ -231,6 +247,13 @@ where
     /// Starts a claimed delivery, or finishes it at once if its handler must not run.
     fn start(&self, claim: Claim, in_flight: &mut InFlight) {
         let Claim { lease, event, attempt, lease_expired, outdated } = claim;
+        if lease_expired && in_flight.adopt(&lease) {
+            return tracing::warn!(
+                handler = &*lease.handler,
+                "the lease of a running delivery expired by the store's clock before this worker \
+                 could renew it; the worker has claimed the delivery again, and the handler goes on"
+            );
+        }
         let Some(handler) = self.router.handler(&lease.handler).cloned() else {
             // The store returned a delivery for a handler that was not requested.
             return in_flight.finish(lease, DeliveryOutcome::RELEASED);
@@ -253,12 +276,17 @@ where
         if in_flight.free_slots_for(&handler) == 0 {
             return in_flight.finish(lease, DeliveryOutcome::RELEASED);
         }
-        let name = handler.name.clone();
-        let completing = CompletionFlag::default();
-        let run =
-            Run { lease: lease.clone(), event, attempt, handler, completing: completing.clone() };
+        let (completing, token) = (CompletionFlag::default(), FencingToken::new(lease.token));
+        let run = Run {
+            lease: lease.clone(),
+            token: token.clone(),
+            event,
+            attempt,
+            handler,
+            completing: completing.clone(),
+        };
         let run = run.execute(self.service.clone(), self.store.clone());
-        in_flight.spawn(name, lease, completing, run);
+        in_flight.spawn(lease, token, completing, run);
     }
 
     /// Records the outcomes of finished deliveries. If that fails, the next call retries.

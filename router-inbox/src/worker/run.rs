@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,9 @@ use crate::{
 
 /// An attempt to be run: the claimed delivery, its event and its handler.
 pub(super) struct Run {
+    /// The lease with which the run began.
     pub(super) lease: Lease,
+    pub(super) token: FencingToken,
     pub(super) event: Event,
     pub(super) attempt: u32,
     pub(super) handler: HandlerSpec,
@@ -44,6 +46,25 @@ impl CompletionFlag {
 
     fn set(&self) {
         self.0.store(true, Ordering::Release);
+    }
+}
+
+/// The token of the delivery's latest lease, which the worker replaces if it claims the delivery
+/// again while the handler is running.
+#[derive(Clone)]
+pub(super) struct FencingToken(Arc<AtomicI64>);
+
+impl FencingToken {
+    pub(super) fn new(token: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(token)))
+    }
+
+    pub(super) fn set(&self, token: i64) {
+        self.0.store(token, Ordering::Release);
+    }
+
+    fn get(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -91,7 +112,8 @@ impl Run {
         let outcome = self.call_handler(service, delivery, effects.as_deref()).await;
         let Some(effects) = effects else { return RunResult::Unrecorded(outcome) };
         self.completing.set();
-        let finish = effects.finish(&self.lease, &outcome);
+        let lease = Lease { token: self.token.get(), ..self.lease.clone() };
+        let finish = effects.finish(&lease, &outcome);
         let finish = store.within_limit("end the handler's transaction", finish);
         let is_success = matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
         let error = match catch_panic("the store", finish).await {

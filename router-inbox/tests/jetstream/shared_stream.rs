@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    CompleteResult, DeliveryOutcome, DeliveryState, JetStreamStore, Lease, NewDelivery, NewEvent,
-    Operations as _, Store as _, Stored, StoredDelivery, conformance::Subject as _,
-    operations::ChangeOutcome,
+    CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, JetStreamStore, Lease,
+    NewDelivery, NewEvent, Operations as _, Store as _, Stored, StoredDelivery,
+    conformance::Subject as _, operations::ChangeOutcome,
 };
 use tokio::task::JoinSet;
 
@@ -161,8 +161,10 @@ async fn concurrent_completions_of_one_event_are_recorded() {
         for handler in HANDLERS {
             let store = inbox.reopen().await;
             tasks.spawn(async move {
-                let wanted =
-                    router_inbox::ClaimRequest { handlers: vec![(handler.into(), 1)], ..wanted(1) };
+                let wanted = router_inbox::ClaimRequest {
+                    handlers: vec![HandlerSlots::new(handler, 1)],
+                    ..wanted(1)
+                };
                 let lease = loop {
                     if let Some(claim) = store.claim(&wanted).await.unwrap().pop() {
                         break claim.lease;

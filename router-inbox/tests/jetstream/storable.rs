@@ -2,8 +2,8 @@
 
 use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
-    CompleteResult, DeliveryOutcome, Inbox, JetStreamStore, NewDelivery, NewEvent, Operations as _,
-    Store as _, Stored, operations::ListFilter,
+    CompleteResult, DeliveryOutcome, HandlerSlots, Inbox, JetStreamStore, NewDelivery, NewEvent,
+    Operations as _, Store as _, Stored, operations::ListFilter,
 };
 use tower_service::Service as _;
 
@@ -33,7 +33,7 @@ async fn event_with_any_text_is_stored() {
         let handler = format!("shop::{text}").into();
         let order = Some(DeliveryOrder::OldestFirst);
         let ordered = NewDelivery { handler, formerly: None, order };
-        let handlers = vec![(ordered.handler.clone(), 9)];
+        let handlers = vec![HandlerSlots::new(ordered.handler.clone(), 9)];
         let new = NewEvent { event: event.clone(), deliveries: vec![ordered.clone()] };
         let results = inbox.store.store(&[new.clone(), new]).await.unwrap();
         assert_eq!(results, [Stored::New, duplicate()], "{text:?}");

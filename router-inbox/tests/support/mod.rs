@@ -9,7 +9,7 @@ pub(crate) mod shared;
 use std::time::{Duration, SystemTime};
 
 use router_core::{DeliveryOrder, testing::SyntheticEvent};
-use router_inbox::{ClaimRequest, NewDelivery, NewEvent};
+use router_inbox::{ClaimRequest, HandlerSlots, NewDelivery, NewEvent};
 
 /// An event with one delivery, for the handler `a`.
 pub(crate) fn paid(id: &str) -> NewEvent {
@@ -23,7 +23,7 @@ pub(crate) fn paid(id: &str) -> NewEvent {
 
 /// A request to claim at most `limit` deliveries of the handler `a`.
 pub(crate) fn wanted(limit: usize) -> ClaimRequest {
-    let handlers = vec![("a".into(), limit)];
+    let handlers = vec![HandlerSlots::new("a", limit)];
     ClaimRequest { handlers, limit, lease: Duration::from_secs(60) }
 }
 

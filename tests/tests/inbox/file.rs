@@ -16,7 +16,7 @@ use router_core::{
 use router_inbox::{
     ClaimRequest,
     DeliveryState::Waiting,
-    Inbox, SqliteStore, Store as _, Tx,
+    HandlerSlots, Inbox, SqliteStore, Store as _, Tx,
     sqlx::{Row as _, Sqlite, SqlitePool, query},
 };
 use tempfile::TempDir;
@@ -64,7 +64,7 @@ impl Shop {
     }
 
     async fn claim(&self, handler: &str) -> Result<usize, String> {
-        let handlers = vec![(handler.into(), 9)];
+        let handlers = vec![HandlerSlots::new(handler, 9)];
         let request = ClaimRequest { handlers, limit: 9, lease: Duration::from_secs(60) };
         let claimed = self.inbox.store().claim(&request).await;
         claimed.map(|claims| claims.len()).map_err(|error| Failure::retry(error).to_string())

@@ -12,7 +12,7 @@ use router_core::{Event, Router, State, on_event, testing::ManualClock};
 use router_inbox::{
     ClaimRequest, CompleteResult, DeliveryOutcome,
     DeliveryState::{Dead, Done, Running, Waiting},
-    Store as _,
+    HandlerSlots, Store as _,
 };
 use router_tests::now;
 use tokio::sync::Semaphore;
@@ -46,7 +46,8 @@ fn begun(runs: &Runs) -> usize {
 
 /// Claims the only delivery, as a process that crashes afterwards.
 async fn claim(shop: &Shop) -> router_inbox::Claim {
-    let request = ClaimRequest { handlers: vec![("shop.twice".into(), 9)], limit: 9, lease: LEASE };
+    let request =
+        ClaimRequest { handlers: vec![HandlerSlots::new("shop.twice", 9)], limit: 9, lease: LEASE };
     let mut claims = shop.store().claim(&request).await.expect("store is up");
     assert_eq!(claims.len(), 1, "{claims:?}");
     claims.remove(0)
@@ -187,5 +188,23 @@ async fn unrecorded_outcomes_count_against_concurrency() {
     shop.clock.advance(Duration::from_secs(1));
     wait_until(async || shop.store().backlog().await.unwrap().is_empty()).await;
     assert_eq!(begun(&runs), 10);
+    worker.stop().await;
+}
+
+/// The store's clock, such as that of a database server, is set forward past all leases.
+#[tokio::test]
+async fn worker_that_claims_its_own_delivery_goes_on() {
+    let (shop, runs) = shop(0);
+    let worker_clock = ManualClock::at(now());
+    shop.receive("evt_1").await.unwrap();
+    let worker = shop.start_worker_with_clock(&worker_clock);
+    wait_until(async || begun(&runs) == 1).await;
+    shop.clock.advance(LEASE * 2);
+    worker_clock.advance(Duration::from_secs(1));
+    settle().await;
+    assert_eq!(shop.state("evt_1").await, (Running, 1));
+    runs.gate.add_permits(1);
+    shop.wait_for("evt_1", Done, 1).await;
+    assert_eq!(begun(&runs), 1);
     worker.stop().await;
 }

@@ -2,9 +2,11 @@
 
 #[path = "../bomb/mod.rs"]
 mod bomb;
+mod clock;
 mod delivering;
 #[path = "../exchange/mod.rs"]
 mod exchange;
+mod fairness;
 #[cfg(unix)]
 mod file;
 mod jetstream;

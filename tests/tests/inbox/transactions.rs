@@ -11,7 +11,7 @@ use router_core::{
 use router_inbox::{
     ClaimRequest,
     DeliveryState::{self, Dead, Done, Ignored, Running, Waiting},
-    Inbox, SqliteStore, Store as _, Stored, Tx,
+    HandlerSlots, Inbox, SqliteStore, Store as _, Stored, Tx,
     conformance::MemoryStore,
     sqlx::{Row as _, Sqlite, SqlitePool, query},
 };
@@ -253,7 +253,7 @@ async fn lost_lease_rolls_back_writes() {
     shop.wait_for("evt_1", Running, 1).await;
     shop.clock.advance(Duration::from_secs(60));
     let request = ClaimRequest {
-        handlers: vec![("shop.fulfil".into(), 1)],
+        handlers: vec![HandlerSlots::new("shop.fulfil", 1)],
         limit: 1,
         lease: Duration::from_secs(60),
     };

@@ -6,7 +6,9 @@ use std::{
 };
 
 use router_core::{DeliveryOrder, testing::SyntheticEvent};
-use router_inbox::{ClaimRequest, DeliveryOutcome, JetStreamStore, NewEvent, Store as _};
+use router_inbox::{
+    ClaimRequest, DeliveryOutcome, HandlerSlots, JetStreamStore, NewEvent, Store as _,
+};
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server};
@@ -38,7 +40,8 @@ fn jetstream_inbox_supports_all_commands() {
         let new = [NewEvent { event, deliveries: deliveries.to_vec() }];
         runtime.block_on(store.store(&new)).unwrap();
     }
-    let wanted = ClaimRequest { handlers: vec![("audit".into(), 2)], limit: 2, lease: MINUTE };
+    let wanted =
+        ClaimRequest { handlers: vec![HandlerSlots::new("audit", 2)], limit: 2, lease: MINUTE };
     let claims = runtime.block_on(store.claim(&wanted)).unwrap();
     let second = claims.iter().find(|claim| claim.event.as_ref().unwrap().id() == "evt_2");
     let dead = DeliveryOutcome::Dead { error: "the warehouse has burnt down".into() };

@@ -16,7 +16,8 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Claim, ClaimRequest, DeliveryOutcome, NewDelivery, NewEvent, SqliteStore, Store as _,
+    Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, NewDelivery, NewEvent, SqliteStore,
+    Store as _,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -113,7 +114,8 @@ impl TestInbox {
 
     /// Claims the handler's next due delivery.
     fn claim(&self, handler: &str, lease: Duration) -> Claim {
-        let wanted = ClaimRequest { handlers: vec![(handler.into(), 1)], limit: 1, lease };
+        let wanted =
+            ClaimRequest { handlers: vec![HandlerSlots::new(handler, 1)], limit: 1, lease };
         let claimed = self.runtime.block_on(self.store.claim(&wanted));
         claimed.expect("the store works").pop().expect("a delivery is due")
     }

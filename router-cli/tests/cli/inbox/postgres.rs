@@ -1,7 +1,7 @@
 //! An inbox in a PostgreSQL database.
 
 use router_core::{DeliveryOrder, testing::SyntheticEvent};
-use router_inbox::{ClaimRequest, NewEvent, PostgresStore, Store as _};
+use router_inbox::{ClaimRequest, HandlerSlots, NewEvent, PostgresStore, Store as _};
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server, unused_port};
@@ -42,7 +42,8 @@ fn postgres_inbox_supports_all_commands() {
         let new = [NewEvent { event, deliveries: deliveries.to_vec() }];
         runtime.block_on(store.store(&new)).unwrap();
     }
-    let wanted = ClaimRequest { handlers: vec![("audit".into(), 1)], limit: 1, lease: MINUTE };
+    let wanted =
+        ClaimRequest { handlers: vec![HandlerSlots::new("audit", 1)], limit: 1, lease: MINUTE };
     assert_eq!(runtime.block_on(store.claim(&wanted)).unwrap().len(), 1);
     let output = run_on(&url, &["status", "--json"]);
     let status = &output.json()[0];

@@ -11,8 +11,8 @@ use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEv
 pub use self::{operations::*, ordered::*, redelivery::*};
 use super::Subject;
 use crate::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
-    NewDelivery, NewEvent, Redelivery, Store as _, Stored,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots,
+    Lease, NewDelivery, NewEvent, Redelivery, Store as _, Stored,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ fn duplicate(states: &[DeliveryState]) -> Stored {
 }
 
 pub(super) fn claim_request(handlers: &[&str], limit: usize) -> ClaimRequest {
-    let handlers = handlers.iter().map(|handler| (Arc::from(*handler), limit)).collect();
+    let handlers = handlers.iter().map(|handler| HandlerSlots::new(*handler, limit)).collect();
     ClaimRequest { handlers, limit, lease: LEASE }
 }
 
@@ -177,7 +177,7 @@ pub async fn claim_respects_limits(subject: &impl Subject) {
         (0..5).map(|number| new(&event(&format!("evt_{number}")), &["a", "b"])).collect();
     store(subject, &events).await;
     assert_eq!(claim(subject, &["a", "b"], 3).await.len(), 3);
-    let handlers = vec![("a".into(), 1), ("b".into(), 9)];
+    let handlers = vec![HandlerSlots::new("a", 1), HandlerSlots::new("b", 9)];
     let rest = ClaimRequest { handlers, limit: 9, lease: LEASE };
     let claims = subject.store().claim(&rest).await.expect("store is available");
     assert!(claims.iter().filter(|claim| *claim.lease.handler == *"a").count() <= 1, "{claims:?}");
@@ -212,6 +212,36 @@ pub async fn claim_takes_longest_due_first(subject: &impl Subject) {
         order.push(event.id().to_owned());
     }
     assert_eq!(order, ["evt_2", "evt_3", "evt_1"], "evt_1 became due again after the others");
+}
+
+/// A claim for fewer deliveries than are due takes them from the handlers in turn, beginning with
+/// those that have the fewest in flight. So the oldest deliveries of one handler do not keep the
+/// others waiting.
+pub async fn claim_is_spread_over_handlers(subject: &impl Subject) {
+    for (handler, number) in [("a", 0..9), ("b", 10..19), ("c", 20..21), ("d", 30..34)] {
+        for number in number {
+            store(subject, &[new(&event(&format!("evt_{number}")), &[handler])]).await;
+        }
+        subject.pass(SECOND).await;
+    }
+    let claim = async |limit, in_flight: [(&str, usize); 4]| {
+        let slots = |(handler, in_flight)| HandlerSlots {
+            in_flight,
+            ..HandlerSlots::new(handler, if handler == "d" { 2 } else { 99 })
+        };
+        let handlers = in_flight.into_iter().map(slots).collect();
+        let request = ClaimRequest { handlers, limit, lease: LEASE };
+        let claims = subject.store().claim(&request).await.expect("store is available");
+        let handlers: Vec<_> = claims.iter().map(|claim| claim.lease.handler.to_string()).collect();
+        handlers.concat()
+    };
+    // The order of the claims is that of their due times.
+    assert_eq!(claim(3, [("a", 0), ("b", 0), ("c", 0), ("d", 0)]).await, "abc");
+    assert_eq!(claim(3, [("a", 5), ("b", 3), ("c", 0), ("d", 4)]).await, "bbd");
+    assert_eq!(claim(9, [("a", 1), ("b", 1), ("c", 1), ("d", 1)]).await, "aaaabbbdd");
+    assert_eq!(claim(99, [("a", 9), ("b", 0), ("c", 0), ("d", 0)]).await, "aaaabbbd");
+    // A handler whose name the store does not know changes nothing.
+    assert_eq!(claim(99, [("a", 0), ("b", 0), ("e", 0), ("d", 0)]).await, "");
 }
 
 /// A claimed delivery cannot be claimed again until its lease expires.

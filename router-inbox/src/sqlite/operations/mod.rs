@@ -11,13 +11,14 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::Connection as _;
 
-use super::{SqliteStore, millis};
+use super::SqliteStore;
 use crate::{
     Operations, StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
+    store::millis::millis,
 };
 
 #[async_trait]

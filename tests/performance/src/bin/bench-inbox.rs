@@ -35,8 +35,8 @@ use router_core::{
     testing::Payload,
 };
 use router_inbox::{
-    ClaimRequest, DeliveryOutcome, Inbox, InboxError, JetStreamStore, NewDelivery, NewEvent,
-    PostgresStore, SqliteStore, Store,
+    ClaimRequest, DeliveryOutcome, HandlerSlots, Inbox, InboxError, JetStreamStore, NewDelivery,
+    NewEvent, PostgresStore, SqliteStore, Store,
     sqlx::{self, Connection as _, SqliteConnection},
 };
 use router_performance::{TEMPLATE_ID, event, port, replace_id, secret};
@@ -287,7 +287,7 @@ async fn deliver(store: impl Store) -> Result<f64> {
 /// Returns the median time of a claim in microseconds.
 async fn claim(store: &impl Store, times: usize) -> Result<f64> {
     let lease = Duration::from_secs(600);
-    let request = ClaimRequest { handlers: vec![(HANDLER.into(), 16)], limit: 16, lease };
+    let request = ClaimRequest { handlers: vec![HandlerSlots::new(HANDLER, 16)], limit: 16, lease };
     let mut durations = Vec::new();
     for _ in 0..times {
         let start = SystemClock.monotonic();
