@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use router_core::clock::Clock;
+use router_core::clock::{Clock as _, SystemClock};
 
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Store,
@@ -11,12 +11,14 @@ use crate::{
 
 /// A store whose operations fail if they take longer than a limit.
 ///
+/// The limit is measured by the system clock, because the store answers in real time, whatever
+/// clock the inbox has.
+///
 /// Without a limit, a server or a disk that stops answering would block the inbox and its workers
 /// forever, even after a new connection would work again.
 pub(crate) struct BoundedStore<S> {
     store: Arc<S>,
     limit: Duration,
-    clock: Arc<dyn Clock>,
 }
 
 /// An operation was given up. It is unknown whether the store has carried it out.
@@ -37,9 +39,9 @@ const MIN_LIMIT: Duration = Duration::from_secs(10);
 impl<S: Store> BoundedStore<S> {
     /// Creates a store whose operations are limited to 10 s, or to twice the store's longest
     /// transaction if that is more: an operation may have to wait for one transaction.
-    pub(crate) fn new(store: Arc<S>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Arc<S>) -> Self {
         let limit = MIN_LIMIT.max(store.blocking_limit() * 2);
-        Self { store, limit, clock }
+        Self { store, limit }
     }
 
     /// Returns the store without the limit.
@@ -84,7 +86,7 @@ impl<S: Store> BoundedStore<S> {
         tokio::select! {
             biased;
             result = future => result,
-            () = self.clock.sleep(self.limit) => {
+            () = SystemClock.sleep(self.limit) => {
                 Err(StoreError::new(LimitExceeded { operation, limit: self.limit }))
             }
         }
@@ -100,6 +102,6 @@ impl<S> BoundedStore<S> {
 
 impl<S> Clone for BoundedStore<S> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), limit: self.limit, clock: self.clock.clone() }
+        Self { store: self.store.clone(), limit: self.limit }
     }
 }

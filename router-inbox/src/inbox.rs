@@ -89,14 +89,13 @@ impl<S: Store> Inbox<S> {
     #[must_use]
     pub fn new(store: S, router: DeliveryRouter) -> Self {
         telemetry::describe();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = BoundedStore::new(Arc::new(store), clock.clone());
+        let store = BoundedStore::new(Arc::new(store));
         Self {
             group_commit: Arc::new(GroupCommit::new(store.clone())),
             store,
             router,
             store_timeout: Duration::from_secs(5),
-            clock,
+            clock: Arc::new(SystemClock),
             wakeups: watch::Sender::new(()),
         }
     }
@@ -112,10 +111,7 @@ impl<S: Store> Inbox<S> {
     /// Sets the clock of this inbox and its workers. Default: the system clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(clock);
-        let store = BoundedStore::new(self.store().clone(), clock.clone());
-        let group_commit = Arc::new(GroupCommit::new(store.clone()));
-        Self { store, group_commit, clock, ..self }
+        Self { clock: Arc::new(clock), ..self }
     }
 
     /// Returns the store.

@@ -6,7 +6,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -23,6 +23,8 @@ use crate::StoreError;
 /// paths still refer to the opened files.
 pub(super) struct OpenFiles {
     files: Vec<OpenFile>,
+    /// The reason for which the last refused commit was refused.
+    last_refusal: Mutex<Option<FileError>>,
     /// `true` after a check has failed. The next call then checks before it uses the database.
     is_suspect: AtomicBool,
     /// `true` if the current failure has been logged.
@@ -83,7 +85,8 @@ impl OpenFiles {
             }
         }
         let (is_suspect, is_logged) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { files, is_suspect, is_logged, damage: OnceLock::new() })
+        let last_refusal = Mutex::default();
+        Ok(Self { files, last_refusal, is_suspect, is_logged, damage: OnceLock::new() })
     }
 
     /// Returns the path of the database.
@@ -114,8 +117,10 @@ impl OpenFiles {
     ) -> sqlx::Result<()> {
         let files = self.clone();
         let check = move || {
-            let is_unchanged = files.damage.get().is_none() && files.check().is_ok();
+            let refusal = files.damage.get().cloned().or_else(|| files.check().err());
+            let is_unchanged = refusal.is_none();
             if !is_unchanged {
+                *files.last_refusal() = refusal;
                 files.is_suspect.store(true, Ordering::Release);
             }
             is_unchanged
@@ -167,8 +172,16 @@ impl OpenFiles {
         }
         match self.check_and_log().await {
             Err(changed) => StoreError::new(changed),
-            Ok(()) => StoreError::new(error),
+            // The file may be back since the commit was refused.
+            Ok(()) => match self.last_refusal().clone().filter(|_| is_refused_commit(&error)) {
+                Some(refusal) => StoreError::new(refusal),
+                None => StoreError::new(error),
+            },
         }
+    }
+
+    fn last_refusal(&self) -> MutexGuard<'_, Option<FileError>> {
+        self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self) -> Result<(), FileError> {
@@ -181,6 +194,12 @@ impl OpenFiles {
             Err(error) => Err(FileError::Inaccessible(path.clone(), error.kind())),
         })
     }
+}
+
+/// Returns whether the commit hook has refused the commit.
+fn is_refused_commit(error: &sqlx::Error) -> bool {
+    // `SQLITE_CONSTRAINT_COMMITHOOK`
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "531")
 }
 
 fn log(error: &FileError) {

@@ -75,7 +75,7 @@ impl InFlight {
     /// Unrecorded outcomes take up slots too, so that the worker does not go on claiming while the
     /// store cannot record outcomes.
     pub(super) fn free_slots(&self) -> usize {
-        self.concurrency.saturating_sub(self.running.len() + self.unrecorded.len())
+        self.concurrency.saturating_sub(self.len())
     }
 
     /// Returns the number of deliveries of this handler that its own limit allows to be started.
@@ -126,7 +126,12 @@ impl InFlight {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.unrecorded.is_empty()
+        self.len() == 0
+    }
+
+    /// Returns the number of deliveries that are running or not recorded yet.
+    pub(super) fn len(&self) -> usize {
+        self.running.len() + self.unrecorded.len()
     }
 
     /// Waits until a run finishes. Never completes if none is running. Cancel safe.

@@ -13,7 +13,7 @@ mod outcome;
 mod retention;
 mod run;
 
-use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use router_core::{BoxError, Delivery, DeliveryRouter, Failure, HandlerReport, clock::Clock};
 use tokio::sync::watch;
@@ -76,6 +76,9 @@ impl<S: Store> Inbox<S> {
         }
     }
 }
+
+/// Maximum time to record outcomes after the grace period.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the default number of slots. A handler can take 16 or more of them while one is kept
 /// free for each other handler.
@@ -143,8 +146,9 @@ where
 {
     /// Delivers until `shutdown` completes, then shuts down gracefully.
     ///
-    /// On shutdown the worker stops claiming, waits up to the grace period for deliveries in
-    /// flight, and releases the rest without counting an attempt.
+    /// On shutdown the worker stops claiming at once, waits up to the grace period for deliveries in
+    /// flight, and releases the rest without counting an attempt. It ends at most five seconds after
+    /// the grace period, even if the store does not answer.
     ///
     /// Not cancel safe: if this future is dropped, the handlers in flight are aborted, and their
     /// attempts count as failed when the leases expire.
@@ -158,46 +162,62 @@ where
 
     async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
         self.warn_if_lease_is_short();
-        let mut shutdown = pin!(shutdown);
         let mut in_flight = InFlight::new(self.concurrency);
+        let (stop, stopping) = watch::channel(false);
+        let (clock, grace) = (self.clock.clone(), self.shutdown_grace);
+        let grace_ended = async {
+            shutdown.await;
+            stop.send_replace(true);
+            clock.sleep(grace).await;
+        };
+        // The signal is polled first, also while the loop waits for the store, so that no delivery
+        // starts after the signal.
+        tokio::select! {
+            biased;
+            () = grace_ended => {}
+            () = self.deliver_until_stopped(&mut in_flight, stopping) => {}
+        }
+        self.release_in_flight(in_flight).await;
+    }
+
+    /// Delivers until the shutdown begins, and then waits until nothing is in flight.
+    async fn deliver_until_stopped(
+        &mut self,
+        in_flight: &mut InFlight,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let mut backlog = BacklogWatch::default();
         let mut clock_watch = ClockWatch::new(&*self.clock);
         let mut next_renewal = self.clock.monotonic() + self.lease / 3;
-        // The end of the grace period, once the shutdown has begun.
-        let mut deadline = None;
         loop {
             let now = self.clock.monotonic();
             // After a jump, leases may seem to have expired, or may expire too late.
             if clock_watch.has_jumped(&*self.clock) || now >= next_renewal {
-                self.renew_leases(&mut in_flight).await;
+                self.renew_leases(in_flight).await;
                 next_renewal = self.clock.monotonic() + self.lease / 3;
             }
-            self.record_outcomes(&mut in_flight).await;
-            if deadline.is_some_and(|deadline| now >= deadline || in_flight.is_empty()) {
-                break;
-            }
-            let mut wake_at = next_renewal.min(now + self.poll_interval);
-            if let Some(deadline) = deadline {
-                wake_at = wake_at.min(deadline);
-            } else {
+            self.record_outcomes(in_flight).await;
+            if !*stop.borrow() {
                 backlog.report_if_due(&self.store, &self.router, now).await;
-                if self.claim(&mut in_flight).await {
-                    continue;
-                }
             }
-            let can_claim = deadline.is_none() && in_flight.free_slots() > 0;
+            let is_stopping = *stop.borrow_and_update();
+            if is_stopping && in_flight.is_empty() {
+                return;
+            }
+            if !is_stopping && self.claim(in_flight, &stop).await {
+                continue;
+            }
+            let can_claim = !is_stopping && in_flight.free_slots() > 0;
+            let wake_at = next_renewal.min(now + self.poll_interval);
             tokio::select! {
                 biased;
-                () = &mut shutdown, if deadline.is_none() => {
-                    deadline = Some(self.clock.monotonic() + self.shutdown_grace);
-                }
+                Ok(()) = stop.changed() => {}
                 () = in_flight.next_finished() => {}
                 Ok(()) = self.wakeups.changed(), if can_claim => {}
                 () = self.store.unbounded().notified(), if can_claim => {}
                 () = self.clock.sleep_until(wake_at) => {}
             }
         }
-        self.release_in_flight(in_flight).await;
     }
 
     /// Logs a warning if leases may expire while a handler's transaction blocks their renewal.
@@ -219,7 +239,7 @@ where
     ///
     /// Returns `true` if the loop must not sleep, because there are outcomes to record or more
     /// deliveries may be due.
-    async fn claim(&self, in_flight: &mut InFlight) -> bool {
+    async fn claim(&self, in_flight: &mut InFlight, stop: &watch::Receiver<bool>) -> bool {
         let (handlers, limit) = in_flight.claimable(&self.router);
         if limit == 0 || handlers.is_empty() {
             return false;
@@ -230,7 +250,8 @@ where
                 let reached_limit = claims.len() == limit;
                 let unrecorded_before = in_flight.unrecorded().len();
                 let busy_before = in_flight.busy_handlers(&self.router);
-                claims.into_iter().for_each(|claim| self.start(claim, in_flight));
+                let is_stopping = *stop.borrow();
+                claims.into_iter().for_each(|claim| self.start(claim, in_flight, is_stopping));
                 // The slot that was kept free for a handler is free for all once the handler has
                 // a delivery in flight.
                 in_flight.unrecorded().len() > unrecorded_before
@@ -244,8 +265,9 @@ where
         }
     }
 
-    /// Starts a claimed delivery, or finishes it at once if its handler must not run.
-    fn start(&self, claim: Claim, in_flight: &mut InFlight) {
+    /// Starts a claimed delivery, or finishes it at once if its handler must not run. During the
+    /// shutdown, the delivery is released instead.
+    fn start(&self, claim: Claim, in_flight: &mut InFlight, is_stopping: bool) {
         let Claim { lease, event, attempt, lease_expired, outdated } = claim;
         if lease_expired && in_flight.adopt(&lease) {
             return tracing::warn!(
@@ -273,7 +295,7 @@ where
         }
         // The claim's limit applies to each name of a handler separately. For a handler with a
         // former name, the store may therefore return more deliveries than there are free slots.
-        if in_flight.free_slots_for(&handler) == 0 {
+        if is_stopping || in_flight.free_slots_for(&handler) == 0 {
             return in_flight.finish(lease, DeliveryOutcome::RELEASED);
         }
         let (completing, token) = (CompletionFlag::default(), FencingToken::new(lease.token));
@@ -328,22 +350,28 @@ where
 
     /// Aborts the deliveries still in flight and releases them.
     ///
-    /// Tries several times, so that a short outage of the store during the shutdown does not use up
-    /// an attempt of these deliveries.
+    /// Retries within the time limit, so that a short outage of the store during the shutdown does
+    /// not use up an attempt of these deliveries.
     async fn release_in_flight(&self, mut in_flight: InFlight) {
-        in_flight.abort_all().await;
-        for _ in 0..5 {
-            self.record_outcomes(&mut in_flight).await;
-            if in_flight.unrecorded().is_empty() {
-                return;
+        let release = async {
+            in_flight.abort_all().await;
+            loop {
+                self.record_outcomes(&mut in_flight).await;
+                if in_flight.unrecorded().is_empty() {
+                    return;
+                }
+                self.clock.sleep(self.poll_interval).await;
             }
-            self.clock.sleep(self.poll_interval).await;
+        };
+        tokio::select! {
+            biased;
+            () = release => {}
+            () = self.clock.sleep(RELEASE_TIMEOUT) => tracing::error!(
+                deliveries = in_flight.len(),
+                "could not record the outcomes of some deliveries before the worker stopped; when \
+                 their leases expire, each counts as a failed attempt"
+            ),
         }
-        tracing::error!(
-            deliveries = in_flight.unrecorded().len(),
-            "could not record the outcomes of some deliveries before the worker stopped; when \
-             their leases expire, each counts as a failed attempt"
-        );
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct FaultyStore {
     pub(crate) store_permits: Semaphore,
     /// The number of events of each call of `store`.
     pub(crate) batch_sizes: Mutex<Vec<usize>>,
+    /// Permits for `claim`; each call takes one.
+    pub(crate) claim_permits: Semaphore,
     /// The number of calls of `claim`.
     pub(crate) claim_calls: AtomicUsize,
 }
@@ -63,6 +65,7 @@ impl FaultyStore {
             rejected_event: Mutex::default(),
             store_permits: Semaphore::new(Semaphore::MAX_PERMITS),
             batch_sizes: Mutex::default(),
+            claim_permits: Semaphore::new(Semaphore::MAX_PERMITS),
             claim_calls: AtomicUsize::new(0),
         }
     }
@@ -104,6 +107,7 @@ impl Store for FaultyStore {
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         self.claim_calls.fetch_add(1, Ordering::SeqCst);
+        self.claim_permits.acquire().await.expect("semaphore is never closed").forget();
         self.answer().await?.claim(request).await
     }
 

@@ -1,16 +1,23 @@
 //! A store that stops answering, without an error.
+//!
+//! The time limit of its operations is measured by the system clock, so these tests pause tokio's
+//! clock. It moves by itself when all tasks wait.
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use router_core::{Event, Failure, Router, testing::SyntheticEvent};
+use router_core::{
+    Event, Failure, Router,
+    clock::{Clock as _, SystemClock},
+    testing::SyntheticEvent,
+};
 use router_inbox::{
     DeliveryState::{Done, Running, Waiting},
     Stored,
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::advance};
 use tower::Service as _;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -35,7 +42,7 @@ fn large_event(id: &str) -> Event {
     event.build().expect("invoice.paid is in the catalog").event().clone()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn events_are_stored_after_a_call_that_hangs() {
     let shop = shop(|_| {});
     shop.store().store_permits.forget_permits(usize::MAX);
@@ -47,11 +54,10 @@ async fn events_are_stored_after_a_call_that_hangs() {
     for hung in hung {
         assert!(hung.await.unwrap().is_err());
     }
-    shop.clock.advance(Duration::from_secs(4));
     let later = tokio::spawn(shop.inbox.clone().call(event("evt_2")));
     settle().await;
     // The call that hangs is given up, so the next one has the permit.
-    shop.clock.advance(Duration::from_secs(1));
+    advance(LIMIT).await;
     settle().await;
     shop.store().store_permits.add_permits(1);
     assert_eq!(*later.await.unwrap().unwrap().stored(), Stored::New);
@@ -59,30 +65,25 @@ async fn events_are_stored_after_a_call_that_hangs() {
 }
 
 /// After a failed batch each event is stored alone, which would take hours if each call hung.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn events_of_a_hanging_batch_fail_together() {
     let shop = shop(|_| {});
-    let shop = Shop { inbox: shop.inbox.store_timeout(LIMIT * 10), ..shop };
     shop.store().store_permits.forget_permits(usize::MAX);
     let mut requests: JoinSet<_> = ["evt_1", "evt_2", "evt_3", "evt_4"]
         .into_iter()
         .map(|id| shop.inbox.clone().call(event(id)))
         .collect();
-    shop.clock.wait_for_sleepers(5).await;
-    shop.clock.advance(LIMIT);
+    let began = SystemClock.monotonic();
     let mut errors = Vec::new();
-    for _ in 0..2 {
-        settle().await;
-        while let Some(result) = requests.try_join_next() {
-            errors.push(Failure::retry(result.unwrap().unwrap_err()).to_string());
-        }
-        shop.clock.advance(LIMIT);
+    while let Some(result) = requests.join_next().await {
+        errors.push(Failure::retry(result.unwrap().unwrap_err()).to_string());
     }
+    assert_eq!(SystemClock.monotonic() - began, LIMIT);
     assert_eq!(errors.len(), 4);
     insta::assert_snapshot!(errors[3], @"the event could not be stored in the inbox: the store did not store the events within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn full_queue_refuses_at_once_and_empties_with_its_callers() {
     let shop = shop(|_| {});
     shop.store().store_permits.forget_permits(usize::MAX);
@@ -107,7 +108,7 @@ async fn full_queue_refuses_at_once_and_empties_with_its_callers() {
     assert_eq!(*shop.store().batch_sizes.lock().unwrap(), [1, 1], "the first batch, and evt_next");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn batches_are_limited_in_bytes() {
     let shop = shop(|_| {});
     shop.store().store_permits.forget_permits(usize::MAX);
@@ -124,7 +125,7 @@ async fn batches_are_limited_in_bytes() {
     assert!(sizes.iter().all(|size| *size <= 8), "8 MiB hold 8 of these events: {sizes:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn worker_goes_on_after_calls_that_hang() {
     log(LevelFilter::WARN);
     let shop = shop(|_| {});
@@ -134,13 +135,13 @@ async fn worker_goes_on_after_calls_that_hang() {
     logged();
     for _ in 0..3 {
         settle().await;
-        shop.clock.advance(LIMIT);
+        advance(LIMIT).await;
     }
     settle().await;
     insta::assert_snapshot!(logged().replace("router_inbox::", ""), @"
     WARN worker::backlog: failed to read the inbox's backlog; its metrics are not updated error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction
     WARN worker: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction
-    WARN worker::backlog: failed to read the inbox's backlog; its metrics are not updated error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction
+    WARN worker: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction
     ");
     shop.store().is_silent.store(false, Ordering::SeqCst);
     wait_until(async || {
@@ -152,7 +153,7 @@ async fn worker_goes_on_after_calls_that_hang() {
 }
 
 /// The delivery is neither recorded nor renewed, because the store may still be committing.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn commit_that_hangs_frees_its_slot_and_is_retried_after_the_lease() {
     log(LevelFilter::WARN);
     let permits = Arc::new(Semaphore::new(0));
@@ -164,12 +165,13 @@ async fn commit_that_hangs_frees_its_slot_and_is_retried_after_the_lease() {
     settle().await;
     shop.receive("evt_2").await.unwrap();
     logged();
-    shop.clock.advance(LIMIT);
+    advance(LIMIT).await;
     shop.wait_for("evt_2", Running, 1).await;
     insta::assert_snapshot!(logged().replace("router_inbox::", ""), @r#" WARN telemetry: outcome unknown: the handler's transaction may or may not have been committed; if it was not, the delivery is retried when its lease expires handler="shop" error=the store did not end the handler's transaction within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction"#);
     shop.store().finish_is_lost.store(false, Ordering::SeqCst);
     permits.add_permits(1_000);
-    shop.advance_and_poll(Duration::from_secs(50)).await;
+    advance(LIMIT).await;
+    shop.advance_and_poll(Duration::from_secs(60)).await;
     shop.wait_for("evt_1", Waiting, 1).await;
     insta::assert_snapshot!(shop.deliveries("evt_1").await[0].error.clone().unwrap(), @"the attempt was started but never finished: its lease expired, because the process crashed or was suspended, or because the store did not answer");
     wait_until(async || {
@@ -179,4 +181,43 @@ async fn commit_that_hangs_frees_its_slot_and_is_retried_after_the_lease() {
     })
     .await;
     worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn claim_in_progress_at_the_signal_is_released() {
+    let shop = shop(|_| {});
+    shop.store().claim_permits.forget_permits(usize::MAX);
+    shop.receive("evt_1").await.unwrap();
+    let worker = shop.start_worker();
+    wait_until(async || shop.store().claim_calls.load(Ordering::SeqCst) == 1).await;
+    let stopping = worker.begin_shutdown();
+    settle().await;
+    shop.store().claim_permits.add_permits(9);
+    stopping.await.unwrap();
+    assert_eq!(shop.state("evt_1").await, (Waiting, 0));
+    assert_eq!(shop.store().claim_calls.load(Ordering::SeqCst), 1, "no claim after the signal");
+}
+
+/// The handlers in flight have the grace period, and recording their outcomes has 5 s.
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_although_the_store_hangs() {
+    log(LevelFilter::WARN);
+    let permits = Arc::new(Semaphore::new(0));
+    let shop = shop(|store| store.finish_permits = Some(permits));
+    shop.store().finish_is_lost.store(true, Ordering::SeqCst);
+    let grace = Duration::from_secs(2);
+    let worker = shop.start_worker_with(|worker| worker.shutdown_grace(grace));
+    shop.receive("evt_1").await.unwrap();
+    shop.wait_for("evt_1", Running, 1).await;
+    settle().await;
+    shop.store().is_silent.store(true, Ordering::SeqCst);
+    logged();
+    let stopping = worker.begin_shutdown();
+    settle().await;
+    shop.clock.advance(grace);
+    settle().await;
+    assert!(!stopping.is_finished());
+    shop.clock.advance(Duration::from_secs(5));
+    stopping.await.unwrap();
+    insta::assert_snapshot!(logged(), @"ERROR router_inbox::worker: could not record the outcomes of some deliveries before the worker stopped; when their leases expire, each counts as a failed attempt deliveries=1");
 }
