@@ -146,9 +146,9 @@ where
 {
     /// Delivers until `shutdown` completes, then shuts down gracefully.
     ///
-    /// On shutdown the worker stops claiming at once, waits up to the grace period for deliveries in
-    /// flight, and releases the rest without counting an attempt. It ends at most five seconds after
-    /// the grace period, even if the store does not answer.
+    /// On shutdown the worker stops claiming at once, waits up to the grace period for deliveries
+    /// in flight, and releases the rest without counting an attempt. It ends at most 5 s after the
+    /// grace period, even if the store does not answer.
     ///
     /// Not cancel safe: if this future is dropped, the handlers in flight are aborted, and their
     /// attempts count as failed when the leases expire.
