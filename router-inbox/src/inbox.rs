@@ -54,8 +54,8 @@ use crate::{
 /// assert_eq!(*inbox.call(event.clone()).await?.stored(), Stored::New);
 /// assert!(inbox.call(event).await?.stored().is_duplicate());
 ///
-/// // Delivers until the given future completes; here it completes at once.
-/// inbox.worker(router).run(async {}).await;
+/// // A server runs the worker until its shutdown: `run(shutdown_signal()?)`.
+/// inbox.worker(router).run_until_idle().await;
 /// # Ok(())
 /// # }
 /// ```

@@ -168,7 +168,7 @@ async fn each_event_is_handled_once_during_the_move_with_an_inbox() {
     let router = || Router::builder().without_linked().shared_state(handled.clone());
     let work = async |inbox: &Inbox<SqliteStore>| {
         for _ in 0..20 {
-            inbox.worker(inbox.router().clone()).run(async {}).await;
+            inbox.worker(inbox.router().clone()).run_until_idle().await;
             clock.advance(Duration::from_secs(1));
         }
     };

@@ -122,10 +122,10 @@ impl Program {
         }
     }
 
-    /// Delivers what is due, up to the number of slots.
+    /// Delivers what is due.
     async fn deliver(&self) {
         let worker = self.inbox.worker(self.inbox.router().clone()).concurrency(300);
-        worker.run(async {}).await;
+        worker.run_until_idle().await;
         self.clock.advance(Duration::from_secs(20));
     }
 

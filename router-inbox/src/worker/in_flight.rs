@@ -150,6 +150,11 @@ impl InFlight {
         &mut self.unrecorded
     }
 
+    /// Returns the number of outcomes to be recorded, without those of runs that have just finished.
+    pub(super) fn known_unrecorded(&self) -> usize {
+        self.unrecorded.len()
+    }
+
     /// Returns the leases to renew: of all deliveries in flight, except those that are just being
     /// completed. The store has locked these, so that renewing them would have to wait.
     pub(super) fn leases(&self) -> Vec<Lease> {

@@ -77,6 +77,15 @@ impl<S: Store> Inbox<S> {
     }
 }
 
+/// The condition on which a worker ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The shutdown has begun.
+    Stopped,
+    /// No delivery is due.
+    Idle,
+}
+
 /// Maximum time to record outcomes after the grace period.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -160,6 +169,18 @@ where
         }
     }
 
+    /// Delivers until no delivery is due or in flight. Does not wait for scheduled retries.
+    ///
+    /// Use it in a job that runs periodically, and in tests. A failed claim ends it too, and is
+    /// logged; while outcomes cannot be recorded, it goes on.
+    ///
+    /// Not cancel safe, like [`run`](Self::run).
+    pub async fn run_until_idle(mut self) {
+        let mut in_flight = InFlight::new(self.concurrency);
+        let (_stop, stopping) = watch::channel(false);
+        self.deliver_until(End::Idle, &mut in_flight, stopping).await;
+    }
+
     async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
         self.warn_if_lease_is_short();
         let mut in_flight = InFlight::new(self.concurrency);
@@ -175,14 +196,15 @@ where
         tokio::select! {
             biased;
             () = grace_ended => {}
-            () = self.deliver_until_stopped(&mut in_flight, stopping) => {}
+            () = self.deliver_until(End::Stopped, &mut in_flight, stopping) => {}
         }
         self.release_in_flight(in_flight).await;
     }
 
-    /// Delivers until the shutdown begins, and then waits until nothing is in flight.
-    async fn deliver_until_stopped(
+    /// Delivers until the end, and then until nothing is in flight.
+    async fn deliver_until(
         &mut self,
+        end: End,
         in_flight: &mut InFlight,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -206,6 +228,9 @@ where
             }
             if !is_stopping && self.claim(in_flight, &stop).await {
                 continue;
+            }
+            if end == End::Idle && in_flight.is_empty() {
+                return;
             }
             let can_claim = !is_stopping && in_flight.free_slots() > 0;
             let wake_at = next_renewal.min(now + self.poll_interval);
@@ -245,10 +270,11 @@ where
             return false;
         }
         let request = ClaimRequest { handlers, limit, lease: self.lease };
+        // Counted before the claim, because runs may finish during it.
+        let unrecorded_before = in_flight.known_unrecorded();
         match self.store.claim(&request).await {
             Ok(claims) => {
                 let reached_limit = claims.len() == limit;
-                let unrecorded_before = in_flight.unrecorded().len();
                 let busy_before = in_flight.busy_handlers(&self.router);
                 let is_stopping = *stop.borrow();
                 claims.into_iter().for_each(|claim| self.start(claim, in_flight, is_stopping));

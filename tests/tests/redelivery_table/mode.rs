@@ -262,15 +262,14 @@ impl<S: Store + Clone> Mode for InboxMode<S> {
         self.send(handlers, script, payload).await;
         let inbox = self.inbox(handlers, script);
         let worker = inbox.worker(inbox.router().clone());
-        let started = tokio::spawn(worker.run(async {}));
+        let started = tokio::spawn(worker.run_until_idle());
         script.started().await;
         started
     }
 
-    /// A worker claims before it shuts down.
     async fn work(&self, handlers: Handlers, script: &Script) {
         let inbox = self.inbox(handlers, script);
-        inbox.worker(inbox.router().clone()).run(async {}).await;
+        inbox.worker(inbox.router().clone()).run_until_idle().await;
     }
 
     async fn operate(&self, operation: Operation, event_id: &str) {

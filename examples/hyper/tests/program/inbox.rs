@@ -26,7 +26,7 @@ fn event_is_handled_once_across_a_restart() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     let body = r#"{"event":"evt_1","outcome":"stored","handlers":[{"name":"payments.succeeded","outcome":"stored"}]}"#;
     assert!(answer.ends_with(body), "{answer}");
-    let (status, log) = server.terminate();
+    let (status, log) = server.terminate_after("payment succeeded");
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(log.matches("payment succeeded").count(), 1, "{log}");
     assert!(!log.contains("WARN"), "{log}");

@@ -47,7 +47,7 @@ async fn jetstream_event_is_handled_once_across_a_restart() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains(r#"{"event":"evt_1","outcome":"stored""#), "{answer}");
     wait_until_done(&nats, "evt_1").await;
-    let (status, log) = server.terminate();
+    let (status, log) = server.terminate_after("payment succeeded");
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(log.matches("payment succeeded").count(), 1, "{log}");
     assert!(!log.contains(PASSWORD), "{log}");
@@ -74,7 +74,7 @@ async fn event_stored_without_a_worker_is_handled_after_start() {
     store.store(&[new]).await.unwrap();
     let server = start(&nats);
     wait_until_done(&nats, "evt_2").await;
-    let (_, log) = server.terminate();
+    let (_, log) = server.terminate_after("payment succeeded");
     assert_eq!(log.matches("payment succeeded").count(), 1, "{log}");
 }
 

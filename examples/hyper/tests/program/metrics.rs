@@ -134,7 +134,7 @@ fn metrics_are_served_during_shutdown() {
     let mut answer = String::new();
     stripe.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    let (status, log) = server.terminate();
+    let (status, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
 }
 

@@ -122,12 +122,29 @@ impl Running {
     }
 
     /// Stops the program with SIGTERM, and returns its exit status and log.
-    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
+    pub(crate) fn terminate(self) -> (ExitStatus, String) {
         self.send_sigterm();
-        let mut log = String::new();
-        let mut stderr = self.child.stderr.take().expect("stderr is piped");
+        self.finish()
+    }
+
+    /// Stops the program once it has logged a line with this text, and returns its exit status and
+    /// log.
+    pub(crate) fn terminate_after(mut self, text: &str) -> (ExitStatus, String) {
+        let (mut log, mut stderr) = (String::new(), self.take_log());
+        while !log.contains(text) {
+            let read = stderr.read_line(&mut log).expect("stderr is UTF-8");
+            assert!(read > 0, "the program has ended without logging {text:?}:\n{log}");
+        }
+        self.send_sigterm();
         stderr.read_to_string(&mut log).expect("stderr is UTF-8");
-        (self.child.wait().expect("program is a child process"), log)
+        (self.wait(), log)
+    }
+
+    /// Waits until the program exits, and returns its exit status and log.
+    pub(crate) fn finish(mut self) -> (ExitStatus, String) {
+        let mut log = String::new();
+        self.take_log().read_to_string(&mut log).expect("stderr is UTF-8");
+        (self.wait(), log)
     }
 }
 
