@@ -98,8 +98,8 @@ impl<P: SecretProvider> Settings<P> {
         self.handle(event, inner).await
     }
 
-    /// Checks all of a signature that can be checked without the body, so that the body of a
-    /// request without a current signature is not read.
+    /// Parses the signature header and checks its age. The body of a request without a current
+    /// header is thus never read.
     pub(super) fn check_header<'h>(
         &self,
         header: Option<&'h [u8]>,

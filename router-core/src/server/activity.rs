@@ -15,13 +15,13 @@ use crate::clock::Clock;
 
 /// The time to discard the rest of a request that was refused before all of it was read. If the
 /// server closed the connection at once, the client might lose the answer.
-const LINGER: Duration = Duration::from_secs(2);
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The state of one connection, shared by its task, its requests and the server.
 pub(super) struct Activity {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// Notifies the connection's task of an eviction, or of an answered request during its close.
+    /// Notifies the connection's task of an eviction, and of the last answer during a close.
     changed: Notify,
     idle: Arc<IdleSignal>,
 }
@@ -32,16 +32,16 @@ struct State {
     in_flight: usize,
     /// `true` once a request's head has been received.
     has_request: bool,
-    /// The time of the last answer, or at which the connection was accepted.
+    /// The time of the last answer. Before the first one, the time of the accept.
     idle_since: Instant,
-    /// The time of the last progress, while the client does not take what the server writes.
+    /// The time since which writes have made no progress.
     blocked_since: Option<Instant>,
     /// The time at which the server began to discard what the client still sends.
     lingering_since: Option<Instant>,
     is_closing: bool,
 }
 
-/// Notifies the server of connections that become idle, while it looks for one to close.
+/// Notifies the server of connections that become idle, while the server waits for one to close.
 #[derive(Default)]
 pub(super) struct IdleSignal {
     pub(super) is_wanted: AtomicBool,
@@ -92,7 +92,7 @@ impl Activity {
         self.state().in_flight
     }
 
-    /// Returns whether nothing that was written can still be on its way to the client.
+    /// Returns whether no answer can still be in transit to the client.
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state();
         !state.has_request || state.lingering_since.is_some()
@@ -105,11 +105,12 @@ impl Activity {
         (state.in_flight == 0 && !state.is_closing).then_some(state.idle_since)
     }
 
-    /// Returns the time at which the connection is to be closed or looked at again.
+    /// Returns the time at which the connection expires or must be checked again, with the reason.
     pub(super) fn deadline(&self, limits: &Limits) -> (Instant, Expiry) {
         let state = self.state();
         let blocked = state.blocked_since.map(|since| (since + limits.write, Expiry::Blocked));
-        let lingering = state.lingering_since.map(|since| (since + LINGER, Expiry::Lingered));
+        let lingering =
+            state.lingering_since.map(|since| (since + DISCARD_TIMEOUT, Expiry::Lingered));
         let next = match &*state {
             State { in_flight: 1.., .. } => {
                 (self.clock.monotonic() + limits.idle, Expiry::InFlight)
@@ -141,12 +142,12 @@ impl Activity {
         state.is_closing && state.in_flight == 0
     }
 
-    /// Waits for an eviction, or for the answer to a request if the connection is being closed.
+    /// Waits for an eviction, or for the last answer if the connection is being closed.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Records whether the client has taken something, or its socket is full.
+    /// Records whether a write has made progress, or the socket's buffer is full.
     pub(super) fn wrote(&self, progress: bool) {
         let mut state = self.state();
         if progress {

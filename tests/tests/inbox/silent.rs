@@ -1,7 +1,7 @@
 //! A store that stops answering, without an error.
 //!
 //! The time limit of its operations is measured by the system clock, so these tests pause tokio's
-//! clock. It moves by itself when all tasks wait.
+//! clock. Tokio advances it when all tasks wait.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -98,7 +98,7 @@ async fn full_queue_refuses_at_once_and_empties_with_its_callers() {
         refused.push(Failure::retry(result.unwrap().unwrap_err()).to_string());
     }
     assert_eq!(refused.len(), 80 - 1 - 66, "refused at once: the clock has not moved");
-    insta::assert_snapshot!(refused[0], @"the event could not be stored in the inbox: 66 events with 66351243 bytes are already waiting to be stored, which is the maximum: the store is too slow, or does not answer");
+    insta::assert_snapshot!(refused[0], @"the event could not be stored in the inbox: the queue of events to be stored is full (66 events, 66351243 bytes): the store is too slow, or does not answer");
     // The queued events leave with their callers.
     requests.shutdown().await;
     let next = tokio::spawn(shop.inbox.clone().call(large_event("evt_next")));
