@@ -1,8 +1,7 @@
 //! Guards against panics of application code, for services that run handlers.
 //!
-//! A guard also covers the drop of what it guards: of a future, of an error, and of the panic's own
-//! payload. A panic while the thread already unwinds from another one aborts the process, which no
-//! guard can prevent.
+//! A guard also covers the drop of a future, of an error, and of a panic's own payload. A panic
+//! while the thread unwinds from another panic aborts the process, which no guard can prevent.
 
 use std::{
     any::Any,
@@ -37,7 +36,11 @@ impl Panic {
 /// Calls a function and catches its panic. `subject` names the code in the message, such as
 /// `the handler`.
 ///
-/// Nothing that the function has changed may be used after a panic, unless it is still consistent.
+/// After a panic, the caller must not use values that the function may have left inconsistent.
+///
+/// # Errors
+///
+/// Fails if the function panics.
 pub(crate) fn catch<T>(subject: &'static str, call: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| Panic::new(subject, payload))
 }
@@ -47,7 +50,7 @@ pub(crate) fn catch<T>(subject: &'static str, call: impl FnOnce() -> T) -> Resul
 ///
 /// # Errors
 ///
-/// Fails if the future panics, also if only its drop does.
+/// Fails if the future panics, or if its drop does.
 pub async fn catch_panic<F: Future>(subject: &'static str, future: F) -> Result<F::Output, Panic> {
     let mut slot = Slot { subject, future: pin!(Some(future)) };
     let result = poll_fn(|context| {
@@ -62,7 +65,7 @@ pub async fn catch_panic<F: Future>(subject: &'static str, future: F) -> Result<
     result.and_then(|value| dropped.map(|()| value))
 }
 
-/// A future in its place, which is dropped under a guard.
+/// A pinned future, which is dropped under a guard.
 struct Slot<'s, F> {
     subject: &'static str,
     future: Pin<&'s mut Option<F>>,

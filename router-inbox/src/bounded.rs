@@ -11,17 +11,18 @@ use crate::{
 
 /// A store whose operations fail if they take longer than a limit.
 ///
-/// The limit is measured by the system clock, because the store answers in real time, whatever
-/// clock the inbox has.
+/// The system clock measures the limit, whatever clock the inbox has, because the store answers in
+/// real time.
 ///
 /// Without a limit, a server or a disk that stops answering would block the inbox and its workers
-/// forever, even after a new connection would work again.
+/// forever, even if a new connection would work again.
 pub(crate) struct BoundedStore<S> {
     store: Arc<S>,
     limit: Duration,
 }
 
-/// An operation was given up. It is unknown whether the store has carried it out.
+/// An operation exceeded its time limit. Its outcome is unknown: it may or may not have been
+/// applied.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the store did not {operation} within {}: it does not answer, is overloaded, or is blocked by a \
@@ -33,14 +34,15 @@ pub(crate) struct LimitExceeded {
     limit: Duration,
 }
 
-/// Minimum time limit of an operation.
-const MIN_LIMIT: Duration = Duration::from_secs(10);
+/// Time limit of an operation, unless the store has a long [`Store::blocking_limit`].
+const MIN_OPERATION_LIMIT: Duration = Duration::from_secs(10);
 
 impl<S: Store> BoundedStore<S> {
-    /// Creates a store whose operations are limited to 10 s, or to twice the store's longest
-    /// transaction if that is more: an operation may have to wait for one transaction.
+    /// Creates a store whose operations are limited to 10 s, or to twice the
+    /// [`blocking_limit`](Store::blocking_limit) if that is more, because an operation may have to
+    /// wait for a handler's transaction.
     pub(crate) fn new(store: Arc<S>) -> Self {
-        let limit = MIN_LIMIT.max(store.blocking_limit() * 2);
+        let limit = MIN_OPERATION_LIMIT.max(store.blocking_limit() * 2);
         Self { store, limit }
     }
 
@@ -76,7 +78,11 @@ impl<S: Store> BoundedStore<S> {
         self.within_limit("count the deliveries", self.store.backlog()).await
     }
 
-    /// Waits for an operation, and drops it once the limit is exceeded.
+    /// Waits for an operation, and drops its future once the limit is exceeded.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the operation fails, and with [`LimitExceeded`] if it takes too long.
     pub(crate) async fn within_limit<T>(
         &self,
         operation: &'static str,

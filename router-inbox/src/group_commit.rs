@@ -20,7 +20,7 @@ use crate::{
 /// An event is therefore never delayed to fill a batch, and batches grow with the load.
 ///
 /// The memory is bounded while the store is slow: a full queue refuses further events, and an event
-/// leaves the queue with its caller.
+/// leaves the queue when its caller stops waiting.
 pub(crate) struct GroupCommit<S> {
     store: BoundedStore<S>,
     queue: Mutex<Queue>,
@@ -28,11 +28,11 @@ pub(crate) struct GroupCommit<S> {
 
 #[derive(Default)]
 struct Queue {
-    /// The queued events, by the order of arrival.
+    /// The queued events, in the order of their arrival.
     pending: BTreeMap<u64, Pending>,
     /// The number of events that were ever queued.
     arrivals: u64,
-    /// The total size of the queued events.
+    /// The total size of the queued payloads.
     bytes: usize,
     /// `true` while a writer task is running.
     has_writer: bool,
@@ -50,20 +50,21 @@ type StoreResult = Result<Stored, Arc<StoreError>>;
 /// Maximum number of events per commit.
 const MAX_BATCH: usize = 256;
 
-/// Maximum size of the payloads per commit, in bytes. A larger event has a commit of its own.
+/// Maximum size of the payloads per commit, in bytes. An event with a larger payload has a commit
+/// of its own.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Maximum number of queued events.
 pub(crate) const MAX_QUEUE: usize = 10_000;
 
-/// Maximum size of the queued payloads, in bytes. An event larger than this is queued only if the
-/// queue is empty.
+/// Maximum size of the queued payloads, in bytes. An event with a larger payload is queued only if
+/// the queue is empty.
 pub(crate) const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{events} events with {bytes} bytes are already waiting to be stored, which is the maximum: the \
-     store is too slow, or does not answer"
+    "the queue of events to be stored is full ({events} events, {bytes} bytes): the store is too \
+     slow, or does not answer"
 )]
 struct QueueFull {
     events: usize,
@@ -82,7 +83,7 @@ impl<S: Store> GroupCommit<S> {
     pub(crate) async fn store(self: &Arc<Self>, event: NewEvent) -> StoreResult {
         let (reply, result) = oneshot::channel();
         let (number, must_spawn_writer) = self.queue().enqueue(Pending { event, reply })?;
-        let _place = Place { commit: self, number };
+        let _queued = QueuedEvent { commit: self, number };
         if must_spawn_writer {
             // The writer runs in a task of its own, because this caller may be canceled while
             // others wait for the same commit.
@@ -149,17 +150,17 @@ fn size(pending: &Pending) -> usize {
     pending.event.event.payload().len()
 }
 
-/// The place of a caller's event in the queue. If the caller stops waiting, dropping the place
-/// removes the event. It was not acknowledged, so Stripe resends it.
-struct Place<'c, S: Store> {
+/// A caller's event in the queue. If the caller stops waiting, dropping this guard removes the
+/// event. The event was not acknowledged, so Stripe resends it.
+struct QueuedEvent<'c, S: Store> {
     commit: &'c GroupCommit<S>,
     number: u64,
 }
 
-impl<S: Store> Drop for Place<'_, S> {
+impl<S: Store> Drop for QueuedEvent<'_, S> {
     fn drop(&mut self) {
         let removed = self.commit.queue().remove(self.number);
-        // Freed after the lock is released.
+        // Dropped here, after the lock is released, because the event may be large.
         drop(removed);
     }
 }

@@ -103,7 +103,7 @@ pub(crate) fn completed(lease: &Lease, completed: CompleteResult) {
     }
 }
 
-/// Logs that the store did not answer when a handler's transaction was to be ended.
+/// Logs that the store did not answer when a handler's transaction was committed.
 pub(crate) fn outcome_unknown(lease: &Lease, error: StoreError) {
     tracing::warn!(
         handler = &*lease.handler,

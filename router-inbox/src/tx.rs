@@ -53,7 +53,7 @@ pub struct Tx<DB: Database> {
 /// A transaction that has begun.
 struct OpenTx<DB: Database> {
     transaction: Transaction<'static, DB>,
-    /// Released after the connection.
+    /// The permit, which is released after the connection.
     _turn: OwnedSemaphorePermit,
 }
 
@@ -64,14 +64,14 @@ impl<DB: Database> Tx<DB> {
     /// other writes wait, including those of received events. A handler that exceeds the
     /// [limit](crate::SqliteStore::transaction_limit) is stopped and retried.
     ///
-    /// If other handlers hold all connections, the call waits for one, and meanwhile the timeout of
-    /// the handler is paused.
+    /// If other handlers hold all connections, the call waits for a connection. The handler's
+    /// timeout is paused during the call.
     ///
     /// # Errors
     ///
     /// Fails if the database cannot begin a transaction, or if the attempt has already finished. If
-    /// the database cannot begin, and the handler fails for whatever reason, the attempt is not
-    /// counted.
+    /// the database cannot begin a transaction and the handler then fails, the attempt is not
+    /// counted, whatever the error.
     pub async fn begin(&mut self) -> Result<&mut DB::Connection, StoreError> {
         let open = match self.open.take() {
             Some(open) => open,
@@ -88,7 +88,8 @@ impl<DB: Database> Tx<DB> {
 /// A store that can complete a delivery in its handler's transaction.
 #[async_trait]
 pub(crate) trait TxStore<DB: Database>: Send + Sync {
-    /// Returns one permit for each transaction of a handler that may be open at the same time.
+    /// Returns the semaphore with a permit for each handler's transaction that may be open at the
+    /// same time.
     fn turns(&self) -> &Arc<Semaphore>;
 
     /// Begins a transaction. The caller holds a permit.
@@ -115,7 +116,7 @@ struct SharedTx<DB: Database> {
     state: Mutex<TxState<DB>>,
     /// The time at which the transaction began, or `None` before that.
     began_at: watch::Sender<Option<Instant>>,
-    /// `true` if the store could not begin the transaction.
+    /// `true` if the last call could not begin the transaction.
     unavailable: AtomicBool,
     timeout_pause: TimeoutPause,
     clock: Arc<dyn Clock>,
@@ -133,11 +134,14 @@ enum TxState<DB: Database> {
 /// Threshold of the warning about a long transaction on a single-writer store.
 const WARN_AFTER: Duration = Duration::from_millis(250);
 
-/// Timeout of beginning a transaction once it is the handler's turn.
+/// Timeout for beginning a transaction once the handler has a permit.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
-#[error("the database did not begin a transaction within {BEGIN_TIMEOUT:?}")]
+#[error(
+    "the database did not begin a transaction within {BEGIN_TIMEOUT:?}: it does not answer or \
+     is overloaded"
+)]
 struct NotBegun;
 
 #[derive(Debug, thiserror::Error)]
@@ -152,8 +156,12 @@ enum Misuse {
 }
 
 impl<DB: Database> SharedTx<DB> {
-    /// Waits for the handler's turn, and begins the transaction. The timeout of the handler is
-    /// paused meanwhile, because others cause the wait.
+    /// Waits for a permit, and begins the transaction. The handler's timeout is paused meanwhile,
+    /// because other handlers or the database cause the wait.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database does not begin a transaction in time.
     async fn begin(&self) -> Result<OpenTx<DB>, StoreError> {
         let _paused = self.timeout_pause.pause();
         let turn = self.store.turns().clone().acquire_owned();

@@ -123,7 +123,7 @@ async fn url_without_a_file_or_with_unsafe_parameters_is_refused() {
     let rows = [
         ("sqlite::memory:".to_owned(), "cannot be opened as an inbox"),
         ("sqlite:".to_owned(), "cannot be opened as an inbox"),
-        (format!("{url}?mode=memory"), "another `mode` than `rw` or `rwc`"),
+        (format!("{url}?mode=memory"), "`mode` of the inbox's URL must be `rw` or `rwc`"),
         (format!("{url}?mdoe=hunter2"), "unknown parameter `mdoe`; did you mean `mode`?"),
         (format!("{url}?cache=shared"), "unknown parameter `cache`; known are mode"),
         (format!("{url}?immutable=1"), "unknown parameter `immutable`; known are mode"),

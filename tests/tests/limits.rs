@@ -63,7 +63,7 @@ async fn table() -> String {
         ("size of a body", field(&endpoint, "bytes"), "`Endpoint::body_limit`", "413"),
         ("time to receive a body", field(&endpoint, "time"), "`Endpoint::body_timeout`", "408"),
         (
-            "bodies that are still arriving, together",
+            "size of all unfinished bodies together",
             field(&endpoint, "body_budget"),
             "`Endpoint::body_budget`",
             "503, one WARN per episode",
@@ -88,7 +88,7 @@ async fn table() -> String {
             "the connection is closed",
         ),
         (
-            "time without a request",
+            "time without a request in flight",
             field(&server, "idle"),
             "`Server::idle_timeout`",
             "the connection is closed",
@@ -97,7 +97,7 @@ async fn table() -> String {
             "time for which a client does not read",
             field(&server, "write"),
             "`Server::write_timeout`",
-            "the connection is closed; its handlers go on",
+            "the connection is closed; its handlers continue",
         ),
         (
             "requests in flight on an HTTP/2 connection",
@@ -127,7 +127,7 @@ async fn table() -> String {
             "events in the completion memory",
             field(&completions, "entries"),
             "`InMemoryCompletions::max_entries`",
-            "the oldest is forgotten",
+            "the oldest event is forgotten",
         ),
         (
             "size of the completion memory",
@@ -145,7 +145,7 @@ async fn table() -> String {
             "time of one operation of a store",
             field(&inbox, "operation_limit"),
             "none; it is at least twice `SqliteStore::transaction_limit`",
-            "it is given up, and a new connection is used",
+            "the operation fails; its outcome is unknown",
         ),
         (
             "events that wait for a commit",
@@ -163,7 +163,7 @@ async fn table() -> String {
             "deliveries of a worker in flight",
             field(&worker, "concurrency"),
             "`Worker::concurrency`",
-            "further ones wait. One slot more per further handler is the default",
+            "further ones wait. The default has one more slot for each handler after the first",
         ),
         (
             "lease",

@@ -107,7 +107,7 @@ async fn panic_of_a_store_or_a_sink_is_its_error() {
     router.drained().await;
 }
 
-/// A service that panics where it is told to.
+/// A service that panics in the named method.
 #[derive(Clone)]
 struct PanickingService(&'static str);
 

@@ -19,8 +19,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{backend::Backend, metrics::Metrics, options::Options};
 
-/// The time that requests in flight have to finish after the signal to shut down. It is also the
-/// default of the worker for its deliveries, which runs at the same time.
+/// The time that requests in flight have to finish after the signal to shut down. The worker's
+/// grace period for deliveries begins at the same time and has the same length.
 const REQUEST_GRACE: Duration = Duration::from_secs(20);
 
 /// The time for the whole shutdown. Kubernetes kills a process after 30 s.
@@ -106,7 +106,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     tokio::select! {
         () = serving => {}
         () = shutdown_limit => tracing::error!(
-            "still not shut down after {SHUTDOWN_LIMIT:?}; exiting; what was interrupted will run \
+            "still not shut down after {SHUTDOWN_LIMIT:?}; exiting; interrupted handlers will run \
              again"
         ),
     }

@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::new(Secrets::from_env("STRIPE_WEBHOOK_SECRET")?, events);
 
     let requests = ServiceBuilder::new()
-        // A high limit, as an example. `Endpoint::body_budget` bounds the memory for bodies.
+        // A high limit: `Endpoint::body_budget` already bounds the memory for bodies.
         .load_shed()
         .concurrency_limit(4096)
         .service(endpoint);

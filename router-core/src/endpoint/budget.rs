@@ -7,8 +7,8 @@ use std::sync::{
 
 use super::Refusal;
 
-/// The maximum of bytes that all unfinished bodies of an endpoint may hold together. Clones share
-/// the bytes.
+/// The maximum number of bytes that all unfinished bodies of an endpoint may hold together. Clones
+/// share the budget.
 ///
 /// Anyone can send a body, and its signature can be checked only once the body is complete. Without
 /// a budget, an unauthenticated sender decides how much memory the process uses.
@@ -47,7 +47,7 @@ pub(super) struct Reservation<'b> {
 }
 
 impl Reservation<'_> {
-    /// Extends the reservation to this number of bytes. It never shrinks.
+    /// Extends the reservation to this number of bytes. A reservation never shrinks.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Reservation<'_> {
         if !shared.exhausted.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 limit,
-                "too many bytes of unfinished requests; refusing further requests with 503; \
+                "unfinished bodies take up the whole budget; refusing further ones with 503; \
                  `Endpoint::body_budget` sets this limit"
             );
         }
@@ -85,7 +85,7 @@ impl Drop for Reservation<'_> {
             && shared.exhausted.load(Ordering::Relaxed)
             && shared.exhausted.swap(false, Ordering::Relaxed)
         {
-            tracing::info!(limit, "half of the budget for unfinished requests is free again");
+            tracing::info!(limit, "half of the budget for unfinished bodies is free again");
         }
     }
 }

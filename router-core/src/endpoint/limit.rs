@@ -36,6 +36,10 @@ pub(super) fn require_post(method: &Method) -> Result<(), Refusal> {
 
 impl BodyLimit {
     /// Refuses a body whose declared length exceeds the limit.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Refusal::TooLarge`].
     pub(super) fn check_declared(
         self,
         headers: &HeaderMap,
@@ -49,7 +53,11 @@ impl BodyLimit {
         }
     }
 
-    /// Reads the whole body. Refuses it as soon as it exceeds the limit.
+    /// Reads the whole body. Refuses a body as soon as it exceeds the limit.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the body is too large, stalls or breaks off, or if the budget is exhausted.
     pub(super) async fn read<B>(
         self,
         body: B,
@@ -129,13 +137,17 @@ impl<'b> Received<'b> {
         }
     }
 
-    /// Prepares for a wait for the next frame: reserves the bytes that this body holds. A body that
-    /// is there without a wait is not counted, because it is verified at once.
+    /// Reserves the received bytes, before a wait for the next frame. A body that arrives without a
+    /// wait is not counted, because it is verified at once.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the budget is exhausted.
     fn hold(&mut self, remaining: u64) -> Result<(), Refusal> {
         if self.len() == 0 {
             return Ok(());
         }
-        // A frame of one byte may be part of a large buffer of the server, and keep it in memory.
+        // A frame of one byte may be a slice of a large buffer, and keep all of it in memory.
         self.copy_first(0, remaining);
         self.reservation.extend_to(self.all.capacity())
     }
@@ -144,7 +156,7 @@ impl<'b> Received<'b> {
     fn copy_first(&mut self, more: usize, remaining: u64) {
         let needed = self.len() + more;
         if needed > self.all.capacity() {
-            // `remaining` is a claim of the sender, so it at most doubles the capacity.
+            // The sender declares `remaining`, so that number at most doubles the capacity.
             let announced = usize::try_from(remaining).unwrap_or(needed).min(needed);
             let capacity = (needed + announced).max(self.all.capacity() * 2);
             self.all.reserve_exact(capacity - self.all.len());

@@ -40,10 +40,10 @@ pub enum Refusal {
         /// The time limit.
         limit: Duration,
     },
-    /// The senders' fault: all unfinished bodies together are too large.
+    /// The senders' fault: all unfinished bodies together would exceed the budget.
     #[error(
-        "the bodies of unfinished requests are larger than {limit} bytes together; \
-         `Endpoint::body_budget` sets this limit"
+        "all unfinished bodies together would exceed {limit} bytes; `Endpoint::body_budget` sets \
+         this limit"
     )]
     BodyBudget {
         /// The limit, in bytes.
@@ -165,7 +165,7 @@ impl Refusal {
 
     /// Logs and counts the refusal. An authentic event that is refused, and a fault of ours, are
     /// errors: once Stripe stops retrying, the event is lost. The rest are warnings, because any
-    /// client can cause them. The budget for bodies logs its own warning, once for many requests.
+    /// client can cause them. The budget for bodies logs one warning for many refused requests.
     pub(super) fn log(&self) {
         telemetry::refused(self.reason());
         let status = self.status().as_u16();

@@ -49,8 +49,8 @@ use crate::{
 ///
 /// # Limits
 ///
-/// Anyone can send a request. A request without a `Stripe-Signature` header, or with one that is
-/// too old, is refused before its body is read. The limits of a body are its
+/// Anyone can send a request. A request whose `Stripe-Signature` header is missing, malformed or
+/// too old is refused before its body is read. The limits of a body are its
 /// [size](Endpoint::body_limit), the [time](Endpoint::body_timeout) to read it, and a
 /// [budget](Endpoint::body_budget) for all unfinished bodies together.
 ///
@@ -114,11 +114,12 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     }
 
     /// Sets the maximum size of all unfinished bodies together, in bytes. The endpoint and its
-    /// clones share it. Default: 64 MiB.
+    /// clones share this budget. Default: 64 MiB.
     ///
-    /// Beyond it, a body that does not arrive at once is answered with 503, and Stripe sends the
-    /// event again. A body is unfinished until all of it has arrived and its signature is checked.
-    /// A sender that stalls holds its share until the [body timeout](Endpoint::body_timeout).
+    /// If the budget is exhausted, a body that does not arrive at once is answered with 503, and
+    /// Stripe sends the event again. A body is unfinished until all of it has arrived. Its
+    /// signature is then verified at once. A sender that stalls holds its share until the
+    /// [body timeout](Endpoint::body_timeout).
     #[must_use]
     pub fn body_budget(self, bytes: usize) -> Self {
         self.set(|settings| settings.budget = BodyBudget::new(bytes))

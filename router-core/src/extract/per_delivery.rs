@@ -48,8 +48,8 @@ impl ProvidedType {
     }
 }
 
-/// The resources for one call, at most one of each type, and the pause of the call's timeout,
-/// if the service may pause it.
+/// The resources for one call, at most one of each type, and the pause of the call's timeout if the
+/// service may pause that timeout.
 #[derive(Default)]
 pub(crate) struct PerDeliveryValues {
     values: Vec<Box<dyn Any + Send>>,

@@ -152,7 +152,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Returns the texts of the error and all its causes in [`one_line`], as far as they do not panic.
+/// Returns the texts of the error and all its causes in [`one_line`]. If one of them panics,
+/// the result has the texts before it and the panic's message.
 pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let written = catch("its `Display` or `source`", || {

@@ -1,17 +1,17 @@
 //! Makes text of unknown origin safe to log and to store.
 
 /// The maximum length of a text, in bytes before characters are escaped.
-const MAX_BYTES: usize = 1024;
+const MAX_TEXT_BYTES: usize = 1024;
 
 /// Returns the text in one line without control characters, and at most 1,024 bytes of it.
 ///
-/// A line break in an error's text would forge a log line, and an escape sequence would reach the
+/// A line break in an error's text could forge a log line, and an escape sequence could control the
 /// operator's terminal. Control characters and those that change the direction of the text are
-/// escaped as in a Rust string, such as `\n` and `\u{1b}`. The end of a longer text is replaced by
+/// escaped as in a Rust string, such as `\n` and `\u{1b}`. The rest of a longer text is replaced by
 /// its length.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    let mut ends = (0..=text.len().min(MAX_BYTES)).rev();
+    let mut ends = (0..=text.len().min(MAX_TEXT_BYTES)).rev();
     let end = ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     let shown = &text[..end];
     let mut line = String::with_capacity(shown.len());
@@ -51,8 +51,8 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_between_characters() {
-        let text = format!("{}é{}", "a".repeat(MAX_BYTES - 1), "b".repeat(10));
-        assert_eq!(one_line(&text), format!("{}… (12 more bytes)", "a".repeat(MAX_BYTES - 1)));
-        assert_eq!(one_line(&"a".repeat(MAX_BYTES)).len(), MAX_BYTES);
+        let text = format!("{}é{}", "a".repeat(MAX_TEXT_BYTES - 1), "b".repeat(10));
+        assert_eq!(one_line(&text), format!("{}… (12 more bytes)", "a".repeat(MAX_TEXT_BYTES - 1)));
+        assert_eq!(one_line(&"a".repeat(MAX_TEXT_BYTES)).len(), MAX_TEXT_BYTES);
     }
 }

@@ -218,8 +218,8 @@ impl Delivery {
         self
     }
 
-    /// Returns the pause of the handler's timeout, for the time in which the handler waits for the
-    /// delivery service.
+    /// Returns the pause of the handler's timeout. A delivery service uses it while the handler
+    /// waits for the service.
     #[must_use]
     pub fn timeout_pause(&mut self) -> TimeoutPause {
         self.per_delivery.timeout_pause.get_or_insert_default().clone()

@@ -213,8 +213,8 @@ impl OverdueCall {
 /// The subject of a handler's panic.
 const HANDLER: &str = "the handler";
 
-/// A running call of a handler. Converts a panic to a transient failure, also one of the future's
-/// drop.
+/// A running call of a handler. Converts a panic of the future, or of its drop, to a transient
+/// failure.
 struct Call(Guarded<HandlerFuture>);
 
 impl Future for Call {

@@ -115,10 +115,14 @@ impl Run {
         Ok(EarlierDeliveries::new(progress, handlers, &self.event))
     }
 
-    /// Awaits a call of a user-supplied store or sink, with a timeout. A panic of `subject` is an
-    /// error.
+    /// Awaits a call of a user-supplied store or sink, with a timeout. `subject` names the store or
+    /// sink in the error.
     ///
     /// Without the timeout, a store that never answers would leave the event in flight forever.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the call fails, panics, or exceeds the timeout.
     async fn with_timeout<T>(
         &self,
         subject: &'static str,

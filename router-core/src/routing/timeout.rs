@@ -20,7 +20,7 @@ use crate::clock::Clock;
 #[derive(Debug, Clone, Default)]
 pub struct TimeoutPause(Arc<AtomicUsize>);
 
-/// The timeout is paused until this guard is dropped.
+/// A guard that pauses the timeout until it is dropped.
 #[derive(Debug)]
 pub struct PausedTimeout(Arc<AtomicUsize>);
 
@@ -46,8 +46,8 @@ impl Drop for PausedTimeout {
 /// Waits for the future's output, and returns `None` if that takes longer than `timeout`. Time that
 /// passes during a pause does not count.
 ///
-/// The handler waits inside the future, so the pause begins and ends while the future is polled.
-/// The time is therefore read only then, and when the timer expires.
+/// The handler waits inside the future, so a pause begins and ends only while the future is polled.
+/// The clock is therefore read after each poll, and when the timer expires.
 pub(super) async fn within_unless_paused<T>(
     timeout: Duration,
     pause: &TimeoutPause,

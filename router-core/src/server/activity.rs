@@ -15,13 +15,17 @@ use crate::clock::Clock;
 
 /// The time to discard the rest of a request that was refused before all of it was read. If the
 /// server closed the connection at once, the client might lose the answer.
-const LINGER: Duration = Duration::from_secs(2);
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The time after the begin of a close in which requests are still answered, because the client may
+/// have sent them before it heard of the close.
+const LATE_REQUESTS: Duration = Duration::from_secs(1);
 
 /// The state of one connection, shared by its task, its requests and the server.
 pub(super) struct Activity {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// Notifies the connection's task of an eviction, or of an answered request during its close.
+    /// Notifies the connection's task of an eviction, and of the last answer during a close.
     changed: Notify,
     idle: Arc<IdleSignal>,
 }
@@ -32,16 +36,17 @@ struct State {
     in_flight: usize,
     /// `true` once a request's head has been received.
     has_request: bool,
-    /// The time of the last answer, or at which the connection was accepted.
+    /// The time of the last answer. Before the first one, the time of the accept.
     idle_since: Instant,
-    /// The time of the last progress, while the client does not take what the server writes.
+    /// The time since which writes have made no progress.
     blocked_since: Option<Instant>,
     /// The time at which the server began to discard what the client still sends.
     lingering_since: Option<Instant>,
-    is_closing: bool,
+    /// The time at which the server began to close the connection.
+    closing_since: Option<Instant>,
 }
 
-/// Notifies the server of connections that become idle, while it looks for one to close.
+/// Notifies the server of connections that become idle, while the server waits for one to close.
 #[derive(Default)]
 pub(super) struct IdleSignal {
     pub(super) is_wanted: AtomicBool,
@@ -71,7 +76,7 @@ impl Activity {
             idle_since: clock.monotonic(),
             blocked_since: None,
             lingering_since: None,
-            is_closing: false,
+            closing_since: None,
         };
         Self { clock, state: Mutex::new(state), changed: Notify::new(), idle }
     }
@@ -80,19 +85,25 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request as in flight until the guard is dropped.
-    pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
+    /// Counts a request as in flight until the guard is dropped. Returns `None` if the client sends
+    /// it too late during the close.
+    pub(super) fn begin_request(self: &Arc<Self>) -> Option<RequestGuard> {
         let mut state = self.state();
+        let now = self.clock.monotonic();
+        if state.closing_since.is_some_and(|since| now >= since + LATE_REQUESTS) {
+            return None;
+        }
         state.in_flight += 1;
         state.has_request = true;
-        RequestGuard(self.clone())
+        drop(state);
+        Some(RequestGuard(self.clone()))
     }
 
     pub(super) fn in_flight(&self) -> usize {
         self.state().in_flight
     }
 
-    /// Returns whether nothing that was written can still be on its way to the client.
+    /// Returns whether no answer can still be in transit to the client.
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state();
         !state.has_request || state.lingering_since.is_some()
@@ -102,14 +113,15 @@ impl Activity {
     /// flight or is being closed.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        (state.in_flight == 0 && !state.is_closing).then_some(state.idle_since)
+        (state.in_flight == 0 && state.closing_since.is_none()).then_some(state.idle_since)
     }
 
-    /// Returns the time at which the connection is to be closed or looked at again.
+    /// Returns the time at which the connection expires or must be checked again, with the reason.
     pub(super) fn deadline(&self, limits: &Limits) -> (Instant, Expiry) {
         let state = self.state();
         let blocked = state.blocked_since.map(|since| (since + limits.write, Expiry::Blocked));
-        let lingering = state.lingering_since.map(|since| (since + LINGER, Expiry::Lingered));
+        let lingering =
+            state.lingering_since.map(|since| (since + DISCARD_TIMEOUT, Expiry::Lingered));
         let next = match &*state {
             State { in_flight: 1.., .. } => {
                 (self.clock.monotonic() + limits.idle, Expiry::InFlight)
@@ -128,25 +140,25 @@ impl Activity {
     }
 
     pub(super) fn begin_close(&self) {
-        self.state().is_closing = true;
+        self.state().closing_since.get_or_insert_with(|| self.clock.monotonic());
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.state().is_closing
+        self.state().closing_since.is_some()
     }
 
     /// Returns whether the connection is being closed and has no request in flight.
     pub(super) fn is_ending(&self) -> bool {
         let state = self.state();
-        state.is_closing && state.in_flight == 0
+        state.closing_since.is_some() && state.in_flight == 0
     }
 
-    /// Waits for an eviction, or for the answer to a request if the connection is being closed.
+    /// Waits for an eviction, or for the last answer if the connection is being closed.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Records whether the client has taken something, or its socket is full.
+    /// Records whether a write has made progress, or the socket's buffer is full.
     pub(super) fn wrote(&self, progress: bool) {
         let mut state = self.state();
         if progress {
@@ -173,7 +185,7 @@ impl Drop for RequestGuard {
             return;
         }
         state.idle_since = activity.clock.monotonic();
-        if state.is_closing {
+        if state.closing_since.is_some() {
             activity.changed.notify_one();
         }
         if activity.idle.is_wanted.load(Ordering::Relaxed) {

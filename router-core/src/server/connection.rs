@@ -32,8 +32,8 @@ use crate::{
 /// connection of a client that does not answer is closed.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// The time that a connection without a request in flight has to end once it is being closed: to
-/// take the last answers, or for an HTTP/2 client to acknowledge the close.
+/// The time in which a connection that is being closed must end after its last answer. The client
+/// reads the answer in this time, and an HTTP/2 client acknowledges the close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The settings of a connection.
@@ -45,8 +45,8 @@ pub(super) struct Settings {
     pub(super) shutdown: watch::Receiver<bool>,
 }
 
-/// Serves one connection until it is closed by the client, at a limit, to free its slot, or once
-/// its requests in flight are answered after a shutdown begins.
+/// Serves one connection until the client closes it, a limit is reached, or its slot is needed.
+/// After a shutdown begins, serves until the requests in flight are answered.
 pub(super) async fn serve<S, B>(
     service: S,
     stream: TcpStream,
@@ -78,7 +78,11 @@ pub(super) async fn serve<S, B>(
         let guard = requests.begin_request();
         let mut service = service.clone();
         async move {
-            let _guard = guard;
+            let Some(_guard) = guard else {
+                // The client ignores the close. The answer never comes, and the stream ends with
+                // the connection.
+                return std::future::pending().await;
+            };
             poll_fn(|context| service.poll_ready(context)).await?;
             service.call(request).await
         }
@@ -88,7 +92,7 @@ pub(super) async fn serve<S, B>(
     connection.run(pin!(http.serve_connection(stream, service))).await;
 }
 
-/// The reason why a connection ends.
+/// The reason for the end of a connection.
 enum End<E> {
     /// The client closed it, or it failed.
     Finished(Result<(), E>),
@@ -113,7 +117,10 @@ impl Connection {
         match end {
             End::Finished(result) => log(result),
             End::Expired(expiry @ (Expiry::Blocked | Expiry::Lingered)) => {
-                tracing::debug!(?expiry, "the client does not end the connection; closing it");
+                tracing::debug!(
+                    ?expiry,
+                    "the client does not read, or goes on sending; closing the connection"
+                );
             }
             End::Expired(expiry) => {
                 tracing::debug!(
@@ -124,7 +131,7 @@ impl Connection {
             }
             End::Evicted => {
                 http.as_mut().graceful_shutdown();
-                // One poll sends a GOAWAY, and finds a request that has just arrived.
+                // One poll sends a GOAWAY, and reads a request that has just arrived.
                 let finished = poll_fn(|context| Poll::Ready(http.as_mut().poll(context))).await;
                 if finished.is_pending() && self.activity.in_flight() > 0 {
                     self.close(http).await;
@@ -212,8 +219,8 @@ impl Connection {
     }
 }
 
-/// Logs a failure at debug level, because the client caused it: it disconnected, or did not speak
-/// HTTP.
+/// Logs a failure at debug level, because the client caused it: the client disconnected, or did not
+/// speak HTTP.
 fn log(result: Result<(), impl std::fmt::Display>) {
     if let Err(error) = result {
         tracing::debug!(%error, "connection failed");

@@ -1,5 +1,5 @@
-//! The open connections of a server. If there are too many, the one that has been idle for longest
-//! is closed.
+//! The open connections of a server. Beyond the maximum, each new connection closes the one that
+//! has been idle for longest.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ pub(super) struct Connections {
     tasks: JoinSet<()>,
     activities: HashMap<Id, Arc<Activity>>,
     idle: Arc<IdleSignal>,
-    /// `true` from the first time that all connections are in use until a quarter of them is free.
+    /// `true` from the time at which all connections are in use until a quarter of them is free.
     is_full: bool,
 }
 
@@ -68,8 +68,8 @@ impl Connections {
         Some(())
     }
 
-    /// Waits until one more connection is allowed, and closes the one that has been idle for
-    /// longest. Cancel safe.
+    /// Waits until one more connection is allowed. If all are in use, closes the one that has been
+    /// idle for longest. Cancel safe.
     pub(super) async fn free_slot(&mut self) {
         if self.len() < self.max {
             return;
@@ -78,8 +78,8 @@ impl Connections {
             self.is_full = true;
             tracing::warn!(
                 max = self.max,
-                "all connections are in use; closing the one that has been idle for longest for \
-                 each new one; `Server::max_connections` sets this limit"
+                "all connections are in use; each new one closes the one that has been idle for \
+                 longest; `Server::max_connections` sets this limit"
             );
         }
         let idle = self.idle.clone();
@@ -96,7 +96,7 @@ impl Connections {
         idle.is_wanted.store(false, Ordering::Relaxed);
     }
 
-    /// Closes the connection that has been idle for longest, unless one is about to end already.
+    /// Closes the connection that has been idle for longest, unless another one is already ending.
     fn evict_longest_idle(&self) {
         if self.activities.values().any(|activity| activity.is_ending()) {
             return;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The limits of one connection.
+/// The time limits of one connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// The time for the head of the first request.
@@ -20,21 +20,24 @@ pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// further connections for more.
 pub(super) const HTTP2_STREAMS: u32 = 32;
 
-/// The bytes of bodies that an HTTP/2 client can send on one stream, and on the connection, before
-/// the service has read them.
+/// The bytes of a body that an HTTP/2 client can send on one stream before the service has read
+/// them.
 pub(super) const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The bytes of all bodies that an HTTP/2 client can send on one connection before the service has
+/// read them.
 pub(super) const HTTP2_CONNECTION_WINDOW: u32 = 128 * 1024;
 
-/// The bytes of answers that wait for an HTTP/2 client, per stream. An answer of an endpoint is far
-/// smaller.
+/// The bytes of an answer that an HTTP/2 stream buffers until the client reads them. An answer of
+/// an endpoint is far smaller.
 pub(super) const HTTP2_SEND_BUFFER: usize = 16 * 1024;
 
 /// The size of the read buffer and of the write buffer of an HTTP/1 connection. A head must fit.
 pub(super) const HTTP1_BUFFER: usize = 32 * 1024;
 
 /// Returns the number of connections that leaves half of the process's file descriptors for other
-/// purposes, such as the connections to a database. Raises the soft limit of descriptors, which is
-/// often only 1,024, to the hard limit if that allows more connections.
+/// purposes, such as the connections to a database. If the soft limit of descriptors is too low,
+/// raises it as far as needed, up to the hard limit. The soft limit is often only 1,024.
 pub(super) fn allowed_connections(wanted: usize) -> usize {
     let Some(descriptors) = descriptors(2 * wanted as u64) else { return wanted };
     let allowed = usize::try_from(descriptors / 2).unwrap_or(wanted).clamp(1, wanted);

@@ -4,21 +4,6 @@
 //! Use it in a program that has no HTTP server yet. In an axum application, mount the endpoint
 //! there instead.
 //!
-//! # Limits
-//!
-//! Anyone can connect. A [`Server`] therefore limits the
-//! [number of connections](Server::max_connections), the time for the
-//! [first head](Server::head_timeout), the time [without a request](Server::idle_timeout), and the
-//! time for which a client [does not read](Server::write_timeout). An HTTP/2 client can have 32
-//! requests in flight on a connection. A head has at most 32 KiB in HTTP/1 and 16 KiB in HTTP/2.
-//!
-//! If you mount the endpoint in another server, set the same limits there, or in the proxy in front
-//! of it. hyper and axum have none of them by default, except for the size of a head. In hyper, set
-//! a timer with `header_read_timeout` for HTTP/1; `max_concurrent_streams`,
-//! `initial_connection_window_size` and `keep_alive_interval` for HTTP/2; and limit the number of
-//! connections that you accept. The [limits of bodies](crate::Endpoint#limits) are those of the
-//! endpoint, in every server.
-//!
 //! ```no_run
 //! use router_core::{Endpoint, Router, SigningSecret, server::{Server, shutdown_signal}};
 //!
@@ -36,6 +21,21 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Limits
+//!
+//! Anyone can connect. A [`Server`] therefore limits the
+//! [number of connections](Server::max_connections), the time for the
+//! [first head](Server::head_timeout), the time [without a request](Server::idle_timeout), and the
+//! time for which a client [does not read](Server::write_timeout). An HTTP/2 client can have 32
+//! requests in flight on a connection. A head has at most 32 KiB in HTTP/1 and 16 KiB in HTTP/2.
+//!
+//! If you mount the endpoint in another server, set the same limits there, or in the proxy in front
+//! of it. By default, hyper and axum limit only the size of a head and, to 200, the requests in
+//! flight on an HTTP/2 connection. In hyper, set a timer and `header_read_timeout` for HTTP/1. For
+//! HTTP/2, set a timer, `max_concurrent_streams`, `initial_connection_window_size` and
+//! `keep_alive_interval`. Also limit the number of connections that you accept. The
+//! [limits of bodies](crate::Endpoint#limits) are those of the endpoint, in every server.
 
 mod activity;
 mod connection;
@@ -109,11 +109,11 @@ impl<S> Server<S> {
     }
 
     /// Sets the time for which a connection may stay idle: the time from an answer to the head of
-    /// the next request. Default: 75 s. It also limits the time to send the body of an answer.
+    /// the next request. Default: 75 s. The body of an answer must be sent within this time too.
     ///
-    /// Behind a load balancer it should be longer than the balancer's own idle timeout (often 60
-    /// s). Otherwise the balancer occasionally sends a request on a connection that is being
-    /// closed.
+    /// Behind a load balancer, the time should be longer than the balancer's own idle timeout
+    /// (often 60 s). Otherwise the balancer occasionally sends a request on a connection that is
+    /// being closed.
     #[must_use]
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.limits.idle = idle_timeout;
@@ -121,7 +121,7 @@ impl<S> Server<S> {
     }
 
     /// Sets the time after which the connection of a client that does not read is closed. Each byte
-    /// that the client's TCP stack accepts starts the time anew. Default: 10 s.
+    /// that the client's TCP stack accepts restarts the time. Default: 10 s.
     #[must_use]
     pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
         self.limits.write = write_timeout;

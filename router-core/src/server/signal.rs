@@ -16,11 +16,12 @@ use crate::clock::{Clock as _, SystemClock};
 /// Returns a future that is ready at the first SIGTERM or Ctrl-C. The signal handlers are installed
 /// before this function returns, so no signal is missed before the future is polled.
 ///
-/// The second signal ends the process at once, with the exit code that a shell reports for it (143
-/// or 130). Deliveries of an inbox are then retried by the next process, after their lease.
+/// The second signal ends the process at once, with the exit code that a shell reports for the
+/// signal (143 or 130). Another process then retries the deliveries of an inbox once their leases
+/// expire, and counts the attempts as failed.
 ///
-/// Clones are ready at the same signal. Give one to the server and one to each worker of an inbox,
-/// so that the workers stop claiming while the server answers its last requests.
+/// Clones are ready at the same signal. Give a clone to the server and to each worker of an inbox.
+/// The workers then stop claiming while the server answers its last requests.
 ///
 /// # Errors
 ///
@@ -61,7 +62,8 @@ impl ShutdownSignal {
         Self { receiver, received }
     }
 
-    /// Returns a future that is ready at this time after the signal. It limits the whole shutdown.
+    /// Returns a future that is ready once this time has passed after the signal. A program that
+    /// ends then limits its whole shutdown.
     pub fn grace_period(&self, grace: Duration) -> impl Future<Output = ()> + Send + use<> {
         let signal = self.clone();
         async move {

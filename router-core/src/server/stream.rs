@@ -26,8 +26,7 @@ impl Stream {
         Self { tcp, activity, is_shut_down: false }
     }
 
-    /// Records the result of a write. A write that makes progress is only recorded after one that
-    /// did not.
+    /// Records whether a write has made progress.
     fn record(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.activity.wrote(result.is_ready());
         result
@@ -83,7 +82,7 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.tcp).poll_flush(context)
     }
 
-    /// Closes the write half. Then discards what the client still sends: if a socket is closed with
+    /// Closes the write half. Then reads and discards further data: if a socket is closed with
     /// unread data, the client's TCP stack may discard the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut_down {

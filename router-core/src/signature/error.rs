@@ -64,11 +64,11 @@ pub enum SignatureError {
         /// The length of the body, in bytes.
         body_bytes: usize,
     },
-    /// The header's time is before the tolerance. The signature was not checked.
+    /// The header's time is older than the tolerance. The signature was not checked.
     #[error(
-        "the `Stripe-Signature` header is {} s old (of {signed_at}; our clock says {now}), and at \
-         most {limit} s are tolerated: the request was replayed, delayed or forged, or our clock is \
-         ahead",
+        "the `Stripe-Signature` header is {} s old (signed at {signed_at}; our clock says \
+         {now}), and at most {limit} s are tolerated: the request was replayed, delayed or forged, \
+         or our clock is ahead",
         .now - .signed_at
     )]
     TooOld {
@@ -81,8 +81,9 @@ pub enum SignatureError {
     },
     /// The header's time is further ahead of our clock than allowed. The signature was not checked.
     #[error(
-        "the `Stripe-Signature` header is of {} s in our future (of {signed_at}; our clock says \
-         {now}), and at most {limit} s are allowed: our clock is behind, or the request was forged",
+        "the time in the `Stripe-Signature` header is {} s ahead of our clock (signed at \
+         {signed_at}; our clock says {now}), and at most {limit} s are allowed: our clock is behind, \
+         or the request was forged",
         .signed_at - .now
     )]
     TooFarAhead {

@@ -39,8 +39,7 @@ pub use self::{
     tolerance::{Tolerance, ToleranceError},
 };
 
-/// A body that was verified to be sent by Stripe. Only [`verify`] and an endpoint
-/// create one.
+/// A body that was verified to be sent by Stripe. Only [`verify`] and an endpoint create one.
 #[derive(Clone)]
 pub struct VerifiedPayload {
     body: Bytes,
@@ -93,8 +92,8 @@ impl fmt::Debug for VerifiedPayload {
 /// Verifies that the `body` was signed with one of the `secrets`, and not too long ago.
 ///
 /// `header` is the value of the `Stripe-Signature` header, or `None` if the request has none. The
-/// header's time is checked first, and needs no body. Then each `v1` signature is compared in
-/// constant time with the MAC under each secret.
+/// header's time is checked first, because that check needs no body. Then each `v1` signature is
+/// compared in constant time with the MAC under each secret.
 ///
 /// # Errors
 ///
@@ -110,8 +109,8 @@ pub fn verify(
     UnverifiedSignature::parse(header, tolerance, now)?.verify(body, secrets)
 }
 
-/// A well-formed `Stripe-Signature` header whose time is within the tolerance. Anyone can make one:
-/// only [`UnverifiedSignature::verify`] shows whether it is Stripe's.
+/// A well-formed `Stripe-Signature` header whose time is within the tolerance. Anyone can make such
+/// a header. Only [`UnverifiedSignature::verify`] shows whether Stripe signed the body.
 pub(crate) struct UnverifiedSignature<'h> {
     header: SignatureHeader<'h>,
     ahead: Duration,
@@ -119,6 +118,10 @@ pub(crate) struct UnverifiedSignature<'h> {
 
 impl<'h> UnverifiedSignature<'h> {
     /// Parses the header and checks its time.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the header is missing or malformed, or if its time is outside the tolerance.
     pub(crate) fn parse(
         header: Option<&'h [u8]>,
         tolerance: Tolerance,
@@ -131,6 +134,10 @@ impl<'h> UnverifiedSignature<'h> {
     }
 
     /// Verifies that the body was signed with one of the secrets.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no signature matches.
     pub(crate) fn verify(
         self,
         body: Bytes,

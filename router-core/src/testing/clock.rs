@@ -13,7 +13,7 @@ use crate::clock::{Clock, Sleep, SystemClock};
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     start: Instant,
-    /// The time of day at the start, moved by the jumps since then.
+    /// The time of day at the start, plus the jumps since then.
     wall: Arc<Mutex<SystemTime>>,
     elapsed: Arc<watch::Sender<Duration>>,
 }
@@ -31,12 +31,12 @@ impl ManualClock {
         self.elapsed.send_modify(|elapsed| *elapsed += by);
     }
 
-    /// Sets the time of day forward, as an operator or NTP may do. The monotonic time stays.
+    /// Sets the time of day forward, as an operator or NTP may do. The monotonic time is unchanged.
     pub fn set_forward(&self, by: Duration) {
         *self.wall.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }
 
-    /// Sets the time of day back. The monotonic time stays.
+    /// Sets the time of day back. The monotonic time is unchanged.
     pub fn set_back(&self, by: Duration) {
         *self.wall.lock().unwrap_or_else(PoisonError::into_inner) -= by;
     }

@@ -16,8 +16,8 @@ use crate::{
 /// - For each handler the index is read only up to the number of deliveries requested. Further
 ///   deliveries, and those of other handlers, cost nothing.
 /// - `skip locked` skips deliveries that another claim or write has locked, so a claim never waits.
-/// - The deliveries are ranked as [`Store::claim`](crate::Store::claim) requires. Those beyond the
-///   total limit are locked too, but only until the statement ends.
+/// - The deliveries are ranked as [`Store::claim`](crate::Store::claim) requires. Deliveries beyond
+///   the total limit are locked too, but only until the statement ends.
 /// - Each claim increments the fencing token, so that an earlier lease can no longer write. A
 ///   delivery whose lease has expired keeps its number of attempts.
 pub(super) async fn claim(

@@ -23,8 +23,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 ///   statement and reads in the next relies on this.
 /// - Each statement is planned on every execution. A cached plan made while the tables were small
 ///   would stay in use after they have grown.
-/// - The server ends the session of a process that is gone within half a minute. Its transaction
-///   holds locks until then.
+/// - The server ends the session of an unreachable process within half a minute. Until then, the
+///   process's transactions hold their locks.
 pub(super) const SESSION_SETTINGS: &str = "
     select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
     set default_transaction_isolation = 'read committed';

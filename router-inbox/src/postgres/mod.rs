@@ -48,8 +48,8 @@ use crate::{
 /// PostgreSQL 13 or later and the database's encoding must be UTF-8. A connection pooler between
 /// the store and the server must use session pooling.
 ///
-/// A handler's [`Tx`] may be idle for 5 minutes while the handler does something else. Then the
-/// server ends it, because it cannot tell a slow handler from a lost connection, whose transaction
+/// The server ends a handler's [`Tx`] that is idle for 5 minutes while the handler does something
+/// else. The server cannot distinguish a slow handler from a lost connection, whose transaction
 /// would hold its locks. An `idle_in_transaction_session_timeout` of the role or the database takes
 /// precedence.
 ///
@@ -69,7 +69,8 @@ use crate::{
 pub struct PostgresStore {
     /// The connections of the store itself.
     pool: Pool,
-    /// The connections of handlers' transactions. A slow handler thus delays no received event.
+    /// The connections of handlers' transactions. They are separate, so that a slow handler delays
+    /// no received event.
     transactions: Pool,
     /// A permit for each connection in `transactions`.
     turns: Arc<Semaphore>,
@@ -81,12 +82,17 @@ pub struct PostgresStore {
     listener: Arc<OnceLock<Listener>>,
 }
 
-/// The time that a transaction of the store may be idle, which happens only if the connection is
-/// lost.
-const MAX_IDLE: Duration = Duration::from_secs(10);
+/// Maximum time for which a transaction of the store may be idle. A transaction is idle for so long
+/// only if its connection is lost.
+const STORE_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
-/// The time that a handler's transaction may be idle while the handler does something else.
-const MAX_IDLE_HANDLER: Duration = Duration::from_secs(5 * 60);
+/// Maximum time for which a handler's transaction may be idle while the handler does something
+/// else.
+const HANDLER_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5 * 60);
+
+/// The time limit of a statement of the store. It is shorter than the 10 s for which the inbox and
+/// its workers wait, so that no delivery is claimed for a worker that has stopped waiting.
+const STORE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// The default schema of the tables.
 const SCHEMA: &str = "stripe_inbox";
@@ -108,6 +114,7 @@ impl PostgresStore {
     ///
     /// The error says what to do and never contains the password. Fails if:
     ///
+    /// - the URL is invalid, or has an unknown or repeated parameter;
     /// - the server cannot be reached;
     /// - authentication fails;
     /// - the database is missing, or its encoding is not UTF-8;
@@ -156,11 +163,15 @@ impl PostgresStore {
         migrated.map_err(|error| server.connect_error(error, &schema))?;
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
         let name = name.and_then(|row| row.try_get(0)).map_err(StoreError::new)?;
-        let own =
-            PoolSize { connections: Self::DEFAULT_CONNECTIONS, idle_in_transaction: MAX_IDLE };
+        let own = PoolSize {
+            connections: Self::DEFAULT_CONNECTIONS,
+            idle_in_transaction: STORE_IDLE_IN_TRANSACTION,
+            statement: STORE_STATEMENT_TIMEOUT,
+        };
         let transactions = PoolSize {
             connections: Self::DEFAULT_TRANSACTIONS,
-            idle_in_transaction: MAX_IDLE_HANDLER,
+            idle_in_transaction: HANDLER_IDLE_IN_TRANSACTION,
+            statement: Duration::ZERO,
         };
         Ok(Self {
             pool: Pool::new(options.clone(), own),
@@ -174,20 +185,20 @@ impl PostgresStore {
         })
     }
 
-    /// Sets the maximum number of connections of this store itself, with which it stores events,
-    /// claims deliveries and records outcomes. Default: 10.
+    /// Sets the maximum number of connections with which this store stores events, claims
+    /// deliveries and records outcomes. Default: 10.
     ///
-    /// One more connection listens for notifications, and handlers have
-    /// [others](Self::transactions).
+    /// One more connection listens for notifications. Handlers' transactions have
+    /// [connections of their own](Self::transactions).
     #[must_use]
     pub fn connections(self, connections: NonZeroU32) -> Self {
         Self { pool: self.pool.with_connections(connections.get()), ..self }
     }
 
     /// Sets the maximum number of [`Tx`]s that are open at the same time, each on a connection of
-    /// its own. Default: 16, the default [concurrency](crate::Worker::concurrency) of a worker.
+    /// its own. Default: 16, which a worker's [concurrency](crate::Worker::concurrency) may exceed.
     ///
-    /// Further handlers wait in [`Tx::begin`], which stops the clock of their timeout.
+    /// Further handlers wait in [`Tx::begin`], and their timeouts are paused meanwhile.
     #[must_use]
     pub fn transactions(self, transactions: NonZeroU32) -> Self {
         let turns = Arc::new(Semaphore::new(transactions.get() as usize));
@@ -225,7 +236,8 @@ impl TxStore<Postgres> for PostgresStore {
         // From here on the transaction locks the delivery, so it must not outlive its connection
         // for long.
         let limit_idle = "select set_config('idle_in_transaction_session_timeout', $1, true)";
-        let limit_idle = sqlx::query(limit_idle).bind(MAX_IDLE.as_millis().to_string());
+        let limit_idle =
+            sqlx::query(limit_idle).bind(STORE_IDLE_IN_TRANSACTION.as_millis().to_string());
         limit_idle.execute(&mut **tx).await?;
         let outcomes = [(lease.clone(), outcome.clone())];
         Ok(writes::complete(tx, &self.schema, &outcomes).await?[0])

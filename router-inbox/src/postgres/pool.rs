@@ -17,10 +17,10 @@ use super::connect::{CONNECT_TIMEOUT, SESSION_SETTINGS};
 
 /// A pool that connects lazily and replaces lost connections.
 ///
-/// sqlx takes a connection back into a pool only after the server has answered a ping, for which
-/// it has no time limit. A connection that went silent, for example in a failover behind a proxy,
-/// occupies its place forever. So once sqlx's pool yields no connection in time, it is replaced by
-/// a new one.
+/// sqlx returns a connection to its pool only after the server has answered a ping, for which sqlx
+/// has no time limit. A connection that went silent, for example in a failover behind a proxy,
+/// would thus occupy its slot forever. A sqlx pool that yields no connection in time is therefore
+/// replaced by a new one.
 #[derive(Clone)]
 pub(super) struct Pool(Arc<Inner>);
 
@@ -33,9 +33,12 @@ struct Inner {
 #[derive(Clone, Copy)]
 pub(super) struct PoolSize {
     pub(super) connections: u32,
-    /// The time after which the server ends a session that is idle in a transaction. The server
-    /// may hear of a lost connection late or never, and until then the transaction holds its locks.
+    /// The time after which the server ends a session that is idle in a transaction. The server may
+    /// detect a lost connection late or never, and until then the transaction holds its locks.
     pub(super) idle_in_transaction: Duration,
+    /// The time after which the server ends a statement; zero for no limit. The server goes on with
+    /// the statement of a client that has stopped waiting.
+    pub(super) statement: Duration,
 }
 
 /// Timeout of the check whether an idle connection is alive.
@@ -65,12 +68,16 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Fails like [`acquire`](Self::acquire), and if the server refuses the transaction.
+    /// Fails like [`acquire`](Self::acquire), and if the server does not begin the transaction.
     pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
         self.try_with(|pool| async move { pool.begin().await }).await
     }
 
     /// Begins a transaction with this statement.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`begin`](Self::begin).
     pub(super) async fn begin_with(
         &self,
         statement: &'static str,
@@ -110,7 +117,8 @@ impl Pool {
         while let Some(idle) = exhausted.try_acquire() {
             drop(idle.detach());
         }
-        // Marks the pool as closed at once. Nothing waits until its connections are closed too.
+        // Marks the pool as closed at once. The returned future would wait until its connections
+        // are closed too, so it is dropped.
         drop(exhausted.close());
         *current = self.0.size.pool(self.0.options.clone());
     }
@@ -123,7 +131,11 @@ impl PoolSize {
              where current_setting('idle_in_transaction_session_timeout') = '0'",
             self.idle_in_transaction.as_millis()
         );
-        let settings: Arc<str> = format!("{SESSION_SETTINGS}; {idle_in_transaction}").into();
+        let statement_timeout = self.statement.as_millis();
+        let settings = format!(
+            "{SESSION_SETTINGS}; {idle_in_transaction}; set statement_timeout = {statement_timeout}"
+        );
+        let settings: Arc<str> = settings.into();
         PgPoolOptions::new()
             .max_connections(self.connections)
             .acquire_timeout(CONNECT_TIMEOUT)

@@ -116,14 +116,14 @@ macro_rules! due_later {
     };
 }
 
-/// Returns whether a delivery is due later than its delay from now.
+/// Returns whether a delivery is due later than now plus its delay.
 pub(super) async fn is_due_too_late(read: &mut SqliteConnection, now: i64) -> sqlx::Result<bool> {
     let exists =
         sqlx::query(concat!("select exists (select 1 from deliveries where ", due_later!(), ")"));
     exists.bind(now).fetch_one(read).await?.try_get(0)
 }
 
-/// Limits the due times of open deliveries to their delays from now, and returns the number of
+/// Limits the due time of each open delivery to now plus its delay, and returns the number of
 /// deliveries changed. The caller commits the transaction.
 pub(super) async fn correct_due_times(write: &mut SqliteConnection, now: i64) -> sqlx::Result<u64> {
     let update =

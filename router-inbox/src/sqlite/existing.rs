@@ -18,8 +18,8 @@ enum OpenError {
 }
 
 impl SqliteStore {
-    /// Opens like [`open`](Self::open), but does not create a file, nor change one that contains no
-    /// inbox, nor check the file for damage.
+    /// Opens like [`open`](Self::open), but does not create a file, change a file that contains no
+    /// inbox, or check the file for damage.
     ///
     /// # Errors
     ///

@@ -18,12 +18,12 @@ use crate::StoreError;
 
 /// The files of an open inbox: the database, its WAL and the WAL's index.
 ///
-/// SQLite goes on with a file that was renamed or deleted, but the next process that opens the
-/// inbox does not find the events which were committed to it. Each commit therefore checks that the
+/// SQLite continues to use a file that was renamed or deleted. The next process that opens the
+/// inbox would not find the events committed to that file. Each commit therefore checks that the
 /// paths still refer to the opened files.
 pub(super) struct OpenFiles {
     files: Vec<OpenFile>,
-    /// The reason for which the last refused commit was refused.
+    /// The reason for the last refusal of a commit.
     last_refusal: Mutex<Option<FileError>>,
     /// `true` after a check has failed. The next call then checks before it uses the database.
     is_suspect: AtomicBool,
@@ -37,7 +37,7 @@ struct OpenFile {
     id: FileId,
 }
 
-/// The device and the inode of a file. While SQLite has the file open, no other file gets them.
+/// The device and the inode of a file. While SQLite has the file open, no other file has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId(u64, u64);
 
@@ -46,13 +46,13 @@ pub(super) struct FileId(u64, u64);
 pub(super) enum FileError {
     #[error(
         "{} was moved or deleted while the inbox was open; move it back, or restart the server to \
-         go on without it and the events in it",
+         continue without it and the events in it",
         .0.display()
     )]
     Missing(PathBuf),
     #[error(
         "{} was replaced by another file while the inbox was open; move the former file back, or \
-         restart the server to go on with the new one",
+         restart the server to continue with the new one",
         .0.display()
     )]
     Replaced(PathBuf),
@@ -109,8 +109,8 @@ impl OpenFiles {
 
     /// Makes a connection roll back instead of committing if the files have changed.
     ///
-    /// SQLite's thread checks, so a disk that does not respond blocks no thread of the runtime. The
-    /// check costs one `stat` per file.
+    /// The check runs in SQLite's thread, so a disk that does not respond blocks no thread of the
+    /// runtime. The check costs one `stat` per file.
     pub(super) async fn guard_commits(
         self: &Arc<Self>,
         connection: &mut SqliteConnection,
@@ -158,14 +158,14 @@ impl OpenFiles {
         match &checked {
             Err(error) if !self.is_logged.swap(true, Ordering::AcqRel) => log(error),
             Ok(()) if self.is_logged.swap(false, Ordering::AcqRel) => {
-                tracing::info!(file = %self.database().display(), "the inbox's file is back; storing and delivering again");
+                tracing::info!(file = %self.database().display(), "the inbox's file can be used again; storing events and running handlers again");
             }
             _ => {}
         }
         checked
     }
 
-    /// Returns the reason why the files cannot be used, or else the error.
+    /// Returns the reason why the files cannot be used, or the given error if they can be used.
     pub(super) async fn explain(self: &Arc<Self>, error: sqlx::Error) -> StoreError {
         if let Some(damage) = self.damage.get() {
             return StoreError::new(damage.clone());

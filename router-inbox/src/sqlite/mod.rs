@@ -65,8 +65,8 @@ pub struct SqliteStore {
     /// A pool of the only connection that writes. The pool's queue is fair.
     writer: SqlitePool,
     readers: SqlitePool,
-    /// Lets one handler at a time wait for the writer and use it, so that the store itself never
-    /// waits behind several handlers.
+    /// A permit to wait for the writer and use it, which one handler at a time has. The store
+    /// itself thus never waits behind several handlers.
     turn: Arc<Semaphore>,
     files: Arc<OpenFiles>,
     /// See [`Opened::first`].
@@ -95,11 +95,12 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 impl SqliteStore {
     /// Opens the file at a URL such as `sqlite:inbox.db`, creates it if it does not exist, and
     /// migrates its tables. Then checks the file for damage in the background
-    /// (`PRAGMA quick_check`).
+    /// (`PRAGMA quick_check`). The only parameter of the URL is `mode`, which may be `rw` or `rwc`.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be opened or is not a SQLite database.
+    /// Fails if the URL names no file or has another parameter, or if the file cannot be opened or
+    /// is not a SQLite database.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let store = Self::new(open::file(url).await?);
         tokio::spawn(quick_check::run(store.first.clone(), store.files.clone()));
@@ -116,8 +117,9 @@ impl SqliteStore {
     /// Sets the clock. Default: the system clock. All processes that share the file must agree on
     /// the time.
     ///
-    /// If the clock is set while processes are running, no lease of theirs expires early. If it is
-    /// set back, each delivery remains due within the delay with which it was scheduled.
+    /// If the clock is set forward while processes are running, their leases do not expire early.
+    /// If the clock is set back, each delivery remains due within the delay with which it was
+    /// scheduled.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { time: StoreTime::new(Arc::new(clock)), ..self }
@@ -186,8 +188,8 @@ impl SqliteStore {
             self.commit(write).await?;
             tracing::warn!(
                 deliveries,
-                "the machine's clock was set back, so that these deliveries were due too late; they \
-                 are now due after the delay with which they were scheduled, counted from now"
+                "the machine's clock was set back, so that these deliveries were due too late; their \
+                 scheduled delays now start again"
             );
         }
         Ok(())

@@ -36,7 +36,7 @@ pub(super) struct Opened {
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
     pub(super) files: Arc<OpenFiles>,
-    /// The first connection. While it is open, the WAL is not deleted and created again.
+    /// The first connection. While this connection is open, SQLite does not delete the WAL.
     pub(super) first: SqliteConnection,
 }
 
@@ -62,29 +62,43 @@ async fn open(url: &str) -> sqlx::Result<Opened> {
     Ok(Opened { writer, readers, files, first })
 }
 
-/// Checks the parameters of a URL. Those that share a cache between connections, or that skip
-/// SQLite's locks, would make the inbox unsafe.
+/// Checks the parameters of a URL. A parameter that shares a cache between connections, or that
+/// skips SQLite's locks, would make the inbox unsafe.
+///
+/// # Errors
+///
+/// Fails if the URL has another parameter than `mode=rw` or `mode=rwc`.
 pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     parameters::check(query, &["mode"]).map_err(StoreError::new)?;
     if query.split('&').all(|parameter| ["", "mode=rw", "mode=rwc"].contains(&parameter)) {
         return Ok(());
     }
-    Err(StoreError::new("the inbox's URL must not have another `mode` than `rw` or `rwc`"))
+    Err(StoreError::new("the parameter `mode` of the inbox's URL must be `rw` or `rwc`"))
 }
 
 /// Parses a URL, and makes its path absolute: the process may change its working directory before a
 /// pool connects.
+///
+/// # Errors
+///
+/// Fails if the URL is invalid or names no file.
 pub(super) fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
     let options = SqliteConnectOptions::from_str(url)?;
     if url.split('?').next().is_some_and(|file| file.ends_with(":memory:")) {
-        return Err(io::Error::other("a database in memory loses its events").into());
+        return Err(
+            io::Error::other("a database in memory would lose its events; name a file").into()
+        );
     }
     let path = path::absolute(options.get_filename())?;
     Ok(options.filename(path))
 }
 
-/// Opens the file, migrates its tables, and records which file SQLite has opened.
+/// Opens the file, migrates its tables, and records the identity of the opened files.
+///
+/// # Errors
+///
+/// Fails if the file cannot be opened or migrated, or is replaced meanwhile several times.
 async fn connect_and_migrate(
     options: &SqliteConnectOptions,
 ) -> sqlx::Result<(SqliteConnection, Arc<OpenFiles>)> {

@@ -7,15 +7,15 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Serializes the creation of files in this process. Closing a file releases the locks of all
-/// connections that this process has to the same file, so no connection may open a new file before
-/// this module has closed it.
+/// Serializes the creation of files in this process. If a process closes a file, it loses the locks
+/// of all its connections to that file. No connection may therefore open a new file before this
+/// module has closed it.
 static CREATING: Mutex<()> = Mutex::new(());
 
 /// Creates an empty file unless it exists. SQLite gives the WAL and its index the same mode.
 ///
-/// Logs a warning if other users can access an existing file. Its mode may be intended, for example
-/// for a backup, so it is not changed.
+/// Logs a warning if other users can access an existing file. The mode is not changed, because it
+/// may be intended, for example for a backup.
 ///
 /// # Errors
 ///

@@ -10,8 +10,9 @@ use super::{file::OpenFiles, open};
 /// Checks the whole database, and makes all later commits fail if it is damaged.
 ///
 /// A damaged file may lose any event that is committed to it, for example if a page in use is also
-/// in the list of free pages. It may have lost outcomes of deliveries, whose handlers would run
-/// again. Stripe resends refused events for three days, which is time to restore the file.
+/// in the list of free pages. The file may also have lost outcomes of deliveries, whose handlers
+/// would run again. Stripe resends refused events for three days, so an operator has time to
+/// restore the file.
 pub(super) async fn run(connection: Arc<Mutex<SqliteConnection>>, files: Arc<OpenFiles>) {
     let file = files.database().display();
     match findings(&mut *connection.lock().await).await {
@@ -20,7 +21,9 @@ pub(super) async fn run(connection: Arc<Mutex<SqliteConnection>>, files: Arc<Ope
         }
         Ok(findings) => files.set_damaged(findings.join("; ")),
         Err(error) if open::is_damage(&error) => files.set_damaged(error.to_string()),
-        Err(error) => tracing::warn!(%file, %error, "could not check the inbox's file for damage"),
+        Err(error) => {
+            tracing::warn!(%file, %error, "failed to check the inbox's file for damage; the next start checks it again")
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The store's time, and the consequences of a jump of the machine's clock.
 //!
-//! Times in the file are times of day, because processes that share the file agree on nothing else.
-//! A jump shows as a difference between the time of day and the monotonic time that have passed.
+//! Times in the file are times of day, because processes that share the file have no other common
+//! time. After a jump, the elapsed time of day differs from the elapsed monotonic time.
 //!
-//! - After a jump forward, leases would seem to have expired that their holders renew as usual. For
-//!   the duration of a lease, the store therefore tells expired leases by the time before the jump.
+//! - After a jump forward, leases would seem to have expired although their holders renew them. For
+//!   the duration of a lease, the store therefore subtracts the jump when it looks for expired
+//!   leases.
 //! - After a jump back, deliveries would be due later than intended. The store
 //!   [corrects](StoreTime::take_set_back) their due times.
 
@@ -17,9 +18,9 @@ use router_core::clock::Clock;
 
 use crate::store::rows::millis;
 
-/// Maximum difference that is not a jump, in milliseconds. NTP steps the clock by more only if it
-/// was wrong.
-const MAX_STEP: i64 = 5_000;
+/// Maximum difference that is not a jump, in milliseconds. NTP steps the clock by more only if the
+/// clock was wrong.
+const MAX_CLOCK_STEP: i64 = 5_000;
 
 #[derive(Clone)]
 pub(super) struct StoreTime {
@@ -41,7 +42,7 @@ struct State {
 #[derive(Clone, Copy)]
 pub(super) struct ClaimTime {
     pub(super) now: i64,
-    /// The time by which expired leases are told.
+    /// The time up to which leases have expired: `now` without a recent jump forward.
     pub(super) for_leases: i64,
 }
 
@@ -95,7 +96,7 @@ impl State {
         let (last, last_instant) = self.last;
         let passed = millis(instant.saturating_duration_since(last_instant));
         let jump = now.saturating_sub(last.saturating_add(passed));
-        if jump.abs() > MAX_STEP {
+        if jump.abs() > MAX_CLOCK_STEP {
             self.set_back |= jump < 0;
             let ahead = self.ahead.map_or(0, |(ahead, _)| ahead).saturating_add(jump);
             self.ahead = (ahead > 0).then_some((ahead, instant));

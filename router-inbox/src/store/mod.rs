@@ -52,8 +52,8 @@ pub use self::{
 /// - Callers may repeat any call after an error. The failed call may have processed some of the
 ///   events or deliveries passed to it, but none of them partially. The repeated call must
 ///   not process an event or delivery a second time.
-/// - Callers drop the future of a call that takes too long, and go on with other calls. These must
-///   not depend on a connection that has stopped answering.
+/// - Callers drop the future of a call that takes too long, and continue with other calls. Later
+///   calls must not depend on a connection that has stopped answering.
 #[async_trait]
 pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Stores events with their deliveries.
@@ -107,12 +107,13 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
 
     /// Claims due deliveries, and grants a lease on each.
     ///
-    /// Of one handler, the deliveries with the earliest due time are claimed first. If more
-    /// deliveries are due than the [limit](ClaimRequest::limit) allows, they are claimed one by one
-    /// from the handler that then has the fewest deliveries in flight: those that it
-    /// [had](HandlerSlots::in_flight) plus those claimed before. Of handlers with equally many, the
-    /// delivery with the earliest due time is claimed. So a handler with a long backlog does not
-    /// delay the others. The returned claims are in the order of their due times.
+    /// For each handler, the deliveries with the earliest due time are claimed first. If more
+    /// deliveries are due than the [limit](ClaimRequest::limit) allows, each is claimed from the
+    /// handler that then has the fewest deliveries in flight. These are its deliveries
+    /// [in flight before the claim](HandlerSlots::in_flight) plus those claimed so far. If several
+    /// handlers have equally many, the delivery with the earliest due time is claimed. A handler
+    /// with a long backlog thus does not delay the others. The returned claims are in the order of
+    /// their due times.
     ///
     /// A claim counts an attempt before the handler runs, so that an attempt which crashes the
     /// process is counted too. A delivery whose lease has expired is claimed with
@@ -190,7 +191,7 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     ///
     /// Zero, the default, means that a transaction blocks only the rows that it writes.
     ///
-    /// Callers wait at least twice as long for any operation.
+    /// Callers wait at least twice this time for any operation.
     fn blocking_limit(&self) -> Duration {
         Duration::ZERO
     }
@@ -227,8 +228,9 @@ pub trait Effects: Send + Sync {
     /// Returns `true` if the store could not provide the effects to the handler, for example
     /// because no connection was available.
     ///
-    /// A failed attempt is then no fault of the handler, and must be
-    /// [released](DeliveryOutcome::Released). The default implementation returns `false`.
+    /// A failure of the attempt is then not the handler's fault, so the caller must
+    /// [release](DeliveryOutcome::Released) the delivery. The default implementation returns
+    /// `false`.
     fn unavailable(&self) -> bool {
         false
     }

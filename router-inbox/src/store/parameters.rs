@@ -1,7 +1,7 @@
 //! Checks the parameters of an inbox's URL before a database driver reads them.
 //!
-//! A driver may ignore a parameter that it does not know, and log its value. With a typo in the
-//! name, that value can be a password. So can the name, if it has no value.
+//! A driver may ignore an unknown parameter and log its value. If the parameter's name is
+//! misspelled, the value can be a password. A parameter without a value can also be a password.
 
 use percent_encoding::percent_decode_str;
 use router_catalog::nearest_of;
@@ -19,11 +19,11 @@ pub(crate) enum ParameterError {
 
 /// Checks the part of a URL after the `?`.
 ///
-/// `known` are the names that the driver knows. One that ends with `[` is the beginning of a name.
+/// `known` are the names that the driver knows. A name that ends with `[` is a prefix.
 ///
 /// # Errors
 ///
-/// Fails if a name is not known, or occurs twice.
+/// Fails if a name is unknown, is empty or has no value, or occurs twice.
 pub(crate) fn check(query: &str, known: &[&str]) -> Result<(), ParameterError> {
     let mut names: Vec<String> = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {

@@ -7,9 +7,9 @@ use crate::ClaimRequest;
 /// Selects the deliveries of a claim from due deliveries, as [`claim`](crate::Store::claim)
 /// requires. Returns them in no particular order.
 ///
-/// Each due delivery comes with its handler's name. The deliveries of one handler are claimed in
-/// the order in which they are passed. Of handlers with equally many deliveries in flight, the
-/// smaller delivery is claimed.
+/// Each due delivery is paired with its handler's name. The deliveries of one handler are claimed
+/// in the order in which they are passed. If several handlers have equally many in flight, the
+/// smaller delivery (by `Ord`) is claimed.
 pub(crate) fn spread<'n, D: Ord>(
     request: &ClaimRequest,
     due: impl IntoIterator<Item = (&'n str, D)>,

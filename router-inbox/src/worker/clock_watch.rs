@@ -1,4 +1,4 @@
-//! Notices jumps of the machine's clock.
+//! Detects jumps of the machine's clock.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +10,7 @@ pub(super) struct ClockWatch {
 }
 
 /// Maximum difference that is not a jump.
-const MAX_STEP: Duration = Duration::from_secs(5);
+const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 
 impl ClockWatch {
     pub(super) fn new(clock: &dyn Clock) -> Self {
@@ -24,12 +24,12 @@ impl ClockWatch {
         let (wall, instant) = self.last;
         let expected = last_wall + instant.saturating_duration_since(last_instant);
         match wall.duration_since(expected) {
-            Ok(ahead) if ahead > MAX_STEP => tracing::warn!(
+            Ok(ahead) if ahead > MAX_CLOCK_STEP => tracing::warn!(
                 by = %in_seconds(ahead),
                 "the machine's clock was set forward, or the machine was suspended; renewing all \
                  leases now; scheduled retries may come early"
             ),
-            Err(behind) if behind.duration() > MAX_STEP => tracing::warn!(
+            Err(behind) if behind.duration() > MAX_CLOCK_STEP => tracing::warn!(
                 by = %in_seconds(behind.duration()),
                 "the machine's clock was set back; renewing all leases now; scheduled retries may \
                  come late"

@@ -43,7 +43,8 @@ impl InFlight {
 
     /// Replaces the lease of a delivery in flight that the store has leased to this worker again.
     ///
-    /// Returns `false` if no such delivery is in flight, or if it has been leased in between.
+    /// Returns `false` if no such delivery is in flight, or if another worker has leased it in
+    /// between.
     pub(super) fn adopt(&mut self, lease: &Lease) -> bool {
         let is_previous = |previous: &Lease| {
             (previous.delivery, &previous.handler) == (lease.delivery, &lease.handler)
@@ -87,11 +88,12 @@ impl InFlight {
         (limit as usize).saturating_sub(running.count()).min(self.free_slots())
     }
 
-    /// Returns what may be claimed: the handlers' free slots, and the total number of deliveries.
+    /// Returns the free slots of each handler, and the maximum number of deliveries to claim.
     ///
-    /// A slot is kept free for each handler that has nothing in flight, up to half of all slots. If
-    /// nothing at all is in flight, one handler fewer needs a slot of its own. While no other slots
-    /// are free, only the handlers that have nothing in flight may claim, one delivery each.
+    /// A slot is reserved for each idle handler: one with no delivery in flight. At most half of
+    /// all slots are reserved. If all handlers are idle, one slot fewer is reserved, because the
+    /// first claim uses a shared slot. If only reserved slots are free, only idle handlers may
+    /// claim, one delivery each.
     pub(super) fn claimable(&self, router: &DeliveryRouter) -> (Vec<HandlerSlots>, usize) {
         let (free_slots, in_flight) = (self.free_slots(), self.by_handler(router));
         let handlers = router.handlers();
@@ -155,8 +157,8 @@ impl InFlight {
         self.unrecorded.len()
     }
 
-    /// Returns the leases to renew: of all deliveries in flight, except those that are just being
-    /// completed. The store has locked these, so that renewing them would have to wait.
+    /// Returns the leases to renew: those of all deliveries in flight, except deliveries that are
+    /// being completed. The store has locked these deliveries, so a renewal would have to wait.
     pub(super) fn leases(&self) -> Vec<Lease> {
         let running = self.running.values().filter(|running| !running.completing.is_set());
         let running = running.map(|running| &running.lease);
@@ -178,26 +180,19 @@ impl InFlight {
         }
     }
 
-    /// Aborts all runs and marks their deliveries as released. Waits for runs that are being
-    /// recorded.
-    pub(super) async fn abort_all(&mut self) {
+    /// Aborts all runs except those that are being completed. Each of them ends as released.
+    pub(super) fn abort_all(&self) {
         let runs = self.running.values().filter(|running| !running.completing.is_set());
         runs.for_each(|running| running.task.abort());
-        while let Some(joined) = self.tasks.join_next_with_id().await {
-            match joined {
-                Err(error) if error.is_cancelled() => {
-                    if let Some(Running { lease, .. }) = self.running.remove(&error.id()) {
-                        self.finish(lease, DeliveryOutcome::RELEASED);
-                    }
-                }
-                joined => self.handle_joined(joined),
-            }
-        }
     }
 
     fn handle_joined(&mut self, joined: Result<(Id, RunResult), JoinError>) {
         let (id, result) = match joined {
             Ok((id, result)) => (id, Some(result)),
+            Err(error) if error.is_cancelled() => {
+                let released = RunResult::Unrecorded(DeliveryOutcome::RELEASED);
+                (error.id(), Some(released))
+            }
             Err(error) => (error.id(), None),
         };
         // `None` for a run that was aborted because of a lost lease.
@@ -206,8 +201,8 @@ impl InFlight {
             Some(RunResult::Unrecorded(outcome)) => self.finish(lease, outcome),
             Some(RunResult::Recorded(completed)) => telemetry::completed(&lease, completed),
             Some(RunResult::Unknown(error)) => telemetry::outcome_unknown(&lease, error),
-            // A run catches its panics, so this is a panic of its logging. The lease expires, which
-            // counts as a failed attempt.
+            // A run catches its panics, so the application's logging has panicked. Once the lease
+            // expires, the attempt counts as failed.
             None => tracing::error!(
                 handler = &*lease.handler,
                 "the task of a delivery ended without an outcome; the delivery is retried when its \

@@ -86,11 +86,11 @@ enum End {
     Idle,
 }
 
-/// Maximum time to record outcomes after the grace period.
+/// Maximum time to abort handlers and record outcomes after the grace period.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns the default number of slots. A handler can take 16 or more of them while one is kept
-/// free for each other handler.
+/// Returns the default number of slots. One handler can use at least 16 of them, while one slot is
+/// reserved for each other handler.
 fn default_concurrency(router: &DeliveryRouter) -> usize {
     let handlers = router.handlers().len();
     handlers.max(16) + handlers.saturating_sub(1)
@@ -100,12 +100,12 @@ impl<S, R> Worker<S, R> {
     /// Sets the maximum number of deliveries in flight. Default: 16, or the number of handlers if
     /// that is more, plus one for each handler after the first.
     ///
-    /// One slot stays free for each handler that has no delivery in flight, so that handlers which
-    /// hang cannot stop the others. The other slots go to the handlers that have the fewest
-    /// deliveries in flight, and all of them to one handler while no other has a due delivery.
+    /// One slot is reserved for each handler that has no delivery in flight, so that handlers which
+    /// hang cannot stop the others. The other slots go to the handlers with the fewest deliveries
+    /// in flight. One handler gets all of them while no other handler has a due delivery.
     ///
-    /// At most half of the slots are kept free in this way. With fewer slots than two per handler,
-    /// handlers that hang can therefore hold all slots until they time out.
+    /// At most half of the slots are reserved. With fewer than two slots per handler, handlers that
+    /// hang can therefore occupy all slots until they time out.
     pub fn concurrency(self, concurrency: usize) -> Self {
         Self { concurrency, ..self }
     }
@@ -156,8 +156,8 @@ where
     /// Delivers until `shutdown` completes, then shuts down gracefully.
     ///
     /// On shutdown the worker stops claiming at once, waits up to the grace period for deliveries
-    /// in flight, and releases the rest without counting an attempt. It ends at most 5 s after the
-    /// grace period, even if the store does not answer.
+    /// in flight, and releases the rest without counting an attempt. The worker ends at most 5 s
+    /// after the grace period, even if the store does not answer.
     ///
     /// Not cancel safe: if this future is dropped, the handlers in flight are aborted, and their
     /// attempts count as failed when the leases expire.
@@ -213,7 +213,8 @@ where
         let mut next_renewal = self.clock.monotonic() + self.lease / 3;
         loop {
             let now = self.clock.monotonic();
-            // After a jump, leases may seem to have expired, or may expire too late.
+            // After a jump, leases may seem to have expired, or may expire too late. So all are
+            // renewed.
             if clock_watch.has_jumped(&*self.clock) || now >= next_renewal {
                 self.renew_leases(in_flight).await;
                 next_renewal = self.clock.monotonic() + self.lease / 3;
@@ -253,8 +254,8 @@ where
                 ?lease,
                 transaction_limit = ?limit,
                 "the lease is shorter than twice the time for which a handler's transaction can \
-                 block all other writes, so leases may expire before they can be renewed, and \
-                 handlers may run twice; set a longer `Worker::lease`, or a shorter \
+                 block all other writes; leases may expire before they can be renewed, so that \
+                 handlers run twice; set a longer `Worker::lease`, or a shorter \
                  `transaction_limit`"
             );
         }
@@ -278,8 +279,8 @@ where
                 let busy_before = in_flight.busy_handlers(&self.router);
                 let is_stopping = *stop.borrow();
                 claims.into_iter().for_each(|claim| self.start(claim, in_flight, is_stopping));
-                // The slot that was kept free for a handler is free for all once the handler has
-                // a delivery in flight.
+                // The slot reserved for a handler becomes a shared one once the handler has a
+                // delivery in flight.
                 in_flight.unrecorded().len() > unrecorded_before
                     || (reached_limit && in_flight.busy_handlers(&self.router) > busy_before)
             }
@@ -299,7 +300,7 @@ where
             return tracing::warn!(
                 handler = &*lease.handler,
                 "the lease of a running delivery expired by the store's clock before this worker \
-                 could renew it; the worker has claimed the delivery again, and the handler goes on"
+                 could renew it; the worker has claimed the delivery again, and the handler continues"
             );
         }
         let Some(handler) = self.router.handler(&lease.handler).cloned() else {
@@ -379,14 +380,18 @@ where
     /// Retries within the time limit, so that a short outage of the store during the shutdown does
     /// not use up an attempt of these deliveries.
     async fn release_in_flight(&self, mut in_flight: InFlight) {
+        in_flight.abort_all();
         let release = async {
-            in_flight.abort_all().await;
             loop {
                 self.record_outcomes(&mut in_flight).await;
-                if in_flight.unrecorded().is_empty() {
+                if in_flight.is_empty() {
                     return;
                 }
-                self.clock.sleep(self.poll_interval).await;
+                // A run that is being completed does not delay the release of the others.
+                tokio::select! {
+                    () = in_flight.next_finished() => {}
+                    () = self.clock.sleep(self.poll_interval) => {}
+                }
             }
         };
         tokio::select! {

@@ -30,7 +30,7 @@ pub(super) fn from_failure(
     attempt: u32,
     failure: &Failure,
 ) -> DeliveryOutcome {
-    // The log and the store get the same text.
+    // Formatted once, so that the log and the store have the same text.
     let error = failure.to_string();
     if failure.is_permanent() {
         // The router has already counted this dead letter in the metrics.

@@ -23,7 +23,7 @@ use crate::{
 
 /// An attempt to be run: the claimed delivery, its event and its handler.
 pub(super) struct Run {
-    /// The lease with which the run began.
+    /// The lease with which the run began. Its token may be outdated: see `token`.
     pub(super) lease: Lease,
     pub(super) token: FencingToken,
     pub(super) event: Event,
@@ -92,7 +92,7 @@ struct DeadlineExceeded(Duration);
 impl Run {
     /// Calls the service for the delivery, and commits or rolls back the handler's [`Effects`].
     ///
-    /// A panic is a failure of the attempt, wherever it comes from.
+    /// A panic counts as a failed attempt, whether the handler, a layer or the store panics.
     pub(super) async fn execute<R>(self, service: R, store: BoundedStore<impl Store>) -> RunResult
     where
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
@@ -128,10 +128,10 @@ impl Run {
         if is_success {
             return RunResult::Unrecorded(self.failure_outcome(&error));
         }
-        // The failure of the handler is logged already, and it is the outcome to record.
+        // The handler's failure is already logged, and is the outcome to record.
         tracing::warn!(
             handler = &*self.handler.name, %error,
-            "failed to roll back the writes of a failed handler; the database does so when the \
+            "failed to roll back the writes of a failed handler; the database rolls back when the \
              connection is closed"
         );
         RunResult::Unrecorded(outcome)

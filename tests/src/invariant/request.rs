@@ -117,7 +117,7 @@ pub fn check_request(sent: &RawRequest) {
     }
 }
 
-/// Returns whether this header can be told from Stripe's only with the body.
+/// Returns whether the header is well-formed and current, so that only the body can refute it.
 fn has_current_header(header: Option<&[u8]>) -> bool {
     let no_secrets = Secrets::from_iter([]);
     let result = verify(header, Bytes::new(), &no_secrets, Tolerance::default(), now());

@@ -91,7 +91,10 @@ impl Shop {
         self.receive("evt_after").await.expect("the file is back");
         assert_eq!(self.claim("shop").await, Ok(2), "evt_before and evt_after");
         let log = logged();
-        assert!(log.contains("the inbox's file is back") && !log.contains("ERROR"), "{log}");
+        assert!(
+            log.contains("the inbox's file can be used again") && !log.contains("ERROR"),
+            "{log}"
+        );
     }
 }
 
@@ -243,7 +246,7 @@ async fn damaged_file_refuses_events_and_is_logged_once() {
     shop.assert_refuses("inbox.db is damaged").await;
 }
 
-/// Waits until the condition holds, which threads of SQLite bring about.
+/// Waits until the condition holds. SQLite's threads change it.
 async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
     let deadline = SystemClock.monotonic() + Duration::from_secs(60);
     while !condition().await {

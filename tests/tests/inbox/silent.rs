@@ -1,7 +1,7 @@
 //! A store that stops answering, without an error.
 //!
 //! The time limit of its operations is measured by the system clock, so these tests pause tokio's
-//! clock. It moves by itself when all tasks wait.
+//! clock. Tokio advances it when all tasks wait.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -98,7 +98,7 @@ async fn full_queue_refuses_at_once_and_empties_with_its_callers() {
         refused.push(Failure::retry(result.unwrap().unwrap_err()).to_string());
     }
     assert_eq!(refused.len(), 80 - 1 - 66, "refused at once: the clock has not moved");
-    insta::assert_snapshot!(refused[0], @"the event could not be stored in the inbox: 66 events with 66351243 bytes are already waiting to be stored, which is the maximum: the store is too slow, or does not answer");
+    insta::assert_snapshot!(refused[0], @"the event could not be stored in the inbox: the queue of events to be stored is full (66 events, 66351243 bytes): the store is too slow, or does not answer");
     // The queued events leave with their callers.
     requests.shutdown().await;
     let next = tokio::spawn(shop.inbox.clone().call(large_event("evt_next")));
@@ -220,4 +220,31 @@ async fn shutdown_ends_although_the_store_hangs() {
     shop.clock.advance(Duration::from_secs(5));
     stopping.await.unwrap();
     insta::assert_snapshot!(logged(), @"ERROR router_inbox::worker: could not record the outcomes of some deliveries before the worker stopped; when their leases expire, each counts as a failed attempt deliveries=1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn commit_that_hangs_at_shutdown_delays_no_release() {
+    let handle = |event: Event| async move {
+        if event.id() == "evt_2" {
+            std::future::pending::<()>().await;
+        }
+    };
+    let router = Router::builder().without_linked().handler("shop", ["invoice.paid"], handle);
+    let permits = Arc::new(Semaphore::new(0));
+    let shop = Shop::with_store(router, |store| store.finish_permits = Some(permits));
+    shop.store().finish_is_lost.store(true, Ordering::SeqCst);
+    let grace = Duration::from_secs(2);
+    let worker = shop.start_worker_with(|worker| worker.shutdown_grace(grace));
+    for id in ["evt_1", "evt_2"] {
+        shop.receive(id).await.unwrap();
+        shop.wait_for(id, Running, 1).await;
+    }
+    settle().await;
+    let stopping = worker.begin_shutdown();
+    settle().await;
+    shop.clock.advance(grace);
+    shop.wait_for("evt_2", Waiting, 0).await;
+    shop.clock.advance(Duration::from_secs(5));
+    stopping.await.unwrap();
+    assert_eq!(shop.state("evt_1").await, (Running, 1));
 }

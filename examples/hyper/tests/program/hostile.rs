@@ -32,7 +32,7 @@ use crate::running::{Running, payment, program, program_in, send};
 const SECRET: &str = "whsec_of_the_shop";
 const MIB: usize = 1024 * 1024;
 
-/// Returns a header that cannot be told from Stripe's without the body.
+/// Returns a header with a wrong signature, which can be detected only with the body.
 fn forged_header() -> String {
     let now = SystemClock.wall().duration_since(UNIX_EPOCH).unwrap().as_secs();
     format!("t={now},v1={}", "0".repeat(64))
@@ -144,7 +144,9 @@ impl Attacked {
         let (sender, exhausted) = mpsc::channel();
         thread::spawn(move || {
             let lines = log.lines().map_while(Result::ok);
-            for _ in lines.filter(|line| line.contains("too many bytes of unfinished requests")) {
+            for _ in
+                lines.filter(|line| line.contains("unfinished bodies take up the whole budget"))
+            {
                 let _ignored = sender.send(());
             }
         });
@@ -153,8 +155,8 @@ impl Attacked {
         Self { server, memory_before, exhausted }
     }
 
-    /// Waits until the attack has exhausted the budget for bodies, and goes on for a while. Checks
-    /// that it took at most twice the budget, and the buffers of the connections.
+    /// Waits until the attack has exhausted the budget for bodies, and has continued for a while.
+    /// Asserts that it took at most twice the budget, plus the buffers of the connections.
     fn assert_memory_is_bounded(&self) {
         self.exhausted.recv_timeout(Duration::from_secs(60)).expect("the attack is strong enough");
         for _ in 0..50 {

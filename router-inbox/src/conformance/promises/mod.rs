@@ -215,8 +215,8 @@ pub async fn claim_takes_longest_due_first(subject: &impl Subject) {
 }
 
 /// A claim for fewer deliveries than are due takes them from the handlers in turn, beginning with
-/// those that have the fewest in flight. So the oldest deliveries of one handler do not keep the
-/// others waiting.
+/// those that have the fewest in flight. The oldest deliveries of one handler thus do not delay
+/// the others.
 pub async fn claim_is_spread_over_handlers(subject: &impl Subject) {
     for (handler, number) in [("a", 0..9), ("b", 10..19), ("c", 20..21), ("d", 30..34)] {
         for number in number {

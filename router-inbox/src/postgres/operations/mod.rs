@@ -25,8 +25,12 @@ use crate::{
     },
 };
 
+/// Begins a transaction. An operator waits longer than a worker, up to 5 minutes per statement.
+const BEGIN_WRITE: &str = "begin; set local statement_timeout = 300000";
+
 /// Begins a transaction whose statements all read one snapshot.
-const BEGIN_READ: &str = "begin isolation level repeatable read, read only";
+const BEGIN_READ: &str =
+    "begin isolation level repeatable read, read only; set local statement_timeout = 300000";
 
 #[async_trait]
 impl Operations for PostgresStore {
@@ -54,7 +58,7 @@ impl Operations for PostgresStore {
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let retried = async {
-            let mut write = self.pool.begin().await?;
+            let mut write = self.pool.begin_with(BEGIN_WRITE).await?;
             let retried = changes::retry(&mut write, self, event_id, handler).await?;
             write.commit().await?;
             Ok(retried)
@@ -68,7 +72,7 @@ impl Operations for PostgresStore {
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let discarded = async {
-            let mut write = self.pool.begin().await?;
+            let mut write = self.pool.begin_with(BEGIN_WRITE).await?;
             let discarded = changes::discard(&mut write, self, event_id, handler).await?;
             write.commit().await?;
             Ok(discarded)
@@ -88,7 +92,7 @@ impl Operations for PostgresStore {
         handlers: &[Arc<str>],
     ) -> Result<Vec<ReplayResult>, StoreError> {
         let replayed = async {
-            let mut write = self.pool.begin().await?;
+            let mut write = self.pool.begin_with(BEGIN_WRITE).await?;
             let replayed = replay::replay(&mut write, self, events, handlers).await?;
             write.commit().await?;
             Ok(replayed)
@@ -99,7 +103,7 @@ impl Operations for PostgresStore {
     async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError> {
         PurgeTooSoon::check(older_than)?;
         let purged = async {
-            let mut write = self.pool.begin().await?;
+            let mut write = self.pool.begin_with(BEGIN_WRITE).await?;
             let purged = purge::purge(&mut write, &self.schema, events, older_than).await?;
             write.commit().await?;
             Ok(purged)

@@ -1,5 +1,5 @@
-//! Connections that go silent: nothing arrives on them any more, but they are not closed. New
-//! connections work. This happens in a failover behind a proxy, or if a firewall forgets its
+//! Connections that go silent: they transfer nothing any more, but are not closed. New connections
+//! work. This happens in a failover behind a proxy, or if a firewall forgets its
 //! connections.
 
 use std::{net::SocketAddr, time::Duration};
