@@ -90,8 +90,8 @@ impl<P: SecretProvider> Settings<P> {
         let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
         self.limit.check_declared(&parts.headers, &body)?;
         let signature = parts.headers.get("stripe-signature").cloned();
-        // Frees the request's head before the body arrives and the event is handled. In memory it is
-        // several times larger than on the wire.
+        // Frees the request's head before the body arrives and the event is handled. In memory the
+        // head is several times larger than on the wire.
         drop(parts);
         let signature = signature.as_ref().map(http::HeaderValue::as_bytes);
         let signature = self.check_header(signature)?;

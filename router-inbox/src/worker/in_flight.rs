@@ -152,7 +152,8 @@ impl InFlight {
         &mut self.unrecorded
     }
 
-    /// Returns the number of outcomes to be recorded, without those of runs that have just finished.
+    /// Returns the number of outcomes to be recorded, without those of runs that finished since the
+    /// last call of `unrecorded`.
     pub(super) fn known_unrecorded(&self) -> usize {
         self.unrecorded.len()
     }
