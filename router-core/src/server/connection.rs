@@ -69,6 +69,7 @@ pub(super) async fn serve<S, B>(
         .keep_alive_interval(HTTP2_PING)
         .keep_alive_timeout(HTTP2_PING)
         .max_concurrent_streams(limits::HTTP2_STREAMS)
+        .max_header_list_size(limits::HTTP2_HEAD)
         .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
         .max_send_buf_size(limits::HTTP2_SEND_BUFFER);

@@ -20,6 +20,10 @@ pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// further connections for more.
 pub(super) const HTTP2_STREAMS: u32 = 32;
 
+/// The size of a head in HTTP/2, by the count of HTTP/2: 32 bytes more for each field. In memory a
+/// head of many small fields takes several times as much.
+pub(super) const HTTP2_HEAD: u32 = 8 * 1024;
+
 /// The bytes of a body that an HTTP/2 client can send on one stream before the service has read
 /// them.
 pub(super) const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;

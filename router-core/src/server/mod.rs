@@ -28,7 +28,7 @@
 //! [number of connections](Server::max_connections), the time for the
 //! [first head](Server::head_timeout), the time [without a request](Server::idle_timeout), and the
 //! time for which a client [does not read](Server::write_timeout). An HTTP/2 client can have 32
-//! requests in flight on a connection. A head has at most 32 KiB in HTTP/1 and 16 KiB in HTTP/2.
+//! requests in flight on a connection. A head has at most 32 KiB in HTTP/1 and 8 KiB in HTTP/2.
 //!
 //! If you mount the endpoint in another server, set the same limits there, or in the proxy in front
 //! of it. By default, hyper and axum limit only the size of a head and, to 200, the requests in
