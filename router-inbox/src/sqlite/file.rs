@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use sqlx::SqliteConnection;
+use sqlx::{SqliteConnection, error::DatabaseError};
 use tokio::task::spawn_blocking;
 
 use crate::StoreError;
@@ -199,7 +199,7 @@ impl OpenFiles {
 /// Returns whether the commit hook has refused the commit.
 fn is_refused_commit(error: &sqlx::Error) -> bool {
     // `SQLITE_CONSTRAINT_COMMITHOOK`
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "531")
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "531")
 }
 
 fn log(error: &FileError) {
