@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use router_core::BoxError;
 use tokio::sync::Notify;
 
-use crate::StoreError;
+use crate::{StoreError, store::parameters};
 
 /// Limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -65,11 +65,23 @@ const TLS_FAILED: &str = "cannot establish a trusted TLS connection; tls:// in t
 #[error("not connected to {0} at the moment; reconnecting")]
 pub(super) struct Disconnected(Server);
 
+/// The parameters of the URL: the number of replicas, and the paths of a credentials file and of a
+/// CA certificate.
+const PARAMETERS: [&str; 3] = ["replicas", "credentials", "ca"];
+
 /// The name of an inbox whose URL has none.
 const DEFAULT_NAME: &str = "stripe_inbox";
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
+        if let Some((rest, query)) = url.split_once('?') {
+            // A part of the password, which no error may show.
+            if query.contains('@') && !rest.contains('@') {
+                let reason = "the user or the password contains a ?; write it as %3F";
+                return Err(StoreError::new(InvalidUrl(reason)));
+            }
+            parameters::check(query, &PARAMETERS).map_err(StoreError::new)?;
+        }
         Self::parse_parts(url).map_err(|reason| StoreError::new(InvalidUrl(reason)))
     }
 
@@ -107,11 +119,7 @@ impl Address {
                 }
                 Some(("credentials", path)) => credentials = Some(percent_decode(path)?),
                 Some(("ca", path)) => ca = Some(percent_decode(path)?),
-                _ => {
-                    return Err("unknown parameter; after the ? it accepts replicas=3, \
-                         credentials=/path/to/user.creds and ca=/path/to/ca.pem, separated by &; \
-                         write a ? in the password as %3F");
-                }
+                _ => return Err("a parameter's name contains a %; write it without"),
             }
         }
         let name = if name.is_empty() { DEFAULT_NAME } else { name };

@@ -7,7 +7,9 @@ use router_core::{
     clock::{Clock as _, SystemClock},
 };
 use sqlx::{
-    ConnectOptions as _, PgConnection, Row as _, error::DatabaseError, postgres::PgConnectOptions,
+    ConnectOptions as _, PgConnection, Row as _,
+    error::DatabaseError,
+    postgres::{PgConnectOptions, PgSslMode},
 };
 
 use super::schema::Schema;
@@ -69,6 +71,14 @@ pub(super) struct Server {
     is_socket: bool,
 }
 
+/// Does not name the value, unlike sqlx's error: it may belong to another parameter.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the inbox's URL has an invalid `sslmode`; it must be disable, allow, prefer, require, \
+     verify-ca or verify-full"
+)]
+struct InvalidSslMode;
+
 #[derive(Debug, thiserror::Error)]
 #[error(
     "invalid URL of the inbox; write postgres://user:password@host:5432/database, and in the password %40 for \
@@ -103,13 +113,20 @@ impl Server {
         let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
         let rest = rest.ok_or_else(|| invalid_url(None))?;
         // Rejected: in `user:pass/word@host`, part of the password would be taken as the database
-        // name, and would then be shown in errors.
+        // name, and would then be shown in errors. So would a password after a `;`.
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        if rest[end..].contains(['@', '#']) {
+        if rest[end..].contains(['@', '#', ';']) {
             return Err(invalid_url(None));
         }
         if let Some((_, query)) = rest.split_once('?') {
             parameters::check(query, &PARAMETERS).map_err(StoreError::new)?;
+            let ssl_mode = query.split('&').find_map(|parameter| {
+                let (name, value) = parameter.split_once('=')?;
+                ["sslmode", "ssl-mode"].contains(&name).then_some(value)
+            });
+            if ssl_mode.is_some_and(|mode| PgSslMode::from_str(mode).is_err()) {
+                return Err(StoreError::new(InvalidSslMode));
+            }
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|error| invalid_url(Some(cause(error))))?;

@@ -14,7 +14,7 @@ pub(crate) mod millis;
 pub(crate) mod number;
 pub mod operations;
 pub(crate) mod order;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod parameters;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;

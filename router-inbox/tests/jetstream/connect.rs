@@ -181,7 +181,7 @@ async fn invalid_url_error_hides_password() {
         "nats://localhost:port",
         "nats://localhost/an.inbox",
         "nats://localhost?replicas=0",
-        "nats://localhost?password=of-the-tests-3e9a",
+        "nats://inbox:of?the-tests-3e9a@localhost",
     ];
     let mut messages = String::new();
     for url in urls {
@@ -202,6 +202,18 @@ async fn invalid_url_error_hides_password() {
     invalid URL of the inbox: a host or a port is missing or invalid
     invalid URL of the inbox: the inbox's name, after the /, must have at most 64 characters: letters, digits, _ and -
     invalid URL of the inbox: replicas= must be a number from 1 to 5
-    invalid URL of the inbox: unknown parameter; after the ? it accepts replicas=3, credentials=/path/to/user.creds and ca=/path/to/ca.pem, separated by &; write a ? in the password as %3F
+    invalid URL of the inbox: the user or the password contains a ?; write it as %3F
     ");
+}
+
+#[tokio::test]
+async fn unknown_parameter_is_refused_by_name() {
+    for (url, expected) in [
+        ("nats://localhost?password=of-the-tests-3e9a", "unknown parameter `password`; known are"),
+        ("nats://localhost?replica=3", "unknown parameter `replica`; did you mean `replicas`?"),
+        ("nats://localhost?replicas=3&replicas=1", "parameter `replicas` more than once"),
+    ] {
+        let error = error_chain(&JetStreamStore::connect(url).await.unwrap_err());
+        assert!(error.contains(expected) && !error.contains("3e9a"), "{error}");
+    }
 }

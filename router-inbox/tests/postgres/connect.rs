@@ -206,9 +206,12 @@ async fn unusable_database_error_has_advice() {
             "the inbox's URL has an unknown parameter `passwd`; did you mean `password`?".into(),
         ),
         (
-            format!("{url}?sslmode=maybe"),
-            format!("{invalid_url}: unknown value \"maybe\" for `ssl_mode`"),
+            format!("{url}?sslmode=7c1f"),
+            "the inbox's URL has an invalid `sslmode`; it must be disable, allow, prefer, require, \
+             verify-ca or verify-full"
+                .into(),
         ),
+        (format!("{url};password=7c1f"), invalid_url.into()),
     ];
     for (url, expected) in cases {
         let error = PostgresStore::connect(&url).await.unwrap_err();

@@ -154,7 +154,7 @@ fn unusable_nats_server_names_the_fix() {
         (url.replace(&address, ""), invalid_url("a host or a port is missing or invalid")),
         (
             format!("{url}?replica=3"),
-            invalid_url("unknown parameter; after the ? it accepts replicas=3, credentials="),
+            "unknown parameter `replica`; did you mean `replicas`?".into(),
         ),
         (format!("{url}/my shop"), invalid_url("the inbox's name, after the /, must")),
     ];
