@@ -80,7 +80,7 @@ pub(super) async fn within_unless_paused<T>(
     .await
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests {
     use std::{
         pin::pin,
