@@ -8,6 +8,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
+use router_core::is_unsafe_char;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -59,10 +60,10 @@ pub(crate) fn styled(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Replaces control characters in untrusted text, so that it cannot send commands to the terminal.
+/// Replaces unsafe characters in untrusted text, except line breaks and tabs, so that the text
+/// cannot send commands to the terminal.
 pub(crate) fn sanitize(text: &str) -> String {
-    let is_bidi = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let is_command = |c: char| is_bidi(c) || (c.is_control() && !"\n\t".contains(c));
+    let is_command = |c: char| is_unsafe_char(c) && !"\n\t".contains(c);
     text.replace(is_command, "\u{fffd}")
 }
 

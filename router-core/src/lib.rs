@@ -59,7 +59,7 @@ pub use crate::{
     },
     handler::{
         BoxError, DeliveryOrder, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,
-        HandlerResult, IntoOutcome, Outcome, Reply, Report, RetryPolicy, one_line,
+        HandlerResult, IntoOutcome, Outcome, Reply, Report, RetryPolicy, is_unsafe_char, one_line,
     },
     routing::{
         Delivery, DeliveryRouter, HandlerSpec, PausedTimeout, ReportFuture, Router, RouterError,

@@ -16,7 +16,7 @@ pub(crate) use self::failure::error_text;
 pub use self::{
     delivery_order::DeliveryOrder,
     failure::{BoxError, Failure, FailureExt},
-    one_line::one_line,
+    one_line::{is_unsafe_char, one_line},
     outcome::{IntoOutcome, Outcome},
     reply::Reply,
     report::{HandlerReport, Report},

@@ -16,7 +16,7 @@ pub fn one_line(text: &str) -> String {
     let shown = &text[..end];
     let mut line = String::with_capacity(shown.len());
     for char in shown.chars() {
-        match is_unsafe(char) {
+        match is_unsafe_char(char) {
             true => line.extend(char.escape_default()),
             false => line.push(char),
         }
@@ -29,7 +29,8 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// Returns whether a character controls the terminal or the direction of the text, or ends a line.
-fn is_unsafe(char: char) -> bool {
+#[must_use]
+pub fn is_unsafe_char(char: char) -> bool {
     let is_bidi = matches!(
         char,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

@@ -64,7 +64,7 @@ pub(super) enum Expiry {
     Blocked,
     /// The client has had its time to read the last answer.
     Lingered,
-    /// There is no reason yet.
+    /// A request is in flight, so the connection stays open and is checked again at the deadline.
     InFlight,
 }
 
@@ -191,5 +191,28 @@ impl Drop for RequestGuard {
         if activity.idle.is_wanted.load(Ordering::Relaxed) {
             activity.idle.notify.notify_one();
         }
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::testing::ManualClock;
+
+    #[test]
+    fn closing_connection_accepts_requests_for_a_second() {
+        let clock = ManualClock::at(UNIX_EPOCH);
+        let activity = Arc::new(Activity::new(Arc::new(clock.clone()), Arc::default()));
+        let first = activity.begin_request();
+        activity.begin_close();
+        clock.advance(Duration::from_millis(999));
+        assert!(activity.begin_request().is_some(), "sent before the client heard of the close");
+        clock.advance(Duration::from_millis(1));
+        assert!(activity.begin_request().is_none());
+        assert_eq!(activity.in_flight(), 1);
+        drop(first);
+        assert!(activity.is_ending());
     }
 }

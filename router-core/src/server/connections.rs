@@ -85,7 +85,8 @@ impl Connections {
         let idle = self.idle.clone();
         idle.is_wanted.store(true, Ordering::Relaxed);
         while self.len() >= self.max {
-            // Before the search, so that a connection that becomes idle after it is noticed.
+            // `notify_one` stores a permit, so a connection that becomes idle during the search is
+            // noticed.
             let became_idle = idle.notify.notified();
             self.evict_longest_idle();
             tokio::select! {

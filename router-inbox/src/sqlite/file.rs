@@ -165,7 +165,8 @@ impl OpenFiles {
         checked
     }
 
-    /// Returns the reason why the files cannot be used, or the given error if they can be used.
+    /// Returns the reason why the files cannot be used, or why the commit was refused. Otherwise
+    /// returns the given error.
     pub(super) async fn explain(self: &Arc<Self>, error: sqlx::Error) -> StoreError {
         if let Some(damage) = self.damage.get() {
             return StoreError::new(damage.clone());

@@ -16,11 +16,7 @@ use std::{
 
 use router_core::clock::Clock;
 
-use crate::store::rows::millis;
-
-/// Maximum difference that is not a jump, in milliseconds. NTP steps the clock by more only if the
-/// clock was wrong.
-const MAX_CLOCK_STEP: i64 = 5_000;
+use crate::{store::rows::millis, worker::MAX_CLOCK_STEP};
 
 #[derive(Clone)]
 pub(super) struct StoreTime {
@@ -96,7 +92,7 @@ impl State {
         let (last, last_instant) = self.last;
         let passed = millis(instant.saturating_duration_since(last_instant));
         let jump = now.saturating_sub(last.saturating_add(passed));
-        if jump.abs() > MAX_CLOCK_STEP {
+        if jump.abs() > millis(MAX_CLOCK_STEP) {
             self.set_back |= jump < 0;
             let ahead = self.ahead.map_or(0, |(ahead, _)| ahead).saturating_add(jump);
             self.ahead = (ahead > 0).then_some((ahead, instant));

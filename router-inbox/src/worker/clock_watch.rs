@@ -9,8 +9,8 @@ pub(super) struct ClockWatch {
     last: (SystemTime, Instant),
 }
 
-/// Maximum difference that is not a jump.
-const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
+/// Maximum difference that is not a jump. NTP steps the clock by more only if the clock was wrong.
+pub(crate) const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 
 impl ClockWatch {
     pub(super) fn new(clock: &dyn Clock) -> Self {

@@ -123,8 +123,8 @@ impl Shop {
     async fn pass(&self, time: Duration, running: usize) {
         for _ in 0..time.as_secs() {
             self.clock.advance(SECOND);
-            // The workers wake up, and then sleep again: in their loops and between two purges. Each
-            // handler's timeout sleeps too.
+            // Each worker wakes up and then sleeps again, with a timer of its loop and one of its
+            // purge. Each handler has a timer for its timeout.
             yield_now().await;
             self.clock.wait_for_sleepers(self.workers.len() * 2 + running).await;
         }

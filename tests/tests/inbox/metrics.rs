@@ -143,7 +143,7 @@ async fn renewal_after_completion_counts_no_lost_lease() {
     let lease = Duration::from_secs(12);
     let worker = shop.start_worker_with(|worker| worker.lease(lease));
     shop.wait_for("evt_1", Done, 1).await;
-    // The worker renews its leases, of which the store no longer knows one.
+    // The worker renews its leases. The store has ended the lease of the completed delivery.
     shop.advance_and_poll(lease / 2).await;
     settle().await;
     permits.add_permits(1);

@@ -1,7 +1,7 @@
 //! A store that stops answering, without an error.
 //!
-//! The time limit of its operations is measured by the system clock, so these tests pause tokio's
-//! clock. Tokio advances it when all tasks wait.
+//! The system clock, which limits operations, uses tokio's timer. These tests pause that timer, and
+//! tokio advances it when all tasks wait. All other times follow the shop's manual clock.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -64,7 +64,8 @@ async fn events_are_stored_after_a_call_that_hangs() {
     assert_eq!(shop.deliveries("evt_1").await, [], "its callers had stopped waiting");
 }
 
-/// After a failed batch each event is stored alone, which would take hours if each call hung.
+/// After a failed batch, each event is stored alone. If each of 256 calls hung, that would take 43
+/// minutes.
 #[tokio::test(start_paused = true)]
 async fn events_of_a_hanging_batch_fail_together() {
     let shop = shop(|_| {});

@@ -126,7 +126,7 @@ async fn idle_connection_is_closed() {
     }
 }
 
-/// Connects with a small receive buffer, so that a client that does not read blocks the server soon.
+/// Connects with a small receive buffer. The server is thus blocked soon if the client does not read.
 async fn connect_without_reading(server: &Running) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();

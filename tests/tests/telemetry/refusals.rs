@@ -43,10 +43,10 @@ pub(crate) const REASONS: [&str; 16] = [
     "unknown_endpoint",
 ];
 
-/// A body that fails with the error; without one, a body that never arrives.
-pub(crate) struct UnreadableBody(pub(crate) Option<BoxError>);
+/// A body whose first frame or error arrives, and nothing after it.
+pub(crate) struct StalledBody(pub(crate) Option<Result<Bytes, BoxError>>);
 
-impl Body for UnreadableBody {
+impl Body for StalledBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -54,22 +54,7 @@ impl Body for UnreadableBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.0.take().map_or(Poll::Pending, |error| Poll::Ready(Some(Err(error))))
-    }
-}
-
-/// A body whose first frame arrives, and no other.
-pub(crate) struct UnfinishedBody(pub(crate) Option<Bytes>);
-
-impl Body for UnfinishedBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes)))))
+        self.0.take().map_or(Poll::Pending, |first| Poll::Ready(Some(first.map(Frame::data))))
     }
 }
 
@@ -96,9 +81,9 @@ pub(crate) async fn refuse_for_every_reason(body: &str) {
     assert_eq!(send(default_endpoint.clone(), unknown_method).await.status(), 405);
     assert_eq!(send(default_endpoint.clone(), post(" ".repeat(2 << 20))).await.status(), 413);
     assert_eq!(send(default_endpoint.clone(), post(body[1..].to_owned())).await.status(), 400);
-    let broken = post("").map(|_| UnreadableBody(Some("connection reset".into())));
+    let broken = post("").map(|_| StalledBody(Some(Err("connection reset".into()))));
     assert_eq!(send(default_endpoint.clone(), broken).await.status(), 400);
-    let unfinished = post("").map(|_| UnfinishedBody(Some("{".into())));
+    let unfinished = post("").map(|_| StalledBody(Some(Ok("{".into()))));
     assert_eq!(send(default_endpoint.clone().body_budget(0), unfinished).await.status(), 503);
     let versioned_endpoint = default_endpoint.clone().require_api_version("2026-10-28.endive");
     let versioned = body.replacen('{', r#"{"api_version":"2024-06-20","#, 1);
@@ -115,8 +100,7 @@ pub(crate) async fn refuse_for_every_reason(body: &str) {
     assert_eq!(send(failing, post(body.to_owned())).await.status(), 503);
 
     let clock = ManualClock::at(now());
-    let stalled =
-        send(default_endpoint.clock(clock.clone()), post("").map(|_| UnreadableBody(None)));
+    let stalled = send(default_endpoint.clock(clock.clone()), post("").map(|_| StalledBody(None)));
     assert_eq!(while_time_passes(&clock, stalled).await.status(), 408);
     let clock = ManualClock::at(now());
     let hanging = service_fn(|_: Event| std::future::pending::<Result<Answer, BoxError>>());

@@ -12,7 +12,7 @@ use crate::{
     handlers,
     held::Held,
     metrics_recorder::MetricsRecorder,
-    refusals::{REASONS, UnreadableBody, refuse_for_every_reason, signed_at},
+    refusals::{REASONS, StalledBody, refuse_for_every_reason, signed_at},
 };
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn request_is_in_flight_until_answer_or_disconnect() {
         endpoint(Router::builder().without_linked().handler("held", ["*"], held.clone()));
     {
         // The client disconnects before its body ends.
-        let mut call = pin!(send(endpoint.clone(), post("").map(|_| UnreadableBody(None))));
+        let mut call = pin!(send(endpoint.clone(), post("").map(|_| StalledBody(None))));
         assert!(poll(call.as_mut()).is_pending());
         assert_eq!(recorder.changes_of(&gauge), ["requests_in_flight +1"]);
     }
