@@ -141,9 +141,7 @@ impl<S: Store> Inbox<S> {
     async fn receive(self, event: Event) -> Result<Receipt, InboxError> {
         let deliveries: Vec<NewDelivery> = self.router.plan(&event).map(NewDelivery::new).collect();
         let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
-        if handlers.is_empty() {
-            self.router.log_unhandled(&event);
-        }
+        self.router.log_unmatched(&event);
         let start = self.clock.monotonic();
         let result = self.store_event(NewEvent { event: event.clone(), deliveries }).await;
         let duration = self.clock.monotonic() - start;

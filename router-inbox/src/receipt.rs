@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::{DeliveryState, Redelivery, Stored};
 
-/// The inbox's response: the event is stored, either by this call or by an earlier one.
+/// The inbox's response: the event is stored, either by this call or by an earlier one. Behind an
+/// [`Endpoint`](router_core::Endpoint), the HTTP response has the receipt in its extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     event: String,
@@ -115,6 +116,7 @@ impl From<Receipt> for Answer {
             Handler { name, outcome }
         });
         let (event, outcome) = (&*receipt.event, receipt.outcome());
-        Self::accepted(&Body { event, outcome, handlers: handlers.collect() })
+        let answer = Self::accepted(&Body { event, outcome, handlers: handlers.collect() });
+        answer.with_extension(receipt)
     }
 }

@@ -97,6 +97,7 @@ pub(crate) fn completed(lease: &Lease, completed: CompleteResult) {
         CompleteResult::Recorded => {}
         CompleteResult::Restarted => tracing::info!(
             handler = &*lease.handler,
+            event.id = &*lease.event_id,
             "the event was received again in the meantime: the dead letter starts over with it"
         ),
         CompleteResult::LeaseLost => lease_lost(lease),
@@ -107,6 +108,7 @@ pub(crate) fn completed(lease: &Lease, completed: CompleteResult) {
 pub(crate) fn outcome_unknown(lease: &Lease, error: StoreError) {
     tracing::warn!(
         handler = &*lease.handler,
+        event.id = &*lease.event_id,
         error = %Failure::retry(error),
         "outcome unknown: the handler's transaction may or may not have been committed; if it was \
          not, the delivery is retried when its lease expires"
@@ -117,6 +119,7 @@ pub(crate) fn lease_lost(lease: &Lease) {
     counter!(LEASES_LOST, "handler" => lease.handler.clone()).increment(1);
     tracing::warn!(
         handler = &*lease.handler,
+        event.id = &*lease.event_id,
         "lease lost: this process did not renew it in time, and the delivery has been taken over; \
          the handler may run twice"
     );

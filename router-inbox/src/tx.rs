@@ -303,6 +303,7 @@ impl<DB: Database> TxEffects<DB> {
         if self.limit.is_some() && took > WARN_AFTER {
             tracing::warn!(
                 handler = &*lease.handler,
+                event.id = &*lease.event_id,
                 ?took,
                 "a handler's transaction was open for a long time, during which nothing else, not \
                  even received events, could be written to the inbox; call `tx.begin()` as late as \

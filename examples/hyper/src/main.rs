@@ -70,7 +70,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(address) => Some(Metrics::start(address).await?),
         None => None,
     };
-    let router = Router::builder().plugins([handlers::PLUGIN]);
+    let router = Router::builder().plugins([handlers::PLUGIN]).endpoints(secrets.endpoints());
     let shutdown = shutdown_signal()?;
     let backend = Backend::start(router, &inbox, shutdown.clone()).await?;
     let endpoint = Endpoint::new(secrets, backend.service.clone()).tolerance(options.tolerance);

@@ -1,6 +1,6 @@
 //! The builder of a router.
 
-use std::{panic::Location, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::Location, sync::Arc, time::Duration};
 
 use super::{
     BuildError, Plugin,
@@ -31,6 +31,10 @@ pub struct RouterBuilder {
     only_called: bool,
     pub(super) plugins: Option<Vec<Plugin>>,
     pub(super) required: Vec<String>,
+    /// The only mode to handle, if the router is limited to one. `true` is live mode.
+    pub(super) livemode: Option<bool>,
+    /// The names of all endpoints, if they are known.
+    pub(super) endpoints: Option<BTreeSet<String>>,
     pub(super) states: BuilderStates,
     /// The types that the delivery service provides with each delivery. `None` without a service:
     /// the router then runs all handlers of an event itself.
@@ -75,6 +79,8 @@ impl RouterBuilder {
             only_called: false,
             plugins: None,
             required: Vec::new(),
+            livemode: None,
+            endpoints: None,
             states: BuilderStates::default(),
             provided_types: None,
             hint: None,
@@ -167,6 +173,42 @@ impl RouterBuilder {
     pub fn require<T: Into<String>>(mut self, event_types: impl IntoIterator<Item = T>) -> Self {
         self.required.extend(event_types.into_iter().map(Into::into));
         self
+    }
+
+    /// States the names of the endpoints whose events the router gets, so that `build()` fails if a
+    /// handler's `endpoint = "…"` names none of them. Such a handler would never be called.
+    ///
+    /// ```
+    /// # use router_core::{Endpoint, Event, Router, Secrets};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let secrets = Secrets::parse("platform=whsec_a,connect=whsec_b")?; // or `from_env`
+    /// let router = Router::builder()
+    ///     .endpoints(secrets.endpoints())
+    /// #   .handler("audit", ["*"], async |_: Event| {})
+    ///     .build()?;
+    /// let endpoint = Endpoint::new(secrets, router);
+    /// # let _ = endpoint;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn endpoints<T: AsRef<str>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        let names = names.into_iter().map(|name| name.as_ref().to_owned());
+        self.endpoints.get_or_insert_default().extend(names);
+        self
+    }
+
+    /// Limits the router to live events (`true`) or to test events (`false`). An event of the other
+    /// mode is answered with 200, and no handler is called; the first one is logged.
+    ///
+    /// It applies to every handler without a `livemode = …` of its own. A handler for the other
+    /// mode makes `build()` fail. Default: the router handles both.
+    ///
+    /// Stripe [sends test events to a platform's live endpoint][connect] too if it is a Connect
+    /// endpoint.
+    ///
+    /// [connect]: https://docs.stripe.com/connect/webhooks
+    pub fn livemode(self, livemode: bool) -> Self {
+        Self { livemode: Some(livemode), ..self }
     }
 
     /// Adds a state, which handlers take as a [`State<T>`](crate::State).
@@ -324,6 +366,9 @@ impl RouterBuilder {
         // build to build.
         self.candidates.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         let problems = check(self);
+        for candidate in &mut self.candidates {
+            candidate.filter.livemode = candidate.filter.livemode.or(self.livemode);
+        }
         if problems.is_empty() { Ok(()) } else { Err(BuildError::new(problems)) }
     }
 
@@ -345,7 +390,8 @@ impl RouterBuilder {
             |candidate: Candidate| candidate.into_handler(self.timeout, has_delivery_service);
         let list = candidates.into_iter().map(into_handler).collect();
         let (states, routes) = (self.states.values, Routes::new(routes));
-        let handlers = Handlers::new(table, list, states, self.clock, routes, report);
+        let handlers =
+            Handlers::new(table, list, states, self.clock, self.livemode, routes, report);
         (handlers, unhandled.into_iter().map(into_handler).next())
     }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     extract::needs::Need,
     handler::{Handler, HandlerResult},
-    routing::{Callable, Filter, RegisteredHandler},
+    routing::{Callable, Filter, LoggedExclusions, RegisteredHandler},
     telemetry::HandlerMetrics,
 };
 
@@ -168,6 +168,11 @@ impl Candidate {
         self.patterns.iter().flatten().filter_map(|pattern| Pattern::parse(pattern).ok())
     }
 
+    /// Returns whether one of the patterns is `*`.
+    pub(super) fn is_catch_all(&self) -> bool {
+        self.parsed_patterns().any(|pattern| matches!(pattern, Pattern::All))
+    }
+
     /// Returns whether both handlers can be called for the same event.
     pub(super) fn shares_events_with(&self, other: &Self) -> bool {
         // An unset filter accepts every value, so only two different values exclude each other.
@@ -225,12 +230,15 @@ impl Candidate {
         has_delivery_service: bool,
     ) -> RegisteredHandler {
         let default = if self.replies { DEFAULT_DEADLINE } else { default_timeout };
+        let catch_all = self.is_catch_all();
         let name = self.name.into();
         RegisteredHandler {
             metrics: HandlerMetrics::new(&name),
             name,
             formerly: self.formerly,
+            catch_all,
             filter: self.filter,
+            logged_exclusions: LoggedExclusions::default(),
             timeout: self.timeout.unwrap_or(default),
             replies: self.replies,
             default_reply: self.default_reply,

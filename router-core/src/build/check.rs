@@ -28,6 +28,8 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(required_without_handler(builder));
     problems.extend(several_unhandled(builder, &duplicates));
     problems.extend(several_replies(builder, &duplicates));
+    problems.extend(unknown_endpoints(builder));
+    problems.extend(other_mode(builder));
     problems.extend(missing_states(builder));
     problems.extend(not_provided(builder));
     problems.extend(duplicate_arguments(builder));
@@ -146,6 +148,33 @@ fn several_replies(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> V
         .filter(|pair| !are_copies(pair, duplicates))
         .map(|pair| Problem::MultipleReplies(locations(&pair)))
         .collect()
+}
+
+/// Finds handlers of an endpoint that no secret is named for.
+fn unknown_endpoints(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+    let mut unknown = BTreeMap::<&str, Vec<&Candidate>>::new();
+    if let Some(known) = &builder.endpoints {
+        for candidate in &builder.candidates {
+            if let Some(endpoint) = candidate.filter.endpoint.filter(|name| !known.contains(*name))
+            {
+                unknown.entry(endpoint).or_default().push(candidate);
+            }
+        }
+    }
+    unknown.into_iter().map(|(endpoint, candidates)| Problem::UnknownEndpoint {
+        endpoint: endpoint.to_owned(),
+        handlers: locations(&candidates),
+        known: builder.endpoints.iter().flatten().cloned().collect(),
+    })
+}
+
+/// Finds handlers for the mode that the router does not handle.
+fn other_mode(builder: &RouterBuilder) -> Option<Problem> {
+    let livemode = builder.livemode?;
+    let other = |candidate: &&Candidate| candidate.filter.livemode == Some(!livemode);
+    let handlers: Vec<&Candidate> = builder.candidates.iter().filter(other).collect();
+    let handlers = locations(&handlers);
+    (!handlers.is_empty()).then_some(Problem::OtherMode { livemode, handlers })
 }
 
 fn missing_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {

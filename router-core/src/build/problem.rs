@@ -37,6 +37,22 @@ pub enum Problem {
         /// The closest known event type, if the required one is unknown.
         nearest: Option<&'static str>,
     },
+    /// Handlers take only events of an endpoint that the router gets no events from.
+    UnknownEndpoint {
+        /// The endpoint's name in the handlers' attributes.
+        endpoint: String,
+        /// The handlers.
+        handlers: Vec<HandlerLocation>,
+        /// The names of the router's endpoints, sorted.
+        known: Vec<String>,
+    },
+    /// Handlers take only events of the mode that the router does not handle.
+    OtherMode {
+        /// The mode that the router handles: `true` for live events, `false` for test events.
+        livemode: bool,
+        /// The handlers.
+        handlers: Vec<HandlerLocation>,
+    },
     /// Handlers need a state that was not added to the builder.
     MissingState {
         /// The state's type.
@@ -202,6 +218,26 @@ impl fmt::Display for Problem {
                  handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not \
                  found (`cargo tree --duplicates` shows duplicate versions)"
             ),
+            Self::UnknownEndpoint { endpoint, handlers, known } => {
+                write!(f, "no endpoint is named `{endpoint}`, so these handlers would never be called")?;
+                write_locations(f, handlers)?;
+                write!(
+                    f,
+                    "\nendpoints: `{}`\nhelp: give the endpoint's signing secret this name: `{endpoint}=whsec_...` in \
+                     the list of secrets; or correct `endpoint = \"{endpoint}\"`",
+                    known.join("`, `")
+                )
+            }
+            Self::OtherMode { livemode, handlers } => {
+                write!(
+                    f,
+                    "the router has `.livemode({livemode})`, so these handlers with `livemode = {}` would never be \
+                     called",
+                    !livemode
+                )?;
+                write_locations(f, handlers)?;
+                write!(f, "\nhelp: remove one of the two, or leave the handlers out: `.without::<the_handler>()`")
+            }
             Self::MissingState { type_name, handlers, added } => {
                 write!(f, "these handlers need a state of type `{type_name}`, which was not added")?;
                 write_locations(f, handlers)?;

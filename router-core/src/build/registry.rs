@@ -56,6 +56,20 @@ pub struct DeliveryKeys {
     pub concurrency: Option<u32>,
 }
 
+impl DeliveryKeys {
+    /// Returns the names of the keys that are set, without `ordered`.
+    pub(super) fn set_without_order(&self) -> Vec<&'static str> {
+        let Self { order: _, attempts, backoff, max_backoff, concurrency } = self;
+        let keys = [
+            ("attempts", attempts.is_some()),
+            ("backoff", backoff.is_some()),
+            ("max_backoff", max_backoff.is_some()),
+            ("concurrency", concurrency.is_some()),
+        ];
+        keys.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect()
+    }
+}
+
 /// The generated function that calls a linked handler.
 pub(crate) type LinkedCall = fn(Event, &mut Supplies<'_>) -> HandlerFuture;
 

@@ -8,7 +8,7 @@ use std::{
 use router_catalog::Pattern;
 
 use super::{HandlerLocation, builder::RouterBuilder, candidate::Candidate};
-use crate::extract::needs::NeedSource;
+use crate::{extract::needs::NeedSource, routing::Filter};
 
 /// A summary of a router's handlers, with warnings. `build()` logs it; `Display` writes it for
 /// people.
@@ -19,6 +19,9 @@ pub struct StartupReport {
     pub handlers: BTreeMap<String, usize>,
     /// The linked handlers that were left out, sorted by location.
     pub left_out: Vec<HandlerLocation>,
+    /// The handlers of every event type (`*`), in the order in which they run. If there is one, no
+    /// event counts as unhandled.
+    pub catch_all: Vec<HandlerLocation>,
     /// Likely mistakes that do not keep the router from being built.
     pub warnings: Vec<Warning>,
 }
@@ -57,9 +60,36 @@ pub enum Warning {
         /// The handler.
         handler: HandlerLocation,
     },
+    /// A handler has other keys that only a delivery service reads, but the router has no
+    /// `.delivered_by(...)`.
+    NotDelivered {
+        /// The keys, such as `attempts`.
+        keys: Vec<&'static str>,
+        /// The handler.
+        handler: HandlerLocation,
+    },
+    /// A handler takes only the events of one endpoint, but the router does not know which
+    /// endpoints there are.
+    UncheckedEndpoint {
+        /// The name of the endpoint.
+        endpoint: &'static str,
+        /// The handler.
+        handler: HandlerLocation,
+    },
+    /// The handler for unhandled events is never called, because another handler handles every
+    /// event.
+    UnreachableUnhandled {
+        /// The handler for unhandled events.
+        handler: HandlerLocation,
+        /// The handler of every event.
+        catch_all: HandlerLocation,
+    },
     /// The program is built with `panic = "abort"`, so a panic in one handler ends the process.
     PanicAborts,
 }
+
+/// The note about a handler of every event type.
+const CATCH_ALL: &str = "handler of every event type: no event is logged or counted as unhandled";
 
 impl StartupReport {
     pub(super) fn new(builder: &RouterBuilder) -> Self {
@@ -70,13 +100,17 @@ impl StartupReport {
         let mut left_out: Vec<HandlerLocation> =
             builder.left_out.iter().map(Candidate::location).collect();
         left_out.sort();
+        let catch_all = catch_alls(builder).map(Candidate::location).collect();
         let aborts = cfg!(panic = "abort").then_some(Warning::PanicAborts);
         let warnings = unused_states(builder)
             .chain(unknown_event_types(builder))
             .chain(unnamed(builder))
             .chain(not_ordered(builder))
+            .chain(not_delivered(builder))
+            .chain(unchecked_endpoints(builder))
+            .chain(unreachable_unhandled(builder))
             .chain(aborts);
-        Self { handlers, left_out, warnings: warnings.collect() }
+        Self { handlers, left_out, catch_all, warnings: warnings.collect() }
     }
 
     pub(super) fn log(&self) {
@@ -87,6 +121,9 @@ impl StartupReport {
         );
         for handler in &self.left_out {
             tracing::info!(%handler, "linked handler is left out of this router");
+        }
+        for handler in &self.catch_all {
+            tracing::info!(%handler, "{CATCH_ALL}");
         }
         for warning in &self.warnings {
             tracing::warn!("{warning}");
@@ -144,11 +181,48 @@ fn not_ordered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     ordered.map(|candidate| Warning::NotOrdered { handler: candidate.location() })
 }
 
+fn not_delivered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
+    let inline = !builder.has_delivery_service();
+    builder.candidates.iter().filter(move |_| inline).filter_map(|candidate| {
+        let keys = candidate.delivery_keys.set_without_order();
+        let handler = candidate.location();
+        (!keys.is_empty()).then_some(Warning::NotDelivered { keys, handler })
+    })
+}
+
+fn unchecked_endpoints(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
+    let candidates = builder.candidates.iter().filter(|_| builder.endpoints.is_none());
+    candidates.filter_map(|candidate| {
+        let (endpoint, handler) = (candidate.filter.endpoint?, candidate.location());
+        Some(Warning::UncheckedEndpoint { endpoint, handler })
+    })
+}
+
+fn unreachable_unhandled(builder: &RouterBuilder) -> Option<Warning> {
+    let catch_all = catch_alls(builder).next()?.location();
+    let is_unhandled = |candidate: &&Candidate| candidate.patterns.is_none();
+    let handler = builder.candidates.iter().find(is_unhandled)?.location();
+    Some(Warning::UnreachableUnhandled { handler, catch_all })
+}
+
+/// Returns the handlers of every event. A mode that applies to the whole router does not count as
+/// a filter.
+fn catch_alls(builder: &RouterBuilder) -> impl Iterator<Item = &Candidate> {
+    builder.candidates.iter().filter(|candidate| {
+        let Filter { endpoint, livemode } = candidate.filter;
+        let is_every_mode = livemode.is_none() || livemode == builder.livemode;
+        candidate.is_catch_all() && endpoint.is_none() && is_every_mode
+    })
+}
+
 impl fmt::Display for StartupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "handlers: {}", self.origins())?;
         for handler in &self.left_out {
             write!(f, "\nleft out: {handler}")?;
+        }
+        for handler in &self.catch_all {
+            write!(f, "\n{CATCH_ALL}: {handler}")?;
         }
         self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
@@ -181,6 +255,24 @@ impl fmt::Display for Warning {
                 f,
                 "{handler}: `ordered` needs an inbox (`.delivered_by(...)`); without one, the events of an object are \
                  handled one at a time, in order of arrival"
+            ),
+            Self::NotDelivered { keys, handler } => {
+                let plural = if keys.len() == 1 { "has" } else { "have" };
+                write!(
+                    f,
+                    "{handler}: `{}` {plural} no effect without an inbox (`.delivered_by(...)`); without one, Stripe \
+                     redelivers a failed event on a schedule of its own",
+                    keys.join("`, `")
+                )
+            }
+            Self::UncheckedEndpoint { endpoint, handler } => write!(
+                f,
+                "{handler}: `endpoint = \"{endpoint}\"` is not checked, so a misspelled name would keep the handler \
+                 from being called; call `.endpoints(secrets.endpoints())` before `.build()`"
+            ),
+            Self::UnreachableUnhandled { handler, catch_all } => write!(
+                f,
+                "{handler}: never called, because this handler handles every event: {catch_all}; remove one of them"
             ),
             Self::PanicAborts => f.write_str(
                 "this program is built with `panic = \"abort\"`, so a panic in one handler ends the process and all \

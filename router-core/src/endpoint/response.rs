@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, StatusCode,
+    Extensions, HeaderValue, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::Full;
@@ -33,7 +33,7 @@ pub struct Answer {
     status: StatusCode,
     retry_after: Option<Duration>,
     body: Bytes,
-    report: Option<Report>,
+    extensions: Extensions,
 }
 
 impl Answer {
@@ -42,7 +42,7 @@ impl Answer {
     /// `body` becomes the JSON of the response, so it must hold nothing secret.
     #[must_use]
     pub fn accepted(body: &impl Serialize) -> Self {
-        Self { status: StatusCode::OK, retry_after: None, body: json(body), report: None }
+        Self::new(StatusCode::OK, None, json(body))
     }
 
     /// Returns an answer with status 500: Stripe sends this event again. `retry_after` becomes the
@@ -50,37 +50,45 @@ impl Answer {
     /// secret.
     #[must_use]
     pub fn retry(body: &impl Serialize, retry_after: Option<Duration>) -> Self {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Self { status, retry_after, body: json(body), report: None }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, retry_after, json(body))
+    }
+
+    /// Adds a value to the response's extensions, where a layer around the endpoint finds it. It is
+    /// not sent.
+    #[must_use]
+    pub fn with_extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+
+    fn new(status: StatusCode, retry_after: Option<Duration>, body: Bytes) -> Self {
+        Self { status, retry_after, body, extensions: Extensions::new() }
     }
 }
 
 impl From<Report> for Answer {
     fn from(report: Report) -> Self {
         let answer = match report.reply() {
-            Some(json) => {
-                Self { status: StatusCode::OK, retry_after: None, body: json.clone(), report: None }
-            }
+            Some(json) => Self::new(StatusCode::OK, None, json.clone()),
             None if report.needs_retry() => {
                 Self::retry(&ReportBody::new(&report), report.retry_after())
             }
             None => Self::accepted(&ReportBody::new(&report)),
         };
-        Self { report: Some(report), ..answer }
+        answer.with_extension(report)
     }
 }
 
 impl From<Answer> for Response {
-    fn from(Answer { status, retry_after, body, report }: Answer) -> Self {
+    fn from(Answer { status, retry_after, body, extensions }: Answer) -> Self {
         let mut response = response(status, body, retry_after);
-        if let Some(report) = report {
-            // Stripe reads a reply only if this header states its API version.
-            let version = report.reply().and(report.event().api_version());
-            if let Some(Ok(version)) = version.map(HeaderValue::from_str) {
-                response.headers_mut().insert("stripe-version", version);
-            }
-            response.extensions_mut().insert(report);
+        // Stripe reads a reply only if this header states its API version.
+        let report = extensions.get::<Report>();
+        let version = report.and_then(|report| report.reply().and(report.event().api_version()));
+        if let Some(Ok(version)) = version.map(HeaderValue::from_str) {
+            response.headers_mut().insert("stripe-version", version);
         }
+        *response.extensions_mut() = extensions;
         response
     }
 }

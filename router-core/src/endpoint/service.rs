@@ -33,8 +33,8 @@ use crate::{
 ///
 /// An endpoint is always ready. It waits for the inner service only once a request is verified, so
 /// that an unsigned request that stalls holds no permit of a concurrency limit. An endpoint
-/// never fails: every outcome is a response, which carries the [`Report`](crate::Report) or the
-/// [`Refusal`](crate::Refusal) in its extensions.
+/// never fails: every outcome is a response. Its extensions have the [`Report`](crate::Report), what
+/// another inner service [adds](Answer::with_extension), or the [`Refusal`](crate::Refusal).
 ///
 /// ```
 /// use router_core::{Endpoint, Event, Router, SigningSecret};

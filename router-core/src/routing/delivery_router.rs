@@ -16,10 +16,7 @@ use std::{
 use tower_service::Service;
 use tracing::Instrument as _;
 
-use super::{
-    RouterError, TimeoutPause, dispatch::RegisteredHandler, handlers::Handlers,
-    unhandled::UnhandledTypes,
-};
+use super::{RouterError, TimeoutPause, dispatch::RegisteredHandler, handlers::Handlers};
 use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
@@ -49,7 +46,6 @@ struct Inner {
     specs: Vec<HandlerSpec>,
     /// The indices of the handlers, by current and former stable names.
     by_name: HashMap<Arc<str>, usize>,
-    unhandled: UnhandledTypes,
     closed: AtomicBool,
 }
 
@@ -89,8 +85,8 @@ impl DeliveryRouter {
             former.into_iter().chain([handler.name.clone()]).map(move |name| (name, index))
         });
         let by_name = names.collect();
-        let (unhandled, closed) = (UnhandledTypes::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { handlers, provided, specs, by_name, unhandled, closed }))
+        let closed = AtomicBool::new(false);
+        Self(Arc::new(Inner { handlers, provided, specs, by_name, closed }))
     }
 
     /// Returns the handlers of this event, in order. Empty if the event is unhandled.
@@ -98,12 +94,13 @@ impl DeliveryRouter {
         self.0.handlers.matching(event).map(|index| &self.0.specs[index])
     }
 
-    /// Counts an unhandled event, and logs the first one of each event type at INFO, as a
-    /// [`Router`](crate::Router) does.
+    /// Logs and counts an unhandled event, and logs the handlers whose `endpoint` or `livemode`
+    /// excludes the event, as a [`Router`](crate::Router) does.
     ///
-    /// [`plan`](Self::plan) does neither, so call `log_unhandled` if `plan` returned no handler.
-    pub fn log_unhandled(&self, event: &Event) {
-        self.0.unhandled.log(event);
+    /// [`plan`](Self::plan) logs nothing, so call this once for each event received.
+    pub fn log_unmatched(&self, event: &Event) {
+        let is_unhandled = self.plan(event).next().is_none();
+        self.0.handlers.log_unmatched(event, is_unhandled);
     }
 
     /// Returns all handlers, in order.

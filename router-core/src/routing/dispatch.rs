@@ -11,7 +11,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{handlers::Handlers, keyed_lock::KeyGuard, timeout::within_unless_paused};
+use super::{
+    filter::{Filter, LoggedExclusions},
+    handlers::Handlers,
+    keyed_lock::KeyGuard,
+    timeout::within_unless_paused,
+};
 use crate::{
     build::registry::{DeliveryKeys, LinkedCall},
     clock::within,
@@ -29,7 +34,10 @@ pub(crate) struct RegisteredHandler {
     pub(crate) name: Arc<str>,
     /// The stable name before the handler was renamed.
     pub(crate) formerly: Option<&'static str>,
+    /// `true` if one of its patterns is `*`.
+    pub(crate) catch_all: bool,
     pub(crate) filter: Filter,
+    pub(crate) logged_exclusions: LoggedExclusions,
     /// The maximum duration of a call, including the wait for the object lock.
     pub(crate) timeout: Duration,
     /// `true` if the handler returns a reply for Stripe.
@@ -45,13 +53,6 @@ pub(crate) struct RegisteredHandler {
     pub(crate) delivery_keys: DeliveryKeys,
     pub(crate) callable: Callable,
     pub(crate) metrics: HandlerMetrics,
-}
-
-/// A filter on the events of a handler's types. `None` accepts all.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Filter {
-    pub(crate) endpoint: Option<&'static str>,
-    pub(crate) livemode: Option<bool>,
 }
 
 /// The function or value that handles the event.
@@ -170,13 +171,6 @@ impl Handlers {
 }
 
 impl RegisteredHandler {
-    /// Returns whether the filter accepts the event. Does not check the event's type.
-    pub(super) fn accepts(&self, event: &Event) -> bool {
-        let Filter { endpoint, livemode } = self.filter;
-        endpoint.is_none_or(|endpoint| endpoint == event.endpoint().as_str())
-            && livemode.is_none_or(|livemode| event.livemode() == Some(livemode))
-    }
-
     /// Builds the default reply. Returns `None` if the handler has none, or if building it fails,
     /// which is logged.
     pub(super) fn default_reply(&self) -> Option<Bytes> {

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{dispatch::RegisteredHandler, keyed_lock::KeyedLock, table::Table};
+use super::{
+    dispatch::RegisteredHandler, keyed_lock::KeyedLock, table::Table, unhandled::UnhandledEvents,
+};
 use crate::{
     build::{Routes, StartupReport},
     clock::Clock,
@@ -21,6 +23,9 @@ pub(crate) struct Handlers {
     /// The locks of `exclusive` handlers, by object. Shared by all such handlers, so two
     /// of them do not run for the same object at the same time.
     pub(super) object_locks: KeyedLock<ObjectId>,
+    unhandled: UnhandledEvents,
+    /// `true` if a handler has a filter.
+    has_filters: bool,
     pub(super) routes: Routes,
     pub(super) report: StartupReport,
 }
@@ -31,19 +36,47 @@ impl Handlers {
         list: Vec<RegisteredHandler>,
         states: States,
         clock: Arc<dyn Clock>,
+        livemode: Option<bool>,
         routes: Routes,
         report: StartupReport,
     ) -> Self {
         for handler in &list {
             telemetry::init_failure_counters(&handler.name);
         }
-        Self { table, list, states, clock, object_locks: KeyedLock::new(), routes, report }
+        let has_filters = list.iter().any(|handler| !handler.filter.is_empty());
+        let (object_locks, unhandled) = (KeyedLock::new(), UnhandledEvents::new(livemode));
+        Self { table, list, states, clock, object_locks, unhandled, has_filters, routes, report }
     }
 
     /// Returns the indices of the handlers for this event, in the order in which they run.
     pub(super) fn matching<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = usize> + 'r {
         let indices = self.table.handlers_of(event.event_type()).iter().copied();
-        indices.filter(move |index| self.list[*index].accepts(event))
+        indices.filter(move |index| self.list[*index].filter.accepts(event))
+    }
+
+    /// Logs and counts an event that has no handler, and logs the handlers whose filter excludes
+    /// the event. `is_unhandled` is `true` if no handler matches.
+    pub(super) fn log_unmatched(&self, event: &Event, is_unhandled: bool) {
+        if !is_unhandled && !self.has_filters {
+            return;
+        }
+        let of_type = || {
+            let indices = self.table.handlers_of(event.event_type());
+            indices.iter().map(|index| &self.list[*index])
+        };
+        if self.unhandled.log_other_mode(event) {
+            return;
+        }
+        // A handler for every event type, such as an audit log, does not do the work of another.
+        let is_lost = !of_type().any(|handler| !handler.catch_all && handler.filter.accepts(event));
+        for handler in of_type() {
+            if let Some(exclusion) = handler.filter.exclusion(event) {
+                exclusion.log(handler, event, is_lost);
+            }
+        }
+        if is_unhandled {
+            self.unhandled.log(event, of_type().next().is_some());
+        }
     }
 }
 

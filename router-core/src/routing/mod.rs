@@ -4,6 +4,7 @@ mod delivery_router;
 mod dispatch;
 mod earlier;
 mod error;
+mod filter;
 mod handlers;
 mod in_flight;
 mod keyed_lock;
@@ -22,7 +23,8 @@ pub use self::{
     timeout::{PausedTimeout, TimeoutPause},
 };
 pub(crate) use self::{
-    dispatch::{Callable, Filter, RegisteredHandler},
+    dispatch::{Callable, RegisteredHandler},
+    filter::{Filter, LoggedExclusions},
     handlers::Handlers,
     router::Parts,
     table::Table,

@@ -18,7 +18,6 @@ use super::{
     handlers::Handlers,
     in_flight::{Claim, InFlight},
     run::Run,
-    unhandled::UnhandledTypes,
 };
 use crate::{
     build::{Explanation, RouterBuilder, Routes, StartupReport},
@@ -54,7 +53,6 @@ pub struct Router(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) parts: Parts,
     pub(super) in_flight: InFlight,
-    pub(super) unhandled: UnhandledTypes,
 }
 
 /// The parts from which `build()` creates a router.
@@ -86,11 +84,7 @@ impl Router {
         if let Some(handler) = &parts.unhandled {
             telemetry::init_failure_counters(&handler.name);
         }
-        Self(Arc::new(Inner {
-            parts,
-            in_flight: InFlight::new(),
-            unhandled: UnhandledTypes::default(),
-        }))
+        Self(Arc::new(Inner { parts, in_flight: InFlight::new() }))
     }
 
     /// Returns the routes. Their `Display` is a table that does not change from build to build, so

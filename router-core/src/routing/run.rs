@@ -78,7 +78,9 @@ impl Run {
         let started = router.parts.handlers.clock.monotonic();
         let mut indices = router.parts.handlers.matching(&self.event).peekable();
         let (mut reports, mut overdue) = (Vec::new(), Vec::new());
-        if indices.peek().is_none() {
+        let is_unhandled = indices.peek().is_none();
+        router.parts.handlers.log_unmatched(&self.event, is_unhandled);
+        if is_unhandled {
             self.handle_unhandled(&mut earlier, &mut overdue).await;
         }
         for index in indices.by_ref() {
@@ -169,14 +171,15 @@ impl Run {
         }
     }
 
-    /// Logs an unhandled event, and calls the handler for unhandled events if there is one.
+    /// Calls the handler for unhandled events, if there is one that takes the event.
     async fn handle_unhandled(
         &self,
         earlier: &mut EarlierDeliveries,
         overdue: &mut Vec<OverdueHandler>,
     ) {
-        self.router.unhandled.log(&self.event);
-        if let Some(handler) = &self.router.parts.unhandled {
+        if let Some(handler) = &self.router.parts.unhandled
+            && handler.filter.accepts(&self.event)
+        {
             self.handle(handler, Redelivery::Never, earlier, overdue).await;
         }
     }

@@ -31,6 +31,12 @@ impl EndpointName {
     }
 }
 
+impl AsRef<str> for EndpointName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for EndpointName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -158,6 +164,11 @@ impl Secrets {
         read_env(variable)
             .and_then(|text| Self::parse(&text))
             .map_err(|error| error.with_place(variable))
+    }
+
+    /// Returns the names of the endpoints, each once for each of its secrets.
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
+        self.iter().map(SigningSecret::endpoint)
     }
 
     /// Returns the secrets, in the order in which they are tried.

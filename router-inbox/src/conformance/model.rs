@@ -362,9 +362,12 @@ impl Rows {
         }
         (row.state, row.due, row.token) = (DeliveryState::Running, until, row.token + 1);
         let row = &self.deliveries[&number];
+        let event = Event::from_store(row.received.clone());
+        let event_id = event.as_ref().map_or("damaged", Event::id).into();
+        let (handler, token) = (row.handler.clone(), row.token);
         Claim {
-            lease: Lease { delivery: number, handler: row.handler.clone(), token: row.token },
-            event: Event::from_store(row.received.clone()),
+            lease: Lease { delivery: number, handler, event_id, token },
+            event,
             attempt: row.attempts,
             lease_expired,
             outdated: self.is_outdated(row),

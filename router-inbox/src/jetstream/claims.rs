@@ -126,6 +126,7 @@ impl Connection {
             let lease = Lease {
                 delivery: record.number,
                 handler: delivery.handler.clone(),
+                event_id: record.meta.id.as_str().into(),
                 token: delivery.token,
             };
             let (event, attempt) = (events[&delivery.copy].clone(), delivery.attempts);

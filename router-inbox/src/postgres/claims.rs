@@ -49,7 +49,7 @@ pub(super) async fn claim(
              returning due.number, due.due as since, due.state = 1 as lease_expired,
                  delivery.id, delivery.token, delivery.attempts, delivery.event, delivery.redelivered,
                  delivery.handler, delivery.sort_key)
-         select number, lease_expired, claimed.id, token, attempts,
+         select number, lease_expired, claimed.id, token, attempts, stored.event_id,
              coalesce(again.payload, stored.payload) as payload, endpoint, generation, serial,
              case when again.id is null then stored.signed_at else again.signed_at end as signed_at,
              case when sort_key < -1 then inbox.is_outdated(handler, inbox.ordered_by(stored), ~sort_key) else false end as outdated
@@ -70,6 +70,7 @@ pub(super) async fn claim(
         let lease = Lease {
             delivery: row.try_get("id")?,
             handler: handlers[ordinal - 1].handler.clone(),
+            event_id: row.try_get::<&str, _>("event_id")?.into(),
             token: row.try_get("token")?,
         };
         let event = Event::from_store(stored_event(row)?);

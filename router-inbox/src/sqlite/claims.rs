@@ -87,7 +87,7 @@ pub(super) async fn claim(
             .fetch_one(&mut *write)
             .await?;
         let load_event = sqlx::query(
-            "select coalesce(r.payload, e.payload) as payload, endpoint, generation,
+            "select e.event_id, coalesce(r.payload, e.payload) as payload, endpoint, generation,
                  case when r.id is null then e.signed_at else r.signed_at end as signed_at, serial,
                  sort_key < -1 and exists (
                      select 1 from newest_done n
@@ -96,7 +96,12 @@ pub(super) async fn claim(
              where d.id = ?1",
         );
         let event_row = load_event.bind(id).fetch_one(&mut *write).await?;
-        let lease = Lease { delivery: id, handler: Arc::from(handler), token: row.try_get(0)? };
+        let lease = Lease {
+            delivery: id,
+            handler: Arc::from(handler),
+            event_id: event_row.try_get::<&str, _>("event_id")?.into(),
+            token: row.try_get(0)?,
+        };
         let event = Event::from_store(stored_event(&event_row)?);
         let outdated = event_row.try_get::<Option<bool>, _>("outdated")?.unwrap_or(false);
         claims.push(Claim { lease, event, attempt: row.try_get(1)?, lease_expired, outdated });

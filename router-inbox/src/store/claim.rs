@@ -40,6 +40,8 @@ pub struct Lease {
     pub delivery: i64,
     /// The handler name with which the delivery was stored.
     pub handler: Arc<str>,
+    /// The id of the delivery's event, for the log.
+    pub event_id: Arc<str>,
     /// Fencing token: increases with each lease of the delivery, and only the latest is valid.
     pub token: i64,
 }

@@ -206,6 +206,7 @@ impl InFlight {
             // expires, the attempt counts as failed.
             None => tracing::error!(
                 handler = &*lease.handler,
+                event.id = &*lease.event_id,
                 "the task of a delivery ended without an outcome; the delivery is retried when its \
                  lease expires"
             ),

@@ -301,6 +301,7 @@ where
         if lease_expired && in_flight.adopt(&lease) {
             return tracing::warn!(
                 handler = &*lease.handler,
+                event.id = &*lease.event_id,
                 "the lease of a running delivery expired by the store's clock before this worker \
                  could renew it; the worker has claimed the delivery again, and the handler continues"
             );
@@ -312,7 +313,8 @@ where
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                return in_flight.finish(lease, outcome::from_damaged_event(&handler, &error));
+                let outcome = outcome::from_damaged_event(&handler, &lease.event_id, &error);
+                return in_flight.finish(lease, outcome);
             }
         };
         if lease_expired {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use router_core::{Event, Failure, HandlerSpec, Outcome, event::EnvelopeError, one_line};
+use router_core::{
+    Event, Failure, HandlerReport, HandlerSpec, Outcome, event::EnvelopeError, one_line,
+};
 
 use crate::{DeliveryOutcome, telemetry};
 
@@ -10,14 +12,31 @@ use crate::{DeliveryOutcome, telemetry};
 const RELEASE_DELAY: Duration = Duration::from_secs(5);
 
 /// Returns the outcome after the handler has succeeded.
-pub(super) fn from_success(handler: &str, outcome: &Outcome) -> DeliveryOutcome {
-    match outcome {
+pub(super) fn from_success(
+    handler: &HandlerSpec,
+    event: &Event,
+    report: &HandlerReport,
+    success: &Outcome,
+) -> DeliveryOutcome {
+    let (handler, id, event_type) = (&*handler.name, event.id(), event.event_type());
+    let (attempt, duration) = (report.attempts(), report.duration().unwrap_or_default());
+    match success {
         Outcome::Ignored(reason) => {
-            tracing::info!(handler, reason = %one_line(reason), "handler ignored the event");
+            tracing::info!(
+                handler, event.id = id, event.r#type = event_type, attempt, ?duration,
+                reason = %one_line(reason), "handler ignored the event"
+            );
             DeliveryOutcome::Ignored
         }
         _ => {
-            tracing::debug!(handler, "handler done");
+            tracing::info!(
+                handler,
+                event.id = id,
+                event.r#type = event_type,
+                attempt,
+                ?duration,
+                "handler done"
+            );
             DeliveryOutcome::Done
         }
     }
@@ -34,7 +53,7 @@ pub(super) fn from_failure(
     let error = failure.to_string();
     if failure.is_permanent() {
         // The router has already counted this dead letter in the metrics.
-        return dead_letter(handler, Some(event), &error);
+        return dead_letter(handler, event.id(), Some(event), &error);
     }
     schedule_retry(handler, event, attempt, failure.retry_after(), &error)
 }
@@ -64,10 +83,14 @@ pub(super) fn from_outdated_event(handler: &HandlerSpec, event: &Event) -> Deliv
 }
 
 /// Returns the outcome if the stored event cannot be read.
-pub(super) fn from_damaged_event(handler: &HandlerSpec, error: &EnvelopeError) -> DeliveryOutcome {
+pub(super) fn from_damaged_event(
+    handler: &HandlerSpec,
+    event_id: &str,
+    error: &EnvelopeError,
+) -> DeliveryOutcome {
     telemetry::dead_letter(&handler.name);
     let error = format!("the stored event is damaged: {error}");
-    dead_letter(handler, None, &error)
+    dead_letter(handler, event_id, None, &error)
 }
 
 /// Returns the outcome of an attempt for which the store could not provide its effects.
@@ -100,7 +123,7 @@ fn schedule_retry(
     let Some(backoff) = handler.retry.wait_after(attempt) else {
         telemetry::dead_letter(&handler.name);
         let error = format!("attempt {attempt} of {max_attempts} failed: {error}");
-        return dead_letter(handler, Some(event), &error);
+        return dead_letter(handler, event.id(), Some(event), &error);
     };
     let wait = backoff.mul_f64(jitter()).max(retry_after.unwrap_or_default());
     tracing::warn!(
@@ -110,8 +133,14 @@ fn schedule_retry(
     DeliveryOutcome::Retry { wait, error: error.to_owned() }
 }
 
-fn dead_letter(handler: &HandlerSpec, event: Option<&Event>, error: &str) -> DeliveryOutcome {
-    let (id, event_type) = (event.map(Event::id), event.map(Event::event_type));
+/// Logs a dead letter. `event` is `None` if the stored event is damaged.
+fn dead_letter(
+    handler: &HandlerSpec,
+    id: &str,
+    event: Option<&Event>,
+    error: &str,
+) -> DeliveryOutcome {
+    let event_type = event.map(Event::event_type);
     let name = &*handler.name;
     let note = match handler.order {
         Some(_) => "; later events of the same object are delivered in the meantime",
@@ -119,8 +148,7 @@ fn dead_letter(handler: &HandlerSpec, event: Option<&Event>, error: &str) -> Del
     };
     tracing::error!(
         handler = name, event.id = id, event.r#type = event_type, %error,
-        "dead letter stored; retry it with `event-router inbox retry {} --handler {name}`{note}",
-        id.unwrap_or("ID")
+        "dead letter stored; retry it with `event-router inbox retry {id} --handler {name}`{note}"
     );
     DeliveryOutcome::Dead { error: error.to_owned() }
 }

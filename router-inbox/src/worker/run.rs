@@ -130,7 +130,7 @@ impl Run {
         }
         // The handler's failure is already logged, and is the outcome to record.
         tracing::warn!(
-            handler = &*self.handler.name, %error,
+            handler = &*self.handler.name, event.id = self.event.id(), %error,
             "failed to roll back the writes of a failed handler; the database rolls back when the \
              connection is closed"
         );
@@ -160,7 +160,9 @@ impl Run {
         let result = result.unwrap_or_else(|panic| Err(Failure::retry(panic)));
         let failure = match &result {
             Ok(report) => match report.result() {
-                Ok(success) => return outcome::from_success(&self.handler.name, success),
+                Ok(success) => {
+                    return outcome::from_success(&self.handler, &self.event, report, success);
+                }
                 Err(failure) => failure,
             },
             Err(failure) => failure,

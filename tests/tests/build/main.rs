@@ -22,9 +22,9 @@ fn build_error_lists_every_problem_with_help() {
            tests/tests/build/shop.rs:18  `receipts.send`  on invoice.*
          help: add `router_tests::PLUGIN` to `.plugins([...])`; `router_core::plugin!();` in the crate's lib.rs defines it (in the application's own crate it is `PLUGIN`)
       3. "invoice paid" is neither an event type nor a wildcard: invalid character ' '; an event type looks like `invoice.paid`
-           tests/tests/build/shop.rs:49  `audit`  on *, invoice paid
+           tests/tests/build/shop.rs:50  `audit`  on *, invoice paid
       4. this handler is registered for no event type, so it would never be called
-           tests/tests/build/shop.rs:50  `nothing`
+           tests/tests/build/shop.rs:51  `nothing`
          help: list its event types: `.handler("name", ["invoice.paid"], handler)`
       5. these handlers share a stable name, so their deliveries cannot be told apart
            tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
@@ -50,8 +50,8 @@ fn build_error_lists_every_problem_with_help() {
           states added: `alloc::sync::Arc<build::shop::Db>`, `u16`
           help: call `.state(...)` before `.build()`
       12. more than one state of type `u16` was added, but a router can have only one of each type
-            tests/tests/build/shop.rs:52
             tests/tests/build/shop.rs:53
+            tests/tests/build/shop.rs:54
           help: keep one, or wrap the other in a type of its own: `struct Archive(Db);`
     "#);
     assert_eq!(format!("{error:?}"), error.to_string(), "`main` prints the `Debug` form");
@@ -165,14 +165,17 @@ fn explain_lists_the_handlers_of_an_event_type() {
 #[test]
 fn startup_report_lists_handlers_and_warnings() {
     let router = shop::with_warnings().build().unwrap();
-    insta::assert_snapshot!(router.startup_report(), @r"
+    insta::assert_snapshot!(router.startup_report(), @r#"
     handlers: 4 from router-tests 0.1.0, 1 registered by hand
     left out: tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
     left out: tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
-    warning: no handler uses the state of type `build::shop::Db` added at tests/tests/build/shop.rs:58: is a handler missing, or does it take another type?
+    handler of every event type: no event is logged or counted as unhandled: tests/tests/build/shop.rs:59  `audit`  on *
+    warning: no handler uses the state of type `build::shop::Db` added at tests/tests/build/shop.rs:59: is a handler missing, or does it take another type?
     warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `coffee.made` matches no known Stripe event type (as of API version 2026-10-28.endive)
     warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `invoice.piad` matches no known Stripe event type (as of API version 2026-10-28.endive); did you mean `invoice.paid`?
-    ");
+    warning: tests/tests/build/shop.rs:21  `build::shop::pause`  on customer.subscription.paused, invoice.paid: `endpoint = "connect"` is not checked, so a misspelled name would keep the handler from being called; call `.endpoints(secrets.endpoints())` before `.build()`
+    warning: tests/tests/build/shop.rs:30  `other.rest`  on (unhandled): never called, because this handler handles every event: tests/tests/build/shop.rs:59  `audit`  on *; remove one of them
+    "#);
     let warnings = &router.startup_report().warnings;
     assert!(matches!(warnings[0], Warning::UnusedState { .. }), "{warnings:?}");
     assert!(shop::valid().build().unwrap().startup_report().warnings.is_empty());

@@ -37,6 +37,7 @@ pub(crate) fn valid() -> RouterBuilder {
         .only::<receipt>()
         .only::<pause>()
         .only::<rest>()
+        .endpoints(["connect"])
         .state(Db)
         .state(Mailer)
 }

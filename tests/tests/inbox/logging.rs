@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use router_core::{Event, Failure, HandlerResult, Outcome, Router, on_event};
 use router_inbox::{
-    DeliveryState::{Dead, Waiting},
+    DeliveryState::{Dead, Done, Ignored, Waiting},
     NewDelivery, NewEvent, Store as _,
 };
 use tracing_subscriber::filter::LevelFilter;
@@ -38,6 +38,28 @@ async fn received_event_is_logged() {
     INFO telemetry: event received event.id="evt_1" event.type="invoice.paid" outcome="duplicate" duration=0ns
     INFO receipt: duplicate event: the handler's delivery of it has not finished yet handler="shop" event.id="evt_1" event.type="invoice.paid"
     "#);
+}
+
+/// The operator sees for each event and handler that it ran, not only that it failed.
+#[tokio::test]
+async fn success_is_logged_with_event_and_duration() {
+    for (result, state, message) in [
+        (|| Ok(Outcome::Done), Done, "handler done"),
+        (|| Ok(Outcome::ignored("not ours")), Ignored, "handler ignored the event"),
+    ] as [(fn() -> HandlerResult, _, _); 2]
+    {
+        let shop = shop(result);
+        let worker = shop.start_worker();
+        shop.receive("evt_1").await.unwrap();
+        logged();
+        shop.wait_for("evt_1", state, 1).await;
+        let log = logged();
+        let fields =
+            r#"handler="shop" event.id="evt_1" event.type="invoice.paid" attempt=1 duration="#;
+        let line = format!(" INFO worker::outcome: {message} {fields}");
+        assert!(log.starts_with(&line) && log.lines().count() == 1, "{log}");
+        worker.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use http::Response;
 use router_core::{Endpoint, Event, Failure, Router};
-use router_inbox::{DeliveryState, Stored};
+use router_inbox::{DeliveryState, Receipt, Stored};
 use router_tests::{payload_with_id, secret};
 use tokio::task::JoinSet;
 use tower::Service as _;
@@ -44,6 +44,8 @@ async fn answer_follows_storing_and_precedes_handlers() {
         };
         let body = format!(r#"{{"event":"{id}","outcome":"{outcome}","handlers":[{handlers}]}}"#);
         assert_eq!(*answer.body(), body);
+        let receipt = answer.extensions().get::<Receipt>().expect("layers get the receipt");
+        assert_eq!(receipt.outcome(), outcome);
     }
     assert_eq!(shop.state("evt_1").await, (DeliveryState::Waiting, 0));
     assert_eq!(shop.deliveries("evt_3").await, []);

@@ -168,7 +168,7 @@ async fn commit_that_hangs_frees_its_slot_and_is_retried_after_the_lease() {
     logged();
     advance(LIMIT).await;
     shop.wait_for("evt_2", Running, 1).await;
-    insta::assert_snapshot!(logged().replace("router_inbox::", ""), @r#" WARN telemetry: outcome unknown: the handler's transaction may or may not have been committed; if it was not, the delivery is retried when its lease expires handler="shop" error=the store did not end the handler's transaction within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction"#);
+    insta::assert_snapshot!(logged().replace("router_inbox::", ""), @r#" WARN telemetry: outcome unknown: the handler's transaction may or may not have been committed; if it was not, the delivery is retried when its lease expires handler="shop" event.id="evt_1" error=the store did not end the handler's transaction within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction"#);
     shop.store().finish_is_lost.store(false, Ordering::SeqCst);
     permits.add_permits(1_000);
     advance(LIMIT).await;
