@@ -133,7 +133,7 @@ def main():
     parser.add_argument("--done", type=int, default=1_000_000, help="finished deliveries in the inbox for the claim")
     parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name contains this text")
     options = parser.parse_args()
-    programs = build()
+    programs = build("--features=inbox")
     stores = {"SQLite": Sqlite(), "PostgreSQL": postgres(), "JetStream": nats()}
     for name in [name for name, store in stores.items() if store is None]:
         print(f"skipped: {name} is not installed")

@@ -28,8 +28,8 @@ CONNECTIONS = 16
 SECRET = b"whsec_of_the_benchmarks"
 
 
-def build():
-    command = ["cargo", "build", "--release", "-p", "router-performance", "--bins", "--message-format=json"]
+def build(*options):
+    command = ["cargo", "build", "--release", "-p", "router-performance", "--bins", "--message-format=json", *options]
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     built = (json.loads(line) for line in output.splitlines())
     return {

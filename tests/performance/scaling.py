@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--kept", type=int, metavar="EVENTS", help="measure the space of this many handled events instead")
     parser.add_argument("--handler", type=int, default=50, metavar="MILLISECONDS", help="time that the handler waits")
     options = parser.parse_args()
-    programs = build()
+    programs = build("--features=inbox")
     stores = {"PostgreSQL": postgres(), "JetStream, one server": nats(), "JetStream, three": nats(nodes=3)}
     time.sleep(5)  # until the cluster has elected a leader
     if options.kept:
