@@ -18,6 +18,8 @@ pub(crate) mod order;
 pub(crate) mod parameters;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;
+#[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
+pub(crate) mod set_back;
 #[cfg(any(feature = "jetstream", feature = "sqlite"))]
 pub(crate) mod spread;
 
