@@ -41,7 +41,7 @@ impl Panic {
 /// # Errors
 ///
 /// Fails if the function panics.
-pub(crate) fn catch<T>(subject: &'static str, call: impl FnOnce() -> T) -> Result<T, Panic> {
+pub fn catch<T>(subject: &'static str, call: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| Panic::new(subject, payload))
 }
 

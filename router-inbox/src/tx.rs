@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -69,9 +66,9 @@ impl<DB: Database> Tx<DB> {
     ///
     /// # Errors
     ///
-    /// Fails if the database cannot begin a transaction, or if the attempt has already finished. If
-    /// the database cannot begin a transaction and the handler then fails, the attempt is not
-    /// counted, whatever the error.
+    /// - Fails if the database cannot begin a transaction. If the handler returns this error, or
+    ///   one that has it as a [source](std::error::Error::source), the attempt is not counted.
+    /// - Fails if the attempt has already finished.
     pub async fn begin(&mut self) -> Result<&mut DB::Connection, StoreError> {
         let open = match self.open.take() {
             Some(open) => open,
@@ -116,8 +113,6 @@ struct SharedTx<DB: Database> {
     state: Mutex<TxState<DB>>,
     /// The time at which the transaction began, or `None` before that.
     began_at: watch::Sender<Option<Instant>>,
-    /// `true` if the last call could not begin the transaction.
-    unavailable: AtomicBool,
     timeout_pause: TimeoutPause,
     clock: Arc<dyn Clock>,
 }
@@ -170,7 +165,7 @@ impl<DB: Database> SharedTx<DB> {
             begun = self.store.begin() => begun,
             () = SystemClock.sleep(BEGIN_TIMEOUT) => Err(StoreError::new(NotBegun)),
         };
-        self.unavailable.store(begun.is_err(), Ordering::Relaxed);
+        let begun = begun.map_err(|StoreError(reason)| StoreError::unavailable_to_handler(reason));
         Ok(OpenTx { transaction: begun?, _turn: turn })
     }
 
@@ -227,8 +222,7 @@ pub(crate) fn for_delivery<DB: Database>(
     clock: Arc<dyn Clock>,
 ) -> (Tx<DB>, TxEffects<DB>) {
     let (state, began_at) = (Mutex::new(TxState::InUse), watch::Sender::new(None));
-    let unavailable = AtomicBool::new(false);
-    let shared = SharedTx { store, state, began_at, unavailable, timeout_pause, clock };
+    let shared = SharedTx { store, state, began_at, timeout_pause, clock };
     let shared = Arc::new(shared);
     (Tx { shared: shared.clone(), open: None }, TxEffects { shared, limit })
 }
@@ -245,10 +239,6 @@ impl<DB: Database> Effects for TxEffects<DB> {
             }
             _ => std::future::pending().await,
         }
-    }
-
-    fn unavailable(&self) -> bool {
-        self.shared.unavailable.load(Ordering::Relaxed)
     }
 
     async fn finish(

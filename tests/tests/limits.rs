@@ -142,7 +142,7 @@ async fn table() -> String {
             "503; Stripe redelivers",
         ),
         (
-            "time of one operation of a store",
+            "time of one operation of the inbox or a worker on the store",
             field(&inbox, "operation_limit"),
             "none; it is at least twice `SqliteStore::transaction_limit`",
             "the operation fails; its outcome is unknown",

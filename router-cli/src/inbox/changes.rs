@@ -12,7 +12,7 @@ use super::{
     batches::Confirm,
     format::{attempted, count, state_name},
     show::find_event,
-    store::store_error,
+    store::within_limit,
 };
 use crate::{
     error::{Error, Exit},
@@ -94,7 +94,7 @@ impl RetryArgs {
         let mut any_changed = false;
         for id in &self.selection.ids {
             let handler = self.selection.handler.as_deref();
-            let results = store.retry(id, handler).await.map_err(store_error)?;
+            let results = within_limit(store.retry(id, handler)).await?;
             any_changed |= print_results(id, &results, "retried", output)?;
             if !output.json
                 && results.iter().all(|result| result.change == ChangeOutcome::AlreadyFinished)
@@ -137,7 +137,7 @@ impl DiscardArgs {
         let mut any_changed = false;
         for id in &self.selection.ids {
             let handler = self.selection.handler.as_deref();
-            let results = store.discard(id, handler).await.map_err(store_error)?;
+            let results = within_limit(store.discard(id, handler)).await?;
             any_changed |= print_results(id, &results, "discarded", output)?;
         }
         Ok(if any_changed { Exit::Success } else { Exit::Failure })

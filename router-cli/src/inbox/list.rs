@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     format::{DeliveryLine, EventLine, format_delivery, format_event},
-    store::{check_handler, store_error},
+    store::{check_handler, within_limit},
 };
 use crate::{
     error::{Error, Exit},
@@ -86,7 +86,7 @@ impl ListArgs {
         if let Some(handler) = &filter.handler {
             check_handler(store, handler).await?;
         }
-        let entries = store.list(&filter).await.map_err(store_error)?;
+        let entries = within_limit(store.list(&filter)).await?;
         if output.json {
             for ListEntry { number, event, delivery } in &entries {
                 let delivery = delivery.as_ref().map(DeliveryLine::new);

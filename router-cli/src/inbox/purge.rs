@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     batches::{Confirm, in_batches, interrupted},
     format::count,
-    store::store_error,
+    store::within_limit,
 };
 use crate::{
     error::{Error, Exit},
@@ -63,7 +63,7 @@ impl PurgeArgs {
     ) -> Result<Exit, Error> {
         let selection =
             EventSelector { min_age: Some(self.older_than), ..EventSelector::default() };
-        let events = store.select(&selection).await.map_err(store_error)?;
+        let events = within_limit(store.select(&selection)).await?;
         let change = format!(
             "about to purge {} received more than {} ago, except those that are dead, still open or \
              finished since",
@@ -75,7 +75,7 @@ impl PurgeArgs {
         }
         let (mut deleted, mut processed) = (0, 0);
         let is_complete = in_batches(&events, BATCH_SIZE, output, async |batch| {
-            deleted += store.purge(batch, self.older_than).await.map_err(store_error)?;
+            deleted += within_limit(store.purge(batch, self.older_than)).await?;
             processed += batch.len();
             Ok(())
         })

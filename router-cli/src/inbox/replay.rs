@@ -14,7 +14,7 @@ use super::{
     batches::{Confirm, in_batches, interrupted},
     format::count,
     show::event_not_found,
-    store::{store_error, suggest_handler},
+    store::{suggest_handler, within_limit},
 };
 use crate::{
     error::{Error, Exit},
@@ -101,7 +101,7 @@ impl ReplayArgs {
         let handlers: Vec<Arc<str>> = self.handler.iter().map(|name| Arc::from(&**name)).collect();
         let (mut printed, mut totals, mut processed) = (Vec::new(), Totals::default(), 0);
         let is_complete = in_batches(&events, BATCH_SIZE, output, async |batch| {
-            let results = store.replay(batch, &handlers).await.map_err(store_error)?;
+            let results = within_limit(store.replay(batch, &handlers)).await?;
             results.iter().for_each(|result| totals.add(result));
             processed += results.len();
             if output.json || !by_filter {
@@ -145,12 +145,12 @@ impl ReplayArgs {
             return Err(Error::Usage(why.to_owned()));
         }
         if self.ids.is_empty() {
-            return store.select(&filter).await.map_err(store_error);
+            return within_limit(store.select(&filter)).await;
         }
         let mut events = Vec::new();
         for id in &self.ids {
             let by_id = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
-            let found = store.select(&by_id).await.map_err(store_error)?;
+            let found = within_limit(store.select(&by_id)).await?;
             if found.is_empty() {
                 return Err(event_not_found(id));
             }
@@ -165,7 +165,7 @@ impl ReplayArgs {
         &self,
         store: &dyn Operations,
     ) -> Result<Option<String>, Error> {
-        let status = store.status().await.map_err(store_error)?;
+        let status = within_limit(store.status()).await?;
         let known: Vec<&str> = status.handlers.iter().map(|handler| &*handler.handler).collect();
         let unknown = self.handler.iter().find(|name| !known.contains(&name.as_str()));
         Ok(unknown.map(|handler| {

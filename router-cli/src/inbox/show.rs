@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     format::{DeliveryLine, EventLine, ago, format_delivery, rfc3339},
-    store::store_error,
+    store::within_limit,
 };
 use crate::{
     error::{Error, Exit},
@@ -147,7 +147,7 @@ pub(super) async fn find_event(
     store: &dyn Operations,
     id: &str,
 ) -> Result<Vec<EventDetails>, Error> {
-    let found = store.show(id).await.map_err(store_error)?;
+    let found = within_limit(store.show(id)).await?;
     if found.is_empty() { Err(event_not_found(id)) } else { Ok(found) }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     format::{count, short_duration},
-    store::store_error,
+    store::within_limit,
 };
 use crate::{
     error::{Error, Exit},
@@ -39,7 +39,7 @@ impl StatusArgs {
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
-        let status = store.status().await.map_err(store_error)?;
+        let status = within_limit(store.status()).await?;
         if output.json {
             output.json(&Line::new(&status))?;
             return Ok(Exit::Success);

@@ -1,12 +1,27 @@
 //! Opens the inbox's store, and describes its errors.
 
+use std::time::Duration;
+
 use router_catalog::nearest_of;
+use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{JetStreamStore, Operations, PostgresStore, SqliteStore, StoreError};
 
 use crate::error::Error;
 
+/// Time limit of opening the inbox, which may include a migration, and of each operation on it. It
+/// is longer than the 5 minutes after which PostgreSQL ends a statement, because that error tells
+/// more.
+const LIMIT: Duration = Duration::from_secs(6 * 60);
+
 /// Opens an existing inbox. Never creates one.
 pub(super) async fn open(url: &str) -> Result<Box<dyn Operations>, Error> {
+    tokio::select! {
+        opened = open_unlimited(url) => opened,
+        () = SystemClock.sleep(LIMIT) => Err(no_answer()),
+    }
+}
+
+async fn open_unlimited(url: &str) -> Result<Box<dyn Operations>, Error> {
     match url.split_once(':') {
         Some(("sqlite", _)) => SqliteStore::open_existing(url).await.map(boxed).map_err(|error| {
             let hint = "pass the inbox as `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX";
@@ -33,14 +48,33 @@ fn open_error(error: StoreError) -> Error {
     Error::Usage(format!("--inbox: {}", message(&error)))
 }
 
-/// Converts an error of an operation on an open store.
-pub(super) fn store_error(error: StoreError) -> Error {
-    Error::Inbox(message(&error))
+/// Waits for an operation on an open store.
+///
+/// # Errors
+///
+/// Fails if the operation fails, or if a server or disk that hangs does not answer within
+/// [`LIMIT`].
+pub(super) async fn within_limit<T>(
+    operation: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        result = operation => result.map_err(|error| Error::Inbox(message(&error))),
+        () = SystemClock.sleep(LIMIT) => Err(no_answer()),
+    }
+}
+
+fn no_answer() -> Error {
+    Error::Inbox(format!(
+        "the inbox did not answer within {}: its server or disk hangs, or a long-running transaction \
+         blocks it; if the command changes something, check with `event-router inbox list` whether it \
+         did before you repeat it",
+        humantime::format_duration(LIMIT)
+    ))
 }
 
 /// Fails if the inbox has no deliveries for a handler of this name.
 pub(super) async fn check_handler(store: &dyn Operations, handler: &str) -> Result<(), Error> {
-    let status = store.status().await.map_err(store_error)?;
+    let status = within_limit(store.status()).await?;
     let known: Vec<&str> = status.handlers.iter().map(|known| &*known.handler).collect();
     if known.contains(&handler) {
         return Ok(());
@@ -79,4 +113,24 @@ fn message(StoreError(error): &StoreError) -> String {
         cause = error.source();
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn operation_that_hangs_fails_after_limit() {
+        let began = SystemClock.monotonic();
+        let error = within_limit(pending::<Result<(), StoreError>>()).await.unwrap_err();
+        assert!(SystemClock.monotonic() - began >= LIMIT);
+        assert_eq!(
+            error.to_string(),
+            "the inbox did not answer within 6m: its server or disk hangs, or a long-running \
+             transaction blocks it; if the command changes something, check with `event-router inbox \
+             list` whether it did before you repeat it"
+        );
+    }
 }

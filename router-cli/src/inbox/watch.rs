@@ -15,7 +15,7 @@ use tokio::signal::ctrl_c;
 use super::{
     format::{count, rfc3339},
     status::{Line, Totals, table, totals},
-    store::store_error,
+    store::within_limit,
 };
 use crate::{
     error::{Error, Exit},
@@ -65,7 +65,7 @@ impl WatchArgs {
         let mut next = SystemClock.monotonic();
         let mut previous: Option<InboxStatus> = None;
         loop {
-            let status = store.status().await.map_err(store_error)?;
+            let status = within_limit(store.status()).await?;
             let now = rfc3339(SystemClock.wall());
             if output.json {
                 output.json(&TimedLine { at: now, status: Line::new(&status) })?;

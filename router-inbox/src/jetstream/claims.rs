@@ -54,6 +54,7 @@ struct Round {
 impl Connection {
     pub(super) async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let mirror = self.mirror().await?;
+        self.time.correct(self.correct_due_times()).await?;
         let mut remaining = request.clone();
         let mut claimed = Vec::new();
         for _ in 0..MAX_ROUNDS {
@@ -77,6 +78,23 @@ impl Connection {
         }
         claimed.sort_unstable_by_key(|(due, _)| *due);
         Ok(claimed.into_iter().map(|(_, claim)| claim).collect())
+    }
+
+    /// Limits the due times to the scheduled delays from now, and returns the number of deliveries
+    /// changed.
+    async fn correct_due_times(&self) -> Result<u64, StoreError> {
+        let now = self.time.now();
+        let late = self.mirror().await?.records().due_too_late(now);
+        let mut corrected = BTreeMap::new();
+        self.update_open(late, |number, record| {
+            let deliveries = record.into_iter().flat_map(|record| &mut record.deliveries);
+            let late = deliveries.filter(|delivery| delivery.is_due_too_late(now));
+            let late = late.map(|delivery| delivery.due = now + delivery.delay).count();
+            corrected.insert(number, late as u64);
+            late > 0
+        })
+        .await?;
+        Ok(corrected.into_values().sum())
     }
 
     async fn claim_candidates(&self, candidates: Vec<Candidate>, lease: Duration) -> Round {

@@ -6,7 +6,7 @@ use super::{
     Connection, read,
     record::{Delivery, Stage},
 };
-use crate::{CompleteResult, DeliveryOutcome, Lease, StoreError, store::millis::millis};
+use crate::{CompleteResult, DeliveryOutcome, Lease, StoreError};
 
 impl Connection {
     pub(super) async fn extend(
@@ -16,7 +16,7 @@ impl Connection {
     ) -> Result<Vec<bool>, StoreError> {
         let now = self.time.now();
         let leases: Vec<_> = leases.iter().collect();
-        self.update_leased(&leases, |_, delivery| delivery.due = now + millis(duration)).await
+        self.update_leased(&leases, |_, delivery| delivery.schedule(now, duration)).await
     }
 
     pub(super) async fn complete(

@@ -69,7 +69,8 @@ use crate::{
 /// A store in a NATS JetStream stream.
 ///
 /// Any number of processes on any number of machines can share it. Leases use the server's time,
-/// so the clocks of the machines may differ. An event is on a majority of the stream's replicas
+/// so the clocks of the machines may differ. If the server's clock is set back, each delivery
+/// remains due within the delay with which it was scheduled. An event is on a majority of the stream's replicas
 /// before Stripe is answered. A stream with one replica is only as durable as its server; opening
 /// the store then logs a warning.
 ///

@@ -149,6 +149,16 @@ impl OpenRecords {
         due.take_while(|(due, _, _)| *due <= now).count() as u64
     }
 
+    /// Returns the numbers of the records with a delivery that [is due too late].
+    ///
+    /// [is due too late]: Delivery::is_due_too_late
+    pub(super) fn due_too_late(&self, now: i64) -> BTreeSet<i64> {
+        let is_late = |record: &&Arc<Record>| {
+            record.deliveries.iter().any(|delivery| delivery.is_due_too_late(now))
+        };
+        self.iter().filter(is_late).map(|record| record.number).collect()
+    }
+
     /// Selects deliveries to claim.
     ///
     /// The candidates of each handler are those that have been due longest, `oversampling` times as

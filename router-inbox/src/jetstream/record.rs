@@ -15,6 +15,7 @@ use crate::{
         number::delivery_number,
         position,
     },
+    worker::MAX_CLOCK_STEP,
 };
 
 /// The state of an event's deliveries. Serialized as JSON, with times in milliseconds since 1970.
@@ -52,6 +53,8 @@ pub(super) struct Delivery {
     pub(super) attempts: u32,
     /// The time from which the delivery can be claimed: the expiry of its lease if it is running.
     pub(super) due: i64,
+    /// The delay with which `due` was scheduled, in milliseconds: 0 if the delivery was due at once.
+    pub(super) delay: i64,
     /// The fencing token of the last lease.
     pub(super) token: i64,
     /// The redelivered payload to deliver instead of the event's.
@@ -173,6 +176,7 @@ impl Delivery {
             state: DeliveryState::Waiting,
             attempts: 0,
             due: now,
+            delay: 0,
             token: 0,
             copy: None,
             copy_since: None,
@@ -185,6 +189,19 @@ impl Delivery {
         matches!(self.state, DeliveryState::Waiting | DeliveryState::Running)
     }
 
+    /// Makes the delivery claimable after a delay: that of a retry, or the duration of a lease.
+    pub(super) fn schedule(&mut self, now: i64, delay: Duration) {
+        self.delay = millis(delay);
+        self.due = now + self.delay;
+    }
+
+    /// Returns whether an open delivery is due so much later than its delay from now that it was
+    /// scheduled before the server's clock was set back.
+    pub(super) fn is_due_too_late(&self, now: i64) -> bool {
+        // The estimates of the server's time differ between processes.
+        self.is_open() && self.due > now + self.delay + millis(MAX_CLOCK_STEP)
+    }
+
     /// Starts a new lease, and counts an attempt if the delivery is waiting. If its lease has
     /// expired, the attempt has been counted already, and the new lease only serves to complete it
     /// as failed.
@@ -193,7 +210,7 @@ impl Delivery {
             self.attempts += 1;
         }
         self.state = DeliveryState::Running;
-        self.due = now + millis(lease);
+        self.schedule(now, lease);
         self.token += 1;
     }
 
@@ -205,19 +222,20 @@ impl Delivery {
     /// Makes a finished delivery start over with its first attempt.
     pub(super) fn restart(&mut self, now: i64) {
         (self.state, self.attempts) = (DeliveryState::Waiting, 0);
-        (self.due, self.ended_at) = (now, None);
+        self.schedule(now, Duration::ZERO);
+        self.ended_at = None;
     }
 
     /// Records the outcome of an attempt. A dead letter starts over if its event came again while
     /// the delivery was unfinished.
     pub(super) fn complete(&mut self, outcome: &DeliveryOutcome, now: i64) -> CompleteResult {
-        self.due = now;
+        self.schedule(now, Duration::ZERO);
         match outcome {
             DeliveryOutcome::Done => self.state = DeliveryState::Done,
             DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,
             DeliveryOutcome::Retry { wait, error } => {
                 self.state = DeliveryState::Waiting;
-                self.due = now + millis(*wait);
+                self.schedule(now, *wait);
                 self.error = Some(error.clone());
             }
             DeliveryOutcome::Dead { error } => {
@@ -231,7 +249,7 @@ impl Delivery {
             }
             DeliveryOutcome::Released { wait } => {
                 self.state = DeliveryState::Waiting;
-                self.due = now + millis(*wait);
+                self.schedule(now, *wait);
                 self.attempts = self.attempts.saturating_sub(1);
             }
         }

@@ -7,7 +7,7 @@ use std::{
 
 use router_core::clock::{Clock, SystemClock};
 
-use crate::store::millis::millis;
+use crate::store::{millis::millis, set_back::SetBack};
 
 /// An estimate of the server's time: its last answer, plus the local monotonic time since then.
 pub(super) struct ServerTime {
@@ -16,6 +16,7 @@ pub(super) struct ServerTime {
     ignores_server: bool,
     /// A time, in milliseconds since 1970, and the instant at which it was current.
     reference: Mutex<(i64, Instant)>,
+    set_back: SetBack,
 }
 
 impl ServerTime {
@@ -32,7 +33,7 @@ impl ServerTime {
     fn from_clock(clock: impl Clock, ignores_server: bool) -> Self {
         let wall = since_1970(clock.wall());
         let reference = Mutex::new((wall, clock.monotonic()));
-        Self { clock: Arc::new(clock), ignores_server, reference }
+        Self { clock: Arc::new(clock), ignores_server, reference, set_back: SetBack::new() }
     }
 
     /// Returns the estimated time, in milliseconds since 1970.
@@ -54,6 +55,17 @@ impl ServerTime {
         let halfway = asked_at + self.clock.monotonic().saturating_duration_since(asked_at) / 2;
         let mut reference = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
         *reference = (since_1970(answer), halfway);
+        // Not only if this estimate was ahead of the answer: another process may have scheduled
+        // deliveries by its own estimate, and may have stopped since.
+        self.set_back.notice();
+    }
+
+    /// Runs `correction` if the server's clock may have been set back, see [`SetBack::correct`].
+    pub(super) async fn correct<E>(
+        &self,
+        correction: impl Future<Output = Result<u64, E>>,
+    ) -> Result<(), E> {
+        self.set_back.correct(self.clock.monotonic(), correction).await
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{
     store::rows::{millis, time},
 };
 
-/// Claims due deliveries in one statement, which is its own transaction.
+/// Claims due deliveries in one statement, which is its own transaction. Returns the claims, and
+/// the server's time in milliseconds since 1970.
 ///
 /// - For each handler the index is read only up to the number of deliveries requested. Further
 ///   deliveries, and those of other handlers, cost nothing.
@@ -20,11 +21,12 @@ use crate::{
 ///   the total limit are locked too, but only until the statement ends.
 /// - Each claim increments the fencing token, so that an earlier lease can no longer write. A
 ///   delivery whose lease has expired keeps its number of attempts.
+/// - A row without a delivery has the time if nothing is due.
 pub(super) async fn claim(
     connection: &mut PgConnection,
     schema: &Schema,
     request: &ClaimRequest,
-) -> sqlx::Result<Vec<Claim>> {
+) -> sqlx::Result<(Vec<Claim>, i64)> {
     let handlers = &request.handlers;
     let limit = |slots: &HandlerSlots| bigint(slots.free.min(request.limit));
     let rows = sqlx::query(schema.sql(
@@ -44,18 +46,22 @@ pub(super) async fn claim(
                  attempts = delivery.attempts + (delivery.state = 0)::integer,
                  state = 1,
                  due = (select inbox.inbox_now()) + $5,
+                 delay = $5,
                  token = delivery.token + 1
              from due where delivery.id = due.id
              returning due.number, due.due as since, due.state = 1 as lease_expired,
                  delivery.id, delivery.token, delivery.attempts, delivery.event, delivery.redelivered,
-                 delivery.handler, delivery.sort_key)
-         select number, lease_expired, claimed.id, token, attempts, stored.event_id,
-             coalesce(again.payload, stored.payload) as payload, endpoint, generation, serial,
-             case when again.id is null then stored.signed_at else again.signed_at end as signed_at,
-             case when sort_key < -1 then inbox.is_outdated(handler, inbox.ordered_by(stored), ~sort_key) else false end as outdated
-         from claimed join inbox.events stored on stored.id = claimed.event
-             cross join lateral inbox.redelivered_event(claimed.redelivered) again
-         order by since, claimed.id",
+                 delivery.handler, delivery.sort_key),
+         loaded as (
+             select number, since, lease_expired, claimed.id, token, attempts, stored.event_id,
+                 coalesce(again.payload, stored.payload) as payload, endpoint, generation, serial,
+                 case when again.id is null then stored.signed_at else again.signed_at end as signed_at,
+                 case when sort_key < -1 then inbox.is_outdated(handler, inbox.ordered_by(stored), ~sort_key) else false end as outdated
+             from claimed join inbox.events stored on stored.id = claimed.event
+                 cross join lateral inbox.redelivered_event(claimed.redelivered) again)
+         select clock.now, loaded.*
+         from (select inbox.inbox_now() as now) clock left join loaded on true
+         order by since, id",
     ))
     .bind(handlers.iter().map(|slots| replace_nul(&slots.handler)).collect::<Vec<_>>())
     .bind(handlers.iter().map(limit).collect::<Vec<_>>())
@@ -64,7 +70,7 @@ pub(super) async fn claim(
     .bind(millis(request.lease))
     .fetch_all(connection)
     .await?;
-    let claim = |row: &PgRow| {
+    let claim = |row: &PgRow| -> sqlx::Result<Claim> {
         // Ordinality counts from 1.
         let ordinal: usize = number(row, "number")?;
         let lease = Lease {
@@ -78,7 +84,10 @@ pub(super) async fn claim(
         let lease_expired = row.try_get("lease_expired")?;
         Ok(Claim { lease, event, attempt, lease_expired, outdated: row.try_get("outdated")? })
     };
-    rows.iter().map(claim).collect()
+    let now = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get("now")?;
+    let has_delivery = |row: &&PgRow| !matches!(row.try_get::<Option<i64>, _>("id"), Ok(None));
+    let claims = rows.iter().filter(has_delivery).map(claim).collect::<sqlx::Result<_>>()?;
+    Ok((claims, now))
 }
 
 /// Counts the waiting and running deliveries of each handler, from partial indexes that do not

@@ -7,6 +7,7 @@ mod operations;
 mod pool;
 mod redeliver;
 mod schema;
+mod time;
 mod writes;
 
 use std::{
@@ -29,6 +30,7 @@ use self::{
     listen::Listener,
     pool::{Pool, PoolSize},
     schema::Schema,
+    time::ServerTime,
 };
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
@@ -39,9 +41,10 @@ use crate::{
 
 /// A store in a PostgreSQL database, shared by any number of processes on any number of machines.
 ///
-/// All times come from the database server, so the clocks of the machines need not agree. Every
-/// stored event is on the server's disk before Stripe is answered, even if the database or the role
-/// turns `synchronous_commit` off.
+/// All times come from the database server, so the clocks of the machines need not agree. If the
+/// server's clock is set back, each delivery remains due within the delay with which it was
+/// scheduled. Every stored event is on the server's disk before Stripe is answered, even if the
+/// database or the role turns `synchronous_commit` off.
 ///
 /// The tables are in their own schema, `stripe_inbox`, which is created if it does not exist.
 /// Processes notify each other of stored events by `LISTEN` and `NOTIFY`. The server must be
@@ -80,6 +83,7 @@ pub struct PostgresStore {
     /// A random name, sent as the payload of notifications, so that this store can ignore its own.
     name: String,
     listener: Arc<OnceLock<Listener>>,
+    time: Arc<ServerTime>,
 }
 
 /// Maximum time for which a transaction of the store may be idle. A transaction is idle for so long
@@ -182,6 +186,7 @@ impl PostgresStore {
             options,
             name,
             listener: Arc::default(),
+            time: Arc::new(ServerTime::new()),
         })
     }
 
@@ -266,7 +271,10 @@ impl Store for PostgresStore {
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
         let claimed = async {
             let mut connection = self.pool.acquire().await?;
-            claims::claim(&mut connection, &self.schema, request).await
+            self.time.correct(time::correct_due_times(&mut connection, &self.schema)).await?;
+            let (claims, now) = claims::claim(&mut connection, &self.schema, request).await?;
+            self.time.observe(now);
+            Ok(claims)
         };
         claimed.await.map_err(|error| self.store_error(error))
     }

@@ -299,7 +299,7 @@ impl<'e> Redelivered<'e> {
     async fn restart(&mut self, write: &mut PgConnection, id: i64) -> sqlx::Result<()> {
         let restart = sqlx::query(self.store.schema.sql(
             "update inbox.deliveries set
-                 state = 0, attempts = 0, due = (select inbox.inbox_now()), ended_at = null,
+                 state = 0, attempts = 0, due = (select inbox.inbox_now()), delay = 0, ended_at = null,
                  blocked = lane is not null, redelivered = $2
              where id = $1",
         ));

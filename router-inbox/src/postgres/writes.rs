@@ -98,7 +98,7 @@ pub(super) async fn extend(
              select delivery.id
              from inbox.deliveries delivery join unnest($1, $2) as lease (id, token) using (id, token)
              where delivery.state = 1 order by delivery.id for update of delivery)
-         update inbox.deliveries delivery set due = (select inbox.inbox_now()) + $3
+         update inbox.deliveries delivery set due = (select inbox.inbox_now()) + $3, delay = $3
          from held where delivery.id = held.id returning delivery.id, delivery.token",
     ))
     .bind(leases.iter().map(|lease| lease.delivery).collect::<Vec<_>>())
@@ -142,6 +142,7 @@ pub(super) async fn complete(
              update inbox.deliveries delivery set
                  state = case when restarts then 0 else ended.state end,
                  due = (select inbox.inbox_now()) + ended.wait,
+                 delay = ended.wait,
                  error = coalesce(ended.error, delivery.error),
                  attempts = case when restarts then 0 else greatest(delivery.attempts - released::integer, 0) end,
                  blocked = restarts and lane is not null,
@@ -258,8 +259,8 @@ pub(super) async fn insert_deliveries(
     let sort_key = |row: &NewRow| Some(row.order_key.position(row.delivery.order?));
     sqlx::query(schema.sql(
         "with new as (
-             insert into inbox.deliveries (id, event, redelivered, handler, lane, sort_key, blocked, due)
-             select id, event, redelivered, handler, lane, sort_key, lane is not null, inbox.inbox_now()
+             insert into inbox.deliveries (id, event, redelivered, handler, lane, sort_key, blocked, due, delay)
+             select id, event, redelivered, handler, lane, sort_key, lane is not null, inbox.inbox_now(), 0
              from unnest($1, $2, $3, $4, $5, $6) as new (id, event, redelivered, handler, lane, sort_key))
          select pg_notify($7, $8)",
     ))

@@ -165,34 +165,20 @@ impl SqliteStore {
         self.time.now()
     }
 
-    /// Corrects the due times if the clock may have been set back.
-    async fn correct_due_times(&self) -> Result<(), StoreError> {
-        if !self.time.take_set_back() {
-            return Ok(());
-        }
-        let corrected = self.correct_due_times_now().await;
-        if corrected.is_err() {
-            self.time.mark_set_back();
-        }
-        corrected
-    }
-
-    async fn correct_due_times_now(&self) -> Result<(), StoreError> {
+    /// Limits the due times to the scheduled delays from now, and returns the number of deliveries
+    /// changed.
+    async fn correct_due_times(&self) -> Result<u64, StoreError> {
         let mut reader = self.reader().await?;
         let needed = claims::is_due_too_late(&mut reader, self.now()).await;
         drop(reader);
-        if needed.map_err(StoreError::new)? {
-            let mut write = self.begin().await?;
-            let corrected = claims::correct_due_times(&mut write, self.now()).await;
-            let deliveries = corrected.map_err(StoreError::new)?;
-            self.commit(write).await?;
-            tracing::warn!(
-                deliveries,
-                "the machine's clock was set back, so that these deliveries were due too late; their \
-                 scheduled delays now start again"
-            );
+        if !needed.map_err(StoreError::new)? {
+            return Ok(0);
         }
-        Ok(())
+        let mut write = self.begin().await?;
+        let corrected = claims::correct_due_times(&mut write, self.now()).await;
+        let deliveries = corrected.map_err(StoreError::new)?;
+        self.commit(write).await?;
+        Ok(deliveries)
     }
 }
 
@@ -240,7 +226,7 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-        self.correct_due_times().await?;
+        self.time.correct(self.correct_due_times()).await?;
         // Usually nothing is due, which a reader can find out without waiting for the writer.
         let mut reader = self.reader().await?;
         let time = self.time.for_claim(request.lease);

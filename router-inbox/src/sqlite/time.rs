@@ -7,7 +7,7 @@
 //!   the duration of a lease, the store therefore subtracts the jump when it looks for expired
 //!   leases.
 //! - After a jump back, deliveries would be due later than intended. The store
-//!   [corrects](StoreTime::take_set_back) their due times.
+//!   [corrects](SetBack) their due times.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,22 +16,23 @@ use std::{
 
 use router_core::clock::Clock;
 
-use crate::{store::rows::millis, worker::MAX_CLOCK_STEP};
+use crate::store::{
+    rows::millis,
+    set_back::{Reading, SetBack},
+};
 
 #[derive(Clone)]
 pub(super) struct StoreTime {
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
+    set_back: Arc<SetBack>,
 }
 
 struct State {
-    /// The last time read, in milliseconds since 1970, and the instant at which it was read.
-    last: (i64, Instant),
+    last: Reading,
     /// The time by which the clock has jumped forward, in milliseconds, and the instant at which
     /// the last jump was noticed.
     ahead: Option<(i64, Instant)>,
-    /// `true` if the clock may have been set back since the due times were corrected.
-    set_back: bool,
 }
 
 /// The time of a claim, in milliseconds since 1970.
@@ -43,12 +44,9 @@ pub(super) struct ClaimTime {
 }
 
 impl StoreTime {
-    /// Starts as if the clock had just been set back, because that may have happened while no
-    /// process was running.
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let last = (since_1970(&*clock), clock.monotonic());
-        let state = State { last, ahead: None, set_back: true };
-        Self { clock, state: Arc::new(Mutex::new(state)) }
+        let state = State { last: read(&*clock), ahead: None };
+        Self { clock, state: Arc::new(Mutex::new(state)), set_back: Arc::new(SetBack::new()) }
     }
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {
@@ -57,27 +55,39 @@ impl StoreTime {
 
     /// Returns the current time in milliseconds since 1970.
     pub(super) fn now(&self) -> i64 {
-        self.state().read(&*self.clock).0
+        self.read(&mut self.state()).time
     }
 
     /// Returns the time of a claim of leases with this duration.
     pub(super) fn for_claim(&self, lease: Duration) -> ClaimTime {
         let mut state = self.state();
-        let (now, instant) = state.read(&*self.clock);
+        let Reading { time: now, instant } = self.read(&mut state);
         let ahead = state.ahead.filter(|(_, since)| instant < *since + lease);
         ClaimTime { now, for_leases: now - ahead.map_or(0, |(ahead, _)| ahead) }
     }
 
-    /// Returns whether the clock may have been set back since the previous call.
-    pub(super) fn take_set_back(&self) -> bool {
-        let mut state = self.state();
-        state.read(&*self.clock);
-        std::mem::take(&mut state.set_back)
+    /// Runs `correction` if the clock may have been set back, see [`SetBack::correct`].
+    pub(super) async fn correct<E>(
+        &self,
+        correction: impl Future<Output = Result<u64, E>>,
+    ) -> Result<(), E> {
+        let now = self.read(&mut self.state()).instant;
+        self.set_back.correct(now, correction).await
     }
 
-    /// Makes the next [`take_set_back`](Self::take_set_back) return `true`.
-    pub(super) fn mark_set_back(&self) {
-        self.state().set_back = true;
+    /// Reads the clock, and notices a jump since the last reading.
+    fn read(&self, state: &mut State) -> Reading {
+        let reading = read(&*self.clock);
+        let jump = reading.jump_since(state.last);
+        if jump < 0 {
+            self.set_back.notice();
+        }
+        if jump != 0 {
+            let ahead = state.ahead.map_or(0, |(ahead, _)| ahead).saturating_add(jump);
+            state.ahead = (ahead > 0).then_some((ahead, reading.instant));
+        }
+        state.last = reading;
+        reading
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -85,23 +95,7 @@ impl StoreTime {
     }
 }
 
-impl State {
-    /// Reads the clock, and notices a jump since the last reading.
-    fn read(&mut self, clock: &dyn Clock) -> (i64, Instant) {
-        let (now, instant) = (since_1970(clock), clock.monotonic());
-        let (last, last_instant) = self.last;
-        let passed = millis(instant.saturating_duration_since(last_instant));
-        let jump = now.saturating_sub(last.saturating_add(passed));
-        if jump.abs() > millis(MAX_CLOCK_STEP) {
-            self.set_back |= jump < 0;
-            let ahead = self.ahead.map_or(0, |(ahead, _)| ahead).saturating_add(jump);
-            self.ahead = (ahead > 0).then_some((ahead, instant));
-        }
-        self.last = (now, instant);
-        self.last
-    }
-}
-
-fn since_1970(clock: &dyn Clock) -> i64 {
-    millis(clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default())
+fn read(clock: &dyn Clock) -> Reading {
+    let time = millis(clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default());
+    Reading { time, instant: clock.monotonic() }
 }

@@ -1,6 +1,7 @@
 //! The [`Store`] trait and its types: persistence of events and deliveries.
 
 mod claim;
+mod error;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod identity;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
@@ -18,18 +19,22 @@ pub(crate) mod order;
 pub(crate) mod parameters;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;
+#[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
+pub(crate) mod set_back;
 #[cfg(any(feature = "jetstream", feature = "sqlite"))]
 pub(crate) mod spread;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{BoxError, Delivery, DeliveryOrder, DeliveryService, Event, HandlerSpec};
+use router_core::{Delivery, DeliveryOrder, DeliveryService, Event, HandlerSpec};
 
+pub(crate) use self::error::is_unavailable_to_handler;
 #[cfg(feature = "jetstream")]
 pub(crate) use self::order::position;
 pub use self::{
     claim::{Claim, ClaimRequest, HandlerSlots, Lease},
+    error::StoreError,
     operations::Operations,
     order::{OrderKey, newest_recency},
 };
@@ -218,22 +223,15 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
 
 /// The writes a handler makes in the store itself. They are committed atomically with the outcome
 /// of the delivery.
+///
+/// A store that cannot give the handler access to them, for example because no connection is
+/// available, returns [`StoreError::unavailable_to_handler`] to the handler.
 #[async_trait]
 pub trait Effects: Send + Sync {
     /// Waits until the handler has blocked other writes for the store's maximum duration.
     ///
     /// Returns this maximum. Never completes if the store sets none.
     async fn deadline_exceeded(&self) -> Duration;
-
-    /// Returns `true` if the store could not provide the effects to the handler, for example
-    /// because no connection was available.
-    ///
-    /// A failure of the attempt is then not the handler's fault, so the caller must
-    /// [release](DeliveryOutcome::Released) the delivery. The default implementation returns
-    /// `false`.
-    fn unavailable(&self) -> bool {
-        false
-    }
 
     /// Commits or rolls back the effects at the end of an attempt.
     ///
@@ -410,16 +408,4 @@ pub enum DeliveryState {
     Dead,
     /// An operator has discarded the delivery, or it was a dead letter that a replay superseded.
     Discarded,
-}
-
-/// An error of the store.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct StoreError(pub BoxError);
-
-impl StoreError {
-    /// Wraps an error of the underlying engine.
-    pub fn new(error: impl Into<BoxError>) -> Self {
-        Self(error.into())
-    }
 }

@@ -21,6 +21,10 @@ use crate::{DeliveryState, StoreError, StoredDelivery};
 /// [`replay`](Self::replay) and [`purge`](Self::purge) take a list of events: the caller finds all
 /// events with [`select`](Self::select), and passes them in batches. The test suite in the module
 /// `conformance` checks the requirements.
+///
+/// No method has a time limit: an operation on millions of events may take minutes. A caller that
+/// must not wait for a server or a disk that hangs limits the time, and drops the future. A dropped
+/// change may or may not have been made.
 #[async_trait]
 pub trait Operations: Send + Sync {
     /// Counts events and deliveries, and determines the age of the oldest deliveries.

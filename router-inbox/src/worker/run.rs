@@ -19,6 +19,7 @@ use super::outcome;
 use crate::{
     CompleteResult, DeliveryOutcome, Effects, Lease, Store, StoreError,
     bounded::{BoundedStore, LimitExceeded},
+    store::is_unavailable_to_handler,
 };
 
 /// An attempt to be run: the claimed delivery, its event and its handler.
@@ -167,7 +168,7 @@ impl Run {
             },
             Err(failure) => failure,
         };
-        if effects.is_some_and(Effects::unavailable) {
+        if is_unavailable_to_handler(failure) {
             return outcome::from_unavailable_store(&self.handler, &self.event, failure);
         }
         self.failure_outcome(failure)

@@ -1,5 +1,6 @@
 //! Tests of the JetStream store: the conformance suite, concurrent processes and server failures.
 
+mod clock;
 mod connect;
 mod delayed_claim;
 mod outages;

@@ -1,5 +1,6 @@
 //! Tests of the PostgreSQL store: the conformance suite, concurrent processes and server failures.
 
+mod clock;
 mod connect;
 mod effects;
 mod operations;
@@ -56,6 +57,18 @@ impl TestInbox {
         store.expect("the inbox exists")
     }
 
+    /// Sets the clock back, as an operator of the server may do.
+    async fn set_back(&self, time: Duration) {
+        self.set_clock(-(time.as_millis() as i64)).await;
+    }
+
+    async fn set_clock(&self, change: i64) {
+        let now = self.now.fetch_add(change, Ordering::Relaxed) + change;
+        let function =
+            "create or replace function inbox.inbox_now() returns bigint language sql stable";
+        self.execute(&format!("{function} as 'select {now}'")).await;
+    }
+
     /// Executes statements in which `inbox.` is replaced by the schema.
     async fn execute(&self, statements: &str) {
         let statements = AssertSqlSafe(statements.replace("inbox.", &format!("{}.", self.schema)));
@@ -80,11 +93,7 @@ impl Subject for TestInbox {
     }
 
     async fn pass(&self, time: Duration) {
-        let time = time.as_millis() as i64;
-        let now = self.now.fetch_add(time, Ordering::Relaxed) + time;
-        let function =
-            "create or replace function inbox.inbox_now() returns bigint language sql stable";
-        self.execute(&format!("{function} as 'select {now}'")).await;
+        self.set_clock(time.as_millis() as i64).await;
     }
 }
 

@@ -15,8 +15,9 @@ use router_core::{
     testing::ManualClock,
 };
 use router_inbox::{
+    ClaimRequest,
     DeliveryState::{Done, Running, Waiting},
-    Inbox, SqliteStore, Store as _, StoredDelivery,
+    HandlerSlots, Inbox, SqliteStore, Store as _, StoredDelivery,
 };
 use router_tests::now;
 use tempfile::TempDir;
@@ -165,6 +166,10 @@ async fn clock_set_forward_repeats_no_running_delivery() {
     shop.start_worker();
     shop.wait_for(20, |delivery| delivery.state == Running).await;
     shop.clock.set_forward(HOUR);
+    // A worker that wakes up before the others have renewed their leases.
+    let handlers = vec![HandlerSlots::new("shop.fulfil", 20)];
+    let request = ClaimRequest { handlers, limit: 20, lease: SECOND * 60 };
+    assert!(shop.inbox.store().claim(&request).await.expect("file is writable").is_empty());
     shop.pass(SECOND * 100, 20).await;
     shop.runs.permits.add_permits(99);
     shop.wait_for(20, |delivery| (delivery.state, delivery.attempts) == (Done, 1)).await;

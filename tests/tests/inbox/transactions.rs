@@ -17,7 +17,10 @@ use router_inbox::{
 };
 use router_tests::now;
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinHandle,
+};
 use tower::Service as _;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -37,6 +40,8 @@ enum Step {
     Hang,
     /// Sends its `Tx` to another task, which may use it later.
     LeakTx,
+    /// Fails with an error of its own if it cannot begin its transaction.
+    HideUnavailable,
     /// Violates a deferred constraint, so the commit fails.
     ViolateConstraint,
 }
@@ -55,11 +60,14 @@ struct Plan {
 async fn fulfil(event: Event, mut tx: Tx<Sqlite>, plan: State<Plan>) -> Result<Outcome, Failure> {
     plan.gate.acquire().await?.forget();
     let step = plan.steps.lock().expect("mutex is not poisoned").pop().unwrap_or(Step::Return);
-    let db = tx.begin().await?;
+    let db = match step {
+        Step::HideUnavailable => tx.begin().await.map_err(|_| "the warehouse is down")?,
+        _ => tx.begin().await?,
+    };
     query("insert into orders (event) values (?)").bind(event.id()).execute(&mut *db).await?;
     plan.wrote.send(())?;
     match step {
-        Step::Return => Ok(Outcome::Done),
+        Step::Return | Step::HideUnavailable => Ok(Outcome::Done),
         Step::Ignore => Ok(Outcome::ignored("the order is written nevertheless")),
         Step::Fail => Err("the warehouse is down".into()),
         Step::FailPermanently => Err(Failure::permanent("no such product")),
@@ -345,11 +353,10 @@ async fn wait_for_another_transaction_does_not_count_against_the_timeout() {
     worker.await.unwrap();
 }
 
-/// Another process holds the file's write lock for longer than SQLite waits for it.
-#[tokio::test]
-async fn attempt_without_transaction_is_not_counted() {
+/// Runs the handler while another process holds the file's write lock for longer than SQLite waits
+/// for it. Returns the worker, and what it has logged about the attempt.
+async fn run_without_transaction(shop: &Shop) -> (oneshot::Sender<()>, JoinHandle<()>, String) {
     log(LevelFilter::WARN);
-    let mut shop = Shop::new([]).await;
     shop.plan.gate.forget_permits(usize::MAX);
     shop.receive("evt_1").await;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -366,14 +373,33 @@ async fn attempt_without_transaction_is_not_counted() {
         tokio::task::yield_now().await;
     };
     lock.rollback().await.unwrap();
+    (stop, worker, logged)
+}
+
+#[tokio::test]
+async fn attempt_without_transaction_is_not_counted() {
+    let mut shop = Shop::new([]).await;
+    let (stop, worker, logged) = run_without_transaction(&shop).await;
     let (before, rest) = logged.split_once("retrying in ").unwrap();
     insta::assert_snapshot!(before, @" WARN router_inbox::worker::outcome: the store could not begin the handler's transaction; ");
     let (_, rest) = rest.split_once(' ').unwrap();
-    insta::assert_snapshot!(rest, @r#"without counting an attempt handler="shop.fulfil" event.id="evt_1" event.type="invoice.paid" error=another process has been writing to the file for 5s"#);
+    insta::assert_snapshot!(rest, @r#"without counting an attempt handler="shop.fulfil" event.id="evt_1" event.type="invoice.paid" error=the store is not available to the handler: another process has been writing to the file for 5s"#);
     shop.wait_for("evt_1", Waiting, 0).await;
     shop.clock.advance(Duration::from_secs(7));
     shop.wrote.recv().await.unwrap();
     shop.wait_for("evt_1", Done, 1).await;
+    drop(stop);
+    worker.await.unwrap();
+}
+
+/// Otherwise a handler that fails for reasons of its own could be released forever.
+#[tokio::test]
+async fn attempt_without_transaction_is_counted_if_handler_fails_for_another_reason() {
+    let shop = Shop::new([Step::HideUnavailable]).await;
+    let (stop, worker, logged) = run_without_transaction(&shop).await;
+    assert!(logged.contains("handler failed on attempt 1 of 3"), "{logged}");
+    shop.wait_for("evt_1", Waiting, 1).await;
+    assert_eq!(shop.error("evt_1").await, "the warehouse is down");
     drop(stop);
     worker.await.unwrap();
 }
@@ -392,13 +418,13 @@ fn build_fails_without_a_transaction_provider() {
     insta::assert_snapshot!(without_store, @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
-           tests/tests/inbox/transactions.rs:54  `shop.fulfil`  on invoice.paid
+           tests/tests/inbox/transactions.rs:59  `shop.fulfil`  on invoice.paid
          help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
     ");
     insta::assert_snapshot!(on_memory_store, @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
-           tests/tests/inbox/transactions.rs:54  `shop.fulfil`  on invoice.paid
+           tests/tests/inbox/transactions.rs:59  `shop.fulfil`  on invoice.paid
          help: the service passed to `.delivered_by(...)` provides nothing: pass one that provides it, or take another type
     ");
 }

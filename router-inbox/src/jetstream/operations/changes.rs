@@ -1,5 +1,7 @@
 //! Retries and discards deliveries.
 
+use std::time::Duration;
+
 use super::{
     super::{
         Connection,
@@ -27,7 +29,8 @@ impl Connection {
         let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
         self.change_deliveries(event_id, handler, true, &states, |delivery, now| {
             if delivery.is_open() {
-                delivery.due = delivery.due.min(now);
+                // A delivery that is already due keeps its place in the queue.
+                delivery.schedule(delivery.due.min(now), Duration::ZERO);
                 delivery.state = DeliveryState::Waiting;
             } else {
                 delivery.restart(now);

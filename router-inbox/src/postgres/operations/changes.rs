@@ -23,6 +23,7 @@ pub(super) async fn retry(
     // A delivery that is already due keeps its place in the queue.
     let update = "update inbox.deliveries set
              due = case when state <= 1 then least(due, (select inbox.inbox_now())) else (select inbox.inbox_now()) end,
+             delay = 0,
              attempts = case when state <= 1 then attempts else 0 end,
              state = 0, ended_at = null
          where id = any($1)";
