@@ -64,8 +64,8 @@ pub(crate) const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 enum QueueFull {
     #[error(
-        "{MAX_QUEUE} events are waiting to be stored, which is the limit: the store is too slow, or \
-         does not answer; check its load and its log"
+        "{MAX_QUEUE} events are waiting to be stored, which is the limit: the store is too slow, \
+         or does not answer; check its load and its log"
     )]
     Events,
     #[error(
