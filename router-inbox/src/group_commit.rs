@@ -62,13 +62,18 @@ pub(crate) const MAX_QUEUE: usize = 10_000;
 pub(crate) const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the queue of events to be stored is full ({events} events, {bytes} bytes): the store is too \
-     slow, or does not answer"
-)]
-struct QueueFull {
-    events: usize,
-    bytes: usize,
+enum QueueFull {
+    #[error(
+        "{MAX_QUEUE} events are waiting to be stored, which is the limit: the store is too slow, \
+         or does not answer; check its load and its log"
+    )]
+    Events,
+    #[error(
+        "events of {bytes} bytes are waiting to be stored, and with this one they would exceed the \
+         limit of {MAX_QUEUE_BYTES} bytes: the store is too slow, or does not answer; check its \
+         load and its log"
+    )]
+    Bytes { bytes: usize },
 }
 
 impl<S: Store> GroupCommit<S> {
@@ -110,10 +115,15 @@ impl Queue {
     ///
     /// Fails if the queue is full.
     fn enqueue(&mut self, pending: Pending) -> Result<(u64, bool), Arc<StoreError>> {
-        let (events, bytes) = (self.pending.len(), self.bytes);
-        let is_full = events >= MAX_QUEUE || bytes + size(&pending) > MAX_QUEUE_BYTES;
-        if is_full && events > 0 {
-            return Err(Arc::new(StoreError::new(QueueFull { events, bytes })));
+        let full = match (self.pending.len(), self.bytes) {
+            (MAX_QUEUE.., _) => Some(QueueFull::Events),
+            (1.., bytes) if bytes + size(&pending) > MAX_QUEUE_BYTES => {
+                Some(QueueFull::Bytes { bytes })
+            }
+            _ => None,
+        };
+        if let Some(full) = full {
+            return Err(Arc::new(StoreError::new(full)));
         }
         let number = self.arrivals;
         self.arrivals += 1;

@@ -51,7 +51,7 @@ pub struct Tx<DB: Database> {
 struct OpenTx<DB: Database> {
     transaction: Transaction<'static, DB>,
     /// The permit, which is released after the connection.
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl<DB: Database> Tx<DB> {
@@ -87,7 +87,7 @@ impl<DB: Database> Tx<DB> {
 pub(crate) trait TxStore<DB: Database>: Send + Sync {
     /// Returns the semaphore with a permit for each handler's transaction that may be open at the
     /// same time.
-    fn turns(&self) -> &Arc<Semaphore>;
+    fn permits(&self) -> &Arc<Semaphore>;
 
     /// Begins a transaction. The caller holds a permit.
     async fn begin(&self) -> Result<Transaction<'static, DB>, StoreError>;
@@ -159,14 +159,14 @@ impl<DB: Database> SharedTx<DB> {
     /// Fails if the database does not begin a transaction in time.
     async fn begin(&self) -> Result<OpenTx<DB>, StoreError> {
         let _paused = self.timeout_pause.pause();
-        let turn = self.store.turns().clone().acquire_owned();
-        let turn = turn.await.expect("semaphore is never closed");
+        let permit = self.store.permits().clone().acquire_owned();
+        let permit = permit.await.expect("semaphore is never closed");
         let begun = tokio::select! {
             begun = self.store.begin() => begun,
             () = SystemClock.sleep(BEGIN_TIMEOUT) => Err(StoreError::new(NotBegun)),
         };
         let begun = begun.map_err(|StoreError(reason)| StoreError::unavailable_to_handler(reason));
-        Ok(OpenTx { transaction: begun?, _turn: turn })
+        Ok(OpenTx { transaction: begun?, _permit: permit })
     }
 
     /// Records the time at which the transaction began.
@@ -273,7 +273,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
 impl<DB: Database> TxEffects<DB> {
     async fn complete(
         &self,
-        OpenTx { transaction: mut tx, _turn }: OpenTx<DB>,
+        OpenTx { transaction: mut tx, _permit }: OpenTx<DB>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
     ) -> Result<CompleteResult, StoreError> {

@@ -65,7 +65,7 @@ async fn files_are_private_under_any_umask() {
 }
 
 #[tokio::test]
-async fn mode_of_an_existing_file_is_kept() {
+async fn opening_does_not_change_mode_of_an_existing_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inbox.db");
     fs::write(&path, "").unwrap();
@@ -77,7 +77,7 @@ async fn mode_of_an_existing_file_is_kept() {
 
 /// A relative path names the same file after the working directory has changed.
 #[tokio::test]
-async fn relative_path_is_kept_if_the_working_directory_changes() {
+async fn relative_path_names_same_file_after_chdir() {
     if let Some(folder) = env::var_os(FOLDER) {
         let folder = Path::new(&folder);
         let store = SqliteStore::open("sqlite:inbox.db").await.unwrap();
@@ -88,5 +88,5 @@ async fn relative_path_is_kept_if_the_working_directory_changes() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    in_child("relative_path_is_kept_if_the_working_directory_changes", "022", folder.path());
+    in_child("relative_path_names_same_file_after_chdir", "022", folder.path());
 }

@@ -239,14 +239,16 @@ fn send_partial(
 #[test]
 fn unfinished_bodies_share_a_budget() {
     let endpoint = endpoint().body_budget(10_000);
-    let (first_sender, first) = send_partial(endpoint.clone(), 6_000);
+    let (_first_sender, first) = send_partial(endpoint.clone(), 6_000);
     let mut first = pin!(first);
     assert!(poll(first.as_mut()).is_pending());
 
-    // Setting something else keeps the budget.
+    // Setting something else keeps the budget. The newer body displaces the older one.
     let clone = endpoint.clone().timeout(Duration::from_secs(1));
-    let (_second_sender, second) = send_partial(clone, 6_000);
-    let Poll::Ready(response) = poll(pin!(second)) else { panic!("the body exceeds the budget") };
+    let (second_sender, second) = send_partial(clone, 6_000);
+    let mut second = pin!(second);
+    assert!(poll(second.as_mut()).is_pending());
+    let Poll::Ready(response) = poll(first) else { panic!("the bodies exceed the budget") };
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["retry-after"], "10");
     assert_eq!(response.body(), r#"{"error":"try again later"}"#);
@@ -260,12 +262,42 @@ fn unfinished_bodies_share_a_budget() {
     };
     assert_eq!(response.status(), 200);
 
-    // The refused body does not count any more, nor does the first one once it is complete.
-    drop(first_sender);
-    let Poll::Ready(response) = poll(first) else { panic!("the body is complete") };
+    // The refused body does not count any more, and a body that exceeds the whole budget displaces
+    // no other.
+    let (_third_sender, third) = send_partial(endpoint.clone(), 4_000);
+    let mut third = pin!(third);
+    assert!(poll(third.as_mut()).is_pending());
+    let (_large_sender, large) = send_partial(endpoint.clone(), 10_001);
+    let Poll::Ready(response) = poll(pin!(large)) else { panic!("the body exceeds the budget") };
+    assert_eq!(response.status(), 503);
+    assert!(poll(second.as_mut()).is_pending());
+    assert!(poll(third.as_mut()).is_pending());
+
+    // A complete body does not count any more.
+    drop(second_sender);
+    let Poll::Ready(response) = poll(second) else { panic!("the body is complete") };
     assert_eq!(response.status(), 400);
-    let (_third_sender, third) = send_partial(endpoint, 6_000);
-    assert!(poll(pin!(third)).is_pending());
+    let (_fourth_sender, fourth) = send_partial(endpoint, 6_000);
+    assert!(poll(pin!(fourth)).is_pending());
+    assert!(poll(third).is_pending());
+}
+
+#[tokio::test]
+async fn displaced_body_is_refused_while_its_sender_stalls() {
+    let endpoint = endpoint().body_budget(10_000);
+    let (_stalled_sender, stalled) = send_partial(endpoint.clone(), 10_000);
+    let stalled = tokio::spawn(stalled);
+    tokio::task::yield_now().await;
+    let payload = payload("invoice.paid");
+    let (sender, body) = channel_body();
+    let event = send(endpoint, signed_request(payload.as_bytes()).body(body).unwrap());
+    let (start, end) = payload.split_at(20);
+    sender.send(Ok(start.to_owned().into())).unwrap();
+    let event = tokio::spawn(event);
+    assert_eq!(stalled.await.unwrap().status(), 503);
+    sender.send(Ok(end.to_owned().into())).unwrap();
+    drop(sender);
+    assert_eq!(event.await.unwrap().status(), 200);
 }
 
 #[test]
@@ -297,6 +329,23 @@ fn body_that_trickles_in_counts_with_its_buffer() {
             assert!(poll(call.as_mut()).is_pending());
         }
     }
+}
+
+#[test]
+fn head_is_freed_before_the_body_arrives() {
+    let (sender, body) = channel_body();
+    let payload = payload("invoice.paid");
+    let mut request = signed_request(payload.as_bytes()).body(body).unwrap();
+    // The extensions are part of the head.
+    let head = Arc::new(());
+    request.extensions_mut().insert(head.clone());
+    let mut call = pin!(send(endpoint(), request));
+    assert!(poll(call.as_mut()).is_pending());
+    assert_eq!(Arc::strong_count(&head), 1);
+    sender.send(Ok(payload.into())).unwrap();
+    drop(sender);
+    let Poll::Ready(response) = poll(call) else { panic!("the body is complete") };
+    assert_eq!(response.status(), 200);
 }
 
 /// A provider that knows no endpoint.

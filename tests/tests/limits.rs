@@ -8,7 +8,7 @@ use router_core::{
     DeliveryRouter, Endpoint, Event, InMemoryCompletions, Router, RouterBuilder, server::Server,
     testing::ManualClock,
 };
-use router_inbox::{Inbox, PostgresStore, SqliteStore, conformance::MemoryStore};
+use router_inbox::{Inbox, PostgresStore, SqliteStore, Worker, conformance::MemoryStore};
 use router_tests::{now, secret};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/security.md");
@@ -57,6 +57,10 @@ async fn table() -> String {
     let _ = (Server::<()>::max_connections, Server::<()>::head_timeout, Server::<()>::idle_timeout);
     let _ = (Server::<()>::write_timeout, Server::<()>::shutdown_grace);
     let _ = (RouterBuilder::handler_timeout, Inbox::<MemoryStore>::store_timeout);
+    let _ = (InMemoryCompletions::max_entries, InMemoryCompletions::max_bytes);
+    type ShopWorker = Worker<MemoryStore, DeliveryRouter>;
+    let _ = (ShopWorker::concurrency, ShopWorker::lease);
+    let _ = (ShopWorker::shutdown_grace, ShopWorker::retention);
     let _ =
         (SqliteStore::transaction_limit, PostgresStore::connections, PostgresStore::transactions);
     let rows = [
@@ -66,7 +70,7 @@ async fn table() -> String {
             "size of all unfinished bodies together",
             field(&endpoint, "body_budget"),
             "`Endpoint::body_budget`",
-            "503, one WARN per episode",
+            "the oldest is answered with 503; one WARN per episode",
         ),
         ("age of a signature", field(&endpoint, "max_age") + " s", "`Endpoint::tolerance`", "400"),
         (
@@ -79,7 +83,8 @@ async fn table() -> String {
             "connections",
             field(&server, "max_connections"),
             "`Server::max_connections`",
-            "the one that has been idle for longest is closed; one WARN per episode",
+            "the one that has been idle for longest is closed, or those without an event for longest; \
+             one WARN per episode",
         ),
         (
             "time for the first head",

@@ -1,6 +1,11 @@
 //! Limits on a request: the method must be POST, and the body must not be too large or stall.
 
-use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, Method, header::CONTENT_LENGTH};
@@ -57,7 +62,7 @@ impl BodyLimit {
     ///
     /// # Errors
     ///
-    /// Fails if the body is too large, stalls or breaks off, or if the budget is exhausted.
+    /// Fails if the body is too large, stalls, breaks off, or is displaced from the budget.
     pub(super) async fn read<B>(
         self,
         body: B,
@@ -94,7 +99,7 @@ where
     while !body.is_end_stream() {
         let frame = poll_fn(|context| match body.as_mut().poll_frame(context) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-            Poll::Pending => match received.hold(body.size_hint().lower()) {
+            Poll::Pending => match received.hold(body.size_hint().lower(), context.waker()) {
                 Ok(()) => Poll::Pending,
                 Err(refusal) => Poll::Ready(Err(refusal)),
             },
@@ -142,14 +147,14 @@ impl<'b> Received<'b> {
     ///
     /// # Errors
     ///
-    /// Fails if the budget is exhausted.
-    fn hold(&mut self, remaining: u64) -> Result<(), Refusal> {
+    /// Fails if a newer body has displaced this one from the budget.
+    fn hold(&mut self, remaining: u64, waker: &Waker) -> Result<(), Refusal> {
         if self.len() == 0 {
             return Ok(());
         }
         // A frame of one byte may be a slice of a large buffer, and keep all of it in memory.
         self.copy_first(0, remaining);
-        self.reservation.extend_to(self.all.capacity())
+        self.reservation.extend_to(self.all.capacity(), waker)
     }
 
     /// Moves the first frame to `all`, with capacity for `more` bytes.

@@ -9,6 +9,8 @@ mod response;
 mod secret_provider;
 mod service;
 
+#[cfg(feature = "server")]
+pub(crate) use self::pipeline::Authentic;
 pub use self::{
     refusal::Refusal,
     response::{Answer, Response},

@@ -44,6 +44,10 @@ pub(super) struct Settings<P> {
     pub(super) clock: Arc<dyn Clock>,
 }
 
+/// An extension of the response to an authentic event that the inner service has answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Authentic;
+
 impl<P: SecretProvider> Settings<P> {
     /// Runs the steps of a request in a span, and converts their result to a response. Counts the
     /// request, and logs a refusal.
@@ -55,7 +59,11 @@ impl<P: SecretProvider> Settings<P> {
         let respond = pin!(async {
             let request = telemetry::Request::begin(self.clock.monotonic());
             let response = match steps.await {
-                Ok(answer) => Response::from(answer),
+                Ok(answer) => {
+                    let mut response = Response::from(answer);
+                    response.extensions_mut().insert(Authentic);
+                    response
+                }
                 Err(refusal) => {
                     refusal.log();
                     refusal.into()

@@ -40,10 +40,11 @@ pub enum Refusal {
         /// The time limit.
         limit: Duration,
     },
-    /// The senders' fault: all unfinished bodies together would exceed the budget.
+    /// The senders' fault: all unfinished bodies together would exceed the budget, and this one was
+    /// the oldest.
     #[error(
-        "all unfinished bodies together would exceed {limit} bytes; `Endpoint::body_budget` sets \
-         this limit"
+        "all unfinished bodies together would exceed {limit} bytes, and this one is the oldest; \
+         `Endpoint::body_budget` sets this limit"
     )]
     BodyBudget {
         /// The limit, in bytes.

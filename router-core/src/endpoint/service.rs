@@ -116,10 +116,10 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     /// Sets the maximum size of all unfinished bodies together, in bytes. The endpoint and its
     /// clones share this budget. Default: 64 MiB.
     ///
-    /// If the budget is exhausted, a body that does not arrive at once is answered with 503, and
-    /// Stripe sends the event again. A body is unfinished until all of it has arrived. Its
-    /// signature is then verified at once. A sender that stalls holds its share until the
-    /// [body timeout](Endpoint::body_timeout).
+    /// A body is unfinished until all of it has arrived. Its signature is then verified at once. If
+    /// the budget is exhausted, the bodies that have been unfinished for longest are answered with
+    /// 503 to make room, and Stripe sends such an event again. Senders that stall thus lose their
+    /// share first, at the latest after the [body timeout](Endpoint::body_timeout).
     #[must_use]
     pub fn body_budget(self, bytes: usize) -> Self {
         self.set(|settings| settings.budget = BodyBudget::new(bytes))

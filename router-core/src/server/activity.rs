@@ -38,6 +38,9 @@ struct State {
     has_request: bool,
     /// The time of the last answer. Before the first one, the time of the accept.
     idle_since: Instant,
+    /// The time of the last answer to an authentic event. Before the first one, the time of the
+    /// accept.
+    last_event: Instant,
     /// The time since which writes have made no progress.
     blocked_since: Option<Instant>,
     /// The time at which the server began to discard what the client still sends.
@@ -64,16 +67,16 @@ pub(super) enum Expiry {
     Blocked,
     /// The client has had its time to read the last answer.
     Lingered,
-    /// A request is in flight, so the connection stays open and is checked again at the deadline.
-    InFlight,
 }
 
 impl Activity {
     pub(super) fn new(clock: Arc<dyn Clock>, idle: Arc<IdleSignal>) -> Self {
+        let now = clock.monotonic();
         let state = State {
             in_flight: 0,
             has_request: false,
-            idle_since: clock.monotonic(),
+            idle_since: now,
+            last_event: now,
             blocked_since: None,
             lingering_since: None,
             closing_since: None,
@@ -116,18 +119,27 @@ impl Activity {
         (state.in_flight == 0 && state.closing_since.is_none()).then_some(state.idle_since)
     }
 
-    /// Returns the time at which the connection expires or must be checked again, with the reason.
-    pub(super) fn deadline(&self, limits: &Limits) -> (Instant, Expiry) {
+    /// Returns the time of the last authentic event, or `None` if the connection has no request in
+    /// flight or is being closed.
+    pub(super) fn busy_since(&self) -> Option<Instant> {
         let state = self.state();
-        let blocked = state.blocked_since.map(|since| (since + limits.write, Expiry::Blocked));
+        (state.in_flight > 0 && state.closing_since.is_none()).then_some(state.last_event)
+    }
+
+    /// Returns the time at which the connection expires, with the reason. Without a reason, a
+    /// request is in flight, and the connection must be checked again at that time.
+    pub(super) fn deadline(&self, limits: &Limits) -> (Instant, Option<Expiry>) {
+        let state = self.state();
+        let blocked =
+            state.blocked_since.map(|since| (since + limits.write, Some(Expiry::Blocked)));
         let lingering =
-            state.lingering_since.map(|since| (since + DISCARD_TIMEOUT, Expiry::Lingered));
+            state.lingering_since.map(|since| (since + DISCARD_TIMEOUT, Some(Expiry::Lingered)));
         let next = match &*state {
-            State { in_flight: 1.., .. } => {
-                (self.clock.monotonic() + limits.idle, Expiry::InFlight)
+            State { in_flight: 1.., .. } => (self.clock.monotonic() + limits.idle, None),
+            State { has_request: false, .. } => {
+                (state.idle_since + limits.head, Some(Expiry::NoRequest))
             }
-            State { has_request: false, .. } => (state.idle_since + limits.head, Expiry::NoRequest),
-            _ => (state.idle_since + limits.idle, Expiry::Idle),
+            _ => (state.idle_since + limits.idle, Some(Expiry::Idle)),
         };
         let deadlines = [blocked, lingering, Some(next)].into_iter().flatten();
         deadlines.min_by_key(|(deadline, _)| *deadline).unwrap_or(next)
@@ -175,6 +187,14 @@ impl Activity {
 
 /// A request in flight.
 pub(super) struct RequestGuard(Arc<Activity>);
+
+impl RequestGuard {
+    /// Records that the request was an authentic event.
+    pub(super) fn record_event(&self) {
+        let Self(activity) = self;
+        activity.state().last_event = activity.clock.monotonic();
+    }
+}
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {

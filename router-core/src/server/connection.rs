@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Sleep},
+    endpoint::Authentic,
     handler::BoxError,
 };
 
@@ -79,13 +80,17 @@ pub(super) async fn serve<S, B>(
         let guard = requests.begin_request();
         let mut service = service.clone();
         async move {
-            let Some(_guard) = guard else {
+            let Some(guard) = guard else {
                 // The client ignores the close. The answer never comes, and the stream ends with
                 // the connection.
                 return std::future::pending().await;
             };
             poll_fn(|context| service.poll_ready(context)).await?;
-            service.call(request).await
+            let response = service.call(request).await?;
+            if response.extensions().get::<Authentic>().is_some() {
+                guard.record_event();
+            }
+            Ok::<_, Infallible>(response)
         }
     });
     let stream = TokioIo::new(Stream::new(stream, activity.clone()));
@@ -183,7 +188,9 @@ impl Connection {
                 return Poll::Pending;
             }
             *timer = None;
-            if clock.monotonic() >= deadline {
+            if let Some(expiry) = expiry
+                && clock.monotonic() >= deadline
+            {
                 return Poll::Ready(expiry);
             }
         }

@@ -1,5 +1,6 @@
 //! The open connections of a server. Beyond the maximum, each new connection closes the one that
-//! has been idle for longest.
+//! has been idle for longest. If none is idle, those without an event for longest are closed once
+//! their requests in flight are answered.
 
 use std::{
     collections::HashMap,
@@ -68,8 +69,7 @@ impl Connections {
         Some(())
     }
 
-    /// Waits until one more connection is allowed. If all are in use, closes the one that has been
-    /// idle for longest. Cancel safe.
+    /// Waits until one more connection is allowed. If all are in use, closes others. Cancel safe.
     pub(super) async fn free_slot(&mut self) {
         if self.len() < self.max {
             return;
@@ -78,8 +78,10 @@ impl Connections {
             self.is_full = true;
             tracing::warn!(
                 max = self.max,
-                "all connections are in use; each new one closes the one that has been idle for \
-                 longest; `Server::max_connections` sets this limit"
+                "all connections are in use; a new one waits until another is closed: the one that \
+                 has been idle for longest or, if none is idle, those without an authentic event \
+                 for longest, once their requests are answered; `Server::max_connections` sets \
+                 this limit"
             );
         }
         let idle = self.idle.clone();
@@ -88,7 +90,7 @@ impl Connections {
             // `notify_one` stores a permit, so a connection that becomes idle during the search is
             // noticed.
             let became_idle = idle.notify.notified();
-            self.evict_longest_idle();
+            self.evict();
             tokio::select! {
                 _ = self.next_ended() => {}
                 () = became_idle => {}
@@ -98,7 +100,12 @@ impl Connections {
     }
 
     /// Closes the connection that has been idle for longest, unless another one is already ending.
-    fn evict_longest_idle(&self) {
+    ///
+    /// If none is idle, closes a quarter of the connections once their requests are answered: those
+    /// without an authentic event for longest. A client can keep a connection busy forever with
+    /// slow bodies, of which each takes up to the body timeout. One connection at a time would
+    /// therefore free too few.
+    fn evict(&self) {
         if self.activities.values().any(|activity| activity.is_ending()) {
             return;
         }
@@ -107,6 +114,17 @@ impl Connections {
             .values()
             .filter_map(|activity| activity.idle_since().map(|idle_since| (idle_since, activity)));
         if let Some((_, activity)) = idle.min_by_key(|(idle_since, _)| *idle_since) {
+            activity.evict();
+            return;
+        }
+        let closing = self.activities.values().filter(|activity| activity.is_closing()).count();
+        let mut busy: Vec<_> = self
+            .activities
+            .values()
+            .filter_map(|activity| activity.busy_since().map(|since| (since, activity)))
+            .collect();
+        busy.sort_unstable_by_key(|(since, _)| *since);
+        for (_, activity) in busy.iter().take(self.max.div_ceil(4).saturating_sub(closing)) {
             activity.evict();
         }
     }

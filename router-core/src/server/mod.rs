@@ -91,7 +91,9 @@ impl<S> Server<S> {
     /// Sets the maximum number of connections. Default: 1,024.
     ///
     /// If they are all in use, each new connection closes the one that has been idle for longest. A
-    /// connection with a request in flight is not idle.
+    /// connection with a request in flight is not idle. If none is idle, a quarter of the
+    /// connections is closed once their requests in flight are answered: those on which an
+    /// [`Endpoint`](crate::Endpoint) has answered no authentic event for longest.
     ///
     /// Connections use at most half of the file descriptors that the process may open. The server
     /// raises the soft limit of descriptors for them, and serves fewer connections if the hard

@@ -76,7 +76,7 @@ pub struct PostgresStore {
     /// no received event.
     transactions: Pool,
     /// A permit for each connection in `transactions`.
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     schema: Schema,
     server: Server,
     options: PgConnectOptions,
@@ -180,7 +180,7 @@ impl PostgresStore {
         Ok(Self {
             pool: Pool::new(options.clone(), own),
             transactions: Pool::new(options.clone(), transactions),
-            turns: Arc::new(Semaphore::new(Self::DEFAULT_TRANSACTIONS as usize)),
+            permits: Arc::new(Semaphore::new(Self::DEFAULT_TRANSACTIONS as usize)),
             schema,
             server,
             options,
@@ -206,9 +206,9 @@ impl PostgresStore {
     /// Further handlers wait in [`Tx::begin`], and their timeouts are paused meanwhile.
     #[must_use]
     pub fn transactions(self, transactions: NonZeroU32) -> Self {
-        let turns = Arc::new(Semaphore::new(transactions.get() as usize));
+        let permits = Arc::new(Semaphore::new(transactions.get() as usize));
         let transactions = self.transactions.with_connections(transactions.get());
-        Self { transactions, turns, ..self }
+        Self { transactions, permits, ..self }
     }
 
     fn store_error(&self, error: sqlx::Error) -> StoreError {
@@ -224,8 +224,8 @@ impl DeliveryService for PostgresStore {
 
 #[async_trait]
 impl TxStore<Postgres> for PostgresStore {
-    fn turns(&self) -> &Arc<Semaphore> {
-        &self.turns
+    fn permits(&self) -> &Arc<Semaphore> {
+        &self.permits
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {

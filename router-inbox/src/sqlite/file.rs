@@ -34,7 +34,15 @@ pub(super) struct OpenFiles {
 
 struct OpenFile {
     path: PathBuf,
+    role: Role,
     id: FileId,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Role {
+    Database,
+    Wal,
+    WalIndex,
 }
 
 /// The device and the inode of a file. While SQLite has the file open, no other file has both.
@@ -45,19 +53,19 @@ pub(super) struct FileId(u64, u64);
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum FileError {
     #[error(
-        "{} was moved or deleted while the inbox was open; move it back, or restart the server to \
-         continue without it and the events in it",
-        .0.display()
+        "{} was moved or deleted while the inbox was open; {}",
+        .0.display(),
+        .1.remedy("move it back, or restart the server to continue without it and the events in it")
     )]
-    Missing(PathBuf),
+    Missing(PathBuf, Role),
     #[error(
-        "{} was replaced by another file while the inbox was open; move the former file back, or \
-         restart the server to continue with the new one",
-        .0.display()
+        "{} was replaced by another file while the inbox was open; {}",
+        .0.display(),
+        .1.remedy("move the former file back, or restart the server to continue with the new one")
     )]
-    Replaced(PathBuf),
+    Replaced(PathBuf, Role),
     #[error("{} can no longer be accessed ({}); restore the access to it", .0.display(), .1)]
-    Inaccessible(PathBuf, io::ErrorKind),
+    Inaccessible(PathBuf, Arc<io::Error>),
     #[error(
         "{} is damaged ({finding}); stop the server, copy the file and its -wal, and restore a \
          backup or rebuild the file with the command `.recover` of sqlite3",
@@ -73,15 +81,16 @@ impl OpenFiles {
     ///
     /// Fails if the database file cannot be accessed.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
-        let mut files = vec![OpenFile { id: FileId::at(path)?, path: path.to_owned() }];
+        let (id, role) = (FileId::at(path)?, Role::Database);
+        let mut files = vec![OpenFile { path: path.to_owned(), role, id }];
         // SQLite resolves symbolic links, so the WAL is next to the file that a link refers to.
         let database = fs::canonicalize(path)?;
-        for suffix in ["-wal", "-shm"] {
+        for (suffix, role) in [("-wal", Role::Wal), ("-shm", Role::WalIndex)] {
             let mut path = OsString::from(&database);
             path.push(suffix);
             // A file system without shared memory has no WAL.
             if let Ok(id) = FileId::at(Path::new(&path)) {
-                files.push(OpenFile { path: path.into(), id });
+                files.push(OpenFile { path: path.into(), role, id });
             }
         }
         let (is_suspect, is_logged) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -186,14 +195,32 @@ impl OpenFiles {
     }
 
     fn check(&self) -> Result<(), FileError> {
-        self.files.iter().try_for_each(|OpenFile { path, id }| match FileId::at(path) {
+        self.files.iter().try_for_each(|OpenFile { path, role, id }| match FileId::at(path) {
             Ok(found) if found == *id => Ok(()),
-            Ok(_) => Err(FileError::Replaced(path.clone())),
+            Ok(_) => Err(FileError::Replaced(path.clone(), *role)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(FileError::Missing(path.clone()))
+                Err(FileError::Missing(path.clone(), *role))
             }
-            Err(error) => Err(FileError::Inaccessible(path.clone(), error.kind())),
+            Err(error) => Err(FileError::Inaccessible(path.clone(), Arc::new(error))),
         })
+    }
+}
+
+impl Role {
+    /// Returns the advice for a missing or replaced file, given the advice for the database.
+    fn remedy(self, database: &'static str) -> &'static str {
+        match self {
+            Self::Database => database,
+            Self::Wal => {
+                "it is SQLite's write-ahead log, which holds the latest events; move it back, or \
+                 restart the server to continue without these events"
+            }
+            Self::WalIndex => {
+                "it is the index of SQLite's write-ahead log and holds no events; stop all \
+                 processes that have the inbox open, and start them again: SQLite then creates it \
+                 anew"
+            }
+        }
     }
 }
 

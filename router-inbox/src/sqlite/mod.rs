@@ -67,7 +67,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// A permit to wait for the writer and use it, which one handler at a time has. The store
     /// itself thus never waits behind several handlers.
-    turn: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     files: Arc<OpenFiles>,
     /// See [`Opened::first`].
     first: Arc<Mutex<SqliteConnection>>,
@@ -108,10 +108,10 @@ impl SqliteStore {
     }
 
     fn new(Opened { writer, readers, files, first }: Opened) -> Self {
-        let (first, turn) = (Arc::new(Mutex::new(first)), Arc::new(Semaphore::new(1)));
+        let (first, permits) = (Arc::new(Mutex::new(first)), Arc::new(Semaphore::new(1)));
         let time = StoreTime::new(Arc::new(SystemClock));
         let transaction_limit = Duration::from_secs(5);
-        Self { writer, readers, turn, files, first, time, transaction_limit }
+        Self { writer, readers, permits, files, first, time, transaction_limit }
     }
 
     /// Sets the clock. Default: the system clock. All processes that share the file must agree on
@@ -190,8 +190,8 @@ impl DeliveryService for SqliteStore {
 
 #[async_trait]
 impl TxStore<Sqlite> for SqliteStore {
-    fn turns(&self) -> &Arc<Semaphore> {
-        &self.turn
+    fn permits(&self) -> &Arc<Semaphore> {
+        &self.permits
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {

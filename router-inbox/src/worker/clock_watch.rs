@@ -25,12 +25,12 @@ impl ClockWatch {
         let expected = last_wall + instant.saturating_duration_since(last_instant);
         match wall.duration_since(expected) {
             Ok(ahead) if ahead > MAX_CLOCK_STEP => tracing::warn!(
-                by = %in_seconds(ahead),
+                jump = %in_seconds(ahead),
                 "the machine's clock was set forward, or the machine was suspended; renewing all \
                  leases now; scheduled retries may come early"
             ),
             Err(behind) if behind.duration() > MAX_CLOCK_STEP => tracing::warn!(
-                by = %in_seconds(behind.duration()),
+                jump = %in_seconds(behind.duration()),
                 "the machine's clock was set back; renewing all leases now; scheduled retries may \
                  come late"
             ),

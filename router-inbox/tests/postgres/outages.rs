@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{CompleteResult, DeliveryOutcome, PostgresStore, Store as _, Stored};
+use sqlx::AssertSqlSafe;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    error_chain,
+    TestInbox, error_chain,
     support::{paid, postgres::Server, wanted},
 };
 
@@ -43,6 +44,36 @@ async fn unavailable_server_fails_soon_and_is_reused() {
     let other = PostgresStore::connect(&server.url()).await.unwrap();
     other.store(&[paid("evt_4")]).await.unwrap();
     store.notified().await;
+}
+
+/// A worker stops waiting after 10 s. A claim that succeeded later would belong to no worker.
+#[tokio::test]
+async fn claims_blocked_by_a_lock_end_within_9_s_and_claim_nothing() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    inbox.store.store(&[paid("evt_1")]).await.unwrap();
+    let mut lock = inbox.database.begin().await.unwrap();
+    let statement = format!("lock table {}.deliveries in access exclusive mode", inbox.schema);
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *lock).await.unwrap();
+    let began = SystemClock.monotonic();
+    let mut claims = JoinSet::new();
+    // One for each connection of the store.
+    for _ in 0..PostgresStore::DEFAULT_CONNECTIONS {
+        let store = inbox.store.clone();
+        claims.spawn(async move { store.claim(&wanted(1)).await });
+    }
+    while let Some(claim) = claims.join_next().await {
+        let message = error_chain(&claim.unwrap().unwrap_err());
+        assert!(message.contains("statement timeout"), "{message}");
+    }
+    let took = SystemClock.monotonic() - began;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    lock.rollback().await.unwrap();
+    assert_eq!(inbox.store.claim(&wanted(1)).await.unwrap().len(), 1, "no claim was abandoned");
+    let sessions =
+        sqlx::query_scalar("select count(*) from pg_stat_activity where application_name = $1");
+    let sessions: i64 = sessions.bind(&inbox.schema).fetch_one(&inbox.database).await.unwrap();
+    // Those of the store, and the one of `inbox.database`.
+    assert!(sessions <= i64::from(PostgresStore::DEFAULT_CONNECTIONS) + 1, "{sessions}");
 }
 
 /// The server is killed while events are being stored.

@@ -16,7 +16,7 @@ use router_core::{
     server::{Server, shutdown_signal},
 };
 use router_inbox::{Inbox, JetStreamStore, PostgresStore, SqliteStore, Store};
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -59,7 +59,6 @@ async fn run(
     let inbox = Inbox::new(store, router.clone()).store_timeout(options.store_timeout).clock(clock);
     let shutdown = shutdown_signal()?;
 
-    let (stop, stopped) = oneshot::channel::<()>();
     let after_run = crash_switch.clone();
     let service = router.map_request(print_start).map_response(move |report| {
         after_run.reach(CrashPoint::AfterEffect);
@@ -67,7 +66,7 @@ async fn run(
     });
     let worker = inbox.worker(service).lease(options.lease).poll_interval(options.poll_interval);
     let worker = worker.shutdown_grace(options.shutdown_grace).concurrency(options.concurrency);
-    let worker = worker.run(async { drop(stopped.await) });
+    let worker = worker.run(shutdown.clone());
     let worker = (!options.no_worker).then(|| tokio::spawn(worker));
     if options.no_serve {
         shutdown.await;
@@ -83,7 +82,6 @@ async fn run(
         let endpoint = Endpoint::new(secret, inbox).body_limit(2 * 1024 * 1024);
         Server::new(endpoint).serve(listener, shutdown).await;
     }
-    drop(stop);
     if let Some(worker) = worker {
         worker.await?;
     }

@@ -197,7 +197,7 @@ fn slow() -> Vec<Row> {
         .note("after 10 s; `Endpoint::body_timeout` sets the limit"),
         row(
             "body_budget",
-            "the first byte of a body while unfinished bodies take up the whole budget",
+            "a body that is the oldest when unfinished bodies exceed the budget",
             Wire {
                 bytes: with_partial_body("Content-Length: 100\r\n").into_bytes(),
                 then: Then::ReadAnswer,

@@ -138,11 +138,26 @@ async fn file_replaced_by_a_copy_refuses_events() {
 
 #[tokio::test]
 async fn deleted_wal_refuses_events() {
-    for name in ["inbox.db-wal", "inbox.db-shm"] {
+    for (name, advice) in [
+        ("inbox.db-wal", "it is SQLite's write-ahead log, which holds the latest events"),
+        ("inbox.db-shm", "it is the index of SQLite's write-ahead log and holds no events"),
+    ] {
         let shop = Shop::new().await;
         fs::remove_file(shop.path(name)).unwrap();
-        shop.assert_refuses(&format!("{name} was moved or deleted")).await;
+        let reason = format!("{name} was moved or deleted while the inbox was open; {advice}");
+        shop.assert_refuses(&reason).await;
     }
+}
+
+#[tokio::test]
+async fn inaccessible_file_refuses_events_with_the_system_error() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    let shop = Shop::open(folder, "data/inbox.db").await;
+    fs::rename(shop.path("data"), shop.path("elsewhere")).unwrap();
+    fs::write(shop.path("data"), "").unwrap();
+    let reason = "inbox.db can no longer be accessed (Not a directory (os error 20))";
+    shop.assert_refuses(reason).await;
 }
 
 #[tokio::test]

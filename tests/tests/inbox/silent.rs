@@ -99,7 +99,7 @@ async fn full_queue_refuses_at_once_and_empties_with_its_callers() {
         refused.push(Failure::retry(result.unwrap().unwrap_err()).to_string());
     }
     assert_eq!(refused.len(), 80 - 1 - 66, "refused at once: the clock has not moved");
-    insta::assert_snapshot!(refused[0], @"the event could not be stored in the inbox: the queue of events to be stored is full (66 events, 66351243 bytes): the store is too slow, or does not answer");
+    insta::assert_snapshot!(refused[0], @"the event could not be stored in the inbox: events of 66351243 bytes are waiting to be stored, and with this one they would exceed the limit of 67108864 bytes: the store is too slow, or does not answer; check its load and its log");
     // The queued events leave with their callers.
     requests.shutdown().await;
     let next = tokio::spawn(shop.inbox.clone().call(large_event("evt_next")));

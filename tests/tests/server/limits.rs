@@ -2,12 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics if its setup fails")]
 
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    convert::Infallible,
+    io::ErrorKind,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use hyper::client::conn;
+use hyper::{
+    body::{Body, Frame},
+    client::conn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use router_tests::payload_with_id;
 use tokio::{
@@ -105,6 +114,76 @@ async fn new_connection_waits_for_requests_in_flight() {
         closed.await.unwrap();
         server.stop().await;
     }
+}
+
+/// A body of which nothing arrives.
+struct StalledBody;
+
+impl Body for StalledBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn new_connection_closes_a_busy_one_without_events() {
+    let (mut starts, permits, handler) = held();
+    let server = Running::start_with(handler, |server| server.max_connections(2)).await;
+    // A proxy opens its connection first, and sends an event again and again.
+    let (mut proxy, _) = Client::connect(&server, true).await;
+    let stream = TokioIo::new(TcpStream::connect(server.address).await.unwrap());
+    let handshake = conn::http2::handshake(TokioExecutor::new(), stream).await;
+    let (mut attacker, connection) = handshake.unwrap();
+    let attack_ended = tokio::spawn(connection);
+    // The attacker always has a request in flight, which ends at the body timeout.
+    let stall = |attacker: &mut conn::http2::SendRequest<StalledBody>| {
+        tokio::spawn(attacker.send_request(server.event(0).map(|_| StalledBody)))
+    };
+    let mut stalled = vec![stall(&mut attacker)];
+    server.body_clock.wait_for_sleeper().await;
+    server.clock.advance(Duration::from_secs(1));
+    permits.add_permits(1);
+    assert_eq!(proxy.send(server.event(1)).await, 200);
+    starts.recv().await.unwrap();
+    let request = server.event(2);
+    let proxy = tokio::spawn(async move { (proxy.send(request).await, proxy) });
+    starts.recv().await.unwrap();
+
+    let (mut new, _) = Client::connect(&server, false).await;
+    let request = server.event(3);
+    let new = tokio::spawn(async move { new.send(request).await });
+    let refused = loop {
+        assert!(stalled.len() < 32, "the attacker's connection is not being closed");
+        let next = stall(&mut attacker);
+        for _ in 0..500 {
+            tokio::task::yield_now().await;
+        }
+        if next.is_finished() {
+            break next;
+        }
+        stalled.push(next);
+    };
+    assert!(refused.await.unwrap().is_err());
+    assert!(starts.try_recv().is_err(), "the request in flight is not aborted");
+    server.body_clock.advance(Duration::from_secs(10));
+    for request in stalled {
+        assert_eq!(request.await.unwrap().unwrap().status(), 408);
+    }
+    drop(attack_ended.await.unwrap());
+
+    starts.recv().await.unwrap();
+    permits.add_permits(3);
+    assert_eq!(new.await.unwrap(), 200);
+    let (status, mut proxy) = proxy.await.unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(proxy.send(server.event(4)).await, 200, "the proxy's connection stays open");
+    server.stop().await;
 }
 
 #[tokio::test]
