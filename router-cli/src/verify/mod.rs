@@ -1,5 +1,7 @@
 //! `verify`: verifies a signature, and explains why it is invalid.
 
+mod explain;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
@@ -10,23 +12,23 @@ use router_core::{
 use serde_json::{Value, json};
 
 use crate::{
-    diagnosis::{Diagnosis, EventFacts, Inputs, SecretInput, Verified},
+    body_file::BodyFile,
+    diagnosis::{Diagnosis, Inputs, SecretInput, UnmatchedBody, Verified},
     error::{Error, Exit},
     output::{FAILURE, Output, SUCCESS, styled},
-    sign::read,
 };
 
 /// Verify a signature, and explain why it is invalid
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  event-router verify --header \"$SIGNATURE\" --body body.json
+  event-router verify body.json --header \"$SIGNATURE\"
   event-router verify --header 't=1700000000,v1=5257a8…' --secret whsec_… < body.json
-  event-router verify --secret platform=whsec_…,connect=whsec_… --header … --body -
+  event-router verify --secret platform=whsec_…,connect=whsec_… --header … -
 
 Pass the header and the body exactly as your server receives them. If the signature is invalid,
-common alterations are tried: a body that was parsed and serialized again, quotation marks around
-the secret, and so on.
+common alterations are tried: a body that was parsed and serialized again, compressed, encoded in
+base64 or put into an API gateway's event, quotation marks around the secret, and so on.
 
 With --json, prints one object: {\"verified\", \"cause\", \"said\", \"help\", …}.")]
 pub(crate) struct VerifyArgs {
@@ -34,9 +36,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     header: String,
 
-    /// File with the request body; `-` reads standard input.
-    #[arg(long, default_value = "-", value_name = "FILE")]
-    body: String,
+    #[command(flatten)]
+    body: BodyFile,
 
     /// Signing secret (`whsec_…` or `NAME=whsec_…`), or a comma-separated list. Repeatable.
     ///
@@ -69,7 +70,7 @@ impl VerifyArgs {
         let now = SystemClock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let inputs = Inputs {
             header: self.header,
-            body: read(&self.body, output)?.into(),
+            body: self.body.read(output)?.into(),
             secrets: self.secret.iter().flat_map(|list| SecretInput::parse_list(list)).collect(),
             tolerance: self.tolerance,
             now: self.now.unwrap_or(now),
@@ -133,177 +134,9 @@ impl Diagnosis {
             Self::SecretAltered { .. } => "secret_changed",
             Self::BodyAltered { .. } => "body_touched",
             Self::BodyReserialized { .. } => "body_rewritten",
+            Self::Mismatch { body: UnmatchedBody::Altered { .. }, .. } => "body_touched",
+            Self::Mismatch { body: UnmatchedBody::Unreadable(_), .. } => "body_unreadable",
             Self::Mismatch { .. } => "mismatch",
         })
-    }
-
-    /// Describes the result in a sentence.
-    fn summary(&self) -> String {
-        match self {
-            Self::Verified { verified, matching, secrets, other_endpoints } => {
-                let secret = match secrets {
-                    ..2 => String::new(),
-                    _ => format!(", made with secret {} of {secrets}", list(matching)),
-                };
-                let others = match &other_endpoints[..] {
-                    [] => String::new(),
-                    others => format!(" (not for {})", others.join(", ")),
-                };
-                let (endpoint, age) = (&verified.endpoint, age(verified));
-                format!(
-                    "The signature is valid for endpoint `{endpoint}`{secret}{others}, signed {age}."
-                )
-            }
-            Self::TooOld { verified, limit } => format!(
-                "The signature is authentic but too old: it was made {}, and the tolerance is {limit} s.",
-                age(verified)
-            ),
-            Self::EmptyBody => "The body is empty.".to_owned(),
-            Self::MalformedHeader(error) => {
-                let error = error.to_string();
-                let mut letters = error.chars();
-                let first = letters.next().map(char::to_uppercase);
-                format!("{}{}.", first.into_iter().flatten().collect::<String>(), letters.as_str())
-            }
-            Self::HeaderAltered { alteration, verified } => format!(
-                "The header was altered: {alteration}. Otherwise the signature is valid, signed {}.",
-                age(verified)
-            ),
-            Self::InvalidSecret { endpoint, error } => {
-                format!(
-                    "The value given for endpoint `{endpoint}` is not a signing secret: {error}."
-                )
-            }
-            Self::SecretAltered { alteration, verified } => format!(
-                "The secret of endpoint `{}` was altered: {alteration}. Otherwise the signature is valid, \
-                 signed {}.",
-                verified.endpoint,
-                age(verified)
-            ),
-            Self::BodyAltered { alteration, verified } => format!(
-                "The body was altered: {alteration}. Otherwise the signature is valid, signed {}.",
-                age(verified)
-            ),
-            Self::BodyReserialized { signed_layout, verified } => format!(
-                "The body was parsed and serialized again: Stripe signed the same JSON in another layout \
-                 ({signed_layout}), {}.",
-                age(verified)
-            ),
-            Self::Mismatch { endpoints, .. } => format!(
-                "The signature does not match this body with {}.",
-                match &endpoints[..] {
-                    [_] => "this secret".to_owned(),
-                    several =>
-                        format!("any of these {} secrets ({})", several.len(), several.join(", ")),
-                }
-            ),
-        }
-    }
-
-    /// Describes the next steps.
-    fn help(&self) -> String {
-        match self {
-            Self::Verified { .. } => String::new(),
-            Self::TooOld { .. } => "If the request has just arrived, this machine's clock is ahead: set it. \
-                                    If the request was queued or\nrecorded, verify it on arrival, or pass \
-                                    --tolerance none."
-                .to_owned(),
-            Self::EmptyBody => {
-                format!("Something has consumed the body before the verification.\n{RAW_BODY}")
-            }
-            Self::MalformedHeader(_) => {
-                "Pass the header's complete value, unchanged: `t=…,v1=…`.".to_owned()
-            }
-            Self::HeaderAltered { .. } => {
-                "Pass the value of `Stripe-Signature` to the verification unchanged.".to_owned()
-            }
-            Self::InvalidSecret { .. } => {
-                "Stripe's dashboard shows the signing secret with the endpoint, under Developers, Webhooks."
-                    .to_owned()
-            }
-            Self::SecretAltered { .. } => {
-                "Set the secret to exactly the text in Stripe's dashboard, and check how it gets into the \
-                 environment."
-                    .to_owned()
-            }
-            Self::BodyAltered { .. } | Self::BodyReserialized { .. } => RAW_BODY.to_owned(),
-            Self::Mismatch { event, .. } => mismatch_help(event.as_ref()),
-        }
-    }
-}
-
-/// Access to the raw body in common frameworks.
-const RAW_BODY: &str = "\
-Verify the raw bytes of the request, before anything parses them:
-  Express        express.raw({type: 'application/json'}) on this route, before express.json()
-  Next.js        await request.text() in a route handler; in pages/api: bodyParser: false
-  Flask          request.get_data()
-  Django         request.body
-  FastAPI        await request.body()
-  Rails          request.raw_post
-  Laravel        $request->getContent()
-  Spring         @RequestBody byte[] or String
-  Go             io.ReadAll(r.Body)
-  axum           Bytes, not Json
-  API Gateway    the body as it is, decoded first if isBase64Encoded; no mapping template";
-
-fn mismatch_help(event: Option<&EventFacts>) -> String {
-    let mut causes = Vec::new();
-    match event {
-        None => causes.push(
-            "the body is not a Stripe event: is it the complete body of the request?".to_owned(),
-        ),
-        Some(EventFacts { livemode, is_thin, is_connect }) => {
-            if let Some(livemode) = livemode {
-                let mode = if *livemode { "live" } else { "test" };
-                causes.push(format!(
-                    "the event is from {mode} mode: is the secret that of the {mode}-mode endpoint?"
-                ));
-            }
-            if *is_thin {
-                causes.push(
-                    "the event is thin: destinations of thin events have their own secrets"
-                        .to_owned(),
-                );
-            }
-            if *is_connect {
-                causes.push(
-                    "the event is from a connected account: Connect endpoints have their own secrets"
-                        .to_owned(),
-                );
-            }
-        }
-    }
-    causes.extend(
-        [
-            "the secret is of another endpoint, or of `stripe listen`: each has its own; compare the first letters",
-            "the secret was rolled: Stripe signs with the old one for up to a day",
-            "header and body are from different requests: the timestamp in the header (`t=`) is signed too",
-            "more than the body's layout was changed: numbers, the encoding, a field",
-        ]
-        .map(str::to_owned),
-    );
-    let causes: Vec<String> = causes.into_iter().map(|cause| format!("- {cause}")).collect();
-    format!(
-        "Added white space and quotation marks, and other JSON layouts, were ruled out. Possible causes:\n{}",
-        causes.join("\n")
-    )
-}
-
-/// Formats a list of numbers, as in `1 and 2`.
-fn list(numbers: &[usize]) -> String {
-    numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(" and ")
-}
-
-fn age(Verified { signed_at, now, .. }: &Verified) -> String {
-    let ago = Duration::from_secs(now.abs_diff(*signed_at));
-    match now.checked_sub(*signed_at) {
-        Some(0) => "just now".to_owned(),
-        Some(seconds) if seconds < 60 => format!("{seconds} s ago"),
-        Some(seconds) => format!("{seconds} s ago ({})", humantime::format_duration(ago)),
-        None => format!(
-            "{} s in the future: this machine's clock is behind, or the signer's clock is ahead",
-            ago.as_secs()
-        ),
     }
 }
