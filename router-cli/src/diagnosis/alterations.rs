@@ -13,6 +13,7 @@ use super::{
         JSON_FIELD, LAMBDA, PYTHON_BYTES, RAW_BODY,
     },
 };
+use crate::output::sanitize;
 
 /// An alteration of a body, for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub(super) struct Undone {
 
 /// Undoes an alteration. Returns `None` if it cannot have been made.
 type Undo = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// The maximum length of a path in a JSON document that is printed.
+const MAX_PATH: usize = 80;
 
 /// The length of the shortest text in a JSON document that may be a body.
 const MIN_BODY: usize = 32;
@@ -122,6 +126,8 @@ fn json_fields(body: &[u8]) -> Vec<Undone> {
 
 /// Returns the alteration that put the body into a field of another JSON document.
 pub(super) fn in_json_field(path: &str) -> Alteration {
+    // Names in the document are untrusted, and can be long.
+    let path: String = sanitize(path).chars().take(MAX_PATH).collect();
     let text = format!("it was put into the field `{path}` of another JSON document");
     Alteration { text: text.into(), remedy: JSON_FIELD }
 }

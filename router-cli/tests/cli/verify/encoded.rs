@@ -299,6 +299,14 @@ fn unreadable_body_is_reported_before_secret() {
 }
 
 #[test]
+fn field_name_of_other_document_is_printed_safely() {
+    let body = body();
+    let document = json!({"\u{9b}31m": {"a".repeat(1000): body}}).to_string();
+    let (text, _) = summary(diagnose(&header(&body), &document, &[]));
+    assert!(text.contains("field `\u{fffd}31m.aaa") && text.len() < 300, "{text}");
+}
+
+#[test]
 fn replacement_characters_are_a_possible_cause() {
     let lossy = body().replace('ä', "\u{fffd}");
     let (text, cause) = diagnose(&header(&body()), &lossy, &[]);
