@@ -83,11 +83,13 @@ impl EventOptions {
         }
         event.build().map_err(|error| {
             Error::Usage(match error {
-                SyntheticError::UnknownType { event_type, nearest: None } => format!(
-                    "Stripe has no event type `{event_type}` in API version {}; `event-router events` \
-                     lists all types, and `event-router send --file FILE` sends events of any type",
-                    router_catalog::API_VERSION
+                SyntheticError::UnknownType { event_type, .. } if event_type.contains('*') => format!(
+                    "expected one event type instead of the pattern `{event_type}`; `event-router \
+                     events '{event_type}'` lists those that match"
                 ),
+                SyntheticError::UnknownType { event_type, nearest } => {
+                    unknown_event_type(&event_type, nearest)
+                }
                 other => other.to_string(),
             })
         })
@@ -101,6 +103,21 @@ impl EventOptions {
             && envelope.is_default()
             && carrying.is_none()
             && !thin
+    }
+}
+
+/// Describes an event type that the catalog does not have, and how to send an event of it.
+fn unknown_event_type(event_type: &str, nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!(
+            "Stripe has no event type `{event_type}`; did you mean `{nearest}`? `event-router send --file \
+             FILE` sends events of any type"
+        ),
+        None => format!(
+            "Stripe has no event type `{event_type}` in API version {}; `event-router events` lists all \
+             types, and `event-router send --file FILE` sends events of any type",
+            router_catalog::API_VERSION
+        ),
     }
 }
 

@@ -19,7 +19,7 @@ Examples:
 
 With --json, prints one object per event type: {\"type\", \"kind\", \"objects\"}.")]
 pub(crate) struct EventsArgs {
-    /// Event type, `prefix.*`, or any part of a name.
+    /// Event type, `invoice.*`, or any part of a name.
     pattern: Option<String>,
 }
 
@@ -79,21 +79,43 @@ pub(crate) fn matching(pattern: &str) -> Result<Vec<&'static EventType>, Error> 
     Ok(found)
 }
 
-/// Returns the error for an unknown event type, with the nearest known one.
+/// Returns the error for an unknown event type or pattern. It proposes only what matches.
 fn unknown_event_type(pattern: &str) -> Error {
+    let problem = match Pattern::parse(pattern) {
+        Err(error) if pattern.contains('*') => format!("`{pattern}` is not a pattern: {error}"),
+        _ => format!("Stripe has no event type `{pattern}`"),
+    };
+    let Some(nearest) = nearest_match(pattern) else {
+        return Error::Usage(format!(
+            "{problem}; `event-router events` lists the event types of API version {}",
+            router_catalog::API_VERSION
+        ));
+    };
+    let part = pattern.trim_end_matches(['*', '.']);
+    let count = all().iter().filter(|listed| listed.name.contains(part)).count();
+    let by_part = match part != pattern && part != nearest && count > 0 {
+        true => {
+            format!(" `event-router events {part}` lists the {count} types that contain this text")
+        }
+        false => String::new(),
+    };
+    Error::Usage(format!("{problem}; did you mean `{nearest}`?{by_part}"))
+}
+
+/// Returns the event type, or the pattern that matches some, that is nearest to an unknown one.
+fn nearest_match(pattern: &str) -> Option<String> {
     let names = || all().iter().map(|listed| listed.name);
     let prefixes = || names().flat_map(|name| name.match_indices('.').map(|(dot, _)| &name[..dot]));
-    let nearest = match pattern.strip_suffix(".*") {
-        Some(prefix) => nearest_of(prefix, prefixes()).map(|prefix| format!("{prefix}.*")),
-        None => nearest_of(pattern, names().chain(prefixes())).map(str::to_owned),
+    let part = pattern.trim_end_matches(['*', '.']);
+    if part.contains('*') {
+        return None;
+    }
+    let is_wildcard = part != pattern;
+    let exact = match is_wildcard {
+        true => names().find(|name| *name == part),
+        false => nearest_of(part, names()),
     };
-    Error::Usage(match nearest {
-        Some(nearest) => {
-            format!("Stripe has no event type `{pattern}`; did you mean `{nearest}`?")
-        }
-        None => format!(
-            "Stripe has no event type `{pattern}` in API version {}; `event-router events` lists them",
-            router_catalog::API_VERSION
-        ),
-    })
+    // A prefix alone is no event type; at most it is the name of an object.
+    let prefix = || nearest_of(part, prefixes()).map(|prefix| format!("{prefix}.*"));
+    exact.map(str::to_owned).or_else(prefix)
 }

@@ -1,6 +1,7 @@
 //! `event-router`: sends test events to a webhook server, verifies signatures and operates an
 //! inbox.
 
+mod body_file;
 mod cli;
 mod diagnosis;
 mod error;

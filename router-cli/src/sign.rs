@@ -1,11 +1,6 @@
 //! `sign`: prints the signature header for a request body.
 
-use std::{
-    fs,
-    io::{self, IsTerminal as _, Read as _},
-    path::Path,
-    time::UNIX_EPOCH,
-};
+use std::time::UNIX_EPOCH;
 
 use clap::Args;
 use router_core::{
@@ -15,6 +10,7 @@ use router_core::{
 use serde_json::json;
 
 use crate::{
+    body_file::BodyFile,
     error::{Error, Exit},
     output::Output,
     target::SecretOptions,
@@ -30,9 +26,8 @@ Examples:
 
 With --json, prints one object: {\"header\", \"timestamp\"}.")]
 pub(crate) struct SignArgs {
-    /// File with the request body; `-` reads standard input.
-    #[arg(default_value = "-")]
-    file: String,
+    #[command(flatten)]
+    body: BodyFile,
 
     /// Time of the signature, in seconds since the Unix epoch; the current time by default.
     #[arg(long, value_name = "SECONDS")]
@@ -49,7 +44,7 @@ pub(crate) struct SignArgs {
 impl SignArgs {
     pub(crate) fn run(self, output: &mut Output) -> Result<Exit, Error> {
         let (secret, _) = self.secret.resolve()?;
-        let body = read(&self.file, output)?;
+        let body = self.body.read(output)?;
         let now = SystemClock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let timestamp = self.at.unwrap_or(now);
         let header = sign(&secret, timestamp, &body);
@@ -60,27 +55,11 @@ impl SignArgs {
                 "curl -i {} -H 'Stripe-Signature: {header}' -H 'Content-Type: application/json' \
                  --data-binary {}",
                 quoted(url),
-                quoted(&format!("@{}", self.file))
+                quoted(&format!("@{}", self.body.file))
             ))?,
         }
         Ok(Exit::Success)
     }
-}
-
-/// Reads a file, or standard input if its name is `-`.
-pub(crate) fn read(file: &str, output: &mut Output) -> Result<Vec<u8>, Error> {
-    if file == "-" && io::stdin().is_terminal() {
-        output.note("reading standard input; end it with Ctrl-D on an empty line");
-    }
-    let mut bytes = Vec::new();
-    let read = match file {
-        "-" => io::stdin().read_to_end(&mut bytes).map(|_| bytes),
-        file => fs::read(Path::new(file)),
-    };
-    read.map_err(|error| match file {
-        "-" => Error::Usage(format!("cannot read standard input: {error}")),
-        file => Error::Usage(format!("cannot read {file}: {error}")),
-    })
 }
 
 /// Quotes text as one word for a POSIX shell.

@@ -113,6 +113,7 @@ async fn event_identity_is_endpoint_account_id_and_type() {
         (platform("whsec_new", &payload(PAID)), "platform/evt_1/invoice.paid", 1),
         (platform("whsec_old", &payload(PAID)), "platform/evt_1/invoice.paid", 1),
         (platform("whsec_new", &spaced), "platform/evt_1/invoice.paid", 1),
+        (platform("whsec_new", &with_account("")), "platform/evt_1/invoice.paid", 1),
         (signed_event("connect", "whsec_new", &payload(PAID)), "connect/evt_1/invoice.paid", 2),
         (platform("whsec_new", &with_account("acct_1")), "platform/acct_1/evt_1/invoice.paid", 3),
         (platform("whsec_new", &with_account("acct_2")), "platform/acct_2/evt_1/invoice.paid", 4),

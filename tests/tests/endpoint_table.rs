@@ -177,7 +177,8 @@ async fn all_signature_errors_have_the_same_body() {
     let valid = signature(body.as_bytes());
     let (t, v1) = valid.split_once(',').unwrap();
     let signed_at = |seconds| router_core::signature::sign(&secret(), seconds, body.as_bytes());
-    let no_match = E::NoMatch { secrets: 1, signatures: 1, body_bytes: body.len() };
+    let no_match =
+        E::NoMatch { secrets: 1, signatures: 1, body_bytes: body.len(), content_encoding: None };
     let rows = [
         (None, E::MissingHeader),
         (Some(String::new()), E::UnreadableHeader),

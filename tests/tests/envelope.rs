@@ -75,7 +75,9 @@ fn thin_event_fields_are_read() {
 fn optional_fields_may_be_absent_or_null() {
     let minimal = r#"{"id":"evt_1","object":"event","type":"a.b","data":{"object":{}}}"#;
     let nulls = r#"{"id":"evt_1","object":"event","type":"a.b","created":null,"livemode":null,"api_version":null,"account":null,"context":null,"request":null,"pending_webhooks":null,"related_object":null,"data":{"object":{},"previous_attributes":null}}"#;
-    for payload in [minimal, nulls] {
+    // An empty text names nothing.
+    let empty = r#"{"id":"evt_1","object":"event","type":"a.b","api_version":"","account":"","context":"","request":{"id":"","idempotency_key":""},"data":{"object":{}}}"#;
+    for payload in [minimal, nulls, empty] {
         let event = event(payload).unwrap();
         assert_eq!((event.created(), event.livemode()), (None, None));
         assert_eq!((event.api_version(), event.account(), event.context()), (None, None, None));

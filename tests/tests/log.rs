@@ -48,6 +48,42 @@ async fn signature_ahead_of_clock_is_accepted_with_warning() {
 }
 
 #[tokio::test]
+async fn signature_mismatch_names_content_encoding() {
+    let endpoint = endpoint(|| Ok(Outcome::Done));
+    let request = |encodings: &[&str]| {
+        let mut request = signed_at(NOW);
+        *request.body_mut() = "compressed".into();
+        for encoding in encodings {
+            let encoding = HeaderValue::from_str(encoding).expect("header value is valid");
+            request.headers_mut().append("content-encoding", encoding);
+        }
+        request
+    };
+    for (encodings, name) in [
+        (&["gzip"][..], "gzip"),
+        (&["GZIP"], "gzip"),
+        (&["br"], "br"),
+        (&["gzip, br"], "unknown"),
+        (&["identity", "gzip"], "gzip"),
+        (&["whsec_a1b2c3"], "unknown"),
+    ] {
+        assert_eq!(send(endpoint.clone(), request(encodings)).await.status(), 400);
+        let log = logged();
+        let cause = format!(
+            "signing secret(s): the request has a `Content-Encoding` ({name}), so a proxy has \
+             probably compressed the body that Stripe signed"
+        );
+        assert!(log.contains("WARN") && log.contains(&cause), "{encodings:?}: {log}");
+        assert!(!log.contains("a1b2c3"), "{log}");
+    }
+    for encodings in [&[][..], &["identity"], &[""]] {
+        send(endpoint.clone(), request(encodings)).await;
+        let log = logged();
+        assert!(log.contains("WARN") && !log.contains("Content-Encoding"), "{encodings:?}: {log}");
+    }
+}
+
+#[tokio::test]
 async fn handler_outcome_decides_the_log_level() {
     let rows: [(fn() -> HandlerResult, _, _); 5] = [
         (|| Ok(Outcome::Done), "DEBUG", "handler done"),

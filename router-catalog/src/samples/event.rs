@@ -85,7 +85,14 @@ impl Sampler {
         }
         let Value::Object(previous) = previous else { return None };
         let data = EventData::Object { name: Some(name), object, previous };
-        let envelope = self.snapshot_envelope(event_type.name);
+        let mut envelope = Value::Object(self.snapshot_envelope(event_type.name));
+        let sections = rules().envelopes.iter().filter(|(glob, _)| glob.matches(event_type.name));
+        for Rule { path, value } in sections.flat_map(|(_, rules)| rules) {
+            let value = maker.evaluate(value, true, &format!("envelope.{path}"));
+            let slot = maker.slot(&mut envelope, Cursor::Any, path);
+            *slot.expect("an untyped slot accepts any path").0 = value;
+        }
+        let Value::Object(envelope) = envelope else { return None };
         Some(EventSample { sampler: *self, envelope, data })
     }
 
@@ -239,6 +246,28 @@ impl EventSample {
         result
     }
 
+    /// Sets the connected account of the event: `account` of a snapshot event, `context` of a thin
+    /// one.
+    ///
+    /// It takes the place of the sample account, so that the object of `account.updated` is this
+    /// account, and other objects refer to it. An object that the caller passed does not change.
+    pub fn set_account(&mut self, account: &str) {
+        let sample_account = self.sampler.id("account").filter(|_| !account.is_empty());
+        if let Some(sample_account) = sample_account {
+            let replace = |value: &mut Value| replace_text(value, &sample_account, account);
+            self.envelope.values_mut().for_each(replace);
+            if let EventData::Object { name: Some(_), object, previous } = &mut self.data {
+                replace(object);
+                previous.values_mut().for_each(replace);
+            }
+        }
+        let field = match self.data {
+            EventData::Object { .. } => "account",
+            EventData::Thin => "context",
+        };
+        self.envelope.insert(field.to_owned(), account.into());
+    }
+
     /// Returns the event's own fields, such as `id`, `account`, `api_version` and `livemode`.
     pub fn envelope_mut(&mut self) -> &mut Map<String, Value> {
         &mut self.envelope
@@ -265,6 +294,18 @@ impl EventSample {
             event.insert("data".to_owned(), json.into());
         }
         Value::Object(event)
+    }
+}
+
+/// Replaces a text in all strings of a value.
+fn replace_text(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::String(text) if text.contains(from) => *text = text.replace(from, to),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_text(item, from, to)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| replace_text(field, from, to));
+        }
+        _ => {}
     }
 }
 

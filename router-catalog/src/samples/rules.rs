@@ -14,6 +14,7 @@
 //! amount_due = =total         # copies another field of the object
 //! footer = absent             # removes the field
 //! [previous invoice.updated]  # the event's `previous_attributes`
+//! [envelope account.*]        # the event itself, beside its object
 //! [thin v1.invoice.*]         # the thin event itself
 //! ```
 //!
@@ -49,6 +50,8 @@ pub(super) struct Rules {
     pub(super) events: Vec<(Glob, Vec<Rule>)>,
     /// Rules for `previous_attributes`, by event type.
     pub(super) previous: Vec<(Glob, Vec<Rule>)>,
+    /// Rules for the fields of a snapshot event beside its data, by event type.
+    pub(super) envelopes: Vec<(Glob, Vec<Rule>)>,
     /// Rules for the thin event itself, by event type.
     pub(super) thin: Vec<(Glob, Vec<Rule>)>,
 }
@@ -174,6 +177,7 @@ impl Rules {
                     "object" => drop(self.objects.entry(name).or_default()),
                     "event" => self.events.push((Glob(name), Vec::new())),
                     "previous" => self.previous.push((Glob(name), Vec::new())),
+                    "envelope" => self.envelopes.push((Glob(name), Vec::new())),
                     "thin" => self.thin.push((Glob(name), Vec::new())),
                     _ => return Err(error("unknown section")),
                 }
@@ -200,6 +204,7 @@ impl Rules {
             "object" => return self.objects.get_mut(name),
             "event" => &mut self.events,
             "previous" => &mut self.previous,
+            "envelope" => &mut self.envelopes,
             "thin" => &mut self.thin,
             _ => return None,
         };
@@ -259,6 +264,7 @@ mod tests {
             assert!(super::super::shape::lookup(name).is_some(), "[object {name}]");
         }
         let sections = rules.events.iter().chain(&rules.previous).chain(&rules.thin);
+        let sections = sections.chain(&rules.envelopes);
         for glob in sections.map(|(glob, _)| glob) {
             assert!(crate::all().iter().any(|known| glob.matches(known.name)), "{}", glob.as_str());
         }

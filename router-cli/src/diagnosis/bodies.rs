@@ -1,125 +1,158 @@
 //! Candidates for the body that was signed, before something altered it.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use std::{collections::HashSet, iter};
 
-use super::json::{Json, Layout, StringEncoding};
+use super::{
+    alterations::{Alteration, in_json_field, undo_each, without_line_breaks},
+    event_facts::EventFacts,
+    json::Json,
+    layouts::layouts,
+    remedies::RAW_BODY,
+};
 
-/// A candidate for the signed body, and the alteration that turned it into the given body.
+/// A candidate for the signed body, and the alterations that turned it into the given body.
 #[derive(Debug)]
 pub(super) struct BodyCandidate {
     pub(super) body: Vec<u8>,
-    pub(super) alteration: BodyAlteration,
+    /// The alterations in the order in which they were made.
+    pub(super) alterations: Vec<Alteration>,
+    /// The layout that Stripe signed, if the only alteration is that the body was parsed and
+    /// serialized again.
+    pub(super) signed_layout: Option<String>,
 }
 
-/// An alteration of a body. The texts are for the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum BodyAlteration {
-    /// Bytes were added, removed or encoded.
-    Bytes(String),
-    /// The body was parsed and serialized again.
-    Reserialized { signed_layout: String },
-}
+/// The maximum number of alterations that are undone one after the other: three for an API gateway
+/// that encodes a compressed body in base64 and puts it into a JSON document.
+const MAX_ALTERATIONS: usize = 3;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Undoes an alteration. Returns `None` if it cannot have been made.
-type Undo = fn(&[u8]) -> Option<Vec<u8>>;
-
-/// Alterations made by programs that read a file, a form or a log.
-const BYTE_ALTERATIONS: [(&str, Undo); 8] = [
-    ("a line break was added at its end", |body| Some(body.strip_suffix(b"\n")?.to_vec())),
-    ("the line break at its end was removed", |body| Some([body, b"\n"].concat())),
-    ("white space was added around it", |body| Some(body.trim_ascii().to_vec())),
-    ("its line breaks were converted to CR LF", |body| Some(replaced(body, "\r\n", "\n")?.into())),
-    ("its line breaks were converted from CR LF to LF", |body| {
-        Some(replaced(body, "\n", "\r\n")?.into())
-    }),
-    ("a byte order mark was added in front of it", |body| {
-        Some(body.strip_prefix(BYTE_ORDER_MARK)?.to_vec())
-    }),
-    ("it was encoded in base64", |body| BASE64_STANDARD.decode(body.trim_ascii()).ok()),
-    ("it was wrapped in a JSON string", |body| {
-        Some(serde_json::from_slice::<String>(body).ok()?.into_bytes())
-    }),
-];
-
-const LAYOUTS: [(&str, Layout); 6] = [
-    ("indented by two spaces", pretty("  ")),
-    (
-        "indented by two spaces, with line breaks in empty objects and arrays",
-        Layout { empty: Some(("", "\n")), ..pretty("  ") },
-    ),
-    ("compact", Layout { indent: None, comma: ",", colon: ":", empty: None }),
-    (
-        "on one line, with a space after each comma and colon",
-        Layout { indent: None, comma: ", ", colon: ": ", empty: None },
-    ),
-    ("indented by four spaces", pretty("    ")),
-    ("indented by tabs", pretty("\t")),
-];
-
-const STRING_ENCODINGS: [(&str, StringEncoding); 3] = [
-    ("", StringEncoding::AsGiven),
-    (", with non-ASCII characters unescaped", StringEncoding::Unescaped),
-    (", with non-ASCII characters escaped", StringEncoding::Ascii),
-];
-
-const fn pretty(indent: &'static str) -> Layout {
-    Layout { indent: Some(indent), comma: ",", colon: ": ", empty: None }
-}
+/// The maximum number of bodies that are tried, for input that has many possible originals.
+const MAX_BODIES: usize = 200;
 
 /// Returns all candidates for the signed body, the likeliest first.
 pub(super) fn body_candidates(body: &[u8]) -> impl Iterator<Item = BodyCandidate> {
-    byte_candidates(body).chain(reserialized_candidates(body))
-}
-
-/// Undoes one alteration of the bytes, then two.
-fn byte_candidates(body: &[u8]) -> impl Iterator<Item = BodyCandidate> {
-    let twice = undo_each(body).flat_map(move |(last, between)| {
-        let originals: Vec<_> =
-            undo_each(&between).filter(|(_, original)| original != body).collect();
-        originals
-            .into_iter()
-            .map(move |(first, original)| (format!("{first}, and {last}"), original))
+    let restored = restore(body);
+    let texts: Vec<_> = iter::once((body.to_vec(), Vec::new()))
+        .chain(restored.iter().filter(|restored| restored.is_decoded).map(Restored::to_text))
+        .collect();
+    let reserialized = texts
+        .into_iter()
+        .flat_map(|(text, alterations)| reserialized_candidates(text, alterations));
+    let as_restored = restored.into_iter().map(|Restored { body, alterations, .. }| {
+        BodyCandidate { body, alterations, signed_layout: None }
     });
-    let once = undo_each(body).map(|(alteration, original)| (alteration.to_owned(), original));
-    once.chain(twice).map(|(alteration, original)| BodyCandidate {
-        body: original,
-        alteration: BodyAlteration::Bytes(alteration),
-    })
+    as_restored.chain(reserialized)
 }
 
-/// Returns each alteration that may have been the last one, and the body before it.
-fn undo_each(body: &[u8]) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
-    BYTE_ALTERATIONS.iter().filter_map(move |(alteration, undo)| {
-        Some((*alteration, undo(body).filter(|original| original != body)?))
-    })
+/// Returns the event in an altered body, and the alterations. Returns `None` if the body contains
+/// no event.
+pub(super) fn altered_event(body: &[u8]) -> Option<(EventFacts, Vec<Alteration>)> {
+    let restored = restore(body);
+    let event = restored.iter().find_map(|restored| {
+        Some((EventFacts::from_body(&restored.body)?, restored.alterations()))
+    });
+    let texts =
+        iter::once((body.to_vec(), Vec::new())).chain(restored.iter().map(Restored::to_text));
+    let mut nested = texts.filter_map(|(text, alterations)| {
+        let text = String::from_utf8(text).ok()?;
+        let (path, event) = events_in(&Json::parse(&text)?).into_iter().next()?;
+        let facts = EventFacts::from_body(&layouts(&event).next()?.0.into_bytes())?;
+        Some((facts, [vec![in_json_field(&path)], alterations].concat()))
+    });
+    event.or_else(|| nested.next())
 }
 
-fn reserialized_candidates(body: &[u8]) -> impl Iterator<Item = BodyCandidate> {
+/// A body with alterations undone.
+struct Restored {
+    body: Vec<u8>,
+    alterations: Vec<Alteration>,
+    /// Whether the alteration that was undone last is more than white space, so that the body may
+    /// have been serialized again before it.
+    is_decoded: bool,
+}
+
+impl Restored {
+    fn alterations(&self) -> Vec<Alteration> {
+        self.alterations.clone()
+    }
+
+    fn to_text(&self) -> (Vec<u8>, Vec<Alteration>) {
+        (self.body.clone(), self.alterations())
+    }
+}
+
+/// Undoes one alteration of the body, then two, and so on.
+fn restore(body: &[u8]) -> Vec<Restored> {
+    let mut seen = HashSet::from([body.to_vec()]);
+    let mut all = Vec::new();
+    let mut last =
+        vec![Restored { body: body.to_vec(), alterations: Vec::new(), is_decoded: false }];
+    for _ in 0..MAX_ALTERATIONS {
+        let mut next = Vec::new();
+        for after in &last {
+            for undone in undo_each(&after.body) {
+                if seen.len() <= MAX_BODIES && seen.insert(undone.body.clone()) {
+                    next.push(Restored {
+                        body: undone.body,
+                        alterations: [&[undone.alteration], &after.alterations[..]].concat(),
+                        is_decoded: undone.is_decoded,
+                    });
+                }
+            }
+        }
+        all.extend(std::mem::replace(&mut last, next));
+    }
+    all.extend(last);
+    // The first one is the body itself.
+    all.split_off(1)
+}
+
+/// Returns the events in a text, each in all layouts.
+fn reserialized_candidates(text: Vec<u8>, alterations: Vec<Alteration>) -> Vec<BodyCandidate> {
     // JSON parsers skip a byte order mark.
-    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    let json = std::str::from_utf8(body).ok().and_then(Json::parse);
-    let orders = json.map(|json| {
-        [("", json.clone()), (", with the fields in Stripe's order", json.in_stripes_order())]
-    });
-    orders.into_iter().flatten().flat_map(|(order, json)| {
-        LAYOUTS.into_iter().flat_map(move |(layout_name, layout)| {
-            let json = json.clone();
-            STRING_ENCODINGS.into_iter().flat_map(move |(encoding_name, encoding)| {
-                let text = json.write(layout, encoding);
-                let name = format!("{layout_name}{order}{encoding_name}");
-                let escaped = (text.replace('/', r"\/"), format!("{name}, with slashes escaped"));
-                let ended = (format!("{text}\n"), format!("{name}, with a line break at the end"));
-                [(text, name), escaped, ended].map(|(text, signed_layout)| BodyCandidate {
-                    body: text.into_bytes(),
-                    alteration: BodyAlteration::Reserialized { signed_layout },
-                })
-            })
-        })
-    })
+    let unmarked = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let json = std::str::from_utf8(unmarked).ok().and_then(Json::parse);
+    let Some(json) = json else { return Vec::new() };
+    let whole = iter::once((String::new(), json.clone()));
+    let nested = events_in(&json).into_iter().filter(|(path, _)| !path.is_empty());
+    let mut candidates = Vec::new();
+    for (path, json) in whole.chain(nested) {
+        let field = (!path.is_empty()).then(|| in_json_field(&path));
+        for (signed, layout) in layouts(&json) {
+            let line_breaks = without_line_breaks(&signed, &text);
+            let is_only_layout = line_breaks.is_none() && field.is_none() && alterations.is_empty();
+            let reserialized = || Alteration {
+                text: format!("it was parsed and serialized again (Stripe signed it {layout})")
+                    .into(),
+                remedy: RAW_BODY,
+            };
+            let first = (!is_only_layout).then(|| line_breaks.unwrap_or_else(reserialized));
+            candidates.push(BodyCandidate {
+                body: signed.into_bytes(),
+                alterations: first
+                    .into_iter()
+                    .chain(field.clone())
+                    .chain(alterations.clone())
+                    .collect(),
+                signed_layout: is_only_layout.then_some(layout),
+            });
+        }
+    }
+    candidates
 }
 
-fn replaced(body: &[u8], from: &str, to: &str) -> Option<String> {
-    Some(std::str::from_utf8(body).ok()?.replace(from, to))
+/// Returns the objects in a JSON document that are events, each with its path.
+fn events_in<'t>(json: &Json<'t>) -> Vec<(String, Json<'t>)> {
+    let mut events = Vec::new();
+    json.visit("", &mut |path, value| {
+        if let Json::Object(fields) = value {
+            let is_event = |(name, value): &(&str, Json<'_>)| {
+                matches!(value, Json::String(r#""event""# | r#""v2.core.event""#))
+                    && *name == r#""object""#
+            };
+            if fields.iter().any(is_event) {
+                events.push((path.to_owned(), value.clone()));
+            }
+        }
+    });
+    events
 }

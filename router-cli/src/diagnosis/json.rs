@@ -68,6 +68,25 @@ impl<'t> Json<'t> {
         }
     }
 
+    /// Calls `visit` with each value and its path, such as `Records[0].body`.
+    pub(super) fn visit(&self, path: &str, visit: &mut dyn FnMut(&str, &Self)) {
+        visit(path, self);
+        match self {
+            Self::Array(items) => {
+                for (value, index) in items.iter().zip(0..) {
+                    value.visit(&format!("{path}[{index}]"), visit);
+                }
+            }
+            Self::Object(fields) => {
+                let dot = if path.is_empty() { "" } else { "." };
+                for (name, value) in fields {
+                    value.visit(&format!("{path}{dot}{}", name.trim_matches('"')), visit);
+                }
+            }
+            Self::Scalar(_) | Self::String(_) => {}
+        }
+    }
+
     pub(super) fn write(&self, layout: Layout, encoding: StringEncoding) -> String {
         let mut out = String::new();
         self.write_at(0, layout, encoding, &mut out);

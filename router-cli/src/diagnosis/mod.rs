@@ -1,11 +1,17 @@
 //! Finds out why a signature is invalid.
 //!
 //! Verifies the inputs as given first, and then with common alterations undone: a secret with
-//! quotation marks, a header with its name, a body that was parsed and serialized again.
+//! quotation marks, a header with its name, a body that was encoded or serialized again.
 
+mod alterations;
 mod bodies;
+mod encodings;
+mod event_facts;
 mod inputs;
 mod json;
+mod layouts;
+mod remedies;
+mod unreadable;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,9 +21,12 @@ use router_core::{
     signature::{SignatureError, Tolerance, VerifiedPayload, verify},
 };
 
-pub(crate) use self::inputs::SecretInput;
+pub(crate) use self::{
+    alterations::Alteration, event_facts::EventFacts, inputs::SecretInput, remedies::RAW_BODY,
+    unreadable::Unreadable,
+};
 use self::{
-    bodies::{BodyAlteration, body_candidates},
+    bodies::{altered_event, body_candidates},
     inputs::header_candidates,
 };
 
@@ -57,12 +66,12 @@ pub(crate) enum Diagnosis {
     InvalidSecret { endpoint: String, error: String },
     /// The signature is valid if this alteration of the secret is undone.
     SecretAltered { alteration: &'static str, verified: Verified },
-    /// The signature is valid if this alteration of the body's bytes is undone.
-    BodyAltered { alteration: String, verified: Verified },
+    /// The signature is valid if these alterations of the body are undone.
+    BodyAltered { alterations: Vec<Alteration>, verified: Verified },
     /// The signature is valid for the same JSON in another layout.
     BodyReserialized { signed_layout: String, verified: Verified },
     /// No known alteration explains the mismatch.
-    Mismatch { endpoints: Vec<String>, event: Option<EventFacts> },
+    Mismatch { endpoints: Vec<String>, body: UnmatchedBody },
 }
 
 /// Facts about a signature that matches.
@@ -75,12 +84,18 @@ pub(crate) struct Verified {
     pub(crate) now: u64,
 }
 
-/// The facts in an event that determine the endpoints it may be sent to.
+/// The body of a signature that does not match.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct EventFacts {
-    pub(crate) livemode: Option<bool>,
-    pub(crate) is_thin: bool,
-    pub(crate) is_connect: bool,
+pub(crate) enum UnmatchedBody {
+    Event(EventFacts),
+    /// An event, if these alterations are undone. The signature does not match then either.
+    Altered {
+        alterations: Vec<Alteration>,
+        event: EventFacts,
+    },
+    Unreadable(Unreadable),
+    /// JSON, but not an event.
+    NoEvent,
 }
 
 impl Inputs {
@@ -104,7 +119,6 @@ impl Inputs {
         let restored: Secrets = self.secret_candidates().map(|(_, secret)| secret).collect();
         self.diagnose_secret()
             .or_else(|| self.diagnose_body(&restored))
-            .or_else(|| self.invalid_secret())
             .unwrap_or_else(|| self.mismatch())
     }
 
@@ -147,13 +161,9 @@ impl Inputs {
         }
         body_candidates(&self.body).find_map(|candidate| {
             let verified = self.verify_any_age(&self.header, &candidate.body.into(), secrets)?;
-            Some(match candidate.alteration {
-                BodyAlteration::Bytes(alteration) => {
-                    Diagnosis::BodyAltered { alteration, verified }
-                }
-                BodyAlteration::Reserialized { signed_layout } => {
-                    Diagnosis::BodyReserialized { signed_layout, verified }
-                }
+            Some(match candidate.signed_layout {
+                Some(signed_layout) => Diagnosis::BodyReserialized { signed_layout, verified },
+                None => Diagnosis::BodyAltered { alterations: candidate.alterations, verified },
             })
         })
     }
@@ -184,10 +194,12 @@ impl Inputs {
     }
 
     fn mismatch(&self) -> Diagnosis {
-        Diagnosis::Mismatch {
-            endpoints: self.endpoints(),
-            event: EventFacts::from_body(&self.body),
-        }
+        let body = UnmatchedBody::new(&self.body);
+        let is_altered =
+            matches!(body, UnmatchedBody::Altered { .. } | UnmatchedBody::Unreadable(_));
+        // A secret cannot make up for an altered body, so the body is reported first.
+        let invalid_secret = self.invalid_secret().filter(|_| !is_altered);
+        invalid_secret.unwrap_or_else(|| Diagnosis::Mismatch { endpoints: self.endpoints(), body })
     }
 
     /// Returns the endpoint of each secret, with repetitions.
@@ -229,16 +241,14 @@ impl Verified {
     }
 }
 
-impl EventFacts {
-    /// Reads the facts from a body. Returns `None` if the body is not an event.
-    fn from_body(body: &[u8]) -> Option<Self> {
-        let event: serde_json::Value = serde_json::from_slice(body).ok()?;
-        let event = event.as_object()?;
-        event.get("type")?.as_str()?;
-        Some(Self {
-            livemode: event.get("livemode").and_then(serde_json::Value::as_bool),
-            is_thin: event.get("object")?.as_str()? == "v2.core.event",
-            is_connect: event.get("account").is_some_and(|account| !account.is_null()),
-        })
+impl UnmatchedBody {
+    fn new(body: &[u8]) -> Self {
+        if let Some(event) = EventFacts::from_body(body) {
+            Self::Event(event)
+        } else if let Some((event, alterations)) = altered_event(body) {
+            Self::Altered { alterations, event }
+        } else {
+            Unreadable::describe(body).map_or(Self::NoEvent, Self::Unreadable)
+        }
     }
 }

@@ -30,6 +30,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   event-router scenario subscription-lifecycle
+  event-router scenario delayed-payment
   event-router scenario refund --dry-run
   event-router scenario dispute --duplicate 0.3 --reorder --seed 7
 
@@ -250,6 +251,46 @@ mod tests {
                 matching.find_map(|found| found["created"].as_u64())
             };
             assert!(created("payment_intent") < created("charge"), "{name}");
+        }
+    }
+
+    #[test]
+    fn delayed_payment_is_unpaid_until_its_last_event() {
+        for (name, outcome, status) in [
+            ("delayed-payment", "succeeded", "paid"),
+            ("delayed-payment-failed", "failed", "unpaid"),
+        ] {
+            let events = events(name, 3);
+            let sessions: Vec<_> = events
+                .iter()
+                .filter(|event| event["data"]["object"]["object"] == "checkout.session")
+                .map(|event| {
+                    let session = &event["data"]["object"];
+                    assert_eq!(session["status"], "complete");
+                    (event["type"].as_str(), session["payment_status"].as_str())
+                })
+                .collect();
+            let last = format!("checkout.session.async_payment_{outcome}");
+            let expected = [
+                (Some("checkout.session.completed"), Some("unpaid")),
+                (Some(&*last), Some(status)),
+            ];
+            assert_eq!(sessions, expected);
+            // Both events are about one session, payment intent and customer.
+            for field in ["id", "payment_intent", "customer", "amount_total", "created"] {
+                let values = |object: &str| -> Vec<&Value> {
+                    let objects = events.iter().map(|event| &event["data"]["object"]);
+                    objects
+                        .filter(|found| found["object"] == object)
+                        .map(|found| &found[field])
+                        .collect()
+                };
+                let sessions = values("checkout.session");
+                assert!(
+                    !sessions[0].is_null() && sessions[0] == sessions[1],
+                    "{field}: {sessions:?}"
+                );
+            }
         }
     }
 

@@ -101,6 +101,16 @@ mod tests {
     #[test]
     fn scenarios_are_parsed() {
         let names: Vec<&str> = scripts().iter().map(|script| script.name).collect();
-        assert_eq!(names, ["subscription-lifecycle", "checkout", "refund", "dispute"]);
+        assert_eq!(
+            names,
+            [
+                "subscription-lifecycle",
+                "checkout",
+                "delayed-payment",
+                "delayed-payment-failed",
+                "refund",
+                "dispute"
+            ]
+        );
     }
 }

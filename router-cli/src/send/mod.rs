@@ -15,11 +15,11 @@ pub(crate) use self::{
     run::{OutgoingEvent, PaceOptions, run},
 };
 use crate::{
+    body_file::read,
     error::{Error, Exit},
     event_options::EventOptions,
     events::matching,
     output::Output,
-    sign::read,
     target::Target,
 };
 

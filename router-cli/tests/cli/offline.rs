@@ -93,7 +93,31 @@ fn events_are_listed_by_pattern_and_by_substring() {
     let output = run(&["events", "invoise.*"]);
     assert_eq!((output.code, &*output.stdout), (Some(2), ""));
     insta::assert_snapshot!(output.stderr, @"error: Stripe has no event type `invoise.*`; did you mean `invoice.*`?");
-    insta::assert_snapshot!(run(&["events", "weather"]).stderr, @"error: Stripe has no event type `weather` in API version 2026-10-28.endive; `event-router events` lists them");
+    // Proposes patterns that match, and no prefix, which is an object at best.
+    for (pattern, error) in [
+        ("invoise", "Stripe has no event type `invoise`; did you mean `invoice.*`?"),
+        (
+            "v2.core.acount",
+            "Stripe has no event type `v2.core.acount`; did you mean `v2.core.account.*`?",
+        ),
+        (
+            "v2.core.account*",
+            "`v2.core.account*` is not a pattern: `*` can only be the last part: `customer.*`, `customer.subscription.*`, or `*` alone; did you mean `v2.core.account.*`? `event-router events v2.core.account` lists the 17 types that contain this text",
+        ),
+        (
+            "customer.*.deleted",
+            "`customer.*.deleted` is not a pattern: `*` can only be the last part: `customer.*`, `customer.subscription.*`, or `*` alone; `event-router events` lists the event types of API version 2026-10-28.endive",
+        ),
+        (
+            "invoice.paid.*",
+            "Stripe has no event type `invoice.paid.*`; did you mean `invoice.paid`?",
+        ),
+    ] {
+        let output = run(&["events", pattern]);
+        assert_eq!((output.code, &*output.stdout), (Some(2), ""));
+        assert_eq!(output.stderr.trim_end(), format!("error: {error}"));
+    }
+    insta::assert_snapshot!(run(&["events", "weather"]).stderr, @"error: Stripe has no event type `weather`; `event-router events` lists the event types of API version 2026-10-28.endive");
 }
 
 #[test]
@@ -103,6 +127,31 @@ fn sample_prints_event_or_object() {
     assert!(output.stdout.starts_with("{\n  \"id\": \"evt_1"), "{output:?}");
     let object = run(&["sample", "charge.refunded", "--object", "--json"]).json();
     assert_eq!((&object[0]["object"], &object[0]["refunded"]), (&"charge".into(), &true.into()));
+    // At Stripe, the object of `account.updated` is the account of the event.
+    for (event_type, pointer) in [
+        ("account.updated", "/data/object/id"),
+        ("capability.updated", "/data/object/account"),
+        ("person.created", "/data/object/account"),
+        ("account.external_account.created", "/data/object/account"),
+        ("v1.account.updated", "/related_object/id"),
+        ("v2.core.account.updated", "/related_object/id"),
+    ] {
+        let event = &run(&["sample", event_type, "--account", "acct_1", "--json"]).json()[0];
+        let account =
+            if event["object"] == "event" { &event["account"] } else { &event["context"] };
+        assert_eq!((account, event.pointer(pointer)), (&"acct_1".into(), Some(&"acct_1".into())));
+        let text = event.to_string().replace(r#""acct_1""#, "").replace("/acct_1", "");
+        assert!(!text.contains("acct_"), "{event_type} names another account: {event}");
+    }
+    // Stripe sends these events only for connected accounts.
+    for event_type in ["account.application.deauthorized", "account.application.authorized"] {
+        let account = |options: &[&str]| {
+            let event = &run(&[&["sample", event_type, "--json"], options].concat()).json()[0];
+            event["account"].as_str().map(str::to_owned)
+        };
+        assert!(account(&[]).is_some_and(|account| account.starts_with("acct_1")), "{event_type}");
+        assert_eq!(account(&["--account", "acct_1"]).as_deref(), Some("acct_1"));
+    }
     // The id depends on the seed only.
     let id = |seed: &str| {
         run(&["sample", "charge.refunded", "--seed", seed, "--json"]).json()[0]["id"].clone()
@@ -113,7 +162,7 @@ fn sample_prints_event_or_object() {
 
 #[test]
 fn invalid_request_names_the_fix() {
-    let rows: [(&[&str], &str); 14] = [
+    let rows: [(&[&str], &str); 15] = [
         (
             &["sample", "invoice.payed"],
             "Stripe has no event type `invoice.payed`; did you mean `invoice.paid`?",
@@ -156,6 +205,10 @@ fn invalid_request_names_the_fix() {
         (
             &["send", "weather.changed"],
             "Stripe has no event type `weather.changed` in API version 2026-10-28.endive; `event-router events` lists all types, and `event-router send --file FILE` sends events of any type",
+        ),
+        (
+            &["sample", "invoice.*"],
+            "expected one event type instead of the pattern `invoice.*`; `event-router events 'invoice.*'` lists those that match",
         ),
         (&["sign", "no-such-file"], "cannot read no-such-file: No such file or directory"),
     ];

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &[&str]) -> CliOutput {
 }
 
 /// Runs the program with the given standard input.
-pub(crate) fn run_with(arguments: &[&str], input: &str) -> CliOutput {
+pub(crate) fn run_with(arguments: &[&str], input: &(impl AsRef<[u8]> + ?Sized)) -> CliOutput {
     let mut command = program(arguments);
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
@@ -63,7 +63,7 @@ pub(crate) fn run_with(arguments: &[&str], input: &str) -> CliOutput {
         .stdin
         .take()
         .expect("stdin is piped")
-        .write_all(input.as_bytes())
+        .write_all(input.as_ref())
         .expect("the program reads stdin");
     child.wait_with_output().expect("the program exits").into()
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use http::Method;
+use http::{HeaderMap, Method, header::CONTENT_ENCODING};
 use http_body::Body;
 use tower_service::Service;
 use tracing::Instrument as _;
@@ -98,13 +98,16 @@ impl<P: SecretProvider> Settings<P> {
         let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
         self.limit.check_declared(&parts.headers, &body)?;
         let signature = parts.headers.get("stripe-signature").cloned();
+        let encoding = content_encoding(&parts.headers);
         // Frees the request's head before the body arrives and the event is handled. In memory the
         // head is several times larger than on the wire.
         drop(parts);
         let signature = signature.as_ref().map(http::HeaderValue::as_bytes);
         let signature = self.check_header(signature)?;
         let body = self.limit.read(body, &self.budget, &*self.clock).await?;
-        let event = self.verify(&secrets, signature, body)?;
+        let event = self
+            .verify(&secrets, signature, body)
+            .map_err(|refusal| refusal.with_content_encoding(encoding))?;
         self.handle(event, inner).await
     }
 
@@ -163,6 +166,16 @@ impl<P: SecretProvider> Settings<P> {
             None => Err(Refusal::TimedOut { limit: self.timeout }),
         }
     }
+}
+
+/// Returns the name of the request's content coding. Unknown names are left out, because the sender
+/// chooses them.
+fn content_encoding(headers: &HeaderMap) -> Option<&'static str> {
+    let names = headers.get_all(CONTENT_ENCODING).into_iter();
+    let mut names = names.map(|name| name.as_bytes().trim_ascii());
+    let name = names.find(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))?;
+    let mut known = ["br", "deflate", "gzip", "zstd"].into_iter();
+    Some(known.find(|known| name.eq_ignore_ascii_case(known.as_bytes())).unwrap_or("unknown"))
 }
 
 /// Logs a signature that is more than one second ahead of our clock. One second is normal: both

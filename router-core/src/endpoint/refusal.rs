@@ -145,6 +145,14 @@ impl Refusal {
         Self::Unavailable(error.into().into())
     }
 
+    /// Adds the request's content coding to a mismatch of the signature, whose cause it may be.
+    pub(super) fn with_content_encoding(mut self, encoding: Option<&'static str>) -> Self {
+        if let Self::Signature(SignatureError::NoMatch { content_encoding, .. }) = &mut self {
+            *content_encoding = encoding;
+        }
+        self
+    }
+
     /// Returns the reason as one word, for spans and metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {

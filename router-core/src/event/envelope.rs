@@ -254,8 +254,12 @@ impl Fields<'_> {
         Ok(text)
     }
 
+    /// Reads an optional text. An empty one counts as absent too: `"account": ""` names no account,
+    /// so it must not make another event of the same one.
     fn text(&self, field: &'static str, value: Option<Value>) -> Result<Option<Text>, Fault> {
-        optional(field, value, JsonType::String)?.map(|value| self.decode(field, value)).transpose()
+        let value = optional(field, value, JsonType::String)?;
+        let text = value.map(|value| self.decode(field, value)).transpose()?;
+        Ok(text.filter(|text| !text.as_str(self.payload).is_empty()))
     }
 
     fn object(

@@ -116,7 +116,7 @@ impl Event {
     /// [move]: https://docs.stripe.com/webhooks/migrate-snapshot-to-thin-events
     #[must_use]
     pub fn snapshot_event(&self) -> Option<&str> {
-        self.optional(&self.0.envelope.snapshot_event).filter(|id| self.is_thin() && !id.is_empty())
+        self.optional(&self.0.envelope.snapshot_event).filter(|_| self.is_thin())
     }
 
     /// Returns whether the event has the fixed id that Stripe gives to test events

@@ -101,7 +101,7 @@ fn object_identity(event: &Event) -> Option<Arc<str>> {
 /// Returns the identity of the object that a thin event refers to. The URL of an object without an
 /// id contains its customer, as in `/v1/customers/cus_…/cash_balance`.
 fn related_identity(related: &RelatedObject) -> Option<Arc<str>> {
-    if let Some(id) = related.id().filter(|id| !id.is_empty()) {
+    if let Some(id) = related.id() {
         return Some(id.into());
     }
     let customer = || {

@@ -51,10 +51,11 @@ pub enum SignatureError {
     /// No secret made any of the signatures.
     #[error(
         "none of the {signatures} signature(s) matches a body of {body_bytes} bytes under any of \
-         the {secrets} signing secret(s): likely causes are another endpoint's secret, or the \
+         the {secrets} signing secret(s): {}likely causes are another endpoint's secret, or the \
          other mode's (test or live); a secret that was rolled; a body that was parsed and \
          serialized again, or changed by a proxy; or a forged request. Compare the secret \
-         (`whsec_…`) with that of this endpoint in Stripe's dashboard"
+         (`whsec_…`) with that of this endpoint in Stripe's dashboard",
+        encoding_cause(.content_encoding)
     )]
     NoMatch {
         /// The number of secrets that were tried.
@@ -63,6 +64,9 @@ pub enum SignatureError {
         signatures: usize,
         /// The length of the body, in bytes.
         body_bytes: usize,
+        /// The request's `Content-Encoding`, or `unknown` for one that is not in common use.
+        /// Stripe's requests have none.
+        content_encoding: Option<&'static str>,
     },
     /// The header's time is older than the tolerance. The signature was not checked.
     #[error(
@@ -112,4 +116,15 @@ impl SignatureError {
             Self::TooFarAhead { .. } => "signature_ahead",
         }
     }
+}
+
+/// Returns the likeliest cause of a mismatch if the request has a `Content-Encoding`.
+fn encoding_cause(encoding: &Option<&'static str>) -> String {
+    encoding.map_or_else(String::new, |encoding| {
+        format!(
+            "the request has a `Content-Encoding` ({encoding}), so a proxy has probably compressed the \
+             body that Stripe signed: switch that off, or decompress the body in front of this \
+             endpoint; otherwise "
+        )
+    })
 }

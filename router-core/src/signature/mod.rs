@@ -152,6 +152,7 @@ impl<'h> UnverifiedSignature<'h> {
                 secrets: secrets.iter().count(),
                 signatures: header.signatures().count(),
                 body_bytes: body.len(),
+                content_encoding: None,
             })?;
         let signed_at = UNIX_EPOCH + Duration::from_secs(header.timestamp());
         Ok(VerifiedPayload { body, endpoint, signed_at, ahead })

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Returns a hash of everything that identifies an event, except its generation.
 pub(crate) fn identity(key: &EventKey) -> [u8; 32] {
-    // Distinguishes no account from an account with an empty name.
+    // Redundant, because no account has an empty id. Stored hashes include it.
     let has_account = if key.account().is_some() { "1" } else { "0" };
     let account = key.account().unwrap_or_default();
     let serial = key.serial().map(|serial| serial.to_string()).unwrap_or_default();

@@ -17,7 +17,7 @@ use crate::{
 };
 
 // Only the variants of these errors are compared, not their fields.
-const NO_MATCH: E = E::NoMatch { secrets: 1, signatures: 1, body_bytes: 0 };
+const NO_MATCH: E = E::NoMatch { secrets: 1, signatures: 1, body_bytes: 0, content_encoding: None };
 const TOO_OLD: E = E::TooOld { signed_at: 0, now: 301, limit: 300 };
 const TOO_FAR_AHEAD: E = E::TooFarAhead { signed_at: 61, now: 0, limit: 60 };
 

@@ -150,7 +150,8 @@ impl SyntheticEvent {
     }
 
     /// Sets the connected account of the event: `account` of a snapshot event, `context` of a thin
-    /// one.
+    /// one. The object of `account.updated` is then this account, as at Stripe, and objects that
+    /// name their account name this one.
     pub fn account(self, account: impl Into<String>) -> Self {
         Self { account: Some(account.into()), ..self }
     }
@@ -212,6 +213,9 @@ impl SyntheticEvent {
         if self.edits.iter().any(sets_previous) {
             sample.clear_previous();
         }
+        if let Some(account) = &self.account {
+            sample.set_account(account);
+        }
         for edit in &self.edits {
             self.apply(edit, &mut sample)?;
         }
@@ -220,10 +224,9 @@ impl SyntheticEvent {
             (Some(id), _) => Some(id.clone()),
             (None, None) => unique_id(is_thin),
         };
-        let account_field = if is_thin { "context" } else { "account" };
         // A thin event has no version.
         let version = self.api_version.filter(|_| !is_thin);
-        let envelope = [("id", id), (account_field, self.account), ("api_version", version)];
+        let envelope = [("id", id), ("api_version", version)];
         if let Some(snapshot) = &self.twin_of {
             refer_to(snapshot, sample.envelope_mut());
         }

@@ -113,6 +113,7 @@ pub async fn event_stored_again_is_duplicate(subject: &impl Subject) {
 }
 
 /// Events with the same id are different events if their endpoint, account or generation differs.
+/// An empty account is no account.
 pub async fn event_key_includes_endpoint_account_generation(subject: &impl Subject) {
     let event = event("evt_1");
     let other_endpoint =
@@ -124,6 +125,9 @@ pub async fn event_key_includes_endpoint_account_generation(subject: &impl Subje
     for event in &events {
         assert_eq!(store(subject, &[new(event, &["a"])]).await, [Stored::New], "{}", event.key());
     }
+    let empty_account = event_of(SyntheticEvent::new("invoice.paid").id("evt_1").account(""));
+    let stored_again = store(subject, &[new(&empty_account, &["a"])]).await;
+    assert_eq!(stored_again, [duplicate(&[DeliveryState::Waiting])]);
     let deliveries = subject.store().deliveries("evt_1").await.expect("store is available");
     let keys: Vec<_> = deliveries
         .iter()

@@ -1,0 +1,33 @@
+//! The facts in an event that narrow down the cause of a mismatch.
+
+use serde_json::Value;
+
+/// The facts in an event that determine the endpoints it may be sent to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EventFacts {
+    pub(crate) livemode: Option<bool>,
+    pub(crate) is_thin: bool,
+    pub(crate) is_connect: bool,
+    /// Whether the event contains U+FFFD, which stands for bytes that could not be decoded.
+    pub(crate) has_lost_bytes: bool,
+}
+
+impl EventFacts {
+    /// Reads the facts from a body. Returns `None` if the body is not an event.
+    pub(super) fn from_body(body: &[u8]) -> Option<Self> {
+        let event: Value = serde_json::from_slice(body).ok()?;
+        let is_thin = match event.get("object")?.as_str()? {
+            "event" => false,
+            "v2.core.event" => true,
+            _ => return None,
+        };
+        event.get("type")?.as_str()?;
+        let account = event.get("account").and_then(Value::as_str);
+        Some(Self {
+            livemode: event.get("livemode").and_then(Value::as_bool),
+            is_thin,
+            is_connect: account.is_some_and(|account| !account.is_empty()),
+            has_lost_bytes: String::from_utf8_lossy(body).contains('\u{fffd}'),
+        })
+    }
+}
