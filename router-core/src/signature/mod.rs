@@ -23,6 +23,8 @@ mod development;
 mod error;
 mod header;
 mod secret;
+mod secret_error;
+mod secrets;
 mod tolerance;
 
 use std::{
@@ -35,7 +37,9 @@ use bytes::Bytes;
 use self::header::SignatureHeader;
 pub use self::{
     error::SignatureError,
-    secret::{EndpointName, SecretError, Secrets, SigningSecret},
+    secret::{EndpointName, SigningSecret},
+    secret_error::SecretError,
+    secrets::Secrets,
     tolerance::{Tolerance, ToleranceError},
 };
 
