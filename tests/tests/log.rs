@@ -2,8 +2,8 @@
 
 use http::{HeaderValue, Request};
 use router_core::{
-    BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Tolerance, signature::sign,
-    testing::ManualClock,
+    Answer, BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Secrets, Tolerance,
+    signature::sign, testing::ManualClock,
 };
 use router_tests::{NOW, now, payload, secret};
 use tower::service_fn;
@@ -44,6 +44,23 @@ async fn signature_ahead_of_clock_is_accepted_with_warning() {
         let warning = format!("the signature's time is {ahead} s ahead of our clock");
         assert_eq!(log.contains("WARN"), warned, "{log}");
         assert_eq!(log.contains(&warning), warned, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn secret_without_stripe_prefix_is_logged_once_without_its_text() {
+    log(LevelFilter::DEBUG);
+    let secrets = Secrets::parse("whsec_a,other=a1b2c3d4").expect("secrets are valid");
+    let inner = service_fn(async |_: Event| Ok::<_, BoxError>(Answer::accepted(&"stored")));
+    let endpoint = Endpoint::new(secrets, inner).clock(ManualClock::at(now()));
+    let start = logged();
+    assert!(start.starts_with(" WARN") && start.contains("endpoint=\"other\""), "{start}");
+    assert!(start.contains("does not begin with `whsec_`") && !start.contains("a1b2"), "{start}");
+    send(endpoint, post(payload("invoice.paid"))).await;
+    let log = logged();
+    assert!(!log.contains("does not begin"), "{log}");
+    for cause in ["`stripe listen` has a secret of its own", "`event-router verify`"] {
+        assert!(log.contains(cause), "{log}");
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Settings<P> {
     pub(super) budget: BodyBudget,
     pub(super) timeout: Duration,
     pub(super) api_version: Option<Arc<ExpectedVersion>>,
+    /// `true` once a secret without the prefix `whsec_` has been logged.
+    pub(super) prefix_logged: Arc<AtomicBool>,
     /// `true` once an event with Stripe's test id has been logged.
     pub(super) test_id_logged: Arc<AtomicBool>,
     pub(super) clock: Arc<dyn Clock>,
@@ -88,6 +90,7 @@ impl<P: SecretProvider> Settings<P> {
         let panicked = |panic| Refusal::SecretsUnavailable(Arc::new(panic));
         let secrets = secrets.await.map_err(panicked)??;
         let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
+        self.log_prefix(&secrets);
         self.limit.check_declared(&parts.headers, &body)?;
         let signature = parts.headers.get("stripe-signature").cloned();
         // Frees the request's head before the body arrives and the event is handled. In memory the
@@ -98,6 +101,20 @@ impl<P: SecretProvider> Settings<P> {
         let body = self.limit.read(body, &self.budget, &*self.clock).await?;
         let event = self.verify(&secrets, signature, body)?;
         self.handle(event, inner).await
+    }
+
+    /// Logs the first secret that does not begin with `whsec_`, as those of Stripe do.
+    pub(super) fn log_prefix(&self, secrets: &Secrets) {
+        if let Some(secret) = secrets.iter().find(|secret| !secret.has_prefix())
+            && !self.prefix_logged.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                endpoint = secret.endpoint().as_str(),
+                "a signing secret does not begin with `whsec_`, as those of Stripe do; if it is not \
+                 the whole secret that Stripe's dashboard shows for this endpoint, every event is \
+                 refused; logged once"
+            );
+        }
     }
 
     /// Parses the signature header and checks its age. The body of a request without a current
@@ -182,6 +199,7 @@ impl<P> Clone for Settings<P> {
             budget: self.budget.clone(),
             timeout: self.timeout,
             api_version: self.api_version.clone(),
+            prefix_logged: self.prefix_logged.clone(),
             test_id_logged: self.test_id_logged.clone(),
             clock: self.clock.clone(),
         }

@@ -67,7 +67,9 @@ pub struct Endpoint<S, P = Secrets> {
 impl<S> Endpoint<S> {
     /// Creates an endpoint whose requests are signed with one of these secrets.
     pub fn new(secrets: impl Into<Secrets>, inner: S) -> Self {
-        Self::with_provider(secrets.into(), inner)
+        let endpoint = Self::with_provider(secrets.into(), inner);
+        endpoint.settings.log_prefix(&endpoint.settings.provider);
+        endpoint
     }
 
     /// Replaces the secrets.
@@ -88,6 +90,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
             budget: BodyBudget::new(64 * 1024 * 1024),
             timeout: Duration::from_secs(30),
             api_version: None,
+            prefix_logged: Arc::default(),
             test_id_logged: Arc::default(),
             clock: Arc::new(SystemClock),
         };

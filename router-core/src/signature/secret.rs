@@ -47,25 +47,37 @@ impl fmt::Display for EndpointName {
 pub struct SigningSecret {
     endpoint: EndpointName,
     key: Hmac<Sha256>,
+    /// `true` if the secret begins with `whsec_`, as those of Stripe do.
+    has_prefix: bool,
 }
+
+/// The prefix of Stripe's signing secrets.
+const PREFIX: &str = "whsec_";
+
+/// The base64 of [`PREFIX`]. The prefix is two whole groups, so what follows does not change it.
+const PREFIX_IN_BASE64: &str = "d2hzZWNf";
 
 impl SigningSecret {
     /// Creates a secret of the endpoint [`EndpointName::DEFAULT`].
     ///
+    /// A secret of Stripe is `whsec_`, then letters and digits. A shorter one, and one with another
+    /// prefix, are accepted, because the test tools of some teams make their own. An
+    /// [`Endpoint`](crate::Endpoint) warns of another prefix when it is created.
+    ///
     /// # Errors
     ///
-    /// Fails if the text is blank, has white space around it, or is an API key.
+    /// Fails if the text cannot be a signing secret:
+    ///
+    /// - It is blank, has white space around it, or is only the prefix.
+    /// - It is an API key, the id of an endpoint, or a secret in base64.
+    /// - It has a character other than an ASCII letter, a digit, `_`, `-`, `+` or `/`, or an `=`
+    ///   elsewhere than at its end.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes a key of any length")]
     pub fn new(text: &str) -> Result<Self, SecretError> {
-        if text.trim().is_empty() {
-            return Err(SecretError::Blank);
-        }
-        if text.trim() != text {
-            return Err(SecretError::Whitespace);
-        }
-        refuse_api_key(text)?;
+        check_text(text)?;
         let key = Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes a key of any length");
-        Ok(Self { endpoint: EndpointName::new(EndpointName::DEFAULT), key })
+        let endpoint = EndpointName::new(EndpointName::DEFAULT);
+        Ok(Self { endpoint, key, has_prefix: text.starts_with(PREFIX) })
     }
 
     /// Sets the name of the secret's endpoint.
@@ -91,6 +103,11 @@ impl SigningSecret {
         &self.endpoint
     }
 
+    /// Returns whether the secret begins with `whsec_`, as those of Stripe do.
+    pub(crate) fn has_prefix(&self) -> bool {
+        self.has_prefix
+    }
+
     pub(super) fn mac(&self, timestamp: u64, body: &[u8]) -> Mac {
         let mut digits = [0; 20];
         let mut mac = self.key.clone();
@@ -107,6 +124,32 @@ impl fmt::Debug for SigningSecret {
             .field("endpoint", &self.endpoint.as_str())
             .field("key", &format_args!("<redacted>"))
             .finish()
+    }
+}
+
+/// Checks that a text can be a signing secret.
+fn check_text(text: &str) -> Result<(), SecretError> {
+    if matches!(text.trim().trim_end_matches('='), "" | PREFIX) {
+        return Err(SecretError::Blank);
+    }
+    if text.trim() != text {
+        return Err(SecretError::Whitespace);
+    }
+    refuse_api_key(text)?;
+    if let Some(prefix) = ["we_", "ed_"].into_iter().find(|prefix| text.starts_with(prefix)) {
+        return Err(SecretError::EndpointId { prefix });
+    }
+    if text.starts_with(PREFIX_IN_BASE64) {
+        return Err(SecretError::Base64);
+    }
+    if text.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(PREFIX)) {
+        return Err(SecretError::DoublePrefix);
+    }
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-+/".contains(c);
+    let mut characters = text.trim_end_matches('=').chars().zip(1..);
+    match characters.find(|(character, _)| !is_allowed(*character)) {
+        Some((character, position)) => Err(SecretError::Character { character, position }),
+        None => Ok(()),
     }
 }
 
@@ -158,6 +201,33 @@ mod tests {
         assert!(Secrets::parse("whsec_a,").is_err());
         assert!(Secrets::parse("=whsec_a").is_err());
         assert!(Secrets::parse("whsec_a|").is_err());
+    }
+
+    #[test]
+    fn text_that_cannot_be_a_secret_is_refused_with_its_cause() {
+        for (text, reason) in [
+            ("\"whsec_a1b2c3\"", "number 1 is `\"`: remove the quotation marks"),
+            ("we_1a1b2c3", "this is the id of an endpoint (`we_…`)"),
+            ("${STRIPE_WEBHOOK_SECRET}", "number 1 is `$`: this is a placeholder that was not"),
+            ("whsec_a;whsec_a1b2c3", "number 8 is `;`: write `,` between the secrets"),
+            ("whsec_a # a1b2c3", "number 8 is a space: remove the comment"),
+            ("d2hzZWNfYTFiMmMz", "this is a signing secret in base64"),
+            ("whsec_a\u{200b}", "number 8 is U+200B: remove it; it may be invisible"),
+            ("whsec_a\u{1b}[2J", "number 8 is U+001B"),
+            ("whsec_whsec_a1b2c3", "begins with `whsec_` twice"),
+            ("whsec_", "blank"),
+            ("==", "blank"),
+            ("whsec_a…", "this is a shortened secret"),
+            ("whsec_a=a1b2c3", "number 8 is `=`: remove the text behind"),
+        ] {
+            let error = SigningSecret::new(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+            assert!(!error.contains("a1b2c3") && !error.contains('\u{1b}'), "{error}");
+        }
+        for text in ["whsec_a", "whsec_A1/b+2==", "a-b_c"] {
+            let secret = SigningSecret::new(text).unwrap();
+            assert_eq!(secret.has_prefix(), text.starts_with("whsec_"), "{text}");
+        }
     }
 
     #[test]

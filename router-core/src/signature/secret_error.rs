@@ -1,6 +1,6 @@
 //! The error for a text that is not a signing secret.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The reason why a text is not a signing secret. Never contains the text.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,37 @@ pub enum SecretError {
     ApiKey {
         /// The API key's prefix.
         prefix: &'static str,
+    },
+    /// The text is the id of a webhook endpoint or an event destination.
+    #[error(
+        "this is the id of an endpoint (`{prefix}…`), not its signing secret; Stripe's dashboard \
+         shows the endpoint's signing secret as `whsec_…`"
+    )]
+    EndpointId {
+        /// The id's prefix.
+        prefix: &'static str,
+    },
+    /// The text is a signing secret in base64.
+    #[error(
+        "this is a signing secret in base64, as in the `data` of a Kubernetes Secret; decode it, so \
+         that it begins with `whsec_`"
+    )]
+    Base64,
+    /// The prefix `whsec_` is doubled.
+    #[error("the signing secret begins with `whsec_` twice; remove one")]
+    DoublePrefix,
+    /// A character cannot be part of a signing secret.
+    #[error(
+        "a signing secret has only letters, digits, `_`, `-`, `+` and `/`, with `=` only at its \
+         end, but its character number {position} is {}: {}",
+        Quoted(*.character),
+        cause(*.character)
+    )]
+    Character {
+        /// The character.
+        character: char,
+        /// The character's position, counted from 1.
+        position: usize,
     },
     /// There is an equals sign without a name before it: `=whsec_…`.
     #[error("an endpoint's name is missing before `=`; write `name=whsec_…` or only `whsec_…`")]
@@ -59,5 +90,40 @@ impl fmt::Debug for SecretError {
 impl SecretError {
     pub(super) fn with_place(self, place: &str) -> Self {
         Self::At { place: place.to_owned(), error: Box::new(self) }
+    }
+}
+
+/// A character in backticks, or its code point if it cannot be seen.
+struct Quoted(char);
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            '`' => f.write_str("a backtick"),
+            ' ' => f.write_str("a space"),
+            visible if visible.is_ascii_graphic() => {
+                f.write_char('`')?;
+                f.write_char(visible)?;
+                f.write_char('`')
+            }
+            other => write!(f, "U+{:04X}", u32::from(other)),
+        }
+    }
+}
+
+/// Returns the likely cause of a character that a signing secret cannot have, with the remedy.
+fn cause(character: char) -> &'static str {
+    match character {
+        '"' | '\'' | '`' => "remove the quotation marks around the secret",
+        '$' | '{' | '}' | '%' | '<' | '>' => {
+            "this is a placeholder that was not replaced by the secret"
+        }
+        ';' | ':' | '&' => "write `,` between the secrets of endpoints, `|` between two of one",
+        ' ' | '\t' | '#' => "remove the comment or other text beside the secret",
+        '.' | '…' | '*' => "this is a shortened secret; copy the whole one",
+        '=' => "remove the text behind the secret",
+        '\\' => "remove the escape sequence",
+        other if !other.is_ascii() => "remove it; it may be invisible",
+        _ => "copy the secret from Stripe's dashboard again",
     }
 }

@@ -23,8 +23,8 @@ impl Secrets {
         let is_single = !list.contains([',', '=', '|']);
         for (index, item) in list.split(',').enumerate() {
             let (name, texts) = match item.split_once('=') {
-                None => (EndpointName::DEFAULT, item),
-                Some((name, texts)) => (name.trim(), texts),
+                Some((name, texts)) if !is_padded_secret(item) => (name.trim(), texts),
+                _ => (EndpointName::DEFAULT, item),
             };
             let place = format!("item {}", index + 1);
             check_name(name).map_err(|error| error.with_place(&place))?;
@@ -75,6 +75,11 @@ impl FromIterator<SigningSecret> for Secrets {
     fn from_iter<I: IntoIterator<Item = SigningSecret>>(secrets: I) -> Self {
         Self(secrets.into_iter().collect())
     }
+}
+
+/// Returns whether all `=` of this item are the padding of a secret, so that it has no name.
+fn is_padded_secret(item: &str) -> bool {
+    item.starts_with("whsec_") && !item.trim_end_matches('=').contains('=')
 }
 
 /// Checks the name of an endpoint. Names are shown in errors and logs, so a text that may be a
