@@ -64,6 +64,17 @@ async fn secret_without_stripe_prefix_is_logged_once_without_its_text() {
     }
 }
 
+#[test]
+fn equal_secrets_of_two_endpoints_are_logged_at_start() {
+    log(LevelFilter::DEBUG);
+    let secrets = ["platform", "connect"].map(|endpoint| secret().named(endpoint));
+    let inner = service_fn(async |_: Event| Ok::<_, BoxError>(Answer::accepted(&"stored")));
+    drop(Endpoint::new(Secrets::from_iter(secrets), inner));
+    let log = logged();
+    assert!(log.starts_with("ERROR") && log.contains("two endpoints have the same"), "{log}");
+    assert!(log.contains("first=\"platform\" second=\"connect\""), "{log}");
+}
+
 #[tokio::test]
 async fn handler_outcome_decides_the_log_level() {
     let rows: [(fn() -> HandlerResult, _, _); 5] = [

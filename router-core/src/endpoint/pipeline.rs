@@ -103,6 +103,20 @@ impl<P: SecretProvider> Settings<P> {
         self.handle(event, inner).await
     }
 
+    /// Logs what is likely wrong with the secrets of every request.
+    pub(super) fn log_suspicious(&self, secrets: &Secrets) {
+        self.log_prefix(secrets);
+        if let Some([first, second]) = secrets.shared() {
+            tracing::error!(
+                first = first.endpoint_names(),
+                second = second.endpoint_names(),
+                "two endpoints have the same signing secret, so every event that it signs belongs \
+                 to the first one; give each endpoint its own secret, or use \
+                 `SigningSecret::connect_named` for the secret of `stripe listen`"
+            );
+        }
+    }
+
     /// Logs the first secret that does not begin with `whsec_`, as those of Stripe do.
     pub(super) fn log_prefix(&self, secrets: &Secrets) {
         if let Some(secret) = secrets.iter().find(|secret| !secret.has_prefix())

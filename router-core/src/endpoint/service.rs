@@ -66,9 +66,12 @@ pub struct Endpoint<S, P = Secrets> {
 
 impl<S> Endpoint<S> {
     /// Creates an endpoint whose requests are signed with one of these secrets.
+    ///
+    /// Logs a warning if a secret does not begin with `whsec_`, and an error if two endpoints have
+    /// the same secret, which [`Secrets::parse`] refuses.
     pub fn new(secrets: impl Into<Secrets>, inner: S) -> Self {
         let endpoint = Self::with_provider(secrets.into(), inner);
-        endpoint.settings.log_prefix(&endpoint.settings.provider);
+        endpoint.settings.log_suspicious(&endpoint.settings.provider);
         endpoint
     }
 

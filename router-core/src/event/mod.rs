@@ -72,13 +72,25 @@ impl Event {
     /// Reads the envelope of a verified payload. Unknown event types and unknown fields are
     /// accepted, and `data.object` is not decoded.
     ///
+    /// If the payload was signed with a secret [of two endpoints](crate::SigningSecret::connect_named),
+    /// the event belongs to the second one if it names a connected account: in its `account`, or,
+    /// if it is thin, at the end of its `context`.
+    ///
     /// # Errors
     ///
     /// Fails if the payload is not an event. [`EnvelopeError`] describes the problem, with its line
     /// and column.
     pub fn parse(verified: VerifiedPayload) -> Result<Self, EnvelopeError> {
-        let (body, endpoint, signed_at) = verified.into_parts();
-        Self::from_payload(body, Receipt::new(endpoint, Some(signed_at)))
+        let (body, endpoint, connect_endpoint, signed_at) = verified.into_parts();
+        let mut event = Self::from_payload(body, Receipt::new(endpoint, Some(signed_at)))?;
+        if let Some(connect_endpoint) = connect_endpoint
+            && event.owner_account().is_some_and(|account| !account.is_empty())
+            // Always the case, because the event is new.
+            && let Some(inner) = Arc::get_mut(&mut event.0)
+        {
+            inner.endpoint = connect_endpoint;
+        }
+        Ok(event)
     }
 
     pub(crate) fn from_payload(body: Bytes, receipt: Receipt) -> Result<Self, EnvelopeError> {
@@ -276,7 +288,7 @@ impl Event {
     }
 
     /// Returns the name of the endpoint that received the event: the one whose signing secret
-    /// matched, or the one set for the platform that delivered it (see
+    /// matched (see also [`SigningSecret::connect_named`](crate::SigningSecret::connect_named)), or the one set for the platform that delivered it (see
     /// [`AlreadyAuthenticated::endpoint`]).
     #[must_use]
     pub fn endpoint(&self) -> &EndpointName {

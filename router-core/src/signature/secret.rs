@@ -14,7 +14,8 @@ pub(super) type Mac = CtOutput<Hmac<Sha256>>;
 /// The operator's name for a webhook endpoint, such as `platform`, `connect` or `thin`.
 ///
 /// Stripe gives each endpoint its own secret, so the secret that matched tells which endpoint an
-/// event was sent to.
+/// event was sent to. With a secret of [two endpoints](SigningSecret::connect_named), the event's
+/// account decides.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointName(Arc<str>);
 
@@ -46,6 +47,8 @@ impl fmt::Display for EndpointName {
 #[derive(Clone)]
 pub struct SigningSecret {
     endpoint: EndpointName,
+    /// The endpoint of the events of connected accounts, if it is another one.
+    connect: Option<EndpointName>,
     key: Hmac<Sha256>,
     /// `true` if the secret begins with `whsec_`, as those of Stripe do.
     has_prefix: bool,
@@ -77,13 +80,33 @@ impl SigningSecret {
         check_text(text)?;
         let key = Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes a key of any length");
         let endpoint = EndpointName::new(EndpointName::DEFAULT);
-        Ok(Self { endpoint, key, has_prefix: text.starts_with(PREFIX) })
+        Ok(Self { endpoint, connect: None, key, has_prefix: text.starts_with(PREFIX) })
     }
 
     /// Sets the name of the secret's endpoint.
     #[must_use]
     pub fn named(self, endpoint: &str) -> Self {
         Self { endpoint: EndpointName::new(endpoint), ..self }
+    }
+
+    /// Sets the name of the endpoint to which the events of connected accounts belong, for a secret
+    /// that signs the events of two endpoints. All other events belong to the endpoint of
+    /// [`named`](SigningSecret::named).
+    ///
+    /// `stripe listen` is such a signer: it forwards the events of the platform and those of its
+    /// connected accounts, and signs all of them with one secret. An endpoint at Stripe has a secret
+    /// of its own.
+    ///
+    /// ```
+    /// use router_core::SigningSecret;
+    ///
+    /// let secret = SigningSecret::new("whsec_test")?.named("platform").connect_named("connect");
+    /// # let _ = secret;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn connect_named(self, endpoint: &str) -> Self {
+        Self { connect: Some(EndpointName::new(endpoint)), ..self }
     }
 
     /// Reads one secret from an environment variable. [`Secrets::from_env`] reads several.
@@ -101,6 +124,29 @@ impl SigningSecret {
     #[must_use]
     pub fn endpoint(&self) -> &EndpointName {
         &self.endpoint
+    }
+
+    /// Returns the name of the endpoint to which the events of connected accounts belong, if it is
+    /// another one than [`endpoint`](SigningSecret::endpoint).
+    #[must_use]
+    pub fn connect_endpoint(&self) -> Option<&EndpointName> {
+        self.connect.as_ref()
+    }
+
+    /// Returns the names of the endpoints that the secret signs events for: one, or two if it has
+    /// a [`connect_endpoint`](SigningSecret::connect_endpoint).
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
+        [Some(&self.endpoint), self.connect.as_ref()].into_iter().flatten()
+    }
+
+    /// Returns the names of the endpoints as in [`Secrets::parse`](super::Secrets::parse).
+    pub(crate) fn endpoint_names(&self) -> String {
+        self.endpoints().map(EndpointName::as_str).collect::<Vec<_>>().join("+")
+    }
+
+    /// Returns whether both have the same key. Takes constant time.
+    pub(super) fn has_same_key(&self, other: &Self) -> bool {
+        self.mac(0, b"") == other.mac(0, b"")
     }
 
     /// Returns whether the secret begins with `whsec_`, as those of Stripe do.
@@ -122,6 +168,7 @@ impl fmt::Debug for SigningSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningSecret")
             .field("endpoint", &self.endpoint.as_str())
+            .field("connect", &self.connect.as_ref().map(EndpointName::as_str))
             .field("key", &format_args!("<redacted>"))
             .finish()
     }

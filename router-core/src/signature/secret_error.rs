@@ -61,9 +61,22 @@ pub enum SecretError {
     /// The text before `=` is not a valid name. It may be a secret.
     #[error(
         "the text before `=` is not a valid endpoint name (at most 40 letters, digits, `-`, `_` or \
-         `.`); write `name=whsec_…` or only `whsec_…`"
+         `.`), nor two with `+` between them; write `name=whsec_…` or only `whsec_…`"
     )]
     Name,
+    /// Two endpoints have the same secret.
+    #[error(
+        "the endpoints `{first}` and `{second}` have the same signing secret, so it does not tell \
+         their events apart; give each endpoint its own secret from Stripe's dashboard. For \
+         `stripe listen`, which signs all events with one secret, write `platform+connect=whsec_…`: \
+         events of connected accounts then belong to the endpoint after the `+`"
+    )]
+    SharedSecret {
+        /// The name of the first endpoint.
+        first: String,
+        /// The name of the second endpoint.
+        second: String,
+    },
     /// The environment variable is not set.
     #[error("it is not set; set it to the signing secret that Stripe's dashboard shows, `whsec_…`")]
     NotSet,
