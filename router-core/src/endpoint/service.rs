@@ -147,8 +147,16 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     /// handlers' types.
     ///
     /// Versions of one [release train](https://docs.stripe.com/api/versioning), the part after the
-    /// dot, count as equal. Thin events name no version and pass.
+    /// dot, count as equal. A preview (`2026-10-28.preview`) and an older version without a train
+    /// equal only themselves. The flags of a version, as in
+    /// `2026-10-28.endive;managed_payments_preview=v1`, are not compared. Thin events name no version
+    /// and pass.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `version` is neither a date nor a date with a release train.
     #[must_use]
+    #[track_caller]
     pub fn expect_api_version(self, version: &str) -> Self {
         let expected = ExpectedVersion::new(version, false);
         self.set(|settings| settings.api_version = Some(Arc::new(expected)))
@@ -157,7 +165,12 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     /// Refuses events of another API version with 400, instead of the warning of
     /// [`expect_api_version`](Endpoint::expect_api_version). Stripe sends such an event again for
     /// up to three days, so there is time to correct the version of the endpoint at Stripe.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `version` is neither a date nor a date with a release train.
     #[must_use]
+    #[track_caller]
     pub fn require_api_version(self, version: &str) -> Self {
         let expected = ExpectedVersion::new(version, true);
         self.set(|settings| settings.api_version = Some(Arc::new(expected)))

@@ -1,5 +1,6 @@
 //! Authentic events: the raw payload of each, and the positions of its fields in the payload.
 
+mod api_version;
 mod authenticated;
 mod decode;
 mod envelope;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 
+pub(crate) use self::api_version::ApiVersion;
 pub use self::{
     authenticated::AlreadyAuthenticated,
     decode::DecodeError,
@@ -184,7 +186,8 @@ impl Event {
         self.0.envelope.livemode
     }
 
-    /// Returns the API version that `data.object` follows, such as `2026-10-28.endive`.
+    /// Returns the API version that `data.object` follows, such as `2026-10-28.endive`, as Stripe
+    /// sent it. Flags may follow it, as in `2026-10-28.endive;managed_payments_preview=v1`.
     #[must_use]
     pub fn api_version(&self) -> Option<&str> {
         self.optional(&self.0.envelope.api_version)
