@@ -7,6 +7,7 @@ mod envelope;
 mod error;
 mod key;
 mod object_id;
+mod polled;
 mod recency;
 mod related;
 mod scanner;
@@ -299,7 +300,8 @@ impl Event {
     }
 
     /// Returns the time at which Stripe signed this delivery, to the second. It is `None` for an
-    /// event that was not signed but [authenticated by a platform](AlreadyAuthenticated).
+    /// event that was not signed but [authenticated by a platform](AlreadyAuthenticated), or
+    /// [fetched from Stripe's API](Event::from_stripe_api).
     #[must_use]
     pub fn signed_at(&self) -> Option<SystemTime> {
         self.0.signed_at
