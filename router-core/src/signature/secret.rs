@@ -1,6 +1,6 @@
 //! A signing secret, with the name of its endpoint.
 
-use std::{env, fmt, sync::Arc};
+use std::{env, fmt, ops::Deref, sync::Arc};
 
 use hmac::{Hmac, KeyInit as _, Mac as _, digest::CtOutput};
 use sha2::Sha256;
@@ -16,6 +16,8 @@ pub(super) type Mac = CtOutput<Hmac<Sha256>>;
 /// Stripe gives each endpoint its own secret, so the secret that matched tells which endpoint an
 /// event was sent to. With a secret of [two endpoints](SigningSecret::connect_named), the event's
 /// account decides.
+///
+/// A handler takes it as an argument. It derefs to `str`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointName(Arc<str>);
 
@@ -30,6 +32,14 @@ impl EndpointName {
     /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for EndpointName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
         &self.0
     }
 }
