@@ -75,9 +75,9 @@ impl Event {
     /// Reads the envelope of a verified payload. Unknown event types and unknown fields are
     /// accepted, and `data.object` is not decoded.
     ///
-    /// If the payload was signed with a secret [of two endpoints](crate::SigningSecret::connect_named),
-    /// the event belongs to the second one if it names a connected account: in its `account`, or,
-    /// if it is thin, at the end of its `context`.
+    /// If the payload was signed with a secret [of two
+    /// endpoints](crate::SigningSecret::connect_named), the event belongs to the second one if it
+    /// names a connected account: in its `account`, or, if it is thin, at the end of its `context`.
     ///
     /// # Errors
     ///
@@ -292,8 +292,8 @@ impl Event {
     }
 
     /// Returns the name of the endpoint that received the event: the one whose signing secret
-    /// matched (see also [`SigningSecret::connect_named`](crate::SigningSecret::connect_named)), or the one set for the platform that delivered it (see
-    /// [`AlreadyAuthenticated::endpoint`]).
+    /// matched (see also [`SigningSecret::connect_named`](crate::SigningSecret::connect_named)), or
+    /// the one set for the platform that delivered it (see [`AlreadyAuthenticated::endpoint`]).
     #[must_use]
     pub fn endpoint(&self) -> &EndpointName {
         &self.0.endpoint

@@ -7,8 +7,8 @@ use crate::signature::EndpointName;
 
 impl Event {
     /// Reads an event, snapshot or thin, that this program has fetched from [Stripe's API][api],
-    /// such as one of the list that `GET /v1/events` returns. Nothing is verified here. Never use it
-    /// for the body of a request that this program has received, which anyone can send.
+    /// such as one of the list that `GET /v1/events` returns. Nothing is verified here. Never use
+    /// it for the body of a request that this program has received, which anyone can send.
     ///
     /// A polled event and its delivery to a webhook endpoint are duplicates of each other if their
     /// [keys](Event::key) are equal:

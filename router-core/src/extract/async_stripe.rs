@@ -1,6 +1,6 @@
 //! Implementations of [`StripeObject`] for the types of [async-stripe]. A handler that takes one of
-//! them from an event which carries another object does not compile. An event of an API version that
-//! the types were not made for is logged.
+//! them from an event which carries another object does not compile. An event of an API version
+//! that the types were not made for is logged.
 //!
 //! ```compile_fail,E0080
 //! use router_core::{Object, on_event};

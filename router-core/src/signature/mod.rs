@@ -86,7 +86,8 @@ impl VerifiedPayload {
         self.ahead
     }
 
-    /// Returns the body, the endpoint, the endpoint of connected accounts, and the signature's time.
+    /// Returns the body, the endpoint, the endpoint of connected accounts, and the signature's
+    /// time.
     pub(crate) fn into_parts(self) -> (Bytes, EndpointName, Option<EndpointName>, SystemTime) {
         (self.body, self.endpoint, self.connect_endpoint, self.signed_at)
     }

@@ -104,8 +104,8 @@ impl SigningSecret {
     /// [`named`](SigningSecret::named).
     ///
     /// `stripe listen` is such a signer: it forwards the events of the platform and those of its
-    /// connected accounts, and signs all of them with one secret. An endpoint at Stripe has a secret
-    /// of its own.
+    /// connected accounts, and signs all of them with one secret. An endpoint at Stripe has a
+    /// secret of its own.
     ///
     /// ```
     /// use router_core::SigningSecret;

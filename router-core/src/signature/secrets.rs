@@ -14,12 +14,12 @@ pub struct Secrets(Arc<[SigningSecret]>);
 impl Secrets {
     /// Parses a list of secrets: items with `,` between them, each for one endpoint.
     ///
-    /// | item | meaning |
-    /// |---|---|
-    /// | `whsec_a` | the secret of the endpoint [`EndpointName::DEFAULT`] |
-    /// | `connect=whsec_a` | the secret of the endpoint `connect` |
-    /// | `connect=whsec_new\|whsec_old` | two secrets of one endpoint, while a secret is rolled |
-    /// | `platform+connect=whsec_a` | the secret of two endpoints, for `stripe listen`: events of connected accounts belong to `connect`, all others to `platform` (see [`SigningSecret::connect_named`]) |
+    /// - `whsec_a` is the secret of the endpoint [`EndpointName::DEFAULT`].
+    /// - `connect=whsec_a` is the secret of the endpoint `connect`.
+    /// - `connect=whsec_new|whsec_old` are two secrets of one endpoint, while a secret is rolled.
+    /// - `platform+connect=whsec_a` is the secret of two endpoints, for `stripe listen`. Events of
+    ///   connected accounts belong to `connect`, all others to `platform` (see
+    ///   [`SigningSecret::connect_named`]).
     ///
     /// # Errors
     ///
