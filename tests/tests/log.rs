@@ -139,6 +139,46 @@ async fn refusals_are_logged_with_reason_and_severity() {
 }
 
 #[tokio::test]
+async fn refusal_names_path_and_content_encoding() {
+    let endpoint = endpoint(|| Ok(Outcome::Done));
+    let signed_by_another = |uri: &str| {
+        let body = payload("invoice.paid");
+        let mut request = post(body.replace("evt_1", "evt_2"));
+        *request.body_mut() = body.into();
+        *request.uri_mut() = uri.parse().expect("URI is valid");
+        request
+    };
+    let long = format!("/{}", "x".repeat(2_000));
+    for (uri, path) in [
+        ("/webhook/acme?token=a1b2c3", "path=\"/webhook/acme\""),
+        ("https://hooks.example.com/webhook/acme", "path=\"/webhook/acme\""),
+        ("/\u{202e}", r#"path="/\\u{202e}""#),
+        (&long, "x… (977 more bytes)\""),
+    ] {
+        send(endpoint.clone(), signed_by_another(uri)).await;
+        let log = logged();
+        assert!(log.starts_with(" WARN") && log.contains(path), "{log}");
+        assert!(!log.contains("a1b2c3") && !log.contains("content_encoding"), "{log}");
+    }
+    let mut encoded = signed_by_another("/webhook/acme");
+    encoded.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
+    send(endpoint.clone(), encoded).await;
+    let log = logged();
+    assert!(log.contains("content_encoding=\"gzip\"") && log.contains("none of the"), "{log}");
+
+    // Refused before and after the signature is checked.
+    let mut get = signed_by_another("/webhook/acme");
+    *get.method_mut() = http::Method::GET;
+    let mut not_an_event = post("[]");
+    *not_an_event.uri_mut() = "/webhook/acme".parse().expect("URI is valid");
+    for request in [get, not_an_event] {
+        send(endpoint.clone(), request).await;
+        let log = logged();
+        assert!(log.contains("path=\"/webhook/acme\""), "{log}");
+    }
+}
+
+#[tokio::test]
 async fn unexpected_api_version_is_warned_about_once() {
     let endpoint = endpoint(|| Ok(Outcome::Done)).expect_api_version("2026-10-28.endive");
     for (version, lines) in [

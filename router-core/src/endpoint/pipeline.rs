@@ -8,10 +8,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use http::Method;
+use bytes::Bytes;
+use http::{HeaderValue, request::Parts};
 use http_body::Body;
 use tower_service::Service;
 use tracing::Instrument as _;
@@ -21,6 +22,7 @@ use super::{
     api_version::ExpectedVersion,
     budget::BodyBudget,
     limit::{BodyLimit, RawBody, require_post},
+    request_facts::RequestFacts,
 };
 use crate::{
     clock::{Clock, within},
@@ -30,6 +32,8 @@ use crate::{
     signature::{Secrets, Tolerance, UnverifiedSignature, VerifiedPayload},
     telemetry,
 };
+
+const SIGNATURE_HEADER: &str = "stripe-signature";
 
 /// The settings of an [`Endpoint`](super::Endpoint), shared by its clones.
 pub(super) struct Settings<P> {
@@ -51,7 +55,7 @@ impl<P: SecretProvider> Settings<P> {
     /// request, and logs a refusal.
     pub(super) async fn respond(
         &self,
-        method: Option<&Method>,
+        facts: &RequestFacts,
         steps: Pin<&mut impl Future<Output = Result<Answer, Refusal>>>,
     ) -> Response {
         let respond = pin!(async {
@@ -59,14 +63,14 @@ impl<P: SecretProvider> Settings<P> {
             let response = match steps.await {
                 Ok(answer) => Response::from(answer),
                 Err(refusal) => {
-                    refusal.log();
+                    refusal.log(facts);
                     refusal.into()
                 }
             };
             request.end(response.status(), self.clock.monotonic());
             response
         });
-        respond.instrument(telemetry::request_span(method)).await
+        respond.instrument(telemetry::request_span(facts.method())).await
     }
 
     /// Runs every step for an HTTP request.
@@ -81,31 +85,68 @@ impl<P: SecretProvider> Settings<P> {
     {
         let (parts, body) = request.into_parts();
         require_post(&parts.method)?;
-        let secrets = catch_panic("the secret provider", async {
-            self.provider
-                .secrets(&parts)
-                .await
-                .map_err(|error| Refusal::SecretsUnavailable(error.into()))
-        });
-        let panicked = |panic| Refusal::SecretsUnavailable(Arc::new(panic));
-        let secrets = secrets.await.map_err(panicked)??;
-        let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
-        self.log_prefix(&secrets);
+        let secrets = self.secrets(&parts).await?;
         self.limit.check_declared(&parts.headers, &body)?;
-        let signature = parts.headers.get("stripe-signature").cloned();
+        let signature = parts.headers.get(SIGNATURE_HEADER).cloned();
         // Frees the request's head before the body arrives and the event is handled. In memory the
         // head is several times larger than on the wire.
         drop(parts);
-        let signature = signature.as_ref().map(http::HeaderValue::as_bytes);
+        let signature = signature.as_ref().map(HeaderValue::as_bytes);
         let signature = self.check_header(signature)?;
         let body = self.limit.read(body, &self.budget, &*self.clock).await?;
         let event = self.verify(&secrets, signature, body)?;
         self.handle(event, inner).await
     }
 
+    /// Runs every step for a request whose body the caller has read at this time.
+    pub(super) async fn process_received<S>(
+        &self,
+        request: http::Request<Bytes>,
+        received_at: SystemTime,
+        inner: &mut S,
+    ) -> Result<Answer, Refusal>
+    where
+        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
+    {
+        let (parts, body) = request.into_parts();
+        require_post(&parts.method)?;
+        let secrets = self.secrets(&parts).await?;
+        let body = self.limit.check(body)?;
+        let signature = parts.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
+        let signature = UnverifiedSignature::parse(signature, self.tolerance, received_at)?;
+        let event = self.verify(&secrets, signature, body)?;
+        self.handle(event, inner).await
+    }
+
+    /// Looks up the secrets of a request.
+    async fn secrets(&self, request: &Parts) -> Result<Secrets, Refusal> {
+        let lookup = pin!(catch_panic("the secret provider", self.provider.secrets(request)));
+        let unavailable = |error: BoxError| Err(Refusal::SecretsUnavailable(error.into()));
+        let secrets = match within(self.timeout, &*self.clock, lookup).await {
+            Some(Ok(Ok(Some(secrets)))) => secrets,
+            Some(Ok(Ok(None))) => return Err(Refusal::UnknownEndpoint),
+            Some(Ok(Err(error))) => return unavailable(error),
+            Some(Err(panic)) => return unavailable(panic.into()),
+            None => {
+                let limit = self.timeout;
+                let error = format!(
+                    "the secret provider did not answer within {limit:?}; `Endpoint::timeout` sets \
+                     this limit"
+                );
+                return unavailable(error.into());
+            }
+        };
+        require_secrets(&secrets)?;
+        self.log_prefix(&secrets);
+        Ok(secrets)
+    }
+
     /// Logs what is likely wrong with the secrets of every request.
     pub(super) fn log_suspicious(&self, secrets: &Secrets) {
         self.log_prefix(secrets);
+        if let Err(refusal) = require_secrets(secrets) {
+            tracing::error!(error = %refusal, "the endpoint has no signing secret; every event is refused");
+        }
         if let Some([first, second]) = secrets.shared() {
             tracing::error!(
                 first = first.endpoint_names(),
@@ -184,6 +225,21 @@ impl<P: SecretProvider> Settings<P> {
             Some(Ok(Err(error))) => Err(Refusal::unavailable(error)),
             Some(Err(panic)) => Err(Refusal::unavailable(panic)),
             None => Err(Refusal::TimedOut { limit: self.timeout }),
+        }
+    }
+}
+
+/// Refuses an endpoint without secrets. Each signature would be invalid, and not by the sender's
+/// fault.
+pub(super) fn require_secrets(secrets: &Secrets) -> Result<(), Refusal> {
+    match secrets.iter().next() {
+        Some(_) => Ok(()),
+        None => {
+            let error: BoxError =
+                "there is no signing secret for this endpoint; a secret provider \
+                                   returns `None` if there is no endpoint at the address"
+                    .into();
+            Err(Refusal::SecretsUnavailable(error.into()))
         }
     }
 }
