@@ -76,7 +76,7 @@ async fn secret_provider_selects_secrets_by_request() {
 /// Returns the text of a `SecretsUnavailable`, which the sender is not told.
 fn lookup_error(response: &Response<String>) -> String {
     assert_eq!(response.status(), 503);
-    assert_eq!(retry_after(response).unwrap(), "10");
+    assert_eq!(retry_after(response), Some(&HeaderValue::from_static("10")));
     assert_eq!(response.body(), r#"{"error":"try again later"}"#);
     match response.extensions().get() {
         Some(refusal @ Refusal::SecretsUnavailable(_)) => refusal.to_string(),
@@ -86,7 +86,7 @@ fn lookup_error(response: &Response<String>) -> String {
 
 fn post_to(path: &str) -> Request<Full<Bytes>> {
     let mut request = post(payload(PAID));
-    *request.uri_mut() = path.parse().unwrap();
+    *request.uri_mut() = path.parse().expect("path is valid");
     request
 }
 
