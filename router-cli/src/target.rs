@@ -63,9 +63,9 @@ impl SecretOptions {
             .map_err(|error| Error::Usage(format!("STRIPE_WEBHOOK_SECRET or --secret: {error}")))?;
         let is_selected = |secret: &&SigningSecret| match &self.endpoint {
             None => true,
-            Some(name) => secret.endpoint().as_str() == name,
+            Some(name) => secret.endpoints().any(|endpoint| endpoint.as_str() == name),
         };
-        let names = || secrets.iter().map(SigningSecret::endpoint).map(EndpointName::as_str);
+        let names = || secrets.endpoints().map(EndpointName::as_str);
         secrets.iter().find(is_selected).cloned().map(|secret| (secret, true)).ok_or_else(|| {
             Error::Usage(format!(
                 "no signing secret for endpoint `{}`; secrets are given for: {}",

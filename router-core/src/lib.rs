@@ -65,5 +65,5 @@ pub use crate::{
         Delivery, DeliveryRouter, HandlerSpec, PausedTimeout, ReportFuture, Router, RouterError,
         TimeoutPause,
     },
-    signature::{Secrets, SigningSecret, Tolerance},
+    signature::{EndpointName, Secrets, SigningSecret, Tolerance},
 };

@@ -56,14 +56,16 @@ async fn dead_letter_line_has_the_original_payload() {
     let folder = TestFolder::new("lines");
     let router = router(DeadLetterFile::open(folder.0.join("dead.jsonl")).unwrap());
     // Unusual white space shows that the payload is not serialized again.
-    let body = payload(PAID).replace(":", " :\n\t");
+    let versioned = payload(PAID).replacen('{', r#"{"api_version":"2024-06-20","#, 1);
+    let body = versioned.replace(":", " :\n\t");
     let report = deliver(&router, body.clone()).await;
     assert_eq!(report.outcome(), "dead");
     deliver(&router, payload_with_id("evt_2", PAID)).await;
     let lines = folder.lines();
     let first = json!({
         "at": "2023-11-14T22:13:20.000000000Z", "event": "evt_1", "type": PAID,
-        "endpoint": "default", "account": null, "handler": "orders.fulfil", "attempts": 1,
+        "endpoint": "default", "account": null, "api_version": "2024-06-20",
+        "handler": "orders.fulfil", "attempts": 1,
         "error": "no such order", "payload": body,
     });
     assert_eq!(lines[0], first);

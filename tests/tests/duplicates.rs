@@ -109,6 +109,7 @@ async fn event_identity_is_endpoint_account_id_and_type() {
     };
     let platform = |secret: &str, body: &str| signed_event("platform", secret, body);
     let spaced = payload(PAID).replace("{", "{ ");
+    let polled = |body: String| Event::from_stripe_api(body, "platform").expect("an event");
     let rows = [
         (platform("whsec_new", &payload(PAID)), "platform/evt_1/invoice.paid", 1),
         (platform("whsec_old", &payload(PAID)), "platform/evt_1/invoice.paid", 1),
@@ -119,6 +120,10 @@ async fn event_identity_is_endpoint_account_id_and_type() {
         (platform("whsec_new", &with_account("acct_2")), "platform/acct_2/evt_1/invoice.paid", 4),
         (platform("whsec_new", &payload_with_id("evt_2", PAID)), "platform/evt_2/invoice.paid", 5),
         (platform("whsec_new", &payload("invoice.sent")), "platform/evt_1/invoice.sent", 6),
+        (polled(payload(PAID)), "platform/evt_1/invoice.paid", 6),
+        (polled(with_account("acct_1")), "platform/acct_1/evt_1/invoice.paid", 6),
+        (polled(payload_with_id("evt_3", PAID)), "platform/evt_3/invoice.paid", 7),
+        (platform("whsec_new", &payload_with_id("evt_3", PAID)), "platform/evt_3/invoice.paid", 7),
     ];
     let (calls, handler) = counted(done);
     let router = Router::builder().handler("a", ["*"], handler).build().unwrap();

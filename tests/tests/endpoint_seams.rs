@@ -31,13 +31,16 @@ fn retry_after(response: &Response<String>) -> Option<&HeaderValue> {
     response.headers().get("retry-after")
 }
 
-/// A provider that knows one tenant, at `/webhook`, and fails for `/down`.
+/// A provider that knows one tenant, at `/webhook`. It fails for `/down`, has no secrets for
+/// `/empty`, and never answers for `/slow`.
 struct Tenants;
 
 impl SecretProvider for Tenants {
     async fn secrets(&self, request: &Parts) -> Result<Option<Secrets>, BoxError> {
         match request.uri.path() {
             "/webhook" => Ok(Some(secret().into())),
+            "/empty" => Ok(Some(Secrets::from_iter([]))),
+            "/slow" => std::future::pending().await,
             "/down" => Err("password of the vault refused".into()),
             _ => Ok(None),
         }
@@ -67,6 +70,83 @@ async fn secret_provider_selects_secrets_by_request() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Returns the text of a `SecretsUnavailable`, which the sender is not told.
+fn lookup_error(response: &Response<String>) -> String {
+    assert_eq!(response.status(), 503);
+    assert_eq!(retry_after(response), Some(&HeaderValue::from_static("10")));
+    assert_eq!(response.body(), r#"{"error":"try again later"}"#);
+    match response.extensions().get() {
+        Some(refusal @ Refusal::SecretsUnavailable(_)) => refusal.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn post_to(path: &str) -> Request<Full<Bytes>> {
+    let mut request = post(payload(PAID));
+    *request.uri_mut() = path.parse().expect("path is valid");
+    request
+}
+
+#[tokio::test]
+async fn endpoint_without_secrets_is_answered_with_503() {
+    let tenants = Endpoint::with_provider(Tenants, Untouchable).clock(ManualClock::at(now()));
+    let fixed = Endpoint::new(Secrets::from_iter([]), Untouchable).clock(ManualClock::at(now()));
+    let body = Bytes::from(payload(PAID));
+    for response in [
+        send(tenants, post_to("/empty")).await,
+        send(fixed.clone(), post_to("/webhook")).await,
+        read(fixed.receive(Some(signature(&body).as_bytes()), body).await).await,
+    ] {
+        let error = lookup_error(&response);
+        assert!(error.contains("there is no signing secret for this endpoint"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn slow_secret_provider_hits_the_timeout() {
+    let clock = ManualClock::at(now());
+    let endpoint = Endpoint::with_provider(Tenants, Untouchable).clock(clock.clone());
+    let call = send(endpoint.timeout(Duration::from_secs(2)), post_to("/slow"));
+    let time_passes = async {
+        clock.wait_for_sleeper().await;
+        clock.advance(Duration::from_secs(2));
+    };
+    let (response, ()) = tokio::join!(call, time_passes);
+    let error = lookup_error(&response);
+    assert!(
+        error.ends_with("did not answer within 2s; `Endpoint::timeout` sets this limit"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn received_request_has_the_secrets_of_its_tenant() {
+    let inner = service_fn(async |_: Event| Ok::<_, BoxError>(Answer::accepted(&"stored")));
+    let clock = ManualClock::at(now());
+    let endpoint = Endpoint::with_provider(Tenants, inner).clock(clock.clone());
+    let request = |path: &str| {
+        let body = Bytes::from(payload(PAID));
+        let request = Request::post(path).header("stripe-signature", signature(&body));
+        request.body(body).unwrap()
+    };
+    for (path, status) in [("/webhook", 200), ("/elsewhere", 404), ("/down", 503)] {
+        let response = read(endpoint.receive_request(request(path)).await).await;
+        assert_eq!(response.status(), status, "{path}");
+    }
+    let mut get = request("/webhook");
+    *get.method_mut() = Method::GET;
+    assert_eq!(endpoint.receive_request(get).await.status(), 405);
+
+    // An hour in a queue does not count, only the time until the request was received.
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(endpoint.receive_request(request("/webhook")).await.status(), 400);
+    for (seconds, status) in [(0, 200), (300, 200), (301, 400)] {
+        let received_at = now() + Duration::from_secs(seconds);
+        let response = endpoint.receive_at(request("/webhook"), received_at).await;
+        assert_eq!(response.status(), status, "received after {seconds} s");
     }
 }
 

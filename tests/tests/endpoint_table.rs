@@ -264,10 +264,13 @@ async fn other_api_version_is_refused_if_one_is_required() {
     };
     let done = async |_: Event| Outcome::Done;
     let requiring = || endpoint(done).require_api_version("2026-10-28.endive");
-    // The required version, a later release of the same train, and no version.
-    for body in
-        [with_version("2026-10-28.endive"), with_version("2027-01-31.endive"), payload(PAID)]
-    {
+    // The required version, a later release of the same train, flags, and no version.
+    for body in [
+        with_version("2026-10-28.endive"),
+        with_version("2027-01-31.endive"),
+        with_version("2026-10-28.endive;managed_payments_preview=v1"),
+        payload(PAID),
+    ] {
         assert_eq!(send(requiring(), post(body)).await.status(), 200);
     }
     for other in ["2025-09-30.clover", "2024-06-20", "endive.2026"] {
@@ -286,4 +289,14 @@ async fn other_api_version_is_refused_if_one_is_required() {
     let dated = || endpoint(done).require_api_version("2024-06-20");
     assert_eq!(send(dated(), post(with_version("2024-06-20"))).await.status(), 200);
     assert_eq!(send(dated(), post(with_version("2024-04-10"))).await.status(), 400);
+    // A preview equals only itself.
+    let preview = || endpoint(done).require_api_version("2025-03-31.preview");
+    assert_eq!(send(preview(), post(with_version("2025-03-31.preview;a=v1"))).await.status(), 200);
+    assert_eq!(send(preview(), post(with_version("2024-01-01.preview"))).await.status(), 400);
+}
+
+#[test]
+#[should_panic(expected = "\"2026-10-28,endive\" is not an API version of Stripe: write a date")]
+fn malformed_expected_api_version_panics() {
+    drop(endpoint(async |_: Event| Outcome::Done).require_api_version("2026-10-28,endive"));
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use router_core::{
-    Account, Event, EventId, EventType, FromEvent, HandlerReport, Livemode, Object,
+    Account, EndpointName, Event, EventId, EventType, FromEvent, HandlerReport, Livemode, Object,
     OptionalFromEvent, Previous, Registered, Rejection, RelatedObject, Report, Router, State,
     on_event, on_unhandled,
 };
@@ -73,29 +73,30 @@ struct Before {
 
 #[on_event("customer.updated")]
 #[expect(clippy::too_many_arguments, reason = "every extractor is tested at once")]
-async fn takes_nine_arguments(
+async fn takes_ten_arguments(
     event: Event,
     thing: Object<Thing>,
     before: Previous<Before>,
     id: EventId,
     event_type: EventType,
+    endpoint: EndpointName,
     account: Account,
     livemode: Livemode,
     shop: State<Shop>,
     notes: State<Notes>,
 ) {
     notes.add((event, thing.0, before.0));
-    notes.add((id, event_type, account, livemode, shop.0.0));
+    notes.add((id, event_type, endpoint, account, livemode, shop.0.0));
 }
 
 #[tokio::test]
 async fn handler_receives_all_arguments() {
-    let (notes, report) = run::<takes_nine_arguments>(&updated()).await;
+    let (notes, report) = run::<takes_ten_arguments>(&updated()).await;
     assert_eq!(
         notes,
         [
             r#"(Event { id: "evt_2", type: "customer.updated", endpoint: "default", account: Some("acct_1"), .. }, Thing { id: "cus_1", amount: 7 }, Before { amount: Some(5), name: None })"#,
-            r#"(EventId("evt_2"), EventType("customer.updated"), Account("acct_1"), Livemode(true), "hats")"#,
+            r#"(EventId("evt_2"), EventType("customer.updated"), EndpointName("default"), Account("acct_1"), Livemode(true), "hats")"#,
         ]
     );
     assert!(report.handlers().iter().all(HandlerReport::is_done));

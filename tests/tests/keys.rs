@@ -77,6 +77,47 @@ async fn handlers_are_filtered_by_endpoint_and_livemode() {
     assert_eq!(send("whsec_p", no_livemode).await, (String::new(), true));
 }
 
+#[on_event("charge.*", name = "platform", endpoint = "platform")]
+async fn platform_charges() {}
+
+#[on_event("v2.core.account[configuration.merchant].updated", name = "thin", endpoint = "connect")]
+async fn connect_thin() {}
+
+#[tokio::test]
+async fn one_secret_of_two_endpoints_tells_events_apart_by_account() {
+    let router = Router::builder()
+        .only::<connect_charges>()
+        .only::<platform_charges>()
+        .only::<connect_thin>();
+    let secrets = Secrets::parse("platform+connect=whsec_listen").unwrap();
+    let endpoint = Endpoint::new(secrets, router.build().unwrap()).clock(ManualClock::at(now()));
+    let secret = SigningSecret::new("whsec_listen").unwrap();
+    let own = payload("charge.failed");
+    let with = |field: &str| own.replacen('{', &format!("{{{field},"), 1);
+    let thin = |context: &str| {
+        format!(
+            r#"{{"id":"evt_1","object":"v2.core.event","type":"v2.core.account[configuration.merchant].updated","context":{context}}}"#
+        )
+    };
+    for (body, handler, received_by) in [
+        (own.clone(), "platform", "platform"),
+        (with(r#""account":null"#), "platform", "platform"),
+        (with(r#""account":"""#), "platform", "platform"),
+        (with(r#""account":"acct_1""#), "connect", "connect"),
+        (thin(r#""org_1/acct_1""#), "thin", "connect"),
+        (thin("null"), "", "platform"),
+    ] {
+        let header = sign(&secret, NOW, body.as_bytes());
+        let request = Request::post("/").header("stripe-signature", header);
+        let request = request.body(Full::new(bytes::Bytes::from(body.clone()))).unwrap();
+        let response = endpoint.clone().oneshot(request).await.unwrap();
+        let report: &Report = response.extensions().get().unwrap();
+        assert_eq!(handler_names(report).join(" "), handler, "{body}");
+        assert_eq!(report.event().endpoint().as_str(), received_by, "{body}");
+        assert_eq!(report.event().key().endpoint(), received_by, "{body}");
+    }
+}
+
 #[on_event("charge.captured", name = "five", timeout = "5s")]
 async fn stuck_for_five_seconds() {
     pending::<()>().await;

@@ -2,8 +2,8 @@
 
 use http::{HeaderValue, Request};
 use router_core::{
-    BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Tolerance, signature::sign,
-    testing::ManualClock,
+    Answer, BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Secrets, Tolerance,
+    signature::sign, testing::ManualClock,
 };
 use router_tests::{NOW, now, payload, secret};
 use tower::service_fn;
@@ -84,6 +84,34 @@ async fn signature_mismatch_names_content_encoding() {
 }
 
 #[tokio::test]
+async fn secret_without_stripe_prefix_is_logged_once_without_its_text() {
+    log(LevelFilter::DEBUG);
+    let secrets = Secrets::parse("whsec_a,other=a1b2c3d4").expect("secrets are valid");
+    let inner = service_fn(async |_: Event| Ok::<_, BoxError>(Answer::accepted(&"stored")));
+    let endpoint = Endpoint::new(secrets, inner).clock(ManualClock::at(now()));
+    let start = logged();
+    assert!(start.starts_with(" WARN") && start.contains("endpoint=\"other\""), "{start}");
+    assert!(start.contains("does not begin with `whsec_`") && !start.contains("a1b2"), "{start}");
+    send(endpoint, post(payload("invoice.paid"))).await;
+    let log = logged();
+    assert!(!log.contains("does not begin"), "{log}");
+    for cause in ["`stripe listen` has a secret of its own", "`event-router verify`"] {
+        assert!(log.contains(cause), "{log}");
+    }
+}
+
+#[test]
+fn equal_secrets_of_two_endpoints_are_logged_at_start() {
+    log(LevelFilter::DEBUG);
+    let secrets = ["platform", "connect"].map(|endpoint| secret().named(endpoint));
+    let inner = service_fn(async |_: Event| Ok::<_, BoxError>(Answer::accepted(&"stored")));
+    drop(Endpoint::new(Secrets::from_iter(secrets), inner));
+    let log = logged();
+    assert!(log.starts_with("ERROR") && log.contains("two endpoints have the same"), "{log}");
+    assert!(log.contains("first=\"platform\" second=\"connect\""), "{log}");
+}
+
+#[tokio::test]
 async fn handler_outcome_decides_the_log_level() {
     let rows: [(fn() -> HandlerResult, _, _); 5] = [
         (|| Ok(Outcome::Done), "DEBUG", "handler done"),
@@ -93,13 +121,17 @@ async fn handler_outcome_decides_the_log_level() {
         (|| panic!("a bug"), " WARN", "error=the handler panicked: a bug"),
     ];
     for (result, level, text) in rows {
-        send(endpoint(result), post(payload("invoice.paid"))).await;
+        let body = payload("invoice.paid").replacen('{', r#"{"api_version":"2024-06-20","#, 1);
+        send(endpoint(result), post(body)).await;
         let log = logged();
         let line = log.lines().find(|line| line.contains(text));
         let line = line.unwrap_or_else(|| panic!("no {text} in {log}"));
         assert!(line.starts_with(level), "{line}");
         // The line names the event and the handler at every level.
         assert!(line.contains("evt_1") && line.contains("handler=\"shop\""), "{line}");
+        // A failure may be due to the version of the object.
+        let is_failure = text.starts_with("error=");
+        assert_eq!(line.contains("event.api_version=\"2024-06-20\""), is_failure, "{line}");
     }
 }
 
@@ -140,6 +172,46 @@ async fn refusals_are_logged_with_reason_and_severity() {
     send(Endpoint::new(secret(), failing).clock(ManualClock::at(now())), signed_at(NOW)).await;
     let log = logged();
     assert!(log.starts_with("ERROR") && log.contains("disk full"), "{log}");
+}
+
+#[tokio::test]
+async fn refusal_names_path_and_content_encoding() {
+    let endpoint = endpoint(|| Ok(Outcome::Done));
+    let signed_by_another = |uri: &str| {
+        let body = payload("invoice.paid");
+        let mut request = post(body.replace("evt_1", "evt_2"));
+        *request.body_mut() = body.into();
+        *request.uri_mut() = uri.parse().expect("URI is valid");
+        request
+    };
+    let long = format!("/{}", "x".repeat(2_000));
+    for (uri, path) in [
+        ("/webhook/acme?token=a1b2c3", "path=\"/webhook/acme\""),
+        ("https://hooks.example.com/webhook/acme", "path=\"/webhook/acme\""),
+        ("/\u{202e}", r#"path="/\\u{202e}""#),
+        (&long, "x… (977 more bytes)\""),
+    ] {
+        send(endpoint.clone(), signed_by_another(uri)).await;
+        let log = logged();
+        assert!(log.starts_with(" WARN") && log.contains(path), "{log}");
+        assert!(!log.contains("a1b2c3") && !log.contains("content_encoding"), "{log}");
+    }
+    let mut encoded = signed_by_another("/webhook/acme");
+    encoded.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
+    send(endpoint.clone(), encoded).await;
+    let log = logged();
+    assert!(log.contains("content_encoding=\"gzip\"") && log.contains("none of the"), "{log}");
+
+    // Refused before and after the signature is checked.
+    let mut get = signed_by_another("/webhook/acme");
+    *get.method_mut() = http::Method::GET;
+    let mut not_an_event = post("[]");
+    *not_an_event.uri_mut() = "/webhook/acme".parse().expect("URI is valid");
+    for request in [get, not_an_event] {
+        send(endpoint.clone(), request).await;
+        let log = logged();
+        assert!(log.contains("path=\"/webhook/acme\""), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -123,6 +123,14 @@ fn error_of_an_invalid_secret_does_not_show_it() {
         format!("={valid}"),
         format!("{valid},"),
         format!("{valid}|"),
+        format!("\"{valid}\""),
+        format!("{valid};{other}"),
+        format!("{valid} # {other}"),
+        format!("{valid}={other}"),
+        format!("whsec_{valid}"),
+        format!("{valid}\u{200b}"),
+        format!("we_{}", &valid[6..]),
+        format!("${{{valid}}}"),
     ];
     for list in lists {
         let error: SecretError = Secrets::parse(&list).unwrap_err();

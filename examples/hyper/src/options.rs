@@ -21,6 +21,8 @@ pub(crate) struct Options {
     ///
     /// Separate several endpoints' secrets with commas, optionally with names:
     /// `platform=whsec_…,connect=whsec_…`. While a secret is rolled, write `whsec_new|whsec_old`.
+    /// For `stripe listen`, which signs the events of both with one secret, write
+    /// `platform+connect=whsec_…`.
     /// Prefer the environment variable, because other users of the machine can see command lines.
     /// Without a secret, the server uses your development secret, as `event-router send` does, and
     /// listens only on loopback addresses.

@@ -18,7 +18,7 @@ use crate::handler::BoxError;
 /// Each line is synced to disk before [`store`](DeadLetters::store) returns. An example:
 ///
 /// ```json
-/// {"at":"2026-01-31T12:00:00.000000000Z","event":"evt_1","type":"invoice.paid","endpoint":"default","account":null,"handler":"orders.fulfil","attempts":1,"error":"no such order","payload":"{\"id\":\"evt_1\",…}"}
+/// {"at":"2026-01-31T12:00:00.000000000Z","event":"evt_1","type":"invoice.paid","endpoint":"default","account":null,"api_version":"2026-10-28.endive","handler":"orders.fulfil","attempts":1,"error":"no such order","payload":"{\"id\":\"evt_1\",…}"}
 /// ```
 ///
 /// If an event is sent again and its handler fails again, the file has one line for each failure.
@@ -44,6 +44,7 @@ struct Line<'l> {
     r#type: &'l str,
     endpoint: &'l str,
     account: Option<&'l str>,
+    api_version: Option<&'l str>,
     handler: &'l str,
     attempts: u32,
     error: String,
@@ -74,6 +75,7 @@ impl DeadLetters for DeadLetterFile {
             r#type: event.event_type(),
             endpoint: event.endpoint().as_str(),
             account: event.account(),
+            api_version: event.api_version(),
             handler,
             attempts: *attempts,
             error: failure.to_string(),

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::Refusal;
-use crate::{event::Event, telemetry};
+use crate::{
+    event::{ApiVersion, Event},
+    telemetry,
+};
 
 /// The maximum number of other versions that are remembered, to warn once per version and to bound
 /// the labels of the metric. An account has one version, or two while it migrates.
@@ -19,12 +22,24 @@ pub(super) struct ExpectedVersion {
     /// `true` if an event of another version is refused. Otherwise it is accepted, with a warning
     /// once per version.
     refuse: bool,
-    /// The other versions seen so far.
+    /// The other versions seen so far, without their flags.
     seen: Mutex<HashSet<Box<str>>>,
 }
 
 impl ExpectedVersion {
+    /// Creates the expectation.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `version` is not an API version, because no event would have it.
+    #[track_caller]
     pub(super) fn new(version: &str, refuse: bool) -> Self {
+        assert!(
+            ApiVersion::new(version).is_well_formed(),
+            "{version:?} is not an API version of Stripe: write a date and a release train, such \
+             as \"2026-10-28.endive\", or for an older version only its date, such as \
+             \"2024-06-20\""
+        );
         Self { version: version.into(), refuse, seen: Mutex::default() }
     }
 
@@ -32,14 +47,16 @@ impl ExpectedVersion {
     /// no object.
     pub(super) fn check(&self, event: &Event) -> Result<(), Refusal> {
         let expected = &*self.version;
-        let found = match event.api_version() {
-            Some(found) if release_train(found) != release_train(expected) => found,
-            _ => return Ok(()),
-        };
+        let Some(found) = event.api_version() else { return Ok(()) };
+        let version = ApiVersion::new(found);
+        if version.is_compatible_with(ApiVersion::new(expected)) {
+            return Ok(());
+        }
+        let version = version.as_str();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = seen.len() < MAX_SEEN_VERSIONS && seen.insert(found.into());
+        let is_new = seen.len() < MAX_SEEN_VERSIONS && seen.insert(version.into());
         // Versions beyond the maximum share one label.
-        telemetry::api_version_mismatch(if seen.contains(found) { found } else { "other" });
+        telemetry::api_version_mismatch(if seen.contains(version) { version } else { "other" });
         drop(seen);
         if self.refuse {
             return Err(Refusal::ApiVersion {
@@ -59,12 +76,6 @@ impl ExpectedVersion {
         }
         Ok(())
     }
-}
-
-/// Returns the release train of a version, such as `endive` of `2026-10-28.endive`. The monthly
-/// releases of a train only add to the API. Older versions are only a date; each is its own train.
-fn release_train(version: &str) -> &str {
-    version.split_once('.').map_or(version, |(_, train)| train)
 }
 
 impl fmt::Debug for ExpectedVersion {

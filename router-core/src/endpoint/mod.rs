@@ -5,6 +5,7 @@ mod budget;
 mod limit;
 mod pipeline;
 mod refusal;
+mod request_facts;
 mod response;
 mod secret_provider;
 mod service;

@@ -8,10 +8,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, Method, header::CONTENT_ENCODING};
+use bytes::Bytes;
+use http::{HeaderValue, request::Parts};
 use http_body::Body;
 use tower_service::Service;
 use tracing::Instrument as _;
@@ -21,6 +22,7 @@ use super::{
     api_version::ExpectedVersion,
     budget::BodyBudget,
     limit::{BodyLimit, RawBody, require_post},
+    request_facts::RequestFacts,
 };
 use crate::{
     clock::{Clock, within},
@@ -31,6 +33,8 @@ use crate::{
     telemetry,
 };
 
+const SIGNATURE_HEADER: &str = "stripe-signature";
+
 /// The settings of an [`Endpoint`](super::Endpoint), shared by its clones.
 pub(super) struct Settings<P> {
     pub(super) provider: Arc<P>,
@@ -39,6 +43,8 @@ pub(super) struct Settings<P> {
     pub(super) budget: BodyBudget,
     pub(super) timeout: Duration,
     pub(super) api_version: Option<Arc<ExpectedVersion>>,
+    /// `true` once a secret without the prefix `whsec_` has been logged.
+    pub(super) prefix_logged: Arc<AtomicBool>,
     /// `true` once an event with Stripe's test id has been logged.
     pub(super) test_id_logged: Arc<AtomicBool>,
     pub(super) clock: Arc<dyn Clock>,
@@ -53,7 +59,7 @@ impl<P: SecretProvider> Settings<P> {
     /// request, and logs a refusal.
     pub(super) async fn respond(
         &self,
-        method: Option<&Method>,
+        facts: &RequestFacts,
         steps: Pin<&mut impl Future<Output = Result<Answer, Refusal>>>,
     ) -> Response {
         let respond = pin!(async {
@@ -65,14 +71,15 @@ impl<P: SecretProvider> Settings<P> {
                     response
                 }
                 Err(refusal) => {
-                    refusal.log();
+                    let refusal = refusal.with_content_encoding(facts.content_encoding());
+                    refusal.log(facts);
                     refusal.into()
                 }
             };
             request.end(response.status(), self.clock.monotonic());
             response
         });
-        respond.instrument(telemetry::request_span(method)).await
+        respond.instrument(telemetry::request_span(facts.method())).await
     }
 
     /// Runs every step for an HTTP request.
@@ -87,28 +94,91 @@ impl<P: SecretProvider> Settings<P> {
     {
         let (parts, body) = request.into_parts();
         require_post(&parts.method)?;
-        let secrets = catch_panic("the secret provider", async {
-            self.provider
-                .secrets(&parts)
-                .await
-                .map_err(|error| Refusal::SecretsUnavailable(error.into()))
-        });
-        let panicked = |panic| Refusal::SecretsUnavailable(Arc::new(panic));
-        let secrets = secrets.await.map_err(panicked)??;
-        let secrets = secrets.ok_or(Refusal::UnknownEndpoint)?;
+        let secrets = self.secrets(&parts).await?;
         self.limit.check_declared(&parts.headers, &body)?;
-        let signature = parts.headers.get("stripe-signature").cloned();
-        let encoding = content_encoding(&parts.headers);
+        let signature = parts.headers.get(SIGNATURE_HEADER).cloned();
         // Frees the request's head before the body arrives and the event is handled. In memory the
         // head is several times larger than on the wire.
         drop(parts);
-        let signature = signature.as_ref().map(http::HeaderValue::as_bytes);
+        let signature = signature.as_ref().map(HeaderValue::as_bytes);
         let signature = self.check_header(signature)?;
         let body = self.limit.read(body, &self.budget, &*self.clock).await?;
-        let event = self
-            .verify(&secrets, signature, body)
-            .map_err(|refusal| refusal.with_content_encoding(encoding))?;
+        let event = self.verify(&secrets, signature, body)?;
         self.handle(event, inner).await
+    }
+
+    /// Runs every step for a request whose body the caller has read at this time.
+    pub(super) async fn process_received<S>(
+        &self,
+        request: http::Request<Bytes>,
+        received_at: SystemTime,
+        inner: &mut S,
+    ) -> Result<Answer, Refusal>
+    where
+        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
+    {
+        let (parts, body) = request.into_parts();
+        require_post(&parts.method)?;
+        let secrets = self.secrets(&parts).await?;
+        let body = self.limit.check(body)?;
+        let signature = parts.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
+        let signature = UnverifiedSignature::parse(signature, self.tolerance, received_at)?;
+        let event = self.verify(&secrets, signature, body)?;
+        self.handle(event, inner).await
+    }
+
+    /// Looks up the secrets of a request.
+    async fn secrets(&self, request: &Parts) -> Result<Secrets, Refusal> {
+        let lookup = pin!(catch_panic("the secret provider", self.provider.secrets(request)));
+        let unavailable = |error: BoxError| Err(Refusal::SecretsUnavailable(error.into()));
+        let secrets = match within(self.timeout, &*self.clock, lookup).await {
+            Some(Ok(Ok(Some(secrets)))) => secrets,
+            Some(Ok(Ok(None))) => return Err(Refusal::UnknownEndpoint),
+            Some(Ok(Err(error))) => return unavailable(error),
+            Some(Err(panic)) => return unavailable(panic.into()),
+            None => {
+                let limit = self.timeout;
+                let error = format!(
+                    "the secret provider did not answer within {limit:?}; `Endpoint::timeout` sets \
+                     this limit"
+                );
+                return unavailable(error.into());
+            }
+        };
+        require_secrets(&secrets)?;
+        self.log_prefix(&secrets);
+        Ok(secrets)
+    }
+
+    /// Logs what is likely wrong with the secrets of every request.
+    pub(super) fn log_suspicious(&self, secrets: &Secrets) {
+        self.log_prefix(secrets);
+        if let Err(refusal) = require_secrets(secrets) {
+            tracing::error!(error = %refusal, "the endpoint has no signing secret; every event is refused");
+        }
+        if let Some([first, second]) = secrets.shared() {
+            tracing::error!(
+                first = first.endpoint_names(),
+                second = second.endpoint_names(),
+                "two endpoints have the same signing secret, so every event that it signs belongs \
+                 to the first one; give each endpoint its own secret, or use \
+                 `SigningSecret::connect_named` for the secret of `stripe listen`"
+            );
+        }
+    }
+
+    /// Logs the first secret that does not begin with `whsec_`, as those of Stripe do.
+    pub(super) fn log_prefix(&self, secrets: &Secrets) {
+        if let Some(secret) = secrets.iter().find(|secret| !secret.has_prefix())
+            && !self.prefix_logged.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                endpoint = secret.endpoint().as_str(),
+                "a signing secret does not begin with `whsec_`, as those of Stripe do; if it is not \
+                 the whole secret that Stripe's dashboard shows for this endpoint, every event is \
+                 refused; logged once"
+            );
+        }
     }
 
     /// Parses the signature header and checks its age. The body of a request without a current
@@ -168,14 +238,19 @@ impl<P: SecretProvider> Settings<P> {
     }
 }
 
-/// Returns the name of the request's content coding. Unknown names are left out, because the sender
-/// chooses them.
-fn content_encoding(headers: &HeaderMap) -> Option<&'static str> {
-    let names = headers.get_all(CONTENT_ENCODING).into_iter();
-    let mut names = names.map(|name| name.as_bytes().trim_ascii());
-    let name = names.find(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))?;
-    let mut known = ["br", "deflate", "gzip", "zstd"].into_iter();
-    Some(known.find(|known| name.eq_ignore_ascii_case(known.as_bytes())).unwrap_or("unknown"))
+/// Refuses an endpoint without secrets. Each signature would be invalid, and not by the sender's
+/// fault.
+pub(super) fn require_secrets(secrets: &Secrets) -> Result<(), Refusal> {
+    match secrets.iter().next() {
+        Some(_) => Ok(()),
+        None => {
+            let error: BoxError =
+                "there is no signing secret for this endpoint; a secret provider \
+                                   returns `None` if there is no endpoint at the address"
+                    .into();
+            Err(Refusal::SecretsUnavailable(error.into()))
+        }
+    }
 }
 
 /// Logs a signature that is more than one second ahead of our clock. One second is normal: both
@@ -203,6 +278,7 @@ impl<P> Clone for Settings<P> {
             budget: self.budget.clone(),
             timeout: self.timeout,
             api_version: self.api_version.clone(),
+            prefix_logged: self.prefix_logged.clone(),
             test_id_logged: self.test_id_logged.clone(),
             clock: self.clock.clone(),
         }

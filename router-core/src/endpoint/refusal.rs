@@ -5,6 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 
+use super::request_facts::RequestFacts;
 use crate::{
     event::EnvelopeError,
     handler::{BoxError, error_text},
@@ -72,7 +73,7 @@ pub enum Refusal {
         /// The event's version.
         found: String,
     },
-    /// Our fault: the secret provider failed.
+    /// Our fault: the secret provider failed, took too long, or returned no secrets.
     #[error("failed to look up the signing secrets: {}", error_text(&**.0))]
     SecretsUnavailable(SharedError),
     /// Our fault: the event was not handled in time. Handlers that have started keep running.
@@ -175,19 +176,26 @@ impl Refusal {
     /// Logs and counts the refusal. An authentic event that is refused, and a fault of ours, are
     /// errors: once Stripe stops retrying, the event is lost. The rest are warnings, because any
     /// client can cause them. The budget for bodies logs one warning for many refused requests.
-    pub(super) fn log(&self) {
+    pub(super) fn log(&self, request: &RequestFacts) {
         telemetry::refused(self.reason());
         let status = self.status().as_u16();
+        let path = request.path();
         match self {
             Self::Envelope(_)
             | Self::ApiVersion { .. }
             | Self::SecretsUnavailable(_)
             | Self::TimedOut { .. }
             | Self::Unavailable(_) => {
-                tracing::error!(status, reason = %self, "request refused");
+                tracing::error!(status, path, reason = %self, "request refused");
             }
-            Self::BodyBudget { .. } => tracing::debug!(status, reason = %self, "request refused"),
-            _ => tracing::warn!(status, reason = %self, "request refused"),
+            Self::BodyBudget { .. } => {
+                tracing::debug!(status, path, reason = %self, "request refused");
+            }
+            Self::Signature(SignatureError::NoMatch { .. }) => {
+                // Stripe sends none, so a proxy may have changed the body.
+                tracing::warn!(status, path, reason = %self, "request refused");
+            }
+            _ => tracing::warn!(status, path, reason = %self, "request refused"),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{handler::BoxError, signature::Secrets};
 ///
 /// ```
 /// use http::request::Parts;
-/// use router_core::{BoxError, SecretProvider, Secrets};
+/// use router_core::{BoxError, SecretProvider, Secrets, SigningSecret};
 ///
 /// struct Tenants { /* a connection pool */ }
 ///
@@ -22,11 +22,18 @@ use crate::{handler::BoxError, signature::Secrets};
 ///         let Some(tenant) = request.uri.path().strip_prefix("/webhook/") else {
 ///             return Ok(None);
 ///         };
-///         # let _ = tenant;
-///         Ok(Some(Secrets::parse("whsec_of_the_tenant")?))
+///         let Some(secret) = self.secret(tenant).await? else { return Ok(None) };
+///         // Handlers take the tenant's name as an `EndpointName`.
+///         Ok(Some(SigningSecret::new(&secret)?.named(tenant).into()))
 ///     }
 /// }
+/// # impl Tenants {
+/// #     async fn secret(&self, _: &str) -> Result<Option<String>, BoxError> { Ok(None) }
+/// # }
 /// ```
+///
+/// Give the secrets of each tenant a name of their own. It is part of an event's
+/// [key](crate::EventKey): under one name, equal events of two tenants are duplicates.
 pub trait SecretProvider: Send + Sync + 'static {
     /// Returns the secrets for this request, or `None` if there is no endpoint at its address.
     /// `None` is answered with 404.
@@ -34,7 +41,8 @@ pub trait SecretProvider: Send + Sync + 'static {
     /// # Errors
     ///
     /// Fails if the secrets could not be looked up. The request is answered with 503, so that
-    /// Stripe sends the event again.
+    /// Stripe sends the event again. The same happens if the secrets are empty, or if the lookup
+    /// takes longer than [`Endpoint::timeout`](crate::Endpoint::timeout).
     fn secrets(
         &self,
         request: &Parts,

@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -15,8 +15,12 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Answer, Response, SecretProvider, api_version::ExpectedVersion, budget::BodyBudget,
-    limit::BodyLimit, pipeline::Settings,
+    Answer, Response, SecretProvider,
+    api_version::ExpectedVersion,
+    budget::BodyBudget,
+    limit::BodyLimit,
+    pipeline::{Settings, require_secrets},
+    request_facts::RequestFacts,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -66,8 +70,13 @@ pub struct Endpoint<S, P = Secrets> {
 
 impl<S> Endpoint<S> {
     /// Creates an endpoint whose requests are signed with one of these secrets.
+    ///
+    /// Logs a warning if a secret does not begin with `whsec_`, and an error if two endpoints have
+    /// the same secret, which [`Secrets::parse`] refuses.
     pub fn new(secrets: impl Into<Secrets>, inner: S) -> Self {
-        Self::with_provider(secrets.into(), inner)
+        let endpoint = Self::with_provider(secrets.into(), inner);
+        endpoint.settings.log_suspicious(&endpoint.settings.provider);
+        endpoint
     }
 
     /// Replaces the secrets.
@@ -88,6 +97,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
             budget: BodyBudget::new(64 * 1024 * 1024),
             timeout: Duration::from_secs(30),
             api_version: None,
+            prefix_logged: Arc::default(),
             test_id_logged: Arc::default(),
             clock: Arc::new(SystemClock),
         };
@@ -126,7 +136,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     }
 
     /// Sets the timeout for handling an event. It includes the wait for an inner service that is
-    /// not ready. Default: 30 s.
+    /// not ready. The lookup of a request's secrets has the same timeout. Default: 30 s.
     ///
     /// An event that takes longer is answered with 503, so that Stripe sends it again. Handlers of
     /// a [`Router`](crate::Router) that have started keep running; when the event comes again, it
@@ -141,8 +151,16 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     /// handlers' types.
     ///
     /// Versions of one [release train](https://docs.stripe.com/api/versioning), the part after the
-    /// dot, count as equal. Thin events name no version and pass.
+    /// dot, count as equal. A preview (`2026-10-28.preview`) and an older version without a train
+    /// equal only themselves. The flags of a version, as in
+    /// `2026-10-28.endive;managed_payments_preview=v1`, are not compared. Thin events name no
+    /// version and pass.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `version` is neither a date nor a date with a release train.
     #[must_use]
+    #[track_caller]
     pub fn expect_api_version(self, version: &str) -> Self {
         let expected = ExpectedVersion::new(version, false);
         self.set(|settings| settings.api_version = Some(Arc::new(expected)))
@@ -151,7 +169,12 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     /// Refuses events of another API version with 400, instead of the warning of
     /// [`expect_api_version`](Endpoint::expect_api_version). Stripe sends such an event again for
     /// up to three days, so there is time to correct the version of the endpoint at Stripe.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `version` is neither a date nor a date with a release train.
     #[must_use]
+    #[track_caller]
     pub fn require_api_version(self, version: &str) -> Self {
         let expected = ExpectedVersion::new(version, true);
         self.set(|settings| settings.api_version = Some(Arc::new(expected)))
@@ -181,15 +204,72 @@ where
 {
     /// Processes a request of a server with HTTP types of its own, given the value of its
     /// `Stripe-Signature` header and its body.
+    ///
+    /// With a [`SecretProvider`], which needs the request's head, use
+    /// [`receive_request`](Endpoint::receive_request). For a request from a queue, use
+    /// [`receive_at`](Endpoint::receive_at).
     pub async fn receive(&self, signature: Option<&[u8]>, body: Bytes) -> Response {
         let (settings, mut inner) = (&self.settings, self.inner.clone());
         let steps = pin!(async {
+            require_secrets(&settings.provider)?;
             let body = settings.limit.check(body)?;
             let signature = settings.check_header(signature)?;
             let event = settings.verify(&settings.provider, signature, body)?;
             settings.handle(event, &mut inner).await
         });
-        settings.respond(None, steps).await
+        settings.respond(&RequestFacts::default(), steps).await
+    }
+}
+
+impl<S, P> Endpoint<S, P>
+where
+    S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>> + Clone,
+    P: SecretProvider,
+{
+    /// Processes a request whose body was read at `received_at`, such as one from a queue.
+    ///
+    /// The age of the signature is checked against `received_at`, so that a request may wait in the
+    /// queue for longer than the [tolerance](Endpoint::tolerance). It must be the time at which
+    /// this program, or a server that it trusts, received the request. A time that the sender
+    /// states would let anyone send a recorded request again.
+    ///
+    /// The [`SecretProvider`] gets the method, the URI and the headers. The caller thus stores,
+    /// next to the body, the header `Stripe-Signature` and all that the provider reads.
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// # use bytes::Bytes;
+    /// # use router_core::{Endpoint, Response, Router, SecretProvider};
+    /// struct Queued { path: String, signature: String, body: Bytes, received_at: SystemTime }
+    ///
+    /// async fn handle(
+    ///     endpoint: &Endpoint<Router, impl SecretProvider>,
+    ///     queued: Queued,
+    /// ) -> Result<Response, http::Error> {
+    ///     let request = http::Request::post(queued.path)
+    ///         .header("stripe-signature", queued.signature)
+    ///         .body(queued.body)?;
+    ///     Ok(endpoint.receive_at(request, queued.received_at).await)
+    /// }
+    /// ```
+    pub async fn receive_at(
+        &self,
+        request: http::Request<Bytes>,
+        received_at: SystemTime,
+    ) -> Response {
+        let (settings, mut inner) = (&self.settings, self.inner.clone());
+        let facts = RequestFacts::new(&request);
+        let steps = pin!(settings.process_received(request, received_at, &mut inner));
+        settings.respond(&facts, steps).await
+    }
+
+    /// Processes a request of a server with HTTP types of its own, whose body the server has just
+    /// read. The [`SecretProvider`] gets the method, the URI and the headers.
+    ///
+    /// See [`receive_at`](Endpoint::receive_at) for an example.
+    pub async fn receive_request(&self, request: http::Request<Bytes>) -> Response {
+        let now = self.settings.clock.wall();
+        self.receive_at(request, now).await
     }
 }
 
@@ -212,9 +292,9 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let Self { mut inner, settings } = self.clone();
         Box::pin(async move {
-            let method = request.method().clone();
+            let facts = RequestFacts::new(&request);
             let steps = pin!(settings.process(request, &mut inner));
-            Ok(settings.respond(Some(&method), steps).await)
+            Ok(settings.respond(&facts, steps).await)
         })
     }
 }

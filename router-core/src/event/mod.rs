@@ -1,11 +1,13 @@
 //! Authentic events: the raw payload of each, and the positions of its fields in the payload.
 
+mod api_version;
 mod authenticated;
 mod decode;
 mod envelope;
 mod error;
 mod key;
 mod object_id;
+mod polled;
 mod recency;
 mod related;
 mod scanner;
@@ -18,6 +20,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 
+pub(crate) use self::api_version::ApiVersion;
 pub use self::{
     authenticated::AlreadyAuthenticated,
     decode::DecodeError,
@@ -72,13 +75,25 @@ impl Event {
     /// Reads the envelope of a verified payload. Unknown event types and unknown fields are
     /// accepted, and `data.object` is not decoded.
     ///
+    /// If the payload was signed with a secret [of two
+    /// endpoints](crate::SigningSecret::connect_named), the event belongs to the second one if it
+    /// names a connected account: in its `account`, or, if it is thin, at the end of its `context`.
+    ///
     /// # Errors
     ///
     /// Fails if the payload is not an event. [`EnvelopeError`] describes the problem, with its line
     /// and column.
     pub fn parse(verified: VerifiedPayload) -> Result<Self, EnvelopeError> {
-        let (body, endpoint, signed_at) = verified.into_parts();
-        Self::from_payload(body, Receipt::new(endpoint, Some(signed_at)))
+        let (body, endpoint, connect_endpoint, signed_at) = verified.into_parts();
+        let mut event = Self::from_payload(body, Receipt::new(endpoint, Some(signed_at)))?;
+        if let Some(connect_endpoint) = connect_endpoint
+            && event.owner_account().is_some_and(|account| !account.is_empty())
+            // Always the case, because the event is new.
+            && let Some(inner) = Arc::get_mut(&mut event.0)
+        {
+            inner.endpoint = connect_endpoint;
+        }
+        Ok(event)
     }
 
     pub(crate) fn from_payload(body: Bytes, receipt: Receipt) -> Result<Self, EnvelopeError> {
@@ -172,7 +187,8 @@ impl Event {
         self.0.envelope.livemode
     }
 
-    /// Returns the API version that `data.object` follows, such as `2026-10-28.endive`.
+    /// Returns the API version that `data.object` follows, such as `2026-10-28.endive`, as Stripe
+    /// sent it. Flags may follow it, as in `2026-10-28.endive;managed_payments_preview=v1`.
     #[must_use]
     pub fn api_version(&self) -> Option<&str> {
         self.optional(&self.0.envelope.api_version)
@@ -276,15 +292,16 @@ impl Event {
     }
 
     /// Returns the name of the endpoint that received the event: the one whose signing secret
-    /// matched, or the one set for the platform that delivered it (see
-    /// [`AlreadyAuthenticated::endpoint`]).
+    /// matched (see also [`SigningSecret::connect_named`](crate::SigningSecret::connect_named)), or
+    /// the one set for the platform that delivered it (see [`AlreadyAuthenticated::endpoint`]).
     #[must_use]
     pub fn endpoint(&self) -> &EndpointName {
         &self.0.endpoint
     }
 
     /// Returns the time at which Stripe signed this delivery, to the second. It is `None` for an
-    /// event that was not signed but [authenticated by a platform](AlreadyAuthenticated).
+    /// event that was not signed but [authenticated by a platform](AlreadyAuthenticated), or
+    /// [fetched from Stripe's API](Event::from_stripe_api).
     #[must_use]
     pub fn signed_at(&self) -> Option<SystemTime> {
         self.0.signed_at

@@ -1,5 +1,6 @@
 //! Implementations of [`StripeObject`] for the types of [async-stripe]. A handler that takes one of
-//! them from an event which carries another object does not compile.
+//! them from an event which carries another object does not compile. An event of an API version
+//! that the types were not made for is logged.
 //!
 //! ```compile_fail,E0080
 //! use router_core::{Object, on_event};
@@ -11,7 +12,49 @@
 //!
 //! [async-stripe]: https://docs.rs/async-stripe-shared
 
+use std::{
+    any::type_name,
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
 use super::StripeObject;
+use crate::event::{ApiVersion, Event};
+
+/// The maximum number of other versions that are remembered, to warn once per version.
+const MAX_SEEN_VERSIONS: usize = 64;
+
+/// Logs an event whose object is decoded as a type of async-stripe for another API version, once
+/// per version. Such an object often decodes without an error, but without the fields that have
+/// moved.
+pub(super) fn warn_of_other_version<T>(event: &Event) {
+    static SEEN: Mutex<Option<HashSet<Box<str>>>> = Mutex::new(None);
+
+    // The type need not be `'static`, so it has no `TypeId`.
+    let types = stripe_shared::version::VERSION;
+    let Some(found) =
+        event.api_version().filter(|_| type_name::<T>().starts_with("stripe_shared::"))
+    else {
+        return;
+    };
+    let version = ApiVersion::new(found);
+    if version.is_compatible_with(ApiVersion::new(types.as_str())) {
+        return;
+    }
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = seen.get_or_insert_default();
+    if seen.len() < MAX_SEEN_VERSIONS && seen.insert(version.as_str().into()) {
+        tracing::warn!(
+            event.id = event.id(),
+            event.r#type = event.event_type(),
+            expected = types.as_str(),
+            found,
+            "an event has another API version than async-stripe's types, so fields of its object \
+             may be missing or differ; set the version of the webhook endpoint at Stripe, or decode \
+             the object into a type of your own; logged once per version"
+        );
+    }
+}
 
 macro_rules! objects {
     ($($type:ident => $object:literal)+) => {
@@ -87,11 +130,26 @@ objects! {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fmt::{Debug, Write as _},
+        sync::{Arc, Mutex},
+    };
+
     use router_catalog::{Kind, samples::Sampler};
     use serde::de::DeserializeOwned;
-    use serde_json::Value;
+    use serde_json::{Value, json};
+    use tracing::{
+        Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+    };
 
     use super::OBJECTS;
+    use crate::{
+        event::{Event, Receipt},
+        extract::{FromEvent as _, Object},
+        signature::EndpointName,
+    };
 
     pub(super) fn decode<T: DeserializeOwned>(sample: &Value) -> serde_json::Result<()> {
         T::deserialize(sample).map(drop)
@@ -118,5 +176,71 @@ mod tests {
             })
             .collect();
         assert!(failures.is_empty(), "{failures:#?}");
+    }
+
+    /// Collects the fields of all log lines.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<String>>);
+
+    impl Visit for Log {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            write!(self.0.lock().unwrap(), " {field}={value:?}").unwrap();
+        }
+    }
+
+    impl Subscriber for Log {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            event.record(&mut self.clone());
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn object_of_another_api_version_is_logged_once_per_version() {
+        #[derive(serde::Deserialize)]
+        struct Own {}
+
+        let log = Log::default();
+        let _guard = tracing::subscriber::set_default(log.clone());
+        let event = |version: &str| {
+            let invoice = Sampler::new(0, 1_790_000_000).object("invoice").unwrap();
+            let event = json!({
+                "id": "evt_1", "object": "event", "type": "invoice.paid", "api_version": version,
+                "data": {"object": invoice},
+            });
+            let endpoint = EndpointName::new(EndpointName::DEFAULT);
+            Event::from_payload(event.to_string().into(), Receipt::new(endpoint, None)).unwrap()
+        };
+        let current = stripe_shared::version::VERSION.as_str();
+        for (version, warnings) in [
+            (current, 0),
+            (&*format!("{current};a=v1"), 0),
+            ("2022-11-15", 1),
+            ("2022-11-15;a=v1", 0),
+            ("2025-03-31.basil", 1),
+        ] {
+            Object::<Own>::from_event(&event(version), ()).await.unwrap();
+            assert_eq!(*log.0.lock().unwrap(), "", "a type of our own, {version}");
+            Object::<stripe_shared::Invoice>::from_event(&event(version), ()).await.unwrap();
+            let line = std::mem::take(&mut *log.0.lock().unwrap());
+            let message = "an event has another API version than async-stripe's types";
+            assert_eq!(line.matches(message).count(), warnings, "{version}: {line}");
+            assert!(warnings == 0 || line.contains(&format!("found={version:?}")), "{line}");
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::{fmt, ops::Deref};
 use router_catalog::Kind;
 
 use super::{FromEvent, OptionalFromEvent, Rejection};
-use crate::event::{Event, Recency, RelatedObject};
+use crate::{
+    event::{Event, Recency, RelatedObject},
+    signature::EndpointName,
+};
 
 /// The event's id, `evt_…`. Derefs to `str`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,6 +73,14 @@ impl FromEvent for EventType {
 
     async fn from_event(event: &Event, (): ()) -> Result<Self, Rejection> {
         Ok(Self(event.event_type().to_owned()))
+    }
+}
+
+impl FromEvent for EndpointName {
+    type Needs = ();
+
+    async fn from_event(event: &Event, (): ()) -> Result<Self, Rejection> {
+        Ok(event.endpoint().clone())
     }
 }
 

@@ -74,7 +74,7 @@ pub type Rejection = Failure;
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}`",
     label = "not an extractor",
-    note = "a handler can take these arguments, in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
+    note = "a handler can take these arguments, in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `EndpointName`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
 )]
 pub trait FromEvent: Sized + Send {
     /// The resources needed besides the event: `()` for none, a [`State<T>`](State), a

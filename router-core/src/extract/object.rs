@@ -66,7 +66,7 @@ impl<T: DeserializeOwned + Send> FromEvent for Object<T> {
     const KIND: Option<Kind> = Some(Kind::Snapshot);
 
     async fn from_event(event: &Event, (): ()) -> Result<Self, Rejection> {
-        event.decode_object().map(Self).map_err(Rejection::permanent)
+        decode_object(event).map(Self).map_err(Rejection::permanent)
     }
 }
 
@@ -74,7 +74,7 @@ impl<T: DeserializeOwned + Send> OptionalFromEvent for Object<T> {
     type Needs = ();
 
     async fn from_event(event: &Event, (): ()) -> Result<Option<Self>, Rejection> {
-        none_if_absent(event.decode_object().map(Self))
+        none_if_absent(decode_object(event).map(Self))
     }
 }
 
@@ -94,6 +94,12 @@ impl<T: DeserializeOwned + Send> OptionalFromEvent for Previous<T> {
     async fn from_event(event: &Event, (): ()) -> Result<Option<Self>, Rejection> {
         none_if_absent(event.decode_previous_attributes().map(Self))
     }
+}
+
+fn decode_object<T: DeserializeOwned>(event: &Event) -> Result<T, DecodeError> {
+    #[cfg(feature = "async-stripe")]
+    super::async_stripe::warn_of_other_version::<T>(event);
+    event.decode_object()
 }
 
 fn none_if_absent<T>(decoded: Result<T, DecodeError>) -> Result<Option<T>, Rejection> {

@@ -298,26 +298,30 @@ fn log_result(
     result: &HandlerResult,
 ) {
     let (handler, id, event_type) = (&*registered.name, event.id(), event.event_type());
+    let version = event.api_version();
     match result {
         Ok(Outcome::Done | Outcome::Replied(_)) => tracing::debug!(handler, "handler done"),
         Ok(Outcome::Ignored(reason)) => {
             tracing::info!(handler, reason = %one_line(reason), "handler ignored the event");
         }
         Err(failure) if failure.is_permanent() => tracing::error!(
-            handler, event.id = id, event.r#type = event_type, error = %failure,
+            handler, event.id = id, event.r#type = event_type, event.api_version = version,
+            error = %failure,
             "dead letter: the handler failed permanently and is not retried; mend the cause, then \
              resend the event, and the handler starts over"
         ),
         Err(failure) if redelivery == Redelivery::Never => {
             telemetry::lost_failure(&registered.name);
             tracing::error!(
-                handler, event.id = id, event.r#type = event_type, error = %failure,
+                handler, event.id = id, event.r#type = event_type, event.api_version = version,
+            error = %failure,
                 "event lost: the handler failed, the dead-letter sink did not store the event, and Stripe will not \
                  redeliver it; process it manually"
             );
         }
         Err(failure) => tracing::warn!(
-            handler, event.id = id, event.r#type = event_type, error = %failure,
+            handler, event.id = id, event.r#type = event_type, event.api_version = version,
+            error = %failure,
             "handler failed; Stripe will redeliver the event"
         ),
     }

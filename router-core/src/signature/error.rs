@@ -54,7 +54,9 @@ pub enum SignatureError {
          the {secrets} signing secret(s): {}likely causes are another endpoint's secret, or the \
          other mode's (test or live); a secret that was rolled; a body that was parsed and \
          serialized again, or changed by a proxy; or a forged request. Compare the secret \
-         (`whsec_…`) with that of this endpoint in Stripe's dashboard",
+         (`whsec_…`) with that of this endpoint in Stripe's dashboard. `stripe listen` has a secret \
+         of its own, which it prints when it starts. `event-router verify` finds the cause for the \
+         header and the body of a request",
         encoding_cause(.content_encoding)
     )]
     NoMatch {

@@ -23,6 +23,8 @@ mod development;
 mod error;
 mod header;
 mod secret;
+mod secret_error;
+mod secrets;
 mod tolerance;
 
 use std::{
@@ -35,7 +37,9 @@ use bytes::Bytes;
 use self::header::SignatureHeader;
 pub use self::{
     error::SignatureError,
-    secret::{EndpointName, SecretError, Secrets, SigningSecret},
+    secret::{EndpointName, SigningSecret},
+    secret_error::SecretError,
+    secrets::Secrets,
     tolerance::{Tolerance, ToleranceError},
 };
 
@@ -44,6 +48,7 @@ pub use self::{
 pub struct VerifiedPayload {
     body: Bytes,
     endpoint: EndpointName,
+    connect_endpoint: Option<EndpointName>,
     signed_at: SystemTime,
     ahead: Duration,
 }
@@ -61,6 +66,14 @@ impl VerifiedPayload {
         &self.endpoint
     }
 
+    /// Returns the name of the endpoint to which the event belongs if it is an event of a connected
+    /// account, for a secret [of two endpoints](SigningSecret::connect_named).
+    /// [`Event::parse`](crate::Event::parse) decides.
+    #[must_use]
+    pub fn connect_endpoint(&self) -> Option<&EndpointName> {
+        self.connect_endpoint.as_ref()
+    }
+
     /// Returns the time at which Stripe signed the body, to the second.
     #[must_use]
     pub fn signed_at(&self) -> SystemTime {
@@ -73,8 +86,10 @@ impl VerifiedPayload {
         self.ahead
     }
 
-    pub(crate) fn into_parts(self) -> (Bytes, EndpointName, SystemTime) {
-        (self.body, self.endpoint, self.signed_at)
+    /// Returns the body, the endpoint, the endpoint of connected accounts, and the signature's
+    /// time.
+    pub(crate) fn into_parts(self) -> (Bytes, EndpointName, Option<EndpointName>, SystemTime) {
+        (self.body, self.endpoint, self.connect_endpoint, self.signed_at)
     }
 }
 
@@ -144,18 +159,20 @@ impl<'h> UnverifiedSignature<'h> {
         secrets: &Secrets,
     ) -> Result<VerifiedPayload, SignatureError> {
         let Self { header, ahead } = self;
-        let endpoint = secrets
-            .iter()
-            .find(|secret| header.is_signed_by(secret, &body))
-            .map(|secret| secret.endpoint().clone())
-            .ok_or_else(|| SignatureError::NoMatch {
-                secrets: secrets.iter().count(),
-                signatures: header.signatures().count(),
-                body_bytes: body.len(),
-                content_encoding: None,
-            })?;
-        let signed_at = UNIX_EPOCH + Duration::from_secs(header.timestamp());
-        Ok(VerifiedPayload { body, endpoint, signed_at, ahead })
+        let matches = |secret: &&SigningSecret| header.is_signed_by(secret, &body);
+        let secret = secrets.iter().find(matches).ok_or_else(|| SignatureError::NoMatch {
+            secrets: secrets.iter().count(),
+            signatures: header.signatures().count(),
+            body_bytes: body.len(),
+            content_encoding: None,
+        })?;
+        Ok(VerifiedPayload {
+            endpoint: secret.endpoint().clone(),
+            connect_endpoint: secret.connect_endpoint().cloned(),
+            signed_at: UNIX_EPOCH + Duration::from_secs(header.timestamp()),
+            body,
+            ahead,
+        })
     }
 }
 

@@ -1,10 +1,12 @@
-//! Signing secrets, each with the name of its endpoint.
+//! A signing secret, with the name of its endpoint.
 
-use std::{env, fmt, sync::Arc};
+use std::{env, fmt, ops::Deref, sync::Arc};
 
 use hmac::{Hmac, KeyInit as _, Mac as _, digest::CtOutput};
 use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use super::SecretError;
 
 /// A MAC. Comparing two takes constant time.
 pub(super) type Mac = CtOutput<Hmac<Sha256>>;
@@ -12,7 +14,10 @@ pub(super) type Mac = CtOutput<Hmac<Sha256>>;
 /// The operator's name for a webhook endpoint, such as `platform`, `connect` or `thin`.
 ///
 /// Stripe gives each endpoint its own secret, so the secret that matched tells which endpoint an
-/// event was sent to.
+/// event was sent to. With a secret of [two endpoints](SigningSecret::connect_named), the event's
+/// account decides.
+///
+/// A handler takes it as an argument. It derefs to `str`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointName(Arc<str>);
 
@@ -37,6 +42,14 @@ impl AsRef<str> for EndpointName {
     }
 }
 
+impl Deref for EndpointName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for EndpointName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -50,32 +63,66 @@ impl fmt::Display for EndpointName {
 #[derive(Clone)]
 pub struct SigningSecret {
     endpoint: EndpointName,
+    /// The endpoint of the events of connected accounts, if it is another one.
+    connect: Option<EndpointName>,
     key: Hmac<Sha256>,
+    /// `true` if the secret begins with `whsec_`, as those of Stripe do.
+    has_prefix: bool,
 }
+
+/// The prefix of Stripe's signing secrets.
+const PREFIX: &str = "whsec_";
+
+/// The base64 of [`PREFIX`]. The prefix is two whole groups, so what follows does not change it.
+const PREFIX_IN_BASE64: &str = "d2hzZWNf";
 
 impl SigningSecret {
     /// Creates a secret of the endpoint [`EndpointName::DEFAULT`].
     ///
+    /// A secret of Stripe is `whsec_`, then letters and digits. A shorter one, and one with another
+    /// prefix, are accepted, because the test tools of some teams make their own. An
+    /// [`Endpoint`](crate::Endpoint) warns of another prefix when it is created.
+    ///
     /// # Errors
     ///
-    /// Fails if the text is blank, has white space around it, or is an API key.
+    /// Fails if the text cannot be a signing secret:
+    ///
+    /// - It is blank, has white space around it, or is only the prefix.
+    /// - It is an API key, the id of an endpoint, or a secret in base64.
+    /// - It has a character other than an ASCII letter, a digit, `_`, `-`, `+` or `/`, or an `=`
+    ///   elsewhere than at its end.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes a key of any length")]
     pub fn new(text: &str) -> Result<Self, SecretError> {
-        if text.trim().is_empty() {
-            return Err(SecretError::Blank);
-        }
-        if text.trim() != text {
-            return Err(SecretError::Whitespace);
-        }
-        refuse_api_key(text)?;
+        check_text(text)?;
         let key = Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes a key of any length");
-        Ok(Self { endpoint: EndpointName::new(EndpointName::DEFAULT), key })
+        let endpoint = EndpointName::new(EndpointName::DEFAULT);
+        Ok(Self { endpoint, connect: None, key, has_prefix: text.starts_with(PREFIX) })
     }
 
     /// Sets the name of the secret's endpoint.
     #[must_use]
     pub fn named(self, endpoint: &str) -> Self {
         Self { endpoint: EndpointName::new(endpoint), ..self }
+    }
+
+    /// Sets the name of the endpoint to which the events of connected accounts belong, for a secret
+    /// that signs the events of two endpoints. All other events belong to the endpoint of
+    /// [`named`](SigningSecret::named).
+    ///
+    /// `stripe listen` is such a signer: it forwards the events of the platform and those of its
+    /// connected accounts, and signs all of them with one secret. An endpoint at Stripe has a
+    /// secret of its own.
+    ///
+    /// ```
+    /// use router_core::SigningSecret;
+    ///
+    /// let secret = SigningSecret::new("whsec_test")?.named("platform").connect_named("connect");
+    /// # let _ = secret;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn connect_named(self, endpoint: &str) -> Self {
+        Self { connect: Some(EndpointName::new(endpoint)), ..self }
     }
 
     /// Reads one secret from an environment variable. [`Secrets::from_env`] reads several.
@@ -95,6 +142,34 @@ impl SigningSecret {
         &self.endpoint
     }
 
+    /// Returns the name of the endpoint to which the events of connected accounts belong, if it is
+    /// another one than [`endpoint`](SigningSecret::endpoint).
+    #[must_use]
+    pub fn connect_endpoint(&self) -> Option<&EndpointName> {
+        self.connect.as_ref()
+    }
+
+    /// Returns the names of the endpoints that the secret signs events for: one, or two if it has
+    /// a [`connect_endpoint`](SigningSecret::connect_endpoint).
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
+        [Some(&self.endpoint), self.connect.as_ref()].into_iter().flatten()
+    }
+
+    /// Returns the names of the endpoints as in [`Secrets::parse`](super::Secrets::parse).
+    pub(crate) fn endpoint_names(&self) -> String {
+        self.endpoints().map(EndpointName::as_str).collect::<Vec<_>>().join("+")
+    }
+
+    /// Returns whether both have the same key. Takes constant time.
+    pub(super) fn has_same_key(&self, other: &Self) -> bool {
+        self.mac(0, b"") == other.mac(0, b"")
+    }
+
+    /// Returns whether the secret begins with `whsec_`, as those of Stripe do.
+    pub(crate) fn has_prefix(&self) -> bool {
+        self.has_prefix
+    }
+
     pub(super) fn mac(&self, timestamp: u64, body: &[u8]) -> Mac {
         let mut digits = [0; 20];
         let mut mac = self.key.clone();
@@ -109,168 +184,46 @@ impl fmt::Debug for SigningSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningSecret")
             .field("endpoint", &self.endpoint.as_str())
+            .field("connect", &self.connect.as_ref().map(EndpointName::as_str))
             .field("key", &format_args!("<redacted>"))
             .finish()
     }
 }
 
-/// All secrets that an event may be signed with: one or more for each endpoint. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Secrets(Arc<[SigningSecret]>);
-
-impl Secrets {
-    /// Parses a list of secrets: `whsec_a`, or `whsec_new|whsec_old` while a secret is being
-    /// rolled, or `platform=whsec_a,connect=whsec_b` for several endpoints.
-    ///
-    /// # Errors
-    ///
-    /// Fails if an item is not a secret. The error states the position of the first such item.
-    pub fn parse(list: &str) -> Result<Self, SecretError> {
-        let mut secrets = Vec::new();
-        let is_single = !list.contains([',', '=', '|']);
-        for (index, item) in list.split(',').enumerate() {
-            let (name, texts) = match item.split_once('=') {
-                None => (EndpointName::DEFAULT, item),
-                Some((name, texts)) => (name.trim(), texts),
-            };
-            let place = format!("item {}", index + 1);
-            check_name(name).map_err(|error| error.with_place(&place))?;
-            if texts.trim_matches('=').trim().is_empty() {
-                // `name` may be a secret in base64 with its `=` padding, so it is not shown.
-                return Err(if is_single {
-                    SecretError::Blank
-                } else {
-                    SecretError::Blank.with_place(&place)
-                });
-            }
-            for text in texts.split('|') {
-                let secret = SigningSecret::new(text).map_err(|error| match is_single {
-                    true => error,
-                    false => error.with_place(&format!("{place} (`{name}`)")),
-                })?;
-                secrets.push(secret.named(name));
-            }
-        }
-        Ok(Self(secrets.into()))
+/// Checks that a text can be a signing secret.
+fn check_text(text: &str) -> Result<(), SecretError> {
+    if matches!(text.trim().trim_end_matches('='), "" | PREFIX) {
+        return Err(SecretError::Blank);
     }
-
-    /// Reads a list of secrets from an environment variable, in the format of
-    /// [`parse`](Secrets::parse).
-    ///
-    /// # Errors
-    ///
-    /// Fails if the variable is not set, is not Unicode, or is not a list of secrets.
-    pub fn from_env(variable: &str) -> Result<Self, SecretError> {
-        read_env(variable)
-            .and_then(|text| Self::parse(&text))
-            .map_err(|error| error.with_place(variable))
+    if text.trim() != text {
+        return Err(SecretError::Whitespace);
     }
-
-    /// Returns the names of the endpoints, each once for each of its secrets.
-    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
-        self.iter().map(SigningSecret::endpoint)
+    refuse_api_key(text)?;
+    if let Some(prefix) = ["we_", "ed_"].into_iter().find(|prefix| text.starts_with(prefix)) {
+        return Err(SecretError::EndpointId { prefix });
     }
-
-    /// Returns the secrets, in the order in which they are tried.
-    pub fn iter(&self) -> impl Iterator<Item = &SigningSecret> {
-        self.0.iter()
+    if text.starts_with(PREFIX_IN_BASE64) {
+        return Err(SecretError::Base64);
+    }
+    if text.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(PREFIX)) {
+        return Err(SecretError::DoublePrefix);
+    }
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-+/".contains(c);
+    let mut characters = text.trim_end_matches('=').chars().zip(1..);
+    match characters.find(|(character, _)| !is_allowed(*character)) {
+        Some((character, position)) => Err(SecretError::Character { character, position }),
+        None => Ok(()),
     }
 }
 
-impl From<SigningSecret> for Secrets {
-    fn from(secret: SigningSecret) -> Self {
-        Self(Arc::new([secret]))
-    }
-}
-
-impl FromIterator<SigningSecret> for Secrets {
-    fn from_iter<I: IntoIterator<Item = SigningSecret>>(secrets: I) -> Self {
-        Self(secrets.into_iter().collect())
-    }
-}
-
-/// The reason why a text is not a signing secret. Never contains the text.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SecretError {
-    /// The text is empty or only white space.
-    #[error("the signing secret is blank; Stripe's dashboard shows it as `whsec_…`")]
-    Blank,
-    /// There is white space around the secret.
-    #[error(
-        "there is white space around the signing secret (a line break at the end of a file?); it \
-         would be part of the key, so remove it"
-    )]
-    Whitespace,
-    /// The text is an API key.
-    #[error(
-        "this is an API key (`{prefix}…`), not a signing secret; Stripe's dashboard shows the \
-         endpoint's signing secret as `whsec_…`"
-    )]
-    ApiKey {
-        /// The API key's prefix.
-        prefix: &'static str,
-    },
-    /// There is an equals sign without a name before it: `=whsec_…`.
-    #[error("an endpoint's name is missing before `=`; write `name=whsec_…` or only `whsec_…`")]
-    NoName,
-    /// The text before `=` is not a valid name. It may be a secret.
-    #[error(
-        "the text before `=` is not a valid endpoint name (at most 40 letters, digits, `-`, `_` or \
-         `.`); write `name=whsec_…` or only `whsec_…`"
-    )]
-    Name,
-    /// The environment variable is not set.
-    #[error("it is not set; set it to the signing secret that Stripe's dashboard shows, `whsec_…`")]
-    NotSet,
-    /// The environment variable is not Unicode.
-    #[error("it is not Unicode text")]
-    NotUnicode,
-    /// Another error, with the place where it occurred.
-    #[error("{place}: {error}")]
-    At {
-        /// The environment variable, or the item of the list.
-        place: String,
-        /// The error at that place.
-        error: Box<SecretError>,
-    },
-}
-
-/// Same as `Display`, because `fn main() -> Result<(), Box<dyn Error>>` prints the `Debug` form.
-impl fmt::Debug for SecretError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl SecretError {
-    fn with_place(self, place: &str) -> Self {
-        Self::At { place: place.to_owned(), error: Box::new(self) }
-    }
-}
-
-fn refuse_api_key(text: &str) -> Result<(), SecretError> {
+pub(super) fn refuse_api_key(text: &str) -> Result<(), SecretError> {
     match ["sk_", "rk_", "pk_"].into_iter().find(|prefix| text.starts_with(prefix)) {
         Some(prefix) => Err(SecretError::ApiKey { prefix }),
         None => Ok(()),
     }
 }
 
-/// Checks the name of an endpoint. Names are shown in errors and logs, so a text that may be a
-/// secret is not accepted as a name.
-fn check_name(name: &str) -> Result<(), SecretError> {
-    if name.is_empty() {
-        return Err(SecretError::NoName);
-    }
-    refuse_api_key(name)?;
-    let is_name_char = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.len() > 40 || name.starts_with("whsec_") || !name.chars().all(is_name_char) {
-        return Err(SecretError::Name);
-    }
-    Ok(())
-}
-
-fn read_env(variable: &str) -> Result<Zeroizing<String>, SecretError> {
+pub(super) fn read_env(variable: &str) -> Result<Zeroizing<String>, SecretError> {
     match env::var(variable) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(env::VarError::NotPresent) => Err(SecretError::NotSet),
@@ -294,23 +247,7 @@ fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn debug_shows_no_key() {
-        let secrets = Secrets::parse("connect=whsec_a").unwrap();
-        assert_eq!(
-            format!("{secrets:?}"),
-            r#"Secrets([SigningSecret { endpoint: "connect", key: <redacted> }])"#
-        );
-    }
-
-    #[test]
-    fn list_is_parsed_with_endpoint_names() {
-        let secrets =
-            Secrets::parse("platform=whsec_new|whsec_old,connect=whsec_c,whsec_d").unwrap();
-        let names: Vec<&str> = secrets.iter().map(|secret| secret.endpoint().as_str()).collect();
-        assert_eq!(names, ["platform", "platform", "connect", "default"]);
-    }
+    use crate::signature::Secrets;
 
     #[test]
     fn invalid_secret_is_reported_with_its_place() {
@@ -330,17 +267,29 @@ mod tests {
     }
 
     #[test]
-    fn invalid_name_is_not_shown() {
-        let long = format!("{}=whsec_a", "a1b2c3".repeat(7));
-        for list in [
-            "sk_live_a1b2c3=",
-            "sk_live_a1b2c3=whsec_a",
-            "whsec_a1b2c3=whsec_a",
-            "a1b2c3+/==",
-            &long,
+    fn text_that_cannot_be_a_secret_is_refused_with_its_cause() {
+        for (text, reason) in [
+            ("\"whsec_a1b2c3\"", "number 1 is `\"`: remove the quotation marks"),
+            ("we_1a1b2c3", "this is the id of an endpoint (`we_…`)"),
+            ("${STRIPE_WEBHOOK_SECRET}", "number 1 is `$`: this is a placeholder that was not"),
+            ("whsec_a;whsec_a1b2c3", "number 8 is `;`: write `,` between the secrets"),
+            ("whsec_a # a1b2c3", "number 8 is a space: remove the comment"),
+            ("d2hzZWNfYTFiMmMz", "this is a signing secret in base64"),
+            ("whsec_a\u{200b}", "number 8 is U+200B: remove it; it may be invisible"),
+            ("whsec_a\u{1b}[2J", "number 8 is U+001B"),
+            ("whsec_whsec_a1b2c3", "begins with `whsec_` twice"),
+            ("whsec_", "blank"),
+            ("==", "blank"),
+            ("whsec_a…", "this is a shortened secret"),
+            ("whsec_a=a1b2c3", "number 8 is `=`: remove the text behind"),
         ] {
-            let text = Secrets::parse(list).unwrap_err().to_string();
-            assert!(text.starts_with("item 1: ") && !text.contains("a1b2c3"), "{text}");
+            let error = SigningSecret::new(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+            assert!(!error.contains("a1b2c3") && !error.contains('\u{1b}'), "{error}");
+        }
+        for text in ["whsec_a", "whsec_A1/b+2==", "a-b_c"] {
+            let secret = SigningSecret::new(text).unwrap();
+            assert_eq!(secret.has_prefix(), text.starts_with("whsec_"), "{text}");
         }
     }
 

@@ -127,7 +127,8 @@ fn schedule_retry(
     };
     let wait = backoff.mul_f64(jitter()).max(retry_after.unwrap_or_default());
     tracing::warn!(
-        handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(), %error,
+        handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(),
+        event.api_version = event.api_version(), %error,
         "handler failed on attempt {attempt} of {max_attempts}; retrying in {}", format_wait(wait)
     );
     DeliveryOutcome::Retry { wait, error: error.to_owned() }
@@ -141,13 +142,14 @@ fn dead_letter(
     error: &str,
 ) -> DeliveryOutcome {
     let event_type = event.map(Event::event_type);
+    let version = event.and_then(Event::api_version);
     let name = &*handler.name;
     let note = match handler.order {
         Some(_) => "; later events of the same object are delivered in the meantime",
         None => "",
     };
     tracing::error!(
-        handler = name, event.id = id, event.r#type = event_type, %error,
+        handler = name, event.id = id, event.r#type = event_type, event.api_version = version, %error,
         "dead letter stored; retry it with `event-router inbox retry {id} --handler {name}`{note}"
     );
     DeliveryOutcome::Dead { error: error.to_owned() }

@@ -86,6 +86,7 @@ struct Tenants;
 impl SecretProvider for Tenants {
     async fn secrets(&self, request: &Parts) -> Result<Option<Secrets>, BoxError> {
         match request.uri.path() {
+            "/empty" => Ok(Some(Secrets::from_iter([]))),
             "/broken" => Err("the database is down".into()),
             "/webhook" => Ok(Some(Secrets::parse(SECRET)?)),
             _ => Ok(None),

@@ -128,6 +128,16 @@ fn unavailable() -> Vec<Row> {
         .reason("SecretsUnavailable")
         .note("the receiver is at fault, see the log; `Retry-After` is set"),
         row(
+            "no_secrets",
+            "a valid event while the `SecretProvider` has an empty list of secrets",
+            with_uri("/empty"),
+        )
+        .to(multi_tenant)
+        .answer(503, "try again later")
+        .log(Level::ERROR)
+        .reason("SecretsUnavailable")
+        .note("the receiver is at fault, see the log; `Retry-After` is set"),
+        row(
             "overloaded",
             "a valid event while the service behind the endpoint fails",
             post(paid()),

@@ -69,7 +69,7 @@ async fn failure_log_states_the_retry_delay() {
     shop.receive("evt_1").await.unwrap();
     logged();
     shop.wait_for("evt_1", Waiting, 1).await;
-    insta::assert_snapshot!(logged(), @r#" WARN worker::outcome: handler failed on attempt 1 of 12; retrying in 1m 30s handler="shop" event.id="evt_1" event.type="invoice.paid" error=the warehouse is down"#);
+    insta::assert_snapshot!(logged(), @r#" WARN worker::outcome: handler failed on attempt 1 of 12; retrying in 1m 30s handler="shop" event.id="evt_1" event.type="invoice.paid" event.api_version="2026-10-28.endive" error=the warehouse is down"#);
     worker.stop().await;
 }
 
@@ -96,7 +96,7 @@ async fn dead_letter_log_states_how_to_retry() {
     shop.receive("evt_1").await.unwrap();
     logged();
     shop.wait_for("evt_1", Dead, 1).await;
-    insta::assert_snapshot!(logged(), @r#"ERROR worker::outcome: dead letter stored; retry it with `event-router inbox retry evt_1 --handler shop` handler="shop" event.id="evt_1" event.type="invoice.paid" error=no such order"#);
+    insta::assert_snapshot!(logged(), @r#"ERROR worker::outcome: dead letter stored; retry it with `event-router inbox retry evt_1 --handler shop` handler="shop" event.id="evt_1" event.type="invoice.paid" event.api_version="2026-10-28.endive" error=no such order"#);
     worker.stop().await;
 }
 

@@ -1,0 +1,54 @@
+//! Events that the program has fetched from Stripe's API.
+
+use bytes::Bytes;
+
+use super::{EnvelopeError, Event, Receipt};
+use crate::signature::EndpointName;
+
+impl Event {
+    /// Reads an event, snapshot or thin, that this program has fetched from [Stripe's API][api],
+    /// such as one of the list that `GET /v1/events` returns. Nothing is verified here. Never use
+    /// it for the body of a request that this program has received, which anyone can send.
+    ///
+    /// A polled event and its delivery to a webhook endpoint are duplicates of each other if their
+    /// [keys](Event::key) are equal:
+    ///
+    /// - `endpoint` is the name of that endpoint's secret, or [`EndpointName::DEFAULT`] if the
+    ///   secret has no name.
+    /// - Both name the same account. An event of a connected account names it in `account`.
+    ///
+    /// Stripe writes a polled event in the account's API version at the time of the event, and a
+    /// delivered one in the version of the endpoint. The versions are not part of the key.
+    ///
+    /// ```
+    /// use router_core::Event;
+    /// use serde_json::value::RawValue;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct List<'l> {
+    ///     #[serde(borrow)]
+    ///     data: Vec<&'l RawValue>,
+    /// }
+    ///
+    /// # let response = r#"{"object": "list", "data": [{
+    /// #     "id": "evt_1", "object": "event", "type": "customer.created",
+    /// #     "data": {"object": {"id": "cus_1", "object": "customer"}}
+    /// # }], "has_more": false}"#;
+    /// let list: List = serde_json::from_str(response)?; // of `GET /v1/events`
+    /// // Stripe lists the newest event first.
+    /// for event in list.data.iter().rev() {
+    ///     let event = Event::from_stripe_api(event.get().to_owned(), "default")?;
+    ///     println!("{event:?}"); // call the router, or the inbox, with it
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [api]: https://docs.stripe.com/api/events
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is not one event, for example if it is the whole list.
+    pub fn from_stripe_api(event: impl Into<Bytes>, endpoint: &str) -> Result<Self, EnvelopeError> {
+        Self::from_payload(event.into(), Receipt::new(EndpointName::new(endpoint), None))
+    }
+}
