@@ -199,8 +199,7 @@ impl fmt::Display for Problem {
                 f,
                 "`{event_type}` is required, but no handler is registered for it (a handler for `*` does not count)\n\
                  help: annotate a function with `#[on_event(\"{event_type}\")]`, or link the crate that has the \
-                 handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not \
-                 found (`cargo tree --duplicates` shows duplicate versions)"
+                 handler: `.plugins([my_plugin::PLUGIN])`"
             ),
             Self::MissingState { type_name, handlers, added } => {
                 write!(f, "these handlers need a state of type `{type_name}`, which was not added")?;
