@@ -165,14 +165,15 @@ fn explain_lists_the_handlers_of_an_event_type() {
 #[test]
 fn startup_report_lists_handlers_and_warnings() {
     let router = shop::with_warnings().build().unwrap();
-    insta::assert_snapshot!(router.startup_report(), @r"
-    handlers: 4 from router-tests 0.1.0, 1 registered by hand
+    insta::assert_snapshot!(router.startup_report(), @r#"
+    handlers: 4 from router-tests 0.1.0, 3 registered by hand
     left out: tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
     left out: tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
-    warning: no handler uses the state of type `build::shop::Db` added at tests/tests/build/shop.rs:58: is a handler missing, or does it take another type?
+    warning: no handler uses the state of type `build::shop::Db` added at tests/tests/build/shop.rs:61: is a handler missing, or does it take another type?
     warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `coffee.made` matches no known Stripe event type (as of API version 2026-10-28.endive)
     warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `invoice.piad` matches no known Stripe event type (as of API version 2026-10-28.endive); did you mean `invoice.paid`?
-    ");
+    warning: tests/tests/build/shop.rs:64  `accounts`  on v2.core.account.*: `v2.core.account.*` does not match 9 event types about parts of the same object, and no other handler names them; to handle them, add `"v2.core.account[configuration.customer].*"`, `"v2.core.account[configuration.merchant].*"`, `"v2.core.account[configuration.recipient].*"`, `"v2.core.account[defaults].*"`, `"v2.core.account[future_requirements].*"`, `"v2.core.account[requirements].*"`; otherwise list the event types that the handler needs instead of `v2.core.account.*`
+    "#);
     let warnings = &router.startup_report().warnings;
     assert!(matches!(warnings[0], Warning::UnusedState { .. }), "{warnings:?}");
     assert!(shop::valid().build().unwrap().startup_report().warnings.is_empty());
