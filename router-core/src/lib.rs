@@ -55,7 +55,7 @@ pub use crate::{
     extract::{
         Account, DeliveryService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,
         Object, OptionalFromEvent, PerDelivery, Previous, ProvidedType, Rejection, State,
-        StripeObject,
+        StripeObject, changed,
     },
     handler::{
         BoxError, DeliveryOrder, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,

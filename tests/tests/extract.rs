@@ -132,6 +132,44 @@ async fn optional_argument_is_none_if_absent() {
     );
 }
 
+#[derive(Debug, Deserialize)]
+struct Cancellation {
+    #[serde(default, deserialize_with = "router_core::changed")]
+    cancel_at: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "router_core::changed")]
+    status: Option<String>,
+}
+
+#[on_event("customer.subscription.updated")]
+async fn follows_cancellation(before: Previous<Cancellation>, notes: State<Notes>) {
+    notes.add((before.cancel_at, &before.status));
+}
+
+/// Returns an updated subscription with these previous attributes.
+fn with_previous(attributes: &str) -> String {
+    let payload = updated().replace("customer.updated", "customer.subscription.updated");
+    payload.replace(r#"{"amount":5}"#, attributes)
+}
+
+#[tokio::test]
+async fn previous_null_differs_from_no_change() {
+    for (previous, note) in [
+        ("{}", "(None, None)"),
+        (r#"{"cancel_at":null}"#, "(Some(None), None)"),
+        (r#"{"cancel_at":7,"status":"active"}"#, r#"(Some(Some(7)), Some("active"))"#),
+    ] {
+        assert_eq!(run::<follows_cancellation>(&with_previous(previous)).await.0, [note]);
+    }
+    // Null does not match a type without an `Option`, so this mistake is not silent either.
+    let (_, report) = run::<follows_cancellation>(&with_previous(r#"{"status":null}"#)).await;
+    let (permanent, text) = failure(&report);
+    assert!(permanent, "{text}");
+    insta::assert_snapshot!(
+        text,
+        @"`data.previous_attributes` does not decode at `status`: invalid type: null, expected a string"
+    );
+}
+
 /// `None` would hide that the handler's type no longer matches Stripe's object.
 #[tokio::test]
 async fn optional_argument_fails_if_it_does_not_decode() {

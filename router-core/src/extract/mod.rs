@@ -34,7 +34,7 @@ pub use self::{
     idempotency_key::IdempotencyKey,
     identity::{Account, EventId, EventType, Livemode},
     needs::Needs,
-    object::{Object, Previous, StripeObject},
+    object::{Object, Previous, StripeObject, changed},
     optional::OptionalFromEvent,
     per_delivery::{DeliveryService, PerDelivery, ProvidedType},
     state::State,
