@@ -2,6 +2,7 @@
 
 mod api_version;
 mod budget;
+mod event_service;
 mod limit;
 mod pipeline;
 mod refusal;
@@ -10,6 +11,7 @@ mod secret_provider;
 mod service;
 
 pub use self::{
+    event_service::EventService,
     refusal::Refusal,
     response::{Answer, Response},
     secret_provider::SecretProvider,

@@ -13,11 +13,10 @@ use std::{
 
 use http::Method;
 use http_body::Body;
-use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
-    Answer, Refusal, Response, SecretProvider,
+    Answer, EventService, Refusal, Response, SecretProvider,
     api_version::ExpectedVersion,
     budget::BodyBudget,
     limit::{BodyLimit, RawBody, require_post},
@@ -75,7 +74,7 @@ impl<P: SecretProvider> Settings<P> {
     ) -> Result<Answer, Refusal>
     where
         B: Body<Error: Into<BoxError>>,
-        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
+        S: EventService,
     {
         let (parts, body) = request.into_parts();
         require_post(&parts.method)?;
@@ -141,7 +140,7 @@ impl<P: SecretProvider> Settings<P> {
     /// Calls the inner service with the event, and waits up to the timeout for its answer.
     pub(super) async fn handle<S>(&self, event: Event, inner: &mut S) -> Result<Answer, Refusal>
     where
-        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
+        S: EventService,
     {
         // A panic must not end the connection, which may have other requests in flight.
         let answer = pin!(catch_panic("the service behind the endpoint", async {

@@ -15,12 +15,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Answer, Response, SecretProvider, api_version::ExpectedVersion, budget::BodyBudget,
+    EventService, Response, SecretProvider, api_version::ExpectedVersion, budget::BodyBudget,
     limit::BodyLimit, pipeline::Settings,
 };
 use crate::{
     clock::{Clock, SystemClock},
-    event::Event,
     handler::BoxError,
     signature::{Secrets, Tolerance},
 };
@@ -64,14 +63,16 @@ pub struct Endpoint<S, P = Secrets> {
     settings: Arc<Settings<P>>,
 }
 
-impl<S> Endpoint<S> {
+impl<S: EventService> Endpoint<S> {
     /// Creates an endpoint whose requests are signed with one of these secrets.
     pub fn new(secrets: impl Into<Secrets>, inner: S) -> Self {
         Self::with_provider(secrets.into(), inner)
     }
+}
 
+#[cfg(feature = "testing")]
+impl<S> Endpoint<S> {
     /// Replaces the secrets.
-    #[cfg(feature = "testing")]
     pub(crate) fn with_secrets(self, secrets: impl Into<Secrets>) -> Self {
         let provider = Arc::new(secrets.into());
         self.set(|settings| settings.provider = provider)
@@ -80,7 +81,10 @@ impl<S> Endpoint<S> {
 
 impl<S, P: SecretProvider> Endpoint<S, P> {
     /// Creates an endpoint that asks a [`SecretProvider`] for the secrets of each request.
-    pub fn with_provider(provider: P, inner: S) -> Self {
+    pub fn with_provider(provider: P, inner: S) -> Self
+    where
+        S: EventService,
+    {
         let settings = Settings {
             provider: Arc::new(provider),
             tolerance: Tolerance::default(),
@@ -175,10 +179,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     }
 }
 
-impl<S> Endpoint<S>
-where
-    S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>> + Clone,
-{
+impl<S: EventService + Clone> Endpoint<S> {
     /// Processes a request of a server with HTTP types of its own, given the value of its
     /// `Stripe-Signature` header and its body.
     pub async fn receive(&self, signature: Option<&[u8]>, body: Bytes) -> Response {
@@ -195,9 +196,7 @@ where
 
 impl<S, P, B> Service<http::Request<B>> for Endpoint<S, P>
 where
-    S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send,
+    S: EventService<Future: Send> + Clone + Send + Sync + 'static,
     P: SecretProvider,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
