@@ -100,6 +100,18 @@ impl<'p> Pattern<'p> {
         };
         EVENT_TYPES.split_at(end).0.split_at(start).1
     }
+
+    /// Returns the known event types about a part of the object in the wildcard's name, which the
+    /// wildcard does not match: `v2.core.account[identity].updated` for `v2.core.account.*`.
+    pub fn unmatched_parts(self) -> impl Iterator<Item = &'static EventType> {
+        let is_part = move |name: &str| match self {
+            Self::Prefix(prefix) => {
+                name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('['))
+            }
+            Self::Exact(_) | Self::All => false,
+        };
+        EVENT_TYPES.iter().filter(move |event_type| is_part(event_type.name))
+    }
 }
 
 impl fmt::Display for Pattern<'_> {
@@ -184,6 +196,18 @@ mod tests {
         assert!(customer.matches("customer.subscription.deleted"));
         assert!(!customer.matches("customer"));
         assert!(!customer.matches("customers.created"));
+    }
+
+    #[test]
+    fn wildcard_does_not_match_parts_of_object() {
+        let account = Pattern::Prefix("v2.core.account");
+        let parts: Vec<_> = account.unmatched_parts().map(|part| part.name).collect();
+        assert!(parts.contains(&"v2.core.account[identity].updated"), "{parts:?}");
+        assert!(parts.iter().all(|part| part.starts_with("v2.core.account[")), "{parts:?}");
+        assert!(!parts.iter().any(|part| account.matches(part)), "{parts:?}");
+        for other in [Pattern::Prefix("v2.core"), Pattern::Prefix("invoice"), Pattern::All] {
+            assert_eq!(other.unmatched_parts().count(), 0, "{other}");
+        }
     }
 
     #[test]

@@ -50,12 +50,12 @@ pub use crate::{
     },
     completions::{Completion, CompletionStore, HandlerProgress, InMemoryCompletions},
     dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
-    endpoint::{Answer, Endpoint, Refusal, Response, SecretProvider},
+    endpoint::{Answer, Endpoint, EventService, Refusal, Response, SecretProvider},
     event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
         Account, DeliveryService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,
         Object, OptionalFromEvent, PerDelivery, Previous, ProvidedType, Rejection, State,
-        StripeObject,
+        StripeObject, changed,
     },
     handler::{
         BoxError, DeliveryOrder, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,

@@ -5,7 +5,7 @@ use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use router_catalog::Pattern;
-use syn::{Error, FnArg, LitStr, Safety, Type};
+use syn::{Attribute, Error, FnArg, LitStr, Safety, Type};
 
 use crate::{
     errors::Errors,
@@ -201,6 +201,11 @@ pub(crate) fn function(
     let signature = &function.signature;
     let mut reject =
         |tokens: &dyn ToTokens, message: &str| errors.push(Error::new_spanned(tokens, message));
+    for second in &function.attributes {
+        if let Some(message) = check_second(attribute, second) {
+            reject(second, message);
+        }
+    }
     if let Some(receiver) = signature.receiver() {
         let message = format!(
             "`#[{attribute}]` cannot be applied to a method, because the router has no `self` to call \
@@ -253,6 +258,24 @@ pub(crate) fn function(
                 }
             }
         }
+    }
+}
+
+/// Returns the error for a further handler attribute on the function. Each attribute would define
+/// the handler's hidden type again.
+fn check_second(attribute: &str, second: &Attribute) -> Option<&'static str> {
+    let name = second.path().segments.last()?.ident.to_string();
+    match (attribute, name.as_str()) {
+        ("on_event", "on_event") => Some(
+            "a function can have only one `#[on_event]`: list all event types in it, as in \
+             `#[on_event(\"invoice.paid\", \"charge.failed\")]`; if the keys differ, write a second \
+             function that calls this one",
+        ),
+        ("on_event" | "on_unhandled", "on_event" | "on_unhandled") => Some(
+            "a function can have only one `#[on_event]` or `#[on_unhandled]`: write a second \
+             function that calls this one",
+        ),
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Expands `#[derive(StripeObject)]`, which names the Stripe object that a type decodes.
 
 use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use quote::{ToTokens as _, quote};
 use syn::{DeriveInput, Error, LitStr, Path, meta::ParseNestedMeta};
 
 /// The arguments of `#[stripe(...)]`.
@@ -39,14 +39,25 @@ pub(crate) fn derive(item: TokenStream) -> syn::Result<TokenStream> {
 
 impl Arguments {
     fn parse(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
-        if meta.path.is_ident("object") {
-            self.object = Some(meta.value()?.parse()?);
+        let is_duplicate = if meta.path.is_ident("object") {
+            self.object.replace(meta.value()?.parse()?).is_some()
         } else if meta.path.is_ident("unlisted") {
-            self.unlisted = true;
+            std::mem::replace(&mut self.unlisted, true)
         } else if meta.path.is_ident("crate") {
-            self.core = Some(meta.value()?.parse()?);
+            self.core.replace(meta.value()?.parse()?).is_some()
         } else {
             return Err(meta.error("unknown key; the keys are `object`, `unlisted` and `crate`"));
+        };
+        if is_duplicate {
+            let key = meta.path.to_token_stream().to_string();
+            let advice = match key.as_str() {
+                "object" => {
+                    "; for an event that carries one of several objects, decode an enum without \
+                     `#[derive(StripeObject)]`"
+                }
+                _ => "",
+            };
+            return Err(meta.error(format!("duplicate key `{key}`{advice}")));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! The function's body is not parsed: it may be incomplete while the user types, and the compiler
 //! reports its errors.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
     Attribute, Ident, LitBool, LitInt, LitStr, Path, Signature, Token, Visibility,
@@ -194,6 +194,9 @@ impl Item {
         if is_constant(input) {
             return Ok(Self::Pattern(Pattern::Constant(input.parse()?)));
         }
+        if let Some(error) = list_in_brackets(input) {
+            return Err(error);
+        }
         if !input.peek(Ident::peek_any) {
             return Err(input
                 .error("expected an event type in quotes, as in `#[on_event(\"invoice.paid\")]`"));
@@ -222,6 +225,20 @@ impl Item {
             _ => Err(unknown_key(&key, input.parse()?)),
         }
     }
+}
+
+/// Returns the error for event types in brackets, as in `["invoice.paid", "charge.failed"]`.
+fn list_in_brackets(input: ParseStream<'_>) -> Option<syn::Error> {
+    let fork = input.fork();
+    let reference: Option<Token![&]> = fork.parse().ok()?;
+    let TokenTree::Group(list) = fork.parse().ok()? else { return None };
+    if list.delimiter() == Delimiter::None || list.stream().is_empty() {
+        return None;
+    }
+    let items = split_at_commas(list.stream()).into_iter().map(|item| item.to_string());
+    let items = items.collect::<Vec<_>>().join(", ").replace(" :: ", "::");
+    let message = format!("leave out the brackets: `#[on_event({items})]`");
+    Some(syn::Error::new_spanned(quote!(#reference #list), message))
 }
 
 /// Returns whether the input starts with a constant: a path, or a name in upper case.
@@ -255,6 +272,11 @@ fn unknown_key(key: &Ident, rest: TokenStream) -> syn::Error {
         let event_type = format!("{key}{rest}").replace(char::is_whitespace, "");
         let message = format!("event types must be in quotes: `\"{event_type}\"`");
         return syn::Error::new_spanned(quote!(#key #rest), message);
+    }
+    if key.to_string().starts_with("event") {
+        let message = "event types have no key: write `#[on_event(\"invoice.paid\")]`, and separate \
+                       several with commas";
+        return syn::Error::new(key.span(), message);
     }
     let keys = KEYS.map(|key| format!("`{key}`")).join(", ");
     let message = match router_catalog::nearest_of(&key.to_string(), KEYS) {

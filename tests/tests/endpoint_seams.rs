@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use http_body_util::Full;
 use router_core::{
-    Answer, BoxError, Endpoint, Event, Refusal, Router, SecretProvider, Secrets,
+    Answer, BoxError, Endpoint, Event, EventService, Refusal, Router, SecretProvider, Secrets,
     testing::ManualClock,
 };
 use router_tests::{now, payload, secret, signature};
@@ -23,7 +23,7 @@ mod exchange;
 
 const PAID: &str = "invoice.paid";
 
-fn endpoint<S>(inner: S) -> Endpoint<S> {
+fn endpoint<S: EventService>(inner: S) -> Endpoint<S> {
     Endpoint::new(secret(), inner).clock(ManualClock::at(now()))
 }
 

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, future::ready, pin::Pin, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode};
 use router_core::{
-    Endpoint, Event, Failure, Handler, HandlerResult, Object, Outcome, Refusal, Report, Router,
-    Tolerance, event::EnvelopeError, on_event, signature::SignatureError, testing::ManualClock,
+    Endpoint, Event, EventService, Failure, Handler, HandlerResult, Object, Outcome, Refusal,
+    Report, Router, Tolerance, event::EnvelopeError, on_event, signature::SignatureError,
+    testing::ManualClock,
 };
 use router_tests::{NOW, now, payload, secret, signature};
 
@@ -21,7 +22,7 @@ fn endpoint(handler: impl Handler) -> Endpoint<Router> {
     endpoint_for(router.expect("the router is valid"))
 }
 
-fn endpoint_for<S>(inner: S) -> Endpoint<S> {
+fn endpoint_for<S: EventService>(inner: S) -> Endpoint<S> {
     Endpoint::new(secret(), inner).clock(ManualClock::at(now()))
 }
 

@@ -9,8 +9,8 @@ use std::{
 
 use router_core::{
     Account, EndpointName, Event, EventId, EventType, FromEvent, HandlerReport, Livemode, Object,
-    OptionalFromEvent, Previous, Registered, Rejection, RelatedObject, Report, Router, State,
-    on_event, on_unhandled,
+    OptionalFromEvent, Previous, Registered, Rejection, RelatedObject, Report, Router,
+    RouterBuilder, State, on_event, on_unhandled,
 };
 use router_tests::{NOW, event, payload, payload_with_id};
 use serde::Deserialize;
@@ -133,6 +133,44 @@ async fn optional_argument_is_none_if_absent() {
     );
 }
 
+#[derive(Debug, Deserialize)]
+struct Cancellation {
+    #[serde(default, deserialize_with = "router_core::changed")]
+    cancel_at: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "router_core::changed")]
+    status: Option<String>,
+}
+
+#[on_event("customer.subscription.updated")]
+async fn follows_cancellation(before: Previous<Cancellation>, notes: State<Notes>) {
+    notes.add((before.cancel_at, &before.status));
+}
+
+/// Returns an updated subscription with these previous attributes.
+fn with_previous(attributes: &str) -> String {
+    let payload = updated().replace("customer.updated", "customer.subscription.updated");
+    payload.replace(r#"{"amount":5}"#, attributes)
+}
+
+#[tokio::test]
+async fn previous_null_differs_from_no_change() {
+    for (previous, note) in [
+        ("{}", "(None, None)"),
+        (r#"{"cancel_at":null}"#, "(Some(None), None)"),
+        (r#"{"cancel_at":7,"status":"active"}"#, r#"(Some(Some(7)), Some("active"))"#),
+    ] {
+        assert_eq!(run::<follows_cancellation>(&with_previous(previous)).await.0, [note]);
+    }
+    // Null does not match a type without an `Option`, so this mistake is not silent either.
+    let (_, report) = run::<follows_cancellation>(&with_previous(r#"{"status":null}"#)).await;
+    let (permanent, text) = failure(&report);
+    assert!(permanent, "{text}");
+    insta::assert_snapshot!(
+        text,
+        @"`data.previous_attributes` does not decode at `status`: invalid type: null, expected a string"
+    );
+}
+
 /// `None` would hide that the handler's type no longer matches Stripe's object.
 #[tokio::test]
 async fn optional_argument_fails_if_it_does_not_decode() {
@@ -241,6 +279,46 @@ async fn shared_state_can_be_a_trait_object() {
     let event = event(payload("invoice.paid")).unwrap();
     assert!(router.build().unwrap().oneshot(event).await.unwrap().handlers()[0].is_done());
     assert_eq!(notes.take(), [r#""smtp""#]);
+}
+
+#[on_event("invoice.paid")]
+async fn sends(_: State<Box<dyn Mailer>>) {}
+
+#[on_event("invoice.paid")]
+async fn sells(_: State<Shop>) {}
+
+#[on_event("invoice.paid")]
+async fn sells_shared(_: State<Arc<Shop>>) {}
+
+/// Returns the advice for the missing state of the handler `H`.
+fn advice<H: Registered>(add_states: fn(RouterBuilder) -> RouterBuilder) -> String {
+    let builder = Router::builder().only::<H>().shared_state(Arc::new(Notes::default()));
+    let error = add_states(builder).build().unwrap_err().to_string();
+    error.split_once("help: ").unwrap().1.to_owned()
+}
+
+#[test]
+fn missing_state_error_says_how_to_add_it() {
+    let advice = [
+        advice::<mails>(|router| router.state(Box::new(Smtp) as Box<dyn Mailer>)),
+        advice::<mails>(|router| router.state(Box::new(Smtp) as Box<dyn Mailer + Send + Sync>)),
+        advice::<mails>(|router| router.shared_state(Arc::new(Smtp))),
+        advice::<sends>(|router| router.shared_state(Arc::new(Smtp) as Arc<dyn Mailer>)),
+        advice::<sells>(|router| router.state(Mutex::new(Shop("hats")))),
+        advice::<sells>(|router| router.state(Arc::new(Shop("hats")))),
+        advice::<sells_shared>(|router| router.state(Shop("hats"))),
+        advice::<sells_shared>(|router| router),
+    ];
+    insta::assert_snapshot!(advice.join("\n"), @r"
+    call `.shared_state(Arc::new(value) as Arc<dyn extract::Mailer>)` before `.build()`; `alloc::boxed::Box<dyn extract::Mailer>` is a different type
+    call `.shared_state(Arc::new(value) as Arc<dyn extract::Mailer>)` before `.build()`; `alloc::boxed::Box<dyn extract::Mailer + core::marker::Send + core::marker::Sync>` is a different type
+    call `.shared_state(Arc::new(value) as Arc<dyn extract::Mailer>)` before `.build()`
+    call `.state(...)` before `.build()`; `dyn extract::Mailer` is a different type: take a `State<dyn extract::Mailer>`
+    call `.state(...)` before `.build()`; `std::sync::poison::mutex::Mutex<extract::Shop>` is a different type: take a `State<std::sync::poison::mutex::Mutex<extract::Shop>>`
+    call `.state(...)` before `.build()`; `alloc::sync::Arc<extract::Shop>` is a different type: add it with `.shared_state(...)`, or take a `State<alloc::sync::Arc<extract::Shop>>`
+    take a `State<extract::Shop>` instead, which is an `Arc` already
+    take a `State<extract::Shop>` instead, which is an `Arc` already, and call `.state(...)` or `.shared_state(...)` before `.build()`
+    ");
 }
 
 #[on_unhandled]

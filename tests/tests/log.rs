@@ -175,7 +175,7 @@ async fn refusals_are_logged_with_reason_and_severity() {
 }
 
 #[tokio::test]
-async fn refusal_names_path_and_content_encoding() {
+async fn refusal_names_path() {
     let endpoint = endpoint(|| Ok(Outcome::Done));
     let signed_by_another = |uri: &str| {
         let body = payload("invoice.paid");
@@ -194,13 +194,8 @@ async fn refusal_names_path_and_content_encoding() {
         send(endpoint.clone(), signed_by_another(uri)).await;
         let log = logged();
         assert!(log.starts_with(" WARN") && log.contains(path), "{log}");
-        assert!(!log.contains("a1b2c3") && !log.contains("content_encoding"), "{log}");
+        assert!(!log.contains("a1b2c3"), "{log}");
     }
-    let mut encoded = signed_by_another("/webhook/acme");
-    encoded.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
-    send(endpoint.clone(), encoded).await;
-    let log = logged();
-    assert!(log.contains("content_encoding=\"gzip\"") && log.contains("none of the"), "{log}");
 
     // Refused before and after the signature is checked.
     let mut get = signed_by_another("/webhook/acme");

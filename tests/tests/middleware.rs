@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
-use router_core::{BoxError, Endpoint, Event, Refusal, Router, testing::ManualClock};
+use router_core::{BoxError, Endpoint, Event, EventService, Refusal, Router, testing::ManualClock};
 use router_tests::{now, payload, payload_with_id, secret, signature};
 use tokio::sync::mpsc;
 use tower::{
@@ -44,7 +44,7 @@ fn second_payload() -> String {
 }
 
 /// Returns an endpoint that passes its events to `inner`.
-fn endpoint_around<S>(inner: S) -> Endpoint<S> {
+fn endpoint_around<S: EventService>(inner: S) -> Endpoint<S> {
     Endpoint::new(secret(), inner).clock(ManualClock::at(now()))
 }
 

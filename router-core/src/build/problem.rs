@@ -4,7 +4,7 @@ use std::{fmt, panic::Location};
 
 use router_catalog::PatternError;
 
-use super::Plugin;
+use super::{Plugin, state_advice::state_advice};
 
 /// The error of `build()`, with every problem of the router.
 #[non_exhaustive]
@@ -215,8 +215,7 @@ impl fmt::Display for Problem {
                 f,
                 "`{event_type}` is required, but no handler is registered for it (a handler for `*` does not count)\n\
                  help: annotate a function with `#[on_event(\"{event_type}\")]`, or link the crate that has the \
-                 handler: `.plugins([my_plugin::PLUGIN])`; handlers built with another version of router_core are not \
-                 found (`cargo tree --duplicates` shows duplicate versions)"
+                 handler: `.plugins([my_plugin::PLUGIN])`"
             ),
             Self::UnknownEndpoint { endpoint, handlers, known } => {
                 write!(f, "no endpoint is named `{endpoint}`, so these handlers would never be called")?;
@@ -244,14 +243,7 @@ impl fmt::Display for Problem {
                 if !added.is_empty() {
                     write!(f, "\nstates added: `{}`", added.join("`, `"))?;
                 }
-                write!(f, "\nhelp: call `.state(...)` before `.build()`")?;
-                match added.iter().find(|added| wraps(added, type_name)) {
-                    Some(added) => write!(
-                        f,
-                        "; `{added}` is a different type: add it with `.shared_state(...)`, or take a `State<{added}>`"
-                    ),
-                    None => Ok(()),
-                }
+                write!(f, "\nhelp: {}", state_advice(type_name, added))
             }
             Self::NotProvided { type_name, handlers, delivered, provided, hint } => {
                 write!(f, "these handlers take a `{type_name}`, which this router does not provide")?;
@@ -372,12 +364,4 @@ impl fmt::Display for HandlerLocation {
         write!(f, "{file}:{line}  `{name}`")?;
         if patterns.is_empty() { Ok(()) } else { write!(f, "  on {patterns}") }
     }
-}
-
-/// Returns whether `outer` is a generic type around `inner`, such as `Arc<inner>`.
-fn wraps(outer: &str, inner: &str) -> bool {
-    outer
-        .strip_suffix('>')
-        .and_then(|outer| outer.strip_suffix(inner))
-        .is_some_and(|prefix| prefix.ends_with('<'))
 }

@@ -48,6 +48,16 @@ pub enum Warning {
         /// The handler.
         handler: HandlerLocation,
     },
+    /// A handler's wildcard does not match the event types about parts of its object, and no other
+    /// pattern in the router names them.
+    UnmatchedParts {
+        /// The wildcard.
+        pattern: String,
+        /// The event types, such as `v2.core.account[identity].updated`.
+        event_types: Vec<&'static str>,
+        /// The handler.
+        handler: HandlerLocation,
+    },
     /// A handler has no stable name, so its deliveries are stored under its module path. Pending
     /// deliveries are no longer found after the function is moved or renamed.
     Unnamed {
@@ -104,6 +114,7 @@ impl StartupReport {
         let aborts = cfg!(panic = "abort").then_some(Warning::PanicAborts);
         let warnings = unused_states(builder)
             .chain(unknown_event_types(builder))
+            .chain(unmatched_parts(builder))
             .chain(unnamed(builder))
             .chain(not_ordered(builder))
             .chain(not_delivered(builder))
@@ -161,6 +172,25 @@ fn unknown_event_types(builder: &RouterBuilder) -> impl Iterator<Item = Warning>
                 Pattern::Prefix(_) | Pattern::All => None,
             },
             handler: candidate.location(),
+        })
+    })
+}
+
+fn unmatched_parts(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
+    // A `*` does not count, because it would hide that the intended handler is not called.
+    let patterns = || builder.candidates.iter().flat_map(Candidate::parsed_patterns);
+    let is_named = move |event_type: &str| {
+        patterns().any(|pattern| pattern != Pattern::All && pattern.matches(event_type))
+    };
+    builder.candidates.iter().flat_map(move |candidate| {
+        candidate.parsed_patterns().filter_map(move |pattern| {
+            let parts = pattern.unmatched_parts().map(|event_type| event_type.name);
+            let event_types: Vec<_> = parts.filter(|part| !is_named(part)).collect();
+            (!event_types.is_empty()).then(|| Warning::UnmatchedParts {
+                pattern: pattern.to_string(),
+                event_types,
+                handler: candidate.location(),
+            })
         })
     })
 }
@@ -244,6 +274,14 @@ impl fmt::Display for Warning {
                     None => Ok(()),
                 }
             }
+            Self::UnmatchedParts { pattern, event_types, handler } => write!(
+                f,
+                "{handler}: `{pattern}` does not match {} event types about parts of the same object, and no other \
+                 handler names them; to handle them, add {}; otherwise list the event types that the handler needs \
+                 instead of `{pattern}`",
+                event_types.len(),
+                wildcards(event_types)
+            ),
             Self::Unnamed { handler } => write!(
                 f,
                 "{handler}: deliveries are stored under the handler's module path, so pending ones are no longer found \
@@ -280,4 +318,11 @@ impl fmt::Display for Warning {
             ),
         }
     }
+}
+
+/// Returns the wildcards that match these event types, for people.
+fn wildcards(event_types: &[&str]) -> String {
+    let parents = event_types.iter().filter_map(|name| Some(name.rsplit_once('.')?.0));
+    let wildcards: BTreeSet<_> = parents.map(|parent| format!("`\"{parent}.*\"`")).collect();
+    wildcards.into_iter().collect::<Vec<_>>().join(", ")
 }

@@ -2,6 +2,7 @@
 
 mod api_version;
 mod budget;
+mod event_service;
 mod limit;
 mod pipeline;
 mod refusal;
@@ -13,6 +14,7 @@ mod service;
 #[cfg(feature = "server")]
 pub(crate) use self::pipeline::Authentic;
 pub use self::{
+    event_service::EventService,
     refusal::Refusal,
     response::{Answer, Response},
     secret_provider::SecretProvider,

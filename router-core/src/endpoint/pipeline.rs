@@ -14,11 +14,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, request::Parts};
 use http_body::Body;
-use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
-    Answer, Refusal, Response, SecretProvider,
+    Answer, EventService, Refusal, Response, SecretProvider,
     api_version::ExpectedVersion,
     budget::BodyBudget,
     limit::{BodyLimit, RawBody, require_post},
@@ -90,7 +89,7 @@ impl<P: SecretProvider> Settings<P> {
     ) -> Result<Answer, Refusal>
     where
         B: Body<Error: Into<BoxError>>,
-        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
+        S: EventService,
     {
         let (parts, body) = request.into_parts();
         require_post(&parts.method)?;
@@ -108,15 +107,12 @@ impl<P: SecretProvider> Settings<P> {
     }
 
     /// Runs every step for a request whose body the caller has read at this time.
-    pub(super) async fn process_received<S>(
+    pub(super) async fn process_received(
         &self,
         request: http::Request<Bytes>,
         received_at: SystemTime,
-        inner: &mut S,
-    ) -> Result<Answer, Refusal>
-    where
-        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
-    {
+        inner: &mut impl EventService,
+    ) -> Result<Answer, Refusal> {
         let (parts, body) = request.into_parts();
         require_post(&parts.method)?;
         let secrets = self.secrets(&parts).await?;
@@ -222,7 +218,7 @@ impl<P: SecretProvider> Settings<P> {
     /// Calls the inner service with the event, and waits up to the timeout for its answer.
     pub(super) async fn handle<S>(&self, event: Event, inner: &mut S) -> Result<Answer, Refusal>
     where
-        S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
+        S: EventService,
     {
         // A panic must not end the connection, which may have other requests in flight.
         let answer = pin!(catch_panic("the service behind the endpoint", async {

@@ -15,7 +15,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Answer, Response, SecretProvider,
+    EventService, Response, SecretProvider,
     api_version::ExpectedVersion,
     budget::BodyBudget,
     limit::BodyLimit,
@@ -24,7 +24,6 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    event::Event,
     handler::BoxError,
     signature::{Secrets, Tolerance},
 };
@@ -38,7 +37,7 @@ use crate::{
 /// An endpoint is always ready. It waits for the inner service only once a request is verified, so
 /// that an unsigned request that stalls holds no permit of a concurrency limit. An endpoint
 /// never fails: every outcome is a response. Its extensions have the [`Report`](crate::Report), what
-/// another inner service [adds](Answer::with_extension), or the [`Refusal`](crate::Refusal).
+/// another inner service [adds](super::Answer::with_extension), or the [`Refusal`](crate::Refusal).
 ///
 /// ```
 /// use router_core::{Endpoint, Event, Router, SigningSecret};
@@ -68,7 +67,7 @@ pub struct Endpoint<S, P = Secrets> {
     settings: Arc<Settings<P>>,
 }
 
-impl<S> Endpoint<S> {
+impl<S: EventService> Endpoint<S> {
     /// Creates an endpoint whose requests are signed with one of these secrets.
     ///
     /// Logs a warning if a secret does not begin with `whsec_`, and an error if two endpoints have
@@ -78,9 +77,11 @@ impl<S> Endpoint<S> {
         endpoint.settings.log_suspicious(&endpoint.settings.provider);
         endpoint
     }
+}
 
+#[cfg(feature = "testing")]
+impl<S> Endpoint<S> {
     /// Replaces the secrets.
-    #[cfg(feature = "testing")]
     pub(crate) fn with_secrets(self, secrets: impl Into<Secrets>) -> Self {
         let provider = Arc::new(secrets.into());
         self.set(|settings| settings.provider = provider)
@@ -89,7 +90,10 @@ impl<S> Endpoint<S> {
 
 impl<S, P: SecretProvider> Endpoint<S, P> {
     /// Creates an endpoint that asks a [`SecretProvider`] for the secrets of each request.
-    pub fn with_provider(provider: P, inner: S) -> Self {
+    pub fn with_provider(provider: P, inner: S) -> Self
+    where
+        S: EventService,
+    {
         let settings = Settings {
             provider: Arc::new(provider),
             tolerance: Tolerance::default(),
@@ -198,10 +202,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
     }
 }
 
-impl<S> Endpoint<S>
-where
-    S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>> + Clone,
-{
+impl<S: EventService + Clone> Endpoint<S> {
     /// Processes a request of a server with HTTP types of its own, given the value of its
     /// `Stripe-Signature` header and its body.
     ///
@@ -221,11 +222,7 @@ where
     }
 }
 
-impl<S, P> Endpoint<S, P>
-where
-    S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>> + Clone,
-    P: SecretProvider,
-{
+impl<S: EventService + Clone, P: SecretProvider> Endpoint<S, P> {
     /// Processes a request whose body was read at `received_at`, such as one from a queue.
     ///
     /// The age of the signature is checked against `received_at`, so that a request may wait in the
@@ -275,9 +272,7 @@ where
 
 impl<S, P, B> Service<http::Request<B>> for Endpoint<S, P>
 where
-    S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send,
+    S: EventService<Future: Send> + Clone + Send + Sync + 'static,
     P: SecretProvider,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {

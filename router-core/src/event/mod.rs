@@ -263,7 +263,8 @@ impl Event {
     }
 
     /// Decodes `data.previous_attributes`, which may borrow from the event. It contains only the
-    /// fields that have changed, so the fields of `T` must be `Option`s or have defaults.
+    /// fields that have changed; see [`Previous`](crate::Previous) for how to tell them from those
+    /// that were null.
     ///
     /// # Errors
     ///

@@ -86,9 +86,10 @@ const fn wrong_object(takes: &str, carries: Option<&str>, event_type: &str) -> M
         Some(objects) if !is_several(objects) => {
             message.add("`").add(objects).add("`: decode that object, or name another event type")
         }
-        Some(objects) => {
-            message.add("one of `").add(objects).add("`: decode them as an enum of yours")
-        }
+        Some(objects) => message
+            .add("one of `")
+            .add(objects)
+            .add("`: decode an enum of your own, without `#[derive(StripeObject)]`"),
         None => message.add("no object"),
     }
 }

@@ -34,7 +34,7 @@ pub use self::{
     idempotency_key::IdempotencyKey,
     identity::{Account, EventId, EventType, Livemode},
     needs::Needs,
-    object::{Object, Previous, StripeObject},
+    object::{Object, Previous, StripeObject, changed},
     optional::OptionalFromEvent,
     per_delivery::{DeliveryService, PerDelivery, ProvidedType},
     state::State,
@@ -74,7 +74,8 @@ pub type Rejection = Failure;
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}`",
     label = "not an extractor",
-    note = "a handler can take these arguments, in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `EndpointName`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`"
+    note = "a handler can take these types of router_core, in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `EndpointName`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, `PerDelivery<T>`,\nwith an inbox a `Tx<_>` of router_inbox, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`",
+    note = "extractors of web frameworks do not work here: instead of axum's `State` take a `router_core::State`, and instead of `Json` an `Object`"
 )]
 pub trait FromEvent: Sized + Send {
     /// The resources needed besides the event: `()` for none, a [`State<T>`](State), a

@@ -19,7 +19,7 @@ use crate::event::Event;
 #[diagnostic::on_unimplemented(
     message = "an extractor cannot need `{Self}`",
     label = "not a need",
-    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `PerDelivery<T>`, an `Option` of one of these, or a tuple of these"
+    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `PerDelivery<T>`, an `Option` of one of these, an `IdempotencyKey`, or a tuple of these"
 )]
 pub trait Needs: sealed::Needs + Send {}
 

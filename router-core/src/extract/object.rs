@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use router_catalog::Kind;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::event::{DecodeError, Event};
@@ -20,24 +20,61 @@ pub struct Object<T>(pub T);
 /// The values of the object's changed fields before an update (`data.previous_attributes`), decoded
 /// into your type.
 ///
-/// Only the fields that have changed are present, so the fields of `T` must be `Option`s or have
-/// defaults. Only `*.updated` events have previous attributes; a handler of other events too takes
-/// an `Option<Previous<T>>`.
+/// Only the fields that have changed are present, so deserialize each field with [`changed`]. A
+/// field that can be null at Stripe is an `Option<Option<_>>`. Only `*.updated` events have
+/// previous attributes; a handler of other events too takes an `Option<Previous<T>>`.
 ///
 /// ```standalone_crate
-/// use router_core::{Object, Previous, on_event};
-/// # #[derive(serde::Deserialize)] struct Customer { email: Option<String> }
+/// use router_core::{Object, Previous, changed, on_event};
+/// # #[derive(serde::Deserialize)] struct Subscription { id: String, cancel_at: Option<i64> }
 /// #[derive(serde::Deserialize)]
-/// struct Before { email: Option<String> }
+/// struct Before {
+///     /// `None` if it has not changed, `Some(None)` if it was null.
+///     #[serde(default, deserialize_with = "changed")]
+///     cancel_at: Option<Option<i64>>,
+/// }
 ///
-/// #[on_event("customer.updated")]
-/// async fn note(now: Object<Customer>, before: Previous<Before>) {
-///     println!("{:?}, was {:?}", now.email, before.email);
+/// #[on_event("customer.subscription.updated")]
+/// async fn note(now: Object<Subscription>, before: Previous<Before>) {
+///     if let (Some(None), Some(time)) = (before.cancel_at, now.cancel_at) {
+///         println!("{} has been canceled as of {time}", now.id);
+///     }
 /// }
 /// # fn main() {}
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Previous<T>(pub T);
+
+/// Deserializes a field of a [`Previous`] value: `Some` of its previous value if the field has
+/// changed. With `#[serde(default)]`, a field that has not changed is `None`.
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// struct Before {
+///     #[serde(default, deserialize_with = "router_core::changed")]
+///     status: Option<String>,
+///     #[serde(default, deserialize_with = "router_core::changed")]
+///     cancel_at: Option<Option<i64>>, // can be null
+/// }
+///
+/// let before: Before = serde_json::from_str(r#"{"cancel_at":null}"#)?;
+/// assert_eq!((before.status, before.cancel_at), (None, Some(None)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// Without this attribute, serde reads null as `None` too, so a field that was null looks as if it
+/// had not changed.
+///
+/// # Errors
+///
+/// Fails if the previous value does not match the type `T`. Null matches only an `Option`.
+pub fn changed<'de, D, T>(previous: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(previous).map(Some)
+}
 
 /// A type that decodes one of Stripe's objects, with the name of that object. A handler that takes
 /// the type from an event which carries another object does not compile. Derive it:
@@ -54,7 +91,7 @@ pub struct Previous<T>(pub T);
 /// ```
 ///
 /// Some events carry one of several objects, such as `account.external_account.created`. For these,
-/// decode an enum of your own that is not a `StripeObject`.
+/// decode an enum of your own, without `#[derive(StripeObject)]`.
 pub trait StripeObject {
     /// The value of the object's `object` field, such as `payment_intent`.
     const OBJECT: &'static str;

@@ -31,7 +31,9 @@ impl Outcome {
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not an outcome",
-    note = "a handler returns `()`, `Outcome`, `Reply<T>`, or a `Result<_, E>` of one of these, where `E` is any error"
+    note = "a handler returns `()`, `Outcome`, `Reply<T>`, or a `Result<_, E>` of one of these",
+    note = "`E` is `Failure`, or any type that converts into a `Box<dyn Error + Send + Sync>`: an error, a `String`, a `&str` or `anyhow::Error`",
+    note = "a handler returns no HTTP status or response: the endpoint answers Stripe according to the outcome"
 )]
 pub trait IntoOutcome {
     /// `true` if the value is a reply for which Stripe waits.
@@ -57,6 +59,8 @@ impl IntoOutcome for Outcome {
     }
 }
 
+// Lets the compiler name the whole return type in an error, with the notes of the trait.
+#[diagnostic::do_not_recommend]
 impl<T: IntoOutcome, E: Into<Failure>> IntoOutcome for Result<T, E> {
     const REPLIES: bool = T::REPLIES;
 

@@ -12,8 +12,7 @@ use super::{ManualClock, Payload, payload::signed_request};
 use crate::{
     build::{BuildError, RouterBuilder},
     clock::{Clock as _, SystemClock},
-    endpoint::{Answer, Endpoint, Refusal, Response},
-    event::Event,
+    endpoint::{Endpoint, EventService, Refusal, Response},
     handler::{BoxError, HandlerReport, Report},
     routing::Router,
     signature::{Secrets, SigningSecret, claimed_time},
@@ -108,7 +107,7 @@ impl<S> TestRouter<S> {
 
 impl<S> TestRouter<S>
 where
-    S: Service<Event, Response: Into<Answer>, Error: Into<BoxError>, Future: Send>,
+    S: EventService<Future: Send>,
     S: Clone + Send + Sync + 'static,
 {
     /// Signs an event, sends it, and waits for the answer.

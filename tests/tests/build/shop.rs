@@ -56,9 +56,12 @@ pub(crate) fn invalid() -> RouterBuilder {
 
 /// Returns a builder that builds, with several warnings.
 pub(crate) fn with_warnings() -> RouterBuilder {
-    Router::builder().without::<fulfil>().without::<rest>().state(Db).state(Mailer).handler(
-        "audit",
-        ["*"],
-        async |_: Event| {},
-    )
+    Router::builder()
+        .without::<fulfil>()
+        .without::<rest>()
+        .state(Db)
+        .state(Mailer)
+        .handler("audit", ["*"], async |_: Event| {})
+        .handler("accounts", ["v2.core.account.*"], async |_: Event| {})
+        .handler("identity", ["v2.core.account[identity].updated"], async |_: Event| {})
 }
