@@ -32,8 +32,8 @@ impl RequestFacts {
         self.path.as_ref().map(|path| one_line(path.path()))
     }
 
-    /// Returns the name of the request's content coding; `unknown` for a name that is not well known,
-    /// because the sender chooses it.
+    /// Returns the name of the request's content coding. The sender chooses it, so a name that is
+    /// not well known becomes `unknown`.
     pub(super) fn content_encoding(&self) -> Option<&'static str> {
         self.content_encoding
     }

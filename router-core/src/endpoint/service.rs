@@ -36,8 +36,11 @@ use crate::{
 ///
 /// An endpoint is always ready. It waits for the inner service only once a request is verified, so
 /// that an unsigned request that stalls holds no permit of a concurrency limit. An endpoint
-/// never fails: every outcome is a response. Its extensions have the [`Report`](crate::Report), what
-/// another inner service [adds](super::Answer::with_extension), or the [`Refusal`](crate::Refusal).
+/// never fails: every outcome is a response. Its extensions have the [`Report`](crate::Report), the
+/// inner service's own [extension](super::Answer::with_extension), or the
+/// [`Refusal`](crate::Refusal).
+///
+/// [`Answer`]: super::Answer
 ///
 /// ```
 /// use router_core::{Endpoint, Event, Router, SigningSecret};
