@@ -71,10 +71,10 @@ pub struct SigningSecret {
 }
 
 /// The prefix of Stripe's signing secrets.
-const PREFIX: &str = "whsec_";
+pub(super) const PREFIX: &str = "whsec_";
 
 /// The base64 of [`PREFIX`]. The prefix is two whole groups, so what follows does not change it.
-const PREFIX_IN_BASE64: &str = "d2hzZWNf";
+pub(super) const PREFIX_IN_BASE64: &str = "d2hzZWNf";
 
 impl SigningSecret {
     /// Creates a secret of the endpoint [`EndpointName::DEFAULT`].

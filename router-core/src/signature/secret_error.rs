@@ -64,6 +64,12 @@ pub enum SecretError {
          `.`), nor two with `+` between them; write `name=whsec_…` or only `whsec_…`"
     )]
     Name,
+    /// An item of a list has neither a name nor the prefix `whsec_`. It may be a secret.
+    #[error(
+        "this item has neither a name nor the prefix `whsec_`; write `name=secret`, or for one \
+         secret of two endpoints `platform+connect=whsec_…`"
+    )]
+    NameOrSecret,
     /// Two endpoints have the same secret.
     #[error(
         "the endpoints `{first}` and `{second}` have the same signing secret, so it does not tell \

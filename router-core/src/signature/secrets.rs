@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     EndpointName, SecretError, SigningSecret,
-    secret::{read_env, refuse_api_key},
+    secret::{PREFIX, PREFIX_IN_BASE64, read_env, refuse_api_key},
 };
 
 /// All secrets that an event may be signed with: one or more for each endpoint. Cheap to clone.
@@ -26,13 +26,24 @@ impl Secrets {
     /// - An item is not a secret, or its name is not valid. The error states the position of the
     ///   first such item.
     /// - Two endpoints have the same secret.
+    /// - One of several items has neither a name nor the prefix `whsec_`, as in `platform,connect=…`.
     pub fn parse(list: &str) -> Result<Self, SecretError> {
         if !list.contains([',', '=', '|']) {
             return SigningSecret::new(list).map(Self::from);
         }
         let mut secrets = Vec::new();
+        let is_one_of_several = list.contains(',');
         for (index, item) in list.split(',').enumerate() {
-            secrets.extend(parse_item(item, &format!("item {}", index + 1))?);
+            let place = format!("item {}", index + 1);
+            let parsed = parse_item(item, &place)?;
+            // A name that was taken for a secret would be one that anyone can guess.
+            if is_one_of_several
+                && !item.contains('=')
+                && !parsed.iter().all(SigningSecret::has_prefix)
+            {
+                return Err(SecretError::NameOrSecret.with_place(&place));
+            }
+            secrets.extend(parsed);
         }
         let secrets = Self(secrets.into());
         match secrets.shared() {
@@ -129,7 +140,8 @@ fn parse_item(item: &str, place: &str) -> Result<Vec<SigningSecret>, SecretError
 
 /// Returns whether all `=` of this item are the padding of a secret, so that it has no name.
 fn is_padded_secret(item: &str) -> bool {
-    item.starts_with("whsec_") && !item.trim_end_matches('=').contains('=')
+    [PREFIX, PREFIX_IN_BASE64].into_iter().any(|prefix| item.starts_with(prefix))
+        && !item.trim_end_matches('=').contains('=')
 }
 
 /// Checks the name of an endpoint. Names are shown in errors and logs, so a text that may be a
@@ -198,6 +210,24 @@ mod tests {
             assert_eq!(error, SecretError::SharedSecret { first, second }, "{list}");
         }
         assert!(Secrets::parse("a=whsec_a|whsec_a,a=whsec_a").is_ok(), "one endpoint");
+    }
+
+    #[test]
+    fn name_without_a_secret_is_no_secret() {
+        for list in ["platform,connect=whsec_a", "whsec_a,connect", "a1b2c3,thin=whsec_a"] {
+            let text = Secrets::parse(list).unwrap_err().to_string();
+            assert!(text.contains("neither a name") && !text.contains("a1b2c3"), "{list}: {text}");
+        }
+        assert!(Secrets::parse("a=test|test-2,b=test-3").is_ok(), "secrets of a test tool");
+    }
+
+    /// Secrets of the dashboard (38 characters) and of `stripe listen` (70) have padding in base64.
+    #[test]
+    fn padded_base64_is_reported_as_base64() {
+        for list in ["d2hzZWNfYTFiMg==", "d2hzZWNfYTFiMmM=", "a=d2hzZWNfYTFiMg=="] {
+            let text = Secrets::parse(list).unwrap_err().to_string();
+            assert!(text.contains("this is a signing secret in base64"), "{list}: {text}");
+        }
     }
 
     #[test]
