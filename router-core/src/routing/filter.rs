@@ -29,8 +29,15 @@ pub(super) enum Exclusion<'e> {
 /// The exclusions that were logged for a handler, because each kind is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct LoggedExclusions {
-    endpoint: AtomicBool,
-    livemode: AtomicBool,
+    endpoint: Logged,
+    livemode: Logged,
+}
+
+/// The levels at which an exclusion was logged. A line at INFO must not suppress a later warning.
+#[derive(Debug, Default)]
+struct Logged {
+    info: AtomicBool,
+    warning: AtomicBool,
 }
 
 impl Filter {
@@ -56,7 +63,7 @@ impl Filter {
 }
 
 impl Exclusion<'_> {
-    /// Logs that the handler is not called for the event, once for each kind of exclusion.
+    /// Logs that the handler is not called for the event, once for each kind of exclusion and level.
     ///
     /// `is_lost` is `true` if no other handler of the event's type takes the event. That is a
     /// warning. Otherwise the program probably has a handler for each endpoint or mode.
@@ -66,7 +73,7 @@ impl Exclusion<'_> {
             Self::Endpoint { .. } => &logged.endpoint,
             Self::Livemode { .. } => &logged.livemode,
         };
-        if logged.load(Ordering::Relaxed) || logged.swap(true, Ordering::Relaxed) {
+        if !logged.is_first(is_lost) {
             return;
         }
         macro_rules! log {
@@ -81,6 +88,16 @@ impl Exclusion<'_> {
             };
         }
         if is_lost { log!(Level::WARN) } else { log!(Level::INFO) }
+    }
+}
+
+impl Logged {
+    /// Records a line. Returns `false` if there was one of this level, or a warning.
+    fn is_first(&self, is_warning: bool) -> bool {
+        let level = if is_warning { &self.warning } else { &self.info };
+        !self.warning.load(Ordering::Relaxed)
+            && !level.load(Ordering::Relaxed)
+            && !level.swap(true, Ordering::Relaxed)
     }
 }
 
