@@ -112,6 +112,17 @@ async fn exclusion_is_no_warning_if_another_handler_takes_the_event() {
     assert!(log.starts_with(" INFO") && log.contains("shop.seller"), "{log}");
 }
 
+/// A line at INFO, about an event that another handler takes, must not hide a later loss.
+#[tokio::test]
+async fn exclusion_is_a_warning_once_no_other_handler_takes_the_event() {
+    let shop = shop(builder().add::<seller>().add::<own>(), "connect");
+    let log = deliver(&shop, event("account.updated")).await;
+    assert!(log.starts_with(" INFO") && log.contains("shop.own"), "{log}");
+    let log = deliver(&shop, event("payout.paid")).await;
+    assert!(log.starts_with(" WARN") && log.contains("shop.own"), "{log}");
+    assert_eq!(deliver(&shop, event("account.updated")).await, "");
+}
+
 /// An audit log does not do the other handler's work.
 #[tokio::test]
 async fn catch_all_handler_does_not_hide_an_exclusion() {
@@ -187,6 +198,7 @@ fn startup_report_names_what_is_never_called_or_has_no_effect() {
     handlers: 4 from router-tests 0.1.0
     left out: tests/tests/filters.rs:20  `shop.own`  on account.updated, payout.paid
     left out: tests/tests/filters.rs:23  `shop.books`  on invoice.paid, invoice.voided
+    left out: tests/tests/filters.rs:217  `shop.both`  on account.updated
     handler of every event type: no event is logged or counted as unhandled: tests/tests/filters.rs:26  `shop.audit`  on *
     warning: tests/tests/filters.rs:29  `shop.alert`  on charge.failed: `attempts`, `backoff`, `concurrency` have no effect without an inbox (`.delivered_by(...)`); without one, Stripe redelivers a failed event on a schedule of its own
     warning: tests/tests/filters.rs:17  `shop.seller`  on account.updated: `endpoint = "connect"` is not checked, so a misspelled name would keep the handler from being called; call `.endpoints(secrets.endpoints())` before `.build()`
@@ -197,4 +209,19 @@ fn startup_report_names_what_is_never_called_or_has_no_effect() {
     let store = MemoryStore::new(ManualClock::at(now()));
     let delivered = builder().add::<alert>().delivered_by(&store).build().unwrap();
     assert_eq!(delivered.startup_report().warnings, []);
+}
+
+/// With the secret of `stripe listen`, each event belongs to one of the two endpoints.
+#[test]
+fn two_names_are_not_the_name_of_an_endpoint() {
+    #[on_event("account.updated", name = "shop.both", endpoint = "platform+connect")]
+    async fn both(_: Event) {}
+
+    let secrets = Secrets::parse("platform+connect=whsec_a").unwrap();
+    let builder = Router::builder().without_linked().add::<both>();
+    let error = builder.endpoints(secrets.endpoints()).build().unwrap_err().to_string();
+    assert!(
+        error.contains("help: an event belongs to one endpoint: name one of the two"),
+        "{error}"
+    );
 }

@@ -220,11 +220,18 @@ impl fmt::Display for Problem {
             Self::UnknownEndpoint { endpoint, handlers, known } => {
                 write!(f, "no endpoint is named `{endpoint}`, so these handlers would never be called")?;
                 write_locations(f, handlers)?;
+                write!(f, "\nendpoints: `{}`\nhelp: ", known.join("`, `"))?;
+                if endpoint.contains('+') {
+                    // `platform+connect=whsec_...` in the list of secrets names two endpoints.
+                    return f.write_str(
+                        "an event belongs to one endpoint: name one of the two, or leave `endpoint` out to handle the \
+                         events of both",
+                    );
+                }
                 write!(
                     f,
-                    "\nendpoints: `{}`\nhelp: give the endpoint's signing secret this name: `{endpoint}=whsec_...` in \
-                     the list of secrets; or correct `endpoint = \"{endpoint}\"`",
-                    known.join("`, `")
+                    "give the endpoint's signing secret this name: `{endpoint}=whsec_...` in the list of secrets; or \
+                     correct `endpoint = \"{endpoint}\"`"
                 )
             }
             Self::OtherMode { livemode, handlers } => {
