@@ -137,10 +137,26 @@ pub(crate) fn request_span(method: Option<&Method>) -> Span {
     tracing::info_span!(
         "endpoint",
         otel.kind = "server",
-        http.request.method = method.map(Method::as_str),
+        http.request.method = method.map(method_name),
         http.response.status_code = Empty,
         error.r#type = Empty,
     )
+}
+
+/// Returns the method's name, or `_OTHER`, as OpenTelemetry requires, because the sender chooses it.
+fn method_name(method: &Method) -> &str {
+    let known = [
+        Method::POST,
+        Method::GET,
+        Method::HEAD,
+        Method::PUT,
+        Method::DELETE,
+        Method::CONNECT,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PATCH,
+    ];
+    if known.contains(method) { method.as_str() } else { "_OTHER" }
 }
 
 pub(crate) fn refused(reason: &'static str) {

@@ -197,6 +197,13 @@ async fn refusal_names_path() {
         assert!(!log.contains("a1b2c3"), "{log}");
     }
 
+    // The method is the sender's text too.
+    let mut long_method = signed_by_another("/webhook");
+    *long_method.method_mut() = "A".repeat(2_000).parse().expect("method is valid");
+    send(endpoint.clone(), long_method).await;
+    let log = logged();
+    assert!(log.contains("the method is AAAA") && log.len() < 400, "{log}");
+
     // Refused before and after the signature is checked.
     let mut get = signed_by_another("/webhook/acme");
     *get.method_mut() = http::Method::GET;

@@ -24,7 +24,7 @@ type SharedError = Arc<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Refusal {
     /// The sender's fault: the method is not POST.
-    #[error("a webhook endpoint accepts only POST, but the method is {0}")]
+    #[error("a webhook endpoint accepts only POST, but the method is {:.20}", .0.as_str())]
     MethodNotAllowed(Method),
     /// The sender's fault: there is no endpoint at this address.
     #[error("the secret provider has no webhook endpoint for this request")]
