@@ -14,7 +14,9 @@ impl Event {
     /// [keys](Event::key) are equal:
     ///
     /// - `endpoint` is the name of that endpoint's secret, or [`EndpointName::DEFAULT`] if the
-    ///   secret has no name.
+    ///   secret has no name. With a secret of [two
+    ///   endpoints](crate::SigningSecret::connect_named), it is the second name for an event that
+    ///   names an account.
     /// - Both name the same account. An event of a connected account names it in `account`.
     ///
     /// Stripe writes a polled event in the account's API version at the time of the event, and a
