@@ -7,7 +7,7 @@ use super::{
         base64, escaped, escaped_apostrophes, form, form_field_name, gzip, hex, html, http_request,
         json_bytes, latin1, python_bytes, utf8_as_latin1, utf16, zlib,
     },
-    json::Json,
+    json::{Json, MAX_PATH},
     remedies::{
         BASE64, COMPRESSED, CURL_DATA, ENCODING, ESCAPED, FORM, HTTP_REQUEST, JSON_BYTES,
         JSON_FIELD, LAMBDA, PYTHON_BYTES, RAW_BODY,
@@ -34,9 +34,6 @@ pub(super) struct Undone {
 
 /// Undoes an alteration. Returns `None` if it cannot have been made.
 type Undo = fn(&[u8]) -> Option<Vec<u8>>;
-
-/// The maximum length of a path in a JSON document that is printed.
-const MAX_PATH: usize = 80;
 
 /// The length of the shortest text in a JSON document that may be a body.
 const MIN_BODY: usize = 32;

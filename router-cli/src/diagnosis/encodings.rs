@@ -4,13 +4,21 @@
 
 use std::io::Read as _;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use percent_encoding::percent_decode;
 use serde_json::Value;
 
-/// The maximum size of a decompressed body. Stripe's events are much smaller.
-const MAX_DECOMPRESSED: u64 = 16 << 20;
+use super::MAX_BODY;
+
+/// Base64, with or without `=` at its end.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 pub(super) fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     body.starts_with(b"\x1f\x8b").then(|| read_all(MultiGzDecoder::new(body)))?
@@ -23,16 +31,25 @@ pub(super) fn zlib(body: &[u8]) -> Option<Vec<u8>> {
     is_zlib.then(|| read_all(ZlibDecoder::new(body)))?
 }
 
+/// Returns `None` for a body that is too large, because a small file can decompress to gigabytes.
 fn read_all(reader: impl std::io::Read) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader.take(MAX_DECOMPRESSED).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    reader.take(MAX_BODY as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= MAX_BODY).then_some(bytes)
 }
 
+/// Decodes base64 of the standard and the URL-safe alphabet.
 pub(super) fn base64(body: &[u8]) -> Option<Vec<u8>> {
     // Some encoders break lines.
-    let text: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    BASE64_STANDARD.decode(text).ok()
+    let text = body.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let text: Vec<u8> = text
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        })
+        .collect();
+    BASE64.decode(text).ok()
 }
 
 /// Decodes hexadecimal digits.

@@ -7,6 +7,9 @@ use serde::de::IgnoredAny;
 /// The nesting limit, the same as that of an endpoint. serde_json has no limit for ignored values.
 const MAX_DEPTH: usize = 128;
 
+/// The maximum length of a path. Without a limit, a long name would be copied for each of its items.
+pub(super) const MAX_PATH: usize = 80;
+
 /// A JSON value whose names and scalars are slices of the source text.
 #[derive(Debug, Clone)]
 pub(super) enum Json<'t> {
@@ -68,8 +71,9 @@ impl<'t> Json<'t> {
         }
     }
 
-    /// Calls `visit` with each value and its path, such as `Records[0].body`.
-    pub(super) fn visit(&self, path: &str, visit: &mut dyn FnMut(&str, &Self)) {
+    /// Calls `visit` with each value and its path, such as `Records[0].body`. A long path is cut.
+    pub(super) fn visit<'j>(&'j self, path: &str, visit: &mut dyn FnMut(&str, &'j Self)) {
+        let path = path.char_indices().nth(MAX_PATH).map_or(path, |(end, _)| &path[..end]);
         visit(path, self);
         match self {
             Self::Array(items) => {
@@ -288,6 +292,15 @@ mod tests {
         for text in ["", "{", r#"{"a":1,}"#, "[1 2]", "{} {}", &"[".repeat(100_000)] {
             assert!(Json::parse(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn long_path_is_cut() {
+        let text = format!(r#"{{"{}":[1,{{"b":2}}]}}"#, "é".repeat(1_000));
+        let json = Json::parse(&text).unwrap();
+        let mut longest = 0;
+        json.visit("", &mut |path, _| longest = longest.max(path.chars().count()));
+        assert_eq!(longest, MAX_PATH);
     }
 
     #[test]

@@ -15,7 +15,11 @@ pub(crate) struct Unreadable {
 
 /// Beginnings of bodies that other programs have made.
 const BEGINNINGS: [(&[u8], &str, &str); 16] = [
-    (b"\x1f\x8b", "it was compressed with gzip, and then cut off or altered", COMPRESSED),
+    (
+        b"\x1f\x8b",
+        "it was compressed with gzip, and then cut off or altered, or is too large",
+        COMPRESSED,
+    ),
     (
         b"\x1f\xef\xbf\xbd\x08",
         "it was compressed with gzip and then read as text, which has lost bytes",

@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
@@ -99,6 +102,11 @@ fn encoded(body: &str) -> Vec<(Vec<u8>, &'static str, &'static str)> {
         ),
         (base64(bytes).into(), "it was encoded in base64", "Decode the base64"),
         (multi_line_base64, "it was encoded in base64", "Decode the base64"),
+        (
+            BASE64_URL_SAFE_NO_PAD.encode(bytes).into(),
+            "it was encoded in base64",
+            "Decode the base64",
+        ),
         (
             body.replace('\'', r"\'").into(),
             r"a template wrote `\'` for each apostrophe",
@@ -246,7 +254,10 @@ fn unreadable_body_is_reported_before_secret() {
     let gzip = gzip(body.as_bytes());
     let lossy_gzip = String::from_utf8_lossy(&gzip).into_owned();
     let rows: [(&[u8], &str); 17] = [
-        (&gzip[..gzip.len() / 2], "it was compressed with gzip, and then cut off or altered"),
+        (
+            &gzip[..gzip.len() / 2],
+            "it was compressed with gzip, and then cut off or altered, or is too large",
+        ),
         (
             lossy_gzip.as_bytes(),
             "it was compressed with gzip and then read as text, which has lost bytes",
@@ -296,6 +307,14 @@ fn unreadable_body_is_reported_before_secret() {
       Pass the whole body. Log entries, database columns and proxies have limits that cut it off.
       The secret cannot be checked without the body that Stripe signed.
     ");
+}
+
+#[test]
+fn large_file_in_a_small_one_is_not_decompressed() {
+    let bomb = gzip(&vec![b'0'; 5 << 20]);
+    let (text, cause) = summary(diagnose(&header(&body()), &bomb, &[]));
+    let expected = "it was compressed with gzip, and then cut off or altered, or is too large.";
+    assert!(cause == "body_unreadable" && text.ends_with(expected), "{text}");
 }
 
 #[test]
