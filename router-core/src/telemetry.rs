@@ -143,7 +143,8 @@ pub(crate) fn request_span(method: Option<&Method>) -> Span {
     )
 }
 
-/// Returns the method's name, or `_OTHER`, as OpenTelemetry requires, because the sender chooses it.
+/// Returns the method's name, or `_OTHER` for a name that the sender made up, as OpenTelemetry
+/// requires.
 fn method_name(method: &Method) -> &str {
     let known = [
         Method::POST,

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 /// The nesting limit, the same as that of an endpoint. serde_json has no limit for ignored values.
 const MAX_DEPTH: usize = 128;
 
-/// The maximum length of a path. Without a limit, a long name would be copied for each of its items.
+/// The maximum length of a path. Otherwise a long name would be copied for each of its items.
 pub(super) const MAX_PATH: usize = 80;
 
 /// A JSON value whose names and scalars are slices of the source text.

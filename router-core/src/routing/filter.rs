@@ -63,7 +63,8 @@ impl Filter {
 }
 
 impl Exclusion<'_> {
-    /// Logs that the handler is not called for the event, once for each kind of exclusion and level.
+    /// Logs that the handler is not called for the event, once for each kind of exclusion and each
+    /// level.
     ///
     /// `is_lost` is `true` if no other handler of the event's type takes the event. That is a
     /// warning. Otherwise the program probably has a handler for each endpoint or mode.

@@ -26,7 +26,7 @@ impl Secrets {
     /// - An item is not a secret, or its name is not valid. The error states the position of the
     ///   first such item.
     /// - Two endpoints have the same secret.
-    /// - One of several items has neither a name nor the prefix `whsec_`, as in `platform,connect=…`.
+    /// - One of several items has neither a name nor the prefix `whsec_`: `platform,connect=…`.
     pub fn parse(list: &str) -> Result<Self, SecretError> {
         if !list.contains([',', '=', '|']) {
             return SigningSecret::new(list).map(Self::from);
