@@ -91,11 +91,11 @@ impl<P: SecretProvider> Settings<P> {
         B: Body<Error: Into<BoxError>>,
         S: EventService,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         require_post(&parts.method)?;
         let secrets = self.secrets(&parts).await?;
         self.limit.check_declared(&parts.headers, &body)?;
-        let signature = parts.headers.get(SIGNATURE_HEADER).cloned();
+        let signature = parts.headers.remove(SIGNATURE_HEADER);
         // Frees the request's head before the body arrives and the event is handled. In memory the
         // head is several times larger than on the wire.
         drop(parts);
