@@ -82,7 +82,7 @@ async fn handler_of_another_endpoint_is_named_once() {
     let shop = shop(builder().add::<seller>(), "conect");
     let log = deliver(&shop, event("account.updated")).await;
     insta::assert_snapshot!(without_ids(&log), @r#"
-    WARN routing::filter: handler not called: its `endpoint = "connect"` excludes the event, which came to the endpoint `conect`; an endpoint's name is that of its signing secret: `connect=whsec_...`; logged once per handler and filter handler="shop.seller" event.id="evt_…" event.type="account.updated"
+    WARN routing::filter: handler not called: its `endpoint = "connect"` excludes the event, which came to the endpoint `conect`; an endpoint's name is that of its signing secret: `connect=whsec_…`; logged once per handler and filter handler="shop.seller" event.id="evt_…" event.type="account.updated"
     INFO routing::unhandled: the filters of all handlers of this event type exclude the event; logged once per type event.type="account.updated" known=true
     "#);
     assert_eq!(deliver(&shop, event("account.updated")).await, "");
@@ -167,10 +167,10 @@ fn build_fails_if_a_filter_excludes_every_event() {
       1. no endpoint is named `connect`, so these handlers would never be called
            tests/tests/filters.rs:17  `shop.seller`  on account.updated
          endpoints: `conect`, `platform`
-         help: give the endpoint's signing secret this name: `connect=whsec_...` in the list of secrets; or correct `endpoint = "connect"`
+         help: give the endpoint's signing secret this name: `connect=whsec_…` in the list of secrets; or correct `endpoint = "connect"`
       2. the router has `.livemode(false)`, so these handlers with `livemode = true` would never be called
            tests/tests/filters.rs:23  `shop.books`  on invoice.paid, invoice.voided
-         help: remove one of the two, or leave the handlers out: `.without::<the_handler>()`
+         help: remove `.livemode(false)` or `livemode = true`, or leave the handlers out: `.without::<the_handler>()`
     "#);
     let [Problem::UnknownEndpoint { .. }, Problem::OtherMode { .. }] = error.problems() else {
         panic!("{error}");
@@ -187,7 +187,7 @@ fn startup_report_names_what_is_never_called_or_has_no_effect() {
     handlers: 4 from router-tests 0.1.0
     left out: tests/tests/filters.rs:20  `shop.own`  on account.updated, payout.paid
     left out: tests/tests/filters.rs:23  `shop.books`  on invoice.paid, invoice.voided
-    handler of every event type: no event is logged or counted as unhandled: tests/tests/filters.rs:26  `shop.audit`  on *
+    this handler takes every event type, so no event is logged or counted as unhandled: tests/tests/filters.rs:26  `shop.audit`  on *
     warning: tests/tests/filters.rs:29  `shop.alert`  on charge.failed: `attempts`, `backoff`, `concurrency` have no effect without an inbox (`.delivered_by(...)`); without one, Stripe redelivers a failed event on a schedule of its own
     warning: tests/tests/filters.rs:17  `shop.seller`  on account.updated: `endpoint = "connect"` is not checked, so a misspelled name would keep the handler from being called; call `.endpoints(secrets.endpoints())` before `.build()`
     warning: tests/tests/filters.rs:32  `shop.rest`  on (unhandled): never called, because this handler handles every event: tests/tests/filters.rs:26  `shop.audit`  on *; remove one of them

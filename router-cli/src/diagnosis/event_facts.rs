@@ -8,7 +8,7 @@ pub(crate) struct EventFacts {
     pub(crate) livemode: Option<bool>,
     pub(crate) is_thin: bool,
     pub(crate) is_connect: bool,
-    /// Whether the event contains U+FFFD, which stands for bytes that could not be decoded.
+    /// `true` if the event contains U+FFFD, which stands for bytes that could not be decoded.
     pub(crate) has_lost_bytes: bool,
 }
 

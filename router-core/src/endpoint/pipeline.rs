@@ -150,7 +150,11 @@ impl<P: SecretProvider> Settings<P> {
     pub(super) fn log_suspicious(&self, secrets: &Secrets) {
         self.log_prefix(secrets);
         if let Err(refusal) = require_secrets(secrets) {
-            tracing::error!(error = %refusal, "the endpoint has no signing secret; every event is refused");
+            tracing::error!(
+                error = %refusal,
+                "the endpoint has no signing secret, so every event is refused; pass the secret \
+                 that Stripe's dashboard shows, `whsec_…`"
+            );
         }
         if let Some([first, second]) = secrets.shared() {
             tracing::error!(
@@ -209,8 +213,8 @@ impl<P: SecretProvider> Settings<P> {
             tracing::info!(
                 event.id = event.id(),
                 event.r#type = event.event_type(),
-                "the event has the id of Stripe's test events, which they all share; such an event is never a \
-                 duplicate of another; logged once"
+                "the event has the id of Stripe's test events, which they all share; such an event \
+                 is never a duplicate of another; logged once"
             );
         }
     }

@@ -87,7 +87,7 @@ impl Event {
         let (body, endpoint, connect_endpoint, signed_at) = verified.into_parts();
         let mut event = Self::from_payload(body, Receipt::new(endpoint, Some(signed_at)))?;
         if let Some(connect_endpoint) = connect_endpoint
-            && event.owner_account().is_some_and(|account| !account.is_empty())
+            && event.owner_account().is_some()
             // Always the case, because the event is new.
             && let Some(inner) = Arc::get_mut(&mut event.0)
         {

@@ -7,15 +7,16 @@ use crate::signature::EndpointName;
 
 impl Event {
     /// Reads an event, snapshot or thin, that this program has fetched from [Stripe's API][api],
-    /// such as one of the list that `GET /v1/events` returns. Nothing is verified here. Never use
-    /// it for the body of a request that this program has received, which anyone can send.
+    /// such as one of the list that `GET /v1/events` returns. Nothing is verified here. Never
+    /// pass the body of a request that this program has received, because anyone can send one.
     ///
     /// A polled event and its delivery to a webhook endpoint are duplicates of each other if their
     /// [keys](Event::key) are equal:
     ///
     /// - `endpoint` is the name of that endpoint's secret, or [`EndpointName::DEFAULT`] if the
     ///   secret has no name.
-    /// - Both name the same account. An event of a connected account names it in `account`.
+    /// - Both name the same account. An event of a connected account names it in `account`, or, if
+    ///   it is thin, in its `context`.
     ///
     /// Stripe writes a polled event in the account's API version at the time of the event, and a
     /// delivered one in the version of the endpoint. The versions are not part of the key.

@@ -30,8 +30,8 @@ const MAX_SEEN_VERSIONS: usize = 64;
 pub(super) fn warn_of_other_version<T>(event: &Event) {
     static SEEN: Mutex<Option<HashSet<Box<str>>>> = Mutex::new(None);
 
-    // The type need not be `'static`, so it has no `TypeId`.
     let types = stripe_shared::version::VERSION;
+    // The type need not be `'static`, so it has no `TypeId`.
     let Some(found) =
         event.api_version().filter(|_| type_name::<T>().starts_with("stripe_shared::"))
     else {

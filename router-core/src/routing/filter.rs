@@ -58,8 +58,9 @@ impl Filter {
 impl Exclusion<'_> {
     /// Logs that the handler is not called for the event, once for each kind of exclusion.
     ///
-    /// `is_lost` is `true` if no other handler of the event's type takes the event. That is a
-    /// warning. Otherwise the program probably has a handler for each endpoint or mode.
+    /// `is_lost` is `true` if no other handler takes the event, apart from those of every event
+    /// type. That is a warning. Otherwise the program probably has a handler for each endpoint or
+    /// mode.
     pub(super) fn log(self, handler: &RegisteredHandler, event: &Event, is_lost: bool) {
         let logged = &handler.logged_exclusions;
         let logged = match self {
@@ -91,7 +92,7 @@ impl fmt::Display for Exclusion<'_> {
                 f,
                 "its `endpoint = \"{expected}\"` excludes the event, which came to the endpoint \
                  `{found}`; an endpoint's name is that of its signing secret: \
-                 `{expected}=whsec_...`"
+                 `{expected}=whsec_…`"
             ),
             Self::Livemode { expected, found } => {
                 let found = found.map_or("has no mode", |live| match live {

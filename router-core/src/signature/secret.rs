@@ -58,8 +58,8 @@ impl fmt::Display for EndpointName {
 
 /// The signing secret of one webhook endpoint (`whsec_…`), as the dashboard shows it.
 ///
-/// The whole text is the key, including its prefix. The text is not kept in memory. Only the
-/// prepared key is, which is zeroized on drop and not shown by `Debug`.
+/// The whole text is the key, including its prefix. The text is not stored. Only the prepared
+/// key is stored, which is zeroized on drop and not shown by `Debug`.
 #[derive(Clone)]
 pub struct SigningSecret {
     endpoint: EndpointName,
@@ -73,15 +73,16 @@ pub struct SigningSecret {
 /// The prefix of Stripe's signing secrets.
 const PREFIX: &str = "whsec_";
 
-/// The base64 of [`PREFIX`]. The prefix is two whole groups, so what follows does not change it.
+/// The base64 of [`PREFIX`]. The prefix is two whole groups, so it does not depend on the rest of
+/// the secret.
 const PREFIX_IN_BASE64: &str = "d2hzZWNf";
 
 impl SigningSecret {
     /// Creates a secret of the endpoint [`EndpointName::DEFAULT`].
     ///
-    /// A secret of Stripe is `whsec_`, then letters and digits. A shorter one, and one with another
-    /// prefix, are accepted, because the test tools of some teams make their own. An
-    /// [`Endpoint`](crate::Endpoint) warns of another prefix when it is created.
+    /// Stripe's secrets are `whsec_`, followed by letters and digits. Secrets of any length and
+    /// with another prefix are accepted, because some test tools make their own. An
+    /// [`Endpoint`](crate::Endpoint) logs a warning about another prefix when it is created.
     ///
     /// # Errors
     ///

@@ -23,9 +23,9 @@ impl Secrets {
     ///
     /// # Errors
     ///
-    /// - An item is not a secret, or its name is not valid. The error states the position of the
-    ///   first such item.
-    /// - Two endpoints have the same secret.
+    /// - Fails if an item is not a secret, or if its name is not valid. The error states the
+    ///   position of the first such item.
+    /// - Fails if two endpoints have the same secret.
     pub fn parse(list: &str) -> Result<Self, SecretError> {
         if !list.contains([',', '=', '|']) {
             return SigningSecret::new(list).map(Self::from);

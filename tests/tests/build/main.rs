@@ -169,7 +169,7 @@ fn startup_report_lists_handlers_and_warnings() {
     handlers: 4 from router-tests 0.1.0, 3 registered by hand
     left out: tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
     left out: tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
-    handler of every event type: no event is logged or counted as unhandled: tests/tests/build/shop.rs:64  `audit`  on *
+    this handler takes every event type, so no event is logged or counted as unhandled: tests/tests/build/shop.rs:64  `audit`  on *
     warning: no handler uses the state of type `build::shop::Db` added at tests/tests/build/shop.rs:62: is a handler missing, or does it take another type?
     warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `coffee.made` matches no known Stripe event type (as of API version 2026-10-28.endive)
     warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `invoice.piad` matches no known Stripe event type (as of API version 2026-10-28.endive); did you mean `invoice.paid`?
