@@ -164,7 +164,7 @@ pub(crate) fn event_span(event: &Event) -> Span {
         messaging.message.id = event.id(),
         messaging.destination.name = event.endpoint().as_str(),
         stripe.event_type = event.event_type(),
-        stripe.account = event.account(),
+        stripe.account = event.owner_account(),
     )
 }
 

@@ -112,6 +112,30 @@ async fn exclusion_is_no_warning_if_another_handler_takes_the_event() {
     assert!(log.starts_with(" INFO") && log.contains("shop.seller"), "{log}");
 }
 
+/// Of another type that only the excluded handler takes.
+#[tokio::test]
+async fn warning_follows_an_exclusion_without_one() {
+    let shop = shop(builder().add::<seller>().add::<own>(), "connect");
+    let log = deliver(&shop, event("account.updated")).await;
+    assert!(log.starts_with(" INFO") && log.contains("shop.own"), "{log}");
+    let log = deliver(&shop, event("payout.paid")).await;
+    assert!(log.starts_with(" WARN") && log.contains("shop.own"), "{log}");
+    assert_eq!(deliver(&shop, event("payout.paid")).await, "");
+}
+
+#[on_event("*", name = "shop.platform_audit", endpoint = "platform")]
+async fn platform_audit(_: Event) {}
+
+#[on_event("*", name = "shop.connect_audit", endpoint = "connect")]
+async fn connect_audit(_: Event) {}
+
+#[tokio::test]
+async fn catch_all_handler_of_each_endpoint_is_no_warning() {
+    let shop = shop(builder().add::<platform_audit>().add::<connect_audit>(), "connect");
+    let log = deliver(&shop, event("account.updated")).await;
+    assert!(log.starts_with(" INFO") && log.contains("shop.platform_audit"), "{log}");
+}
+
 /// An audit log does not do the other handler's work.
 #[tokio::test]
 async fn catch_all_handler_does_not_hide_an_exclusion() {
@@ -187,6 +211,8 @@ fn startup_report_names_what_is_never_called_or_has_no_effect() {
     handlers: 4 from router-tests 0.1.0
     left out: tests/tests/filters.rs:20  `shop.own`  on account.updated, payout.paid
     left out: tests/tests/filters.rs:23  `shop.books`  on invoice.paid, invoice.voided
+    left out: tests/tests/filters.rs:126  `shop.platform_audit`  on *
+    left out: tests/tests/filters.rs:129  `shop.connect_audit`  on *
     this handler takes every event type, so no event is logged or counted as unhandled: tests/tests/filters.rs:26  `shop.audit`  on *
     warning: tests/tests/filters.rs:29  `shop.alert`  on charge.failed: `attempts`, `backoff`, `concurrency` have no effect without an inbox (`.delivered_by(...)`); without one, Stripe redelivers a failed event on a schedule of its own
     warning: tests/tests/filters.rs:17  `shop.seller`  on account.updated: `endpoint = "connect"` is not checked, so a misspelled name would keep the handler from being called; call `.endpoints(secrets.endpoints())` before `.build()`

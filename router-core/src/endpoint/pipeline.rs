@@ -49,7 +49,7 @@ pub(super) struct Settings<P> {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// An extension of the response to an authentic event that the inner service has answered.
+/// An extension of the response to a request that Stripe sent, as its signature proves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Authentic;
 
@@ -63,18 +63,17 @@ impl<P: SecretProvider> Settings<P> {
     ) -> Response {
         let respond = pin!(async {
             let request = telemetry::Request::begin(self.clock.monotonic());
-            let response = match steps.await {
-                Ok(answer) => {
-                    let mut response = Response::from(answer);
-                    response.extensions_mut().insert(Authentic);
-                    response
-                }
+            let (is_authentic, mut response) = match steps.await {
+                Ok(answer) => (true, Response::from(answer)),
                 Err(refusal) => {
                     let refusal = refusal.with_content_encoding(facts.content_encoding());
                     refusal.log(facts);
-                    refusal.into()
+                    (refusal.is_authentic(), refusal.into())
                 }
             };
+            if is_authentic {
+                response.extensions_mut().insert(Authentic);
+            }
             request.end(response.status(), self.clock.monotonic());
             response
         });
@@ -158,8 +157,8 @@ impl<P: SecretProvider> Settings<P> {
         }
         if let Some([first, second]) = secrets.shared() {
             tracing::error!(
-                first = first.endpoint_names(),
-                second = second.endpoint_names(),
+                first = %first.endpoint_names(),
+                second = %second.endpoint_names(),
                 "two endpoints have the same signing secret, so every event that it signs belongs \
                  to the first one; give each endpoint its own secret, or use \
                  `SigningSecret::connect_named` for the secret of `stripe listen`"

@@ -154,6 +154,17 @@ impl Refusal {
         self
     }
 
+    /// Returns whether Stripe sent the request, as its signature proves.
+    pub(super) fn is_authentic(&self) -> bool {
+        matches!(
+            self,
+            Self::Envelope(_)
+                | Self::ApiVersion { .. }
+                | Self::TimedOut { .. }
+                | Self::Unavailable(_)
+        )
+    }
+
     /// Returns the reason as one word, for spans and metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU8, Ordering},
 };
 
 use tracing::Level;
@@ -26,11 +26,12 @@ pub(super) enum Exclusion<'e> {
     Livemode { expected: bool, found: Option<bool> },
 }
 
-/// The exclusions that were logged for a handler, because each kind is logged once.
+/// The highest severity with which each kind of exclusion was logged for a handler, because each is
+/// logged once per severity.
 #[derive(Debug, Default)]
 pub(crate) struct LoggedExclusions {
-    endpoint: AtomicBool,
-    livemode: AtomicBool,
+    endpoint: AtomicU8,
+    livemode: AtomicU8,
 }
 
 impl Filter {
@@ -56,7 +57,8 @@ impl Filter {
 }
 
 impl Exclusion<'_> {
-    /// Logs that the handler is not called for the event, once for each kind of exclusion.
+    /// Logs that the handler is not called for the event, once for each kind of exclusion, and once
+    /// more if a warning follows.
     ///
     /// `is_lost` is `true` if no other handler takes the event, apart from those of every event
     /// type. That is a warning. Otherwise the program probably has a handler for each endpoint or
@@ -67,7 +69,10 @@ impl Exclusion<'_> {
             Self::Endpoint { .. } => &logged.endpoint,
             Self::Livemode { .. } => &logged.livemode,
         };
-        if logged.load(Ordering::Relaxed) || logged.swap(true, Ordering::Relaxed) {
+        let severity = if is_lost { 2 } else { 1 };
+        if logged.load(Ordering::Relaxed) >= severity
+            || logged.fetch_max(severity, Ordering::Relaxed) >= severity
+        {
             return;
         }
         macro_rules! log {

@@ -37,8 +37,8 @@ impl Secrets {
         let secrets = Self(secrets.into());
         match secrets.shared() {
             Some([first, second]) => Err(SecretError::SharedSecret {
-                first: first.endpoint_names(),
-                second: second.endpoint_names(),
+                first: first.endpoint_names().to_string(),
+                second: second.endpoint_names().to_string(),
             }),
             None => Ok(secrets),
         }
@@ -77,9 +77,7 @@ impl Secrets {
         self.iter().zip(1..).find_map(|(secret, next)| {
             let others = self.0[next..].iter();
             let mut shared = others.filter(|other| {
-                (other.endpoint(), other.connect_endpoint())
-                    != (secret.endpoint(), secret.connect_endpoint())
-                    && other.has_same_key(secret)
+                other.endpoint_names() != secret.endpoint_names() && other.has_same_key(secret)
             });
             shared.next().map(|other| [secret, other])
         })

@@ -39,6 +39,10 @@ pub use self::{
     order::{OrderKey, newest_recency},
 };
 
+/// Maximum difference of two clocks that is not a jump of one of them. NTP steps a clock by more
+/// only if the clock was wrong.
+pub(crate) const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
+
 /// Durable storage for events and their deliveries.
 ///
 /// A store contains each event once, and one delivery per event and handler. A worker claims
