@@ -54,8 +54,10 @@ use crate::{
 ///
 /// The server ends a handler's [`Tx`] that is idle for 5 minutes while the handler does something
 /// else. The server cannot distinguish a slow handler from a lost connection, whose transaction
-/// would hold its locks. An `idle_in_transaction_session_timeout` of the role or the database takes
-/// precedence.
+/// would hold its locks. From PostgreSQL 14 on, the server also ends a session that is idle for 15
+/// minutes. The store has then lost the connection, since it closes idle connections earlier. An
+/// `idle_in_transaction_session_timeout` or `idle_session_timeout` of the role or the database
+/// takes precedence.
 ///
 /// ```no_run
 /// use router_inbox::{PostgresStore, Store as _};
