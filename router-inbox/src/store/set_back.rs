@@ -147,6 +147,21 @@ mod tests {
         assert!(check(&set_back, now + CHECK_INTERVAL * 3, found(0)).await);
     }
 
+    /// Clocks that are corrected by small steps must not cause checks.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[test]
+    fn steps_up_to_the_maximum_are_no_jumps() {
+        let (instant, passed, max) =
+            (SystemClock.monotonic(), Duration::from_secs(9), millis(MAX_CLOCK_STEP));
+        let first = Reading { time: 1_000_000, instant };
+        for (step, jump) in [(0, 0), (max, 0), (-max, 0), (max + 1, max + 1), (-max - 1, -max - 1)]
+        {
+            let time = first.time + millis(passed) + step;
+            let second = Reading { time, instant: instant + passed };
+            assert_eq!(second.jump_since(first), jump, "{step}");
+        }
+    }
+
     #[tokio::test]
     async fn dropped_check_is_repeated() {
         let (set_back, now) = (SetBack::new(), SystemClock.monotonic());
