@@ -60,7 +60,7 @@ mod catalogue {
         API_VERSION = Counter "api_version_mismatch_total" ["found"] "Events whose API version is not the expected one";
         EVENTS = Counter "events_total" ["outcome"] "Answered events by outcome: done, duplicate, unhandled, retry, dead";
         EVENT_DURATION = Histogram "event_duration_seconds" [""] "Time to run the handlers of an event until it is answered";
-        UNHANDLED = Counter "unhandled_total" ["event_type"] "Events without a handler";
+        UNHANDLED = Counter "unhandled_total" ["event_type"] "Events without a handler; other_mode counts those of the mode that the router does not handle";
         DUPLICATES = Counter "duplicates_total" ["reason"] "Duplicates: in_flight counts events delivered again while in flight; finished counts handler runs skipped because the handler had finished the event";
         HANDLED = Counter "handlers_total" ["handler, outcome"] "Handler runs by outcome: done, ignored, retry, dead";
         HANDLER_DURATION = Histogram "handler_duration_seconds" ["handler"] "Duration of a handler run";
@@ -181,7 +181,7 @@ pub(crate) fn event_span(event: &Event) -> Span {
         messaging.message.id = event.id(),
         messaging.destination.name = event.endpoint().as_str(),
         stripe.event_type = event.event_type(),
-        stripe.account = event.account(),
+        stripe.account = event.owner_account(),
     )
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct LimitExceeded {
 }
 
 /// Time limit of an operation, unless the store has a long [`Store::blocking_limit`].
-const MIN_OPERATION_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const MIN_OPERATION_LIMIT: Duration = Duration::from_secs(10);
 
 impl<S: Store> BoundedStore<S> {
     /// Creates a store whose operations are limited to 10 s, or to twice the

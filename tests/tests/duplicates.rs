@@ -14,6 +14,7 @@ use router_core::{
     BoxError, CompletionStore, Event, EventKey, Failure, HandlerProgress, HandlerReport,
     HandlerResult, InMemoryCompletions, Outcome, Report, Router, RouterError, Secrets,
     SigningSecret, Tolerance,
+    event::AlreadyAuthenticated,
     signature::{sign, verify},
     testing::ManualClock,
 };
@@ -109,7 +110,10 @@ async fn event_identity_is_endpoint_account_id_and_type() {
     };
     let platform = |secret: &str, body: &str| signed_event("platform", secret, body);
     let spaced = payload(PAID).replace("{", "{ ");
-    let polled = |body: String| Event::from_stripe_api(body, "platform").expect("an event");
+    let polled = |body: String| {
+        let fetched = AlreadyAuthenticated::fetched_from_stripe(body, "platform");
+        Event::from_stripe_api(fetched).expect("an event")
+    };
     let rows = [
         (platform("whsec_new", &payload(PAID)), "platform/evt_1/invoice.paid", 1),
         (platform("whsec_old", &payload(PAID)), "platform/evt_1/invoice.paid", 1),

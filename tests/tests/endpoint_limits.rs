@@ -294,6 +294,11 @@ async fn displaced_body_is_refused_while_its_sender_stalls() {
     let (start, end) = payload.split_at(20);
     sender.send(Ok(start.to_owned().into())).unwrap();
     let event = tokio::spawn(event);
+    // One yield runs the event's task, and another one the task that it wakes.
+    for _ in 0..2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(stalled.is_finished(), "the displaced body was not woken");
     assert_eq!(stalled.await.unwrap().status(), 503);
     sender.send(Ok(end.to_owned().into())).unwrap();
     drop(sender);

@@ -73,7 +73,7 @@ async fn secret_provider_selects_secrets_by_request() {
     }
 }
 
-/// Returns the text of a `SecretsUnavailable`, which the sender is not told.
+/// Returns the text of a `SecretsUnavailable`, which the answer does not contain.
 fn lookup_error(response: &Response<String>) -> String {
     assert_eq!(response.status(), 503);
     assert_eq!(retry_after(response), Some(&HeaderValue::from_static("10")));

@@ -108,7 +108,7 @@ fn equal_secrets_of_two_endpoints_are_logged_at_start() {
     drop(Endpoint::new(Secrets::from_iter(secrets), inner));
     let log = logged();
     assert!(log.starts_with("ERROR") && log.contains("two endpoints have the same"), "{log}");
-    assert!(log.contains("first=\"platform\" second=\"connect\""), "{log}");
+    assert!(log.contains("first=platform second=connect"), "{log}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Refusal of two versions of router-core in one program. Each version would have its own registry,
+//! Refusal of two versions of router-core in one workspace. Each version would have its own registry,
 //! so a router would not find the handlers of the other version.
 
 use std::{fs, path::Path, process::Command};

@@ -28,7 +28,7 @@ pub(crate) struct Alteration {
 pub(super) struct Undone {
     pub(super) alteration: Alteration,
     pub(super) body: Vec<u8>,
-    /// Whether the alteration wrapped or encoded the text, and not just its white space.
+    /// `true` if the alteration wrapped or encoded the text, and did not only change white space.
     pub(super) is_decoded: bool,
 }
 

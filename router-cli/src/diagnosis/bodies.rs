@@ -74,7 +74,7 @@ pub(super) fn altered_event(body: &[u8]) -> Option<(EventFacts, Vec<Alteration>)
 struct Restored {
     body: Vec<u8>,
     alterations: Vec<Alteration>,
-    /// Whether the alteration that was undone last is more than white space, so that the body may
+    /// `true` if the alteration that was undone last is more than white space, so that the body may
     /// have been serialized again before it.
     is_decoded: bool,
 }

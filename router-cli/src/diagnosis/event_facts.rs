@@ -8,7 +8,7 @@ pub(crate) struct EventFacts {
     pub(crate) livemode: Option<bool>,
     pub(crate) is_thin: bool,
     pub(crate) is_connect: bool,
-    /// Whether the event contains U+FFFD, which stands for bytes that could not be decoded.
+    /// `true` if the event contains U+FFFD, which stands for bytes that could not be decoded.
     pub(crate) has_lost_bytes: bool,
 }
 
@@ -22,11 +22,15 @@ impl EventFacts {
             _ => return None,
         };
         event.get("type")?.as_str()?;
-        let account = event.get("account").and_then(Value::as_str);
+        let text = |name| event.get(name).and_then(Value::as_str).unwrap_or_default();
+        // The context of a thin event is an account or a path to one.
+        let is_in_account = |context: &str| {
+            context.rsplit('/').next().is_some_and(|account| account.starts_with("acct_"))
+        };
         Some(Self {
             livemode: event.get("livemode").and_then(Value::as_bool),
             is_thin,
-            is_connect: account.is_some_and(|account| !account.is_empty()),
+            is_connect: !text("account").is_empty() || is_in_account(text("context")),
             has_lost_bytes: String::from_utf8_lossy(body).contains('\u{fffd}'),
         })
     }

@@ -3,14 +3,14 @@
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    DeliveryState, Operations,
-    operations::{ChangeOutcome, ChangeResult, DeliverySummary, EventDetails},
+    Operations,
+    operations::{Change, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails},
 };
 use serde::Serialize;
 
 use super::{
     batches::Confirm,
-    format::{attempted, count, state_name},
+    format::{attempted, count},
     show::find_event,
     store::within_limit,
 };
@@ -118,10 +118,8 @@ impl DiscardArgs {
         let deliveries = events.iter().flat_map(|event| &event.deliveries);
         let now = SystemClock.wall();
         let is_discardable = |delivery: &&DeliverySummary| {
-            let lease_expired = delivery.state == DeliveryState::Running
-                && delivery.due.is_some_and(|due| due <= now);
-            (lease_expired
-                || matches!(delivery.state, DeliveryState::Waiting | DeliveryState::Dead))
+            let is_leased = delivery.due.is_some_and(|due| due > now);
+            Change::Discard.outcome(delivery.state, is_leased) == ChangeOutcome::Applied
                 && self.selection.handler.as_deref().is_none_or(|name| name == &*delivery.handler)
         };
         let number = deliveries.filter(is_discardable).count() as u64;
@@ -196,7 +194,7 @@ fn print_results(
     output: &mut Output,
 ) -> Result<bool, Error> {
     for ChangeResult { delivery, change } in results {
-        let was = state_name(delivery.state);
+        let was = delivery.state.name();
         if output.json {
             output.json(&Line {
                 event: id,

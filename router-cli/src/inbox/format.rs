@@ -55,24 +55,13 @@ impl<'l> DeliveryLine<'l> {
     pub(super) fn new(delivery: &'l DeliverySummary) -> Self {
         Self {
             handler: &delivery.handler,
-            state: state_name(delivery.state),
+            state: delivery.state.name(),
             attempts: delivery.attempts,
             due_at: delivery.due.map(rfc3339),
             blocked: delivery.is_blocked,
             ended_at: delivery.ended_at.map(rfc3339),
             error: delivery.error.as_deref(),
         }
-    }
-}
-
-pub(super) fn state_name(state: DeliveryState) -> &'static str {
-    match state {
-        DeliveryState::Waiting => "waiting",
-        DeliveryState::Running => "running",
-        DeliveryState::Done => "done",
-        DeliveryState::Ignored => "ignored",
-        DeliveryState::Dead => "dead",
-        DeliveryState::Discarded => "discarded",
     }
 }
 
@@ -107,8 +96,7 @@ pub(super) fn format_event(event: &EventSummary) -> String {
 ///
 /// The last error follows on lines of its own, unless the handler has succeeded since.
 pub(super) fn format_delivery(delivery: &DeliverySummary) -> String {
-    let state =
-        styled(state_style(delivery.state), format_args!("{:9}", state_name(delivery.state)));
+    let state = styled(state_style(delivery.state), format_args!("{:9}", delivery.state));
     let mut text = format!("{state}  {}  {}", sanitize(&delivery.handler), progress(delivery));
     let shows_error = matches!(
         delivery.state,

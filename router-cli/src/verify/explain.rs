@@ -91,7 +91,7 @@ impl Diagnosis {
                                     --tolerance none."
                 .to_owned(),
             Self::EmptyBody => {
-                format!("Something has consumed the body before the verification.\n{RAW_BODY}")
+                format!("Middleware or another handler has read the body before the verification.\n{RAW_BODY}")
             }
             Self::MalformedHeader(_) => {
                 "Pass the header's complete value, unchanged: `t=…,v1=…`.".to_owned()

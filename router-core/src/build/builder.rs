@@ -366,16 +366,16 @@ impl RouterBuilder {
         // build to build.
         self.candidates.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         let problems = check(self);
-        for candidate in &mut self.candidates {
-            candidate.filter.livemode = candidate.filter.livemode.or(self.livemode);
-        }
         if problems.is_empty() { Ok(()) } else { Err(BuildError::new(problems)) }
     }
 
     /// Converts the checked candidates to handlers, and to the handler for unhandled events.
     ///
     /// Logs the start-up report.
-    fn into_handlers(self) -> (Handlers, Option<RegisteredHandler>) {
+    fn into_handlers(mut self) -> (Handlers, Option<RegisteredHandler>) {
+        for candidate in &mut self.candidates {
+            candidate.filter.livemode = candidate.filter.livemode.or(self.livemode);
+        }
         let report = StartupReport::new(&self);
         report.log();
         telemetry::describe();

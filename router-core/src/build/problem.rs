@@ -222,7 +222,7 @@ impl fmt::Display for Problem {
                 write_locations(f, handlers)?;
                 write!(f, "\nendpoints: `{}`\nhelp: ", known.join("`, `"))?;
                 if endpoint.contains('+') {
-                    // `platform+connect=whsec_...` in the list of secrets names two endpoints.
+                    // `platform+connect=whsec_…` in the list of secrets names two endpoints.
                     return f.write_str(
                         "an event belongs to one endpoint: name one of the two, or leave `endpoint` out to handle the \
                          events of both",
@@ -230,7 +230,7 @@ impl fmt::Display for Problem {
                 }
                 write!(
                     f,
-                    "give the endpoint's signing secret this name: `{endpoint}=whsec_...` in the list of secrets; or \
+                    "give the endpoint's signing secret this name: `{endpoint}=whsec_…` in the list of secrets; or \
                      correct `endpoint = \"{endpoint}\"`"
                 )
             }
@@ -242,7 +242,12 @@ impl fmt::Display for Problem {
                     !livemode
                 )?;
                 write_locations(f, handlers)?;
-                write!(f, "\nhelp: remove one of the two, or leave the handlers out: `.without::<the_handler>()`")
+                write!(
+                    f,
+                    "\nhelp: remove `.livemode({livemode})` or `livemode = {}`, or leave the handlers out: \
+                     `.without::<the_handler>()`",
+                    !livemode
+                )
             }
             Self::MissingState { type_name, handlers, added } => {
                 write!(f, "these handlers need a state of type `{type_name}`, which was not added")?;

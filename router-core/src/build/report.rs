@@ -99,7 +99,8 @@ pub enum Warning {
 }
 
 /// The note about a handler of every event type.
-const CATCH_ALL: &str = "handler of every event type: no event is logged or counted as unhandled";
+const CATCH_ALL: &str =
+    "this handler takes every event type, so no event is logged or counted as unhandled";
 
 impl StartupReport {
     pub(super) fn new(builder: &RouterBuilder) -> Self {
@@ -295,10 +296,10 @@ impl fmt::Display for Warning {
                  handled one at a time, in order of arrival"
             ),
             Self::NotDelivered { keys, handler } => {
-                let plural = if keys.len() == 1 { "has" } else { "have" };
+                let verb = if keys.len() == 1 { "has" } else { "have" };
                 write!(
                     f,
-                    "{handler}: `{}` {plural} no effect without an inbox (`.delivered_by(...)`); without one, Stripe \
+                    "{handler}: `{}` {verb} no effect without an inbox (`.delivered_by(...)`); without one, Stripe \
                      redelivers a failed event on a schedule of its own",
                     keys.join("`, `")
                 )

@@ -74,7 +74,7 @@ impl DeadLetters for DeadLetterFile {
             event: event.id(),
             r#type: event.event_type(),
             endpoint: event.endpoint().as_str(),
-            account: event.account(),
+            account: event.owner_account(),
             api_version: event.api_version(),
             handler,
             attempts: *attempts,

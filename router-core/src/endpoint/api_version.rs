@@ -1,20 +1,12 @@
 //! The check that an event has the API version that the handlers' types were written for.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+use std::fmt;
 
 use super::Refusal;
 use crate::{
-    event::{ApiVersion, Event},
+    event::{ApiVersion, Event, SeenVersions},
     telemetry,
 };
-
-/// The maximum number of other versions that are remembered, to warn once per version and to bound
-/// the labels of the metric. An account has one version, or two while it migrates.
-const MAX_SEEN_VERSIONS: usize = 64;
 
 /// The API version that events should be written in.
 pub(super) struct ExpectedVersion {
@@ -22,8 +14,8 @@ pub(super) struct ExpectedVersion {
     /// `true` if an event of another version is refused. Otherwise it is accepted, with a warning
     /// once per version.
     refuse: bool,
-    /// The other versions seen so far, without their flags.
-    seen: Mutex<HashSet<Box<str>>>,
+    /// The other versions, to warn once per version and to bound the labels of the metric.
+    seen: SeenVersions,
 }
 
 impl ExpectedVersion {
@@ -40,7 +32,7 @@ impl ExpectedVersion {
              as \"2026-10-28.endive\", or for an older version only its date, such as \
              \"2024-06-20\""
         );
-        Self { version: version.into(), refuse, seen: Mutex::default() }
+        Self { version: version.into(), refuse, seen: SeenVersions::default() }
     }
 
     /// Checks the version of an event. A thin event passes: it names no version, because it carries
@@ -52,12 +44,9 @@ impl ExpectedVersion {
         if version.is_compatible_with(ApiVersion::new(expected)) {
             return Ok(());
         }
-        let version = version.as_str();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = seen.len() < MAX_SEEN_VERSIONS && seen.insert(version.into());
+        let is_new = self.seen.insert(version);
         // Versions beyond the maximum share one label.
-        telemetry::api_version_mismatch(if seen.contains(version) { version } else { "other" });
-        drop(seen);
+        telemetry::api_version_mismatch(is_new.map_or("other", |_| version.as_str()));
         if self.refuse {
             return Err(Refusal::ApiVersion {
                 event: event.id().to_owned(),
@@ -65,7 +54,7 @@ impl ExpectedVersion {
                 found: found.to_owned(),
             });
         }
-        if is_new {
+        if is_new == Some(true) {
             tracing::warn!(
                 event.id = event.id(),
                 expected,

@@ -49,7 +49,7 @@ pub(super) struct Settings<P> {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// An extension of the response to an authentic event that the inner service has answered.
+/// An extension of the response to a request that Stripe sent, as its signature proves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Authentic;
 
@@ -63,18 +63,17 @@ impl<P: SecretProvider> Settings<P> {
     ) -> Response {
         let respond = pin!(async {
             let request = telemetry::Request::begin(self.clock.monotonic());
-            let response = match steps.await {
-                Ok(answer) => {
-                    let mut response = Response::from(answer);
-                    response.extensions_mut().insert(Authentic);
-                    response
-                }
+            let (is_authentic, mut response) = match steps.await {
+                Ok(answer) => (true, Response::from(answer)),
                 Err(refusal) => {
                     let refusal = refusal.with_content_encoding(facts.content_encoding());
                     refusal.log(facts);
-                    refusal.into()
+                    (refusal.is_authentic(), refusal.into())
                 }
             };
+            if is_authentic {
+                response.extensions_mut().insert(Authentic);
+            }
             request.end(response.status(), self.clock.monotonic());
             response
         });
@@ -91,11 +90,11 @@ impl<P: SecretProvider> Settings<P> {
         B: Body<Error: Into<BoxError>>,
         S: EventService,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         require_post(&parts.method)?;
         let secrets = self.secrets(&parts).await?;
         self.limit.check_declared(&parts.headers, &body)?;
-        let signature = parts.headers.get(SIGNATURE_HEADER).cloned();
+        let signature = parts.headers.remove(SIGNATURE_HEADER);
         // Frees the request's head before the body arrives and the event is handled. In memory the
         // head is several times larger than on the wire.
         drop(parts);
@@ -150,12 +149,16 @@ impl<P: SecretProvider> Settings<P> {
     pub(super) fn log_suspicious(&self, secrets: &Secrets) {
         self.log_prefix(secrets);
         if let Err(refusal) = require_secrets(secrets) {
-            tracing::error!(error = %refusal, "the endpoint has no signing secret; every event is refused");
+            tracing::error!(
+                error = %refusal,
+                "the endpoint has no signing secret, so every event is refused; pass the secret \
+                 that Stripe's dashboard shows, `whsec_…`"
+            );
         }
         if let Some([first, second]) = secrets.shared() {
             tracing::error!(
-                first = first.endpoint_names(),
-                second = second.endpoint_names(),
+                first = %first.endpoint_names(),
+                second = %second.endpoint_names(),
                 "two endpoints have the same signing secret, so every event that it signs belongs \
                  to the first one; give each endpoint its own secret, or use \
                  `SigningSecret::connect_named` for the secret of `stripe listen`"
@@ -209,8 +212,8 @@ impl<P: SecretProvider> Settings<P> {
             tracing::info!(
                 event.id = event.id(),
                 event.r#type = event.event_type(),
-                "the event has the id of Stripe's test events, which they all share; such an event is never a \
-                 duplicate of another; logged once"
+                "the event has the id of Stripe's test events, which they all share; such an event \
+                 is never a duplicate of another; logged once"
             );
         }
     }

@@ -41,11 +41,11 @@ pub enum Refusal {
         /// The time limit.
         limit: Duration,
     },
-    /// The senders' fault: all unfinished bodies together would exceed the budget, and this one was
-    /// the oldest.
+    /// The senders' fault: the unfinished bodies exceed their budget, and this one was the oldest,
+    /// or exceeds the budget alone.
     #[error(
-        "all unfinished bodies together would exceed {limit} bytes, and this one is the oldest; \
-         `Endpoint::body_budget` sets this limit"
+        "the unfinished bodies exceed {limit} bytes, and this one is the oldest, or exceeds the limit \
+         alone; `Endpoint::body_budget` sets this limit"
     )]
     BodyBudget {
         /// The limit, in bytes.
@@ -154,6 +154,17 @@ impl Refusal {
         self
     }
 
+    /// Returns whether Stripe sent the request, as its signature proves.
+    pub(super) fn is_authentic(&self) -> bool {
+        matches!(
+            self,
+            Self::Envelope(_)
+                | Self::ApiVersion { .. }
+                | Self::TimedOut { .. }
+                | Self::Unavailable(_)
+        )
+    }
+
     /// Returns the reason as one word, for spans and metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -190,10 +201,6 @@ impl Refusal {
             }
             Self::BodyBudget { .. } => {
                 tracing::debug!(status, path, reason = %self, "request refused");
-            }
-            Self::Signature(SignatureError::NoMatch { .. }) => {
-                // Stripe sends none, so a proxy may have changed the body.
-                tracing::warn!(status, path, reason = %self, "request refused");
             }
             _ => tracing::warn!(status, path, reason = %self, "request refused"),
         }

@@ -1,4 +1,9 @@
-//! The comparison of API versions.
+//! The comparison of API versions, and the versions seen so far.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
 
 /// An API version, such as `2026-10-28.endive`, without the flags that may follow it, as in
 /// `2026-10-28.endive;managed_payments_preview=v1`.
@@ -7,6 +12,25 @@ pub(crate) struct ApiVersion<'v> {
     text: &'v str,
     /// The release train, unless the version is compatible with no other one.
     train: Option<&'v str>,
+}
+
+/// The maximum number of versions in a [`SeenVersions`]. An account has one version, or two while
+/// it migrates.
+const MAX_SEEN_VERSIONS: usize = 64;
+
+/// The unexpected versions of events seen so far, without their flags. Each is logged once.
+#[derive(Debug, Default)]
+pub(crate) struct SeenVersions(Mutex<HashSet<Box<str>>>);
+
+impl SeenVersions {
+    /// Adds a version. Returns whether it is new; `None` if there are too many to remember it.
+    pub(crate) fn insert(&self, version: ApiVersion<'_>) -> Option<bool> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.contains(version.as_str()) {
+            return Some(false);
+        }
+        (seen.len() < MAX_SEEN_VERSIONS).then(|| seen.insert(version.as_str().into()))
+    }
 }
 
 impl<'v> ApiVersion<'v> {

@@ -71,10 +71,22 @@ impl AlreadyAuthenticated {
         Self { body: bytes.into(), endpoint: None }
     }
 
+    /// Asserts that this program has fetched these bytes from Stripe's API, with its own key.
+    ///
+    /// `endpoint` is the name that [`Event::endpoint`] returns: see [`Event::from_stripe_api`].
+    pub fn fetched_from_stripe(bytes: impl Into<Bytes>, endpoint: &str) -> Self {
+        Self::by_the_platform(bytes).endpoint(endpoint)
+    }
+
     /// Sets the name that [`Event::endpoint`] returns, for a program with several event
     /// destinations at Stripe. Default: `event_bridge` or `event_grid`.
     pub fn endpoint(self, name: &str) -> Self {
         Self { endpoint: Some(EndpointName::new(name)), ..self }
+    }
+
+    /// Returns the bytes, and the endpoint's name or this default.
+    pub(super) fn into_parts(self, default: &str) -> (Bytes, EndpointName) {
+        (self.body, self.endpoint.unwrap_or_else(|| EndpointName::new(default)))
     }
 }
 
@@ -165,7 +177,7 @@ impl Event {
 
 impl Platform {
     fn open(&self, delivered: AlreadyAuthenticated) -> Result<Event, SourceError> {
-        let AlreadyAuthenticated { body, endpoint } = delivered;
+        let (body, endpoint) = delivered.into_parts(self.endpoint);
         let platform = self.name;
         let locate = |fault| {
             let EnvelopeError { problem, line, column } = EnvelopeError::locate(&body, fault);
@@ -192,7 +204,6 @@ impl Platform {
         }
         let event = fields.required(self.event_field, fields.event).map_err(locate)?;
         let payload = text.slice_ref(&text[event.range()]);
-        let endpoint = endpoint.unwrap_or_else(|| EndpointName::new(self.endpoint));
         Event::from_text(payload, Receipt::new(endpoint, None))
             .map_err(|error| SourceError::NotAnEvent { platform, field: self.event_field, error })
     }

@@ -56,6 +56,19 @@ impl Text {
 }
 
 impl Envelope {
+    /// Returns the account that owns the object, if the event names one: its `account`, else the
+    /// account at the end of its `context`.
+    ///
+    /// A thin event has no `account`. Its context is an account or a path to one, such as
+    /// `org_…/acct_…` (<https://docs.stripe.com/context>).
+    pub(super) fn owner_account<'p>(&'p self, payload: &'p str) -> Option<&'p str> {
+        let from_context = || {
+            let context = self.context.as_ref()?.as_str(payload);
+            context.rsplit('/').next().filter(|account| account.starts_with("acct_"))
+        };
+        self.account.as_ref().map(|account| account.as_str(payload)).or_else(from_context)
+    }
+
     pub(super) fn parse(payload: &str) -> Result<Self, Fault> {
         let fields = Fields::scan(payload)?;
         let thin = fields.is_thin()?;

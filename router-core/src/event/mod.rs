@@ -20,7 +20,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 
-pub(crate) use self::api_version::ApiVersion;
+pub(crate) use self::api_version::{ApiVersion, SeenVersions};
 pub use self::{
     authenticated::AlreadyAuthenticated,
     decode::DecodeError,
@@ -36,7 +36,7 @@ use self::{
     envelope::{Envelope, Text},
     scanner::Fault,
 };
-use crate::signature::{EndpointName, VerifiedPayload};
+use crate::signature::{EndpointName, EndpointNames, VerifiedPayload};
 
 /// An authentic event, snapshot or thin. Cheap to clone: clones share the payload, and the getters
 /// borrow from it.
@@ -58,7 +58,7 @@ struct Inner {
 
 /// The facts about an event that are not in its payload.
 pub(crate) struct Receipt {
-    pub(crate) endpoint: EndpointName,
+    pub(crate) endpoints: EndpointNames,
     pub(crate) signed_at: Option<SystemTime>,
     pub(crate) generation: u32,
     pub(crate) serial: Option<u64>,
@@ -66,8 +66,8 @@ pub(crate) struct Receipt {
 
 impl Receipt {
     /// Returns the facts about an event as Stripe sent it.
-    pub(crate) fn new(endpoint: EndpointName, signed_at: Option<SystemTime>) -> Self {
-        Self { endpoint, signed_at, generation: 0, serial: None }
+    pub(crate) fn new(endpoints: impl Into<EndpointNames>, signed_at: Option<SystemTime>) -> Self {
+        Self { endpoints: endpoints.into(), signed_at, generation: 0, serial: None }
     }
 }
 
@@ -84,16 +84,8 @@ impl Event {
     /// Fails if the payload is not an event. [`EnvelopeError`] describes the problem, with its line
     /// and column.
     pub fn parse(verified: VerifiedPayload) -> Result<Self, EnvelopeError> {
-        let (body, endpoint, connect_endpoint, signed_at) = verified.into_parts();
-        let mut event = Self::from_payload(body, Receipt::new(endpoint, Some(signed_at)))?;
-        if let Some(connect_endpoint) = connect_endpoint
-            && event.owner_account().is_some_and(|account| !account.is_empty())
-            // Always the case, because the event is new.
-            && let Some(inner) = Arc::get_mut(&mut event.0)
-        {
-            inner.endpoint = connect_endpoint;
-        }
-        Ok(event)
+        let (body, endpoints, signed_at) = verified.into_parts();
+        Self::from_payload(body, Receipt::new(endpoints, Some(signed_at)))
     }
 
     pub(crate) fn from_payload(body: Bytes, receipt: Receipt) -> Result<Self, EnvelopeError> {
@@ -105,7 +97,8 @@ impl Event {
     fn from_text(payload: ByteString, receipt: Receipt) -> Result<Self, EnvelopeError> {
         let envelope = Envelope::parse(&payload)
             .map_err(|fault| EnvelopeError::locate(payload.as_bytes(), fault))?;
-        let Receipt { endpoint, signed_at, generation, serial } = receipt;
+        let Receipt { endpoints, signed_at, generation, serial } = receipt;
+        let endpoint = endpoints.of(envelope.owner_account(&payload)).clone();
         let has_test_id = test_id::is_test_id(envelope.id.as_str(&payload));
         let serial = if has_test_id { serial.or_else(test_id::new_serial) } else { None };
         Ok(Self(Arc::new(Inner { payload, envelope, endpoint, signed_at, generation, serial })))
@@ -207,17 +200,9 @@ impl Event {
         self.optional(&self.0.envelope.context)
     }
 
-    /// Returns the account that owns the object, if the event names one: its `account`, else the
-    /// account at the end of its `context`.
-    ///
-    /// A thin event has no `account`. Its context is an account or a path to one, such as
-    /// `org_…/acct_…` (<https://docs.stripe.com/context>).
+    /// Returns the account that owns the object, if the event names one.
     pub(crate) fn owner_account(&self) -> Option<&str> {
-        let from_context = || {
-            let account = self.context()?.rsplit('/').next()?;
-            account.starts_with("acct_").then_some(account)
-        };
-        self.account().or_else(from_context)
+        self.0.envelope.owner_account(&self.0.payload)
     }
 
     /// Returns the id of the API request that caused the event, `req_…`.

@@ -74,6 +74,9 @@ impl Event {
     pub fn from_store(stored: StoredEvent) -> Result<Self, EnvelopeError> {
         let StoredEvent { payload, endpoint, signed_at, generation, serial } = stored;
         let endpoint = EndpointName::new(&endpoint);
-        Self::from_payload(payload, Receipt { endpoint, signed_at, generation, serial })
+        Self::from_payload(
+            payload,
+            Receipt { endpoints: endpoint.into(), signed_at, generation, serial },
+        )
     }
 }

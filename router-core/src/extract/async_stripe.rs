@@ -12,26 +12,19 @@
 //!
 //! [async-stripe]: https://docs.rs/async-stripe-shared
 
-use std::{
-    any::type_name,
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-};
+use std::{any::type_name, sync::LazyLock};
 
 use super::StripeObject;
-use crate::event::{ApiVersion, Event};
-
-/// The maximum number of other versions that are remembered, to warn once per version.
-const MAX_SEEN_VERSIONS: usize = 64;
+use crate::event::{ApiVersion, Event, SeenVersions};
 
 /// Logs an event whose object is decoded as a type of async-stripe for another API version, once
 /// per version. Such an object often decodes without an error, but without the fields that have
-/// moved.
+/// moved. Does not see a type of async-stripe inside another type.
 pub(super) fn warn_of_other_version<T>(event: &Event) {
-    static SEEN: Mutex<Option<HashSet<Box<str>>>> = Mutex::new(None);
+    static SEEN: LazyLock<SeenVersions> = LazyLock::new(SeenVersions::default);
 
-    // The type need not be `'static`, so it has no `TypeId`.
     let types = stripe_shared::version::VERSION;
+    // The type need not be `'static`, so it has no `TypeId`.
     let Some(found) =
         event.api_version().filter(|_| type_name::<T>().starts_with("stripe_shared::"))
     else {
@@ -41,9 +34,7 @@ pub(super) fn warn_of_other_version<T>(event: &Event) {
     if version.is_compatible_with(ApiVersion::new(types.as_str())) {
         return;
     }
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let seen = seen.get_or_insert_default();
-    if seen.len() < MAX_SEEN_VERSIONS && seen.insert(version.as_str().into()) {
+    if SEEN.insert(version) == Some(true) {
         tracing::warn!(
             event.id = event.id(),
             event.r#type = event.event_type(),

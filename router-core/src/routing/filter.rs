@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU8, Ordering},
 };
 
 use tracing::Level;
@@ -26,18 +26,12 @@ pub(super) enum Exclusion<'e> {
     Livemode { expected: bool, found: Option<bool> },
 }
 
-/// The exclusions that were logged for a handler, because each kind is logged once.
+/// The highest severity with which each kind of exclusion was logged for a handler, because each is
+/// logged once per severity.
 #[derive(Debug, Default)]
 pub(crate) struct LoggedExclusions {
-    endpoint: Logged,
-    livemode: Logged,
-}
-
-/// The levels at which an exclusion was logged. A line at INFO must not suppress a later warning.
-#[derive(Debug, Default)]
-struct Logged {
-    info: AtomicBool,
-    warning: AtomicBool,
+    endpoint: AtomicU8,
+    livemode: AtomicU8,
 }
 
 impl Filter {
@@ -63,18 +57,22 @@ impl Filter {
 }
 
 impl Exclusion<'_> {
-    /// Logs that the handler is not called for the event, once for each kind of exclusion and each
-    /// level.
+    /// Logs that the handler is not called for the event, once for each kind of exclusion, and once
+    /// more if a warning follows.
     ///
-    /// `is_lost` is `true` if no other handler of the event's type takes the event. That is a
-    /// warning. Otherwise the program probably has a handler for each endpoint or mode.
+    /// `is_lost` is `true` if no other handler takes the event, apart from those of every event
+    /// type. That is a warning. Otherwise the program probably has a handler for each endpoint or
+    /// mode.
     pub(super) fn log(self, handler: &RegisteredHandler, event: &Event, is_lost: bool) {
         let logged = &handler.logged_exclusions;
         let logged = match self {
             Self::Endpoint { .. } => &logged.endpoint,
             Self::Livemode { .. } => &logged.livemode,
         };
-        if !logged.is_first(is_lost) {
+        let severity = if is_lost { 2 } else { 1 };
+        if logged.load(Ordering::Relaxed) >= severity
+            || logged.fetch_max(severity, Ordering::Relaxed) >= severity
+        {
             return;
         }
         macro_rules! log {
@@ -92,16 +90,6 @@ impl Exclusion<'_> {
     }
 }
 
-impl Logged {
-    /// Records a line. Returns `false` if there was one of this level, or a warning.
-    fn is_first(&self, is_warning: bool) -> bool {
-        let level = if is_warning { &self.warning } else { &self.info };
-        !self.warning.load(Ordering::Relaxed)
-            && !level.load(Ordering::Relaxed)
-            && !level.swap(true, Ordering::Relaxed)
-    }
-}
-
 impl fmt::Display for Exclusion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -109,7 +97,7 @@ impl fmt::Display for Exclusion<'_> {
                 f,
                 "its `endpoint = \"{expected}\"` excludes the event, which came to the endpoint \
                  `{found}`; an endpoint's name is that of its signing secret: \
-                 `{expected}=whsec_...`"
+                 `{expected}=whsec_…`"
             ),
             Self::Livemode { expected, found } => {
                 let found = found.map_or("has no mode", |live| match live {

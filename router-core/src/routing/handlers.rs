@@ -67,11 +67,14 @@ impl Handlers {
         if self.unhandled.log_other_mode(event) {
             return;
         }
-        // A handler for every event type, such as an audit log, does not do the work of another.
-        let is_lost = !of_type().any(|handler| !handler.catch_all && handler.filter.accepts(event));
         for handler in of_type() {
             if let Some(exclusion) = handler.filter.exclusion(event) {
-                exclusion.log(handler, event, is_lost);
+                // A handler for every event type, such as an audit log, does not do the work of one
+                // for this type.
+                let takes_over = |other: &RegisteredHandler| {
+                    other.filter.accepts(event) && (handler.catch_all || !other.catch_all)
+                };
+                exclusion.log(handler, event, !of_type().any(takes_over));
             }
         }
         if is_unhandled {

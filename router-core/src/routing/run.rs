@@ -314,7 +314,7 @@ fn log_result(
             telemetry::lost_failure(&registered.name);
             tracing::error!(
                 handler, event.id = id, event.r#type = event_type, event.api_version = version,
-            error = %failure,
+                error = %failure,
                 "event lost: the handler failed, the dead-letter sink did not store the event, and Stripe will not \
                  redeliver it; process it manually"
             );

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{event::Event, telemetry};
 
-/// What was logged about unhandled events.
+/// The event types and the mode that have been logged, because each is logged once.
 #[derive(Debug)]
 pub(super) struct UnhandledEvents {
     /// The event types of the unhandled events received so far.

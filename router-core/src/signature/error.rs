@@ -124,8 +124,8 @@ impl SignatureError {
 fn encoding_cause(encoding: &Option<&'static str>) -> String {
     encoding.map_or_else(String::new, |encoding| {
         format!(
-            "the request has a `Content-Encoding` ({encoding}), so a proxy has probably compressed the \
-             body that Stripe signed: switch that off, or decompress the body in front of this \
+            "the request has a `Content-Encoding` ({encoding}), so a proxy has probably compressed \
+             the body that Stripe signed: switch that off, or decompress the body in front of this \
              endpoint; otherwise "
         )
     })

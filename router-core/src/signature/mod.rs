@@ -35,6 +35,7 @@ use std::{
 use bytes::Bytes;
 
 use self::header::SignatureHeader;
+pub(crate) use self::secret::EndpointNames;
 pub use self::{
     error::SignatureError,
     secret::{EndpointName, SigningSecret},
@@ -47,8 +48,7 @@ pub use self::{
 #[derive(Clone)]
 pub struct VerifiedPayload {
     body: Bytes,
-    endpoint: EndpointName,
-    connect_endpoint: Option<EndpointName>,
+    endpoints: EndpointNames,
     signed_at: SystemTime,
     ahead: Duration,
 }
@@ -60,18 +60,12 @@ impl VerifiedPayload {
         &self.body
     }
 
-    /// Returns the name of the endpoint whose secret matched.
-    #[must_use]
-    pub fn endpoint(&self) -> &EndpointName {
-        &self.endpoint
-    }
-
-    /// Returns the name of the endpoint to which the event belongs if it is an event of a connected
-    /// account, for a secret [of two endpoints](SigningSecret::connect_named).
+    /// Returns the name of the endpoint whose secret matched. For a secret [of two
+    /// endpoints](SigningSecret::connect_named), the event may belong to the second one;
     /// [`Event::parse`](crate::Event::parse) decides.
     #[must_use]
-    pub fn connect_endpoint(&self) -> Option<&EndpointName> {
-        self.connect_endpoint.as_ref()
+    pub fn endpoint(&self) -> &EndpointName {
+        self.endpoints.of(None)
     }
 
     /// Returns the time at which Stripe signed the body, to the second.
@@ -86,10 +80,9 @@ impl VerifiedPayload {
         self.ahead
     }
 
-    /// Returns the body, the endpoint, the endpoint of connected accounts, and the signature's
-    /// time.
-    pub(crate) fn into_parts(self) -> (Bytes, EndpointName, Option<EndpointName>, SystemTime) {
-        (self.body, self.endpoint, self.connect_endpoint, self.signed_at)
+    /// Returns the body, the endpoints and the signature's time.
+    pub(crate) fn into_parts(self) -> (Bytes, EndpointNames, SystemTime) {
+        (self.body, self.endpoints, self.signed_at)
     }
 }
 
@@ -98,7 +91,7 @@ impl fmt::Debug for VerifiedPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedPayload")
             .field("bytes", &self.body.len())
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.endpoint())
             .field("signed_at", &self.signed_at)
             .finish_non_exhaustive()
     }
@@ -167,8 +160,7 @@ impl<'h> UnverifiedSignature<'h> {
             content_encoding: None,
         })?;
         Ok(VerifiedPayload {
-            endpoint: secret.endpoint().clone(),
-            connect_endpoint: secret.connect_endpoint().cloned(),
+            endpoints: secret.endpoint_names().clone(),
             signed_at: UNIX_EPOCH + Duration::from_secs(header.timestamp()),
             body,
             ahead,

@@ -58,30 +58,59 @@ impl fmt::Display for EndpointName {
 
 /// The signing secret of one webhook endpoint (`whsec_…`), as the dashboard shows it.
 ///
-/// The whole text is the key, including its prefix. The text is not kept in memory. Only the
-/// prepared key is, which is zeroized on drop and not shown by `Debug`.
+/// The whole text is the key, including its prefix. The text is not stored. Only the prepared
+/// key is stored, which is zeroized on drop and not shown by `Debug`.
 #[derive(Clone)]
 pub struct SigningSecret {
-    endpoint: EndpointName,
-    /// The endpoint of the events of connected accounts, if it is another one.
-    connect: Option<EndpointName>,
+    names: EndpointNames,
     key: Hmac<Sha256>,
     /// `true` if the secret begins with `whsec_`, as those of Stripe do.
     has_prefix: bool,
 }
 
+/// The names of the endpoints whose events a secret signs. `Display` writes them as in
+/// [`Secrets::parse`](super::Secrets::parse).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndpointNames {
+    own: EndpointName,
+    /// The endpoint of the events of connected accounts, if it is another one.
+    connect: Option<EndpointName>,
+}
+
+impl EndpointNames {
+    /// Returns the endpoint to which an event of this account belongs; `None` stands for the
+    /// account that has the endpoint.
+    pub(crate) fn of(&self, account: Option<&str>) -> &EndpointName {
+        self.connect.as_ref().filter(|_| account.is_some()).unwrap_or(&self.own)
+    }
+}
+
+impl From<EndpointName> for EndpointNames {
+    fn from(own: EndpointName) -> Self {
+        Self { own, connect: None }
+    }
+}
+
+impl fmt::Display for EndpointNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.own)?;
+        self.connect.as_ref().map_or(Ok(()), |connect| write!(f, "+{connect}"))
+    }
+}
+
 /// The prefix of Stripe's signing secrets.
 pub(super) const PREFIX: &str = "whsec_";
 
-/// The base64 of [`PREFIX`]. The prefix is two whole groups, so what follows does not change it.
+/// The base64 of [`PREFIX`]. The prefix is two whole groups, so it does not depend on the rest of
+/// the secret.
 pub(super) const PREFIX_IN_BASE64: &str = "d2hzZWNf";
 
 impl SigningSecret {
     /// Creates a secret of the endpoint [`EndpointName::DEFAULT`].
     ///
-    /// A secret of Stripe is `whsec_`, then letters and digits. A shorter one, and one with another
-    /// prefix, are accepted, because the test tools of some teams make their own. An
-    /// [`Endpoint`](crate::Endpoint) warns of another prefix when it is created.
+    /// Stripe's secrets are `whsec_`, followed by letters and digits. Secrets of any length and
+    /// with another prefix are accepted, because some test tools make their own. An
+    /// [`Endpoint`](crate::Endpoint) logs a warning about another prefix when it is created.
     ///
     /// # Errors
     ///
@@ -95,14 +124,15 @@ impl SigningSecret {
     pub fn new(text: &str) -> Result<Self, SecretError> {
         check_text(text)?;
         let key = Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes a key of any length");
-        let endpoint = EndpointName::new(EndpointName::DEFAULT);
-        Ok(Self { endpoint, connect: None, key, has_prefix: text.starts_with(PREFIX) })
+        let names = EndpointName::new(EndpointName::DEFAULT).into();
+        Ok(Self { names, key, has_prefix: text.starts_with(PREFIX) })
     }
 
     /// Sets the name of the secret's endpoint.
     #[must_use]
-    pub fn named(self, endpoint: &str) -> Self {
-        Self { endpoint: EndpointName::new(endpoint), ..self }
+    pub fn named(mut self, endpoint: &str) -> Self {
+        self.names.own = EndpointName::new(endpoint);
+        self
     }
 
     /// Sets the name of the endpoint to which the events of connected accounts belong, for a secret
@@ -121,8 +151,9 @@ impl SigningSecret {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn connect_named(self, endpoint: &str) -> Self {
-        Self { connect: Some(EndpointName::new(endpoint)), ..self }
+    pub fn connect_named(mut self, endpoint: &str) -> Self {
+        self.names.connect = Some(EndpointName::new(endpoint));
+        self
     }
 
     /// Reads one secret from an environment variable. [`Secrets::from_env`] reads several.
@@ -139,25 +170,24 @@ impl SigningSecret {
     /// Returns the name of the secret's endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointName {
-        &self.endpoint
+        &self.names.own
     }
 
     /// Returns the name of the endpoint to which the events of connected accounts belong, if it is
     /// another one than [`endpoint`](SigningSecret::endpoint).
     #[must_use]
     pub fn connect_endpoint(&self) -> Option<&EndpointName> {
-        self.connect.as_ref()
+        self.names.connect.as_ref()
     }
 
     /// Returns the names of the endpoints that the secret signs events for: one, or two if it has
     /// a [`connect_endpoint`](SigningSecret::connect_endpoint).
     pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
-        [Some(&self.endpoint), self.connect.as_ref()].into_iter().flatten()
+        [Some(&self.names.own), self.names.connect.as_ref()].into_iter().flatten()
     }
 
-    /// Returns the names of the endpoints as in [`Secrets::parse`](super::Secrets::parse).
-    pub(crate) fn endpoint_names(&self) -> String {
-        self.endpoints().map(EndpointName::as_str).collect::<Vec<_>>().join("+")
+    pub(crate) fn endpoint_names(&self) -> &EndpointNames {
+        &self.names
     }
 
     /// Returns whether both have the same key. Takes constant time.
@@ -183,8 +213,8 @@ impl SigningSecret {
 impl fmt::Debug for SigningSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningSecret")
-            .field("endpoint", &self.endpoint.as_str())
-            .field("connect", &self.connect.as_ref().map(EndpointName::as_str))
+            .field("endpoint", &self.names.own.as_str())
+            .field("connect", &self.names.connect.as_ref().map(EndpointName::as_str))
             .field("key", &format_args!("<redacted>"))
             .finish()
     }

@@ -45,7 +45,7 @@ pub enum SecretError {
     /// A character cannot be part of a signing secret.
     #[error(
         "a signing secret has only letters, digits, `_`, `-`, `+` and `/`, with `=` only at its \
-         end, but its character number {position} is {}: {}",
+         end, but character number {position} is {}: {}",
         Quoted(*.character),
         cause(*.character)
     )]

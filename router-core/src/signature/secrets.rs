@@ -23,10 +23,11 @@ impl Secrets {
     ///
     /// # Errors
     ///
-    /// - An item is not a secret, or its name is not valid. The error states the position of the
-    ///   first such item.
-    /// - Two endpoints have the same secret.
-    /// - One of several items has neither a name nor the prefix `whsec_`: `platform,connect=…`.
+    /// - Fails if an item is not a secret, or if its name is not valid. The error states the
+    ///   position of the first such item.
+    /// - Fails if two endpoints have the same secret.
+    /// - Fails if one of several items has neither a name nor the prefix `whsec_`:
+    ///   `platform,connect=…`.
     pub fn parse(list: &str) -> Result<Self, SecretError> {
         if !list.contains([',', '=', '|']) {
             return SigningSecret::new(list).map(Self::from);
@@ -48,8 +49,8 @@ impl Secrets {
         let secrets = Self(secrets.into());
         match secrets.shared() {
             Some([first, second]) => Err(SecretError::SharedSecret {
-                first: first.endpoint_names(),
-                second: second.endpoint_names(),
+                first: first.endpoint_names().to_string(),
+                second: second.endpoint_names().to_string(),
             }),
             None => Ok(secrets),
         }
@@ -88,9 +89,7 @@ impl Secrets {
         self.iter().zip(1..).find_map(|(secret, next)| {
             let others = self.0[next..].iter();
             let mut shared = others.filter(|other| {
-                (other.endpoint(), other.connect_endpoint())
-                    != (secret.endpoint(), secret.connect_endpoint())
-                    && other.has_same_key(secret)
+                other.endpoint_names() != secret.endpoint_names() && other.has_same_key(secret)
             });
             shared.next().map(|other| [secret, other])
         })

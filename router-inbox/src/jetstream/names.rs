@@ -7,27 +7,18 @@ pub(super) mod state {
     use super::*;
     use crate::DeliveryState;
 
-    const NAMES: [(DeliveryState, &str); 6] = [
-        (DeliveryState::Waiting, "waiting"),
-        (DeliveryState::Running, "running"),
-        (DeliveryState::Done, "done"),
-        (DeliveryState::Ignored, "ignored"),
-        (DeliveryState::Dead, "dead"),
-        (DeliveryState::Discarded, "discarded"),
-    ];
-
     pub(in super::super) fn serialize<S: Serializer>(
         state: &DeliveryState,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        name(&NAMES, state).serialize(serializer)
+        state.name().serialize(serializer)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<DeliveryState, D::Error> {
         let name = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-        value(&NAMES, &name).ok_or_else(|| unknown("delivery state", &name))
+        DeliveryState::from_name(&name).ok_or_else(|| unknown("delivery state", &name))
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::record::{Delivery, Record};
-use crate::{Backlog, ClaimRequest, DeliveryState, HandlerSlots, store::spread::spread};
+use crate::{
+    Backlog, ClaimRequest, DeliveryState, HandlerSlots,
+    store::{set_back::MAX_CORRECTED, spread::spread},
+};
 
 #[derive(Default)]
 pub(super) struct OpenRecords {
@@ -149,14 +152,17 @@ impl OpenRecords {
         due.take_while(|(due, _, _)| *due <= now).count() as u64
     }
 
-    /// Returns the numbers of the records with a delivery that [is due too late].
+    /// Returns the numbers of up to [`MAX_CORRECTED`] records with a delivery that [is due too
+    /// late].
     ///
-    /// [is due too late]: Delivery::is_due_too_late
+    /// [is due too
+    /// late]: Delivery::is_due_too_late
     pub(super) fn due_too_late(&self, now: i64) -> BTreeSet<i64> {
         let is_late = |record: &&Arc<Record>| {
             record.deliveries.iter().any(|delivery| delivery.is_due_too_late(now))
         };
-        self.iter().filter(is_late).map(|record| record.number).collect()
+        let late = self.iter().filter(is_late).map(|record| record.number);
+        late.take(MAX_CORRECTED.into()).collect()
     }
 
     /// Selects deliveries to claim.

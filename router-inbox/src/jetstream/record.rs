@@ -11,11 +11,11 @@ use crate::{
     StoredDelivery,
     operations::DeliverySummary,
     store::{
+        MAX_CLOCK_STEP,
         millis::{millis, time},
         number::delivery_number,
         position,
     },
-    worker::MAX_CLOCK_STEP,
 };
 
 /// The state of an event's deliveries. Serialized as JSON, with times in milliseconds since 1970.

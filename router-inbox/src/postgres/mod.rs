@@ -26,7 +26,7 @@ use sqlx::{
 use tokio::sync::Semaphore;
 
 use self::{
-    connect::Server,
+    connect::{CONNECT_TIMEOUT, Server},
     listen::Listener,
     pool::{Pool, PoolSize},
     schema::Schema,
@@ -35,6 +35,7 @@ use self::{
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
     Operations, Store, StoreError, Stored, StoredDelivery, Tx,
+    bounded::MIN_OPERATION_LIMIT,
     store::rows::state,
     tx::{self, TxStore},
 };
@@ -53,8 +54,10 @@ use crate::{
 ///
 /// The server ends a handler's [`Tx`] that is idle for 5 minutes while the handler does something
 /// else. The server cannot distinguish a slow handler from a lost connection, whose transaction
-/// would hold its locks. An `idle_in_transaction_session_timeout` of the role or the database takes
-/// precedence.
+/// would hold its locks. From PostgreSQL 14 on, the server also ends a session that is idle for 15
+/// minutes. The store has then lost the connection, since it closes idle connections earlier. An
+/// `idle_in_transaction_session_timeout` or `idle_session_timeout` of the role or the database
+/// takes precedence.
 ///
 /// ```no_run
 /// use router_inbox::{PostgresStore, Store as _};
@@ -94,9 +97,15 @@ const STORE_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 /// else.
 const HANDLER_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5 * 60);
 
-/// The time limit of a statement of the store. It is shorter than the 10 s for which the inbox and
-/// its workers wait, so that no delivery is claimed for a worker that has stopped waiting.
-const STORE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(9);
+/// The time limit of a statement of the store. A claim is one statement, so that no delivery is
+/// claimed for a worker that has stopped waiting.
+const STORE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// A worker waits longer than it takes to get a connection and to execute a statement.
+const _: () = assert!(
+    CONNECT_TIMEOUT.as_millis() + STORE_STATEMENT_TIMEOUT.as_millis()
+        < MIN_OPERATION_LIMIT.as_millis()
+);
 
 /// The default schema of the tables.
 const SCHEMA: &str = "stripe_inbox";

@@ -41,6 +41,16 @@ pub(super) struct PoolSize {
     pub(super) statement: Duration,
 }
 
+/// Time for which a connection may be idle before the pool closes it. The pool looks for such
+/// connections once per this time, so it may close one twice as late.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// The time after which the server ends an idle session. It is longer than the pool leaves a
+/// connection idle, so it ends only the sessions of lost connections. A proxy that keeps its side
+/// of these connections open would otherwise keep the sessions too, until the server accepts no
+/// more.
+const IDLE_SESSION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
 /// Timeout of the check whether an idle connection is alive.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -126,19 +136,18 @@ impl Pool {
 
 impl PoolSize {
     fn pool(self, options: PgConnectOptions) -> PgPool {
-        let idle_in_transaction = format!(
-            "select set_config('idle_in_transaction_session_timeout', '{}', false)
-             where current_setting('idle_in_transaction_session_timeout') = '0'",
-            self.idle_in_transaction.as_millis()
-        );
-        let statement_timeout = self.statement.as_millis();
-        let settings = format!(
-            "{SESSION_SETTINGS}; {idle_in_transaction}; set statement_timeout = {statement_timeout}"
-        );
+        let settings = [
+            SESSION_SETTINGS.to_owned(),
+            set_timeout("idle_in_transaction_session_timeout", self.idle_in_transaction),
+            set_timeout("idle_session_timeout", IDLE_SESSION_TIMEOUT),
+            format!("set statement_timeout = {}", self.statement.as_millis()),
+        ];
+        let settings = settings.join("; ");
         let settings: Arc<str> = settings.into();
         PgPoolOptions::new()
             .max_connections(self.connections)
             .acquire_timeout(CONNECT_TIMEOUT)
+            .idle_timeout(IDLE_TIMEOUT)
             .after_connect(move |connection, _| {
                 let settings = sqlx::raw_sql(AssertSqlSafe(settings.clone()));
                 Box::pin(async { settings.execute(connection).await.map(drop) })
@@ -147,6 +156,16 @@ impl PoolSize {
             .before_acquire(|connection, _| Box::pin(is_usable(connection)))
             .connect_lazy_with(options)
     }
+}
+
+/// Returns the statement that sets a timeout of the session, unless the URL, the role or the
+/// database sets it, or the server is too old to have it.
+fn set_timeout(name: &str, timeout: Duration) -> String {
+    let milliseconds = timeout.as_millis();
+    format!(
+        "select set_config('{name}', '{milliseconds}', false)
+         where current_setting('{name}', true) = '0'"
+    )
 }
 
 /// Returns whether a connection may write; fails if it is dead, so this replaces

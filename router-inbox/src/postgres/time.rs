@@ -6,12 +6,10 @@ use router_core::clock::{Clock as _, SystemClock};
 use sqlx::{PgConnection, Row as _};
 
 use super::schema::Schema;
-use crate::{
-    store::{
-        rows::millis,
-        set_back::{Reading, SetBack},
-    },
-    worker::MAX_CLOCK_STEP,
+use crate::store::{
+    MAX_CLOCK_STEP,
+    rows::millis,
+    set_back::{MAX_CORRECTED, Reading, SetBack},
 };
 
 /// Compares the server's time with the monotonic time of this process.
@@ -48,15 +46,17 @@ impl ServerTime {
 macro_rules! due_too_late {
     () => {
         "select id from inbox.deliveries
-         where state <= 1 and not blocked and due > (select inbox.inbox_now()) + delay + $1
+         where state <= 1 and not blocked
+             and due > (select inbox.inbox_now()) + $1 and due > (select inbox.inbox_now()) + delay + $1
          union all
          select id from inbox.deliveries
-         where state = 0 and lane is not null and blocked and due > (select inbox.inbox_now()) + delay + $1"
+         where state = 0 and lane is not null and blocked
+             and due > (select inbox.inbox_now()) + $1 and due > (select inbox.inbox_now()) + delay + $1"
     };
 }
 
-/// Limits the due time of each open delivery to now plus its delay, and returns the number of
-/// deliveries changed. Ignores differences up to [`MAX_CLOCK_STEP`].
+/// Limits the due times of up to [`MAX_CORRECTED`] open deliveries to now plus their delay, and
+/// returns the number of deliveries changed. Ignores differences up to [`MAX_CLOCK_STEP`].
 ///
 /// Like a claim, this skips deliveries that another transaction has locked, and thus never waits
 /// for a lock.
@@ -75,9 +75,10 @@ pub(super) async fn correct_due_times(
              where id in (",
         due_too_late!(),
         ") and state <= 1 and due > (select inbox.inbox_now()) + delay + $1
-             for update skip locked)
+             limit $2 for update skip locked)
          update inbox.deliveries delivery set due = (select inbox.inbox_now()) + delay
          from late where delivery.id = late.id",
     )));
-    Ok(update.bind(tolerance).execute(write).await?.rows_affected())
+    let update = update.bind(tolerance).bind(i64::from(MAX_CORRECTED));
+    Ok(update.execute(write).await?.rows_affected())
 }

@@ -10,6 +10,7 @@ use crate::{
     Backlog, Claim, ClaimRequest, Lease,
     store::{
         rows::{millis, time},
+        set_back::MAX_CORRECTED,
         spread::spread,
     },
 };
@@ -128,12 +129,15 @@ pub(super) async fn is_due_too_late(read: &mut SqliteConnection, now: i64) -> sq
     exists.bind(now).fetch_one(read).await?.try_get(0)
 }
 
-/// Limits the due time of each open delivery to now plus its delay, and returns the number of
-/// deliveries changed. The caller commits the transaction.
+/// Limits the due times of up to [`MAX_CORRECTED`] open deliveries to now plus their delay, and
+/// returns the number of deliveries changed. The caller commits the transaction.
 pub(super) async fn correct_due_times(write: &mut SqliteConnection, now: i64) -> sqlx::Result<u64> {
-    let update =
-        sqlx::query(concat!("update deliveries set due = ?1 + delay where ", due_later!()));
-    Ok(update.bind(now).execute(write).await?.rows_affected())
+    let update = sqlx::query(concat!(
+        "update deliveries set due = ?1 + delay where id in (select id from deliveries where ",
+        due_later!(),
+        " limit ?2)"
+    ));
+    Ok(update.bind(now).bind(MAX_CORRECTED).execute(write).await?.rows_affected())
 }
 
 /// Counts the waiting and running deliveries of each handler, by reading only indexes without

@@ -38,6 +38,7 @@ struct OpenFile {
     id: FileId,
 }
 
+/// The purpose of a file that SQLite has open.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Role {
     Database,

@@ -1,6 +1,7 @@
 //! The [`Store`] trait and its types: persistence of events and deliveries.
 
 mod claim;
+mod delivery_state;
 mod error;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod identity;
@@ -34,10 +35,15 @@ pub(crate) use self::error::is_unavailable_to_handler;
 pub(crate) use self::order::position;
 pub use self::{
     claim::{Claim, ClaimRequest, HandlerSlots, Lease},
+    delivery_state::DeliveryState,
     error::StoreError,
     operations::Operations,
     order::{OrderKey, newest_recency},
 };
+
+/// Maximum difference of two clocks that is not a jump of one of them. NTP steps a clock by more
+/// only if the clock was wrong.
+pub(crate) const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 
 /// Durable storage for events and their deliveries.
 ///
@@ -391,21 +397,4 @@ pub struct StoredDelivery {
     pub attempts: u32,
     /// The message of the latest failure.
     pub error: Option<String>,
-}
-
-/// The state of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DeliveryState {
-    /// The delivery is due, scheduled for later, or blocked in its lane.
-    Waiting,
-    /// A worker has claimed the delivery. Its lease may have expired.
-    Running,
-    /// The handler succeeded.
-    Done,
-    /// The handler ignored the event.
-    Ignored,
-    /// The handler failed for good: a dead letter.
-    Dead,
-    /// An operator has discarded the delivery, or it was a dead letter that a replay superseded.
-    Discarded,
 }

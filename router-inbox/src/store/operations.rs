@@ -277,6 +277,35 @@ pub struct ChangeResult {
     pub change: ChangeOutcome,
 }
 
+/// A change that [`Operations::retry`] or [`Operations::discard`] makes to a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Makes the delivery due now. A finished one starts over with its first attempt.
+    Retry,
+    /// Gives the delivery up.
+    Discard,
+}
+
+impl Change {
+    /// Returns whether the change is made to a delivery in this state, or the reason against it.
+    ///
+    /// `is_leased` is `true` if the delivery is running and its lease has not expired. After that
+    /// it counts as waiting, because there may be no worker left to claim it.
+    #[must_use]
+    pub fn outcome(self, state: DeliveryState, is_leased: bool) -> ChangeOutcome {
+        match state {
+            DeliveryState::Running if is_leased => ChangeOutcome::StillRunning,
+            DeliveryState::Waiting | DeliveryState::Running | DeliveryState::Dead => {
+                ChangeOutcome::Applied
+            }
+            DeliveryState::Discarded if self == Self::Retry => ChangeOutcome::Applied,
+            DeliveryState::Done | DeliveryState::Ignored | DeliveryState::Discarded => {
+                ChangeOutcome::AlreadyFinished
+            }
+        }
+    }
+}
+
 /// The outcome of a requested change to a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeOutcome {

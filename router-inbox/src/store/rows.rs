@@ -20,14 +20,16 @@ pub(crate) struct OutcomeColumns<'e> {
 impl<'e> OutcomeColumns<'e> {
     pub(crate) fn new(outcome: &'e DeliveryOutcome) -> Self {
         let (state, wait, error) = match outcome {
-            DeliveryOutcome::Done => (2, 0, None),
-            DeliveryOutcome::Ignored => (3, 0, None),
-            DeliveryOutcome::Retry { wait, error } => (0, millis(*wait), Some(&**error)),
-            DeliveryOutcome::Dead { error } => (4, 0, Some(&**error)),
-            DeliveryOutcome::Released { wait } => (0, millis(*wait), None),
+            DeliveryOutcome::Done => (DeliveryState::Done, 0, None),
+            DeliveryOutcome::Ignored => (DeliveryState::Ignored, 0, None),
+            DeliveryOutcome::Retry { wait, error } => {
+                (DeliveryState::Waiting, millis(*wait), Some(&**error))
+            }
+            DeliveryOutcome::Dead { error } => (DeliveryState::Dead, 0, Some(&**error)),
+            DeliveryOutcome::Released { wait } => (DeliveryState::Waiting, millis(*wait), None),
         };
         let released = matches!(outcome, DeliveryOutcome::Released { .. });
-        Self { state, wait, error, released }
+        Self { state: state.number(), wait, error, released }
     }
 }
 
@@ -60,27 +62,6 @@ pub(crate) fn object_column(event: &Event) -> String {
 ///
 /// Fails if the number is not that of a [`DeliveryState`].
 pub(crate) fn state(number: i64) -> sqlx::Result<DeliveryState> {
-    Ok(match number {
-        0 => DeliveryState::Waiting,
-        1 => DeliveryState::Running,
-        2 => DeliveryState::Done,
-        3 => DeliveryState::Ignored,
-        4 => DeliveryState::Dead,
-        5 => DeliveryState::Discarded,
-        other => {
-            return Err(sqlx::Error::Decode(format!("unknown delivery state {other}").into()));
-        }
-    })
-}
-
-/// Encodes a state for its column.
-pub(crate) fn number(state: DeliveryState) -> i64 {
-    match state {
-        DeliveryState::Waiting => 0,
-        DeliveryState::Running => 1,
-        DeliveryState::Done => 2,
-        DeliveryState::Ignored => 3,
-        DeliveryState::Dead => 4,
-        DeliveryState::Discarded => 5,
-    }
+    let unknown = || sqlx::Error::Decode(format!("unknown delivery state {number}").into());
+    DeliveryState::from_number(number).ok_or_else(unknown)
 }

@@ -9,9 +9,9 @@ use std::{
 };
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-use super::millis::millis;
+use super::MAX_CLOCK_STEP;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-use crate::worker::MAX_CLOCK_STEP;
+use super::millis::millis;
 
 /// Tracks whether the clock may have been set back since the due times were last found to be right.
 pub(crate) struct SetBack(Mutex<State>);
@@ -24,6 +24,10 @@ struct State {
     /// The earliest time of the next check.
     next_check: Option<Instant>,
 }
+
+/// The maximum number of deliveries that one correction changes, so that it does not exceed the
+/// time limit of an operation, nor block other writes for long.
+pub(crate) const MAX_CORRECTED: u16 = 10_000;
 
 /// Minimum time from one check to the next, so that a check that cannot be completed does not
 /// prevent all claims.
@@ -48,7 +52,8 @@ impl SetBack {
     ///
     /// Only a correction that finds nothing to correct is the last. Another follows after a minute
     /// if `correction` fails, is dropped or has corrected deliveries, because it may have missed
-    /// deliveries that were being scheduled meanwhile.
+    /// deliveries that were being scheduled meanwhile. It follows at once after
+    /// [`MAX_CORRECTED`] deliveries.
     pub(crate) async fn correct<E>(
         &self,
         now: Instant,
@@ -59,6 +64,9 @@ impl SetBack {
         if deliveries == 0 {
             self.state().corrected = noticed;
         } else {
+            if deliveries >= MAX_CORRECTED.into() {
+                self.state().next_check = None;
+            }
             tracing::warn!(
                 deliveries,
                 "the store's clock was set back, so that these deliveries were due too late; their \
@@ -137,6 +145,21 @@ mod tests {
         assert!(!check(&set_back, now + CHECK_INTERVAL * 3, found(0)).await);
         set_back.notice();
         assert!(check(&set_back, now + CHECK_INTERVAL * 3, found(0)).await);
+    }
+
+    /// Clocks that are corrected by small steps must not cause checks.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[test]
+    fn steps_up_to_the_maximum_are_no_jumps() {
+        let (instant, passed, max) =
+            (SystemClock.monotonic(), Duration::from_secs(9), millis(MAX_CLOCK_STEP));
+        let first = Reading { time: 1_000_000, instant };
+        for (step, jump) in [(0, 0), (max, 0), (-max, 0), (max + 1, max + 1), (-max - 1, -max - 1)]
+        {
+            let time = first.time + millis(passed) + step;
+            let second = Reading { time, instant: instant + passed };
+            assert_eq!(second.jump_since(first), jump, "{step}");
+        }
     }
 
     #[tokio::test]

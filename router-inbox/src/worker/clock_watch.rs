@@ -4,13 +4,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use router_core::clock::Clock;
 
+use crate::store::MAX_CLOCK_STEP;
+
 /// Compares the time of day with the monotonic time, and logs each jump once.
 pub(super) struct ClockWatch {
     last: (SystemTime, Instant),
 }
-
-/// Maximum difference that is not a jump. NTP steps the clock by more only if the clock was wrong.
-pub(crate) const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 
 impl ClockWatch {
     pub(super) fn new(clock: &dyn Clock) -> Self {

@@ -19,8 +19,6 @@ use router_core::{BoxError, Delivery, DeliveryRouter, Failure, HandlerReport, cl
 use tokio::sync::watch;
 use tower_service::Service;
 
-#[cfg(feature = "sqlite")]
-pub(crate) use self::clock_watch::MAX_CLOCK_STEP;
 use self::{
     backlog::BacklogWatch,
     clock_watch::ClockWatch,

@@ -67,11 +67,12 @@ async fn session_settings_override_database() {
     let store = PostgresStore::connect(&url).await.unwrap();
     let application = PgPool::connect_lazy(&url).unwrap();
     sqlx::raw_sql(
-        "create table seen (commit text, isolation text, plan text);
+        "create table seen (commit text, isolation text, plan text, statement text, idle text);
          create function see() returns trigger language plpgsql as $$ begin
              insert into seen
              values (current_setting('synchronous_commit'), current_setting('transaction_isolation'),
-                 current_setting('plan_cache_mode'));
+                 current_setting('plan_cache_mode'), current_setting('statement_timeout'),
+                 current_setting('idle_session_timeout'));
              return new;
          end $$;
          create trigger see before insert or update on stripe_inbox.deliveries
@@ -82,11 +83,11 @@ async fn session_settings_override_database() {
     .unwrap();
     store.store(&[paid("evt_1")]).await.unwrap();
     store.claim(&wanted(9)).await.unwrap();
-    let seen =
-        sqlx::query("select commit, isolation, plan from seen").fetch_all(&application).await;
-    let texts = |row: &PgRow| [0, 1, 2].map(|column| row.get::<String, _>(column));
+    let seen = sqlx::query("select * from seen").fetch_all(&application).await;
+    let texts = |row: &PgRow| [0, 1, 2, 3, 4].map(|column| row.get::<String, _>(column));
     let seen: Vec<_> = seen.unwrap().iter().map(texts).collect();
-    assert_eq!(seen, vec![["on", "read committed", "force_custom_plan"].map(String::from); 2]);
+    let settings = ["on", "read committed", "force_custom_plan", "6s", "15min"];
+    assert_eq!(seen, vec![settings.map(String::from); 2]);
 }
 
 /// A newer version may share the database, or a deployment may have been rolled back.

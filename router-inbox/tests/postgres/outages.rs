@@ -46,27 +46,31 @@ async fn unavailable_server_fails_soon_and_is_reused() {
     store.notified().await;
 }
 
-/// A worker stops waiting after 10 s. A claim that succeeded later would belong to no worker.
+/// A claim that succeeded after its worker has stopped waiting would belong to no worker.
+/// `session_settings_override_database` checks the time limit itself, so that a slow machine fails
+/// no test.
 #[tokio::test]
-async fn claims_blocked_by_a_lock_end_within_9_s_and_claim_nothing() {
+async fn claims_blocked_by_a_lock_end_and_claim_nothing() {
     let Some(inbox) = TestInbox::create().await else { return };
     inbox.store.store(&[paid("evt_1")]).await.unwrap();
     let mut lock = inbox.database.begin().await.unwrap();
     let statement = format!("lock table {}.deliveries in access exclusive mode", inbox.schema);
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *lock).await.unwrap();
-    let began = SystemClock.monotonic();
     let mut claims = JoinSet::new();
     // One for each connection of the store.
     for _ in 0..PostgresStore::DEFAULT_CONNECTIONS {
         let store = inbox.store.clone();
         claims.spawn(async move { store.claim(&wanted(1)).await });
     }
-    while let Some(claim) = claims.join_next().await {
-        let message = error_chain(&claim.unwrap().unwrap_err());
+    let claims = tokio::select! {
+        claims = claims.join_all() => claims,
+        // Only guards against hanging.
+        () = SystemClock.sleep(Duration::from_secs(60)) => panic!("the claims do not end"),
+    };
+    for claim in claims {
+        let message = error_chain(&claim.unwrap_err());
         assert!(message.contains("statement timeout"), "{message}");
     }
-    let took = SystemClock.monotonic() - began;
-    assert!(took < Duration::from_secs(10), "{took:?}");
     lock.rollback().await.unwrap();
     assert_eq!(inbox.store.claim(&wanted(1)).await.unwrap().len(), 1, "no claim was abandoned");
     let sessions =

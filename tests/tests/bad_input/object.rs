@@ -44,12 +44,14 @@ fn unhandled() -> Vec<Row> {
             "a type whose handler is limited to the endpoint `connect`",
             "charge.failed",
         ))
+        .log(Level::WARN)
         .note("the matching secret determines the endpoint; name it, as in `connect=whsec_…`"),
         unhandled(with_type(
             "another_mode",
             "a test-mode event whose handler is limited to live mode",
             "charge.refunded",
-        )),
+        ))
+        .log(Level::WARN),
     ]
 }
 

@@ -169,13 +169,14 @@ fn startup_report_lists_handlers_and_warnings() {
     handlers: 4 from router-tests 0.1.0, 3 registered by hand
     left out: tests/tests/build/shop.rs:12  `orders.fulfil`  on payment_intent.succeeded
     left out: tests/tests/build/shop.rs:27  `build::shop::rest`  on (unhandled)
-    handler of every event type: no event is logged or counted as unhandled: tests/tests/build/shop.rs:62  `audit`  on *
+    this handler takes every event type, so no event is logged or counted as unhandled: tests/tests/build/shop.rs:64  `audit`  on *
     warning: no handler uses the state of type `build::shop::Db` added at tests/tests/build/shop.rs:62: is a handler missing, or does it take another type?
     warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `coffee.made` matches no known Stripe event type (as of API version 2026-10-28.endive)
     warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `invoice.piad` matches no known Stripe event type (as of API version 2026-10-28.endive); did you mean `invoice.paid`?
     warning: tests/tests/build/shop.rs:65  `accounts`  on v2.core.account.*: `v2.core.account.*` does not match 9 event types about parts of the same object, and no other handler names them; to handle them, add `"v2.core.account[configuration.customer].*"`, `"v2.core.account[configuration.merchant].*"`, `"v2.core.account[configuration.recipient].*"`, `"v2.core.account[defaults].*"`, `"v2.core.account[future_requirements].*"`, `"v2.core.account[requirements].*"`; otherwise list the event types that the handler needs instead of `v2.core.account.*`
+    warning: tests/tests/build/shop.rs:24  `orders.fulfil`  on coffee.made, invoice.piad: `attempts` has no effect without an inbox (`.delivered_by(...)`); without one, Stripe redelivers a failed event on a schedule of its own
     warning: tests/tests/build/shop.rs:21  `build::shop::pause`  on customer.subscription.paused, invoice.paid: `endpoint = "connect"` is not checked, so a misspelled name would keep the handler from being called; call `.endpoints(secrets.endpoints())` before `.build()`
-    warning: tests/tests/build/shop.rs:30  `other.rest`  on (unhandled): never called, because this handler handles every event: tests/tests/build/shop.rs:62  `audit`  on *; remove one of them
+    warning: tests/tests/build/shop.rs:30  `other.rest`  on (unhandled): never called, because this handler handles every event: tests/tests/build/shop.rs:64  `audit`  on *; remove one of them
     "#);
     let warnings = &router.startup_report().warnings;
     assert!(matches!(warnings[0], Warning::UnusedState { .. }), "{warnings:?}");

@@ -8,11 +8,7 @@ use std::{
     time::Duration,
 };
 
-use router_core::{
-    BoxError, Event, Failure, Router, State,
-    clock::{Clock as _, SystemClock},
-    on_event,
-};
+use router_core::{BoxError, Event, Failure, Router, State, on_event};
 use router_inbox::{
     ClaimRequest,
     DeliveryState::Waiting,
@@ -26,7 +22,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     logged::{log, logged},
-    shop::event,
+    shop::{event, wait_for_disk},
 };
 
 struct Shop {
@@ -220,12 +216,12 @@ async fn transaction_is_rolled_back_if_file_is_moved() {
     let inbox = Inbox::new(SqliteStore::clone(shop.inbox.store()), router.clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = tokio::spawn(inbox.worker(router).run(async { drop(stopped.await) }));
-    wait_until(async || shop.path("inbox.moved").exists()).await;
+    wait_for_disk(async || shop.path("inbox.moved").exists()).await;
     // The worker records the failure once it can.
     let stored = async || shop.inbox.store().deliveries("evt_before").await;
-    wait_until(async || stored().await.is_err()).await;
+    wait_for_disk(async || stored().await.is_err()).await;
     fs::rename(shop.path("inbox.moved"), shop.path("inbox.db")).unwrap();
-    wait_until(async || stored().await.is_ok_and(|stored| stored[0].state == Waiting)).await;
+    wait_for_disk(async || stored().await.is_ok_and(|stored| stored[0].state == Waiting)).await;
     let error = stored().await.unwrap()[0].error.clone().unwrap();
     assert!(error.contains("inbox.db was moved or deleted"), "{error}");
     let orders = query("select 1 from orders").fetch_all(&db).await.unwrap();
@@ -245,7 +241,7 @@ async fn damaged_file_refuses_events_and_is_logged_once() {
     let path = folder.path().join("inbox.db");
     // Moves all pages from the WAL to the file, once no other connection uses the WAL.
     let db = SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-    wait_until(async || {
+    wait_for_disk(async || {
         let checkpoint = query("pragma wal_checkpoint(truncate)").fetch_one(&db).await;
         checkpoint.is_ok_and(|row| row.get::<i64, _>(0) == 0)
     })
@@ -257,15 +253,6 @@ async fn damaged_file_refuses_events_and_is_logged_once() {
     file.write_all(&vec![b'x'; 64 * 1024]).unwrap();
     drop(file);
     let shop = Shop::open(folder, "inbox.db").await;
-    wait_until(async || shop.receive("evt_again").await.is_err()).await;
+    wait_for_disk(async || shop.receive("evt_again").await.is_err()).await;
     shop.assert_refuses("inbox.db is damaged").await;
-}
-
-/// Waits until the condition holds. SQLite's threads change it.
-async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = SystemClock.monotonic() + Duration::from_secs(60);
-    while !condition().await {
-        assert!(SystemClock.monotonic() < deadline, "the condition never became true");
-        SystemClock.sleep(Duration::from_millis(2)).await;
-    }
 }

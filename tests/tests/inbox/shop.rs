@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use router_core::{
     BoxError, Delivery, DeliveryRouter, DeliveryService, Event, HandlerReport, ProvidedType,
     RouterBuilder,
+    clock::{Clock as _, SystemClock},
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
@@ -334,4 +335,14 @@ pub(crate) async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
         yield_now().await;
     }
     panic!("the condition never became true");
+}
+
+/// Waits until the condition holds. Threads of SQLite change it, and they wait for the disk, so a
+/// number of yields would be no limit of the time.
+pub(crate) async fn wait_for_disk(mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = SystemClock.monotonic() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(SystemClock.monotonic() < deadline, "the condition did not become true in 60 s");
+        SystemClock.sleep(Duration::from_millis(2)).await;
+    }
 }

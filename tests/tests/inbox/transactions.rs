@@ -26,7 +26,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     logged::{log, logged},
-    shop::{event, settle, wait_until},
+    shop::{event, settle, wait_for_disk},
 };
 
 /// The handler's next step after its write.
@@ -148,9 +148,14 @@ impl Shop {
     }
 
     async fn wait_for(&self, id: &str, state: DeliveryState, attempts: u32) {
-        wait_until(async || {
+        let mut last = None;
+        wait_for_disk(async || {
             let stored = self.inbox.store().deliveries(id).await.expect("database is readable");
-            (stored[0].state, stored[0].attempts) == (state, attempts)
+            let found = (stored[0].state, stored[0].attempts);
+            if last.replace(found) != Some(found) {
+                println!("{id}: {found:?}");
+            }
+            found == (state, attempts)
         })
         .await;
     }
@@ -343,7 +348,7 @@ async fn wait_for_another_transaction_does_not_count_against_the_timeout() {
     shop.clock.advance(Duration::from_secs(3_600));
     settle().await;
     shop.plan.gate.add_permits(1);
-    wait_until(async || {
+    wait_for_disk(async || {
         let stored = shop.inbox.store().deliveries("evt_1").await.unwrap();
         assert!(stored.iter().all(|delivery| delivery.error.is_none()), "{stored:?}");
         stored.iter().all(|delivery| (delivery.state, delivery.attempts) == (Done, 1))
@@ -362,7 +367,7 @@ async fn run_without_transaction(shop: &Shop) -> (oneshot::Sender<()>, JoinHandl
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
     shop.wait_for("evt_1", Running, 1).await;
-    let lock = shop.db.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let lock = shop.db.begin_with("BEGIN IMMEDIATE").await.expect("no other process writes");
     logged();
     shop.plan.gate.add_permits(9);
     let logged = loop {
@@ -372,7 +377,7 @@ async fn run_without_transaction(shop: &Shop) -> (oneshot::Sender<()>, JoinHandl
         }
         tokio::task::yield_now().await;
     };
-    lock.rollback().await.unwrap();
+    lock.rollback().await.expect("the database is open");
     (stop, worker, logged)
 }
 

@@ -1,12 +1,18 @@
 //! Captures the log as text, as an operator reads it.
 
-use std::{cell::RefCell, io, sync::Once};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    sync::Once,
+};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{filter::LevelFilter, fmt::writer::MakeWriterExt as _};
 
 thread_local! {
     /// The captured log. Each test has its own thread, and its runtime stays on that thread.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The level of the captured lines.
+    static LEVEL: Cell<LevelFilter> = const { Cell::new(LevelFilter::OFF) };
 }
 
 /// A writer that appends to [`LOG`].
@@ -22,15 +28,17 @@ impl io::Write for LogWriter {
     }
 }
 
-/// Starts capturing lines of this level and above.
+/// Starts capturing this thread's lines of this level and above.
 ///
-/// The first call installs one subscriber for the whole process, and later calls have no effect. A
-/// subscriber per thread would race for the callsites, which cache their interest globally.
+/// The first call installs one subscriber for the whole process. A subscriber per thread would race
+/// for the callsites, which cache their interest globally.
 pub(crate) fn log(level: LevelFilter) {
     static SUBSCRIBER: Once = Once::new();
+    LEVEL.set(level);
     SUBSCRIBER.call_once(|| {
-        let subscriber = tracing_subscriber::fmt().with_max_level(level);
-        subscriber.with_ansi(false).without_time().with_writer(|| LogWriter).init();
+        let writer = (|| LogWriter).with_filter(|line| *line.level() <= LEVEL.get());
+        let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
+        subscriber.with_ansi(false).without_time().with_writer(writer).init();
     });
 }
 

@@ -135,8 +135,12 @@ impl Body for StalledBody {
 async fn new_connection_closes_a_busy_one_without_events() {
     let (mut starts, permits, handler) = held();
     let server = Running::start_with(handler, |server| server.max_connections(2)).await;
-    // A proxy opens its connection first, and sends an event again and again.
+    // A proxy opens its connection first, so only its events make it more recent than the attacker.
     let (mut proxy, _) = Client::connect(&server, true).await;
+    permits.add_permits(1);
+    assert_eq!(proxy.send(server.event(1)).await, 200);
+    starts.recv().await.unwrap();
+    server.clock.advance(Duration::from_secs(1));
     let stream = TokioIo::new(TcpStream::connect(server.address).await.unwrap());
     let handshake = conn::http2::handshake(TokioExecutor::new(), stream).await;
     let (mut attacker, connection) = handshake.unwrap();
@@ -149,14 +153,14 @@ async fn new_connection_closes_a_busy_one_without_events() {
     server.body_clock.wait_for_sleeper().await;
     server.clock.advance(Duration::from_secs(1));
     permits.add_permits(1);
-    assert_eq!(proxy.send(server.event(1)).await, 200);
+    assert_eq!(proxy.send(server.event(2)).await, 200);
     starts.recv().await.unwrap();
-    let request = server.event(2);
+    let request = server.event(3);
     let proxy = tokio::spawn(async move { (proxy.send(request).await, proxy) });
     starts.recv().await.unwrap();
 
     let (mut new, _) = Client::connect(&server, false).await;
-    let request = server.event(3);
+    let request = server.event(4);
     let new = tokio::spawn(async move { new.send(request).await });
     let refused = loop {
         assert!(stalled.len() < 32, "the attacker's connection is not being closed");
@@ -182,7 +186,7 @@ async fn new_connection_closes_a_busy_one_without_events() {
     assert_eq!(new.await.unwrap(), 200);
     let (status, mut proxy) = proxy.await.unwrap();
     assert_eq!(status, 200);
-    assert_eq!(proxy.send(server.event(4)).await, 200, "the proxy's connection stays open");
+    assert_eq!(proxy.send(server.event(5)).await, 200, "the proxy's connection stays open");
     server.stop().await;
 }
 

@@ -152,8 +152,7 @@ fn body_with_altered_bytes_is_recognized() {
     assert!(text.contains("the line break at its end was removed"), "{text}");
     let (text, cause) = diagnose(&header(&body), "", &[]);
     assert_eq!(cause, "empty_body");
-    let expected =
-        "The body is empty.\n  Something has consumed the body before the verification.\n";
+    let expected = "The body is empty.\n  Middleware or another handler has read the body before the verification.\n";
     assert!(text.starts_with(expected), "{text}");
 }
 

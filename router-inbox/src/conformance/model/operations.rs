@@ -14,9 +14,9 @@ use super::{EventRow, MemoryStore, Row, Rows};
 use crate::{
     DeliveryState, NewDelivery, NewEvent, Operations, StoreError,
     operations::{
-        BacklogCount, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails, EventSelector,
-        EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter, PurgeTooSoon,
-        ReplayResult,
+        BacklogCount, Change, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails,
+        EventSelector, EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter,
+        PurgeTooSoon, ReplayResult,
     },
     store::order::object_text,
 };
@@ -75,8 +75,7 @@ impl Operations for MemoryStore {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         let mut numbers = rows.of_handler(event_id, handler);
         numbers.retain(|number| rows.is_latest(*number));
-        let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
-        Ok(rows.change(&numbers, &states, now, |row| {
+        Ok(rows.change(&numbers, Change::Retry, now, |row| {
             if row.is_open() {
                 row.due = row.due.min(now);
             } else {
@@ -93,8 +92,7 @@ impl Operations for MemoryStore {
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let (mut rows, now) = (self.rows(), self.clock.wall());
         let numbers = rows.of_handler(event_id, handler);
-        let states = [DeliveryState::Waiting, DeliveryState::Dead];
-        Ok(rows.change(&numbers, &states, now, |row| {
+        Ok(rows.change(&numbers, Change::Discard, now, |row| {
             (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
         }))
     }
@@ -227,25 +225,19 @@ impl Rows {
     fn change(
         &mut self,
         numbers: &[i64],
-        states: &[DeliveryState],
+        change: Change,
         now: SystemTime,
-        change: impl Fn(&mut Row),
+        apply: impl Fn(&mut Row),
     ) -> Vec<ChangeResult> {
         let mut changed = Vec::new();
         for number in numbers {
             let delivery = self.stored_delivery(*number);
             let row = self.deliveries.get_mut(number).expect("delivery exists");
-            let is_leased = row.state == DeliveryState::Running && row.due > now;
-            let state = if row.is_open() { DeliveryState::Waiting } else { row.state };
-            let result = match () {
-                () if is_leased => ChangeOutcome::StillRunning,
-                () if states.contains(&state) => ChangeOutcome::Applied,
-                () => ChangeOutcome::AlreadyFinished,
-            };
-            if result == ChangeOutcome::Applied {
-                change(row);
+            let outcome = change.outcome(row.state, row.due > now);
+            if outcome == ChangeOutcome::Applied {
+                apply(row);
             }
-            changed.push(ChangeResult { delivery, change: result });
+            changed.push(ChangeResult { delivery, change: outcome });
         }
         changed
     }

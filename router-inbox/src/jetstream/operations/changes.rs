@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     DeliveryState, StoreError,
-    operations::{ChangeOutcome, ChangeResult},
+    operations::{Change, ChangeOutcome, ChangeResult},
 };
 
 /// Number of times a change is attempted while other processes change the same records.
@@ -26,8 +26,7 @@ impl Connection {
         event_id: &str,
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError> {
-        let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
-        self.change_deliveries(event_id, handler, true, &states, |delivery, now| {
+        self.change_deliveries(event_id, handler, Change::Retry, |delivery, now| {
             if delivery.is_open() {
                 // A delivery that is already due keeps its place in the queue.
                 delivery.schedule(delivery.due.min(now), Duration::ZERO);
@@ -44,23 +43,21 @@ impl Connection {
         event_id: &str,
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError> {
-        let states = [DeliveryState::Waiting, DeliveryState::Dead];
-        self.change_deliveries(event_id, handler, false, &states, |delivery, now| {
+        self.change_deliveries(event_id, handler, Change::Discard, |delivery, now| {
             (delivery.state, delivery.ended_at) = (DeliveryState::Discarded, Some(now));
         })
         .await
     }
 
-    /// Applies `change` to an event's deliveries that are in one of these states.
+    /// Makes a change with `apply` to those of an event's deliveries that permit it.
     ///
-    /// With `only_last`, only the deliveries of each handler's last generation are considered.
+    /// Only the deliveries of each handler's last generation are retried.
     async fn change_deliveries(
         &self,
         event_id: &str,
         handler: Option<&str>,
-        only_last: bool,
-        states: &[DeliveryState],
-        change: impl Fn(&mut Delivery, i64),
+        change: Change,
+        apply: impl Fn(&mut Delivery, i64),
     ) -> Result<Vec<ChangeResult>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let now = self.time.now();
@@ -70,15 +67,16 @@ impl Connection {
                 let mut record = (*base.record).clone();
                 for (index, delivery) in record.deliveries.iter_mut().enumerate() {
                     let is_requested = handler.is_none_or(|name| *name == *delivery.handler)
-                        && (!only_last || is_last_generation(&records, base, &delivery.handler));
+                        && (change == Change::Discard
+                            || is_last_generation(&records, base, &delivery.handler));
                     if is_requested {
                         let before = base.record.stored_delivery(delivery);
-                        let permitted = permitted_change(delivery, states, now);
-                        if permitted == ChangeOutcome::Applied {
-                            change(delivery, now);
+                        let outcome = change.outcome(delivery.state, delivery.due > now);
+                        if outcome == ChangeOutcome::Applied {
+                            apply(delivery, now);
                         }
-                        let change = ChangeResult { delivery: before, change: permitted };
-                        changed.push((base.record.list_number(index), change));
+                        let result = ChangeResult { delivery: before, change: outcome };
+                        changed.push((base.record.list_number(index), result));
                     }
                 }
                 if record != *base.record {
@@ -107,20 +105,6 @@ impl Connection {
         let tombstones = self.replace(replacements).await?;
         self.delete_tombstones(tombstones).await;
         Ok(())
-    }
-}
-
-/// Returns [`ChangeOutcome::Applied`] if the delivery may be changed, and otherwise the reason
-/// against it.
-fn permitted_change(delivery: &Delivery, states: &[DeliveryState], now: i64) -> ChangeOutcome {
-    // A delivery whose lease has expired counts as waiting.
-    let state = if delivery.is_open() { DeliveryState::Waiting } else { delivery.state };
-    if delivery.state == DeliveryState::Running && delivery.due > now {
-        ChangeOutcome::StillRunning
-    } else if states.contains(&state) {
-        ChangeOutcome::Applied
-    } else {
-        ChangeOutcome::AlreadyFinished
     }
 }
 

@@ -9,10 +9,7 @@ use super::super::{
     schema::Schema,
     writes::{lanes_of, lock_lanes, notify, replace_nul, unblock_next},
 };
-use crate::{
-    DeliveryState,
-    operations::{ChangeOutcome, ChangeResult},
-};
+use crate::operations::{Change, ChangeOutcome, ChangeResult};
 
 pub(super) async fn retry(
     write: &mut PgConnection,
@@ -29,8 +26,7 @@ pub(super) async fn retry(
          where id = any($1)";
     let mut deliveries = LockedDeliveries::lock(write, &store.schema, event_id, handler).await?;
     deliveries.rows.retain(|(is_last, _)| *is_last);
-    let states = [DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded];
-    deliveries.change(write, store, &states, update).await
+    deliveries.change(write, store, Change::Retry, update).await
 }
 
 pub(super) async fn discard(
@@ -41,7 +37,7 @@ pub(super) async fn discard(
 ) -> sqlx::Result<Vec<ChangeResult>> {
     let update = "update inbox.deliveries set state = 5, ended_at = (select inbox.inbox_now()) where id = any($1)";
     let deliveries = LockedDeliveries::lock(write, &store.schema, event_id, handler).await?;
-    deliveries.change(write, store, &[DeliveryState::Waiting, DeliveryState::Dead], update).await
+    deliveries.change(write, store, Change::Discard, update).await
 }
 
 /// Deliveries of an event, locked until the transaction ends.
@@ -93,22 +89,22 @@ impl LockedDeliveries {
         Ok(Self { rows: rows.collect::<sqlx::Result<_>>()?, lanes })
     }
 
-    /// Runs `statement` on the deliveries that are in one of these states, and notifies other
-    /// stores.
+    /// Runs `statement` on the deliveries that permit the change, and notifies other stores.
     async fn change(
         self,
         write: &mut PgConnection,
         store: &PostgresStore,
-        states: &[DeliveryState],
+        change: Change,
         statement: &'static str,
     ) -> sqlx::Result<Vec<ChangeResult>> {
         let (mut results, mut ids) = (Vec::new(), Vec::<i64>::new());
         for (_, row) in &self.rows {
-            let change = change(row, states)?;
+            let delivery = delivery(row)?;
+            let change = change.outcome(delivery.state, row.try_get("is_held")?);
             if change == ChangeOutcome::Applied {
                 ids.push(row.try_get("id")?);
             }
-            results.push(ChangeResult { delivery: delivery(row)?, change });
+            results.push(ChangeResult { delivery, change });
         }
         if !ids.is_empty() {
             let schema = &store.schema;
@@ -118,21 +114,4 @@ impl LockedDeliveries {
         }
         Ok(results)
     }
-}
-
-/// Decides what a change of deliveries in these states does to one. A running delivery whose lease
-/// has expired counts as waiting, because there may be no worker left to claim it.
-fn change(row: &PgRow, states: &[DeliveryState]) -> sqlx::Result<ChangeOutcome> {
-    let state = match delivery(row)?.state {
-        DeliveryState::Running if row.try_get("is_held")? => {
-            return Ok(ChangeOutcome::StillRunning);
-        }
-        DeliveryState::Running => DeliveryState::Waiting,
-        state => state,
-    };
-    Ok(if states.contains(&state) {
-        ChangeOutcome::Applied
-    } else {
-        ChangeOutcome::AlreadyFinished
-    })
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     DeliveryState,
     operations::{EventSelector, ListEntry, ListFilter},
-    store::rows::{millis, number},
+    store::rows::millis,
 };
 
 /// Lists what matches the filter, newest first: ids ascend in the order in which rows are stored.
@@ -89,8 +89,7 @@ async fn deliveries(
     } else {
         vec![IN_ANY_STATE]
     };
-    let numbers: Vec<i16> =
-        states.iter().filter_map(|state| number(*state).try_into().ok()).collect();
+    let numbers: Vec<i16> = states.iter().map(|state| state.number()).collect();
     let event_type = TypeFilter::new(filter.event_type.as_deref());
     let mut listed = Vec::new();
     for query in queries {

@@ -3,10 +3,7 @@
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::super::{delivery, writes::unblock_next};
-use crate::{
-    DeliveryState,
-    operations::{ChangeOutcome, ChangeResult},
-};
+use crate::operations::{Change, ChangeOutcome, ChangeResult};
 
 pub(super) async fn retry(
     write: &mut SqliteConnection,
@@ -19,11 +16,7 @@ pub(super) async fn retry(
         if !row.try_get("is_last")? {
             continue;
         }
-        let change = change(
-            &row,
-            &[DeliveryState::Waiting, DeliveryState::Dead, DeliveryState::Discarded],
-            now,
-        )?;
+        let change = outcome(Change::Retry, &row, now)?;
         if change == ChangeOutcome::Applied {
             // A delivery that is already due keeps its place in the queue.
             let update = sqlx::query(
@@ -50,7 +43,7 @@ pub(super) async fn discard(
 ) -> sqlx::Result<Vec<ChangeResult>> {
     let mut changed = Vec::new();
     for row in deliveries(write, event_id, handler).await? {
-        let change = change(&row, &[DeliveryState::Waiting, DeliveryState::Dead], now)?;
+        let change = outcome(Change::Discard, &row, now)?;
         if change == ChangeOutcome::Applied {
             let update =
                 sqlx::query("update deliveries set state = 5, ended_at = ?1 where id = ?2");
@@ -118,21 +111,9 @@ async fn deliveries(
     rows.bind(event_id).bind(handler).fetch_all(write).await
 }
 
-/// Decides what a change of deliveries in these states does to one. A running delivery whose lease
-/// has expired counts as waiting, because there may be no worker left to claim it.
-fn change(row: &SqliteRow, states: &[DeliveryState], now: i64) -> sqlx::Result<ChangeOutcome> {
-    let state = match delivery(row)?.state {
-        DeliveryState::Running if row.try_get::<i64, _>("due")? > now => {
-            return Ok(ChangeOutcome::StillRunning);
-        }
-        DeliveryState::Running => DeliveryState::Waiting,
-        state => state,
-    };
-    Ok(if states.contains(&state) {
-        ChangeOutcome::Applied
-    } else {
-        ChangeOutcome::AlreadyFinished
-    })
+fn outcome(change: Change, row: &SqliteRow, now: i64) -> sqlx::Result<ChangeOutcome> {
+    let is_leased = row.try_get::<i64, _>("due")? > now;
+    Ok(change.outcome(delivery(row)?.state, is_leased))
 }
 
 async fn unblock_lane(write: &mut SqliteConnection, row: &SqliteRow) -> sqlx::Result<()> {

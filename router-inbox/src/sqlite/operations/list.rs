@@ -7,7 +7,7 @@ use super::show::{delivery, event};
 use crate::{
     DeliveryState,
     operations::{EventSelector, ListEntry, ListFilter},
-    store::rows::{millis, number},
+    store::rows::millis,
 };
 
 /// Lists what matches the filter, newest first: ids ascend in the order in which rows are stored.
@@ -114,7 +114,7 @@ fn push_states(query: &mut QueryBuilder<Sqlite>, states: &[DeliveryState]) {
     if states.is_empty() {
         return;
     }
-    let numbers: Vec<_> = states.iter().map(|state| number(*state).to_string()).collect();
+    let numbers: Vec<_> = states.iter().map(|state| state.number().to_string()).collect();
     let numbers = numbers.join(", ");
     query.push(format_args!(" and d.state in ({numbers})"));
     if have_partial_indexes(states) {
