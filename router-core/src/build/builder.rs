@@ -198,7 +198,8 @@ impl RouterBuilder {
     }
 
     /// Limits the router to live events (`true`) or to test events (`false`). An event of the other
-    /// mode is answered with 200, and no handler is called; the first one is logged.
+    /// mode is answered with 200, and no handler is called; the first one is logged. An inbox
+    /// stores it as an unhandled event.
     ///
     /// It applies to every handler without a `livemode = …` of its own. A handler for the other
     /// mode makes `build()` fail. Default: the router handles both.

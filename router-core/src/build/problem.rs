@@ -220,7 +220,11 @@ impl fmt::Display for Problem {
             Self::UnknownEndpoint { endpoint, handlers, known } => {
                 write!(f, "no endpoint is named `{endpoint}`, so these handlers would never be called")?;
                 write_locations(f, handlers)?;
-                write!(f, "\nendpoints: `{}`\nhelp: ", known.join("`, `"))?;
+                match &known[..] {
+                    [] => f.write_str("\nendpoints: none")?,
+                    known => write!(f, "\nendpoints: `{}`", known.join("`, `"))?,
+                }
+                f.write_str("\nhelp: ")?;
                 if endpoint.contains('+') {
                     // `platform+connect=whsec_…` in the list of secrets names two endpoints.
                     return f.write_str(

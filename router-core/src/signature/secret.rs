@@ -105,6 +105,10 @@ pub(super) const PREFIX: &str = "whsec_";
 /// the secret.
 pub(super) const PREFIX_IN_BASE64: &str = "d2hzZWNf";
 
+/// What templates and forms write for a missing value.
+const PLACEHOLDERS: [&str; 9] =
+    ["null", "undefined", "none", "nil", "true", "false", "changeme", "todo", "secret"];
+
 impl SigningSecret {
     /// Creates a secret of the endpoint [`EndpointName::DEFAULT`].
     ///
@@ -117,7 +121,7 @@ impl SigningSecret {
     /// Fails if the text cannot be a signing secret:
     ///
     /// - It is blank, has white space around it, or is only the prefix.
-    /// - It is an API key, the id of an endpoint, or a secret in base64.
+    /// - It is an API key, the id of an endpoint, a secret in base64, or a word such as `null`.
     /// - It has a character other than an ASCII letter, a digit, `_`, `-`, `+` or `/`, or an `=`
     ///   elsewhere than at its end.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes a key of any length")]
@@ -235,6 +239,9 @@ fn check_text(text: &str) -> Result<(), SecretError> {
     if text.starts_with(PREFIX_IN_BASE64) {
         return Err(SecretError::Base64);
     }
+    if PLACEHOLDERS.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        return Err(SecretError::Placeholder);
+    }
     if text.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(PREFIX)) {
         return Err(SecretError::DoublePrefix);
     }
@@ -307,6 +314,8 @@ mod tests {
             ("d2hzZWNfYTFiMmMz", "this is a signing secret in base64"),
             ("whsec_a\u{200b}", "number 8 is U+200B: remove it; it may be invisible"),
             ("whsec_a\u{1b}[2J", "number 8 is U+001B"),
+            ("undefined", "this is a word that stands for a missing secret"),
+            ("NULL", "this is a word that stands for a missing secret"),
             ("whsec_whsec_a1b2c3", "begins with `whsec_` twice"),
             ("whsec_", "blank"),
             ("==", "blank"),

@@ -39,6 +39,12 @@ pub enum SecretError {
          that it begins with `whsec_`"
     )]
     Base64,
+    /// The text is a word such as `null` or `changeme`, which anyone can guess.
+    #[error(
+        "this is a word that stands for a missing secret, such as `null` or `changeme`; set the \
+         secret that Stripe's dashboard shows, `whsec_…`"
+    )]
+    Placeholder,
     /// The prefix `whsec_` is doubled.
     #[error("the signing secret begins with `whsec_` twice; remove one")]
     DoublePrefix,
