@@ -28,7 +28,8 @@ use crate::{
     signature::{Secrets, Tolerance},
 };
 
-/// Turns an HTTP request into a verified [`Event`] for the inner service, or refuses it.
+/// Turns an HTTP request into a verified [`Event`](crate::Event) for the inner service, or refuses
+/// it.
 ///
 /// The inner service is any tower `Service<Event>`: a [`Router`](crate::Router), or a router with
 /// layers around it. Its response becomes an [`Answer`] to Stripe. If it fails, the answer is 503,

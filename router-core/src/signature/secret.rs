@@ -160,7 +160,8 @@ impl SigningSecret {
         self
     }
 
-    /// Reads one secret from an environment variable. [`Secrets::from_env`] reads several.
+    /// Reads one secret from an environment variable.
+    /// [`Secrets::from_env`](super::Secrets::from_env) reads several.
     ///
     /// # Errors
     ///
