@@ -80,11 +80,14 @@ impl Connection {
         Ok(claimed.into_iter().map(|(_, claim)| claim).collect())
     }
 
-    /// Limits the due times to the scheduled delays from now, and returns the number of deliveries
-    /// changed.
-    async fn correct_due_times(&self) -> Result<u64, StoreError> {
+    /// Limits the due times to the scheduled delays from now. Returns the number of deliveries
+    /// changed, or `None` if none is due too late.
+    async fn correct_due_times(&self) -> Result<Option<u64>, StoreError> {
         let now = self.time.now();
         let late = self.mirror().await?.records().due_too_late(now);
+        if late.is_empty() {
+            return Ok(None);
+        }
         let mut corrected = BTreeMap::new();
         self.update_open(late, |number, record| {
             let deliveries = record.into_iter().flat_map(|record| &mut record.deliveries);
@@ -94,7 +97,7 @@ impl Connection {
             late > 0
         })
         .await?;
-        Ok(corrected.into_values().sum())
+        Ok(Some(corrected.into_values().sum()))
     }
 
     async fn claim_candidates(&self, candidates: Vec<Candidate>, lease: Duration) -> Round {

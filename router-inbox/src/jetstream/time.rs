@@ -63,7 +63,7 @@ impl ServerTime {
     /// Runs `correction` if the server's clock may have been set back, see [`SetBack::correct`].
     pub(super) async fn correct<E>(
         &self,
-        correction: impl Future<Output = Result<u64, E>>,
+        correction: impl Future<Output = Result<Option<u64>, E>>,
     ) -> Result<(), E> {
         self.set_back.correct(self.clock.monotonic(), correction).await
     }

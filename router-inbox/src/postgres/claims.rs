@@ -21,7 +21,7 @@ use crate::{
 ///   the total limit are locked too, but only until the statement ends.
 /// - Each claim increments the fencing token, so that an earlier lease can no longer write. A
 ///   delivery whose lease has expired keeps its number of attempts.
-/// - A row without a delivery has the time if nothing is due.
+/// - If nothing is due, a second statement reads the time.
 pub(super) async fn claim(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -51,24 +51,21 @@ pub(super) async fn claim(
              from due where delivery.id = due.id
              returning due.number, due.due as since, due.state = 1 as lease_expired,
                  delivery.id, delivery.token, delivery.attempts, delivery.event, delivery.redelivered,
-                 delivery.handler, delivery.sort_key),
-         loaded as (
-             select number, since, lease_expired, claimed.id, token, attempts, stored.event_id,
-                 coalesce(again.payload, stored.payload) as payload, endpoint, generation, serial,
-                 case when again.id is null then stored.signed_at else again.signed_at end as signed_at,
-                 case when sort_key < -1 then inbox.is_outdated(handler, inbox.ordered_by(stored), ~sort_key) else false end as outdated
-             from claimed join inbox.events stored on stored.id = claimed.event
-                 cross join lateral inbox.redelivered_event(claimed.redelivered) again)
-         select clock.now, loaded.*
-         from (select inbox.inbox_now() as now) clock left join loaded on true
-         order by since, id",
+                 delivery.handler, delivery.sort_key)
+         select (select inbox.inbox_now()) as now, number, lease_expired, claimed.id, token, attempts, stored.event_id,
+             coalesce(again.payload, stored.payload) as payload, endpoint, generation, serial,
+             case when again.id is null then stored.signed_at else again.signed_at end as signed_at,
+             case when sort_key < -1 then inbox.is_outdated(handler, inbox.ordered_by(stored), ~sort_key) else false end as outdated
+         from claimed join inbox.events stored on stored.id = claimed.event
+             cross join lateral inbox.redelivered_event(claimed.redelivered) again
+         order by since, claimed.id",
     ))
     .bind(handlers.iter().map(|slots| replace_nul(&slots.handler)).collect::<Vec<_>>())
     .bind(handlers.iter().map(limit).collect::<Vec<_>>())
     .bind(handlers.iter().map(|slots| bigint(slots.in_flight)).collect::<Vec<_>>())
     .bind(bigint(request.limit))
     .bind(millis(request.lease))
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     let claim = |row: &PgRow| -> sqlx::Result<Claim> {
         // Ordinality counts from 1.
@@ -84,10 +81,14 @@ pub(super) async fn claim(
         let lease_expired = row.try_get("lease_expired")?;
         Ok(Claim { lease, event, attempt, lease_expired, outdated: row.try_get("outdated")? })
     };
-    let now = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get("now")?;
-    let has_delivery = |row: &&PgRow| !matches!(row.try_get::<Option<i64>, _>("id"), Ok(None));
-    let claims = rows.iter().filter(has_delivery).map(claim).collect::<sqlx::Result<_>>()?;
-    Ok((claims, now))
+    let now = match rows.first() {
+        Some(row) => row.try_get("now")?,
+        None => {
+            let now = sqlx::query_scalar(schema.sql("select inbox.inbox_now()"));
+            now.fetch_one(connection).await?
+        }
+    };
+    Ok((rows.iter().map(claim).collect::<sqlx::Result<_>>()?, now))
 }
 
 /// Counts the waiting and running deliveries of each handler, from partial indexes that do not

@@ -35,7 +35,7 @@ impl ServerTime {
     /// Runs `correction` if the clock may have been set back, see [`SetBack::correct`].
     pub(super) async fn correct<E>(
         &self,
-        correction: impl Future<Output = Result<u64, E>>,
+        correction: impl Future<Output = Result<Option<u64>, E>>,
     ) -> Result<(), E> {
         self.set_back.correct(SystemClock.monotonic(), correction).await
     }
@@ -55,19 +55,20 @@ macro_rules! due_too_late {
     };
 }
 
-/// Limits the due times of up to [`MAX_CORRECTED`] open deliveries to now plus their delay, and
-/// returns the number of deliveries changed. Ignores differences up to [`MAX_CLOCK_STEP`].
+/// Limits the due times of up to [`MAX_CORRECTED`] open deliveries to now plus their delay. Returns
+/// the number of deliveries changed, or `None` if none is due too late. Ignores differences up to
+/// [`MAX_CLOCK_STEP`].
 ///
 /// Like a claim, this skips deliveries that another transaction has locked, and thus never waits
 /// for a lock.
 pub(super) async fn correct_due_times(
     write: &mut PgConnection,
     schema: &Schema,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<Option<u64>> {
     let tolerance = millis(MAX_CLOCK_STEP);
     let exists = sqlx::query(schema.sql(concat!("select exists (", due_too_late!(), ")")));
     if !exists.bind(tolerance).fetch_one(&mut *write).await?.try_get::<bool, _>(0)? {
-        return Ok(0);
+        return Ok(None);
     }
     let update = sqlx::query(schema.sql(concat!(
         "with late as materialized (
@@ -80,5 +81,5 @@ pub(super) async fn correct_due_times(
          from late where delivery.id = late.id",
     )));
     let update = update.bind(tolerance).bind(i64::from(MAX_CORRECTED));
-    Ok(update.execute(write).await?.rows_affected())
+    Ok(Some(update.execute(write).await?.rows_affected()))
 }

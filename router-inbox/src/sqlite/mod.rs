@@ -165,20 +165,20 @@ impl SqliteStore {
         self.time.now()
     }
 
-    /// Limits the due times to the scheduled delays from now, and returns the number of deliveries
-    /// changed.
-    async fn correct_due_times(&self) -> Result<u64, StoreError> {
+    /// Limits the due times to the scheduled delays from now. Returns the number of deliveries
+    /// changed, or `None` if none is due too late.
+    async fn correct_due_times(&self) -> Result<Option<u64>, StoreError> {
         let mut reader = self.reader().await?;
         let needed = claims::is_due_too_late(&mut reader, self.now()).await;
         drop(reader);
         if !needed.map_err(StoreError::new)? {
-            return Ok(0);
+            return Ok(None);
         }
         let mut write = self.begin().await?;
         let corrected = claims::correct_due_times(&mut write, self.now()).await;
         let deliveries = corrected.map_err(StoreError::new)?;
         self.commit(write).await?;
-        Ok(deliveries)
+        Ok(Some(deliveries))
     }
 }
 

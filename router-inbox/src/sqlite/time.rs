@@ -69,7 +69,7 @@ impl StoreTime {
     /// Runs `correction` if the clock may have been set back, see [`SetBack::correct`].
     pub(super) async fn correct<E>(
         &self,
-        correction: impl Future<Output = Result<u64, E>>,
+        correction: impl Future<Output = Result<Option<u64>, E>>,
     ) -> Result<(), E> {
         let now = self.read(&mut self.state()).instant;
         self.set_back.correct(now, correction).await

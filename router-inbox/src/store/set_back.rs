@@ -1,7 +1,8 @@
 //! Corrects due times after the clock of a store was set back.
 //!
-//! A delivery that was scheduled before the jump would be due later than intended. Stores therefore
-//! record the delay with each due time. A due time further ahead than its delay is too late.
+//! A delivery that was scheduled before that is due later than intended. Stores therefore record
+//! the delay with each due time. A due time that is further in the future than its delay is too
+//! late.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,25 +20,25 @@ pub(crate) struct SetBack(Mutex<State>);
 struct State {
     /// The number of times that the clock may have been set back.
     noticed: u64,
-    /// The value of `noticed` when the last check began that found nothing to correct.
-    corrected: u64,
+    /// The value of `noticed` when the last check began that found no delivery due too late.
+    checked: u64,
     /// The earliest time of the next check.
     next_check: Option<Instant>,
 }
 
-/// The maximum number of deliveries that one correction changes, so that it does not exceed the
-/// time limit of an operation, nor block other writes for long.
+/// The maximum number of deliveries (on JetStream: of records) that one correction changes. A
+/// larger one could exceed the time limit of an operation, and block other writes for long.
 pub(crate) const MAX_CORRECTED: u16 = 10_000;
 
-/// Minimum time from one check to the next, so that a check that cannot be completed does not
-/// prevent all claims.
+/// The time after which a check is repeated. A check that fails also fails the claim that runs it,
+/// so not every claim runs one.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 impl SetBack {
     /// Starts as if the clock had just been set back, because that may have happened while no
     /// process was running.
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { noticed: 1, corrected: 0, next_check: None }))
+        Self(Mutex::new(State { noticed: 1, checked: 0, next_check: None }))
     }
 
     /// Records that the clock may have been set back.
@@ -47,26 +48,32 @@ impl SetBack {
         state.next_check = None;
     }
 
-    /// Runs `correction`, which returns the number of corrected deliveries, if the clock may have
-    /// been set back. Otherwise drops `correction` unpolled.
+    /// Runs `correction` if the clock may have been set back and a check is due. Otherwise drops
+    /// `correction` unpolled.
     ///
-    /// Only a correction that finds nothing to correct is the last. Another follows after a minute
-    /// if `correction` fails, is dropped or has corrected deliveries, because it may have missed
-    /// deliveries that were being scheduled meanwhile. It follows at once after
-    /// [`MAX_CORRECTED`] deliveries.
+    /// `correction` returns the number of deliveries that it corrected, or `None` if no delivery
+    /// was due too late. The check is repeated until that is the result, because a correction may
+    /// have missed deliveries that were locked or being scheduled. The first call after
+    /// [`CHECK_INTERVAL`] repeats it, and the next call after [`MAX_CORRECTED`] deliveries or after
+    /// [`notice`](Self::notice).
+    ///
+    /// # Errors
+    ///
+    /// Fails if `correction` fails.
     pub(crate) async fn correct<E>(
         &self,
         now: Instant,
-        correction: impl Future<Output = Result<u64, E>>,
+        correction: impl Future<Output = Result<Option<u64>, E>>,
     ) -> Result<(), E> {
         let Some(noticed) = self.begin(now) else { return Ok(()) };
-        let deliveries = correction.await?;
-        if deliveries == 0 {
-            self.state().corrected = noticed;
-        } else {
-            if deliveries >= MAX_CORRECTED.into() {
-                self.state().next_check = None;
-            }
+        let Some(deliveries) = correction.await? else {
+            self.state().checked = noticed;
+            return Ok(());
+        };
+        if deliveries >= MAX_CORRECTED.into() {
+            self.state().next_check = None;
+        }
+        if deliveries > 0 {
             tracing::warn!(
                 deliveries,
                 "the store's clock was set back, so that these deliveries were due too late; their \
@@ -76,10 +83,10 @@ impl SetBack {
         Ok(())
     }
 
-    /// Returns the number of jumps that a check now takes into account, unless none is needed.
+    /// Begins a check if one is due. Returns the value of `noticed` that it takes into account.
     fn begin(&self, now: Instant) -> Option<u64> {
         let mut state = self.state();
-        if state.noticed == state.corrected || state.next_check.is_some_and(|next| now < next) {
+        if state.noticed == state.checked || state.next_check.is_some_and(|next| now < next) {
             return None;
         }
         state.next_check = Some(now + CHECK_INTERVAL);
@@ -104,7 +111,8 @@ pub(crate) struct Reading {
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Reading {
     /// Returns the time by which the clock was set forward since an earlier reading, in
-    /// milliseconds. Returns a negative time if it was set back, and 0 if it was not set.
+    /// milliseconds. Returns a negative time if it was set back, and 0 for differences up to
+    /// [`MAX_CLOCK_STEP`].
     pub(crate) fn jump_since(self, earlier: Self) -> i64 {
         let passed = millis(self.instant.saturating_duration_since(earlier.instant));
         let jump = self.time.saturating_sub(earlier.time.saturating_add(passed));
@@ -120,8 +128,8 @@ mod tests {
 
     use super::*;
 
-    /// Counts the checks, each of which has this result.
-    async fn check<E>(set_back: &SetBack, now: Instant, result: Result<u64, E>) -> bool {
+    /// Calls [`SetBack::correct`] once with this result. Returns whether the correction ran.
+    async fn check<E>(set_back: &SetBack, now: Instant, result: Result<Option<u64>, E>) -> bool {
         let mut has_run = false;
         let correction = async {
             has_run = true;
@@ -131,26 +139,44 @@ mod tests {
         has_run
     }
 
-    fn found(deliveries: u64) -> Result<u64, Infallible> {
-        Ok(deliveries)
+    const NONE_LATE: Result<Option<u64>, Infallible> = Ok(None);
+
+    fn corrected(deliveries: u64) -> Result<Option<u64>, Infallible> {
+        Ok(Some(deliveries))
     }
 
     #[tokio::test]
-    async fn check_is_repeated_until_nothing_was_corrected() {
+    async fn check_is_repeated_until_no_delivery_is_late() {
         let (set_back, now) = (SetBack::new(), SystemClock.monotonic());
         assert!(check(&set_back, now, Err("unavailable")).await, "at the start");
-        assert!(!check(&set_back, now, found(0)).await, "too soon");
-        assert!(check(&set_back, now + CHECK_INTERVAL, found(3)).await, "after a failure");
-        assert!(check(&set_back, now + CHECK_INTERVAL * 2, found(0)).await, "after a correction");
-        assert!(!check(&set_back, now + CHECK_INTERVAL * 3, found(0)).await);
+        assert!(!check(&set_back, now, NONE_LATE).await, "too soon");
+        assert!(check(&set_back, now + CHECK_INTERVAL, corrected(3)).await, "after a failure");
+        assert!(check(&set_back, now + CHECK_INTERVAL * 2, NONE_LATE).await, "after a correction");
+        assert!(!check(&set_back, now + CHECK_INTERVAL * 3, NONE_LATE).await);
         set_back.notice();
-        assert!(check(&set_back, now + CHECK_INTERVAL * 3, found(0)).await);
+        assert!(check(&set_back, now + CHECK_INTERVAL * 3, NONE_LATE).await);
     }
 
-    /// Clocks that are corrected by small steps must not cause checks.
+    /// PostgreSQL skips deliveries that are locked.
+    #[tokio::test]
+    async fn check_that_skipped_every_late_delivery_is_repeated() {
+        let (set_back, now) = (SetBack::new(), SystemClock.monotonic());
+        assert!(check(&set_back, now, corrected(0)).await);
+        assert!(check(&set_back, now + CHECK_INTERVAL, NONE_LATE).await);
+    }
+
+    #[tokio::test]
+    async fn full_correction_is_continued_at_once() {
+        let (set_back, now) = (SetBack::new(), SystemClock.monotonic());
+        assert!(check(&set_back, now, corrected(MAX_CORRECTED.into())).await);
+        assert!(check(&set_back, now, corrected(1)).await, "the rest");
+        assert!(!check(&set_back, now, NONE_LATE).await, "too soon");
+    }
+
+    /// NTP corrects a clock in small steps.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     #[test]
-    fn steps_up_to_the_maximum_are_no_jumps() {
+    fn only_steps_above_the_maximum_are_jumps() {
         let (instant, passed, max) =
             (SystemClock.monotonic(), Duration::from_secs(9), millis(MAX_CLOCK_STEP));
         let first = Reading { time: 1_000_000, instant };
@@ -165,13 +191,14 @@ mod tests {
     #[tokio::test]
     async fn dropped_check_is_repeated() {
         let (set_back, now) = (SetBack::new(), SystemClock.monotonic());
-        let never_ends = set_back.correct(now, std::future::pending::<Result<u64, Infallible>>());
+        let never_ends =
+            set_back.correct(now, std::future::pending::<Result<Option<u64>, Infallible>>());
         tokio::select! {
             biased;
             _ = never_ends => unreachable!("the correction is pending"),
             () = ready(()) => {}
         }
-        assert!(check(&set_back, now + CHECK_INTERVAL, found(0)).await);
+        assert!(check(&set_back, now + CHECK_INTERVAL, NONE_LATE).await);
     }
 
     #[tokio::test]
@@ -179,9 +206,9 @@ mod tests {
         let (set_back, now) = (SetBack::new(), SystemClock.monotonic());
         let correction = async {
             set_back.notice();
-            found(0)
+            NONE_LATE
         };
         set_back.correct(now, correction).await.unwrap();
-        assert!(check(&set_back, now, found(0)).await);
+        assert!(check(&set_back, now, NONE_LATE).await);
     }
 }

@@ -133,6 +133,21 @@ impl Body for StalledBody {
 
 #[tokio::test]
 async fn new_connection_closes_a_busy_one_without_events() {
+    new_connection_spares_sender_of(|server| server.event(2), 200).await;
+}
+
+/// During an outage, Stripe's connections must not look like an attacker's.
+#[tokio::test]
+async fn new_connection_spares_sender_of_a_refused_authentic_request() {
+    new_connection_spares_sender_of(|server| server.post("[]"), 400).await;
+}
+
+/// Opens a connection beyond the maximum. Checks that it closes the connection of an attacker, and
+/// not the one on which this request was answered with this status.
+async fn new_connection_spares_sender_of(
+    authentic: impl FnOnce(&Running) -> Request<Full<Bytes>>,
+    status: u16,
+) {
     let (mut starts, permits, handler) = held();
     let server = Running::start_with(handler, |server| server.max_connections(2)).await;
     // A proxy opens its connection first, so only its events make it more recent than the attacker.
@@ -152,9 +167,13 @@ async fn new_connection_closes_a_busy_one_without_events() {
     let mut stalled = vec![stall(&mut attacker)];
     server.body_clock.wait_for_sleeper().await;
     server.clock.advance(Duration::from_secs(1));
-    permits.add_permits(1);
-    assert_eq!(proxy.send(server.event(2)).await, 200);
-    starts.recv().await.unwrap();
+    if status == 200 {
+        permits.add_permits(1);
+    }
+    assert_eq!(proxy.send(authentic(&server)).await, status);
+    if status == 200 {
+        starts.recv().await.unwrap();
+    }
     let request = server.event(3);
     let proxy = tokio::spawn(async move { (proxy.send(request).await, proxy) });
     starts.recv().await.unwrap();
