@@ -17,7 +17,7 @@ pub(crate) struct Unreadable {
 const BEGINNINGS: [(&[u8], &str, &str); 16] = [
     (
         b"\x1f\x8b",
-        "it was compressed with gzip, and then cut off or altered, or is too large",
+        "it is compressed with gzip, and it has no event, was cut off or altered, or is too large",
         COMPRESSED,
     ),
     (

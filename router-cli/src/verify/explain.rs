@@ -34,7 +34,7 @@ impl Diagnosis {
                 format!("{}{}.", first.into_iter().flatten().collect::<String>(), letters.as_str())
             }
             Self::HeaderAltered { alteration, verified } => format!(
-                "The header was altered: {alteration}. Otherwise the signature is valid, signed {}.",
+                "The header was altered: {alteration}. Without that, the signature is valid, signed {}.",
                 age(verified)
             ),
             Self::InvalidSecret { endpoint, error } => {
@@ -43,13 +43,13 @@ impl Diagnosis {
                 )
             }
             Self::SecretAltered { alteration, verified } => format!(
-                "The secret of endpoint `{}` was altered: {alteration}. Otherwise the signature is valid, \
+                "The secret of endpoint `{}` was altered: {alteration}. Without that, the signature is valid, \
                  signed {}.",
                 verified.endpoint,
                 age(verified)
             ),
             Self::BodyAltered { alterations, verified } => format!(
-                "The body was altered: {}. Otherwise the signature is valid, signed {}.",
+                "The body was altered: {}. Without that, the signature is valid, signed {}.",
                 list_alterations(alterations),
                 age(verified)
             ),

@@ -10,7 +10,7 @@ use tracing::Level;
 use super::dispatch::RegisteredHandler;
 use crate::event::Event;
 
-/// A filter on the events of a handler's types. `None` accepts all.
+/// A filter on the events of a handler's types. A condition that is `None` excludes no event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Filter {
     pub(crate) endpoint: Option<&'static str>,
@@ -22,12 +22,12 @@ pub(crate) struct Filter {
 pub(super) enum Exclusion<'e> {
     /// The event came to another endpoint than the handler's.
     Endpoint { expected: &'static str, found: &'e str },
-    /// The event is of the other mode. Both are `true` for live mode.
+    /// The event is of the other mode, or names no mode. `true` means live mode.
     Livemode { expected: bool, found: Option<bool> },
 }
 
-/// The highest severity with which each kind of exclusion was logged for a handler, because each is
-/// logged once per severity.
+/// The highest severity with which each kind of exclusion was logged for a handler: 0 for none, 1
+/// for INFO, 2 for WARN. Only a higher severity is logged again.
 #[derive(Debug, Default)]
 pub(crate) struct LoggedExclusions {
     endpoint: AtomicU8,
@@ -57,12 +57,11 @@ impl Filter {
 }
 
 impl Exclusion<'_> {
-    /// Logs that the handler is not called for the event, once for each kind of exclusion, and once
-    /// more if a warning follows.
+    /// Logs that the handler is not called for the event.
     ///
-    /// `is_lost` is `true` if no other handler takes the event, apart from those of every event
-    /// type. That is a warning. Otherwise the program probably has a handler for each endpoint or
-    /// mode.
+    /// `is_lost` is `true` if no other handler does this handler's work. The line is then a
+    /// warning. Otherwise it is only information, because the program probably has a handler for
+    /// each endpoint or mode.
     pub(super) fn log(self, handler: &RegisteredHandler, event: &Event, is_lost: bool) {
         let logged = &handler.logged_exclusions;
         let logged = match self {
@@ -100,7 +99,7 @@ impl fmt::Display for Exclusion<'_> {
                  `{expected}=whsec_…`"
             ),
             Self::Livemode { expected, found } => {
-                let found = found.map_or("has no mode", |live| match live {
+                let found = found.map_or("has no `livemode`", |live| match live {
                     true => "is a live event",
                     false => "is a test event",
                 });

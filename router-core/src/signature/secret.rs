@@ -13,8 +13,8 @@ pub(super) type Mac = CtOutput<Hmac<Sha256>>;
 
 /// The operator's name for a webhook endpoint, such as `platform`, `connect` or `thin`.
 ///
-/// Stripe gives each endpoint its own secret, so the secret that matched tells which endpoint an
-/// event was sent to. With a secret of [two endpoints](SigningSecret::connect_named), the event's
+/// Stripe gives each endpoint its own secret, so the matching secret identifies the endpoint that
+/// an event was sent to. With a secret of [two endpoints](SigningSecret::connect_named), the event's
 /// account decides.
 ///
 /// A handler takes it as an argument. It derefs to `str`.
@@ -78,8 +78,8 @@ pub(crate) struct EndpointNames {
 }
 
 impl EndpointNames {
-    /// Returns the endpoint to which an event of this account belongs; `None` stands for the
-    /// account that has the endpoint.
+    /// Returns the endpoint to which an event of this account belongs. `None` is the account that
+    /// has the endpoint.
     pub(crate) fn of(&self, account: Option<&str>) -> &EndpointName {
         self.connect.as_ref().filter(|_| account.is_some()).unwrap_or(&self.own)
     }
@@ -105,7 +105,7 @@ pub(super) const PREFIX: &str = "whsec_";
 /// the secret.
 pub(super) const PREFIX_IN_BASE64: &str = "d2hzZWNf";
 
-/// What templates and forms write for a missing value.
+/// The words that templates and forms write for a missing value.
 const PLACEHOLDERS: [&str; 9] =
     ["null", "undefined", "none", "nil", "true", "false", "changeme", "todo", "secret"];
 
@@ -123,7 +123,7 @@ impl SigningSecret {
     /// - It is blank, has white space around it, or is only the prefix.
     /// - It is an API key, the id of an endpoint, a secret in base64, or a word such as `null`.
     /// - It has a character other than an ASCII letter, a digit, `_`, `-`, `+` or `/`, or an `=`
-    ///   elsewhere than at its end.
+    ///   that is not at its end.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes a key of any length")]
     pub fn new(text: &str) -> Result<Self, SecretError> {
         check_text(text)?;

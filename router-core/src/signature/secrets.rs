@@ -12,7 +12,8 @@ use super::{
 pub struct Secrets(Arc<[SigningSecret]>);
 
 impl Secrets {
-    /// Parses a list of secrets: items with `,` between them, each for one endpoint.
+    /// Parses a list of secrets. Its items are separated by `,`, and each has the secrets of one
+    /// endpoint, or of two with `+` between their names.
     ///
     /// - `whsec_a` is the secret of the endpoint [`EndpointName::DEFAULT`].
     /// - `connect=whsec_a` is the secret of the endpoint `connect`.
@@ -23,9 +24,9 @@ impl Secrets {
     ///
     /// # Errors
     ///
-    /// - Fails if an item is not a secret, or if its name is not valid. The error states the
-    ///   position of the first such item.
-    /// - Fails if two endpoints have the same secret.
+    /// - Fails if an item has an invalid secret or an invalid endpoint name. If the list has more
+    ///   than a single secret without a name, the error states the item's position.
+    /// - Fails if two items with different names have the same secret.
     /// - Fails if one of several items has neither a name nor the prefix `whsec_`:
     ///   `platform,connect=…`.
     pub fn parse(list: &str) -> Result<Self, SecretError> {
@@ -33,12 +34,12 @@ impl Secrets {
             return SigningSecret::new(list).map(Self::from);
         }
         let mut secrets = Vec::new();
-        let is_one_of_several = list.contains(',');
+        let has_several_items = list.contains(',');
         for (index, item) in list.split(',').enumerate() {
             let place = format!("item {}", index + 1);
             let parsed = parse_item(item, &place)?;
-            // A name that was taken for a secret would be one that anyone can guess.
-            if is_one_of_several
+            // A name must not become a secret, because anyone can guess it.
+            if has_several_items
                 && !item.contains('=')
                 && !parsed.iter().all(SigningSecret::has_prefix)
             {
@@ -137,7 +138,7 @@ fn parse_item(item: &str, place: &str) -> Result<Vec<SigningSecret>, SecretError
     texts.split('|').map(parse).collect()
 }
 
-/// Returns whether all `=` of this item are the padding of a secret, so that it has no name.
+/// Returns whether the item is a secret without a name, whose only `=` are its padding.
 fn is_padded_secret(item: &str) -> bool {
     [PREFIX, PREFIX_IN_BASE64].into_iter().any(|prefix| item.starts_with(prefix))
         && !item.trim_end_matches('=').contains('=')
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn name_without_a_secret_is_no_secret() {
+    fn item_without_name_and_prefix_is_refused() {
         for list in ["platform,connect=whsec_a", "whsec_a,connect", "a1b2c3,thin=whsec_a"] {
             let text = Secrets::parse(list).unwrap_err().to_string();
             assert!(text.contains("neither a name") && !text.contains("a1b2c3"), "{list}: {text}");

@@ -140,7 +140,7 @@ fn body_with_altered_bytes_is_recognized() {
     ];
     for (altered, alteration) in rows {
         let expected = format!(
-            "The body was altered: {alteration}. Otherwise the signature is valid, signed 10 s ago."
+            "The body was altered: {alteration}. Without that, the signature is valid, signed 10 s ago."
         );
         assert_eq!(
             summary(diagnose(&header(&body), &altered, &[])),

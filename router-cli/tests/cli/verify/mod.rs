@@ -114,7 +114,7 @@ fn altered_secret_is_recognized() {
         (format!("whsec_{SECRET}"), "its prefix `whsec_` is doubled"),
     ] {
         let expected = format!(
-            "The secret of endpoint `default` was altered: {alteration}. Otherwise the signature is valid, signed 10 s ago."
+            "The secret of endpoint `default` was altered: {alteration}. Without that, the signature is valid, signed 10 s ago."
         );
         let diagnosis = diagnose(&header(&body), &body, &["--secret", &secret]);
         assert_eq!(summary(diagnosis), pair(&expected, "secret_changed"));
@@ -140,7 +140,7 @@ fn altered_header_is_recognized() {
         ),
     ] {
         let expected = format!(
-            "The header was altered: {alteration}. Otherwise the signature is valid, signed 10 s ago."
+            "The header was altered: {alteration}. Without that, the signature is valid, signed 10 s ago."
         );
         assert_eq!(summary(diagnose(&altered, &body, &[])), pair(&expected, "header_changed"));
     }
@@ -184,8 +184,8 @@ fn mismatch_lists_possible_causes() {
     };
     let live = mismatch(SyntheticEvent::new("charge.refunded").livemode(true).account("acct_1"));
     assert!(live.contains("from live mode") && live.contains("a connected account"), "{live}");
-    let thin = mismatch(SyntheticEvent::new("charge.refunded").thin());
-    assert!(thin.contains("the event is thin"), "{thin}");
+    let thin = mismatch(SyntheticEvent::new("charge.refunded").thin().account("acct_1"));
+    assert!(thin.contains("the event is thin") && thin.contains("a connected account"), "{thin}");
     let (other, _) = diagnose(&header(&body), r#"{"object":"charge","type":"card"}"#, &[]);
     assert!(other.contains("the body is not a Stripe event"), "{other}");
     // The timestamp is signed too.
