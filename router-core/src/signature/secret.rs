@@ -14,8 +14,8 @@ pub(super) type Mac = CtOutput<Hmac<Sha256>>;
 /// The operator's name for a webhook endpoint, such as `platform`, `connect` or `thin`.
 ///
 /// Stripe gives each endpoint its own secret, so the matching secret identifies the endpoint that
-/// an event was sent to. With a secret of [two endpoints](SigningSecret::connect_named), the event's
-/// account decides.
+/// an event was sent to. With a secret of [two endpoints](SigningSecret::connect_named), the
+/// account of the event decides.
 ///
 /// A handler takes it as an argument. It derefs to `str`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
