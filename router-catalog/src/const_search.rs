@@ -1,7 +1,7 @@
 //! String comparison and table search for const contexts, where the standard library's are not
 //! available yet.
 
-use crate::{Pattern, table::EVENT_TYPES};
+use crate::table::EVENT_TYPES;
 
 pub(crate) const fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
     if text.len() < prefix.len() {
@@ -15,6 +15,10 @@ pub(crate) const fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
         index += 1;
     }
     true
+}
+
+pub(crate) const fn equals(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && starts_with(a, b)
 }
 
 const fn is_less(a: &[u8], b: &[u8]) -> bool {
@@ -39,23 +43,9 @@ pub(crate) const fn position(name: &str) -> Option<usize> {
             high = middle;
         }
     }
-    if low < EVENT_TYPES.len() && Pattern::Exact(name).matches(EVENT_TYPES[low].name) {
+    if low < EVENT_TYPES.len() && equals(EVENT_TYPES[low].name.as_bytes(), name.as_bytes()) {
         Some(low)
     } else {
         None
     }
-}
-
-/// Returns the range of the table that the pattern matches. Matches are adjacent, because the table
-/// is sorted.
-pub(crate) const fn range(pattern: Pattern<'_>) -> (usize, usize) {
-    let mut start = 0;
-    while start < EVENT_TYPES.len() && !pattern.matches(EVENT_TYPES[start].name) {
-        start += 1;
-    }
-    let mut end = start;
-    while end < EVENT_TYPES.len() && pattern.matches(EVENT_TYPES[end].name) {
-        end += 1;
-    }
-    (start, end)
 }

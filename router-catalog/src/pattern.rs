@@ -62,10 +62,7 @@ impl<'p> Pattern<'p> {
     pub const fn matches(self, event_type: &str) -> bool {
         let event_type = event_type.as_bytes();
         match self {
-            Self::Exact(name) => {
-                event_type.len() == name.len()
-                    && const_search::starts_with(event_type, name.as_bytes())
-            }
+            Self::Exact(name) => const_search::equals(event_type, name.as_bytes()),
             Self::Prefix(prefix) => {
                 event_type.len() > prefix.len()
                     && event_type[prefix.len()] == b'.'
@@ -91,13 +88,21 @@ impl<'p> Pattern<'p> {
     /// Returns the known event types that match the pattern, sorted by name.
     #[must_use]
     pub const fn known(self) -> &'static [EventType] {
-        let (start, end) = match self {
-            Self::Exact(name) => match const_search::position(name) {
-                Some(index) => (index, index + 1),
-                None => (0, 0),
-            },
-            Self::Prefix(_) | Self::All => const_search::range(self),
-        };
+        let mut start = 0;
+        if let Self::Exact(name) = self {
+            start = match const_search::position(name) {
+                Some(index) => index,
+                None => return &[],
+            };
+        }
+        // Matches are adjacent, because the table is sorted.
+        while start < EVENT_TYPES.len() && !self.matches(EVENT_TYPES[start].name) {
+            start += 1;
+        }
+        let mut end = start;
+        while end < EVENT_TYPES.len() && self.matches(EVENT_TYPES[end].name) {
+            end += 1;
+        }
         EVENT_TYPES.split_at(end).0.split_at(start).1
     }
 

@@ -4,11 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     PathError, Sampler,
+    cursor::Cursor,
     make::{Maker, rfc3339},
     path::Step,
     random::Random,
     rules::{Glob, Rule, rules},
-    set::Cursor,
     shape,
 };
 use crate::{API_VERSION, EventType, Kind as EventKind, lookup};

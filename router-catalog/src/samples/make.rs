@@ -1,13 +1,14 @@
-//! Creation of objects: sample values for the fields of the shape, then the rules.
+//! Creation of objects: sample values for the fields of the shape, then the rules, then the fields
+//! that the user sets.
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    Sampler,
+    PathError, Sampler,
+    cursor::Cursor,
     path::{Path, Step},
     random::Random,
-    rules::{Expression, Rule, identity, rules},
-    set::Cursor,
+    rules::{Expression, Rule, rules},
     shape::{self, Described, Fields, Kind, Plain},
 };
 
@@ -51,7 +52,7 @@ impl Maker<'_> {
         Rule { path, value }: &'static Rule,
         object: &mut Value,
         name: &'static str,
-    ) -> Result<(), super::PathError> {
+    ) -> Result<(), PathError> {
         let copied = match value {
             Expression::Copy(from) => self.slot(object, Cursor::Object(name), from)?.0.clone(),
             _ => Value::Null,
@@ -144,6 +145,57 @@ impl Maker<'_> {
         }
     }
 
+    /// Returns the value at a path. Null or absent parents are replaced by sample values.
+    pub(super) fn slot<'v>(
+        self,
+        mut value: &'v mut Value,
+        mut cursor: Cursor,
+        path: &Path,
+    ) -> Result<(&'v mut Value, Cursor), PathError> {
+        for (depth, step) in path.0.iter().enumerate() {
+            let current_path = || match (cursor, depth) {
+                (Cursor::Object(name), 0) => name.to_owned(),
+                _ => Path(path.0[..depth].to_vec()).to_string(),
+            };
+            if value.is_null() {
+                *value = match (cursor, step) {
+                    (Cursor::Any, Step::Index(_)) => Value::Array(Vec::new()),
+                    _ => self.non_null(cursor, &current_path()),
+                };
+            }
+            (value, cursor) = match step {
+                Step::Key(name) => {
+                    let next = cursor.field(name, &current_path)?;
+                    let Value::Object(fields) = value else {
+                        return Err(PathError::NotAnObject {
+                            path: current_path(),
+                            found: type_name(value),
+                        });
+                    };
+                    (entry(fields, name), next)
+                }
+                Step::Index(index) => {
+                    let Value::Array(elements) = value else {
+                        return Err(PathError::NotAnArray {
+                            path: current_path(),
+                            found: type_name(value),
+                        });
+                    };
+                    let next = cursor.element();
+                    if *index == elements.len() {
+                        elements.push(self.non_null(next, &current_path()));
+                    }
+                    let length = elements.len();
+                    let element = elements.get_mut(*index).ok_or_else(|| {
+                        PathError::IndexOutOfBounds { path: current_path(), length }
+                    })?;
+                    (element, next)
+                }
+            };
+        }
+        Ok((value, cursor))
+    }
+
     fn list(self, of: Option<&'static str>, field: &str) -> Value {
         let element = of.map(|name| self.embedded(name)).filter(|element| !element.is_null());
         let parent =
@@ -163,7 +215,7 @@ impl Maker<'_> {
     pub(super) fn evaluate(self, value: &Expression, as_text: bool, path: &str) -> Value {
         match value {
             Expression::Json(value) => {
-                self.expand(value, &mut Random::new(self.sampler.seed, path))
+                self.sampler.expand(value, &mut Random::new(self.sampler.seed, path))
             }
             Expression::Now(offset) => {
                 let time = self.sampler.now.saturating_add_signed(*offset);
@@ -174,38 +226,6 @@ impl Maker<'_> {
                 if as_text { amount.to_string().into() } else { amount.into() }
             }
             Expression::Copy(_) | Expression::Sample | Expression::Absent => Value::Null,
-        }
-    }
-
-    /// Returns JSON with the placeholders in its strings replaced by ids and random characters.
-    fn expand(self, value: &Value, random: &mut Random) -> Value {
-        match value {
-            Value::String(text) => self.expand_text(text, random).into(),
-            Value::Array(values) => values.iter().map(|value| self.expand(value, random)).collect(),
-            Value::Object(values) => values
-                .iter()
-                .map(|(name, value)| (name.clone(), self.expand(value, random)))
-                .collect(),
-            other => other.clone(),
-        }
-    }
-
-    fn expand_text(self, text: &str, random: &mut Random) -> String {
-        let Some((before, rest)) = text.split_once('{') else { return text.to_owned() };
-        let Some((inside, after)) = rest.split_once('}') else { return text.to_owned() };
-        let replacement = if let Some(length) = inside.strip_prefix('#') {
-            length.parse().ok().map(|length| random.token(length))
-        } else if let Some(length) = inside.strip_prefix("0#") {
-            length.parse().ok().map(|length| random.digits(length))
-        } else {
-            self.sampler.id(inside)
-        };
-        match replacement {
-            Some(replacement) => {
-                format!("{before}{replacement}{}", self.expand_text(after, random))
-            }
-            // Not a placeholder: the text contains a literal brace.
-            None => format!("{before}{{{}", self.expand_text(rest, random)),
         }
     }
 }
@@ -250,45 +270,34 @@ pub(super) fn rfc3339(seconds: u64) -> String {
 }
 
 impl Sampler {
-    /// The number of different amounts. Seeds that differ by a multiple of it have the same amount
-    /// and different ids.
-    pub const AMOUNTS: u64 = 8;
-
-    /// Returns the id of the sample object with this name, or `None` if the object is not known or
-    /// has no id.
-    #[must_use]
-    pub fn id(&self, object: &str) -> Option<String> {
-        self.id_by(object, identity(object)?.prefix?)
+    /// Sets a value in an object. With a `name`, the path is checked against the object's shape.
+    pub(super) fn set(
+        &self,
+        object: &mut Value,
+        name: Option<&'static str>,
+        path: &str,
+        value: impl FnOnce(Cursor) -> Value,
+    ) -> Result<(), PathError> {
+        let path = Path::parse(path).ok_or_else(|| PathError::InvalidPath(path.to_owned()))?;
+        let maker = Maker { sampler: *self, ancestors: name.as_slice() };
+        let cursor = name.map_or(Cursor::Any, Cursor::Object);
+        let (slot, cursor) = maker.slot(object, cursor, &path)?;
+        *slot = value(cursor);
+        Ok(())
     }
+}
 
-    /// Returns an id of an object, different for each purpose.
-    pub(super) fn id_by(&self, object: &str, purpose: &str) -> Option<String> {
-        let identity = identity(object)?;
-        let token = Random::new(self.seed, purpose).token(identity.length);
-        let prefix = identity.prefix?;
-        Some(match self.livemode {
-            false => format!("{prefix}{token}"),
-            // Of the ids that contain `_test_`, only that of a checkout session has `_live_` in
-            // live mode.
-            true => {
-                let prefix = prefix.replace("cs_test_", "cs_live_").replace("_test_", "_");
-                format!("{prefix}{token}")
-            }
-        })
-    }
+fn entry<'m>(fields: &'m mut Map<String, Value>, name: &str) -> &'m mut Value {
+    fields.entry(name).or_insert(Value::Null)
+}
 
-    /// Returns the URL of an object in Stripe's API, such as `/v1/charges/ch_…`.
-    pub(super) fn url(&self, object: &str) -> Option<String> {
-        let template = identity(object)?.url;
-        let url = template.replace("{id}", &format!("{{{object}}}"));
-        let maker = Maker { sampler: *self, ancestors: &[] };
-        Some(maker.expand_text(&url, &mut Random::new(self.seed, object)))
-    }
-
-    /// Returns the amount paid, in cents. It is the same for all objects of a seed.
-    fn amount(&self) -> i64 {
-        const AMOUNTS: [i64; Sampler::AMOUNTS as usize] =
-            [2000, 1099, 4900, 1500, 12_500, 999, 7350, 30_000];
-        AMOUNTS[(self.seed % Self::AMOUNTS) as usize]
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }

@@ -16,14 +16,15 @@
 //! # Ok::<(), router_catalog::samples::PathError>(())
 //! ```
 
+mod cursor;
 mod error;
 mod event;
+mod ids;
 mod json;
 mod make;
 mod path;
 mod random;
 mod rules;
-mod set;
 mod shape;
 
 use serde_json::Value;

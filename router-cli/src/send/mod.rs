@@ -12,7 +12,8 @@ use router_core::testing::Payload;
 use self::twin::build_twin;
 pub(crate) use self::{
     deliveries::{Deliveries, DeliveryOptions},
-    run::{OutgoingEvent, PaceOptions, run},
+    run::{PaceOptions, run},
+    sender::OutgoingEvent,
 };
 use crate::{
     body_file::read,

@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::run::DeliveryResult;
+use super::sender::DeliveryResult;
 use crate::{
     error::{Error, Exit},
     output::{DIM, FAILURE, Output, SUCCESS, WARNING, sanitize, styled},

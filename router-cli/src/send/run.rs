@@ -10,16 +10,13 @@ use std::{
 };
 
 use clap::Args;
-use router_core::{
-    clock::{Clock as _, SystemClock},
-    testing::Payload,
-};
+use router_core::clock::{Clock as _, SystemClock};
 use tokio::{signal::ctrl_c, sync::mpsc};
 
 use super::{
     deliveries::Deliveries,
     report::Reporter,
-    sender::{Answer, Sender},
+    sender::{DeliveryResult, OutgoingEvent, Sender},
 };
 use crate::{
     error::{Error, Exit},
@@ -44,21 +41,6 @@ fn parse_rate(text: &str) -> Result<f64, String> {
         Ok(rate) if rate.is_finite() && rate >= 0.001 => Ok(rate),
         _ => Err("expected a number of at least 0.001, as in 50 or 0.5".to_owned()),
     }
-}
-
-/// An event to send.
-pub(crate) struct OutgoingEvent {
-    pub(crate) payload: Payload,
-    /// The seed that the event was generated from; `None` if it is from a file.
-    pub(crate) seed: Option<u64>,
-}
-
-/// The result of one delivery.
-pub(crate) struct DeliveryResult {
-    pub(crate) event: OutgoingEvent,
-    /// The answer, or the reason why there was none.
-    pub(crate) answer: Result<Answer, String>,
-    pub(crate) elapsed: Duration,
 }
 
 /// State shared by the worker tasks.

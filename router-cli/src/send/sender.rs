@@ -22,6 +22,21 @@ pub(crate) struct Sender {
     timeout: Duration,
 }
 
+/// An event to send.
+pub(crate) struct OutgoingEvent {
+    pub(crate) payload: Payload,
+    /// The seed that the event was generated from; `None` if it is from a file.
+    pub(crate) seed: Option<u64>,
+}
+
+/// The result of one delivery.
+pub(crate) struct DeliveryResult {
+    pub(crate) event: OutgoingEvent,
+    /// The answer, or the reason why there was none.
+    pub(crate) answer: Result<Answer, String>,
+    pub(crate) elapsed: Duration,
+}
+
 /// The server's answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
