@@ -3,8 +3,8 @@
 use std::{collections::HashSet, iter};
 
 use super::{
-    MAX_BODY,
     alterations::{Alteration, in_json_field, undo_each, without_line_breaks},
+    encodings::MAX_BODY,
     event_facts::EventFacts,
     json::Json,
     layouts::layouts,

@@ -12,7 +12,8 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use percent_encoding::percent_decode;
 use serde_json::Value;
 
-use super::MAX_BODY;
+/// The maximum size of a body whose alterations are looked for. Stripe's events are much smaller.
+pub(super) const MAX_BODY: usize = 4 << 20;
 
 /// Base64, with or without `=` at its end.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -30,9 +30,6 @@ use self::{
     inputs::header_candidates,
 };
 
-/// The maximum size of a body whose alterations are looked for. Stripe's events are much smaller.
-const MAX_BODY: usize = 4 << 20;
-
 /// The inputs of a verification, as the user gave them.
 #[derive(Clone)]
 pub(crate) struct Inputs {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use router_catalog::samples::{Sampler, stripe_json};
 use serde_json::Value;
 
-use super::{payment_seed, script::Step};
+use super::script::Step;
 
 /// Objects that all payments of a scenario share, and whose id is that of the first payment.
 const SHARED_OBJECTS: [&str; 6] =
@@ -72,6 +72,12 @@ impl Continuity {
             }
         }
     }
+}
+
+/// Returns the seed of a payment. The payments of a scenario have different ids and the same
+/// amount.
+pub(super) fn payment_seed(seed: u64, payment: u64) -> u64 {
+    seed.wrapping_add((payment - 1) * Sampler::AMOUNTS)
 }
 
 /// Counts up the number of a later payment's invoice: `0759376C-0003` after `0759376C-0002`.

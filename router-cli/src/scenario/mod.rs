@@ -14,7 +14,7 @@ use router_core::{
 use serde_json::Value;
 
 use self::{
-    continuity::Continuity,
+    continuity::{Continuity, payment_seed},
     script::{Script, Step, scripts},
 };
 use crate::{
@@ -142,12 +142,6 @@ fn resolve_value(text: &str, seed: u64, time: SystemTime) -> String {
         Sampler::new(payment_seed(seed, payment.parse().ok()?), 0).id(object)
     });
     id.unwrap_or_else(|| text.to_owned())
-}
-
-/// Returns the seed of a payment. The payments of a scenario have different ids and the same
-/// amount.
-fn payment_seed(seed: u64, payment: u64) -> u64 {
-    seed.wrapping_add((payment - 1) * Sampler::AMOUNTS)
 }
 
 #[cfg(test)]
