@@ -73,6 +73,16 @@ pub fn payload_with_id(id: &str, event_type: &str) -> String {
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// Compiles the code blocks of router-core's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../router-core/README.md")]
+struct CoreReadme;
+
+/// Compiles the code blocks of router-inbox's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../router-inbox/README.md")]
+struct InboxReadme;
+
 /// Compiles the code blocks of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide.md")]

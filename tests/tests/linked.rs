@@ -1,5 +1,6 @@
 //! Registration of handlers from linked crates, and detection of handlers that are not linked. The
-//! programs are built in debug, and in release with fat LTO, which removes unused code.
+//! programs are built in debug, and with the feature `long` also in release with fat LTO, which
+//! removes unused code.
 
 use std::{
     fs,
@@ -16,7 +17,8 @@ fn linked_handlers_are_found_and_lost_ones_reported() {
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
     fs::copy(lock, Path::new(FIXTURE).join("Cargo.lock")).expect("the workspace has a lock file");
 
-    for profile in [&[][..], &["--release"]] {
+    let profiles = [&[][..], &["--release"]];
+    for profile in &profiles[..if cfg!(feature = "long") { 2 } else { 1 }] {
         // Routes, run order of an event's handlers, and messages are the same in both profiles.
         insta::allow_duplicates! {
             insta::assert_snapshot!(run("mentions", profile), @r"
