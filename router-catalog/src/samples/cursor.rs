@@ -1,5 +1,5 @@
-//! The statically known types of a sample's values. A path is checked against the object's shape, so
-//! an unknown field is an error.
+//! The statically known types of the values in a sample. A path is checked against the shape of the
+//! object, so an unknown field is an error.
 
 use super::{
     PathError,
