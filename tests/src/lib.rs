@@ -3,7 +3,11 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test helper panics if its setup fails")]
 
+pub mod bomb;
+pub mod exchange;
+pub mod held;
 pub mod invariant;
+pub mod logged;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

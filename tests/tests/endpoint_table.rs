@@ -10,9 +10,7 @@ use router_core::{
 };
 use router_tests::{NOW, now, payload, secret, signature};
 
-use crate::exchange::{post, send};
-
-mod exchange;
+use router_tests::exchange::{post, send};
 
 /// The event type that the tests send and their handlers handle.
 const PAID: &str = "invoice.paid";

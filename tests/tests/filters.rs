@@ -10,9 +10,7 @@ use router_tests::now;
 use tower::{Service as _, ServiceExt as _};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::logged::log;
-
-mod logged;
+use router_tests::logged::log;
 
 #[on_event("account.updated", name = "shop.seller", endpoint = "connect")]
 async fn seller(_: Event) {}

@@ -8,15 +8,11 @@ use router_core::{
     BoxError, Endpoint, Event, Failure, FailureExt as _, HandlerReport, Object, Outcome, Refusal,
     Registered, Reply, Report, Router, on_event, testing::ManualClock,
 };
-use router_tests::{now, payload, secret};
-
-use crate::{
+use router_tests::{
     exchange::{post, send},
     held::Held,
+    now, payload, secret,
 };
-
-mod exchange;
-mod held;
 
 const PAID: &str = "invoice.paid";
 

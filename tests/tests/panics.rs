@@ -1,8 +1,5 @@
 //! A panic of the application's code is a failure of its handler, and ends no connection.
 
-mod bomb;
-mod exchange;
-
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll},
@@ -10,8 +7,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bomb::{Fault, fail, fail_blocking};
-use exchange::{post, send};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http1;
@@ -21,7 +16,12 @@ use router_core::{
     HandlerProgress, HandlerResult, Report, Router, SecretProvider, Secrets, State, on_event,
     server::Server, testing::ManualClock,
 };
-use router_tests::{event, now, payload, secret};
+use router_tests::{
+    bomb::{Fault, fail, fail_blocking},
+    event,
+    exchange::{post, send},
+    now, payload, secret,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,

@@ -11,17 +11,14 @@ use router_core::{
     IntoOutcome as _, Object, Outcome, Registered, Reply, Report, Router, RouterBuilder, on_event,
     testing::ManualClock,
 };
-use router_tests::{event, now, payload, secret};
-use serde::{Deserialize, Serialize};
-use tower::ServiceExt as _;
-
-use crate::{
+use router_tests::{
+    event,
     exchange::{post, send},
     held::Held,
+    now, payload, secret,
 };
-
-mod exchange;
-mod held;
+use serde::{Deserialize, Serialize};
+use tower::ServiceExt as _;
 
 const REQUEST: &str = "issuing_authorization.request";
 

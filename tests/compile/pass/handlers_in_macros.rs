@@ -55,6 +55,12 @@ fn main() {
     let names: Vec<&str> = router.routes().iter().map(|route| &*route.handler).collect();
     assert_eq!(
         names,
-        [concat!(module_path!(), "::captured"), "first", "second", concat!(module_path!(), "::refunded"), concat!(module_path!(), "::paid")]
+        [
+            concat!(module_path!(), "::captured"),
+            "first",
+            "second",
+            concat!(module_path!(), "::refunded"),
+            concat!(module_path!(), "::paid")
+        ]
     );
 }

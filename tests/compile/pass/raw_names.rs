@@ -17,5 +17,8 @@ mod r#async {
 fn main() {
     let router = Router::builder().build().unwrap();
     let names: Vec<&str> = router.routes().iter().map(|route| &*route.handler).collect();
-    assert_eq!(names, [concat!(module_path!(), "::r#async::fn"), concat!(module_path!(), "::type")]);
+    assert_eq!(
+        names,
+        [concat!(module_path!(), "::r#async::fn"), concat!(module_path!(), "::type")]
+    );
 }

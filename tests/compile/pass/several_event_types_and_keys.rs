@@ -6,7 +6,7 @@ use router_core::{Event, Router, on_event};
     "invoice.paid",
     "v2.core.account[identity].updated",
     "customer.subscription.*",
-    name = "orders.changed",
+    name = "orders.changed"
 )]
 async fn changed(_: Event) {}
 

@@ -64,5 +64,8 @@ async fn paid(event: ::router_core::Event) -> ::std::result::Result<(), ::std::s
 
 fn main() {
     let router = ::router_core::Router::builder().require(["invoice.paid"]).build().unwrap();
-    assert_eq!(router.routes().iter().next().unwrap().handler, ::core::concat!(::core::module_path!(), "::paid"));
+    assert_eq!(
+        router.routes().iter().next().unwrap().handler,
+        ::core::concat!(::core::module_path!(), "::paid")
+    );
 }

@@ -1,11 +1,8 @@
 //! Snapshot events with a changed field.
 
-use router_tests::payload;
+use router_tests::{exchange::post, payload};
 
-use crate::{
-    exchange::post,
-    row::{Group, Row, row},
-};
+use crate::row::{Group, Row, row};
 
 pub(crate) fn group() -> Group {
     Group {

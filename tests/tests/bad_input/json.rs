@@ -1,12 +1,9 @@
 //! Authentic bodies that are not JSON, or not a JSON object.
 
 use bytes::Bytes;
-use router_tests::payload;
+use router_tests::{exchange::post, payload};
 
-use crate::{
-    exchange::post,
-    row::{Group, Row, row},
-};
+use crate::row::{Group, Row, row};
 
 pub(crate) fn group() -> Group {
     Group {

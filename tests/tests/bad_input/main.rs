@@ -6,8 +6,6 @@ mod body;
 mod connection;
 mod endpoints;
 mod envelope;
-#[path = "../exchange/mod.rs"]
-mod exchange;
 mod json;
 mod log_level;
 mod object;

@@ -1,11 +1,10 @@
 //! Valid events, and the outcomes of their handlers.
 
-use router_tests::payload;
+use router_tests::{exchange::post, payload};
 use tracing::Level;
 
 use crate::{
     endpoints::{expects_endive, requires_endive},
-    exchange::post,
     row::{Group, Row, row},
 };
 

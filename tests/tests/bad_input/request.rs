@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use http::{Method, Request, Uri};
 use http_body_util::Full;
-use router_tests::payload;
+use router_tests::{exchange::post, payload};
 use tracing::Level;
 
 use crate::{
     endpoints::{multi_tenant, overloaded},
-    exchange::post,
     row::{Group, Row, row},
 };
 

@@ -8,10 +8,10 @@ use tracing::Level;
 
 use crate::{
     endpoints::{self, BoxEndpoint},
-    exchange::{post, send},
     log_level,
     wire::Wire,
 };
+use router_tests::exchange::{post, send};
 
 /// A table of rows about one subject.
 pub(crate) struct Group {

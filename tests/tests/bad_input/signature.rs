@@ -7,12 +7,11 @@ use router_core::{
     SigningSecret,
     signature::{SignatureError as E, sign},
 };
-use router_tests::{NOW, SECRET, payload, secret, signature};
+use router_tests::{NOW, SECRET, exchange::post, payload, secret, signature};
 use tracing::Level;
 
 use crate::{
     endpoints::limits_clock_skew,
-    exchange::post,
     row::{Group, Row, post_with_header, row, variant_name},
 };
 

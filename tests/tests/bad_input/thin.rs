@@ -1,9 +1,7 @@
 //! Thin events with a missing or changed field.
 
-use crate::{
-    exchange::post,
-    row::{Group, row},
-};
+use crate::row::{Group, row};
+use router_tests::exchange::post;
 
 pub(crate) fn group() -> Group {
     let event = |rest: &str| {

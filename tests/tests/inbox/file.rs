@@ -20,10 +20,8 @@ use tokio::sync::oneshot;
 use tower::Service as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{
-    logged::{log, logged},
-    shop::{event, wait_for_disk},
-};
+use crate::shop::{event, wait_for_disk};
+use router_tests::logged::{log, logged};
 
 struct Shop {
     inbox: Inbox<SqliteStore>,

@@ -9,10 +9,8 @@ use router_inbox::{
 };
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{
-    logged::{self, log},
-    shop::{Shop, event},
-};
+use crate::shop::{Shop, event};
+use router_tests::logged::{self, log};
 
 /// Returns the lines that this thread logged since the last call, without the crate's name.
 fn logged() -> String {

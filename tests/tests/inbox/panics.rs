@@ -14,10 +14,10 @@ use router_inbox::DeliveryState::{Dead, Running, Waiting};
 use tower::Service;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{
+use crate::shop::{RunningWorker, Shop};
+use router_tests::{
     bomb::{Fault, fail},
     logged::{log, logged},
-    shop::{RunningWorker, Shop},
 };
 
 #[on_event("invoice.paid", name = "shop.twice", attempts = 2, backoff = "10s", timeout = "20s")]

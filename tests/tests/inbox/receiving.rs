@@ -5,14 +5,14 @@ use std::{sync::atomic::Ordering, time::Duration};
 use http::Response;
 use router_core::{Endpoint, Event, Failure, Router};
 use router_inbox::{DeliveryState, Receipt, Stored};
-use router_tests::{payload_with_id, secret};
+use router_tests::{
+    exchange::{post, send},
+    payload_with_id, secret,
+};
 use tokio::task::JoinSet;
 use tower::Service as _;
 
-use crate::{
-    exchange::{post, send},
-    shop::{Shop, event, wait_until},
-};
+use crate::shop::{Shop, event, wait_until};
 
 fn shop() -> Shop {
     let handle = |_: Event| async {};

@@ -21,10 +21,8 @@ use tokio::{sync::Semaphore, task::JoinSet, time::advance};
 use tower::Service as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{
-    logged::{log, logged},
-    shop::{FaultyStore, Shop, event, settle, wait_until},
-};
+use crate::shop::{FaultyStore, Shop, event, settle, wait_until};
+use router_tests::logged::{log, logged};
 
 /// The time limit of an operation.
 const LIMIT: Duration = Duration::from_secs(10);

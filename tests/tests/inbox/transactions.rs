@@ -15,7 +15,10 @@ use router_inbox::{
     conformance::MemoryStore,
     sqlx::{Row as _, Sqlite, SqlitePool, query},
 };
-use router_tests::now;
+use router_tests::{
+    logged::{log, logged},
+    now,
+};
 use tempfile::TempDir;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -24,10 +27,7 @@ use tokio::{
 use tower::Service as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{
-    logged::{log, logged},
-    shop::{event, settle, wait_for_disk},
-};
+use crate::shop::{event, settle, wait_for_disk};
 
 /// The handler's next step after its write.
 #[derive(Clone, Copy)]

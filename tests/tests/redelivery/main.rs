@@ -13,22 +13,16 @@ use router_core::{
     RouterBuilder, Secrets, State, on_event, on_unhandled, testing::ManualClock,
     testing::SyntheticEvent,
 };
-use router_tests::{SECRET, event, now, payload, secret};
-use serde_json::Value;
-use tracing_subscriber::filter::LevelFilter;
-
-use crate::{
+use router_tests::{
+    SECRET, event,
     exchange::{post, send},
     held::Held,
     logged::{log, logged},
+    now, payload, secret,
 };
+use serde_json::Value;
+use tracing_subscriber::filter::LevelFilter;
 
-#[path = "../exchange/mod.rs"]
-mod exchange;
-#[path = "../held/mod.rs"]
-mod held;
-#[path = "../logged/mod.rs"]
-mod logged;
 mod twins;
 
 const PAID: &str = "invoice.paid";

@@ -1,9 +1,9 @@
 //! Twins: a thin event and the snapshot event that it names, which have the same key.
 
 use router_core::{IdempotencyKey, State, on_event, testing::SyntheticEvent};
-use router_tests::event;
+use router_tests::{event, held::Held};
 
-use crate::{Calls, SharedStore, deliver, endpoint, held::Held, router};
+use crate::{Calls, SharedStore, deliver, endpoint, router};
 
 #[on_event("customer.created", "v1.customer.created", name = "both")]
 async fn both(key: IdempotencyKey, calls: State<Calls>) {

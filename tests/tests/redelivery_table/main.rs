@@ -2,8 +2,6 @@
 //!
 //! The table in `docs/redelivery.md` is generated from the same rows. `UPDATE_DOCS=1` rewrites it.
 
-#[path = "../logged/mod.rs"]
-mod logged;
 mod mode;
 #[allow(dead_code, reason = "each test target uses a part of the module")]
 #[path = "../../../router-inbox/tests/support/nats.rs"]
@@ -17,11 +15,13 @@ mod table;
 
 use router_core::testing::{ManualClock, Payload};
 use router_inbox::{JetStreamStore, PostgresStore, SqliteStore};
-use router_tests::now;
+use router_tests::{
+    logged::{log, logged},
+    now,
+};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
-    logged::{log, logged},
     mode::{InboxMode, Inline, Mode, Operation, RestartedInline},
     row::{Kind, ROWS, Redelivery, Row, State},
     shop::{Handlers, Script, Step},

@@ -3,15 +3,18 @@
 use std::{pin::pin, time::Duration};
 
 use router_core::{Endpoint, Event, Failure, InMemoryCompletions, Router, testing::ManualClock};
-use router_tests::{event, now, payload, payload_with_id, secret};
+use router_tests::{
+    event,
+    exchange::{post, send},
+    held::Held,
+    now, payload, payload_with_id, secret,
+};
 use tower::ServiceExt as _;
 
 use crate::{
     FallbackRefusingSink, RefusingSink, endpoint,
     every_path::{poll, run_every_path},
-    exchange::{post, send},
     fallback, handlers,
-    held::Held,
     metrics_recorder::MetricsRecorder,
 };
 

@@ -6,13 +6,15 @@ use std::{
 };
 
 use router_core::{InMemoryCompletions, Router};
-use router_tests::{NOW, payload_with_id};
+use router_tests::{
+    NOW,
+    exchange::{post, send},
+    held::Held,
+    payload_with_id,
+};
 
 use crate::{
-    FallbackRefusingSink, endpoint,
-    exchange::{post, send},
-    fallback, handlers,
-    held::Held,
+    FallbackRefusingSink, endpoint, fallback, handlers,
     refusals::{refuse_for_every_reason, signed_at},
 };
 

@@ -1,10 +1,5 @@
 //! Tests of the telemetry of endpoint and router: metrics, spans and log lines.
 
-#[path = "../exchange/mod.rs"]
-mod exchange;
-#[path = "../held/mod.rs"]
-mod held;
-
 mod event_metrics;
 mod every_path;
 mod metrics_recorder;

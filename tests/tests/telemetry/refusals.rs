@@ -14,14 +14,14 @@ use router_core::{
     Answer, BoxError, Endpoint, Event, Router, SecretProvider, Secrets, Tolerance, signature::sign,
     testing::ManualClock,
 };
-use router_tests::{NOW, now, secret};
+use router_tests::{
+    NOW,
+    exchange::{post, send},
+    now, secret,
+};
 use tower::service_fn;
 
-use crate::{
-    endpoint,
-    exchange::{post, send},
-    handlers,
-};
+use crate::{endpoint, handlers};
 
 /// All refusal reasons.
 pub(crate) const REASONS: [&str; 16] = [

@@ -3,14 +3,17 @@
 use std::{collections::BTreeSet, pin::pin};
 
 use router_core::Router;
-use router_tests::{NOW, payload, payload_with_id};
+use router_tests::{
+    NOW,
+    exchange::{post, send},
+    held::Held,
+    payload, payload_with_id,
+};
 
 use crate::{
     endpoint,
     every_path::poll,
-    exchange::{post, send},
     handlers,
-    held::Held,
     metrics_recorder::MetricsRecorder,
     refusals::{REASONS, StalledBody, refuse_for_every_reason, signed_at},
 };

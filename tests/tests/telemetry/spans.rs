@@ -3,14 +3,16 @@
 use std::{collections::BTreeSet, pin::pin};
 
 use router_core::{Event, Router};
-use router_tests::{payload, payload_with_id, signature};
+use router_tests::{
+    exchange::{post, send},
+    held::Held,
+    payload, payload_with_id, signature,
+};
 
 use crate::{
     FallbackRefusingSink, RefusingSink, endpoint,
     every_path::poll,
-    exchange::{post, send},
     fallback, handlers,
-    held::Held,
     refusals::{REASONS, refuse_for_every_reason},
     trace::Trace,
 };

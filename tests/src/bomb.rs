@@ -6,7 +6,7 @@ use router_core::{Failure, HandlerResult, Outcome};
 
 /// The place of a handler's panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     Panic,
     /// The handler hangs, and panics when it is dropped.
     DropOnTimeout,
@@ -18,7 +18,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] = [
+    pub const ALL: [Self; 6] = [
         Self::Panic,
         Self::DropOnTimeout,
         Self::PayloadDrop,
@@ -27,12 +27,12 @@ impl Fault {
         Self::ErrorDrop,
     ];
 
-    pub(crate) fn hangs(self) -> bool {
+    pub fn hangs(self) -> bool {
         self == Self::DropOnTimeout
     }
 
     /// Returns a part of the error that the handler's failure must have.
-    pub(crate) fn message(self) -> &'static str {
+    pub fn message(self) -> &'static str {
         match self {
             Self::Panic => "the handler panicked: a bug",
             Self::DropOnTimeout => {
@@ -85,7 +85,7 @@ impl fmt::Debug for Faulty {
     }
 }
 
-pub(crate) async fn fail(fault: Fault) -> HandlerResult {
+pub async fn fail(fault: Fault) -> HandlerResult {
     if fault == Fault::DropOnTimeout {
         let _bomb = Bomb;
         pending::<()>().await;
@@ -93,7 +93,7 @@ pub(crate) async fn fail(fault: Fault) -> HandlerResult {
     fail_blocking(fault)
 }
 
-pub(crate) fn fail_blocking(fault: Fault) -> HandlerResult {
+pub fn fail_blocking(fault: Fault) -> HandlerResult {
     match fault {
         Fault::DropOnTimeout => Ok(Outcome::Done),
         Fault::Panic => panic!("a bug"),

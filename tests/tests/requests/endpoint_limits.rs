@@ -22,9 +22,7 @@ use router_tests::{NOW, now, payload, secret, signature};
 use tokio::sync::mpsc;
 use tower::Service;
 
-use crate::exchange::{post, send};
-
-mod exchange;
+use router_tests::exchange::{post, send};
 
 const LIMIT: usize = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);

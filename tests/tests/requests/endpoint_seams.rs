@@ -17,9 +17,7 @@ use router_core::{
 use router_tests::{now, payload, secret, signature};
 use tower::{Service, service_fn};
 
-use crate::exchange::{post, read, send};
-
-mod exchange;
+use router_tests::exchange::{post, read, send};
 
 const PAID: &str = "invoice.paid";
 

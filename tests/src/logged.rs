@@ -32,7 +32,7 @@ impl io::Write for LogWriter {
 ///
 /// The first call installs one subscriber for the whole process. A subscriber per thread would race
 /// for the callsites, which cache their interest globally.
-pub(crate) fn log(level: LevelFilter) {
+pub fn log(level: LevelFilter) {
     static SUBSCRIBER: Once = Once::new();
     LEVEL.set(level);
     SUBSCRIBER.call_once(|| {
@@ -43,7 +43,7 @@ pub(crate) fn log(level: LevelFilter) {
 }
 
 /// Returns the lines that this thread has logged since the last call.
-pub(crate) fn logged() -> String {
+pub fn logged() -> String {
     let log = LOG.with_borrow_mut(std::mem::take);
     String::from_utf8(log).expect("log lines are UTF-8")
 }

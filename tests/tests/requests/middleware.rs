@@ -13,21 +13,17 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use router_core::{BoxError, Endpoint, Event, EventService, Refusal, Router, testing::ManualClock};
-use router_tests::{now, payload, payload_with_id, secret, signature};
+use router_tests::{
+    exchange::{post, send},
+    held::Held,
+    now, payload, payload_with_id, secret, signature,
+};
 use tokio::sync::mpsc;
 use tower::{
     Layer, Service, ServiceBuilder, ServiceExt as _, layer::layer_fn, load_shed::error::Overloaded,
     service_fn, timeout::error::Elapsed,
 };
 use tower_http::trace::TraceLayer;
-
-use crate::{
-    exchange::{post, send},
-    held::Held,
-};
-
-mod exchange;
-mod held;
 
 const PAID: &str = "invoice.paid";
 

@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 
+use crate::signature;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use router_tests::signature;
 use tower::{Service, ServiceExt as _};
 
 /// Creates a signed request with this body.
-pub(crate) fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let body = body.into();
     Request::post("/webhook")
         .header("Stripe-Signature", signature(&body))
@@ -18,7 +18,7 @@ pub(crate) fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
 }
 
 /// Sends the request and reads the response with [`read`].
-pub(crate) async fn send<S, B>(endpoint: S, request: Request<B>) -> Response<String>
+pub async fn send<S, B>(endpoint: S, request: Request<B>) -> Response<String>
 where
     S: Service<Request<B>, Response = router_core::Response, Error = Infallible>,
 {
@@ -27,7 +27,7 @@ where
 }
 
 /// Reads the body and checks that it is one line of JSON, as in every response of an endpoint.
-pub(crate) async fn read(response: router_core::Response) -> Response<String> {
+pub async fn read(response: router_core::Response) -> Response<String> {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("a response body does not fail").to_bytes();
     let body = String::from_utf8(body.into()).expect("JSON is UTF-8");

@@ -21,9 +21,7 @@ use router_core::{
 use router_tests::{NOW, event, now, payload, payload_with_id};
 use tower::ServiceExt as _;
 
-use crate::held::Held;
-
-mod held;
+use router_tests::held::Held;
 
 const PAID: &str = "invoice.paid";
 

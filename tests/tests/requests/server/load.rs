@@ -13,7 +13,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Running, read};
+use super::{Running, read};
 
 /// Returns an event with the number in its id.
 fn numbered_payload(number: usize) -> String {

@@ -13,16 +13,13 @@ use router_core::{
     Endpoint, Event, Failure, Handler, HandlerReport, HandlerResult, Outcome, Refusal, Report,
     Router, RouterError, Secrets, SigningSecret, signature::sign, testing::ManualClock,
 };
-use router_tests::{NOW, event, now, payload, payload_with_id, secret};
-use tower::{Service as _, ServiceExt as _};
-
-use crate::{
+use router_tests::{
+    NOW, event,
     exchange::{post, send},
     held::Held,
+    now, payload, payload_with_id, secret,
 };
-
-mod exchange;
-mod held;
+use tower::{Service as _, ServiceExt as _};
 
 fn endpoint(secrets: impl Into<Secrets>, router: &Router) -> Endpoint<Router> {
     Endpoint::new(secrets, router.clone()).clock(ManualClock::at(now()))

@@ -7,20 +7,20 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// A handler that reports its start, waits to be released, and reports its end.
 #[derive(Clone)]
-pub(crate) struct Held {
+pub struct Held {
     progress: mpsc::UnboundedSender<&'static str>,
     permits: Arc<Semaphore>,
 }
 
 impl Held {
     /// Creates the handler and the receiver of its reports, `begun` and `done`.
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
         let (progress, reports) = mpsc::unbounded_channel();
         (Self { progress, permits: Arc::new(Semaphore::new(0)) }, reports)
     }
 
     /// Releases one call, a waiting one or the next.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.permits.add_permits(1);
     }
 }

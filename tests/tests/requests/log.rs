@@ -5,17 +5,14 @@ use router_core::{
     Answer, BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Secrets, Tolerance,
     signature::sign, testing::ManualClock,
 };
-use router_tests::{NOW, now, payload, secret};
-use tower::service_fn;
-use tracing_subscriber::filter::LevelFilter;
-
-use crate::{
+use router_tests::{
+    NOW,
     exchange::{post, send},
     logged::{log, logged},
+    now, payload, secret,
 };
-
-mod exchange;
-mod logged;
+use tower::service_fn;
+use tracing_subscriber::filter::LevelFilter;
 
 fn endpoint(result: fn() -> HandlerResult) -> Endpoint<Router> {
     log(LevelFilter::DEBUG);

@@ -1,0 +1,13 @@
+//! Requests to an endpoint, answered by handlers that are registered by hand.
+
+mod chaos;
+mod dead_letters;
+mod duplicates;
+mod endpoint_limits;
+mod endpoint_seams;
+mod log;
+mod middleware;
+mod router;
+mod secrecy;
+mod server;
+mod test_router;
