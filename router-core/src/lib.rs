@@ -51,7 +51,7 @@ pub use crate::{
     },
     completions::{Completion, CompletionStore, HandlerProgress, InMemoryCompletions},
     dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
-    endpoint::{Answer, Endpoint, EventService, Refusal, Response, SecretProvider},
+    endpoint::{Answer, Endpoint, EventService, FullBody, Refusal, Response, SecretProvider},
     event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
         Account, DeliveryService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,
