@@ -21,6 +21,10 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+/// The crates whose types are in the API of an [`Endpoint`], in their versions.
+#[doc(no_inline)]
+pub use {bytes, http};
+
 pub use router_catalog::event_type;
 /// Ties a type to the name of the Stripe object that it decodes. A handler that takes the type then
 /// does not compile for an event that carries another object. See the trait
@@ -46,8 +50,8 @@ pub use router_macros::on_unhandled;
 
 pub use crate::{
     build::{
-        BuildError, DeliveryRouterBuilder, Explanation, HandlerLocation, Match, Plugin, Problem,
-        Registered, Route, RouterBuilder, Routes, StartupReport, Warning,
+        BuildError, DeliveryRouterBuilder, Explanation, HandlerLocation, Match, PatternError,
+        Plugin, Problem, Registered, Route, RouterBuilder, Routes, StartupReport, Warning,
     },
     completions::{Completion, CompletionStore, HandlerProgress, InMemoryCompletions},
     dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},

@@ -18,6 +18,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use bytestring::ByteString;
+pub use router_catalog::Kind;
 use serde::Deserialize;
 
 pub(crate) use self::api_version::{ApiVersion, SeenVersions};

@@ -2,11 +2,9 @@
 
 use std::{fmt, ops::Deref};
 
-use router_catalog::Kind;
-
 use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::{
-    event::{Event, Recency, RelatedObject},
+    event::{Event, Kind, Recency, RelatedObject},
     signature::EndpointName,
 };
 

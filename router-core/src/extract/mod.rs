@@ -28,8 +28,6 @@ mod tuple;
 
 use std::future::Future;
 
-use router_catalog::Kind;
-
 pub use self::{
     idempotency_key::IdempotencyKey,
     identity::{Account, EventId, EventType, Livemode},
@@ -40,7 +38,10 @@ pub use self::{
     state::State,
 };
 pub(crate) use self::{per_delivery::PerDeliveryValues, state::States};
-use crate::{event::Event, handler::Failure};
+use crate::{
+    event::{Event, Kind},
+    handler::Failure,
+};
 
 /// The reason why an argument could not be extracted. It becomes the handler's [`Failure`], and the
 /// handler is not called. It is permanent if, for example, the object does not decode, and

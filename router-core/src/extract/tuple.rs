@@ -1,9 +1,7 @@
 //! Tuples of extractors, with which a user's extractor can be built on several others.
 
-use router_catalog::Kind;
-
 use super::{FromEvent, Rejection};
-use crate::event::Event;
+use crate::event::{Event, Kind};
 
 macro_rules! tuple {
     ($($part:ident)+) => {
