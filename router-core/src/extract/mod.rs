@@ -23,6 +23,7 @@ pub(crate) mod needs;
 mod object;
 mod optional;
 mod per_delivery;
+mod rejection;
 mod state;
 mod tuple;
 
@@ -35,18 +36,11 @@ pub use self::{
     object::{Object, Previous, StripeObject, changed},
     optional::OptionalFromEvent,
     per_delivery::{DeliveryService, PerDelivery, ProvidedType},
+    rejection::Rejection,
     state::State,
 };
 pub(crate) use self::{per_delivery::PerDeliveryValues, state::States};
-use crate::{
-    event::{Event, Kind},
-    handler::Failure,
-};
-
-/// The reason why an argument could not be extracted. It becomes the handler's [`Failure`], and the
-/// handler is not called. It is permanent if, for example, the object does not decode, and
-/// transient if, for example, a fetch failed.
-pub type Rejection = Failure;
+use crate::event::{Event, Kind};
 
 /// A type that a handler can take as an argument. It is extracted from the event and from the
 /// resources that [`Needs`](Self::Needs) declares.
@@ -54,7 +48,7 @@ pub type Rejection = Failure;
 /// An extractor is asynchronous and may fetch data:
 ///
 /// ```
-/// use router_core::{Event, FromEvent, Object, Rejection, State};
+/// use router_core::{Event, FailureExt as _, FromEvent, Rejection, State};
 /// # struct Customers;
 /// # impl Customers { async fn find(&self, _: &str) -> std::io::Result<Option<Customer>> { Ok(None) } }
 /// # struct Customer;
@@ -66,7 +60,7 @@ pub type Rejection = Failure;
 ///     type Needs = State<Customers>;
 ///
 ///     async fn from_event(event: &Event, customers: State<Customers>) -> Result<Self, Rejection> {
-///         let paid: Paid = event.decode_object().map_err(Rejection::permanent)?;
+///         let paid: Paid = event.decode_object().or_permanent()?;
 ///         let customer = customers.find(&paid.customer).await?; // retried if it fails
 ///         Ok(customer.ok_or("no such customer yet")?)
 ///     }

@@ -17,7 +17,9 @@ macro_rules! tuple {
                 event: &Event,
                 ($($part,)+): Self::Needs,
             ) -> Result<Self, Rejection> {
-                Ok(($($part::from_event(event, $part).await?,)+))
+                Ok(($(
+                    $part::from_event(event, $part).await.map_err(Rejection::of_argument::<$part>)?,
+                )+))
             }
         }
     };
