@@ -306,6 +306,27 @@ async fn rejection_keeps_argument_class_and_cause() {
     }
 }
 
+#[on_event("customer.updated")]
+async fn compares_memory(event: Event, id: EventId, event_type: EventType, account: Account) {
+    assert_eq!(
+        (&*id, &*event_type, Some(&*account)),
+        (event.id(), event.event_type(), event.account())
+    );
+    let is_shared =
+        |text: &str| event.payload_text().as_bytes().as_ptr_range().contains(&text.as_ptr());
+    // Only a text with an escape is copied.
+    assert_eq!(is_shared(id.as_str()), event.payload_text().contains("evt_2"));
+    assert!(is_shared(event_type.as_ref()) && is_shared(&account));
+}
+
+#[tokio::test]
+async fn text_arguments_share_the_memory_of_the_event() {
+    for payload in [updated(), updated().replace("evt_2", r"evt_\u0032")] {
+        let (_, report) = run::<compares_memory>(&payload).await;
+        assert!(report.handlers()[0].is_done(), "{report:?}");
+    }
+}
+
 trait Mailer: Send + Sync {
     fn name(&self) -> &'static str;
 }

@@ -298,6 +298,29 @@ impl Event {
         &self.0.envelope
     }
 
+    /// Returns the event's id, as a part of the payload.
+    pub(crate) fn shared_id(&self) -> ByteString {
+        self.shared(&self.0.envelope.id)
+    }
+
+    /// Returns the event's type, as a part of the payload.
+    pub(crate) fn shared_type(&self) -> ByteString {
+        self.shared(&self.0.envelope.event_type)
+    }
+
+    /// Returns the id of the connected account, as a part of the payload.
+    pub(crate) fn shared_account(&self) -> Option<ByteString> {
+        self.0.envelope.account.as_ref().map(|text| self.shared(text))
+    }
+
+    /// Returns a text without copying it, unless it contained escapes.
+    fn shared(&self, text: &Text) -> ByteString {
+        match text {
+            Text::Plain(range) => self.0.payload.slice_ref(&self.0.payload[range.clone()]),
+            Text::Decoded(text) => (&**text).into(),
+        }
+    }
+
     fn text<'e>(&'e self, text: &'e Text) -> &'e str {
         text.as_str(&self.0.payload)
     }

@@ -14,6 +14,46 @@ macro_rules! for_each_tuple {
     };
 }
 
+/// Implements the methods and traits of extractors that are a text.
+macro_rules! impl_text {
+    ($($name:ident)+) => {
+        $(
+            impl $name {
+                /// Wraps a text, for example in a test that calls a handler directly.
+                pub fn new(text: impl Into<String>) -> Self {
+                    Self(text.into().into())
+                }
+
+                /// Returns the text.
+                #[must_use]
+                pub fn as_str(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl ::std::ops::Deref for $name {
+                type Target = str;
+
+                fn deref(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl AsRef<str> for $name {
+                fn as_ref(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl ::std::fmt::Display for $name {
+                fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                    ::std::fmt::Display::fmt(&*self.0, f)
+                }
+            }
+        )+
+    };
+}
+
 #[cfg(feature = "async-stripe")]
 mod async_stripe;
 pub(crate) mod compat;
