@@ -1,4 +1,5 @@
 #![doc = include_str!("docs/tour.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod build;
 pub mod clock;
@@ -19,6 +20,10 @@ pub mod signature;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+
+/// The crates whose types are in the API of an [`Endpoint`], in their versions.
+#[doc(no_inline)]
+pub use {bytes, http};
 
 pub use router_catalog::event_type;
 /// Ties a type to the name of the Stripe object that it decodes. A handler that takes the type then
@@ -45,12 +50,12 @@ pub use router_macros::on_unhandled;
 
 pub use crate::{
     build::{
-        BuildError, DeliveryRouterBuilder, Explanation, HandlerLocation, Match, Plugin, Problem,
-        Registered, Route, RouterBuilder, Routes, StartupReport, Warning,
+        BuildError, DeliveryRouterBuilder, Explanation, HandlerLocation, Match, PatternError,
+        Plugin, Problem, Registered, Route, RouterBuilder, Routes, StartupReport, Warning,
     },
     completions::{Completion, CompletionStore, HandlerProgress, InMemoryCompletions},
     dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
-    endpoint::{Answer, Endpoint, EventService, Refusal, Response, SecretProvider},
+    endpoint::{Answer, Endpoint, EventService, FullBody, Refusal, Response, SecretProvider},
     event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
         Account, DeliveryService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,

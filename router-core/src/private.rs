@@ -4,7 +4,10 @@ use std::panic::resume_unwind;
 
 use tracing::Span;
 
-use crate::handler::Reply;
+use crate::{
+    extract::Rejection,
+    handler::{Failure, Reply},
+};
 
 pub use crate::{
     build::registry::{DeliveryKeys, Handles, Registered, Registration, submit},
@@ -31,6 +34,11 @@ pub async fn blocking(call: impl FnOnce() -> HandlerResult + Send + 'static) -> 
             Err(cancelled) => Err(cancelled.into()),
         },
     }
+}
+
+/// Converts the rejection of an argument of type `A` into the failure of its handler.
+pub fn reject<A: ?Sized>(rejection: Rejection) -> Failure {
+    rejection.of_argument::<A>().into()
 }
 
 /// Calls the function that `default_reply = path` names. Its type checks that function.

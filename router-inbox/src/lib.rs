@@ -14,6 +14,17 @@
 //! that claims a delivery receives a **lease** on it. The lease expires, so that another worker can
 //! take over after a crash. It also contains a fencing token. A worker that resumes after another
 //! one has taken over holds an outdated token, and its changes are rejected.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `sqlite` (default) | `SqliteStore`, a file that several processes on one machine can share |
+//! | `postgres` | `PostgresStore`, with TLS by rustls and the system's certificates |
+//! | `jetstream` | `JetStreamStore`, with TLS by rustls and the system's certificates |
+//! | `conformance` | `conformance`, the test suite for stores, and an in-memory store |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bounded;
 #[cfg(feature = "conformance")]

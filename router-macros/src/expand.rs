@@ -285,7 +285,7 @@ fn call_function(arguments: &Arguments, function: &Function) -> TokenStream {
         extractions.push(quote_spanned! {ty.span()=>
             let #argument = match <#input as __router_core::FromEvent>::from_event(&#event, #need).await {
                 ::core::result::Result::Ok(#argument) => #argument,
-                ::core::result::Result::Err(failure) => return ::core::result::Result::Err(failure),
+                ::core::result::Result::Err(rejection) => return ::core::result::Result::Err(__router_core::reject::<#input>(rejection)),
             };
         });
         names.push(argument);

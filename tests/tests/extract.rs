@@ -5,12 +5,13 @@
 use std::{
     fmt::Debug,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use router_core::{
-    Account, EndpointName, Event, EventId, EventType, FromEvent, HandlerReport, Livemode, Object,
-    OptionalFromEvent, Previous, Registered, Rejection, RelatedObject, Report, Router,
-    RouterBuilder, State, on_event, on_unhandled,
+    Account, EndpointName, Event, EventId, EventType, Failure, FailureExt as _, FromEvent,
+    HandlerReport, Livemode, Object, OptionalFromEvent, Previous, Registered, Rejection,
+    RelatedObject, Report, Router, RouterBuilder, State, on_event, on_unhandled,
 };
 use router_tests::{NOW, event, payload, payload_with_id};
 use serde::Deserialize;
@@ -167,7 +168,7 @@ async fn previous_null_differs_from_no_change() {
     assert!(permanent, "{text}");
     insta::assert_snapshot!(
         text,
-        @"`data.previous_attributes` does not decode at `status`: invalid type: null, expected a string"
+        @"cannot extract the argument `Previous<Cancellation>`: `data.previous_attributes` does not decode at `status`: invalid type: null, expected a string"
     );
 }
 
@@ -178,7 +179,8 @@ async fn optional_argument_fails_if_it_does_not_decode() {
     let (notes, report) = run::<takes_optional_arguments>(&invalid).await;
     assert!(notes.is_empty(), "the handler was called");
     let (permanent, text) = failure(&report);
-    assert!(permanent && text.starts_with("`data.object` does not decode at `amount`: "), "{text}");
+    let reason = "cannot extract the argument `Option<Object<Thing>>`: `data.object` does not decode at `amount`: ";
+    assert!(permanent && text.starts_with(reason), "{text}");
 }
 
 #[on_event("invoice.paid")]
@@ -196,7 +198,7 @@ async fn result_argument_holds_the_rejection() {
     assert_eq!(
         notes,
         [
-            r#"(true, Err("the event has no `data.previous_attributes`: a thin event only names its object, and only an `*.updated` event has previous attributes"))"#
+            r#"(true, Err("cannot extract the argument `Previous<Before>`: the event has no `data.previous_attributes`: a thin event only names its object, and only an `*.updated` event has previous attributes"))"#
         ]
     );
     assert!(report.handlers()[0].is_done());
@@ -211,7 +213,7 @@ async fn needs_an_account(account: Account, notes: State<Notes>) {
 async fn missing_argument_is_a_permanent_failure() {
     let (notes, report) = run::<needs_an_account>(&payload("invoice.paid")).await;
     assert!(notes.is_empty(), "the handler was called");
-    let text = "the event names no connected account; take an `Option<Account>`";
+    let text = "cannot extract the argument `Account`: the event names no connected account; take an `Option<Account>`";
     assert_eq!(failure(&report), (true, text.to_owned()));
 }
 
@@ -251,7 +253,78 @@ async fn custom_extractor_can_await_and_fail_transiently() {
 
     let (notes, report) = run::<takes_custom_argument>(&updated()).await;
     assert!(notes.is_empty(), "the handler was called");
-    assert_eq!(failure(&report), (false, "the database is unavailable".to_owned()));
+    let text = "cannot extract the argument `Customer`: the database is unavailable";
+    assert_eq!(failure(&report), (false, text.to_owned()));
+}
+
+/// An extractor that always fails, with an error of another kind for each mode.
+#[derive(Debug)]
+struct Unavailable;
+
+impl FromEvent for Unavailable {
+    type Needs = ();
+
+    async fn from_event(event: &Event, (): ()) -> Result<Self, Rejection> {
+        let error = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+        match event.livemode() {
+            Some(true) => Err(Failure::retry_in(error(), Duration::from_secs(7)))?,
+            Some(false) => Err(error()).or_permanent()?,
+            None => Err(error())?,
+        }
+    }
+}
+
+#[on_event("customer.updated")]
+async fn takes_tuple(_: (Event, Unavailable)) {}
+
+#[on_event("customer.updated")]
+async fn returns_rejection(argument: Result<Unavailable, Rejection>) -> Result<(), Failure> {
+    let rejection = argument.unwrap_err();
+    assert!(rejection.argument().unwrap().ends_with("::Unavailable"), "{rejection:?}");
+    assert!(rejection.error().is::<std::io::Error>(), "{rejection:?}");
+    Err(rejection)?
+}
+
+#[tokio::test]
+async fn rejection_keeps_argument_class_and_cause() {
+    let live = updated();
+    for (payload, permanent, retry_after) in [
+        (live.replace(r#""livemode":true,"#, ""), false, None),
+        (live.replace("true", "false"), true, None),
+        (live, false, Some(Duration::from_secs(7))),
+    ] {
+        for report in
+            [run::<takes_tuple>(&payload).await.1, run::<returns_rejection>(&payload).await.1]
+        {
+            let failure = report.handlers()[0].result().unwrap_err();
+            assert_eq!((failure.is_permanent(), failure.retry_after()), (permanent, retry_after));
+            let text = "cannot extract the argument `Unavailable`: timed out";
+            assert_eq!(failure.to_string(), text);
+            let cause = failure.chain().last().unwrap().downcast_ref::<std::io::Error>();
+            assert_eq!(cause.unwrap().kind(), std::io::ErrorKind::TimedOut);
+        }
+    }
+}
+
+#[on_event("customer.updated")]
+async fn compares_memory(event: Event, id: EventId, event_type: EventType, account: Account) {
+    assert_eq!(
+        (&*id, &*event_type, Some(&*account)),
+        (event.id(), event.event_type(), event.account())
+    );
+    let is_shared =
+        |text: &str| event.payload_text().as_bytes().as_ptr_range().contains(&text.as_ptr());
+    // Only a text with an escape is copied.
+    assert_eq!(is_shared(id.as_str()), event.payload_text().contains("evt_2"));
+    assert!(is_shared(event_type.as_ref()) && is_shared(&account));
+}
+
+#[tokio::test]
+async fn text_arguments_share_the_memory_of_the_event() {
+    for payload in [updated(), updated().replace("evt_2", r"evt_\u0032")] {
+        let (_, report) = run::<compares_memory>(&payload).await;
+        assert!(report.handlers()[0].is_done(), "{report:?}");
+    }
 }
 
 trait Mailer: Send + Sync {

@@ -13,6 +13,8 @@ mod routes;
 mod state_advice;
 mod states;
 
+pub use router_catalog::PatternError;
+
 pub use self::{
     builder::{DeliveryRouterBuilder, RouterBuilder},
     explain::{Explanation, Match},

@@ -1,6 +1,7 @@
 //! The HTTP endpoint: from a request to a verified event, and from its outcome to a response.
 
 mod api_version;
+mod body;
 mod budget;
 mod event_service;
 mod limit;
@@ -14,6 +15,7 @@ mod service;
 #[cfg(feature = "server")]
 pub(crate) use self::pipeline::Authentic;
 pub use self::{
+    body::FullBody,
     event_service::EventService,
     refusal::Refusal,
     response::{Answer, Response},

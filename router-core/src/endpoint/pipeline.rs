@@ -17,7 +17,7 @@ use http_body::Body;
 use tracing::Instrument as _;
 
 use super::{
-    Answer, EventService, Refusal, Response, SecretProvider,
+    Answer, EventService, Refusal, SecretProvider,
     api_version::ExpectedVersion,
     budget::BodyBudget,
     limit::{BodyLimit, RawBody, require_post},
@@ -56,15 +56,15 @@ pub(crate) struct Authentic;
 impl<P: SecretProvider> Settings<P> {
     /// Runs the steps of a request in a span, and converts their result to a response. Counts the
     /// request, and logs a refusal.
-    pub(super) async fn respond(
+    pub(super) async fn respond<B: From<Bytes>>(
         &self,
         facts: &RequestFacts,
         steps: Pin<&mut impl Future<Output = Result<Answer, Refusal>>>,
-    ) -> Response {
+    ) -> http::Response<B> {
         let respond = pin!(async {
             let request = telemetry::Request::begin(self.clock.monotonic());
             let (is_authentic, mut response) = match steps.await {
-                Ok(answer) => (true, Response::from(answer)),
+                Ok(answer) => (true, http::Response::from(answer)),
                 Err(refusal) => {
                     let refusal = refusal.with_content_encoding(facts.content_encoding());
                     refusal.log(facts);

@@ -7,15 +7,17 @@ use http::{
     Extensions, HeaderValue, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
-use http_body_util::Full;
 use serde::{Serialize, Serializer};
 
-use super::Refusal;
+use super::{FullBody, Refusal};
 use crate::handler::{HandlerReport, Report};
 
 /// The response of an [`Endpoint`](super::Endpoint): a status and one line of JSON, which Stripe's
 /// dashboard shows to the operator.
-pub type Response = http::Response<Full<Bytes>>;
+///
+/// An [`Answer`] and a [`Refusal`] convert into a response with this body, and with any other that
+/// can be made of [`Bytes`].
+pub type Response = http::Response<FullBody>;
 
 /// The `Retry-After` of a 503. (Stripe keeps its own schedule; proxies and other senders may heed
 /// it.)
@@ -79,7 +81,7 @@ impl From<Report> for Answer {
     }
 }
 
-impl From<Answer> for Response {
+impl<B: From<Bytes>> From<Answer> for http::Response<B> {
     fn from(Answer { status, retry_after, body, extensions }: Answer) -> Self {
         let mut response = response(status, body, retry_after);
         // Stripe reads a reply only if this header states its API version.
@@ -93,7 +95,7 @@ impl From<Answer> for Response {
     }
 }
 
-impl From<Refusal> for Response {
+impl<B: From<Bytes>> From<Refusal> for http::Response<B> {
     fn from(refusal: Refusal) -> Self {
         let status = refusal.status();
         let body = json(&RefusalBody { error: &refusal.public_message() });
@@ -108,8 +110,12 @@ impl From<Refusal> for Response {
     }
 }
 
-fn response(status: StatusCode, body: Bytes, retry_after: Option<Duration>) -> Response {
-    let mut response = Response::new(Full::new(body));
+fn response<B: From<Bytes>>(
+    status: StatusCode,
+    body: Bytes,
+    retry_after: Option<Duration>,
+) -> http::Response<B> {
+    let mut response = http::Response::new(B::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

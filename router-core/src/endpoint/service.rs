@@ -213,7 +213,7 @@ impl<S: EventService + Clone> Endpoint<S> {
     /// With a [`SecretProvider`], which needs the request's head, use
     /// [`receive_request`](Endpoint::receive_request). For a request from a queue, use
     /// [`receive_at`](Endpoint::receive_at).
-    pub async fn receive(&self, signature: Option<&[u8]>, body: Bytes) -> Response {
+    pub async fn receive(&self, signature: Option<&[u8]>, body: Bytes) -> http::Response<Bytes> {
         let (settings, mut inner) = (&self.settings, self.inner.clone());
         let steps = pin!(async {
             require_secrets(&settings.provider)?;
@@ -240,13 +240,13 @@ impl<S: EventService + Clone, P: SecretProvider> Endpoint<S, P> {
     /// ```
     /// # use std::time::SystemTime;
     /// # use bytes::Bytes;
-    /// # use router_core::{Endpoint, Response, Router, SecretProvider};
+    /// # use router_core::{Endpoint, Router, SecretProvider};
     /// struct Queued { path: String, signature: String, body: Bytes, received_at: SystemTime }
     ///
     /// async fn handle(
     ///     endpoint: &Endpoint<Router, impl SecretProvider>,
     ///     queued: Queued,
-    /// ) -> Result<Response, http::Error> {
+    /// ) -> Result<http::Response<Bytes>, http::Error> {
     ///     let request = http::Request::post(queued.path)
     ///         .header("stripe-signature", queued.signature)
     ///         .body(queued.body)?;
@@ -257,7 +257,7 @@ impl<S: EventService + Clone, P: SecretProvider> Endpoint<S, P> {
         &self,
         request: http::Request<Bytes>,
         received_at: SystemTime,
-    ) -> Response {
+    ) -> http::Response<Bytes> {
         let (settings, mut inner) = (&self.settings, self.inner.clone());
         let facts = RequestFacts::new(&request);
         let steps = pin!(settings.process_received(request, received_at, &mut inner));
@@ -268,7 +268,7 @@ impl<S: EventService + Clone, P: SecretProvider> Endpoint<S, P> {
     /// read. The [`SecretProvider`] gets the method, the URI and the headers.
     ///
     /// See [`receive_at`](Endpoint::receive_at) for an example.
-    pub async fn receive_request(&self, request: http::Request<Bytes>) -> Response {
+    pub async fn receive_request(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
         let now = self.settings.clock.wall();
         self.receive_at(request, now).await
     }

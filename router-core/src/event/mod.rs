@@ -18,6 +18,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use bytestring::ByteString;
+pub use router_catalog::Kind;
 use serde::Deserialize;
 
 pub(crate) use self::api_version::{ApiVersion, SeenVersions};
@@ -295,6 +296,29 @@ impl Event {
 
     fn envelope(&self) -> &Envelope {
         &self.0.envelope
+    }
+
+    /// Returns the event's id, as a part of the payload.
+    pub(crate) fn shared_id(&self) -> ByteString {
+        self.shared(&self.0.envelope.id)
+    }
+
+    /// Returns the event's type, as a part of the payload.
+    pub(crate) fn shared_type(&self) -> ByteString {
+        self.shared(&self.0.envelope.event_type)
+    }
+
+    /// Returns the id of the connected account, as a part of the payload.
+    pub(crate) fn shared_account(&self) -> Option<ByteString> {
+        self.0.envelope.account.as_ref().map(|text| self.shared(text))
+    }
+
+    /// Returns a text without copying it, unless it contained escapes.
+    fn shared(&self, text: &Text) -> ByteString {
+        match text {
+            Text::Plain(range) => self.0.payload.slice_ref(&self.0.payload[range.clone()]),
+            Text::Decoded(text) => (&**text).into(),
+        }
     }
 
     fn text<'e>(&'e self, text: &'e Text) -> &'e str {

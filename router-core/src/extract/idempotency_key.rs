@@ -1,7 +1,8 @@
 //! Idempotency keys for calls to other systems.
 
-use std::{fmt, ops::Deref};
+use std::fmt::Write as _;
 
+use bytestring::ByteString;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -41,7 +42,9 @@ use crate::event::{Event, EventKey};
 /// # fn main() {}
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct IdempotencyKey(String);
+pub struct IdempotencyKey(ByteString);
+
+impl_text!(IdempotencyKey);
 
 impl IdempotencyKey {
     /// Derives the key from the event and the handler's stable name. For a stored delivery that is
@@ -58,8 +61,11 @@ impl IdempotencyKey {
         }
         hash.update(event.generation().to_be_bytes());
         hash.update(event.serial().unwrap_or_default().to_be_bytes());
-        let hash = hash.finalize();
-        Self(hash[..16].iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut key = String::with_capacity(32);
+        for byte in &hash.finalize()[..16] {
+            write!(key, "{byte:02x}").expect("writing to a `String` never fails");
+        }
+        Self(key.into())
     }
 }
 
@@ -79,19 +85,5 @@ impl FromEvent for IdempotencyKey {
 
     async fn from_event(_: &Event, key: Self) -> Result<Self, Rejection> {
         Ok(key)
-    }
-}
-
-impl Deref for IdempotencyKey {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for IdempotencyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

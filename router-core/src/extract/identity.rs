@@ -1,29 +1,29 @@
 //! Extractors for the fields of the envelope.
 
-use std::{fmt, ops::Deref};
-
-use router_catalog::Kind;
+use bytestring::ByteString;
 
 use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::{
-    event::{Event, Recency, RelatedObject},
+    event::{Event, Kind, Recency, RelatedObject},
     signature::EndpointName,
 };
 
-/// The event's id, `evt_…`. Derefs to `str`.
+/// The event's id, `evt_…`. Derefs to `str`, and shares the memory of the event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct EventId(pub String);
+pub struct EventId(ByteString);
 
-/// The event's type, such as `payment_intent.succeeded`. Derefs to `str`.
+/// The event's type, such as `payment_intent.succeeded`. Derefs to `str`, and shares the memory of
+/// the event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct EventType(pub String);
+pub struct EventType(ByteString);
 
-/// The id of the connected account that the event is about, `acct_…`. Derefs to `str`.
+/// The id of the connected account that the event is about, `acct_…`. Derefs to `str`, and shares
+/// the memory of the event.
 ///
 /// Events of your own account name no connected account; a handler of both takes an
 /// `Option<Account>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Account(pub String);
+pub struct Account(ByteString);
 
 /// The event's mode: `true` for live mode (real money), `false` for test mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,33 +38,13 @@ impl EventType {
     }
 }
 
-macro_rules! impl_deref_str {
-    ($($name:ident)+) => {
-        $(
-            impl Deref for $name {
-                type Target = str;
-
-                fn deref(&self) -> &str {
-                    &self.0
-                }
-            }
-
-            impl fmt::Display for $name {
-                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str(&self.0)
-                }
-            }
-        )+
-    };
-}
-
-impl_deref_str!(EventId EventType Account);
+impl_text!(EventId EventType Account);
 
 impl FromEvent for EventId {
     type Needs = ();
 
     async fn from_event(event: &Event, (): ()) -> Result<Self, Rejection> {
-        Ok(Self(event.id().to_owned()))
+        Ok(Self(event.shared_id()))
     }
 }
 
@@ -72,7 +52,7 @@ impl FromEvent for EventType {
     type Needs = ();
 
     async fn from_event(event: &Event, (): ()) -> Result<Self, Rejection> {
-        Ok(Self(event.event_type().to_owned()))
+        Ok(Self(event.shared_type()))
     }
 }
 
@@ -109,7 +89,7 @@ macro_rules! impl_optional {
 }
 
 impl_optional!(
-    Account, None, event => event.account().map(|account| Self(account.to_owned())),
+    Account, None, event => event.shared_account().map(Self),
     "the event names no connected account; take an `Option<Account>`"
 );
 impl_optional!(

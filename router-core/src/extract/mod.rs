@@ -14,6 +14,46 @@ macro_rules! for_each_tuple {
     };
 }
 
+/// Implements the methods and traits of extractors that are a text.
+macro_rules! impl_text {
+    ($($name:ident)+) => {
+        $(
+            impl $name {
+                /// Wraps a text, for example in a test that calls a handler directly.
+                pub fn new(text: impl Into<String>) -> Self {
+                    Self(text.into().into())
+                }
+
+                /// Returns the text.
+                #[must_use]
+                pub fn as_str(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl ::std::ops::Deref for $name {
+                type Target = str;
+
+                fn deref(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl AsRef<str> for $name {
+                fn as_ref(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl ::std::fmt::Display for $name {
+                fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                    ::std::fmt::Display::fmt(&*self.0, f)
+                }
+            }
+        )+
+    };
+}
+
 #[cfg(feature = "async-stripe")]
 mod async_stripe;
 pub(crate) mod compat;
@@ -23,12 +63,11 @@ pub(crate) mod needs;
 mod object;
 mod optional;
 mod per_delivery;
+mod rejection;
 mod state;
 mod tuple;
 
 use std::future::Future;
-
-use router_catalog::Kind;
 
 pub use self::{
     idempotency_key::IdempotencyKey,
@@ -37,15 +76,11 @@ pub use self::{
     object::{Object, Previous, StripeObject, changed},
     optional::OptionalFromEvent,
     per_delivery::{DeliveryService, PerDelivery, ProvidedType},
+    rejection::Rejection,
     state::State,
 };
 pub(crate) use self::{per_delivery::PerDeliveryValues, state::States};
-use crate::{event::Event, handler::Failure};
-
-/// The reason why an argument could not be extracted. It becomes the handler's [`Failure`], and the
-/// handler is not called. It is permanent if, for example, the object does not decode, and
-/// transient if, for example, a fetch failed.
-pub type Rejection = Failure;
+use crate::event::{Event, Kind};
 
 /// A type that a handler can take as an argument. It is extracted from the event and from the
 /// resources that [`Needs`](Self::Needs) declares.
@@ -53,7 +88,7 @@ pub type Rejection = Failure;
 /// An extractor is asynchronous and may fetch data:
 ///
 /// ```
-/// use router_core::{Event, FromEvent, Object, Rejection, State};
+/// use router_core::{Event, FailureExt as _, FromEvent, Rejection, State};
 /// # struct Customers;
 /// # impl Customers { async fn find(&self, _: &str) -> std::io::Result<Option<Customer>> { Ok(None) } }
 /// # struct Customer;
@@ -65,7 +100,7 @@ pub type Rejection = Failure;
 ///     type Needs = State<Customers>;
 ///
 ///     async fn from_event(event: &Event, customers: State<Customers>) -> Result<Self, Rejection> {
-///         let paid: Paid = event.decode_object().map_err(Rejection::permanent)?;
+///         let paid: Paid = event.decode_object().or_permanent()?;
 ///         let customer = customers.find(&paid.customer).await?; // retried if it fails
 ///         Ok(customer.ok_or("no such customer yet")?)
 ///     }

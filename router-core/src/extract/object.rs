@@ -2,11 +2,10 @@
 
 use std::ops::{Deref, DerefMut};
 
-use router_catalog::Kind;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{FromEvent, OptionalFromEvent, Rejection};
-use crate::event::{DecodeError, Event};
+use crate::event::{DecodeError, Event, Kind};
 
 /// The object of a snapshot event (`data.object`), decoded into your type with the fields that you
 /// need.

@@ -42,6 +42,6 @@ impl<T: FromEvent> FromEvent for Result<T, Rejection> {
     type Needs = T::Needs;
 
     async fn from_event(event: &Event, needs: T::Needs) -> Result<Self, Rejection> {
-        Ok(T::from_event(event, needs).await)
+        Ok(T::from_event(event, needs).await.map_err(Rejection::of_argument::<T>))
     }
 }

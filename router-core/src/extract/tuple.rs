@@ -1,9 +1,7 @@
 //! Tuples of extractors, with which a user's extractor can be built on several others.
 
-use router_catalog::Kind;
-
 use super::{FromEvent, Rejection};
-use crate::event::Event;
+use crate::event::{Event, Kind};
 
 macro_rules! tuple {
     ($($part:ident)+) => {
@@ -19,7 +17,9 @@ macro_rules! tuple {
                 event: &Event,
                 ($($part,)+): Self::Needs,
             ) -> Result<Self, Rejection> {
-                Ok(($($part::from_event(event, $part).await?,)+))
+                Ok(($(
+                    $part::from_event(event, $part).await.map_err(Rejection::of_argument::<$part>)?,
+                )+))
             }
         }
     };

@@ -133,6 +133,12 @@ impl Failure {
         std::iter::successors(Some(error), |error| (*error).source())
     }
 
+    /// Makes the failure the cause of another error, with the same class.
+    pub(crate) fn wrap<E: Into<BoxError>>(self, wrap: impl FnOnce(Self) -> E) -> Self {
+        let class = self.class;
+        Self::new(wrap(self), class)
+    }
+
     /// Makes the failure permanent, for a caller that cannot retry.
     pub(crate) fn into_permanent(self) -> Self {
         Self { class: Class::Permanent, ..self }

@@ -47,7 +47,7 @@ mod stream;
 use std::{convert::Infallible, fmt, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use http_body::Body;
-use hyper::body::Incoming;
+pub use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,

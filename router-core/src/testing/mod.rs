@@ -7,6 +7,8 @@ mod payload;
 mod router;
 mod synthetic;
 
+pub use router_catalog::samples::PathError;
+
 #[doc(hidden)]
 pub use self::assert_registered::__assert_all_registered;
 pub use self::{

@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header::CONTENT_TYPE};
-use http_body_util::Full;
 
 use crate::{
     clock::{Clock as _, SystemClock},
+    endpoint::FullBody,
     event::{EnvelopeError, Event, Receipt},
     signature::{EndpointName, SigningSecret, sign},
 };
@@ -76,21 +76,21 @@ impl Payload {
 
     /// Returns the request that Stripe would send now: a POST to `/webhook`.
     #[must_use]
-    pub fn request(&self, secret: &SigningSecret) -> Request<Full<Bytes>> {
+    pub fn request(&self, secret: &SigningSecret) -> Request<FullBody> {
         self.request_at(secret, SystemClock.wall())
     }
 
     /// Returns the request that Stripe would send at this time: a POST to `/webhook`.
     #[must_use]
-    pub fn request_at(&self, secret: &SigningSecret, time: SystemTime) -> Request<Full<Bytes>> {
+    pub fn request_at(&self, secret: &SigningSecret, time: SystemTime) -> Request<FullBody> {
         signed_request(&self.sign_at(secret, time), self.body().clone())
     }
 }
 
 /// Returns a POST to `/webhook` with this signature.
-pub(super) fn signed_request(signature: &str, body: Bytes) -> Request<Full<Bytes>> {
+pub(super) fn signed_request(signature: &str, body: Bytes) -> Request<FullBody> {
     let mut request =
-        Request::post("/webhook").body(Full::new(body)).expect("`/webhook` is a valid URI");
+        Request::post("/webhook").body(FullBody::from(body)).expect("`/webhook` is a valid URI");
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     // A signature with characters that a header cannot hold is left out, and fails verification.

@@ -4,7 +4,6 @@ use std::{fmt::Display, future::Future, time::SystemTime};
 
 use bytes::Bytes;
 use http_body::Body;
-use http_body_util::BodyExt as _;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -12,7 +11,7 @@ use super::{ManualClock, Payload, payload::signed_request};
 use crate::{
     build::{BuildError, RouterBuilder},
     clock::{Clock as _, SystemClock},
-    endpoint::{Endpoint, EventService, Refusal, Response},
+    endpoint::{Endpoint, EventService, FullBody, Refusal, Response},
     handler::{BoxError, HandlerReport, Report},
     routing::Router,
     signature::{Secrets, SigningSecret, claimed_time},
@@ -158,9 +157,7 @@ where
 impl TestResponse {
     async fn read(response: Result<Response, std::convert::Infallible>) -> Self {
         let Ok(response) = response;
-        let (parts, body) = response.into_parts();
-        let Ok(body) = body.collect().await;
-        Self(http::Response::from_parts(parts, body.to_bytes()))
+        Self(response.map(FullBody::into_bytes))
     }
 
     /// Returns the status, as Stripe sees it.

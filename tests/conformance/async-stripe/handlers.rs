@@ -141,9 +141,9 @@ async fn field_of_wrong_type_becomes_dead_letter_with_path() {
         assert_eq!(answer.status(), 200);
         let failure = answer.handler(name).result().unwrap_err();
         assert!(failure.is_permanent());
-        let error = failure.error().to_string();
+        let error = failure.to_string();
         assert!(
-            error.starts_with(&format!("`data.object` does not decode at `{path}`: ")),
+            error.contains(&format!(": `data.object` does not decode at `{path}`: ")),
             "{error}"
         );
     }

@@ -13,8 +13,8 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use router_core::{
-    BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Response, Router, Secrets,
-    Tolerance,
+    BoxError, Endpoint, Event, Failure, FullBody, HandlerResult, Outcome, Response, Router,
+    Secrets, Tolerance,
     signature::{SignatureError, verify},
     testing::ManualClock,
 };
@@ -64,7 +64,7 @@ pub fn check_request(sent: &RawRequest) {
     let endpoint = || Endpoint::new(secret(), router()).clock(clock.clone());
 
     let received = match poll(&mut pin!(endpoint().receive(signature, body.clone().into()))) {
-        Poll::Ready(response) => Answer::from_response(response),
+        Poll::Ready(response) => Answer::from_response(response.map(FullBody::from)),
         Poll::Pending => panic!("`receive` waits although the body is complete"),
     };
     match received.status.as_u16() {

@@ -11,7 +11,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http_body_util::BodyExt as _;
 use router_core::{
     Answer as ServiceAnswer, BoxError, CompletionStore, Endpoint, Event, EventKey, HandlerProgress,
     Router, SigningSecret,
@@ -92,8 +91,7 @@ where
     let endpoint = Endpoint::new(secret, service);
     let response = endpoint.receive(Some(signature.as_bytes()), payload.body().clone()).await;
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await.expect("body is in memory").to_bytes();
-    Answer { status, body: serde_json::from_slice(&body).expect("body is JSON") }
+    Answer { status, body: serde_json::from_slice(response.body()).expect("body is JSON") }
 }
 
 /// One process with the default completion store, in memory.

@@ -10,15 +10,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
-use http_body_util::Full;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use router_core::{
-    SigningSecret,
+    FullBody, SigningSecret,
     clock::{Clock as _, SystemClock},
     testing::{Payload, SyntheticEvent},
 };
@@ -33,7 +31,7 @@ const SECRET: &str = "whsec_of_the_faults";
 const MAX_IN_FLIGHT: usize = 4;
 
 pub(crate) struct Stripe {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpConnector, FullBody>,
     secret: SigningSecret,
     /// The endpoint's current address; `None` while there is no endpoint.
     address: watch::Sender<Option<SocketAddr>>,
