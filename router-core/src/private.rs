@@ -7,7 +7,7 @@ use tracing::Span;
 use crate::handler::Reply;
 
 pub use crate::{
-    build::registry::{DeliveryKeys, Handles, Registered, Registration, submit},
+    build::registry::{Handles, Registered, Registration, submit},
     event::Event,
     extract::{
         FromEvent, StripeObject,
@@ -15,7 +15,7 @@ pub use crate::{
         needs::{Need, Supplies, sealed::Needs},
     },
     handler::{
-        DeliveryOrder, HandlerFuture, HandlerResult, IntoOutcome,
+        DeliveryOrder, HandlerFuture, HandlerResult, HandlerSettings, IntoOutcome, RetryOverrides,
         reply::{AnyReturn, Returned},
     },
 };

@@ -375,7 +375,8 @@ impl RouterBuilder {
     /// Logs the start-up report.
     fn into_handlers(mut self) -> (Handlers, Option<RegisteredHandler>) {
         for candidate in &mut self.candidates {
-            candidate.filter.livemode = candidate.filter.livemode.or(self.livemode);
+            let livemode = &mut candidate.settings.livemode;
+            *livemode = livemode.or(self.livemode);
         }
         let report = StartupReport::new(&self);
         report.log();

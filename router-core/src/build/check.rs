@@ -97,7 +97,7 @@ fn duplicate_registrations(builder: &RouterBuilder) -> Vec<Vec<&Candidate>> {
 fn shared_names(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> Vec<Problem> {
     let mut by_name = BTreeMap::<&str, Vec<&Candidate>>::new();
     for candidate in &builder.candidates {
-        let former = candidate.formerly.filter(|former| *former != candidate.name);
+        let former = candidate.settings.formerly.filter(|former| *former != candidate.name);
         for name in former.into_iter().chain([&*candidate.name]) {
             by_name.entry(name).or_default().push(candidate);
         }
@@ -155,7 +155,8 @@ fn unknown_endpoints(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     let mut unknown = BTreeMap::<&str, Vec<&Candidate>>::new();
     if let Some(known) = &builder.endpoints {
         for candidate in &builder.candidates {
-            if let Some(endpoint) = candidate.filter.endpoint.filter(|name| !known.contains(*name))
+            if let Some(endpoint) =
+                candidate.settings.endpoint.filter(|name| !known.contains(*name))
             {
                 unknown.entry(endpoint).or_default().push(candidate);
             }
@@ -171,7 +172,7 @@ fn unknown_endpoints(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
 /// Finds handlers for the mode that the router does not handle.
 fn other_mode(builder: &RouterBuilder) -> Option<Problem> {
     let livemode = builder.livemode?;
-    let other = |candidate: &&Candidate| candidate.filter.livemode == Some(!livemode);
+    let other = |candidate: &&Candidate| candidate.settings.livemode == Some(!livemode);
     let handlers: Vec<&Candidate> = builder.candidates.iter().filter(other).collect();
     let handlers = locations(&handlers);
     (!handlers.is_empty()).then_some(Problem::OtherMode { livemode, handlers })

@@ -8,7 +8,7 @@ use std::{
 use router_catalog::Pattern;
 
 use super::{HandlerLocation, builder::RouterBuilder, candidate::Candidate};
-use crate::{extract::needs::NeedSource, routing::Filter};
+use crate::{extract::needs::NeedSource, handler::HandlerSettings};
 
 /// A summary of a router's handlers, with warnings. `build()` logs it; `Display` writes it for
 /// people.
@@ -73,7 +73,7 @@ pub enum Warning {
     /// A handler has other keys that only a delivery service reads, but the router has no
     /// `.delivered_by(...)`.
     NotDelivered {
-        /// The keys, such as `attempts`.
+        /// The keys, such as `retry`.
         keys: Vec<&'static str>,
         /// The handler.
         handler: HandlerLocation,
@@ -208,14 +208,14 @@ fn not_ordered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     let ordered = builder
         .candidates
         .iter()
-        .filter(move |candidate| inline && candidate.delivery_keys.order.is_some());
+        .filter(move |candidate| inline && candidate.settings.ordered.is_some());
     ordered.map(|candidate| Warning::NotOrdered { handler: candidate.location() })
 }
 
 fn not_delivered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     let inline = !builder.has_delivery_service();
     builder.candidates.iter().filter(move |_| inline).filter_map(|candidate| {
-        let keys = candidate.delivery_keys.set_without_order();
+        let keys = candidate.settings.delivery_keys();
         let handler = candidate.location();
         (!keys.is_empty()).then_some(Warning::NotDelivered { keys, handler })
     })
@@ -224,7 +224,7 @@ fn not_delivered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
 fn unchecked_endpoints(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     let candidates = builder.candidates.iter().filter(|_| builder.endpoints.is_none());
     candidates.filter_map(|candidate| {
-        let (endpoint, handler) = (candidate.filter.endpoint?, candidate.location());
+        let (endpoint, handler) = (candidate.settings.endpoint?, candidate.location());
         Some(Warning::UncheckedEndpoint { endpoint, handler })
     })
 }
@@ -240,7 +240,7 @@ fn unreachable_unhandled(builder: &RouterBuilder) -> Option<Warning> {
 /// a filter.
 fn catch_alls(builder: &RouterBuilder) -> impl Iterator<Item = &Candidate> {
     builder.candidates.iter().filter(|candidate| {
-        let Filter { endpoint, livemode } = candidate.filter;
+        let HandlerSettings { endpoint, livemode, .. } = candidate.settings;
         let is_every_mode = livemode.is_none() || livemode == builder.livemode;
         candidate.is_catch_all() && endpoint.is_none() && is_every_mode
     })

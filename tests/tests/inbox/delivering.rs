@@ -32,7 +32,11 @@ impl Script {
     }
 }
 
-#[on_event("invoice.paid", name = "shop.thrice", attempts = 3, backoff = "10s", max_backoff = "1m")]
+#[on_event(
+    "invoice.paid",
+    name = "shop.thrice",
+    retry(max_attempts = 3, backoff = "10s", max_backoff = "1m")
+)]
 async fn thrice(_: Event, script: State<Script>) -> HandlerResult {
     script.next()
 }
