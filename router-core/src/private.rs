@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub use crate::{
-    build::registry::{DeliveryKeys, Handles, Registered, Registration, submit},
+    build::registry::{Handles, Registered, Registration, submit},
     event::Event,
     extract::{
         FromEvent, StripeObject,
@@ -18,7 +18,7 @@ pub use crate::{
         needs::{Need, Supplies, sealed::Needs},
     },
     handler::{
-        DeliveryOrder, HandlerFuture, HandlerResult, IntoOutcome,
+        DeliveryOrder, HandlerFuture, HandlerResult, HandlerSettings, IntoOutcome, RetryOverrides,
         reply::{AnyReturn, Returned},
     },
 };

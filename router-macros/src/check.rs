@@ -1,14 +1,15 @@
 //! Checks the parsed attribute and signature, and reports each error at the user's own token.
 
-use std::{collections::HashSet, num::NonZeroU32, time::Duration};
+use std::collections::HashSet;
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use router_catalog::Pattern;
-use syn::{Attribute, Error, FnArg, LitStr, Safety, Type};
+use syn::{Attribute, Error, FnArg, Safety, Type};
 
 use crate::{
     errors::Errors,
+    keys::KeyTable as _,
     parse::{self, Arguments, Function},
 };
 
@@ -29,7 +30,7 @@ pub(crate) fn on_event(arguments: &Arguments, errors: &mut Errors) {
             parse::Pattern::Constant(path) => path.to_token_stream().to_string(),
         };
         let problem = match given {
-            parse::Pattern::Literal(_) => check_pattern(&text, arguments.unlisted.is_some()),
+            parse::Pattern::Literal(_) => check_pattern(&text, arguments.keys.unlisted.is_some()),
             // The expansion checks the value when constants are evaluated.
             parse::Pattern::Constant(_) => Ok(()),
         };
@@ -42,118 +43,30 @@ pub(crate) fn on_event(arguments: &Arguments, errors: &mut Errors) {
     check_keys(arguments, errors);
 }
 
+/// The keys of `#[on_unhandled]`.
+const UNHANDLED_KEYS: [&str; 4] = ["name", "timeout", "blocking", "crate"];
+
 /// Checks the arguments of `#[on_unhandled]`, which has fewer keys.
 pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
-    let Arguments {
-        patterns,
-        endpoint,
-        livemode,
-        order,
-        deadline,
-        default_reply,
-        exclusive,
-        ordered,
-        formerly,
-        attempts,
-        backoff,
-        max_backoff,
-        concurrency,
-        unlisted,
-        ..
-    } = arguments;
-    let mut reject =
-        |tokens: &dyn ToTokens, message: &str| errors.push(Error::new_spanned(tokens, message));
-    for pattern in patterns {
-        reject(
-            pattern,
-            "`#[on_unhandled]` takes no event types, because it handles the events that no other \
-             handler takes; use `#[on_event(...)]` to handle certain event types",
-        );
+    for pattern in &arguments.patterns {
+        let message = "`#[on_unhandled]` takes no event types, because it handles the events that no other \
+                       handler takes; use `#[on_event(...)]` to handle certain event types";
+        errors.push(Error::new_spanned(pattern, message));
     }
-    let message =
-        "`#[on_unhandled]` accepts only the keys `name`, `timeout`, `blocking` and `crate`";
-    let keys_given = [
-        endpoint.as_ref().map(|key| key as &dyn ToTokens),
-        livemode.as_ref().map(|key| key as _),
-        order.as_ref().map(|key| key as _),
-        deadline.as_ref().map(|key| key as _),
-        default_reply.as_ref().map(|key| key as _),
-        exclusive.as_ref().map(|key| key as _),
-        ordered.as_ref().map(|key| key as _),
-        formerly.as_ref().map(|key| key as _),
-        attempts.as_ref().map(|key| key as _),
-        backoff.as_ref().map(|key| key as _),
-        max_backoff.as_ref().map(|key| key as _),
-        concurrency.as_ref().map(|key| key as _),
-        unlisted.as_ref().map(|key| key as _),
-    ];
-    keys_given.into_iter().flatten().for_each(|key| reject(key, message));
+    let is_wrong = |key: &&Ident| !UNHANDLED_KEYS.iter().any(|allowed| key == allowed);
+    for key in arguments.keys.given().filter(is_wrong) {
+        let message =
+            "`#[on_unhandled]` accepts only the keys `name`, `timeout`, `blocking` and `crate`";
+        errors.push(Error::new(key.span(), message));
+    }
     check_keys(arguments, errors);
 }
 
+/// Checks that the keys do not contradict each other.
 fn check_keys(arguments: &Arguments, errors: &mut Errors) {
-    for name in arguments.name.iter().chain(&arguments.formerly) {
-        check_name(
-            name,
-            "a handler's name must be a single word without white space, as in \"orders.fulfil\"",
-            errors,
-        );
-    }
-    if let Some(endpoint) = &arguments.endpoint {
-        let message = "an endpoint's name must be a single word without white space: the name given \
-                       with its signing secret, as in `connect=whsec_…`";
-        check_name(endpoint, message, errors);
-    }
-    for time in arguments.timeout.iter().chain(&arguments.deadline) {
-        if let Err(message) = parse_timeout(time) {
-            errors.push(Error::new(time.span(), message));
-        }
-    }
-    for delay in arguments.backoff.iter().chain(&arguments.max_backoff) {
-        if let Err(message) = parse_backoff(delay) {
-            errors.push(Error::new(delay.span(), message));
-        }
-    }
-    if let (Some(initial), Some(max)) = (&arguments.backoff, &arguments.max_backoff)
-        && let (Ok(initial_delay), Ok(max_delay)) = (parse_backoff(initial), parse_backoff(max))
-        && max_delay < initial_delay
-    {
-        let message = "`max_backoff` is shorter than `backoff`: increase it or remove it";
-        errors.push(Error::new(max.span(), message));
-    }
-    for number in arguments.attempts.iter().chain(&arguments.concurrency) {
-        if number.base10_parse::<NonZeroU32>().is_err() {
-            errors.push(Error::new(number.span(), "expected an integer of at least 1"));
-        }
-    }
-    if let (Some(timeout), Some(_)) = (&arguments.timeout, &arguments.deadline) {
+    if let (Some(timeout), Some(_)) = (&arguments.keys.timeout, &arguments.keys.deadline) {
         let message = "a handler cannot have both: use `deadline` if it returns a `Reply`, otherwise `timeout`";
-        errors.push(Error::new(timeout.span(), message));
-    }
-}
-
-/// Parses the value of `backoff` or `max_backoff`.
-pub(crate) fn parse_backoff(literal: &LitStr) -> Result<Duration, String> {
-    match humantime::parse_duration(&literal.value()) {
-        Ok(Duration::ZERO) => {
-            Err("must be greater than zero: without a delay all retries would run at once"
-                .to_owned())
-        }
-        Ok(time) => Ok(time),
-        Err(error) => Err(format!("{error}; write a duration such as \"15s\" or \"12h\"")),
-    }
-}
-
-/// Parses the value of `timeout` or `deadline`.
-pub(crate) fn parse_timeout(literal: &LitStr) -> Result<Duration, String> {
-    match humantime::parse_duration(&literal.value()) {
-        Ok(Duration::ZERO) => {
-            Err("must be greater than zero: the handler would always time out".to_owned())
-        }
-        Ok(time) => Ok(time),
-        Err(error) => {
-            Err(format!("{error}; write a duration such as \"5s\", \"500ms\" or \"2m 30s\""))
-        }
+        errors.push(Error::new(timeout.key.span(), message));
     }
 }
 
@@ -183,14 +96,6 @@ fn check_pattern(text: &str, unlisted: bool) -> Result<(), String> {
     }
 }
 
-/// Checks a name, which is stored in databases and printed in tables: it must be a single word.
-fn check_name(name: &LitStr, message: &str, errors: &mut Errors) {
-    let text = name.value();
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        errors.push(Error::new(name.span(), message));
-    }
-}
-
 /// Checks the function's signature.
 pub(crate) fn function(
     attribute: &str,
@@ -213,9 +118,9 @@ pub(crate) fn function(
         );
         reject(receiver, &message);
     }
-    if let (Some(blocking), Some(_)) = (&arguments.blocking, &signature.asyncness) {
+    if let (Some(blocking), Some(_)) = (&arguments.keys.blocking, &signature.asyncness) {
         reject(
-            blocking,
+            &blocking.key,
             "`blocking` requires a plain `fn`, which then runs on a thread that may block; an \
              `async fn` must not block: remove `blocking` or `async`",
         );

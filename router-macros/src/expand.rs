@@ -1,22 +1,20 @@
 //! Generates the registration that is placed next to the annotated function.
 
-use std::time::Duration;
-
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, Lit, LitStr, Meta, ReturnType, Type, ext::IdentExt as _,
+    Attribute, Expr, ExprLit, FnArg, Lit, Meta, ReturnType, Type, ext::IdentExt as _,
     spanned::Spanned,
 };
 
 use crate::{
     check,
-    parse::{Arguments, Function, Ordered, Pattern},
+    parse::{Arguments, Function, Pattern},
 };
 
 pub(crate) fn on_event(arguments: &Arguments, function: &Function) -> TokenStream {
     let patterns = &arguments.patterns;
-    let unlisted = arguments.unlisted.is_some();
+    let unlisted = arguments.keys.unlisted.is_some();
     let pattern_checks = patterns.iter().filter_map(|pattern| match pattern {
         Pattern::Literal(_) => None,
         Pattern::Constant(path) => {
@@ -80,7 +78,8 @@ fn registration(
     checks: &TokenStream,
     handles: &TokenStream,
 ) -> TokenStream {
-    let core = arguments.core.as_ref().map_or_else(|| quote!(::router_core), |path| quote!(#path));
+    let core = arguments.keys.core.as_ref();
+    let core = core.map_or_else(|| quote!(::router_core), |path| path.value.clone());
     let ident = &function.signature.ident;
     let visibility = &function.visibility;
     let function_name = ident.unraw().to_string();
@@ -96,22 +95,7 @@ fn registration(
     let needs = needs_function(function);
     let call = call_function(arguments, function);
 
-    let name = option(arguments.name.as_ref());
-    let endpoint = option(arguments.endpoint.as_ref());
-    let livemode = option(arguments.livemode.as_ref());
-    let order = arguments.order.as_ref().map_or(0, |order| order.value);
-    let timeout = arguments.timeout.as_ref().or(arguments.deadline.as_ref());
-    let timeout = option(timeout.and_then(|time| check::parse_timeout(time).ok()).map(duration));
-    let default_reply = option(
-        arguments
-            .default_reply
-            .as_ref()
-            .map(|path| quote_spanned!(path.span()=> || __router_core::default_reply(#path))),
-    );
-    let exclusive = arguments.exclusive.is_some();
-    let formerly = option(arguments.formerly.as_ref());
-    let delivered = delivery_keys(arguments);
-    let blocking = arguments.blocking.is_some();
+    let settings = &arguments.keys;
     let replies = replies(function);
     let reply_checks = reply_checks(arguments, function);
 
@@ -150,18 +134,9 @@ fn registration(
                     file: ::core::file!(),
                     line: ::core::line!(),
                     doc: #doc,
-                    name: #name,
-                    formerly: #formerly,
                     handles: #handles,
-                    endpoint: #endpoint,
-                    livemode: #livemode,
-                    order: #order,
-                    timeout: #timeout,
                     replies: #replies,
-                    default_reply: #default_reply,
-                    exclusive: #exclusive,
-                    blocking: #blocking,
-                    delivered: #delivered,
+                    settings: #settings,
                     needs: __router_core_needs,
                     call: __router_core_call,
                 };
@@ -169,29 +144,6 @@ fn registration(
 
             __router_core::submit! { <#ident as __router_core::Registered>::REGISTRATION }
         };
-    }
-}
-
-/// Generates the keys for services that store and retry deliveries, such as the inbox.
-fn delivery_keys(arguments: &Arguments) -> TokenStream {
-    let delay = |key: &Option<LitStr>| {
-        option(key.as_ref().and_then(|delay| check::parse_backoff(delay).ok()).map(duration))
-    };
-    let order = option(arguments.ordered.as_ref().map(|ordered| match ordered {
-        Ordered::OldestFirst(_) => quote!(__router_core::DeliveryOrder::OldestFirst),
-        Ordered::NewestOnly(_) => quote!(__router_core::DeliveryOrder::NewestOnly),
-    }));
-    let (backoff, max_backoff) = (delay(&arguments.backoff), delay(&arguments.max_backoff));
-    let (attempts, concurrency) =
-        (option(arguments.attempts.as_ref()), option(arguments.concurrency.as_ref()));
-    quote! {
-        __router_core::DeliveryKeys {
-            order: #order,
-            attempts: #attempts,
-            backoff: #backoff,
-            max_backoff: #max_backoff,
-            concurrency: #concurrency,
-        }
     }
 }
 
@@ -213,20 +165,20 @@ fn replies(function: &Function) -> TokenStream {
 /// Generates checks that keys match the return type: some keys are only for handlers that reply,
 /// and `timeout` is only for the others.
 fn reply_checks(arguments: &Arguments, function: &Function) -> TokenStream {
-    let replies = replies(function);
+    let (replies, keys) = (replies(function), &arguments.keys);
     let checks = [
         (
-            arguments.deadline.as_ref().map(Spanned::span),
+            keys.deadline.as_ref().map(|given| given.key.span()),
             true,
             "`deadline` requires a handler that returns a `Reply`; other handlers have a `timeout`",
         ),
         (
-            arguments.default_reply.as_ref().map(Spanned::span),
+            keys.default_reply.as_ref().map(|given| given.key.span()),
             true,
             "`default_reply` requires a handler that returns a `Reply`",
         ),
         (
-            arguments.timeout.as_ref().map(Spanned::span),
+            keys.timeout.as_ref().map(|given| given.key.span()),
             false,
             "a handler that returns a `Reply` has a `deadline` instead of a `timeout`",
         ),
@@ -303,7 +255,7 @@ fn call_function(arguments: &Arguments, function: &Function) -> TokenStream {
         let #into_outcome: fn(_) -> _ = #path;
         #into_outcome(#call)
     }};
-    let outcome = match arguments.blocking {
+    let outcome = match arguments.keys.blocking {
         Some(_) => quote!(__router_core::blocking(move || #outcome).await),
         None => outcome,
     };
@@ -334,18 +286,6 @@ fn hygienic(name: &str) -> Ident {
 /// compiler reports a mistake once for each span.
 fn spanned_ident(ty: &Type, name: &str, index: usize) -> Ident {
     Ident::new(&format!("__router_core_{name}_{index}"), ty.span())
-}
-
-fn option(value: Option<impl quote::ToTokens>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
-    }
-}
-
-fn duration(time: Duration) -> TokenStream {
-    let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
-    quote!(::core::time::Duration::new(#seconds, #nanos))
 }
 
 fn first_doc_line(attributes: &[Attribute]) -> String {

@@ -1,13 +1,16 @@
 //! The macros of router-core: `#[on_event]`, `#[on_unhandled]` and `#[derive(StripeObject)]`.
 //!
-//! An attribute is parsed (`parse.rs`), checked (`check.rs`) and expanded (`expand.rs`).
+//! An attribute is parsed (`parse.rs`), checked (`check.rs`) and expanded (`expand.rs`). `keys.rs`
+//! has the tables of keys, and `values.rs` the types of their values.
 //! router-core re-exports the macros and has their documentation.
 
 mod check;
 mod errors;
 mod expand;
+mod keys;
 mod object;
 mod parse;
+mod values;
 
 use proc_macro2::TokenStream;
 

@@ -46,9 +46,7 @@ impl CallLog {
     "invoice.paid",
     name = "orders.fulfil",
     formerly = "shop::fulfil",
-    attempts = 3,
-    backoff = "10s",
-    max_backoff = "1m",
+    retry(max_attempts = 3, backoff = "10s", max_backoff = "1m"),
     concurrency = 2,
     order = -1,
     ordered

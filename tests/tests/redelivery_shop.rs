@@ -63,7 +63,7 @@ impl Shop {
     }
 }
 
-#[on_event("invoice.paid", name = "shop.ledger", attempts = 20)]
+#[on_event("invoice.paid", name = "shop.ledger", retry(max_attempts = 20))]
 async fn ledger(event: Event, shop: State<Shop>, mut tx: Tx<Sqlite>) -> Result<(), Failure> {
     let insert = sqlx::query("insert into ledger (event) values (?)").bind(event.id());
     let db = tx.begin().await.map_err(Failure::retry)?;
@@ -71,14 +71,14 @@ async fn ledger(event: Event, shop: State<Shop>, mut tx: Tx<Sqlite>) -> Result<(
     shop.maybe_fail()
 }
 
-#[on_event("invoice.paid", name = "shop.mail", attempts = 20)]
+#[on_event("invoice.paid", name = "shop.mail", retry(max_attempts = 20))]
 async fn mail(event: Event, shop: State<Shop>) -> Result<(), Failure> {
     shop.maybe_fail()?;
     shop.count("shop.mail", &event);
     Ok(())
 }
 
-#[on_event("invoice.paid", name = "shop.broken", attempts = 3)]
+#[on_event("invoice.paid", name = "shop.broken", retry(max_attempts = 3))]
 async fn broken(event: Event, shop: State<Shop>) -> Result<(), BoxError> {
     if !shop.is_mended.load(Ordering::Relaxed) {
         return Err("a bug in the handler".into());
@@ -87,7 +87,7 @@ async fn broken(event: Event, shop: State<Shop>) -> Result<(), BoxError> {
     Ok(())
 }
 
-#[on_event("invoice.paid", name = "shop.added", attempts = 20)]
+#[on_event("invoice.paid", name = "shop.added", retry(max_attempts = 20))]
 async fn added(event: Event, shop: State<Shop>) -> Result<(), Failure> {
     shop.maybe_fail()?;
     shop.count("shop.added", &event);

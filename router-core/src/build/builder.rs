@@ -1,21 +1,21 @@
 //! The builder of a router.
 
-use std::{collections::BTreeSet, panic::Location, sync::Arc, time::Duration};
+use std::{panic::Location, sync::Arc, time::Duration};
 
 use super::{
     BuildError, Plugin,
     candidate::{Candidate, Source},
     check::check,
+    config::Configuration,
     registry::{self, Registered},
     report::StartupReport,
     routes::Routes,
-    states::BuilderStates,
 };
 use crate::{
     clock::{Clock, SystemClock},
     completions::{CompletionBackend, CompletionStore, InMemoryCompletions},
     dead_letters::DeadLetters,
-    extract::{DeliveryService, ProvidedType},
+    extract::DeliveryService,
     handler::Handler,
     routing::{DeliveryRouter, Handlers, Parts, RegisteredHandler, Router, Table},
     telemetry,
@@ -25,25 +25,10 @@ use crate::{
 /// once.
 #[must_use = "a router builder does nothing until `.build()` is called"]
 pub struct RouterBuilder {
-    pub(super) candidates: Vec<Candidate>,
-    pub(super) left_out: Vec<Candidate>,
+    config: Configuration,
     /// `true` after the first call of `only`, which leaves out all linked handlers.
     only_called: bool,
-    pub(super) plugins: Option<Vec<Plugin>>,
-    pub(super) required: Vec<String>,
-    /// The only mode to handle, if the router is limited to one. `true` is live mode.
-    pub(super) livemode: Option<bool>,
-    /// The names of all endpoints, if they are known.
-    pub(super) endpoints: Option<BTreeSet<String>>,
-    pub(super) states: BuilderStates,
-    /// The types that the delivery service provides with each delivery. `None` without a service:
-    /// the router then runs all handlers of an event itself.
-    pub(super) provided_types: Option<Vec<ProvidedType>>,
-    /// The delivery service's advice for handlers that take a type it does not provide.
-    pub(super) hint: Option<&'static str>,
     timeout: Duration,
-    pub(super) completions: Option<CompletionBackend>,
-    pub(super) dead_letters: Option<Arc<dyn DeadLetters>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -65,7 +50,7 @@ impl DeliveryRouterBuilder {
     pub fn build(self) -> Result<DeliveryRouter, BuildError> {
         let Self(mut builder) = self;
         builder.check()?;
-        let provided = builder.provided_types.clone().unwrap_or_default();
+        let provided = builder.config.provided_types.clone().unwrap_or_default();
         let (handlers, _) = builder.into_handlers();
         Ok(DeliveryRouter::new(handlers, provided))
     }
@@ -74,19 +59,12 @@ impl DeliveryRouterBuilder {
 impl RouterBuilder {
     pub(crate) fn from_registry() -> Self {
         Self {
-            candidates: registry::linked().map(Candidate::from_registration).collect(),
-            left_out: Vec::new(),
+            config: Configuration {
+                candidates: registry::linked().map(Candidate::from_registration).collect(),
+                ..Configuration::default()
+            },
             only_called: false,
-            plugins: None,
-            required: Vec::new(),
-            livemode: None,
-            endpoints: None,
-            states: BuilderStates::default(),
-            provided_types: None,
-            hint: None,
             timeout: Duration::from_secs(20),
-            completions: None,
-            dead_letters: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -134,10 +112,12 @@ impl RouterBuilder {
         let source = Source::new(&H::REGISTRATION);
         let is_wanted = |candidate: &Candidate| candidate.source == Some(source);
         // Adds both copies of a handler that is registered twice, so that `check` reports them.
-        self.candidates.extend(self.left_out.extract_if(.., |candidate| is_wanted(candidate)));
+        self.config
+            .candidates
+            .extend(self.config.left_out.extract_if(.., |candidate| is_wanted(candidate)));
         // Fall back to the registration itself on platforms without a link-time registry.
-        if !self.candidates.iter().any(is_wanted) {
-            self.candidates.push(Candidate::from_registration(&H::REGISTRATION));
+        if !self.config.candidates.iter().any(is_wanted) {
+            self.config.candidates.push(Candidate::from_registration(&H::REGISTRATION));
         }
         self
     }
@@ -161,7 +141,7 @@ impl RouterBuilder {
     /// # Ok::<(), router_core::BuildError>(())
     /// ```
     pub fn plugins(mut self, plugins: impl IntoIterator<Item = Plugin>) -> Self {
-        self.plugins.get_or_insert_default().extend(plugins);
+        self.config.plugins.get_or_insert_default().extend(plugins);
         self
     }
 
@@ -171,7 +151,7 @@ impl RouterBuilder {
     /// missing. For an event type that this version does not know, no wildcard counts, because the
     /// type may be misspelled.
     pub fn require<T: Into<String>>(mut self, event_types: impl IntoIterator<Item = T>) -> Self {
-        self.required.extend(event_types.into_iter().map(Into::into));
+        self.config.required.extend(event_types.into_iter().map(Into::into));
         self
     }
 
@@ -193,7 +173,7 @@ impl RouterBuilder {
     /// ```
     pub fn endpoints<T: AsRef<str>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
         let names = names.into_iter().map(|name| name.as_ref().to_owned());
-        self.endpoints.get_or_insert_default().extend(names);
+        self.config.endpoints.get_or_insert_default().extend(names);
         self
     }
 
@@ -208,8 +188,9 @@ impl RouterBuilder {
     /// endpoint.
     ///
     /// [connect]: https://docs.stripe.com/connect/webhooks
-    pub fn livemode(self, livemode: bool) -> Self {
-        Self { livemode: Some(livemode), ..self }
+    pub fn livemode(mut self, livemode: bool) -> Self {
+        self.config.livemode = Some(livemode);
+        self
     }
 
     /// Adds a state, which handlers take as a [`State<T>`](crate::State).
@@ -224,7 +205,7 @@ impl RouterBuilder {
     /// `Arc<dyn Mailer>` as a `State<dyn Mailer>`.
     #[track_caller]
     pub fn shared_state<T: ?Sized + Send + Sync + 'static>(mut self, state: Arc<T>) -> Self {
-        self.states.add(state, Location::caller());
+        self.config.states.add(state, Location::caller());
         self
     }
 
@@ -248,7 +229,7 @@ impl RouterBuilder {
     ) -> Self {
         let patterns = patterns.into_iter().map(Into::into).collect();
         let candidate = Candidate::from_handler(name.into(), patterns, handler, Location::caller());
-        self.candidates.push(candidate);
+        self.config.candidates.push(candidate);
         self
     }
 
@@ -268,8 +249,9 @@ impl RouterBuilder {
     /// that comes again runs only the remaining handlers, and those with a dead letter.
     ///
     /// Default: an [`InMemoryCompletions`], whose contents are lost when the process ends.
-    pub fn completions(self, completions: impl CompletionStore) -> Self {
-        Self { completions: Some(CompletionBackend::new(completions)), ..self }
+    pub fn completions(mut self, completions: impl CompletionStore) -> Self {
+        self.config.completions = Some(CompletionBackend::new(completions));
+        self
     }
 
     /// Sets a sink for dead letters, in addition to the log: a [`DeadLetterFile`], or a sink of
@@ -286,8 +268,9 @@ impl RouterBuilder {
     /// ```
     ///
     /// [`DeadLetterFile`]: crate::DeadLetterFile
-    pub fn dead_letters(self, sink: impl DeadLetters) -> Self {
-        Self { dead_letters: Some(Arc::new(sink)), ..self }
+    pub fn dead_letters(mut self, sink: impl DeadLetters) -> Self {
+        self.config.dead_letters = Some(Arc::new(sink));
+        self
     }
 
     /// Sets the clock. Default: the system clock.
@@ -336,8 +319,8 @@ impl RouterBuilder {
     /// # }
     /// ```
     pub fn delivered_by(mut self, service: &impl DeliveryService) -> DeliveryRouterBuilder {
-        self.provided_types = Some(service.provides());
-        self.hint = service.hint();
+        self.config.provided_types = Some(service.provides());
+        self.config.hint = service.hint();
         DeliveryRouterBuilder(self)
     }
 
@@ -349,24 +332,19 @@ impl RouterBuilder {
     /// every handler or state concerned.
     pub fn build(mut self) -> Result<Router, BuildError> {
         self.check()?;
-        let completions = self.completions.take().unwrap_or_else(|| {
+        let completions = self.config.completions.take().unwrap_or_else(|| {
             CompletionBackend::new(InMemoryCompletions::new().shared_clock(Arc::clone(&self.clock)))
         });
-        let (dead_letters, wait_timeout) = (self.dead_letters.take(), self.timeout);
+        let (dead_letters, wait_timeout) = (self.config.dead_letters.take(), self.timeout);
         let (handlers, unhandled) = self.into_handlers();
         Ok(Router::new(Parts { handlers, unhandled, completions, dead_letters, wait_timeout }))
-    }
-
-    /// Returns whether the router is built for a delivery service.
-    pub(super) fn has_delivery_service(&self) -> bool {
-        self.provided_types.is_some()
     }
 
     fn check(&mut self) -> Result<(), BuildError> {
         // Sort the handlers in the order in which they run, because the linker's order differs from
         // build to build.
-        self.candidates.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
-        let problems = check(self);
+        self.config.candidates.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        let problems = check(&self.config);
         if problems.is_empty() { Ok(()) } else { Err(BuildError::new(problems)) }
     }
 
@@ -374,42 +352,45 @@ impl RouterBuilder {
     ///
     /// Logs the start-up report.
     fn into_handlers(mut self) -> (Handlers, Option<RegisteredHandler>) {
-        for candidate in &mut self.candidates {
-            candidate.filter.livemode = candidate.filter.livemode.or(self.livemode);
+        for candidate in &mut self.config.candidates {
+            let livemode = &mut candidate.settings.livemode;
+            *livemode = livemode.or(self.config.livemode);
         }
-        let report = StartupReport::new(&self);
+        let report = StartupReport::new(&self.config);
         report.log();
         telemetry::describe();
-        let has_delivery_service = self.has_delivery_service();
-        let routes = self.candidates.iter().flat_map(Candidate::routes).collect();
+        let has_delivery_service = self.config.has_delivery_service();
+        let routes = self.config.candidates.iter().flat_map(Candidate::routes).collect();
         let (candidates, unhandled): (Vec<_>, Vec<_>) =
-            self.candidates.into_iter().partition(|candidate| candidate.patterns.is_some());
+            self.config.candidates.into_iter().partition(|candidate| candidate.patterns.is_some());
         let table = Table::new(candidates.iter().zip(0..).flat_map(|(candidate, number)| {
             candidate.parsed_patterns().map(move |pattern| (pattern, number))
         }));
         let into_handler =
             |candidate: Candidate| candidate.into_handler(self.timeout, has_delivery_service);
         let list = candidates.into_iter().map(into_handler).collect();
-        let (states, routes) = (self.states.values, Routes::new(routes));
+        let (states, routes) = (self.config.states.values, Routes::new(routes));
         let handlers =
-            Handlers::new(table, list, states, self.clock, self.livemode, routes, report);
+            Handlers::new(table, list, states, self.clock, self.config.livemode, routes, report);
         (handlers, unhandled.into_iter().map(into_handler).next())
     }
 
     /// Leaves out the linked handlers for which `condition` returns `true`.
     fn leave_out(&mut self, condition: impl Fn(Source) -> bool) {
-        let removed =
-            self.candidates.extract_if(.., |candidate| candidate.source.is_some_and(&condition));
-        self.left_out.extend(removed);
+        let removed = self
+            .config
+            .candidates
+            .extract_if(.., |candidate| candidate.source.is_some_and(&condition));
+        self.config.left_out.extend(removed);
     }
 }
 
 impl std::fmt::Debug for RouterBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RouterBuilder")
-            .field("candidates", &self.candidates)
-            .field("plugins", &self.plugins)
-            .field("required", &self.required)
+            .field("candidates", &self.config.candidates)
+            .field("plugins", &self.config.plugins)
+            .field("required", &self.config.required)
             .finish_non_exhaustive()
     }
 }

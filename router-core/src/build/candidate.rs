@@ -7,13 +7,13 @@ use router_catalog::Pattern;
 use super::{
     Plugin,
     problem::HandlerLocation,
-    registry::{DeliveryKeys, Handles, Registration},
+    registry::{Handles, Registration},
     routes::Route,
 };
 use crate::{
     extract::needs::Need,
-    handler::{Handler, HandlerResult},
-    routing::{Callable, Filter, LoggedExclusions, RegisteredHandler},
+    handler::{Handler, HandlerSettings},
+    routing::{Callable, LoggedExclusions, RegisteredHandler},
     telemetry::HandlerMetrics,
 };
 
@@ -25,8 +25,6 @@ use crate::{
 pub(super) struct Candidate {
     /// The stable name.
     pub(super) name: String,
-    /// The stable name before the handler was renamed.
-    pub(super) formerly: Option<&'static str>,
     /// The event types and wildcards, unparsed. `None` for `#[on_unhandled]`.
     pub(super) patterns: Option<Vec<String>>,
     /// The annotated function. `None` for a handler added with `RouterBuilder::handler`.
@@ -36,18 +34,11 @@ pub(super) struct Candidate {
     pub(super) line: u32,
     /// The resources that the handler's extractors need besides the event.
     pub(super) needs: Vec<Need>,
-    /// The attribute's `order`. [`sort_key`](Self::sort_key) defines the order of the handlers.
-    pub(super) order: i32,
     /// The first line of the function's documentation.
     doc: &'static str,
-    pub(super) filter: Filter,
-    timeout: Option<Duration>,
     /// `true` if the handler returns a reply for Stripe, so Stripe waits for it.
     pub(super) replies: bool,
-    default_reply: Option<fn() -> HandlerResult>,
-    exclusive: bool,
-    blocking: bool,
-    pub(super) delivery_keys: DeliveryKeys,
+    pub(super) settings: HandlerSettings,
     callable: Callable,
 }
 
@@ -85,8 +76,7 @@ impl Candidate {
         let mut needs = Vec::new();
         (registration.needs)(&mut needs);
         Self {
-            name: registration.name.unwrap_or(registration.path).to_owned(),
-            formerly: registration.formerly,
+            name: registration.settings.name.unwrap_or(registration.path).to_owned(),
             patterns: match registration.handles {
                 Handles::Patterns(patterns) => {
                     Some(patterns.iter().map(|&pattern| pattern.to_owned()).collect())
@@ -97,15 +87,9 @@ impl Candidate {
             file: registration.file,
             line: registration.line,
             needs,
-            order: registration.order,
             doc: registration.doc,
-            filter: Filter { endpoint: registration.endpoint, livemode: registration.livemode },
-            timeout: registration.timeout,
             replies: registration.replies,
-            default_reply: registration.default_reply,
-            exclusive: registration.exclusive,
-            blocking: registration.blocking,
-            delivery_keys: registration.delivered,
+            settings: registration.settings,
             callable: Callable::Linked(registration.call),
         }
     }
@@ -119,21 +103,14 @@ impl Candidate {
     ) -> Self {
         Self {
             name,
-            formerly: None,
             patterns: Some(patterns),
             source: None,
             file: location.file(),
             line: location.line(),
             needs: Vec::new(),
-            order: 0,
             doc: "",
-            filter: Filter::default(),
-            timeout: None,
             replies: handler.replies(),
-            default_reply: None,
-            exclusive: false,
-            blocking: false,
-            delivery_keys: DeliveryKeys::default(),
+            settings: HandlerSettings::DEFAULT,
             callable: Callable::Handler(Arc::new(handler)),
         }
     }
@@ -160,7 +137,7 @@ impl Candidate {
     pub(super) fn sort_key(&self) -> impl Ord {
         // A handler that replies runs first, because Stripe waits for it. The location makes the
         // order of two handlers with the same name independent of the linker.
-        (!self.replies, self.order, &self.name, self.file, self.line)
+        (!self.replies, self.settings.order, &self.name, self.file, self.line)
     }
 
     /// Returns the valid patterns. `check` reports the invalid ones.
@@ -182,8 +159,8 @@ impl Candidate {
         let pairs = self
             .parsed_patterns()
             .flat_map(|ours| other.parsed_patterns().map(move |theirs| (ours, theirs)));
-        !differ(self.filter.endpoint, other.filter.endpoint)
-            && !differ(self.filter.livemode, other.filter.livemode)
+        !differ(self.settings.endpoint, other.settings.endpoint)
+            && !differ(self.settings.livemode, other.settings.livemode)
             && pairs.into_iter().any(|(ours, theirs)| ours.overlaps(theirs))
     }
 
@@ -207,11 +184,11 @@ impl Candidate {
         };
         let route = |pattern| Route {
             pattern,
-            order: self.order,
+            order: self.settings.order,
             replies: self.replies,
             handler: self.name.clone(),
-            endpoint: self.filter.endpoint,
-            livemode: self.filter.livemode,
+            endpoint: self.settings.endpoint,
+            livemode: self.settings.livemode,
             file: self.file,
             line: self.line,
             doc: self.doc,
@@ -231,21 +208,16 @@ impl Candidate {
     ) -> RegisteredHandler {
         let default = if self.replies { DEFAULT_DEADLINE } else { default_timeout };
         let catch_all = self.is_catch_all();
-        let name = self.name.into();
+        let (name, mut settings) = (self.name.into(), self.settings);
+        settings.exclusive |= settings.ordered.is_some() && !has_delivery_service;
         RegisteredHandler {
             metrics: HandlerMetrics::new(&name),
             name,
-            formerly: self.formerly,
             catch_all,
-            filter: self.filter,
             logged_exclusions: LoggedExclusions::default(),
-            timeout: self.timeout.unwrap_or(default),
+            timeout: settings.timeout.unwrap_or(default),
             replies: self.replies,
-            default_reply: self.default_reply,
-            exclusive: self.exclusive
-                || self.delivery_keys.order.is_some() && !has_delivery_service,
-            blocking: self.blocking,
-            delivery_keys: self.delivery_keys,
+            settings,
             callable: self.callable,
         }
     }

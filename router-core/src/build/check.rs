@@ -7,53 +7,53 @@ use std::{
 
 use router_catalog::Pattern;
 
-use super::{HandlerLocation, Plugin, Problem, builder::RouterBuilder, candidate::Candidate};
+use super::{HandlerLocation, Plugin, Problem, candidate::Candidate, config::Configuration};
 use crate::extract::needs::NeedSource;
 
 /// Returns every problem of the router. The candidates must already be sorted.
-pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
+pub(super) fn check(config: &Configuration) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(plugins_without_handlers(builder));
+    problems.extend(plugins_without_handlers(config));
     // A handler for unhandled events does not count: it would hide that all others are missing.
-    let has_handlers = builder.candidates.iter().any(|candidate| candidate.patterns.is_some());
+    let has_handlers = config.candidates.iter().any(|candidate| candidate.patterns.is_some());
     if problems.is_empty() && !has_handlers {
-        problems.push(Problem::NoHandlers { left_out: builder.left_out.len() });
+        problems.push(Problem::NoHandlers { left_out: config.left_out.len() });
     }
-    problems.extend(unlisted_plugins(builder));
-    problems.extend(bad_patterns(builder));
-    let duplicates = duplicate_registrations(builder);
+    problems.extend(unlisted_plugins(config));
+    problems.extend(bad_patterns(config));
+    let duplicates = duplicate_registrations(config);
     problems
         .extend(duplicates.iter().map(|copies| Problem::DuplicateRegistration(locations(copies))));
-    problems.extend(shared_names(builder, &duplicates));
-    problems.extend(required_without_handler(builder));
-    problems.extend(several_unhandled(builder, &duplicates));
-    problems.extend(several_replies(builder, &duplicates));
-    problems.extend(unknown_endpoints(builder));
-    problems.extend(other_mode(builder));
-    problems.extend(missing_states(builder));
-    problems.extend(not_provided(builder));
-    problems.extend(duplicate_arguments(builder));
-    problems.extend(duplicate_states(builder));
-    if builder.has_delivery_service() {
-        problems.extend(inline_only(builder));
+    problems.extend(shared_names(config, &duplicates));
+    problems.extend(required_without_handler(config));
+    problems.extend(several_unhandled(config, &duplicates));
+    problems.extend(several_replies(config, &duplicates));
+    problems.extend(unknown_endpoints(config));
+    problems.extend(other_mode(config));
+    problems.extend(missing_states(config));
+    problems.extend(not_provided(config));
+    problems.extend(duplicate_arguments(config));
+    problems.extend(duplicate_states(config));
+    if config.has_delivery_service() {
+        problems.extend(inline_only(config));
     }
     problems
 }
 
-fn plugins_without_handlers(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+fn plugins_without_handlers(config: &Configuration) -> impl Iterator<Item = Problem> {
     let with_handlers: BTreeSet<Plugin> =
-        builder.candidates.iter().filter_map(Candidate::plugin).collect();
-    let listed: BTreeSet<Plugin> = builder.plugins.iter().flatten().copied().collect();
+        config.candidates.iter().filter_map(Candidate::plugin).collect();
+    let listed: BTreeSet<Plugin> = config.plugins.iter().flatten().copied().collect();
     listed
         .into_iter()
         .filter(move |plugin| !with_handlers.contains(plugin))
         .map(Problem::PluginWithoutHandlers)
 }
 
-fn unlisted_plugins(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+fn unlisted_plugins(config: &Configuration) -> impl Iterator<Item = Problem> {
     let mut unlisted = BTreeMap::<Plugin, Vec<&Candidate>>::new();
-    if let Some(listed) = &builder.plugins {
-        for candidate in &builder.candidates {
+    if let Some(listed) = &config.plugins {
+        for candidate in &config.candidates {
             if let Some(plugin) = candidate.plugin().filter(|plugin| !listed.contains(plugin)) {
                 unlisted.entry(plugin).or_default().push(candidate);
             }
@@ -65,8 +65,8 @@ fn unlisted_plugins(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     })
 }
 
-fn bad_patterns(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    builder.candidates.iter().flat_map(|candidate| {
+fn bad_patterns(config: &Configuration) -> impl Iterator<Item = Problem> {
+    config.candidates.iter().flat_map(|candidate| {
         let is_empty = candidate.patterns.as_ref().is_some_and(Vec::is_empty);
         let no_patterns = is_empty.then(|| Problem::NoPatterns(candidate.location()));
         let bad = candidate.patterns.iter().flatten().filter_map(|pattern| {
@@ -83,9 +83,9 @@ fn bad_patterns(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
 /// Copies have the same file, line and function name, but may differ in their module path, because
 /// a file can be included by several `mod` declarations. The function name is compared because a
 /// macro can generate several functions at one location.
-fn duplicate_registrations(builder: &RouterBuilder) -> Vec<Vec<&Candidate>> {
+fn duplicate_registrations(config: &Configuration) -> Vec<Vec<&Candidate>> {
     let mut copies = BTreeMap::<_, Vec<&Candidate>>::new();
-    for candidate in &builder.candidates {
+    for candidate in &config.candidates {
         if let Some(source) = candidate.source {
             let function = (candidate.file, candidate.line, source.function);
             copies.entry(function).or_default().push(candidate);
@@ -94,10 +94,10 @@ fn duplicate_registrations(builder: &RouterBuilder) -> Vec<Vec<&Candidate>> {
     copies.into_values().filter(|copies| copies.len() > 1).collect()
 }
 
-fn shared_names(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> Vec<Problem> {
+fn shared_names(config: &Configuration, duplicates: &[Vec<&Candidate>]) -> Vec<Problem> {
     let mut by_name = BTreeMap::<&str, Vec<&Candidate>>::new();
-    for candidate in &builder.candidates {
-        let former = candidate.formerly.filter(|former| *former != candidate.name);
+    for candidate in &config.candidates {
+        let former = candidate.settings.formerly.filter(|former| *former != candidate.name);
         for name in former.into_iter().chain([&*candidate.name]) {
             by_name.entry(name).or_default().push(candidate);
         }
@@ -109,9 +109,9 @@ fn shared_names(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> Vec<
         .collect()
 }
 
-fn required_without_handler(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+fn required_without_handler(config: &Configuration) -> impl Iterator<Item = Problem> {
     let has_handler = |event_type: &str, known: bool| {
-        let mut patterns = builder.candidates.iter().flat_map(Candidate::parsed_patterns);
+        let mut patterns = config.candidates.iter().flat_map(Candidate::parsed_patterns);
         patterns.any(|pattern| match pattern {
             Pattern::All => false,
             // An unknown event type may be a typo, which a wildcard would hide.
@@ -119,7 +119,7 @@ fn required_without_handler(builder: &RouterBuilder) -> impl Iterator<Item = Pro
             Pattern::Exact(_) => pattern.matches(event_type),
         })
     };
-    let required: BTreeSet<&String> = builder.required.iter().collect();
+    let required: BTreeSet<&String> = config.required.iter().collect();
     required.into_iter().filter_map(move |event_type| {
         let known = router_catalog::lookup(event_type).is_some();
         (!has_handler(event_type, known)).then(|| Problem::MissingHandler {
@@ -129,17 +129,17 @@ fn required_without_handler(builder: &RouterBuilder) -> impl Iterator<Item = Pro
     })
 }
 
-fn several_unhandled(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> Option<Problem> {
+fn several_unhandled(config: &Configuration, duplicates: &[Vec<&Candidate>]) -> Option<Problem> {
     let unhandled: Vec<&Candidate> =
-        builder.candidates.iter().filter(|candidate| candidate.patterns.is_none()).collect();
+        config.candidates.iter().filter(|candidate| candidate.patterns.is_none()).collect();
     let found = unhandled.len() > 1 && !are_copies(&unhandled, duplicates);
     found.then(|| Problem::MultipleUnhandled(locations(&unhandled)))
 }
 
 /// Finds pairs of handlers that would reply to the same event.
-fn several_replies(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> Vec<Problem> {
+fn several_replies(config: &Configuration, duplicates: &[Vec<&Candidate>]) -> Vec<Problem> {
     let replying: Vec<&Candidate> =
-        builder.candidates.iter().filter(|candidate| candidate.replies).collect();
+        config.candidates.iter().filter(|candidate| candidate.replies).collect();
     let pairs = replying.iter().enumerate().flat_map(|(index, first)| {
         replying[index + 1..].iter().map(move |second| [*first, *second])
     });
@@ -151,11 +151,12 @@ fn several_replies(builder: &RouterBuilder, duplicates: &[Vec<&Candidate>]) -> V
 }
 
 /// Finds handlers of an endpoint that no secret is named for.
-fn unknown_endpoints(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+fn unknown_endpoints(config: &Configuration) -> impl Iterator<Item = Problem> {
     let mut unknown = BTreeMap::<&str, Vec<&Candidate>>::new();
-    if let Some(known) = &builder.endpoints {
-        for candidate in &builder.candidates {
-            if let Some(endpoint) = candidate.filter.endpoint.filter(|name| !known.contains(*name))
+    if let Some(known) = &config.endpoints {
+        for candidate in &config.candidates {
+            if let Some(endpoint) =
+                candidate.settings.endpoint.filter(|name| !known.contains(*name))
             {
                 unknown.entry(endpoint).or_default().push(candidate);
             }
@@ -164,22 +165,22 @@ fn unknown_endpoints(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     unknown.into_iter().map(|(endpoint, candidates)| Problem::UnknownEndpoint {
         endpoint: endpoint.to_owned(),
         handlers: locations(&candidates),
-        known: builder.endpoints.iter().flatten().cloned().collect(),
+        known: config.endpoints.iter().flatten().cloned().collect(),
     })
 }
 
 /// Finds handlers for the mode that the router does not handle.
-fn other_mode(builder: &RouterBuilder) -> Option<Problem> {
-    let livemode = builder.livemode?;
-    let other = |candidate: &&Candidate| candidate.filter.livemode == Some(!livemode);
-    let handlers: Vec<&Candidate> = builder.candidates.iter().filter(other).collect();
+fn other_mode(config: &Configuration) -> Option<Problem> {
+    let livemode = config.livemode?;
+    let other = |candidate: &&Candidate| candidate.settings.livemode == Some(!livemode);
+    let handlers: Vec<&Candidate> = config.candidates.iter().filter(other).collect();
     let handlers = locations(&handlers);
     (!handlers.is_empty()).then_some(Problem::OtherMode { livemode, handlers })
 }
 
-fn missing_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    let missing = unmet_needs(builder, NeedSource::Application, |id| builder.states.contains(id));
-    let added: BTreeSet<_> = builder.states.entries.iter().map(|state| state.type_name).collect();
+fn missing_states(config: &Configuration) -> impl Iterator<Item = Problem> {
+    let missing = unmet_needs(config, NeedSource::Application, |id| config.states.contains(id));
+    let added: BTreeSet<_> = config.states.entries.iter().map(|state| state.type_name).collect();
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::MissingState {
         type_name,
         handlers: locations(&candidates),
@@ -187,13 +188,13 @@ fn missing_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     })
 }
 
-fn not_provided(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    let per_delivery = builder.provided_types.iter().flatten();
-    let missing = unmet_needs(builder, NeedSource::Delivery, |id| {
+fn not_provided(config: &Configuration) -> impl Iterator<Item = Problem> {
+    let per_delivery = config.provided_types.iter().flatten();
+    let missing = unmet_needs(config, NeedSource::Delivery, |id| {
         per_delivery.clone().any(|provision| provision.id == id)
     });
     let provided: BTreeSet<_> = per_delivery.map(|provision| provision.type_name).collect();
-    let (delivered, hint) = (builder.has_delivery_service(), builder.hint);
+    let (delivered, hint) = (config.has_delivery_service(), config.hint);
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::NotProvided {
         type_name,
         handlers: locations(&candidates),
@@ -205,12 +206,12 @@ fn not_provided(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
 
 /// Returns the required types for which `is_available` is false, with the handlers that need them.
 fn unmet_needs(
-    builder: &RouterBuilder,
+    config: &Configuration,
     from: NeedSource,
     is_available: impl Fn(TypeId) -> bool,
 ) -> BTreeMap<(&'static str, TypeId), Vec<&Candidate>> {
     let mut unmet = BTreeMap::<_, Vec<&Candidate>>::new();
-    for candidate in &builder.candidates {
+    for candidate in &config.candidates {
         let needs: BTreeSet<_> = (candidate.needs.iter())
             .filter(|need| need.from == from && need.required && !is_available(need.id))
             .map(|need| (need.type_name, need.id))
@@ -223,8 +224,8 @@ fn unmet_needs(
 }
 
 /// Finds handlers that take a value twice that each call is provided with once.
-fn duplicate_arguments(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
-    builder.candidates.iter().flat_map(|candidate| {
+fn duplicate_arguments(config: &Configuration) -> impl Iterator<Item = Problem> {
+    config.candidates.iter().flat_map(|candidate| {
         let mut counts = BTreeMap::<_, usize>::new();
         for need in candidate.needs.iter().filter(|need| need.from == NeedSource::Delivery) {
             *counts.entry((need.type_name, need.id)).or_default() += 1;
@@ -238,9 +239,9 @@ fn duplicate_arguments(builder: &RouterBuilder) -> impl Iterator<Item = Problem>
 }
 
 /// Finds handlers and settings that cannot be combined with `.delivered_by(...)`.
-fn inline_only(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+fn inline_only(config: &Configuration) -> impl Iterator<Item = Problem> {
     let locations_where = |condition: fn(&Candidate) -> bool| {
-        let candidates = builder.candidates.iter().filter(move |candidate| condition(candidate));
+        let candidates = config.candidates.iter().filter(move |candidate| condition(candidate));
         candidates.map(Candidate::location).collect::<Vec<_>>()
     };
     let replying = locations_where(|candidate| candidate.replies);
@@ -248,8 +249,8 @@ fn inline_only(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     let replies = (!replying.is_empty()).then_some(Problem::ReplyNotDeliverable(replying));
     let fallbacks = (!unhandled.is_empty()).then_some(Problem::UnhandledNotDeliverable(unhandled));
     let settings = [
-        (builder.completions.is_some(), ".completions(...)"),
-        (builder.dead_letters.is_some(), ".dead_letters(...)"),
+        (config.completions.is_some(), ".completions(...)"),
+        (config.dead_letters.is_some(), ".dead_letters(...)"),
     ]
     .into_iter()
     .filter(|(is_set, _)| *is_set)
@@ -257,9 +258,9 @@ fn inline_only(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     replies.into_iter().chain(fallbacks).chain(settings)
 }
 
-fn duplicate_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+fn duplicate_states(config: &Configuration) -> impl Iterator<Item = Problem> {
     let mut by_type = BTreeMap::<_, Vec<_>>::new();
-    for state in &builder.states.entries {
+    for state in &config.states.entries {
         by_type.entry((state.type_name, state.id)).or_default().push(state.location);
     }
     by_type

@@ -4,23 +4,20 @@
 mod builder;
 mod candidate;
 mod check;
-mod explain;
+mod config;
 mod plugin;
 mod problem;
 pub(crate) mod registry;
 mod report;
 mod routes;
-mod state_advice;
-mod states;
 
 pub use router_catalog::PatternError;
 
 pub use self::{
     builder::{DeliveryRouterBuilder, RouterBuilder},
-    explain::{Explanation, Match},
     plugin::Plugin,
     problem::{BuildError, HandlerLocation, Problem},
     registry::Registered,
     report::{StartupReport, Warning},
-    routes::{Route, Routes},
+    routes::{Explanation, Match, Route, Routes},
 };

@@ -2,14 +2,12 @@
 //!
 //! No other module uses `inventory`.
 
-use std::time::Duration;
-
 pub use inventory::submit;
 
 use crate::{
     event::Event,
     extract::needs::{Need, Supplies},
-    handler::{DeliveryOrder, HandlerFuture, HandlerResult},
+    handler::{HandlerFuture, HandlerSettings},
 };
 
 /// The registration of a handler, which `#[on_event]` submits to the registry.
@@ -28,46 +26,11 @@ pub struct Registration {
     pub line: u32,
     /// The first line of the function's documentation.
     pub doc: &'static str,
-    pub name: Option<&'static str>,
-    pub formerly: Option<&'static str>,
     pub handles: Handles,
-    pub endpoint: Option<&'static str>,
-    pub livemode: Option<bool>,
-    pub order: i32,
-    /// The maximum duration of a call. For a handler that replies, Stripe waits this long.
-    pub timeout: Option<Duration>,
     pub replies: bool,
-    pub default_reply: Option<fn() -> HandlerResult>,
-    pub exclusive: bool,
-    pub blocking: bool,
-    pub delivered: DeliveryKeys,
+    pub settings: HandlerSettings,
     pub needs: fn(&mut Vec<Need>),
     pub call: LinkedCall,
-}
-
-/// The keys of `#[on_event]` for a service that stores deliveries and retries them.
-#[derive(Debug, Clone, Copy, Default)]
-#[expect(missing_docs, reason = "only used by the macro and by `build`")]
-pub struct DeliveryKeys {
-    pub order: Option<DeliveryOrder>,
-    pub attempts: Option<u32>,
-    pub backoff: Option<Duration>,
-    pub max_backoff: Option<Duration>,
-    pub concurrency: Option<u32>,
-}
-
-impl DeliveryKeys {
-    /// Returns the names of the keys that are set, without `ordered`.
-    pub(super) fn set_without_order(&self) -> Vec<&'static str> {
-        let Self { order: _, attempts, backoff, max_backoff, concurrency } = self;
-        let keys = [
-            ("attempts", attempts.is_some()),
-            ("backoff", backoff.is_some()),
-            ("max_backoff", max_backoff.is_some()),
-            ("concurrency", concurrency.is_some()),
-        ];
-        keys.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect()
-    }
 }
 
 /// The generated function that calls a linked handler.

@@ -7,8 +7,8 @@ use std::{
 
 use router_catalog::Pattern;
 
-use super::{HandlerLocation, builder::RouterBuilder, candidate::Candidate};
-use crate::{extract::needs::NeedSource, routing::Filter};
+use super::{HandlerLocation, candidate::Candidate, config::Configuration};
+use crate::{extract::needs::NeedSource, handler::HandlerSettings};
 
 /// A summary of a router's handlers, with warnings. `build()` logs it; `Display` writes it for
 /// people.
@@ -73,7 +73,7 @@ pub enum Warning {
     /// A handler has other keys that only a delivery service reads, but the router has no
     /// `.delivered_by(...)`.
     NotDelivered {
-        /// The keys, such as `attempts`.
+        /// The keys, such as `retry`.
         keys: Vec<&'static str>,
         /// The handler.
         handler: HandlerLocation,
@@ -103,24 +103,24 @@ const CATCH_ALL: &str =
     "this handler takes every event type, so no event is logged or counted as unhandled";
 
 impl StartupReport {
-    pub(super) fn new(builder: &RouterBuilder) -> Self {
+    pub(super) fn new(config: &Configuration) -> Self {
         let mut handlers = BTreeMap::new();
-        for candidate in &builder.candidates {
+        for candidate in &config.candidates {
             *handlers.entry(candidate.origin()).or_default() += 1;
         }
         let mut left_out: Vec<HandlerLocation> =
-            builder.left_out.iter().map(Candidate::location).collect();
+            config.left_out.iter().map(Candidate::location).collect();
         left_out.sort();
-        let catch_all = catch_alls(builder).map(Candidate::location).collect();
+        let catch_all = catch_alls(config).map(Candidate::location).collect();
         let aborts = cfg!(panic = "abort").then_some(Warning::PanicAborts);
-        let warnings = unused_states(builder)
-            .chain(unknown_event_types(builder))
-            .chain(unmatched_parts(builder))
-            .chain(unnamed(builder))
-            .chain(not_ordered(builder))
-            .chain(not_delivered(builder))
-            .chain(unchecked_endpoints(builder))
-            .chain(unreachable_unhandled(builder))
+        let warnings = unused_states(config)
+            .chain(unknown_event_types(config))
+            .chain(unmatched_parts(config))
+            .chain(unnamed(config))
+            .chain(not_ordered(config))
+            .chain(not_delivered(config))
+            .chain(unchecked_endpoints(config))
+            .chain(unreachable_unhandled(config))
             .chain(aborts);
         Self { handlers, left_out, catch_all, warnings: warnings.collect() }
     }
@@ -149,13 +149,13 @@ impl StartupReport {
     }
 }
 
-fn unused_states(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    let used: BTreeSet<_> = (builder.candidates.iter())
+fn unused_states(config: &Configuration) -> impl Iterator<Item = Warning> {
+    let used: BTreeSet<_> = (config.candidates.iter())
         .flat_map(|candidate| &candidate.needs)
         .filter(|need| need.from == NeedSource::Application)
         .map(|need| need.id)
         .collect();
-    let unused = builder.states.entries.iter().filter(move |state| !used.contains(&state.id));
+    let unused = config.states.entries.iter().filter(move |state| !used.contains(&state.id));
     unused.map(|state| Warning::UnusedState {
         type_name: state.type_name,
         file: state.location.file(),
@@ -163,8 +163,8 @@ fn unused_states(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     })
 }
 
-fn unknown_event_types(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    builder.candidates.iter().flat_map(|candidate| {
+fn unknown_event_types(config: &Configuration) -> impl Iterator<Item = Warning> {
+    config.candidates.iter().flat_map(|candidate| {
         let unknown = candidate.parsed_patterns().filter(|pattern| pattern.known().is_empty());
         unknown.map(|pattern| Warning::UnknownEventType {
             pattern: pattern.to_string(),
@@ -177,13 +177,13 @@ fn unknown_event_types(builder: &RouterBuilder) -> impl Iterator<Item = Warning>
     })
 }
 
-fn unmatched_parts(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
+fn unmatched_parts(config: &Configuration) -> impl Iterator<Item = Warning> {
     // A `*` does not count, because it would hide that the intended handler is not called.
-    let patterns = || builder.candidates.iter().flat_map(Candidate::parsed_patterns);
+    let patterns = || config.candidates.iter().flat_map(Candidate::parsed_patterns);
     let is_named = move |event_type: &str| {
         patterns().any(|pattern| pattern != Pattern::All && pattern.matches(event_type))
     };
-    builder.candidates.iter().flat_map(move |candidate| {
+    config.candidates.iter().flat_map(move |candidate| {
         candidate.parsed_patterns().filter_map(move |pattern| {
             let parts = pattern.unmatched_parts().map(|event_type| event_type.name);
             let event_types: Vec<_> = parts.filter(|part| !is_named(part)).collect();
@@ -196,52 +196,52 @@ fn unmatched_parts(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
     })
 }
 
-fn unnamed(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    let delivered = builder.has_delivery_service();
+fn unnamed(config: &Configuration) -> impl Iterator<Item = Warning> {
+    let delivered = config.has_delivery_service();
     let unnamed =
-        builder.candidates.iter().filter(move |candidate| delivered && candidate.is_unnamed());
+        config.candidates.iter().filter(move |candidate| delivered && candidate.is_unnamed());
     unnamed.map(|candidate| Warning::Unnamed { handler: candidate.location() })
 }
 
-fn not_ordered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    let inline = !builder.has_delivery_service();
-    let ordered = builder
+fn not_ordered(config: &Configuration) -> impl Iterator<Item = Warning> {
+    let inline = !config.has_delivery_service();
+    let ordered = config
         .candidates
         .iter()
-        .filter(move |candidate| inline && candidate.delivery_keys.order.is_some());
+        .filter(move |candidate| inline && candidate.settings.ordered.is_some());
     ordered.map(|candidate| Warning::NotOrdered { handler: candidate.location() })
 }
 
-fn not_delivered(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    let inline = !builder.has_delivery_service();
-    builder.candidates.iter().filter(move |_| inline).filter_map(|candidate| {
-        let keys = candidate.delivery_keys.set_without_order();
+fn not_delivered(config: &Configuration) -> impl Iterator<Item = Warning> {
+    let inline = !config.has_delivery_service();
+    config.candidates.iter().filter(move |_| inline).filter_map(|candidate| {
+        let keys = candidate.settings.delivery_keys();
         let handler = candidate.location();
         (!keys.is_empty()).then_some(Warning::NotDelivered { keys, handler })
     })
 }
 
-fn unchecked_endpoints(builder: &RouterBuilder) -> impl Iterator<Item = Warning> {
-    let candidates = builder.candidates.iter().filter(|_| builder.endpoints.is_none());
+fn unchecked_endpoints(config: &Configuration) -> impl Iterator<Item = Warning> {
+    let candidates = config.candidates.iter().filter(|_| config.endpoints.is_none());
     candidates.filter_map(|candidate| {
-        let (endpoint, handler) = (candidate.filter.endpoint?, candidate.location());
+        let (endpoint, handler) = (candidate.settings.endpoint?, candidate.location());
         Some(Warning::UncheckedEndpoint { endpoint, handler })
     })
 }
 
-fn unreachable_unhandled(builder: &RouterBuilder) -> Option<Warning> {
-    let catch_all = catch_alls(builder).next()?.location();
+fn unreachable_unhandled(config: &Configuration) -> Option<Warning> {
+    let catch_all = catch_alls(config).next()?.location();
     let is_unhandled = |candidate: &&Candidate| candidate.patterns.is_none();
-    let handler = builder.candidates.iter().find(is_unhandled)?.location();
+    let handler = config.candidates.iter().find(is_unhandled)?.location();
     Some(Warning::UnreachableUnhandled { handler, catch_all })
 }
 
 /// Returns the handlers of every event. A mode that applies to the whole router does not count as
 /// a filter.
-fn catch_alls(builder: &RouterBuilder) -> impl Iterator<Item = &Candidate> {
-    builder.candidates.iter().filter(|candidate| {
-        let Filter { endpoint, livemode } = candidate.filter;
-        let is_every_mode = livemode.is_none() || livemode == builder.livemode;
+fn catch_alls(config: &Configuration) -> impl Iterator<Item = &Candidate> {
+    config.candidates.iter().filter(|candidate| {
+        let HandlerSettings { endpoint, livemode, .. } = candidate.settings;
+        let is_every_mode = livemode.is_none() || livemode == config.livemode;
         candidate.is_catch_all() && endpoint.is_none() && is_every_mode
     })
 }

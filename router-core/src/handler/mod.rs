@@ -7,6 +7,7 @@ mod outcome;
 pub(crate) mod reply;
 mod report;
 mod retry;
+mod settings;
 
 use std::{future::Future, pin::Pin};
 
@@ -21,6 +22,7 @@ pub use self::{
     reply::Reply,
     report::{HandlerReport, Report},
     retry::RetryPolicy,
+    settings::{HandlerSettings, RetryOverrides},
 };
 use crate::event::Event;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The retry policy of a stored delivery: exponential backoff by a factor of four, up to a maximum.
-/// Corresponds to `attempts`, `backoff` and `max_backoff` of `#[on_event]`.
+/// Corresponds to `retry(…)` of `#[on_event]`.
 ///
 /// The default is 12 attempts within 66 hours, about as long as Stripe retries. The waits are 15 s,
 /// 1 min, 4 min, 16 min, 64 min, 4 h 16 min, and then 12 h each.

@@ -243,18 +243,22 @@ impl Delivery {
 
 impl HandlerSpec {
     fn new(handler: &RegisteredHandler) -> Self {
-        let (keys, default) = (handler.delivery_keys, RetryPolicy::default());
-        let initial_backoff = keys.backoff.unwrap_or(default.initial_backoff);
+        let (settings, default) = (&handler.settings, RetryPolicy::default());
+        let overrides = settings.retry;
+        let initial_backoff = overrides.backoff.unwrap_or(default.initial_backoff);
         Self {
             name: handler.name.clone(),
-            formerly: handler.formerly,
-            order: keys.order,
+            formerly: settings.formerly,
+            order: settings.ordered,
             retry: RetryPolicy {
-                max_attempts: keys.attempts.unwrap_or(default.max_attempts),
+                max_attempts: overrides.max_attempts.unwrap_or(default.max_attempts),
                 initial_backoff,
-                max_backoff: keys.max_backoff.unwrap_or(default.max_backoff).max(initial_backoff),
+                max_backoff: overrides
+                    .max_backoff
+                    .unwrap_or(default.max_backoff)
+                    .max(initial_backoff),
             },
-            concurrency: keys.concurrency,
+            concurrency: settings.concurrency,
             timeout: handler.timeout,
         }
     }

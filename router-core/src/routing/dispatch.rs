@@ -18,11 +18,11 @@ use super::{
     timeout::within_unless_paused,
 };
 use crate::{
-    build::registry::{DeliveryKeys, LinkedCall},
+    build::registry::LinkedCall,
     clock::within,
     event::{Event, ObjectId},
     extract::{PerDeliveryValues, needs::Supplies},
-    handler::{Failure, Handler, HandlerFuture, HandlerResult, Outcome},
+    handler::{Failure, Handler, HandlerFuture, HandlerResult, HandlerSettings, Outcome},
     panic_guard::{Guarded, Panic, catch},
     telemetry::HandlerMetrics,
 };
@@ -32,25 +32,14 @@ use crate::{
 pub(crate) struct RegisteredHandler {
     /// The stable name.
     pub(crate) name: Arc<str>,
-    /// The stable name before the handler was renamed.
-    pub(crate) formerly: Option<&'static str>,
     /// `true` if one of its patterns is `*`.
     pub(crate) catch_all: bool,
-    pub(crate) filter: Filter,
     pub(crate) logged_exclusions: LoggedExclusions,
     /// The maximum duration of a call, including the wait for the object lock.
     pub(crate) timeout: Duration,
     /// `true` if the handler returns a reply for Stripe.
     pub(crate) replies: bool,
-    /// Builds the reply to send if the handler fails.
-    pub(crate) default_reply: Option<fn() -> HandlerResult>,
-    /// `true` if the handler runs for only one event of an object at a time. It takes no lock for
-    /// an event without an [`ObjectId`].
-    pub(crate) exclusive: bool,
-    /// `true` if the handler runs in a blocking thread, which cannot be canceled.
-    pub(crate) blocking: bool,
-    /// The settings for a delivery service.
-    pub(crate) delivery_keys: DeliveryKeys,
+    pub(crate) settings: HandlerSettings,
     pub(crate) callable: Callable,
     pub(crate) metrics: HandlerMetrics,
 }
@@ -113,7 +102,7 @@ impl Handlers {
     ) -> (HandlerResult, Option<OverdueCall>) {
         let timeout = handler.timeout;
         let (mut remaining, mut lock) = (timeout, None);
-        if handler.exclusive
+        if handler.settings.exclusive
             && let Some(object) = event.object_id()
         {
             let started = self.clock.monotonic();
@@ -137,7 +126,7 @@ impl Handlers {
         };
         match result {
             Some(result) => (handler.check_reply(result), None),
-            None if handler.blocking => {
+            None if handler.settings.blocking => {
                 let overdue = OverdueCall { call, _lock: lock };
                 (Err(Failure::retry(TimedOut(timeout, None))), Some(overdue))
             }
@@ -171,10 +160,15 @@ impl Handlers {
 }
 
 impl RegisteredHandler {
+    /// Returns the filter on the events of the handler's types.
+    pub(super) fn filter(&self) -> Filter {
+        Filter { endpoint: self.settings.endpoint, livemode: self.settings.livemode }
+    }
+
     /// Builds the default reply. Returns `None` if the handler has none, or if building it fails,
     /// which is logged.
     pub(super) fn default_reply(&self) -> Option<Bytes> {
-        let build = self.default_reply?;
+        let build = self.settings.default_reply?;
         let failure = match catch("the function `default_reply`", build) {
             Ok(Ok(Outcome::Replied(json))) => return Some(json),
             Ok(Ok(_)) => return None,

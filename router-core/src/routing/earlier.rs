@@ -83,5 +83,5 @@ const DEAD_LETTER_LEFT: &str = "event received again: the handler's dead letter 
 /// progress under the former name.
 fn position_of(handler: &RegisteredHandler, progress: &[HandlerProgress]) -> Option<usize> {
     let named = |name: &str| progress.iter().position(|progress| *progress.handler == *name);
-    named(&handler.name).or_else(|| handler.formerly.and_then(named))
+    named(&handler.name).or_else(|| handler.settings.formerly.and_then(named))
 }

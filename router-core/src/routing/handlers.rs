@@ -43,7 +43,7 @@ impl Handlers {
         for handler in &list {
             telemetry::init_failure_counters(&handler.name);
         }
-        let has_filters = list.iter().any(|handler| !handler.filter.is_empty());
+        let has_filters = list.iter().any(|handler| !handler.filter().is_empty());
         let (object_locks, unhandled) = (KeyedLock::new(), UnhandledEvents::new(livemode));
         Self { table, list, states, clock, object_locks, unhandled, has_filters, routes, report }
     }
@@ -51,7 +51,7 @@ impl Handlers {
     /// Returns the indices of the handlers for this event, in the order in which they run.
     pub(super) fn matching<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = usize> + 'r {
         let indices = self.table.handlers_of(event.event_type()).iter().copied();
-        indices.filter(move |index| self.list[*index].filter.accepts(event))
+        indices.filter(move |index| self.list[*index].filter().accepts(event))
     }
 
     /// Logs and counts an event that has no handler, and logs the handlers whose filter excludes
@@ -68,11 +68,11 @@ impl Handlers {
             return;
         }
         for handler in of_type() {
-            if let Some(exclusion) = handler.filter.exclusion(event) {
+            if let Some(exclusion) = handler.filter().exclusion(event) {
                 // A handler for every event type, such as an audit log, does not do the work of one
                 // for this type.
                 let takes_over = |other: &RegisteredHandler| {
-                    other.filter.accepts(event) && (handler.catch_all || !other.catch_all)
+                    other.filter().accepts(event) && (handler.catch_all || !other.catch_all)
                 };
                 exclusion.log(handler, event, !of_type().any(takes_over));
             }

@@ -24,7 +24,7 @@ pub use self::{
 };
 pub(crate) use self::{
     dispatch::{Callable, RegisteredHandler},
-    filter::{Filter, LoggedExclusions},
+    filter::LoggedExclusions,
     handlers::Handlers,
     router::Parts,
     table::Table,

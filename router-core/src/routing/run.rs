@@ -178,7 +178,7 @@ impl Run {
         overdue: &mut Vec<OverdueHandler>,
     ) {
         if let Some(handler) = &self.router.parts.unhandled
-            && handler.filter.accepts(&self.event)
+            && handler.filter().accepts(&self.event)
         {
             self.handle(handler, Redelivery::Never, earlier, overdue).await;
         }

@@ -35,7 +35,7 @@ use crate::{
 /// Any number of workers, in any number of processes, may use the same store.
 ///
 /// A handler that fails is retried with exponential backoff, as configured by its
-/// `#[on_event(attempts, backoff, max_backoff)]`, with a jitter of ±25 %. A failure created with
+/// `#[on_event(…, retry(…))]`, with a jitter of ±25 %. A failure created with
 /// [`Failure::retry_in`] specifies a minimum delay. After the last attempt, or at once after a
 /// [permanent](Failure::permanent) failure, the delivery becomes a dead letter.
 #[must_use = "a worker does nothing until `run` is awaited"]
@@ -135,14 +135,23 @@ impl<S, R> Worker<S, R> {
 
     /// Sets the retention of finished events. Default: 30 days.
     ///
-    /// The minimum is [four days](crate::operations::MIN_RETENTION), because Stripe resends an
-    /// event for up to three days. A shorter retention is raised to the minimum.
-    ///
     /// An event is purged once this time has passed since it was stored and since its last delivery
     /// finished. Dead letters do not expire: they are stored until an operator discards or replays
     /// them, or a retry succeeds.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the retention is shorter than [four days](MIN_RETENTION), because Stripe resends
+    /// an event for up to three days.
+    #[track_caller]
     pub fn retention(self, retention: Duration) -> Self {
-        Self { retention: retention.max(MIN_RETENTION), ..self }
+        assert!(
+            retention >= MIN_RETENTION,
+            "the retention {retention:?} given to `Worker::retention` is shorter than the minimum, \
+             {MIN_RETENTION:?} (four days): Stripe resends an event for up to three days, and \
+             handlers would run again for an event that is no longer stored"
+        );
+        Self { retention, ..self }
     }
 }
 

@@ -129,7 +129,7 @@ struct Hold {
     gate: Arc<Semaphore>,
 }
 
-#[on_event("invoice.paid", name = "a", timeout = "20s", attempts = 1)]
+#[on_event("invoice.paid", name = "a", timeout = "20s", retry(max_attempts = 1))]
 async fn hold(_: Event, mut tx: Tx<Postgres>, hold: State<Hold>) -> Result<(), Failure> {
     tx.begin().await?;
     hold.begun.send(())?;

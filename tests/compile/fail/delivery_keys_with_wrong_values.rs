@@ -4,16 +4,14 @@ use router_core::{Event, on_event, on_unhandled};
 
 #[on_event(
     "invoice.paid",
-    attempts = 0,
-    backoff = "0s",
-    max_backoff = "soon",
+    retry(max_attempts = 0, backoff = "0s", max_backoff = "soon"),
     concurrency = -1,
     formerly = "two words",
     ordered = true
 )]
 async fn paid(_: Event) {}
 
-#[on_event("invoice.voided", backoff = "1m", max_backoff = "10s")]
+#[on_event("invoice.voided", retry(backoff = "1m", max_backoff = "10s"))]
 async fn voided(_: Event) {}
 
 #[on_event("invoice.updated", ordered = "latest")]
@@ -31,7 +29,7 @@ async fn parenthesized(_: Event) {}
 #[on_event("invoice.updated", ordered, ordered = "newest")]
 async fn twice(_: Event) {}
 
-#[on_unhandled(attempts = 3, ordered = "newest")]
+#[on_unhandled(retry(max_attempts = 3), ordered = "newest")]
 async fn rest(_: Event) {}
 
 fn main() {}

@@ -6,9 +6,7 @@ use router_core::{Event, IdempotencyKey, PerDelivery, Router, on_event};
     "customer.subscription.*",
     name = "subscriptions.follow",
     formerly = "shop::subscriptions::follow",
-    attempts = 5,
-    backoff = "10s",
-    max_backoff = "1h",
+    retry(max_attempts = 5, backoff = "10s", max_backoff = "1h"),
     concurrency = 4,
     ordered
 )]

@@ -95,9 +95,7 @@ impl Shop {
 #[on_event(
     "invoice.paid",
     name = "shop.ledger",
-    attempts = 100,
-    backoff = "20ms",
-    max_backoff = "100ms"
+    retry(max_attempts = 100, backoff = "20ms", max_backoff = "100ms")
 )]
 async fn ledger(event: Event, shop: State<Shop>) -> Result<(), Failure> {
     shop.crash_switch.reach(CrashPoint::MidHandler);
@@ -110,9 +108,7 @@ macro_rules! handlers_with_tx {
         #[on_event(
             "invoice.paid",
             name = "shop.effect",
-            attempts = 100,
-            backoff = "20ms",
-            max_backoff = "100ms"
+            retry(max_attempts = 100, backoff = "20ms", max_backoff = "100ms")
         )]
         async fn $effect(event: Event, mut tx: Tx<$DB>, shop: State<Shop>) -> Result<(), Failure> {
             let insert = query("insert into effects (event, handler) values ($1, 'shop.effect')");
@@ -124,9 +120,7 @@ macro_rules! handlers_with_tx {
         #[on_event(
             "invoice.updated",
             name = "shop.held",
-            attempts = 100,
-            backoff = "20ms",
-            max_backoff = "100ms"
+            retry(max_attempts = 100, backoff = "20ms", max_backoff = "100ms")
         )]
         async fn $held(event: Event, mut tx: Tx<$DB>, shop: State<Shop>) -> Result<(), Failure> {
             if !$after {
@@ -150,9 +144,7 @@ handlers_with_tx!(Postgres, effect_in_postgres, held_in_postgres, waits_after_wr
 #[on_event(
     "invoice.updated",
     name = "shop.held",
-    attempts = 100,
-    backoff = "20ms",
-    max_backoff = "100ms"
+    retry(max_attempts = 100, backoff = "20ms", max_backoff = "100ms")
 )]
 async fn held_in_ledger(event: Event, shop: State<Shop>) -> Result<(), Failure> {
     shop.wait_for_gate().await;
@@ -160,12 +152,12 @@ async fn held_in_ledger(event: Event, shop: State<Shop>) -> Result<(), Failure> 
     shop.fail_first_run(&event)
 }
 
-#[on_event("charge.failed", name = "poison.panics", attempts = 3, backoff = "20ms")]
+#[on_event("charge.failed", name = "poison.panics", retry(max_attempts = 3, backoff = "20ms"))]
 async fn panics(_: Event) {
     panic!("poison");
 }
 
-#[on_event("charge.expired", name = "poison.aborts", attempts = 3, backoff = "20ms")]
+#[on_event("charge.expired", name = "poison.aborts", retry(max_attempts = 3, backoff = "20ms"))]
 async fn aborts(_: Event) {
     std::process::abort();
 }
@@ -173,8 +165,7 @@ async fn aborts(_: Event) {
 #[on_event(
     "charge.pending",
     name = "poison.hangs",
-    attempts = 3,
-    backoff = "20ms",
+    retry(max_attempts = 3, backoff = "20ms"),
     timeout = "100ms"
 )]
 async fn hangs(_: Event) {
@@ -184,8 +175,7 @@ async fn hangs(_: Event) {
 #[on_event(
     "charge.updated",
     name = "poison.blocks",
-    attempts = 3,
-    backoff = "20ms",
+    retry(max_attempts = 3, backoff = "20ms"),
     timeout = "100ms",
     blocking
 )]
@@ -202,15 +192,24 @@ struct Customer {
     _id: u64,
 }
 
-#[on_event("customer.updated", name = "poison.undecodable", attempts = 3, backoff = "20ms")]
+#[on_event(
+    "customer.updated",
+    name = "poison.undecodable",
+    retry(max_attempts = 3, backoff = "20ms")
+)]
 async fn undecodable(_: Object<Customer>) {}
 
-#[on_event("invoice.sent", name = "shop.former", backoff = "20ms")]
+#[on_event("invoice.sent", name = "shop.former", retry(backoff = "20ms"))]
 async fn former(event: Event, shop: State<Shop>) -> Result<(), Failure> {
     shop.record("shop.former", &event)
 }
 
-#[on_event("invoice.sent", name = "shop.present", formerly = "shop.former", backoff = "20ms")]
+#[on_event(
+    "invoice.sent",
+    name = "shop.present",
+    formerly = "shop.former",
+    retry(backoff = "20ms")
+)]
 async fn present(event: Event, shop: State<Shop>) -> Result<(), Failure> {
     shop.record("shop.present", &event)
 }

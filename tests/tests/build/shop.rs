@@ -21,7 +21,7 @@ pub(crate) async fn receipt(_: State<Mailer>, _: Option<State<u8>>) {}
 #[on_event("customer.subscription.paused", "invoice.paid", endpoint = "connect")]
 pub(crate) async fn pause() {}
 
-#[on_event("coffee.made", "invoice.piad", name = "orders.fulfil", unlisted, attempts = 3)]
+#[on_event("coffee.made", "invoice.piad", name = "orders.fulfil", unlisted, retry(backoff = "1s"))]
 pub(crate) async fn same_name(_: Event) {}
 
 #[on_unhandled]

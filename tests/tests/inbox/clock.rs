@@ -41,7 +41,12 @@ struct Runs {
     failures: Arc<AtomicUsize>,
 }
 
-#[on_event("invoice.paid", name = "shop.fulfil", attempts = 3, timeout = "10h", backoff = "1s")]
+#[on_event(
+    "invoice.paid",
+    name = "shop.fulfil",
+    timeout = "10h",
+    retry(max_attempts = 3, backoff = "1s")
+)]
 async fn fulfil(_: Event, runs: State<Runs>) -> HandlerResult {
     runs.begun.fetch_add(1, Ordering::SeqCst);
     runs.permits.acquire().await?.forget();

@@ -12,6 +12,7 @@ use router_core::{Event, Failure, HandlerResult, Outcome, Router, RouterBuilder,
 use router_inbox::{
     DeliveryState::{Dead, Done, Ignored, Waiting},
     Store as _,
+    operations::MIN_RETENTION,
 };
 use tokio::sync::Semaphore;
 
@@ -32,7 +33,11 @@ impl Script {
     }
 }
 
-#[on_event("invoice.paid", name = "shop.thrice", attempts = 3, backoff = "10s", max_backoff = "1m")]
+#[on_event(
+    "invoice.paid",
+    name = "shop.thrice",
+    retry(max_attempts = 3, backoff = "10s", max_backoff = "1m")
+)]
 async fn thrice(_: Event, script: State<Script>) -> HandlerResult {
     script.next()
 }
@@ -304,4 +309,13 @@ async fn purge_after_30_days_spares_dead_letters() {
     settle().await;
     assert_eq!(shop.state("evt_2").await, (Dead, 1));
     worker.stop().await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "the retention 345599s given to `Worker::retention` is shorter")]
+async fn retention_below_minimum_is_refused_at_start() {
+    let shop = shop(&Script::default());
+    let worker = || shop.inbox.worker(shop.inbox.router().clone());
+    let _ = worker().retention(MIN_RETENTION);
+    let _ = worker().retention(MIN_RETENTION - SECOND);
 }

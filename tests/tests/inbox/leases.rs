@@ -25,7 +25,12 @@ struct Runs {
     gate: Arc<Semaphore>,
 }
 
-#[on_event("invoice.paid", name = "shop.twice", attempts = 2, backoff = "10s", timeout = "10m")]
+#[on_event(
+    "invoice.paid",
+    name = "shop.twice",
+    retry(max_attempts = 2, backoff = "10s"),
+    timeout = "10m"
+)]
 async fn twice(_: Event, runs: State<Runs>) {
     runs.begun.fetch_add(1, Ordering::SeqCst);
     let gate = runs.gate.clone();

@@ -174,7 +174,7 @@ async fn shutdown_waits_for_outcome_being_stored() {
     assert_eq!(inbox_metrics(&snapshotter).get("inbox_leases_lost_total handler=shop"), None);
 }
 
-#[on_event("invoice.paid", name = "shop.once", attempts = 1)]
+#[on_event("invoice.paid", name = "shop.once", retry(max_attempts = 1))]
 async fn single_attempt(_: Event) -> Result<(), &'static str> {
     Err("the warehouse is down")
 }

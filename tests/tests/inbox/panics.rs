@@ -20,12 +20,17 @@ use router_tests::{
     logged::{log, logged},
 };
 
-#[on_event("invoice.paid", name = "shop.twice", attempts = 2, backoff = "10s", timeout = "20s")]
+#[on_event(
+    "invoice.paid",
+    name = "shop.twice",
+    retry(max_attempts = 2, backoff = "10s"),
+    timeout = "20s"
+)]
 async fn twice(_: Event, fault: State<Fault>) -> HandlerResult {
     fail(*fault.0).await
 }
 
-#[on_event("invoice.paid", name = "shop.fine", attempts = 2, backoff = "10s")]
+#[on_event("invoice.paid", name = "shop.fine", retry(max_attempts = 2, backoff = "10s"))]
 async fn fine(_: Event) {}
 
 /// Runs two attempts, asserts that the delivery is then a dead letter, and returns its error.

@@ -56,7 +56,12 @@ struct Plan {
     leaked: mpsc::UnboundedSender<Tx<Sqlite>>,
 }
 
-#[on_event("invoice.paid", name = "shop.fulfil", attempts = 3, backoff = "10s", timeout = "10m")]
+#[on_event(
+    "invoice.paid",
+    name = "shop.fulfil",
+    retry(max_attempts = 3, backoff = "10s"),
+    timeout = "10m"
+)]
 async fn fulfil(event: Event, mut tx: Tx<Sqlite>, plan: State<Plan>) -> Result<Outcome, Failure> {
     plan.gate.acquire().await?.forget();
     let step = plan.steps.lock().expect("mutex is not poisoned").pop().unwrap_or(Step::Return);
@@ -317,7 +322,7 @@ async fn slow(_: Event, mut tx: Tx<Sqlite>, plan: State<Plan>) -> Result<(), Fai
 }
 
 /// Begins its transaction once `shop.slow` has one.
-#[on_event("invoice.paid", name = "shop.quick", timeout = "20s", attempts = 1)]
+#[on_event("invoice.paid", name = "shop.quick", timeout = "20s", retry(max_attempts = 1))]
 async fn quick(
     _: Event,
     mut tx: Tx<Sqlite>,
