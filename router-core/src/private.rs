@@ -8,6 +8,7 @@ use crate::handler::Reply;
 
 pub use crate::{
     build::registry::{DeliveryKeys, Handles, Registered, Registration, submit},
+    delivery::DeliveryOrder,
     event::Event,
     extract::{
         FromEvent, StripeObject,
@@ -15,7 +16,7 @@ pub use crate::{
         needs::{Need, Supplies, sealed::Needs},
     },
     handler::{
-        DeliveryOrder, HandlerFuture, HandlerResult, IntoOutcome,
+        HandlerFuture, HandlerResult, IntoOutcome,
         reply::{AnyReturn, Returned},
     },
 };

@@ -15,9 +15,9 @@ use crate::{
     clock::{Clock, SystemClock},
     completions::{CompletionBackend, CompletionStore, InMemoryCompletions},
     dead_letters::DeadLetters,
-    extract::{DeliveryService, ProvidedType},
+    delivery::{DeliveryRouter, DeliveryService, ProvidedType},
     handler::Handler,
-    routing::{DeliveryRouter, Handlers, Parts, RegisteredHandler, Router, Table},
+    routing::{Handlers, Parts, RegisteredHandler, Router, Table},
     telemetry,
 };
 

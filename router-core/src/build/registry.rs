@@ -7,9 +7,10 @@ use std::time::Duration;
 pub use inventory::submit;
 
 use crate::{
+    delivery::DeliveryOrder,
     event::Event,
     extract::needs::{Need, Supplies},
-    handler::{DeliveryOrder, HandlerFuture, HandlerResult},
+    handler::{HandlerFuture, HandlerResult},
 };
 
 /// The registration of a handler, which `#[on_event]` submits to the registry.

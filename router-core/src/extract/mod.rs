@@ -30,16 +30,16 @@ use std::future::Future;
 
 use router_catalog::Kind;
 
+pub(crate) use self::state::States;
 pub use self::{
     idempotency_key::IdempotencyKey,
     identity::{Account, EventId, EventType, Livemode},
     needs::Needs,
     object::{Object, Previous, StripeObject, changed},
     optional::OptionalFromEvent,
-    per_delivery::{DeliveryService, PerDelivery, ProvidedType},
+    per_delivery::PerDelivery,
     state::State,
 };
-pub(crate) use self::{per_delivery::PerDeliveryValues, state::States};
 use crate::{event::Event, handler::Failure};
 
 /// The reason why an argument could not be extracted. It becomes the handler's [`Failure`], and the

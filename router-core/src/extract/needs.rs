@@ -4,10 +4,10 @@
 use std::any::{TypeId, type_name};
 
 use super::{
-    per_delivery::{PerDelivery, PerDeliveryValues},
+    per_delivery::PerDelivery,
     state::{State, States},
 };
-use crate::event::Event;
+use crate::{delivery::PerDeliveryValues, event::Event};
 
 /// A resource that an extractor can need.
 ///
@@ -103,7 +103,7 @@ impl<T: Send + 'static> sealed::Needs for PerDelivery<T> {
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.per_delivery.take().expect(CHECKED_BY_BUILD)
+        Self(supplies.per_delivery.take().expect(CHECKED_BY_BUILD))
     }
 }
 
@@ -115,7 +115,7 @@ impl<T: Send + 'static> sealed::Needs for Option<PerDelivery<T>> {
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.per_delivery.take()
+        supplies.per_delivery.take().map(PerDelivery)
     }
 }
 

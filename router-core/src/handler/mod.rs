@@ -1,12 +1,10 @@
 //! Handlers and their results.
 
-mod delivery_order;
 mod failure;
 mod one_line;
 mod outcome;
 pub(crate) mod reply;
 mod report;
-mod retry;
 
 use std::{future::Future, pin::Pin};
 
@@ -14,13 +12,11 @@ use async_trait::async_trait;
 
 pub(crate) use self::failure::error_text;
 pub use self::{
-    delivery_order::DeliveryOrder,
     failure::{BoxError, Failure, FailureExt},
     one_line::{is_unsafe_char, one_line},
     outcome::{IntoOutcome, Outcome},
     reply::Reply,
     report::{HandlerReport, Report},
-    retry::RetryPolicy,
 };
 use crate::event::Event;
 

@@ -1,10 +1,8 @@
 //! Calls a handler with its object lock, its timeout, and a guard against panics.
 
 use std::{
-    fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,62 +10,22 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    filter::{Filter, LoggedExclusions},
-    handlers::Handlers,
+    handlers::{Callable, Handlers, RegisteredHandler},
     keyed_lock::KeyGuard,
-    timeout::within_unless_paused,
 };
 use crate::{
-    build::registry::{DeliveryKeys, LinkedCall},
     clock::within,
+    delivery::{PerDeliveryValues, within_unless_paused},
     event::{Event, ObjectId},
-    extract::{PerDeliveryValues, needs::Supplies},
-    handler::{Failure, Handler, HandlerFuture, HandlerResult, Outcome},
+    extract::needs::Supplies,
+    handler::{Failure, HandlerFuture, HandlerResult, Outcome},
     panic_guard::{Guarded, Panic, catch},
-    telemetry::HandlerMetrics,
 };
-
-/// A validated handler.
-#[derive(Debug)]
-pub(crate) struct RegisteredHandler {
-    /// The stable name.
-    pub(crate) name: Arc<str>,
-    /// The stable name before the handler was renamed.
-    pub(crate) formerly: Option<&'static str>,
-    /// `true` if one of its patterns is `*`.
-    pub(crate) catch_all: bool,
-    pub(crate) filter: Filter,
-    pub(crate) logged_exclusions: LoggedExclusions,
-    /// The maximum duration of a call, including the wait for the object lock.
-    pub(crate) timeout: Duration,
-    /// `true` if the handler returns a reply for Stripe.
-    pub(crate) replies: bool,
-    /// Builds the reply to send if the handler fails.
-    pub(crate) default_reply: Option<fn() -> HandlerResult>,
-    /// `true` if the handler runs for only one event of an object at a time. It takes no lock for
-    /// an event without an [`ObjectId`].
-    pub(crate) exclusive: bool,
-    /// `true` if the handler runs in a blocking thread, which cannot be canceled.
-    pub(crate) blocking: bool,
-    /// The settings for a delivery service.
-    pub(crate) delivery_keys: DeliveryKeys,
-    pub(crate) callable: Callable,
-    pub(crate) metrics: HandlerMetrics,
-}
-
-/// The function or value that handles the event.
-#[derive(Clone)]
-pub(crate) enum Callable {
-    /// The generated function of an `#[on_event]` handler.
-    Linked(LinkedCall),
-    /// A handler registered by hand.
-    Handler(Arc<dyn Handler>),
-}
 
 /// A call of a blocking handler that timed out but still runs in its thread.
 ///
 /// It holds the object's lock until the call ends.
-pub(super) struct OverdueCall {
+pub(crate) struct OverdueCall {
     call: Call,
     _lock: Option<KeyGuard<ObjectId>>,
 }
@@ -104,7 +62,7 @@ impl Handlers {
     ///
     /// Returns a timeout as a transient failure. If the handler is blocking, a timeout also returns
     /// the call, which still runs.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         handler: &RegisteredHandler,
         name: &str,
@@ -199,7 +157,7 @@ impl RegisteredHandler {
 
 impl OverdueCall {
     /// Waits for the call to end, however long it takes.
-    pub(super) async fn wait(self) -> HandlerResult {
+    pub(crate) async fn wait(self) -> HandlerResult {
         self.call.await
     }
 }
@@ -227,14 +185,5 @@ impl Future for Call {
             Ok(()) => Ok(outcome),
             Err(panic) => Err(Failure::retry(panic)),
         }))
-    }
-}
-
-impl fmt::Debug for Callable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Linked(_) => "Linked",
-            Self::Handler(_) => "Handler",
-        })
     }
 }

@@ -10,18 +10,17 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tower_service::Service;
 use tracing::Instrument as _;
 
-use super::{RouterError, TimeoutPause, dispatch::RegisteredHandler, handlers::Handlers};
+use super::{HandlerSpec, PerDeliveryValues, ProvidedType, TimeoutPause};
 use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
-    extract::{PerDeliveryValues, ProvidedType},
-    handler::{DeliveryOrder, HandlerReport, Outcome, RetryPolicy},
+    handler::{HandlerReport, Outcome},
+    routing::{Handlers, RouterError},
     telemetry,
 };
 
@@ -56,25 +55,6 @@ pub struct Delivery {
     handler: Arc<str>,
     attempt: u32,
     per_delivery: PerDeliveryValues,
-}
-
-/// A handler, with the settings for its deliveries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HandlerSpec {
-    /// The stable name.
-    pub name: Arc<str>,
-    /// The former stable name. Deliveries stored under it belong to this handler.
-    pub formerly: Option<&'static str>,
-    /// The order (`ordered`, `ordered = "newest"`) of one object's events that wait at the same
-    /// time. `None` if they are delivered concurrently and in no order.
-    pub order: Option<DeliveryOrder>,
-    /// The retry policy.
-    pub retry: RetryPolicy,
-    /// The maximum number of concurrent deliveries; `None` for no limit.
-    pub concurrency: Option<u32>,
-    /// The maximum duration of a call, including the wait for the lock of an `exclusive` handler.
-    pub timeout: Duration,
 }
 
 impl DeliveryRouter {
@@ -238,24 +218,5 @@ impl Delivery {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
-    }
-}
-
-impl HandlerSpec {
-    fn new(handler: &RegisteredHandler) -> Self {
-        let (keys, default) = (handler.delivery_keys, RetryPolicy::default());
-        let initial_backoff = keys.backoff.unwrap_or(default.initial_backoff);
-        Self {
-            name: handler.name.clone(),
-            formerly: handler.formerly,
-            order: keys.order,
-            retry: RetryPolicy {
-                max_attempts: keys.attempts.unwrap_or(default.max_attempts),
-                initial_backoff,
-                max_backoff: keys.max_backoff.unwrap_or(default.max_backoff).max(initial_backoff),
-            },
-            concurrency: keys.concurrency,
-            timeout: handler.timeout,
-        }
     }
 }
