@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, SystemClock},
     completions::{CompletionBackend, CompletionStore, InMemoryCompletions},
     dead_letters::DeadLetters,
-    delivery::{DeliveryRouter, DeliveryService, ProvidedType},
+    delivery::{DeliveryRouter, DeliveryService, ProvidedType, RetryPolicy},
     handler::Handler,
     routing::{Handlers, Parts, RegisteredHandler, Router, Table},
     telemetry,
@@ -41,6 +41,8 @@ pub struct RouterBuilder {
     pub(super) provided_types: Option<Vec<ProvidedType>>,
     /// The delivery service's advice for handlers that take a type it does not provide.
     pub(super) hint: Option<&'static str>,
+    /// The retry policy of deliveries, and the location of the call that set it.
+    pub(super) retry: Option<(RetryPolicy, &'static Location<'static>)>,
     timeout: Duration,
     pub(super) completions: Option<CompletionBackend>,
     pub(super) dead_letters: Option<Arc<dyn DeadLetters>>,
@@ -53,6 +55,18 @@ pub struct RouterBuilder {
 pub struct DeliveryRouterBuilder(RouterBuilder);
 
 impl DeliveryRouterBuilder {
+    /// Sets the retry policy of all handlers. Each of the keys `attempts`, `backoff` and
+    /// `max_backoff` of `#[on_event]` replaces one value of it for its handler. Default:
+    /// [`RetryPolicy::default`].
+    ///
+    /// An inline router has no such setting, because Stripe redelivers a failed event on a schedule
+    /// of its own.
+    #[track_caller]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.0.retry = Some((policy, Location::caller()));
+        self
+    }
+
     /// Builds the router, and logs its [start-up report](DeliveryRouter::startup_report).
     ///
     /// # Errors
@@ -62,12 +76,15 @@ impl DeliveryRouterBuilder {
     /// - A handler replies to Stripe, which is answered before an event is delivered.
     /// - A handler has `#[on_unhandled]`: unhandled events are not delivered.
     /// - `.completions(...)` or `.dead_letters(...)` was called. The delivery service stores both.
+    /// - The policy passed to [`retry`](Self::retry) has no attempts, no backoff, or a backoff longer
+    ///   than its maximum.
     pub fn build(self) -> Result<DeliveryRouter, BuildError> {
         let Self(mut builder) = self;
         builder.check()?;
         let provided = builder.provided_types.clone().unwrap_or_default();
+        let retry = builder.retry.map_or_else(RetryPolicy::default, |(policy, _)| policy);
         let (handlers, _) = builder.into_handlers();
-        Ok(DeliveryRouter::new(handlers, provided))
+        Ok(DeliveryRouter::new(handlers, provided, &retry))
     }
 }
 
@@ -84,6 +101,7 @@ impl RouterBuilder {
             states: BuilderStates::default(),
             provided_types: None,
             hint: None,
+            retry: None,
             timeout: Duration::from_secs(20),
             completions: None,
             dead_letters: None,
@@ -299,7 +317,8 @@ impl RouterBuilder {
     /// an event, such as an inbox. Handlers can take what the service
     /// [provides](crate::PerDelivery).
     ///
-    /// Call it last: it returns the builder of a [`DeliveryRouter`].
+    /// Call it after all other settings: it returns the builder of a [`DeliveryRouter`], whose only
+    /// setting is [`retry`](DeliveryRouterBuilder::retry).
     ///
     /// ```standalone_crate
     /// use router_core::{

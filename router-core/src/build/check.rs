@@ -36,6 +36,7 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(duplicate_states(builder));
     if builder.has_delivery_service() {
         problems.extend(inline_only(builder));
+        problems.extend(invalid_retry_policy(builder));
     }
     problems
 }
@@ -255,6 +256,11 @@ fn inline_only(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     .filter(|(is_set, _)| *is_set)
     .map(|(_, setting)| Problem::InlineOnlySetting { setting });
     replies.into_iter().chain(fallbacks).chain(settings)
+}
+
+fn invalid_retry_policy(builder: &RouterBuilder) -> Option<Problem> {
+    let (policy, location) = builder.retry?;
+    Some(Problem::InvalidRetryPolicy { mistake: policy.mistake()?, location })
 }
 
 fn duplicate_states(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {

@@ -91,6 +91,13 @@ pub enum Problem {
         /// The builder's method.
         setting: &'static str,
     },
+    /// The policy passed to `.retry(...)` cannot be followed.
+    InvalidRetryPolicy {
+        /// The mistake, and how to correct it.
+        mistake: &'static str,
+        /// The location of the call.
+        location: &'static Location<'static>,
+    },
     /// More than one state of the same type was added.
     DuplicateState {
         /// The states' type.
@@ -314,6 +321,12 @@ impl fmt::Display for Problem {
                 f,
                 "`{setting}` cannot be combined with `.delivered_by(...)`: the delivery service stores completions and \
                  dead letters itself\nhelp: remove `{setting}`"
+            ),
+            Self::InvalidRetryPolicy { mistake, location } => write!(
+                f,
+                "the retry policy is invalid: {mistake}\n  {}:{}",
+                location.file(),
+                location.line()
             ),
             Self::DuplicateState { type_name, locations } => {
                 write!(

@@ -15,7 +15,7 @@ use std::{
 use tower_service::Service;
 use tracing::Instrument as _;
 
-use super::{HandlerSpec, PerDeliveryValues, ProvidedType, TimeoutPause};
+use super::{HandlerSpec, PerDeliveryValues, ProvidedType, RetryPolicy, TimeoutPause};
 use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
@@ -58,8 +58,13 @@ pub struct Delivery {
 }
 
 impl DeliveryRouter {
-    pub(crate) fn new(handlers: Handlers, provided: Vec<ProvidedType>) -> Self {
-        let specs: Vec<_> = handlers.list.iter().map(HandlerSpec::new).collect();
+    pub(crate) fn new(
+        handlers: Handlers,
+        provided: Vec<ProvidedType>,
+        default_retry: &RetryPolicy,
+    ) -> Self {
+        let spec = |handler| HandlerSpec::new(handler, default_retry);
+        let specs: Vec<_> = handlers.list.iter().map(spec).collect();
         let names = specs.iter().zip(0..).flat_map(|(handler, index)| {
             let former = handler.formerly.map(Arc::from);
             former.into_iter().chain([handler.name.clone()]).map(move |name| (name, index))

@@ -53,18 +53,20 @@ pub enum DeliveryOrder {
 }
 
 impl HandlerSpec {
-    pub(super) fn new(handler: &RegisteredHandler) -> Self {
-        let (keys, default) = (handler.delivery_keys, RetryPolicy::default());
+    /// Each key of the attribute replaces a value of the router's `default` policy. A backoff in
+    /// the attribute raises a shorter maximum of the default, and a maximum in the attribute lowers
+    /// a longer backoff.
+    pub(super) fn new(handler: &RegisteredHandler, default: &RetryPolicy) -> Self {
+        let keys = handler.delivery_keys;
         let initial_backoff = keys.backoff.unwrap_or(default.initial_backoff);
+        let max_backoff = keys.max_backoff.unwrap_or(default.max_backoff.max(initial_backoff));
         Self {
             name: handler.name.clone(),
             formerly: handler.formerly,
             order: keys.order,
-            retry: RetryPolicy {
-                max_attempts: keys.attempts.unwrap_or(default.max_attempts),
-                initial_backoff,
-                max_backoff: keys.max_backoff.unwrap_or(default.max_backoff).max(initial_backoff),
-            },
+            retry: RetryPolicy::new(keys.attempts.unwrap_or(default.max_attempts))
+                .backoff(initial_backoff.min(max_backoff))
+                .max_backoff(max_backoff),
             concurrency: keys.concurrency,
             timeout: handler.timeout,
         }
