@@ -58,12 +58,12 @@ pub use crate::{
     endpoint::{Answer, Endpoint, EventService, Refusal, Response, SecretProvider},
     event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
-        Account, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs, Object,
+        Account, Attempt, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs, Object,
         OptionalFromEvent, PerDelivery, Previous, Rejection, State, StripeObject, changed,
     },
     handler::{
         BoxError, Failure, FailureExt, Handler, HandlerFuture, HandlerReport, HandlerResult,
-        IntoOutcome, Outcome, Reply, Report, is_unsafe_char, one_line,
+        IntoHandler, IntoOutcome, Outcome, Reply, Report, is_unsafe_char, one_line,
     },
     routing::{ReportFuture, Router, RouterError},
     signature::{EndpointName, Secrets, SigningSecret, Tolerance},

@@ -16,7 +16,7 @@ use crate::{
     completions::{CompletionBackend, CompletionStore, InMemoryCompletions},
     dead_letters::DeadLetters,
     delivery::{DeliveryRouter, DeliveryService, ProvidedType, RetryPolicy},
-    handler::Handler,
+    handler::IntoHandler,
     routing::{Handlers, Parts, RegisteredHandler, Router, Table},
     telemetry,
 };
@@ -42,7 +42,7 @@ pub struct RouterBuilder {
     /// The delivery service's advice for handlers that take a type it does not provide.
     pub(super) hint: Option<&'static str>,
     /// The retry policy of deliveries, and the location of the call that set it.
-    pub(super) retry: Option<(RetryPolicy, &'static Location<'static>)>,
+    pub(super) default_retry: Option<(RetryPolicy, &'static Location<'static>)>,
     timeout: Duration,
     pub(super) completions: Option<CompletionBackend>,
     pub(super) dead_letters: Option<Arc<dyn DeadLetters>>,
@@ -63,7 +63,7 @@ impl DeliveryRouterBuilder {
     /// of its own.
     #[track_caller]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.0.retry = Some((policy, Location::caller()));
+        self.0.default_retry = Some((policy, Location::caller()));
         self
     }
 
@@ -76,13 +76,13 @@ impl DeliveryRouterBuilder {
     /// - A handler replies to Stripe, which is answered before an event is delivered.
     /// - A handler has `#[on_unhandled]`: unhandled events are not delivered.
     /// - `.completions(...)` or `.dead_letters(...)` was called. The delivery service stores both.
-    /// - The policy passed to [`retry`](Self::retry) has no attempts, no backoff, or a backoff longer
-    ///   than its maximum.
+    /// - The policy passed to [`retry`](Self::retry) has no attempts, no backoff, or a backoff
+    ///   longer than its maximum.
     pub fn build(self) -> Result<DeliveryRouter, BuildError> {
         let Self(mut builder) = self;
         builder.check()?;
         let provided = builder.provided_types.clone().unwrap_or_default();
-        let retry = builder.retry.map_or_else(RetryPolicy::default, |(policy, _)| policy);
+        let retry = builder.default_retry.map_or_else(RetryPolicy::default, |(policy, _)| policy);
         let (handlers, _) = builder.into_handlers();
         Ok(DeliveryRouter::new(handlers, provided, &retry))
     }
@@ -101,7 +101,7 @@ impl RouterBuilder {
             states: BuilderStates::default(),
             provided_types: None,
             hint: None,
-            retry: None,
+            default_retry: None,
             timeout: Duration::from_secs(20),
             completions: None,
             dead_letters: None,
@@ -249,22 +249,36 @@ impl RouterBuilder {
     /// Registers a handler by hand, with a stable name, and event types or wildcards as in
     /// `#[on_event]`.
     ///
+    /// A function or closure takes up to eight extractors, like one with `#[on_event]`. `build()`
+    /// checks that its events carry them, which the compiler checks for an annotated function. Only
+    /// the compiler checks the object of a [`StripeObject`](crate::StripeObject).
+    ///
     /// ```
-    /// use router_core::{Event, Router};
+    /// use router_core::{Event, Object, Router, State};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Invoice { amount_paid: u64 }
+    ///
+    /// async fn enter(invoice: Object<Invoice>, currency: State<&'static str>) {
+    ///     println!("{} {}", invoice.amount_paid, *currency);
+    /// }
     ///
     /// let router = Router::builder()
+    ///     .state("EUR")
+    ///     .handler("books.enter", ["invoice.paid"], enter)
     ///     .handler("audit", ["invoice.*"], async |event: Event| println!("{}", event.id()))
     ///     .build()?;
     /// # Ok::<(), router_core::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn handler<P: Into<String>>(
+    pub fn handler<P: Into<String>, Arguments>(
         mut self,
         name: impl Into<String>,
         patterns: impl IntoIterator<Item = P>,
-        handler: impl Handler,
+        handler: impl IntoHandler<Arguments>,
     ) -> Self {
         let patterns = patterns.into_iter().map(Into::into).collect();
+        let handler = handler.into_handler();
         let candidate = Candidate::from_handler(name.into(), patterns, handler, Location::caller());
         self.candidates.push(candidate);
         self

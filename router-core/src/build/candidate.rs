@@ -1,6 +1,6 @@
 //! A registered handler before validation.
 
-use std::{panic::Location, sync::Arc, time::Duration};
+use std::{panic::Location, time::Duration};
 
 use router_catalog::Pattern;
 
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     extract::needs::Need,
-    handler::{Handler, HandlerResult},
-    routing::{Callable, Filter, LoggedExclusions, RegisteredHandler},
+    handler::{Callable, HandlerResult, ManualArgument, ManualHandler},
+    routing::{Filter, LoggedExclusions, RegisteredHandler},
     telemetry::HandlerMetrics,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Candidate {
     pub(super) line: u32,
     /// The resources that the handler's extractors need besides the event.
     pub(super) needs: Vec<Need>,
+    /// The arguments to check, because the compiler checks only those of linked handlers.
+    pub(super) arguments: Vec<ManualArgument>,
     /// The attribute's `order`. [`sort_key`](Self::sort_key) defines the order of the handlers.
     pub(super) order: i32,
     /// The first line of the function's documentation.
@@ -97,6 +99,7 @@ impl Candidate {
             file: registration.file,
             line: registration.line,
             needs,
+            arguments: Vec::new(),
             order: registration.order,
             doc: registration.doc,
             filter: Filter { endpoint: registration.endpoint, livemode: registration.livemode },
@@ -106,7 +109,7 @@ impl Candidate {
             exclusive: registration.exclusive,
             blocking: registration.blocking,
             delivery_keys: registration.delivered,
-            callable: Callable::Linked(registration.call),
+            callable: Callable::new(registration.call),
         }
     }
 
@@ -114,9 +117,10 @@ impl Candidate {
     pub(super) fn from_handler(
         name: String,
         patterns: Vec<String>,
-        handler: impl Handler,
+        handler: ManualHandler,
         location: &Location<'static>,
     ) -> Self {
+        let ManualHandler { replies, needs, arguments, callable } = handler;
         Self {
             name,
             formerly: None,
@@ -124,17 +128,18 @@ impl Candidate {
             source: None,
             file: location.file(),
             line: location.line(),
-            needs: Vec::new(),
+            needs,
+            arguments,
             order: 0,
             doc: "",
             filter: Filter::default(),
             timeout: None,
-            replies: handler.replies(),
+            replies,
             default_reply: None,
             exclusive: false,
             blocking: false,
             delivery_keys: DeliveryKeys::default(),
-            callable: Callable::Handler(Arc::new(handler)),
+            callable,
         }
     }
 

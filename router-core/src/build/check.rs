@@ -8,7 +8,7 @@ use std::{
 use router_catalog::Pattern;
 
 use super::{HandlerLocation, Plugin, Problem, builder::RouterBuilder, candidate::Candidate};
-use crate::extract::needs::NeedSource;
+use crate::extract::{compat::check_argument, needs::NeedSource};
 
 /// Returns every problem of the router. The candidates must already be sorted.
 pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
@@ -33,6 +33,7 @@ pub(super) fn check(builder: &RouterBuilder) -> Vec<Problem> {
     problems.extend(missing_states(builder));
     problems.extend(not_provided(builder));
     problems.extend(duplicate_arguments(builder));
+    problems.extend(missing_arguments(builder));
     problems.extend(duplicate_states(builder));
     if builder.has_delivery_service() {
         problems.extend(inline_only(builder));
@@ -238,6 +239,22 @@ fn duplicate_arguments(builder: &RouterBuilder) -> impl Iterator<Item = Problem>
     })
 }
 
+/// Finds arguments that the events of a handler registered by hand do not carry.
+fn missing_arguments(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
+    builder.candidates.iter().flat_map(|candidate| {
+        let patterns = candidate.patterns.iter().flatten().map(String::as_str);
+        let valid: Vec<&str> = patterns.filter(|text| Pattern::parse(text).is_ok()).collect();
+        candidate.arguments.iter().filter_map(move |argument| {
+            let mistake = check_argument(argument.kind, None, &valid)?;
+            Some(Problem::ArgumentNotCarried {
+                type_name: argument.type_name,
+                mistake: mistake.text().to_owned(),
+                handler: candidate.location(),
+            })
+        })
+    })
+}
+
 /// Finds handlers and settings that cannot be combined with `.delivered_by(...)`.
 fn inline_only(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
     let locations_where = |condition: fn(&Candidate) -> bool| {
@@ -259,7 +276,7 @@ fn inline_only(builder: &RouterBuilder) -> impl Iterator<Item = Problem> {
 }
 
 fn invalid_retry_policy(builder: &RouterBuilder) -> Option<Problem> {
-    let (policy, location) = builder.retry?;
+    let (policy, location) = builder.default_retry?;
     Some(Problem::InvalidRetryPolicy { mistake: policy.mistake()?, location })
 }
 

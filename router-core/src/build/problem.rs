@@ -82,6 +82,15 @@ pub enum Problem {
         /// The handler.
         handler: HandlerLocation,
     },
+    /// A handler registered by hand takes an argument that its events do not carry.
+    ArgumentNotCarried {
+        /// The argument's type.
+        type_name: &'static str,
+        /// The mistake, and how to correct it.
+        mistake: String,
+        /// The handler.
+        handler: HandlerLocation,
+    },
     /// Handlers reply to Stripe, but with `.delivered_by(...)` they run after Stripe was answered.
     ReplyNotDeliverable(Vec<HandlerLocation>),
     /// Handlers have `#[on_unhandled]`, but with `.delivered_by(...)` they are never called.
@@ -295,6 +304,10 @@ impl fmt::Display for Problem {
                 write!(f, "this handler takes a `{type_name}` twice, but each call is provided with only one")?;
                 write_locations(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: take it once; the second use may be inside a custom extractor")
+            }
+            Self::ArgumentNotCarried { type_name, mistake, handler } => {
+                write!(f, "this handler cannot take a `{type_name}`: {mistake}")?;
+                write_locations(f, std::slice::from_ref(handler))
             }
             Self::ReplyNotDeliverable(locations) => {
                 f.write_str(

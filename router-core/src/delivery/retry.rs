@@ -9,8 +9,8 @@ use std::time::Duration;
 /// 1 min, 4 min, 16 min, 64 min, 4 h 16 min, and then 12 h each.
 ///
 /// [`DeliveryRouterBuilder::retry`](crate::DeliveryRouterBuilder::retry) sets the policy of all
-/// handlers. The keys `attempts`, `backoff` and `max_backoff` of `#[on_event]` replace single values
-/// of it for one handler.
+/// handlers. The keys `attempts`, `backoff` and `max_backoff` of `#[on_event]` replace single
+/// values of it for one handler.
 ///
 /// ```
 /// use std::time::Duration;

@@ -19,6 +19,7 @@ use super::{HandlerSpec, PerDeliveryValues, ProvidedType, RetryPolicy, TimeoutPa
 use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
+    extract::Attempt,
     handler::{HandlerReport, Outcome},
     routing::{Handlers, RouterError},
     telemetry,
@@ -134,7 +135,7 @@ impl DeliveryRouter {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(RouterError::Closed);
         }
-        let Delivery { event, handler: name, attempt, per_delivery } = delivery;
+        let Delivery { event, handler: name, attempt: number, per_delivery } = delivery;
         let Some(index) = self.0.by_name.get(&name).copied() else {
             return Err(RouterError::NoSuchHandler(name));
         };
@@ -146,8 +147,9 @@ impl DeliveryRouter {
         let handler = &handlers.list[index];
         let is_registered = handlers.matching(&event).any(|matching| matching == index);
         let started = handlers.clock.monotonic();
+        let attempt = Attempt::new(number, Some(self.0.specs[index].retry.max_attempts));
         let result = match is_registered {
-            true => match handlers.call(handler, &name, &event, per_delivery).await {
+            true => match handlers.call(handler, &name, &event, attempt, per_delivery).await {
                 (result, None) => result,
                 // A blocking handler that timed out cannot be canceled. The delivery lasts until it
                 // returns, and a late success counts.
@@ -157,7 +159,7 @@ impl DeliveryRouter {
             false => Ok(Outcome::ignored("the handler is no longer registered for this event")),
         };
         let duration = Some(handlers.clock.monotonic() - started);
-        let report = HandlerReport { name, result, attempts: attempt, duration, reply: None };
+        let report = HandlerReport { name, result, attempts: number, duration, reply: None };
         handler.metrics.handled(&report);
         Ok(report)
     }

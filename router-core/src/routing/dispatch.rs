@@ -10,14 +10,14 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    handlers::{Callable, Handlers, RegisteredHandler},
+    handlers::{Handlers, RegisteredHandler},
     keyed_lock::KeyGuard,
 };
 use crate::{
     clock::within,
     delivery::{PerDeliveryValues, within_unless_paused},
     event::{Event, ObjectId},
-    extract::needs::Supplies,
+    extract::{Attempt, needs::Supplies},
     handler::{Failure, HandlerFuture, HandlerResult, Outcome},
     panic_guard::{Guarded, Panic, catch},
 };
@@ -67,7 +67,8 @@ impl Handlers {
         handler: &RegisteredHandler,
         name: &str,
         event: &Event,
-        per_delivery: PerDeliveryValues,
+        attempt: Attempt,
+        mut per_delivery: PerDeliveryValues,
     ) -> (HandlerResult, Option<OverdueCall>) {
         let timeout = handler.timeout;
         let (mut remaining, mut lock) = (timeout, None);
@@ -83,7 +84,12 @@ impl Handlers {
             remaining = timeout.saturating_sub(self.clock.monotonic() - started);
         }
         let pause = per_delivery.timeout_pause.clone();
-        let start = || self.start(handler, name, event, per_delivery);
+        // Values that the handler does not take are dropped here, before it runs.
+        let start = move || {
+            let (states, per_delivery) = (&self.states, &mut per_delivery);
+            let mut supplies = Supplies { states, per_delivery, event, handler: name, attempt };
+            Call(Guarded::new(handler.callable.call(event.clone(), &mut supplies)))
+        };
         let mut call = match catch(HANDLER, start) {
             Ok(call) => call,
             Err(panic) => return (Err(Failure::retry(panic)), None),
@@ -104,27 +110,6 @@ impl Handlers {
                 (Err(Failure::retry(TimedOut(timeout, panic))), None)
             }
         }
-    }
-
-    fn start(
-        &self,
-        handler: &RegisteredHandler,
-        name: &str,
-        event: &Event,
-        mut per_delivery: PerDeliveryValues,
-    ) -> Call {
-        Call(Guarded::new(match handler.callable.clone() {
-            Callable::Linked(call) => {
-                let (states, per_delivery) = (&self.states, &mut per_delivery);
-                call(event.clone(), &mut Supplies { states, per_delivery, event, handler: name })
-            }
-            // Call the handler inside the future, so that `Call` also catches a panic before the
-            // first await.
-            Callable::Handler(handler) => {
-                let event = event.clone();
-                Box::pin(async move { handler.call(event).await })
-            }
-        }))
     }
 }
 

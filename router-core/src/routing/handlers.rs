@@ -14,14 +14,11 @@ use super::{
     unmatched::{Filter, LoggedExclusions, UnhandledEvents},
 };
 use crate::{
-    build::{
-        Routes, StartupReport,
-        registry::{DeliveryKeys, LinkedCall},
-    },
+    build::{Routes, StartupReport, registry::DeliveryKeys},
     clock::Clock,
     event::{Event, ObjectId},
     extract::States,
-    handler::{Handler, HandlerResult},
+    handler::{Callable, HandlerResult},
     sharded::Hasher,
     telemetry::{self, HandlerMetrics},
 };
@@ -52,15 +49,6 @@ pub(crate) struct RegisteredHandler {
     pub(crate) delivery_keys: DeliveryKeys,
     pub(crate) callable: Callable,
     pub(crate) metrics: HandlerMetrics,
-}
-
-/// The function or value that handles the event.
-#[derive(Clone)]
-pub(crate) enum Callable {
-    /// The generated function of an `#[on_event]` handler.
-    Linked(LinkedCall),
-    /// A handler registered by hand.
-    Handler(Arc<dyn Handler>),
 }
 
 /// The validated handlers, shared by both kinds of router.
@@ -137,15 +125,6 @@ impl Handlers {
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handlers").field("list", &self.list).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Callable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Linked(_) => "Linked",
-            Self::Handler(_) => "Handler",
-        })
     }
 }
 

@@ -15,7 +15,7 @@ pub use self::{
     router::{ReportFuture, Router},
 };
 pub(crate) use self::{
-    handlers::{Callable, Handlers, RegisteredHandler, Table},
+    handlers::{Handlers, RegisteredHandler, Table},
     run::Parts,
     unmatched::{Filter, LoggedExclusions},
 };

@@ -18,6 +18,7 @@ use crate::{
     dead_letters::{DeadLetter, DeadLetters, NotStored},
     delivery::PerDeliveryValues,
     event::{Event, EventKey},
+    extract::Attempt,
     handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report, one_line},
     panic_guard::catch_panic,
     telemetry,
@@ -237,7 +238,10 @@ impl Run {
         let handlers = &self.router.parts.handlers;
         let name = &handler.name;
         let started = handlers.clock.monotonic();
-        let call = handlers.call(handler, name, &self.event, PerDeliveryValues::default());
+        // A failure that is answered with 200 is the last.
+        let is_last = redelivery == Redelivery::Never || handler.default_reply.is_some();
+        let attempt = Attempt::new(attempts, is_last.then_some(attempts));
+        let call = handlers.call(handler, name, &self.event, attempt, PerDeliveryValues::default());
         let (call_result, overdue_call) = call.await;
         let duration = Some(handlers.clock.monotonic() - started);
         let reply = match &call_result {
