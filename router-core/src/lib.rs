@@ -5,6 +5,7 @@ mod build;
 pub mod clock;
 mod completions;
 mod dead_letters;
+mod delivery;
 mod endpoint;
 pub mod event;
 mod extract;
@@ -55,20 +56,20 @@ pub use crate::{
     },
     completions::{Completion, CompletionStore, HandlerProgress, InMemoryCompletions},
     dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
+    delivery::{
+        Delivery, DeliveryOrder, DeliveryRouter, DeliveryService, HandlerSpec, PausedTimeout,
+        ProvidedType, RetryPolicy, TimeoutPause,
+    },
     endpoint::{Answer, Endpoint, EventService, FullBody, Refusal, Response, SecretProvider},
     event::{Event, EventKey, ObjectId, Recency, RelatedObject},
     extract::{
-        Account, DeliveryService, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs,
-        Object, OptionalFromEvent, PerDelivery, Previous, ProvidedType, Rejection, State,
-        StripeObject, changed,
+        Account, Attempt, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs, Object,
+        OptionalFromEvent, PerDelivery, Previous, Rejection, State, StripeObject, changed,
     },
     handler::{
-        BoxError, DeliveryOrder, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,
-        HandlerResult, IntoOutcome, Outcome, Reply, Report, RetryPolicy, is_unsafe_char, one_line,
+        BoxError, Failure, FailureExt, Handler, HandlerFuture, HandlerReport, HandlerResult,
+        IntoHandler, IntoOutcome, Outcome, Reply, Report, is_unsafe_char, one_line,
     },
-    routing::{
-        Delivery, DeliveryRouter, HandlerSpec, PausedTimeout, ReportFuture, Router, RouterError,
-        TimeoutPause,
-    },
+    routing::{ReportFuture, Router, RouterError},
     signature::{EndpointName, Secrets, SigningSecret, Tolerance},
 };

@@ -11,6 +11,7 @@ use crate::{
 
 pub use crate::{
     build::registry::{Handles, Registered, Registration, submit},
+    delivery::DeliveryOrder,
     event::Event,
     extract::{
         FromEvent, StripeObject,
@@ -18,7 +19,7 @@ pub use crate::{
         needs::{Need, Supplies, sealed::Needs},
     },
     handler::{
-        DeliveryOrder, HandlerFuture, HandlerResult, HandlerSettings, IntoOutcome, RetryOverrides,
+        HandlerFuture, HandlerResult, HandlerSettings, IntoOutcome, RetryOverrides,
         reply::{AnyReturn, Returned},
     },
 };

@@ -118,7 +118,7 @@ fn plan_lists_handlers_in_order_with_their_settings() {
     assert_eq!(fulfil.formerly, Some("shop::fulfil"));
     assert_eq!(fulfil.order, Some(DeliveryOrder::OldestFirst));
     assert_eq!((fulfil.concurrency, fulfil.timeout), (Some(2), Duration::from_secs(20)));
-    let waits = [1, 2, 3].map(|attempt| fulfil.retry.wait_after(attempt));
+    let waits = [1, 2, 3].map(|attempt| fulfil.retry.wait_after(attempt, None, 0.5));
     assert_eq!(waits, [Some(Duration::from_secs(10)), Some(Duration::from_secs(40)), None]);
     assert_eq!(planned[1].retry, RetryPolicy::default());
     assert_eq!(planned[1].order, None);

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, future::ready, pin::Pin, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode};
 use router_core::{
-    Endpoint, Event, EventService, Failure, Handler, HandlerResult, Object, Outcome, Refusal,
-    Report, Router, Tolerance, event::EnvelopeError, on_event, signature::SignatureError,
+    Endpoint, Event, EventService, Failure, Handler, HandlerResult, IntoHandler, Object, Outcome,
+    Refusal, Report, Router, Tolerance, event::EnvelopeError, on_event, signature::SignatureError,
     testing::ManualClock,
 };
 use router_tests::{NOW, now, payload, secret, signature};
@@ -15,7 +15,7 @@ use router_tests::exchange::{post, send};
 /// The event type that the tests send and their handlers handle.
 const PAID: &str = "invoice.paid";
 
-fn endpoint(handler: impl Handler) -> Endpoint<Router> {
+fn endpoint<A>(handler: impl IntoHandler<A>) -> Endpoint<Router> {
     let router = Router::builder().without_linked().handler("shop", [PAID], handler).build();
     endpoint_for(router.expect("the router is valid"))
 }

@@ -80,8 +80,8 @@ async fn handler_of_another_endpoint_is_named_once() {
     let shop = shop(builder().add::<seller>(), "conect");
     let log = deliver(&shop, event("account.updated")).await;
     insta::assert_snapshot!(without_ids(&log), @r#"
-    WARN routing::filter: handler not called: its `endpoint = "connect"` excludes the event, which came to the endpoint `conect`; an endpoint's name is that of its signing secret: `connect=whsec_…`; logged once per handler and filter handler="shop.seller" event.id="evt_…" event.type="account.updated"
-    INFO routing::unhandled: the filters of all handlers of this event type exclude the event; logged once per type event.type="account.updated" known=true
+    WARN routing::unmatched: handler not called: its `endpoint = "connect"` excludes the event, which came to the endpoint `conect`; an endpoint's name is that of its signing secret: `connect=whsec_…`; logged once per handler and filter handler="shop.seller" event.id="evt_…" event.type="account.updated"
+    INFO routing::unmatched: the filters of all handlers of this event type exclude the event; logged once per type event.type="account.updated" known=true
     "#);
     assert_eq!(deliver(&shop, event("account.updated")).await, "");
 }
@@ -91,13 +91,13 @@ async fn handler_of_the_other_mode_is_named_once() {
     let shop = shop(builder().add::<books>(), "platform");
     let log = deliver(&shop, event("invoice.paid")).await;
     insta::assert_snapshot!(without_ids(&log), @r#"
-    WARN routing::filter: handler not called: its `livemode = true` excludes the event, which is a test event; logged once per handler and filter handler="shop.books" event.id="evt_…" event.type="invoice.paid"
-    INFO routing::unhandled: the filters of all handlers of this event type exclude the event; logged once per type event.type="invoice.paid" known=true
+    WARN routing::unmatched: handler not called: its `livemode = true` excludes the event, which is a test event; logged once per handler and filter handler="shop.books" event.id="evt_…" event.type="invoice.paid"
+    INFO routing::unmatched: the filters of all handlers of this event type exclude the event; logged once per type event.type="invoice.paid" known=true
     "#);
     // Of another type, only the type is new.
     let log = deliver(&shop, event("invoice.voided")).await;
     insta::assert_snapshot!(without_ids(&log), @r#"
-     INFO routing::unhandled: the filters of all handlers of this event type exclude the event; logged once per type event.type="invoice.voided" known=true
+     INFO routing::unmatched: the filters of all handlers of this event type exclude the event; logged once per type event.type="invoice.voided" known=true
     "#);
     assert_eq!(deliver(&shop, event("invoice.voided").livemode(true)).await, "");
 }
@@ -154,7 +154,7 @@ async fn inbox_logs_exclusions() {
         inbox.ready().await.unwrap().call(event).await.unwrap();
         let log = logged();
         assert_eq!(
-            log.matches("WARN routing::filter: handler not called").count(),
+            log.matches("WARN routing::unmatched: handler not called").count(),
             expected,
             "{log}"
         );
@@ -168,7 +168,7 @@ async fn router_of_one_mode_handles_no_event_of_the_other() {
     let answer = shop.deliver(event("account.updated")).await;
     assert!(answer.report().unwrap().is_unhandled(), "{answer:?}");
     insta::assert_snapshot!(without_ids(&logged()), @r#"
-     INFO routing::unhandled: test event not handled, because the router has `.livemode(true)`; logged once event.id="evt_…" event.type="account.updated"
+     INFO routing::unmatched: test event not handled, because the router has `.livemode(true)`; logged once event.id="evt_…" event.type="account.updated"
     "#);
     assert_eq!(deliver(&shop, event("account.updated")).await, "", "logged once");
     let answer = shop.deliver(event("account.updated").livemode(true)).await;

@@ -125,7 +125,7 @@ async fn table() -> String {
         (
             "attempts of a stored delivery",
             field(&spec, "max_attempts"),
-            "`retry(max_attempts = …)`",
+            "`retry(max_attempts = …)`, `DeliveryRouterBuilder::retry`",
             "a dead letter",
         ),
         (

@@ -15,9 +15,9 @@ use crate::{
     clock::{Clock, SystemClock},
     completions::{CompletionBackend, CompletionStore, InMemoryCompletions},
     dead_letters::DeadLetters,
-    extract::DeliveryService,
-    handler::Handler,
-    routing::{DeliveryRouter, Handlers, Parts, RegisteredHandler, Router, Table},
+    delivery::{DeliveryRouter, DeliveryService, RetryPolicy},
+    handler::IntoHandler,
+    routing::{Handlers, Parts, RegisteredHandler, Router, Table},
     telemetry,
 };
 
@@ -38,6 +38,18 @@ pub struct RouterBuilder {
 pub struct DeliveryRouterBuilder(RouterBuilder);
 
 impl DeliveryRouterBuilder {
+    /// Sets the retry policy of all handlers. Each of the keys `attempts`, `backoff` and
+    /// `max_backoff` of `#[on_event]` replaces one value of it for its handler. Default:
+    /// [`RetryPolicy::default`].
+    ///
+    /// An inline router has no such setting, because Stripe redelivers a failed event on a schedule
+    /// of its own.
+    #[track_caller]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.0.config.default_retry = Some((policy, Location::caller()));
+        self
+    }
+
     /// Builds the router, and logs its [start-up report](DeliveryRouter::startup_report).
     ///
     /// # Errors
@@ -47,12 +59,16 @@ impl DeliveryRouterBuilder {
     /// - A handler replies to Stripe, which is answered before an event is delivered.
     /// - A handler has `#[on_unhandled]`: unhandled events are not delivered.
     /// - `.completions(...)` or `.dead_letters(...)` was called. The delivery service stores both.
+    /// - The policy passed to [`retry`](Self::retry) has no attempts, no backoff, or a backoff
+    ///   longer than its maximum.
     pub fn build(self) -> Result<DeliveryRouter, BuildError> {
         let Self(mut builder) = self;
         builder.check()?;
         let provided = builder.config.provided_types.clone().unwrap_or_default();
+        let retry =
+            builder.config.default_retry.map_or_else(RetryPolicy::default, |(policy, _)| policy);
         let (handlers, _) = builder.into_handlers();
-        Ok(DeliveryRouter::new(handlers, provided))
+        Ok(DeliveryRouter::new(handlers, provided, &retry))
     }
 }
 
@@ -212,22 +228,36 @@ impl RouterBuilder {
     /// Registers a handler by hand, with a stable name, and event types or wildcards as in
     /// `#[on_event]`.
     ///
+    /// A function or closure takes up to eight extractors, like one with `#[on_event]`. `build()`
+    /// checks that its events carry them, which the compiler checks for an annotated function. Only
+    /// the compiler checks the object of a [`StripeObject`](crate::StripeObject).
+    ///
     /// ```
-    /// use router_core::{Event, Router};
+    /// use router_core::{Event, Object, Router, State};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Invoice { amount_paid: u64 }
+    ///
+    /// async fn enter(invoice: Object<Invoice>, currency: State<&'static str>) {
+    ///     println!("{} {}", invoice.amount_paid, *currency);
+    /// }
     ///
     /// let router = Router::builder()
+    ///     .state("EUR")
+    ///     .handler("books.enter", ["invoice.paid"], enter)
     ///     .handler("audit", ["invoice.*"], async |event: Event| println!("{}", event.id()))
     ///     .build()?;
     /// # Ok::<(), router_core::BuildError>(())
     /// ```
     #[track_caller]
-    pub fn handler<P: Into<String>>(
+    pub fn handler<P: Into<String>, Arguments>(
         mut self,
         name: impl Into<String>,
         patterns: impl IntoIterator<Item = P>,
-        handler: impl Handler,
+        handler: impl IntoHandler<Arguments>,
     ) -> Self {
         let patterns = patterns.into_iter().map(Into::into).collect();
+        let handler = handler.into_handler();
         let candidate = Candidate::from_handler(name.into(), patterns, handler, Location::caller());
         self.config.candidates.push(candidate);
         self
@@ -282,7 +312,8 @@ impl RouterBuilder {
     /// an event, such as an inbox. Handlers can take what the service
     /// [provides](crate::PerDelivery).
     ///
-    /// Call it last: it returns the builder of a [`DeliveryRouter`].
+    /// Call it after all other settings: it returns the builder of a [`DeliveryRouter`], whose only
+    /// setting is [`retry`](DeliveryRouterBuilder::retry).
     ///
     /// ```standalone_crate
     /// use router_core::{

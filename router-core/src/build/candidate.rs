@@ -1,6 +1,6 @@
 //! A registered handler before validation.
 
-use std::{panic::Location, sync::Arc, time::Duration};
+use std::{panic::Location, time::Duration};
 
 use router_catalog::Pattern;
 
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     extract::needs::Need,
-    handler::{Handler, HandlerSettings},
-    routing::{Callable, LoggedExclusions, RegisteredHandler},
+    handler::{Callable, HandlerSettings, ManualArgument, ManualHandler},
+    routing::{LoggedExclusions, RegisteredHandler},
     telemetry::HandlerMetrics,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Candidate {
     pub(super) line: u32,
     /// The resources that the handler's extractors need besides the event.
     pub(super) needs: Vec<Need>,
+    /// The arguments to check, because the compiler checks only those of linked handlers.
+    pub(super) arguments: Vec<ManualArgument>,
     /// The first line of the function's documentation.
     doc: &'static str,
     /// `true` if the handler returns a reply for Stripe, so Stripe waits for it.
@@ -87,10 +89,11 @@ impl Candidate {
             file: registration.file,
             line: registration.line,
             needs,
+            arguments: Vec::new(),
             doc: registration.doc,
             replies: registration.replies,
             settings: registration.settings,
-            callable: Callable::Linked(registration.call),
+            callable: Callable::new(registration.call),
         }
     }
 
@@ -98,20 +101,22 @@ impl Candidate {
     pub(super) fn from_handler(
         name: String,
         patterns: Vec<String>,
-        handler: impl Handler,
+        handler: ManualHandler,
         location: &Location<'static>,
     ) -> Self {
+        let ManualHandler { replies, needs, arguments, callable } = handler;
         Self {
             name,
             patterns: Some(patterns),
             source: None,
             file: location.file(),
             line: location.line(),
-            needs: Vec::new(),
+            needs,
+            arguments,
             doc: "",
-            replies: handler.replies(),
+            replies,
             settings: HandlerSettings::DEFAULT,
-            callable: Callable::Handler(Arc::new(handler)),
+            callable,
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use router_catalog::Pattern;
 
 use super::{HandlerLocation, Plugin, Problem, candidate::Candidate, config::Configuration};
-use crate::extract::needs::NeedSource;
+use crate::extract::{compat::check_argument, needs::NeedSource};
 
 /// Returns every problem of the router. The candidates must already be sorted.
 pub(super) fn check(config: &Configuration) -> Vec<Problem> {
@@ -33,9 +33,11 @@ pub(super) fn check(config: &Configuration) -> Vec<Problem> {
     problems.extend(missing_states(config));
     problems.extend(not_provided(config));
     problems.extend(duplicate_arguments(config));
+    problems.extend(missing_arguments(config));
     problems.extend(duplicate_states(config));
     if config.has_delivery_service() {
         problems.extend(inline_only(config));
+        problems.extend(invalid_retry_policy(config));
     }
     problems
 }
@@ -238,6 +240,22 @@ fn duplicate_arguments(config: &Configuration) -> impl Iterator<Item = Problem> 
     })
 }
 
+/// Finds arguments that the events of a handler registered by hand do not carry.
+fn missing_arguments(config: &Configuration) -> impl Iterator<Item = Problem> {
+    config.candidates.iter().flat_map(|candidate| {
+        let patterns = candidate.patterns.iter().flatten().map(String::as_str);
+        let valid: Vec<&str> = patterns.filter(|text| Pattern::parse(text).is_ok()).collect();
+        candidate.arguments.iter().filter_map(move |argument| {
+            let mistake = check_argument(argument.kind, None, &valid)?;
+            Some(Problem::ArgumentNotCarried {
+                type_name: argument.type_name,
+                mistake: mistake.text().to_owned(),
+                handler: candidate.location(),
+            })
+        })
+    })
+}
+
 /// Finds handlers and settings that cannot be combined with `.delivered_by(...)`.
 fn inline_only(config: &Configuration) -> impl Iterator<Item = Problem> {
     let locations_where = |condition: fn(&Candidate) -> bool| {
@@ -256,6 +274,11 @@ fn inline_only(config: &Configuration) -> impl Iterator<Item = Problem> {
     .filter(|(is_set, _)| *is_set)
     .map(|(_, setting)| Problem::InlineOnlySetting { setting });
     replies.into_iter().chain(fallbacks).chain(settings)
+}
+
+fn invalid_retry_policy(config: &Configuration) -> Option<Problem> {
+    let (policy, location) = config.default_retry?;
+    Some(Problem::InvalidRetryPolicy { mistake: policy.mistake()?, location })
 }
 
 fn duplicate_states(config: &Configuration) -> impl Iterator<Item = Problem> {

@@ -11,7 +11,8 @@ use super::{Plugin, candidate::Candidate};
 use crate::{
     completions::CompletionBackend,
     dead_letters::DeadLetters,
-    extract::{ProvidedType, States},
+    delivery::{ProvidedType, RetryPolicy},
+    extract::States,
 };
 
 /// The part of a builder that [`check`](super::check) and the start-up report read.
@@ -31,6 +32,8 @@ pub(super) struct Configuration {
     pub(super) provided_types: Option<Vec<ProvidedType>>,
     /// The delivery service's advice for handlers that take a type it does not provide.
     pub(super) hint: Option<&'static str>,
+    /// The retry policy of deliveries, and the location of the call that set it.
+    pub(super) default_retry: Option<(RetryPolicy, &'static Location<'static>)>,
     pub(super) completions: Option<CompletionBackend>,
     pub(super) dead_letters: Option<Arc<dyn DeadLetters>>,
 }

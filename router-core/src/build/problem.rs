@@ -82,6 +82,15 @@ pub enum Problem {
         /// The handler.
         handler: HandlerLocation,
     },
+    /// A handler registered by hand takes an argument that its events do not carry.
+    ArgumentNotCarried {
+        /// The argument's type.
+        type_name: &'static str,
+        /// The mistake, and how to correct it.
+        mistake: String,
+        /// The handler.
+        handler: HandlerLocation,
+    },
     /// Handlers reply to Stripe, but with `.delivered_by(...)` they run after Stripe was answered.
     ReplyNotDeliverable(Vec<HandlerLocation>),
     /// Handlers have `#[on_unhandled]`, but with `.delivered_by(...)` they are never called.
@@ -90,6 +99,13 @@ pub enum Problem {
     InlineOnlySetting {
         /// The builder's method.
         setting: &'static str,
+    },
+    /// The policy passed to `.retry(...)` cannot be followed.
+    InvalidRetryPolicy {
+        /// The mistake, and how to correct it.
+        mistake: &'static str,
+        /// The location of the call.
+        location: &'static Location<'static>,
     },
     /// More than one state of the same type was added.
     DuplicateState {
@@ -289,6 +305,10 @@ impl fmt::Display for Problem {
                 write_locations(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: take it once; the second use may be inside a custom extractor")
             }
+            Self::ArgumentNotCarried { type_name, mistake, handler } => {
+                write!(f, "this handler cannot take a `{type_name}`: {mistake}")?;
+                write_locations(f, std::slice::from_ref(handler))
+            }
             Self::ReplyNotDeliverable(locations) => {
                 f.write_str(
                     "these handlers reply to Stripe, but with `.delivered_by(...)` Stripe is answered before an event \
@@ -314,6 +334,12 @@ impl fmt::Display for Problem {
                 f,
                 "`{setting}` cannot be combined with `.delivered_by(...)`: the delivery service stores completions and \
                  dead letters itself\nhelp: remove `{setting}`"
+            ),
+            Self::InvalidRetryPolicy { mistake, location } => write!(
+                f,
+                "the retry policy is invalid: {mistake}\n  {}:{}",
+                location.file(),
+                location.line()
             ),
             Self::DuplicateState { type_name, locations } => {
                 write!(

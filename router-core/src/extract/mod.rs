@@ -14,6 +14,8 @@ macro_rules! for_each_tuple {
     };
 }
 
+pub(crate) use for_each_tuple;
+
 /// Implements the methods and traits of extractors that are a text.
 macro_rules! impl_text {
     ($($name:ident)+) => {
@@ -56,6 +58,7 @@ macro_rules! impl_text {
 
 #[cfg(feature = "async-stripe")]
 mod async_stripe;
+mod attempt;
 pub(crate) mod compat;
 mod idempotency_key;
 mod identity;
@@ -69,17 +72,18 @@ mod tuple;
 
 use std::future::Future;
 
+pub(crate) use self::state::States;
 pub use self::{
+    attempt::Attempt,
     idempotency_key::IdempotencyKey,
     identity::{Account, EventId, EventType, Livemode},
     needs::Needs,
     object::{Object, Previous, StripeObject, changed},
     optional::OptionalFromEvent,
-    per_delivery::{DeliveryService, PerDelivery, ProvidedType},
+    per_delivery::PerDelivery,
     rejection::Rejection,
     state::State,
 };
-pub(crate) use self::{per_delivery::PerDeliveryValues, state::States};
 use crate::event::{Event, Kind};
 
 /// A type that a handler can take as an argument. It is extracted from the event and from the
@@ -109,13 +113,13 @@ use crate::event::{Event, Kind};
 #[diagnostic::on_unimplemented(
     message = "a handler cannot take `{Self}`",
     label = "not an extractor",
-    note = "a handler can take these types of router_core, in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `EndpointName`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, `PerDelivery<T>`,\nwith an inbox a `Tx<_>` of router_inbox, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`",
+    note = "a handler can take these types of router_core, in any number and order:\n`Event`, `Object<T>` (T: serde::Deserialize), `Previous<T>`, `RelatedObject`, `State<T>`,\n`EventId`, `EventType`, `EndpointName`, `Account`, `Livemode`, `Recency`, `IdempotencyKey`, `Attempt`, `PerDelivery<T>`,\nwith an inbox a `Tx<_>` of router_inbox, an `Option`, `Result<_, Rejection>` or tuple of these,\nor a type of your own that implements `FromEvent`",
     note = "extractors of web frameworks do not work here: instead of axum's `State` take a `router_core::State`, and instead of `Json` an `Object`"
 )]
 pub trait FromEvent: Sized + Send {
     /// The resources needed besides the event: `()` for none, a [`State<T>`](State), a
-    /// [`PerDelivery<T>`](PerDelivery), an `Option` of one of these, an [`IdempotencyKey`], or a
-    /// tuple of these.
+    /// [`PerDelivery<T>`](PerDelivery), an `Option` of one of these, an [`IdempotencyKey`], an
+    /// [`Attempt`], or a tuple of these.
     type Needs: Needs;
 
     /// The kind of event from which the argument can be extracted, if only one kind. A handler of

@@ -4,22 +4,23 @@
 use std::any::{TypeId, type_name};
 
 use super::{
-    per_delivery::{PerDelivery, PerDeliveryValues},
+    attempt::Attempt,
+    per_delivery::PerDelivery,
     state::{State, States},
 };
-use crate::event::Event;
+use crate::{delivery::PerDeliveryValues, event::Event};
 
 /// A resource that an extractor can need.
 ///
 /// This trait is sealed. It is implemented for:
 ///
 /// - [`State<T>`](State) and [`PerDelivery<T>`](PerDelivery), and an `Option` of either
-/// - [`IdempotencyKey`](super::IdempotencyKey)
+/// - [`IdempotencyKey`](super::IdempotencyKey) and [`Attempt`]
 /// - `()`, and tuples of these types
 #[diagnostic::on_unimplemented(
     message = "an extractor cannot need `{Self}`",
     label = "not a need",
-    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `PerDelivery<T>`, an `Option` of one of these, an `IdempotencyKey`, or a tuple of these"
+    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `PerDelivery<T>`, an `Option` of one of these, an `IdempotencyKey`, an `Attempt`, or a tuple of these"
 )]
 pub trait Needs: sealed::Needs + Send {}
 
@@ -60,6 +61,7 @@ pub struct Supplies<'r> {
     pub(crate) event: &'r Event,
     /// The handler's stable name, or the former name under which the delivery was stored.
     pub(crate) handler: &'r str,
+    pub(crate) attempt: Attempt,
 }
 
 impl Need {
@@ -103,7 +105,7 @@ impl<T: Send + 'static> sealed::Needs for PerDelivery<T> {
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.per_delivery.take().expect(CHECKED_BY_BUILD)
+        Self(supplies.per_delivery.take().expect(CHECKED_BY_BUILD))
     }
 }
 
@@ -115,7 +117,7 @@ impl<T: Send + 'static> sealed::Needs for Option<PerDelivery<T>> {
     }
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
-        supplies.per_delivery.take()
+        supplies.per_delivery.take().map(PerDelivery)
     }
 }
 

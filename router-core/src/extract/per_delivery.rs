@@ -1,16 +1,15 @@
 //! Resources that the delivery service provides for a single call of a handler.
 
 use std::{
-    any::{Any, TypeId, type_name},
     fmt,
     ops::{Deref, DerefMut},
 };
 
 use super::{FromEvent, OptionalFromEvent, Rejection};
-use crate::{event::Event, routing::TimeoutPause};
+use crate::event::Event;
 
-/// A resource for a single call of a handler, such as a transaction. The [`DeliveryService`],
-/// which delivers the event, provides it.
+/// A resource for a single call of a handler, such as a transaction. The
+/// [`DeliveryService`](crate::DeliveryService), which delivers the event, provides it.
 ///
 /// The resource is handed over once, so a handler can take only one argument of each type.
 /// `build()` fails if no service provides the type; a handler that can do without it takes an
@@ -19,57 +18,6 @@ use crate::{event::Event, routing::TimeoutPause};
 /// Other extractors can be built on it: their [`Needs`](FromEvent::Needs) are a `PerDelivery<T>`.
 /// The `Tx` of an inbox is an example.
 pub struct PerDelivery<T>(pub T);
-
-/// A service that provides resources for each call of a handler, as [`PerDelivery`] arguments. The
-/// store of an inbox is one.
-pub trait DeliveryService {
-    /// Returns the types of the resources that the service provides for every call.
-    fn provides(&self) -> Vec<ProvidedType>;
-
-    /// Returns advice for the error of a handler that takes a resource which this service does not
-    /// provide.
-    fn hint(&self) -> Option<&'static str> {
-        None
-    }
-}
-
-/// The type of a resource that a service provides for each call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProvidedType {
-    pub(crate) id: TypeId,
-    pub(crate) type_name: &'static str,
-}
-
-impl ProvidedType {
-    /// Returns the `ProvidedType` of type `T`.
-    #[must_use]
-    pub fn of<T: Send + 'static>() -> Self {
-        Self { id: TypeId::of::<T>(), type_name: type_name::<T>() }
-    }
-}
-
-/// The resources for one call, at most one of each type, and the pause of the call's timeout if the
-/// service may pause that timeout.
-#[derive(Default)]
-pub(crate) struct PerDeliveryValues {
-    values: Vec<Box<dyn Any + Send>>,
-    pub(crate) timeout_pause: Option<TimeoutPause>,
-}
-
-impl PerDeliveryValues {
-    pub(crate) fn insert<T: Send + 'static>(&mut self, resource: T) {
-        self.values.push(Box::new(resource));
-    }
-
-    pub(crate) fn has(&self, provision: ProvidedType) -> bool {
-        self.values.iter().any(|resource| (**resource).type_id() == provision.id)
-    }
-
-    pub(crate) fn take<T: Send + 'static>(&mut self) -> Option<PerDelivery<T>> {
-        let index = self.values.iter().position(|resource| resource.is::<T>())?;
-        self.values.swap_remove(index).downcast().ok().map(|resource| PerDelivery(*resource))
-    }
-}
 
 impl<T: Send + 'static> FromEvent for PerDelivery<T> {
     type Needs = Self;
@@ -104,11 +52,5 @@ impl<T> DerefMut for PerDelivery<T> {
 impl<T: fmt::Debug> fmt::Debug for PerDelivery<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PerDelivery").field(&self.0).finish()
-    }
-}
-
-impl fmt::Debug for PerDeliveryValues {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PerDeliveryValues").finish_non_exhaustive()
     }
 }

@@ -1,27 +1,28 @@
 //! Handlers and their results.
 
-mod delivery_order;
 mod failure;
+mod into_handler;
 mod one_line;
 mod outcome;
 pub(crate) mod reply;
 mod report;
-mod retry;
 mod settings;
 
 use std::{future::Future, pin::Pin};
 
 use async_trait::async_trait;
 
-pub(crate) use self::failure::error_text;
+pub(crate) use self::{
+    failure::error_text,
+    into_handler::{Callable, ManualArgument, ManualHandler},
+};
 pub use self::{
-    delivery_order::DeliveryOrder,
     failure::{BoxError, Failure, FailureExt},
+    into_handler::IntoHandler,
     one_line::{is_unsafe_char, one_line},
     outcome::{IntoOutcome, Outcome},
     reply::Reply,
     report::{HandlerReport, Report},
-    retry::RetryPolicy,
     settings::{HandlerSettings, RetryOverrides},
 };
 use crate::event::Event;
@@ -32,9 +33,9 @@ pub type HandlerResult = Result<Outcome, Failure>;
 /// The future of a call of a handler.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 
-/// A handler that is registered with [`RouterBuilder::handler`](crate::RouterBuilder::handler),
-/// rather than at link time with `#[on_event]`. It is implemented for closures that take an
-/// [`Event`].
+/// A handler that is a value, registered with
+/// [`RouterBuilder::handler`](crate::RouterBuilder::handler). Functions and closures need no
+/// `impl`: see [`IntoHandler`].
 ///
 /// ```
 /// use router_core::{Event, Failure, Handler, Outcome};
@@ -52,7 +53,7 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
-    note = "a handler is an `impl Handler`, or a closure that takes an `Event` by value and returns a future"
+    note = "functions and closures are handlers by `IntoHandler`"
 )]
 pub trait Handler: Send + Sync + 'static {
     /// Handles one event.
@@ -62,20 +63,5 @@ pub trait Handler: Send + Sync + 'static {
     /// [`Reply`], converted with [`into_outcome`](IntoOutcome::into_outcome). Default: `false`.
     fn replies(&self) -> bool {
         false
-    }
-}
-
-#[async_trait]
-impl<F, R> Handler for F
-where
-    F: Fn(Event) -> R + Send + Sync + 'static,
-    R: Future<Output: IntoOutcome> + Send + 'static,
-{
-    async fn call(&self, event: Event) -> HandlerResult {
-        self(event).await.into_outcome()
-    }
-
-    fn replies(&self) -> bool {
-        <R::Output as IntoOutcome>::REPLIES
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{DeliveryOrder, HandlerResult};
+use super::HandlerResult;
+use crate::delivery::DeliveryOrder;
 
 /// The settings of a handler: the keys of `#[on_event]`, which docs/on_event.md describes.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,7 @@ pub struct HandlerSettings {
     pub blocking: bool,
 }
 
-/// The parts of the [`RetryPolicy`](super::RetryPolicy) that a handler overrides.
+/// The parts of the [`RetryPolicy`](crate::RetryPolicy) that a handler overrides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "only used by the macro and by `build`")]
 pub struct RetryOverrides {

@@ -1,10 +1,8 @@
 //! Calls a handler with its object lock, its timeout, and a guard against panics.
 
 use std::{
-    fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,51 +10,23 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    filter::{Filter, LoggedExclusions},
-    handlers::Handlers,
+    handlers::{Handlers, RegisteredHandler},
     keyed_lock::KeyGuard,
-    timeout::within_unless_paused,
+    unmatched::Filter,
 };
 use crate::{
-    build::registry::LinkedCall,
     clock::within,
+    delivery::{PerDeliveryValues, within_unless_paused},
     event::{Event, ObjectId},
-    extract::{PerDeliveryValues, needs::Supplies},
-    handler::{Failure, Handler, HandlerFuture, HandlerResult, HandlerSettings, Outcome},
+    extract::{Attempt, needs::Supplies},
+    handler::{Failure, HandlerFuture, HandlerResult, Outcome},
     panic_guard::{Guarded, Panic, catch},
-    telemetry::HandlerMetrics,
 };
-
-/// A validated handler.
-#[derive(Debug)]
-pub(crate) struct RegisteredHandler {
-    /// The stable name.
-    pub(crate) name: Arc<str>,
-    /// `true` if one of its patterns is `*`.
-    pub(crate) catch_all: bool,
-    pub(crate) logged_exclusions: LoggedExclusions,
-    /// The maximum duration of a call, including the wait for the object lock.
-    pub(crate) timeout: Duration,
-    /// `true` if the handler returns a reply for Stripe.
-    pub(crate) replies: bool,
-    pub(crate) settings: HandlerSettings,
-    pub(crate) callable: Callable,
-    pub(crate) metrics: HandlerMetrics,
-}
-
-/// The function or value that handles the event.
-#[derive(Clone)]
-pub(crate) enum Callable {
-    /// The generated function of an `#[on_event]` handler.
-    Linked(LinkedCall),
-    /// A handler registered by hand.
-    Handler(Arc<dyn Handler>),
-}
 
 /// A call of a blocking handler that timed out but still runs in its thread.
 ///
 /// It holds the object's lock until the call ends.
-pub(super) struct OverdueCall {
+pub(crate) struct OverdueCall {
     call: Call,
     _lock: Option<KeyGuard<ObjectId>>,
 }
@@ -93,12 +63,13 @@ impl Handlers {
     ///
     /// Returns a timeout as a transient failure. If the handler is blocking, a timeout also returns
     /// the call, which still runs.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         handler: &RegisteredHandler,
         name: &str,
         event: &Event,
-        per_delivery: PerDeliveryValues,
+        attempt: Attempt,
+        mut per_delivery: PerDeliveryValues,
     ) -> (HandlerResult, Option<OverdueCall>) {
         let timeout = handler.timeout;
         let (mut remaining, mut lock) = (timeout, None);
@@ -114,7 +85,12 @@ impl Handlers {
             remaining = timeout.saturating_sub(self.clock.monotonic() - started);
         }
         let pause = per_delivery.timeout_pause.clone();
-        let start = || self.start(handler, name, event, per_delivery);
+        // Values that the handler does not take are dropped here, before it runs.
+        let start = move || {
+            let (states, per_delivery) = (&self.states, &mut per_delivery);
+            let mut supplies = Supplies { states, per_delivery, event, handler: name, attempt };
+            Call(Guarded::new(handler.callable.call(event.clone(), &mut supplies)))
+        };
         let mut call = match catch(HANDLER, start) {
             Ok(call) => call,
             Err(panic) => return (Err(Failure::retry(panic)), None),
@@ -135,27 +111,6 @@ impl Handlers {
                 (Err(Failure::retry(TimedOut(timeout, panic))), None)
             }
         }
-    }
-
-    fn start(
-        &self,
-        handler: &RegisteredHandler,
-        name: &str,
-        event: &Event,
-        mut per_delivery: PerDeliveryValues,
-    ) -> Call {
-        Call(Guarded::new(match handler.callable.clone() {
-            Callable::Linked(call) => {
-                let (states, per_delivery) = (&self.states, &mut per_delivery);
-                call(event.clone(), &mut Supplies { states, per_delivery, event, handler: name })
-            }
-            // Call the handler inside the future, so that `Call` also catches a panic before the
-            // first await.
-            Callable::Handler(handler) => {
-                let event = event.clone();
-                Box::pin(async move { handler.call(event).await })
-            }
-        }))
     }
 }
 
@@ -193,7 +148,7 @@ impl RegisteredHandler {
 
 impl OverdueCall {
     /// Waits for the call to end, however long it takes.
-    pub(super) async fn wait(self) -> HandlerResult {
+    pub(crate) async fn wait(self) -> HandlerResult {
         self.call.await
     }
 }
@@ -221,14 +176,5 @@ impl Future for Call {
             Ok(()) => Ok(outcome),
             Err(panic) => Err(Failure::retry(panic)),
         }))
-    }
-}
-
-impl fmt::Debug for Callable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Linked(_) => "Linked",
-            Self::Handler(_) => "Handler",
-        })
     }
 }

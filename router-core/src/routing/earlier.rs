@@ -1,6 +1,6 @@
 //! The progress of an event's handlers in its earlier deliveries, which decides which of them run.
 
-use super::{RegisteredHandler, handlers::Handlers};
+use super::handlers::{Handlers, RegisteredHandler};
 use crate::{
     completions::{Completion, HandlerProgress},
     event::Event,

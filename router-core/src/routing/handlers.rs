@@ -1,33 +1,60 @@
-//! The handlers of a router, with what all calls share.
+//! The handlers of a router, with the table that maps an event type to its handlers.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use router_catalog::Pattern;
 
 use super::{
-    dispatch::RegisteredHandler, keyed_lock::KeyedLock, table::Table, unhandled::UnhandledEvents,
+    keyed_lock::KeyedLock,
+    unmatched::{LoggedExclusions, UnhandledEvents},
 };
 use crate::{
     build::{Routes, StartupReport},
     clock::Clock,
     event::{Event, ObjectId},
     extract::States,
-    telemetry,
+    handler::{Callable, HandlerSettings},
+    sharded::Hasher,
+    telemetry::{self, HandlerMetrics},
 };
+
+/// A validated handler.
+#[derive(Debug)]
+pub(crate) struct RegisteredHandler {
+    /// The stable name.
+    pub(crate) name: Arc<str>,
+    /// `true` if one of its patterns is `*`.
+    pub(crate) catch_all: bool,
+    pub(crate) logged_exclusions: LoggedExclusions,
+    /// The maximum duration of a call, including the wait for the object lock.
+    pub(crate) timeout: Duration,
+    /// `true` if the handler returns a reply for Stripe.
+    pub(crate) replies: bool,
+    pub(crate) settings: HandlerSettings,
+    pub(crate) callable: Callable,
+    pub(crate) metrics: HandlerMetrics,
+}
 
 /// The validated handlers, shared by both kinds of router.
 pub(crate) struct Handlers {
     table: Table,
     /// Sorted in the order in which they run. The table refers to them by index.
-    pub(super) list: Vec<RegisteredHandler>,
+    pub(crate) list: Vec<RegisteredHandler>,
     pub(super) states: States,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// The locks of `exclusive` handlers, by object. Shared by all such handlers, so two
     /// of them do not run for the same object at the same time.
     pub(super) object_locks: KeyedLock<ObjectId>,
     unhandled: UnhandledEvents,
     /// `true` if a handler has a filter.
     has_filters: bool,
-    pub(super) routes: Routes,
-    pub(super) report: StartupReport,
+    pub(crate) routes: Routes,
+    pub(crate) report: StartupReport,
 }
 
 impl Handlers {
@@ -49,14 +76,14 @@ impl Handlers {
     }
 
     /// Returns the indices of the handlers for this event, in the order in which they run.
-    pub(super) fn matching<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = usize> + 'r {
+    pub(crate) fn matching<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = usize> + 'r {
         let indices = self.table.handlers_of(event.event_type()).iter().copied();
         indices.filter(move |index| self.list[*index].filter().accepts(event))
     }
 
     /// Logs and counts an event that has no handler, and logs the handlers whose filter excludes
     /// the event. `is_unhandled` is `true` if no handler matches.
-    pub(super) fn log_unmatched(&self, event: &Event, is_unhandled: bool) {
+    pub(crate) fn log_unmatched(&self, event: &Event, is_unhandled: bool) {
         if !is_unhandled && !self.has_filters {
             return;
         }
@@ -74,7 +101,8 @@ impl Handlers {
                 let takes_over = |other: &RegisteredHandler| {
                     other.filter().accepts(event) && (handler.catch_all || !other.catch_all)
                 };
-                exclusion.log(handler, event, !of_type().any(takes_over));
+                let (name, logged) = (&handler.name, &handler.logged_exclusions);
+                exclusion.log(name, logged, event, !of_type().any(takes_over));
             }
         }
         if is_unhandled {
@@ -86,5 +114,91 @@ impl Handlers {
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handlers").field("list", &self.list).finish_non_exhaustive()
+    }
+}
+
+/// A map from patterns to handlers.
+///
+/// A handler is identified by its index in the order in which handlers run. The list of a pattern
+/// also contains the handlers of all wider patterns, so the list of the narrowest matching pattern
+/// is complete. A lookup takes one map access, plus at most one for each dot in the event type. It
+/// does not depend on the number of handlers and does not allocate.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    exact: HashMap<Box<str>, Box<[usize]>, Hasher>,
+    /// By the prefix without its `.*`.
+    prefix: HashMap<Box<str>, Box<[usize]>, Hasher>,
+    all: Box<[usize]>,
+}
+
+impl Table {
+    /// Creates a table from pairs of a pattern and the index of its handler.
+    pub(crate) fn new<'p>(routes: impl IntoIterator<Item = (Pattern<'p>, usize)>) -> Self {
+        let mut exact = BTreeMap::<&str, BTreeSet<usize>>::new();
+        let mut prefix = BTreeMap::<&str, BTreeSet<usize>>::new();
+        let mut all = BTreeSet::new();
+        for (pattern, handler) in routes {
+            let indices = match pattern {
+                Pattern::Exact(name) => exact.entry(name).or_default(),
+                Pattern::Prefix(name) => prefix.entry(name).or_default(),
+                Pattern::All => &mut all,
+            };
+            indices.insert(handler);
+        }
+        let with_wider = |name: &str, own: &BTreeSet<usize>| {
+            let wider = parents(name).filter_map(|parent| prefix.get(parent)).flatten();
+            own.iter().chain(wider).chain(&all).copied().collect::<BTreeSet<usize>>()
+        };
+        let lists = |own: &BTreeMap<&str, BTreeSet<usize>>| {
+            own.iter()
+                .map(|(name, own)| ((*name).into(), with_wider(name, own).into_iter().collect()))
+                .collect()
+        };
+        Self { exact: lists(&exact), prefix: lists(&prefix), all: all.iter().copied().collect() }
+    }
+
+    /// Returns the indices of the handlers for this event type, in the order in which they run.
+    pub(crate) fn handlers_of(&self, event_type: &str) -> &[usize] {
+        self.exact
+            .get(event_type)
+            .or_else(|| parents(event_type).find_map(|parent| self.prefix.get(parent)))
+            .unwrap_or(&self.all)
+    }
+}
+
+/// Returns the prefixes of an event type, longest first: `a.b` and `a` for `a.b.c`.
+fn parents(name: &str) -> impl Iterator<Item = &str> {
+    name.rmatch_indices('.').map(|(dot, _)| &name[..dot])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn handler_with_overlapping_patterns_is_found_once() {
+        let patterns = ["invoice.paid", "invoice.*", "*"].map(|p| (Pattern::parse(p).unwrap(), 0));
+        assert_eq!(Table::new(patterns).handlers_of("invoice.paid"), [0]);
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        "([ab](\\.[ab]){0,3}(\\.\\*)?|\\*)"
+    }
+
+    proptest! {
+        #[test]
+        fn lookup_agrees_with_matching_each_pattern(
+            patterns in proptest::collection::vec(pattern(), 0..8),
+            event_type in "[ab](\\.[ab]){0,3}",
+        ) {
+            let patterns: Vec<Pattern<'_>> =
+                patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect();
+            let table = Table::new(patterns.iter().copied().zip(0..));
+            let expected: Vec<usize> =
+                (0..patterns.len()).filter(|index| patterns[*index].matches(&event_type)).collect();
+            prop_assert_eq!(table.handlers_of(&event_type), expected);
+        }
     }
 }

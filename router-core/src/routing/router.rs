@@ -1,29 +1,28 @@
-//! The router: a tower `Service<Event>`.
+//! The router, a tower `Service<Event>`, and the future of its calls.
 
 use std::{
     fmt,
-    pin::pin,
+    future::Future,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::{
+    sync::oneshot::{self, error::RecvError},
+    task::JoinHandle,
+};
 use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
-    ReportFuture, RouterError,
-    dispatch::RegisteredHandler,
-    handlers::Handlers,
-    in_flight::{Claim, InFlight},
-    run::Run,
+    RouterError,
+    in_flight::{Answer, Claim, InFlight},
+    run::{Inner, Parts, Run},
 };
 use crate::{
     build::{Explanation, RouterBuilder, Routes, StartupReport},
     clock::within,
-    completions::CompletionBackend,
-    dead_letters::DeadLetters,
     event::Event,
     handler::Report,
     telemetry,
@@ -48,31 +47,6 @@ use crate::{
 /// A duplicate of an event in flight waits for that event and gets the same report.
 #[derive(Debug, Clone)]
 pub struct Router(Arc<Inner>);
-
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) parts: Parts,
-    pub(super) in_flight: InFlight,
-}
-
-/// The parts from which `build()` creates a router.
-pub(crate) struct Parts {
-    pub(crate) handlers: Handlers,
-    /// The handler for unhandled events.
-    pub(crate) unhandled: Option<RegisteredHandler>,
-    pub(crate) completions: CompletionBackend,
-    /// The dead-letter sink, in addition to the log.
-    pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
-    /// The maximum time that a duplicate waits for the event in flight, and that a call of a
-    /// user-supplied completion store or dead-letter sink may take.
-    pub(crate) wait_timeout: Duration,
-}
-
-impl fmt::Debug for Parts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("handlers", &self.handlers).finish_non_exhaustive()
-    }
-}
 
 impl Router {
     /// Returns a builder with every `#[on_event]` handler of every linked crate.
@@ -181,5 +155,78 @@ impl Inner {
         let Parts { wait_timeout, handlers, .. } = &self.parts;
         let received = within(*wait_timeout, &*handlers.clock, pin!(receiver)).await;
         received.ok_or(RouterError::StillRunning(*wait_timeout))
+    }
+}
+
+/// A future that resolves to the answer. It is owned, so it can be moved to a task.
+pub(super) type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// The future returned by a [`Router`]'s call.
+///
+/// Poll it promptly: duplicates of the event wait for it.
+///
+/// Handlers that have started are not canceled if the future is dropped, for example because the
+/// client disconnects: at the first poll that is not ready, they are moved to a tokio task.
+#[must_use = "no handler runs until the future is polled"]
+pub struct ReportFuture(State);
+
+enum State {
+    /// The answer is available.
+    Ready(Answer),
+    /// The handlers have not started. The first poll runs them in place: most are ready at once,
+    /// and spawning a task would cost more than they do.
+    NotStarted(AnswerFuture),
+    /// The handlers were not ready at the first poll and run in a task.
+    Spawned(JoinHandle<Answer>),
+    /// Another call runs the handlers.
+    Waiting(AnswerFuture),
+    Completed,
+}
+
+impl ReportFuture {
+    pub(super) fn ready(answer: Answer) -> Self {
+        Self(State::Ready(answer))
+    }
+
+    /// Runs the handlers when polled.
+    pub(super) fn run(answer: AnswerFuture) -> Self {
+        Self(State::NotStarted(answer))
+    }
+
+    /// Waits for the answer of another call.
+    pub(super) fn wait(answer: AnswerFuture) -> Self {
+        Self(State::Waiting(answer))
+    }
+}
+
+impl Future for ReportFuture {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        let state = match std::mem::replace(&mut self.0, State::Completed) {
+            State::Ready(answer) => return Poll::Ready(answer),
+            State::NotStarted(mut future) => match future.as_mut().poll(context) {
+                Poll::Ready(answer) => return Poll::Ready(answer),
+                Poll::Pending => State::Spawned(tokio::spawn(future)),
+            },
+            state => state,
+        };
+        self.0 = state;
+        match &mut self.0 {
+            // A join error means that the runtime was shut down: the task is never aborted, and
+            // panics of handlers are caught.
+            State::Spawned(task) => {
+                let joined = Pin::new(task).poll(context);
+                joined.map(|answer| answer.unwrap_or(Err(RouterError::RuntimeShutDown)))
+            }
+            State::Waiting(future) => future.as_mut().poll(context),
+            _ => panic!("`ReportFuture` polled after completion"),
+        }
+    }
+}
+
+impl fmt::Debug for ReportFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReportFuture").finish_non_exhaustive()
     }
 }

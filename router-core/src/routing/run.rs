@@ -1,23 +1,24 @@
 //! Runs the handlers of an event, and records the progress and dead letters of each handler.
 
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tracing::Instrument as _;
 
 use super::{
-    RegisteredHandler, RouterError,
+    RouterError,
     dispatch::OverdueCall,
     earlier::{Decision, EarlierDeliveries},
-    in_flight::Answer,
-    router::{Inner, Parts},
+    handlers::{Handlers, RegisteredHandler},
+    in_flight::{Answer, InFlight},
 };
 use crate::{
     clock::within,
     completions::{Completion, CompletionBackend, HandlerProgress},
-    dead_letters::{DeadLetter, NotStored},
+    dead_letters::{DeadLetter, DeadLetters, NotStored},
+    delivery::PerDeliveryValues,
     event::{Event, EventKey},
-    extract::PerDeliveryValues,
+    extract::Attempt,
     handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report, one_line},
     panic_guard::catch_panic,
     telemetry,
@@ -25,6 +26,32 @@ use crate::{
 
 const COMPLETION_STORE: &str = "the completion store";
 const DEAD_LETTER_SINK: &str = "the dead-letter sink";
+
+/// The state that all clones of a router share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) parts: Parts,
+    pub(super) in_flight: InFlight,
+}
+
+/// The parts from which `build()` creates a router.
+pub(crate) struct Parts {
+    pub(crate) handlers: Handlers,
+    /// The handler for unhandled events.
+    pub(crate) unhandled: Option<RegisteredHandler>,
+    pub(crate) completions: CompletionBackend,
+    /// The dead-letter sink, in addition to the log.
+    pub(crate) dead_letters: Option<Arc<dyn DeadLetters>>,
+    /// The maximum time that a duplicate waits for the event in flight, and that a call of a
+    /// user-supplied completion store or dead-letter sink may take.
+    pub(crate) wait_timeout: Duration,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("handlers", &self.handlers).finish_non_exhaustive()
+    }
+}
 
 /// The run of a claimed event's handlers.
 ///
@@ -211,7 +238,10 @@ impl Run {
         let handlers = &self.router.parts.handlers;
         let name = &handler.name;
         let started = handlers.clock.monotonic();
-        let call = handlers.call(handler, name, &self.event, PerDeliveryValues::default());
+        // A failure that is answered with 200 is the last.
+        let is_last = redelivery == Redelivery::Never || handler.settings.default_reply.is_some();
+        let attempt = Attempt::new(attempts, is_last.then_some(attempts));
+        let call = handlers.call(handler, name, &self.event, attempt, PerDeliveryValues::default());
         let (call_result, overdue_call) = call.await;
         let duration = Some(handlers.clock.monotonic() - started);
         let reply = match &call_result {

@@ -34,9 +34,9 @@ use crate::{
 ///
 /// Any number of workers, in any number of processes, may use the same store.
 ///
-/// A handler that fails is retried with exponential backoff, as configured by its
-/// `#[on_event(…, retry(…))]`, with a jitter of ±25 %. A failure created with
-/// [`Failure::retry_in`] specifies a minimum delay. After the last attempt, or at once after a
+/// A handler that fails is retried with exponential backoff, according to its
+/// [`RetryPolicy`](router_core::RetryPolicy). A failure created with [`Failure::retry_in`]
+/// specifies a minimum delay. After the last attempt, or at once after a
 /// [permanent](Failure::permanent) failure, the delivery becomes a dead letter.
 #[must_use = "a worker does nothing until `run` is awaited"]
 pub struct Worker<S, R> {

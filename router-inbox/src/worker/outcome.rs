@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use router_core::{
-    Event, Failure, HandlerReport, HandlerSpec, Outcome, event::EnvelopeError, one_line,
+    Event, Failure, HandlerReport, HandlerSpec, Outcome, RetryPolicy, event::EnvelopeError,
+    one_line,
 };
 
 use crate::{DeliveryOutcome, telemetry};
@@ -99,7 +100,7 @@ pub(super) fn from_unavailable_store(
     event: &Event,
     failure: &Failure,
 ) -> DeliveryOutcome {
-    let wait = RELEASE_DELAY.mul_f64(jitter());
+    let wait = RetryPolicy::jitter(RELEASE_DELAY, fastrand::f64());
     tracing::warn!(
         handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(),
         error = %failure,
@@ -120,12 +121,11 @@ fn schedule_retry(
     error: &str,
 ) -> DeliveryOutcome {
     let max_attempts = handler.retry.max_attempts;
-    let Some(backoff) = handler.retry.wait_after(attempt) else {
+    let Some(wait) = handler.retry.wait_after(attempt, retry_after, fastrand::f64()) else {
         telemetry::dead_letter(&handler.name);
         let error = format!("attempt {attempt} of {max_attempts} failed: {error}");
         return dead_letter(handler, event.id(), Some(event), &error);
     };
-    let wait = backoff.mul_f64(jitter()).max(retry_after.unwrap_or_default());
     tracing::warn!(
         handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(),
         event.api_version = event.api_version(), %error,
@@ -153,12 +153,6 @@ fn dead_letter(
         "dead letter stored; retry it with `event-router inbox retry {id} --handler {name}`{note}"
     );
     DeliveryOutcome::Dead { error: error.to_owned() }
-}
-
-/// Returns a random factor (±25 %), so that deliveries which failed together are not retried
-/// together.
-fn jitter() -> f64 {
-    0.75 + fastrand::f64() / 2.0
 }
 
 /// Formats a duration in whole seconds, or in whole milliseconds if it is shorter than a second.

@@ -8,10 +8,9 @@ use std::{
 };
 
 use router_core::{
-    BoxError, Completion, CompletionStore, Endpoint, Event, EventKey, Failure, Handler,
-    HandlerProgress, HandlerResult, InMemoryCompletions, Object, Outcome, Reply, Router,
-    RouterBuilder, Secrets, State, on_event, on_unhandled, testing::ManualClock,
-    testing::SyntheticEvent,
+    BoxError, Completion, CompletionStore, Endpoint, Event, EventKey, Failure, HandlerProgress,
+    HandlerResult, InMemoryCompletions, IntoHandler, Object, Outcome, Reply, Router, RouterBuilder,
+    Secrets, State, on_event, on_unhandled, testing::ManualClock, testing::SyntheticEvent,
 };
 use router_tests::{
     SECRET, event,
@@ -80,7 +79,7 @@ impl Calls {
         &self,
         name: &'static str,
         results: &'static [fn() -> HandlerResult],
-    ) -> impl Handler {
+    ) -> impl IntoHandler<(Event,)> {
         let (calls, results) = (self.clone(), Mutex::new(results.iter()));
         move |_: Event| {
             calls.push(name);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use http::StatusCode;
 use hyper::client::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use router_core::{Event, Handler};
+use router_core::{Event, IntoHandler};
 use router_tests::payload;
 use tokio::{
     net::TcpStream,
@@ -26,7 +26,7 @@ fn all_ids() -> BTreeSet<String> {
 
 /// Returns a handler that waits until `concurrency` calls run at the same time, and a channel with
 /// the ids of the events that it handled.
-fn rendezvous(concurrency: usize) -> (mpsc::UnboundedReceiver<String>, impl Handler) {
+fn rendezvous(concurrency: usize) -> (mpsc::UnboundedReceiver<String>, impl IntoHandler<(Event,)>) {
     let (handled, ids) = mpsc::unbounded_channel();
     let barrier = Arc::new(Barrier::new(concurrency));
     let handler = move |event: Event| {

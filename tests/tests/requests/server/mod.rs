@@ -21,7 +21,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use router_core::{Endpoint, Event, Handler, Router, server::Server, testing::ManualClock};
+use router_core::{Endpoint, Event, IntoHandler, Router, server::Server, testing::ManualClock};
 use router_tests::{now, signature};
 use tokio::{
     net::TcpListener,
@@ -47,12 +47,12 @@ struct Running {
 }
 
 impl Running {
-    async fn start(handler: impl Handler) -> Self {
+    async fn start(handler: impl IntoHandler<(Event,)>) -> Self {
         Self::start_with(handler, |server| server).await
     }
 
     async fn start_with(
-        handler: impl Handler,
+        handler: impl IntoHandler<(Event,)>,
         configure: impl FnOnce(Server<Endpoint<Router>>) -> Server<Endpoint<Router>>,
     ) -> Self {
         let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
@@ -114,7 +114,7 @@ const DONE: &str =
     r#"{"event":"evt_1","outcome":"done","handlers":[{"name":"shop","outcome":"done"}]}"#;
 
 /// Returns a call counter and the handler that increments it.
-fn counting() -> (Arc<AtomicUsize>, impl Handler) {
+fn counting() -> (Arc<AtomicUsize>, impl IntoHandler<(Event,)>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let in_handler = calls.clone();
     let handler = move |_: Event| {
@@ -126,7 +126,7 @@ fn counting() -> (Arc<AtomicUsize>, impl Handler) {
 
 /// Returns a channel, a semaphore and a handler, which sends to the channel at its start and then
 /// waits for a permit.
-fn held() -> (mpsc::UnboundedReceiver<()>, Arc<Semaphore>, impl Handler) {
+fn held() -> (mpsc::UnboundedReceiver<()>, Arc<Semaphore>, impl IntoHandler<(Event,)>) {
     let (started, starts) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(0));
     let in_handler = permits.clone();

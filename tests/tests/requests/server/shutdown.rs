@@ -12,7 +12,7 @@ use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioIo},
 };
-use router_core::{Event, Handler};
+use router_core::{Event, IntoHandler};
 use router_tests::{held, payload, payload_with_id};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -146,7 +146,7 @@ impl Ledger {
         self.0.lock().expect("the lock is not poisoned").get(id).copied().unwrap_or_default()
     }
 
-    fn handler(&self) -> impl Handler + use<> {
+    fn handler(&self) -> impl IntoHandler<(Event,)> + use<> {
         let ledger = self.clone();
         move |event: Event| {
             let ledger = ledger.clone();

@@ -48,7 +48,7 @@ impl Drop for PausedTimeout {
 ///
 /// The handler waits inside the future, so a pause begins and ends only while the future is polled.
 /// The clock is therefore read after each poll, and when the timer expires.
-pub(super) async fn within_unless_paused<T>(
+pub(crate) async fn within_unless_paused<T>(
     timeout: Duration,
     pause: &TimeoutPause,
     clock: &dyn Clock,

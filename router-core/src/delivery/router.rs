@@ -10,18 +10,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tower_service::Service;
 use tracing::Instrument as _;
 
-use super::{RouterError, TimeoutPause, dispatch::RegisteredHandler, handlers::Handlers};
+use super::{HandlerSpec, PerDeliveryValues, ProvidedType, RetryPolicy, TimeoutPause};
 use crate::{
     build::{Explanation, Routes, StartupReport},
     event::Event,
-    extract::{PerDeliveryValues, ProvidedType},
-    handler::{DeliveryOrder, HandlerReport, Outcome, RetryPolicy},
+    extract::Attempt,
+    handler::{HandlerReport, Outcome},
+    routing::{Handlers, RouterError},
     telemetry,
 };
 
@@ -58,28 +58,14 @@ pub struct Delivery {
     per_delivery: PerDeliveryValues,
 }
 
-/// A handler, with the settings for its deliveries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HandlerSpec {
-    /// The stable name.
-    pub name: Arc<str>,
-    /// The former stable name. Deliveries stored under it belong to this handler.
-    pub formerly: Option<&'static str>,
-    /// The order (`ordered`, `ordered = "newest"`) of one object's events that wait at the same
-    /// time. `None` if they are delivered concurrently and in no order.
-    pub order: Option<DeliveryOrder>,
-    /// The retry policy.
-    pub retry: RetryPolicy,
-    /// The maximum number of concurrent deliveries; `None` for no limit.
-    pub concurrency: Option<u32>,
-    /// The maximum duration of a call, including the wait for the lock of an `exclusive` handler.
-    pub timeout: Duration,
-}
-
 impl DeliveryRouter {
-    pub(crate) fn new(handlers: Handlers, provided: Vec<ProvidedType>) -> Self {
-        let specs: Vec<_> = handlers.list.iter().map(HandlerSpec::new).collect();
+    pub(crate) fn new(
+        handlers: Handlers,
+        provided: Vec<ProvidedType>,
+        default_retry: &RetryPolicy,
+    ) -> Self {
+        let spec = |handler| HandlerSpec::new(handler, default_retry);
+        let specs: Vec<_> = handlers.list.iter().map(spec).collect();
         let names = specs.iter().zip(0..).flat_map(|(handler, index)| {
             let former = handler.formerly.map(Arc::from);
             former.into_iter().chain([handler.name.clone()]).map(move |name| (name, index))
@@ -149,7 +135,7 @@ impl DeliveryRouter {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(RouterError::Closed);
         }
-        let Delivery { event, handler: name, attempt, per_delivery } = delivery;
+        let Delivery { event, handler: name, attempt: number, per_delivery } = delivery;
         let Some(index) = self.0.by_name.get(&name).copied() else {
             return Err(RouterError::NoSuchHandler(name));
         };
@@ -161,8 +147,9 @@ impl DeliveryRouter {
         let handler = &handlers.list[index];
         let is_registered = handlers.matching(&event).any(|matching| matching == index);
         let started = handlers.clock.monotonic();
+        let attempt = Attempt::new(number, Some(self.0.specs[index].retry.max_attempts));
         let result = match is_registered {
-            true => match handlers.call(handler, &name, &event, per_delivery).await {
+            true => match handlers.call(handler, &name, &event, attempt, per_delivery).await {
                 (result, None) => result,
                 // A blocking handler that timed out cannot be canceled. The delivery lasts until it
                 // returns, and a late success counts.
@@ -172,7 +159,7 @@ impl DeliveryRouter {
             false => Ok(Outcome::ignored("the handler is no longer registered for this event")),
         };
         let duration = Some(handlers.clock.monotonic() - started);
-        let report = HandlerReport { name, result, attempts: attempt, duration, reply: None };
+        let report = HandlerReport { name, result, attempts: number, duration, reply: None };
         handler.metrics.handled(&report);
         Ok(report)
     }
@@ -238,28 +225,5 @@ impl Delivery {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
-    }
-}
-
-impl HandlerSpec {
-    fn new(handler: &RegisteredHandler) -> Self {
-        let (settings, default) = (&handler.settings, RetryPolicy::default());
-        let overrides = settings.retry;
-        let initial_backoff = overrides.backoff.unwrap_or(default.initial_backoff);
-        Self {
-            name: handler.name.clone(),
-            formerly: settings.formerly,
-            order: settings.ordered,
-            retry: RetryPolicy {
-                max_attempts: overrides.max_attempts.unwrap_or(default.max_attempts),
-                initial_backoff,
-                max_backoff: overrides
-                    .max_backoff
-                    .unwrap_or(default.max_backoff)
-                    .max(initial_backoff),
-            },
-            concurrency: settings.concurrency,
-            timeout: handler.timeout,
-        }
     }
 }

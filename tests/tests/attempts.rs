@@ -1,0 +1,206 @@
+//! The retry policy of a router, and the `Attempt` that a handler takes, inline and with an inbox.
+
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use router_core::{
+    Attempt, DeliveryService, Event, ProvidedType, Reply, RetryPolicy, Router, State, on_event,
+    on_unhandled,
+    testing::{SyntheticEvent, TestRouter},
+};
+use router_inbox::{
+    DeliveryState, Inbox, Operations as _, SqliteStore, Tx,
+    sqlx::{Sqlite, query, query_scalar},
+};
+use router_tests::{event, payload, payload_with_id};
+use tokio::sync::Notify;
+use tower::ServiceExt as _;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A delivery service that provides nothing.
+struct Queue;
+
+impl DeliveryService for Queue {
+    fn provides(&self) -> Vec<ProvidedType> {
+        Vec::new()
+    }
+}
+
+#[on_event("invoice.paid", name = "no_keys")]
+async fn no_keys(_: Event) {}
+
+#[on_event("invoice.paid", name = "attempts", attempts = 2)]
+async fn attempts(_: Event) {}
+
+#[on_event("invoice.paid", name = "backoff", backoff = "1h")]
+async fn backoff(_: Event) {}
+
+#[on_event("invoice.paid", name = "max_backoff", max_backoff = "2s")]
+async fn max_backoff(_: Event) {}
+
+#[test]
+fn keys_replace_values_of_the_routers_policy() {
+    let policy = RetryPolicy::new(5).backoff(SECOND * 10).max_backoff(SECOND * 60);
+    let builder = || {
+        Router::builder()
+            .only::<no_keys>()
+            .only::<attempts>()
+            .only::<backoff>()
+            .only::<max_backoff>()
+    };
+    let router = builder().delivered_by(&Queue).retry(policy).build().unwrap();
+    let retry = |name| router.handler(name).unwrap().retry;
+    assert_eq!(retry("no_keys"), policy);
+    assert_eq!(
+        retry("attempts"),
+        RetryPolicy::new(2).backoff(SECOND * 10).max_backoff(SECOND * 60)
+    );
+    assert_eq!(retry("backoff"), policy.backoff(SECOND * 3600).max_backoff(SECOND * 3600));
+    assert_eq!(retry("max_backoff"), policy.backoff(SECOND * 2).max_backoff(SECOND * 2));
+    let router = builder().delivered_by(&Queue).build().unwrap();
+    assert_eq!(router.handler("no_keys").unwrap().retry, RetryPolicy::default());
+}
+
+#[test]
+fn build_fails_if_the_retry_policy_is_invalid() {
+    for (policy, mistake) in [
+        (RetryPolicy::new(0), "it has no attempts"),
+        (RetryPolicy::new(3).backoff(Duration::ZERO), "its `backoff` is zero"),
+        (
+            RetryPolicy::new(3).max_backoff(SECOND),
+            "its `max_backoff` is shorter than its `backoff`",
+        ),
+    ] {
+        let builder = Router::builder().only::<no_keys>().delivered_by(&Queue);
+        let error = builder.retry(policy).build().unwrap_err().to_string();
+        assert!(error.contains(mistake) && error.contains("attempts.rs:"), "{error}");
+    }
+}
+
+/// The attempts that the handlers of a test saw, in order.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<(&'static str, Attempt)>>>);
+
+impl Seen {
+    fn add(&self, handler: &'static str, attempt: Attempt) {
+        self.0.lock().unwrap().push((handler, attempt));
+    }
+
+    fn take(&self) -> Vec<(&'static str, Attempt)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+type Failed<T = ()> = Result<T, &'static str>;
+
+#[on_event("invoice.paid", name = "fails")]
+async fn fails(attempt: Attempt, seen: State<Seen>) -> Failed {
+    seen.add("fails", attempt);
+    Err("not now")
+}
+
+#[tokio::test]
+async fn inline_attempt_counts_runs_without_a_maximum() {
+    let seen = Seen::default();
+    let shop = TestRouter::new(Router::builder().only::<fails>().state(seen.clone())).unwrap();
+    let payload = SyntheticEvent::new("invoice.paid").build().unwrap();
+    for number in 1..=3 {
+        assert_eq!(shop.deliver(&payload).await.status(), 500);
+        let attempt = Attempt::new(number, None);
+        assert_eq!(seen.take(), [("fails", attempt)]);
+        assert_eq!((attempt.max(), attempt.is_last()), (None, false));
+    }
+}
+
+fn decline() -> Reply<bool> {
+    Reply(false)
+}
+
+#[on_event("issuing_authorization.request", name = "replies", default_reply = decline)]
+async fn replies(attempt: Attempt, seen: State<Seen>) -> Failed<Reply<bool>> {
+    seen.add("replies", attempt);
+    Err("not now")
+}
+
+#[on_event("issuing_authorization.request", name = "runs_after_reply")]
+async fn runs_after_reply(attempt: Attempt, seen: State<Seen>) -> Failed {
+    seen.add("runs_after_reply", attempt);
+    Err("not now")
+}
+
+#[on_unhandled(name = "unhandled")]
+async fn unhandled(attempt: Attempt, seen: State<Seen>) -> Failed {
+    seen.add("unhandled", attempt);
+    Err("not now")
+}
+
+#[tokio::test]
+async fn inline_attempt_is_the_last_if_stripe_is_answered_with_200() {
+    let seen = Seen::default();
+    let builder = Router::builder().only::<replies>().only::<runs_after_reply>();
+    let router = builder.only::<unhandled>().state(seen.clone()).build().unwrap();
+    let request = event(payload("issuing_authorization.request")).unwrap();
+    router.clone().oneshot(request).await.unwrap();
+    router
+        .clone()
+        .oneshot(event(payload_with_id("evt_2", "charge.failed")).unwrap())
+        .await
+        .unwrap();
+    router.close();
+    router.drained().await;
+    let mut seen = seen.take();
+    seen.sort_by_key(|(handler, _)| *handler);
+    let last = Attempt::new(1, Some(1));
+    assert_eq!(seen, ["replies", "runs_after_reply", "unhandled"].map(|name| (name, last)));
+    assert!(last.is_last());
+}
+
+/// Fails until the last attempt, which takes the last resort: it writes a refund.
+#[on_event("invoice.paid", name = "shop.ship")]
+async fn ship(
+    event: Event,
+    attempt: Attempt,
+    seen: State<Seen>,
+    refunded: State<Notify>,
+    mut tx: Tx<Sqlite>,
+) -> Result<(), router_core::BoxError> {
+    seen.add("shop.ship", attempt);
+    if !attempt.is_last() {
+        return Err("the warehouse is down".into());
+    }
+    query("insert into refunds values (?)").bind(event.id()).execute(tx.begin().await?).await?;
+    refunded.notify_one();
+    Ok(())
+}
+
+#[tokio::test]
+async fn last_attempt_of_a_delivery_takes_the_last_resort() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/inbox.db", folder.path().display());
+    let store = SqliteStore::open(&url).await.unwrap();
+    let database = router_inbox::sqlx::SqlitePool::connect(&url).await.unwrap();
+    query("create table refunds (event text)").execute(&database).await.unwrap();
+    let (seen, refunded) = (Seen::default(), Arc::new(Notify::new()));
+    let soon = Duration::from_millis(1);
+    let builder =
+        Router::builder().only::<ship>().state(seen.clone()).shared_state(refunded.clone());
+    let builder = builder.delivered_by(&store);
+    let router =
+        builder.retry(RetryPolicy::new(3).backoff(soon).max_backoff(soon)).build().unwrap();
+    let inbox = Inbox::new(store, router.clone());
+    inbox.clone().oneshot(event(payload("invoice.paid")).unwrap()).await.unwrap();
+    let worker = inbox.worker(router).poll_interval(soon);
+    worker.run(async move { refunded.notified().await }).await;
+    assert_eq!(seen.take(), [1, 2, 3].map(|number| ("shop.ship", Attempt::new(number, Some(3)))));
+    let refunds: Vec<String> =
+        query_scalar("select event from refunds").fetch_all(&database).await.unwrap();
+    assert_eq!(refunds, ["evt_1"]);
+    let details = inbox.store().show("evt_1").await.unwrap();
+    let deliveries: Vec<_> = details.iter().flat_map(|event| &event.deliveries).collect();
+    assert_eq!((deliveries[0].state, deliveries[0].attempts), (DeliveryState::Done, 3));
+}
