@@ -42,7 +42,7 @@ pub use self::sqlite::SqliteStore;
 pub use self::store::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
     HandlerSlots, Lease, NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store,
-    StoreError, Stored, StoredDelivery, newest_recency, operations,
+    StoreError, StoreErrorKind, Stored, StoredDelivery, newest_recency, operations,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;

@@ -102,7 +102,7 @@ pub(crate) trait TxStore<DB: Database>: Send + Sync {
 
     /// Returns the cause of a failed commit.
     async fn explain(&self, error: sqlx::Error) -> StoreError {
-        StoreError::new(error)
+        error.into()
     }
 }
 
@@ -163,9 +163,9 @@ impl<DB: Database> SharedTx<DB> {
         let permit = permit.await.expect("semaphore is never closed");
         let begun = tokio::select! {
             begun = self.store.begin() => begun,
-            () = SystemClock.sleep(BEGIN_TIMEOUT) => Err(StoreError::new(NotBegun)),
+            () = SystemClock.sleep(BEGIN_TIMEOUT) => Err(StoreError::busy(NotBegun)),
         };
-        let begun = begun.map_err(|StoreError(reason)| StoreError::unavailable_to_handler(reason));
+        let begun = begun.map_err(StoreError::unavailable_to_handler);
         Ok(OpenTx { transaction: begun?, _permit: permit })
     }
 
@@ -177,7 +177,7 @@ impl<DB: Database> SharedTx<DB> {
     fn record_begin(&self) -> Result<(), StoreError> {
         let state = self.state();
         if matches!(*state, TxState::Finished) {
-            return Err(StoreError::new(Misuse::Finished));
+            return Err(StoreError::misuse(Misuse::Finished));
         }
         self.began_at.send_replace(Some(self.clock.monotonic()));
         Ok(())
@@ -259,7 +259,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
                 Ok(None)
             }
             TxState::InUse if is_success && began_at.is_some() => {
-                Err(StoreError::new(Misuse::StillInUse))
+                Err(StoreError::misuse(Misuse::StillInUse))
             }
             _ => Ok(None),
         };
@@ -278,7 +278,7 @@ impl<DB: Database> TxEffects<DB> {
         outcome: &DeliveryOutcome,
     ) -> Result<CompleteResult, StoreError> {
         let completed = self.shared.store.complete_in(&mut tx, lease, outcome).await;
-        let completed = completed.map_err(StoreError::new)?;
+        let completed = completed?;
         let closed = match completed {
             CompleteResult::Recorded | CompleteResult::Restarted => tx.commit().await,
             CompleteResult::LeaseLost => tx.rollback().await,

@@ -143,7 +143,7 @@ impl PostgresStore {
     ///
     /// Fails like `connect`, and if `schema` is not a valid name for the schema.
     pub async fn connect_in(url: &str, schema: &str) -> Result<Self, StoreError> {
-        let schema = Schema::new(schema).map_err(StoreError::new)?;
+        let schema = Schema::new(schema).map_err(StoreError::misuse)?;
         let (server, options) = Server::from_url(url)?;
         let connection = server.connect(&options, &schema).await?;
         Self::migrate_and_open(connection, server, options, schema).await
@@ -155,7 +155,7 @@ impl PostgresStore {
     ///
     /// Fails like `connect`, and if the database contains no inbox.
     pub async fn connect_existing(url: &str) -> Result<Self, StoreError> {
-        let schema = Schema::new(SCHEMA).map_err(StoreError::new)?;
+        let schema = Schema::new(SCHEMA).map_err(StoreError::misuse)?;
         let (server, options) = Server::from_url(url)?;
         let mut connection = server.connect(&options, &schema).await?;
         let is_inbox = schema.has_inbox(&mut connection).await;
@@ -175,7 +175,7 @@ impl PostgresStore {
         let migrated = schema.migrate(&mut connection).await;
         migrated.map_err(|error| server.connect_error(error, &schema))?;
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
-        let name = name.and_then(|row| row.try_get(0)).map_err(StoreError::new)?;
+        let name = name.and_then(|row| row.try_get(0))?;
         let own = PoolSize {
             connections: Self::DEFAULT_CONNECTIONS,
             idle_in_transaction: STORE_IDLE_IN_TRANSACTION,
@@ -322,7 +322,7 @@ impl Store for PostgresStore {
             rows.bind(writes::replace_nul(event_id)).fetch_all(&mut *connection).await
         };
         let rows = rows.await.map_err(|error| self.store_error(error))?;
-        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
+        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::from)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {

@@ -28,8 +28,8 @@ use tokio::sync::{Mutex, Semaphore};
 use self::{file::OpenFiles, open::Opened};
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-    Operations, Store, StoreError, Stored, StoredDelivery, Tx,
-    store::rows::state,
+    Operations, Store, StoreError, StoreErrorKind, Stored, StoredDelivery, Tx,
+    store::{rows::state, sql_error::kind},
     tx::{self, TxStore},
 };
 
@@ -136,11 +136,13 @@ impl SqliteStore {
     /// Begins a transaction that takes the write lock at once. If it took the lock later, its first
     /// write would fail if another process had written since its first read.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.files.check_if_suspect().await.map_err(StoreError::new)?;
+        self.files.check_if_suspect().await?;
         match self.writer.begin_with(BEGIN).await {
             Ok(write) => Ok(write),
-            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::new(WriterBusy::ThisProcess)),
-            Err(error) if open::is_locked(&error) => Err(StoreError::new(WriterBusy::OtherProcess)),
+            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::busy(WriterBusy::ThisProcess)),
+            Err(error) if kind(&error) == StoreErrorKind::Busy => {
+                Err(StoreError::busy(WriterBusy::OtherProcess))
+            }
             Err(error) => Err(self.files.explain(error).await),
         }
     }
@@ -153,7 +155,7 @@ impl SqliteStore {
     }
 
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.files.check_if_suspect().await.map_err(StoreError::new)?;
+        self.files.check_if_suspect().await?;
         match self.readers.acquire().await {
             Ok(reader) => Ok(reader),
             Err(error) => Err(self.files.explain(error).await),
@@ -171,12 +173,12 @@ impl SqliteStore {
         let mut reader = self.reader().await?;
         let needed = claims::is_due_too_late(&mut reader, self.now()).await;
         drop(reader);
-        if !needed.map_err(StoreError::new)? {
+        if !needed? {
             return Ok(None);
         }
         let mut write = self.begin().await?;
         let corrected = claims::correct_due_times(&mut write, self.now()).await;
-        let deliveries = corrected.map_err(StoreError::new)?;
+        let deliveries = corrected?;
         self.commit(write).await?;
         Ok(Some(deliveries))
     }
@@ -219,7 +221,7 @@ impl Store for SqliteStore {
         let now = self.now();
         let mut stored = Vec::with_capacity(events.len());
         for event in events {
-            stored.push(writes::store(&mut write, event, now).await.map_err(StoreError::new)?);
+            stored.push(writes::store(&mut write, event, now).await?);
         }
         self.commit(write).await?;
         Ok(stored)
@@ -230,16 +232,16 @@ impl Store for SqliteStore {
         // Usually nothing is due, which a reader can find out without waiting for the writer.
         let mut reader = self.reader().await?;
         let time = self.time.for_claim(request.lease);
-        let due = claims::due(&mut reader, request, time).await.map_err(StoreError::new)?;
+        let due = claims::due(&mut reader, request, time).await?;
         drop(reader);
         if due.is_empty() {
             // No commit follows that would check the files.
-            self.files.check_and_log().await.map_err(StoreError::new)?;
+            self.files.check_and_log().await?;
             return Ok(Vec::new());
         }
         let mut write = self.begin().await?;
         let time = self.time.for_claim(request.lease);
-        let claims = claims::claim(&mut write, request, time).await.map_err(StoreError::new)?;
+        let claims = claims::claim(&mut write, request, time).await?;
         self.commit(write).await?;
         Ok(claims)
     }
@@ -249,8 +251,7 @@ impl Store for SqliteStore {
         let now = self.now();
         let mut extended = Vec::with_capacity(leases.len());
         for lease in leases {
-            let held =
-                writes::extend(&mut write, lease, duration, now).await.map_err(StoreError::new)?;
+            let held = writes::extend(&mut write, lease, duration, now).await?;
             extended.push(held);
         }
         self.commit(write).await?;
@@ -266,7 +267,7 @@ impl Store for SqliteStore {
         let mut completed = Vec::with_capacity(outcomes.len());
         for (lease, outcome) in outcomes {
             let recorded = writes::complete(&mut write, lease, outcome, now).await;
-            completed.push(recorded.map_err(StoreError::new)?);
+            completed.push(recorded?);
         }
         self.commit(write).await?;
         Ok(completed)
@@ -284,8 +285,8 @@ impl Store for SqliteStore {
              order by endpoint, account, generation, handler, deliveries.id",
         );
         let mut reader = self.reader().await?;
-        let rows = rows.bind(event_id).fetch_all(&mut *reader).await.map_err(StoreError::new)?;
-        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
+        let rows = rows.bind(event_id).fetch_all(&mut *reader).await?;
+        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::from)
     }
 
     fn prepare(&self, mut delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
@@ -304,7 +305,7 @@ impl Store for SqliteStore {
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        claims::backlog(&self.readers, self.now()).await.map_err(StoreError::new)
+        claims::backlog(&self.readers, self.now()).await.map_err(StoreError::from)
     }
 }
 

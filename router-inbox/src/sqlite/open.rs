@@ -2,7 +2,10 @@
 
 use std::{io, path, str::FromStr as _, sync::Arc, time::Duration};
 
-use router_core::clock::{Clock as _, SystemClock};
+use router_core::{
+    BoxError,
+    clock::{Clock as _, SystemClock},
+};
 use sqlx::{
     ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -12,7 +15,10 @@ use super::{
     file::{FileId, OpenFiles},
     private_file, schema,
 };
-use crate::{StoreError, store::parameters};
+use crate::{
+    StoreError, StoreErrorKind,
+    store::{parameters, sql_error::kind},
+};
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -44,7 +50,16 @@ pub(super) struct Opened {
 pub(super) async fn file(url: &str) -> Result<Opened, StoreError> {
     check_parameters(url)?;
     let opened = open(url).await;
-    opened.map_err(|source| StoreError::new(NotOpened { url: url.to_owned(), source }))
+    opened.map_err(|source| not_opened(kind(&source), NotOpened { url: url.to_owned(), source }))
+}
+
+/// Creates the error of a file that cannot be opened. If the file can be read but not opened, the
+/// URL names a wrong file.
+pub(super) fn not_opened(kind: StoreErrorKind, error: impl Into<BoxError>) -> StoreError {
+    match kind {
+        StoreErrorKind::Unavailable => StoreError::misuse(error),
+        kind => StoreError::new(kind, error),
+    }
 }
 
 async fn open(url: &str) -> sqlx::Result<Opened> {
@@ -70,11 +85,11 @@ async fn open(url: &str) -> sqlx::Result<Opened> {
 /// Fails if the URL has another parameter than `mode=rw` or `mode=rwc`.
 pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
-    parameters::check(query, &["mode"]).map_err(StoreError::new)?;
+    parameters::check(query, &["mode"]).map_err(StoreError::misuse)?;
     if query.split('&').all(|parameter| ["", "mode=rw", "mode=rwc"].contains(&parameter)) {
         return Ok(());
     }
-    Err(StoreError::new("the parameter `mode` of the inbox's URL must be `rw` or `rwc`"))
+    Err(StoreError::misuse("the parameter `mode` of the inbox's URL must be `rw` or `rwc`"))
 }
 
 /// Parses a URL, and makes its path absolute: the process may change its working directory before a
@@ -149,28 +164,12 @@ async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnectio
     let deadline = SystemClock.monotonic() + BUSY_TIMEOUT;
     loop {
         match options.connect().await {
-            Err(error) if is_locked(&error) && SystemClock.monotonic() < deadline => {
+            Err(error)
+                if kind(&error) == StoreErrorKind::Busy && SystemClock.monotonic() < deadline =>
+            {
                 SystemClock.sleep(Duration::from_millis(10)).await;
             }
             connected => return connected,
         }
     }
-}
-
-/// Returns whether another process has locked the file.
-pub(super) fn is_locked(error: &sqlx::Error) -> bool {
-    // `SQLITE_BUSY`
-    primary_code(error) == Some(5)
-}
-
-/// Returns whether SQLite has found the file damaged.
-pub(super) fn is_damage(error: &sqlx::Error) -> bool {
-    // `SQLITE_CORRUPT` and `SQLITE_NOTADB`
-    matches!(primary_code(error), Some(11 | 26))
-}
-
-/// Returns SQLite's primary result code, which is the lowest byte of an extended code.
-fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
-    Some(code & 0xff)
 }

@@ -24,6 +24,8 @@ pub(crate) mod rows;
 pub(crate) mod set_back;
 #[cfg(any(feature = "jetstream", feature = "sqlite"))]
 pub(crate) mod spread;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod sql_error;
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +38,7 @@ pub(crate) use self::order::position;
 pub use self::{
     claim::{Claim, ClaimRequest, HandlerSlots, Lease},
     delivery_state::DeliveryState,
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     operations::Operations,
     order::{OrderKey, newest_recency},
 };

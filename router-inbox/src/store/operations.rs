@@ -371,6 +371,6 @@ impl PurgeTooSoon {
     ///
     /// Fails with a [`PurgeTooSoon`] in a [`StoreError`] if it is less.
     pub fn check(older_than: Duration) -> Result<(), StoreError> {
-        if older_than < MIN_RETENTION { Err(StoreError::new(Self)) } else { Ok(()) }
+        if older_than < MIN_RETENTION { Err(StoreError::rejected(Self)) } else { Ok(()) }
     }
 }

@@ -15,7 +15,7 @@ mod run;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use router_core::{BoxError, Delivery, DeliveryRouter, Failure, HandlerReport, clock::Clock};
+use router_core::{BoxError, Delivery, DeliveryRouter, HandlerReport, clock::Clock};
 use tokio::sync::watch;
 use tower_service::Service;
 
@@ -285,8 +285,8 @@ where
                     || (reached_limit && in_flight.busy_handlers(&self.router) > busy_before)
             }
             Err(error) => {
-                let error = Failure::retry(error);
-                tracing::warn!(%error, "failed to claim deliveries from the inbox; retrying");
+                let failure = "failed to claim deliveries from the inbox; retrying";
+                telemetry::store_failed(failure, error);
                 false
             }
         }
@@ -353,8 +353,8 @@ where
                 }
             }
             Err(error) => {
-                let error = Failure::retry(error);
-                tracing::warn!(%error, "failed to record the outcome of deliveries; retrying");
+                let failure = "failed to record the outcome of deliveries; retrying";
+                telemetry::store_failed(failure, error);
             }
         }
     }
@@ -370,10 +370,7 @@ where
                 let lost = leases.iter().zip(held).filter(|(_, held)| !held);
                 lost.for_each(|(lease, _)| in_flight.abort_lost(lease));
             }
-            Err(error) => {
-                let error = Failure::retry(error);
-                tracing::warn!(%error, "failed to renew leases; retrying");
-            }
+            Err(error) => telemetry::store_failed("failed to renew leases; retrying", error),
         }
     }
 

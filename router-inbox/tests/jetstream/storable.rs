@@ -3,7 +3,7 @@
 use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
     CompleteResult, DeliveryOutcome, HandlerSlots, Inbox, JetStreamStore, NewDelivery, NewEvent,
-    Operations as _, Store as _, Stored, operations::ListFilter,
+    Operations as _, Store as _, StoreError, StoreErrorKind, Stored, operations::ListFilter,
 };
 use tower_service::Service as _;
 
@@ -70,7 +70,9 @@ async fn oversized_event_fails_alone() {
     let (mut first, mut second) = (inbox.clone(), inbox.clone());
     let (refused, stored) = tokio::join!(first.call(large), second.call(paid("evt_1").event));
     assert_eq!(*stored.unwrap().stored(), Stored::New);
-    let refused = error_chain(&router_inbox::StoreError::new(refused.unwrap_err()));
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Rejected);
+    let refused = error_chain(&StoreError::rejected(refused));
     let server = format!("the NATS server {} accepts at most 65536", server.address());
     assert!(refused.contains(&server), "{refused}");
     assert!(refused.contains("raise `max_payload`"), "{refused}");
