@@ -151,7 +151,8 @@ impl<S: Store> Inbox<S> {
     }
 
     async fn receive(self, event: Event) -> Result<Receipt, InboxError> {
-        let deliveries: Vec<NewDelivery> = self.router.plan(&event).map(NewDelivery::new).collect();
+        let deliveries: Vec<NewDelivery> =
+            self.router.plan(&event).map(NewDelivery::from_spec).collect();
         let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
         self.router.log_unmatched(&event);
         let start = self.clock.monotonic();

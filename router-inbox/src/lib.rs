@@ -30,7 +30,7 @@ mod sqlite;
 mod store;
 pub mod telemetry;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod tx;
+pub mod tx;
 mod worker;
 
 #[cfg(feature = "jetstream")]

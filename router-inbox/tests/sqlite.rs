@@ -56,16 +56,12 @@ fn paid(id: &str) -> NewEvent {
         .id(id)
         .build()
         .expect("the event type is in the catalog");
-    let delivery = NewDelivery { handler: "a".into(), formerly: None, order: None };
-    NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
+    let delivery = NewDelivery::new("a");
+    NewEvent::new(event.event().clone(), vec![delivery])
 }
 
 fn wanted() -> ClaimRequest {
-    ClaimRequest {
-        handlers: vec![HandlerSlots::new("a", 9)],
-        limit: 9,
-        lease: Duration::from_secs(60),
-    }
+    ClaimRequest::new(vec![HandlerSlots::new("a", 9)], 9, Duration::from_secs(60))
 }
 
 #[tokio::test]

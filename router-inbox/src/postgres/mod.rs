@@ -18,12 +18,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use router_core::{Delivery, DeliveryService, ProvidedType, clock::SystemClock};
+use router_core::{Delivery, DeliveryService, ProvidedType};
 use sqlx::{
     PgConnection, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
 };
-use tokio::sync::Semaphore;
 
 use self::{
     connect::{CONNECT_TIMEOUT, Server},
@@ -37,7 +36,7 @@ use crate::{
     Operations, Store, StoreError, Stored, StoredDelivery, Tx,
     bounded::MIN_OPERATION_LIMIT,
     store::rows::state,
-    tx::{self, TxStore},
+    tx::{self, TxPermits, TxStore},
 };
 
 /// A store in a PostgreSQL database, shared by any number of processes on any number of machines.
@@ -79,7 +78,7 @@ pub struct PostgresStore {
     /// no received event.
     transactions: Pool,
     /// A permit for each connection in `transactions`.
-    permits: Arc<Semaphore>,
+    permits: TxPermits,
     schema: Schema,
     server: Server,
     options: PgConnectOptions,
@@ -189,7 +188,7 @@ impl PostgresStore {
         Ok(Self {
             pool: Pool::new(options.clone(), own),
             transactions: Pool::new(options.clone(), transactions),
-            permits: Arc::new(Semaphore::new(Self::DEFAULT_TRANSACTIONS as usize)),
+            permits: TxPermits::new(Self::DEFAULT_TRANSACTIONS as usize),
             schema,
             server,
             options,
@@ -215,7 +214,7 @@ impl PostgresStore {
     /// Further handlers wait in [`Tx::begin`], and their timeouts are paused meanwhile.
     #[must_use]
     pub fn transactions(self, transactions: NonZeroU32) -> Self {
-        let permits = Arc::new(Semaphore::new(transactions.get() as usize));
+        let permits = TxPermits::new(transactions.get() as usize);
         let transactions = self.transactions.with_connections(transactions.get());
         Self { transactions, permits, ..self }
     }
@@ -233,7 +232,7 @@ impl DeliveryService for PostgresStore {
 
 #[async_trait]
 impl TxStore<Postgres> for PostgresStore {
-    fn permits(&self) -> &Arc<Semaphore> {
+    fn permits(&self) -> &TxPermits {
         &self.permits
     }
 
@@ -246,7 +245,7 @@ impl TxStore<Postgres> for PostgresStore {
         tx: &mut Transaction<'static, Postgres>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> sqlx::Result<CompleteResult> {
+    ) -> Result<CompleteResult, StoreError> {
         // From here on the transaction locks the delivery, so it must not outlive its connection
         // for long.
         let limit_idle = "select set_config('idle_in_transaction_session_timeout', $1, true)";
@@ -339,10 +338,8 @@ impl Store for PostgresStore {
 
     /// The transaction has no time limit of its own: no other writer waits for it, so the handler's
     /// timeout is enough.
-    fn prepare(&self, mut delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
-        let (store, clock) = (Arc::new(self.clone()), Arc::new(SystemClock));
-        let (tx, effects) = tx::for_delivery(store, None, delivery.timeout_pause(), clock);
-        (delivery.provide(tx), Some(Box::new(effects)))
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        tx::provide(Arc::new(self.clone()), delivery)
     }
 
     async fn notified(&self) {

@@ -23,14 +23,14 @@ use sqlx::{
     Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection,
     sqlite::SqliteRow,
 };
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 use self::{file::OpenFiles, open::Opened};
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
     Operations, Store, StoreError, StoreErrorKind, Stored, StoredDelivery, Tx,
     store::{rows::state, sql_error::kind},
-    tx::{self, TxStore},
+    tx::{self, TxPermits, TxStore},
 };
 
 use self::time::StoreTime;
@@ -67,7 +67,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// A permit to wait for the writer and use it, which one handler at a time has. The store
     /// itself thus never waits behind several handlers.
-    permits: Arc<Semaphore>,
+    permits: TxPermits,
     files: Arc<OpenFiles>,
     /// See [`Opened::first`].
     first: Arc<Mutex<SqliteConnection>>,
@@ -108,7 +108,7 @@ impl SqliteStore {
     }
 
     fn new(Opened { writer, readers, files, first }: Opened) -> Self {
-        let (first, permits) = (Arc::new(Mutex::new(first)), Arc::new(Semaphore::new(1)));
+        let (first, permits) = (Arc::new(Mutex::new(first)), TxPermits::new(1));
         let time = StoreTime::new(Arc::new(SystemClock));
         let transaction_limit = Duration::from_secs(5);
         Self { writer, readers, permits, files, first, time, transaction_limit }
@@ -192,7 +192,7 @@ impl DeliveryService for SqliteStore {
 
 #[async_trait]
 impl TxStore<Sqlite> for SqliteStore {
-    fn permits(&self) -> &Arc<Semaphore> {
+    fn permits(&self) -> &TxPermits {
         &self.permits
     }
 
@@ -205,12 +205,20 @@ impl TxStore<Sqlite> for SqliteStore {
         tx: &mut Transaction<'static, Sqlite>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> sqlx::Result<CompleteResult> {
-        writes::complete(tx, lease, outcome, self.now()).await
+    ) -> Result<CompleteResult, StoreError> {
+        Ok(writes::complete(tx, lease, outcome, self.now()).await?)
     }
 
     async fn explain(&self, error: sqlx::Error) -> StoreError {
         self.files.explain(error).await
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        Some(self.transaction_limit)
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.time.clock().clone()
     }
 }
 
@@ -289,11 +297,8 @@ impl Store for SqliteStore {
         rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::from)
     }
 
-    fn prepare(&self, mut delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
-        let (store, limit) = (Arc::new(self.clone()), Some(self.transaction_limit));
-        let (pause, clock) = (delivery.timeout_pause(), self.time.clock().clone());
-        let (tx, effects) = tx::for_delivery(store, limit, pause, clock);
-        (delivery.provide(tx), Some(Box::new(effects)))
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        tx::provide(Arc::new(self.clone()), delivery)
     }
 
     fn blocking_limit(&self) -> Duration {

@@ -22,8 +22,6 @@ pub(crate) mod parameters;
 pub(crate) mod rows;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod set_back;
-#[cfg(any(feature = "jetstream", feature = "sqlite"))]
-pub(crate) mod spread;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod sql_error;
 
@@ -262,6 +260,7 @@ pub trait Effects: Send + Sync {
 
 /// The unfinished deliveries of a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backlog {
     /// The handler name with which the deliveries were stored.
     pub handler: Arc<str>,
@@ -273,8 +272,16 @@ pub struct Backlog {
     pub oldest: Duration,
 }
 
+impl Backlog {
+    /// Creates an entry for a handler without unfinished deliveries.
+    pub fn new(handler: impl Into<Arc<str>>) -> Self {
+        Self { handler: handler.into(), waiting: 0, running: 0, oldest: Duration::ZERO }
+    }
+}
+
 /// An event to be stored with its deliveries.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NewEvent {
     /// The event.
     pub event: Event,
@@ -282,8 +289,17 @@ pub struct NewEvent {
     pub deliveries: Vec<NewDelivery>,
 }
 
+impl NewEvent {
+    /// Creates an event with its deliveries.
+    #[must_use]
+    pub fn new(event: Event, deliveries: Vec<NewDelivery>) -> Self {
+        Self { event, deliveries }
+    }
+}
+
 /// A delivery to be stored with its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewDelivery {
     /// The handler's stable name.
     pub handler: Arc<str>,
@@ -295,19 +311,31 @@ pub struct NewDelivery {
 }
 
 impl NewDelivery {
+    /// Creates a delivery for the handler with this stable name, in any order.
+    pub fn new(handler: impl Into<Arc<str>>) -> Self {
+        Self { handler: handler.into(), formerly: None, order: None }
+    }
+
     /// Creates a delivery for a handler.
     #[must_use]
-    pub fn new(handler: &HandlerSpec) -> Self {
+    pub fn from_spec(handler: &HandlerSpec) -> Self {
         Self {
             handler: handler.name.clone(),
             formerly: handler.formerly.map(Arc::from),
             order: handler.order,
         }
     }
+
+    /// Sets the order in which the handler receives the events of one object.
+    #[must_use]
+    pub fn order(self, order: Option<DeliveryOrder>) -> Self {
+        Self { order, ..self }
+    }
 }
 
 /// The result of storing an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stored {
     /// The event was new, and is stored with all of its deliveries.
     New,
@@ -332,6 +360,7 @@ impl Stored {
 
 /// The effect of a redelivered event on the delivery to one handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Redelivery {
     /// The handler had no delivery of the event, and has one now.
     Added,
@@ -344,6 +373,9 @@ pub enum Redelivery {
 }
 
 /// The outcome of an attempt.
+///
+/// The enum is exhaustive: every outcome must be recorded, so a new one must be a compile error in
+/// each store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     /// The handler succeeded.
@@ -372,6 +404,7 @@ pub enum DeliveryOutcome {
 
 /// The result of recording an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CompleteResult {
     /// The outcome is recorded.
     Recorded,
@@ -384,6 +417,7 @@ pub enum CompleteResult {
 
 /// A stored delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoredDelivery {
     /// The name of the endpoint that received the event.
     pub endpoint: String,
@@ -399,4 +433,16 @@ pub struct StoredDelivery {
     pub attempts: u32,
     /// The message of the latest failure.
     pub error: Option<String>,
+}
+
+impl StoredDelivery {
+    /// Creates a delivery of a received event without an account, before its first attempt.
+    pub fn new(
+        endpoint: impl Into<String>,
+        handler: impl Into<Arc<str>>,
+        state: DeliveryState,
+    ) -> Self {
+        let (endpoint, handler) = (endpoint.into(), handler.into());
+        Self { endpoint, account: None, generation: 0, handler, state, attempts: 0, error: None }
+    }
 }

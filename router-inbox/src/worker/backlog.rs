@@ -50,7 +50,7 @@ impl BacklogWatch {
         let current: HashSet<Arc<str>> =
             backlog.iter().map(|entry| entry.handler.clone()).collect();
         for handler in self.reported.difference(&current).cloned() {
-            backlog.push(Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO });
+            backlog.push(Backlog::new(handler));
         }
         self.reported.extend(current);
         telemetry::backlog(&backlog);

@@ -131,7 +131,7 @@ async fn user_needs_no_right_to_create_tables() {
     assert!(!format!("{store:?}").contains(PASSWORD), "{store:?}");
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 1);
-    let unhandled = NewEvent { deliveries: Vec::new(), ..paid("evt_2") };
+    let unhandled = NewEvent::new(paid("evt_2").event, Vec::new());
     assert_eq!(store.store(&[unhandled]).await.unwrap(), [Stored::New]);
     let added = Stored::Redelivered(vec![Redelivery::Added]);
     assert_eq!(store.store(&[paid("evt_2")]).await.unwrap(), [added]);

@@ -37,11 +37,10 @@ fn jetstream_inbox_supports_all_commands() {
     for (id, deliveries) in [("evt_1", &deliveries[..]), ("evt_2", &deliveries), ("evt_none", &[])]
     {
         let event = build_event(SyntheticEvent::new("invoice.paid").id(id).set("id", "in_1"));
-        let new = [NewEvent { event, deliveries: deliveries.to_vec() }];
+        let new = [NewEvent::new(event, deliveries.to_vec())];
         runtime.block_on(store.store(&new)).unwrap();
     }
-    let wanted =
-        ClaimRequest { handlers: vec![HandlerSlots::new("audit", 2)], limit: 2, lease: MINUTE };
+    let wanted = ClaimRequest::new(vec![HandlerSlots::new("audit", 2)], 2, MINUTE);
     let claims = runtime.block_on(store.claim(&wanted)).unwrap();
     let second = claims.iter().find(|claim| claim.event.as_ref().unwrap().id() == "evt_2");
     let dead = DeliveryOutcome::Dead { error: "the warehouse has burnt down".into() };
@@ -84,7 +83,7 @@ fn watch_shows_new_events_in_jetstream() {
     let store = runtime.block_on(JetStreamStore::connect(&server.url())).unwrap();
     let event = build_event(SyntheticEvent::new("invoice.paid").id("evt_1"));
     let audit = new_delivery("audit", None);
-    let new = [NewEvent { event, deliveries: vec![audit] }];
+    let new = [NewEvent::new(event, vec![audit])];
     let store_event = || drop(runtime.block_on(store.store(&new)).expect("the store works"));
     let (lines, code) = watch_at(&server.url(), &["--every", "100ms", "--json"], 3, store_event);
     assert_eq!(code, Some(0));

@@ -39,11 +39,10 @@ fn postgres_inbox_supports_all_commands() {
     for (id, deliveries) in [("evt_1", &deliveries[..]), ("evt_2", &deliveries), ("evt_none", &[])]
     {
         let event = build_event(SyntheticEvent::new("invoice.paid").id(id).set("id", "in_1"));
-        let new = [NewEvent { event, deliveries: deliveries.to_vec() }];
+        let new = [NewEvent::new(event, deliveries.to_vec())];
         runtime.block_on(store.store(&new)).unwrap();
     }
-    let wanted =
-        ClaimRequest { handlers: vec![HandlerSlots::new("audit", 1)], limit: 1, lease: MINUTE };
+    let wanted = ClaimRequest::new(vec![HandlerSlots::new("audit", 1)], 1, MINUTE);
     assert_eq!(runtime.block_on(store.claim(&wanted)).unwrap().len(), 1);
     let output = run_on(&url, &["status", "--json"]);
     let status = &output.json()[0];
