@@ -185,7 +185,10 @@ pub trait TxStore<DB: Database>: Send + Sync + 'static {
 /// The permits for the transactions of handlers. Clones share the permits, which are granted in the
 /// order in which they are requested.
 #[derive(Debug, Clone)]
-pub struct TxPermits(Arc<Semaphore>);
+pub struct TxPermits {
+    semaphore: Arc<Semaphore>,
+    transactions: usize,
+}
 
 impl TxPermits {
     /// Creates permits for this number of transactions.
@@ -196,7 +199,14 @@ impl TxPermits {
     #[must_use]
     pub fn new(transactions: usize) -> Self {
         assert!(transactions > 0, "without permits, no handler's transaction could begin");
-        Self(Arc::new(Semaphore::new(transactions.min(Semaphore::MAX_PERMITS))))
+        let transactions = transactions.min(Semaphore::MAX_PERMITS);
+        Self { semaphore: Arc::new(Semaphore::new(transactions)), transactions }
+    }
+
+    /// Returns the number of transactions for which there are permits.
+    #[must_use]
+    pub fn transactions(&self) -> usize {
+        self.transactions
     }
 }
 
@@ -266,7 +276,7 @@ impl<DB: Database> SharedTx<DB> {
     /// Fails if the database does not begin a transaction in time.
     async fn begin(&self) -> Result<OpenTx<DB>, StoreError> {
         let _paused = self.timeout_pause.pause();
-        let permit = self.store.permits().0.clone().acquire_owned();
+        let permit = self.store.permits().semaphore.clone().acquire_owned();
         let permit = permit.await.expect("semaphore is never closed");
         let begun = tokio::select! {
             begun = self.store.begin() => begun,

@@ -11,7 +11,7 @@ use super::{
     routes::Route,
 };
 use crate::{
-    extract::needs::Need,
+    extract::needs::{Need, NeedSource},
     handler::{Handler, HandlerResult},
     routing::{Callable, Filter, LoggedExclusions, RegisteredHandler},
     telemetry::HandlerMetrics,
@@ -246,6 +246,7 @@ impl Candidate {
                 || self.delivery_keys.order.is_some() && !has_delivery_service,
             blocking: self.blocking,
             delivery_keys: self.delivery_keys,
+            takes_per_delivery: self.needs.iter().any(|need| need.from == NeedSource::Delivery),
             callable: self.callable,
         }
     }

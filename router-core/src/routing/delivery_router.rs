@@ -75,6 +75,8 @@ pub struct HandlerSpec {
     pub concurrency: Option<u32>,
     /// The maximum duration of a call, including the wait for the lock of an `exclusive` handler.
     pub timeout: Duration,
+    /// `true` if the handler takes a resource of the delivery service, such as a transaction.
+    pub takes_per_delivery: bool,
 }
 
 impl DeliveryRouter {
@@ -256,6 +258,7 @@ impl HandlerSpec {
             },
             concurrency: keys.concurrency,
             timeout: handler.timeout,
+            takes_per_delivery: handler.takes_per_delivery,
         }
     }
 }

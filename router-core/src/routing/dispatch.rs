@@ -51,6 +51,8 @@ pub(crate) struct RegisteredHandler {
     pub(crate) blocking: bool,
     /// The settings for a delivery service.
     pub(crate) delivery_keys: DeliveryKeys,
+    /// `true` if it takes a [`PerDelivery`](crate::PerDelivery), or an argument built on it.
+    pub(crate) takes_per_delivery: bool,
     pub(crate) callable: Callable,
     pub(crate) metrics: HandlerMetrics,
 }

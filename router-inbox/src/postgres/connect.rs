@@ -136,6 +136,11 @@ impl Server {
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|error| invalid_url(Some(cause(error))))?;
+        Ok(Self::from_options(options))
+    }
+
+    /// Returns the server's description, and the options to connect to it.
+    pub(super) fn from_options(options: PgConnectOptions) -> (Self, PgConnectOptions) {
         // In a URL an IPv6 address is in brackets, which sqlx would pass to the name lookup.
         let host = options.get_host().to_owned();
         let options = options.host(host.trim_matches(['[', ']']));
@@ -146,7 +151,7 @@ impl Server {
             None => format!("the database {database} at {host}:{}", options.get_port()),
         };
         let is_socket = options.get_socket().is_some() || host.starts_with('/');
-        Ok((Self { location, user, database, is_socket }, options))
+        (Self { location, user, database, is_socket }, options)
     }
 
     /// Connects and applies [`SESSION_SETTINGS`]. Reports the first failure at once, while a pool

@@ -20,7 +20,7 @@ use std::{
 use async_trait::async_trait;
 use router_core::{Delivery, DeliveryService, ProvidedType};
 use sqlx::{
-    PgConnection, Postgres, Row as _, Transaction,
+    PgConnection, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
 };
 
@@ -114,7 +114,7 @@ impl PostgresStore {
     pub const DEFAULT_CONNECTIONS: u32 = 10;
 
     /// The default maximum number of [`transactions`](Self::transactions).
-    pub const DEFAULT_TRANSACTIONS: u32 = 16;
+    pub const DEFAULT_TRANSACTIONS: u32 = 20;
 
     /// Connects to the database at a URL such as `postgres://user:password@host:5432/database`, and
     /// creates or migrates the inbox's tables.
@@ -164,6 +164,25 @@ impl PostgresStore {
         Self::migrate_and_open(connection, server, options, schema).await
     }
 
+    /// Opens the inbox in the database of a pool, and creates or migrates the inbox's tables.
+    ///
+    /// The store connects with the [options](PgPool::connect_options) that the pool has at this
+    /// time, for example with TLS settings that a URL cannot express. It does not use the pool's
+    /// connections: its sessions have [limits](Self::connections) and settings of their own, such
+    /// as a time limit of 6 s for each statement, which would break other queries. The pool's own
+    /// settings therefore do not matter.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`connect`](Self::connect).
+    pub async fn from_pool(pool: &PgPool) -> Result<Self, StoreError> {
+        let schema = Schema::new(SCHEMA).map_err(StoreError::misuse)?;
+        let options = PgConnectOptions::clone(&pool.connect_options());
+        let (server, options) = Server::from_options(options);
+        let connection = server.connect(&options, &schema).await?;
+        Self::migrate_and_open(connection, server, options, schema).await
+    }
+
     /// Migrates the tables and opens the connection pool.
     async fn migrate_and_open(
         mut connection: PgConnection,
@@ -209,7 +228,8 @@ impl PostgresStore {
     }
 
     /// Sets the maximum number of [`Tx`]s that are open at the same time, each on a connection of
-    /// its own. Default: 16, which a worker's [concurrency](crate::Worker::concurrency) may exceed.
+    /// its own. Default: 20. A worker logs a warning at its start if its
+    /// [concurrency](crate::Worker::concurrency) needs more.
     ///
     /// Further handlers wait in [`Tx::begin`], and their timeouts are paused meanwhile.
     #[must_use]
@@ -330,6 +350,10 @@ impl Store for PostgresStore {
             claims::backlog(&mut connection, &self.schema).await
         };
         backlog.await.map_err(|error| self.store_error(error))
+    }
+
+    fn max_transactions(&self) -> Option<usize> {
+        Some(self.permits.transactions())
     }
 
     fn operations(&self) -> Option<&dyn Operations> {

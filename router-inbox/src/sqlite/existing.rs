@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
 
 use super::{SqliteStore, open};
-use crate::{StoreError, store::sql_error::kind};
+use crate::StoreError;
 
 #[derive(Debug, thiserror::Error)]
 enum OpenError {
@@ -28,8 +28,8 @@ impl SqliteStore {
         open::check_parameters(url)?;
         let is_inbox = is_inbox(url).await;
         let not_opened = |source| {
-            let kind = kind(&source);
-            open::not_opened(kind, OpenError::NotOpened { url: url.to_owned(), source })
+            let kind = open::open_error_kind(&source);
+            StoreError::new(kind, OpenError::NotOpened { url: url.to_owned(), source })
         };
         match is_inbox.map_err(not_opened)? {
             Some(true) => open::file(url).await.map(Self::new),

@@ -107,6 +107,24 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// Opens the file of a pool like [`open`](Self::open).
+    ///
+    /// The store opens connections of its own with the pool's
+    /// [options](SqlitePool::connect_options), for example with extensions. Its connections have
+    /// the journal mode WAL, `synchronous = FULL` and the locking mode NORMAL, whatever the pool
+    /// has. A pool that writes to the same file should wait for the store's writes
+    /// (`busy_timeout`), and must not lock the file exclusively.
+    ///
+    /// # Errors
+    ///
+    /// Fails like `open`, and if the pool's database is in memory: the store could not share it,
+    /// and its events would be lost.
+    pub async fn from_pool(pool: &SqlitePool) -> Result<Self, StoreError> {
+        let store = Self::new(open::file_of(pool).await?);
+        tokio::spawn(quick_check::run(store.first.clone(), store.files.clone()));
+        Ok(store)
+    }
+
     fn new(Opened { writer, readers, files, first }: Opened) -> Self {
         let (first, permits) = (Arc::new(Mutex::new(first)), TxPermits::new(1));
         let time = StoreTime::new(Arc::new(SystemClock));

@@ -2,13 +2,14 @@
 
 use std::{io, path, str::FromStr as _, sync::Arc, time::Duration};
 
-use router_core::{
-    BoxError,
-    clock::{Clock as _, SystemClock},
-};
+use router_core::clock::{Clock as _, SystemClock};
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool,
+    error::DatabaseError,
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions,
+        SqliteSynchronous,
+    },
 };
 
 use super::{
@@ -49,21 +50,43 @@ pub(super) struct Opened {
 /// Opens the file at a URL.
 pub(super) async fn file(url: &str) -> Result<Opened, StoreError> {
     check_parameters(url)?;
-    let opened = open(url).await;
-    opened.map_err(|source| not_opened(kind(&source), NotOpened { url: url.to_owned(), source }))
+    let opened = async { open(options(url)?).await };
+    opened.await.map_err(|source| not_opened(url.to_owned(), source))
 }
 
-/// Creates the error of a file that cannot be opened. If the file can be read but not opened, the
-/// URL names a wrong file.
-pub(super) fn not_opened(kind: StoreErrorKind, error: impl Into<BoxError>) -> StoreError {
-    match kind {
-        StoreErrorKind::Unavailable => StoreError::misuse(error),
-        kind => StoreError::new(kind, error),
+/// Returns the kind of an error from opening a file. If the file cannot be opened, or is no
+/// database, the URL names a wrong file.
+pub(super) fn open_error_kind(error: &sqlx::Error) -> StoreErrorKind {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    match (kind(error), code.as_deref()) {
+        // `SQLITE_NOTADB`
+        (StoreErrorKind::Corrupt, Some("26")) => StoreErrorKind::Misuse,
+        (kind @ (StoreErrorKind::Busy | StoreErrorKind::Corrupt), _) => kind,
+        _ => StoreErrorKind::Misuse,
     }
 }
 
-async fn open(url: &str) -> sqlx::Result<Opened> {
-    let options = options(url)?
+fn not_opened(url: String, source: sqlx::Error) -> StoreError {
+    StoreError::new(open_error_kind(&source), NotOpened { url, source })
+}
+
+/// Opens the file of a pool.
+pub(super) async fn file_of(pool: &SqlitePool) -> Result<Opened, StoreError> {
+    let database = sqlx::query("select file from pragma_database_list where name = 'main'");
+    let file: String = database.fetch_one(pool).await?.try_get(0)?;
+    if file.is_empty() {
+        return Err(StoreError::misuse(
+            "the pool's database is in memory and cannot be used as an inbox; open a file",
+        ));
+    }
+    let options = SqliteConnectOptions::clone(&pool.connect_options());
+    let options = options.filename(&file).shared_cache(false).immutable(false);
+    let opened = open(options.locking_mode(SqliteLockingMode::Normal)).await;
+    opened.map_err(|source| not_opened(file, source))
+}
+
+async fn open(options: SqliteConnectOptions) -> sqlx::Result<Opened> {
+    let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)

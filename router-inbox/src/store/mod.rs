@@ -207,6 +207,14 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// Returns the maximum number of transactions that handlers can have open at the same time, if
+    /// it can be raised. A worker that may run more such handlers logs a warning at its start.
+    ///
+    /// `None`, the default, means that there is nothing to adjust.
+    fn max_transactions(&self) -> Option<usize> {
+        None
+    }
+
     /// Returns the operator's interface, if this store supports it. Workers also use it to purge
     /// events that are past their retention.
     fn operations(&self) -> Option<&dyn Operations> {

@@ -183,6 +183,7 @@ where
 
     async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
         self.warn_if_lease_is_short();
+        self.warn_if_transactions_are_few();
         let mut in_flight = InFlight::new(self.concurrency);
         let (stop, stopping) = watch::channel(false);
         let (clock, grace) = (self.clock.clone(), self.shutdown_grace);
@@ -257,6 +258,31 @@ where
                  block all other writes; leases may expire before they can be renewed, so that \
                  handlers run twice; set a longer `Worker::lease`, or a shorter \
                  `transaction_limit`"
+            );
+        }
+    }
+
+    /// Logs a warning if more handlers with a transaction can be in flight than the store has
+    /// transactions.
+    fn warn_if_transactions_are_few(&self) {
+        let Some(transactions) = self.store.unbounded().max_transactions() else { return };
+        let handlers = self.router.handlers();
+        let takes_transaction = handlers.iter().filter(|handler| handler.takes_per_delivery);
+        let limit = takes_transaction.clone().fold(0_usize, |sum, handler| {
+            let limit = handler.concurrency.and_then(|limit| limit.try_into().ok());
+            sum.saturating_add(limit.unwrap_or(usize::MAX))
+        });
+        // The slots reserved for the other handlers.
+        let others = handlers.len() - takes_transaction.count();
+        let in_flight = (self.concurrency - others.min(self.concurrency / 2)).min(limit);
+        if in_flight > transactions {
+            tracing::warn!(
+                in_flight,
+                transactions,
+                concurrency = self.concurrency,
+                "more handlers with a `Tx` can be in flight than the store has transactions, so \
+                 that some of them wait in `Tx::begin`; raise the store's `transactions` to \
+                 {in_flight}, or lower `Worker::concurrency`"
             );
         }
     }

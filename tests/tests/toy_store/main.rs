@@ -3,6 +3,8 @@
 //! All events and deliveries are one JSON document in a row of a SQLite database. Each call loads
 //! it, changes it ([`state`]) and writes it back in one transaction, or in the handler's own.
 
+#[path = "../logged/mod.rs"]
+mod logged;
 mod state;
 
 use std::{
@@ -28,8 +30,12 @@ use router_inbox::{
     tx::{self, TxPermits, TxStore},
 };
 use tower::Service as _;
+use tracing_subscriber::filter::LevelFilter;
 
-use self::state::State;
+use self::{
+    logged::{log, logged},
+    state::State,
+};
 
 #[derive(Clone)]
 struct ToyStore {
@@ -107,6 +113,10 @@ impl Store for ToyStore {
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         self.apply(|state, now| state.backlog(now)).await
+    }
+
+    fn max_transactions(&self) -> Option<usize> {
+        Some(self.permits.transactions())
     }
 
     fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
@@ -188,6 +198,20 @@ async fn handlers_writes_are_committed_only_with_success() {
         assert_eq!(store.deliveries("evt_1").await.unwrap()[0].state, state);
         let count = query("select count(*) from orders").fetch_one(&store.pool).await.unwrap();
         assert_eq!(count.get::<i64, _>(0), orders, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn worker_warns_if_it_needs_more_transactions() {
+    log(LevelFilter::WARN);
+    for (concurrency, warns) in [(1, false), (4, true)] {
+        let store = ToyStore::new(SystemClock).await.unwrap();
+        let router = Router::builder().only::<order>().state(Fails(false));
+        let router = router.delivered_by(&store).build().unwrap();
+        let worker = Inbox::new(store, router.clone()).worker(router).concurrency(concurrency);
+        worker.run(std::future::ready(())).await;
+        let logged = logged();
+        assert_eq!(logged.contains("in_flight=4 transactions=1"), warns, "{logged}");
     }
 }
 

@@ -49,7 +49,8 @@ struct DeliveryRow {
     /// The index of the event.
     event: usize,
     handler: String,
-    received: Received,
+    /// The event as it is delivered, if it is not the first one received.
+    received: Option<Received>,
     /// The event as redelivered while the delivery was unfinished, to be delivered if it dies.
     received_since: Option<Received>,
     /// The object and the position in the lane.
@@ -83,10 +84,10 @@ impl State {
             return Stored::Redelivered(new.deliveries.iter().map(redeliver).collect());
         }
         let (account, ids) = (key.account().map(str::to_owned), vec![event.id().to_owned()]);
-        let first = received.clone();
+        let first = received;
         self.events.push(EventRow { identity, account, ids, first, stored_at: now });
         for delivery in &new.deliveries {
-            self.add(self.events.len() - 1, received.clone(), delivery, now);
+            self.add(self.events.len() - 1, None, delivery, now);
         }
         Stored::New
     }
@@ -109,7 +110,7 @@ impl State {
         let latest = deliveries.max_by_key(|(number, row)| (generation(row), **number));
         let Some((number, generation)) = latest.map(|(number, row)| (*number, generation(row)))
         else {
-            self.add(index, Received::new(event), delivery, now);
+            self.add(index, Some(Received::new(event)), delivery, now);
             return Redelivery::Added;
         };
         let row = self.deliveries.get_mut(&number).expect("delivery exists");
@@ -118,14 +119,21 @@ impl State {
             row.restart(received, now);
             return Redelivery::Restarted;
         }
-        let is_same_form = row.received.event().is_ok_and(|stored| stored.has_same_form(event));
+        let stored = row.received.as_ref().unwrap_or(&self.events[row.event].first);
+        let is_same_form = stored.event().is_ok_and(|stored| stored.has_same_form(event));
         if row.is_open() && !is_same_form {
             row.received_since = Some(received);
         }
         Redelivery::Unchanged(row.state())
     }
 
-    fn add(&mut self, event: usize, received: Received, delivery: &NewDelivery, now: SystemTime) {
+    fn add(
+        &mut self,
+        event: usize,
+        received: Option<Received>,
+        delivery: &NewDelivery,
+        now: SystemTime,
+    ) {
         // A redelivered event has the place of the event as it was first received.
         let key = self.events[event].first.event().map(|event| OrderKey::from_event(&event));
         let key = key.expect("event was readable when it was stored");
@@ -189,7 +197,8 @@ impl State {
             self.newest_done.iter().any(|done| newer(&done))
         };
         let outdated = row.newest_only().is_some_and(|(object, recency)| is_newer(object, recency));
-        let event = row.received.event();
+        let received = row.received.as_ref().unwrap_or(&self.events[row.event].first);
+        let event = received.event();
         let id = event.as_ref().map_or("damaged", Event::id);
         let lease = Lease::new(number, row.handler.as_str(), id, row.token);
         Claim::new(lease, event, row.attempts).lease_expired(lease_expired).outdated(outdated)
@@ -308,7 +317,7 @@ impl DeliveryRow {
 
     fn restart(&mut self, received: Received, now: SystemTime) {
         self.set_state(DeliveryState::Waiting);
-        (self.received, self.attempts, self.due) = (received, 0, now);
+        (self.received, self.attempts, self.due) = (Some(received), 0, now);
     }
 }
 
