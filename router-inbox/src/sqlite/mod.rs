@@ -247,7 +247,11 @@ impl Store for SqliteStore {
         let now = self.now();
         let mut stored = Vec::with_capacity(events.len());
         for event in events {
-            stored.push(writes::store(&mut write, event, now).await?);
+            let result = match writes::store_new(&mut write, event, now).await? {
+                true => Stored::New,
+                false => redeliver::redeliver(&mut write, event, now).await?,
+            };
+            stored.push(result);
         }
         self.commit(write).await?;
         Ok(stored)
