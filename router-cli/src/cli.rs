@@ -38,9 +38,9 @@ Examples:
 Exit codes:
     0  success: every answer was 2xx, the signature is valid, the inbox was read or changed
     1  an answer was not 2xx or reports a dead letter; the signature is invalid;
-       nothing in the inbox was changed
-    2  invalid request: unknown option, event type, field, file or event
-    3  no answer: nothing listens, the request timed out, or the inbox is unavailable
+       nothing in the inbox was changed, or its data is damaged
+    2  invalid request: unknown option, event type, field, file or event; wrong --inbox
+    3  no answer: nothing listens, the request timed out, or the inbox is unavailable or busy
   130  interrupted with Ctrl-C before everything was sent or changed"
 )]
 pub(crate) struct Cli {

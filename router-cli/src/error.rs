@@ -2,16 +2,18 @@
 
 use std::{fmt, io, process::ExitCode};
 
+use router_inbox::StoreErrorKind;
+
 /// The exit code, as documented by `event-router --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Success = 0,
-    /// An answer was not 2xx or reports a dead letter, a signature is invalid, or nothing in the
-    /// inbox was changed.
+    /// An answer was not 2xx or reports a dead letter, a signature is invalid, nothing in the inbox
+    /// was changed, or its data is damaged.
     Failure = 1,
     /// The request was invalid. clap exits with this code too.
     Usage = 2,
-    /// The server or the inbox's store did not answer.
+    /// The server or the inbox's store did not answer, or the store is busy.
     NoAnswer = 3,
     /// The user pressed Ctrl-C before everything was done. Shells report 128 + SIGINT (2).
     Interrupted = 130,
@@ -28,8 +30,8 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Error {
     /// The request was invalid.
     Usage(String),
-    /// An operation on the inbox's store failed.
-    Inbox(String),
+    /// Opening the inbox's store or an operation on it failed.
+    Inbox(StoreErrorKind, String),
     /// Writing to stdout failed.
     Output(io::Error),
 }
@@ -38,7 +40,11 @@ impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Inbox(_) => Exit::NoAnswer,
+            Self::Inbox(kind, _) => match kind {
+                StoreErrorKind::Unavailable | StoreErrorKind::Busy => Exit::NoAnswer,
+                StoreErrorKind::Rejected | StoreErrorKind::Misuse => Exit::Usage,
+                _ => Exit::Failure,
+            },
             Self::Output(_) => Exit::Failure,
         }
     }
@@ -51,7 +57,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::Inbox(message) => f.write_str(message),
+            Self::Usage(message) | Self::Inbox(_, message) => f.write_str(message),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }
     }

@@ -93,7 +93,7 @@ impl<S: Store> BoundedStore<S> {
             biased;
             result = future => result,
             () = SystemClock.sleep(self.limit) => {
-                Err(StoreError::new(LimitExceeded { operation, limit: self.limit }))
+                Err(StoreError::busy(LimitExceeded { operation, limit: self.limit }))
             }
         }
     }

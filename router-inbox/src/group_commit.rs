@@ -97,7 +97,7 @@ impl<S: Store> GroupCommit<S> {
         let writer_ended = |_| {
             let error = "the inbox's writer task ended before it reported the result: the process \
                          is shutting down, or the store panicked";
-            Err(Arc::new(StoreError::new(error)))
+            Err(Arc::new(StoreError::unavailable(error)))
         };
         result.await.unwrap_or_else(writer_ended)
     }
@@ -123,7 +123,7 @@ impl Queue {
             _ => None,
         };
         if let Some(full) = full {
-            return Err(Arc::new(StoreError::new(full)));
+            return Err(Arc::new(StoreError::busy(full)));
         }
         let number = self.arrivals;
         self.arrivals += 1;
@@ -211,7 +211,8 @@ impl<S: Store> WriterGuard<S> {
                 continue;
             }
             let results = self.0.store.store(&[event]).await;
-            let no_result = || StoreError::new("the store returned no result for the event");
+            let no_result =
+                || StoreError::unavailable("the store returned no result for the event");
             match results.and_then(|results| results.into_iter().next().ok_or_else(no_result)) {
                 Err(error) if exceeded_limit(&error) => {
                     let others = pending.map(|(_, reply)| reply);
@@ -235,7 +236,7 @@ impl<S: Store> Drop for WriterGuard<S> {
 }
 
 fn exceeded_limit(error: &StoreError) -> bool {
-    error.0.is::<LimitExceeded>()
+    error.is::<LimitExceeded>()
 }
 
 fn send_error(replies: impl IntoIterator<Item = oneshot::Sender<StoreResult>>, error: StoreError) {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::{
-    NewDelivery, NewEvent, Receipt, Store, StoreError, Stored,
+    NewDelivery, NewEvent, Receipt, Store, StoreError, StoreErrorKind, Stored,
     bounded::BoundedStore,
     group_commit::{self, GroupCommit},
     telemetry,
@@ -73,8 +73,20 @@ pub struct Inbox<S> {
 ///
 /// The endpoint answers with 503, so that Stripe resends the event.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the event could not be stored in the inbox")]
+#[error("the event could not be stored in the inbox{}", advice(.0.kind()))]
 pub struct InboxError(#[source] Arc<StoreError>);
+
+impl InboxError {
+    /// Returns the kind of the store's error.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.0.kind()
+    }
+}
+
+fn advice(kind: StoreErrorKind) -> String {
+    kind.advice().map(|advice| format!(" ({advice})")).unwrap_or_default()
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -139,7 +151,8 @@ impl<S: Store> Inbox<S> {
     }
 
     async fn receive(self, event: Event) -> Result<Receipt, InboxError> {
-        let deliveries: Vec<NewDelivery> = self.router.plan(&event).map(NewDelivery::new).collect();
+        let deliveries: Vec<NewDelivery> =
+            self.router.plan(&event).map(NewDelivery::from_spec).collect();
         let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
         self.router.log_unmatched(&event);
         let start = self.clock.monotonic();
@@ -163,7 +176,7 @@ impl<S: Store> Inbox<S> {
             result = result => result,
             // The commit may still succeed. The event that Stripe resends is then a duplicate.
             () = self.clock.sleep(self.store_timeout) => {
-                Err(StoreError::new(StoreTimeoutExceeded(self.store_timeout)).into())
+                Err(StoreError::busy(StoreTimeoutExceeded(self.store_timeout)).into())
             }
         }
     }

@@ -41,7 +41,7 @@ mod sqlite;
 mod store;
 pub mod telemetry;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod tx;
+pub mod tx;
 mod worker;
 
 #[cfg(feature = "jetstream")]
@@ -53,7 +53,7 @@ pub use self::sqlite::SqliteStore;
 pub use self::store::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
     HandlerSlots, Lease, NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store,
-    StoreError, Stored, StoredDelivery, newest_recency, operations,
+    StoreError, StoreErrorKind, Stored, StoredDelivery, newest_recency, operations,
 };
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;

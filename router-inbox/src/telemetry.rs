@@ -104,6 +104,16 @@ pub(crate) fn completed(lease: &Lease, completed: CompleteResult) {
     }
 }
 
+/// Logs a failed operation of a worker, with advice if retrying does not help.
+pub(crate) fn store_failed(failure: &str, error: StoreError) {
+    let kind = error.kind();
+    let error = Failure::retry(error);
+    match kind.advice() {
+        None => tracing::warn!(%error, %kind, "{failure}"),
+        Some(advice) => tracing::error!(%error, %kind, advice, "{failure}"),
+    }
+}
+
 /// Logs that the store did not answer when a handler's transaction was committed.
 pub(crate) fn outcome_unknown(lease: &Lease, error: StoreError) {
     tracing::warn!(

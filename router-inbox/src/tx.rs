@@ -1,4 +1,58 @@
 //! The transaction that commits a handler's writes together with its delivery.
+//!
+//! A handler takes a [`Tx`]. A SQL store of your own provides it: the store implements [`TxStore`],
+//! calls [`provide`] in [`Store::prepare`](crate::Store::prepare), and names the type in
+//! [`DeliveryService::provides`](router_core::DeliveryService::provides).
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use router_core::{Delivery, DeliveryService, ProvidedType};
+//! use router_inbox::{
+//!     CompleteResult, DeliveryOutcome, Effects, Lease, StoreError, Tx,
+//!     sqlx::{Sqlite, SqlitePool, Transaction},
+//!     tx::{self, TxPermits, TxStore},
+//! };
+//!
+//! #[derive(Clone)]
+//! struct MyStore {
+//!     pool: SqlitePool,
+//!     permits: TxPermits,
+//! }
+//!
+//! #[async_trait::async_trait]
+//! impl TxStore<Sqlite> for MyStore {
+//!     fn permits(&self) -> &TxPermits {
+//!         &self.permits
+//!     }
+//!
+//!     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+//!         Ok(self.pool.begin().await?)
+//!     }
+//!
+//!     async fn complete_in(
+//!         &self,
+//!         tx: &mut Transaction<'static, Sqlite>,
+//!         lease: &Lease,
+//!         outcome: &DeliveryOutcome,
+//!     ) -> Result<CompleteResult, StoreError> {
+//!         // As `Store::complete` does, but in `tx` and without committing.
+//! #       let _ = (tx, lease, outcome);
+//!         Ok(CompleteResult::Recorded)
+//!     }
+//! }
+//!
+//! impl DeliveryService for MyStore {
+//!     fn provides(&self) -> Vec<ProvidedType> {
+//!         vec![ProvidedType::of::<Tx<Sqlite>>()]
+//!     }
+//! }
+//!
+//! /// In `impl Store for MyStore`.
+//! fn prepare(store: &MyStore, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+//!     tx::provide(Arc::new(store.clone()), delivery)
+//! }
+//! ```
 
 use std::{
     fmt,
@@ -8,7 +62,7 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    Event, FromEvent, PerDelivery, Rejection, TimeoutPause,
+    Delivery, Event, FromEvent, PerDelivery, Rejection, TimeoutPause,
     clock::{Clock, SystemClock},
 };
 use sqlx::{Database, Transaction};
@@ -84,26 +138,89 @@ impl<DB: Database> Tx<DB> {
 
 /// A store that can complete a delivery in its handler's transaction.
 #[async_trait]
-pub(crate) trait TxStore<DB: Database>: Send + Sync {
-    /// Returns the semaphore with a permit for each handler's transaction that may be open at the
-    /// same time.
-    fn permits(&self) -> &Arc<Semaphore>;
+pub trait TxStore<DB: Database>: Send + Sync + 'static {
+    /// Returns the permits, one for each transaction that handlers may have open at the same time.
+    /// Each transaction should have a connection of its own, so that a slow handler delays no
+    /// received event.
+    fn permits(&self) -> &TxPermits;
 
-    /// Begins a transaction. The caller holds a permit.
+    /// Begins a transaction. The caller holds a permit, and stops waiting after 10 s.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database cannot begin a transaction. The attempt is then not counted.
     async fn begin(&self) -> Result<Transaction<'static, DB>, StoreError>;
 
-    /// Records the outcome of the delivery in `tx`, without committing.
+    /// Records the outcome of the delivery in `tx`, without committing. Must meet the requirements
+    /// of [`Store::complete`](crate::Store::complete).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the outcome cannot be recorded. The transaction is then rolled back.
     async fn complete_in(
         &self,
         tx: &mut Transaction<'static, DB>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> sqlx::Result<CompleteResult>;
+    ) -> Result<CompleteResult, StoreError>;
 
-    /// Returns the cause of a failed commit.
+    /// Returns the cause of a failed commit. The default implementation converts the error.
     async fn explain(&self, error: sqlx::Error) -> StoreError {
-        StoreError::new(error)
+        error.into()
     }
+
+    /// Returns the maximum duration of a transaction that blocks all other writes of the store; a
+    /// handler that exceeds it is stopped and retried. `None`, the default, sets no limit. Should
+    /// be equal to [`Store::blocking_limit`](crate::Store::blocking_limit).
+    fn limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Returns the clock that measures the limit. Default: the system clock.
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+}
+
+/// The permits for the transactions of handlers. Clones share the permits, which are granted in the
+/// order in which they are requested.
+#[derive(Debug, Clone)]
+pub struct TxPermits {
+    semaphore: Arc<Semaphore>,
+    transactions: usize,
+}
+
+impl TxPermits {
+    /// Creates permits for this number of transactions.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `transactions` is 0, because no transaction could then begin.
+    #[must_use]
+    pub fn new(transactions: usize) -> Self {
+        assert!(transactions > 0, "without permits, no handler's transaction could begin");
+        let transactions = transactions.min(Semaphore::MAX_PERMITS);
+        Self { semaphore: Arc::new(Semaphore::new(transactions)), transactions }
+    }
+
+    /// Returns the number of transactions for which there are permits.
+    #[must_use]
+    pub fn transactions(&self) -> usize {
+        self.transactions
+    }
+}
+
+/// Adds a [`Tx`] to a delivery. Returns it with the [`Effects`] that commit the transaction or roll
+/// it back, as [`Store::prepare`](crate::Store::prepare) does.
+pub fn provide<DB: Database>(
+    store: Arc<dyn TxStore<DB>>,
+    mut delivery: Delivery,
+) -> (Delivery, Option<Box<dyn Effects>>) {
+    let (state, began_at) = (Mutex::new(TxState::InUse), watch::Sender::new(None));
+    let (timeout_pause, clock, limit) = (delivery.timeout_pause(), store.clock(), store.limit());
+    let shared = Arc::new(SharedTx { store, state, began_at, timeout_pause, clock });
+    let delivery = delivery.provide(Tx { shared: shared.clone(), open: None });
+    (delivery, Some(Box::new(TxEffects { shared, limit })))
 }
 
 /// The state shared by a handler's [`Tx`] and the worker's [`TxEffects`]. The transaction is moved
@@ -159,13 +276,13 @@ impl<DB: Database> SharedTx<DB> {
     /// Fails if the database does not begin a transaction in time.
     async fn begin(&self) -> Result<OpenTx<DB>, StoreError> {
         let _paused = self.timeout_pause.pause();
-        let permit = self.store.permits().clone().acquire_owned();
+        let permit = self.store.permits().semaphore.clone().acquire_owned();
         let permit = permit.await.expect("semaphore is never closed");
         let begun = tokio::select! {
             begun = self.store.begin() => begun,
-            () = SystemClock.sleep(BEGIN_TIMEOUT) => Err(StoreError::new(NotBegun)),
+            () = SystemClock.sleep(BEGIN_TIMEOUT) => Err(StoreError::busy(NotBegun)),
         };
-        let begun = begun.map_err(|StoreError(reason)| StoreError::unavailable_to_handler(reason));
+        let begun = begun.map_err(StoreError::unavailable_to_handler);
         Ok(OpenTx { transaction: begun?, _permit: permit })
     }
 
@@ -177,7 +294,7 @@ impl<DB: Database> SharedTx<DB> {
     fn record_begin(&self) -> Result<(), StoreError> {
         let state = self.state();
         if matches!(*state, TxState::Finished) {
-            return Err(StoreError::new(Misuse::Finished));
+            return Err(StoreError::misuse(Misuse::Finished));
         }
         self.began_at.send_replace(Some(self.clock.monotonic()));
         Ok(())
@@ -207,24 +324,10 @@ impl<DB: Database> FromEvent for Tx<DB> {
 
 /// The worker's access to a handler's transaction: commits it or rolls it back at the end of the
 /// attempt.
-pub(crate) struct TxEffects<DB: Database> {
+struct TxEffects<DB: Database> {
     shared: Arc<SharedTx<DB>>,
     /// Maximum duration of the transaction.
     limit: Option<Duration>,
-}
-
-/// Creates the handler's and the worker's access to a delivery's transaction. [`Tx::begin`] begins
-/// the transaction.
-pub(crate) fn for_delivery<DB: Database>(
-    store: Arc<dyn TxStore<DB>>,
-    limit: Option<Duration>,
-    timeout_pause: TimeoutPause,
-    clock: Arc<dyn Clock>,
-) -> (Tx<DB>, TxEffects<DB>) {
-    let (state, began_at) = (Mutex::new(TxState::InUse), watch::Sender::new(None));
-    let shared = SharedTx { store, state, began_at, timeout_pause, clock };
-    let shared = Arc::new(shared);
-    (Tx { shared: shared.clone(), open: None }, TxEffects { shared, limit })
 }
 
 #[async_trait]
@@ -259,7 +362,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
                 Ok(None)
             }
             TxState::InUse if is_success && began_at.is_some() => {
-                Err(StoreError::new(Misuse::StillInUse))
+                Err(StoreError::misuse(Misuse::StillInUse))
             }
             _ => Ok(None),
         };
@@ -277,8 +380,7 @@ impl<DB: Database> TxEffects<DB> {
         lease: &Lease,
         outcome: &DeliveryOutcome,
     ) -> Result<CompleteResult, StoreError> {
-        let completed = self.shared.store.complete_in(&mut tx, lease, outcome).await;
-        let completed = completed.map_err(StoreError::new)?;
+        let completed = self.shared.store.complete_in(&mut tx, lease, outcome).await?;
         let closed = match completed {
             CompleteResult::Recorded | CompleteResult::Restarted => tx.commit().await,
             CompleteResult::LeaseLost => tx.rollback().await,

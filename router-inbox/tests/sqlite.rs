@@ -1,6 +1,6 @@
 //! Tests of the SQLite store: the conformance suite, and tests specific to a file.
 
-use std::time::Duration;
+use std::{str::FromStr as _, time::Duration};
 
 use router_core::{
     clock::{Clock as _, SystemClock},
@@ -8,10 +8,13 @@ use router_core::{
 };
 use router_inbox::{
     ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, NewDelivery,
-    NewEvent, Operations as _, SqliteStore, Store as _, Stored, conformance::Subject,
-    operations::ListFilter,
+    NewEvent, Operations as _, SqliteStore, Store as _, StoreErrorKind, Stored,
+    conformance::Subject, operations::ListFilter,
 };
-use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+use sqlx::{
+    ConnectOptions as _, Connection as _, Row as _, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions},
+};
 use tempfile::TempDir;
 
 struct TestInbox {
@@ -56,16 +59,12 @@ fn paid(id: &str) -> NewEvent {
         .id(id)
         .build()
         .expect("the event type is in the catalog");
-    let delivery = NewDelivery { handler: "a".into(), formerly: None, order: None };
-    NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
+    let delivery = NewDelivery::new("a");
+    NewEvent::new(event.event().clone(), vec![delivery])
 }
 
 fn wanted() -> ClaimRequest {
-    ClaimRequest {
-        handlers: vec![HandlerSlots::new("a", 9)],
-        limit: 9,
-        lease: Duration::from_secs(60),
-    }
+    ClaimRequest::new(vec![HandlerSlots::new("a", 9)], 9, Duration::from_secs(60))
 }
 
 #[tokio::test]
@@ -204,4 +203,30 @@ async fn file_of_older_version_supports_operations() {
     let listed: Vec<_> = store.list(&filter).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
     assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
+}
+
+#[tokio::test]
+async fn store_opens_file_of_pool_with_settings_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/shop.db", folder.path().display());
+    let options = SqliteConnectOptions::from_str(&url).unwrap().create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    pool.set_connect_options(
+        SqliteConnectOptions::from_str(&url).unwrap().locking_mode(SqliteLockingMode::Exclusive),
+    );
+    let store = SqliteStore::from_pool(&pool).await.unwrap();
+    // The store does not wait for the pool's only connection.
+    let mut held = pool.acquire().await.unwrap();
+    assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
+    assert_eq!(store.claim(&wanted()).await.unwrap().len(), 1);
+    let row = sqlx::query("select count(*) from events").fetch_one(&mut *held).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 1);
+}
+
+#[tokio::test]
+async fn pool_in_memory_is_refused() {
+    let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+    let error = SqliteStore::from_pool(&pool).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misuse);
+    assert!(error.to_string().contains("in memory"), "{error}");
 }

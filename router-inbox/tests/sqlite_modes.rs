@@ -29,8 +29,8 @@ fn in_child(test: &str, umask: &str, folder: &Path) {
 
 fn paid() -> NewEvent {
     let event = SyntheticEvent::new("invoice.paid").build().expect("the type is in the catalog");
-    let delivery = NewDelivery { handler: "a".into(), formerly: None, order: None };
-    NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
+    let delivery = NewDelivery::new("a");
+    NewEvent::new(event.event().clone(), vec![delivery])
 }
 
 fn mode(path: &Path) -> u32 {

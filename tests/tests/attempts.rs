@@ -34,13 +34,13 @@ impl DeliveryService for Queue {
 #[on_event("invoice.paid", name = "no_keys")]
 async fn no_keys(_: Event) {}
 
-#[on_event("invoice.paid", name = "attempts", attempts = 2)]
+#[on_event("invoice.paid", name = "attempts", retry(max_attempts = 2))]
 async fn attempts(_: Event) {}
 
-#[on_event("invoice.paid", name = "backoff", backoff = "1h")]
+#[on_event("invoice.paid", name = "backoff", retry(backoff = "1h"))]
 async fn backoff(_: Event) {}
 
-#[on_event("invoice.paid", name = "max_backoff", max_backoff = "2s")]
+#[on_event("invoice.paid", name = "max_backoff", retry(max_backoff = "2s"))]
 async fn max_backoff(_: Event) {}
 
 #[test]

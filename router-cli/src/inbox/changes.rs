@@ -193,7 +193,7 @@ fn print_results(
     done: &str,
     output: &mut Output,
 ) -> Result<bool, Error> {
-    for ChangeResult { delivery, change } in results {
+    for ChangeResult { delivery, change, .. } in results {
         let was = delivery.state.name();
         if output.json {
             output.json(&Line {

@@ -88,7 +88,7 @@ impl ListArgs {
         }
         let entries = within_limit(store.list(&filter)).await?;
         if output.json {
-            for ListEntry { number, event, delivery } in &entries {
+            for ListEntry { number, event, delivery, .. } in &entries {
                 let delivery = delivery.as_ref().map(DeliveryLine::new);
                 output.json(&Line { number: *number, event: EventLine::new(event), delivery })?;
             }

@@ -166,10 +166,11 @@ pub(super) fn event_not_found(id: &str) -> Error {
 }
 
 fn print_event(
-    EventDetails { event, stored, redelivered, deliveries }: &EventDetails,
+    EventDetails { event, stored, redelivered, deliveries, .. }: &EventDetails,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let EventSummary { id, endpoint, account, generation, event_type, object, stored_at } = event;
+    let EventSummary { id, endpoint, account, generation, event_type, object, stored_at, .. } =
+        event;
     output.line(format_args!("{}  {}", sanitize(event_type), sanitize(id)))?;
     let mut row = |name: &str, text: String| {
         output.line(format_args!("  {}  {text}", styled(DIM, format_args!("{name:9}"))))

@@ -98,7 +98,7 @@ struct CountLine {
 
 impl<'l> Line<'l> {
     pub(super) fn new(status: &'l InboxStatus) -> Self {
-        let count_line = |BacklogCount { number, oldest }| CountLine {
+        let count_line = |BacklogCount { number, oldest, .. }| CountLine {
             number,
             oldest_seconds: oldest.map(|age: Duration| age.as_millis() as f64 / 1_000.0),
         };

@@ -1,10 +1,12 @@
 //! Opens the inbox's store, and describes its errors.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use router_catalog::nearest_of;
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{JetStreamStore, Operations, PostgresStore, SqliteStore, StoreError};
+use router_inbox::{
+    JetStreamStore, Operations, PostgresStore, SqliteStore, StoreError, StoreErrorKind,
+};
 
 use crate::error::Error;
 
@@ -25,7 +27,7 @@ async fn open_unlimited(url: &str) -> Result<Box<dyn Operations>, Error> {
     match url.split_once(':') {
         Some(("sqlite", _)) => SqliteStore::open_existing(url).await.map(boxed).map_err(|error| {
             let hint = "pass the inbox as `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX";
-            Error::Usage(format!("{}; {hint}", message(&error)))
+            Error::Inbox(error.kind(), format!("{}; {hint}", message(&error)))
         }),
         Some(("postgres" | "postgresql", _)) => {
             PostgresStore::connect_existing(url).await.map(boxed).map_err(open_error)
@@ -45,7 +47,7 @@ async fn open_unlimited(url: &str) -> Result<Box<dyn Operations>, Error> {
 
 /// Converts an error from opening a store at a server.
 fn open_error(error: StoreError) -> Error {
-    Error::Usage(format!("--inbox: {}", message(&error)))
+    Error::Inbox(error.kind(), format!("--inbox: {}", message(&error)))
 }
 
 /// Waits for an operation on an open store.
@@ -58,18 +60,21 @@ pub(super) async fn within_limit<T>(
     operation: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, Error> {
     tokio::select! {
-        result = operation => result.map_err(|error| Error::Inbox(message(&error))),
+        result = operation => {
+            result.map_err(|error| Error::Inbox(error.kind(), message(&error)))
+        }
         () = SystemClock.sleep(LIMIT) => Err(no_answer()),
     }
 }
 
 fn no_answer() -> Error {
-    Error::Inbox(format!(
+    let message = format!(
         "the inbox did not answer within {}: its server or disk hangs, or a long-running transaction \
          blocks it; if the command changes something, check with `event-router inbox list` whether it \
          did before you repeat it",
         humantime::format_duration(LIMIT)
-    ))
+    );
+    Error::Inbox(StoreErrorKind::Busy, message)
 }
 
 /// Fails if the inbox has no deliveries for a handler of this name.
@@ -101,8 +106,8 @@ fn boxed(store: impl Operations + 'static) -> Box<dyn Operations> {
     Box::new(store)
 }
 
-/// Formats a store's error with its causes, but without the prefix of `StoreError`.
-fn message(StoreError(error): &StoreError) -> String {
+/// Formats a store's error with its causes.
+fn message(error: &StoreError) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

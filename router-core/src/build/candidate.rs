@@ -11,7 +11,7 @@ use super::{
     routes::Route,
 };
 use crate::{
-    extract::needs::Need,
+    extract::needs::{Need, NeedSource},
     handler::{Callable, HandlerSettings, ManualArgument, ManualHandler},
     routing::{LoggedExclusions, RegisteredHandler},
     telemetry::HandlerMetrics,
@@ -223,6 +223,7 @@ impl Candidate {
             timeout: settings.timeout.unwrap_or(default),
             replies: self.replies,
             settings,
+            takes_per_delivery: self.needs.iter().any(|need| need.from == NeedSource::Delivery),
             callable: self.callable,
         }
     }

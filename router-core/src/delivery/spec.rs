@@ -22,6 +22,8 @@ pub struct HandlerSpec {
     pub concurrency: Option<u32>,
     /// The maximum duration of a call, including the wait for the lock of an `exclusive` handler.
     pub timeout: Duration,
+    /// `true` if the handler takes a resource of the delivery service, such as a transaction.
+    pub takes_per_delivery: bool,
 }
 
 /// The order (`ordered`, `ordered = "newest"`) of one object's events that wait at the same time.
@@ -70,6 +72,7 @@ impl HandlerSpec {
                 .max_backoff(max_backoff),
             concurrency: settings.concurrency,
             timeout: handler.timeout,
+            takes_per_delivery: handler.takes_per_delivery,
         }
     }
 }

@@ -143,8 +143,8 @@ impl Store for MemoryStore {
         let mut backlog = BTreeMap::new();
         for row in rows.deliveries.values().filter(|row| row.is_open()) {
             let handler = row.handler.clone();
-            let empty = Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO };
-            let of_handler = backlog.entry(row.handler.clone()).or_insert(empty);
+            let of_handler =
+                backlog.entry(handler.clone()).or_insert_with(|| Backlog::new(handler));
             match row.state {
                 DeliveryState::Running => of_handler.running += 1,
                 _ => of_handler.waiting += 1,

@@ -288,7 +288,7 @@ impl Connection {
             Err(_) => match read::last(&self.stream, &subject).await? {
                 Some(message) => Some(message),
                 None if self.confirm_empty(&subject).await? => None,
-                None => return Err(StoreError::new(ReplicaBehind)),
+                None => return Err(StoreError::busy(ReplicaBehind)),
             },
         };
         let received = message.as_ref().and_then(|message| read::event_meta(&message.headers));

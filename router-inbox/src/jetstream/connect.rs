@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use router_core::BoxError;
 use tokio::sync::Notify;
 
-use crate::{StoreError, store::parameters};
+use crate::{StoreError, StoreErrorKind, store::parameters};
 
 /// Limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -79,11 +79,11 @@ impl Address {
             // A part of the password, which no error may show.
             if query.contains('@') && !rest.contains('@') {
                 let reason = "the user or the password contains a ?; write it as %3F";
-                return Err(StoreError::new(InvalidUrl(reason)));
+                return Err(StoreError::misuse(InvalidUrl(reason)));
             }
-            parameters::check(query, &PARAMETERS).map_err(StoreError::new)?;
+            parameters::check(query, &PARAMETERS).map_err(StoreError::misuse)?;
         }
-        Self::parse_parts(url).map_err(|reason| StoreError::new(InvalidUrl(reason)))
+        Self::parse_parts(url).map_err(|reason| StoreError::misuse(InvalidUrl(reason)))
     }
 
     fn parse_parts(url: &str) -> Result<Self, &'static str> {
@@ -164,7 +164,8 @@ impl Address {
         };
         let options = match &self.credentials {
             Some(path) => options.credentials_file(path).await.map_err(|error| {
-                self.unusable("cannot read the credentials file", Some(error.into()))
+                let advice = "cannot read the credentials file";
+                self.unusable(StoreErrorKind::Misuse, advice, Some(error.into()))
             })?,
             None => options,
         };
@@ -174,22 +175,31 @@ impl Address {
         };
         let connected = options.connect(self.servers.as_slice()).await;
         connected.map_err(|error| {
-            let advice = match error.kind() {
+            let (kind, advice) = match error.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    return self.unusable(self.credentials_advice(), None);
+                    let advice = self.credentials_advice();
+                    return self.unusable(StoreErrorKind::Misuse, advice, None);
                 }
-                ConnectErrorKind::Dns => "there is no such host; correct it in the URL",
-                ConnectErrorKind::Tls => TLS_FAILED,
+                ConnectErrorKind::Dns => {
+                    (StoreErrorKind::Unavailable, "there is no such host; correct it in the URL")
+                }
+                ConnectErrorKind::Tls => (StoreErrorKind::Misuse, TLS_FAILED),
                 // TLS errors of the handshake are I/O errors about invalid data.
-                ConnectErrorKind::Io if is_invalid_data(&error) => TLS_FAILED,
-                ConnectErrorKind::TimedOut => {
-                    "no answer in time; correct the host and port in the URL, or check why the \
-                     server does not answer"
+                ConnectErrorKind::Io if is_invalid_data(&error) => {
+                    (StoreErrorKind::Misuse, TLS_FAILED)
                 }
-                _ => "the server cannot be reached; start it, or correct the host and port in the URL",
+                ConnectErrorKind::TimedOut => (
+                    StoreErrorKind::Unavailable,
+                    "no answer in time; correct the host and port in the URL, or check why the \
+                     server does not answer",
+                ),
+                _ => (
+                    StoreErrorKind::Unavailable,
+                    "the server cannot be reached; start it, or correct the host and port in the URL",
+                ),
             };
             // The error's text already contains its cause.
-            self.unusable(advice, Some(error.to_string().into()))
+            self.unusable(kind, advice, Some(error.to_string().into()))
         })
     }
 
@@ -228,10 +238,12 @@ impl Address {
 
     pub(super) fn unusable(
         &self,
+        kind: StoreErrorKind,
         advice: impl Into<String>,
         source: Option<BoxError>,
     ) -> StoreError {
-        StoreError::new(Unusable { server: self.server.clone(), advice: advice.into(), source })
+        let (server, advice) = (self.server.clone(), advice.into());
+        StoreError::new(kind, Unusable { server, advice, source })
     }
 }
 

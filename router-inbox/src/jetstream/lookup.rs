@@ -101,7 +101,8 @@ impl Connection {
             if message.payload.is_empty() {
                 continue;
             }
-            let alias: Alias = serde_json::from_slice(&message.payload).map_err(StoreError::new)?;
+            let alias: Alias =
+                serde_json::from_slice(&message.payload).map_err(StoreError::corrupt)?;
             if alias.id == id {
                 aliases.insert(alias.identity, alias.key_id);
             }
@@ -118,7 +119,7 @@ impl Connection {
     pub(super) fn alias(&self, id: &str, meta: &EventMeta) -> Result<Message, StoreError> {
         let (key_id, identity) = (meta.key_id().to_owned(), meta.identity.clone());
         let alias = serde_json::to_vec(&Alias { id: id.to_owned(), key_id, identity });
-        Ok(Message::new(self.subjects.alias(id, meta), alias.map_err(StoreError::new)?))
+        Ok(Message::new(self.subjects.alias(id, meta), alias.map_err(StoreError::corrupt)?))
     }
 
     /// Reads an event's record, on whichever subject it is.
@@ -136,8 +137,8 @@ impl Connection {
             let messages = try_join_all(messages).await?.into_iter().flatten();
             let records = messages.filter(|message| !message.payload.is_empty());
             let Some(newest) = records.max_by_key(|message| message.sequence) else { continue };
-            let record =
-                Record::from_message(&newest.payload, newest.sequence).map_err(StoreError::new)?;
+            let record = Record::from_message(&newest.payload, newest.sequence)
+                .map_err(StoreError::corrupt)?;
             return Ok(record.map(|record| VersionedRecord {
                 subject: newest.subject.as_str().into(),
                 revision: newest.sequence,

@@ -12,7 +12,7 @@ use super::{
     event_meta::EventMeta,
     record::Record,
 };
-use crate::StoreError;
+use crate::{StoreError, StoreErrorKind};
 
 /// A message to write, with the preconditions under which the server accepts it.
 #[derive(Debug, Clone)]
@@ -65,14 +65,14 @@ impl Message {
         meta: &EventMeta,
         payload: Bytes,
     ) -> Result<Self, StoreError> {
-        let meta = serde_json::to_string(meta).map_err(StoreError::new)?;
+        let meta = serde_json::to_string(meta).map_err(StoreError::corrupt)?;
         let mut message = Self::new(subject, payload);
         message.headers.insert(META_HEADER, meta);
         Ok(message)
     }
 
     pub(super) fn record(subject: String, record: &Record) -> Result<Self, StoreError> {
-        Ok(Self::new(subject, serde_json::to_vec(record).map_err(StoreError::new)?))
+        Ok(Self::new(subject, serde_json::to_vec(record).map_err(StoreError::corrupt)?))
     }
 
     /// Creates a tombstone, which empties a subject and then expires.
@@ -119,6 +119,20 @@ struct Rejected {
     description: String,
 }
 
+impl Rejected {
+    /// Returns the kind, by the server's
+    /// [error code](https://github.com/nats-io/nats-server/blob/main/server/errors.json).
+    fn kind(&self) -> StoreErrorKind {
+        match self.err_code {
+            // The message or the batch exceeds a limit of the server.
+            10_054 | 10_097 | 10_199 => StoreErrorKind::Rejected,
+            // Too many batches or too many requests.
+            code if TOO_MANY_BATCHES.contains(&code) => StoreErrorKind::Busy,
+            _ => StoreErrorKind::Unavailable,
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum NoAck {
     #[error(
@@ -153,10 +167,10 @@ pub(super) async fn write(
     let mut retries = 0;
     loop {
         if client.connection_state() != connection::State::Connected {
-            return Err(StoreError::new(address.disconnected()).into());
+            return Err(StoreError::unavailable(address.disconnected()).into());
         }
         let ack = address.unless_disconnected(publish(client, &address.server, messages)).await;
-        let ack = ack.map_err(StoreError::new)??;
+        let ack = ack.map_err(StoreError::unavailable)??;
         let Some(rejected) = ack.error else { return Ok(ack.seq) };
         match rejected.err_code {
             WRONG_LAST_SEQUENCE => return Err(WriteError::Conflict),
@@ -165,7 +179,7 @@ pub(super) async fn write(
                 SystemClock.sleep(backoff).await;
                 retries += 1;
             }
-            _ => return Err(StoreError::new(rejected).into()),
+            _ => return Err(StoreError::new(rejected.kind(), rejected).into()),
         }
     }
 }
@@ -206,18 +220,20 @@ async fn publish(
             message.set_batch_position(&batch, index + 1);
             let Message { subject, headers, payload } = message;
             let published = client.publish_with_headers(subject, headers, payload).await;
-            published.map_err(StoreError::new)?;
+            published.map_err(StoreError::unavailable)?;
         }
     }
     let Message { subject, headers, payload } = last;
     let request = Request::new().headers(headers).payload(payload).timeout(Some(WRITE_TIMEOUT));
     let ack = client.send_request(subject, request).await;
     let ack = ack.map_err(|error| match error.kind() {
-        RequestErrorKind::TimedOut => StoreError::new(NoAck::Timeout(server.clone())),
-        RequestErrorKind::NoResponders => StoreError::new(NoAck::NoResponders(server.clone())),
-        _ => StoreError::new(error),
+        RequestErrorKind::TimedOut => StoreError::unavailable(NoAck::Timeout(server.clone())),
+        RequestErrorKind::NoResponders => {
+            StoreError::unavailable(NoAck::NoResponders(server.clone()))
+        }
+        _ => StoreError::unavailable(error),
     })?;
-    serde_json::from_slice(&ack.payload).map_err(StoreError::new)
+    serde_json::from_slice(&ack.payload).map_err(StoreError::corrupt)
 }
 
 impl From<StoreError> for WriteError {

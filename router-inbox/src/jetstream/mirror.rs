@@ -115,14 +115,14 @@ impl Mirror {
                 Progress::Failed(_) => true,
             };
             match progress.wait_for(is_settled).await.map(|progress| progress.clone()) {
-                Ok(Progress::Failed(error)) => Err(StoreError::new(FollowFailed(error))),
+                Ok(Progress::Failed(error)) => Err(StoreError::unavailable(FollowFailed(error))),
                 _ => Ok(()),
             }
         };
         let timeout = if sequence == 0 { LOAD_TIMEOUT } else { CATCH_UP_TIMEOUT };
         tokio::select! {
             result = caught_up => result,
-            () = SystemClock.sleep(timeout) => Err(StoreError::new(CatchUpTimeout(timeout))),
+            () = SystemClock.sleep(timeout) => Err(StoreError::busy(CatchUpTimeout(timeout))),
         }
     }
 
@@ -162,7 +162,7 @@ impl Follower {
             let followed = self.address.unless_disconnected(self.follow()).await;
             let error = match followed {
                 Ok(Err(error)) => error,
-                Err(error) => StoreError::new(error),
+                Err(error) => StoreError::unavailable(error),
             };
             tracing::debug!(%error, "stopped following the inbox's stream; restarting");
             self.shared.progress.send_replace(Progress::Failed(Arc::new(error)));

@@ -63,7 +63,7 @@ use self::{
 };
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Operations,
-    Store, StoreError, Stored, StoredDelivery,
+    Store, StoreError, StoreErrorKind, Stored, StoredDelivery,
 };
 
 /// A store in a NATS JetStream stream.
@@ -158,6 +158,7 @@ impl JetStreamStore {
         match stream::open_existing(&address, &jetstream).await? {
             Some(stream) => Self::new(address, jetstream, stream).await,
             None => Err(address.unusable(
+                StoreErrorKind::Misuse,
                 format!(
                     "it has no stream {}; the webhook server creates the stream, so check that both \
                      use the same URL, with the same name after the /",

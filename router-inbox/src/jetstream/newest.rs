@@ -75,7 +75,7 @@ impl Connection {
         let Some(message) = read::last(&self.stream, &subject).await? else {
             return Ok(NewestDone { recency: None, revision: 0 });
         };
-        let recency = serde_json::from_slice(&message.payload).map_err(StoreError::new)?;
+        let recency = serde_json::from_slice(&message.payload).map_err(StoreError::corrupt)?;
         Ok(NewestDone { recency: Some(recency), revision: message.sequence })
     }
 }

@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::record::{Delivery, Record};
-use crate::{
-    Backlog, ClaimRequest, DeliveryState, HandlerSlots,
-    store::{set_back::MAX_CORRECTED, spread::spread},
-};
+use crate::{Backlog, ClaimRequest, DeliveryState, HandlerSlots, store::set_back::MAX_CORRECTED};
 
 #[derive(Default)]
 pub(super) struct OpenRecords {
@@ -187,7 +184,7 @@ impl OpenRecords {
             handler_due.into_iter().map(|due| (&**handler, due))
         });
         let mut candidates: BTreeMap<i64, Candidate> = BTreeMap::new();
-        for due in spread(request, due) {
+        for due in request.spread(due) {
             if let Some(base) = self.find(due.1) {
                 candidates
                     .entry(due.1)
@@ -206,8 +203,8 @@ impl OpenRecords {
         });
         for (delivery, stored_at) in deliveries.filter(|(delivery, _)| delivery.is_open()) {
             let handler = delivery.handler.clone();
-            let empty = Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO };
-            let handler_backlog = backlog.entry(delivery.handler.clone()).or_insert(empty);
+            let handler_backlog =
+                backlog.entry(handler.clone()).or_insert_with(|| Backlog::new(handler));
             match delivery.state {
                 DeliveryState::Running => handler_backlog.running += 1,
                 _ => handler_backlog.waiting += 1,

@@ -128,13 +128,13 @@ impl Reader {
 
     /// Returns the next message, and waits for it if necessary. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<ReadMessage, StoreError> {
-        let message = self.messages.next().await.ok_or_else(|| StoreError::new(Gap))?;
+        let message = self.messages.next().await.ok_or_else(|| StoreError::unavailable(Gap))?;
         let message = message.map_err(read_error)?;
-        let info = message.info().map_err(StoreError)?;
+        let info = message.info().map_err(StoreError::unavailable)?;
         let (sequence, pending) = (info.stream_sequence, info.pending);
         self.delivered += 1;
         if info.consumer_sequence != self.delivered {
-            return Err(StoreError::new(Gap));
+            return Err(StoreError::unavailable(Gap));
         }
         let message = message.message;
         Ok(ReadMessage {
@@ -223,11 +223,11 @@ pub(super) async fn sync_time(
     let asked_at = time.clock().monotonic();
     let info = jetstream.request(format!("STREAM.INFO.{stream}"), &()).await;
     let info: Info = info.map_err(read_error)?;
-    time.synchronize(asked_at, humantime::parse_rfc3339(&info.ts).map_err(StoreError::new)?);
+    time.synchronize(asked_at, humantime::parse_rfc3339(&info.ts).map_err(StoreError::corrupt)?);
     Ok(info.state.last_seq)
 }
 
 /// Adds the context that the client's own errors lack.
 pub(super) fn read_error(error: impl Error + Send + Sync + 'static) -> StoreError {
-    StoreError::new(ReadFailed(error.into()))
+    StoreError::unavailable(ReadFailed(error.into()))
 }

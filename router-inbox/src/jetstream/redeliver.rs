@@ -59,7 +59,7 @@ impl Connection {
                 Err(WriteError::Conflict) => {}
             }
         }
-        Err(StoreError::new(Contended))
+        Err(StoreError::busy(Contended))
     }
 
     /// Returns the indexes of the records and their unfinished deliveries whose payload has the

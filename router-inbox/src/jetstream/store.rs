@@ -81,7 +81,7 @@ impl Connection {
                 }
             }
         }
-        Err(StoreError::new(Contended))
+        Err(StoreError::busy(Contended))
     }
 
     /// Stores the new ones among these events in one atomic batch. Returns their indexes.
@@ -130,7 +130,7 @@ impl Connection {
                 }
             }
         }
-        Err(StoreError::new(Contended))
+        Err(StoreError::busy(Contended))
     }
 
     /// Stores redelivered events of one identity, in this order. Stops at an event that is not
@@ -161,12 +161,12 @@ impl Connection {
         }
         let order_key = OrderKey::from_event(&new.event);
         let meta = EventMeta::new(&new.event, &order_key, self.time.now());
-        let meta = serde_json::to_string(&meta).map_err(StoreError::new)?;
+        let meta = serde_json::to_string(&meta).map_err(StoreError::corrupt)?;
         let size = payload + meta.len() + HEADER_OVERHEAD;
         if size <= max {
             return Ok(());
         }
-        Err(StoreError::new(TooLarge { size, max, server: self.address.server.clone() }))
+        Err(StoreError::rejected(TooLarge { size, max, server: self.address.server.clone() }))
     }
 
     /// Returns the handlers whose entries this process has not written to the stream yet, and the
@@ -187,7 +187,7 @@ impl Connection {
         }
         let messages = handlers.iter().map(|(name, order)| {
             let entry = HandlerEntry { name: name.clone(), order: *order };
-            let entry = serde_json::to_vec(&entry).map_err(StoreError::new)?;
+            let entry = serde_json::to_vec(&entry).map_err(StoreError::corrupt)?;
             Ok(Message::new(self.subjects.handler(name), entry))
         });
         let messages = messages.collect::<Result<_, StoreError>>()?;

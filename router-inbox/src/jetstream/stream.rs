@@ -11,7 +11,7 @@ use async_nats::jetstream::{
 use serde::Deserialize;
 
 use super::{connect::Address, subjects::Subjects};
-use crate::StoreError;
+use crate::{StoreError, StoreErrorKind};
 
 /// The minimum JetStream API level, that of nats-server 2.12: it has atomic batches and expiring
 /// messages.
@@ -61,21 +61,22 @@ pub(super) async fn open_or_create(
             let stream = open_existing(address, jetstream).await?;
             stream.ok_or_else(|| {
                 let advice = "its stream was created and deleted by another process";
-                address.unusable(advice, Some(error.into()))
+                address.unusable(StoreErrorKind::Busy, advice, Some(error.into()))
             })
         }
         Err(error) => {
-            let advice = match error.kind() {
+            let (kind, advice) = match error.kind() {
                 CreateStreamErrorKind::JetStream(ref error) if is_too_few_servers(error) => {
-                    format!(
+                    let advice = format!(
                         "its stream cannot be created with {replicas} replicas; start more \
                          servers of the cluster, or set `replicas=1` in the URL, which loses \
                          events if the server's disk is lost"
-                    )
+                    );
+                    (StoreErrorKind::Misuse, advice)
                 }
-                _ => "its stream cannot be created".to_owned(),
+                _ => (StoreErrorKind::Unavailable, "its stream cannot be created".to_owned()),
             };
-            Err(address.unusable(advice, Some(error.into())))
+            Err(address.unusable(kind, advice, Some(error.into())))
         }
     }
 }
@@ -97,8 +98,13 @@ pub(super) async fn open_existing(
                 {
                     Ok(None)
                 }
-                GetStreamErrorKind::Request => Err(address.unusable(NO_ANSWER, Some(error.into()))),
-                _ => Err(address.unusable("its stream cannot be looked up", Some(error.into()))),
+                kind => {
+                    let advice = match kind {
+                        GetStreamErrorKind::Request => NO_ANSWER,
+                        _ => "its stream cannot be looked up",
+                    };
+                    Err(address.unusable(StoreErrorKind::Unavailable, advice, Some(error.into())))
+                }
             };
         }
     };
@@ -110,6 +116,7 @@ pub(super) async fn open_existing(
         return Ok(Some(stream));
     }
     Err(address.unusable(
+        StoreErrorKind::Misuse,
         format!(
             "the configuration of its stream {} does not fit an inbox:{drift}\nchange it with `nats \
              stream edit {0}`, or give the inbox another name in the URL{1}",
@@ -127,21 +134,22 @@ async fn check_server(address: &Address, jetstream: &Context) -> Result<(), Stor
     let account = match account {
         Ok(Response::Ok(account)) => account,
         Ok(Response::Err { error }) => {
-            let advice = match error.error_code() {
-                ErrorCode::CLUSTER_NOT_AVAILABLE => {
+            let (kind, advice) = match error.error_code() {
+                ErrorCode::CLUSTER_NOT_AVAILABLE => (
+                    StoreErrorKind::Unavailable,
                     "its cluster has no leader; more than half of the servers must be up and able \
-                     to reach each other"
-                }
-                _ => NO_JETSTREAM,
+                     to reach each other",
+                ),
+                _ => (StoreErrorKind::Misuse, NO_JETSTREAM),
             };
-            return Err(address.unusable(advice, Some(error.into())));
+            return Err(address.unusable(kind, advice, Some(error.into())));
         }
         Err(error) => {
-            let advice = match error.kind() {
-                RequestErrorKind::TimedOut => NO_ANSWER,
-                _ => NO_JETSTREAM,
+            let (kind, advice) = match error.kind() {
+                RequestErrorKind::TimedOut => (StoreErrorKind::Unavailable, NO_ANSWER),
+                _ => (StoreErrorKind::Misuse, NO_JETSTREAM),
             };
-            return Err(address.unusable(advice, Some(error.into())));
+            return Err(address.unusable(kind, advice, Some(error.into())));
         }
     };
     if account.api.level < MIN_API_LEVEL {
@@ -149,7 +157,7 @@ async fn check_server(address: &Address, jetstream: &Context) -> Result<(), Stor
             "it is version {}, which has no atomic batches; update it to 2.12 or later",
             info.version
         );
-        return Err(address.unusable(advice, None));
+        return Err(address.unusable(StoreErrorKind::Misuse, advice, None));
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ impl Connection {
                 return Ok(());
             }
         }
-        Err(StoreError::new(Contended))
+        Err(StoreError::busy(Contended))
     }
 
     /// Replaces records in separate writes, after their batch had a conflict.
@@ -147,7 +147,7 @@ impl Connection {
         match read::last(&self.stream, subject).await? {
             Some(message) => {
                 let record = Record::from_message(&message.payload, message.sequence);
-                let record = record.map_err(StoreError::new)?;
+                let record = record.map_err(StoreError::corrupt)?;
                 mirror.records().put(subject, message.sequence, record);
             }
             None if self.confirm_empty(subject).await? => mirror.records().remove(subject),

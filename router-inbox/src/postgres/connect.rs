@@ -13,7 +13,13 @@ use sqlx::{
 };
 
 use super::schema::Schema;
-use crate::{StoreError, store::parameters};
+use crate::{
+    StoreError, StoreErrorKind,
+    store::{
+        parameters,
+        sql_error::{cause, kind},
+    },
+};
 
 /// Timeout for getting a connection. Stripe waits for the answer meanwhile.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -108,7 +114,7 @@ struct NoConnection {
 impl Server {
     /// Parses a URL into the server's description and the options to connect to it.
     pub(super) fn from_url(url: &str) -> Result<(Self, PgConnectOptions), StoreError> {
-        let invalid_url = |source| StoreError::new(InvalidUrl { source });
+        let invalid_url = |source| StoreError::misuse(InvalidUrl { source });
         let schemes = ["postgres://", "postgresql://"];
         let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
         let rest = rest.ok_or_else(|| invalid_url(None))?;
@@ -119,17 +125,22 @@ impl Server {
             return Err(invalid_url(None));
         }
         if let Some((_, query)) = rest.split_once('?') {
-            parameters::check(query, &PARAMETERS).map_err(StoreError::new)?;
+            parameters::check(query, &PARAMETERS).map_err(StoreError::misuse)?;
             let ssl_mode = query.split('&').find_map(|parameter| {
                 let (name, value) = parameter.split_once('=')?;
                 ["sslmode", "ssl-mode"].contains(&name).then_some(value)
             });
             if ssl_mode.is_some_and(|mode| PgSslMode::from_str(mode).is_err()) {
-                return Err(StoreError::new(InvalidSslMode));
+                return Err(StoreError::misuse(InvalidSslMode));
             }
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|error| invalid_url(Some(cause(error))))?;
+        Ok(Self::from_options(options))
+    }
+
+    /// Returns the server's description, and the options to connect to it.
+    pub(super) fn from_options(options: PgConnectOptions) -> (Self, PgConnectOptions) {
         // In a URL an IPv6 address is in brackets, which sqlx would pass to the name lookup.
         let host = options.get_host().to_owned();
         let options = options.host(host.trim_matches(['[', ']']));
@@ -140,7 +151,7 @@ impl Server {
             None => format!("the database {database} at {host}:{}", options.get_port()),
         };
         let is_socket = options.get_socket().is_some() || host.starts_with('/');
-        Ok((Self { location, user, database, is_socket }, options))
+        (Self { location, user, database, is_socket }, options)
     }
 
     /// Connects and applies [`SESSION_SETTINGS`]. Reports the first failure at once, while a pool
@@ -164,7 +175,7 @@ impl Server {
                     "no answer within {CONNECT_TIMEOUT:?}; correct the host and port in the URL, or check why the \
                      server does not answer"
                 );
-                return Err(self.not_an_inbox(advice, None));
+                return Err(self.not_an_inbox(StoreErrorKind::Unavailable, advice, None));
             }
         };
         let (connection, encoding) =
@@ -174,7 +185,7 @@ impl Server {
                 "its encoding is {encoding}, which cannot represent every character of an event; create another \
                  database with `create database … encoding 'UTF8' template template0`"
             );
-            return Err(self.not_an_inbox(advice, None));
+            return Err(self.not_an_inbox(StoreErrorKind::Misuse, advice, None));
         }
         Ok(connection)
     }
@@ -213,41 +224,32 @@ impl Server {
             (_, Some("57P03")) => "the server is starting or stopping; try again".into(),
             _ => "see the server's error message".into(),
         };
-        self.not_an_inbox(advice, Some(cause(error)))
+        self.not_an_inbox(kind(&error), advice, Some(cause(error)))
     }
 
     /// The error for a database without an inbox.
     pub(super) fn no_inbox(&self) -> StoreError {
         let advice = "it contains no inbox; the webhook server creates the tables, so check that both use the same \
                       URL";
-        self.not_an_inbox(advice.into(), None)
+        self.not_an_inbox(StoreErrorKind::Misuse, advice.into(), None)
     }
 
-    fn not_an_inbox(&self, advice: String, source: Option<BoxError>) -> StoreError {
-        StoreError::new(Unusable { location: self.location.clone(), advice, source })
+    fn not_an_inbox(
+        &self,
+        kind: StoreErrorKind,
+        advice: String,
+        source: Option<BoxError>,
+    ) -> StoreError {
+        StoreError::new(kind, Unusable { location: self.location.clone(), advice, source })
     }
 
     /// Converts an error of an open store.
     pub(super) fn store_error(&self, error: sqlx::Error) -> StoreError {
         match error {
             sqlx::Error::PoolTimedOut => {
-                StoreError::new(NoConnection { location: self.location.clone() })
+                StoreError::busy(NoConnection { location: self.location.clone() })
             }
-            error => StoreError(cause(error)),
+            error => error.into(),
         }
-    }
-}
-
-/// Returns the error that sqlx wraps, because sqlx's own message repeats the wrapped one.
-fn cause(error: sqlx::Error) -> BoxError {
-    match error {
-        // May wrap another `sqlx::Error`.
-        sqlx::Error::Configuration(error) => {
-            error.downcast().map_or_else(|error| error, |error| cause(*error))
-        }
-        sqlx::Error::Tls(error) => error,
-        sqlx::Error::Database(error) => error.into_error(),
-        sqlx::Error::Io(error) => error.into(),
-        other => other.into(),
     }
 }

@@ -18,12 +18,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use router_core::{Delivery, DeliveryService, ProvidedType, clock::SystemClock};
+use router_core::{Delivery, DeliveryService, ProvidedType};
 use sqlx::{
-    PgConnection, Postgres, Row as _, Transaction,
+    PgConnection, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
 };
-use tokio::sync::Semaphore;
 
 use self::{
     connect::{CONNECT_TIMEOUT, Server},
@@ -37,7 +36,7 @@ use crate::{
     Operations, Store, StoreError, Stored, StoredDelivery, Tx,
     bounded::MIN_OPERATION_LIMIT,
     store::rows::state,
-    tx::{self, TxStore},
+    tx::{self, TxPermits, TxStore},
 };
 
 /// A store in a PostgreSQL database, shared by any number of processes on any number of machines.
@@ -79,7 +78,7 @@ pub struct PostgresStore {
     /// no received event.
     transactions: Pool,
     /// A permit for each connection in `transactions`.
-    permits: Arc<Semaphore>,
+    permits: TxPermits,
     schema: Schema,
     server: Server,
     options: PgConnectOptions,
@@ -115,7 +114,7 @@ impl PostgresStore {
     pub const DEFAULT_CONNECTIONS: u32 = 10;
 
     /// The default maximum number of [`transactions`](Self::transactions).
-    pub const DEFAULT_TRANSACTIONS: u32 = 16;
+    pub const DEFAULT_TRANSACTIONS: u32 = 20;
 
     /// Connects to the database at a URL such as `postgres://user:password@host:5432/database`, and
     /// creates or migrates the inbox's tables.
@@ -143,7 +142,7 @@ impl PostgresStore {
     ///
     /// Fails like `connect`, and if `schema` is not a valid name for the schema.
     pub async fn connect_in(url: &str, schema: &str) -> Result<Self, StoreError> {
-        let schema = Schema::new(schema).map_err(StoreError::new)?;
+        let schema = Schema::new(schema).map_err(StoreError::misuse)?;
         let (server, options) = Server::from_url(url)?;
         let connection = server.connect(&options, &schema).await?;
         Self::migrate_and_open(connection, server, options, schema).await
@@ -155,13 +154,32 @@ impl PostgresStore {
     ///
     /// Fails like `connect`, and if the database contains no inbox.
     pub async fn connect_existing(url: &str) -> Result<Self, StoreError> {
-        let schema = Schema::new(SCHEMA).map_err(StoreError::new)?;
+        let schema = Schema::new(SCHEMA).map_err(StoreError::misuse)?;
         let (server, options) = Server::from_url(url)?;
         let mut connection = server.connect(&options, &schema).await?;
         let is_inbox = schema.has_inbox(&mut connection).await;
         if !is_inbox.map_err(|error| server.connect_error(error, &schema))? {
             return Err(server.no_inbox());
         }
+        Self::migrate_and_open(connection, server, options, schema).await
+    }
+
+    /// Opens the inbox in the database of a pool, and creates or migrates the inbox's tables.
+    ///
+    /// The store connects with the [options](PgPool::connect_options) that the pool has at this
+    /// time, for example with TLS settings that a URL cannot express. It does not use the pool's
+    /// connections: its sessions have [limits](Self::connections) and settings of their own, such
+    /// as a time limit of 6 s for each statement, which would break other queries. The pool's own
+    /// settings therefore do not matter.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`connect`](Self::connect).
+    pub async fn from_pool(pool: &PgPool) -> Result<Self, StoreError> {
+        let schema = Schema::new(SCHEMA).map_err(StoreError::misuse)?;
+        let options = PgConnectOptions::clone(&pool.connect_options());
+        let (server, options) = Server::from_options(options);
+        let connection = server.connect(&options, &schema).await?;
         Self::migrate_and_open(connection, server, options, schema).await
     }
 
@@ -175,7 +193,7 @@ impl PostgresStore {
         let migrated = schema.migrate(&mut connection).await;
         migrated.map_err(|error| server.connect_error(error, &schema))?;
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
-        let name = name.and_then(|row| row.try_get(0)).map_err(StoreError::new)?;
+        let name = name.and_then(|row| row.try_get(0))?;
         let own = PoolSize {
             connections: Self::DEFAULT_CONNECTIONS,
             idle_in_transaction: STORE_IDLE_IN_TRANSACTION,
@@ -189,7 +207,7 @@ impl PostgresStore {
         Ok(Self {
             pool: Pool::new(options.clone(), own),
             transactions: Pool::new(options.clone(), transactions),
-            permits: Arc::new(Semaphore::new(Self::DEFAULT_TRANSACTIONS as usize)),
+            permits: TxPermits::new(Self::DEFAULT_TRANSACTIONS as usize),
             schema,
             server,
             options,
@@ -210,12 +228,13 @@ impl PostgresStore {
     }
 
     /// Sets the maximum number of [`Tx`]s that are open at the same time, each on a connection of
-    /// its own. Default: 16, which a worker's [concurrency](crate::Worker::concurrency) may exceed.
+    /// its own. Default: 20. A worker logs a warning at its start if its
+    /// [concurrency](crate::Worker::concurrency) needs more.
     ///
     /// Further handlers wait in [`Tx::begin`], and their timeouts are paused meanwhile.
     #[must_use]
     pub fn transactions(self, transactions: NonZeroU32) -> Self {
-        let permits = Arc::new(Semaphore::new(transactions.get() as usize));
+        let permits = TxPermits::new(transactions.get() as usize);
         let transactions = self.transactions.with_connections(transactions.get());
         Self { transactions, permits, ..self }
     }
@@ -233,7 +252,7 @@ impl DeliveryService for PostgresStore {
 
 #[async_trait]
 impl TxStore<Postgres> for PostgresStore {
-    fn permits(&self) -> &Arc<Semaphore> {
+    fn permits(&self) -> &TxPermits {
         &self.permits
     }
 
@@ -246,7 +265,7 @@ impl TxStore<Postgres> for PostgresStore {
         tx: &mut Transaction<'static, Postgres>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> sqlx::Result<CompleteResult> {
+    ) -> Result<CompleteResult, StoreError> {
         // From here on the transaction locks the delivery, so it must not outlive its connection
         // for long.
         let limit_idle = "select set_config('idle_in_transaction_session_timeout', $1, true)";
@@ -322,7 +341,7 @@ impl Store for PostgresStore {
             rows.bind(writes::replace_nul(event_id)).fetch_all(&mut *connection).await
         };
         let rows = rows.await.map_err(|error| self.store_error(error))?;
-        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
+        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::from)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
@@ -333,16 +352,18 @@ impl Store for PostgresStore {
         backlog.await.map_err(|error| self.store_error(error))
     }
 
+    fn max_transactions(&self) -> Option<usize> {
+        Some(self.permits.transactions())
+    }
+
     fn operations(&self) -> Option<&dyn Operations> {
         Some(self)
     }
 
     /// The transaction has no time limit of its own: no other writer waits for it, so the handler's
     /// timeout is enough.
-    fn prepare(&self, mut delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
-        let (store, clock) = (Arc::new(self.clone()), Arc::new(SystemClock));
-        let (tx, effects) = tx::for_delivery(store, None, delivery.timeout_pause(), clock);
-        (delivery.provide(tx), Some(Box::new(effects)))
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        tx::provide(Arc::new(self.clone()), delivery)
     }
 
     async fn notified(&self) {

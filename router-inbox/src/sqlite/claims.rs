@@ -11,7 +11,6 @@ use crate::{
     store::{
         rows::{millis, time},
         set_back::MAX_CORRECTED,
-        spread::spread,
     },
 };
 
@@ -59,7 +58,7 @@ pub(super) async fn due(
         })
         .collect::<sqlx::Result<_>>()?;
     let handlers: Vec<String> = rows.iter().map(|row| row.handler.clone()).collect();
-    let mut due = spread(request, handlers.iter().map(String::as_str).zip(rows));
+    let mut due = request.spread(handlers.iter().map(String::as_str).zip(rows));
     due.sort_unstable();
     Ok(due)
 }

@@ -27,11 +27,14 @@ impl SqliteStore {
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
         open::check_parameters(url)?;
         let is_inbox = is_inbox(url).await;
-        let not_opened = |source| OpenError::NotOpened { url: url.to_owned(), source };
-        match is_inbox.map_err(not_opened).map_err(StoreError::new)? {
+        let not_opened = |source| {
+            let kind = open::open_error_kind(&source);
+            StoreError::new(kind, OpenError::NotOpened { url: url.to_owned(), source })
+        };
+        match is_inbox.map_err(not_opened)? {
             Some(true) => open::file(url).await.map(Self::new),
-            Some(false) => Err(StoreError::new(OpenError::NoInbox { url: url.to_owned() })),
-            None => Err(StoreError::new(OpenError::Missing { url: url.to_owned() })),
+            Some(false) => Err(StoreError::misuse(OpenError::NoInbox { url: url.to_owned() })),
+            None => Err(StoreError::misuse(OpenError::Missing { url: url.to_owned() })),
         }
     }
 }

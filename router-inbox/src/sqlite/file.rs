@@ -179,14 +179,14 @@ impl OpenFiles {
     /// returns the given error.
     pub(super) async fn explain(self: &Arc<Self>, error: sqlx::Error) -> StoreError {
         if let Some(damage) = self.damage.get() {
-            return StoreError::new(damage.clone());
+            return damage.clone().into();
         }
         match self.check_and_log().await {
-            Err(changed) => StoreError::new(changed),
+            Err(changed) => changed.into(),
             // The file may be back since the commit was refused.
             Ok(()) => match self.last_refusal().clone().filter(|_| is_refused_commit(&error)) {
-                Some(refusal) => StoreError::new(refusal),
-                None => StoreError::new(error),
+                Some(refusal) => refusal.into(),
+                None => error.into(),
             },
         }
     }
@@ -204,6 +204,15 @@ impl OpenFiles {
             }
             Err(error) => Err(FileError::Inaccessible(path.clone(), Arc::new(error))),
         })
+    }
+}
+
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Damaged { .. } => Self::corrupt(error),
+            _ => Self::unavailable(error),
+        }
     }
 }
 

@@ -23,14 +23,14 @@ use sqlx::{
     Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection,
     sqlite::SqliteRow,
 };
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 use self::{file::OpenFiles, open::Opened};
 use crate::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-    Operations, Store, StoreError, Stored, StoredDelivery, Tx,
-    store::rows::state,
-    tx::{self, TxStore},
+    Operations, Store, StoreError, StoreErrorKind, Stored, StoredDelivery, Tx,
+    store::{rows::state, sql_error::kind},
+    tx::{self, TxPermits, TxStore},
 };
 
 use self::time::StoreTime;
@@ -67,7 +67,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     /// A permit to wait for the writer and use it, which one handler at a time has. The store
     /// itself thus never waits behind several handlers.
-    permits: Arc<Semaphore>,
+    permits: TxPermits,
     files: Arc<OpenFiles>,
     /// See [`Opened::first`].
     first: Arc<Mutex<SqliteConnection>>,
@@ -107,8 +107,26 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// Opens the file of a pool like [`open`](Self::open).
+    ///
+    /// The store opens connections of its own with the pool's
+    /// [options](SqlitePool::connect_options), for example with extensions. Its connections have
+    /// the journal mode WAL, `synchronous = FULL` and the locking mode NORMAL, whatever the pool
+    /// has. A pool that writes to the same file should wait for the store's writes
+    /// (`busy_timeout`), and must not lock the file exclusively.
+    ///
+    /// # Errors
+    ///
+    /// Fails like `open`, and if the pool's database is in memory: the store could not share it,
+    /// and its events would be lost.
+    pub async fn from_pool(pool: &SqlitePool) -> Result<Self, StoreError> {
+        let store = Self::new(open::file_of(pool).await?);
+        tokio::spawn(quick_check::run(store.first.clone(), store.files.clone()));
+        Ok(store)
+    }
+
     fn new(Opened { writer, readers, files, first }: Opened) -> Self {
-        let (first, permits) = (Arc::new(Mutex::new(first)), Arc::new(Semaphore::new(1)));
+        let (first, permits) = (Arc::new(Mutex::new(first)), TxPermits::new(1));
         let time = StoreTime::new(Arc::new(SystemClock));
         let transaction_limit = Duration::from_secs(5);
         Self { writer, readers, permits, files, first, time, transaction_limit }
@@ -136,11 +154,13 @@ impl SqliteStore {
     /// Begins a transaction that takes the write lock at once. If it took the lock later, its first
     /// write would fail if another process had written since its first read.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.files.check_if_suspect().await.map_err(StoreError::new)?;
+        self.files.check_if_suspect().await?;
         match self.writer.begin_with(BEGIN).await {
             Ok(write) => Ok(write),
-            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::new(WriterBusy::ThisProcess)),
-            Err(error) if open::is_locked(&error) => Err(StoreError::new(WriterBusy::OtherProcess)),
+            Err(sqlx::Error::PoolTimedOut) => Err(StoreError::busy(WriterBusy::ThisProcess)),
+            Err(error) if kind(&error) == StoreErrorKind::Busy => {
+                Err(StoreError::busy(WriterBusy::OtherProcess))
+            }
             Err(error) => Err(self.files.explain(error).await),
         }
     }
@@ -153,7 +173,7 @@ impl SqliteStore {
     }
 
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.files.check_if_suspect().await.map_err(StoreError::new)?;
+        self.files.check_if_suspect().await?;
         match self.readers.acquire().await {
             Ok(reader) => Ok(reader),
             Err(error) => Err(self.files.explain(error).await),
@@ -171,12 +191,12 @@ impl SqliteStore {
         let mut reader = self.reader().await?;
         let needed = claims::is_due_too_late(&mut reader, self.now()).await;
         drop(reader);
-        if !needed.map_err(StoreError::new)? {
+        if !needed? {
             return Ok(None);
         }
         let mut write = self.begin().await?;
         let corrected = claims::correct_due_times(&mut write, self.now()).await;
-        let deliveries = corrected.map_err(StoreError::new)?;
+        let deliveries = corrected?;
         self.commit(write).await?;
         Ok(Some(deliveries))
     }
@@ -190,7 +210,7 @@ impl DeliveryService for SqliteStore {
 
 #[async_trait]
 impl TxStore<Sqlite> for SqliteStore {
-    fn permits(&self) -> &Arc<Semaphore> {
+    fn permits(&self) -> &TxPermits {
         &self.permits
     }
 
@@ -203,12 +223,20 @@ impl TxStore<Sqlite> for SqliteStore {
         tx: &mut Transaction<'static, Sqlite>,
         lease: &Lease,
         outcome: &DeliveryOutcome,
-    ) -> sqlx::Result<CompleteResult> {
-        writes::complete(tx, lease, outcome, self.now()).await
+    ) -> Result<CompleteResult, StoreError> {
+        Ok(writes::complete(tx, lease, outcome, self.now()).await?)
     }
 
     async fn explain(&self, error: sqlx::Error) -> StoreError {
         self.files.explain(error).await
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        Some(self.transaction_limit)
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.time.clock().clone()
     }
 }
 
@@ -219,7 +247,11 @@ impl Store for SqliteStore {
         let now = self.now();
         let mut stored = Vec::with_capacity(events.len());
         for event in events {
-            stored.push(writes::store(&mut write, event, now).await.map_err(StoreError::new)?);
+            let result = match writes::store_new(&mut write, event, now).await? {
+                true => Stored::New,
+                false => redeliver::redeliver(&mut write, event, now).await?,
+            };
+            stored.push(result);
         }
         self.commit(write).await?;
         Ok(stored)
@@ -230,16 +262,16 @@ impl Store for SqliteStore {
         // Usually nothing is due, which a reader can find out without waiting for the writer.
         let mut reader = self.reader().await?;
         let time = self.time.for_claim(request.lease);
-        let due = claims::due(&mut reader, request, time).await.map_err(StoreError::new)?;
+        let due = claims::due(&mut reader, request, time).await?;
         drop(reader);
         if due.is_empty() {
             // No commit follows that would check the files.
-            self.files.check_and_log().await.map_err(StoreError::new)?;
+            self.files.check_and_log().await?;
             return Ok(Vec::new());
         }
         let mut write = self.begin().await?;
         let time = self.time.for_claim(request.lease);
-        let claims = claims::claim(&mut write, request, time).await.map_err(StoreError::new)?;
+        let claims = claims::claim(&mut write, request, time).await?;
         self.commit(write).await?;
         Ok(claims)
     }
@@ -249,8 +281,7 @@ impl Store for SqliteStore {
         let now = self.now();
         let mut extended = Vec::with_capacity(leases.len());
         for lease in leases {
-            let held =
-                writes::extend(&mut write, lease, duration, now).await.map_err(StoreError::new)?;
+            let held = writes::extend(&mut write, lease, duration, now).await?;
             extended.push(held);
         }
         self.commit(write).await?;
@@ -266,7 +297,7 @@ impl Store for SqliteStore {
         let mut completed = Vec::with_capacity(outcomes.len());
         for (lease, outcome) in outcomes {
             let recorded = writes::complete(&mut write, lease, outcome, now).await;
-            completed.push(recorded.map_err(StoreError::new)?);
+            completed.push(recorded?);
         }
         self.commit(write).await?;
         Ok(completed)
@@ -284,15 +315,12 @@ impl Store for SqliteStore {
              order by endpoint, account, generation, handler, deliveries.id",
         );
         let mut reader = self.reader().await?;
-        let rows = rows.bind(event_id).fetch_all(&mut *reader).await.map_err(StoreError::new)?;
-        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::new)
+        let rows = rows.bind(event_id).fetch_all(&mut *reader).await?;
+        rows.iter().map(delivery).collect::<Result<_, _>>().map_err(StoreError::from)
     }
 
-    fn prepare(&self, mut delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
-        let (store, limit) = (Arc::new(self.clone()), Some(self.transaction_limit));
-        let (pause, clock) = (delivery.timeout_pause(), self.time.clock().clone());
-        let (tx, effects) = tx::for_delivery(store, limit, pause, clock);
-        (delivery.provide(tx), Some(Box::new(effects)))
+    fn prepare(&self, delivery: Delivery) -> (Delivery, Option<Box<dyn Effects>>) {
+        tx::provide(Arc::new(self.clone()), delivery)
     }
 
     fn blocking_limit(&self) -> Duration {
@@ -304,7 +332,7 @@ impl Store for SqliteStore {
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        claims::backlog(&self.readers, self.now()).await.map_err(StoreError::new)
+        claims::backlog(&self.readers, self.now()).await.map_err(StoreError::from)
     }
 }
 

@@ -4,15 +4,22 @@ use std::{io, path, str::FromStr as _, sync::Arc, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool,
+    error::DatabaseError,
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions,
+        SqliteSynchronous,
+    },
 };
 
 use super::{
     file::{FileId, OpenFiles},
     private_file, schema,
 };
-use crate::{StoreError, store::parameters};
+use crate::{
+    StoreError, StoreErrorKind,
+    store::{parameters, sql_error::kind},
+};
 
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -43,12 +50,43 @@ pub(super) struct Opened {
 /// Opens the file at a URL.
 pub(super) async fn file(url: &str) -> Result<Opened, StoreError> {
     check_parameters(url)?;
-    let opened = open(url).await;
-    opened.map_err(|source| StoreError::new(NotOpened { url: url.to_owned(), source }))
+    let opened = async { open(options(url)?).await };
+    opened.await.map_err(|source| not_opened(url.to_owned(), source))
 }
 
-async fn open(url: &str) -> sqlx::Result<Opened> {
-    let options = options(url)?
+/// Returns the kind of an error from opening a file. If the file cannot be opened, or is no
+/// database, the URL names a wrong file.
+pub(super) fn open_error_kind(error: &sqlx::Error) -> StoreErrorKind {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    match (kind(error), code.as_deref()) {
+        // `SQLITE_NOTADB`
+        (StoreErrorKind::Corrupt, Some("26")) => StoreErrorKind::Misuse,
+        (kind @ (StoreErrorKind::Busy | StoreErrorKind::Corrupt), _) => kind,
+        _ => StoreErrorKind::Misuse,
+    }
+}
+
+fn not_opened(url: String, source: sqlx::Error) -> StoreError {
+    StoreError::new(open_error_kind(&source), NotOpened { url, source })
+}
+
+/// Opens the file of a pool.
+pub(super) async fn file_of(pool: &SqlitePool) -> Result<Opened, StoreError> {
+    let database = sqlx::query("select file from pragma_database_list where name = 'main'");
+    let file: String = database.fetch_one(pool).await?.try_get(0)?;
+    if file.is_empty() {
+        return Err(StoreError::misuse(
+            "the pool's database is in memory and cannot be used as an inbox; open a file",
+        ));
+    }
+    let options = SqliteConnectOptions::clone(&pool.connect_options());
+    let options = options.filename(&file).shared_cache(false).immutable(false);
+    let opened = open(options.locking_mode(SqliteLockingMode::Normal)).await;
+    opened.map_err(|source| not_opened(file, source))
+}
+
+async fn open(options: SqliteConnectOptions) -> sqlx::Result<Opened> {
+    let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
@@ -70,11 +108,11 @@ async fn open(url: &str) -> sqlx::Result<Opened> {
 /// Fails if the URL has another parameter than `mode=rw` or `mode=rwc`.
 pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
-    parameters::check(query, &["mode"]).map_err(StoreError::new)?;
+    parameters::check(query, &["mode"]).map_err(StoreError::misuse)?;
     if query.split('&').all(|parameter| ["", "mode=rw", "mode=rwc"].contains(&parameter)) {
         return Ok(());
     }
-    Err(StoreError::new("the parameter `mode` of the inbox's URL must be `rw` or `rwc`"))
+    Err(StoreError::misuse("the parameter `mode` of the inbox's URL must be `rw` or `rwc`"))
 }
 
 /// Parses a URL, and makes its path absolute: the process may change its working directory before a
@@ -149,28 +187,12 @@ async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnectio
     let deadline = SystemClock.monotonic() + BUSY_TIMEOUT;
     loop {
         match options.connect().await {
-            Err(error) if is_locked(&error) && SystemClock.monotonic() < deadline => {
+            Err(error)
+                if kind(&error) == StoreErrorKind::Busy && SystemClock.monotonic() < deadline =>
+            {
                 SystemClock.sleep(Duration::from_millis(10)).await;
             }
             connected => return connected,
         }
     }
-}
-
-/// Returns whether another process has locked the file.
-pub(super) fn is_locked(error: &sqlx::Error) -> bool {
-    // `SQLITE_BUSY`
-    primary_code(error) == Some(5)
-}
-
-/// Returns whether SQLite has found the file damaged.
-pub(super) fn is_damage(error: &sqlx::Error) -> bool {
-    // `SQLITE_CORRUPT` and `SQLITE_NOTADB`
-    matches!(primary_code(error), Some(11 | 26))
-}
-
-/// Returns SQLite's primary result code, which is the lowest byte of an extended code.
-fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
-    Some(code & 0xff)
 }

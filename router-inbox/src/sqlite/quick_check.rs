@@ -5,7 +5,8 @@ use std::sync::Arc;
 use sqlx::{Row as _, SqliteConnection};
 use tokio::sync::Mutex;
 
-use super::{file::OpenFiles, open};
+use super::file::OpenFiles;
+use crate::{StoreErrorKind, store::sql_error::kind};
 
 /// Checks the whole database, and makes all later commits fail if it is damaged.
 ///
@@ -20,7 +21,9 @@ pub(super) async fn run(connection: Arc<Mutex<SqliteConnection>>, files: Arc<Ope
             tracing::debug!(%file, "checked the inbox's file; no damage found");
         }
         Ok(findings) => files.set_damaged(findings.join("; ")),
-        Err(error) if open::is_damage(&error) => files.set_damaged(error.to_string()),
+        Err(error) if kind(&error) == StoreErrorKind::Corrupt => {
+            files.set_damaged(error.to_string())
+        }
         Err(error) => {
             tracing::warn!(%file, %error, "failed to check the inbox's file for damage; the next start checks it again");
         }

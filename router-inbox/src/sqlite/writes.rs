@@ -7,10 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection};
 
-use super::redeliver;
 use crate::{
-    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, Stored,
-    newest_recency,
+    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, newest_recency,
     store::{
         identity::identity,
         number::delivery_number,
@@ -18,22 +16,22 @@ use crate::{
     },
 };
 
-/// Stores an event, or applies its redelivery if it is already stored.
-pub(super) async fn store(
+/// Stores an event and returns `true`, or returns `false` if it is already stored.
+pub(super) async fn store_new(
     write: &mut SqliteConnection,
     new: &NewEvent,
     now: i64,
-) -> sqlx::Result<Stored> {
+) -> sqlx::Result<bool> {
     let NewEvent { event, deliveries } = new;
     let order_key = OrderKey::from_event(event);
     let Some(id) = insert_event(write, event, now).await? else {
-        return redeliver::redeliver(write, new, now).await;
+        return Ok(false);
     };
     for (index, delivery) in deliveries.iter().enumerate() {
         let row = NewRow { id: delivery_number(id, index), event: id, redelivered: None };
         insert_delivery(write, row, delivery, &order_key, now).await?;
     }
-    Ok(Stored::New)
+    Ok(true)
 }
 
 /// Inserts an event and returns its id, or returns `None` if it is already stored.

@@ -1,11 +1,12 @@
 //! The types of [`Store::claim`](crate::Store::claim).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use router_core::{Event, event::EnvelopeError};
 
 /// The parameters of a [claim](crate::Store::claim).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ClaimRequest {
     /// The handlers, with an entry for each of their stable names, current and former.
     pub handlers: Vec<HandlerSlots>,
@@ -15,8 +16,44 @@ pub struct ClaimRequest {
     pub lease: Duration,
 }
 
+impl ClaimRequest {
+    /// Creates a request for up to `limit` deliveries of these handlers.
+    #[must_use]
+    pub fn new(handlers: Vec<HandlerSlots>, limit: usize, lease: Duration) -> Self {
+        Self { handlers, limit, lease }
+    }
+
+    /// Selects the deliveries of a claim from due deliveries, as [`claim`](crate::Store::claim)
+    /// requires. Returns them in no particular order.
+    ///
+    /// Each due delivery is paired with its handler's name. The deliveries of one handler are
+    /// claimed in the order in which they are passed. If several handlers have equally many in
+    /// flight, the smaller delivery (by `Ord`) is claimed.
+    pub fn spread<'n, D: Ord>(&self, due: impl IntoIterator<Item = (&'n str, D)>) -> Vec<D> {
+        let mut handlers: HashMap<&str, (usize, usize)> = self
+            .handlers
+            .iter()
+            .map(|slots| (&*slots.handler, (slots.free, slots.in_flight)))
+            .collect();
+        let mut ranked: Vec<_> = due
+            .into_iter()
+            .filter_map(|(handler, delivery)| {
+                let (free, in_flight) = handlers.get_mut(handler)?;
+                *free = free.checked_sub(1)?;
+                let rank = *in_flight;
+                *in_flight += 1;
+                Some((rank, delivery))
+            })
+            .collect();
+        ranked.sort_unstable();
+        ranked.truncate(self.limit);
+        ranked.into_iter().map(|(_, delivery)| delivery).collect()
+    }
+}
+
 /// A handler in a [`ClaimRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HandlerSlots {
     /// A stable name of the handler.
     pub handler: Arc<str>,
@@ -31,10 +68,17 @@ impl HandlerSlots {
     pub fn new(handler: impl Into<Arc<str>>, free: usize) -> Self {
         Self { handler: handler.into(), free, in_flight: 0 }
     }
+
+    /// Sets the number of the handler's deliveries that the caller has in flight.
+    #[must_use]
+    pub fn in_flight(self, in_flight: usize) -> Self {
+        Self { in_flight, ..self }
+    }
 }
 
 /// The right to record the outcome of a delivery, granted by a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Lease {
     /// A number that, together with the handler name, identifies the delivery in the store.
     pub delivery: i64,
@@ -46,8 +90,21 @@ pub struct Lease {
     pub token: i64,
 }
 
+impl Lease {
+    /// Creates a lease on the delivery that a store identifies by this number and handler name.
+    pub fn new(
+        delivery: i64,
+        handler: impl Into<Arc<str>>,
+        event_id: impl Into<Arc<str>>,
+        token: i64,
+    ) -> Self {
+        Self { delivery, handler: handler.into(), event_id: event_id.into(), token }
+    }
+}
+
 /// A claimed delivery.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Claim {
     /// The lease with which the outcome is recorded.
     pub lease: Lease,
@@ -64,4 +121,24 @@ pub struct Claim {
     ///
     /// [`NewestOnly`]: router_core::DeliveryOrder::NewestOnly
     pub outdated: bool,
+}
+
+impl Claim {
+    /// Creates a claim of a delivery that its handler may run.
+    #[must_use]
+    pub fn new(lease: Lease, event: Result<Event, EnvelopeError>, attempt: u32) -> Self {
+        Self { lease, event, attempt, lease_expired: false, outdated: false }
+    }
+
+    /// Sets whether the attempt was started under an earlier lease, which has expired.
+    #[must_use]
+    pub fn lease_expired(self, lease_expired: bool) -> Self {
+        Self { lease_expired, ..self }
+    }
+
+    /// Sets whether the handler has done a newer event of the object.
+    #[must_use]
+    pub fn outdated(self, outdated: bool) -> Self {
+        Self { outdated, ..self }
+    }
 }

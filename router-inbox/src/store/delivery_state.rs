@@ -3,6 +3,9 @@
 use std::fmt;
 
 /// The state of a delivery.
+///
+/// The enum is exhaustive: every state must be persisted, so a new one must be a compile error in
+/// each store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
     /// The delivery is due, scheduled for later, or blocked in its lane.

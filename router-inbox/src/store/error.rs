@@ -1,28 +1,153 @@
 //! Errors of stores.
 
-use std::error::Error;
+use std::{error::Error, fmt};
 
 use router_core::{BoxError, Failure, panic_guard::catch};
 
-/// An error of the store.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct StoreError(pub BoxError);
+/// An error of a store: its kind, and the error of the underlying engine.
+///
+/// With the feature `sqlite` or `postgres`, `?` converts a [`sqlx::Error`] and determines its kind.
+///
+/// ```
+/// use router_inbox::{StoreError, StoreErrorKind};
+///
+/// let error = StoreError::rejected("the event has 70 MB, and the limit is 64 MB");
+/// assert_eq!(error.kind(), StoreErrorKind::Rejected);
+/// ```
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: BoxError,
+}
+
+/// The kind of a [`StoreError`], which says what callers and operators can do about it.
+///
+/// The command `event-router inbox` exits with another code for each row:
+///
+/// | kind | exit code | log level |
+/// |---|---|---|
+/// | [`Unavailable`](Self::Unavailable), [`Busy`](Self::Busy) | 3 | WARN |
+/// | [`Rejected`](Self::Rejected), [`Misuse`](Self::Misuse) | 2 | ERROR |
+/// | [`Corrupt`](Self::Corrupt) | 1 | ERROR |
+///
+/// The level is that of the worker, which retries. An event that could not be stored is an ERROR of
+/// the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The server cannot be reached, or the engine or the disk fails. Retrying may succeed.
+    Unavailable,
+    /// The store works, but is overloaded, locked or too slow. Retrying may succeed.
+    Busy,
+    /// The store refuses this call with these arguments, for example because an event is too large.
+    /// Retrying does not help.
+    Rejected,
+    /// Stored data is damaged, or this version cannot read it.
+    Corrupt,
+    /// The store is configured or called wrongly, for example with an invalid URL or without
+    /// permissions.
+    Misuse,
+}
 
 impl StoreError {
-    /// Wraps an error of the underlying engine.
-    pub fn new(error: impl Into<BoxError>) -> Self {
-        Self(error.into())
+    /// Creates an error of this kind from an error of the underlying engine.
+    pub fn new(kind: StoreErrorKind, source: impl Into<BoxError>) -> Self {
+        Self { kind, source: source.into() }
+    }
+
+    /// Creates an error of the kind [`Unavailable`](StoreErrorKind::Unavailable).
+    pub fn unavailable(source: impl Into<BoxError>) -> Self {
+        Self::new(StoreErrorKind::Unavailable, source)
+    }
+
+    /// Creates an error of the kind [`Busy`](StoreErrorKind::Busy).
+    pub fn busy(source: impl Into<BoxError>) -> Self {
+        Self::new(StoreErrorKind::Busy, source)
+    }
+
+    /// Creates an error of the kind [`Rejected`](StoreErrorKind::Rejected).
+    pub fn rejected(source: impl Into<BoxError>) -> Self {
+        Self::new(StoreErrorKind::Rejected, source)
+    }
+
+    /// Creates an error of the kind [`Corrupt`](StoreErrorKind::Corrupt).
+    pub fn corrupt(source: impl Into<BoxError>) -> Self {
+        Self::new(StoreErrorKind::Corrupt, source)
+    }
+
+    /// Creates an error of the kind [`Misuse`](StoreErrorKind::Misuse).
+    pub fn misuse(source: impl Into<BoxError>) -> Self {
+        Self::new(StoreErrorKind::Misuse, source)
     }
 
     /// Wraps the reason for which a store could not give a handler access to its
-    /// [`Effects`](crate::Effects), for example that no connection was available.
+    /// [`Effects`](crate::Effects), for example that no connection was available. The kind is that
+    /// of a reason which is a `StoreError`, and [`Unavailable`](StoreErrorKind::Unavailable)
+    /// otherwise.
     ///
     /// If the handler fails with this error, or with one that has it as a
     /// [source](std::error::Error::source), the handler is not to blame: the worker then
     /// [releases](crate::DeliveryOutcome::Released) the delivery without counting the attempt.
     pub fn unavailable_to_handler(reason: impl Into<BoxError>) -> Self {
-        Self::new(UnavailableToHandler(Reason(reason.into())))
+        let reason = reason.into().downcast::<Self>();
+        let Self { kind, source } = reason.map_or_else(Self::unavailable, |error| *error);
+        Self::new(kind, UnavailableToHandler(Reason(source)))
+    }
+
+    /// Returns the kind.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Returns whether the engine's error is an `E`.
+    pub(crate) fn is<E: Error + 'static>(&self) -> bool {
+        self.source.is::<E>()
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl Error for StoreError {
+    /// Returns the cause of the engine's error, whose text is that of this error.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.source()
+    }
+}
+
+impl StoreErrorKind {
+    /// Returns the name, such as `unavailable`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::Rejected => "rejected",
+            Self::Corrupt => "corrupt",
+            Self::Misuse => "misuse",
+        }
+    }
+
+    /// Returns what to do about an error that retrying does not mend.
+    pub(crate) fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable | Self::Busy => None,
+            Self::Rejected => Some("retrying does not help, because the store rejects this call"),
+            Self::Corrupt => {
+                Some("stored data is damaged or of another version; retrying does not help")
+            }
+            Self::Misuse => Some("correct the store's configuration; retrying does not help"),
+        }
+    }
+}
+
+impl fmt::Display for StoreErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -86,7 +211,9 @@ mod tests {
             let text = "the store is not available to the handler: no connection";
             assert!(failure.to_string().ends_with(text), "{failure}");
         }
-        assert!(!is_unavailable_to_handler(&Failure::retry(StoreError::new("no connection"))));
+        assert!(!is_unavailable_to_handler(&Failure::retry(StoreError::unavailable(
+            "no connection"
+        ))));
         assert!(!is_unavailable_to_handler(&Failure::retry(error().to_string())));
     }
 }

@@ -1,8 +1,10 @@
 //! The [`Store`] trait and its types: persistence of events and deliveries.
 
+mod change;
 mod claim;
 mod delivery_state;
 mod error;
+mod event;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod identity;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
@@ -22,13 +24,15 @@ pub(crate) mod parameters;
 pub(crate) mod rows;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod set_back;
-#[cfg(any(feature = "jetstream", feature = "sqlite"))]
-pub(crate) mod spread;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod sql_error;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{Delivery, DeliveryOrder, DeliveryService, Event, HandlerSpec};
+use router_core::{Delivery, DeliveryService};
+#[cfg(doc)]
+use router_core::{DeliveryOrder, Event};
 
 pub(crate) use self::error::is_unavailable_to_handler;
 #[cfg(feature = "jetstream")]
@@ -36,7 +40,8 @@ pub(crate) use self::order::position;
 pub use self::{
     claim::{Claim, ClaimRequest, HandlerSlots, Lease},
     delivery_state::DeliveryState,
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
+    event::{NewDelivery, NewEvent, Redelivery, Stored},
     operations::Operations,
     order::{OrderKey, newest_recency},
 };
@@ -207,6 +212,14 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// Returns the maximum number of transactions that handlers can have open at the same time, if
+    /// it can be raised. A worker that may run more such handlers logs a warning at its start.
+    ///
+    /// `None`, the default, means that there is nothing to adjust.
+    fn max_transactions(&self) -> Option<usize> {
+        None
+    }
+
     /// Returns the operator's interface, if this store supports it. Workers also use it to purge
     /// events that are past their retention.
     fn operations(&self) -> Option<&dyn Operations> {
@@ -260,6 +273,7 @@ pub trait Effects: Send + Sync {
 
 /// The unfinished deliveries of a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backlog {
     /// The handler name with which the deliveries were stored.
     pub handler: Arc<str>,
@@ -271,46 +285,11 @@ pub struct Backlog {
     pub oldest: Duration,
 }
 
-/// An event to be stored with its deliveries.
-#[derive(Debug, Clone)]
-pub struct NewEvent {
-    /// The event.
-    pub event: Event,
-    /// One delivery per handler.
-    pub deliveries: Vec<NewDelivery>,
-}
-
-/// A delivery to be stored with its event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewDelivery {
-    /// The handler's stable name.
-    pub handler: Arc<str>,
-    /// The former stable name. A delivery stored under it belongs to this handler.
-    pub formerly: Option<Arc<str>>,
-    /// The order in which the handler receives the events of one object; `None` for any order.
-    /// An event that belongs to no known object is delivered without an order (see [`OrderKey`]).
-    pub order: Option<DeliveryOrder>,
-}
-
-impl NewDelivery {
-    /// Creates a delivery for a handler.
-    #[must_use]
-    pub fn new(handler: &HandlerSpec) -> Self {
-        Self {
-            handler: handler.name.clone(),
-            formerly: handler.formerly.map(Arc::from),
-            order: handler.order,
-        }
+impl Backlog {
+    /// Creates an entry for a handler without unfinished deliveries.
+    pub fn new(handler: impl Into<Arc<str>>) -> Self {
+        Self { handler: handler.into(), waiting: 0, running: 0, oldest: Duration::ZERO }
     }
-}
-
-/// The result of storing an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
-    /// The event was new, and is stored with all of its deliveries.
-    New,
-    /// The event was already stored. Contains one result per delivery, in the same order.
-    Redelivered(Vec<Redelivery>),
 }
 
 impl DeliveryOutcome {
@@ -318,30 +297,10 @@ impl DeliveryOutcome {
     pub(crate) const RELEASED: Self = Self::Released { wait: Duration::ZERO };
 }
 
-impl Stored {
-    /// Returns whether the event was already stored, and none of its handlers will run because of
-    /// this delivery.
-    #[must_use]
-    pub fn is_duplicate(&self) -> bool {
-        let is_unchanged = |delivery: &Redelivery| matches!(delivery, Redelivery::Unchanged(_));
-        matches!(self, Self::Redelivered(deliveries) if deliveries.iter().all(is_unchanged))
-    }
-}
-
-/// The effect of a redelivered event on the delivery to one handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Redelivery {
-    /// The handler had no delivery of the event, and has one now.
-    Added,
-    /// The handler's delivery was a dead letter, and starts over with the event received now.
-    Restarted,
-    /// The redelivery did not change the handler's delivery, which is in this state. If an
-    /// unfinished one becomes a dead letter, it starts over with the event received now, if that
-    /// has another [form](Event::has_same_form).
-    Unchanged(DeliveryState),
-}
-
 /// The outcome of an attempt.
+///
+/// The enum is exhaustive: every outcome must be recorded, so a new one must be a compile error in
+/// each store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     /// The handler succeeded.
@@ -370,6 +329,7 @@ pub enum DeliveryOutcome {
 
 /// The result of recording an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CompleteResult {
     /// The outcome is recorded.
     Recorded,
@@ -382,6 +342,7 @@ pub enum CompleteResult {
 
 /// A stored delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoredDelivery {
     /// The name of the endpoint that received the event.
     pub endpoint: String,
@@ -397,4 +358,16 @@ pub struct StoredDelivery {
     pub attempts: u32,
     /// The message of the latest failure.
     pub error: Option<String>,
+}
+
+impl StoredDelivery {
+    /// Creates a delivery of a received event without an account, before its first attempt.
+    pub fn new(
+        endpoint: impl Into<String>,
+        handler: impl Into<Arc<str>>,
+        state: DeliveryState,
+    ) -> Self {
+        let (endpoint, handler) = (endpoint.into(), handler.into());
+        Self { endpoint, account: None, generation: 0, handler, state, attempts: 0, error: None }
+    }
 }

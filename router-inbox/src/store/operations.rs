@@ -6,9 +6,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use router_core::event::StoredEvent;
+use router_core::{Event, event::StoredEvent};
 
-use crate::{DeliveryState, StoreError, StoredDelivery};
+pub use super::change::{Change, ChangeOutcome, ChangeResult};
+use super::order::object_text;
+use crate::{DeliveryState, StoreError};
 
 /// An operator's interface to a store: inspecting, retrying, discarding, replaying and purging.
 ///
@@ -144,6 +146,7 @@ pub const MIN_RETENTION: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
 /// An overview of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InboxStatus {
     /// The number of events, counting each replay.
     pub events: u64,
@@ -157,6 +160,7 @@ pub struct InboxStatus {
 
 /// An overview of a handler's deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HandlerStatus {
     /// The handler's stable name.
     pub handler: Arc<str>,
@@ -171,8 +175,17 @@ pub struct HandlerStatus {
     pub due: u64,
 }
 
+impl HandlerStatus {
+    /// Creates the status of a handler without open deliveries and dead letters.
+    pub fn new(handler: impl Into<Arc<str>>) -> Self {
+        let none = BacklogCount::default();
+        Self { handler: handler.into(), waiting: none, running: none, dead: none, due: 0 }
+    }
+}
+
 /// A number of deliveries, and the age of the oldest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BacklogCount {
     /// The number of deliveries.
     pub number: u64,
@@ -180,8 +193,19 @@ pub struct BacklogCount {
     pub oldest: Option<Duration>,
 }
 
+impl BacklogCount {
+    /// Creates a count of deliveries.
+    #[must_use]
+    pub fn new(number: u64, oldest: Option<Duration>) -> Self {
+        Self { number, oldest }
+    }
+}
+
 /// A filter for lists of deliveries or unhandled events. Fields that are `None` or empty match
 /// everything.
+///
+/// The struct is exhaustive: every field must be applied, so a new one must be a compile error in
+/// stores that destructure it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
     /// Matches deliveries in one of these states.
@@ -204,6 +228,7 @@ pub struct ListFilter {
 
 /// An entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListEntry {
     /// The number of the delivery, or of the event if it is unhandled. Newer entries have greater
     /// numbers.
@@ -214,8 +239,17 @@ pub struct ListEntry {
     pub delivery: Option<DeliverySummary>,
 }
 
+impl ListEntry {
+    /// Creates an entry for a delivery, or for an unhandled event.
+    #[must_use]
+    pub fn new(number: i64, event: EventSummary, delivery: Option<DeliverySummary>) -> Self {
+        Self { number, event, delivery }
+    }
+}
+
 /// A summary of an event, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventSummary {
     /// The event's id (`evt_…`).
     pub id: String,
@@ -234,8 +268,26 @@ pub struct EventSummary {
     pub stored_at: SystemTime,
 }
 
+impl EventSummary {
+    /// Creates a summary of a stored event.
+    #[must_use]
+    pub fn new(event: &Event, stored_at: SystemTime) -> Self {
+        let key = event.key();
+        Self {
+            id: event.id().to_owned(),
+            endpoint: key.endpoint().to_owned(),
+            account: key.account().map(str::to_owned),
+            generation: key.generation(),
+            event_type: event.event_type().to_owned(),
+            object: object_text(event),
+            stored_at,
+        }
+    }
+}
+
 /// A summary of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeliverySummary {
     /// The handler's stable name.
     pub handler: Arc<str>,
@@ -254,8 +306,24 @@ pub struct DeliverySummary {
     pub error: Option<String>,
 }
 
+impl DeliverySummary {
+    /// Creates a summary of a delivery that has no due time, no failure and has not finished.
+    pub fn new(handler: impl Into<Arc<str>>, state: DeliveryState, attempts: u32) -> Self {
+        Self {
+            handler: handler.into(),
+            state,
+            attempts,
+            due: None,
+            is_blocked: false,
+            ended_at: None,
+            error: None,
+        }
+    }
+}
+
 /// A stored event with its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventDetails {
     /// A summary of the event.
     pub event: EventSummary,
@@ -268,56 +336,17 @@ pub struct EventDetails {
     pub deliveries: Vec<DeliverySummary>,
 }
 
-/// The result of retrying or discarding a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangeResult {
-    /// The delivery before the change.
-    pub delivery: StoredDelivery,
-    /// The change that was made, or the reason for making none.
-    pub change: ChangeOutcome,
-}
-
-/// A change that [`Operations::retry`] or [`Operations::discard`] makes to a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Makes the delivery due now. A finished one starts over with its first attempt.
-    Retry,
-    /// Gives the delivery up.
-    Discard,
-}
-
-impl Change {
-    /// Returns whether the change is made to a delivery in this state, or the reason against it.
-    ///
-    /// `is_leased` is `true` if the delivery is running and its lease has not expired. After that
-    /// it counts as waiting, because there may be no worker left to claim it.
+impl EventDetails {
+    /// Creates the details of an event that has not been redelivered and has no deliveries.
     #[must_use]
-    pub fn outcome(self, state: DeliveryState, is_leased: bool) -> ChangeOutcome {
-        match state {
-            DeliveryState::Running if is_leased => ChangeOutcome::StillRunning,
-            DeliveryState::Waiting | DeliveryState::Running | DeliveryState::Dead => {
-                ChangeOutcome::Applied
-            }
-            DeliveryState::Discarded if self == Self::Retry => ChangeOutcome::Applied,
-            DeliveryState::Done | DeliveryState::Ignored | DeliveryState::Discarded => {
-                ChangeOutcome::AlreadyFinished
-            }
-        }
+    pub fn new(event: EventSummary, stored: StoredEvent) -> Self {
+        Self { event, stored, redelivered: Vec::new(), deliveries: Vec::new() }
     }
 }
 
-/// The outcome of a requested change to a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChangeOutcome {
-    /// The requested change was made.
-    Applied,
-    /// No change: a worker is running the delivery, and its lease has not expired.
-    StillRunning,
-    /// No change: the delivery has finished, and is not a dead letter.
-    AlreadyFinished,
-}
-
 /// A selection of events. An event must match every field; `None` matches everything.
+///
+/// The struct is exhaustive, like [`ListFilter`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventSelector {
     /// Matches the event id.
@@ -331,6 +360,8 @@ pub struct EventSelector {
 }
 
 /// The result of replaying an event.
+///
+/// The enum is exhaustive, like [`ChangeOutcome`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplayResult {
     /// The event was replayed.
@@ -362,6 +393,7 @@ pub enum ReplayResult {
     "events are retained for at least 4 days, because Stripe resends an event for up to 3 days, and \
      a purged event would then be handled again; purge only events older than 4 days"
 )]
+#[non_exhaustive]
 pub struct PurgeTooSoon;
 
 impl PurgeTooSoon {
@@ -371,6 +403,6 @@ impl PurgeTooSoon {
     ///
     /// Fails with a [`PurgeTooSoon`] in a [`StoreError`] if it is less.
     pub fn check(older_than: Duration) -> Result<(), StoreError> {
-        if older_than < MIN_RETENTION { Err(StoreError::new(Self)) } else { Ok(()) }
+        if older_than < MIN_RETENTION { Err(StoreError::rejected(Self)) } else { Ok(()) }
     }
 }

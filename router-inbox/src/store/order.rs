@@ -4,6 +4,7 @@ use router_core::{DeliveryOrder, Event, Recency};
 
 /// The place of an event among the events of its object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OrderKey {
     /// The object, including the account that owns it. With the handler it identifies the lane.
     ///
@@ -66,12 +67,6 @@ pub fn newest_recency(position: i64) -> Option<i64> {
 
 /// Returns the text by which an operator finds the events of an object, without the account. Empty
 /// if the event has no [`ObjectId`](router_core::ObjectId).
-#[cfg(any(
-    feature = "conformance",
-    feature = "jetstream",
-    feature = "postgres",
-    feature = "sqlite"
-))]
 pub(crate) fn object_text(event: &Event) -> String {
     event.object_id().map(|object| object.as_str().to_owned()).unwrap_or_default()
 }

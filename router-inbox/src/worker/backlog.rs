@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use router_core::{DeliveryRouter, Failure};
+use router_core::DeliveryRouter;
 
 use crate::{Backlog, Store, bounded::BoundedStore, telemetry};
 
@@ -37,11 +37,8 @@ impl BacklogWatch {
         let mut backlog = match store.backlog().await {
             Ok(backlog) => backlog,
             Err(error) => {
-                let error = Failure::retry(error);
-                return tracing::warn!(
-                    %error,
-                    "failed to read the inbox's backlog; its metrics are not updated"
-                );
+                let failure = "failed to read the inbox's backlog; its metrics are not updated";
+                return telemetry::store_failed(failure, error);
             }
         };
         for entry in &backlog {
@@ -53,7 +50,7 @@ impl BacklogWatch {
         let current: HashSet<Arc<str>> =
             backlog.iter().map(|entry| entry.handler.clone()).collect();
         for handler in self.reported.difference(&current).cloned() {
-            backlog.push(Backlog { handler, waiting: 0, running: 0, oldest: Duration::ZERO });
+            backlog.push(Backlog::new(handler));
         }
         self.reported.extend(current);
         telemetry::backlog(&backlog);

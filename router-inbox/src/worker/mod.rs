@@ -15,7 +15,7 @@ mod run;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use router_core::{BoxError, Delivery, DeliveryRouter, Failure, HandlerReport, clock::Clock};
+use router_core::{BoxError, Delivery, DeliveryRouter, HandlerReport, clock::Clock};
 use tokio::sync::watch;
 use tower_service::Service;
 
@@ -192,6 +192,7 @@ where
 
     async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
         self.warn_if_lease_is_short();
+        self.warn_if_transactions_are_few();
         let mut in_flight = InFlight::new(self.concurrency);
         let (stop, stopping) = watch::channel(false);
         let (clock, grace) = (self.clock.clone(), self.shutdown_grace);
@@ -270,6 +271,31 @@ where
         }
     }
 
+    /// Logs a warning if more handlers with a transaction can be in flight than the store has
+    /// transactions.
+    fn warn_if_transactions_are_few(&self) {
+        let Some(transactions) = self.store.unbounded().max_transactions() else { return };
+        let handlers = self.router.handlers();
+        let takes_transaction = handlers.iter().filter(|handler| handler.takes_per_delivery);
+        let limit = takes_transaction.clone().fold(0_usize, |sum, handler| {
+            let limit = handler.concurrency.and_then(|limit| limit.try_into().ok());
+            sum.saturating_add(limit.unwrap_or(usize::MAX))
+        });
+        // The slots reserved for the other handlers.
+        let others = handlers.len() - takes_transaction.count();
+        let in_flight = (self.concurrency - others.min(self.concurrency / 2)).min(limit);
+        if in_flight > transactions {
+            tracing::warn!(
+                in_flight,
+                transactions,
+                concurrency = self.concurrency,
+                "more handlers with a `Tx` can be in flight than the store has transactions, so \
+                 that some of them wait in `Tx::begin`; raise the store's `transactions` to \
+                 {in_flight}, or lower `Worker::concurrency`"
+            );
+        }
+    }
+
     /// Claims due deliveries for the free slots and starts them.
     ///
     /// Returns `true` if the loop must not sleep, because there are outcomes to record or more
@@ -294,8 +320,8 @@ where
                     || (reached_limit && in_flight.busy_handlers(&self.router) > busy_before)
             }
             Err(error) => {
-                let error = Failure::retry(error);
-                tracing::warn!(%error, "failed to claim deliveries from the inbox; retrying");
+                let failure = "failed to claim deliveries from the inbox; retrying";
+                telemetry::store_failed(failure, error);
                 false
             }
         }
@@ -362,8 +388,8 @@ where
                 }
             }
             Err(error) => {
-                let error = Failure::retry(error);
-                tracing::warn!(%error, "failed to record the outcome of deliveries; retrying");
+                let failure = "failed to record the outcome of deliveries; retrying";
+                telemetry::store_failed(failure, error);
             }
         }
     }
@@ -379,10 +405,7 @@ where
                 let lost = leases.iter().zip(held).filter(|(_, held)| !held);
                 lost.for_each(|(lease, _)| in_flight.abort_lost(lease));
             }
-            Err(error) => {
-                let error = Failure::retry(error);
-                tracing::warn!(%error, "failed to renew leases; retrying");
-            }
+            Err(error) => telemetry::store_failed("failed to renew leases; retrying", error),
         }
     }
 

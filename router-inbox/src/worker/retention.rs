@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use router_core::{Failure, clock::Clock};
+use router_core::clock::Clock;
 
-use crate::{Store, StoreError, bounded::BoundedStore, operations::EventSelector};
+use crate::{Store, StoreError, bounded::BoundedStore, operations::EventSelector, telemetry};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -31,8 +31,7 @@ pub(super) async fn purge_periodically(
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "purged events past their retention"),
             Err(error) => {
-                let error = Failure::retry(error);
-                tracing::warn!(%error, "failed to purge the inbox; retrying later");
+                telemetry::store_failed("failed to purge the inbox; retrying later", error);
             }
         }
         clock.sleep(PURGE_INTERVAL).await;

@@ -120,7 +120,7 @@ impl Run {
         let error = match catch_panic("the store", finish).await {
             Ok(Ok(None)) => return RunResult::Unrecorded(outcome),
             Ok(Ok(Some(completed))) => return RunResult::Recorded(completed),
-            Ok(Err(error)) if is_success && error.0.is::<LimitExceeded>() => {
+            Ok(Err(error)) if is_success && error.is::<LimitExceeded>() => {
                 return RunResult::Unknown(error);
             }
             Ok(Err(error)) => Failure::retry(error),

@@ -150,21 +150,15 @@ async fn concurrent_completions_of_one_event_are_recorded() {
     let Some(inbox) = TestInbox::create().await else { return };
     for round in 0..10 {
         let id = format!("evt_{round}");
-        let delivery = |handler: &&str| NewDelivery {
-            handler: (*handler).into(),
-            formerly: None,
-            order: None,
-        };
+        let delivery = |handler: &&str| NewDelivery::new(*handler);
         let deliveries = HANDLERS.iter().map(delivery).collect();
-        inbox.store.store(&[NewEvent { deliveries, ..paid(&id) }]).await.unwrap();
+        inbox.store.store(&[NewEvent::new(paid(&id).event, deliveries)]).await.unwrap();
         let mut tasks = JoinSet::new();
         for handler in HANDLERS {
             let store = inbox.reopen().await;
             tasks.spawn(async move {
-                let wanted = router_inbox::ClaimRequest {
-                    handlers: vec![HandlerSlots::new(handler, 1)],
-                    ..wanted(1)
-                };
+                let mut wanted = wanted(1);
+                wanted.handlers = vec![HandlerSlots::new(handler, 1)];
                 let lease = loop {
                     if let Some(claim) = store.claim(&wanted).await.unwrap().pop() {
                         break claim.lease;

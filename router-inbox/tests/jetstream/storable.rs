@@ -3,7 +3,7 @@
 use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
     CompleteResult, DeliveryOutcome, HandlerSlots, Inbox, JetStreamStore, NewDelivery, NewEvent,
-    Operations as _, Store as _, Stored, operations::ListFilter,
+    Operations as _, Store as _, StoreError, StoreErrorKind, Stored, operations::ListFilter,
 };
 use tower_service::Service as _;
 
@@ -30,14 +30,15 @@ async fn event_with_any_text_is_stored() {
         let payload = payload.replace("customer.updated", "v2.core.account[identity].\\u0000");
         let stored = StoredEvent { payload: payload.into(), ..StoredEvent::from_event(&event) };
         let event = Event::from_store(stored).unwrap();
-        let handler = format!("shop::{text}").into();
+        let handler = format!("shop::{text}");
         let order = Some(DeliveryOrder::OldestFirst);
-        let ordered = NewDelivery { handler, formerly: None, order };
+        let ordered = NewDelivery::new(handler).order(order);
         let handlers = vec![HandlerSlots::new(ordered.handler.clone(), 9)];
-        let new = NewEvent { event: event.clone(), deliveries: vec![ordered.clone()] };
+        let new = NewEvent::new(event.clone(), vec![ordered.clone()]);
         let results = inbox.store.store(&[new.clone(), new]).await.unwrap();
         assert_eq!(results, [Stored::New, duplicate()], "{text:?}");
-        let wanted = router_inbox::ClaimRequest { handlers, ..wanted(9) };
+        let mut wanted = wanted(9);
+        wanted.handlers = handlers;
         let claim = inbox.store.claim(&wanted).await.unwrap().remove(0);
         assert_eq!(claim.event.unwrap().key(), event.key());
         let failed = DeliveryOutcome::Dead { error: format!("no {text}") };
@@ -70,7 +71,9 @@ async fn oversized_event_fails_alone() {
     let (mut first, mut second) = (inbox.clone(), inbox.clone());
     let (refused, stored) = tokio::join!(first.call(large), second.call(paid("evt_1").event));
     assert_eq!(*stored.unwrap().stored(), Stored::New);
-    let refused = error_chain(&router_inbox::StoreError::new(refused.unwrap_err()));
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Rejected);
+    let refused = error_chain(&StoreError::rejected(refused));
     let server = format!("the NATS server {} accepts at most 65536", server.address());
     assert!(refused.contains(&server), "{refused}");
     assert!(refused.contains("raise `max_payload`"), "{refused}");

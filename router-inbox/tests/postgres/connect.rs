@@ -4,10 +4,13 @@ use std::time::UNIX_EPOCH;
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    NewEvent, Operations as _, PostgresStore, Redelivery, Store as _, Stored,
+    NewEvent, Operations as _, PostgresStore, Redelivery, Store as _, StoreErrorKind, Stored,
     operations::ListFilter,
 };
-use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgRow};
+use sqlx::{
+    AssertSqlSafe, PgPool, Row as _,
+    postgres::{PgPoolOptions, PgRow},
+};
 
 use crate::{
     error_chain,
@@ -90,6 +93,35 @@ async fn session_settings_override_database() {
     assert_eq!(seen, vec![settings.map(String::from); 2]);
 }
 
+#[tokio::test]
+async fn store_connects_with_options_of_pool() {
+    let Some(server) = postgres::shared() else { return };
+    let database = postgres::unused_name();
+    let admin = PgPool::connect_lazy(&server.url()).unwrap();
+    let make = format!("create database {database}");
+    sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();
+    let url = format!("{}?application_name={database}", server.url_of(&database));
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&url).unwrap();
+    let store = PostgresStore::from_pool(&pool).await.unwrap();
+    // The store does not wait for the pool's only connection, whose settings are unchanged.
+    let mut held = pool.acquire().await.unwrap();
+    assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
+    let settings = sqlx::query(
+        "select current_setting('statement_timeout'), count(*) from pg_stat_activity
+         where application_name = $1",
+    );
+    let row = settings.bind(&database).fetch_one(&mut *held).await.unwrap();
+    assert_eq!((row.get::<String, _>(0), row.get::<i64, _>(1)), ("0".to_owned(), 2));
+}
+
+#[tokio::test]
+async fn pool_without_server_is_refused() {
+    let pool = PgPool::connect_lazy(&format!("postgres://127.0.0.1:{}/shop", unused_port()));
+    let error = PostgresStore::from_pool(&pool.unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error_chain(&error).contains("the server cannot be reached"), "{error:?}");
+}
+
 /// A newer version may share the database, or a deployment may have been rolled back.
 #[tokio::test]
 async fn schema_of_newer_version_is_used() {
@@ -131,7 +163,7 @@ async fn user_needs_no_right_to_create_tables() {
     assert!(!format!("{store:?}").contains(PASSWORD), "{store:?}");
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 1);
-    let unhandled = NewEvent { deliveries: Vec::new(), ..paid("evt_2") };
+    let unhandled = NewEvent::new(paid("evt_2").event, Vec::new());
     assert_eq!(store.store(&[unhandled]).await.unwrap(), [Stored::New]);
     let added = Stored::Redelivered(vec![Redelivery::Added]);
     assert_eq!(store.store(&[paid("evt_2")]).await.unwrap(), [added]);

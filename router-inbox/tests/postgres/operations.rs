@@ -171,9 +171,8 @@ async fn event_with_any_text_supports_operations() {
         let payload = payload.replace("customer.updated", &event_type.replace('\0', "\\u0000"));
         let stored = StoredEvent { payload: payload.into(), ..StoredEvent::from_event(&event) };
         let event = Event::from_store(stored).unwrap();
-        let deliveries =
-            vec![NewDelivery { handler: "a\0".into(), formerly: None, order: Some(OldestFirst) }];
-        store.store(&[NewEvent { event: event.clone(), deliveries }]).await.unwrap();
+        let deliveries = vec![NewDelivery::new("a\0").order(Some(OldestFirst))];
+        store.store(&[NewEvent::new(event.clone(), deliveries)]).await.unwrap();
         let filters = [
             ListFilter { object: Some(object), ..ListFilter::default() },
             ListFilter { event_type: Some(event_type), ..ListFilter::default() },

@@ -167,7 +167,7 @@ async fn twins_stored_at_once_have_one_delivery() {
             twins.reverse();
         }
         let [first, second] = twins.map(|twin| {
-            let new = NewEvent { event: twin.event().clone(), ..paid("evt_1") };
+            let new = NewEvent::new(twin.event().clone(), paid("evt_1").deliveries);
             let store = inbox.store.clone();
             async move { store.store(&[new]).await.unwrap() }
         });

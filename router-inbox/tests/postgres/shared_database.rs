@@ -59,7 +59,7 @@ async fn event_stored_by_other_process_notifies() {
     inbox.store.notified().await;
     assert_ne!(listener.recv().await.unwrap().payload(), own.payload());
     // Events without a new delivery notify nobody.
-    let unhandled = NewEvent { deliveries: Vec::new(), ..paid("evt_3") };
+    let unhandled = NewEvent::new(paid("evt_3").event, Vec::new());
     other.store(&[unhandled, paid("evt_1")]).await.unwrap();
     inbox.store.store(&[paid("evt_4")]).await.unwrap();
     assert_eq!(listener.recv().await.unwrap().payload(), own.payload());

@@ -28,8 +28,8 @@ async fn event_with_any_text_is_stored() {
         let payload = payload.replace("customer.updated", "customer.\\u0000");
         let stored = StoredEvent { payload: payload.into(), ..StoredEvent::from_event(&event) };
         let event = Event::from_store(stored).unwrap();
-        let ordered = NewDelivery { handler: "a".into(), formerly: None, order: Some(OldestFirst) };
-        let new = NewEvent { event: event.clone(), deliveries: vec![ordered] };
+        let ordered = NewDelivery::new("a").order(Some(OldestFirst));
+        let new = NewEvent::new(event.clone(), vec![ordered]);
         let duplicate = Stored::Redelivered(vec![Redelivery::Unchanged(DeliveryState::Waiting)]);
         let results = inbox.store.store(&[new.clone(), new]).await.unwrap();
         assert_eq!(results, [Stored::New, duplicate]);

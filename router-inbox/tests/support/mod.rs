@@ -17,14 +17,14 @@ pub(crate) fn paid(id: &str) -> NewEvent {
         .id(id)
         .build()
         .expect("the event type is in the catalog");
-    let delivery = NewDelivery { handler: "a".into(), formerly: None, order: None };
-    NewEvent { event: event.event().clone(), deliveries: vec![delivery] }
+    let delivery = NewDelivery::new("a");
+    NewEvent::new(event.event().clone(), vec![delivery])
 }
 
 /// A request to claim at most `limit` deliveries of the handler `a`.
 pub(crate) fn wanted(limit: usize) -> ClaimRequest {
     let handlers = vec![HandlerSlots::new("a", limit)];
-    ClaimRequest { handlers, limit, lease: Duration::from_secs(60) }
+    ClaimRequest::new(handlers, limit, Duration::from_secs(60))
 }
 
 /// An event of the given customer, with an ordered delivery for the handler `a`.
@@ -45,10 +45,6 @@ pub(crate) fn created(id: &str, object: usize) -> NewEvent {
 fn ordered(event: SyntheticEvent, id: &str, object: usize) -> NewEvent {
     let event = event.id(id).set("id", format!("cus_{object}"));
     let event = event.build().expect("the event type is in the catalog").event().clone();
-    let delivery = NewDelivery {
-        handler: "a".into(),
-        formerly: None,
-        order: Some(DeliveryOrder::OldestFirst),
-    };
-    NewEvent { event, deliveries: vec![delivery] }
+    let delivery = NewDelivery::new("a").order(Some(DeliveryOrder::OldestFirst));
+    NewEvent::new(event, vec![delivery])
 }

@@ -97,7 +97,7 @@ pub(crate) async fn different_events_are_no_duplicates(store: &impl Store) {
         [event("bc").account("a"), event("c").account("ab"), event("abc"), event("account")];
     for event in events {
         let event = event.build().expect("the event type is in the catalog").event().clone();
-        let new = [NewEvent { event, deliveries: Vec::new() }];
+        let new = [NewEvent::new(event, Vec::new())];
         let stored = store.store(&new).await.expect("the store is available");
         assert_eq!(stored, [Stored::New], "{new:?}");
     }

@@ -173,7 +173,7 @@ async fn clock_set_forward_repeats_no_running_delivery() {
     shop.clock.set_forward(HOUR);
     // A worker that wakes up before the others have renewed their leases.
     let handlers = vec![HandlerSlots::new("shop.fulfil", 20)];
-    let request = ClaimRequest { handlers, limit: 20, lease: SECOND * 60 };
+    let request = ClaimRequest::new(handlers, 20, SECOND * 60);
     assert!(shop.inbox.store().claim(&request).await.expect("file is writable").is_empty());
     shop.pass(SECOND * 100, 20).await;
     shop.runs.permits.add_permits(99);

@@ -213,10 +213,11 @@ async fn former_name_shares_the_concurrency_limit() {
     // An older version of the program stored deliveries under the former name.
     let older = Router::builder().without_linked().handler("shop.former", ["invoice.paid"], former);
     let older = older.delivered_by(shop.store()).build().unwrap();
-    let deliveries: Vec<_> = older.handlers().iter().map(router_inbox::NewDelivery::new).collect();
+    let deliveries: Vec<_> =
+        older.handlers().iter().map(router_inbox::NewDelivery::from_spec).collect();
     for id in 10..15 {
         let event = crate::shop::event(&format!("evt_{id}"));
-        let new = router_inbox::NewEvent { event, deliveries: deliveries.clone() };
+        let new = router_inbox::NewEvent::new(event, deliveries.clone());
         shop.store().store(&[new]).await.unwrap();
     }
     receive_all(&shop, 0..5).await;

@@ -59,7 +59,7 @@ impl Shop {
 
     async fn claim(&self, handler: &str) -> Result<usize, String> {
         let handlers = vec![HandlerSlots::new(handler, 9)];
-        let request = ClaimRequest { handlers, limit: 9, lease: Duration::from_secs(60) };
+        let request = ClaimRequest::new(handlers, 9, Duration::from_secs(60));
         let claimed = self.inbox.store().claim(&request).await;
         claimed.map(|claims| claims.len()).map_err(|error| Failure::retry(error).to_string())
     }

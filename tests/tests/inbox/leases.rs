@@ -51,8 +51,7 @@ fn begun(runs: &Runs) -> usize {
 
 /// Claims the only delivery, as a process that crashes afterwards.
 async fn claim(shop: &Shop) -> router_inbox::Claim {
-    let request =
-        ClaimRequest { handlers: vec![HandlerSlots::new("shop.twice", 9)], limit: 9, lease: LEASE };
+    let request = ClaimRequest::new(vec![HandlerSlots::new("shop.twice", 9)], 9, LEASE);
     let mut claims = shop.store().claim(&request).await.expect("store is up");
     assert_eq!(claims.len(), 1, "{claims:?}");
     claims.remove(0)

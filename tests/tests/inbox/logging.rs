@@ -119,9 +119,9 @@ async fn ordered_dead_letter_log_mentions_later_events() {
 #[tokio::test]
 async fn deliveries_without_handler_are_logged_at_start() {
     let shop = shop(|| Ok(Outcome::Done));
-    let removed = NewDelivery { handler: "shop::invoices".into(), formerly: None, order: None };
+    let removed = NewDelivery::new("shop::invoices");
     for id in ["evt_1", "evt_2"] {
-        let new = NewEvent { event: event(id), deliveries: vec![removed.clone()] };
+        let new = NewEvent::new(event(id), vec![removed.clone()]);
         shop.store().store(&[new]).await.unwrap();
     }
     shop.clock.advance(Duration::from_secs(7_384));

@@ -63,8 +63,7 @@ async fn received_pending_and_failed_events_are_counted() {
     shop.receive("evt_3").await.unwrap_err();
     shop.store().is_down.store(false, Ordering::SeqCst);
     // A worker claims a delivery and crashes.
-    let request =
-        ClaimRequest { handlers: vec![HandlerSlots::new("shop", 1)], limit: 1, lease: LEASE };
+    let request = ClaimRequest::new(vec![HandlerSlots::new("shop", 1)], 1, LEASE);
     let lost_claim = shop.store().claim(&request).await.unwrap();
     shop.clock.advance(Duration::from_secs(7));
     let worker = shop.start_worker();
@@ -120,8 +119,7 @@ async fn lost_lease_is_counted_once() {
     let worker = shop.start_worker_with_clock(&suspended_clock);
     shop.wait_for("evt_1", Running, 1).await;
     shop.clock.advance(LEASE);
-    let request =
-        ClaimRequest { handlers: vec![HandlerSlots::new("shop", 1)], limit: 1, lease: LEASE };
+    let request = ClaimRequest::new(vec![HandlerSlots::new("shop", 1)], 1, LEASE);
     assert_eq!(shop.store().claim(&request).await.unwrap().len(), 1);
     suspended_clock.advance(LEASE);
     settle().await;

@@ -82,7 +82,7 @@ impl FaultyStore {
     /// Returns the store, or an error while it is down.
     fn available(&self) -> Result<&MemoryStore, StoreError> {
         match self.is_down.load(Ordering::SeqCst) {
-            true => Err(StoreError::new("the disk is gone")),
+            true => Err(StoreError::unavailable("the disk is gone")),
             false => Ok(&self.store),
         }
     }
@@ -101,7 +101,7 @@ impl Store for FaultyStore {
         self.batch_sizes.lock().expect("mutex is not poisoned").push(events.len());
         let rejected = self.rejected_event.lock().expect("mutex is not poisoned").clone();
         if events.iter().any(|new| Some(new.event.id()) == rejected.as_deref()) {
-            return Err(StoreError::new("the engine rejects the event"));
+            return Err(StoreError::rejected("the engine rejects the event"));
         }
         self.available()?.store(events).await
     }
@@ -121,7 +121,7 @@ impl Store for FaultyStore {
         outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<CompleteResult>, StoreError> {
         if self.complete_fails.load(Ordering::SeqCst) {
-            return Err(StoreError::new("the store is read-only"));
+            return Err(StoreError::unavailable("the store is read-only"));
         }
         self.answer().await?.complete(outcomes).await
     }

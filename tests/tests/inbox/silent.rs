@@ -138,9 +138,9 @@ async fn worker_goes_on_after_calls_that_hang() {
     }
     settle().await;
     insta::assert_snapshot!(logged().replace("router_inbox::", ""), @"
-    WARN worker::backlog: failed to read the inbox's backlog; its metrics are not updated error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction
-    WARN worker: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction
-    WARN worker: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction
+    WARN telemetry: failed to read the inbox's backlog; its metrics are not updated error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
+    WARN telemetry: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
+    WARN telemetry: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     ");
     shop.store().is_silent.store(false, Ordering::SeqCst);
     wait_until(async || {

@@ -270,11 +270,8 @@ async fn lost_lease_rolls_back_writes() {
     let worker = tokio::spawn(inbox.worker(shop.router()).run(async { drop(stopped.await) }));
     shop.wait_for("evt_1", Running, 1).await;
     shop.clock.advance(Duration::from_secs(60));
-    let request = ClaimRequest {
-        handlers: vec![HandlerSlots::new("shop.fulfil", 1)],
-        limit: 1,
-        lease: Duration::from_secs(60),
-    };
+    let request =
+        ClaimRequest::new(vec![HandlerSlots::new("shop.fulfil", 1)], 1, Duration::from_secs(60));
     let claims = shop.inbox.store().claim(&request).await.unwrap();
     assert!(claims[0].lease_expired);
     shop.plan.gate.add_permits(9);

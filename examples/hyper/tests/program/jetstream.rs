@@ -68,9 +68,8 @@ async fn event_stored_without_a_worker_is_handled_after_start() {
     drop(start(&nats));
     let store = JetStreamStore::connect_existing(&nats.url_of("shop")).await.unwrap();
     let event = SyntheticEvent::new("payment_intent.succeeded").id("evt_2").build().unwrap();
-    let delivery =
-        NewDelivery { handler: "payments.succeeded".into(), formerly: None, order: None };
-    let new = NewEvent { event: event.event().clone(), deliveries: vec![delivery] };
+    let delivery = NewDelivery::new("payments.succeeded");
+    let new = NewEvent::new(event.event().clone(), vec![delivery]);
     store.store(&[new]).await.unwrap();
     let server = start(&nats);
     wait_until_done(&nats, "evt_2").await;

@@ -98,7 +98,7 @@ impl TestInbox {
     fn store_new(&self, id: &str, event_type: &str, object: &str, deliveries: Vec<NewDelivery>) {
         let created = self.clock.wall();
         let event = SyntheticEvent::new(event_type).id(id).set("id", object).created(created);
-        let new = [NewEvent { event: build_event(event), deliveries }];
+        let new = [NewEvent::new(build_event(event), deliveries)];
         self.runtime.block_on(self.store.store(&new)).expect("the store works");
     }
 
@@ -107,15 +107,14 @@ impl TestInbox {
         let event =
             |number| build_event(SyntheticEvent::new("invoice.paid").id(format!("evt_{number}")));
         let deliveries = vec![new_delivery(handler, None)];
-        let new = |number| NewEvent { event: event(number), deliveries: deliveries.clone() };
+        let new = |number| NewEvent::new(event(number), deliveries.clone());
         let many: Vec<_> = (0..number).map(new).collect();
         self.runtime.block_on(self.store.store(&many)).expect("the store works");
     }
 
     /// Claims the handler's next due delivery.
     fn claim(&self, handler: &str, lease: Duration) -> Claim {
-        let wanted =
-            ClaimRequest { handlers: vec![HandlerSlots::new(handler, 1)], limit: 1, lease };
+        let wanted = ClaimRequest::new(vec![HandlerSlots::new(handler, 1)], 1, lease);
         let claimed = self.runtime.block_on(self.store.claim(&wanted));
         claimed.expect("the store works").pop().expect("a delivery is due")
     }
@@ -128,7 +127,7 @@ impl TestInbox {
 }
 
 fn new_delivery(handler: &str, order: Option<DeliveryOrder>) -> NewDelivery {
-    NewDelivery { handler: handler.into(), formerly: None, order }
+    NewDelivery::new(handler).order(order)
 }
 
 fn build_event(event: SyntheticEvent) -> Event {

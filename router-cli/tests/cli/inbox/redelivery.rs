@@ -31,7 +31,7 @@ impl TestInbox {
     /// Stores a redelivery of an event for these handlers.
     fn redeliver(&self, event: SyntheticEvent, handlers: &[&str]) -> Vec<Redelivery> {
         let deliveries = handlers.iter().map(|handler| new_delivery(handler, None)).collect();
-        let new = [NewEvent { event: build_event(event), deliveries }];
+        let new = [NewEvent::new(build_event(event), deliveries)];
         let stored = self.runtime.block_on(self.store.store(&new)).expect("the store works");
         match &stored[..] {
             [Stored::Redelivered(results)] => results.clone(),

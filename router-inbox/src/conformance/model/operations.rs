@@ -18,7 +18,6 @@ use crate::{
         EventSelector, EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
-    store::order::object_text,
 };
 
 #[async_trait]
@@ -307,15 +306,7 @@ impl Rows {
 impl EventRow {
     fn listed(&self) -> EventSummary {
         let event = Event::from_store(self.stored.clone()).expect("event is valid");
-        EventSummary {
-            id: event.id().to_owned(),
-            endpoint: event.endpoint().as_str().to_owned(),
-            account: self.key.account().map(str::to_owned),
-            generation: self.stored.generation,
-            event_type: event.event_type().to_owned(),
-            object: object_text(&event),
-            stored_at: self.stored_at,
-        }
+        EventSummary::new(&event, self.stored_at)
     }
 }
 

@@ -94,7 +94,7 @@ impl Connection {
                 Err(WriteError::Conflict) => {}
             }
         }
-        Err(StoreError::new(Contended))
+        Err(StoreError::busy(Contended))
     }
 
     /// Replaces records, and deletes the tombstones that would be counted as records.

@@ -88,7 +88,7 @@ impl Connection {
         let mut records = Vec::new();
         while let Some(message) = reader.next_existing().await? {
             let record = Record::from_message(&message.payload, message.sequence)
-                .map_err(StoreError::new)?;
+                .map_err(StoreError::corrupt)?;
             records.extend(record);
         }
         reader.close().await;

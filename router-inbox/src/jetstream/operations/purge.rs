@@ -60,7 +60,7 @@ impl Connection {
                 Err(WriteError::Conflict) => {}
             }
         }
-        Err(StoreError::new(Contended))
+        Err(StoreError::busy(Contended))
     }
 
     /// Returns the event with this number and all its generations, if all of them ended before this

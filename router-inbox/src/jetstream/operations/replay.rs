@@ -71,7 +71,7 @@ impl Connection {
                 Err(WriteError::Conflict) => {}
             }
         }
-        Err(StoreError::new(Contended))
+        Err(StoreError::busy(Contended))
     }
 
     async fn plan(

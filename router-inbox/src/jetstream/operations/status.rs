@@ -72,7 +72,7 @@ impl Connection {
         let mut handlers = BTreeMap::new();
         while let Some(message) = reader.next_existing().await? {
             let entry: HandlerEntry =
-                serde_json::from_slice(&message.payload).map_err(StoreError::new)?;
+                serde_json::from_slice(&message.payload).map_err(StoreError::corrupt)?;
             handlers.insert(entry.name, entry.order);
         }
         reader.close().await;

@@ -26,19 +26,19 @@ impl Operations for SqliteStore {
     async fn status(&self) -> Result<InboxStatus, StoreError> {
         let mut reader = self.reader().await?;
         // In a transaction, so that all counts are of one snapshot.
-        let mut read = reader.begin().await.map_err(StoreError::new)?;
-        status::status(&mut read, self.now()).await.map_err(StoreError::new)
+        let mut read = reader.begin().await?;
+        status::status(&mut read, self.now()).await.map_err(StoreError::from)
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         let mut reader = self.reader().await?;
-        list::list(&mut reader, filter).await.map_err(StoreError::new)
+        list::list(&mut reader, filter).await.map_err(StoreError::from)
     }
 
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         let mut reader = self.reader().await?;
-        let mut read = reader.begin().await.map_err(StoreError::new)?;
-        show::show(&mut read, event_id).await.map_err(StoreError::new)
+        let mut read = reader.begin().await?;
+        show::show(&mut read, event_id).await.map_err(StoreError::from)
     }
 
     async fn retry(
@@ -48,7 +48,7 @@ impl Operations for SqliteStore {
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let mut write = self.begin().await?;
         let retried = changes::retry(&mut write, event_id, handler, self.now()).await;
-        let retried = retried.map_err(StoreError::new)?;
+        let retried = retried?;
         self.commit(write).await?;
         Ok(retried)
     }
@@ -60,14 +60,14 @@ impl Operations for SqliteStore {
     ) -> Result<Vec<ChangeResult>, StoreError> {
         let mut write = self.begin().await?;
         let discarded = changes::discard(&mut write, event_id, handler, self.now()).await;
-        let discarded = discarded.map_err(StoreError::new)?;
+        let discarded = discarded?;
         self.commit(write).await?;
         Ok(discarded)
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         let mut reader = self.reader().await?;
-        list::select(&mut reader, selection, self.now()).await.map_err(StoreError::new)
+        list::select(&mut reader, selection, self.now()).await.map_err(StoreError::from)
     }
 
     async fn replay(
@@ -80,7 +80,7 @@ impl Operations for SqliteStore {
         let mut replayed = Vec::with_capacity(events.len());
         for event in events {
             let result = replay::replay(&mut write, *event, handlers, now).await;
-            replayed.push(result.map_err(StoreError::new)?);
+            replayed.push(result?);
         }
         self.commit(write).await?;
         Ok(replayed)
@@ -93,7 +93,7 @@ impl Operations for SqliteStore {
         let mut purged = 0;
         for event in events {
             let deleted = changes::purge(&mut write, *event, before).await;
-            purged += u64::from(deleted.map_err(StoreError::new)?);
+            purged += u64::from(deleted?);
         }
         self.commit(write).await?;
         Ok(purged)

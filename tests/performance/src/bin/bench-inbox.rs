@@ -125,8 +125,8 @@ fn new_events(from: usize, events: usize, bytes: usize) -> Vec<NewEvent> {
     let new_event = |number| {
         let body = replace_id(template.body(), TEMPLATE_ID, &format!("evt_{number:012}"));
         let event = Payload::recorded(body).expect("the body is an event").event().clone();
-        let deliveries = vec![NewDelivery { handler: HANDLER.into(), formerly: None, order: None }];
-        NewEvent { event, deliveries }
+        let deliveries = vec![NewDelivery::new(HANDLER)];
+        NewEvent::new(event, deliveries)
     };
     (from..from + events).map(new_event).collect()
 }
@@ -287,7 +287,7 @@ async fn deliver(store: impl Store) -> Result<f64> {
 /// Returns the median time of a claim in microseconds.
 async fn claim(store: &impl Store, times: usize) -> Result<f64> {
     let lease = Duration::from_secs(600);
-    let request = ClaimRequest { handlers: vec![HandlerSlots::new(HANDLER, 16)], limit: 16, lease };
+    let request = ClaimRequest::new(vec![HandlerSlots::new(HANDLER, 16)], 16, lease);
     let mut durations = Vec::new();
     for _ in 0..times {
         let start = SystemClock.monotonic();

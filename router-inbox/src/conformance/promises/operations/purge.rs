@@ -9,7 +9,7 @@ use super::{
     dead, event_number, read_status, store_completed,
 };
 use crate::{
-    DeliveryOutcome, DeliveryState, Operations, Store as _, Stored,
+    DeliveryOutcome, DeliveryState, Operations, Store as _, StoreErrorKind, Stored,
     conformance::Subject,
     operations::{EventSelector, MIN_RETENTION},
 };
@@ -113,7 +113,8 @@ pub async fn purge_enforces_min_retention(subject: &impl Subject<Store: Operatio
             .purge(&[number], older_than)
             .await
             .expect_err("less than the minimum retention");
-        assert!(refused.0.to_string().contains("4 days"), "{refused:?}");
+        assert!(refused.to_string().contains("4 days"), "{refused:?}");
+        assert_eq!(refused.kind(), StoreErrorKind::Rejected);
     }
     assert_eq!(purge(subject, MIN_RETENTION).await, 0);
     // The age is also checked for events that `select` has not returned.
