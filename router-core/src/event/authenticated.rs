@@ -9,8 +9,8 @@ use bytestring::ByteString;
 use super::{
     Event, Receipt,
     envelope::{decode_text, expect_object, expect_type, unset_slot},
-    error::{EnvelopeError, EnvelopeProblem, JsonType, SourceError},
-    scanner::{Fault, Key, Scanner, Value},
+    error::{EnvelopeError, EnvelopeProblem, Fault, JsonType, SourceError},
+    scanner::{Key, Scanner, Value},
 };
 use crate::signature::EndpointName;
 

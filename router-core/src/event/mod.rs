@@ -34,7 +34,7 @@ pub use self::{
 use self::{
     decode::decode,
     envelope::{Envelope, Text},
-    scanner::Fault,
+    error::Fault,
 };
 use crate::signature::{EndpointName, EndpointNames, VerifiedPayload};
 
