@@ -58,8 +58,9 @@ pub use crate::{
         StripeObject, changed,
     },
     handler::{
-        BoxError, DeliveryOrder, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,
-        HandlerResult, IntoOutcome, Outcome, Reply, Report, RetryPolicy, is_unsafe_char, one_line,
+        BoxError, DeliveryOrder, ErrorChain, Failure, FailureExt, Handler, HandlerFuture,
+        HandlerReport, HandlerResult, IntoOutcome, Outcome, Reply, Report, RetryPolicy,
+        is_unsafe_char, one_line,
     },
     routing::{
         Delivery, DeliveryRouter, HandlerSpec, PausedTimeout, ReportFuture, Router, RouterError,

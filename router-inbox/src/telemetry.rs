@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use router_core::{Event, Failure};
+use router_core::{ErrorChain, Event};
 
 use crate::{Backlog, CompleteResult, Lease, StoreError};
 
@@ -109,7 +109,7 @@ pub(crate) fn outcome_unknown(lease: &Lease, error: StoreError) {
     tracing::warn!(
         handler = &*lease.handler,
         event.id = &*lease.event_id,
-        error = %Failure::retry(error),
+        error = %ErrorChain::new(&error),
         "outcome unknown: the handler's transaction may or may not have been committed; if it was \
          not, the delivery is retried when its lease expires"
     );

@@ -1,6 +1,7 @@
 //! Handlers and their results.
 
 mod delivery_order;
+mod error_chain;
 mod failure;
 mod one_line;
 mod outcome;
@@ -12,9 +13,9 @@ use std::{future::Future, pin::Pin};
 
 use async_trait::async_trait;
 
-pub(crate) use self::failure::error_text;
 pub use self::{
     delivery_order::DeliveryOrder,
+    error_chain::ErrorChain,
     failure::{BoxError, Failure, FailureExt},
     one_line::{is_unsafe_char, one_line},
     outcome::{IntoOutcome, Outcome},

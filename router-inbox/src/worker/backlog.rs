@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use router_core::{DeliveryRouter, Failure};
+use router_core::{DeliveryRouter, ErrorChain};
 
 use crate::{Backlog, Store, bounded::BoundedStore, telemetry};
 
@@ -37,9 +37,8 @@ impl BacklogWatch {
         let mut backlog = match store.backlog().await {
             Ok(backlog) => backlog,
             Err(error) => {
-                let error = Failure::retry(error);
                 return tracing::warn!(
-                    %error,
+                    error = %ErrorChain::new(&error),
                     "failed to read the inbox's backlog; its metrics are not updated"
                 );
             }

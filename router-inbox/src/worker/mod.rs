@@ -15,7 +15,7 @@ mod run;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use router_core::{BoxError, Delivery, DeliveryRouter, Failure, HandlerReport, clock::Clock};
+use router_core::{BoxError, Delivery, DeliveryRouter, ErrorChain, HandlerReport, clock::Clock};
 use tokio::sync::watch;
 use tower_service::Service;
 
@@ -36,8 +36,9 @@ use crate::{
 ///
 /// A handler that fails is retried with exponential backoff, as configured by its
 /// `#[on_event(attempts, backoff, max_backoff)]`, with a jitter of ±25 %. A failure created with
-/// [`Failure::retry_in`] specifies a minimum delay. After the last attempt, or at once after a
-/// [permanent](Failure::permanent) failure, the delivery becomes a dead letter.
+/// [`Failure::retry_in`](router_core::Failure::retry_in) specifies a minimum delay. After the last
+/// attempt, or at once after a [permanent](router_core::Failure::permanent) failure, the delivery
+/// becomes a dead letter.
 #[must_use = "a worker does nothing until `run` is awaited"]
 pub struct Worker<S, R> {
     store: BoundedStore<S>,
@@ -285,7 +286,7 @@ where
                     || (reached_limit && in_flight.busy_handlers(&self.router) > busy_before)
             }
             Err(error) => {
-                let error = Failure::retry(error);
+                let error = ErrorChain::new(&error);
                 tracing::warn!(%error, "failed to claim deliveries from the inbox; retrying");
                 false
             }
@@ -353,7 +354,7 @@ where
                 }
             }
             Err(error) => {
-                let error = Failure::retry(error);
+                let error = ErrorChain::new(&error);
                 tracing::warn!(%error, "failed to record the outcome of deliveries; retrying");
             }
         }
@@ -371,7 +372,7 @@ where
                 lost.for_each(|(lease, _)| in_flight.abort_lost(lease));
             }
             Err(error) => {
-                let error = Failure::retry(error);
+                let error = ErrorChain::new(&error);
                 tracing::warn!(%error, "failed to renew leases; retrying");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use router_core::{Failure, clock::Clock};
+use router_core::{ErrorChain, clock::Clock};
 
 use crate::{Store, StoreError, bounded::BoundedStore, operations::EventSelector};
 
@@ -31,8 +31,7 @@ pub(super) async fn purge_periodically(
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "purged events past their retention"),
             Err(error) => {
-                let error = Failure::retry(error);
-                tracing::warn!(%error, "failed to purge the inbox; retrying later");
+                tracing::warn!(error = %ErrorChain::new(&error), "failed to purge the inbox; retrying later");
             }
         }
         clock.sleep(PURGE_INTERVAL).await;
