@@ -67,8 +67,8 @@ pub use crate::{
         OptionalFromEvent, PerDelivery, Previous, Rejection, State, StripeObject, changed,
     },
     handler::{
-        BoxError, Failure, FailureExt, Handler, HandlerFuture, HandlerReport, HandlerResult,
-        IntoHandler, IntoOutcome, Outcome, Reply, Report, is_unsafe_char, one_line,
+        BoxError, ErrorChain, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,
+        HandlerResult, IntoHandler, IntoOutcome, Outcome, Reply, Report, is_unsafe_char, one_line,
     },
     routing::{ReportFuture, Router, RouterError},
     signature::{EndpointName, Secrets, SigningSecret, Tolerance},

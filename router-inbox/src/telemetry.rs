@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use router_core::{Event, Failure};
+use router_core::{ErrorChain, Event};
 
 use crate::{Backlog, CompleteResult, Lease, StoreError};
 
@@ -105,9 +105,9 @@ pub(crate) fn completed(lease: &Lease, completed: CompleteResult) {
 }
 
 /// Logs a failed operation of a worker, with advice if retrying does not help.
-pub(crate) fn store_failed(failure: &str, error: StoreError) {
+pub(crate) fn store_failed(failure: &str, error: &StoreError) {
     let kind = error.kind();
-    let error = Failure::retry(error);
+    let error = ErrorChain::new(error);
     match kind.advice() {
         None => tracing::warn!(%error, %kind, "{failure}"),
         Some(advice) => tracing::error!(%error, %kind, advice, "{failure}"),
@@ -119,7 +119,7 @@ pub(crate) fn outcome_unknown(lease: &Lease, error: StoreError) {
     tracing::warn!(
         handler = &*lease.handler,
         event.id = &*lease.event_id,
-        error = %Failure::retry(error),
+        error = %ErrorChain::new(&error),
         "outcome unknown: the handler's transaction may or may not have been committed; if it was \
          not, the delivery is retried when its lease expires"
     );

@@ -7,17 +7,22 @@ use router_core::{Failure, HandlerResult, Outcome};
 /// The place of a handler's panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// The handler itself.
     Panic,
     /// The handler hangs, and panics when it is dropped.
     DropOnTimeout,
     /// The payload of the panic panics when it is dropped.
     PayloadDrop,
+    /// The `Display` of the error.
     ErrorDisplay,
+    /// The `source` of the error.
     ErrorSource,
+    /// The destructor of the error.
     ErrorDrop,
 }
 
 impl Fault {
+    /// All places.
     pub const ALL: [Self; 6] = [
         Self::Panic,
         Self::DropOnTimeout,
@@ -27,11 +32,14 @@ impl Fault {
         Self::ErrorDrop,
     ];
 
+    /// Returns whether the handler hangs instead of panicking at once.
+    #[must_use]
     pub fn hangs(self) -> bool {
         self == Self::DropOnTimeout
     }
 
     /// Returns a part of the error that the handler's failure must have.
+    #[must_use]
     pub fn message(self) -> &'static str {
         match self {
             Self::Panic => "the handler panicked: a bug",
@@ -85,6 +93,11 @@ impl fmt::Debug for Faulty {
     }
 }
 
+/// Fails in this place.
+///
+/// # Errors
+///
+/// Fails with an error that panics, or panics itself.
 pub async fn fail(fault: Fault) -> HandlerResult {
     if fault == Fault::DropOnTimeout {
         let _bomb = Bomb;
@@ -93,6 +106,11 @@ pub async fn fail(fault: Fault) -> HandlerResult {
     fail_blocking(fault)
 }
 
+/// Fails in this place, in a thread for blocking calls.
+///
+/// # Errors
+///
+/// Fails with an error that panics, or panics itself.
 pub fn fail_blocking(fault: Fault) -> HandlerResult {
     match fault {
         Fault::DropOnTimeout => Ok(Outcome::Done),

@@ -10,7 +10,7 @@ use std::{error::Error, io::IsTerminal as _, process::ExitCode, time::Duration};
 use clap::Parser as _;
 use http::{Method, Request, StatusCode};
 use router_core::{
-    Endpoint, Response, Router, Secrets, SigningSecret,
+    Endpoint, ErrorChain, Response, Router, Secrets, SigningSecret,
     server::{Server, shutdown_signal},
 };
 use tokio::net::TcpListener;
@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", with_causes(&*error));
+            eprintln!("error: {}", ErrorChain::new(&*error).text());
             ExitCode::FAILURE
         }
     }
@@ -111,12 +111,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         ),
     }
     Ok(())
-}
-
-/// Formats an error followed by its chain of sources.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| (*error).source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response {

@@ -2,7 +2,13 @@
 //!
 //! Unlike `serde_json::Value`, [`Json`] preserves the order of fields and the text of numbers.
 
-use serde::de::IgnoredAny;
+use std::{fmt, iter};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
 /// The nesting limit, the same as that of an endpoint. serde_json has no limit for ignored values.
 const MAX_DEPTH: usize = 128;
@@ -45,9 +51,30 @@ pub(super) enum StringEncoding {
 impl<'t> Json<'t> {
     /// Parses a text. Returns `None` if it is not JSON, or is nested too deeply.
     pub(super) fn parse(text: &'t str) -> Option<Self> {
-        // Validates the text, so that `Reader` need not.
-        serde_json::from_str::<IgnoredAny>(text).ok()?;
-        Reader { text, position: 0, levels: MAX_DEPTH }.value()
+        Self::from_raw(serde_json::from_str(text).ok()?, MAX_DEPTH)
+    }
+
+    /// Parses the text of a value that has at most this number of levels.
+    fn from_raw(raw: &'t RawValue, levels: usize) -> Option<Self> {
+        let text = raw.get();
+        Some(match text.as_bytes().first()? {
+            b'{' => {
+                let levels = levels.checked_sub(1)?;
+                let Fields(fields) = serde_json::from_str(text).ok()?;
+                let fields = fields
+                    .into_iter()
+                    .map(|(name, value)| Some((name.get(), Self::from_raw(value, levels)?)));
+                Self::Object(fields.collect::<Option<_>>()?)
+            }
+            b'[' => {
+                let levels = levels.checked_sub(1)?;
+                let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+                let items = items.into_iter().map(|item| Self::from_raw(item, levels));
+                Self::Array(items.collect::<Option<_>>()?)
+            }
+            b'"' => Self::String(text),
+            _ => Self::Scalar(text),
+        })
     }
 
     /// Sorts the fields of every object as Stripe does: `id`, `object`, then alphabetically.
@@ -176,80 +203,26 @@ fn write_text(text: &str, encoding: StringEncoding, out: &mut String) {
     }
 }
 
-/// A parser for text that is known to be valid JSON.
-struct Reader<'t> {
-    text: &'t str,
-    position: usize,
-    /// The number of levels that may still be entered.
-    levels: usize,
-}
+/// The fields of an object in the order of the text, each name with its quotation marks.
+struct Fields<'t>(Vec<(&'t RawValue, &'t RawValue)>);
 
-impl<'t> Reader<'t> {
-    /// Parses a value. Returns `None` if it is nested too deeply.
-    fn value(&mut self) -> Option<Json<'t>> {
-        Some(match self.next() {
-            b'{' => Json::Object(self.elements(b'}', |reader| {
-                let name = reader.string();
-                reader.expect(b':');
-                Some((name, reader.value()?))
-            })?),
-            b'[' => Json::Array(self.elements(b']', Self::value)?),
-            b'"' => Json::String(self.string()),
-            _ => Json::Scalar(self.scalar()),
-        })
-    }
+impl<'t> Deserialize<'t> for Fields<'t> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
 
-    fn elements<E>(&mut self, end: u8, element: impl Fn(&mut Self) -> Option<E>) -> Option<Vec<E>> {
-        self.levels = self.levels.checked_sub(1)?;
-        let mut elements = Vec::new();
-        self.position += 1;
-        while self.next() != end {
-            if !elements.is_empty() {
-                self.expect(b',');
+        impl<'t> Visitor<'t> for FieldsVisitor {
+            type Value = Fields<'t>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
             }
-            elements.push(element(self)?);
+
+            fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Fields<'t>, A::Error> {
+                iter::from_fn(|| map.next_entry().transpose()).collect::<Result<_, _>>().map(Fields)
+            }
         }
-        self.position += 1;
-        self.levels += 1;
-        Some(elements)
-    }
 
-    /// Reads a string, with its quotation marks.
-    fn string(&mut self) -> &'t str {
-        self.next();
-        let start = self.position;
-        self.position += 1;
-        while self.byte() != b'"' {
-            self.position += if self.byte() == b'\\' { 2 } else { 1 };
-        }
-        self.position += 1;
-        &self.text[start..self.position]
-    }
-
-    fn scalar(&mut self) -> &'t str {
-        let rest = &self.text[self.position..];
-        let end = rest.find(|c: char| c.is_ascii_whitespace() || ",]}".contains(c));
-        let scalar = &rest[..end.unwrap_or(rest.len())];
-        self.position += scalar.len();
-        scalar
-    }
-
-    fn expect(&mut self, byte: u8) {
-        debug_assert_eq!(self.next(), byte, "serde_json has validated the text");
-        self.next();
-        self.position += 1;
-    }
-
-    /// Skips white space and returns the next byte, which is not consumed.
-    fn next(&mut self) -> u8 {
-        while self.byte().is_ascii_whitespace() {
-            self.position += 1;
-        }
-        self.byte()
-    }
-
-    fn byte(&self) -> u8 {
-        self.text.as_bytes().get(self.position).copied().unwrap_or_default()
+        deserializer.deserialize_map(FieldsVisitor)
     }
 }
 

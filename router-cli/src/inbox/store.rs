@@ -1,9 +1,12 @@
 //! Opens the inbox's store, and describes its errors.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use router_catalog::nearest_of;
-use router_core::clock::{Clock as _, SystemClock};
+use router_core::{
+    ErrorChain,
+    clock::{Clock as _, SystemClock},
+};
 use router_inbox::{
     JetStreamStore, Operations, PostgresStore, SqliteStore, StoreError, StoreErrorKind,
 };
@@ -27,7 +30,7 @@ async fn open_unlimited(url: &str) -> Result<Box<dyn Operations>, Error> {
     match url.split_once(':') {
         Some(("sqlite", _)) => SqliteStore::open_existing(url).await.map(boxed).map_err(|error| {
             let hint = "pass the inbox as `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX";
-            Error::Inbox(error.kind(), format!("{}; {hint}", message(&error)))
+            Error::Inbox(error.kind(), format!("{}; {hint}", ErrorChain::new(&error).text()))
         }),
         Some(("postgres" | "postgresql", _)) => {
             PostgresStore::connect_existing(url).await.map(boxed).map_err(open_error)
@@ -47,7 +50,7 @@ async fn open_unlimited(url: &str) -> Result<Box<dyn Operations>, Error> {
 
 /// Converts an error from opening a store at a server.
 fn open_error(error: StoreError) -> Error {
-    Error::Inbox(error.kind(), format!("--inbox: {}", message(&error)))
+    Error::Inbox(error.kind(), format!("--inbox: {}", ErrorChain::new(&error).text()))
 }
 
 /// Waits for an operation on an open store.
@@ -61,7 +64,7 @@ pub(super) async fn within_limit<T>(
 ) -> Result<T, Error> {
     tokio::select! {
         result = operation => {
-            result.map_err(|error| Error::Inbox(error.kind(), message(&error)))
+            result.map_err(|error| Error::Inbox(error.kind(), ErrorChain::new(&error).text()))
         }
         () = SystemClock.sleep(LIMIT) => Err(no_answer()),
     }
@@ -104,20 +107,6 @@ pub(super) fn suggest_handler(handler: &str, known: &[&str]) -> String {
 
 fn boxed(store: impl Operations + 'static) -> Box<dyn Operations> {
     Box::new(store)
-}
-
-/// Formats a store's error with its causes.
-fn message(error: &StoreError) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Sends one request and reads its answer.
 
-use std::{error::Error as _, io, iter::successors, time::Duration};
+use std::{io, time::Duration};
 
 use reqwest::{Client, Url, header, redirect};
 use router_core::{
-    SigningSecret,
+    ErrorChain, SigningSecret,
     clock::{Clock as _, SystemClock},
     testing::Payload,
 };
@@ -109,12 +109,13 @@ impl Sender {
             return format!("the connection to {host}:{port} failed: {}", root_cause(error));
         }
         let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_refused) {
+        if ErrorChain::new(error).errors().filter_map(|cause| cause.downcast_ref()).any(is_refused)
+        {
             return format!(
                 "nothing listens at {host}:{port}; start the server (`cargo run`), or pass its URL with --to"
             );
         }
-        let tls = causes(error).find_map(|cause| cause.downcast_ref());
+        let tls = ErrorChain::new(error).errors().find_map(|cause| cause.downcast_ref());
         match tls {
             Some(rustls::Error::InvalidMessage(_)) => {
                 format!(
@@ -149,16 +150,7 @@ fn is_loopback(url: &Url) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Describes the innermost cause of an error.
+/// Returns the text of the innermost cause of an error.
 fn root_cause(error: &reqwest::Error) -> String {
-    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-/// Returns the chain of causes of an error.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    successors(error.source(), |cause| {
-        // `io::Error::source` skips the error that it wraps; `get_ref` returns that error.
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        wrapped.map(|wrapped| wrapped as _).or_else(|| (*cause).source())
-    })
+    ErrorChain::new(error).errors().last().map_or_else(String::new, ToString::to_string)
 }

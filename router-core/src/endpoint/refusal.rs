@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use super::request_facts::RequestFacts;
 use crate::{
     event::EnvelopeError,
-    handler::{BoxError, error_text},
+    handler::{BoxError, ErrorChain},
     signature::SignatureError,
     telemetry,
 };
@@ -74,7 +74,7 @@ pub enum Refusal {
         found: String,
     },
     /// Our fault: the secret provider failed, took too long, or returned no secrets.
-    #[error("failed to look up the signing secrets: {}", error_text(&**.0))]
+    #[error("failed to look up the signing secrets: {}", ErrorChain::new(&**.0))]
     SecretsUnavailable(SharedError),
     /// Our fault: the event was not handled in time. Handlers that have started keep running.
     #[error("the event was not handled within {limit:?}; `Endpoint::timeout` sets this limit")]
@@ -83,7 +83,7 @@ pub enum Refusal {
         limit: Duration,
     },
     /// Our fault: the service behind the endpoint is unavailable, or failed.
-    #[error("the service behind the endpoint is unavailable: {}", error_text(&**.0))]
+    #[error("the service behind the endpoint is unavailable: {}", ErrorChain::new(&**.0))]
     Unavailable(SharedError),
 }
 

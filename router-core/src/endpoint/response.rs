@@ -10,7 +10,7 @@ use http::{
 use serde::{Serialize, Serializer};
 
 use super::{FullBody, Refusal};
-use crate::handler::{HandlerReport, Report};
+use crate::handler::{ErrorChain, HandlerReport, Report};
 
 /// The response of an [`Endpoint`](super::Endpoint): a status and one line of JSON, which Stripe's
 /// dashboard shows to the operator.
@@ -41,7 +41,8 @@ pub struct Answer {
 impl Answer {
     /// Returns an answer with status 200: Stripe does not send this event again.
     ///
-    /// `body` becomes the JSON of the response, so it must hold nothing secret.
+    /// `body` becomes the JSON of the response, so it must hold nothing secret. If `body` fails to
+    /// serialize, an ERROR line reports it, and the response has the same status and the body `{}`.
     #[must_use]
     pub fn accepted(body: &impl Serialize) -> Self {
         Self::new(StatusCode::OK, None, json(body))
@@ -49,7 +50,7 @@ impl Answer {
 
     /// Returns an answer with status 500: Stripe sends this event again. `retry_after` becomes the
     /// `Retry-After` header. `body` becomes the JSON of the response, so it must hold nothing
-    /// secret.
+    /// secret. If `body` fails to serialize, it is replaced as in [`accepted`](Self::accepted).
     #[must_use]
     pub fn retry(body: &impl Serialize, retry_after: Option<Duration>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, retry_after, json(body))
@@ -170,5 +171,12 @@ fn json(body: &impl Serialize) -> Bytes {
         return Bytes::copy_from_slice(&buffer[..length]);
     }
     // Our own types always serialize. If a user's type fails to, the event must not fail for it.
-    serde_json::to_vec(body).unwrap_or_else(|_| b"{}".to_vec()).into()
+    let serialized = serde_json::to_vec(body).unwrap_or_else(|error| {
+        tracing::error!(
+            error = %ErrorChain::new(&error),
+            "failed to serialize the body of an answer; the response has the answer's status and the body {{}}"
+        );
+        b"{}".to_vec()
+    });
+    serialized.into()
 }

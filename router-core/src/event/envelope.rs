@@ -2,13 +2,14 @@
 //! `data.object` undecoded.
 
 use std::{
+    borrow::Cow,
     ops::Range,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
-    error::{EnvelopeProblem, JsonType},
-    scanner::{Fault, Key, Scanner, Value},
+    error::{EnvelopeProblem, Fault, JsonType},
+    scanner::{Key, Scanner, Value},
 };
 
 /// The fields of an event, as positions in its payload.
@@ -320,12 +321,13 @@ impl Fields<'_> {
 
 /// Returns the text of a string in the payload, without its quotes and with its escapes decoded.
 pub(super) fn decode_text(field: &'static str, value: Value, payload: &str) -> Result<Text, Fault> {
-    if !value.escaped {
-        return Ok(Text::Plain(value.start + 1..value.end - 1));
+    match value.decode(payload) {
+        Some(Cow::Borrowed(_)) => Ok(Text::Plain(value.start + 1..value.end - 1)),
+        Some(Cow::Owned(text)) => Ok(Text::Decoded(text.into())),
+        None => {
+            Err(unreadable(field, value, "valid text: an escape sequence encodes no character"))
+        }
     }
-    serde_json::from_str(&payload[value.range()]).map(Text::Decoded).map_err(|_| {
-        unreadable(field, value, "valid text: an escape sequence encodes no character")
-    })
 }
 
 /// Returns the slot if it is still empty.

@@ -1,8 +1,13 @@
 //! Errors for payloads that are not events.
 
-use std::fmt;
+use std::{fmt, str::Utf8Error};
 
-use super::scanner::{Fault, MAX_DEPTH};
+/// The maximum depth of nesting. Deeper texts are rejected, so that decoding in a handler cannot
+/// overflow the stack.
+///
+/// It must be at most the number of bits of a `u128`, in which the scanner stores the open
+/// brackets.
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// An error for the body of an authentic request that is not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +86,19 @@ pub enum SourceError {
         #[source]
         error: EnvelopeError,
     },
+}
+
+/// A problem and the byte offset at which it was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) problem: EnvelopeProblem,
+    pub(super) offset: usize,
+}
+
+impl Fault {
+    pub(super) fn not_utf8(error: Utf8Error) -> Self {
+        Self { problem: EnvelopeProblem::NotUtf8, offset: error.valid_up_to() }
+    }
 }
 
 /// A problem with a payload.

@@ -40,6 +40,14 @@ pub struct EventKey {
     serial: Option<u64>,
 }
 
+impl Event {
+    /// Returns the key that identifies the event across deliveries.
+    #[must_use]
+    pub fn key(&self) -> EventKey {
+        EventKey::from_event(self)
+    }
+}
+
 impl EventKey {
     pub(super) fn from_event(event: &Event) -> Self {
         let (endpoint, account) = (event.endpoint().as_str(), event.owner_account());

@@ -7,9 +7,7 @@ mod envelope;
 mod error;
 mod key;
 mod object_id;
-mod polled;
 mod recency;
-mod related;
 mod scanner;
 mod stored;
 mod test_id;
@@ -27,15 +25,14 @@ pub use self::{
     decode::DecodeError,
     error::{EnvelopeError, EnvelopeProblem, JsonType, SourceError},
     key::EventKey,
-    object_id::ObjectId,
+    object_id::{ObjectId, RelatedObject},
     recency::Recency,
-    related::RelatedObject,
     stored::StoredEvent,
 };
 use self::{
     decode::decode,
     envelope::{Envelope, Text},
-    scanner::Fault,
+    error::Fault,
 };
 use crate::signature::{EndpointName, EndpointNames, VerifiedPayload};
 
@@ -145,20 +142,6 @@ impl Event {
         self.is_thin() == other.is_thin() && self.api_version() == other.api_version()
     }
 
-    /// Returns the key that identifies the event across deliveries.
-    #[must_use]
-    pub fn key(&self) -> EventKey {
-        EventKey::from_event(self)
-    }
-
-    /// Returns the identity of the object that the event is about, or `None` if the object cannot
-    /// be told apart from others (see [`ObjectId`]). This decodes a part of `data.object`, so it
-    /// costs more than the getters that read the envelope.
-    #[must_use]
-    pub fn object_id(&self) -> Option<ObjectId> {
-        ObjectId::from_event(self)
-    }
-
     /// Returns whether this is a thin event (`"object": "v2.core.event"`), which only names its
     /// object.
     #[must_use]
@@ -258,12 +241,6 @@ impl Event {
     /// - The attributes do not match `T`. [`DecodeError`] gives the path to the mismatch.
     pub fn decode_previous_attributes<'e, T: Deserialize<'e>>(&'e self) -> Result<T, DecodeError> {
         decode("data.previous_attributes", self.previous_attributes_json())
-    }
-
-    /// Returns the object that a thin event is about, if it names one.
-    #[must_use]
-    pub fn related_object(&self) -> Option<RelatedObject> {
-        RelatedObject::try_new(self)
     }
 
     /// Returns the whole event as Stripe sent it, byte for byte.

@@ -1,11 +1,11 @@
-//! The identity of the object that an event is about.
+//! The object that an event is about: its identity, and the reference in a thin event.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Event, RelatedObject};
+use super::{Event, envelope::Related};
 
 /// The identity of the object that an event is about: the object's id, and the account that owns
 /// it.
@@ -53,6 +53,22 @@ const OWNERS: [&str; 4] = [
     "/customer",
     "/customer_account",
 ];
+
+impl Event {
+    /// Returns the identity of the object that the event is about, or `None` if the object cannot
+    /// be told apart from others (see [`ObjectId`]). This decodes a part of `data.object`, so it
+    /// costs more than the getters that read the envelope.
+    #[must_use]
+    pub fn object_id(&self) -> Option<ObjectId> {
+        ObjectId::from_event(self)
+    }
+
+    /// Returns the object that a thin event is about, if it names one.
+    #[must_use]
+    pub fn related_object(&self) -> Option<RelatedObject> {
+        RelatedObject::try_new(self)
+    }
+}
 
 impl ObjectId {
     pub(super) fn from_event(event: &Event) -> Option<Self> {
@@ -134,5 +150,48 @@ impl fmt::Display for ObjectId {
             Some(account) => write!(f, "{account}/{}", self.text),
             None => f.write_str(&self.text),
         }
+    }
+}
+
+/// A reference to the object that a thin event is about. The object itself is not in the event;
+/// fetch it from Stripe's API.
+#[derive(Clone)]
+pub struct RelatedObject(Event);
+
+impl RelatedObject {
+    pub(super) fn try_new(event: &Event) -> Option<Self> {
+        event.envelope().related_object.as_ref().map(|_| Self(event.clone()))
+    }
+
+    /// Returns the object's id. A singleton, such as the balance, has none.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.related().and_then(|related| self.0.optional(&related.id))
+    }
+
+    /// Returns the object's type, which is the value of its `object` field.
+    #[must_use]
+    pub fn object_type(&self) -> Option<&str> {
+        self.related().and_then(|related| self.0.optional(&related.object_type))
+    }
+
+    /// Returns the path of the object in Stripe's API.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.related().and_then(|related| self.0.optional(&related.url))
+    }
+
+    fn related(&self) -> Option<&Related> {
+        self.0.envelope().related_object.as_ref()
+    }
+}
+
+impl fmt::Debug for RelatedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelatedObject")
+            .field("id", &self.id())
+            .field("type", &self.object_type())
+            .field("url", &self.url())
+            .finish()
     }
 }

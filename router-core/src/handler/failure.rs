@@ -1,13 +1,9 @@
 //! Failures of handlers, transient or permanent.
 
-use std::{
-    error::Error,
-    fmt::{self, Write as _},
-    time::Duration,
-};
+use std::{error::Error, fmt, time::Duration};
 
-use super::one_line;
-use crate::panic_guard::{Guarded, catch};
+use super::ErrorChain;
+use crate::panic_guard::Guarded;
 
 /// A boxed error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -129,8 +125,7 @@ impl Failure {
 
     /// Returns an iterator over the error, its cause, the cause of that, and so on.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
-        let error: &(dyn Error + 'static) = self.error();
-        std::iter::successors(Some(error), |error| (*error).source())
+        ErrorChain::new(self.error()).errors()
     }
 
     /// Makes the failure the cause of another error, with the same class.
@@ -151,29 +146,10 @@ impl<E: Into<BoxError>> From<E> for Failure {
     }
 }
 
-/// Writes the error and all its causes in [`one_line`].
+/// Writes the error and all its causes in one line, as [`ErrorChain`] does.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_text(self.error()))
-    }
-}
-
-/// Returns the texts of the error and all its causes in [`one_line`]. If one of them panics,
-/// the result has the texts before it and the panic's message.
-pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    let written = catch("its `Display` or `source`", || {
-        let (mut next, mut separator) = (Some(error), "");
-        while let Some(error) = next {
-            write!(text, "{separator}{error}")?;
-            (next, separator) = (error.source(), ": ");
-        }
-        fmt::Result::Ok(())
-    });
-    match written {
-        // A `Display` that fails has written what it could.
-        Ok(_) => one_line(&text),
-        Err(panic) => one_line(&format!("{text} (the text of the error is incomplete: {panic})")),
+        ErrorChain::new(self.error()).fmt(f)
     }
 }
 

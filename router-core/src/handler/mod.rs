@@ -1,5 +1,6 @@
 //! Handlers and their results.
 
+mod error_chain;
 mod failure;
 mod into_handler;
 mod one_line;
@@ -12,11 +13,9 @@ use std::{future::Future, pin::Pin};
 
 use async_trait::async_trait;
 
-pub(crate) use self::{
-    failure::error_text,
-    into_handler::{Callable, ManualArgument, ManualHandler},
-};
+pub(crate) use self::into_handler::{Callable, ManualArgument, ManualHandler};
 pub use self::{
+    error_chain::ErrorChain,
     failure::{BoxError, Failure, FailureExt},
     into_handler::IntoHandler,
     one_line::{is_unsafe_char, one_line},

@@ -19,7 +19,9 @@ use crate::{
     delivery::PerDeliveryValues,
     event::{Event, EventKey},
     extract::Attempt,
-    handler::{BoxError, Failure, HandlerReport, HandlerResult, Outcome, Report, one_line},
+    handler::{
+        BoxError, ErrorChain, Failure, HandlerReport, HandlerResult, Outcome, Report, one_line,
+    },
     panic_guard::catch_panic,
     telemetry,
 };
@@ -302,7 +304,7 @@ impl Run {
         let record = async { store.record(&self.key, progress).await };
         if let Err(error) = self.with_timeout(COMPLETION_STORE, record).await {
             tracing::error!(
-                handler = &*handler, event.id = self.event.id(), error = %Failure::retry(error),
+                handler = &*handler, event.id = self.event.id(), error = %ErrorChain::new(&*error),
                 "failed to record the handler's progress; the handler runs again if Stripe redelivers the event"
             );
         }

@@ -38,7 +38,7 @@ impl BacklogWatch {
             Ok(backlog) => backlog,
             Err(error) => {
                 let failure = "failed to read the inbox's backlog; its metrics are not updated";
-                return telemetry::store_failed(failure, error);
+                return telemetry::store_failed(failure, &error);
             }
         };
         for entry in &backlog {

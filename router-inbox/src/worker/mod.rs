@@ -35,9 +35,10 @@ use crate::{
 /// Any number of workers, in any number of processes, may use the same store.
 ///
 /// A handler that fails is retried with exponential backoff, according to its
-/// [`RetryPolicy`](router_core::RetryPolicy). A failure created with [`Failure::retry_in`]
-/// specifies a minimum delay. After the last attempt, or at once after a
-/// [permanent](Failure::permanent) failure, the delivery becomes a dead letter.
+/// [`RetryPolicy`](router_core::RetryPolicy). A failure created with
+/// [`Failure::retry_in`](router_core::Failure::retry_in) specifies a minimum delay. After the last
+/// attempt, or at once after a [permanent](router_core::Failure::permanent) failure, the delivery
+/// becomes a dead letter.
 #[must_use = "a worker does nothing until `run` is awaited"]
 pub struct Worker<S, R> {
     store: BoundedStore<S>,
@@ -321,7 +322,7 @@ where
             }
             Err(error) => {
                 let failure = "failed to claim deliveries from the inbox; retrying";
-                telemetry::store_failed(failure, error);
+                telemetry::store_failed(failure, &error);
                 false
             }
         }
@@ -389,7 +390,7 @@ where
             }
             Err(error) => {
                 let failure = "failed to record the outcome of deliveries; retrying";
-                telemetry::store_failed(failure, error);
+                telemetry::store_failed(failure, &error);
             }
         }
     }
@@ -405,7 +406,7 @@ where
                 let lost = leases.iter().zip(held).filter(|(_, held)| !held);
                 lost.for_each(|(lease, _)| in_flight.abort_lost(lease));
             }
-            Err(error) => telemetry::store_failed("failed to renew leases; retrying", error),
+            Err(error) => telemetry::store_failed("failed to renew leases; retrying", &error),
         }
     }
 

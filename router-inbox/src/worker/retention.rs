@@ -31,7 +31,7 @@ pub(super) async fn purge_periodically(
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "purged events past their retention"),
             Err(error) => {
-                telemetry::store_failed("failed to purge the inbox; retrying later", error);
+                telemetry::store_failed("failed to purge the inbox; retrying later", &error);
             }
         }
         clock.sleep(PURGE_INTERVAL).await;

@@ -13,7 +13,6 @@ mod support;
 mod tls;
 
 use std::{
-    error::Error as _,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -22,7 +21,7 @@ use async_nats::{
     ConnectOptions,
     jetstream::{self, Context},
 };
-use router_core::testing::ManualClock;
+use router_core::{ErrorChain, testing::ManualClock};
 use router_inbox::{
     DeliveryState, JetStreamStore, Redelivery, StoreError, Stored, conformance::Subject,
 };
@@ -81,12 +80,7 @@ fn duplicate() -> Stored {
 /// Formats an error with its causes, as it is logged, and asserts that it does not show the
 /// password.
 fn error_chain(error: &StoreError) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message += &format!(": {error}");
-        cause = error.source();
-    }
+    let message = ErrorChain::new(error).text();
     let all = format!("{message} {error:?}");
     assert!(!all.contains(PASSWORD), "{all}");
     message

@@ -13,7 +13,6 @@ mod support;
 mod tls;
 
 use std::{
-    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -21,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use router_core::ErrorChain;
 use router_inbox::{PostgresStore, StoreError, conformance::Subject};
 use sqlx::{AssertSqlSafe, PgPool};
 
@@ -100,12 +100,7 @@ impl Subject for TestInbox {
 /// Formats an error with its causes, as it is logged, and asserts that it does not show the
 /// password.
 fn error_chain(error: &StoreError) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message += &format!(": {error}");
-        cause = error.source();
-    }
+    let message = ErrorChain::new(error).text();
     let all = format!("{message} {error:?}");
     assert!(!all.contains(PASSWORD), "{all}");
     message

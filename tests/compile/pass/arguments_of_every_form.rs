@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use router_core::{Event, Failure, FromEvent, Object, Router, on_event};
+use router_core::{Event, FromEvent, Object, Rejection, Router, on_event};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct Id(String);
 impl FromEvent for Id {
     type Needs = ();
 
-    async fn from_event(event: &Event, (): ()) -> Result<Self, Failure> {
+    async fn from_event(event: &Event, (): ()) -> Result<Self, Rejection> {
         Ok(Self(event.id().to_owned()))
     }
 }

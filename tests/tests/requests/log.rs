@@ -1,5 +1,7 @@
 //! Log lines of endpoint and router: everything that needs attention is logged at a fitting level.
 
+use std::{collections::HashMap, future::ready};
+
 use http::{HeaderValue, Request};
 use router_core::{
     Answer, BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Secrets, Tolerance,
@@ -16,7 +18,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 fn endpoint(result: fn() -> HandlerResult) -> Endpoint<Router> {
     log(LevelFilter::DEBUG);
-    let handler = move |_: Event| std::future::ready(result());
+    let handler = move |_: Event| ready(result());
     let router = Router::builder().handler("shop", ["invoice.paid"], handler).build();
     assert!(logged().contains("router built: 1 registered by hand handlers=1"));
     Endpoint::new(secret(), router.expect("router is valid")).clock(ManualClock::at(now()))
@@ -106,6 +108,26 @@ fn equal_secrets_of_two_endpoints_are_logged_at_start() {
     let log = logged();
     assert!(log.starts_with("ERROR") && log.contains("two endpoints have the same"), "{log}");
     assert!(log.contains("first=platform second=connect"), "{log}");
+}
+
+#[tokio::test]
+async fn answer_that_does_not_serialize_is_logged() {
+    log(LevelFilter::DEBUG);
+    // The keys of a JSON object cannot be arrays.
+    let body = || HashMap::from([([1, 2], 3)]);
+    let answers: [(fn(&HashMap<[i32; 2], i32>) -> Answer, _); 2] =
+        [(|body| Answer::accepted(body), 200), (|body| Answer::retry(body, None), 500)];
+    for (answer, status) in answers {
+        let inner = service_fn(move |_: Event| ready(Ok::<_, BoxError>(answer(&body()))));
+        let endpoint = Endpoint::new(secret(), inner).clock(ManualClock::at(now()));
+        let response = send(endpoint, post(payload("invoice.paid"))).await;
+        assert_eq!(response.status(), status);
+        let log = logged();
+        let text =
+            "failed to serialize the body of an answer; the response has the answer's status";
+        assert!(log.contains("ERROR") && log.contains(text), "{log}");
+        assert!(log.contains("error=key must be a string"), "{log}");
+    }
 }
 
 #[tokio::test]

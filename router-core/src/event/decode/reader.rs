@@ -1,158 +1,226 @@
-//! A deserializer that decodes JSON as serde_json does, but skips ignored fields faster. Most
-//! fields of an object are ignored, because a handler's type has only the few fields that it needs.
+//! A deserializer that decodes JSON as serde_json does, with two differences. It skips ignored
+//! fields faster, which are most fields of an object, and its errors cannot contain values.
 //!
-//! It walks objects and arrays itself and leaves every other value to serde_json. Its errors
-//! carry no text, because the caller then decodes again with serde_json.
+//! It walks objects and arrays itself, and leaves numbers to serde_json.
 
-use std::borrow::Cow;
+use std::fmt;
 
 use serde::{
-    Deserialize,
+    Deserialize, Deserializer,
     de::{
-        DeserializeSeed, Deserializer, Error as _, IntoDeserializer as _, MapAccess, SeqAccess,
-        Visitor, value::BorrowedStrDeserializer,
+        DeserializeSeed, EnumAccess, Error as _, Expected, MapAccess, SeqAccess, Unexpected,
+        VariantAccess, Visitor,
     },
 };
-use serde_json::Error;
 
-use super::super::{
-    error::JsonType,
-    scanner::{ItemPosition, Scanner},
+use super::{
+    super::{
+        error::JsonType,
+        scanner::{ItemPosition, Scanner},
+    },
+    mismatch::{Mismatch, Segment},
+    relay::{JsonDeserializer, Relay, Relayed, relay},
+    text::Text,
 };
 
 /// Decodes a JSON text that has no surrounding white space.
-pub(super) fn read<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, Error> {
+pub(super) fn read<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, Mismatch> {
     let mut scanner = Scanner::new(json);
-    let value = T::deserialize(Reader { json, scanner: &mut scanner })?;
-    scanner.end().map_err(fall_back)?;
+    let value = T::deserialize(Reader(&mut scanner))?;
+    scanner.end()?;
     Ok(value)
 }
 
 /// A deserializer for the next value.
-struct Reader<'de, 's> {
-    json: &'de str,
-    scanner: &'s mut Scanner<'de>,
-}
+struct Reader<'de, 's>(&'s mut Scanner<'de>);
 
 impl<'de, 's> Reader<'de, 's> {
-    /// Returns a serde_json deserializer for the next value.
-    fn value(self) -> Result<serde_json::Deserializer<serde_json::de::StrRead<'de>>, Error> {
-        let value = self.scanner.value().map_err(fall_back)?;
-        Ok(serde_json::Deserializer::from_str(&self.json[value.range()]))
+    fn text(self) -> Result<Text<'de>, Mismatch> {
+        let value = self.0.value()?;
+        value.decode(self.0.text()).map(Text).ok_or_else(Mismatch::no_character)
     }
 
-    /// Opens the next value, which must be an object or an array with these brackets.
-    fn items(self, [open, close]: [u8; 2]) -> Result<Items<'de, 's>, Error> {
-        if self.scanner.peek() != Some(open) {
-            return Err(fall_back(()));
-        }
-        self.scanner.open().map_err(fall_back)?;
-        Ok(Items {
-            json: self.json,
-            scanner: self.scanner,
-            position: ItemPosition::First,
-            close,
-            ended: false,
-        })
+    /// Opens the next value, which is an object or an array. `names` are the declared names of the
+    /// fields of an object.
+    fn open(self, close: u8, names: Names) -> Result<Items<'de, 's>, Mismatch> {
+        self.0.open()?;
+        let position = ItemPosition::First;
+        Ok(Items { scanner: self.0, position, close, ended: false, names, key: 0, index: 0 })
     }
 
-    fn string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let value = self.scanner.value().map_err(fall_back)?;
-        let text = &self.json[value.range()];
-        if value.kind == JsonType::String && !value.escaped {
-            return visitor.visit_borrowed_str(&text[1..text.len() - 1]);
+    fn object<V: Visitor<'de>>(self, names: Names, visitor: V) -> Result<V::Value, Mismatch> {
+        if self.0.peek() != Some(b'{') {
+            return Err(self.wrong_type(&visitor));
         }
-        serde_json::Deserializer::from_str(text).deserialize_str(visitor)
+        let mut items = self.open(b'}', names)?;
+        let value = visitor.visit_map(&mut items)?;
+        items.expect_end().map(|()| value)
+    }
+
+    /// Lets serde_json read the next value.
+    fn relay<V: Visitor<'de>>(
+        self,
+        visitor: V,
+        read: impl FnOnce(JsonDeserializer<'de, '_>, Relay<V>) -> Relayed<V::Value>,
+    ) -> Result<V::Value, Mismatch> {
+        let value = self.0.value()?;
+        relay(&self.0.text()[value.range()], visitor, read)
+    }
+
+    #[cold]
+    fn wrong_type(self, expected: &dyn Expected) -> Mismatch {
+        let value = match self.0.value() {
+            Ok(value) => value,
+            Err(fault) => return fault.into(),
+        };
+        let found = match value.kind {
+            JsonType::Object => Unexpected::Map,
+            JsonType::Array => Unexpected::Seq,
+            JsonType::String => Unexpected::Str(""),
+            JsonType::Number if self.0.text()[value.range()].contains(['.', 'e', 'E']) => {
+                Unexpected::Float(0.0)
+            }
+            JsonType::Number => Unexpected::Signed(0),
+            JsonType::Boolean => Unexpected::Bool(true),
+            JsonType::Null => Unexpected::Unit,
+        };
+        Mismatch::invalid_type(found, expected)
     }
 }
 
-/// Implements methods of `Deserializer` by delegating the value to serde_json.
-macro_rules! delegate {
-    ($($method:ident ( $($argument:ident : $type:ty),* ))+) => {
+/// Implements methods of `Deserializer` for values that begin with one of these bytes.
+macro_rules! scalars {
+    ($($method:ident: $first:pat => $read:expr;)+) => {
         $(
-            fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Error> {
-                self.value()?.$method($($argument,)* visitor)
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+                match self.0.peek() {
+                    Some($first) => ($read)(self, visitor),
+                    _ => Err(self.wrong_type(&visitor)),
+                }
             }
         )+
     };
 }
 
-impl<'de> Deserializer<'de> for Reader<'de, '_> {
-    type Error = Error;
+/// Implements methods of `Deserializer` by serde_json's methods for numbers.
+macro_rules! numbers {
+    ($($method:ident)+) => {
+        scalars! { $(
+            $method: b'-' | b'0'..=b'9' => |reader: Self, visitor| {
+                reader.relay(visitor, |json, visitor| json.$method(visitor))
+            };
+        )+ }
+    };
+}
 
-    delegate! {
-        deserialize_any() deserialize_bool()
-        deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
-        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
-        deserialize_f32() deserialize_f64()
-        deserialize_bytes() deserialize_byte_buf()
-        deserialize_unit() deserialize_unit_struct(name: &'static str)
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
-        deserialize_identifier()
+impl<'de> Deserializer<'de> for Reader<'de, '_> {
+    type Error = Mismatch;
+
+    numbers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.scanner.skip().map_err(fall_back)?;
+    scalars! {
+        deserialize_bool: b't' | b'f' => Self::deserialize_any;
+        deserialize_unit: b'n' => Self::deserialize_any;
+        deserialize_str: b'"' => |reader: Self, visitor| reader.text()?.deserialize_any(visitor);
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b'"') => self.deserialize_str(visitor),
+            Some(b'{') => self.deserialize_map(visitor),
+            Some(b'[') => self.deserialize_seq(visitor),
+            Some(b'n') => self.deserialize_ignored_any(visitor),
+            Some(first @ (b't' | b'f')) => {
+                self.0.skip()?;
+                visitor.visit_bool(first == b't')
+            }
+            _ => self.relay(visitor, |json, visitor| json.deserialize_any(visitor)),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.0.skip()?;
         visitor.visit_unit()
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.scanner.peek() != Some(b'n') {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        if self.0.peek() != Some(b'n') {
             return visitor.visit_some(self);
         }
-        self.scanner.skip().map_err(fall_back)?;
+        self.0.skip()?;
         visitor.visit_none()
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.string(visitor)
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.string(visitor)
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.string(visitor)
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b'"') => self.relay(visitor, |json, visitor| json.deserialize_bytes(visitor)),
+            _ => self.deserialize_seq(visitor),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Error> {
-        // serde_json deserializes its own types by private names that begin with `$`.
-        if name.starts_with('$') {
-            return self.value()?.deserialize_newtype_struct(name, visitor);
-        }
-        visitor.visit_newtype_struct(self)
+    ) -> Result<V::Value, Mismatch> {
+        // Only serde_json knows which names mark types of its own, such as `RawValue`.
+        let mut deserializer = serde_json::Deserializer::from_str(self.0.rest());
+        deserializer
+            .deserialize_newtype_struct(name, Newtype { reader: self, visitor })
+            .unwrap_or_else(|_| Err(Mismatch::refused()))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
-        fields: &'static [&'static str],
+        _: &'static str,
+        fields: Names,
         visitor: V,
-    ) -> Result<V::Value, Error> {
-        if name.starts_with('$') {
-            return self.value()?.deserialize_struct(name, fields, visitor);
+    ) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b'[') => self.deserialize_seq(visitor),
+            _ => self.object(fields, visitor),
         }
-        self.deserialize_map(visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let mut items = self.items(*b"{}")?;
-        let value = visitor.visit_map(&mut items)?;
-        items.expect_end().map(|()| value)
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: Names,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        match self.0.peek() {
+            Some(b'"') => self.text()?.deserialize_enum("", variants, visitor),
+            Some(b'{') => {
+                let mut items = self.open(b'}', variants)?;
+                let value = visitor.visit_enum(&mut items)?;
+                items.expect_end().map(|()| value)
+            }
+            _ => Err(self.wrong_type(&visitor)),
+        }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let mut items = self.items(*b"[]")?;
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.object(&[], visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        if self.0.peek() != Some(b'[') {
+            return Err(self.wrong_type(&visitor));
+        }
+        let mut items = self.open(b']', &[])?;
         let value = visitor.visit_seq(&mut items)?;
         items.expect_end().map(|()| value)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
         self.deserialize_seq(visitor)
     }
 
@@ -161,228 +229,176 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         _: &'static str,
         _: usize,
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, Mismatch> {
         self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.deserialize_str(visitor)
     }
 }
 
+/// The names of the fields of a struct, or of the variants of an enum, as its type declares them.
+type Names = &'static [&'static str];
+
 /// The remaining items of an object or an array.
 struct Items<'de, 's> {
-    json: &'de str,
     scanner: &'s mut Scanner<'de>,
     position: ItemPosition,
     close: u8,
     ended: bool,
+    names: Names,
+    /// The offset of the current key.
+    key: usize,
+    /// The number of items read from an array.
+    index: usize,
 }
 
 impl<'de> Items<'de, '_> {
-    fn has_next(&mut self) -> Result<bool, Error> {
+    fn has_next(&mut self) -> Result<bool, Mismatch> {
         if !self.ended {
-            self.ended =
-                !self.scanner.has_item(&mut self.position, self.close).map_err(fall_back)?;
+            self.ended = !self.scanner.has_item(&mut self.position, self.close)?;
         }
         Ok(!self.ended)
     }
 
-    fn next<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
-        seed.deserialize(Reader { json: self.json, scanner: self.scanner })
+    /// Reads the next item of an array, or the value of the current key.
+    fn item<T>(
+        &mut self,
+        read: impl FnOnce(Reader<'de, '_>) -> Result<T, Mismatch>,
+    ) -> Result<T, Mismatch> {
+        read(Reader(self.scanner)).map_err(|mismatch| mismatch.within(self.segment()))
+    }
+
+    /// Returns the segment of the current item in a path. A key that the type does not declare is
+    /// part of the payload, so it is not shown.
+    #[cold]
+    fn segment(&self) -> Segment {
+        if self.close == b']' {
+            return Segment::Index(self.index - 1);
+        }
+        let key = Scanner::new(&self.scanner.text()[self.key..]).key().ok();
+        let key = key.and_then(|key| key.name());
+        let declared = self.names.iter().find(|name| Some(**name) == key.as_deref());
+        declared.map_or(Segment::AnyKey, |name| Segment::Name(name))
     }
 
     /// Checks that no items are left.
-    fn expect_end(&mut self) -> Result<(), Error> {
-        if self.has_next()? { Err(fall_back(())) } else { Ok(()) }
+    fn expect_end(&mut self) -> Result<(), Mismatch> {
+        if self.has_next()? { Err(Mismatch::too_many_items()) } else { Ok(()) }
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Items<'de, '_> {
-    type Error = Error;
+impl<'de> SeqAccess<'de> for Items<'de, '_> {
+    type Error = Mismatch;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Error> {
-        if self.has_next()? { self.next(seed).map(Some) } else { Ok(None) }
+    ) -> Result<Option<S::Value>, Mismatch> {
+        if !self.has_next()? {
+            return Ok(None);
+        }
+        self.index += 1;
+        self.item(|reader| seed.deserialize(reader)).map(Some)
     }
 }
 
-impl<'de> MapAccess<'de> for &mut Items<'de, '_> {
-    type Error = Error;
+impl<'de> MapAccess<'de> for Items<'de, '_> {
+    type Error = Mismatch;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Error> {
+    ) -> Result<Option<S::Value>, Mismatch> {
         if !self.has_next()? {
             return Ok(None);
         }
-        let key = self.scanner.key().map_err(fall_back)?;
-        match key.name().ok_or(()).map_err(fall_back)? {
-            Cow::Borrowed(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
-            Cow::Owned(name) => seed.deserialize(name.into_deserializer()),
-        }
-        .map(Some)
+        let key = self.scanner.key()?;
+        self.key = key.start();
+        seed.deserialize(Text(key.name().ok_or_else(Mismatch::no_character)?)).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
-        self.next(seed)
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Mismatch> {
+        self.item(|reader| seed.deserialize(reader))
     }
 }
 
-/// Returns an error without text, after which the caller decodes with serde_json.
-#[cold]
-fn fall_back<E>(_: E) -> Error {
-    Error::custom("")
+/// A variant is an object with one field.
+impl<'de> EnumAccess<'de> for &mut Items<'de, '_> {
+    type Error = Mismatch;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Mismatch> {
+        let variant = self.next_key_seed(seed)?.ok_or_else(Mismatch::no_variant)?;
+        Ok((variant, self))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{collections::BTreeMap, fmt::Debug};
+impl<'de> VariantAccess<'de> for &mut Items<'de, '_> {
+    type Error = Mismatch;
 
-    use proptest::prelude::*;
-    use router_catalog::samples::Sampler;
-    use serde_json::{Value, json, value::RawValue};
-
-    use super::*;
-
-    /// Checks that serde_json reads the same value if this reader reads one.
-    fn assert_agrees<'de, T: Deserialize<'de> + PartialEq + Debug>(json: &'de str) {
-        if let Ok(ours) = read::<T>(json) {
-            assert_eq!(
-                ours,
-                serde_json::from_str(json).expect("serde_json accepts what the reader accepts"),
-                "{json}"
-            );
-        }
+    fn unit_variant(self) -> Result<(), Mismatch> {
+        self.next_value()
     }
 
-    #[derive(Debug, PartialEq, Deserialize)]
-    struct Fields<'e> {
-        a: Option<&'e str>,
-        b: Option<i64>,
-        c: Option<Box<Self>>,
-        #[serde(default)]
-        object: Vec<Word>,
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Mismatch> {
+        self.next_value_seed(seed)
     }
 
-    #[derive(Debug, PartialEq, Deserialize)]
-    struct Flat {
-        a: Option<Value>,
-        #[serde(flatten)]
-        rest: BTreeMap<String, Value>,
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.item(|reader| reader.deserialize_seq(visitor))
     }
 
-    #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Word {
-        A,
-        B(u8),
-        C { a: bool },
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: Names,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.item(|reader| reader.deserialize_struct("", fields, visitor))
+    }
+}
+
+/// Reads a newtype with this reader, or a type of serde_json's own with serde_json.
+struct Newtype<'de, 's, V> {
+    reader: Reader<'de, 's>,
+    visitor: V,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Newtype<'de, '_, V> {
+    type Value = Result<V::Value, Mismatch>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
     }
 
-    #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(f64),
-        Text(String),
-        Pair(u8, Word),
-        Fields { a: char, b: () },
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, _: D) -> Result<Self::Value, D::Error> {
+        Ok(self.visitor.visit_newtype_struct(self.reader))
     }
 
-    #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(tag = "object")]
-    enum Tagged {
-        A { a: i64 },
-        B { b: Option<Value> },
-    }
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    struct Wrapped(BTreeMap<Wide, (Option<char>, Value)>);
-
-    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-    struct Wide(i64);
-
-    fn assert_all_agree(json: &str) {
-        assert_agrees::<Fields<'_>>(json);
-        assert_agrees::<Flat>(json);
-        assert_agrees::<Vec<Either>>(json);
-        assert_agrees::<Either>(json);
-        assert_agrees::<BTreeMap<String, Tagged>>(json);
-        assert_agrees::<Tagged>(json);
-        assert_agrees::<Wrapped>(json);
-        assert_agrees::<Value>(json);
-        assert_agrees::<(u8, Option<&str>)>(json);
-        assert_agrees::<[Word; 2]>(json);
-        assert_agrees::<BTreeMap<UnitWord, f32>>(json);
-    }
-
-    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum UnitWord {
-        A,
-        B,
-    }
-
-    #[test]
-    fn common_types_are_decoded() {
-        let json =
-            r#" { "a": "x", "id" : [ {"\u0061": "\"}"} , -1.5e3 ], "b":7, "c": {"a":null,"b":0},
-            "object": ["a", {"b": 5}, {"c": {"a": true}}] } "#
-                .trim();
-        let fields = read::<Fields<'_>>(json).expect("the text is valid");
-        assert_eq!(fields, serde_json::from_str(json).expect("the text is valid"));
-        read::<Wrapped>("{}").expect("an empty map");
-        read::<(u8, Option<&str>)>(r#"[1, null]"#).expect("an array");
-        read::<BTreeMap<UnitWord, f32>>(r#"{"b":1.5}"#).expect("keys of an enum");
-        read::<Vec<Box<RawValue>>>(r#"[{"a": 1}]"#).expect("a list of raw JSON");
-        read::<Vec<Either>>(r#"[1, "x", {"a":"x","b":null}]"#).expect("every variant");
-    }
-
-    #[test]
-    fn wrong_lengths_and_types_fail() {
-        for json in ["[1]", "[1,null,2]", "[1,null", "[1,null]x", "[1 null]", "{}", "1", "null", ""]
-        {
-            assert!(read::<(u8, Option<&str>)>(json).is_err(), "{json}");
-        }
-    }
-
-    #[test]
-    fn every_stripe_object_decodes_as_in_serde_json() {
-        let sampler = Sampler::new(1, 1_700_000_000);
-        for event_type in router_catalog::all() {
-            let event = sampler
-                .event(event_type.name)
-                .expect("the catalog has samples of every event type")
-                .into_json();
-            assert_all_agree(&event.to_string());
-            assert_all_agree(
-                &serde_json::to_string_pretty(&event["data"]["object"]).expect("the text is valid"),
-            );
-        }
-    }
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i8>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            "[abc\"\\\\\u{e9}]{0,3}".prop_map(Value::from),
-            Just(json!({"object": "A", "a": 1})),
-        ];
-        leaf.prop_recursive(4, 32, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map("[abc1]|object", inner, 0..4)
-                    .prop_map(|map| map.into_iter().collect()),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn any_json_decodes_as_in_serde_json(json in any_json()) {
-            assert_all_agree(&json.to_string());
-            assert_all_agree(&serde_json::to_string_pretty(&json)?);
-        }
+    /// Visits a `RawValue`.
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let value = self.visitor.visit_map(map)?;
+        Ok(self.reader.0.skip().map(|()| value).map_err(Mismatch::from))
     }
 }

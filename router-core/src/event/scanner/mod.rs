@@ -7,17 +7,10 @@ mod block;
 mod skip;
 mod token;
 
-use std::{borrow::Cow, ops::Range, str::Utf8Error};
+use std::{borrow::Cow, ops::Range};
 
 use self::block::Block;
-use super::error::{EnvelopeProblem, JsonType};
-
-/// The maximum depth of nesting. Deeper texts are rejected, so that decoding in a handler cannot
-/// overflow the stack.
-///
-/// It must be at most the number of bits of a `u128`, in which `skip_items` stores the open
-/// brackets.
-pub(super) const MAX_DEPTH: usize = 128;
+use super::error::{EnvelopeProblem, Fault, JsonType, MAX_DEPTH};
 
 const EXPECTED_KEY: &str = "expected a key in double quotes";
 /// The problem of an item that is followed by neither a comma nor the closing bracket.
@@ -37,18 +30,15 @@ impl Value {
     pub(super) fn range(self) -> Range<usize> {
         self.start..self.end
     }
-}
 
-/// A problem and the byte offset at which it was found.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) problem: EnvelopeProblem,
-    pub(super) offset: usize,
-}
-
-impl Fault {
-    pub(super) fn not_utf8(error: Utf8Error) -> Self {
-        Self { problem: EnvelopeProblem::NotUtf8, offset: error.valid_up_to() }
+    /// Returns the text of a string without its quotes and escapes. It is `None` if an escape
+    /// encodes no character.
+    #[inline]
+    pub(super) fn decode(self, text: &str) -> Option<Cow<'_, str>> {
+        match self.escaped {
+            true => serde_json::from_str(&text[self.range()]).ok().map(Cow::Owned),
+            false => Some(Cow::Borrowed(&text[self.start + 1..self.end - 1])),
+        }
     }
 }
 
@@ -114,6 +104,16 @@ impl<'t> Scanner<'t> {
             None => Ok(()),
             Some(_) => Err(self.fault(EnvelopeProblem::TrailingBytes)),
         }
+    }
+
+    /// Returns the whole text.
+    pub(super) fn text(&self) -> &'t str {
+        self.text
+    }
+
+    /// Returns the text from the current offset on.
+    pub(super) fn rest(&self) -> &'t str {
+        &self.text[self.offset..]
     }
 
     fn bytes(&self) -> &'t [u8] {
@@ -225,17 +225,11 @@ pub(super) struct Key<'t> {
 }
 
 impl<'t> Key<'t> {
-    /// Returns the key's text. It is `None` if an escape in the key does not decode; such a key is
-    /// never one that the caller looks for.
+    /// Returns the key's text, as serde_json reads it: `"\u0069d"` is the key `id`. It is `None` if
+    /// an escape encodes no character; such a key is never one that the caller looks for.
     #[inline]
     pub(super) fn name(&self) -> Option<Cow<'t, str>> {
-        let Value { start, end, .. } = self.name;
-        if self.name.escaped {
-            // serde_json reads `"\u0069d"` as the key `id`, so the scanner must, too.
-            serde_json::from_str(&self.text[start..end]).ok().map(Cow::Owned)
-        } else {
-            Some(Cow::Borrowed(&self.text[start + 1..end - 1]))
-        }
+        self.name.decode(self.text)
     }
 
     /// Returns the offset of the key's opening quote.

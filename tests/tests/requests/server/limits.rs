@@ -18,14 +18,14 @@ use hyper::{
     client::conn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use router_tests::{held, payload_with_id};
+use router_tests::payload_with_id;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     task::JoinHandle,
 };
 
-use super::{IDLE_TIMEOUT, Running, WRITE_TIMEOUT, counting, read};
+use super::{IDLE_TIMEOUT, Running, WRITE_TIMEOUT, counting, held, read};
 
 /// One connection of a client.
 enum Client {

@@ -4,13 +4,13 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use http::{Request, StatusCode, Version};
 use http_body_util::Full;
-use router_tests::{held, payload, payload_with_id, signature};
+use router_tests::{payload, payload_with_id, signature};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use super::{DONE, HEAD_TIMEOUT, IDLE_TIMEOUT, Running, client, counting, read};
+use super::{DONE, HEAD_TIMEOUT, IDLE_TIMEOUT, Running, client, counting, held, read};
 
 impl Running {
     /// Sends the text, and returns all that the server answers until it closes the connection.

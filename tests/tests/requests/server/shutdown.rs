@@ -13,7 +13,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use router_core::{Event, IntoHandler};
-use router_tests::{held, payload, payload_with_id};
+use router_tests::{payload, payload_with_id};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -21,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{DONE, Running, SHUTDOWN_GRACE, client, counting, read, signed};
+use super::{DONE, Running, SHUTDOWN_GRACE, client, counting, held, read, signed};
 
 type ResponseResult = Result<http::Response<hyper::body::Incoming>, legacy::Error>;
 

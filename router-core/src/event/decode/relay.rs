@@ -1,0 +1,58 @@
+//! Lets serde_json read a value, but not report an error, since its errors show values.
+
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde_json::de::StrRead;
+
+use super::mismatch::Mismatch;
+
+/// Lets serde_json read a number, or the bytes of a string.
+#[inline]
+pub(super) fn relay<'de, V: Visitor<'de>>(
+    json: &'de str,
+    visitor: V,
+    read: impl FnOnce(JsonDeserializer<'de, '_>, Relay<V>) -> Relayed<V::Value>,
+) -> Result<V::Value, Mismatch> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let value = read(&mut deserializer, Relay(visitor));
+    // An `i128` is read only up to the number's point or exponent.
+    let value = value.and_then(|value| deserializer.end().map(|()| value));
+    value.unwrap_or_else(|_| Err(Mismatch::unsuitable_number()))
+}
+
+pub(super) type JsonDeserializer<'de, 'd> = &'d mut serde_json::Deserializer<StrRead<'de>>;
+/// The outer error is one of serde_json, which shows values. It is never used.
+pub(super) type Relayed<T> = serde_json::Result<Result<T, Mismatch>>;
+
+/// Passes a value from serde_json to a visitor, whose error then is a [`Mismatch`].
+pub(super) struct Relay<V>(V);
+
+/// Implements methods of `Visitor` by those of the inner visitor.
+macro_rules! relay {
+    ($($method:ident($type:ty))+) => {
+        $(
+            fn $method<E>(self, value: $type) -> Result<Self::Value, E> {
+                Ok(self.0.$method(value))
+            }
+        )+
+    };
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Relay<V> {
+    type Value = Result<V::Value, Mismatch>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    relay! {
+        visit_i64(i64) visit_i128(i128) visit_u64(u64) visit_u128(u128) visit_f64(f64)
+        visit_bytes(&[u8]) visit_borrowed_bytes(&'de [u8])
+    }
+
+    /// Visits a number, if serde_json's feature `arbitrary_precision` is on.
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_map(map).map(Ok)
+    }
+}
