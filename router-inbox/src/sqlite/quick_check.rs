@@ -22,7 +22,7 @@ pub(super) async fn run(connection: Arc<Mutex<SqliteConnection>>, files: Arc<Ope
         }
         Ok(findings) => files.set_damaged(findings.join("; ")),
         Err(error) if kind(&error) == StoreErrorKind::Corrupt => {
-            files.set_damaged(error.to_string())
+            files.set_damaged(error.to_string());
         }
         Err(error) => {
             tracing::warn!(%file, %error, "failed to check the inbox's file for damage; the next start checks it again");
