@@ -2,7 +2,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
-use router_inbox::StoreErrorKind;
+use router_inbox::store::StoreErrorKind;
 
 /// The exit code, as documented by `event-router --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

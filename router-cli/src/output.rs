@@ -8,7 +8,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use router_core::is_unsafe_char;
+use router_core::handler::is_unsafe_char;
 use serde::Serialize;
 
 use crate::error::Error;

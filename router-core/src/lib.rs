@@ -1,19 +1,19 @@
 #![doc = include_str!("docs/tour.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod build;
+pub mod build;
 pub mod clock;
-mod completions;
-mod dead_letters;
-mod delivery;
-mod endpoint;
+pub mod completions;
+pub mod dead_letters;
+pub mod delivery;
+pub mod endpoint;
 pub mod event;
-mod extract;
-mod handler;
+pub mod extract;
+pub mod handler;
 pub mod panic_guard;
 #[doc(hidden)]
 pub mod private;
-mod routing;
+pub mod routing;
 #[cfg(feature = "server")]
 pub mod server;
 mod sharded;
@@ -50,26 +50,13 @@ pub use router_macros::on_event;
 pub use router_macros::on_unhandled;
 
 pub use crate::{
-    build::{
-        BuildError, DeliveryRouterBuilder, Explanation, HandlerLocation, Match, PatternError,
-        Plugin, Problem, Registered, Route, RouterBuilder, Routes, StartupReport, Warning,
-    },
-    completions::{Completion, CompletionStore, HandlerProgress, InMemoryCompletions},
-    dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
-    delivery::{
-        Delivery, DeliveryOrder, DeliveryRouter, DeliveryService, HandlerSpec, PausedTimeout,
-        ProvidedType, RetryPolicy, TimeoutPause,
-    },
-    endpoint::{Answer, Endpoint, EventService, FullBody, Refusal, Response, SecretProvider},
-    event::{Event, EventKey, ObjectId, Recency, RelatedObject},
+    build::Plugin,
+    endpoint::Endpoint,
+    event::Event,
     extract::{
-        Account, Attempt, EventId, EventType, FromEvent, IdempotencyKey, Livemode, Needs, Object,
-        OptionalFromEvent, PerDelivery, Previous, Rejection, State, StripeObject, changed,
+        EventId, FromEvent, IdempotencyKey, Object, Previous, Rejection, State, StripeObject,
     },
-    handler::{
-        BoxError, ErrorChain, Failure, FailureExt, Handler, HandlerFuture, HandlerReport,
-        HandlerResult, IntoHandler, IntoOutcome, Outcome, Reply, Report, is_unsafe_char, one_line,
-    },
-    routing::{ReportFuture, Router, RouterError},
-    signature::{EndpointName, Secrets, SigningSecret, Tolerance},
+    handler::{BoxError, Failure, FailureExt, Outcome, Reply},
+    routing::Router,
+    signature::{Secrets, SigningSecret},
 };

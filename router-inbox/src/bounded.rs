@@ -5,8 +5,10 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use router_core::clock::{Clock as _, SystemClock};
 
 use crate::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Store,
-    StoreError, Stored,
+    Store, StoreError,
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Stored,
+    },
 };
 
 /// A store whose operations fail if they take longer than a limit.

@@ -9,8 +9,9 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    NewEvent, Store, StoreError, Stored,
+    Store, StoreError,
     bounded::{BoundedStore, LimitExceeded},
+    store::{NewEvent, Stored},
 };
 
 /// Stores events in batches, one commit per batch.

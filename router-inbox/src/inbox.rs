@@ -10,16 +10,18 @@ use std::{
 };
 
 use router_core::{
-    DeliveryRouter, Event,
+    Event,
     clock::{Clock, SystemClock},
+    delivery::DeliveryRouter,
 };
 use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::{
-    NewDelivery, NewEvent, Receipt, Store, StoreError, StoreErrorKind, Stored,
+    Receipt, Store, StoreError,
     bounded::BoundedStore,
     group_commit::{self, GroupCommit},
+    store::{NewDelivery, NewEvent, StoreErrorKind, Stored},
     telemetry,
 };
 
@@ -34,7 +36,7 @@ use crate::{
 ///
 /// ```
 /// use router_core::{Event, Router, testing::SyntheticEvent};
-/// use router_inbox::{Inbox, SqliteStore, Stored};
+/// use router_inbox::{Inbox, SqliteStore, store::Stored};
 /// use tower_service::Service as _;
 ///
 /// async fn fulfil(_: Event) {}

@@ -15,6 +15,18 @@
 //! take over after a crash. It also contains a fencing token. A worker that resumes after another
 //! one has taken over holds an outdated token, and its changes are rejected.
 //!
+//! # Modules
+//!
+//! Each item is in its module. The root also re-exports the items that most applications need.
+//!
+//! | module | for |
+//! |---|---|
+//! | `conformance` | the test suite for stores (feature `conformance`) |
+//! | [`operations`] | the types of `store::Operations`: status, lists, retries, replays |
+//! | [`store`] | the contract of a store, for implementors: claims, leases, outcomes |
+//! | [`telemetry`] | metrics |
+//! | [`tx`] | transactions of a store of your own |
+//!
 //! # Features
 //!
 //! | feature | adds |
@@ -38,7 +50,7 @@ mod postgres;
 mod receipt;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-mod store;
+pub mod store;
 pub mod telemetry;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod tx;
@@ -50,11 +62,7 @@ pub use self::jetstream::JetStreamStore;
 pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
-pub use self::store::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
-    HandlerSlots, Lease, NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store,
-    StoreError, StoreErrorKind, Stored, StoredDelivery, newest_recency, operations,
-};
+pub use self::store::{Store, StoreError, operations};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;
 pub use self::{

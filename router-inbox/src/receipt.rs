@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use router_core::{
-    Answer, Event,
+    Event,
+    endpoint::Answer,
     telemetry::{ALREADY_HANDLED, DEAD_LETTER_RESTARTED},
 };
 use serde::Serialize;
 
-use crate::{DeliveryState, Redelivery, Stored};
+use crate::store::{DeliveryState, Redelivery, Stored};
 
 /// The inbox's response: the event is stored, either by this call or by an earlier one. Behind an
 /// [`Endpoint`](router_core::Endpoint), the HTTP response has the receipt in its extensions.
@@ -93,7 +94,7 @@ fn log_message(redelivery: Redelivery) -> Option<&'static str> {
     })
 }
 
-/// The JSON body has the same fields as the body of a [`Report`](router_core::Report).
+/// The JSON body has the same fields as the body of a [`Report`](router_core::handler::Report).
 impl From<Receipt> for Answer {
     fn from(receipt: Receipt) -> Self {
         #[derive(Serialize)]

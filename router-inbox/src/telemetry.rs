@@ -23,9 +23,12 @@ use std::{sync::Arc, time::Duration};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use router_core::{ErrorChain, Event};
+use router_core::{Event, handler::ErrorChain};
 
-use crate::{Backlog, CompleteResult, Lease, StoreError};
+use crate::{
+    StoreError,
+    store::{Backlog, CompleteResult, Lease},
+};
 
 const EVENTS: &str = "stripe_webhook_inbox_events_total";
 const STORE_DURATION: &str = "stripe_webhook_inbox_store_duration_seconds";

@@ -2,15 +2,16 @@
 //!
 //! A handler takes a [`Tx`]. A SQL store of your own provides it: the store implements [`TxStore`],
 //! calls [`provide`] in [`Store::prepare`](crate::Store::prepare), and names the type in
-//! [`DeliveryService::provides`](router_core::DeliveryService::provides).
+//! [`DeliveryService::provides`](router_core::delivery::DeliveryService::provides).
 //!
 //! ```
 //! use std::sync::Arc;
 //!
-//! use router_core::{Delivery, DeliveryService, ProvidedType};
+//! use router_core::delivery::{Delivery, DeliveryService, ProvidedType};
 //! use router_inbox::{
-//!     CompleteResult, DeliveryOutcome, Effects, Lease, StoreError, Tx,
+//!     StoreError, Tx,
 //!     sqlx::{Sqlite, SqlitePool, Transaction},
+//!     store::{CompleteResult, DeliveryOutcome, Effects, Lease},
 //!     tx::{self, TxPermits, TxStore},
 //! };
 //!
@@ -62,13 +63,18 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    Delivery, Event, FromEvent, PerDelivery, Rejection, TimeoutPause,
+    Event, FromEvent, Rejection,
     clock::{Clock, SystemClock},
+    delivery::{Delivery, TimeoutPause},
+    extract::PerDelivery,
 };
 use sqlx::{Database, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{CompleteResult, DeliveryOutcome, Effects, Lease, StoreError};
+use crate::{
+    StoreError,
+    store::{CompleteResult, DeliveryOutcome, Effects, Lease},
+};
 
 /// A transaction in which a handler writes, and in which the inbox then completes the delivery.
 ///

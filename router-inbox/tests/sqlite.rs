@@ -7,9 +7,13 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, NewDelivery,
-    NewEvent, Operations as _, SqliteStore, Store as _, StoreErrorKind, Stored,
-    conformance::Subject, operations::ListFilter,
+    SqliteStore, Store as _,
+    conformance::Subject,
+    operations::ListFilter,
+    store::{
+        ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, NewDelivery,
+        NewEvent, Operations as _, StoreErrorKind, Stored,
+    },
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, Row as _, SqlitePool,

@@ -10,7 +10,10 @@ use std::{
 };
 
 use router_core::testing::SyntheticEvent;
-use router_inbox::{NewDelivery, NewEvent, SqliteStore, Store as _};
+use router_inbox::{
+    SqliteStore, Store as _,
+    store::{NewDelivery, NewEvent},
+};
 
 /// Names the folder in which a child process opens its inboxes.
 const FOLDER: &str = "ROUTER_TEST_FOLDER";

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, future::pending, panic::panic_any, thread};
 
-use router_core::{Failure, HandlerResult, Outcome};
+use router_core::{Failure, Outcome, handler::HandlerResult};
 
 /// The place of a handler's panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,14 +20,14 @@ pub fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
 /// Sends the request and reads the response with [`read`].
 pub async fn send<S, B>(endpoint: S, request: Request<B>) -> Response<String>
 where
-    S: Service<Request<B>, Response = router_core::Response, Error = Infallible>,
+    S: Service<Request<B>, Response = router_core::endpoint::Response, Error = Infallible>,
 {
     let response = endpoint.oneshot(request).await;
     read(response.expect("an endpoint is infallible")).await
 }
 
 /// Reads the body and checks that it is one line of JSON, as in every response of an endpoint.
-pub async fn read(response: router_core::Response) -> Response<String> {
+pub async fn read(response: router_core::endpoint::Response) -> Response<String> {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("a response body does not fail").to_bytes();
     let body = String::from_utf8(body.into()).expect("JSON is UTF-8");

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use router_core::{Event, Handler, HandlerResult, Outcome};
+use router_core::{
+    Event, Outcome,
+    handler::{Handler, HandlerResult},
+};
 use tokio::sync::{Semaphore, mpsc};
 
 /// A handler that reports its start, waits to be released, and reports its end.

@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use router_core::{
-    Event, SigningSecret, Tolerance,
+    Event, SigningSecret,
     event::EnvelopeError,
-    signature::{sign, verify},
+    signature::{Tolerance, sign, verify},
 };
 
 /// The text of [`secret`].

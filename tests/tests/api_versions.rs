@@ -9,11 +9,14 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    Answer, BoxError, CompletionStore, Endpoint, Event, EventKey, HandlerProgress, Object, Router,
-    Secrets, SigningSecret, State, on_event,
+    BoxError, Endpoint, Event, Object, Router, Secrets, SigningSecret, State,
+    completions::{CompletionStore, HandlerProgress},
+    endpoint::Answer,
+    event::EventKey,
+    on_event,
     testing::{ManualClock, Payload, SyntheticEvent},
 };
-use router_inbox::{DeliveryState, Inbox, SqliteStore, Store as _, operations::*};
+use router_inbox::{Inbox, SqliteStore, Store as _, operations::*, store::DeliveryState};
 use router_tests::now;
 use serde::Deserialize;
 use tower::Service;

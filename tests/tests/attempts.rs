@@ -8,13 +8,16 @@ use std::{
 };
 
 use router_core::{
-    Attempt, DeliveryService, Event, ProvidedType, Reply, RetryPolicy, Router, State, on_event,
-    on_unhandled,
+    Event, Reply, Router, State,
+    delivery::{DeliveryService, ProvidedType, RetryPolicy},
+    extract::Attempt,
+    on_event, on_unhandled,
     testing::{SyntheticEvent, TestRouter},
 };
 use router_inbox::{
-    DeliveryState, Inbox, Operations as _, SqliteStore, Tx,
+    Inbox, SqliteStore, Tx,
     sqlx::{Sqlite, query, query_scalar},
+    store::{DeliveryState, Operations as _},
 };
 use router_tests::{event, payload, payload_with_id};
 use tokio::sync::Notify;

@@ -5,9 +5,12 @@
 use std::sync::{Arc, Mutex};
 
 use router_core::{
-    Account, Attempt, Delivery, DeliveryService, Event, EventId, EventType, Failure, HandlerReport,
-    IdempotencyKey, Object, Outcome, PerDelivery, Problem, ProvidedType, RelatedObject, Router,
-    State,
+    Event, EventId, Failure, IdempotencyKey, Object, Outcome, Router, State,
+    build::Problem,
+    delivery::{Delivery, DeliveryService, ProvidedType},
+    event::RelatedObject,
+    extract::{Account, Attempt, EventType, PerDelivery},
+    handler::HandlerReport,
 };
 use router_inbox::{Tx, sqlx::Sqlite};
 use router_tests::{event, payload};

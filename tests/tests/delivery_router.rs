@@ -9,10 +9,17 @@ use std::{
 };
 
 use router_core::{
-    Completion, CompletionStore as _, Delivery, DeliveryOrder, DeliveryRouter, DeliveryService,
-    Event, HandlerProgress, IdempotencyKey, InMemoryCompletions, Object, PerDelivery, ProvidedType,
-    Reply, RetryPolicy, Router, RouterBuilder, RouterError, State, Warning, event::StoredEvent,
-    on_event, on_unhandled, testing::ManualClock,
+    Event, IdempotencyKey, Object, Reply, Router, State,
+    build::{RouterBuilder, Warning},
+    completions::{Completion, CompletionStore as _, HandlerProgress, InMemoryCompletions},
+    delivery::{
+        Delivery, DeliveryOrder, DeliveryRouter, DeliveryService, ProvidedType, RetryPolicy,
+    },
+    event::StoredEvent,
+    extract::PerDelivery,
+    on_event, on_unhandled,
+    routing::RouterError,
+    testing::ManualClock,
 };
 use router_tests::{event, now, payload, payload_with_id};
 use tower::{Service as _, ServiceExt as _};
@@ -290,7 +297,8 @@ async fn ordered_delivery_does_not_wait_for_another() {
 #[test]
 fn build_fails_if_handlers_cannot_be_delivered() {
     let builder = Router::builder().only::<greedy>().only::<replies>().only::<rest>();
-    let builder = builder.dead_letters(router_core::DeadLetterFile::open("/dev/null").unwrap());
+    let builder =
+        builder.dead_letters(router_core::dead_letters::DeadLetterFile::open("/dev/null").unwrap());
     let error = builder.delivered_by(&Queue).build().unwrap_err();
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 4 problems

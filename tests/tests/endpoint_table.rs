@@ -4,8 +4,12 @@ use std::{collections::BTreeSet, future::ready, pin::Pin, time::Duration};
 
 use http::{HeaderValue, Method, Response, StatusCode};
 use router_core::{
-    Endpoint, Event, EventService, Failure, Handler, HandlerResult, IntoHandler, Object, Outcome,
-    Refusal, Report, Router, Tolerance, event::EnvelopeError, on_event, signature::SignatureError,
+    Endpoint, Event, Failure, Object, Outcome, Router,
+    endpoint::{EventService, Refusal},
+    event::EnvelopeError,
+    handler::{Handler, HandlerResult, IntoHandler, Report},
+    on_event,
+    signature::{SignatureError, Tolerance},
     testing::ManualClock,
 };
 use router_tests::{NOW, now, payload, secret, signature};

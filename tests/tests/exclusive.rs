@@ -8,7 +8,8 @@ use std::{
 };
 
 use router_core::{
-    Failure, Object, Report, Router, RouterError, State, on_event, testing::ManualClock,
+    Failure, Object, Router, State, handler::Report, on_event, routing::RouterError,
+    testing::ManualClock,
 };
 use router_tests::{event, now, payload_with_id};
 use serde::Deserialize;

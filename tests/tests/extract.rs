@@ -9,9 +9,14 @@ use std::{
 };
 
 use router_core::{
-    Account, EndpointName, Event, EventId, EventType, Failure, FailureExt as _, FromEvent,
-    HandlerReport, Livemode, Object, OptionalFromEvent, Previous, Registered, Rejection,
-    RelatedObject, Report, Router, RouterBuilder, State, on_event, on_unhandled,
+    Event, EventId, Failure, FailureExt as _, FromEvent, Object, Previous, Rejection, Router,
+    State,
+    build::{Registered, RouterBuilder},
+    event::RelatedObject,
+    extract::{Account, EventType, Livemode, OptionalFromEvent},
+    handler::{HandlerReport, Report},
+    on_event, on_unhandled,
+    signature::EndpointName,
 };
 use router_tests::{NOW, event, payload, payload_with_id};
 use serde::Deserialize;
@@ -136,9 +141,9 @@ async fn optional_argument_is_none_if_absent() {
 
 #[derive(Debug, Deserialize)]
 struct Cancellation {
-    #[serde(default, deserialize_with = "router_core::changed")]
+    #[serde(default, deserialize_with = "router_core::extract::changed")]
     cancel_at: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "router_core::changed")]
+    #[serde(default, deserialize_with = "router_core::extract::changed")]
     status: Option<String>,
 }
 

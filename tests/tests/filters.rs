@@ -2,7 +2,9 @@
 //! log.
 
 use router_core::{
-    Event, Problem, Router, RouterBuilder, Secrets, Warning, on_event, on_unhandled,
+    Event, Router, Secrets,
+    build::{Problem, RouterBuilder, Warning},
+    on_event, on_unhandled,
     testing::{ManualClock, SyntheticEvent, TestRouter},
 };
 use router_inbox::{Inbox, conformance::MemoryStore};
@@ -10,7 +12,7 @@ use router_tests::now;
 use tower::{Service as _, ServiceExt as _};
 use tracing_subscriber::filter::LevelFilter;
 
-use router_tests::logged::log;
+use router_tests::logged::{self, log};
 
 #[on_event("account.updated", name = "shop.seller", endpoint = "connect")]
 async fn seller(_: Event) {}

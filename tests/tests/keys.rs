@@ -11,8 +11,11 @@ use std::{
 use http::Request;
 use http_body_util::Full;
 use router_core::{
-    Endpoint, EventId, HandlerReport, Object, Outcome, Report, Router, Secrets, SigningSecret,
-    State, event_type, on_event, signature::sign, testing::ManualClock,
+    Endpoint, EventId, Object, Outcome, Router, Secrets, SigningSecret, State, event_type,
+    handler::{HandlerReport, Report},
+    on_event,
+    signature::sign,
+    testing::ManualClock,
 };
 use router_tests::{NOW, event, now, payload};
 use tokio::sync::Notify;

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use router_core::{
-    DeliveryRouter, Endpoint, Event, InMemoryCompletions, Router, RouterBuilder, server::Server,
-    testing::ManualClock,
+    Endpoint, Event, Router, build::RouterBuilder, completions::InMemoryCompletions,
+    delivery::DeliveryRouter, server::Server, testing::ManualClock,
 };
 use router_inbox::{Inbox, PostgresStore, SqliteStore, Worker, conformance::MemoryStore};
 use router_tests::{now, secret};

@@ -4,7 +4,7 @@
 use std::fs;
 
 use router_core::{
-    Event, InMemoryCompletions, Object, Router, event::AlreadyAuthenticated, on_event,
+    Event, Object, Router, completions::InMemoryCompletions, event::AlreadyAuthenticated, on_event,
 };
 use tower::ServiceExt as _;
 

@@ -5,8 +5,12 @@ use std::{future::pending, io, time::Duration};
 
 use http::{HeaderValue, Response};
 use router_core::{
-    BoxError, Endpoint, Event, Failure, FailureExt as _, HandlerReport, Object, Outcome, Refusal,
-    Registered, Reply, Report, Router, on_event, testing::ManualClock,
+    BoxError, Endpoint, Event, Failure, FailureExt as _, Object, Outcome, Reply, Router,
+    build::Registered,
+    endpoint::Refusal,
+    handler::{HandlerReport, Report},
+    on_event,
+    testing::ManualClock,
 };
 use router_tests::{
     exchange::{post, send},

@@ -12,9 +12,15 @@ use http_body_util::BodyExt as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use router_core::{
-    BoxError, CompletionStore, DeadLetter, DeadLetters, Endpoint, Event, EventKey, Failure,
-    HandlerProgress, HandlerResult, Report, Router, SecretProvider, Secrets, State, on_event,
-    server::Server, testing::ManualClock,
+    BoxError, Endpoint, Event, Failure, Router, Secrets, State,
+    completions::{CompletionStore, HandlerProgress},
+    dead_letters::{DeadLetter, DeadLetters},
+    endpoint::SecretProvider,
+    event::EventKey,
+    handler::{HandlerResult, Report},
+    on_event,
+    server::Server,
+    testing::ManualClock,
 };
 use router_tests::{
     bomb::{Fault, fail, fail_blocking},

@@ -2,8 +2,8 @@
 //! duplicates, and created in the same second or in different ones.
 
 use proptest::prelude::*;
-use router_core::{Failure, Outcome, Recency, Registered, Router, on_event};
-use router_inbox::OrderKey;
+use router_core::{Failure, Outcome, Router, build::Registered, event::Recency, on_event};
+use router_inbox::store::OrderKey;
 use router_tests::event;
 use tower::ServiceExt as _;
 

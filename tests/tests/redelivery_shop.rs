@@ -11,13 +11,16 @@ use std::{
 };
 
 use router_core::{
-    BoxError, Event, Failure, Router, RouterBuilder, State, on_event,
+    BoxError, Event, Failure, Router, State,
+    build::RouterBuilder,
+    on_event,
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    DeliveryState, Inbox, SqliteStore, Store as _, Tx,
+    Inbox, SqliteStore, Store as _, Tx,
     operations::{ListFilter, Operations as _},
     sqlx::{self, Row as _, Sqlite},
+    store::DeliveryState,
 };
 use router_tests::now;
 use tower::Service as _;

@@ -7,8 +7,11 @@ use std::{
 
 use http::Response;
 use router_core::{
-    BoxError, DeadLetter, DeadLetters, Endpoint, Event, Failure, Handler, HandlerResult,
-    IntoOutcome as _, Object, Outcome, Registered, Reply, Report, Router, RouterBuilder, on_event,
+    BoxError, Endpoint, Event, Failure, Object, Outcome, Reply, Router,
+    build::{Registered, RouterBuilder},
+    dead_letters::{DeadLetter, DeadLetters},
+    handler::{Handler, HandlerResult, IntoOutcome as _, Report},
+    on_event,
     testing::ManualClock,
 };
 use router_tests::{

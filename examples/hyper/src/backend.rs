@@ -3,7 +3,10 @@
 use std::error::Error;
 
 use router_core::{
-    Answer, BoxError, Event, Router, RouterBuilder, Routes, StartupReport, server::ShutdownSignal,
+    BoxError, Event, Router,
+    build::{RouterBuilder, Routes, StartupReport},
+    endpoint::Answer,
+    server::ShutdownSignal,
 };
 use router_inbox::{Inbox, JetStreamStore, PostgresStore, SqliteStore, Store};
 use tokio::task::JoinHandle;

@@ -10,7 +10,9 @@ use std::{error::Error, io::IsTerminal as _, process::ExitCode, time::Duration};
 use clap::Parser as _;
 use http::{Method, Request, StatusCode};
 use router_core::{
-    Endpoint, ErrorChain, Response, Router, Secrets, SigningSecret,
+    Endpoint, Router, Secrets, SigningSecret,
+    endpoint::Response,
+    handler::ErrorChain,
     server::{Server, shutdown_signal},
 };
 use tokio::net::TcpListener;

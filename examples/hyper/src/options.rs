@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
-use router_core::{Secrets, Tolerance, signature::SecretError};
+use router_core::{
+    Secrets,
+    signature::{SecretError, Tolerance},
+};
 
 /// Receives Stripe webhooks at `POST /webhook` and runs the handlers of the `handlers` crate.
 #[derive(Parser)]

@@ -18,7 +18,9 @@
 use std::{convert::Infallible, error::Error, time::Duration};
 
 use router_core::{
-    BoxError, Endpoint, Event, Refusal, Report, Response, Router, Secrets,
+    BoxError, Endpoint, Event, Router, Secrets,
+    endpoint::{Refusal, Response},
+    handler::Report,
     server::{Server, shutdown_signal},
 };
 use tokio::net::TcpListener;

@@ -3,8 +3,8 @@
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    Operations,
     operations::{Change, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails},
+    store::Operations,
 };
 use serde::Serialize;
 

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use anstyle::Style;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    DeliveryState,
     operations::{DeliverySummary, EventSummary},
+    store::DeliveryState,
 };
 use serde::Serialize;
 

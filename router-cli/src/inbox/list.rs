@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use router_inbox::{
-    DeliveryState, Operations,
     operations::{ListEntry, ListFilter},
+    store::{DeliveryState, Operations},
 };
 use serde::Serialize;
 

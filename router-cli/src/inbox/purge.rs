@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use router_inbox::{
-    Operations,
     operations::{EventSelector, MIN_RETENTION},
+    store::Operations,
 };
 use serde_json::json;
 

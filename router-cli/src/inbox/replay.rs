@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    Operations,
     operations::{EventSelector, ReplayResult},
+    store::Operations,
 };
 use serde_json::{Value, json};
 

@@ -4,8 +4,8 @@ use clap::Args;
 use router_catalog::samples::stripe_json;
 use router_core::{Event, event::StoredEvent};
 use router_inbox::{
-    DeliveryState, Operations,
     operations::{EventDetails, EventSummary},
+    store::{DeliveryState, Operations},
 };
 use serde::Serialize;
 use serde_json::Value;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use router_inbox::{
-    Operations,
     operations::{BacklogCount, HandlerStatus, InboxStatus},
+    store::Operations,
 };
 use serde::Serialize;
 

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use router_catalog::nearest_of;
 use router_core::{
-    ErrorChain,
     clock::{Clock as _, SystemClock},
+    handler::ErrorChain,
 };
 use router_inbox::{
-    JetStreamStore, Operations, PostgresStore, SqliteStore, StoreError, StoreErrorKind,
+    JetStreamStore, PostgresStore, SqliteStore, StoreError,
+    store::{Operations, StoreErrorKind},
 };
 
 use crate::error::Error;

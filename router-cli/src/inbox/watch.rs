@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{Operations, operations::InboxStatus};
+use router_inbox::{operations::InboxStatus, store::Operations};
 use serde::Serialize;
 use tokio::signal::ctrl_c;
 

@@ -4,8 +4,9 @@ use std::{io, time::Duration};
 
 use reqwest::{Client, Url, header, redirect};
 use router_core::{
-    ErrorChain, SigningSecret,
+    SigningSecret,
     clock::{Clock as _, SystemClock},
+    handler::ErrorChain,
     testing::Payload,
 };
 

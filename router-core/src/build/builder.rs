@@ -102,7 +102,7 @@ impl RouterBuilder {
     /// #[on_event("invoice.paid")]
     /// async fn fulfil(_: Event) {}
     ///
-    /// # fn main() -> Result<(), router_core::BuildError> {
+    /// # fn main() -> Result<(), router_core::build::BuildError> {
     /// let router = Router::builder().only::<fulfil>().build()?;
     /// # Ok(())
     /// # }
@@ -153,7 +153,7 @@ impl RouterBuilder {
     /// }
     ///
     /// let router = Router::builder().plugins([PLUGIN]).build()?;
-    /// # Ok::<(), router_core::BuildError>(())
+    /// # Ok::<(), router_core::build::BuildError>(())
     /// ```
     pub fn plugins(mut self, plugins: impl IntoIterator<Item = Plugin>) -> Self {
         self.config.plugins.get_or_insert_default().extend(plugins);
@@ -246,7 +246,7 @@ impl RouterBuilder {
     ///     .handler("books.enter", ["invoice.paid"], enter)
     ///     .handler("audit", ["invoice.*"], async |event: Event| println!("{}", event.id()))
     ///     .build()?;
-    /// # Ok::<(), router_core::BuildError>(())
+    /// # Ok::<(), router_core::build::BuildError>(())
     /// ```
     #[track_caller]
     pub fn handler<P: Into<String>, Arguments>(
@@ -287,7 +287,7 @@ impl RouterBuilder {
     /// your own.
     ///
     /// ```no_run
-    /// use router_core::{DeadLetterFile, Event, Router};
+    /// use router_core::{Event, Router, dead_letters::DeadLetterFile};
     ///
     /// let router = Router::builder()
     ///     .handler("audit", ["invoice.*"], async |event: Event| println!("{}", event.id()))
@@ -296,7 +296,7 @@ impl RouterBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// [`DeadLetterFile`]: crate::DeadLetterFile
+    /// [`DeadLetterFile`]: crate::dead_letters::DeadLetterFile
     pub fn dead_letters(mut self, sink: impl DeadLetters) -> Self {
         self.config.dead_letters = Some(Arc::new(sink));
         self
@@ -309,15 +309,16 @@ impl RouterBuilder {
 
     /// Builds a router for a service that stores events and makes one delivery for each handler of
     /// an event, such as an inbox. Handlers can take what the service
-    /// [provides](crate::PerDelivery).
+    /// [provides](crate::extract::PerDelivery).
     ///
     /// Call it after all other settings: it returns the builder of a [`DeliveryRouter`], whose only
     /// setting is [`retry`](DeliveryRouterBuilder::retry).
     ///
     /// ```standalone_crate
     /// use router_core::{
-    ///     BoxError, Delivery, DeliveryService, Event, PerDelivery, ProvidedType, Router, on_event,
-    ///     testing::SyntheticEvent,
+    ///     BoxError, Event, Router,
+    ///     delivery::{Delivery, DeliveryService, ProvidedType},
+    ///     extract::PerDelivery, on_event, testing::SyntheticEvent,
     /// };
     /// use tower_service::Service as _;
     ///

@@ -47,7 +47,7 @@ pub enum Handles {
 
 /// A function annotated with `#[on_event]`, as a type of the same name, which the macro generates.
 ///
-/// Methods such as [`RouterBuilder::only`](crate::RouterBuilder::only) take it.
+/// Methods such as [`RouterBuilder::only`](crate::build::RouterBuilder::only) take it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "no function of this name has `#[on_event]`",

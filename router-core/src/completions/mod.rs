@@ -29,7 +29,7 @@ use crate::{event::EventKey, handler::BoxError};
 /// entry is lost earlier, a redelivered event runs its handlers again.
 ///
 /// A call that takes longer than the router's
-/// [`handler_timeout`](crate::RouterBuilder::handler_timeout) counts as failed.
+/// [`handler_timeout`](crate::build::RouterBuilder::handler_timeout) counts as failed.
 #[async_trait]
 pub trait CompletionStore: Send + Sync + 'static {
     /// Returns the progress of each handler that has run for this event; empty for a new event.

@@ -25,7 +25,7 @@ use crate::{
 /// `#[on_unhandled]` handler failed: its failure is logged as lost.
 ///
 /// The router gives up a call after its
-/// [`handler_timeout`](crate::RouterBuilder::handler_timeout), which counts as an error.
+/// [`handler_timeout`](crate::build::RouterBuilder::handler_timeout), which counts as an error.
 #[async_trait]
 pub trait DeadLetters: Send + Sync + 'static {
     /// Stores a dead letter durably.

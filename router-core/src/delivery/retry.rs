@@ -8,13 +8,13 @@ use std::time::Duration;
 /// The default is 12 attempts within 66 hours, about as long as Stripe retries. The waits are 15 s,
 /// 1 min, 4 min, 16 min, 64 min, 4 h 16 min, and then 12 h each.
 ///
-/// [`DeliveryRouterBuilder::retry`](crate::DeliveryRouterBuilder::retry) sets the policy of all
-/// handlers. `retry(…)` of `#[on_event]` replaces single values of it for one handler.
+/// [`DeliveryRouterBuilder::retry`](crate::build::DeliveryRouterBuilder::retry) sets the policy of
+/// all handlers. `retry(…)` of `#[on_event]` replaces single values of it for one handler.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use router_core::RetryPolicy;
+/// use router_core::delivery::RetryPolicy;
 ///
 /// let policy = RetryPolicy::new(5).backoff(Duration::from_secs(1));
 /// assert_eq!(policy.wait_after(2, None, 0.5), Some(Duration::from_secs(4)));

@@ -27,7 +27,7 @@ use crate::{
 
 /// A router for a service that stores events and makes one delivery for each handler of an event,
 /// such as an inbox. Created by
-/// [`RouterBuilder::delivered_by`](crate::RouterBuilder::delivered_by).
+/// [`RouterBuilder::delivered_by`](crate::build::RouterBuilder::delivered_by).
 ///
 /// A `DeliveryRouter` is cheap to clone, and its clones share all state. [`plan`](Self::plan)
 /// returns the handlers of an event. As a tower service, the router takes a [`Delivery`], runs its
@@ -195,7 +195,7 @@ impl Delivery {
         Self { event, handler: handler.into(), attempt, per_delivery: PerDeliveryValues::default() }
     }
 
-    /// Adds a value that the handler can take as a [`PerDelivery<T>`](crate::PerDelivery).
+    /// Adds a value that the handler can take as a [`PerDelivery<T>`](crate::extract::PerDelivery).
     #[must_use]
     pub fn provide<T: Send + 'static>(mut self, value: T) -> Self {
         self.per_delivery.insert(value);

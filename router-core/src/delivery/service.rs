@@ -9,7 +9,7 @@ use std::{
 use super::TimeoutPause;
 
 /// A service that provides resources for each call of a handler, as
-/// [`PerDelivery`](crate::PerDelivery) arguments. The
+/// [`PerDelivery`](crate::extract::PerDelivery) arguments. The
 /// store of an inbox is one.
 pub trait DeliveryService {
     /// Returns the types of the resources that the service provides for every call.

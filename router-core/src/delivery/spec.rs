@@ -35,7 +35,7 @@ pub struct HandlerSpec {
 /// object's life comes first, then the second in which Stripe created the event. `*.created` comes
 /// before all others, `*.deleted` after them.
 ///
-/// [`Recency::of_change`]: crate::Recency::of_change
+/// [`Recency::of_change`]: crate::event::Recency::of_change
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryOrder {
     /// `ordered`: all events are delivered, and of those that wait, the oldest first. An event that
@@ -49,8 +49,9 @@ pub enum DeliveryOrder {
     /// does not hold newer ones, and is skipped once one of them is done. Two equally recent events
     /// (of one second and one stage) are both delivered.
     ///
-    /// Objects without an id count as one object (see [`ObjectId`](crate::ObjectId)), so do not use
-    /// this order for `invoice.upcoming`: one customer's event would be skipped for another's.
+    /// Objects without an id count as one object (see [`ObjectId`](crate::event::ObjectId)), so do
+    /// not use this order for `invoice.upcoming`: one customer's event would be skipped for
+    /// another's.
     NewestOnly,
 }
 

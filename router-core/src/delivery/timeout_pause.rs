@@ -16,7 +16,7 @@ use crate::clock::Clock;
 /// Pauses the timeout of a handler's call while the handler waits for the delivery service, for
 /// example for a connection to a database. Clones share the pause.
 ///
-/// [`Delivery::timeout_pause`](crate::Delivery::timeout_pause) returns it.
+/// [`Delivery::timeout_pause`](crate::delivery::Delivery::timeout_pause) returns it.
 #[derive(Debug, Clone, Default)]
 pub struct TimeoutPause(Arc<AtomicUsize>);
 

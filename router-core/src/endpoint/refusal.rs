@@ -136,7 +136,7 @@ impl Refusal {
     /// answer an error of a layer outside the endpoint, such as a load shedder:
     ///
     /// ```
-    /// use router_core::{BoxError, Refusal, Response};
+    /// use router_core::{BoxError, endpoint::{Refusal, Response}};
     ///
     /// fn answer(error: BoxError) -> Response {
     ///     Refusal::unavailable(error).into()

@@ -13,7 +13,7 @@ use crate::{handler::BoxError, signature::Secrets};
 ///
 /// ```
 /// use http::request::Parts;
-/// use router_core::{BoxError, SecretProvider, Secrets, SigningSecret};
+/// use router_core::{BoxError, Secrets, SigningSecret, endpoint::SecretProvider};
 ///
 /// struct Tenants { /* a connection pool */ }
 ///
@@ -33,7 +33,7 @@ use crate::{handler::BoxError, signature::Secrets};
 /// ```
 ///
 /// Give the secrets of each tenant a name of their own. It is part of an event's
-/// [key](crate::EventKey): under one name, equal events of two tenants are duplicates.
+/// [key](crate::event::EventKey): under one name, equal events of two tenants are duplicates.
 pub trait SecretProvider: Send + Sync + 'static {
     /// Returns the secrets for this request, or `None` if there is no endpoint at its address.
     /// `None` is answered with 404.

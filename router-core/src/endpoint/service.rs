@@ -37,9 +37,9 @@ use crate::{
 ///
 /// An endpoint is always ready. It waits for the inner service only once a request is verified, so
 /// that an unsigned request that stalls holds no permit of a concurrency limit. An endpoint
-/// never fails: every outcome is a response. Its extensions have the [`Report`](crate::Report), the
-/// inner service's own [extension](super::Answer::with_extension), or the
-/// [`Refusal`](crate::Refusal).
+/// never fails: every outcome is a response. Its extensions have the
+/// [`Report`](crate::handler::Report), the inner service's own
+/// [extension](super::Answer::with_extension), or the [`Refusal`](crate::endpoint::Refusal).
 ///
 /// [`Answer`]: super::Answer
 ///
@@ -240,7 +240,7 @@ impl<S: EventService + Clone, P: SecretProvider> Endpoint<S, P> {
     /// ```
     /// # use std::time::SystemTime;
     /// # use bytes::Bytes;
-    /// # use router_core::{Endpoint, Router, SecretProvider};
+    /// # use router_core::{Endpoint, Router, endpoint::SecretProvider};
     /// struct Queued { path: String, signature: String, body: Bytes, received_at: SystemTime }
     ///
     /// async fn handle(

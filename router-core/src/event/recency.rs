@@ -26,7 +26,7 @@ use super::Event;
 /// ```standalone_crate
 /// use std::{collections::HashMap, sync::Mutex};
 ///
-/// use router_core::{Object, Recency, State, on_event};
+/// use router_core::{Object, State, event::Recency, on_event};
 /// # use router_core::{Endpoint, Router, SigningSecret, clock::{Clock, SystemClock}, signature::sign};
 ///
 /// #[derive(serde::Deserialize)]
@@ -74,8 +74,8 @@ use super::Event;
 ///
 /// With an inbox, `ordered = "newest"` makes the comparison for the handler: the inbox remembers
 /// the recency of the newest event that the handler has done, and skips older ones (see
-/// [`DeliveryOrder::NewestOnly`](crate::DeliveryOrder::NewestOnly)). The statement below is for an
-/// application that stores the recency in a table of its own.
+/// [`DeliveryOrder::NewestOnly`](crate::delivery::DeliveryOrder::NewestOnly)). The statement below
+/// is for an application that stores the recency in a table of its own.
 ///
 /// # In a database
 ///

@@ -10,7 +10,7 @@ use crate::event::Event;
 /// a last resort before it fails for good.
 ///
 /// ```standalone_crate
-/// use router_core::{Attempt, BoxError, Event, State, on_event};
+/// use router_core::{BoxError, Event, State, extract::Attempt, on_event};
 /// # struct Shop;
 /// # impl Shop {
 /// #     async fn ship(&self, _: &str) -> Result<(), BoxError> { Ok(()) }
@@ -28,15 +28,15 @@ use crate::event::Event;
 /// ```
 ///
 /// With an inbox, the number is that of the delivery, and the maximum that of the handler's
-/// [`RetryPolicy`](crate::RetryPolicy). An attempt is counted when it starts. If the process
-/// crashes during the last attempt, the last resort is not taken.
+/// [`RetryPolicy`](crate::delivery::RetryPolicy). An attempt is counted when it starts. If the
+/// process crashes during the last attempt, the last resort is not taken.
 ///
 /// Inline, the number counts the runs of the handler for the event, as far as the
-/// [completions](crate::CompletionStore) are stored. Stripe redelivers an event for up to three
-/// days and does not state the number of its attempts. The maximum is therefore unknown, and no
-/// attempt is known to be the last. The exceptions are handlers whose failure is answered with 200:
-/// a handler that runs after another one's [`Reply`](crate::Reply), one with a `default_reply`, and
-/// one with `#[on_unhandled]`. Each of their attempts is the last.
+/// [completions](crate::completions::CompletionStore) are stored. Stripe redelivers an event for up
+/// to three days and does not state the number of its attempts. The maximum is therefore unknown,
+/// and no attempt is known to be the last. The exceptions are handlers whose failure is answered
+/// with 200: a handler that runs after another one's [`Reply`](crate::Reply), one with a
+/// `default_reply`, and one with `#[on_unhandled]`. Each of their attempts is the last.
 ///
 /// A test calls the annotated function with an [`Attempt::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub struct Object<T>(pub T);
 /// previous attributes; a handler of other events too takes an `Option<Previous<T>>`.
 ///
 /// ```standalone_crate
-/// use router_core::{Object, Previous, changed, on_event};
+/// use router_core::{Object, Previous, extract::changed, on_event};
 /// # #[derive(serde::Deserialize)] struct Subscription { id: String, cancel_at: Option<i64> }
 /// #[derive(serde::Deserialize)]
 /// struct Before {
@@ -50,9 +50,9 @@ pub struct Previous<T>(pub T);
 /// ```
 /// #[derive(serde::Deserialize)]
 /// struct Before {
-///     #[serde(default, deserialize_with = "router_core::changed")]
+///     #[serde(default, deserialize_with = "router_core::extract::changed")]
 ///     status: Option<String>,
-///     #[serde(default, deserialize_with = "router_core::changed")]
+///     #[serde(default, deserialize_with = "router_core::extract::changed")]
 ///     cancel_at: Option<Option<i64>>, // can be null
 /// }
 ///

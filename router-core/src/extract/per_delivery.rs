@@ -9,7 +9,7 @@ use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::event::Event;
 
 /// A resource for a single call of a handler, such as a transaction. The
-/// [`DeliveryService`](crate::DeliveryService), which delivers the event, provides it.
+/// [`DeliveryService`](crate::delivery::DeliveryService), which delivers the event, provides it.
 ///
 /// The resource is handed over once, so a handler can take only one argument of each type.
 /// `build()` fails if no service provides the type; a handler that can do without it takes an

@@ -12,7 +12,7 @@ use super::{FromEvent, OptionalFromEvent, Rejection};
 use crate::event::Event;
 
 /// A value that the application has registered with
-/// [`RouterBuilder::state`](crate::RouterBuilder::state). It is looked up by its type.
+/// [`RouterBuilder::state`](crate::build::RouterBuilder::state). It is looked up by its type.
 ///
 /// `build()` fails if a handler takes a state that is missing; a handler that can do without it
 /// takes an `Option<State<T>>`.
@@ -27,7 +27,7 @@ use crate::event::Event;
 ///     println!("{}: from {}", id, mailer.from);
 /// }
 ///
-/// # fn main() -> Result<(), router_core::BuildError> {
+/// # fn main() -> Result<(), router_core::build::BuildError> {
 /// let router = Router::builder().state(Mailer { from: "shop@example.com".into() }).build()?;
 /// # Ok(())
 /// # }

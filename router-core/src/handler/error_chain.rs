@@ -19,7 +19,7 @@ use crate::panic_guard::catch;
 /// ```
 /// use std::{error::Error, fmt, io};
 ///
-/// use router_core::ErrorChain;
+/// use router_core::handler::ErrorChain;
 ///
 /// #[derive(Debug)]
 /// struct NotShipped(io::Error);

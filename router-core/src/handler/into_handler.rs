@@ -11,9 +11,9 @@ use crate::{
     },
 };
 
-/// A handler that [`RouterBuilder::handler`](crate::RouterBuilder::handler) accepts: a function or
-/// closure with up to eight [extractors](FromEvent) as arguments, as with `#[on_event]`, or an
-/// `impl` [`Handler`].
+/// A handler that [`RouterBuilder::handler`](crate::build::RouterBuilder::handler) accepts: a
+/// function or closure with up to eight [extractors](FromEvent) as arguments, as with
+/// `#[on_event]`, or an `impl` [`Handler`].
 ///
 /// The compiler infers `Arguments`, for a function the tuple of its argument types. This trait
 /// cannot be implemented outside this crate.

@@ -33,11 +33,11 @@ pub type HandlerResult = Result<Outcome, Failure>;
 pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;
 
 /// A handler that is a value, registered with
-/// [`RouterBuilder::handler`](crate::RouterBuilder::handler). Functions and closures need no
+/// [`RouterBuilder::handler`](crate::build::RouterBuilder::handler). Functions and closures need no
 /// `impl`: see [`IntoHandler`].
 ///
 /// ```
-/// use router_core::{Event, Failure, Handler, Outcome};
+/// use router_core::{Event, Failure, Outcome, handler::Handler};
 ///
 /// struct Audit { path: std::path::PathBuf }
 ///

@@ -159,8 +159,8 @@ impl HandlerReport {
     }
 
     /// Returns the number of runs of the handler for this event, as far as the
-    /// [completions](crate::CompletionStore) are stored. A dead letter that starts over begins with
-    /// 1 again.
+    /// [completions](crate::completions::CompletionStore) are stored. A dead letter that starts
+    /// over begins with 1 again.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts

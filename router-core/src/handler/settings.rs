@@ -24,7 +24,7 @@ pub struct HandlerSettings {
     pub blocking: bool,
 }
 
-/// The parts of the [`RetryPolicy`](crate::RetryPolicy) that a handler overrides.
+/// The parts of the [`RetryPolicy`](crate::delivery::RetryPolicy) that a handler overrides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "only used by the macro and by `build`")]
 pub struct RetryOverrides {

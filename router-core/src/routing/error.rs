@@ -4,7 +4,8 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 /// The error of a router's call: the event was not handled, or its report is not available.
 ///
-/// A handler's failure is not a `RouterError`; it is part of the [`Report`](crate::Report).
+/// A handler's failure is not a `RouterError`; it is part of the
+/// [`Report`](crate::handler::Report).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouterError {
@@ -12,7 +13,7 @@ pub enum RouterError {
     #[error("the router is closed: this process is shutting down")]
     Closed,
     /// The handlers' progress could not be loaded from the
-    /// [`CompletionStore`](crate::CompletionStore), so no handler was run.
+    /// [`CompletionStore`](crate::completions::CompletionStore), so no handler was run.
     #[error("failed to load which handlers have finished this event, so none was run: {0}")]
     CompletionStore(Arc<dyn Error + Send + Sync>),
     /// The event is a duplicate of one that was still in flight after this time.

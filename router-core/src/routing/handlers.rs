@@ -36,7 +36,8 @@ pub(crate) struct RegisteredHandler {
     /// `true` if the handler returns a reply for Stripe.
     pub(crate) replies: bool,
     pub(crate) settings: HandlerSettings,
-    /// `true` if it takes a [`PerDelivery`](crate::PerDelivery), or an argument built on it.
+    /// `true` if it takes a [`PerDelivery`](crate::extract::PerDelivery), or an argument built on
+    /// it.
     pub(crate) takes_per_delivery: bool,
     pub(crate) callable: Callable,
     pub(crate) metrics: HandlerMetrics,

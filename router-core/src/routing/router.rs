@@ -41,10 +41,10 @@ use crate::{
 /// started, which go on in a tokio task.
 ///
 /// For an event that comes again, the router runs only the handlers that have not finished it
-/// according to its [`CompletionStore`](crate::CompletionStore), and those that failed it
-/// permanently: Stripe does not redeliver such an event, so a person has sent it again. As long as
-/// another handler needs a retry, Stripe does redeliver it, and a dead letter does not start over.
-/// A duplicate of an event in flight waits for that event and gets the same report.
+/// according to its [`CompletionStore`](crate::completions::CompletionStore), and those that failed
+/// it permanently: Stripe does not redeliver such an event, so a person has sent it again. As long
+/// as another handler needs a retry, Stripe does redeliver it, and a dead letter does not start
+/// over. A duplicate of an event in flight waits for that event and gets the same report.
 #[derive(Debug, Clone)]
 pub struct Router(Arc<Inner>);
 

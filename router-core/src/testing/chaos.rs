@@ -33,7 +33,7 @@ use crate::{
 /// let router = Router::builder().handler("audit", ["*"], async |_: Event| {}).build()?;
 /// let flaky = Chaos::new(42).duplicate(0.1).fail_after(0.05).layer(router);
 /// # let _ = flaky;
-/// # Ok::<(), router_core::BuildError>(())
+/// # Ok::<(), router_core::build::BuildError>(())
 /// ```
 #[derive(Clone)]
 pub struct Chaos {

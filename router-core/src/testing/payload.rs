@@ -22,7 +22,7 @@ pub struct Payload(Event);
 impl Payload {
     /// Reads a payload that Stripe once sent, from a file or a log, to send it again with a
     /// signature of your own. An example is the `payload` in a line of a
-    /// [`DeadLetterFile`](crate::DeadLetterFile).
+    /// [`DeadLetterFile`](crate::dead_letters::DeadLetterFile).
     ///
     /// # Errors
     ///

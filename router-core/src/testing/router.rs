@@ -36,7 +36,7 @@ use crate::{
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), router_core::BuildError> {
+/// # async fn main() -> Result<(), router_core::build::BuildError> {
 /// let shop = TestRouter::new(Router::builder().only::<fulfil>())?;
 ///
 /// let answer = shop.deliver(SyntheticEvent::new("invoice.paid").set("amount_paid", 500)).await;

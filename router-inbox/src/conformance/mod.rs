@@ -138,8 +138,8 @@ macro_rules! store_conformance {
     };
 }
 
-/// Expands to a `#[tokio::test]` for each promise of [`Operations`](crate::Operations), run on a
-/// [`Subject`](crate::conformance::Subject) whose store implements them.
+/// Expands to a `#[tokio::test]` for each promise of [`Operations`](crate::store::Operations), run
+/// on a [`Subject`](crate::conformance::Subject) whose store implements them.
 #[macro_export]
 macro_rules! operations_conformance {
     ($subject:ty) => {

@@ -11,15 +11,19 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    DeliveryOrder, DeliveryService, Event, ProvidedType,
+    Event,
     clock::Clock,
+    delivery::{DeliveryOrder, DeliveryService, ProvidedType},
     event::{EventKey, StoredEvent},
 };
 
 use crate::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
-    NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Store, StoreError, Stored,
-    StoredDelivery, newest_recency, store::number::delivery_number,
+    Store, StoreError,
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
+        NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Stored, StoredDelivery,
+        newest_recency, number::delivery_number,
+    },
 };
 
 /// A store in memory, without persistence.

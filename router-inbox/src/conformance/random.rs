@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use router_core::{
-    DeliveryOrder,
     clock::{Clock as _, SystemClock},
+    delivery::DeliveryOrder,
     testing::{ManualClock, SyntheticEvent},
 };
 
@@ -13,7 +13,8 @@ use super::{
     promises::{delivery, event_of},
 };
 use crate::{
-    Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, Lease, NewEvent, Store, StoredDelivery,
+    Store,
+    store::{Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, Lease, NewEvent, StoredDelivery},
 };
 
 const OPERATIONS: usize = 400;

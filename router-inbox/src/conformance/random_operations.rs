@@ -12,10 +12,11 @@ use super::{
     random::{HANDLERS, claim_request, new_event, outcome, pass, seed},
 };
 use crate::{
-    DeliveryState, Lease, Operations, Store as _,
+    Store as _,
     operations::{
         ChangeResult, DeliverySummary, EventSelector, InboxStatus, ListFilter, ReplayResult,
     },
+    store::{DeliveryState, Lease, Operations},
 };
 
 const OPERATIONS: usize = 400;

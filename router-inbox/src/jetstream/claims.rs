@@ -22,7 +22,8 @@ use super::{
     record::{CopyRef, Record},
 };
 use crate::{
-    Claim, ClaimRequest, DeliveryState, HandlerSlots, Lease, StoreError, store::millis::time,
+    StoreError,
+    store::{Claim, ClaimRequest, DeliveryState, HandlerSlots, Lease, millis::time},
 };
 
 /// Maximum number of rounds of a claim. Another round follows if other processes changed some of

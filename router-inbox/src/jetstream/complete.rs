@@ -6,7 +6,10 @@ use super::{
     Connection, read,
     record::{Delivery, Stage},
 };
-use crate::{CompleteResult, DeliveryOutcome, Lease, StoreError};
+use crate::{
+    StoreError,
+    store::{CompleteResult, DeliveryOutcome, Lease},
+};
 
 impl Connection {
     pub(super) async fn extend(

@@ -7,7 +7,10 @@ use percent_encoding::percent_decode_str;
 use router_core::BoxError;
 use tokio::sync::Notify;
 
-use crate::{StoreError, StoreErrorKind, store::parameters};
+use crate::{
+    StoreError,
+    store::{StoreErrorKind, parameters},
+};
 
 /// Limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

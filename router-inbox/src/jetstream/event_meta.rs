@@ -7,9 +7,8 @@ use router_core::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    OrderKey,
     operations::EventSummary,
-    store::{identity, millis, order::object_text},
+    store::{OrderKey, identity, millis, order::object_text},
 };
 
 /// An event's metadata: what is known of the event without its payload.

@@ -12,7 +12,7 @@ use super::{
     event_meta::EventMeta,
     record::Record,
 };
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, store::StoreErrorKind};
 
 /// A message to write, with the preconditions under which the server accepts it.
 #[derive(Debug, Clone)]

@@ -54,7 +54,10 @@ use async_nats::{
     jetstream::{self, Context, stream::Stream},
 };
 use async_trait::async_trait;
-use router_core::{DeliveryOrder, DeliveryService, ProvidedType, clock::Clock};
+use router_core::{
+    clock::Clock,
+    delivery::{DeliveryOrder, DeliveryService, ProvidedType},
+};
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -62,8 +65,11 @@ use self::{
     mirror::Mirror, subjects::Subjects, time::ServerTime,
 };
 use crate::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Operations,
-    Store, StoreError, StoreErrorKind, Stored, StoredDelivery,
+    Store, StoreError,
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Operations,
+        StoreErrorKind, Stored, StoredDelivery,
+    },
 };
 
 /// A store in a NATS JetStream stream.

@@ -5,7 +5,7 @@ use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 /// The names of the states.
 pub(super) mod state {
     use super::*;
-    use crate::DeliveryState;
+    use crate::store::DeliveryState;
 
     pub(in super::super) fn serialize<S: Serializer>(
         state: &DeliveryState,
@@ -24,7 +24,7 @@ pub(super) mod state {
 
 /// The names of the orders. A delivery without an order has none.
 pub(super) mod order {
-    use router_core::DeliveryOrder;
+    use router_core::delivery::DeliveryOrder;
 
     use super::*;
 

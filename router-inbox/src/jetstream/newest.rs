@@ -5,7 +5,7 @@
 //! atomic batch that completes a delivery as done.
 
 use futures_util::future::try_join_all;
-use router_core::DeliveryOrder;
+use router_core::delivery::DeliveryOrder;
 
 use super::{
     Connection,
@@ -14,7 +14,10 @@ use super::{
     record::{Delivery, Record},
     writes::Replacement,
 };
-use crate::{DeliveryState, StoreError, store::order::NO_TIME};
+use crate::{
+    StoreError,
+    store::{DeliveryState, order::NO_TIME},
+};
 
 /// A remembered recency, and the revision of its message.
 struct NewestDone {

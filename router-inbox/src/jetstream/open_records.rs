@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::record::{Delivery, Record};
-use crate::{Backlog, ClaimRequest, DeliveryState, HandlerSlots, store::set_back::MAX_CORRECTED};
+use crate::store::{Backlog, ClaimRequest, DeliveryState, HandlerSlots, set_back::MAX_CORRECTED};
 
 #[derive(Default)]
 pub(super) struct OpenRecords {
@@ -38,7 +38,7 @@ pub(super) type Due = (i64, i64, usize);
 /// A running delivery comes first, then the one with the smallest [`OrderKey::position`], and among
 /// equal ones the one that was stored first. The due time does not matter.
 ///
-/// [`OrderKey::position`]: crate::OrderKey::position
+/// [`OrderKey::position`]: crate::store::OrderKey::position
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct LanePosition {
     is_waiting: bool,

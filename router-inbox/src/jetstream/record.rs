@@ -2,16 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use router_core::DeliveryOrder;
+use router_core::delivery::DeliveryOrder;
 use serde::{Deserialize, Serialize};
 
 use super::{event_meta::EventMeta, names};
 use crate::{
-    CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, OrderKey,
-    StoredDelivery,
     operations::DeliverySummary,
     store::{
-        MAX_CLOCK_STEP,
+        CompleteResult, DeliveryOutcome, DeliveryState, MAX_CLOCK_STEP, NewDelivery, NewEvent,
+        OrderKey, StoredDelivery,
         millis::{millis, time},
         number::delivery_number,
         position,

@@ -13,7 +13,10 @@ use super::{
     record::{CopyRef, Delivery, Record},
     writes::{Contended, MAX_ATTEMPTS, Replacement},
 };
-use crate::{DeliveryState, NewDelivery, NewEvent, Redelivery, StoreError, Stored};
+use crate::{
+    StoreError,
+    store::{DeliveryState, NewDelivery, NewEvent, Redelivery, Stored},
+};
 
 /// The effect of a redelivered event, decided on the records of all its generations.
 struct Decision {

@@ -7,7 +7,7 @@ use std::{
 
 use async_nats::jetstream::message::StreamMessage;
 use futures_util::future::try_join_all;
-use router_core::DeliveryOrder;
+use router_core::delivery::DeliveryOrder;
 
 use super::{
     Connection, HandlerEntry,
@@ -17,7 +17,10 @@ use super::{
     record::Record,
     writes::{Contended, MAX_ATTEMPTS},
 };
-use crate::{NewEvent, OrderKey, StoreError, Stored};
+use crate::{
+    StoreError,
+    store::{NewEvent, OrderKey, Stored},
+};
 
 /// Upper bound for a payload message's subject and headers, in bytes, without the metadata header.
 const HEADER_OVERHEAD: usize = 512;

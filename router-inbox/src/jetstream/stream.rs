@@ -11,7 +11,7 @@ use async_nats::jetstream::{
 use serde::Deserialize;
 
 use super::{connect::Address, subjects::Subjects};
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, store::StoreErrorKind};
 
 /// The minimum JetStream API level, that of nats-server 2.12: it has atomic batches and expiring
 /// messages.

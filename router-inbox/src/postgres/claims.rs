@@ -6,9 +6,9 @@ use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{number, schema::Schema, writes::replace_nul};
-use crate::{
+use crate::store::{
     Backlog, Claim, ClaimRequest, HandlerSlots, Lease,
-    store::rows::{millis, time},
+    rows::{millis, time},
 };
 
 /// Claims due deliveries in one statement, which is its own transaction. Returns the claims, and

@@ -14,9 +14,9 @@ use sqlx::{
 
 use super::schema::Schema;
 use crate::{
-    StoreError, StoreErrorKind,
+    StoreError,
     store::{
-        parameters,
+        StoreErrorKind, parameters,
         sql_error::{cause, kind},
     },
 };

@@ -18,7 +18,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use router_core::{Delivery, DeliveryService, ProvidedType};
+use router_core::delivery::{Delivery, DeliveryService, ProvidedType};
 use sqlx::{
     PgConnection, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
@@ -32,10 +32,12 @@ use self::{
     time::ServerTime,
 };
 use crate::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-    Operations, Store, StoreError, Stored, StoredDelivery, Tx,
+    Store, StoreError, Tx,
     bounded::MIN_OPERATION_LIMIT,
-    store::rows::state,
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
+        Operations, Stored, StoredDelivery, rows::state,
+    },
     tx::{self, TxPermits, TxStore},
 };
 

@@ -14,9 +14,9 @@ use super::{
         NewRow, insert_deliveries, lane, lock_lanes, notify, replace_nul, signed_at, unblock_next,
     },
 };
-use crate::{
-    DeliveryState, NewDelivery, NewEvent, OrderKey, Redelivery, Stored,
-    store::{identity::identity, number::delivery_number, rows::state},
+use crate::store::{
+    DeliveryState, NewDelivery, NewEvent, OrderKey, Redelivery, Stored, identity::identity,
+    number::delivery_number, rows::state,
 };
 
 /// Applies redeliveries in a transaction of its own, and returns one result each.

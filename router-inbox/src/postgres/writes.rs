@@ -31,13 +31,11 @@ use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, Row as _};
 
 use super::{PostgresStore, schema::Schema};
-use crate::{
+use crate::store::{
     CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey,
-    store::{
-        identity::{hash, identity},
-        number::delivery_number,
-        rows::{OutcomeColumns, millis, object_column},
-    },
+    identity::{hash, identity},
+    number::delivery_number,
+    rows::{OutcomeColumns, millis, object_column},
 };
 
 /// A delivery to insert.

@@ -6,12 +6,10 @@ use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::time::ClaimTime;
-use crate::{
+use crate::store::{
     Backlog, Claim, ClaimRequest, Lease,
-    store::{
-        rows::{millis, time},
-        set_back::MAX_CORRECTED,
-    },
+    rows::{millis, time},
+    set_back::MAX_CORRECTED,
 };
 
 /// A claimable delivery.

@@ -16,8 +16,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use router_core::{
-    Delivery, DeliveryService, ProvidedType,
     clock::{Clock, SystemClock},
+    delivery::{Delivery, DeliveryService, ProvidedType},
 };
 use sqlx::{
     Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection,
@@ -27,9 +27,11 @@ use tokio::sync::Mutex;
 
 use self::{file::OpenFiles, open::Opened};
 use crate::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-    Operations, Store, StoreError, StoreErrorKind, Stored, StoredDelivery, Tx,
-    store::{rows::state, sql_error::kind},
+    Store, StoreError, Tx,
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
+        Operations, StoreErrorKind, Stored, StoredDelivery, rows::state, sql_error::kind,
+    },
     tx::{self, TxPermits, TxStore},
 };
 

@@ -17,8 +17,8 @@ use super::{
     private_file, schema,
 };
 use crate::{
-    StoreError, StoreErrorKind,
-    store::{parameters, sql_error::kind},
+    StoreError,
+    store::{StoreErrorKind, parameters, sql_error::kind},
 };
 
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use sqlx::{Row as _, SqliteConnection};
 use tokio::sync::Mutex;
 
 use super::file::OpenFiles;
-use crate::{StoreErrorKind, store::sql_error::kind};
+use crate::store::{StoreErrorKind, sql_error::kind};
 
 /// Checks the whole database, and makes all later commits fail if it is damaged.
 ///

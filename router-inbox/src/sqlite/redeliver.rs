@@ -7,9 +7,9 @@ use super::{
     claims::stored_event,
     writes::{NewRow, insert_delivery, signed_at, unblock_next},
 };
-use crate::{
-    DeliveryState, NewDelivery, NewEvent, OrderKey, Redelivery, Stored,
-    store::{identity::identity, number::delivery_number, rows::state},
+use crate::store::{
+    DeliveryState, NewDelivery, NewEvent, OrderKey, Redelivery, Stored, identity::identity,
+    number::delivery_number, rows::state,
 };
 
 /// The stored event that is redelivered.

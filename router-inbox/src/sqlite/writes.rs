@@ -7,13 +7,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection};
 
-use crate::{
-    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey, newest_recency,
-    store::{
-        identity::identity,
-        number::delivery_number,
-        rows::{OutcomeColumns, millis, object_column},
-    },
+use crate::store::{
+    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey,
+    identity::identity,
+    newest_recency,
+    number::delivery_number,
+    rows::{OutcomeColumns, millis, object_column},
 };
 
 /// Stores an event and returns `true`, or returns `false` if it is already stored.

@@ -1,8 +1,8 @@
 //! Retrying and discarding a delivery.
 
 #[cfg(doc)]
-use crate::Operations;
-use crate::{DeliveryState, StoredDelivery};
+use crate::store::Operations;
+use crate::store::{DeliveryState, StoredDelivery};
 
 /// The result of retrying or discarding a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]

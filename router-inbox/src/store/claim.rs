@@ -117,9 +117,9 @@ pub struct Claim {
     pub lease_expired: bool,
     /// `true` if the delivery is [`NewestOnly`] and the handler has done a newer event of the
     /// object. The caller must not run the handler, and must complete the attempt as
-    /// [ignored](crate::DeliveryOutcome::Ignored) unless its lease has expired.
+    /// [ignored](crate::store::DeliveryOutcome::Ignored) unless its lease has expired.
     ///
-    /// [`NewestOnly`]: router_core::DeliveryOrder::NewestOnly
+    /// [`NewestOnly`]: router_core::delivery::DeliveryOrder::NewestOnly
     pub outdated: bool,
 }
 

@@ -9,7 +9,7 @@ use router_core::{BoxError, Failure, panic_guard::catch};
 /// With the feature `sqlite` or `postgres`, `?` converts a [`sqlx::Error`] and determines its kind.
 ///
 /// ```
-/// use router_inbox::{StoreError, StoreErrorKind};
+/// use router_inbox::{StoreError, store::StoreErrorKind};
 ///
 /// let error = StoreError::rejected("the event has 70 MB, and the limit is 64 MB");
 /// assert_eq!(error.kind(), StoreErrorKind::Rejected);
@@ -81,13 +81,14 @@ impl StoreError {
     }
 
     /// Wraps the reason for which a store could not give a handler access to its
-    /// [`Effects`](crate::Effects), for example that no connection was available. The kind is that
-    /// of a reason which is a `StoreError`, and [`Unavailable`](StoreErrorKind::Unavailable)
-    /// otherwise.
+    /// [`Effects`](crate::store::Effects), for example that no connection was available. The kind
+    /// is that of a reason which is a `StoreError`, and
+    /// [`Unavailable`](StoreErrorKind::Unavailable) otherwise.
     ///
     /// If the handler fails with this error, or with one that has it as a
     /// [source](std::error::Error::source), the handler is not to blame: the worker then
-    /// [releases](crate::DeliveryOutcome::Released) the delivery without counting the attempt.
+    /// [releases](crate::store::DeliveryOutcome::Released) the delivery without counting the
+    /// attempt.
     pub fn unavailable_to_handler(reason: impl Into<BoxError>) -> Self {
         let reason = reason.into().downcast::<Self>();
         let Self { kind, source } = reason.map_or_else(Self::unavailable, |error| *error);

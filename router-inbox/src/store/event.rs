@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use router_core::{DeliveryOrder, Event, HandlerSpec};
+use router_core::{
+    Event,
+    delivery::{DeliveryOrder, HandlerSpec},
+};
 
-use crate::DeliveryState;
+use crate::store::DeliveryState;
 #[cfg(doc)]
-use crate::OrderKey;
+use crate::store::OrderKey;
 
 /// An event to be stored with its deliveries.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Hashes that identify events in the stores: of fixed size, however long the texts are.
 
-use router_core::EventKey;
+use router_core::event::EventKey;
 use sha2::{Digest as _, Sha256};
 
 /// Returns a hash of everything that identifies an event, except its generation.

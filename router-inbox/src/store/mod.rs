@@ -30,9 +30,9 @@ pub(crate) mod sql_error;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{Delivery, DeliveryService};
+use router_core::delivery::{Delivery, DeliveryService};
 #[cfg(doc)]
-use router_core::{DeliveryOrder, Event};
+use router_core::{Event, delivery::DeliveryOrder};
 
 pub(crate) use self::error::is_unavailable_to_handler;
 #[cfg(feature = "jetstream")]

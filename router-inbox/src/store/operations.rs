@@ -10,7 +10,7 @@ use router_core::{Event, event::StoredEvent};
 
 pub use super::change::{Change, ChangeOutcome, ChangeResult};
 use super::order::object_text;
-use crate::{DeliveryState, StoreError};
+use crate::{StoreError, store::DeliveryState};
 
 /// An operator's interface to a store: inspecting, retrying, discarding, replaying and purging.
 ///
@@ -262,7 +262,8 @@ pub struct EventSummary {
     /// The event's type.
     pub event_type: String,
     /// The id of the event's object, or what identifies an object without an id, such as
-    /// `invoice:sub_…` (see [`ObjectId`](router_core::ObjectId)). Empty if nothing identifies it.
+    /// `invoice:sub_…` (see [`ObjectId`](router_core::event::ObjectId)). Empty if nothing
+    /// identifies it.
     pub object: String,
     /// The time at which the event was stored.
     pub stored_at: SystemTime,

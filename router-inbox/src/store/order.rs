@@ -1,6 +1,6 @@
 //! The order of an object's events.
 
-use router_core::{DeliveryOrder, Event, Recency};
+use router_core::{Event, delivery::DeliveryOrder, event::Recency};
 
 /// The place of an event among the events of its object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,8 +8,8 @@ use router_core::{DeliveryOrder, Event, Recency};
 pub struct OrderKey {
     /// The object, including the account that owns it. With the handler it identifies the lane.
     ///
-    /// For an event without an [`ObjectId`](router_core::ObjectId) this is the event's own key. The
-    /// delivery is then alone in its lane, and neither waits for another nor blocks one.
+    /// For an event without an [`ObjectId`](router_core::event::ObjectId) this is the event's own
+    /// key. The delivery is then alone in its lane, and neither waits for another nor blocks one.
     pub object: String,
     /// The [recency](Recency) of the event, which is never negative and higher for a newer event.
     pub recency: i64,
@@ -66,7 +66,7 @@ pub fn newest_recency(position: i64) -> Option<i64> {
 }
 
 /// Returns the text by which an operator finds the events of an object, without the account. Empty
-/// if the event has no [`ObjectId`](router_core::ObjectId).
+/// if the event has no [`ObjectId`](router_core::event::ObjectId).
 pub(crate) fn object_text(event: &Event) -> String {
     event.object_id().map(|object| object.as_str().to_owned()).unwrap_or_default()
 }

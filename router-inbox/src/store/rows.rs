@@ -1,10 +1,10 @@
 //! Conversion between Rust types and columns, shared by the SQL stores.
 
-use router_core::{DeliveryOrder, Event};
+use router_core::{Event, delivery::DeliveryOrder};
 
 pub(crate) use super::millis::{millis, time};
 use super::order::object_text;
-use crate::{DeliveryOutcome, DeliveryState};
+use crate::store::{DeliveryOutcome, DeliveryState};
 
 /// The column values of a delivery after an attempt.
 pub(crate) struct OutcomeColumns<'e> {

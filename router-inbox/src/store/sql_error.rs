@@ -3,7 +3,7 @@
 use router_core::BoxError;
 use sqlx::error::{DatabaseError, ErrorKind};
 
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, store::StoreErrorKind};
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {

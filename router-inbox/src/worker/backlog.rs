@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use router_core::DeliveryRouter;
+use router_core::delivery::DeliveryRouter;
 
-use crate::{Backlog, Store, bounded::BoundedStore, telemetry};
+use crate::{Store, bounded::BoundedStore, store::Backlog, telemetry};
 
 /// Reports the backlog periodically. Warns once per handler that this program does not have.
 #[derive(Default)]

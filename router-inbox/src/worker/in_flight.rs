@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
-use router_core::{DeliveryRouter, HandlerSpec};
+use router_core::delivery::{DeliveryRouter, HandlerSpec};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::run::{CompletionFlag, FencingToken, RunResult};
-use crate::{DeliveryOutcome, HandlerSlots, Lease, telemetry};
+use crate::{
+    store::{DeliveryOutcome, HandlerSlots, Lease},
+    telemetry,
+};
 
 pub(super) struct InFlight {
     tasks: JoinSet<RunResult>,

@@ -15,7 +15,12 @@ mod run;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use router_core::{BoxError, Delivery, DeliveryRouter, HandlerReport, clock::Clock};
+use router_core::{
+    BoxError,
+    clock::Clock,
+    delivery::{Delivery, DeliveryRouter},
+    handler::HandlerReport,
+};
 use tokio::sync::watch;
 use tower_service::Service;
 
@@ -26,8 +31,11 @@ use self::{
     run::{CompletionFlag, FencingToken, Run},
 };
 use crate::{
-    Claim, ClaimRequest, DeliveryOutcome, Inbox, Store, bounded::BoundedStore,
-    operations::MIN_RETENTION, telemetry,
+    Inbox, Store,
+    bounded::BoundedStore,
+    operations::MIN_RETENTION,
+    store::{Claim, ClaimRequest, DeliveryOutcome},
+    telemetry,
 };
 
 /// Delivers stored events to their handlers, several at a time, until it is shut down.
@@ -35,7 +43,7 @@ use crate::{
 /// Any number of workers, in any number of processes, may use the same store.
 ///
 /// A handler that fails is retried with exponential backoff, according to its
-/// [`RetryPolicy`](router_core::RetryPolicy). A failure created with
+/// [`RetryPolicy`](router_core::delivery::RetryPolicy). A failure created with
 /// [`Failure::retry_in`](router_core::Failure::retry_in) specifies a minimum delay. After the last
 /// attempt, or at once after a [permanent](router_core::Failure::permanent) failure, the delivery
 /// becomes a dead letter.

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use router_core::{
-    Event, Failure, HandlerReport, HandlerSpec, Outcome, RetryPolicy, event::EnvelopeError,
-    one_line,
+    Event, Failure, Outcome,
+    delivery::{HandlerSpec, RetryPolicy},
+    event::EnvelopeError,
+    handler::{HandlerReport, one_line},
 };
 
-use crate::{DeliveryOutcome, telemetry};
+use crate::{store::DeliveryOutcome, telemetry};
 
 /// Delay before the next attempt if the store could not begin a handler's transaction.
 const RELEASE_DELAY: Duration = Duration::from_secs(5);

@@ -11,15 +11,18 @@ use std::{
 };
 
 use router_core::{
-    BoxError, Delivery, Event, Failure, HandlerReport, HandlerSpec, panic_guard::catch_panic,
+    BoxError, Event, Failure,
+    delivery::{Delivery, HandlerSpec},
+    handler::HandlerReport,
+    panic_guard::catch_panic,
 };
 use tower_service::Service;
 
 use super::outcome;
 use crate::{
-    CompleteResult, DeliveryOutcome, Effects, Lease, Store, StoreError,
+    Store, StoreError,
     bounded::{BoundedStore, LimitExceeded},
-    store::is_unavailable_to_handler,
+    store::{CompleteResult, DeliveryOutcome, Effects, Lease, is_unavailable_to_handler},
 };
 
 /// An attempt to be run: the claimed delivery, its event and its handler.

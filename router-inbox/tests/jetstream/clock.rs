@@ -7,7 +7,9 @@ use router_core::{
     testing::ManualClock,
 };
 use router_inbox::{
-    DeliveryOutcome, DeliveryState, JetStreamStore, Store as _, conformance::Subject as _,
+    JetStreamStore, Store as _,
+    conformance::Subject as _,
+    store::{DeliveryOutcome, DeliveryState},
 };
 
 use crate::{

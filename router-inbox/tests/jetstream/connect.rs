@@ -6,7 +6,9 @@ use async_nats::jetstream::stream::DiscardPolicy;
 use insta::assert_snapshot;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    JetStreamStore, Operations as _, Store as _, Stored, operations::EventSelector,
+    JetStreamStore, Store as _,
+    operations::EventSelector,
+    store::{Operations as _, Stored},
 };
 
 use crate::{

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use router_core::DeliveryOrder;
-use router_inbox::{Claim, CompleteResult, DeliveryOutcome, JetStreamStore, NewEvent, Store as _};
+use router_core::delivery::DeliveryOrder;
+use router_inbox::{
+    JetStreamStore, Store as _,
+    store::{Claim, CompleteResult, DeliveryOutcome, NewEvent},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},

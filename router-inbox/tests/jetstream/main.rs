@@ -21,9 +21,11 @@ use async_nats::{
     ConnectOptions,
     jetstream::{self, Context},
 };
-use router_core::{ErrorChain, testing::ManualClock};
+use router_core::{handler::ErrorChain, testing::ManualClock};
 use router_inbox::{
-    DeliveryState, JetStreamStore, Redelivery, StoreError, Stored, conformance::Subject,
+    JetStreamStore, StoreError,
+    conformance::Subject,
+    store::{DeliveryState, Redelivery, Stored},
 };
 
 use self::support::nats::{self, PASSWORD, Server, USER};

@@ -3,13 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use router_core::{
-    DeliveryOrder, Event,
+    Event,
+    delivery::DeliveryOrder,
     testing::{Payload, SyntheticEvent},
 };
 use router_inbox::{
-    Claim, CompleteResult, DeliveryOutcome, DeliveryState, JetStreamStore, NewDelivery, NewEvent,
-    Operations as _, Redelivery, Store as _, Stored, conformance::Subject as _,
+    JetStreamStore, Store as _,
+    conformance::Subject as _,
     operations::EventSelector,
+    store::{
+        Claim, CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent,
+        Operations as _, Redelivery, Stored,
+    },
 };
 
 use crate::{

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, JetStreamStore, Lease,
-    NewDelivery, NewEvent, Operations as _, Store as _, Stored, StoredDelivery,
-    conformance::Subject as _, operations::ChangeOutcome,
+    JetStreamStore, Store as _,
+    conformance::Subject as _,
+    operations::ChangeOutcome,
+    store::{
+        CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, Lease, NewDelivery, NewEvent,
+        Operations as _, Stored, StoredDelivery,
+    },
 };
 use tokio::task::JoinSet;
 

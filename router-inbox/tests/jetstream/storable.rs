@@ -1,9 +1,13 @@
 //! Values that a stream cannot store as they are, and large numbers of events.
 
-use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 use router_inbox::{
-    CompleteResult, DeliveryOutcome, HandlerSlots, Inbox, JetStreamStore, NewDelivery, NewEvent,
-    Operations as _, Store as _, StoreError, StoreErrorKind, Stored, operations::ListFilter,
+    Inbox, JetStreamStore, Store as _, StoreError,
+    operations::ListFilter,
+    store::{
+        CompleteResult, DeliveryOutcome, HandlerSlots, NewDelivery, NewEvent, Operations as _,
+        StoreErrorKind, Stored,
+    },
 };
 use tower_service::Service as _;
 

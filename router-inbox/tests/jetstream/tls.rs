@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use router_inbox::{JetStreamStore, Store as _, Stored};
+use router_inbox::{JetStreamStore, Store as _, store::Stored};
 
 use crate::{
     error_chain,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use router_inbox::{
-    DeliveryOutcome, DeliveryState, PostgresStore, Store as _, conformance::Subject as _,
+    PostgresStore, Store as _,
+    conformance::Subject as _,
+    store::{DeliveryOutcome, DeliveryState},
 };
 
 use crate::{

@@ -4,8 +4,9 @@ use std::time::UNIX_EPOCH;
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    NewEvent, Operations as _, PostgresStore, Redelivery, Store as _, StoreErrorKind, Stored,
+    PostgresStore, Store as _,
     operations::ListFilter,
+    store::{NewEvent, Operations as _, Redelivery, StoreErrorKind, Stored},
 };
 use sqlx::{
     AssertSqlSafe, PgPool, Row as _,

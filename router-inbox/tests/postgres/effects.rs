@@ -8,9 +8,9 @@ use std::{
 
 use router_core::{Event, Failure, Outcome, Router, State, on_event, testing::ManualClock};
 use router_inbox::{
-    DeliveryState::{Dead, Done, Ignored, Waiting},
     Inbox, PostgresStore, Store as _, Tx,
     sqlx::{Postgres, Row as _, query},
+    store::DeliveryState::{Dead, Done, Ignored, Waiting},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tower_service::Service as _;
@@ -71,7 +71,10 @@ async fn fulfill(
 
 /// Stores an event and delivers it until its delivery is in this state. Returns the number of
 /// orders written and the delivery's error.
-async fn deliver(action: Action, state: router_inbox::DeliveryState) -> Option<(i64, String)> {
+async fn deliver(
+    action: Action,
+    state: router_inbox::store::DeliveryState,
+) -> Option<(i64, String)> {
     let inbox = TestInbox::create().await?;
     inbox
         .execute(

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use router_core::ErrorChain;
+use router_core::handler::ErrorChain;
 use router_inbox::{PostgresStore, StoreError, conformance::Subject};
 use sqlx::{AssertSqlSafe, PgPool};
 

@@ -9,11 +9,14 @@ use std::{
     time::Duration,
 };
 
-use router_core::{DeliveryOrder::OldestFirst, Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{
+    Event, delivery::DeliveryOrder::OldestFirst, event::StoredEvent, testing::SyntheticEvent,
+};
 use router_inbox::{
-    DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations as _, Store as _, Stored,
+    Store as _,
     conformance::Subject as _,
     operations::{ChangeOutcome, EventSelector, ListFilter, ReplayResult},
+    store::{DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Operations as _, Stored},
 };
 use tokio::task::JoinSet;
 

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use router_core::clock::{Clock as _, SystemClock};
-use router_inbox::{CompleteResult, DeliveryOutcome, PostgresStore, Store as _, Stored};
+use router_inbox::{
+    PostgresStore, Store as _,
+    store::{CompleteResult, DeliveryOutcome, Stored},
+};
 use sqlx::AssertSqlSafe;
 use tokio::{sync::mpsc, task::JoinSet};
 

@@ -4,10 +4,13 @@ use std::{slice::from_ref, time::Duration};
 
 use router_core::testing::SyntheticEvent;
 use router_inbox::{
-    CompleteResult, DeliveryOutcome, DeliveryState, Lease, NewEvent, Operations as _,
-    PostgresStore, Redelivery, Store as _, Stored,
+    PostgresStore, Store as _,
     conformance::Subject as _,
     operations::{EventSelector, MIN_RETENTION},
+    store::{
+        CompleteResult, DeliveryOutcome, DeliveryState, Lease, NewEvent, Operations as _,
+        Redelivery, Stored,
+    },
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 

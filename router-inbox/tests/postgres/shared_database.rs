@@ -1,7 +1,8 @@
 //! Several processes that share a database.
 
 use router_inbox::{
-    CompleteResult, DeliveryOutcome, DeliveryState, NewEvent, Redelivery, Store as _, Stored,
+    Store as _,
+    store::{CompleteResult, DeliveryOutcome, DeliveryState, NewEvent, Redelivery, Stored},
 };
 use sqlx::postgres::PgListener;
 

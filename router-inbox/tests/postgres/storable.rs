@@ -2,10 +2,14 @@
 
 use std::{slice::from_ref, time::Duration};
 
-use router_core::{DeliveryOrder::OldestFirst, Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{
+    Event, delivery::DeliveryOrder::OldestFirst, event::StoredEvent, testing::SyntheticEvent,
+};
 use router_inbox::{
-    CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Redelivery, Store as _,
-    Stored,
+    Store as _,
+    store::{
+        CompleteResult, DeliveryOutcome, DeliveryState, NewDelivery, NewEvent, Redelivery, Stored,
+    },
 };
 
 use crate::{

@@ -1,6 +1,6 @@
 //! TLS: the server's certificate.
 
-use router_inbox::{PostgresStore, Store as _, Stored};
+use router_inbox::{PostgresStore, Store as _, store::Stored};
 use sqlx::{PgPool, Row as _};
 
 use crate::{

@@ -8,8 +8,8 @@ pub(crate) mod shared;
 
 use std::time::{Duration, SystemTime};
 
-use router_core::{DeliveryOrder, testing::SyntheticEvent};
-use router_inbox::{ClaimRequest, HandlerSlots, NewDelivery, NewEvent};
+use router_core::{delivery::DeliveryOrder, testing::SyntheticEvent};
+use router_inbox::store::{ClaimRequest, HandlerSlots, NewDelivery, NewEvent};
 
 /// An event with one delivery, for the handler `a`.
 pub(crate) fn paid(id: &str) -> NewEvent {

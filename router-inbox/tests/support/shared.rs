@@ -9,7 +9,10 @@ use std::{
 };
 
 use router_core::testing::SyntheticEvent;
-use router_inbox::{CompleteResult, DeliveryOutcome, NewEvent, Store, Stored};
+use router_inbox::{
+    Store,
+    store::{CompleteResult, DeliveryOutcome, NewEvent, Stored},
+};
 use tokio::task::JoinSet;
 
 use super::{paid, updated_at, wanted};

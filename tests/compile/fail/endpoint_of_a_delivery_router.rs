@@ -1,4 +1,4 @@
-use router_core::{DeliveryRouter, Endpoint, Event, SigningSecret};
+use router_core::{Endpoint, Event, SigningSecret, delivery::DeliveryRouter};
 
 fn serve(secret: SigningSecret, router: DeliveryRouter) {
     let _ = Endpoint::new(secret, router);

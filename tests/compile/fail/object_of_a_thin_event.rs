@@ -1,4 +1,4 @@
-use router_core::{Object, Previous, Recency, on_event};
+use router_core::{Object, Previous, event::Recency, on_event};
 
 #[derive(serde::Deserialize)]
 struct Meter {}

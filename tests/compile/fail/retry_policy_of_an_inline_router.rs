@@ -1,4 +1,4 @@
-use router_core::{Event, RetryPolicy, Router};
+use router_core::{Event, Router, delivery::RetryPolicy};
 
 fn main() {
     let builder = Router::builder().handler("audit", ["*"], async |_: Event| {});

@@ -1,6 +1,6 @@
 //! Keys for stored deliveries and their retries.
 
-use router_core::{Event, IdempotencyKey, PerDelivery, Router, on_event};
+use router_core::{Event, IdempotencyKey, Router, extract::PerDelivery, on_event};
 
 #[on_event(
     "customer.subscription.*",

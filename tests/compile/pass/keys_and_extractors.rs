@@ -3,8 +3,8 @@
 #![deny(warnings)]
 
 use router_core::{
-    EventType, Failure, Object, Outcome, RelatedObject, Router, State, StripeObject, event_type,
-    on_event, on_unhandled,
+    Failure, Object, Outcome, Router, State, StripeObject, event::RelatedObject, event_type,
+    extract::EventType, on_event, on_unhandled,
 };
 use serde::Deserialize;
 

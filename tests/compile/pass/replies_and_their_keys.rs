@@ -1,6 +1,6 @@
 //! A handler replies if its return type contains a `Reply`, also behind an alias.
 
-use router_core::{Event, IntoOutcome, Object, Outcome, Reply, on_event};
+use router_core::{Event, Object, Outcome, Reply, handler::IntoOutcome, on_event};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use router_core::{
-    BuildError, Object, Router, State, on_event,
+    Object, Router, State, build::BuildError, on_event,
     testing::{SyntheticEvent, TestRouter},
 };
 use stripe_shared::{

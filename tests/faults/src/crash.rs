@@ -11,10 +11,13 @@ use std::{
 
 use async_trait::async_trait;
 use clap::ValueEnum;
-use router_core::{Delivery, DeliveryService, ProvidedType};
+use router_core::delivery::{Delivery, DeliveryService, ProvidedType};
 use router_inbox::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent, Store,
-    StoreError, Stored, StoredDelivery,
+    Store, StoreError,
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
+        Stored, StoredDelivery,
+    },
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -10,7 +10,8 @@ use std::{
 };
 
 use router_core::{
-    Event, Failure, Object, Router, RouterBuilder, State,
+    Event, Failure, Object, Router, State,
+    build::RouterBuilder,
     clock::{Clock as _, SystemClock},
     on_event,
 };

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser as _;
 use router_core::{
-    BoxError, Delivery, Endpoint, RouterBuilder, SigningSecret,
+    BoxError, Endpoint, SigningSecret,
+    build::RouterBuilder,
     clock::{Clock, Sleep, SystemClock},
+    delivery::Delivery,
     server::{Server, shutdown_signal},
 };
 use router_inbox::{Inbox, JetStreamStore, PostgresStore, SqliteStore, Store};

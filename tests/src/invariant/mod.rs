@@ -6,10 +6,7 @@ mod request;
 
 use std::{borrow::Cow, str};
 
-use router_core::{
-    Tolerance,
-    signature::{sign, verify},
-};
+use router_core::signature::{Tolerance, sign, verify};
 
 use crate::{NOW, now, secret};
 

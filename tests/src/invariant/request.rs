@@ -13,9 +13,10 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use router_core::{
-    BoxError, Endpoint, Event, Failure, FullBody, HandlerResult, Outcome, Response, Router,
-    Secrets, Tolerance,
-    signature::{SignatureError, verify},
+    BoxError, Endpoint, Event, Failure, Outcome, Router, Secrets,
+    endpoint::{FullBody, Response},
+    handler::HandlerResult,
+    signature::{SignatureError, Tolerance, verify},
     testing::ManualClock,
 };
 use serde_json::Value;

@@ -10,8 +10,11 @@ use bytes::Bytes;
 use http::{Request, request::Parts};
 use http_body_util::Full;
 use router_core::{
-    Answer, BoxError, Endpoint, Event, Object, Response, Router, SecretProvider, Secrets,
-    Tolerance, on_event, testing::ManualClock,
+    BoxError, Endpoint, Event, Object, Router, Secrets,
+    endpoint::{Answer, Response, SecretProvider},
+    on_event,
+    signature::Tolerance,
+    testing::ManualClock,
 };
 use router_tests::{SECRET, now, secret};
 use tower::{service_fn, util::BoxService};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, header::HeaderValue};
 use http_body_util::Full;
-use router_core::{Refusal, signature::SignatureError};
+use router_core::{endpoint::Refusal, signature::SignatureError};
 use tracing::Level;
 
 use crate::{

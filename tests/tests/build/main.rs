@@ -2,7 +2,10 @@
 
 mod shop;
 
-use router_core::{Event, Match, Problem, Router, RouterBuilder, Warning};
+use router_core::{
+    Event, Router,
+    build::{Match, Problem, RouterBuilder, Warning},
+};
 use serde_json::json;
 use shop::{Db, Mailer};
 

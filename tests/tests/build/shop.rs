@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use router_core::{Event, EventType, Plugin, Router, RouterBuilder, State, on_event, on_unhandled};
+use router_core::{
+    Event, Plugin, Router, State, build::RouterBuilder, extract::EventType, on_event, on_unhandled,
+};
 
 pub(crate) struct Db;
 pub(crate) struct Mailer;

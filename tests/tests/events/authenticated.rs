@@ -4,8 +4,11 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use router_core::{
-    Event, Failure, HandlerReport, RelatedObject, Report, Router,
-    event::{AlreadyAuthenticated, EnvelopeError, EnvelopeProblem, JsonType, SourceError},
+    Event, Failure, Router,
+    event::{
+        AlreadyAuthenticated, EnvelopeError, EnvelopeProblem, JsonType, RelatedObject, SourceError,
+    },
+    handler::{HandlerReport, Report},
 };
 use router_tests::event;
 use tower::ServiceExt as _;

@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 use router_core::{
-    SigningSecret, Tolerance,
-    signature::{SignatureError, VerifiedPayload, sign, verify},
+    SigningSecret,
+    signature::{SignatureError, Tolerance, VerifiedPayload, sign, verify},
 };
 
 fn secret() -> impl Strategy<Value = SigningSecret> {

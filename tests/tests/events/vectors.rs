@@ -10,11 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use router_core::{
-    Secrets, Tolerance,
-    signature::{SignatureError, VerifiedPayload, verify},
+    Secrets,
+    signature::{SignatureError, Tolerance, VerifiedPayload, verify},
 };
 
-const FILE: &str = include_str!("../vectors/signature.txt");
+const FILE: &str = include_str!("../../vectors/signature.txt");
 
 #[test]
 fn every_vector_gets_its_expected_verdict() {

@@ -9,15 +9,19 @@ use std::{
 };
 
 use router_core::{
-    Event, Failure, HandlerResult, Outcome, Router, State,
+    Event, Failure, Outcome, Router, State,
     clock::{Clock as _, SystemClock},
+    handler::HandlerResult,
     on_event,
     testing::ManualClock,
 };
 use router_inbox::{
-    ClaimRequest,
-    DeliveryState::{Done, Running, Waiting},
-    HandlerSlots, Inbox, SqliteStore, Store as _, StoredDelivery,
+    Inbox, SqliteStore, Store as _,
+    store::{
+        ClaimRequest,
+        DeliveryState::{Done, Running, Waiting},
+        HandlerSlots, StoredDelivery,
+    },
 };
 use router_tests::now;
 use tempfile::TempDir;

@@ -8,11 +8,13 @@ use std::{
     time::Duration,
 };
 
-use router_core::{Event, Failure, HandlerResult, Outcome, Router, RouterBuilder, State, on_event};
+use router_core::{
+    Event, Failure, Outcome, Router, State, build::RouterBuilder, handler::HandlerResult, on_event,
+};
 use router_inbox::{
-    DeliveryState::{Dead, Done, Ignored, Waiting},
     Store as _,
     operations::MIN_RETENTION,
+    store::DeliveryState::{Dead, Done, Ignored, Waiting},
 };
 use tokio::sync::Semaphore;
 
@@ -214,10 +216,10 @@ async fn former_name_shares_the_concurrency_limit() {
     let older = Router::builder().without_linked().handler("shop.former", ["invoice.paid"], former);
     let older = older.delivered_by(shop.store()).build().unwrap();
     let deliveries: Vec<_> =
-        older.handlers().iter().map(router_inbox::NewDelivery::from_spec).collect();
+        older.handlers().iter().map(router_inbox::store::NewDelivery::from_spec).collect();
     for id in 10..15 {
         let event = crate::shop::event(&format!("evt_{id}"));
-        let new = router_inbox::NewEvent::new(event, deliveries.clone());
+        let new = router_inbox::store::NewEvent::new(event, deliveries.clone());
         shop.store().store(&[new]).await.unwrap();
     }
     receive_all(&shop, 0..5).await;
@@ -317,6 +319,6 @@ async fn purge_after_30_days_spares_dead_letters() {
 async fn retention_below_minimum_is_refused_at_start() {
     let shop = shop(&Script::default());
     let worker = || shop.inbox.worker(shop.inbox.router().clone());
-    let _ = worker().retention(MIN_RETENTION);
-    let _ = worker().retention(MIN_RETENTION - SECOND);
+    drop(worker().retention(MIN_RETENTION));
+    drop(worker().retention(MIN_RETENTION - SECOND));
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use router_core::{Event, Router, RouterBuilder, testing::SyntheticEvent};
+use router_core::{Event, Router, build::RouterBuilder, testing::SyntheticEvent};
 use tower::Service as _;
 
 use crate::shop::{RunningWorker, Shop, TestWorker, settle, wait_until};

@@ -10,10 +10,9 @@ use std::{
 
 use router_core::{BoxError, Event, Failure, Router, State, on_event};
 use router_inbox::{
-    ClaimRequest,
-    DeliveryState::Waiting,
-    HandlerSlots, Inbox, SqliteStore, Store as _, Tx,
+    Inbox, SqliteStore, Store as _, Tx,
     sqlx::{Row as _, Sqlite, SqlitePool, query},
+    store::{ClaimRequest, DeliveryState::Waiting, HandlerSlots},
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;

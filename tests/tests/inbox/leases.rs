@@ -10,9 +10,12 @@ use std::{
 
 use router_core::{Event, Router, State, on_event, testing::ManualClock};
 use router_inbox::{
-    ClaimRequest, CompleteResult, DeliveryOutcome,
-    DeliveryState::{Dead, Done, Running, Waiting},
-    HandlerSlots, Store as _,
+    Store as _,
+    store::{
+        ClaimRequest, CompleteResult, DeliveryOutcome,
+        DeliveryState::{Dead, Done, Running, Waiting},
+        HandlerSlots,
+    },
 };
 use router_tests::now;
 use tokio::sync::Semaphore;
@@ -50,7 +53,7 @@ fn begun(runs: &Runs) -> usize {
 }
 
 /// Claims the only delivery, as a process that crashes afterwards.
-async fn claim(shop: &Shop) -> router_inbox::Claim {
+async fn claim(shop: &Shop) -> router_inbox::store::Claim {
     let request = ClaimRequest::new(vec![HandlerSlots::new("shop.twice", 9)], 9, LEASE);
     let mut claims = shop.store().claim(&request).await.expect("store is up");
     assert_eq!(claims.len(), 1, "{claims:?}");

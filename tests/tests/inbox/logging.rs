@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use router_core::{Event, Failure, HandlerResult, Outcome, Router, on_event};
+use router_core::{Event, Failure, Outcome, Router, handler::HandlerResult, on_event};
 use router_inbox::{
-    DeliveryState::{Dead, Done, Ignored, Waiting},
-    NewDelivery, NewEvent, Store as _,
+    Store as _,
+    store::{
+        DeliveryState::{Dead, Done, Ignored, Waiting},
+        NewDelivery, NewEvent,
+    },
 };
 use tracing_subscriber::filter::LevelFilter;
 

@@ -9,9 +9,12 @@ use std::{
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use router_core::{Event, Failure, Outcome, Router, on_event, testing::ManualClock};
 use router_inbox::{
-    ClaimRequest,
-    DeliveryState::{Dead, Done, Running, Waiting},
-    HandlerSlots, Store as _,
+    Store as _,
+    store::{
+        ClaimRequest,
+        DeliveryState::{Dead, Done, Running, Waiting},
+        HandlerSlots,
+    },
 };
 use router_tests::{event as event_of, now, payload};
 use tokio::sync::Semaphore;

@@ -7,10 +7,13 @@ use std::{
 };
 
 use router_core::{
-    Delivery, DeliveryRouter, Event, HandlerReport, HandlerResult, Router, RouterError, State,
+    Event, Router, State,
+    delivery::{Delivery, DeliveryRouter},
+    handler::{HandlerReport, HandlerResult},
     on_event,
+    routing::RouterError,
 };
-use router_inbox::DeliveryState::{Dead, Running, Waiting};
+use router_inbox::store::DeliveryState::{Dead, Running, Waiting};
 use tower::Service;
 use tracing_subscriber::filter::LevelFilter;
 

@@ -4,7 +4,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use http::Response;
 use router_core::{Endpoint, Event, Failure, Router};
-use router_inbox::{DeliveryState, Receipt, Stored};
+use router_inbox::{
+    Receipt,
+    store::{DeliveryState, Stored},
+};
 use router_tests::{
     exchange::{post, send},
     payload_with_id, secret,

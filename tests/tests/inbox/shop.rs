@@ -10,15 +10,20 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    BoxError, Delivery, DeliveryRouter, DeliveryService, Event, HandlerReport, ProvidedType,
-    RouterBuilder,
+    BoxError, Event,
+    build::RouterBuilder,
     clock::{Clock as _, SystemClock},
+    delivery::{Delivery, DeliveryRouter, DeliveryService, ProvidedType},
+    handler::HandlerReport,
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects, Inbox,
-    InboxError, Lease, NewEvent, Operations, Receipt, Store, StoreError, Stored, StoredDelivery,
-    Worker, conformance::MemoryStore,
+    Inbox, InboxError, Receipt, Store, StoreError, Worker,
+    conformance::MemoryStore,
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
+        Lease, NewEvent, Operations, Stored, StoredDelivery,
+    },
 };
 use router_tests::now;
 use tokio::{

@@ -13,7 +13,7 @@ use router_core::{
     clock::{Clock as _, SystemClock},
     testing::SyntheticEvent,
 };
-use router_inbox::{
+use router_inbox::store::{
     DeliveryState::{Done, Running, Waiting},
     Stored,
 };

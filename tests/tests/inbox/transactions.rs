@@ -6,14 +6,18 @@ use std::{
 };
 
 use router_core::{
-    DeliveryRouter, Event, Failure, Outcome, Router, State, on_event, testing::ManualClock,
+    Event, Failure, Outcome, Router, State, delivery::DeliveryRouter, on_event,
+    testing::ManualClock,
 };
 use router_inbox::{
-    ClaimRequest,
-    DeliveryState::{self, Dead, Done, Ignored, Running, Waiting},
-    HandlerSlots, Inbox, SqliteStore, Store as _, Stored, Tx,
+    Inbox, SqliteStore, Store as _, Tx,
     conformance::MemoryStore,
     sqlx::{Row as _, Sqlite, SqlitePool, query},
+    store::{
+        ClaimRequest,
+        DeliveryState::{self, Dead, Done, Ignored, Running, Waiting},
+        HandlerSlots, Stored,
+    },
 };
 use router_tests::{
     logged::{log, logged},

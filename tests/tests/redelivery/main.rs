@@ -8,9 +8,13 @@ use std::{
 };
 
 use router_core::{
-    BoxError, Completion, CompletionStore, Endpoint, Event, EventKey, Failure, HandlerProgress,
-    HandlerResult, InMemoryCompletions, IntoHandler, Object, Outcome, Reply, Router, RouterBuilder,
-    Secrets, State, on_event, on_unhandled, testing::ManualClock, testing::SyntheticEvent,
+    BoxError, Endpoint, Event, Failure, Object, Outcome, Reply, Router, Secrets, State,
+    build::RouterBuilder,
+    completions::{Completion, CompletionStore, HandlerProgress, InMemoryCompletions},
+    event::EventKey,
+    handler::{HandlerResult, IntoHandler},
+    on_event, on_unhandled,
+    testing::{ManualClock, SyntheticEvent},
 };
 use router_tests::{
     SECRET, event,

@@ -12,8 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    Answer as ServiceAnswer, BoxError, CompletionStore, Endpoint, Event, EventKey, HandlerProgress,
-    Router, SigningSecret,
+    BoxError, Endpoint, Event, Router, SigningSecret,
+    completions::{CompletionStore, HandlerProgress},
+    endpoint::Answer as ServiceAnswer,
+    event::EventKey,
     testing::{ManualClock, Payload},
 };
 use router_inbox::{

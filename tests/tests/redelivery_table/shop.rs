@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use router_core::{Event, Failure, Outcome, Router, RouterBuilder, State, on_event};
+use router_core::{Event, Failure, Outcome, Router, State, build::RouterBuilder, on_event};
 use tokio::sync::Notify;
 
 /// What the handler does when it runs.

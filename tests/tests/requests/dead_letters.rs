@@ -10,7 +10,9 @@ use std::{
 };
 
 use router_core::{
-    BoxError, DeadLetter, DeadLetterFile, DeadLetters, Event, Failure, Outcome, Report, Router,
+    BoxError, Event, Failure, Outcome, Router,
+    dead_letters::{DeadLetter, DeadLetterFile, DeadLetters},
+    handler::Report,
     testing::ManualClock,
 };
 use router_tests::{event, now, payload, payload_with_id};

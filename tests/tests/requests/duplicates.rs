@@ -11,11 +11,12 @@ use std::{
 };
 
 use router_core::{
-    BoxError, CompletionStore, Event, EventKey, Failure, HandlerProgress, HandlerReport,
-    HandlerResult, InMemoryCompletions, Outcome, Report, Router, RouterError, Secrets,
-    SigningSecret, Tolerance,
-    event::AlreadyAuthenticated,
-    signature::{sign, verify},
+    BoxError, Event, Failure, Outcome, Router, Secrets, SigningSecret,
+    completions::{CompletionStore, HandlerProgress, InMemoryCompletions},
+    event::{AlreadyAuthenticated, EventKey},
+    handler::{HandlerReport, HandlerResult, Report},
+    routing::RouterError,
+    signature::{Tolerance, sign, verify},
     testing::ManualClock,
 };
 use router_tests::{NOW, event, now, payload, payload_with_id};

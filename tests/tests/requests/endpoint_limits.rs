@@ -15,8 +15,10 @@ use bytes::Bytes;
 use http::{Request, Response, request::Builder};
 use http_body::{Body, Frame, SizeHint};
 use router_core::{
-    Answer, BoxError, Endpoint, Event, Refusal, Router, SecretProvider, Secrets, Tolerance,
-    signature::sign, testing::ManualClock,
+    BoxError, Endpoint, Event, Router, Secrets,
+    endpoint::{Answer, Refusal, SecretProvider},
+    signature::{Tolerance, sign},
+    testing::ManualClock,
 };
 use router_tests::{NOW, now, payload, secret, signature};
 use tokio::sync::mpsc;

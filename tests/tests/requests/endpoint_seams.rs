@@ -11,8 +11,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use http_body_util::Full;
 use router_core::{
-    Answer, BoxError, Endpoint, Event, EventService, FullBody, Refusal, Router, SecretProvider,
-    Secrets, testing::ManualClock,
+    BoxError, Endpoint, Event, Router, Secrets,
+    endpoint::{Answer, EventService, FullBody, Refusal, SecretProvider},
+    testing::ManualClock,
 };
 use router_tests::{now, payload, secret, signature};
 use tower::{Service, service_fn};

@@ -4,8 +4,11 @@ use std::{collections::HashMap, future::ready};
 
 use http::{HeaderValue, Request};
 use router_core::{
-    Answer, BoxError, Endpoint, Event, Failure, HandlerResult, Outcome, Router, Secrets, Tolerance,
-    signature::sign, testing::ManualClock,
+    BoxError, Endpoint, Event, Failure, Outcome, Router, Secrets,
+    endpoint::Answer,
+    handler::HandlerResult,
+    signature::{Tolerance, sign},
+    testing::ManualClock,
 };
 use router_tests::{
     NOW,
@@ -186,8 +189,9 @@ async fn refusals_are_logged_with_reason_and_severity() {
         assert!(line.starts_with(level) && line.contains(reason), "{line}");
     }
 
-    let failing =
-        service_fn(async |_: Event| Err::<router_core::Answer, BoxError>("disk full".into()));
+    let failing = service_fn(async |_: Event| {
+        Err::<router_core::endpoint::Answer, BoxError>("disk full".into())
+    });
     send(Endpoint::new(secret(), failing).clock(ManualClock::at(now())), signed_at(NOW)).await;
     let log = logged();
     assert!(log.starts_with("ERROR") && log.contains("disk full"), "{log}");

@@ -12,7 +12,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
-use router_core::{BoxError, Endpoint, Event, EventService, Refusal, Router, testing::ManualClock};
+use router_core::{
+    BoxError, Endpoint, Event, Router,
+    endpoint::{EventService, Refusal},
+    testing::ManualClock,
+};
 use router_tests::{
     exchange::{post, send},
     held::Held,
@@ -47,9 +51,9 @@ fn endpoint_around<S: EventService>(inner: S) -> Endpoint<S> {
 /// Turns the errors of layers around an endpoint into 503 responses, as a server requires.
 fn infallible<S, B>(
     service: S,
-) -> impl Service<Request<B>, Response = router_core::Response, Error = Infallible> + Clone
+) -> impl Service<Request<B>, Response = router_core::endpoint::Response, Error = Infallible> + Clone
 where
-    S: Service<Request<B>, Response = router_core::Response, Error = BoxError> + Clone,
+    S: Service<Request<B>, Response = router_core::endpoint::Response, Error = BoxError> + Clone,
 {
     service_fn(move |request| {
         let answer = service.clone().oneshot(request);
@@ -178,7 +182,7 @@ async fn assert_load_is_shed<S>(
     held: &Held,
     progress: &mut mpsc::UnboundedReceiver<&'static str>,
 ) where
-    S: Service<Request<Full<Bytes>>, Response = router_core::Response>,
+    S: Service<Request<Full<Bytes>>, Response = router_core::endpoint::Response>,
     S: Service<Request<Full<Bytes>>, Error = Infallible> + Clone,
 {
     let mut first = pin!(send(service.clone(), post(payload(PAID))));
@@ -270,7 +274,7 @@ async fn layers_see_requests_outside_and_events_inside() {
     let statuses = Arc::new(Mutex::new(Vec::new()));
     let seen = statuses.clone();
     let trace = TraceLayer::new_for_http().on_response(
-        move |response: &router_core::Response, _: Duration, _: &tracing::Span| {
+        move |response: &router_core::endpoint::Response, _: Duration, _: &tracing::Span| {
             seen.lock().unwrap().push(response.status().as_u16());
         },
     );

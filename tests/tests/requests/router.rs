@@ -10,8 +10,12 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use router_core::{
-    Endpoint, Event, Failure, Handler, HandlerReport, HandlerResult, Outcome, Refusal, Report,
-    Router, RouterError, Secrets, SigningSecret, signature::sign, testing::ManualClock,
+    Endpoint, Event, Failure, Outcome, Router, Secrets, SigningSecret,
+    endpoint::Refusal,
+    handler::{Handler, HandlerReport, HandlerResult, Report},
+    routing::RouterError,
+    signature::sign,
+    testing::ManualClock,
 };
 use router_tests::{
     NOW, event,

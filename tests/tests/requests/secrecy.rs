@@ -12,7 +12,9 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use router_core::{
-    Answer, BoxError, Endpoint, Event, Failure, Refusal, Report, Router, Secrets, SigningSecret,
+    BoxError, Endpoint, Event, Failure, Router, Secrets, SigningSecret,
+    endpoint::{Answer, Refusal},
+    handler::Report,
     server::Server,
     signature::{SecretError, sign, verify},
     testing::ManualClock,

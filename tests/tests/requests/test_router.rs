@@ -10,7 +10,9 @@ use std::{
 };
 
 use router_core::{
-    Event, Failure, Refusal, Router, RouterBuilder, SigningSecret,
+    Event, Failure, Router, SigningSecret,
+    build::RouterBuilder,
+    endpoint::Refusal,
     signature::SignatureError,
     testing::{Chaos, Payload, SyntheticEvent, TestResponse, TestRouter},
 };

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use router_core::{Event, Failure, Handler, HandlerResult, Outcome};
+use router_core::{
+    Event, Failure, Outcome,
+    handler::{Handler, HandlerResult},
+};
 
 pub(crate) const HANDLERS: [&str; 3] = ["orders", "receipts", "audit"];
 

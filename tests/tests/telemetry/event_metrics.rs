@@ -2,7 +2,9 @@
 
 use std::{pin::pin, time::Duration};
 
-use router_core::{Endpoint, Event, Failure, InMemoryCompletions, Router, testing::ManualClock};
+use router_core::{
+    Endpoint, Event, Failure, Router, completions::InMemoryCompletions, testing::ManualClock,
+};
 use router_tests::{
     event,
     exchange::{post, send},

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use router_core::{InMemoryCompletions, Router};
+use router_core::{Router, completions::InMemoryCompletions};
 use router_tests::{
     NOW,
     exchange::{post, send},

@@ -10,8 +10,11 @@ mod spans;
 mod trace;
 
 use router_core::{
-    BoxError, DeadLetter, DeadLetters, Endpoint, Event, Failure, Object, Outcome, Router,
-    RouterBuilder, on_event, on_unhandled, testing::ManualClock,
+    BoxError, Endpoint, Event, Failure, Object, Outcome, Router,
+    build::RouterBuilder,
+    dead_letters::{DeadLetter, DeadLetters},
+    on_event, on_unhandled,
+    testing::ManualClock,
 };
 use router_tests::{now, secret};
 use serde::Deserialize;

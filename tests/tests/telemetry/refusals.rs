@@ -11,7 +11,9 @@ use http::{Method, Request, request::Parts};
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use router_core::{
-    Answer, BoxError, Endpoint, Event, Router, SecretProvider, Secrets, Tolerance, signature::sign,
+    BoxError, Endpoint, Event, Router, Secrets,
+    endpoint::{Answer, SecretProvider},
+    signature::{Tolerance, sign},
     testing::ManualClock,
 };
 use router_tests::{

@@ -12,18 +12,22 @@ use std::{
 
 use async_trait::async_trait;
 use router_core::{
-    Delivery, DeliveryService, Event, Failure, ProvidedType, Router, State as AppState,
+    Event, Failure, Router, State as AppState,
     clock::{Clock, SystemClock},
+    delivery::{Delivery, DeliveryService, ProvidedType},
     on_event,
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects, Inbox,
-    Lease, NewEvent, Store, StoreError, StoreErrorKind, Stored, StoredDelivery, Tx,
+    Inbox, Store, StoreError, Tx,
     conformance::Subject,
     sqlx::{
         Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, query,
         sqlite::SqlitePoolOptions,
+    },
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
+        Lease, NewEvent, StoreErrorKind, Stored, StoredDelivery,
     },
     tx::{self, TxPermits, TxStore},
 };

@@ -10,7 +10,7 @@ use router_core::{
     Event,
     event::{EnvelopeError, StoredEvent},
 };
-use router_inbox::{
+use router_inbox::store::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
     NewDelivery, NewEvent, OrderKey, Redelivery, Stored, StoredDelivery, newest_recency,
 };

@@ -7,7 +7,10 @@ use router_core::{
     clock::{Clock as _, SystemClock},
     testing::SyntheticEvent,
 };
-use router_inbox::{DeliveryState, JetStreamStore, NewDelivery, NewEvent, Store as _};
+use router_inbox::{
+    JetStreamStore, Store as _,
+    store::{DeliveryState, NewDelivery, NewEvent},
+};
 
 use self::nats::{PASSWORD, Server};
 use crate::{

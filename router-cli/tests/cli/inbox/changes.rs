@@ -146,10 +146,13 @@ fn events_finished_long_ago_are_purged() {
     let inbox = TestInbox::empty(DAY * 40);
     for number in 0..30 {
         inbox.store(&format!("evt_{number}"), "invoice.paid", "in_1", &["audit"]);
-        inbox.complete("audit", router_inbox::DeliveryOutcome::Done);
+        inbox.complete("audit", router_inbox::store::DeliveryOutcome::Done);
     }
     inbox.store("evt_dead", "invoice.paid", "in_1", &["audit"]);
-    inbox.complete("audit", router_inbox::DeliveryOutcome::Dead { error: "no such order".into() });
+    inbox.complete(
+        "audit",
+        router_inbox::store::DeliveryOutcome::Dead { error: "no such order".into() },
+    );
     inbox.clock.advance(DAY * 20);
     inbox.store("evt_since", "invoice.paid", "in_1", &[]);
     let output = inbox.run(&["purge", "--older-than", "30days"]);

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use router_inbox::Operations as _;
+use router_inbox::store::Operations as _;
 
 use super::{DAY, MINUTE, TestInbox};
 use crate::program::{CliOutput, program};

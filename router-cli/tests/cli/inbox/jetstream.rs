@@ -5,9 +5,10 @@ use std::{
     process::Stdio,
 };
 
-use router_core::{DeliveryOrder, testing::SyntheticEvent};
+use router_core::{delivery::DeliveryOrder, testing::SyntheticEvent};
 use router_inbox::{
-    ClaimRequest, DeliveryOutcome, HandlerSlots, JetStreamStore, NewEvent, Store as _,
+    JetStreamStore, Store as _,
+    store::{ClaimRequest, DeliveryOutcome, HandlerSlots, NewEvent},
 };
 use tokio::runtime::Runtime;
 

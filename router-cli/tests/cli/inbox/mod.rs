@@ -11,13 +11,14 @@ mod watch;
 use std::time::Duration;
 
 use router_core::{
-    DeliveryOrder, Event,
+    Event,
     clock::{Clock as _, SystemClock},
+    delivery::DeliveryOrder,
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, NewDelivery, NewEvent, SqliteStore,
-    Store as _,
+    SqliteStore, Store as _,
+    store::{Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, NewDelivery, NewEvent},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

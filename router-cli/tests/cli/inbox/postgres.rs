@@ -1,7 +1,10 @@
 //! An inbox in a PostgreSQL database.
 
-use router_core::{DeliveryOrder, testing::SyntheticEvent};
-use router_inbox::{ClaimRequest, HandlerSlots, NewEvent, PostgresStore, Store as _};
+use router_core::{delivery::DeliveryOrder, testing::SyntheticEvent};
+use router_inbox::{
+    PostgresStore, Store as _,
+    store::{ClaimRequest, HandlerSlots, NewEvent},
+};
 use tokio::runtime::Runtime;
 
 use self::server::{PASSWORD, Server, unused_port};

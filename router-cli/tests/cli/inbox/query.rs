@@ -166,7 +166,7 @@ fn control_characters_in_errors_are_replaced() {
     inbox.store("evt_1", "invoice.paid", "in_1", &["mail"]);
     inbox.complete(
         "mail",
-        router_inbox::DeliveryOutcome::Dead { error: "no\x1b[2J such\r order".into() },
+        router_inbox::store::DeliveryOutcome::Dead { error: "no\x1b[2J such\r order".into() },
     );
     for arguments in [&["list"][..], &["show", "evt_1"]] {
         let output = inbox.run(arguments);

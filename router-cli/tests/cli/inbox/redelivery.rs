@@ -3,7 +3,10 @@
 use router_core::{
     Endpoint, Event, Router, SigningSecret, server::Server, testing::SyntheticEvent,
 };
-use router_inbox::{DeliveryOutcome, Inbox, NewEvent, Redelivery, Store as _, Stored};
+use router_inbox::{
+    Inbox, Store as _,
+    store::{DeliveryOutcome, NewEvent, Redelivery, Stored},
+};
 use serde_json::json;
 
 use super::{MINUTE, TestInbox, build_event, new_delivery, redact};

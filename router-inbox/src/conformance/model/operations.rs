@@ -12,12 +12,13 @@ use router_core::{Event, event::StoredEvent};
 
 use super::{EventRow, MemoryStore, Row, Rows};
 use crate::{
-    DeliveryState, NewDelivery, NewEvent, Operations, StoreError,
+    StoreError,
     operations::{
         BacklogCount, Change, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails,
         EventSelector, EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
+    store::{DeliveryState, NewDelivery, NewEvent, Operations},
 };
 
 #[async_trait]

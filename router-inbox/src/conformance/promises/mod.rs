@@ -6,13 +6,16 @@ mod redelivery;
 
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
-use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
 pub use self::{operations::*, ordered::*, redelivery::*};
 use super::Subject;
 use crate::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots,
-    Lease, NewDelivery, NewEvent, Redelivery, Store as _, Stored,
+    Store as _,
+    store::{
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots,
+        Lease, NewDelivery, NewEvent, Redelivery, Stored,
+    },
 };
 
 const LEASE: Duration = Duration::from_secs(60);

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use router_core::{
-    DeliveryOrder, Event,
+    Event,
+    delivery::DeliveryOrder,
     testing::{Payload, SyntheticEvent},
 };
 
@@ -12,7 +13,8 @@ use super::{
     retry_in, state, store,
 };
 use crate::{
-    Claim, CompleteResult, DeliveryOutcome, DeliveryState, NewEvent, conformance::Subject,
+    conformance::Subject,
+    store::{Claim, CompleteResult, DeliveryOutcome, DeliveryState, NewEvent},
 };
 
 fn ordered(event: &Event, handler: &str) -> NewEvent {

@@ -3,7 +3,8 @@
 use std::time::UNIX_EPOCH;
 
 use router_core::{
-    DeliveryOrder, Event,
+    Event,
+    delivery::DeliveryOrder,
     event::StoredEvent,
     testing::{Payload, SyntheticEvent},
 };
@@ -13,8 +14,9 @@ use super::{
     event_of, new, retry_in, state, store,
 };
 use crate::{
-    Claim, CompleteResult, DeliveryOutcome, DeliveryState, NewEvent, Redelivery, Store as _,
-    Stored, conformance::Subject,
+    Store as _,
+    conformance::Subject,
+    store::{Claim, CompleteResult, DeliveryOutcome, DeliveryState, NewEvent, Redelivery, Stored},
 };
 
 /// The event in another API version: with the same id, but with another payload.
@@ -169,7 +171,7 @@ pub async fn redelivery_recognizes_former_name(subject: &impl Subject) {
     store(subject, &[new(&event, &["old", "other"])]).await;
     let renamed = |former: &str| {
         let formerly = Some(former.into());
-        let delivery = crate::NewDelivery { formerly, ..delivery("new", None) };
+        let delivery = crate::store::NewDelivery { formerly, ..delivery("new", None) };
         [NewEvent { event: event.clone(), deliveries: vec![delivery] }]
     };
     assert_eq!(store(subject, &renamed("old")).await, [duplicate(&[DeliveryState::Waiting])]);

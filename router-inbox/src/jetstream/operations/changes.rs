@@ -13,8 +13,9 @@ use super::{
     show::delivery_order,
 };
 use crate::{
-    DeliveryState, StoreError,
+    StoreError,
     operations::{Change, ChangeOutcome, ChangeResult},
+    store::DeliveryState,
 };
 
 /// Number of times a change is attempted while other processes change the same records.

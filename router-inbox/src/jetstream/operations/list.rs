@@ -8,8 +8,9 @@ use super::{
     matches_type,
 };
 use crate::{
-    DeliveryState, StoreError,
+    StoreError,
     operations::{ListEntry, ListFilter},
+    store::DeliveryState,
 };
 
 impl Connection {

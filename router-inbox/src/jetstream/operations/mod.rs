@@ -19,11 +19,12 @@ use super::{
     record::{Record, Stage, number_from_sequence},
 };
 use crate::{
-    Operations, StoreError,
+    StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
+    store::Operations,
 };
 
 #[async_trait]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use router_core::{DeliveryOrder, Event};
+use router_core::{Event, delivery::DeliveryOrder};
 
 use super::super::{
     Connection,
@@ -17,7 +17,11 @@ use super::super::{
     redeliver::latest_delivery,
     writes::{Contended, Replacement},
 };
-use crate::{DeliveryState, NewDelivery, NewEvent, StoreError, operations::ReplayResult};
+use crate::{
+    StoreError,
+    operations::ReplayResult,
+    store::{DeliveryState, NewDelivery, NewEvent},
+};
 
 /// Number of times a replay is attempted while other processes change the same records.
 const MAX_ATTEMPTS: usize = 8;

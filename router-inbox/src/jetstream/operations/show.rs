@@ -8,7 +8,7 @@ use super::super::{
     Connection, claims::stored_event, event_meta::EventMeta, open_records::VersionedRecord, read,
     record::CopyRef,
 };
-use crate::{StoreError, StoredDelivery, operations::EventDetails};
+use crate::{StoreError, operations::EventDetails, store::StoredDelivery};
 
 impl Connection {
     pub(super) async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use router_core::DeliveryOrder;
+use router_core::delivery::DeliveryOrder;
 
 use super::super::{
     Connection, HandlerEntry,
@@ -18,8 +18,9 @@ use super::super::{
     record::{Delivery, Record, Stage},
 };
 use crate::{
-    DeliveryState, StoreError,
+    StoreError,
     operations::{BacklogCount, HandlerStatus, InboxStatus},
+    store::DeliveryState,
 };
 
 /// Number of counts that are requested concurrently.

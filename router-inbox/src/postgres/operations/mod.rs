@@ -18,11 +18,12 @@ use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{PostgresStore, schema::Schema};
 use crate::{
-    Operations, StoreError,
+    StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
+    store::Operations,
 };
 
 /// Begins a transaction. An operator waits longer than a worker, up to 5 minutes per statement.

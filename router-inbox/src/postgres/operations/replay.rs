@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use router_core::{DeliveryOrder, Event};
+use router_core::{Event, delivery::DeliveryOrder};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{
@@ -16,7 +16,10 @@ use super::{
     },
     lock_generations,
 };
-use crate::{NewDelivery, NewEvent, operations::ReplayResult, store::rows::order};
+use crate::{
+    operations::ReplayResult,
+    store::{NewDelivery, NewEvent, rows::order},
+};
 
 /// A new generation to store, and the id of the latest generation before it.
 struct NewGeneration {

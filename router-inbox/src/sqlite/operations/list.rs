@@ -5,9 +5,8 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::show::{delivery, event};
 use crate::{
-    DeliveryState,
     operations::{EventSelector, ListEntry, ListFilter},
-    store::rows::millis,
+    store::{DeliveryState, rows::millis},
 };
 
 /// Lists what matches the filter, newest first: ids ascend in the order in which rows are stored.

@@ -13,12 +13,12 @@ use sqlx::Connection as _;
 
 use super::SqliteStore;
 use crate::{
-    Operations, StoreError,
+    StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
-    store::millis::millis,
+    store::{Operations, millis::millis},
 };
 
 #[async_trait]

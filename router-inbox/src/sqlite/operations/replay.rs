@@ -6,7 +6,10 @@ use router_core::Event;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::super::{claims, writes};
-use crate::{NewDelivery, NewEvent, operations::ReplayResult, store::rows::order};
+use crate::{
+    operations::ReplayResult,
+    store::{NewDelivery, NewEvent, rows::order},
+};
 
 pub(super) async fn replay(
     write: &mut SqliteConnection,

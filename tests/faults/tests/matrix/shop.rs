@@ -7,7 +7,10 @@ use std::{
 };
 
 use router_core::testing::Payload;
-use router_inbox::{DeliveryState, DeliveryState::*, StoredDelivery};
+use router_inbox::store::{
+    DeliveryState::{self, *},
+    StoredDelivery,
+};
 use tempfile::TempDir;
 use tokio::process::Command;
 

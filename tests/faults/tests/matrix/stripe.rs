@@ -16,8 +16,9 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use router_core::{
-    FullBody, SigningSecret,
+    SigningSecret,
     clock::{Clock as _, SystemClock},
+    endpoint::FullBody,
     testing::{Payload, SyntheticEvent},
 };
 use tokio::{sync::watch, task::JoinSet};

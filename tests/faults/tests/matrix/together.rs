@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use router_core::testing::Payload;
-use router_inbox::DeliveryState::{Done, Running, Waiting};
+use router_inbox::store::DeliveryState::{Done, Running, Waiting};
 
 use crate::{on_each_store, process::Process, shop::Shop, wait_until};
 

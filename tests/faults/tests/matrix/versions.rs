@@ -1,7 +1,7 @@
 //! Other versions of the program, and of the database schema.
 
 use router_core::testing::Payload;
-use router_inbox::DeliveryState::{Done, Waiting};
+use router_inbox::store::DeliveryState::{Done, Waiting};
 
 use crate::{on_each_store, shop::Shop, wait_until};
 

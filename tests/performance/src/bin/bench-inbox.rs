@@ -29,15 +29,16 @@ use std::{
 };
 
 use router_core::{
-    DeliveryRouter, Endpoint, Event, Router,
+    Endpoint, Event, Router,
     clock::{Clock as _, SystemClock},
+    delivery::DeliveryRouter,
     server::{Server, shutdown_signal},
     testing::Payload,
 };
 use router_inbox::{
-    ClaimRequest, DeliveryOutcome, HandlerSlots, Inbox, InboxError, JetStreamStore, NewDelivery,
-    NewEvent, PostgresStore, SqliteStore, Store,
+    Inbox, InboxError, JetStreamStore, PostgresStore, SqliteStore, Store,
     sqlx::{self, Connection as _, SqliteConnection},
+    store::{ClaimRequest, DeliveryOutcome, HandlerSlots, NewDelivery, NewEvent},
 };
 use router_performance::{TEMPLATE_ID, event, port, replace_id, secret};
 use tokio::{

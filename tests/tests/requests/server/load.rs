@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use http::StatusCode;
 use hyper::client::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use router_core::{Event, IntoHandler};
+use router_core::{Event, handler::IntoHandler};
 use router_tests::payload;
 use tokio::{
     net::TcpStream,

@@ -21,7 +21,9 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use router_core::{Endpoint, Event, IntoHandler, Router, server::Server, testing::ManualClock};
+use router_core::{
+    Endpoint, Event, Router, handler::IntoHandler, server::Server, testing::ManualClock,
+};
 use router_tests::{now, signature};
 use tokio::{
     net::TcpListener,

@@ -12,7 +12,7 @@ use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioIo},
 };
-use router_core::{Event, IntoHandler};
+use router_core::{Event, handler::IntoHandler};
 use router_tests::{payload, payload_with_id};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
 use super::{
     super::{
@@ -12,9 +12,10 @@ use super::{
     dead, event_number, listed, store_completed,
 };
 use crate::{
-    DeliveryOutcome, DeliveryState, NewEvent, Operations, Store as _,
+    Store as _,
     conformance::Subject,
     operations::{ChangeOutcome, ChangeResult, ListFilter},
+    store::{DeliveryOutcome, DeliveryState, NewEvent, Operations},
 };
 
 async fn retry(subject: &impl Subject<Store: Operations>, id: &str) -> Vec<ChangeResult> {
@@ -101,7 +102,7 @@ pub async fn retry_and_discard_skip_running_and_done(subject: &impl Subject<Stor
     assert_changes(&retry(subject, "evt_1").await);
     assert_eq!(
         complete(subject, &runs, DeliveryOutcome::Done).await,
-        crate::CompleteResult::Recorded
+        crate::store::CompleteResult::Recorded
     );
     // Unknown events and handlers change nothing.
     assert_eq!(retry(subject, "evt_2").await, []);
@@ -157,22 +158,22 @@ pub async fn delivery_with_expired_lease_can_be_changed(subject: &impl Subject<S
     );
     assert_eq!(
         complete(subject, &stale, DeliveryOutcome::Done).await,
-        crate::CompleteResult::LeaseLost
+        crate::store::CompleteResult::LeaseLost
     );
     assert_eq!(
         complete(subject, &lost, DeliveryOutcome::Done).await,
-        crate::CompleteResult::LeaseLost
+        crate::store::CompleteResult::LeaseLost
     );
     assert_nothing_due(subject, "b").await;
     let again = claim_one(subject, "a").await;
     assert_eq!((again.attempt, again.lease_expired), (2, false), "the expired attempt counts");
     assert_eq!(
         complete(subject, &stale, DeliveryOutcome::Done).await,
-        crate::CompleteResult::LeaseLost
+        crate::store::CompleteResult::LeaseLost
     );
     assert_eq!(
         complete(subject, &again.lease, DeliveryOutcome::Done).await,
-        crate::CompleteResult::Recorded
+        crate::store::CompleteResult::Recorded
     );
 }
 

@@ -6,14 +6,14 @@ mod replay;
 
 use std::time::Duration;
 
-use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
 pub use self::{changes::*, purge::*, replay::*};
 use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
-    DeliveryOutcome, DeliveryState, NewEvent, Operations,
     conformance::Subject,
     operations::{BacklogCount, EventSelector, HandlerStatus, InboxStatus, ListEntry, ListFilter},
+    store::{DeliveryOutcome, DeliveryState, NewEvent, Operations},
 };
 
 async fn read_status(subject: &impl Subject<Store: Operations>) -> InboxStatus {

@@ -9,9 +9,10 @@ use super::{
     dead, event_number, read_status, store_completed,
 };
 use crate::{
-    DeliveryOutcome, DeliveryState, Operations, Store as _, StoreErrorKind, Stored,
+    Store as _,
     conformance::Subject,
     operations::{EventSelector, MIN_RETENTION},
+    store::{DeliveryOutcome, DeliveryState, Operations, StoreErrorKind, Stored},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

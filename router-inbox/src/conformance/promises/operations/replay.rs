@@ -5,7 +5,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use router_core::{DeliveryOrder, Event, event::StoredEvent, testing::SyntheticEvent};
+use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
 use super::{
     super::{
@@ -15,9 +15,10 @@ use super::{
     dead, event_number, listed, store_completed,
 };
 use crate::{
-    DeliveryOutcome, DeliveryState, NewEvent, Operations, Store as _,
+    Store as _,
     conformance::Subject,
     operations::{EventSelector, ListFilter, ReplayResult},
+    store::{DeliveryOutcome, DeliveryState, NewEvent, Operations},
 };
 
 async fn replay(
