@@ -303,13 +303,13 @@ fn build_fails_if_handlers_cannot_be_delivered() {
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 4 problems
       1. this handler takes a `delivery_router::Transaction` twice, but each call is provided with only one
-           tests/tests/delivery_router.rs:68  `greedy`  on invoice.paid
+           tests/tests/delivery_router.rs:73  `greedy`  on invoice.paid
          help: take it once; the second use may be inside a custom extractor
       2. these handlers reply to Stripe, but with `.delivered_by(...)` Stripe is answered before an event is delivered, so the reply would be lost
-           tests/tests/delivery_router.rs:71  `replies`  on invoice.paid
+           tests/tests/delivery_router.rs:76  `replies`  on invoice.paid
          help: leave them out here with `.without::<the_handler>()`, and put them in a router without `.delivered_by(...)`, behind an endpoint of its own
       3. these `#[on_unhandled]` handlers would never be called: with `.delivered_by(...)` unhandled events are stored, but not delivered
-           tests/tests/delivery_router.rs:76  `rest`  on (unhandled)
+           tests/tests/delivery_router.rs:81  `rest`  on (unhandled)
          help: use `#[on_event("*")]`, or leave them out here: `.without::<the_handler>()`
       4. `.dead_letters(...)` cannot be combined with `.delivered_by(...)`: the delivery service stores completions and dead letters itself
          help: remove `.dead_letters(...)`
@@ -334,19 +334,19 @@ fn build_fails_if_service_does_not_provide_type() {
     insta::assert_snapshot!(builder().build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
       1. these handlers take a `delivery_router::Transaction`, which this router does not provide
-           tests/tests/delivery_router.rs:45  `orders.fulfil`  on invoice.paid
+           tests/tests/delivery_router.rs:52  `orders.fulfil`  on invoice.paid
          help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
     "#);
     insta::assert_snapshot!(builder().delivered_by(&ProvidesNothing).build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
       1. these handlers take a `delivery_router::Transaction`, which this router does not provide
-           tests/tests/delivery_router.rs:45  `orders.fulfil`  on invoice.paid
+           tests/tests/delivery_router.rs:52  `orders.fulfil`  on invoice.paid
          help: the service passed to `.delivered_by(...)` provides nothing: pass one that provides it, or take another type
     "#);
     insta::assert_snapshot!(builder().delivered_by(&ProvidesU8).build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
       1. these handlers take a `delivery_router::Transaction`, which this router does not provide
-           tests/tests/delivery_router.rs:45  `orders.fulfil`  on invoice.paid
+           tests/tests/delivery_router.rs:52  `orders.fulfil`  on invoice.paid
          provided: `u8`
          help: take one of the provided types, or pass another service to `.delivered_by(...)`
     "#);
@@ -368,7 +368,7 @@ fn build_warns_of_unstable_name_and_inline_ordered() {
     let unnamed = Router::builder().only::<unnamed>();
     let router = unnamed.delivered_by(&Queue).build().unwrap();
     insta::assert_snapshot!(render(&router.startup_report().warnings), @r#"
-    tests/tests/delivery_router.rs:65  `delivery_router::unnamed`  on invoice.paid: deliveries are stored under the handler's module path, so pending ones are no longer found after the function is moved or renamed; give the handler a stable name: `#[on_event("...", name = "orders.fulfil", formerly = "delivery_router::unnamed")]`
+    tests/tests/delivery_router.rs:70  `delivery_router::unnamed`  on invoice.paid: deliveries are stored under the handler's module path, so pending ones are no longer found after the function is moved or renamed; give the handler a stable name: `#[on_event("...", name = "orders.fulfil", formerly = "delivery_router::unnamed")]`
     "#);
     let named = || -> RouterBuilder {
         Router::builder().only::<audit>().state(CallLog::default()).endpoints(["default"])
@@ -376,7 +376,7 @@ fn build_warns_of_unstable_name_and_inline_ordered() {
     assert_eq!(named().build().unwrap().startup_report().warnings, []);
     let inline = Router::builder().only::<in_order>().build().unwrap();
     insta::assert_snapshot!(render(&inline.startup_report().warnings), @r#"
-    tests/tests/delivery_router.rs:377  `in_order`  on customer.updated: `ordered` needs an inbox (`.delivered_by(...)`); without one, the events of an object are handled one at a time, in order of arrival
+    tests/tests/delivery_router.rs:383  `in_order`  on customer.updated: `ordered` needs an inbox (`.delivered_by(...)`); without one, the events of an object are handled one at a time, in order of arrival
     "#);
 }
 

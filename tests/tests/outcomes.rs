@@ -164,7 +164,7 @@ async fn handler_result_determines_answer() {
     assert_answer::<error_by_question_mark>((500, "retry", None, BUSY)).await;
     assert_answer::<retry_in>((500, "retry", Some("90"), BUSY)).await;
     assert_answer::<permanent>((200, "dead", None, BUSY)).await;
-    let missing_field = "`data.object` does not decode: missing field `customer`";
+    let missing_field = "cannot extract the argument `Object<Invoice>`: `data.object` does not decode: missing field `customer`";
     assert_answer::<undecodable>((200, "dead", None, missing_field)).await;
     assert_answer::<replies>((200, "done", None, "")).await;
     let panic_text = "the handler panicked: a bug";

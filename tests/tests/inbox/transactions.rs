@@ -429,13 +429,13 @@ fn build_fails_without_a_transaction_provider() {
     insta::assert_snapshot!(without_store, @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
-           tests/tests/inbox/transactions.rs:59  `shop.fulfil`  on invoice.paid
+           tests/tests/inbox/transactions.rs:63  `shop.fulfil`  on invoice.paid
          help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
     ");
     insta::assert_snapshot!(on_memory_store, @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
-           tests/tests/inbox/transactions.rs:59  `shop.fulfil`  on invoice.paid
+           tests/tests/inbox/transactions.rs:63  `shop.fulfil`  on invoice.paid
          help: the service passed to `.delivered_by(...)` provides nothing: pass one that provides it, or take another type
     ");
 }
