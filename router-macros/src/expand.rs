@@ -126,6 +126,8 @@ fn registration(
             #call
 
             impl __router_core::Registered for #ident {
+                // The keys may set every field that the default has.
+                #[allow(clippy::needless_update)]
                 const REGISTRATION: __router_core::Registration = __router_core::Registration {
                     package: ::core::env!("CARGO_PKG_NAME"),
                     version: ::core::env!("CARGO_PKG_VERSION"),

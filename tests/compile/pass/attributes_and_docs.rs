@@ -1,6 +1,7 @@
 //! Other attributes above and below `#[on_event]` keep working.
 
 #![deny(warnings)]
+#![allow(clippy::double_must_use, reason = "an attribute that must be passed on")]
 
 use router_core::{Event, Outcome, Router, on_event};
 

@@ -1,4 +1,5 @@
 #![deny(warnings)]
+#![allow(clippy::bind_instead_of_map, reason = "a form of the conversion that must compile")]
 
 use std::{error::Error, fmt, io};
 

@@ -118,7 +118,8 @@ async fn answer_that_does_not_serialize_is_logged() {
     log(LevelFilter::DEBUG);
     // The keys of a JSON object cannot be arrays.
     let body = || HashMap::from([([1, 2], 3)]);
-    let answers: [(fn(&HashMap<[i32; 2], i32>) -> Answer, _); 2] =
+    type MakeAnswer = fn(&HashMap<[i32; 2], i32>) -> Answer;
+    let answers: [(MakeAnswer, _); 2] =
         [(|body| Answer::accepted(body), 200), (|body| Answer::retry(body, None), 500)];
     for (answer, status) in answers {
         let inner = service_fn(move |_: Event| ready(Ok::<_, BoxError>(answer(&body()))));
