@@ -213,9 +213,10 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     }
 
     /// Returns the maximum number of transactions that handlers can have open at the same time, if
-    /// it can be raised. A worker that may run more such handlers logs a warning at its start.
+    /// it is a setting. A worker that may have more such handlers in flight logs a warning at its
+    /// start.
     ///
-    /// `None`, the default, means that there is nothing to adjust.
+    /// `None`, the default, means that the operator cannot change the number.
     fn max_transactions(&self) -> Option<usize> {
         None
     }
