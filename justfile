@@ -8,7 +8,7 @@ default:
 check *groups:
     .ci/check {{groups}}
 
-# All tests that need neither minutes nor servers
+# All tests but the long ones. The PostgreSQL and JetStream stores need their servers installed
 test *arguments:
     cargo test --workspace {{arguments}}
 

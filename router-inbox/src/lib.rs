@@ -22,10 +22,10 @@
 //! | module | for |
 //! |---|---|
 //! | `conformance` | the test suite for stores (feature `conformance`) |
-//! | [`operations`] | the types of `store::Operations`: status, lists, retries, replays |
+//! | [`operations`] | the types of [`store::Operations`], the operator's interface |
 //! | [`store`] | the contract of a store, for implementors: claims, leases, outcomes |
 //! | [`telemetry`] | metrics |
-//! | [`tx`] | transactions of a store of your own |
+//! | [`tx`] | providing [`Tx`] from a SQL store of your own |
 //!
 //! # Features
 //!

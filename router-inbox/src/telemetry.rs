@@ -41,7 +41,7 @@ const LEASES_LOST: &str = "stripe_webhook_inbox_leases_lost_total";
 const DEAD_LETTERS: &str = "stripe_webhook_dead_letters_total";
 
 pub(crate) fn describe() {
-    describe_counter!(EVENTS, "Received events: stored, duplicate, unhandled, store_error");
+    describe_counter!(EVENTS, "Received events by outcome");
     describe_histogram!(
         STORE_DURATION,
         Unit::Seconds,

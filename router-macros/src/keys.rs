@@ -1,5 +1,5 @@
-//! The keys of the attributes. Their tables are the only list of keys, from which parsing, checks
-//! and expansion are generated.
+//! The keys of the attributes, in two tables. Parsing, the lists in error messages and expansion
+//! are generated from them.
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -28,7 +28,7 @@ pub(crate) struct Given<V> {
 pub(crate) trait KeyTable: Default + ToTokens {
     const NAMES: &'static [&'static str];
 
-    /// Parses what follows the key, and stores it. Returns `false` if the key is unknown.
+    /// Parses the value after the key, and stores it. Returns `false` if the key is unknown.
     fn parse_value(&mut self, key: &Ident, input: ParseStream<'_>) -> syn::Result<bool>;
 
     /// Returns the keys that were given.
@@ -37,7 +37,7 @@ pub(crate) trait KeyTable: Default + ToTokens {
 
 /// Declares a table, which expands to a struct of router-core. In a row:
 ///
-/// - the field of the table, which has the key's name, or is followed by the name in parentheses
+/// - the field of the table, with the key's name; if the names differ, the key's is in parentheses
 /// - the parser of the value, with an example for error messages
 /// - `=> …`: the field of the struct of router-core
 /// - `as …`: the type of the value, if the parser does not return tokens
@@ -143,9 +143,9 @@ pub(crate) fn parse_item<K: KeyTable>(
     if input.is_empty() { Ok(()) } else { Err(input.error("expected a comma before this")) }
 }
 
-/// Returns the known key that an unknown one was probably meant to be.
+/// Returns the known key that is closest to an unknown one, if one is close.
 fn nearest<K: KeyTable>(unknown: &str) -> Option<&'static str> {
-    // Without its first words a key is too far from its name for `nearest_of`.
+    // A key without its first words, such as `attempts`, differs too much for `nearest_of`.
     let is_end = |name: &&&str| name.strip_suffix(unknown).is_some_and(|rest| rest.ends_with('_'));
     let longer = K::NAMES.iter().find(is_end);
     longer.copied().or_else(|| router_catalog::nearest_of(unknown, K::NAMES.iter().copied()))
@@ -155,7 +155,7 @@ fn names<K: KeyTable>() -> String {
     K::NAMES.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Parses the group of keys, and reports all errors in it.
+/// Parses the keys in `retry(…)`, and reports all errors in them.
 fn retry(key: &Ident, example: &str, input: ParseStream<'_>) -> syn::Result<TokenStream> {
     let span = if input.is_empty() { key.span() } else { input.span() };
     let items = match input.parse::<Group>() {

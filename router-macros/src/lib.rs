@@ -1,8 +1,8 @@
 //! The macros of router-core: `#[on_event]`, `#[on_unhandled]` and `#[derive(StripeObject)]`.
 //!
 //! An attribute is parsed (`parse.rs`), checked (`check.rs`) and expanded (`expand.rs`). `keys.rs`
-//! has the tables of keys, and `values.rs` the types of their values.
-//! router-core re-exports the macros and has their documentation.
+//! has the tables of keys, and `values.rs` the parsers of their values. router-core re-exports the
+//! macros and has their documentation.
 
 mod check;
 mod errors;

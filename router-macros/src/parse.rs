@@ -109,7 +109,7 @@ fn is_constant(input: ParseStream<'_>) -> bool {
             && !word.contains(|letter: char| letter.is_ascii_lowercase())
 }
 
-/// Returns the error for an event type without quotes, and for a key of the group `retry`.
+/// Returns the error for an event type without quotes, or for a key of `retry(…)` outside of it.
 fn not_a_key(input: ParseStream<'_>) -> Option<Error> {
     let fork = input.fork();
     let Ok(key) = fork.call(Ident::parse_any) else {

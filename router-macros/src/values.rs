@@ -49,7 +49,7 @@ pub(crate) fn timeout(key: &Ident, example: &str, input: ParseStream<'_>) -> Par
 }
 
 pub(crate) fn backoff(key: &Ident, example: &str, input: ParseStream<'_>) -> syn::Result<Backoff> {
-    let (zero, examples) = ("without a delay all retries would run at once", "\"15s\" or \"12h\"");
+    let (zero, examples) = ("without a wait all retries would run at once", "\"15s\" or \"12h\"");
     duration(&assigned(key, example, input)?, zero, examples).map(Backoff)
 }
 

@@ -143,7 +143,7 @@ async fn unhandled(attempt: Attempt, seen: State<Seen>) -> Failed {
 }
 
 #[tokio::test]
-async fn inline_attempt_is_the_last_if_stripe_is_answered_with_200() {
+async fn inline_attempt_is_last_if_failure_is_answered_with_200() {
     let seen = Seen::default();
     let builder = Router::builder().only::<replies>().only::<runs_after_reply>();
     let router = builder.only::<unhandled>().state(seen.clone()).build().unwrap();
@@ -163,7 +163,7 @@ async fn inline_attempt_is_the_last_if_stripe_is_answered_with_200() {
     assert!(last.is_last());
 }
 
-/// Fails until the last attempt, which takes the last resort: it writes a refund.
+/// Fails until the last attempt, which writes a refund.
 #[on_event("invoice.paid", name = "shop.ship")]
 async fn ship(
     event: Event,
@@ -182,7 +182,7 @@ async fn ship(
 }
 
 #[tokio::test]
-async fn last_attempt_of_a_delivery_takes_the_last_resort() {
+async fn last_attempt_of_a_delivery_writes_the_refund() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/inbox.db", folder.path().display());
     let store = SqliteStore::open(&url).await.unwrap();

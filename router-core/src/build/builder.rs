@@ -322,18 +322,18 @@ impl RouterBuilder {
     /// };
     /// use tower_service::Service as _;
     ///
-    /// struct Attempt(u32);
+    /// struct Partition(u32);
     /// struct Queue;
     ///
     /// impl DeliveryService for Queue {
     ///     fn provides(&self) -> Vec<ProvidedType> {
-    ///         vec![ProvidedType::of::<Attempt>()]
+    ///         vec![ProvidedType::of::<Partition>()]
     ///     }
     /// }
     ///
     /// #[on_event("invoice.paid", name = "orders.fulfil")]
-    /// async fn fulfil(event: Event, attempt: PerDelivery<Attempt>) {
-    ///     println!("{}, attempt {}", event.id(), attempt.0.0);
+    /// async fn fulfil(event: Event, partition: PerDelivery<Partition>) {
+    ///     println!("{}, partition {}", event.id(), partition.0.0);
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -342,7 +342,7 @@ impl RouterBuilder {
     /// let event = SyntheticEvent::new("invoice.paid").build()?.event().clone();
     /// let planned: Vec<_> = router.plan(&event).map(|handler| handler.name.clone()).collect();
     /// for handler in planned {
-    ///     let delivery = Delivery::new(event.clone(), handler, 1).provide(Attempt(1));
+    ///     let delivery = Delivery::new(event.clone(), handler, 1).provide(Partition(7));
     ///     let report = router.call(delivery).await?;
     ///     assert!(report.is_done());
     /// }

@@ -193,9 +193,9 @@ fn missing_states(config: &Configuration) -> impl Iterator<Item = Problem> {
 fn not_provided(config: &Configuration) -> impl Iterator<Item = Problem> {
     let per_delivery = config.provided_types.iter().flatten();
     let missing = unmet_needs(config, NeedSource::Delivery, |id| {
-        per_delivery.clone().any(|provision| provision.id == id)
+        per_delivery.clone().any(|provided| provided.id == id)
     });
-    let provided: BTreeSet<_> = per_delivery.map(|provision| provision.type_name).collect();
+    let provided: BTreeSet<_> = per_delivery.map(|provided| provided.type_name).collect();
     let (delivered, hint) = (config.has_delivery_service(), config.hint);
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::NotProvided {
         type_name,

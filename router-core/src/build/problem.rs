@@ -100,7 +100,7 @@ pub enum Problem {
         /// The builder's method.
         setting: &'static str,
     },
-    /// The policy passed to `.retry(...)` cannot be followed.
+    /// The policy passed to `.retry(...)` is invalid.
     InvalidRetryPolicy {
         /// The mistake, and how to correct it.
         mistake: &'static str,

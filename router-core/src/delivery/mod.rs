@@ -1,5 +1,5 @@
-//! Delivers stored events, one handler at a time: the router, the settings and the seams of a
-//! delivery service such as an inbox.
+//! Delivers stored events, one handler at a time: the router, the settings of a delivery, and the
+//! traits and types for a delivery service such as an inbox.
 
 mod retry;
 mod router;

@@ -9,8 +9,7 @@ use std::{
 use super::TimeoutPause;
 
 /// A service that provides resources for each call of a handler, as
-/// [`PerDelivery`](crate::extract::PerDelivery) arguments. The
-/// store of an inbox is one.
+/// [`PerDelivery`](crate::extract::PerDelivery) arguments. The store of an inbox is one.
 pub trait DeliveryService {
     /// Returns the types of the resources that the service provides for every call.
     fn provides(&self) -> Vec<ProvidedType>;
@@ -50,8 +49,8 @@ impl PerDeliveryValues {
         self.values.push(Box::new(resource));
     }
 
-    pub(crate) fn has(&self, provision: ProvidedType) -> bool {
-        self.values.iter().any(|resource| (**resource).type_id() == provision.id)
+    pub(crate) fn has(&self, provided: ProvidedType) -> bool {
+        self.values.iter().any(|resource| (**resource).type_id() == provided.id)
     }
 
     pub(crate) fn take<T: Send + 'static>(&mut self) -> Option<T> {

@@ -56,6 +56,8 @@ pub enum DeliveryOrder {
 }
 
 impl HandlerSpec {
+    /// Creates the settings of a handler's deliveries.
+    ///
     /// Each key of the attribute replaces a value of the router's `default` policy. A backoff in
     /// the attribute raises a shorter maximum of the default, and a maximum in the attribute lowers
     /// a longer backoff.

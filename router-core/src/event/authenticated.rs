@@ -1,5 +1,5 @@
-//! Events without a Stripe signature. A cloud platform authenticates its deliveries itself, and
-//! wraps each event in its own envelope. Others the program has fetched from Stripe's API.
+//! Events without a Stripe signature: those that a cloud platform delivers and authenticates, each
+//! in the platform's envelope, and those that the program has fetched from Stripe's API.
 
 use std::fmt;
 

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::event::Event;
 
-/// The number of the current attempt of a handler to handle an event, with which a handler can take
-/// a last resort before it fails for good.
+/// The number of the current attempt of a handler. In its last attempt, a handler can take a last
+/// resort before it fails for good.
 ///
 /// ```standalone_crate
 /// use router_core::{BoxError, Event, State, extract::Attempt, on_event};
@@ -65,7 +65,7 @@ impl Attempt {
         self.max
     }
 
-    /// Returns whether no attempt follows if this one fails. `false` if that is unknown.
+    /// Returns whether no attempt follows if this one fails. `false` if the maximum is unknown.
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.max.is_some_and(|max| self.number >= max)

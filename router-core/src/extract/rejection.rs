@@ -52,7 +52,7 @@ impl Rejection {
         self.argument
     }
 
-    /// Records the type of the argument, unless an extractor inside that one has.
+    /// Records the type of the argument, unless the type of an inner argument is recorded already.
     pub(crate) fn of_argument<A: ?Sized>(mut self) -> Self {
         self.argument.get_or_insert_with(type_name::<A>);
         self
@@ -71,7 +71,7 @@ impl From<Failure> for Rejection {
     }
 }
 
-/// Keeps the class. The cause of the failure's error is the rejection's error.
+/// The failure has the same class. The rejection's error is the cause of the failure's error.
 impl From<Rejection> for Failure {
     fn from(Rejection { failure, argument }: Rejection) -> Self {
         match argument {
@@ -110,7 +110,7 @@ impl Error for ArgumentError {
     }
 }
 
-/// The text for an argument, with the name of its type without the paths.
+/// Displays the argument that could not be extracted: its type without module paths.
 struct Subject(&'static str);
 
 impl fmt::Display for Subject {

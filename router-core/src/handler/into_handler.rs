@@ -21,7 +21,7 @@ use crate::{
     message = "`{Self}` is not a handler",
     label = "not a handler",
     note = "a handler is an `async` function or closure whose arguments are up to eight extractors by value, such as `Event`, `Object<T>` and `State<T>`, and that returns `()`, an `Outcome`, a `Reply<T>` or a `Result` of one of these; or an `impl Handler`",
-    note = "to see which argument or return type is wrong, annotate the function with `#[on_event(\"*\")]`"
+    note = "to see which argument or return type is wrong, annotate the function with `#[on_event(...)]` and its event types"
 )]
 pub trait IntoHandler<Arguments>: Sized {
     #[doc(hidden)]

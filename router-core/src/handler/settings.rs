@@ -50,8 +50,8 @@ impl HandlerSettings {
         blocking: false,
     };
 
-    /// Returns the keys that are set and have no effect without a delivery service. `ordered` has
-    /// an effect.
+    /// Returns the keys that are set and have no effect without a delivery service. `ordered` is
+    /// not one of them: without a service it has the effect of `exclusive`.
     pub(crate) fn delivery_keys(&self) -> Vec<&'static str> {
         let keys = [
             ("retry", self.retry != RetryOverrides::DEFAULT),

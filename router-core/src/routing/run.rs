@@ -240,7 +240,7 @@ impl Run {
         let handlers = &self.router.parts.handlers;
         let name = &handler.name;
         let started = handlers.clock.monotonic();
-        // A failure that is answered with 200 is the last.
+        // After an answer with 200, Stripe does not redeliver the event, so no attempt follows.
         let is_last = redelivery == Redelivery::Never || handler.settings.default_reply.is_some();
         let attempt = Attempt::new(attempts, is_last.then_some(attempts));
         let call = handlers.call(handler, name, &self.event, attempt, PerDeliveryValues::default());

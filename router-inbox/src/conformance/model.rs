@@ -238,7 +238,7 @@ impl Rows {
         NewDelivery { handler, order, .. }: &NewDelivery,
         now: SystemTime,
     ) {
-        // A redelivered event has the place of the event as it was first received.
+        // A redelivered event has the position of the event as it was first received.
         let order_key = OrderKey::from_event(&restored(&self.events[&event_number].stored));
         let row = Row {
             event: event_number,

@@ -168,11 +168,11 @@ impl PostgresStore {
 
     /// Opens the inbox in the database of a pool, and creates or migrates the inbox's tables.
     ///
-    /// The store connects with the [options](PgPool::connect_options) that the pool has at this
-    /// time, for example with TLS settings that a URL cannot express. It does not use the pool's
-    /// connections: its sessions have [limits](Self::connections) and settings of their own, such
-    /// as a time limit of 6 s for each statement, which would break other queries. The pool's own
-    /// settings therefore do not matter.
+    /// The store copies the pool's [connect options](PgPool::connect_options), such as TLS settings
+    /// that a URL cannot express, and opens connections of its own. It does not use the pool's
+    /// connections, because its sessions have settings that would break other queries, such as a
+    /// time limit of 6 s for each statement. The pool's size and timeouts do not matter; see
+    /// [`connections`](Self::connections).
     ///
     /// # Errors
     ///

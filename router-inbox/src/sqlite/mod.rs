@@ -109,7 +109,7 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Opens the file of a pool like [`open`](Self::open).
+    /// Opens the inbox in the file of a pool's database, as [`open`](Self::open) does.
     ///
     /// The store opens connections of its own with the pool's
     /// [options](SqlitePool::connect_options), for example with extensions. Its connections have
@@ -119,8 +119,8 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// Fails like `open`, and if the pool's database is in memory: the store could not share it,
-    /// and its events would be lost.
+    /// Fails like `open`, and if the pool's database is in memory: other connections could not
+    /// share it, and its events would be lost.
     pub async fn from_pool(pool: &SqlitePool) -> Result<Self, StoreError> {
         let store = Self::new(open::file_of(pool).await?);
         tokio::spawn(quick_check::run(store.first.clone(), store.files.clone()));

@@ -54,8 +54,8 @@ pub(super) async fn file(url: &str) -> Result<Opened, StoreError> {
     opened.await.map_err(|source| not_opened(url.to_owned(), source))
 }
 
-/// Returns the kind of an error from opening a file. If the file cannot be opened, or is no
-/// database, the URL names a wrong file.
+/// Returns the kind of an error from opening a file. [`Misuse`](StoreErrorKind::Misuse) if the file
+/// cannot be opened or is no database, because the URL then names a wrong file.
 pub(super) fn open_error_kind(error: &sqlx::Error) -> StoreErrorKind {
     let code = error.as_database_error().and_then(DatabaseError::code);
     match (kind(error), code.as_deref()) {

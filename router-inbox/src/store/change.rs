@@ -33,10 +33,11 @@ pub enum Change {
 }
 
 impl Change {
-    /// Returns whether the change is made to a delivery in this state, or the reason against it.
+    /// Returns [`Applied`](ChangeOutcome::Applied) if the change may be made to a delivery in this
+    /// state, or the reason against it.
     ///
     /// `is_leased` is `true` if the delivery is running and its lease has not expired. After that
-    /// it counts as waiting, because there may be no worker left to claim it.
+    /// it counts as waiting, because its worker may have crashed.
     #[must_use]
     pub fn outcome(self, state: DeliveryState, is_leased: bool) -> ChangeOutcome {
         match state {
@@ -54,8 +55,8 @@ impl Change {
 
 /// The outcome of a requested change to a delivery.
 ///
-/// The enum is exhaustive: an operator must be told of each outcome, so a new one must be a compile
-/// error in programs that show them.
+/// The enum is exhaustive: programs must show each outcome to the operator, so a new one must be a
+/// compile error in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeOutcome {
     /// The requested change was made.

@@ -20,9 +20,8 @@ pub struct StoreError {
     source: BoxError,
 }
 
-/// The kind of a [`StoreError`], which says what callers and operators can do about it.
-///
-/// The command `event-router inbox` exits with another code for each row:
+/// The kind of a [`StoreError`]. It determines whether a retry may help, the exit code of the
+/// command `event-router inbox`, and the level at which a worker logs the error:
 ///
 /// | kind | exit code | log level |
 /// |---|---|---|
@@ -30,8 +29,8 @@ pub struct StoreError {
 /// | [`Rejected`](Self::Rejected), [`Misuse`](Self::Misuse) | 2 | ERROR |
 /// | [`Corrupt`](Self::Corrupt) | 1 | ERROR |
 ///
-/// The level is that of the worker, which retries. An event that could not be stored is an ERROR of
-/// the endpoint.
+/// A worker retries after an error of any kind. The endpoint logs an event that could not be stored
+/// at ERROR, whatever the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -81,9 +80,9 @@ impl StoreError {
     }
 
     /// Wraps the reason for which a store could not give a handler access to its
-    /// [`Effects`](crate::store::Effects), for example that no connection was available. The kind
-    /// is that of a reason which is a `StoreError`, and
-    /// [`Unavailable`](StoreErrorKind::Unavailable) otherwise.
+    /// [`Effects`](crate::store::Effects), for example that no connection was available. If the
+    /// reason is a `StoreError`, the error has its kind, and otherwise
+    /// [`Unavailable`](StoreErrorKind::Unavailable).
     ///
     /// If the handler fails with this error, or with one that has it as a
     /// [source](std::error::Error::source), the handler is not to blame: the worker then
@@ -133,7 +132,7 @@ impl StoreErrorKind {
         }
     }
 
-    /// Returns what to do about an error that retrying does not mend.
+    /// Returns advice about an error, if retrying does not help.
     pub(crate) fn advice(self) -> Option<&'static str> {
         match self {
             Self::Unavailable | Self::Busy => None,

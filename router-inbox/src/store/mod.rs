@@ -83,7 +83,7 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     ///
     /// - If there is none, the delivery is added.
     /// - If it is a dead letter, it starts over: due at once, with its first attempt. It keeps its
-    ///   name, generation, place in the lane, and the message of the latest failure.
+    ///   name, generation, position in the lane, and the message of the latest failure.
     /// - If it is waiting or running, it keeps its payload. If it becomes a dead letter, it starts
     ///   over with the last redelivered event in another [form](Event::has_same_form). Two copies
     ///   of an event, in two API versions, can arrive before the handler has tried the first one.
@@ -92,7 +92,7 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// An added or restarted delivery is [claimed](Claim::event) with the payload, endpoint and
     /// signing time of the event that was passed to this call. The other deliveries keep theirs,
     /// because the payload may be in another API version that their handlers cannot decode. The
-    /// place in a lane is always that of the event as it was first received.
+    /// position in a lane is always that of the event as it was first received.
     ///
     /// If the event's own id is new for this key, the event is stored in any case, so that
     /// [`deliveries`](Self::deliveries) finds both ids of a thin event and its
@@ -213,9 +213,10 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     }
 
     /// Returns the maximum number of transactions that handlers can have open at the same time, if
-    /// it can be raised. A worker that may run more such handlers logs a warning at its start.
+    /// it is a setting. A worker that may have more such handlers in flight logs a warning at its
+    /// start.
     ///
-    /// `None`, the default, means that there is nothing to adjust.
+    /// `None`, the default, means that the operator cannot change the number.
     fn max_transactions(&self) -> Option<usize> {
         None
     }

@@ -176,7 +176,7 @@ pub struct HandlerStatus {
 }
 
 impl HandlerStatus {
-    /// Creates the status of a handler without open deliveries and dead letters.
+    /// Creates the status of a handler without unfinished deliveries and dead letters.
     pub fn new(handler: impl Into<Arc<str>>) -> Self {
         let none = BacklogCount::default();
         Self { handler: handler.into(), waiting: none, running: none, dead: none, due: 0 }

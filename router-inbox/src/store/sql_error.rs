@@ -1,4 +1,4 @@
-//! Converts errors of SQL databases: the kind of each, for all SQL stores.
+//! Converts errors of sqlx to store errors, and determines their kinds.
 
 use router_core::BoxError;
 use sqlx::error::{DatabaseError, ErrorKind};

@@ -51,7 +51,8 @@ struct DeliveryRow {
     handler: String,
     /// The event as it is delivered, if it is not the first one received.
     received: Option<Received>,
-    /// The event as redelivered while the delivery was unfinished, to be delivered if it dies.
+    /// The event as redelivered while the delivery was unfinished. It is delivered if the delivery
+    /// becomes a dead letter.
     received_since: Option<Received>,
     /// The object and the position in the lane.
     lane: Option<(String, i64)>,
@@ -134,7 +135,7 @@ impl State {
         delivery: &NewDelivery,
         now: SystemTime,
     ) {
-        // A redelivered event has the place of the event as it was first received.
+        // A redelivered event has the position of the event as it was first received.
         let key = self.events[event].first.event().map(|event| OrderKey::from_event(&event));
         let key = key.expect("event was readable when it was stored");
         let lane = delivery.order.map(|order| (key.object.clone(), key.position(order)));
@@ -309,7 +310,7 @@ impl DeliveryRow {
         matches!(self.state(), DeliveryState::Waiting | DeliveryState::Running)
     }
 
-    /// Returns the object and the recency of a delivery for the newest event of an object only.
+    /// Returns the object and the recency, if the delivery is `NewestOnly`.
     fn newest_only(&self) -> Option<(&str, i64)> {
         let (object, position) = self.lane.as_ref()?;
         Some((object, newest_recency(*position)?))

@@ -1,4 +1,4 @@
-//! The error of the reader. It has no room for a value of the payload.
+//! The error of the reader. It cannot contain a value of the payload.
 
 use std::{
     error::Error,
@@ -11,10 +11,10 @@ use super::super::error::Fault;
 
 /// A value that does not match its type.
 ///
-/// Of what serde and the type report, only these texts are used: the names that the type declares,
-/// which are static, and the expectation of a visitor without fields. (All visitors of serde and of
-/// its derive are such, except that of an internally tagged enum.) A visitor with fields, and a
-/// string, could hold a value. The text of a `custom` error is dropped for the same reason.
+/// Only two kinds of texts from serde and the type are used: the names that the type declares,
+/// which are static, and the expectation of a visitor without fields. (The visitors of serde and of
+/// its derive have none, except that of an internally tagged enum.) A visitor with fields, a
+/// string, and the text of a `custom` error are dropped, because they could contain a value.
 #[derive(Debug)]
 pub(super) struct Mismatch(Box<Inner>);
 

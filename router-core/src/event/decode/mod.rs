@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 /// An error from decoding a part of an event.
 ///
-/// The error contains no value and no map key of the payload, since these are names, addresses and
-/// secrets, and errors are logged. It names the path and the expected type. The text of an error
-/// that a type makes with [`Error::custom`](serde::de::Error::custom) is dropped, and so is an
-/// expectation that is not the type's visitor, because such texts may contain the value.
+/// Errors are logged, and a payload holds personal data. The error therefore contains no value and
+/// no map key of the payload. It gives the path and the expected type. Two texts are dropped
+/// because they may contain the value: that of an error made with
+/// [`Error::custom`](serde::de::Error::custom), and an expectation that is not the type's visitor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {

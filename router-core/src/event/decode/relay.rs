@@ -1,4 +1,4 @@
-//! Lets serde_json read a value, but not report an error, since its errors show values.
+//! Reads a value with serde_json, and replaces its errors, because they show values.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::de::StrRead;
 
 use super::mismatch::Mismatch;
 
-/// Lets serde_json read a number, or the bytes of a string.
+/// Reads a number, or the bytes of a string, with serde_json.
 #[inline]
 pub(super) fn relay<'de, V: Visitor<'de>>(
     json: &'de str,
@@ -16,7 +16,7 @@ pub(super) fn relay<'de, V: Visitor<'de>>(
 ) -> Result<V::Value, Mismatch> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let value = read(&mut deserializer, Relay(visitor));
-    // An `i128` is read only up to the number's point or exponent.
+    // serde_json reads an `i128` only up to the number's point or exponent, so check for the rest.
     let value = value.and_then(|value| deserializer.end().map(|()| value));
     value.unwrap_or_else(|_| Err(Mismatch::unsuitable_number()))
 }
@@ -25,7 +25,7 @@ pub(super) type JsonDeserializer<'de, 'd> = &'d mut serde_json::Deserializer<Str
 /// The outer error is one of serde_json, which shows values. It is never used.
 pub(super) type Relayed<T> = serde_json::Result<Result<T, Mismatch>>;
 
-/// Passes a value from serde_json to a visitor, whose error then is a [`Mismatch`].
+/// A visitor that passes serde_json's value to the inner visitor, whose error is a [`Mismatch`].
 pub(super) struct Relay<V>(V);
 
 /// Implements methods of `Visitor` by those of the inner visitor.
