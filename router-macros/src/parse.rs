@@ -133,7 +133,10 @@ fn not_a_key(input: ParseStream<'_>) -> Option<Error> {
         return None;
     }
     let value = if rest.is_empty() { "= …".to_owned() } else { rest.to_string() };
-    let message = format!("unknown key `{key}`: write `retry({in_group} {value})`");
+    let message = format!(
+        "unknown key `{key}`: write `retry({in_group} {value})`, with all keys of retries in \
+                           one group"
+    );
     Some(Error::new(key.span(), message))
 }
 

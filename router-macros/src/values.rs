@@ -33,8 +33,10 @@ pub(crate) fn boolean(key: &Ident, example: &str, input: ParseStream<'_>) -> Par
 }
 
 pub(crate) fn integer(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
-    let number = assigned::<LitInt>(key, example, input)?.base10_parse::<i32>()?;
-    Ok(number.to_token_stream())
+    let number: LitInt = assigned(key, example, input)?;
+    let message = format!("expected an integer from {} to {}", i32::MIN, i32::MAX);
+    let error = |_| Error::new(number.span(), message);
+    number.base10_parse::<i32>().map(|number| number.to_token_stream()).map_err(error)
 }
 
 pub(crate) fn count(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {

@@ -5,6 +5,7 @@ use std::{fmt, panic::Location};
 use router_catalog::PatternError;
 
 use super::Plugin;
+use crate::extract::ShortTypeName;
 
 /// The error of `build()`, with every problem of the router.
 #[non_exhaustive]
@@ -306,7 +307,8 @@ impl fmt::Display for Problem {
                 f.write_str("\nhelp: take it once; the second use may be inside a custom extractor")
             }
             Self::ArgumentNotCarried { type_name, mistake, handler } => {
-                write!(f, "this handler cannot take a `{type_name}`: {mistake}")?;
+                let argument = ShortTypeName(type_name);
+                write!(f, "this handler cannot take a `{argument}`: {mistake}")?;
                 write_locations(f, std::slice::from_ref(handler))
             }
             Self::ReplyNotDeliverable(locations) => {

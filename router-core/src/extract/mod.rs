@@ -72,7 +72,6 @@ mod tuple;
 
 use std::future::Future;
 
-pub(crate) use self::state::States;
 pub use self::{
     attempt::Attempt,
     idempotency_key::IdempotencyKey,
@@ -84,6 +83,7 @@ pub use self::{
     rejection::Rejection,
     state::State,
 };
+pub(crate) use self::{rejection::ShortTypeName, state::States};
 use crate::event::{Event, Kind};
 
 /// A type that a handler can take as an argument. It is extracted from the event and from the

@@ -85,7 +85,7 @@ impl From<Rejection> for Failure {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(argument) = self.argument {
-            write!(f, "{}: ", Subject(argument))?;
+            write!(f, "{}: ", ArgumentText(argument))?;
         }
         fmt::Display::fmt(&self.failure, f)
     }
@@ -100,7 +100,7 @@ struct ArgumentError {
 
 impl fmt::Display for ArgumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Subject(self.argument), f)
+        fmt::Display::fmt(&ArgumentText(self.argument), f)
     }
 }
 
@@ -110,16 +110,24 @@ impl Error for ArgumentError {
     }
 }
 
-/// Displays the argument that could not be extracted: its type without module paths.
-struct Subject(&'static str);
+/// The text for an argument with this type name.
+struct ArgumentText(&'static str);
 
-impl fmt::Display for Subject {
+impl fmt::Display for ArgumentText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot extract the argument `{}`", ShortTypeName(self.0))
+    }
+}
+
+/// The name of a type without the paths.
+pub(crate) struct ShortTypeName(pub(crate) &'static str);
+
+impl fmt::Display for ShortTypeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '{' | '}');
-        f.write_str("cannot extract the argument `")?;
         for part in self.0.split_inclusive(|c| !is_path(c)) {
             f.write_str(part.rsplit("::").next().unwrap_or(part))?;
         }
-        f.write_str("`")
+        Ok(())
     }
 }
