@@ -50,7 +50,9 @@ pub(crate) struct ManualArgument {
 }
 
 /// The call of a handler, with the extraction of its arguments.
-pub(crate) struct Callable(Box<dyn Fn(Event, &mut Supplies<'_>) -> HandlerFuture + Send + Sync>);
+pub(crate) struct Callable(Box<Call>);
+
+type Call = dyn Fn(Event, &mut Supplies<'_>) -> HandlerFuture + Send + Sync;
 
 impl Callable {
     pub(crate) fn new(
