@@ -126,6 +126,7 @@ async fn url_without_a_file_or_with_unsafe_parameters_is_refused() {
     let rows = [
         ("sqlite::memory:".to_owned(), "cannot be opened as an inbox"),
         ("sqlite:".to_owned(), "cannot be opened as an inbox"),
+        (format!("sqlite:{}", folder.path().display()), "is a directory"),
         (format!("{url}?mode=memory"), "`mode` of the inbox's URL must be `rw` or `rwc`"),
         (format!("{url}?mdoe=hunter2"), "unknown parameter `mdoe`; did you mean `mode`?"),
         (format!("{url}?cache=shared"), "unknown parameter `cache`; known are mode"),
@@ -133,6 +134,7 @@ async fn url_without_a_file_or_with_unsafe_parameters_is_refused() {
     ];
     for (url, expected) in rows {
         let error = SqliteStore::open(&url).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misuse, "{url}");
         let message = router_core::Failure::retry(error).to_string();
         assert!(message.contains(expected), "{url}: {message}");
         assert!(!message.contains("hunter2"), "{message}");
@@ -233,4 +235,12 @@ async fn pool_in_memory_is_refused() {
     let error = SqliteStore::from_pool(&pool).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misuse);
     assert!(error.to_string().contains("in memory"), "{error}");
+}
+
+#[tokio::test]
+async fn pool_that_cannot_connect_is_refused_with_its_file() {
+    let pool = SqlitePool::connect_lazy("sqlite:/no/such/folder/inbox.db").unwrap();
+    let error = SqliteStore::from_pool(&pool).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misuse);
+    assert!(error.to_string().contains("/no/such/folder/inbox.db cannot be opened"), "{error}");
 }

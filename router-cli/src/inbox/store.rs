@@ -30,8 +30,13 @@ pub(super) async fn open(url: &str) -> Result<Box<dyn Operations>, Error> {
 async fn open_unlimited(url: &str) -> Result<Box<dyn Operations>, Error> {
     match url.split_once(':') {
         Some(("sqlite", _)) => SqliteStore::open_existing(url).await.map(boxed).map_err(|error| {
-            let hint = "pass the inbox as `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX";
-            Error::Inbox(error.kind(), format!("{}; {hint}", ErrorChain::new(&error).text()))
+            let hint = match error.kind() {
+                StoreErrorKind::Misuse => {
+                    "; pass the inbox as `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX"
+                }
+                _ => "",
+            };
+            Error::Inbox(error.kind(), format!("{}{hint}", ErrorChain::new(&error).text()))
         }),
         Some(("postgres" | "postgresql", _)) => {
             PostgresStore::connect_existing(url).await.map(boxed).map_err(open_error)

@@ -1,8 +1,6 @@
 //! Opens an existing file, for operators: does not create an inbox.
 
-use std::str::FromStr as _;
-
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::{SqliteStore, open};
 use crate::StoreError;
@@ -41,7 +39,7 @@ impl SqliteStore {
 
 /// Returns whether the file contains the tables of an inbox, or `None` if there is no file.
 async fn is_inbox(url: &str) -> sqlx::Result<Option<bool>> {
-    let options = SqliteConnectOptions::from_str(url)?;
+    let options = open::options(url)?;
     if !options.get_filename().exists() {
         return Ok(None);
     }

@@ -1,11 +1,16 @@
 //! Opens the file, also while other processes open it.
 
-use std::{io, path, str::FromStr as _, sync::Arc, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    path,
+    str::FromStr as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use router_core::clock::{Clock as _, SystemClock};
 use sqlx::{
     ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool,
-    error::DatabaseError,
     sqlite::{
         SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions,
         SqliteSynchronous,
@@ -18,7 +23,10 @@ use super::{
 };
 use crate::{
     StoreError,
-    store::{StoreErrorKind, parameters, sql_error::kind},
+    store::{
+        StoreErrorKind, parameters,
+        sql_error::{kind, primary_code},
+    },
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +65,16 @@ pub(super) async fn file(url: &str) -> Result<Opened, StoreError> {
 /// Returns the kind of an error from opening a file. [`Misuse`](StoreErrorKind::Misuse) if the file
 /// cannot be opened or is no database, because the URL then names a wrong file.
 pub(super) fn open_error_kind(error: &sqlx::Error) -> StoreErrorKind {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    match (kind(error), code.as_deref()) {
-        // `SQLITE_NOTADB`
-        (StoreErrorKind::Corrupt, Some("26")) => StoreErrorKind::Misuse,
-        (kind @ (StoreErrorKind::Busy | StoreErrorKind::Corrupt), _) => kind,
-        _ => StoreErrorKind::Misuse,
+    match error {
+        sqlx::Error::Io(error) => match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::ResourceBusy => StoreErrorKind::Unavailable,
+            _ => StoreErrorKind::Misuse,
+        },
+        // `SQLITE_CANTOPEN` and `SQLITE_NOTADB`
+        sqlx::Error::Database(database) if matches!(primary_code(&**database), Some(14 | 26)) => {
+            StoreErrorKind::Misuse
+        }
+        _ => kind(error),
     }
 }
 
@@ -73,13 +85,17 @@ fn not_opened(url: String, source: sqlx::Error) -> StoreError {
 /// Opens the file of a pool.
 pub(super) async fn file_of(pool: &SqlitePool) -> Result<Opened, StoreError> {
     let database = sqlx::query("select file from pragma_database_list where name = 'main'");
-    let file: String = database.fetch_one(pool).await?.try_get(0)?;
+    let file = database.fetch_one(pool).await.and_then(|row| row.try_get::<String, _>(0));
+    let options = SqliteConnectOptions::clone(&pool.connect_options());
+    let file = file.map_err(|error| match error {
+        sqlx::Error::Database(_) => not_opened(options.get_filename().display().to_string(), error),
+        error => error.into(),
+    })?;
     if file.is_empty() {
         return Err(StoreError::misuse(
             "the pool's database is in memory and cannot be used as an inbox; open a file",
         ));
     }
-    let options = SqliteConnectOptions::clone(&pool.connect_options());
     let options = options.filename(&file).shared_cache(false).immutable(false);
     let opened = open(options.locking_mode(SqliteLockingMode::Normal)).await;
     opened.map_err(|source| not_opened(file, source))
@@ -120,7 +136,7 @@ pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
 ///
 /// # Errors
 ///
-/// Fails if the URL is invalid or names no file.
+/// Fails if the URL is invalid, names no file, or names a directory.
 pub(super) fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
     let options = SqliteConnectOptions::from_str(url)?;
     if url.split('?').next().is_some_and(|file| file.ends_with(":memory:")) {
@@ -129,6 +145,9 @@ pub(super) fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
         );
     }
     let path = path::absolute(options.get_filename())?;
+    if path.is_dir() {
+        return Err(io::Error::from(ErrorKind::IsADirectory).into());
+    }
     Ok(options.filename(path))
 }
 
@@ -153,7 +172,8 @@ async fn connect_and_migrate(
             return Ok((connection, Arc::new(files)));
         }
     }
-    Err(io::Error::other("the file was replaced while it was opened; try again").into())
+    let message = "the file was replaced while it was opened; try again";
+    Err(io::Error::new(ErrorKind::ResourceBusy, message).into())
 }
 
 /// A pool that keeps its connections open, and replaces one only if it is broken.
@@ -193,6 +213,27 @@ async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnectio
                 SystemClock.sleep(Duration::from_millis(10)).await;
             }
             connected => return connected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn open_error_of_a_full_disk_is_unavailable() {
+        let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let fill = sqlx::raw_sql("pragma max_page_count = 1; create table t (a)");
+        let full = fill.execute(&mut database).await.unwrap_err();
+        let io = |kind| sqlx::Error::Io(io::Error::from(kind));
+        let rows = [
+            (full, StoreErrorKind::Unavailable),
+            (io(ErrorKind::StorageFull), StoreErrorKind::Unavailable),
+            (io(ErrorKind::PermissionDenied), StoreErrorKind::Misuse),
+        ];
+        for (error, expected) in rows {
+            assert_eq!(open_error_kind(&error), expected, "{error}");
         }
     }
 }

@@ -15,7 +15,7 @@ impl From<sqlx::Error> for StoreError {
 pub(crate) fn kind(error: &sqlx::Error) -> StoreErrorKind {
     match error {
         sqlx::Error::PoolTimedOut => StoreErrorKind::Busy,
-        sqlx::Error::Configuration(_) => StoreErrorKind::Misuse,
+        sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => StoreErrorKind::Misuse,
         sqlx::Error::Encode(_) => StoreErrorKind::Rejected,
         sqlx::Error::Decode(_)
         | sqlx::Error::ColumnDecode { .. }
@@ -31,9 +31,7 @@ pub(crate) fn kind(error: &sqlx::Error) -> StoreErrorKind {
 fn database_kind(error: &dyn DatabaseError) -> StoreErrorKind {
     #[cfg(feature = "sqlite")]
     if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
-        // An extended code has the primary code in its lowest byte.
-        let code = error.code().and_then(|code| code.parse::<u32>().ok());
-        return code.map_or(StoreErrorKind::Unavailable, |code| sqlite_kind(code & 0xff));
+        return primary_code(error).map_or(StoreErrorKind::Unavailable, sqlite_kind);
     }
     #[cfg(feature = "postgres")]
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
@@ -43,6 +41,12 @@ fn database_kind(error: &dyn DatabaseError) -> StoreErrorKind {
         ErrorKind::Other => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Rejected,
     }
+}
+
+/// Returns the primary code of SQLite's error, which is the lowest byte of an extended code.
+#[cfg(feature = "sqlite")]
+pub(crate) fn primary_code(error: &dyn DatabaseError) -> Option<u32> {
+    error.code().and_then(|code| code.parse().ok()).map(|code: u32| code & 0xff)
 }
 
 /// Returns the kind of one of SQLite's primary [result codes](https://sqlite.org/rescode.html).
@@ -55,8 +59,9 @@ fn sqlite_kind(code: u32) -> StoreErrorKind {
         11 | 26 => StoreErrorKind::Corrupt,
         // `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and `SQLITE_MISMATCH`
         18..=20 => StoreErrorKind::Rejected,
-        // `SQLITE_ERROR`, such as a missing table, and `SQLITE_MISUSE`
-        1 | 21 => StoreErrorKind::Misuse,
+        // `SQLITE_ERROR`, such as a missing table, `SQLITE_PERM`, `SQLITE_READONLY`,
+        // `SQLITE_MISUSE` and `SQLITE_AUTH`
+        1 | 3 | 8 | 21 | 23 => StoreErrorKind::Misuse,
         _ => StoreErrorKind::Unavailable,
     }
 }
@@ -110,6 +115,7 @@ mod tests {
             (sqlx::Error::Io(io::Error::other("reset")), StoreErrorKind::Unavailable),
             (sqlx::Error::PoolClosed, StoreErrorKind::Unavailable),
             (sqlx::Error::Configuration(unreadable()), StoreErrorKind::Misuse),
+            (sqlx::Error::Tls(unreadable()), StoreErrorKind::Misuse),
             (sqlx::Error::Decode(unreadable()), StoreErrorKind::Corrupt),
             (sqlx::Error::Encode(unreadable()), StoreErrorKind::Rejected),
         ];
@@ -150,6 +156,7 @@ mod tests {
             ("insert into t values (1)", StoreErrorKind::Rejected),
             ("select * from missing", StoreErrorKind::Misuse),
             ("select zeroblob(2000000000)", StoreErrorKind::Rejected),
+            ("pragma query_only = 1; delete from t", StoreErrorKind::Misuse),
         ];
         for (statement, expected) in rows {
             let error = sqlx::raw_sql(statement).execute(&mut database).await.unwrap_err();

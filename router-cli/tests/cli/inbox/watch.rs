@@ -131,6 +131,21 @@ fn invalid_inbox_is_reported() {
 }
 
 #[test]
+fn damaged_inbox_is_reported_as_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    // The header of a database, and a first page without a type.
+    let mut file = b"SQLite format 3\0\x10\0\x01\x01\0\x40\x20\x20".to_vec();
+    file.resize(4096, 0);
+    (file[47], file[59]) = (4, 1);
+    std::fs::write(&path, file).unwrap();
+    let url = format!("sqlite:{}", path.display());
+    let output = run(&["inbox", "status", "--inbox", &url]);
+    assert_eq!((output.code, &*output.stdout), (Some(1), ""), "{output:?}");
+    insta::assert_snapshot!(output.stderr.replace(&url, "URL"), @"error: URL cannot be opened as an inbox: error returned from database: (code: 11) database disk image is malformed");
+}
+
+#[test]
 fn invalid_request_names_the_fix() {
     let inbox = TestInbox::busy();
     let rows: [(&[&str], &str); 10] = [
