@@ -57,11 +57,11 @@ pub mod tx;
 mod worker;
 
 #[cfg(feature = "jetstream")]
-pub use self::jetstream::JetStreamStore;
+pub use self::jetstream::{JetStreamStore, options::JetStreamOptions};
 #[cfg(feature = "postgres")]
-pub use self::postgres::PostgresStore;
+pub use self::postgres::{PostgresStore, options::PostgresOptions};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
+pub use self::sqlite::{SqliteStore, options::SqliteOptions};
 pub use self::store::{Store, StoreError, operations};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::tx::Tx;
@@ -70,6 +70,10 @@ pub use self::{
     receipt::Receipt,
     worker::Worker,
 };
-/// The database driver, re-exported in the version whose types [`Tx`] uses.
+/// The NATS client, re-exported in the version whose types [`JetStreamStore`] takes.
+#[cfg(feature = "jetstream")]
+pub use async_nats;
+/// The database driver, re-exported in the version whose types [`Tx`] and the stores
+/// take.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use sqlx;

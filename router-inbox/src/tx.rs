@@ -119,7 +119,7 @@ impl<DB: Database> Tx<DB> {
     ///
     /// SQLite has a single writer, so begin as late as possible: until the handler returns, all
     /// other writes wait, including those of received events. A handler that exceeds the
-    /// [limit](crate::SqliteStore::transaction_limit) is stopped and retried.
+    /// [limit](crate::SqliteOptions::transaction_limit) is stopped and retried.
     ///
     /// If other handlers hold all connections, the call waits for a connection. The handler's
     /// timeout is paused during the call.

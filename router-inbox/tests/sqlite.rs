@@ -1,13 +1,16 @@
 //! Tests of the SQLite store: the conformance suite, and tests specific to a file.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    str::FromStr as _,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use router_core::{
     clock::{Clock as _, SystemClock},
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    SqliteStore, Store as _,
+    SqliteOptions, SqliteStore, Store as _,
     conformance::Subject,
     operations::ListFilter,
     store::{
@@ -41,8 +44,8 @@ impl Subject for TestInbox {
         let folder = tempfile::tempdir().expect("the temporary directory is writable");
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
         let clock = ManualClock::at(SystemClock.wall());
-        let store =
-            SqliteStore::open(&url).await.expect("the file can be created").clock(clock.clone());
+        let store = SqliteStore::options().clock(clock.clone()).open(&url).await;
+        let store = store.expect("the file can be created");
         Self { store, clock, folder }
     }
 
@@ -71,14 +74,19 @@ fn wanted() -> ClaimRequest {
     ClaimRequest::new(vec![HandlerSlots::new("a", 9)], 9, Duration::from_secs(60))
 }
 
+/// Opens only an existing inbox.
+fn existing_only() -> SqliteOptions {
+    SqliteStore::options().create_if_missing(false)
+}
+
 #[tokio::test]
 async fn reopened_file_has_stored_events() {
     let inbox = TestInbox::fresh().await;
     assert_eq!(inbox.store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
-    let again = SqliteStore::open(&inbox.url()).await.unwrap();
+    let again = SqliteStore::options().clock(inbox.clock.clone());
+    let again = again.open(&inbox.url()).await.unwrap();
     assert!(again.store(&[paid("evt_1")]).await.unwrap()[0].is_duplicate());
     // Two stores that share the file never claim the same delivery.
-    let again = again.clock(inbox.clock.clone());
     let lease = again.claim(&wanted()).await.unwrap().remove(0).lease;
     assert!(inbox.store.claim(&wanted()).await.unwrap().is_empty());
     let completed = inbox.store.complete(&[(lease, DeliveryOutcome::Done)]).await.unwrap();
@@ -144,12 +152,12 @@ async fn url_without_a_file_or_with_unsafe_parameters_is_refused() {
 }
 
 #[tokio::test]
-async fn open_existing_changes_no_file_without_inbox() {
+async fn open_without_create_changes_no_other_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inbox.db");
     let url = format!("sqlite:{}", path.display());
     let open_error = async || {
-        let error = SqliteStore::open_existing(&url).await.unwrap_err();
+        let error = existing_only().open(&url).await.unwrap_err();
         router_core::Failure::retry(error).to_string()
     };
     assert!(open_error().await.contains("inbox.db does not exist"));
@@ -168,7 +176,7 @@ async fn open_existing_changes_no_file_without_inbox() {
     assert!(open_error().await.contains("file is not a database"));
     std::fs::remove_file(&path).unwrap();
     SqliteStore::open(&url).await.unwrap().store(&[paid("evt_1")]).await.unwrap();
-    let store = SqliteStore::open_existing(&url).await.unwrap();
+    let store = existing_only().open(&url).await.unwrap();
     assert_eq!(store.deliveries("evt_1").await.unwrap().len(), 1);
 }
 
@@ -193,7 +201,7 @@ async fn file_of_older_version_supports_operations() {
     }
     let complete = "update deliveries set state = 2, ended_at = 0 where handler = 'c'";
     sqlx::query(complete).execute(&mut older).await.unwrap();
-    let store = SqliteStore::open_existing(&format!("sqlite:{}", path.display())).await.unwrap();
+    let store = existing_only().open(&format!("sqlite:{}", path.display())).await.unwrap();
     for id in ["evt_2", "evt_unhandled_2"] {
         sqlx::query(events).bind(id).execute(&mut older).await.unwrap();
     }
@@ -243,4 +251,22 @@ async fn pool_that_cannot_connect_is_refused_with_its_file() {
     let error = SqliteStore::from_pool(&pool).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misuse);
     assert!(error.to_string().contains("/no/such/folder/inbox.db cannot be opened"), "{error}");
+}
+
+#[tokio::test]
+async fn settings_apply_to_pool() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/shop.db?mode=rwc", folder.path().display());
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    let error = existing_only().open_with(&pool).await.unwrap_err();
+    assert!(error.to_string().ends_with("shop.db is a database that contains no inbox"), "{error}");
+    let clock = ManualClock::at(SystemClock.wall() + Duration::from_secs(3_600));
+    let options = SqliteStore::options().clock(clock.clone());
+    let store = options.transaction_limit(Duration::from_secs(9)).open_with(&pool).await.unwrap();
+    assert_eq!(store.blocking_limit(), Duration::from_secs(9));
+    store.store(&[paid("evt_1")]).await.unwrap();
+    let row = sqlx::query("select max(due) from deliveries").fetch_one(&pool).await.unwrap();
+    let now = clock.wall().duration_since(UNIX_EPOCH).unwrap();
+    assert_eq!(u128::try_from(row.get::<i64, _>(0)).unwrap(), now.as_millis());
+    existing_only().open_with(&pool).await.unwrap();
 }

@@ -167,7 +167,7 @@ async fn each_event_is_handled_once_during_the_move_with_an_inbox() {
     let clock = ManualClock::at(now());
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/inbox.db", folder.path().display());
-    let store = SqliteStore::open(&url).await.unwrap().clock(clock.clone());
+    let store = SqliteStore::options().clock(clock.clone()).open(&url).await.unwrap();
     let router = || Router::builder().without_linked().shared_state(handled.clone());
     let work = async |inbox: &Inbox<SqliteStore>| {
         for _ in 0..20 {

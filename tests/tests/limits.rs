@@ -8,7 +8,10 @@ use router_core::{
     Endpoint, Event, Router, build::RouterBuilder, completions::InMemoryCompletions,
     delivery::DeliveryRouter, server::Server, testing::ManualClock,
 };
-use router_inbox::{Inbox, PostgresStore, SqliteStore, Worker, conformance::MemoryStore};
+use router_inbox::{
+    Inbox, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Worker,
+    conformance::MemoryStore,
+};
 use router_tests::{now, secret};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/security.md");
@@ -47,9 +50,8 @@ async fn table() -> String {
     let inbox = Inbox::new(memory, delivered.clone());
     let worker = format!("{:?}", inbox.worker(delivered));
     let inbox = format!("{inbox:?}");
-    let folder = tempfile::tempdir().expect("temporary folder is writable");
-    let sqlite = SqliteStore::open(&format!("sqlite:{}/inbox.db", folder.path().display())).await;
-    let sqlite = format!("{:?}", sqlite.expect("temporary folder is writable"));
+    let sqlite = format!("{:?}", SqliteStore::options());
+    let postgres = format!("{:?}", PostgresStore::options());
 
     // The compiler checks that the settings exist.
     let _ = (Endpoint::<Router>::body_limit, Endpoint::<Router>::body_timeout);
@@ -61,8 +63,8 @@ async fn table() -> String {
     type ShopWorker = Worker<MemoryStore, DeliveryRouter>;
     let _ = (ShopWorker::concurrency, ShopWorker::lease);
     let _ = (ShopWorker::shutdown_grace, ShopWorker::retention);
-    let _ =
-        (SqliteStore::transaction_limit, PostgresStore::connections, PostgresStore::transactions);
+    let _ = (SqliteOptions::transaction_limit, PostgresOptions::acquire_timeout);
+    let _ = (PostgresOptions::connections, PostgresOptions::transactions);
     let rows = [
         ("size of a body", field(&endpoint, "bytes"), "`Endpoint::body_limit`", "413"),
         ("time to receive a body", field(&endpoint, "time"), "`Endpoint::body_timeout`", "408"),
@@ -149,7 +151,7 @@ async fn table() -> String {
         (
             "time of one operation of the inbox or a worker on the store",
             field(&inbox, "operation_limit"),
-            "none; it is at least twice `SqliteStore::transaction_limit`",
+            "none; it is at least twice `SqliteOptions::transaction_limit`",
             "the operation fails; its outcome is unknown",
         ),
         (
@@ -191,20 +193,26 @@ async fn table() -> String {
         (
             "time of a handler's transaction in SQLite",
             field(&sqlite, "transaction_limit"),
-            "`SqliteStore::transaction_limit`",
+            "`SqliteOptions::transaction_limit`",
             "the handler is stopped: a failed attempt",
         ),
         (
             "connections of a PostgreSQL store",
-            PostgresStore::DEFAULT_CONNECTIONS.to_string(),
-            "`PostgresStore::connections`",
+            field(&postgres, "connections"),
+            "`PostgresOptions::connections`",
             "operations wait",
         ),
         (
             "open transactions of handlers in PostgreSQL",
-            PostgresStore::DEFAULT_TRANSACTIONS.to_string(),
-            "`PostgresStore::transactions`",
+            field(&postgres, "transactions"),
+            "`PostgresOptions::transactions`",
             "handlers wait, with their timeout paused",
+        ),
+        (
+            "time to get a connection to PostgreSQL",
+            field(&postgres, "acquire_timeout"),
+            "`PostgresOptions::acquire_timeout`, from 100 ms to 3 s",
+            "the operation fails: 503, or a retry by the worker",
         ),
     ];
     let mut table = "| limit | default | setting | beyond it |\n|---|---|---|---|\n".to_owned();

@@ -156,7 +156,7 @@ async fn each_handler_does_each_event_after_resends() {
     let path = folder.path().join("inbox.db");
     let clock = ManualClock::at(now());
     let url = format!("sqlite:{}", path.display());
-    let store = SqliteStore::open(&url).await.unwrap().clock(clock.clone());
+    let store = SqliteStore::options().clock(clock.clone()).open(&url).await.unwrap();
     let mut db = sqlx::SqlitePool::connect(&url).await.unwrap().acquire().await.unwrap();
     sqlx::query("create table ledger (event text not null)").execute(&mut *db).await.unwrap();
     let mut events: Vec<Event> = (0..EVENTS)

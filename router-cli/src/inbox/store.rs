@@ -29,20 +29,25 @@ pub(super) async fn open(url: &str) -> Result<Box<dyn Operations>, Error> {
 
 async fn open_unlimited(url: &str) -> Result<Box<dyn Operations>, Error> {
     match url.split_once(':') {
-        Some(("sqlite", _)) => SqliteStore::open_existing(url).await.map(boxed).map_err(|error| {
-            let hint = match error.kind() {
-                StoreErrorKind::Misuse => {
-                    "; pass the inbox as `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX"
-                }
-                _ => "",
-            };
-            Error::Inbox(error.kind(), format!("{}{hint}", ErrorChain::new(&error).text()))
-        }),
+        Some(("sqlite", _)) => {
+            let opened = SqliteStore::options().create_if_missing(false).open(url).await;
+            opened.map(boxed).map_err(|error| {
+                let hint = match error.kind() {
+                    StoreErrorKind::Misuse => {
+                        "; pass the inbox as `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX"
+                    }
+                    _ => "",
+                };
+                Error::Inbox(error.kind(), format!("{}{hint}", ErrorChain::new(&error).text()))
+            })
+        }
         Some(("postgres" | "postgresql", _)) => {
-            PostgresStore::connect_existing(url).await.map(boxed).map_err(open_error)
+            let options = PostgresStore::options().create_if_missing(false);
+            options.connect(url).await.map(boxed).map_err(open_error)
         }
         Some(("nats" | "tls", _)) => {
-            JetStreamStore::connect_existing(url).await.map(boxed).map_err(open_error)
+            let options = JetStreamStore::options().create_if_missing(false);
+            options.connect(url).await.map(boxed).map_err(open_error)
         }
         // The URL is not repeated: it may contain a password.
         _ => {

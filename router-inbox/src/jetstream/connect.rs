@@ -1,16 +1,22 @@
-//! Connects to the NATS servers of an inbox's URL, and explains failures.
+//! Connects to the NATS servers of an inbox, and explains failures.
 
-use std::{error::Error as _, fmt, io, sync::Arc, time::Duration};
-
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
-use percent_encoding::percent_decode_str;
-use router_core::BoxError;
-use tokio::sync::Notify;
-
-use crate::{
-    StoreError,
-    store::{StoreErrorKind, parameters},
+use std::{
+    error::Error as _,
+    fmt, io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
+
+use async_nats::{
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, connection::State,
+};
+use router_core::{
+    BoxError,
+    clock::{Clock as _, SystemClock},
+};
+
+use super::url::InboxUrl;
+use crate::{StoreError, store::StoreErrorKind};
 
 /// Limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -20,38 +26,54 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// goes silent is thus replaced within 9 s, before a second operation has failed with its timeout.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 
-/// An inbox's address, as given by its URL.
+/// Interval of the checks whether the connection has been lost.
+const DISCONNECT_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The location of an inbox.
 #[derive(Clone)]
 pub(super) struct Address {
-    servers: Vec<ServerAddr>,
-    login: Option<(String, String)>,
-    credentials: Option<String>,
-    /// The file with a CA certificate that is trusted in addition to the machine's.
-    ca: Option<String>,
     pub(super) server: Server,
     /// The inbox's name: that of its stream, and the first token of its subjects.
     pub(super) name: String,
     pub(super) replicas: Option<usize>,
-    /// Notified when the connection is lost.
-    disconnects: Arc<Notify>,
 }
 
-/// The hosts of the URL, for error messages: without the password.
+/// The servers, for error messages: without the password.
 #[derive(Debug, Clone)]
 pub(super) struct Server(Arc<str>);
+
+impl Server {
+    pub(super) fn new(hosts: &str) -> Self {
+        Self(format!("the NATS server {hosts}").into())
+    }
+
+    /// Returns the servers to which a client was told to connect.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the client is not connected: it would answer only once it is.
+    pub(super) async fn of(client: &Client) -> Result<Self, StoreError> {
+        let pool = tokio::select! {
+            biased;
+            () = connection_lost(client) => None,
+            pool = client.server_pool() => pool.ok(),
+        };
+        let Some(pool) = pool else {
+            let server = Self("the NATS server of the client".into());
+            return Err(StoreError::unavailable(Disconnected(server)));
+        };
+        let configured = pool.iter().filter(|server| !server.is_discovered);
+        let hosts =
+            configured.map(|server| format!("{}:{}", server.addr.host(), server.addr.port()));
+        Ok(Self::new(&hosts.collect::<Vec<_>>().join(",")))
+    }
+}
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "invalid URL of the inbox: {0} (expected nats://user:password@host:4222/name, or, for a cluster, \
-     nats://user:password@host1:4222,host2:4222,host3:4222/name)"
-)]
-struct InvalidUrl(&'static str);
 
 #[derive(Debug, thiserror::Error)]
 #[error("{server} cannot be used as an inbox: {advice}")]
@@ -69,118 +91,40 @@ const TLS_FAILED: &str = "cannot establish a trusted TLS connection; tls:// in t
 #[error("not connected to {0} at the moment; reconnecting")]
 pub(super) struct Disconnected(Server);
 
-/// The parameters of the URL: the number of replicas, and the paths of a credentials file and of a
-/// CA certificate.
-const PARAMETERS: [&str; 3] = ["replicas", "credentials", "ca"];
-
-/// The name of an inbox whose URL has none.
-const DEFAULT_NAME: &str = "stripe_inbox";
+/// Returns options with the timeouts that the store needs. Events of the connection are logged.
+pub(super) fn options(server: Server) -> ConnectOptions {
+    ConnectOptions::new()
+        .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING_INTERVAL)
+        .event_callback(move |event| {
+            log_event(&server, &event);
+            std::future::ready(())
+        })
+}
 
 impl Address {
-    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
-        if let Some((rest, query)) = url.split_once('?') {
-            // A part of the password, which no error may show.
-            if query.contains('@') && !rest.contains('@') {
-                let reason = "the user or the password contains a ?; write it as %3F";
-                return Err(StoreError::misuse(InvalidUrl(reason)));
-            }
-            parameters::check(query, &PARAMETERS).map_err(StoreError::misuse)?;
-        }
-        Self::parse_parts(url).map_err(|reason| StoreError::misuse(InvalidUrl(reason)))
-    }
-
-    fn parse_parts(url: &str) -> Result<Self, &'static str> {
-        let (scheme, rest) = url.split_once("://").ok_or("it has no ://")?;
-        if !["nats", "tls"].contains(&scheme) {
-            return Err("it must begin with nats://, or with tls:// to require TLS");
-        }
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
-        if rest.contains("://") {
-            return Err(
-                "it contains nats:// more than once; write it only before the first server",
-            );
-        }
-        if name.contains('@') {
-            return Err("the user or the password contains a /; write it as %2F");
-        }
-        let (login, hosts) = match authority.rsplit_once('@') {
-            Some((login, hosts)) => (Some(login), hosts),
-            None => (None, authority),
-        };
-        let server = |host: &str| {
-            let server = format!("{scheme}://{host}").parse().ok();
-            server.filter(|_| !host.is_empty())
-        };
-        let servers = hosts.split(',').map(server).collect::<Option<Vec<ServerAddr>>>();
-        let servers = servers.ok_or("a host or a port is missing or invalid")?;
-        let (mut replicas, mut credentials, mut ca) = (None, None, None);
-        for setting in query.split('&').filter(|setting| !setting.is_empty()) {
-            match setting.split_once('=') {
-                Some(("replicas", number)) => {
-                    let number = number.parse().ok().filter(|number| (1..=5).contains(number));
-                    replicas = Some(number.ok_or("replicas= must be a number from 1 to 5")?);
-                }
-                Some(("credentials", path)) => credentials = Some(percent_decode(path)?),
-                Some(("ca", path)) => ca = Some(percent_decode(path)?),
-                _ => return Err("a parameter's name contains a %; write it without"),
-            }
-        }
-        let name = if name.is_empty() { DEFAULT_NAME } else { name };
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        if name.len() > 64 || !name.bytes().all(is_plain) {
-            return Err(
-                "the inbox's name, after the /, must have at most 64 characters: letters, digits, _ \
-                 and -",
-            );
-        }
-        Ok(Self {
-            servers,
-            login: login.map(parse_login).transpose()?,
-            credentials,
-            ca,
-            server: Server(format!("the NATS server {hosts}").into()),
-            name: name.to_owned(),
-            replicas,
-            disconnects: Arc::default(),
-        })
-    }
-
-    pub(super) async fn connect(&self) -> Result<Client, StoreError> {
-        let options = ConnectOptions::new()
-            .name(format!("inbox {}", self.name))
-            .connection_timeout(CONNECT_TIMEOUT)
-            .ping_interval(PING_INTERVAL)
-            .event_callback({
-                let (server, disconnects) = (self.server.clone(), self.disconnects.clone());
-                move |event| {
-                    log_event(&server, &event);
-                    if matches!(event, Event::Disconnected) {
-                        disconnects.notify_waiters();
-                    }
-                    std::future::ready(())
-                }
-            });
-        let options = match &self.login {
+    pub(super) async fn connect(&self, url: &InboxUrl) -> Result<Client, StoreError> {
+        let options = options(self.server.clone()).name(format!("inbox {}", self.name));
+        let options = match &url.login {
             Some((user, password)) => options.user_and_password(user.clone(), password.clone()),
             None => options,
         };
-        let options = match &self.credentials {
+        let options = match &url.credentials {
             Some(path) => options.credentials_file(path).await.map_err(|error| {
                 let advice = "cannot read the credentials file";
                 self.unusable(StoreErrorKind::Misuse, advice, Some(error.into()))
             })?,
             None => options,
         };
-        let options = match &self.ca {
+        let options = match &url.ca {
             Some(path) => options.add_root_certificates(path.into()),
             None => options,
         };
-        let connected = options.connect(self.servers.as_slice()).await;
+        let connected = options.connect(url.servers.as_slice()).await;
         connected.map_err(|error| {
             let (kind, advice) = match error.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    let advice = self.credentials_advice();
+                    let advice = credentials_advice(url);
                     return self.unusable(StoreErrorKind::Misuse, advice, None);
                 }
                 ConnectErrorKind::Dns => {
@@ -210,32 +154,13 @@ impl Address {
     /// then never answered, and subscriptions may have ended.
     pub(super) async fn unless_disconnected<T>(
         &self,
+        client: &Client,
         future: impl Future<Output = T>,
     ) -> Result<T, Disconnected> {
         tokio::select! {
+            biased;
+            () = connection_lost(client) => Err(Disconnected(self.server.clone())),
             value = future => Ok(value),
-            () = self.disconnects.notified() => Err(self.disconnected()),
-        }
-    }
-
-    pub(super) fn disconnected(&self) -> Disconnected {
-        Disconnected(self.server.clone())
-    }
-
-    /// Returns the advice for a server that does not accept the credentials.
-    fn credentials_advice(&self) -> String {
-        match (&self.login, &self.credentials) {
-            (_, Some(path)) => {
-                format!("the server rejects the credentials in {path}; correct the file in the URL")
-            }
-            (Some((user, _)), None) => format!(
-                "authentication failed for user {user}; correct the user and password in the URL"
-            ),
-            (None, None) => {
-                "the server requires authentication; add user:password@ before the host \
-                             in the URL, or ?credentials=/path/to/user.creds at its end"
-                    .to_owned()
-            }
         }
     }
 
@@ -250,28 +175,36 @@ impl Address {
     }
 }
 
+/// Waits until the client is not connected, or has connected again since this call.
+///
+/// Polls the client, since only the program that has made it can receive its events.
+async fn connection_lost(client: &Client) {
+    let statistics = client.statistics();
+    let connects = statistics.connects.load(Ordering::Relaxed);
+    let has_reconnected = || statistics.connects.load(Ordering::Relaxed) != connects;
+    while client.connection_state() == State::Connected && !has_reconnected() {
+        SystemClock.sleep(DISCONNECT_CHECK_INTERVAL).await;
+    }
+}
+
+/// Returns the advice for a server that does not accept the credentials.
+fn credentials_advice(url: &InboxUrl) -> String {
+    match (&url.login, &url.credentials) {
+        (_, Some(path)) => {
+            format!("the server rejects the credentials in {path}; correct the file in the URL")
+        }
+        (Some((user, _)), None) => format!(
+            "authentication failed for user {user}; correct the user and password in the URL"
+        ),
+        (None, None) => "the server requires authentication; add user:password@ before the host \
+                         in the URL, or ?credentials=/path/to/user.creds at its end"
+            .to_owned(),
+    }
+}
+
 fn is_invalid_data(error: &ConnectError) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
-}
-
-fn parse_login(login: &str) -> Result<(String, String), &'static str> {
-    let (user, password) =
-        login.split_once(':').ok_or("a password is missing; write user:password")?;
-    if password.contains([':', '@']) {
-        return Err(
-            "the password contains a : or an @; write them as %3A and %40, and write user:password@ \
-             only once, before the first server",
-        );
-    }
-    Ok((percent_decode(user)?, percent_decode(password)?))
-}
-
-fn percent_decode(text: &str) -> Result<String, &'static str> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded
-        .map(std::borrow::Cow::into_owned)
-        .map_err(|_| "a % sequence is not valid UTF-8; write a % in the password as %25")
 }
 
 fn log_event(server: &Server, event: &Event) {

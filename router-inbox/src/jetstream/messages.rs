@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Request, client::RequestErrorKind, connection, header};
+use async_nats::{Client, HeaderMap, Request, client::RequestErrorKind, header};
 use bytes::Bytes;
 use router_core::clock::{Clock as _, SystemClock};
 use serde::Deserialize;
@@ -166,10 +166,8 @@ pub(super) async fn write(
 ) -> Result<u64, WriteError> {
     let mut retries = 0;
     loop {
-        if client.connection_state() != connection::State::Connected {
-            return Err(StoreError::unavailable(address.disconnected()).into());
-        }
-        let ack = address.unless_disconnected(publish(client, &address.server, messages)).await;
+        let publish = publish(client, &address.server, messages);
+        let ack = address.unless_disconnected(client, publish).await;
         let ack = ack.map_err(StoreError::unavailable)??;
         let Some(rejected) = ack.error else { return Ok(ack.seq) };
         match rejected.err_code {

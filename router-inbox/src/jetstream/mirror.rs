@@ -158,8 +158,9 @@ struct Follower {
 impl Follower {
     /// Follows the stream forever, and restarts after each failure.
     async fn run(self) {
+        let client = self.jetstream.client();
         loop {
-            let followed = self.address.unless_disconnected(self.follow()).await;
+            let followed = self.address.unless_disconnected(&client, self.follow()).await;
             let error = match followed {
                 Ok(Err(error)) => error,
                 Err(error) => StoreError::unavailable(error),

@@ -33,6 +33,7 @@ mod names;
 mod newest;
 mod open_records;
 mod operations;
+pub(crate) mod options;
 mod read;
 mod record;
 mod redeliver;
@@ -40,6 +41,7 @@ mod store;
 mod stream;
 mod subjects;
 mod time;
+mod url;
 mod writes;
 
 use std::{
@@ -51,24 +53,25 @@ use std::{
 
 use async_nats::{
     Client,
-    jetstream::{self, Context, stream::Stream},
+    jetstream::{Context, stream::Stream},
 };
 use async_trait::async_trait;
-use router_core::{
-    clock::Clock,
-    delivery::{DeliveryOrder, DeliveryService, ProvidedType},
-};
+use router_core::delivery::{DeliveryOrder, DeliveryService, ProvidedType};
 use serde::{Deserialize, Serialize};
 
 use self::{
-    connect::Address, contention::Contention, messages::Message, messages::WriteError,
-    mirror::Mirror, subjects::Subjects, time::ServerTime,
+    connect::Address,
+    contention::Contention,
+    messages::{Message, WriteError},
+    mirror::Mirror,
+    subjects::Subjects,
+    time::ServerTime,
 };
 use crate::{
     Store, StoreError,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Operations,
-        StoreErrorKind, Stored, StoredDelivery,
+        Stored, StoredDelivery,
     },
 };
 
@@ -124,97 +127,6 @@ struct HandlerEntry {
     /// The order of the handler's latest delivery.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "names::order")]
     order: Option<DeliveryOrder>,
-}
-
-/// Timeout of requests to the server, except writes.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-impl JetStreamStore {
-    /// Connects to an inbox, and creates its stream if it does not exist.
-    ///
-    /// The URL has the form `nats://user:password@host:4222/name?replicas=3`, with several hosts
-    /// separated by commas for a cluster. The inbox and its stream are called `name`, by default
-    /// `stripe_inbox`. The scheme `tls://` requires TLS. Further parameters are
-    /// `credentials=/path/to/user.creds`, and `ca=/path/to/ca.pem` for a CA certificate to trust in
-    /// addition to the system's.
-    ///
-    /// # Errors
-    ///
-    /// Fails if
-    ///
-    /// - the URL is invalid;
-    /// - no server can be reached, or the server rejects the credentials;
-    /// - the server is older than 2.12 or has no JetStream;
-    /// - the stream cannot be created, or its configuration would break the store's guarantees.
-    pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let address = Address::parse(url)?;
-        let jetstream = Self::jetstream(&address).await?;
-        let stream = stream::open_or_create(&address, &jetstream).await?;
-        Self::new(address, jetstream, stream).await
-    }
-
-    /// Connects to an existing inbox, without creating its stream.
-    ///
-    /// # Errors
-    ///
-    /// Fails as [`connect`](Self::connect) does, and if the stream does not exist.
-    pub async fn connect_existing(url: &str) -> Result<Self, StoreError> {
-        let address = Address::parse(url)?;
-        let jetstream = Self::jetstream(&address).await?;
-        match stream::open_existing(&address, &jetstream).await? {
-            Some(stream) => Self::new(address, jetstream, stream).await,
-            None => Err(address.unusable(
-                StoreErrorKind::Misuse,
-                format!(
-                    "it has no stream {}; the webhook server creates the stream, so check that both \
-                     use the same URL, with the same name after the /",
-                    address.name
-                ),
-                None,
-            )),
-        }
-    }
-
-    async fn jetstream(address: &Address) -> Result<Context, StoreError> {
-        let client = address.connect().await?;
-        Ok(jetstream::ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client))
-    }
-
-    async fn new(address: Address, jetstream: Context, stream: Stream) -> Result<Self, StoreError> {
-        let time = ServerTime::new();
-        read::sync_time(&jetstream, &address.name, &time).await?;
-        Ok(Self(Arc::new(Connection {
-            client: jetstream.client(),
-            subjects: Subjects::new(&address.name),
-            jetstream,
-            stream,
-            address,
-            time: Arc::new(time),
-            mirror: OnceLock::new(),
-            written_handlers: Mutex::default(),
-            contention: Contention::new(),
-        })))
-    }
-
-    /// Sets a clock to use instead of the server's time.
-    ///
-    /// All processes that share the inbox must agree on the time. Must be called before the store
-    /// is used.
-    #[must_use]
-    pub fn clock(self, clock: impl Clock) -> Self {
-        let Connection { client, jetstream, stream, address, subjects, .. } = &*self.0;
-        Self(Arc::new(Connection {
-            client: client.clone(),
-            jetstream: jetstream.clone(),
-            stream: stream.clone(),
-            address: address.clone(),
-            subjects: subjects.clone(),
-            time: Arc::new(ServerTime::fixed_to(clock)),
-            mirror: OnceLock::new(),
-            written_handlers: Mutex::default(),
-            contention: Contention::new(),
-        }))
-    }
 }
 
 impl Connection {

@@ -69,8 +69,8 @@ pub(super) async fn open_or_create(
                 CreateStreamErrorKind::JetStream(ref error) if is_too_few_servers(error) => {
                     let advice = format!(
                         "its stream cannot be created with {replicas} replicas; start more \
-                         servers of the cluster, or set `replicas=1` in the URL, which loses \
-                         events if the server's disk is lost"
+                         servers of the cluster, or set `JetStreamOptions::replicas` to 1, which \
+                         loses events if the server's disk is lost"
                     );
                     (StoreErrorKind::Misuse, advice)
                 }
@@ -119,9 +119,9 @@ pub(super) async fn open_existing(
         StoreErrorKind::Misuse,
         format!(
             "the configuration of its stream {} does not fit an inbox:{drift}\nchange it with `nats \
-             stream edit {0}`, or give the inbox another name in the URL{1}",
+             stream edit {0}`, or give the inbox another name{1}",
             address.name,
-            if wanted.num_replicas == found.num_replicas { "" } else { ", or remove `replicas` from the URL" }
+            if wanted.num_replicas == found.num_replicas { "" } else { ", or do not set `JetStreamOptions::replicas`" }
         ),
         None,
     ))

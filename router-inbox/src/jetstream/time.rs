@@ -22,18 +22,18 @@ pub(super) struct ServerTime {
 impl ServerTime {
     /// Starts with this machine's time, until the first answer of the server.
     pub(super) fn new() -> Self {
-        Self::from_clock(SystemClock, false)
+        Self::from_clock(Arc::new(SystemClock), false)
     }
 
     /// Uses the time of `clock`, and ignores the server's.
-    pub(super) fn fixed_to(clock: impl Clock) -> Self {
+    pub(super) fn fixed_to(clock: Arc<dyn Clock>) -> Self {
         Self::from_clock(clock, true)
     }
 
-    fn from_clock(clock: impl Clock, ignores_server: bool) -> Self {
+    fn from_clock(clock: Arc<dyn Clock>, ignores_server: bool) -> Self {
         let wall = since_1970(clock.wall());
         let reference = Mutex::new((wall, clock.monotonic()));
-        Self { clock: Arc::new(clock), ignores_server, reference, set_back: SetBack::new() }
+        Self { clock, ignores_server, reference, set_back: SetBack::new() }
     }
 
     /// Returns the estimated time, in milliseconds since 1970.

@@ -21,9 +21,6 @@ use crate::{
     },
 };
 
-/// Timeout for getting a connection. Stripe waits for the answer meanwhile.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// Settings of each session, which override those of the database and the role:
 ///
 /// - A commit returns only after it is on disk.
@@ -75,6 +72,7 @@ pub(super) struct Server {
     user: String,
     database: String,
     is_socket: bool,
+    acquire_timeout: Duration,
 }
 
 /// Does not name the value, unlike sqlx's error: it may belong to another parameter.
@@ -104,16 +102,17 @@ struct Unusable {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no connection to {location} within {CONNECT_TIMEOUT:?}: the server cannot be reached or does not \
+    "no connection to {location} within {timeout:?}: the server cannot be reached or does not \
      answer, or all connections of this process are in use"
 )]
 struct NoConnection {
     location: String,
+    timeout: Duration,
 }
 
 impl Server {
-    /// Parses a URL into the server's description and the options to connect to it.
-    pub(super) fn from_url(url: &str) -> Result<(Self, PgConnectOptions), StoreError> {
+    /// Parses a URL into the options to connect to the server.
+    pub(super) fn parse(url: &str) -> Result<PgConnectOptions, StoreError> {
         let invalid_url = |source| StoreError::misuse(InvalidUrl { source });
         let schemes = ["postgres://", "postgresql://"];
         let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
@@ -134,13 +133,14 @@ impl Server {
                 return Err(StoreError::misuse(InvalidSslMode));
             }
         }
-        let options =
-            PgConnectOptions::from_str(url).map_err(|error| invalid_url(Some(cause(error))))?;
-        Ok(Self::from_options(options))
+        PgConnectOptions::from_str(url).map_err(|error| invalid_url(Some(cause(error))))
     }
 
     /// Returns the server's description, and the options to connect to it.
-    pub(super) fn from_options(options: PgConnectOptions) -> (Self, PgConnectOptions) {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        acquire_timeout: Duration,
+    ) -> (Self, PgConnectOptions) {
         // In a URL an IPv6 address is in brackets, which sqlx would pass to the name lookup.
         let host = options.get_host().to_owned();
         let options = options.host(host.trim_matches(['[', ']']));
@@ -151,7 +151,7 @@ impl Server {
             None => format!("the database {database} at {host}:{}", options.get_port()),
         };
         let is_socket = options.get_socket().is_some() || host.starts_with('/');
-        (Self { location, user, database, is_socket }, options)
+        (Self { location, user, database, is_socket, acquire_timeout }, options)
     }
 
     /// Connects and applies [`SESSION_SETTINGS`]. Reports the first failure at once, while a pool
@@ -170,10 +170,11 @@ impl Server {
         };
         let connected = tokio::select! {
             connected = connected => connected,
-            () = SystemClock.sleep(CONNECT_TIMEOUT) => {
+            () = SystemClock.sleep(self.acquire_timeout) => {
                 let advice = format!(
-                    "no answer within {CONNECT_TIMEOUT:?}; correct the host and port in the URL, or check why the \
-                     server does not answer"
+                    "no answer within {:?}; correct the host and port in the URL, or check why the server does not \
+                     answer",
+                    self.acquire_timeout
                 );
                 return Err(self.not_an_inbox(StoreErrorKind::Unavailable, advice, None));
             }
@@ -247,7 +248,8 @@ impl Server {
     pub(super) fn store_error(&self, error: sqlx::Error) -> StoreError {
         match error {
             sqlx::Error::PoolTimedOut => {
-                StoreError::busy(NoConnection { location: self.location.clone() })
+                let (location, timeout) = (self.location.clone(), self.acquire_timeout);
+                StoreError::busy(NoConnection { location, timeout })
             }
             error => error.into(),
         }

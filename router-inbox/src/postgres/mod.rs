@@ -4,6 +4,7 @@ mod claims;
 mod connect;
 mod listen;
 mod operations;
+pub(crate) mod options;
 mod pool;
 mod redeliver;
 mod schema;
@@ -12,7 +13,6 @@ mod writes;
 
 use std::{
     fmt,
-    num::NonZeroU32,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -20,20 +20,13 @@ use std::{
 use async_trait::async_trait;
 use router_core::delivery::{Delivery, DeliveryService, ProvidedType};
 use sqlx::{
-    PgConnection, PgPool, Postgres, Row as _, Transaction,
+    Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgRow},
 };
 
-use self::{
-    connect::{CONNECT_TIMEOUT, Server},
-    listen::Listener,
-    pool::{Pool, PoolSize},
-    schema::Schema,
-    time::ServerTime,
-};
+use self::{connect::Server, listen::Listener, pool::Pool, schema::Schema, time::ServerTime};
 use crate::{
     Store, StoreError, Tx,
-    bounded::MIN_OPERATION_LIMIT,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
         Operations, Stored, StoredDelivery, rows::state,
@@ -48,7 +41,8 @@ use crate::{
 /// scheduled. Every stored event is on the server's disk before Stripe is answered, even if the
 /// database or the role turns `synchronous_commit` off.
 ///
-/// The tables are in their own schema, `stripe_inbox`, which is created if it does not exist.
+/// The tables are in their own schema, `stripe_inbox` by default, which is created if it does not
+/// exist.
 /// Processes notify each other of stored events by `LISTEN` and `NOTIFY`. The server must be
 /// PostgreSQL 13 or later and the database's encoding must be UTF-8. A connection pooler between
 /// the store and the server must use session pooling.
@@ -102,145 +96,7 @@ const HANDLER_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5 * 60);
 /// claimed for a worker that has stopped waiting.
 const STORE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A worker waits longer than it takes to get a connection and to execute a statement.
-const _: () = assert!(
-    CONNECT_TIMEOUT.as_millis() + STORE_STATEMENT_TIMEOUT.as_millis()
-        < MIN_OPERATION_LIMIT.as_millis()
-);
-
-/// The default schema of the tables.
-const SCHEMA: &str = "stripe_inbox";
-
 impl PostgresStore {
-    /// The default maximum number of [`connections`](Self::connections).
-    pub const DEFAULT_CONNECTIONS: u32 = 10;
-
-    /// The default maximum number of [`transactions`](Self::transactions).
-    pub const DEFAULT_TRANSACTIONS: u32 = 20;
-
-    /// Connects to the database at a URL such as `postgres://user:password@host:5432/database`, and
-    /// creates or migrates the inbox's tables.
-    ///
-    /// With `?sslmode=verify-full` the server must present a certificate signed by an authority
-    /// that the system trusts, or by one in the file named by `&sslrootcert=…`.
-    ///
-    /// # Errors
-    ///
-    /// The error says what to do and never contains the password. Fails if:
-    ///
-    /// - the URL is invalid, or has an unknown or repeated parameter;
-    /// - the server cannot be reached;
-    /// - authentication fails;
-    /// - the database is missing, or its encoding is not UTF-8;
-    /// - the user may not create the tables.
-    pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        Self::connect_in(url, SCHEMA).await
-    }
-
-    /// Connects like [`connect`](Self::connect), with the tables in the given schema. Each schema
-    /// is a separate inbox.
-    ///
-    /// # Errors
-    ///
-    /// Fails like `connect`, and if `schema` is not a valid name for the schema.
-    pub async fn connect_in(url: &str, schema: &str) -> Result<Self, StoreError> {
-        let schema = Schema::new(schema).map_err(StoreError::misuse)?;
-        let (server, options) = Server::from_url(url)?;
-        let connection = server.connect(&options, &schema).await?;
-        Self::migrate_and_open(connection, server, options, schema).await
-    }
-
-    /// Connects like [`connect`](Self::connect), but does not create an inbox.
-    ///
-    /// # Errors
-    ///
-    /// Fails like `connect`, and if the database contains no inbox.
-    pub async fn connect_existing(url: &str) -> Result<Self, StoreError> {
-        let schema = Schema::new(SCHEMA).map_err(StoreError::misuse)?;
-        let (server, options) = Server::from_url(url)?;
-        let mut connection = server.connect(&options, &schema).await?;
-        let is_inbox = schema.has_inbox(&mut connection).await;
-        if !is_inbox.map_err(|error| server.connect_error(error, &schema))? {
-            return Err(server.no_inbox());
-        }
-        Self::migrate_and_open(connection, server, options, schema).await
-    }
-
-    /// Opens the inbox in the database of a pool, and creates or migrates the inbox's tables.
-    ///
-    /// The store copies the pool's [connect options](PgPool::connect_options), such as TLS settings
-    /// that a URL cannot express, and opens connections of its own. It does not use the pool's
-    /// connections, because its sessions have settings that would break other queries, such as a
-    /// time limit of 6 s for each statement. The pool's size and timeouts do not matter; see
-    /// [`connections`](Self::connections).
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`connect`](Self::connect).
-    pub async fn from_pool(pool: &PgPool) -> Result<Self, StoreError> {
-        let schema = Schema::new(SCHEMA).map_err(StoreError::misuse)?;
-        let options = PgConnectOptions::clone(&pool.connect_options());
-        let (server, options) = Server::from_options(options);
-        let connection = server.connect(&options, &schema).await?;
-        Self::migrate_and_open(connection, server, options, schema).await
-    }
-
-    /// Migrates the tables and opens the connection pool.
-    async fn migrate_and_open(
-        mut connection: PgConnection,
-        server: Server,
-        options: PgConnectOptions,
-        schema: Schema,
-    ) -> Result<Self, StoreError> {
-        let migrated = schema.migrate(&mut connection).await;
-        migrated.map_err(|error| server.connect_error(error, &schema))?;
-        let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
-        let name = name.and_then(|row| row.try_get(0))?;
-        let own = PoolSize {
-            connections: Self::DEFAULT_CONNECTIONS,
-            idle_in_transaction: STORE_IDLE_IN_TRANSACTION,
-            statement: STORE_STATEMENT_TIMEOUT,
-        };
-        let transactions = PoolSize {
-            connections: Self::DEFAULT_TRANSACTIONS,
-            idle_in_transaction: HANDLER_IDLE_IN_TRANSACTION,
-            statement: Duration::ZERO,
-        };
-        Ok(Self {
-            pool: Pool::new(options.clone(), own),
-            transactions: Pool::new(options.clone(), transactions),
-            permits: TxPermits::new(Self::DEFAULT_TRANSACTIONS as usize),
-            schema,
-            server,
-            options,
-            name,
-            listener: Arc::default(),
-            time: Arc::new(ServerTime::new()),
-        })
-    }
-
-    /// Sets the maximum number of connections with which this store stores events, claims
-    /// deliveries and records outcomes. Default: 10.
-    ///
-    /// One more connection listens for notifications. Handlers' transactions have
-    /// [connections of their own](Self::transactions).
-    #[must_use]
-    pub fn connections(self, connections: NonZeroU32) -> Self {
-        Self { pool: self.pool.with_connections(connections.get()), ..self }
-    }
-
-    /// Sets the maximum number of [`Tx`]s that are open at the same time, each on a connection of
-    /// its own. Default: 20. A worker logs a warning at its start if its
-    /// [concurrency](crate::Worker::concurrency) needs more.
-    ///
-    /// Further handlers wait in [`Tx::begin`], and their timeouts are paused meanwhile.
-    #[must_use]
-    pub fn transactions(self, transactions: NonZeroU32) -> Self {
-        let permits = TxPermits::new(transactions.get() as usize);
-        let transactions = self.transactions.with_connections(transactions.get());
-        Self { transactions, permits, ..self }
-    }
-
     fn store_error(&self, error: sqlx::Error) -> StoreError {
         self.server.store_error(error)
     }

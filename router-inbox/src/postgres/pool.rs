@@ -13,7 +13,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::connect::{CONNECT_TIMEOUT, SESSION_SETTINGS};
+use super::connect::SESSION_SETTINGS;
 
 /// A pool that connects lazily and replaces lost connections.
 ///
@@ -33,6 +33,8 @@ struct Inner {
 #[derive(Clone, Copy)]
 pub(super) struct PoolSize {
     pub(super) connections: u32,
+    /// Timeout of getting a connection.
+    pub(super) acquire_timeout: Duration,
     /// The time after which the server ends a session that is idle in a transaction. The server may
     /// detect a lost connection late or never, and until then the transaction holds its locks.
     pub(super) idle_in_transaction: Duration,
@@ -60,16 +62,11 @@ impl Pool {
         Self(Arc::new(Inner { options, size, current }))
     }
 
-    /// Creates a pool like this one with another number of connections.
-    pub(super) fn with_connections(&self, connections: u32) -> Self {
-        Self::new(self.0.options.clone(), PoolSize { connections, ..self.0.size })
-    }
-
     /// Acquires a connection.
     ///
     /// # Errors
     ///
-    /// Fails if no connection is available within [`CONNECT_TIMEOUT`].
+    /// Fails if no connection is available within the pool's timeout.
     pub(super) async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
         self.try_with(|pool| async move { pool.acquire().await }).await
     }
@@ -146,7 +143,7 @@ impl PoolSize {
         let settings: Arc<str> = settings.into();
         PgPoolOptions::new()
             .max_connections(self.connections)
-            .acquire_timeout(CONNECT_TIMEOUT)
+            .acquire_timeout(self.acquire_timeout)
             .idle_timeout(IDLE_TIMEOUT)
             .after_connect(move |connection, _| {
                 let settings = sqlx::raw_sql(AssertSqlSafe(settings.clone()));

@@ -1,8 +1,8 @@
-//! Opens an existing file, for operators: does not create an inbox.
+//! Checks whether a file contains an inbox, without changing it.
 
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
 
-use super::{SqliteStore, open};
+use super::open;
 use crate::StoreError;
 
 #[derive(Debug, thiserror::Error)]
@@ -15,31 +15,26 @@ enum OpenError {
     NotOpened { url: String, source: sqlx::Error },
 }
 
-impl SqliteStore {
-    /// Opens like [`open`](Self::open), but does not create a file, change a file that contains no
-    /// inbox, or check the file for damage.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the file does not exist, cannot be opened, or contains no inbox.
-    pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
-        open::check_parameters(url)?;
-        let is_inbox = is_inbox(url).await;
-        let not_opened = |source| {
+/// Checks that the file contains an inbox.
+///
+/// # Errors
+///
+/// Fails if the file does not exist, cannot be opened, or contains no inbox.
+pub(super) async fn check(url: &str, options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let url = url.to_owned();
+    match is_inbox(options.clone()).await {
+        Ok(Some(true)) => Ok(()),
+        Ok(Some(false)) => Err(StoreError::misuse(OpenError::NoInbox { url })),
+        Ok(None) => Err(StoreError::misuse(OpenError::Missing { url })),
+        Err(source) => {
             let kind = open::open_error_kind(&source);
-            StoreError::new(kind, OpenError::NotOpened { url: url.to_owned(), source })
-        };
-        match is_inbox.map_err(not_opened)? {
-            Some(true) => open::file(url).await.map(Self::new),
-            Some(false) => Err(StoreError::misuse(OpenError::NoInbox { url: url.to_owned() })),
-            None => Err(StoreError::misuse(OpenError::Missing { url: url.to_owned() })),
+            Err(StoreError::new(kind, OpenError::NotOpened { url, source }))
         }
     }
 }
 
 /// Returns whether the file contains the tables of an inbox, or `None` if there is no file.
-async fn is_inbox(url: &str) -> sqlx::Result<Option<bool>> {
-    let options = open::options(url)?;
+async fn is_inbox(options: SqliteConnectOptions) -> sqlx::Result<Option<bool>> {
     if !options.get_filename().exists() {
         return Ok(None);
     }

@@ -5,6 +5,7 @@ mod existing;
 mod file;
 mod open;
 mod operations;
+pub(crate) mod options;
 mod private_file;
 mod quick_check;
 mod redeliver;
@@ -16,7 +17,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use router_core::{
-    clock::{Clock, SystemClock},
+    clock::Clock,
     delivery::{Delivery, DeliveryService, ProvidedType},
 };
 use sqlx::{
@@ -25,7 +26,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use self::{file::OpenFiles, open::Opened};
+use self::{file::OpenFiles, time::StoreTime};
 use crate::{
     Store, StoreError, Tx,
     store::{
@@ -34,8 +35,6 @@ use crate::{
     },
     tx::{self, TxPermits, TxStore},
 };
-
-use self::time::StoreTime;
 
 /// A store in one SQLite file, which several processes on one machine can share. Every stored event
 /// is on disk (`synchronous = FULL`) before Stripe is answered.
@@ -71,8 +70,8 @@ pub struct SqliteStore {
     /// itself thus never waits behind several handlers.
     permits: TxPermits,
     files: Arc<OpenFiles>,
-    /// See [`Opened::first`].
-    first: Arc<Mutex<SqliteConnection>>,
+    /// See [`open::Opened::first`].
+    _first: Arc<Mutex<SqliteConnection>>,
     time: StoreTime,
     transaction_limit: Duration,
 }
@@ -95,64 +94,6 @@ enum WriterBusy {
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
 impl SqliteStore {
-    /// Opens the file at a URL such as `sqlite:inbox.db`, creates it if it does not exist, and
-    /// migrates its tables. Then checks the file for damage in the background
-    /// (`PRAGMA quick_check`). The only parameter of the URL is `mode`, which may be `rw` or `rwc`.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the URL names no file or has another parameter, or if the file cannot be opened or
-    /// is not a SQLite database.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let store = Self::new(open::file(url).await?);
-        tokio::spawn(quick_check::run(store.first.clone(), store.files.clone()));
-        Ok(store)
-    }
-
-    /// Opens the inbox in the file of a pool's database, as [`open`](Self::open) does.
-    ///
-    /// The store opens connections of its own with the pool's
-    /// [options](SqlitePool::connect_options), for example with extensions. Its connections have
-    /// the journal mode WAL, `synchronous = FULL` and the locking mode NORMAL, whatever the pool
-    /// has. A pool that writes to the same file should wait for the store's writes
-    /// (`busy_timeout`), and must not lock the file exclusively.
-    ///
-    /// # Errors
-    ///
-    /// Fails like `open`, and if the pool's database is in memory: other connections could not
-    /// share it, and its events would be lost.
-    pub async fn from_pool(pool: &SqlitePool) -> Result<Self, StoreError> {
-        let store = Self::new(open::file_of(pool).await?);
-        tokio::spawn(quick_check::run(store.first.clone(), store.files.clone()));
-        Ok(store)
-    }
-
-    fn new(Opened { writer, readers, files, first }: Opened) -> Self {
-        let (first, permits) = (Arc::new(Mutex::new(first)), TxPermits::new(1));
-        let time = StoreTime::new(Arc::new(SystemClock));
-        let transaction_limit = Duration::from_secs(5);
-        Self { writer, readers, permits, files, first, time, transaction_limit }
-    }
-
-    /// Sets the clock. Default: the system clock. All processes that share the file must agree on
-    /// the time.
-    ///
-    /// If the clock is set forward while processes are running, their leases do not expire early.
-    /// If the clock is set back, each delivery remains due within the delay with which it was
-    /// scheduled.
-    #[must_use]
-    pub fn clock(self, clock: impl Clock) -> Self {
-        Self { time: StoreTime::new(Arc::new(clock)), ..self }
-    }
-
-    /// Sets the time limit of a handler's [`Tx`]. Default: 5 s. A handler that exceeds the limit is
-    /// stopped, its writes are rolled back, and the delivery is retried. From [`Tx::begin`] until
-    /// the handler returns, nothing else can write to the file.
-    #[must_use]
-    pub fn transaction_limit(self, transaction_limit: Duration) -> Self {
-        Self { transaction_limit, ..self }
-    }
-
     /// Begins a transaction that takes the write lock at once. If it took the lock later, its first
     /// write would fail if another process had written since its first read.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {

@@ -55,13 +55,6 @@ pub(super) struct Opened {
     pub(super) first: SqliteConnection,
 }
 
-/// Opens the file at a URL.
-pub(super) async fn file(url: &str) -> Result<Opened, StoreError> {
-    check_parameters(url)?;
-    let opened = async { open(options(url)?).await };
-    opened.await.map_err(|source| not_opened(url.to_owned(), source))
-}
-
 /// Returns the kind of an error from opening a file. [`Misuse`](StoreErrorKind::Misuse) if the file
 /// cannot be opened or is no database, because the URL then names a wrong file.
 pub(super) fn open_error_kind(error: &sqlx::Error) -> StoreErrorKind {
@@ -78,12 +71,14 @@ pub(super) fn open_error_kind(error: &sqlx::Error) -> StoreErrorKind {
     }
 }
 
-fn not_opened(url: String, source: sqlx::Error) -> StoreError {
+pub(super) fn not_opened(url: String, source: sqlx::Error) -> StoreError {
     StoreError::new(open_error_kind(&source), NotOpened { url, source })
 }
 
-/// Opens the file of a pool.
-pub(super) async fn file_of(pool: &SqlitePool) -> Result<Opened, StoreError> {
+/// Returns the file of a pool, and options to open it.
+pub(super) async fn options_of(
+    pool: &SqlitePool,
+) -> Result<(String, SqliteConnectOptions), StoreError> {
     let database = sqlx::query("select file from pragma_database_list where name = 'main'");
     let file = database.fetch_one(pool).await.and_then(|row| row.try_get::<String, _>(0));
     let options = SqliteConnectOptions::clone(&pool.connect_options());
@@ -97,11 +92,10 @@ pub(super) async fn file_of(pool: &SqlitePool) -> Result<Opened, StoreError> {
         ));
     }
     let options = options.filename(&file).shared_cache(false).immutable(false);
-    let opened = open(options.locking_mode(SqliteLockingMode::Normal)).await;
-    opened.map_err(|source| not_opened(file, source))
+    Ok((file, options.locking_mode(SqliteLockingMode::Normal)))
 }
 
-async fn open(options: SqliteConnectOptions) -> sqlx::Result<Opened> {
+pub(super) async fn open(options: SqliteConnectOptions) -> sqlx::Result<Opened> {
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -122,7 +116,7 @@ async fn open(options: SqliteConnectOptions) -> sqlx::Result<Opened> {
 /// # Errors
 ///
 /// Fails if the URL has another parameter than `mode=rw` or `mode=rwc`.
-pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
+fn check_parameters(url: &str) -> Result<(), StoreError> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     parameters::check(query, &["mode"]).map_err(StoreError::misuse)?;
     if query.split('&').all(|parameter| ["", "mode=rw", "mode=rwc"].contains(&parameter)) {
@@ -131,13 +125,18 @@ pub(super) fn check_parameters(url: &str) -> Result<(), StoreError> {
     Err(StoreError::misuse("the parameter `mode` of the inbox's URL must be `rw` or `rwc`"))
 }
 
-/// Parses a URL, and makes its path absolute: the process may change its working directory before a
-/// pool connects.
+/// Parses a URL.
 ///
 /// # Errors
 ///
-/// Fails if the URL is invalid, names no file, or names a directory.
-pub(super) fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
+/// Fails if the URL is invalid, has an unknown parameter, or names no file or a directory.
+pub(super) fn parse(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    check_parameters(url)?;
+    options(url).map_err(|source| not_opened(url.to_owned(), source))
+}
+
+/// Makes the path absolute: the process may change its working directory before a pool connects.
+fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
     let options = SqliteConnectOptions::from_str(url)?;
     if url.split('?').next().is_some_and(|file| file.ends_with(":memory:")) {
         return Err(

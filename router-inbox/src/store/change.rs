@@ -1,7 +1,5 @@
 //! Retrying and discarding a delivery.
 
-#[cfg(doc)]
-use crate::store::Operations;
 use crate::store::{DeliveryState, StoredDelivery};
 
 /// The result of retrying or discarding a delivery.
@@ -22,7 +20,7 @@ impl ChangeResult {
     }
 }
 
-/// A change that [`Operations::retry`] or [`Operations::discard`] makes to a delivery.
+/// A change that an operator makes to a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {

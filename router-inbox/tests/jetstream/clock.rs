@@ -26,8 +26,9 @@ impl TestInbox {
     /// Opens the same inbox with a clock that is behind, as after the clock was set back.
     async fn reopen_behind(&self, time: Duration) -> Self {
         let clock = ManualClock::at(self.clock.wall() - time);
-        let store = JetStreamStore::connect(&self.url).await.expect("the inbox exists");
-        Self { store: Arc::new(store.clock(clock.clone())), url: self.url.clone(), clock }
+        let store = JetStreamStore::options().clock(clock.clone()).connect(&self.url).await;
+        let store = Arc::new(store.expect("the inbox exists"));
+        Self { store, url: self.url.clone(), clock }
     }
 }
 
@@ -79,7 +80,7 @@ async fn running_process_corrects_due_times_of_server_that_was_ahead() {
     let store = JetStreamStore::connect(&server.url()).await.unwrap();
     assert!(claim_ids(&store).await.is_empty());
     let ahead = ManualClock::at(SystemClock.wall() + YEAR * 73);
-    let other = JetStreamStore::connect(&server.url()).await.unwrap().clock(ahead);
+    let other = JetStreamStore::options().clock(ahead).connect(&server.url()).await.unwrap();
     other.store(&[paid("evt_1")]).await.unwrap();
     store.notified().await;
     assert!(claim_ids(&store).await.is_empty(), "the store's estimate is up to a minute old");

@@ -68,14 +68,22 @@ async fn inboxes_on_one_server_are_independent() {
 }
 
 #[tokio::test]
-async fn connect_existing_creates_nothing() {
+async fn connect_without_create_makes_no_stream() {
     let Some(server) = nats::shared() else { return };
     let name = nats::unused_name();
-    let error = JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap_err();
+    let error = JetStreamStore::options()
+        .create_if_missing(false)
+        .connect(&server.url_of(&name))
+        .await
+        .unwrap_err();
     let error = error_chain(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
     assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME; the webhook server creates the stream, so check that both use the same URL, with the same name after the /");
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
-    JetStreamStore::connect_existing(&server.url_of(&name)).await.unwrap();
+    JetStreamStore::options()
+        .create_if_missing(false)
+        .connect(&server.url_of(&name))
+        .await
+        .unwrap();
 }
 
 /// The stream is not repaired, because the operator may have changed it on purpose.
@@ -102,7 +110,7 @@ async fn unsuitable_stream_is_refused_unchanged() {
       discard: Old, must be New
       max_age: 3600s, must be 0ns
       allow_atomic: false, must be true
-    change it with `nats stream edit NAME`, or give the inbox another name in the URL
+    change it with `nats stream edit NAME`, or give the inbox another name
     ");
     let found = context.get_stream(&name).await.unwrap().cached_info().config.clone();
     assert_eq!(found.max_age, config.max_age);
@@ -112,18 +120,25 @@ async fn unsuitable_stream_is_refused_unchanged() {
 async fn missing_replicas_are_an_error() {
     let Some(server) = nats::shared() else { return };
     let name = nats::unused_name();
-    let url = format!("{}?replicas=3", server.url_of(&name));
-    let connect_error = async |url: &str| {
-        let error = error_chain(&JetStreamStore::connect(url).await.unwrap_err());
+    let url = server.url_of(&name);
+    let connect_error = async |replicas| {
+        let options = JetStreamStore::options().replicas(replicas);
+        let error = error_chain(&options.connect(&url).await.unwrap_err());
         error.replace(&server.address(), "ADDRESS").replace(&name, "NAME")
     };
-    assert_snapshot!(connect_error(&url).await, @"the NATS server ADDRESS cannot be used as an inbox: its stream cannot be created with 3 replicas; start more servers of the cluster, or set `replicas=1` in the URL, which loses events if the server's disk is lost: jetstream error: replicas > 1 not supported in non-clustered mode (code 500, error code 10074)");
-    JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
-    assert_snapshot!(connect_error(&url).await, @r"
+    assert_snapshot!(connect_error(3).await, @"the NATS server ADDRESS cannot be used as an inbox: its stream cannot be created with 3 replicas; start more servers of the cluster, or set `JetStreamOptions::replicas` to 1, which loses events if the server's disk is lost: jetstream error: replicas > 1 not supported in non-clustered mode (code 500, error code 10074)");
+    JetStreamStore::options().replicas(1).connect(&url).await.unwrap();
+    assert_snapshot!(connect_error(3).await, @r"
     the NATS server ADDRESS cannot be used as an inbox: the configuration of its stream NAME does not fit an inbox:
       num_replicas: 1, must be 3
-    change it with `nats stream edit NAME`, or give the inbox another name in the URL, or remove `replicas` from the URL
+    change it with `nats stream edit NAME`, or give the inbox another name, or do not set `JetStreamOptions::replicas`
     ");
+    for replicas in [0, 6] {
+        assert_eq!(
+            connect_error(replicas).await,
+            "invalid setting of the inbox: `replicas` must be a number from 1 to 5"
+        );
+    }
 }
 
 #[tokio::test]
@@ -182,7 +197,6 @@ async fn invalid_url_error_hides_password() {
         "nats://inbox:of-the-tests-3e9a@one,inbox:of-the-tests-3e9a@two",
         "nats://localhost:port",
         "nats://localhost/an.inbox",
-        "nats://localhost?replicas=0",
         "nats://inbox:of?the-tests-3e9a@localhost",
     ];
     let mut messages = String::new();
@@ -202,8 +216,7 @@ async fn invalid_url_error_hides_password() {
     invalid URL of the inbox: it contains nats:// more than once; write it only before the first server
     invalid URL of the inbox: the password contains a : or an @; write them as %3A and %40, and write user:password@ only once, before the first server
     invalid URL of the inbox: a host or a port is missing or invalid
-    invalid URL of the inbox: the inbox's name, after the /, must have at most 64 characters: letters, digits, _ and -
-    invalid URL of the inbox: replicas= must be a number from 1 to 5
+    invalid URL of the inbox: the inbox's name must have at most 64 characters: letters, digits, _ and -
     invalid URL of the inbox: the user or the password contains a ?; write it as %3F
     ");
 }
@@ -212,8 +225,8 @@ async fn invalid_url_error_hides_password() {
 async fn unknown_parameter_is_refused_by_name() {
     for (url, expected) in [
         ("nats://localhost?password=of-the-tests-3e9a", "unknown parameter `password`; known are"),
-        ("nats://localhost?replica=3", "unknown parameter `replica`; did you mean `replicas`?"),
-        ("nats://localhost?replicas=3&replicas=1", "parameter `replicas` more than once"),
+        ("nats://localhost?cs=3", "unknown parameter `cs`; did you mean `ca`?"),
+        ("nats://localhost?ca=3&ca=1", "parameter `ca` more than once"),
     ] {
         let error = error_chain(&JetStreamStore::connect(url).await.unwrap_err());
         assert!(error.contains(expected) && !error.contains("3e9a"), "{error}");

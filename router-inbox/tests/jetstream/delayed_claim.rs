@@ -73,8 +73,8 @@ impl DelayedClaim {
         let server = nats::shared().expect("the server runs").address();
         let proxy = HoldingProxy::new(server.clone(), delayed).await;
         let url = inbox.url.replace(&server, &proxy.address);
-        let other =
-            JetStreamStore::connect(&url).await.expect("server runs").clock(inbox.clock.clone());
+        let other = JetStreamStore::options().clock(inbox.clock.clone()).connect(&url).await;
+        let other = other.expect("server runs");
         inbox.store.store(&[new]).await.expect("server runs");
         while other.backlog().await.expect("server runs").is_empty() {
             tokio::task::yield_now().await;

@@ -1,5 +1,6 @@
 //! Tests of the JetStream store: the conformance suite, concurrent processes and server failures.
 
+mod client;
 mod clock;
 mod connect;
 mod delayed_claim;
@@ -42,14 +43,15 @@ impl TestInbox {
     async fn create() -> Option<Self> {
         let url = nats::shared()?.url_of(&nats::unused_name());
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-        let store = JetStreamStore::connect(&url).await.expect("the stream can be created");
-        Some(Self { store: Arc::new(store.clock(clock.clone())), url, clock })
+        let store = JetStreamStore::options().clock(clock.clone()).connect(&url).await;
+        let store = Arc::new(store.expect("the stream can be created"));
+        Some(Self { store, url, clock })
     }
 
     /// Opens the same inbox again, as another process would.
     async fn reopen(&self) -> JetStreamStore {
-        let store = JetStreamStore::connect(&self.url).await.expect("the inbox exists");
-        store.clock(self.clock.clone())
+        let store = JetStreamStore::options().clock(self.clock.clone()).connect(&self.url).await;
+        store.expect("the inbox exists")
     }
 }
 

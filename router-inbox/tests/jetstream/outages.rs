@@ -116,7 +116,7 @@ async fn acknowledged_events_survive_killed_server() {
 }
 
 /// Retries until the server is available, for about 30 seconds.
-async fn retry_until_available<T>(
+pub(crate) async fn retry_until_available<T>(
     call: impl AsyncFn() -> Result<T, router_inbox::StoreError>,
 ) -> T {
     for _ in 0..300 {

@@ -1,6 +1,9 @@
 //! Connecting: creating the tables, privileges, older and newer versions, errors.
 
-use std::time::UNIX_EPOCH;
+use std::{
+    num::NonZeroU32,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
@@ -14,7 +17,7 @@ use sqlx::{
 };
 
 use crate::{
-    error_chain,
+    TestInbox, error_chain,
     support::{
         paid,
         postgres::{self, PASSWORD, unused_port},
@@ -29,7 +32,7 @@ async fn concurrent_connects_create_one_schema() {
     let open = || {
         let (url, schema) = (url.clone(), schema.clone());
         tokio::spawn(async move {
-            let store = PostgresStore::connect_in(&url, &schema).await;
+            let store = PostgresStore::options().schema(&schema).connect(&url).await;
             let store = store.map_err(|error| format!("{error:?}"))?;
             store.store(&[paid("evt_1")]).await.map_err(|error| format!("{error:?}"))
         })
@@ -46,7 +49,7 @@ async fn concurrent_connects_create_one_schema() {
 async fn time_is_the_servers() {
     let Some(server) = postgres::shared() else { return };
     let (url, schema) = (server.url(), postgres::unused_name());
-    PostgresStore::connect_in(&url, &schema).await.unwrap();
+    PostgresStore::options().schema(&schema).connect(&url).await.unwrap();
     let database = PgPool::connect_lazy(&url).unwrap();
     let now = sqlx::query(AssertSqlSafe(format!("select {schema}.inbox_now()")));
     let now: i64 = now.fetch_one(&database).await.unwrap().get(0);
@@ -116,6 +119,55 @@ async fn store_connects_with_options_of_pool() {
 }
 
 #[tokio::test]
+async fn settings_apply_to_pool() {
+    let Some(server) = postgres::shared() else { return };
+    let (schema, pool) = (postgres::unused_name(), PgPool::connect_lazy(&server.url()).unwrap());
+    let options = PostgresStore::options().schema(&schema);
+    let existing = options.clone().create_if_missing(false).connect_with(&pool).await;
+    assert!(error_chain(&existing.unwrap_err()).contains("it contains no inbox"));
+    options.connect_with(&pool).await.unwrap().store(&[paid("evt_1")]).await.unwrap();
+    let events = format!("select count(*) from {schema}.events");
+    let events = sqlx::query_scalar(AssertSqlSafe(events)).fetch_one(&pool).await;
+    assert_eq!(events.unwrap_or(0_i64), 1);
+}
+
+#[tokio::test]
+async fn operation_fails_after_acquire_timeout() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    let options = PostgresStore::options().connections(NonZeroU32::MIN);
+    let store = inbox.reopen_with(options.acquire_timeout(Duration::from_millis(200))).await;
+    let mut lock = inbox.database.begin().await.unwrap();
+    let statement = format!("lock table {}.deliveries in access exclusive mode", inbox.schema);
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *lock).await.unwrap();
+    // Each holds or waits for the only connection, and the first one does for up to 6 s.
+    let (request, began) = (wanted(9), SystemClock.monotonic());
+    let error = tokio::select! {
+        result = store.claim(&request) => result.unwrap_err(),
+        result = store.claim(&request) => result.unwrap_err(),
+    };
+    let took = SystemClock.monotonic() - began;
+    assert!(took < Duration::from_secs(3), "{took:?}, as by default");
+    assert!(error_chain(&error).contains("within 200ms"), "{error:?}");
+    assert_eq!(error.kind(), StoreErrorKind::Busy);
+}
+
+#[tokio::test]
+async fn acquire_timeout_out_of_range_is_refused() {
+    for timeout in [Duration::from_millis(99), Duration::from_millis(3_001)] {
+        let options = PostgresStore::options().acquire_timeout(timeout);
+        let error = options.connect("postgres://localhost/shop").await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misuse);
+        assert_eq!(
+            error_chain(&error),
+            format!(
+                "acquire_timeout is {timeout:?}; it must be from 100ms to 3s, so that a statement can \
+                 follow within the time limit of an operation"
+            )
+        );
+    }
+}
+
+#[tokio::test]
 async fn pool_without_server_is_refused() {
     let pool = PgPool::connect_lazy(&format!("postgres://127.0.0.1:{}/shop", unused_port()));
     let error = PostgresStore::from_pool(&pool.unwrap()).await.unwrap_err();
@@ -128,11 +180,11 @@ async fn pool_without_server_is_refused() {
 async fn schema_of_newer_version_is_used() {
     let Some(server) = postgres::shared() else { return };
     let (url, schema) = (server.url(), postgres::unused_name());
-    PostgresStore::connect_in(&url, &schema).await.unwrap();
+    PostgresStore::options().schema(&schema).connect(&url).await.unwrap();
     let newer = format!("insert into {schema}.migrations (step) values (99)");
     let database = PgPool::connect_lazy(&url).unwrap();
     sqlx::raw_sql(AssertSqlSafe(newer)).execute(&database).await.unwrap();
-    let store = PostgresStore::connect_in(&url, &schema).await.unwrap();
+    let store = PostgresStore::options().schema(&schema).connect(&url).await.unwrap();
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
 }
 
@@ -145,7 +197,7 @@ async fn user_needs_no_right_to_create_tables() {
     let make = format!("create role {user} login password '{PASSWORD}'");
     sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();
     let url = server.url().replace("postgres:of", &format!("{user}:of"));
-    let error = PostgresStore::connect_in(&url, &schema).await.unwrap_err();
+    let error = PostgresStore::options().schema(&schema).connect(&url).await.unwrap_err();
     let address = server.address();
     let expected = format!(
         "the database postgres at {address} cannot be used as an \
@@ -154,13 +206,13 @@ async fn user_needs_no_right_to_create_tables() {
          permission denied for database postgres"
     );
     assert!(error_chain(&error).starts_with(&expected), "{}", error_chain(&error));
-    PostgresStore::connect_in(&server.url(), &schema).await.unwrap();
+    PostgresStore::options().schema(&schema).connect(&server.url()).await.unwrap();
     let allow = format!(
         "grant usage on schema {schema} to {user};
          grant select, insert, update, delete on all tables in schema {schema} to {user}"
     );
     sqlx::raw_sql(AssertSqlSafe(allow)).execute(&admin).await.unwrap();
-    let store = PostgresStore::connect_in(&url, &schema).await.unwrap();
+    let store = PostgresStore::options().schema(&schema).connect(&url).await.unwrap();
     assert!(!format!("{store:?}").contains(PASSWORD), "{store:?}");
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     assert_eq!(store.claim(&wanted(9)).await.unwrap().len(), 1);
@@ -258,7 +310,7 @@ async fn unusable_database_error_has_advice() {
     let error = error_chain(&PostgresStore::connect(&ipv6).await.unwrap_err());
     assert!(error.contains("at [::1]:") && !error.contains("lookup"), "{error}");
     for name in ["", "Inbox", "1st", "in box", "in\"box", &"x".repeat(64)] {
-        let error = PostgresStore::connect_in(&url, name).await.unwrap_err();
+        let error = PostgresStore::options().schema(name).connect(&url).await.unwrap_err();
         assert!(error_chain(&error).contains("is not a valid schema name for an inbox"), "{name}");
     }
 }
@@ -275,7 +327,7 @@ async fn connect_to_silent_server_times_out() {
 
 /// An operator inspects an inbox and must not create one.
 #[tokio::test]
-async fn connect_existing_creates_nothing() {
+async fn connect_without_create_makes_no_tables() {
     let Some(server) = postgres::shared() else { return };
     let database = postgres::unused_name();
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
@@ -287,15 +339,25 @@ async fn connect_existing_creates_nothing() {
          the tables, so check that both use the same URL",
         server.address()
     );
-    assert_eq!(error_chain(&PostgresStore::connect_existing(&url).await.unwrap_err()), expected);
+    assert_eq!(
+        error_chain(
+            &PostgresStore::options().create_if_missing(false).connect(&url).await.unwrap_err()
+        ),
+        expected
+    );
     let client = PgPool::connect_lazy(&url).unwrap();
     sqlx::raw_sql("create schema stripe_inbox").execute(&client).await.unwrap();
-    assert_eq!(error_chain(&PostgresStore::connect_existing(&url).await.unwrap_err()), expected);
+    assert_eq!(
+        error_chain(
+            &PostgresStore::options().create_if_missing(false).connect(&url).await.unwrap_err()
+        ),
+        expected
+    );
     let count = "select count(*) from pg_class where relnamespace = 'stripe_inbox'::regnamespace";
     let tables: i64 = sqlx::query(count).fetch_one(&client).await.unwrap().get(0);
     assert_eq!(tables, 0);
     PostgresStore::connect(&url).await.unwrap().store(&[paid("evt_1")]).await.unwrap();
-    let store = PostgresStore::connect_existing(&url).await.unwrap();
+    let store = PostgresStore::options().create_if_missing(false).connect(&url).await.unwrap();
     assert_eq!(store.deliveries("evt_1").await.unwrap().len(), 1);
 }
 
@@ -334,7 +396,7 @@ async fn schema_of_older_version_supports_operations() {
     };
     execute(&older, &store("evt_1", "a")).await;
     execute(&older, &store("evt_unhandled_1", "")).await;
-    let newer = PostgresStore::connect_in(&url, &schema).await.unwrap();
+    let newer = PostgresStore::options().schema(&schema).connect(&url).await.unwrap();
     execute(&older, &store("evt_2", "b")).await;
     execute(&older, &store("evt_unhandled_2", "")).await;
     execute(&older, &store("evt_3", "")).await;

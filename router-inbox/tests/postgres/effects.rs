@@ -145,7 +145,8 @@ async fn hold(_: Event, mut tx: Tx<Postgres>, hold: State<Hold>) -> Result<(), F
 #[tokio::test]
 async fn held_transactions_delay_only_other_transactions() {
     let Some(inbox) = TestInbox::create().await else { return };
-    let store = PostgresStore::clone(&inbox.store).transactions(NonZeroU32::new(2).unwrap());
+    let options = PostgresStore::options().transactions(NonZeroU32::new(2).unwrap());
+    let store = inbox.reopen_with(options).await;
     let (begun_sender, mut begun) = mpsc::unbounded_channel();
     let state = Hold { begun: begun_sender, gate: Arc::new(Semaphore::new(0)) };
     let clock = ManualClock::at(UNIX_EPOCH);

@@ -21,7 +21,7 @@ use std::{
 };
 
 use router_core::handler::ErrorChain;
-use router_inbox::{PostgresStore, StoreError, conformance::Subject};
+use router_inbox::{PostgresOptions, PostgresStore, StoreError, conformance::Subject};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use self::support::postgres::{self, PASSWORD};
@@ -41,8 +41,11 @@ impl TestInbox {
         let schema = postgres::unused_name();
         // Identifies the inbox's sessions in `pg_stat_activity`.
         let url = format!("{}?application_name={schema}", postgres::shared()?.url());
-        let store =
-            PostgresStore::connect_in(&url, &schema).await.expect("the schema can be created");
+        let store = PostgresStore::options()
+            .schema(&schema)
+            .connect(&url)
+            .await
+            .expect("the schema can be created");
         let store = Arc::new(store);
         let database = PgPool::connect_lazy(&url).expect("the URL is valid");
         let now = AtomicI64::new(1_700_000_000_000);
@@ -53,8 +56,12 @@ impl TestInbox {
 
     /// Opens the same inbox again, as another process would.
     async fn reopen(&self) -> PostgresStore {
-        let store = PostgresStore::connect_in(&self.url, &self.schema).await;
-        store.expect("the inbox exists")
+        self.reopen_with(PostgresStore::options()).await
+    }
+
+    /// Opens the same inbox again, with other settings.
+    async fn reopen_with(&self, options: PostgresOptions) -> PostgresStore {
+        options.schema(&self.schema).connect(&self.url).await.expect("the inbox exists")
     }
 
     /// Sets the clock back, as an operator of the server may do.

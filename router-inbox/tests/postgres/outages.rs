@@ -15,6 +15,9 @@ use crate::{
     support::{paid, postgres::Server, wanted},
 };
 
+/// The default of `PostgresOptions::connections`.
+const CONNECTIONS: u32 = 10;
+
 /// Stripe is answered within seconds, and the store recovers without intervention.
 #[tokio::test]
 async fn unavailable_server_fails_soon_and_is_reused() {
@@ -61,7 +64,7 @@ async fn claims_blocked_by_a_lock_end_and_claim_nothing() {
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *lock).await.unwrap();
     let mut claims = JoinSet::new();
     // One for each connection of the store.
-    for _ in 0..PostgresStore::DEFAULT_CONNECTIONS {
+    for _ in 0..CONNECTIONS {
         let store = inbox.store.clone();
         claims.spawn(async move { store.claim(&wanted(1)).await });
     }
@@ -80,7 +83,7 @@ async fn claims_blocked_by_a_lock_end_and_claim_nothing() {
         sqlx::query_scalar("select count(*) from pg_stat_activity where application_name = $1");
     let sessions: i64 = sessions.bind(&inbox.schema).fetch_one(&inbox.database).await.unwrap();
     // Those of the store, and the one of `inbox.database`.
-    assert!(sessions <= i64::from(PostgresStore::DEFAULT_CONNECTIONS) + 1, "{sessions}");
+    assert!(sessions <= i64::from(CONNECTIONS) + 1, "{sessions}");
 }
 
 /// The server is killed while events are being stored.

@@ -38,7 +38,7 @@ async fn main() -> Result<(), BoxError> {
     let url = &options.inbox;
     if url.starts_with("sqlite:") {
         let router = handlers::in_sqlite(options.handlers, shop);
-        let store = SqliteStore::open(url).await?.clock(ShiftedClock::new(&options));
+        let store = SqliteStore::options().clock(ShiftedClock::new(&options)).open(url).await?;
         run(store, router, crash_switch, &options).await
     } else if url.starts_with("nats:") {
         let router = handlers::in_jetstream(options.handlers, shop);

@@ -80,8 +80,8 @@ impl Shop {
 
     async fn open(folder: &TempDir, clock: &ManualClock, runs: &Runs) -> Inbox<SqliteStore> {
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
-        let store = SqliteStore::open(&url).await.expect("temporary folder is writable");
-        let store = store.clock(clock.clone());
+        let store = SqliteStore::options().clock(clock.clone()).open(&url).await;
+        let store = store.expect("temporary folder is writable");
         let router = Router::builder().without_linked().add::<fulfil>().state(runs.clone());
         let router = router.clock(clock.clone()).delivered_by(&store).build();
         Inbox::new(store, router.expect("router is valid")).clock(clock.clone())

@@ -105,15 +105,19 @@ struct Shop {
 
 impl Shop {
     /// Creates an inbox whose handler takes these steps in its first attempts.
-    async fn new<const N: usize>(mut steps: [Step; N]) -> Self {
+    async fn new<const N: usize>(steps: [Step; N]) -> Self {
+        Self::with_limit(steps, Duration::from_secs(5)).await
+    }
+
+    /// Creates the inbox with a time limit for transactions.
+    async fn with_limit<const N: usize>(mut steps: [Step; N], transaction_limit: Duration) -> Self {
         steps.reverse();
         let folder = tempfile::tempdir().expect("temporary folder is writable");
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
         let clock = ManualClock::at(now());
-        let store = SqliteStore::open(&url)
-            .await
-            .expect("temporary folder is writable")
-            .clock(clock.clone());
+        let store =
+            SqliteStore::options().clock(clock.clone()).transaction_limit(transaction_limit);
+        let store = store.open(&url).await.expect("temporary folder is writable");
         let db = SqlitePool::connect(&url).await.expect("store created the database");
         for table in [
             "create table orders (event text primary key)",
@@ -336,11 +340,10 @@ async fn quick(
 
 #[tokio::test]
 async fn wait_for_another_transaction_does_not_count_against_the_timeout() {
-    let mut shop = Shop::new([]).await;
+    let mut shop = Shop::with_limit([], Duration::from_secs(36_000)).await;
     shop.plan.gate.forget_permits(usize::MAX);
     let quick_gate = Arc::new(Semaphore::new(0));
-    let store =
-        SqliteStore::clone(shop.inbox.store()).transaction_limit(Duration::from_secs(36_000));
+    let store = SqliteStore::clone(shop.inbox.store());
     let router = Router::builder().without_linked().add::<slow>().add::<quick>();
     let router = router.state(shop.plan.clone()).state(quick_gate.clone());
     let router = router.clock(shop.clock.clone()).delivered_by(&store).build().unwrap();

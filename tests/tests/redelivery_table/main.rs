@@ -42,7 +42,7 @@ async fn sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/inbox.db", folder.path().display());
     let clock = ManualClock::at(now());
-    let store = SqliteStore::open(&url).await.unwrap().clock(clock.clone());
+    let store = SqliteStore::options().clock(clock.clone()).open(&url).await.unwrap();
     let elapse = mode::elapse_with(clock);
     check(&|| Box::new(InboxMode::new(store.clone(), elapse.clone()))).await;
 }
@@ -59,7 +59,8 @@ async fn postgres() {
 async fn jetstream() {
     let Some(server) = nats::Server::start() else { return };
     let clock = ManualClock::at(now());
-    let store = JetStreamStore::connect(&server.url()).await.unwrap().clock(clock.clone());
+    let store =
+        JetStreamStore::options().clock(clock.clone()).connect(&server.url()).await.unwrap();
     let elapse = mode::elapse_with(clock);
     check(&|| Box::new(InboxMode::new(store.clone(), elapse.clone()))).await;
 }

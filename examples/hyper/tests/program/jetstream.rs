@@ -29,7 +29,11 @@ fn start(server: &Server) -> Running {
 /// Waits until the delivery of an event is done, because a shutdown leaves deliveries that have not
 /// started to the next start.
 async fn wait_until_done(nats: &Server, id: &str) {
-    let store = JetStreamStore::connect_existing(&nats.url_of("shop")).await.expect("inbox exists");
+    let store = JetStreamStore::options()
+        .create_if_missing(false)
+        .connect(&nats.url_of("shop"))
+        .await
+        .expect("inbox exists");
     for attempt in 0.. {
         match store.deliveries(id).await.expect("inbox is readable")[0].state {
             DeliveryState::Done => break,
@@ -69,7 +73,11 @@ async fn jetstream_event_is_handled_once_across_a_restart() {
 async fn event_stored_without_a_worker_is_handled_after_start() {
     let Some(nats) = Server::start() else { return };
     drop(start(&nats));
-    let store = JetStreamStore::connect_existing(&nats.url_of("shop")).await.unwrap();
+    let store = JetStreamStore::options()
+        .create_if_missing(false)
+        .connect(&nats.url_of("shop"))
+        .await
+        .unwrap();
     let event = SyntheticEvent::new("payment_intent.succeeded").id("evt_2").build().unwrap();
     let delivery = NewDelivery::new("payments.succeeded");
     let new = NewEvent::new(event.event().clone(), vec![delivery]);

@@ -43,8 +43,9 @@ impl TestInbox {
         let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let clock = ManualClock::at(SystemClock.wall() - ago);
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
-        let store = runtime.block_on(SqliteStore::open(&url)).expect("the inbox can be created");
-        Self { runtime, store: store.clock(clock.clone()), clock, folder }
+        let store = SqliteStore::options().clock(clock.clone());
+        let store = runtime.block_on(store.open(&url)).expect("the inbox can be created");
+        Self { runtime, store, clock, folder }
     }
 
     /// Creates an inbox with deliveries in all states but discarded, and an unhandled event.
