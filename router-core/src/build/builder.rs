@@ -38,8 +38,8 @@ pub struct RouterBuilder {
 pub struct DeliveryRouterBuilder(RouterBuilder);
 
 impl DeliveryRouterBuilder {
-    /// Sets the retry policy of all handlers. The values in `retry(…)` of
-    /// `#[on_event]` replace those of the policy for one handler. Default: [`RetryPolicy::default`].
+    /// Sets the retry policy of all handlers. The values in `retry(…)` of `#[on_event]` replace
+    /// those of the policy for one handler. Default: [`RetryPolicy::default`].
     ///
     /// An inline router has no such setting, because Stripe redelivers a failed event on a schedule
     /// of its own.
