@@ -112,7 +112,7 @@ async fn store_connects_with_options_of_pool() {
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     let settings = sqlx::query(
         "select current_setting('statement_timeout'), count(*) from pg_stat_activity
-         where application_name = $1",
+         where application_name = $1 and datname = current_database()",
     );
     let row = settings.bind(&database).fetch_one(&mut *held).await.unwrap();
     assert_eq!((row.get::<String, _>(0), row.get::<i64, _>(1)), ("0".to_owned(), 2));

@@ -7,7 +7,10 @@ use std::{
     thread,
 };
 
-use router_inbox::store::Operations as _;
+use router_inbox::{
+    sqlx::{SqlitePool, query},
+    store::Operations as _,
+};
 
 use super::{DAY, MINUTE, TestInbox};
 use crate::program::{CliOutput, program};
@@ -76,19 +79,16 @@ fn ctrl_c_during_replay_reports_progress() {
 fn damaged_file_is_reported() {
     let inbox = TestInbox::empty(MINUTE);
     inbox.store_many(500, "audit");
-    let TestInbox { runtime, store, folder, .. } = inbox;
-    // The last connection to close checkpoints the write-ahead log and deletes it.
-    drop(store);
-    drop(runtime);
-    let path = folder.path().join("inbox.db");
-    while path.with_extension("db-wal").exists() {
-        thread::yield_now();
-    }
+    // Empties the write-ahead log, from which the damaged pages would otherwise be read.
+    inbox.runtime.block_on(async {
+        let database = SqlitePool::connect(&inbox.url()).await.unwrap();
+        query("pragma wal_checkpoint(truncate)").execute(&database).await.unwrap();
+    });
+    let path = inbox.folder.path().join("inbox.db");
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     let length = file.metadata().unwrap().len();
     file.write_all_at(&vec![0xff; (length / 2) as usize], length / 2).unwrap();
-    let url = format!("sqlite:{}", path.display());
-    let output = crate::program::run(&["inbox", "list", "--inbox", &url]);
+    let output = inbox.run(&["list"]);
     assert_eq!((output.code, &*output.stdout), (Some(1), ""), "{output:?}");
     assert!(output.stderr.contains("database disk image is malformed"), "{output:?}");
 }

@@ -416,6 +416,10 @@ fn mismatch_error_names_path_without_value() {
             " at `metadata.*`: invalid type: integer, expected a string",
         ),
         (
+            r#"{"amount":1,"metadata":{"jenny":5.5}}"#,
+            " at `metadata.*`: invalid type: floating point, expected a string",
+        ),
+        (
             r#"{"amount":1,"lines":["a",{"c":{"\u0061":5}}]}"#,
             " at `lines[1].c.a`: invalid type: integer, expected a boolean",
         ),
