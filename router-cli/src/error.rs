@@ -68,3 +68,21 @@ impl From<io::Error> for Error {
         Self::Output(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_code_says_whether_to_change_the_request_or_to_repeat_it() {
+        for (kind, exit) in [
+            (StoreErrorKind::Unavailable, Exit::NoAnswer),
+            (StoreErrorKind::Busy, Exit::NoAnswer),
+            (StoreErrorKind::Rejected, Exit::Usage),
+            (StoreErrorKind::Misuse, Exit::Usage),
+            (StoreErrorKind::Corrupt, Exit::Failure),
+        ] {
+            assert_eq!(Error::Inbox(kind, String::new()).exit(), exit, "{kind}");
+        }
+    }
+}

@@ -114,6 +114,7 @@ fn build_checks_the_arguments_of_functions() {
         .handler("f.unknown", ["coffee.made", "no type"], async |_: RelatedObject| {})
         .handler("g.twice", ["invoice.paid"], twice)
         .handler("h.no_inbox", ["invoice.paid"], no_inbox)
+        .handler("two words", ["invoice.paid"], async || {})
         .build()
         .unwrap_err();
     let found: Vec<_> = error
@@ -124,10 +125,12 @@ fn build_checks_the_arguments_of_functions() {
             Problem::NotProvided { handlers, .. } => Some(("not provided", &*handlers[0].name)),
             Problem::DuplicateArgument { handler, .. } => Some(("duplicate", &*handler.name)),
             Problem::ArgumentNotCarried { handler, .. } => Some(("not carried", &*handler.name)),
+            Problem::InvalidName(handler) => Some(("name", &*handler.name)),
             _ => None,
         })
         .collect();
     let expected = [
+        ("name", "two words"),
         ("state", "a.state"),
         ("not provided", "g.twice"),
         ("not provided", "h.no_inbox"),
@@ -139,7 +142,7 @@ fn build_checks_the_arguments_of_functions() {
     assert_eq!(found, expected, "{error}");
     let text = error.to_string();
     for part in [
-        "this handler cannot take a `router_core::extract::object::Object<by_hand::Thing>`: \
+        "this handler cannot take a `Object<Thing>`: \
          `v1.billing.meter.no_meter_found` is a thin event, which carries no object",
         "`invoice.paid` is a snapshot event, which carries its object",
     ] {

@@ -21,6 +21,7 @@ pub(super) fn check(config: &Configuration) -> Vec<Problem> {
     }
     problems.extend(unlisted_plugins(config));
     problems.extend(bad_patterns(config));
+    problems.extend(invalid_names(config));
     let duplicates = duplicate_registrations(config);
     problems
         .extend(duplicates.iter().map(|copies| Problem::DuplicateRegistration(locations(copies))));
@@ -65,6 +66,14 @@ fn unlisted_plugins(config: &Configuration) -> impl Iterator<Item = Problem> {
         plugin,
         handlers: locations(&candidates),
     })
+}
+
+/// Finds invalid names of handlers registered by hand. The macro checks those of linked handlers.
+fn invalid_names(config: &Configuration) -> impl Iterator<Item = Problem> {
+    let is_invalid =
+        |name: &str| name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control());
+    let invalid = config.candidates.iter().filter(move |candidate| is_invalid(&candidate.name));
+    invalid.map(|candidate| Problem::InvalidName(candidate.location()))
 }
 
 fn bad_patterns(config: &Configuration) -> impl Iterator<Item = Problem> {

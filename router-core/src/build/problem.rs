@@ -130,6 +130,8 @@ pub enum Problem {
     },
     /// A handler is registered without a pattern.
     NoPatterns(HandlerLocation),
+    /// A handler registered by hand has a name that is empty or has white space.
+    InvalidName(HandlerLocation),
     /// A function is registered more than once.
     DuplicateRegistration(Vec<HandlerLocation>),
     /// Handlers share a stable name.
@@ -367,6 +369,10 @@ impl fmt::Display for Problem {
                 f.write_str("this handler is registered for no event type, so it would never be called")?;
                 write_locations(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: list its event types: `.handler(\"name\", [\"invoice.paid\"], handler)`")
+            }
+            Self::InvalidName(handler) => {
+                f.write_str("a handler's name must be a single word without white space, as in \"orders.fulfil\"")?;
+                write_locations(f, std::slice::from_ref(handler))
             }
             Self::MultipleReplies(locations) => {
                 f.write_str("these handlers would reply to the same event, but Stripe accepts only one reply")?;

@@ -12,8 +12,8 @@ use crate::panic_guard::catch;
 
 /// An error and the chain of its causes.
 ///
-/// `Display` writes all texts, separated by colons, in [`one_line`]. A cause whose text is part of
-/// the text before it is left out, because many errors repeat the text of their cause. If the
+/// `Display` writes all texts, separated by colons, in [`one_line`]. A cause whose words are part
+/// of the text before it is left out, because many errors repeat the text of their cause. If the
 /// `Display` or `source` of an error panics, the line ends with the panic's message.
 ///
 /// ```
@@ -73,8 +73,7 @@ impl<'e> ErrorChain<'e> {
                 let before = text.len();
                 // A `Display` that fails has written what it could.
                 write!(text, "{separator}{error}")?;
-                let is_repeated = text[..before].contains(&text[before + separator.len()..]);
-                if is_repeated {
+                if contains_words(&text[..before], &text[before + separator.len()..]) {
                     text.truncate(before);
                 }
                 separator = ": ";
@@ -86,6 +85,15 @@ impl<'e> ErrorChain<'e> {
         }
         text
     }
+}
+
+/// Returns whether the text contains these words, and not only as a part of other words.
+fn contains_words(text: &str, words: &str) -> bool {
+    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    text.match_indices(words).any(|(start, _)| {
+        let (before, after) = (&text[..start], &text[start + words.len()..]);
+        !is_word(before.chars().next_back()) && !is_word(after.chars().next())
+    })
 }
 
 fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
@@ -121,6 +129,7 @@ mod tests {
         for (texts, line) in [
             (&["no order"][..], "no order"),
             (&["no order", "no row\n", ""], r"no order: no row\n"),
+            (&["cannot extract it", "no"], "cannot extract it: no"),
             (
                 &["query failed: no row", "no row", "end of file"],
                 "query failed: no row: end of file",
