@@ -28,7 +28,8 @@
 //!     }
 //!
 //!     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-//!         Ok(self.pool.begin().await?)
+//!         // Takes the write lock now, because SQLite cannot wait for it after a first read.
+//!         Ok(self.pool.begin_with("begin immediate").await?)
 //!     }
 //!
 //!     async fn complete_in(

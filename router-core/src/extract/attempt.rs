@@ -36,7 +36,8 @@ use crate::event::Event;
 /// to three days and does not state the number of its attempts. The maximum is therefore unknown,
 /// and no attempt is known to be the last. The exceptions are handlers whose failure is answered
 /// with 200: a handler that runs after another one's [`Reply`](crate::Reply), one with a
-/// `default_reply`, and one with `#[on_unhandled]`. Each of their attempts is the last.
+/// `default_reply`, and one with `#[on_unhandled]`. Each of their attempts is the last,
+/// unless building the default reply fails too.
 ///
 /// A test calls the annotated function with an [`Attempt::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

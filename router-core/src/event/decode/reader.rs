@@ -1,7 +1,10 @@
 //! A deserializer that decodes JSON as serde_json does, with two differences. It skips ignored
 //! fields faster, which are most fields of an object, and its errors cannot contain values.
 //!
-//! It walks objects and arrays itself, and leaves numbers to serde_json.
+//! It walks objects and arrays itself, and leaves numbers to serde_json. Three rare types decode
+//! differently. A type that ignores an error about one of its fields is accepted, where serde_json
+//! fails at the next field. A map whose keys are `RawValue`, or bytes with a lone surrogate, is
+//! refused.
 
 use std::fmt;
 
