@@ -8,6 +8,5 @@ mod endpoint_seams;
 mod log;
 mod middleware;
 mod router;
-mod secrecy;
 mod server;
 mod test_router;

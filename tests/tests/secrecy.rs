@@ -1,5 +1,5 @@
 //! No text that leaves the process shows a secret, and no answer to the sender shows an internal
-//! error.
+//! error. A program of its own, because it captures the log of all threads.
 
 use std::{
     fmt::{Debug, Display},
