@@ -29,7 +29,7 @@ use crate::{StoreError, store::StoreErrorKind};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = JetStreamStore::connect_options().credentials_file("inbox.creds").await?;
-/// let client = client.connect(["nats1:4222", "nats2:4222", "nats3:4222"]).await?;
+/// let client = client.connect(vec!["nats1:4222", "nats2:4222", "nats3:4222"]).await?;
 /// let store = JetStreamStore::options().name("shop").connect_with(client).await?;
 /// # Ok(())
 /// # }
