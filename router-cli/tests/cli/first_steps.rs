@@ -1,4 +1,5 @@
-//! The quick start: `cargo run` in one terminal, `event-router send` in another, without a secret.
+//! The quick start: the server of `cargo run` in one terminal, `event-router send` in another,
+//! without a secret. `.ci/readme` runs the commands themselves.
 
 use std::{
     env,
@@ -9,9 +10,9 @@ use std::{
 
 use crate::program::{CliOutput, program};
 
-/// The server started by `cargo run`. Dropping it stops the server.
+/// The server that `cargo run` starts. Dropping it stops the server.
 struct Server {
-    cargo: Child,
+    process: Child,
     url: String,
     /// Keeps the pipe open: closing it would end the server.
     _stdout: BufReader<ChildStdout>,
@@ -19,10 +20,14 @@ struct Server {
 
 impl Server {
     fn start(inbox: &Path) -> Self {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut cargo = Command::new(env!("CARGO"))
-            .args(["run", "--quiet", "--", "--listen=127.0.0.1:0"])
-            .current_dir(workspace)
+        // `cargo run` would build all dependencies again, because without the other packages they
+        // have fewer features.
+        let server = Path::new(env!("CARGO_BIN_EXE_event-router"))
+            .with_file_name(format!("example-hyper{}", env::consts::EXE_SUFFIX));
+        let advice = "the server is not built; run `cargo test --workspace`, or build it with \
+                      `cargo build -p example-hyper`";
+        let mut process = Command::new(server)
+            .arg("--listen=127.0.0.1:0")
             .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .env("EVENT_ROUTER_INBOX", format!("sqlite:{}/inbox.db", inbox.display()))
             .env_remove("STRIPE_WEBHOOK_SECRET")
@@ -30,22 +35,19 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("cargo is installed");
-        let mut stdout = BufReader::new(cargo.stdout.take().expect("stdout is piped"));
+            .expect(advice);
+        let mut stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
         let mut lines = stdout.by_ref().lines().map_while(Result::ok);
         let url = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-        Self { cargo, url: url.expect("the server prints its address"), _stdout: stdout }
+        Self { process, url: url.expect("the server prints its address"), _stdout: stdout }
     }
 
     /// Stops the server, and returns its log.
-    ///
-    /// On Unix, `cargo run` has replaced itself with the server by `exec`, so the signal reaches
-    /// it.
     fn stop(mut self) -> String {
-        let kill = Command::new("kill").arg("-TERM").arg(self.cargo.id().to_string()).status();
+        let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status();
         assert!(kill.expect("`kill` is installed").success());
         let mut log = String::new();
-        let mut stderr = self.cargo.stderr.take().expect("stderr is piped");
+        let mut stderr = self.process.stderr.take().expect("stderr is piped");
         stderr.read_to_string(&mut log).expect("the log is UTF-8");
         log
     }
@@ -53,13 +55,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.cargo.kill());
-        drop(self.cargo.wait());
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }
 
 #[test]
-fn event_sent_to_cargo_run_server_is_handled() {
+fn event_sent_to_the_default_server_is_handled() {
     let inbox = tempfile::tempdir().unwrap();
     let server = Server::start(inbox.path());
     let run = |arguments: &[&str]| -> CliOutput {
