@@ -44,7 +44,7 @@ impl<S: Store> BoundedStore<S> {
     /// [`blocking_limit`](Store::blocking_limit) if that is more, because an operation may have to
     /// wait for a handler's transaction.
     pub(crate) fn new(store: Arc<S>) -> Self {
-        let limit = MIN_OPERATION_LIMIT.max(store.blocking_limit() * 2);
+        let limit = MIN_OPERATION_LIMIT.max(store.blocking_limit().saturating_mul(2));
         Self { store, limit }
     }
 

@@ -254,6 +254,24 @@ async fn pool_that_cannot_connect_is_refused_with_its_file() {
 }
 
 #[tokio::test]
+async fn transaction_limit_out_of_range_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/inbox.db", folder.path().display());
+    let open = async |limit| SqliteStore::options().transaction_limit(limit).open(&url).await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    for limit in [Duration::ZERO, Duration::from_micros(999), day + Duration::from_nanos(1)] {
+        let error = open(limit).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misuse);
+        let expected = format!("transaction_limit is {limit:?}; it must be from 1 ms to 24 h");
+        assert_eq!(error.to_string(), expected);
+    }
+    assert!(!folder.path().join("inbox.db").exists(), "the limit is checked first");
+    for limit in [Duration::from_millis(1), day] {
+        assert_eq!(open(limit).await.unwrap().blocking_limit(), limit);
+    }
+}
+
+#[tokio::test]
 async fn settings_apply_to_pool() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/shop.db?mode=rwc", folder.path().display());

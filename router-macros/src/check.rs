@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use router_catalog::Pattern;
 use syn::{Attribute, Error, FnArg, Safety, Type};
 
 use crate::{
     errors::Errors,
-    keys::KeyTable as _,
     parse::{self, Arguments, Function},
 };
 
@@ -43,23 +42,13 @@ pub(crate) fn on_event(arguments: &Arguments, errors: &mut Errors) {
     check_keys(arguments, errors);
 }
 
-/// The keys of `#[on_unhandled]`.
-const UNHANDLED_KEYS: [&str; 4] = ["name", "timeout", "blocking", "crate"];
-
-/// Checks the arguments of `#[on_unhandled]`, which has fewer keys.
+/// Checks the arguments of `#[on_unhandled]`.
 pub(crate) fn on_unhandled(arguments: &Arguments, errors: &mut Errors) {
     for pattern in &arguments.patterns {
         let message = "`#[on_unhandled]` takes no event types, because it handles the events that no other \
                        handler takes; use `#[on_event(...)]` to handle certain event types";
         errors.push(Error::new_spanned(pattern, message));
     }
-    let is_wrong = |key: &&Ident| !UNHANDLED_KEYS.iter().any(|allowed| key == allowed);
-    for key in arguments.keys.given().filter(is_wrong) {
-        let message =
-            "`#[on_unhandled]` accepts only the keys `name`, `timeout`, `blocking` and `crate`";
-        errors.push(Error::new(key.span(), message));
-    }
-    check_keys(arguments, errors);
 }
 
 /// Checks that the keys do not contradict each other.

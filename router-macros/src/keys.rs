@@ -30,9 +30,6 @@ pub(crate) trait KeyTable: Default + ToTokens {
 
     /// Parses the value after the key, and stores it. Returns `false` if the key is unknown.
     fn parse_value(&mut self, key: &Ident, input: ParseStream<'_>) -> syn::Result<bool>;
-
-    /// Returns the keys that were given.
-    fn given(&self) -> impl Iterator<Item = &Ident>;
 }
 
 /// Declares a table, which expands to a struct of router-core. In a row:
@@ -66,10 +63,6 @@ macro_rules! keys {
                     };
                 })*
                 Ok(false)
-            }
-
-            fn given(&self) -> impl Iterator<Item = &Ident> {
-                [$(self.$field.as_ref().map(|given| &given.key)),*].into_iter().flatten()
             }
         }
 
@@ -112,6 +105,9 @@ keys! {
     }
 }
 
+/// The keys of `#[on_unhandled]`.
+pub(crate) const UNHANDLED_KEYS: &[&str] = &["name", "timeout", "blocking", "crate"];
+
 keys! {
     /// The keys of the group `retry(…)`.
     RetryKeys => RetryOverrides {
@@ -121,38 +117,51 @@ keys! {
     }
 }
 
-/// Parses an item of an attribute or of a group of keys: a key and its value. `place` is the end of
-/// the sentence "unknown key …".
-pub(crate) fn parse_item<K: KeyTable>(
-    keys: &mut K,
+/// Parses the items between the commas, and records an error for each invalid one.
+pub(crate) fn parse_items(
+    items: Vec<TokenStream>,
+    errors: &mut Errors,
+    mut parse: impl FnMut(ParseStream<'_>) -> syn::Result<()>,
+) {
+    for item in items {
+        let parser = |input: ParseStream<'_>| {
+            parse(input)?;
+            if input.is_empty() { Ok(()) } else { Err(input.error("expected a comma before this")) }
+        };
+        errors.catch(parser.parse2(item));
+    }
+}
+
+/// Parses a key and its value. `names` are the keys of the table that are accepted here. `place` is
+/// the end of the sentence "unknown key …".
+pub(crate) fn parse_key(
+    keys: &mut impl KeyTable,
+    names: &[&'static str],
     place: &str,
     input: ParseStream<'_>,
 ) -> syn::Result<()> {
+    let list = || names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     if !input.peek(Ident::peek_any) {
-        return Err(input.error(format!("expected one of the keys {}", names::<K>())));
+        return Err(input.error(format!("expected one of the keys {}", list())));
     }
     let key = input.call(Ident::parse_any)?;
-    if !keys.parse_value(&key, input)? {
-        input.parse::<TokenStream>()?;
-        let message = match nearest::<K>(&key.to_string()) {
-            Some(nearest) => format!("unknown key `{key}`{place}; did you mean `{nearest}`?"),
-            None => format!("unknown key `{key}`{place}; the keys are {}", names::<K>()),
-        };
-        return Err(Error::new(key.span(), message));
+    if names.iter().any(|name| key == name) && keys.parse_value(&key, input)? {
+        return Ok(());
     }
-    if input.is_empty() { Ok(()) } else { Err(input.error("expected a comma before this")) }
+    input.parse::<TokenStream>()?;
+    let message = match nearest(&key.to_string(), names) {
+        Some(nearest) => format!("unknown key `{key}`{place}; did you mean `{nearest}`?"),
+        None => format!("unknown key `{key}`{place}; the keys are {}", list()),
+    };
+    Err(Error::new(key.span(), message))
 }
 
 /// Returns the known key that is closest to an unknown one, if one is close.
-fn nearest<K: KeyTable>(unknown: &str) -> Option<&'static str> {
+fn nearest(unknown: &str, names: &[&'static str]) -> Option<&'static str> {
     // A key without its first words, such as `attempts`, differs too much for `nearest_of`.
     let is_end = |name: &&&str| name.strip_suffix(unknown).is_some_and(|rest| rest.ends_with('_'));
-    let longer = K::NAMES.iter().find(is_end);
-    longer.copied().or_else(|| router_catalog::nearest_of(unknown, K::NAMES.iter().copied()))
-}
-
-fn names<K: KeyTable>() -> String {
-    K::NAMES.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    let longer = names.iter().find(is_end);
+    longer.copied().or_else(|| router_catalog::nearest_of(unknown, names.iter().copied()))
 }
 
 /// Parses the keys in `retry(…)`, and reports all errors in them.
@@ -168,10 +177,7 @@ fn retry(key: &Ident, example: &str, input: ParseStream<'_>) -> syn::Result<Toke
     }
     let (mut keys, mut errors) = (RetryKeys::default(), Errors::default());
     let place = format!(" in `{key}`");
-    for item in items {
-        let parser = |input: ParseStream<'_>| parse_item(&mut keys, &place, input);
-        errors.catch(parser.parse2(item));
-    }
+    parse_items(items, &mut errors, |input| parse_key(&mut keys, RetryKeys::NAMES, &place, input));
     if let (Some(initial), Some(max)) = (&keys.backoff, &keys.max_backoff)
         && max.value.0 < initial.value.0
     {

@@ -53,7 +53,7 @@ fn register(
     item: TokenStream,
 ) -> TokenStream {
     let mut errors = Errors::default();
-    let arguments = parse::arguments(arguments, &mut errors);
+    let arguments = parse::arguments(attribute, arguments, &mut errors);
     let function = errors.catch(parse::function(attribute, item.clone()));
     check(&arguments, &mut errors);
     if let Some(function) = &function {

@@ -13,7 +13,10 @@ use syn::{
 
 use crate::{
     errors::Errors,
-    keys::{HandlerKeys, KeyTable as _, RetryKeys, parse_item, split_at_commas},
+    keys::{
+        HandlerKeys, KeyTable as _, RetryKeys, UNHANDLED_KEYS, parse_items, parse_key,
+        split_at_commas,
+    },
 };
 
 /// The attribute's arguments: event types and keys.
@@ -38,12 +41,13 @@ pub(crate) struct Function {
 }
 
 /// Parses every valid item, and records an error for each of the others.
-pub(crate) fn arguments(tokens: TokenStream, errors: &mut Errors) -> Arguments {
+pub(crate) fn arguments(attribute: &str, tokens: TokenStream, errors: &mut Errors) -> Arguments {
+    let (names, place) = match attribute {
+        "on_unhandled" => (UNHANDLED_KEYS, " in `#[on_unhandled]`"),
+        _ => (HandlerKeys::NAMES, ""),
+    };
     let mut arguments = Arguments::default();
-    for item in split_at_commas(tokens) {
-        let parser = |input: ParseStream<'_>| arguments.parse_item(input);
-        errors.catch(parser.parse2(item));
-    }
+    parse_items(split_at_commas(tokens), errors, |input| arguments.parse_item(names, place, input));
     arguments
 }
 
@@ -67,17 +71,22 @@ pub(crate) fn function(attribute: &str, tokens: TokenStream) -> syn::Result<Func
 }
 
 impl Arguments {
-    fn parse_item(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
+    fn parse_item(
+        &mut self,
+        names: &[&'static str],
+        place: &str,
+        input: ParseStream<'_>,
+    ) -> syn::Result<()> {
         if input.peek(LitStr) {
             self.patterns.push(Pattern::Literal(input.parse()?));
         } else if is_constant(input) {
             self.patterns.push(Pattern::Constant(input.parse()?));
-        } else if let Some(error) = list_in_brackets(input).or_else(|| not_a_key(input)) {
+        } else if let Some(error) = list_in_brackets(input).or_else(|| not_a_key(names, input)) {
             return Err(error);
         } else {
-            return parse_item(&mut self.keys, "", input);
+            return parse_key(&mut self.keys, names, place, input);
         }
-        if input.is_empty() { Ok(()) } else { Err(input.error("expected a comma before this")) }
+        Ok(())
     }
 }
 
@@ -110,7 +119,7 @@ fn is_constant(input: ParseStream<'_>) -> bool {
 }
 
 /// Returns the error for an event type without quotes, or for a key of `retry(…)` outside of it.
-fn not_a_key(input: ParseStream<'_>) -> Option<Error> {
+fn not_a_key(names: &[&str], input: ParseStream<'_>) -> Option<Error> {
     let fork = input.fork();
     let Ok(key) = fork.call(Ident::parse_any) else {
         let message = "expected an event type in quotes, as in `#[on_event(\"invoice.paid\")]`";
@@ -129,7 +138,7 @@ fn not_a_key(input: ParseStream<'_>) -> Option<Error> {
         return Some(Error::new(key.span(), message));
     }
     let in_group = if name == "attempts" { "max_attempts" } else { &name };
-    if !RetryKeys::NAMES.contains(&in_group) {
+    if !names.contains(&"retry") || !RetryKeys::NAMES.contains(&in_group) {
         return None;
     }
     let value = if rest.is_empty() { "= …".to_owned() } else { rest.to_string() };

@@ -41,7 +41,8 @@ pub(crate) fn integer(key: &Ident, example: &str, input: ParseStream<'_>) -> Par
 
 pub(crate) fn count(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
     let number: LitInt = assigned(key, example, input)?;
-    let error = |_| Error::new(number.span(), "expected an integer of at least 1");
+    let message = format!("expected an integer from 1 to {}", u32::MAX);
+    let error = |_| Error::new(number.span(), message);
     number.base10_parse::<NonZeroU32>().map(|number| some(number.get())).map_err(error)
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn flag(key: &Ident, _: &str, input: ParseStream<'_>) -> Parsed {
     if input.is_empty() {
         return Ok(quote!(true));
     }
-    Err(input.error(format!("`{key}` takes no value")))
+    Err(input.error(format!("`{key}` takes no value: write only `{key}`")))
 }
 
 /// Parses `ordered`, or `ordered = "newest"`.
@@ -103,6 +104,8 @@ fn assigned<T: Parse>(key: &Ident, example: &str, input: ParseStream<'_>) -> syn
 }
 
 /// Checks a name, which is stored in databases and printed in tables: it must be a single word.
+///
+/// router-core's `build/check.rs` has the same rule for handlers registered by hand.
 fn single_word(name: &LitStr, message: &str) -> Parsed {
     let text = name.value();
     if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {

@@ -71,7 +71,7 @@ fn keys_replace_values_of_the_routers_policy() {
 #[test]
 fn build_fails_if_the_retry_policy_is_invalid() {
     for (policy, mistake) in [
-        (RetryPolicy::new(0), "it has no attempts"),
+        (RetryPolicy::new(0), "its `max_attempts` is 0: allow at least 1"),
         (RetryPolicy::new(3).backoff(Duration::ZERO), "its `backoff` is zero"),
         (
             RetryPolicy::new(3).max_backoff(SECOND),

@@ -203,7 +203,7 @@ async fn result_argument_holds_the_rejection() {
     assert_eq!(
         notes,
         [
-            r#"(true, Err("cannot extract the argument `Previous<Before>`: the event has no `data.previous_attributes`: a thin event only names its object, and only an `*.updated` event has previous attributes"))"#
+            r#"(true, Err("cannot extract the argument `Previous<Before>`: the event has no `data.previous_attributes`: a thin event only names its object, and only an `*.updated` event has previous attributes; if that is expected, take the argument as an `Option`"))"#
         ]
     );
     assert!(report.handlers()[0].is_done());

@@ -208,7 +208,7 @@ fn startup_report_names_what_is_never_called_or_has_no_effect() {
     let router = linked.build().unwrap();
     let report = router.startup_report();
     insta::assert_snapshot!(report, @r#"
-    handlers: 4 from router-tests 0.1.0
+    handlers: 4 from router-tests 0.0.0
     left out: tests/tests/filters.rs:20  `shop.own`  on account.updated, payout.paid
     left out: tests/tests/filters.rs:23  `shop.books`  on invoice.paid, invoice.voided
     left out: tests/tests/filters.rs:126  `shop.platform_audit`  on *

@@ -18,10 +18,12 @@ use router_tests::{
     event,
     exchange::{post, send},
     held::Held,
+    logged::{log, logged},
     now, payload, secret,
 };
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
+use tracing_subscriber::filter::LevelFilter;
 
 const REQUEST: &str = "issuing_authorization.request";
 
@@ -144,9 +146,14 @@ async fn failed_handler_gets_default_reply_and_dead_letter() {
 }
 
 #[tokio::test]
-async fn panicking_default_reply_answers_500() {
+async fn panicking_default_reply_answers_500_and_is_logged() {
+    log(LevelFilter::ERROR);
     let response = answer(only::<panicking>()).await;
     assert_eq!(response.status(), 500);
+    let log = logged();
+    let line = "failed to build the default reply; Stripe gets no reply: mend the function that `default_reply` names \
+                handler=\"panicking\" error=";
+    assert!(log.contains(line), "{log}");
 }
 
 #[tokio::test]
@@ -214,8 +221,8 @@ fn two_replies_to_one_event_fail_the_build() {
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 1 problem
       1. these handlers would reply to the same event, but Stripe accepts only one reply
-           tests/tests/reply.rs:48  `slow`  on issuing_authorization.request
-           tests/tests/reply.rs:42  `z.authorize`  on issuing_authorization.request
+           tests/tests/reply.rs:50  `slow`  on issuing_authorization.request
+           tests/tests/reply.rs:44  `z.authorize`  on issuing_authorization.request
          help: let one return a `Reply` and the other `()`, or separate their events with `endpoint = "..."` or `livemode = ...`
     "#);
     let closure = async |_: Event| decline();

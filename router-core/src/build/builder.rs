@@ -58,8 +58,8 @@ impl DeliveryRouterBuilder {
     /// - A handler replies to Stripe, which is answered before an event is delivered.
     /// - A handler has `#[on_unhandled]`: unhandled events are not delivered.
     /// - `.completions(...)` or `.dead_letters(...)` was called. The delivery service stores both.
-    /// - The policy passed to [`retry`](Self::retry) has no attempts, no backoff, or a backoff
-    ///   longer than its maximum.
+    /// - The policy passed to [`retry`](Self::retry) allows no attempt, has no backoff, or has a
+    ///   backoff longer than its maximum.
     pub fn build(self) -> Result<DeliveryRouter, BuildError> {
         let Self(mut builder) = self;
         builder.check()?;

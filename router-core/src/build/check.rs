@@ -68,7 +68,8 @@ fn unlisted_plugins(config: &Configuration) -> impl Iterator<Item = Problem> {
     })
 }
 
-/// Finds invalid names of handlers registered by hand. The macro checks those of linked handlers.
+/// Finds invalid names of handlers registered by hand. The macro checks those of linked handlers,
+/// by the same rule (`single_word` in router-macros).
 fn invalid_names(config: &Configuration) -> impl Iterator<Item = Problem> {
     let is_invalid =
         |name: &str| name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control());

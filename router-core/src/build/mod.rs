@@ -10,6 +10,7 @@ mod problem;
 pub(crate) mod registry;
 mod report;
 mod routes;
+mod state_advice;
 
 pub use router_catalog::PatternError;
 

@@ -33,7 +33,7 @@ impl Plugin {
 ///
 /// ```
 /// router_core::plugin!();
-/// # fn main() { assert_eq!(PLUGIN.package(), "router-core"); }
+/// # fn main() { assert_eq!(PLUGIN.package(), env!("CARGO_PKG_NAME")); }
 /// ```
 ///
 /// The application lists the constant: `.plugins([my_plugin::PLUGIN])`. Only because the

@@ -95,7 +95,7 @@ impl RetryPolicy {
     /// Returns the mistake in the policy, if there is one.
     pub(crate) fn mistake(&self) -> Option<&'static str> {
         if self.max_attempts == 0 {
-            Some("it has no attempts, so no handler would be called: allow at least 1")
+            Some("its `max_attempts` is 0: allow at least 1")
         } else if self.initial_backoff.is_zero() {
             Some("its `backoff` is zero: without a wait all retries would run at once")
         } else if self.max_backoff < self.initial_backoff {

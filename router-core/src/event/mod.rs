@@ -12,7 +12,11 @@ mod scanner;
 mod stored;
 mod test_id;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -52,6 +56,8 @@ struct Inner {
     generation: u32,
     /// See [`StoredEvent::serial`].
     serial: Option<u64>,
+    /// The result of [`Event::object_id`], which each `exclusive` or `ordered` handler needs.
+    object_id: OnceLock<Option<ObjectId>>,
 }
 
 /// The facts about an event that are not in its payload.
@@ -99,7 +105,16 @@ impl Event {
         let endpoint = endpoints.of(envelope.owner_account(&payload)).clone();
         let has_test_id = test_id::is_test_id(envelope.id.as_str(&payload));
         let serial = if has_test_id { serial.or_else(test_id::new_serial) } else { None };
-        Ok(Self(Arc::new(Inner { payload, envelope, endpoint, signed_at, generation, serial })))
+        let object_id = OnceLock::new();
+        Ok(Self(Arc::new(Inner {
+            payload,
+            envelope,
+            endpoint,
+            signed_at,
+            generation,
+            serial,
+            object_id,
+        })))
     }
 
     /// Returns the event's id, `evt_…`.

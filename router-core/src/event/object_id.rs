@@ -15,7 +15,7 @@ use super::{Event, envelope::Related};
 ///
 /// # Objects without an id
 ///
-/// Some of Stripe's objects have no id. They are identified by what they belong to:
+/// Some of Stripe's objects have no id. They are identified by the owner of the object:
 ///
 /// | object | identity | reason |
 /// |---|---|---|
@@ -25,12 +25,12 @@ use super::{Event, envelope::Related};
 /// | `entitlements.active_entitlement_summary` | `…:cus_…` | a customer has one |
 /// | `billing.alert_triggered` | `billing.alert_triggered:cus_…` | it concerns a customer |
 ///
-/// An object that is not in the table is treated like the invoice: it belongs to its
-/// `subscription`, else to its `customer`, else to its `customer_account`. The object's name is
+/// An object that is not in the table is treated like the invoice: its owner is its `subscription`,
+/// else its `customer`, else its `customer_account`. The object's name is
 /// part of the identity, so that the upcoming invoice of a subscription does not wait for events of
 /// the subscription itself, nor the reverse.
 ///
-/// An object that belongs to nothing has no identity, and [`Event::object_id`] returns `None`. Such
+/// An object without an owner has no identity, and [`Event::object_id`] returns `None`. Such
 /// an event takes no lock and is delivered without an order. With the object's name as identity, an
 /// event that keeps failing would delay those of all other customers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,8 +43,8 @@ pub struct ObjectId {
 /// The objects without an id of which each account has exactly one.
 const ONE_PER_ACCOUNT: [&str; 3] = ["balance", "balance_settings", "tax.settings"];
 
-/// The fields that name what an object without an id belongs to, as JSON pointers. The first one
-/// that is set decides.
+/// The fields that name the owner of an object without an id, as JSON pointers. The first one that
+/// is set decides.
 ///
 /// Since API version 2025-03-31.basil, an invoice names its subscription in `parent`.
 const OWNERS: [&str; 4] = [
@@ -56,11 +56,11 @@ const OWNERS: [&str; 4] = [
 
 impl Event {
     /// Returns the identity of the object that the event is about, or `None` if the object cannot
-    /// be told apart from others (see [`ObjectId`]). This decodes a part of `data.object`, so it
-    /// costs more than the getters that read the envelope.
+    /// be told apart from others (see [`ObjectId`]). The first call on an event or on one of its
+    /// clones decodes a part of `data.object`, so it costs more than the other getters.
     #[must_use]
     pub fn object_id(&self) -> Option<ObjectId> {
-        ObjectId::from_event(self)
+        self.0.object_id.get_or_init(|| ObjectId::from_event(self)).clone()
     }
 
     /// Returns the object that a thin event is about, if it names one.
@@ -79,8 +79,8 @@ impl ObjectId {
         Some(Self { account: event.owner_account().map(Into::into), text })
     }
 
-    /// Returns the object's id, such as `pi_…`. For an object without an id, returns what
-    /// identifies it instead, such as `invoice:sub_…` or `balance`.
+    /// Returns the object's id, such as `pi_…`. For an object without an id, returns the text that
+    /// identifies the object, such as `invoice:sub_…` or `balance`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -83,7 +83,7 @@ pub use self::{
     rejection::Rejection,
     state::State,
 };
-pub(crate) use self::{rejection::ShortTypeName, state::States};
+pub(crate) use self::{rejection::short_type_name, state::States};
 use crate::event::{Event, Kind};
 
 /// A type that a handler can take as an argument. It is extracted from the event and from the

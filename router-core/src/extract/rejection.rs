@@ -85,7 +85,7 @@ impl From<Rejection> for Failure {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(argument) = self.argument {
-            write!(f, "{}: ", ArgumentText(argument))?;
+            write!(f, "{}: ", argument_text(argument))?;
         }
         fmt::Display::fmt(&self.failure, f)
     }
@@ -100,7 +100,7 @@ struct ArgumentError {
 
 impl fmt::Display for ArgumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&ArgumentText(self.argument), f)
+        f.write_str(&argument_text(self.argument))
     }
 }
 
@@ -110,24 +110,13 @@ impl Error for ArgumentError {
     }
 }
 
-/// The text for an argument with this type name.
-struct ArgumentText(&'static str);
-
-impl fmt::Display for ArgumentText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot extract the argument `{}`", ShortTypeName(self.0))
-    }
+fn argument_text(argument: &str) -> String {
+    format!("cannot extract the argument `{}`", short_type_name(argument))
 }
 
-/// The name of a type without the paths.
-pub(crate) struct ShortTypeName(pub(crate) &'static str);
-
-impl fmt::Display for ShortTypeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '{' | '}');
-        for part in self.0.split_inclusive(|c| !is_path(c)) {
-            f.write_str(part.rsplit("::").next().unwrap_or(part))?;
-        }
-        Ok(())
-    }
+/// Returns the name of a type without the paths.
+pub(crate) fn short_type_name(name: &str) -> String {
+    let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '{' | '}');
+    let parts = name.split_inclusive(|c| !is_path(c));
+    parts.filter_map(|part| part.rsplit("::").next()).collect()
 }

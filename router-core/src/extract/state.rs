@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{FromEvent, OptionalFromEvent, Rejection};
-use crate::event::Event;
+use crate::{event::Event, sharded::Hasher};
 
 /// A value that the application has registered with
 /// [`RouterBuilder::state`](crate::build::RouterBuilder::state). It is looked up by its type.
@@ -79,7 +79,7 @@ impl<T: ?Sized + Send + Sync + 'static> OptionalFromEvent for State<T> {
 
 /// The states of a router, by type.
 #[derive(Default)]
-pub(crate) struct States(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+pub(crate) struct States(HashMap<TypeId, Box<dyn Any + Send + Sync>, Hasher>);
 
 impl States {
     pub(crate) fn insert<T: ?Sized + Send + Sync + 'static>(&mut self, state: Arc<T>) {

@@ -12,9 +12,10 @@ use crate::panic_guard::catch;
 
 /// An error and the chain of its causes.
 ///
-/// `Display` writes all texts, separated by colons, in [`one_line`]. A cause whose words are part
-/// of the text before it is left out, because many errors repeat the text of their cause. If the
-/// `Display` or `source` of an error panics, the line ends with the panic's message.
+/// `Display` writes all texts, separated by colons, in [`one_line`]. An empty text is left out, and
+/// so is a cause whose words are part of the text before it, because many errors repeat the text of
+/// their cause. If the `Display` or `source` of an error panics, the line ends with the panic's
+/// message.
 ///
 /// ```
 /// use std::{error::Error, fmt, io};
@@ -66,22 +67,25 @@ impl<'e> ErrorChain<'e> {
     /// errors of its own.
     #[must_use]
     pub fn text(self) -> String {
-        let mut text = String::new();
+        let mut texts: Vec<String> = Vec::new();
         let written = catch("its `Display` or `source`", || {
-            let mut separator = "";
-            for error in self.errors() {
-                let before = text.len();
-                // A `Display` that fails has written what it could.
-                write!(text, "{separator}{error}")?;
-                if contains_words(&text[..before], &text[before + separator.len()..]) {
-                    text.truncate(before);
-                }
-                separator = ": ";
+            for (index, error) in self.errors().enumerate() {
+                texts.push(String::new());
+                // A `Display` that fails or panics has written what it could.
+                write!(texts[index], "{error}")?;
             }
             fmt::Result::Ok(())
         });
+        let mut text = String::new();
+        for part in texts.iter().map(|part| part.trim_start()) {
+            if !part.is_empty() && !contains_words(&text, part) {
+                let separator = if text.is_empty() { "" } else { ": " };
+                text.extend([separator, part]);
+            }
+        }
         if let Err(panic) = written {
-            text += &format!(" (the text of the error is incomplete: {panic})");
+            let separator = if text.is_empty() { "" } else { " " };
+            text += &format!("{separator}(the text of the error is incomplete: {panic})");
         }
         text
     }
@@ -125,11 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn repeated_text_of_cause_is_left_out() {
+    fn empty_or_repeated_text_is_left_out() {
         for (texts, line) in [
             (&["no order"][..], "no order"),
             (&["no order", "no row\n", ""], r"no order: no row\n"),
             (&["cannot extract it", "no"], "cannot extract it: no"),
+            (&["", "no order", "", "  ", "no row"], "no order: no row"),
+            (&[" no order", "\n no row"], "no order: no row"),
+            (&["", " "], ""),
             (
                 &["query failed: no row", "no row", "end of file"],
                 "query failed: no row: end of file",
@@ -156,8 +163,12 @@ mod tests {
             }
         }
         impl Error for Bomb {}
-        let line = ErrorChain::new(&io::Error::other(Bomb)).to_string();
-        let expected = " (the text of the error is incomplete: its `Display` or `source` panicked: out of words)";
-        assert_eq!(line, expected);
+        #[derive(Debug, thiserror::Error)]
+        #[error("no order")]
+        struct Wrapper(#[source] Bomb);
+        let note = "(the text of the error is incomplete: its `Display` or `source` panicked: out of words)";
+        assert_eq!(ErrorChain::new(&io::Error::other(Bomb)).to_string(), note);
+        let wrapped = Wrapper(Bomb);
+        assert_eq!(ErrorChain::new(&wrapped).to_string(), format!("no order {note}"));
     }
 }

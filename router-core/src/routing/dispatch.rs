@@ -131,8 +131,8 @@ impl RegisteredHandler {
             Err(panic) => Failure::retry(panic),
         };
         tracing::error!(
-            error = %failure,
-            "failed to build the default reply; Stripe gets no reply"
+            handler = &*self.name, error = %failure,
+            "failed to build the default reply; Stripe gets no reply: mend the function that `default_reply` names"
         );
         None
     }

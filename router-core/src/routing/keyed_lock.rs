@@ -4,12 +4,12 @@ use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::sharded::Sharded;
+use crate::sharded::{Hasher, Sharded};
 
 /// A fair async mutex for each key.
 pub(super) struct KeyedLock<K>(Arc<Sharded<Locks<K>>>);
 
-type Locks<K> = HashMap<K, Arc<Mutex<()>>>;
+type Locks<K> = HashMap<K, Arc<Mutex<()>>, Hasher>;
 
 /// Holds the lock of a key until it is dropped.
 pub(super) struct KeyGuard<K: Eq + Hash> {
@@ -29,7 +29,7 @@ struct LockRef<K: Eq + Hash> {
 
 impl<K: Clone + Eq + Hash> KeyedLock<K> {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Sharded::new(16, Locks::new)))
+        Self(Arc::new(Sharded::new(16, Locks::default)))
     }
 
     /// Acquires the lock of this key, in first-come, first-served order.

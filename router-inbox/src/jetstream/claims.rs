@@ -152,7 +152,7 @@ impl Connection {
                 token: delivery.token,
             };
             let (event, attempt) = (events[&delivery.copy].clone(), delivery.attempts);
-            // Determined when the claim of an ordered delivery is written.
+            // `write_claim` determines this for an ordered delivery.
             let outdated = false;
             claims.push((due, Claim { lease, event, attempt, lease_expired, outdated }));
         }
@@ -251,7 +251,7 @@ impl Connection {
     /// Returns the last sequence on these subjects, after checking the claim against a local view
     /// that is up to date with that sequence.
     ///
-    /// Returns `None` if the record has changed, or if another delivery of the same lane goes
+    /// Returns `None` if the record has changed, or if another delivery of the same lane comes
     /// first.
     async fn verified_last_sequence(
         &self,

@@ -38,7 +38,7 @@ pub(super) struct Address {
     pub(super) replicas: Option<usize>,
 }
 
-/// The servers, for error messages: without the password.
+/// The servers of an inbox, as error messages name them: without the password.
 #[derive(Debug, Clone)]
 pub(super) struct Server(Arc<str>);
 
@@ -47,11 +47,11 @@ impl Server {
         Self(format!("the NATS server {hosts}").into())
     }
 
-    /// Returns the servers to which a client was told to connect.
+    /// Returns the servers with which a client was configured.
     ///
     /// # Errors
     ///
-    /// Fails if the client is not connected: it would answer only once it is.
+    /// Fails if the client is not connected, because it does not answer until it is.
     pub(super) async fn of(client: &Client) -> Result<Self, StoreError> {
         let pool = tokio::select! {
             biased;
@@ -150,8 +150,8 @@ impl Address {
         })
     }
 
-    /// Waits for a future, and fails if the connection is lost before it completes: requests are
-    /// then never answered, and subscriptions may have ended.
+    /// Waits for a future, and fails if the connection is lost before the future completes. After
+    /// that, requests are never answered, and subscriptions may have ended.
     pub(super) async fn unless_disconnected<T>(
         &self,
         client: &Client,

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Upper bound for the oversampling factor.
 const MAX_FACTOR: usize = 64;
 
-/// An estimate of how much other processes contend for the same deliveries.
+/// An estimate of the contention of several processes for the same deliveries.
 ///
 /// If all processes claimed the deliveries that have been due longest, all but one would get
-/// conflicts. So a process that gets conflicts picks at random from a larger set of candidates,
-/// and narrows the set again while it gets none.
+/// conflicts. A process that gets conflicts therefore picks at random from a larger set of
+/// candidates, and narrows the set again while it gets none.
 pub(super) struct Contention(AtomicUsize);
 
 impl Contention {

@@ -11,7 +11,7 @@ use crate::{
     store::{OrderKey, identity, millis, order::object_text},
 };
 
-/// An event's metadata: what is known of the event without its payload.
+/// An event's metadata: the facts about the event that are stored besides its payload.
 ///
 /// It is part of the event's record, and a header of its payload message. Times are in
 /// milliseconds since 1970.

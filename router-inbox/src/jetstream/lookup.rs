@@ -25,7 +25,7 @@ pub(super) struct PayloadMessage {
     pub(super) payload: bytes::Bytes,
 }
 
-/// An id of an event under which its subjects do not show it: the own id of a thin event, or that
+/// An id of an event that the event's subjects do not contain: the own id of a thin event, or that
 /// of a snapshot event which was received after the thin event.
 #[derive(Serialize, Deserialize)]
 struct Alias {
@@ -122,7 +122,7 @@ impl Connection {
         Ok(Message::new(self.subjects.alias(id, meta), alias.map_err(StoreError::corrupt)?))
     }
 
-    /// Reads an event's record, on whichever subject it is.
+    /// Reads an event's record, which may be at any stage.
     pub(super) async fn record(
         &self,
         meta: &EventMeta,

@@ -37,7 +37,7 @@ pub(super) const MAX_BATCH: usize = 900;
 /// Limit for the server's acknowledgement of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time after which tombstones expire. Followers of the stream must read them before.
+/// The time after which tombstones expire. Followers of the stream must have read them by then.
 const TOMBSTONE_TTL: &str = "60s";
 
 /// The header of a payload message that contains the event's metadata.
@@ -49,10 +49,10 @@ const WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// The server's error codes for too many concurrent batches. It accepts 50 at a time in a stream.
 const TOO_MANY_BATCHES: [u64; 2] = [10_176, 10_210];
 
-/// Number of retries after such an error.
+/// Maximum number of retries after too many concurrent batches.
 const MAX_BATCH_RETRIES: u32 = 6;
 
-/// Upper bound for the first retry's random delay. It doubles with each retry.
+/// Upper bound for the random delay of the first retry. The bound doubles with each retry.
 const INITIAL_BATCH_BACKOFF: Duration = Duration::from_millis(20);
 
 impl Message {

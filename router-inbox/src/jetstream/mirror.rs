@@ -1,4 +1,4 @@
-//! A process's local view of the open records, kept up to date by following the stream.
+//! A process's local view of the open records, which follows the stream.
 
 use std::{
     collections::BTreeSet,
@@ -25,8 +25,8 @@ use crate::StoreError;
 
 /// The local view of the open records.
 ///
-/// The view may be stale: other processes change records too, and their changes arrive here a
-/// little later. Decisions may be based on a stale view, because every write is a compare-and-set
+/// The view may be stale: other processes change records too, and their changes arrive here with a
+/// delay. Decisions may be based on a stale view, because every write is a compare-and-set
 /// on the revision that was seen (or on the last sequence of an object's open records).
 pub(super) struct Mirror {
     shared: Arc<Shared>,
@@ -45,7 +45,7 @@ struct Shared {
 /// The follower's position in the stream.
 #[derive(Debug, Clone, Default)]
 enum Progress {
-    /// The records that existed when the follower started are still being read.
+    /// The follower still reads the records that existed when it started.
     #[default]
     Loading,
     /// All messages up to this sequence have been applied.
@@ -144,7 +144,7 @@ impl Shared {
     }
 }
 
-/// The background task that keeps the view up to date.
+/// The background task that applies the stream's messages to the view.
 struct Follower {
     shared: Arc<Shared>,
     jetstream: Context,

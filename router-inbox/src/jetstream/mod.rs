@@ -13,7 +13,7 @@
 //! - A *revision* is the sequence of a subject's message. Every change of a record is a
 //!   compare-and-set on its revision (or on the last sequence of an object's open records), so a
 //!   change that is based on stale data is rejected.
-//! - Changes that belong together are written as one atomic batch.
+//! - Related changes are written as one atomic batch.
 //! - When a record moves to another subject, a *tombstone* replaces it on the old subject: an empty
 //!   message that expires.
 //! - A process with workers keeps a *local view* of the open records ([`mirror`]), from which the
@@ -104,7 +104,7 @@ use crate::{
 #[derive(Clone)]
 pub struct JetStreamStore(Arc<Connection>);
 
-/// A connection to a stream, and the state that this process keeps about it.
+/// A connection to a stream, with the state of this process.
 struct Connection {
     client: Client,
     jetstream: Context,

@@ -93,7 +93,7 @@ impl OpenRecords {
         true
     }
 
-    /// Removes a subject that was found to be empty although no tombstone has been read.
+    /// Removes a subject that is empty in the stream, although no tombstone has been read.
     pub(super) fn remove(&mut self, subject: &str) {
         if let Some(Entry { record: Some(record), .. }) = self.entries.remove(subject) {
             self.subjects.remove(&record.number);
@@ -149,11 +149,8 @@ impl OpenRecords {
         due.take_while(|(due, _, _)| *due <= now).count() as u64
     }
 
-    /// Returns the numbers of up to [`MAX_CORRECTED`] records with a delivery that [is due too
-    /// late].
-    ///
-    /// [is due too
-    /// late]: Delivery::is_due_too_late
+    /// Returns the numbers of up to [`MAX_CORRECTED`] records with a delivery that is due too late,
+    /// see [`Delivery::is_due_too_late`].
     pub(super) fn due_too_late(&self, now: i64) -> BTreeSet<i64> {
         let is_late = |record: &&Arc<Record>| {
             record.deliveries.iter().any(|delivery| delivery.is_due_too_late(now))

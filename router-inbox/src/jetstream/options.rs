@@ -92,7 +92,7 @@ impl JetStreamOptions {
         Self { name, replicas: None, clock: None, create_if_missing: true }
     }
 
-    /// Sets the name of the inbox and its stream: up to 64 letters, digits, `_` and `-`. Default:
+    /// Sets the name of the inbox and its stream: 1 to 64 letters, digits, `_` and `-`. Default:
     /// `stripe_inbox`. A name in the URL takes precedence.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
@@ -182,8 +182,8 @@ impl JetStreamOptions {
             let stream = stream::open_existing(&address, &jetstream).await?;
             stream.ok_or_else(|| {
                 let advice = format!(
-                    "it has no stream {}; the webhook server creates the stream, so check that both \
-                     use the same URL, with the same name after the /",
+                    "it has no stream {}; the webhook server creates the stream, so use the same \
+                     servers and the same inbox name, in a URL the part after the /",
                     address.name
                 );
                 address.unusable(StoreErrorKind::Misuse, advice, None)

@@ -24,11 +24,12 @@ const PULL_BATCH: usize = 1_000;
 /// Lifetime of a pull request, and of a consumer that no client reads.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Silence after which a reader asks the server whether existing messages are left.
+/// Interval of the idle checks, in which a silent reader asks the server whether existing messages
+/// are left.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Number of such checks per message after which a reader stops waiting for existing messages,
-/// even if the server still counts some.
+/// Maximum number of idle checks per message. After them, a reader stops waiting for existing
+/// messages, even if the server still counts some.
 const MAX_IDLE_CHECKS: u32 = 10;
 
 /// Interval between the server's heartbeats while it has no messages to send.

@@ -27,7 +27,7 @@ struct Decision {
     records: Vec<Record>,
     /// The index of the redelivered generation.
     generation: usize,
-    /// The place of the redelivered payload, if it has to be stored.
+    /// The reference to the redelivered payload, if the payload must be stored.
     copy: Option<CopyRef>,
 }
 

@@ -51,7 +51,7 @@ impl Connection {
         let records: Vec<_> = events.iter().map(|new| Record::new(new, now)).collect();
         let mut stored: Vec<Option<Stored>> = vec![None; events.len()];
         for _ in 0..MAX_ATTEMPTS {
-            // Of several events with one identity, the others are redeliveries of the first.
+            // All events of one identity but the first are redeliveries of the first.
             let mut by_identity: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
             for index in (0..events.len()).filter(|index| stored[*index].is_none()) {
                 by_identity.entry(&records[index].meta.identity).or_default().push(index);
@@ -60,7 +60,7 @@ impl Connection {
             if groups.is_empty() {
                 return Ok(stored.into_iter().flatten().collect());
             }
-            // In the order of the call, in which the events are numbered.
+            // Numbers ascend in the order of the call.
             groups.sort_unstable();
             let pending = groups.iter().map(|group| PendingEvent {
                 index: group[0],

@@ -83,7 +83,7 @@ pub(super) async fn open_or_create(
 
 /// Opens the stream. Returns `None` if it does not exist.
 ///
-/// Fails if its configuration would break the store's guarantees.
+/// Fails if the stream's configuration would break the store's guarantees.
 pub(super) async fn open_existing(
     address: &Address,
     jetstream: &Context,

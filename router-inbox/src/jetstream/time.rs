@@ -55,8 +55,8 @@ impl ServerTime {
         let halfway = asked_at + self.clock.monotonic().saturating_duration_since(asked_at) / 2;
         let mut reference = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
         *reference = (since_1970(answer), halfway);
-        // Not only if this estimate was ahead of the answer: another process may have scheduled
-        // deliveries by its own estimate, and may have stopped since.
+        // Even if this estimate was not ahead of the answer: another process may have scheduled
+        // deliveries by its own estimate and stopped since.
         self.set_back.notice();
     }
 

@@ -11,7 +11,7 @@ use crate::{StoreError, store::parameters};
 /// configure its own client.
 pub(super) struct InboxUrl {
     pub(super) servers: Vec<ServerAddr>,
-    /// The servers as they are in the URL, for error messages: without the password.
+    /// The servers in the URL without the password, for error messages.
     pub(super) hosts: String,
     pub(super) login: Option<(String, String)>,
     /// The path of a credentials file.
@@ -33,7 +33,7 @@ const PARAMETERS: [&str; 2] = ["credentials", "ca"];
 impl InboxUrl {
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         if let Some((rest, query)) = url.split_once('?') {
-            // A part of the password, which no error may show.
+            // The query is then a part of the password, which no error may show.
             if query.contains('@') && !rest.contains('@') {
                 let reason = "the user or the password contains a ?; write it as %3F";
                 return Err(StoreError::misuse(InvalidUrl(reason)));
@@ -99,7 +99,7 @@ fn percent_decode(text: &str) -> Result<String, &'static str> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded
         .map(Cow::into_owned)
-        .map_err(|_| "a % sequence is not valid UTF-8; write a % in the password as %25")
+        .map_err(|_| "a % sequence is not valid UTF-8; write a literal % as %25")
 }
 
 /// Checks the name of an inbox, which is a part of the subjects.
@@ -108,5 +108,5 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     if matches!(name.len(), 1..=64) && name.bytes().all(is_plain) {
         return Ok(());
     }
-    Err("the inbox's name must have at most 64 characters: letters, digits, _ and -")
+    Err("the inbox's name must have 1 to 64 characters: letters, digits, _ and -")
 }

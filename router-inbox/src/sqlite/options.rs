@@ -1,6 +1,6 @@
 //! The settings of a store, and the ways to open it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use router_core::clock::{Clock, SystemClock};
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
@@ -36,6 +36,15 @@ pub struct SqliteOptions {
     transaction_limit: Duration,
     create_if_missing: bool,
 }
+
+/// The range of [`SqliteOptions::transaction_limit`]. With a shorter one no handler could finish;
+/// with a longer one, a handler that hangs would block the file for days.
+const TRANSACTION_LIMITS: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+
+#[derive(Debug, thiserror::Error)]
+#[error("transaction_limit is {0:?}; it must be from 1 ms to 24 h")]
+struct InvalidTransactionLimit(Duration);
 
 impl SqliteStore {
     /// Returns the default settings, from which a store is opened with other ones.
@@ -78,10 +87,10 @@ impl SqliteOptions {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// Sets the time limit of a handler's [`Tx`](crate::Tx). Default: 5 s. A handler that exceeds
-    /// the limit is stopped, its writes are rolled back, and the delivery is retried. From
-    /// [`Tx::begin`](crate::Tx::begin) until the handler returns, nothing else can write to the
-    /// file.
+    /// Sets the time limit of a handler's [`Tx`](crate::Tx), from 1 ms to 24 h. Default: 5 s. A
+    /// handler that exceeds the limit is stopped, its writes are rolled back, and the delivery is
+    /// retried. From [`Tx::begin`](crate::Tx::begin) until the handler returns, nothing else can
+    /// write to the file.
     pub fn transaction_limit(self, transaction_limit: Duration) -> Self {
         Self { transaction_limit, ..self }
     }
@@ -100,8 +109,9 @@ impl SqliteOptions {
     /// # Errors
     ///
     /// Fails if the URL names no file or has another parameter, if the file cannot be opened or is
-    /// not a SQLite database, or if it contains no inbox and
-    /// [`create_if_missing`](Self::create_if_missing) is `false`.
+    /// not a SQLite database, if it contains no inbox and
+    /// [`create_if_missing`](Self::create_if_missing) is `false`, or if the
+    /// [`transaction_limit`](Self::transaction_limit) is out of range.
     pub async fn open(self, url: &str) -> Result<SqliteStore, StoreError> {
         let options = open::parse(url)?;
         self.open_file(url, options).await
@@ -130,6 +140,9 @@ impl SqliteOptions {
         options: SqliteConnectOptions,
     ) -> Result<SqliteStore, StoreError> {
         let Self { clock, transaction_limit, create_if_missing } = self;
+        if !TRANSACTION_LIMITS.contains(&transaction_limit) {
+            return Err(StoreError::misuse(InvalidTransactionLimit(transaction_limit)));
+        }
         if !create_if_missing {
             existing::check(url, &options).await?;
         }

@@ -38,14 +38,14 @@ async fn inbox_of_client_is_that_of_url() {
     assert_eq!(by_name.deliveries("evt_1").await.unwrap().len(), 1);
     let by_url = options.connect(&server.url_of("other")).await.unwrap();
     assert!(by_url.deliveries("evt_1").await.unwrap().is_empty());
-    let error = error_chain(
-        &JetStreamStore::options().name("a.b").connect(&server.url()).await.unwrap_err(),
-    );
-    assert_eq!(
-        error,
-        "invalid setting of the inbox: the inbox's name must have at most 64 characters: letters, \
-         digits, _ and -"
-    );
+    for name in ["", "a.b", &"a".repeat(65)] {
+        let options = JetStreamStore::options().name(name);
+        assert_eq!(
+            error_chain(&options.connect(&server.url()).await.unwrap_err()),
+            "invalid setting of the inbox: the inbox's name must have 1 to 64 characters: letters, \
+             digits, _ and -"
+        );
+    }
 }
 
 /// The store detects the loss of the connection without the client's events.

@@ -77,7 +77,7 @@ async fn connect_without_create_makes_no_stream() {
         .await
         .unwrap_err();
     let error = error_chain(&error).replace(&server.address(), "ADDRESS").replace(&name, "NAME");
-    assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME; the webhook server creates the stream, so check that both use the same URL, with the same name after the /");
+    assert_snapshot!(error, @"the NATS server ADDRESS cannot be used as an inbox: it has no stream NAME; the webhook server creates the stream, so use the same servers and the same inbox name, in a URL the part after the /");
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
     JetStreamStore::options()
         .create_if_missing(false)
@@ -198,6 +198,7 @@ async fn invalid_url_error_hides_password() {
         "nats://localhost:port",
         "nats://localhost/an.inbox",
         "nats://inbox:of?the-tests-3e9a@localhost",
+        "nats://inbox:50%ff-3e9a@localhost",
     ];
     let mut messages = String::new();
     for url in urls {
@@ -216,8 +217,9 @@ async fn invalid_url_error_hides_password() {
     invalid URL of the inbox: it contains nats:// more than once; write it only before the first server
     invalid URL of the inbox: the password contains a : or an @; write them as %3A and %40, and write user:password@ only once, before the first server
     invalid URL of the inbox: a host or a port is missing or invalid
-    invalid URL of the inbox: the inbox's name must have at most 64 characters: letters, digits, _ and -
+    invalid URL of the inbox: the inbox's name must have 1 to 64 characters: letters, digits, _ and -
     invalid URL of the inbox: the user or the password contains a ?; write it as %3F
+    invalid URL of the inbox: a % sequence is not valid UTF-8; write a literal % as %25
     ");
 }
 

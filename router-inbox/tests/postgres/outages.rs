@@ -77,13 +77,14 @@ async fn claims_blocked_by_a_lock_end_and_claim_nothing() {
         let message = error_chain(&claim.unwrap_err());
         assert!(message.contains("statement timeout"), "{message}");
     }
-    lock.rollback().await.unwrap();
-    assert_eq!(inbox.store.claim(&wanted(1)).await.unwrap().len(), 1, "no claim was abandoned");
+    // Counted on the connection of the lock, because `inbox.database` might open another one.
     let sessions =
         sqlx::query_scalar("select count(*) from pg_stat_activity where application_name = $1");
-    let sessions: i64 = sessions.bind(&inbox.schema).fetch_one(&inbox.database).await.unwrap();
-    // Those of the store, and the one of `inbox.database`.
+    let sessions: i64 = sessions.bind(&inbox.schema).fetch_one(&mut *lock).await.unwrap();
+    // Those of the store, and the one of the lock.
     assert!(sessions <= i64::from(CONNECTIONS) + 1, "{sessions}");
+    lock.rollback().await.unwrap();
+    assert_eq!(inbox.store.claim(&wanted(1)).await.unwrap().len(), 1, "no claim was abandoned");
 }
 
 /// The server is killed while events are being stored.

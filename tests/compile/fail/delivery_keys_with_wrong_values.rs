@@ -5,7 +5,7 @@ use router_core::{Event, on_event, on_unhandled};
 #[on_event(
     "invoice.paid",
     retry(max_attempts = 0, backoff = "0s", max_backoff = "soon"),
-    concurrency = -1,
+    concurrency = 4294967296,
     formerly = "two words",
     ordered = true
 )]

@@ -16,7 +16,7 @@ fn build_error_lists_every_problem_with_help() {
     the router cannot be built: 12 problems
       1. plugin `other-shop` 1.2.3 registered no handler
          help: annotate a function in it with `#[on_event("...")]`, and check that its file is declared with `mod` and not disabled by a `#[cfg]`; or remove the plugin from `.plugins([...])`
-      2. crate `router-tests` 0.1.0 has handlers but is not listed in `.plugins([...])`
+      2. crate `router-tests` 0.0.0 has handlers but is not listed in `.plugins([...])`
            tests/tests/build/shop.rs:23  `build::shop::pause`  on customer.subscription.paused, invoice.paid
            tests/tests/build/shop.rs:29  `build::shop::rest`  on (unhandled)
            tests/tests/build/shop.rs:14  `orders.fulfil`  on payment_intent.succeeded
@@ -169,7 +169,7 @@ fn explain_lists_the_handlers_of_an_event_type() {
 fn startup_report_lists_handlers_and_warnings() {
     let router = shop::with_warnings().build().unwrap();
     insta::assert_snapshot!(router.startup_report(), @r#"
-    handlers: 4 from router-tests 0.1.0, 3 registered by hand
+    handlers: 4 from router-tests 0.0.0, 3 registered by hand
     left out: tests/tests/build/shop.rs:14  `orders.fulfil`  on payment_intent.succeeded
     left out: tests/tests/build/shop.rs:29  `build::shop::rest`  on (unhandled)
     this handler takes every event type, so no event is logged or counted as unhandled: tests/tests/build/shop.rs:66  `audit`  on *

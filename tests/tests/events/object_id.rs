@@ -1,7 +1,7 @@
 //! The identity of an event's object, by which events are ordered and locked.
 
 use router_catalog::{Kind, all};
-use router_core::{Event, testing::SyntheticEvent};
+use router_core::{Event, event::ObjectId, testing::SyntheticEvent};
 use router_tests::event;
 use serde_json::{Value, json};
 
@@ -112,6 +112,17 @@ fn snapshot_and_thin_event_of_one_object_have_equal_object_ids() {
         assert_eq!(snapshot.account(), Some("acct_1"), "{event_type}");
         assert_eq!(snapshot, of_account(SyntheticEvent::new(event_type).thin()), "{event_type}");
     }
+}
+
+#[test]
+fn object_id_is_determined_once_for_all_clones() {
+    let event = snapshot(&json!({"id": "in_1"}));
+    // Both are alive, so that equal addresses mean one allocation.
+    let (first, second) = (event.clone().object_id(), event.object_id());
+    let address = |object: &Option<ObjectId>| {
+        object.as_ref().expect("the object has an identity").as_str().as_ptr()
+    };
+    assert_eq!(address(&first), address(&second));
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn missing_stream_is_not_created() {
         assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{output:?}");
         let message = output.stderr.replace(&server.address(), "HOST");
         insta::allow_duplicates!(
-            insta::assert_snapshot!(message, @"error: --inbox: the NATS server HOST cannot be used as an inbox: it has no stream shop; the webhook server creates the stream, so check that both use the same URL, with the same name after the /")
+            insta::assert_snapshot!(message, @"error: --inbox: the NATS server HOST cannot be used as an inbox: it has no stream shop; the webhook server creates the stream, so use the same servers and the same inbox name, in a URL the part after the /")
         );
     }
 }

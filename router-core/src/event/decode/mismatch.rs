@@ -58,7 +58,8 @@ impl Mismatch {
 
     pub(super) fn refused() -> Self {
         Self::new(
-            "the type refuses the value; the reason is not shown, as it may contain the value",
+            "the type refuses the value; the reason is not shown, as it may contain the value: to see it, \
+             decode the event with serde_json in a test",
         )
     }
 
@@ -85,10 +86,14 @@ impl Mismatch {
     }
 }
 
-/// The envelope's scan has accepted the text, so this does not occur.
+/// The envelope's scan has accepted the text. The reader therefore finds a fault only if it is not
+/// at the end of a value: the type went on after an error inside the value.
 impl From<Fault> for Mismatch {
     fn from(_: Fault) -> Self {
-        Self::new("invalid JSON")
+        Self::new(
+            "the type ignores the error of a field that was read only in part: let it return the error, or decode \
+             the field as a `serde_json::Value` first",
+        )
     }
 }
 

@@ -22,7 +22,8 @@ use serde::Deserialize;
 pub enum DecodeError {
     /// The event does not have the part.
     #[error(
-        "the event has no `{part}`: a thin event only names its object, and only an `*.updated` event has previous attributes"
+        "the event has no `{part}`: a thin event only names its object, and only an `*.updated` event has previous \
+         attributes; if that is expected, take the argument as an `Option`"
     )]
     #[non_exhaustive]
     Absent {

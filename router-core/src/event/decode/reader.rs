@@ -1,10 +1,13 @@
 //! A deserializer that decodes JSON as serde_json does, with two differences. It skips ignored
 //! fields faster, which are most fields of an object, and its errors cannot contain values.
 //!
-//! It walks objects and arrays itself, and leaves numbers to serde_json. Three rare types decode
-//! differently. A type that ignores an error about one of its fields is accepted, where serde_json
-//! fails at the next field. A map whose keys are `RawValue`, or bytes with a lone surrogate, is
-//! refused.
+//! It walks objects and arrays itself, and leaves numbers to serde_json. Three rare kinds of types
+//! decode differently:
+//!
+//! - A type that ignores the error of a field is accepted if the field's value was read to its end,
+//!   and refused otherwise. serde_json accepts such a type in other cases.
+//! - A map whose keys are `RawValue` is refused.
+//! - A map whose keys are bytes is refused if a key has a lone surrogate.
 
 use std::fmt;
 

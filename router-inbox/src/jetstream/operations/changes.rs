@@ -8,7 +8,7 @@ use super::{
         messages::WriteError,
         open_records::VersionedRecord,
         record::{Delivery, Record},
-        writes::{Contended, Replacement},
+        writes::{Contended, MAX_ATTEMPTS, Replacement},
     },
     show::delivery_order,
 };
@@ -17,9 +17,6 @@ use crate::{
     operations::{Change, ChangeOutcome, ChangeResult},
     store::DeliveryState,
 };
-
-/// Number of times a change is attempted while other processes change the same records.
-const MAX_ATTEMPTS: usize = 8;
 
 impl Connection {
     pub(super) async fn retry(
@@ -50,9 +47,8 @@ impl Connection {
         .await
     }
 
-    /// Makes a change with `apply` to those of an event's deliveries that permit it.
-    ///
-    /// Only the deliveries of each handler's last generation are retried.
+    /// Makes a change with `apply` to the deliveries of an event that permit the change. Of each
+    /// handler, only the delivery of the last generation is retried.
     async fn change_deliveries(
         &self,
         event_id: &str,

@@ -13,12 +13,9 @@ use super::super::{
     messages::{self, Message, WriteError},
     open_records::VersionedRecord,
     record::{CopyRef, Record, Stage},
-    writes::Contended,
+    writes::{Contended, MAX_ATTEMPTS},
 };
 use crate::{StoreError, store::millis::millis};
-
-/// Number of times a purge is attempted while other processes change the same records.
-const MAX_ATTEMPTS: usize = 8;
 
 /// Number of events that are read at a time.
 const EVENTS_PER_READ: usize = 50;
@@ -87,8 +84,8 @@ impl Connection {
         Ok(is_purgeable.then_some(PurgeableEvent { payloads, records }))
     }
 
-    /// Replaces all messages of the events by tombstones in atomic batches, and deletes these. Adds
-    /// the number of the deleted events to `purged`.
+    /// Replaces all messages of the events by tombstones in atomic batches, and deletes the
+    /// tombstones. Adds the number of the deleted events to `purged`.
     async fn delete(&self, events: &[PurgeableEvent], purged: &mut u64) -> Result<(), WriteError> {
         let events: Vec<_> = events.iter().map(|event| self.tombstones(event)).collect();
         for batch in messages::batches(&events, Vec::len) {
@@ -100,8 +97,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns tombstones for all messages of an event. Those of its redelivered payloads and
-    /// aliases expect no revision, because such a message is written only together with a record.
+    /// Returns tombstones for all messages of an event. The tombstones of redelivered payloads and
+    /// aliases expect no revision, because these messages are written only together with a record.
     fn tombstones(&self, PurgeableEvent { payloads, records }: &PurgeableEvent) -> Vec<Message> {
         let mut tombstones = Vec::new();
         for PayloadMessage { sequence, meta, .. } in payloads {

@@ -15,16 +15,13 @@ use super::super::{
     open_records::VersionedRecord,
     record::{CopyRef, Record},
     redeliver::latest_delivery,
-    writes::{Contended, Replacement},
+    writes::{Contended, MAX_ATTEMPTS, Replacement},
 };
 use crate::{
     StoreError,
     operations::ReplayResult,
     store::{DeliveryState, NewDelivery, NewEvent},
 };
-
-/// Number of times a replay is attempted while other processes change the same records.
-const MAX_ATTEMPTS: usize = 8;
 
 /// Number of events that are replayed in one atomic batch. Each takes two messages, and up to two
 /// for each earlier generation.
@@ -182,7 +179,7 @@ fn handlers_to_replay(
     deliveries.map(|delivery| delivery.handler.clone()).collect()
 }
 
-/// Returns the redelivered payload of the handler's latest delivery, if that one has one.
+/// Returns the redelivered payload of the handler's latest delivery, if that delivery has one.
 fn latest_copy(records: &[VersionedRecord], handler: &str) -> Option<CopyRef> {
     let latest = latest_delivery(records.iter().map(|base| &*base.record), |name| name == handler);
     latest.and_then(|(record, index)| records[record].record.deliveries[index].copy)

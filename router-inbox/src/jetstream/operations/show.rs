@@ -1,4 +1,4 @@
-//! Returns everything that is stored of an event.
+//! Shows all generations of an event, with their payloads and deliveries.
 
 use async_nats::jetstream::message::StreamMessage;
 use futures_util::future::try_join_all;
