@@ -13,4 +13,5 @@ mod panics;
 mod receiving;
 mod shop;
 mod silent;
+mod test_inbox;
 mod transactions;
