@@ -433,7 +433,7 @@ fn build_fails_without_a_transaction_provider() {
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
            tests/tests/inbox/transactions.rs:63  `shop.fulfil`  on invoice.paid
-         help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
+         help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`; in a test, replace `TestRouter` by `router_inbox::testing::TestInbox` (feature `testing`)
     ");
     insta::assert_snapshot!(on_memory_store, @r"
     the router cannot be built: 1 problem
