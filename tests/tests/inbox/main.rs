@@ -5,6 +5,7 @@ mod delivering;
 mod fairness;
 #[cfg(unix)]
 mod file;
+mod idle;
 mod jetstream;
 mod leases;
 mod logging;
