@@ -25,6 +25,7 @@
 //! | [`operations`] | the types of [`store::Operations`], the operator's interface |
 //! | [`store`] | the contract of a store, for implementors: claims, leases, outcomes |
 //! | [`telemetry`] | metrics |
+//! | `testing` | an inbox for the tests of handlers (feature `testing`) |
 //! | [`tx`] | providing [`Tx`] from a SQL store of your own |
 //!
 //! # Features
@@ -34,6 +35,7 @@
 //! | `sqlite` (default) | `SqliteStore`, a file that several processes on one machine can share |
 //! | `postgres` | `PostgresStore`, with TLS by rustls and the system's certificates |
 //! | `jetstream` | `JetStreamStore`, with TLS by rustls and the system's certificates |
+//! | `testing` | `testing::TestInbox`, an inbox for the tests of handlers |
 //! | `conformance` | `conformance`, the test suite for stores, and an in-memory store |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -52,6 +54,8 @@ mod receipt;
 mod sqlite;
 pub mod store;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod tx;
 mod worker;

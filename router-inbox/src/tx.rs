@@ -101,6 +101,8 @@ use crate::{
 /// # fn main() {}
 /// ```
 ///
+/// A test runs the handler with `testing::TestInbox` (feature `testing`).
+///
 /// If a handler returns while its `Tx` has begun and is still alive, for example in a spawned task,
 /// the attempt fails and is retried.
 pub struct Tx<DB: Database> {

@@ -15,9 +15,10 @@ use router_core::{
     testing::{SyntheticEvent, TestRouter},
 };
 use router_inbox::{
-    Inbox, SqliteStore, Tx,
+    Tx,
     sqlx::{Sqlite, query, query_scalar},
-    store::{DeliveryState, Operations as _},
+    store::DeliveryState,
+    testing::TestInbox,
 };
 use router_tests::{event, payload, payload_with_id};
 use tower::ServiceExt as _;
@@ -163,7 +164,7 @@ async fn inline_attempt_is_last_if_failure_is_answered_with_200() {
 }
 
 /// Fails until the last attempt, which writes a refund.
-#[on_event("invoice.paid", name = "shop.ship")]
+#[on_event("invoice.paid", name = "shop.ship", retry(max_attempts = 3))]
 async fn ship(
     event: Event,
     attempt: Attempt,
@@ -180,28 +181,17 @@ async fn ship(
 
 #[tokio::test]
 async fn last_attempt_of_a_delivery_writes_the_refund() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}/inbox.db", folder.path().display());
-    let store = SqliteStore::open(&url).await.unwrap();
-    let database = router_inbox::sqlx::SqlitePool::connect(&url).await.unwrap();
-    query("create table refunds (event text)").execute(&database).await.unwrap();
-    let (seen, soon) = (Seen::default(), Duration::from_millis(1));
-    let builder = Router::builder().only::<ship>().state(seen.clone()).delivered_by(&store);
-    let policy = RetryPolicy::new(3).backoff(soon).max_backoff(soon);
-    let router = builder.retry(policy).build().unwrap();
-    let inbox = Inbox::new(store, router.clone());
-    inbox.clone().oneshot(event(payload("invoice.paid")).unwrap()).await.unwrap();
-    let delivery = loop {
-        inbox.worker(router.clone()).run_until_idle().await;
-        let mut details = inbox.store().show("evt_1").await.unwrap().remove(0);
-        let delivery = details.deliveries.remove(0);
-        if delivery.state != DeliveryState::Waiting {
-            break delivery;
-        }
-    };
+    let seen = Seen::default();
+    let router = Router::builder().only::<ship>().state(seen.clone());
+    let shop = TestInbox::new(router).await.unwrap();
+    query("create table refunds (event text)").execute(shop.pool()).await.unwrap();
+    shop.deliver(SyntheticEvent::new("invoice.paid").id("evt_1")).await.receipt();
+    shop.run_for(SECOND * 600).await;
     assert_eq!(seen.take(), [1, 2, 3].map(|number| ("shop.ship", Attempt::new(number, Some(3)))));
+    assert_eq!(shop.outcomes("shop.ship"), ["retry", "retry", "done"]);
     let refunds: Vec<String> =
-        query_scalar("select event from refunds").fetch_all(&database).await.unwrap();
+        query_scalar("select event from refunds").fetch_all(shop.pool()).await.unwrap();
     assert_eq!(refunds, ["evt_1"]);
+    let delivery = shop.delivery("evt_1", "shop.ship").await;
     assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Done, 3));
 }

@@ -335,7 +335,7 @@ fn build_fails_if_service_does_not_provide_type() {
     the router cannot be built: 1 problem
       1. these handlers take a `delivery_router::Transaction`, which this router does not provide
            tests/tests/delivery_router.rs:52  `orders.fulfil`  on invoice.paid
-         help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
+         help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`; in a test, replace `TestRouter` by `router_inbox::testing::TestInbox` (feature `testing`)
     "#);
     insta::assert_snapshot!(builder().delivered_by(&ProvidesNothing).build().unwrap_err(), @r#"
     the router cannot be built: 1 problem

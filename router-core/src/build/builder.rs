@@ -49,6 +49,11 @@ impl DeliveryRouterBuilder {
         self
     }
 
+    /// Sets the clock, like [`RouterBuilder::clock`].
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self(self.0.clock(clock))
+    }
+
     /// Builds the router, and logs its [start-up report](DeliveryRouter::startup_report).
     ///
     /// # Errors
@@ -311,8 +316,8 @@ impl RouterBuilder {
     /// an event, such as an inbox. Handlers can take what the service
     /// [provides](crate::extract::PerDelivery).
     ///
-    /// Call it after all other settings: it returns the builder of a [`DeliveryRouter`], whose only
-    /// setting is [`retry`](DeliveryRouterBuilder::retry).
+    /// Call it after all other settings: it returns the builder of a [`DeliveryRouter`], which adds
+    /// the setting [`retry`](DeliveryRouterBuilder::retry).
     ///
     /// ```standalone_crate
     /// use router_core::{

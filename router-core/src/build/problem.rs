@@ -289,7 +289,8 @@ impl fmt::Display for Problem {
                 match (delivered, &provided[..]) {
                     (false, _) => f.write_str(
                         "\nhelp: a service such as an inbox provides it with each delivery: call \
-                         `.delivered_by(&store)` before `.build()`",
+                         `.delivered_by(&store)` before `.build()`; in a test, replace `TestRouter` by \
+                         `router_inbox::testing::TestInbox` (feature `testing`)",
                     ),
                     (true, []) => f.write_str(
                         "\nhelp: the service passed to `.delivered_by(...)` provides nothing: pass one that provides \

@@ -65,13 +65,21 @@ impl TestRouter {
     /// # Errors
     ///
     /// Fails if the router cannot be built. [`BuildError`] lists every problem.
-    #[expect(clippy::missing_panics_doc, reason = "the secret is valid")]
     pub fn new(router: RouterBuilder) -> Result<Self, BuildError> {
         let clock = ManualClock::at(SystemClock.wall());
         let router = router.clock(clock.clone()).build()?;
+        Ok(Self::with_service(router, clock))
+    }
+}
+
+impl<S: EventService> TestRouter<S> {
+    /// Puts another service behind the endpoint, such as an inbox. The endpoint has this clock.
+    #[expect(clippy::missing_panics_doc, reason = "the secret is valid")]
+    #[must_use]
+    pub fn with_service(service: S, clock: ManualClock) -> Self {
         let secret = SigningSecret::new("whsec_of_a_test").expect("the secret is valid");
-        let endpoint = Endpoint::new(secret.clone(), router).clock(clock.clone());
-        Ok(Self { endpoint, secret, clock })
+        let endpoint = Endpoint::new(secret.clone(), service).clock(clock.clone());
+        Self { endpoint, secret, clock }
     }
 }
 
@@ -93,7 +101,13 @@ impl<S> TestRouter<S> {
     /// Wraps the router in a layer, such as one used in production, or [`Chaos`](super::Chaos).
     #[must_use]
     pub fn layer<L: Layer<S>>(self, layer: L) -> TestRouter<L::Service> {
-        let endpoint = self.endpoint.map_inner(|inner| layer.layer(inner));
+        self.map_service(|inner| layer.layer(inner))
+    }
+
+    /// Replaces the service behind the endpoint. The endpoint keeps its settings.
+    #[must_use]
+    pub fn map_service<T>(self, map: impl FnOnce(S) -> T) -> TestRouter<T> {
+        let endpoint = self.endpoint.map_inner(map);
         TestRouter { endpoint, secret: self.secret, clock: self.clock }
     }
 

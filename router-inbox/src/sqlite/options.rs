@@ -61,6 +61,22 @@ impl SqliteStore {
         Self::options().open(url).await
     }
 
+    /// Opens the store's file again, as another process with the same settings does.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn reopen(&self) -> Result<Self, StoreError> {
+        let (clock, transaction_limit) = (self.time.clock().clone(), self.transaction_limit);
+        let options = SqliteConnectOptions::clone(&self.writer.connect_options());
+        let url = options.get_filename().display().to_string();
+        let reopened = SqliteOptions { clock, transaction_limit, create_if_missing: true };
+        reopened.open_file(&url, options).await
+    }
+
+    /// Returns a pool on the store's file.
+    #[cfg(feature = "testing")]
+    pub(crate) fn connect_lazy(&self) -> SqlitePool {
+        SqlitePool::connect_lazy_with(SqliteConnectOptions::clone(&self.writer.connect_options()))
+    }
+
     /// Opens the file of a pool with the default settings, see [`SqliteOptions::open_with`].
     ///
     /// # Errors

@@ -16,6 +16,8 @@ pub(super) struct InFlight {
     running: HashMap<Id, Running>,
     /// Finished deliveries whose outcome is not recorded yet.
     unrecorded: Vec<(Lease, DeliveryOutcome)>,
+    /// The number of deliveries that have finished so far.
+    finished: u64,
     concurrency: usize,
 }
 
@@ -29,7 +31,7 @@ struct Running {
 impl InFlight {
     pub(super) fn new(concurrency: usize) -> Self {
         let (tasks, running, unrecorded) = (JoinSet::new(), HashMap::new(), Vec::new());
-        Self { tasks, running, unrecorded, concurrency }
+        Self { tasks, running, unrecorded, finished: 0, concurrency }
     }
 
     /// Spawns the run of a claimed delivery.
@@ -71,6 +73,7 @@ impl InFlight {
 
     /// Adds an outcome to be recorded.
     pub(super) fn finish(&mut self, lease: Lease, outcome: DeliveryOutcome) {
+        self.finished += 1;
         self.unrecorded.push((lease, outcome));
     }
 
@@ -149,16 +152,20 @@ impl InFlight {
 
     /// Collects finished runs, and returns all outcomes that are to be recorded.
     pub(super) fn unrecorded(&mut self) -> &mut Vec<(Lease, DeliveryOutcome)> {
-        while let Some(joined) = self.tasks.try_join_next_with_id() {
-            self.handle_joined(joined);
-        }
+        self.collect_finished();
         &mut self.unrecorded
     }
 
-    /// Returns the number of outcomes to be recorded, without those of runs that finished since the
-    /// last call of `unrecorded`.
-    pub(super) fn known_unrecorded(&self) -> usize {
-        self.unrecorded.len()
+    /// Returns the number of deliveries that have finished, without those of runs that finished
+    /// since the last call of `collect_finished`.
+    pub(super) fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    pub(super) fn collect_finished(&mut self) {
+        while let Some(joined) = self.tasks.try_join_next_with_id() {
+            self.handle_joined(joined);
+        }
     }
 
     /// Returns the leases to renew: those of all deliveries in flight, except deliveries that are
@@ -201,8 +208,9 @@ impl InFlight {
         };
         // `None` for a run that was aborted because of a lost lease.
         let Some(Running { lease, .. }) = self.running.remove(&id) else { return };
+        self.finished += 1;
         match result {
-            Some(RunResult::Unrecorded(outcome)) => self.finish(lease, outcome),
+            Some(RunResult::Unrecorded(outcome)) => self.unrecorded.push((lease, outcome)),
             Some(RunResult::Recorded(completed)) => telemetry::completed(&lease, completed),
             Some(RunResult::Unknown(error)) => telemetry::outcome_unknown(&lease, error),
             // A run catches its panics, so the application's logging has panicked. Once the lease

@@ -308,7 +308,8 @@ where
     /// Claims due deliveries for the free slots and starts them.
     ///
     /// Returns `true` if the loop must not sleep, because there are outcomes to record or more
-    /// deliveries may be due.
+    /// deliveries may be due: a run that finishes during the claim frees a slot, and may unblock
+    /// the next delivery of a lane.
     async fn claim(&self, in_flight: &mut InFlight, stop: &watch::Receiver<bool>) -> bool {
         let (handlers, limit) = in_flight.claimable(&self.router);
         if limit == 0 || handlers.is_empty() {
@@ -316,16 +317,17 @@ where
         }
         let request = ClaimRequest { handlers, limit, lease: self.lease };
         // Counted before the claim, because runs may finish during it.
-        let unrecorded_before = in_flight.known_unrecorded();
+        let finished_before = in_flight.finished();
         match self.store.claim(&request).await {
             Ok(claims) => {
                 let reached_limit = claims.len() == limit;
                 let busy_before = in_flight.busy_handlers(&self.router);
                 let is_stopping = *stop.borrow();
                 claims.into_iter().for_each(|claim| self.start(claim, in_flight, is_stopping));
+                in_flight.collect_finished();
                 // The slot reserved for a handler becomes a shared one once the handler has a
                 // delivery in flight.
-                in_flight.unrecorded().len() > unrecorded_before
+                in_flight.finished() > finished_before
                     || (reached_limit && in_flight.busy_handlers(&self.router) > busy_before)
             }
             Err(error) => {

@@ -5,6 +5,7 @@ mod delivering;
 mod fairness;
 #[cfg(unix)]
 mod file;
+mod idle;
 mod jetstream;
 mod leases;
 mod logging;
@@ -13,4 +14,5 @@ mod panics;
 mod receiving;
 mod shop;
 mod silent;
+mod test_inbox;
 mod transactions;

@@ -6,18 +6,21 @@ use std::{
 };
 
 use router_core::{
-    Event, Failure, Outcome, Router, State, delivery::DeliveryRouter, on_event,
-    testing::ManualClock,
+    Event, Failure, Outcome, Router, State,
+    build::RouterBuilder,
+    on_event,
+    testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    Inbox, SqliteStore, Store as _, Tx,
+    SqliteStore, Store as _, Tx,
     conformance::MemoryStore,
-    sqlx::{Row as _, Sqlite, SqlitePool, query},
+    sqlx::{Sqlite, query, query_scalar},
     store::{
         ClaimRequest,
         DeliveryState::{self, Dead, Done, Ignored, Running, Waiting},
         HandlerSlots, Stored,
     },
+    testing::TestInbox,
 };
 use router_tests::{
     logged::{log, logged},
@@ -25,7 +28,7 @@ use router_tests::{
 };
 use tempfile::TempDir;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc},
     task::JoinHandle,
 };
 use tower::Service as _;
@@ -94,23 +97,26 @@ async fn fulfil(event: Event, mut tx: Tx<Sqlite>, plan: State<Plan>) -> Result<O
 }
 
 struct Shop {
-    inbox: Inbox<SqliteStore>,
-    clock: ManualClock,
+    inbox: TestInbox,
     plan: Plan,
     wrote: mpsc::UnboundedReceiver<()>,
     leaked: mpsc::UnboundedReceiver<Tx<Sqlite>>,
-    db: SqlitePool,
     _folder: TempDir,
 }
 
 impl Shop {
     /// Creates an inbox whose handler takes these steps in its first attempts.
     async fn new<const N: usize>(steps: [Step; N]) -> Self {
-        Self::with_limit(steps, Duration::from_secs(5)).await
+        let router = |plan| Router::builder().only::<fulfil>().state(plan);
+        Self::with_limit(steps, Duration::from_secs(5), router).await
     }
 
     /// Creates the inbox with a time limit for transactions.
-    async fn with_limit<const N: usize>(mut steps: [Step; N], transaction_limit: Duration) -> Self {
+    async fn with_limit<const N: usize>(
+        mut steps: [Step; N],
+        transaction_limit: Duration,
+        router: impl FnOnce(Plan) -> RouterBuilder,
+    ) -> Self {
         steps.reverse();
         let folder = tempfile::tempdir().expect("temporary folder is writable");
         let url = format!("sqlite:{}/inbox.db", folder.path().display());
@@ -118,13 +124,6 @@ impl Shop {
         let store =
             SqliteStore::options().clock(clock.clone()).transaction_limit(transaction_limit);
         let store = store.open(&url).await.expect("temporary folder is writable");
-        let db = SqlitePool::connect(&url).await.expect("store created the database");
-        for table in [
-            "create table orders (event text primary key)",
-            "create table lines (\"order\" text references orders deferrable initially deferred)",
-        ] {
-            query(table).execute(&db).await.expect("table is new");
-        }
         let (wrote_sender, wrote) = mpsc::unbounded_channel();
         let (leaked_sender, leaked) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
@@ -134,54 +133,44 @@ impl Shop {
             wrote: wrote_sender,
             leaked: leaked_sender,
         };
-        let router = Router::builder().without_linked().add::<fulfil>().state(plan.clone());
-        let router = router.clock(clock.clone()).delivered_by(&store).build();
-        let inbox = Inbox::new(store, router.expect("router is valid")).clock(clock.clone());
-        Self { inbox, clock, plan, wrote, leaked, db, _folder: folder }
+        let router = router(plan.clone()).delivered_by(&store);
+        let inbox = TestInbox::with_store(router, store, clock).expect("router is valid");
+        for table in [
+            "create table orders (event text primary key)",
+            "create table lines (\"order\" text references orders deferrable initially deferred)",
+        ] {
+            query(table).execute(inbox.pool()).await.expect("table is new");
+        }
+        Self { inbox, plan, wrote, leaked, _folder: folder }
     }
 
     async fn receive(&self, id: &str) {
-        let stored = self.inbox.clone().call(event(id)).await;
-        assert_eq!(*stored.expect("database is writable").stored(), Stored::New);
+        let answer = self.inbox.deliver(SyntheticEvent::new("invoice.paid").id(id)).await;
+        assert_eq!(*answer.receipt().stored(), Stored::New);
     }
 
-    fn router(&self) -> DeliveryRouter {
-        self.inbox.router().clone()
+    fn start_worker(&self) -> JoinHandle<()> {
+        tokio::spawn(self.inbox.run_until_idle())
     }
 
-    /// Runs a worker until the only delivery of an event has this state and number of attempts.
-    async fn work_until(&self, id: &str, state: DeliveryState, attempts: u32) {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let worker = self.inbox.worker(self.router()).run(async { drop(stopped.await) });
-        let condition = async {
-            self.wait_for(id, state, attempts).await;
-            drop(stop);
-        };
-        tokio::join!(worker, condition);
-    }
-
+    /// Waits until the only delivery of an event has this state and number of attempts.
     async fn wait_for(&self, id: &str, state: DeliveryState, attempts: u32) {
-        let mut last = None;
-        wait_for_disk(async || {
-            let stored = self.inbox.store().deliveries(id).await.expect("database is readable");
-            let found = (stored[0].state, stored[0].attempts);
-            if last.replace(found) != Some(found) {
-                println!("{id}: {found:?}");
-            }
-            found == (state, attempts)
-        })
-        .await;
+        wait_for_disk(async || self.state(id).await == (state, attempts)).await;
+    }
+
+    async fn state(&self, id: &str) -> (DeliveryState, u32) {
+        let delivery = self.inbox.delivery(id, "shop.fulfil").await;
+        (delivery.state, delivery.attempts)
     }
 
     async fn error(&self, id: &str) -> String {
-        let stored = self.inbox.store().deliveries(id).await.expect("database is readable");
-        stored[0].error.clone().unwrap_or_default()
+        self.inbox.delivery(id, "shop.fulfil").await.error.unwrap_or_default()
     }
 
     /// Returns the number of orders that another connection sees.
     async fn orders(&self) -> i64 {
-        let row = query("select count(*) from orders").fetch_one(&self.db).await;
-        row.expect("database is readable").get(0)
+        let count = query_scalar("select count(*) from orders").fetch_one(self.inbox.pool()).await;
+        count.expect("database is readable")
     }
 }
 
@@ -200,7 +189,8 @@ async fn writes_are_committed_only_if_handler_finishes() {
     for (step, state, orders) in rows {
         let shop = Shop::new([step]).await;
         shop.receive("evt_1").await;
-        shop.work_until("evt_1", state, 1).await;
+        shop.inbox.run_until_idle().await;
+        assert_eq!(shop.state("evt_1").await, (state, 1));
         assert_eq!(shop.orders().await, orders, "{state:?}");
     }
 }
@@ -209,11 +199,8 @@ async fn writes_are_committed_only_if_handler_finishes() {
 async fn writes_exist_once_after_failed_attempts() {
     let shop = Shop::new([Step::Fail, Step::Panic]).await;
     shop.receive("evt_1").await;
-    for attempt in 1..=2 {
-        shop.work_until("evt_1", Waiting, attempt).await;
-        shop.clock.advance(BACKOFF * 4);
-    }
-    shop.work_until("evt_1", Done, 3).await;
+    shop.inbox.run_for(BACKOFF * 5).await;
+    assert_eq!(shop.inbox.outcomes("shop.fulfil"), ["retry", "retry", "done"]);
     assert_eq!(shop.orders().await, 1);
 }
 
@@ -221,39 +208,36 @@ async fn writes_exist_once_after_failed_attempts() {
 async fn long_transaction_is_stopped_to_free_the_writer() {
     let mut shop = Shop::new([Step::Hang]).await;
     shop.receive("evt_1").await;
-    let inbox = shop.inbox.clone().store_timeout(Duration::from_secs(3));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
+    let inbox = shop.inbox.inbox().clone().store_timeout(Duration::from_secs(3));
+    let worker = shop.start_worker();
     shop.wrote.recv().await.unwrap();
-    // Until the transaction ends, no event can be stored. Five timers run on the clock: the
-    // worker's poll, its purge, the handler's timeout, the transaction's limit and the timeout of
-    // storing an event.
-    let sleepers = 5;
+    // Until the transaction ends, no event can be stored. Four timers run on the clock: the
+    // worker's poll, the handler's timeout, the transaction's limit and the timeout of storing an
+    // event.
+    let sleepers = 4;
     let early = tokio::spawn(inbox.clone().call(event("evt_2")));
-    shop.clock.wait_for_sleepers(sleepers).await;
-    shop.clock.advance(Duration::from_secs(3));
+    shop.inbox.clock().wait_for_sleepers(sleepers).await;
+    shop.inbox.clock().advance(Duration::from_secs(3));
     let error = Failure::retry(early.await.unwrap().unwrap_err()).to_string();
     assert!(error.contains("not store the event within 3s"), "{error}");
     let late = tokio::spawn(inbox.clone().call(event("evt_3")));
-    shop.clock.wait_for_sleepers(sleepers).await;
-    shop.clock.advance(Duration::from_secs(2));
+    shop.inbox.clock().wait_for_sleepers(sleepers).await;
+    shop.inbox.clock().advance(Duration::from_secs(2));
     assert_eq!(*late.await.unwrap().unwrap().stored(), Stored::New);
-    shop.wait_for("evt_1", Waiting, 1).await;
-    insta::assert_snapshot!(shop.error("evt_1").await, @"the handler's transaction was open for 5s, which is the limit; the handler was stopped and its writes were rolled back, because an open transaction blocks all other writes");
-    shop.wait_for("evt_3", Done, 1).await;
-    drop(stop);
     worker.await.unwrap();
-    let rolled_back =
-        query("select 1 from orders where event = 'evt_1'").fetch_optional(&shop.db).await;
-    assert!(rolled_back.unwrap().is_none());
+    assert_eq!(shop.state("evt_1").await, (Waiting, 1));
+    insta::assert_snapshot!(shop.error("evt_1").await, @"the handler's transaction was open for 5s, which is the limit; the handler was stopped and its writes were rolled back, because an open transaction blocks all other writes");
+    shop.inbox.run_until_idle().await;
+    assert_eq!(shop.state("evt_3").await, (Done, 1));
+    let orders = query_scalar("select event from orders").fetch_all(shop.inbox.pool()).await;
+    assert!(!orders.unwrap().contains(&"evt_1".to_owned()), "the write is rolled back");
 }
 
 #[tokio::test]
 async fn leaked_transaction_fails_the_attempt() {
     let mut shop = Shop::new([Step::LeakTx]).await;
     shop.receive("evt_1").await;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
+    let worker = shop.start_worker();
     let mut leaked = shop.leaked.recv().await.unwrap();
     // The leaked `Tx` can still write, but its writes are never committed.
     query("insert into orders (event) values ('evt_2')")
@@ -261,11 +245,10 @@ async fn leaked_transaction_fails_the_attempt() {
         .await
         .unwrap();
     drop(leaked);
-    shop.wait_for("evt_1", Waiting, 1).await;
+    worker.await.unwrap();
+    assert_eq!(shop.state("evt_1").await, (Waiting, 1));
     insta::assert_snapshot!(shop.error("evt_1").await, @"the handler returned but its `Tx` is still in use, so its writes cannot be committed with the delivery; is the `Tx` in a task that the handler does not await?");
     assert_eq!(shop.orders().await, 0);
-    drop(stop);
-    worker.await.unwrap();
 }
 
 #[tokio::test]
@@ -273,31 +256,30 @@ async fn lost_lease_rolls_back_writes() {
     let shop = Shop::new([]).await;
     shop.plan.gate.forget_permits(usize::MAX);
     shop.receive("evt_1").await;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let inbox = shop.inbox.clone().clock(ManualClock::at(now()));
-    let worker = tokio::spawn(inbox.worker(shop.router()).run(async { drop(stopped.await) }));
+    let inbox = shop.inbox.inbox().clone().clock(ManualClock::at(now()));
+    let worker = tokio::spawn(inbox.worker(inbox.router().clone()).run_until_idle());
     shop.wait_for("evt_1", Running, 1).await;
-    shop.clock.advance(Duration::from_secs(60));
+    shop.inbox.clock().advance(Duration::from_secs(60));
     let request =
         ClaimRequest::new(vec![HandlerSlots::new("shop.fulfil", 1)], 1, Duration::from_secs(60));
     let claims = shop.inbox.store().claim(&request).await.unwrap();
     assert!(claims[0].lease_expired);
     shop.plan.gate.add_permits(9);
-    drop(stop);
     worker.await.unwrap();
     assert_eq!(shop.orders().await, 0);
-    shop.wait_for("evt_1", Running, 1).await;
+    assert_eq!(shop.state("evt_1").await, (Running, 1));
 }
 
 #[tokio::test]
 async fn failed_commit_rolls_back_and_is_retried() {
     let shop = Shop::new([Step::ViolateConstraint]).await;
     shop.receive("evt_1").await;
-    shop.work_until("evt_1", Waiting, 1).await;
+    shop.inbox.run_until_idle().await;
+    assert_eq!(shop.state("evt_1").await, (Waiting, 1));
     assert!(shop.error("evt_1").await.contains("FOREIGN KEY"), "{}", shop.error("evt_1").await);
     assert_eq!(shop.orders().await, 0);
-    shop.clock.advance(BACKOFF);
-    shop.work_until("evt_1", Done, 2).await;
+    shop.inbox.run_for(BACKOFF).await;
+    assert_eq!(shop.state("evt_1").await, (Done, 2));
     assert_eq!(shop.orders().await, 1);
 }
 
@@ -307,13 +289,8 @@ async fn concurrent_transactions_take_turns() {
     for id in 0..20 {
         shop.receive(&format!("evt_{id}")).await;
     }
-    let (stop, stopped) = oneshot::channel::<()>();
-    let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
-    for id in 0..20 {
-        shop.wait_for(&format!("evt_{id}"), Done, 1).await;
-    }
-    drop(stop);
-    worker.await.unwrap();
+    shop.inbox.run_until_idle().await;
+    assert_eq!(shop.inbox.outcomes("shop.fulfil"), ["done"; 20]);
     assert_eq!(shop.orders().await, 20);
 }
 
@@ -340,43 +317,37 @@ async fn quick(
 
 #[tokio::test]
 async fn wait_for_another_transaction_does_not_count_against_the_timeout() {
-    let mut shop = Shop::with_limit([], Duration::from_secs(36_000)).await;
-    shop.plan.gate.forget_permits(usize::MAX);
     let quick_gate = Arc::new(Semaphore::new(0));
-    let store = SqliteStore::clone(shop.inbox.store());
-    let router = Router::builder().without_linked().add::<slow>().add::<quick>();
-    let router = router.state(shop.plan.clone()).state(quick_gate.clone());
-    let router = router.clock(shop.clock.clone()).delivered_by(&store).build().unwrap();
-    shop.inbox = Inbox::new(store, router).clock(shop.clock.clone());
+    let router = |plan| {
+        let router = Router::builder().only::<slow>().only::<quick>();
+        router.state(plan).state(quick_gate.clone())
+    };
+    let mut shop = Shop::with_limit([], Duration::from_secs(36_000), router).await;
+    shop.plan.gate.forget_permits(usize::MAX);
     shop.receive("evt_1").await;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
+    let worker = shop.start_worker();
     shop.wrote.recv().await.unwrap();
     quick_gate.add_permits(1);
     settle().await;
-    shop.clock.advance(Duration::from_secs(3_600));
+    shop.inbox.clock().advance(Duration::from_secs(3_600));
     settle().await;
     shop.plan.gate.add_permits(1);
-    wait_for_disk(async || {
-        let stored = shop.inbox.store().deliveries("evt_1").await.unwrap();
-        assert!(stored.iter().all(|delivery| delivery.error.is_none()), "{stored:?}");
-        stored.iter().all(|delivery| (delivery.state, delivery.attempts) == (Done, 1))
-    })
-    .await;
-    drop(stop);
     worker.await.unwrap();
+    for handler in ["shop.slow", "shop.quick"] {
+        assert_eq!(shop.inbox.outcomes(handler), ["done"], "{handler}");
+    }
 }
 
 /// Runs the handler while another process holds the file's write lock for longer than SQLite waits
-/// for it. Returns the worker, and what it has logged about the attempt.
-async fn run_without_transaction(shop: &Shop) -> (oneshot::Sender<()>, JoinHandle<()>, String) {
+/// for it. Returns what the worker has logged about the attempt.
+async fn run_without_transaction(shop: &Shop) -> String {
     log(LevelFilter::WARN);
     shop.plan.gate.forget_permits(usize::MAX);
     shop.receive("evt_1").await;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let worker = tokio::spawn(shop.inbox.worker(shop.router()).run(async { drop(stopped.await) }));
+    let worker = shop.start_worker();
     shop.wait_for("evt_1", Running, 1).await;
-    let lock = shop.db.begin_with("BEGIN IMMEDIATE").await.expect("no other process writes");
+    let lock =
+        shop.inbox.pool().begin_with("BEGIN IMMEDIATE").await.expect("no other process writes");
     logged();
     shop.plan.gate.add_permits(9);
     let logged = loop {
@@ -387,35 +358,32 @@ async fn run_without_transaction(shop: &Shop) -> (oneshot::Sender<()>, JoinHandl
         tokio::task::yield_now().await;
     };
     lock.rollback().await.expect("the database is open");
-    (stop, worker, logged)
+    worker.await.expect("worker does not panic");
+    logged
 }
 
 #[tokio::test]
 async fn attempt_without_transaction_is_not_counted() {
-    let mut shop = Shop::new([]).await;
-    let (stop, worker, logged) = run_without_transaction(&shop).await;
+    let shop = Shop::new([]).await;
+    let logged = run_without_transaction(&shop).await;
     let (before, rest) = logged.split_once("retrying in ").unwrap();
     insta::assert_snapshot!(before, @" WARN router_inbox::worker::outcome: the store could not begin the handler's transaction; ");
     let (_, rest) = rest.split_once(' ').unwrap();
     insta::assert_snapshot!(rest, @r#"without counting an attempt handler="shop.fulfil" event.id="evt_1" event.type="invoice.paid" error=the store is not available to the handler: another process has been writing to the file for 5s"#);
-    shop.wait_for("evt_1", Waiting, 0).await;
-    shop.clock.advance(Duration::from_secs(7));
-    shop.wrote.recv().await.unwrap();
-    shop.wait_for("evt_1", Done, 1).await;
-    drop(stop);
-    worker.await.unwrap();
+    assert_eq!(shop.state("evt_1").await, (Waiting, 0));
+    shop.inbox.run_for(Duration::from_secs(7)).await;
+    assert_eq!(shop.state("evt_1").await, (Done, 1));
+    assert_eq!(shop.inbox.outcomes("shop.fulfil"), ["released", "done"]);
 }
 
 /// Otherwise a handler that fails for reasons of its own could be released forever.
 #[tokio::test]
 async fn attempt_without_transaction_is_counted_if_handler_fails_for_another_reason() {
     let shop = Shop::new([Step::HideUnavailable]).await;
-    let (stop, worker, logged) = run_without_transaction(&shop).await;
+    let logged = run_without_transaction(&shop).await;
     assert!(logged.contains("handler failed on attempt 1 of 3"), "{logged}");
-    shop.wait_for("evt_1", Waiting, 1).await;
+    assert_eq!(shop.state("evt_1").await, (Waiting, 1));
     assert_eq!(shop.error("evt_1").await, "the warehouse is down");
-    drop(stop);
-    worker.await.unwrap();
 }
 
 #[test]
@@ -432,13 +400,13 @@ fn build_fails_without_a_transaction_provider() {
     insta::assert_snapshot!(without_store, @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
-           tests/tests/inbox/transactions.rs:63  `shop.fulfil`  on invoice.paid
-         help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`
+           tests/tests/inbox/transactions.rs:66  `shop.fulfil`  on invoice.paid
+         help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`; in a test, replace `TestRouter` by `router_inbox::testing::TestInbox` (feature `testing`)
     ");
     insta::assert_snapshot!(on_memory_store, @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>`, which this router does not provide
-           tests/tests/inbox/transactions.rs:63  `shop.fulfil`  on invoice.paid
+           tests/tests/inbox/transactions.rs:66  `shop.fulfil`  on invoice.paid
          help: the service passed to `.delivered_by(...)` provides nothing: pass one that provides it, or take another type
     ");
 }
