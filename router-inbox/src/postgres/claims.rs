@@ -121,6 +121,7 @@ pub(super) async fn backlog(
             waiting: number(row, "waiting")?,
             running: number(row, "running")?,
             oldest: Duration::from_millis(row.try_get::<i64, _>("age")?.try_into().unwrap_or(0)),
+            oldest_due: None,
         })
     });
     backlog.collect()

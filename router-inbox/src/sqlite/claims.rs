@@ -164,6 +164,7 @@ pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<
             waiting: row.try_get("waiting")?,
             running: row.try_get("running")?,
             oldest: Duration::from_millis(age.try_into().unwrap_or(0)),
+            oldest_due: None,
         })
     });
     backlog.collect()
