@@ -27,7 +27,8 @@ pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Resul
     // SQLite counts all rows of a table from the page headers of an index, without reading the
     // rows.
     let counts = sqlx::query(
-        "select (select count(*) from events), (select count(*) from unhandled), (select count(*) from deliveries)",
+        "select (select count(*) from stripe_inbox_events), (select count(*) from stripe_inbox_unhandled),
+             (select count(*) from stripe_inbox_deliveries)",
     );
     let counts = counts.fetch_one(&mut *read).await?;
     let mut status = InboxStatus {
@@ -55,13 +56,13 @@ async fn by_handler(
     now: i64,
 ) -> sqlx::Result<BTreeMap<String, HandlerTallies>> {
     let mut handlers = BTreeMap::<String, HandlerTallies>::new();
-    for row in sqlx::query("select name from handlers").fetch_all(&mut *read).await? {
+    for row in sqlx::query("select name from stripe_inbox_handlers").fetch_all(&mut *read).await? {
         handlers.insert(row.try_get(0)?, HandlerTallies::default());
     }
     let open = sqlx::query(
         "select handler, sum(state = 0), min(case state when 0 then event end),
              sum(state = 1), min(case state when 1 then event end), sum(due <= ?1)
-         from deliveries where state <= 1 and blocked = 0 group by handler",
+         from stripe_inbox_deliveries where state <= 1 and blocked = 0 group by handler",
     );
     for row in open.bind(now).fetch_all(&mut *read).await? {
         let handler = handlers.entry(row.try_get(0)?).or_default();
@@ -70,7 +71,7 @@ async fn by_handler(
         handler.due = row.try_get(5)?;
     }
     let blocked = sqlx::query(
-        "select handler, count(*), min(event) from deliveries
+        "select handler, count(*), min(event) from stripe_inbox_deliveries
          where state = 0 and object is not null and blocked = 1 group by handler",
     );
     for row in blocked.fetch_all(&mut *read).await? {
@@ -80,7 +81,8 @@ async fn by_handler(
         waiting.oldest = Some(waiting.oldest.map_or(oldest, |other| other.min(oldest)));
     }
     let dead = sqlx::query(
-        "select handler, count(*), min(event) from deliveries where state >= 4 and state = 4 group by handler",
+        "select handler, count(*), min(event) from stripe_inbox_deliveries
+         where state >= 4 and state = 4 group by handler",
     );
     for row in dead.fetch_all(&mut *read).await? {
         let handler = handlers.entry(row.try_get(0)?).or_default();
@@ -95,7 +97,7 @@ async fn count(
     now: i64,
 ) -> sqlx::Result<BacklogCount> {
     let Some(oldest) = oldest else { return Ok(BacklogCount { number, oldest: None }) };
-    let row = sqlx::query("select stored_at from events where id = ?1").bind(oldest);
+    let row = sqlx::query("select stored_at from stripe_inbox_events where id = ?1").bind(oldest);
     let stored_at: i64 = row.fetch_one(&mut *read).await?.try_get(0)?;
     let age = u64::try_from(now.saturating_sub(stored_at)).unwrap_or(0);
     Ok(BacklogCount { number, oldest: Some(Duration::from_millis(age)) })
