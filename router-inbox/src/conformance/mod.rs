@@ -117,6 +117,7 @@ macro_rules! store_conformance {
             redelivery_applies_to_latest_generation
             ordered_objects_without_id_wait_for_same_owner
             backlog_counts_unfinished_deliveries
+            backlog_states_age_of_oldest_due_delivery
             random_workload_matches_model
         }
     };
@@ -148,6 +149,7 @@ macro_rules! operations_conformance {
             status_counts_open_and_dead_deliveries
             status_lists_handlers_without_open_deliveries
             status_counts_blocked_deliveries_as_waiting
+            status_has_oldest_due
             list_is_paged_newest_first
             list_applies_filters
             list_finds_objects_by_identity

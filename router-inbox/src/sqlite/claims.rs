@@ -1,6 +1,6 @@
 //! Finds due deliveries, claims them and counts the backlog.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use super::time::ClaimTime;
 use crate::store::{
     Backlog, Claim, ClaimRequest, Lease,
-    rows::{millis, time},
+    rows::{elapsed, millis, time},
     set_back::MAX_CORRECTED,
 };
 
@@ -148,16 +148,18 @@ pub(super) async fn correct_due_times(write: &mut SqliteConnection, now: i64) ->
 pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(
         "with parts as (
-             select handler, sum(state = 0) as waiting, sum(state = 1) as running, min(id) as oldest
+             select handler, sum(state = 0) as waiting, sum(state = 1) as running, min(id) as oldest,
+                 min(due) as due
              from stripe_inbox_deliveries where state <= 1 and blocked = 0 group by handler
              union all
-             select handler, count(*), 0, min(id)
+             select handler, count(*), 0, min(id), null
              from stripe_inbox_deliveries where state = 0 and object is not null and blocked = 1 group by handler
          ), open as (
-             select handler, sum(waiting) as waiting, sum(running) as running, min(oldest) as oldest
+             select handler, sum(waiting) as waiting, sum(running) as running, min(oldest) as oldest,
+                 min(due) as due
              from parts group by handler
          )
-         select open.handler, waiting, running, stored_at
+         select open.handler, waiting, running, stored_at, open.due
          from open join stripe_inbox_deliveries d on d.id = oldest join stripe_inbox_events e on e.id = d.event
          order by open.handler",
     );
@@ -165,12 +167,13 @@ pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<
     let backlog = rows.iter().map(|row| {
         let handler: String = row.try_get("handler")?;
         let age = now.saturating_sub(row.try_get("stored_at")?);
+        let due: Option<i64> = row.try_get("due")?;
         Ok(Backlog {
             handler: handler.into(),
             waiting: row.try_get("waiting")?,
             running: row.try_get("running")?,
-            oldest: Duration::from_millis(age.try_into().unwrap_or(0)),
-            oldest_due: None,
+            oldest: elapsed(age).unwrap_or_default(),
+            oldest_due: due.and_then(|due| elapsed(now - due)),
         })
     });
     backlog.collect()

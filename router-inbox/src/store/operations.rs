@@ -173,13 +173,22 @@ pub struct HandlerStatus {
     /// The number of deliveries that can be claimed now: waiting ones that are due, and running
     /// ones whose lease has expired.
     pub due: u64,
+    /// Time since the first of these became due, or `None` if there is none.
+    pub oldest_due: Option<Duration>,
 }
 
 impl HandlerStatus {
     /// Creates the status of a handler without unfinished deliveries and dead letters.
     pub fn new(handler: impl Into<Arc<str>>) -> Self {
         let none = BacklogCount::default();
-        Self { handler: handler.into(), waiting: none, running: none, dead: none, due: 0 }
+        Self {
+            handler: handler.into(),
+            waiting: none,
+            running: none,
+            dead: none,
+            due: 0,
+            oldest_due: None,
+        }
     }
 }
 

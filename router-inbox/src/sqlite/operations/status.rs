@@ -1,10 +1,13 @@
 //! Counts events and deliveries without reading the finished ones.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use sqlx::{Row as _, SqliteConnection};
 
-use crate::operations::{BacklogCount, HandlerStatus, InboxStatus};
+use crate::{
+    operations::{BacklogCount, HandlerStatus, InboxStatus},
+    store::rows::elapsed,
+};
 
 /// A number of deliveries and the id of the oldest one's event. Event ids ascend in the order of
 /// storage.
@@ -20,6 +23,8 @@ struct HandlerTallies {
     running: Tally,
     dead: Tally,
     due: u64,
+    /// The earliest time at which a delivery is or becomes due.
+    first_due: Option<i64>,
 }
 
 /// Computes the status. The caller provides a transaction whose statements read one snapshot.
@@ -38,7 +43,7 @@ pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Resul
     };
     let mut finished: u64 = counts.try_get(2)?;
     for (name, tallies) in by_handler(read, now).await? {
-        let HandlerTallies { waiting, running, dead, due } = tallies;
+        let HandlerTallies { waiting, running, dead, due, first_due } = tallies;
         finished -= waiting.number + running.number + dead.number;
         status.handlers.push(HandlerStatus {
             handler: name.into(),
@@ -46,6 +51,7 @@ pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Resul
             running: count(read, running, now).await?,
             dead: count(read, dead, now).await?,
             due,
+            oldest_due: first_due.and_then(|due| elapsed(now - due)),
         });
     }
     Ok(InboxStatus { finished, ..status })
@@ -61,14 +67,14 @@ async fn by_handler(
     }
     let open = sqlx::query(
         "select handler, sum(state = 0), min(case state when 0 then event end),
-             sum(state = 1), min(case state when 1 then event end), sum(due <= ?1)
+             sum(state = 1), min(case state when 1 then event end), sum(due <= ?1), min(due)
          from stripe_inbox_deliveries where state <= 1 and blocked = 0 group by handler",
     );
     for row in open.bind(now).fetch_all(&mut *read).await? {
         let handler = handlers.entry(row.try_get(0)?).or_default();
         handler.waiting = Tally { number: row.try_get(1)?, oldest: row.try_get(2)? };
         handler.running = Tally { number: row.try_get(3)?, oldest: row.try_get(4)? };
-        handler.due = row.try_get(5)?;
+        (handler.due, handler.first_due) = (row.try_get(5)?, row.try_get(6)?);
     }
     let blocked = sqlx::query(
         "select handler, count(*), min(event) from stripe_inbox_deliveries
@@ -99,6 +105,6 @@ async fn count(
     let Some(oldest) = oldest else { return Ok(BacklogCount { number, oldest: None }) };
     let row = sqlx::query("select stored_at from stripe_inbox_events where id = ?1").bind(oldest);
     let stored_at: i64 = row.fetch_one(&mut *read).await?.try_get(0)?;
-    let age = u64::try_from(now.saturating_sub(stored_at)).unwrap_or(0);
-    Ok(BacklogCount { number, oldest: Some(Duration::from_millis(age)) })
+    let age = elapsed(now.saturating_sub(stored_at)).unwrap_or_default();
+    Ok(BacklogCount { number, oldest: Some(age) })
 }

@@ -100,12 +100,9 @@ pub async fn status_lists_handlers_without_open_deliveries(
     store(subject, &[new(&event("evt_2"), &["a"])]).await;
     let status = read_status(subject).await;
     let single = BacklogCount { number: 1, oldest: status.handlers[0].waiting.oldest };
-    let none = BacklogCount::default();
-    let expected = [
-        HandlerStatus { handler: "a".into(), waiting: single, running: none, dead: none, due: 1 },
-        HandlerStatus { handler: "b".into(), waiting: none, running: none, dead: none, due: 0 },
-    ];
-    assert_eq!(status.handlers, expected);
+    let oldest_due = status.handlers[0].oldest_due;
+    let waiting = HandlerStatus { waiting: single, due: 1, oldest_due, ..HandlerStatus::new("a") };
+    assert_eq!(status.handlers, [waiting, HandlerStatus::new("b")]);
 }
 
 /// A delivery blocked in its lane counts as waiting, but not as due.
@@ -128,6 +125,18 @@ pub async fn status_counts_blocked_deliveries_as_waiting(
         .map(|listed| listed.delivery.expect("entry is a delivery").is_blocked)
         .collect();
     assert_eq!((blocked.len(), blocked.iter().filter(|blocked| **blocked).count()), (3, 2));
+}
+
+/// The status has the time since the first claimable delivery became due, like the backlog.
+pub async fn status_has_oldest_due(subject: &impl Subject<Store: Operations>) {
+    store(subject, &[new(&event("evt_1"), &["a", "b"])]).await;
+    let claim = claim_one(subject, "b").await;
+    complete(subject, &claim.lease, retry_in(600)).await;
+    subject.pass(LEASE / 2).await;
+    let status = read_status(subject).await;
+    let oldest_due = status.handlers.iter().map(|handler| handler.oldest_due);
+    let oldest_due: Vec<_> = oldest_due.map(|age| age.map(|age| age.as_secs())).collect();
+    assert!(matches!(oldest_due[..], [Some(30..35), None]), "{oldest_due:?}");
 }
 
 /// A list is sorted newest first. The next page continues after the last entry, without deliveries
