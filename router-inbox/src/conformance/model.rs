@@ -23,7 +23,7 @@ use crate::{
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
         NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Stored, StoredDelivery,
-        newest_recency, number::delivery_number,
+        WorkerInfo, newest_recency, number::delivery_number,
     },
 };
 
@@ -44,6 +44,8 @@ struct Rows {
     handlers: BTreeMap<Arc<str>, Option<DeliveryOrder>>,
     /// The highest recency of the deliveries that are done, by handler and object.
     newest_done: BTreeMap<(Arc<str>, String), i64>,
+    /// The workers by name, each with the time at which its record expires.
+    workers: BTreeMap<Arc<str>, (WorkerInfo, SystemTime)>,
     /// The number of the event stored last.
     last: i64,
 }
@@ -162,9 +164,25 @@ impl Store for MemoryStore {
         }
         Ok(backlog.into_values().collect())
     }
+
+    async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.wall());
+        rows.workers.insert(worker.name.clone(), (worker.clone(), now + ttl));
+        rows.workers.retain(|_, (_, expires)| *expires > now);
+        Ok(())
+    }
+
+    async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        Ok(Some(self.rows().workers(self.clock.wall())))
+    }
 }
 
 impl Rows {
+    fn workers(&self, now: SystemTime) -> Vec<WorkerInfo> {
+        let running = self.workers.values().filter(|(_, expires)| *expires > now);
+        running.map(|(worker, _)| worker.clone()).collect()
+    }
+
     fn store(&mut self, NewEvent { event, deliveries }: &NewEvent, now: SystemTime) -> Stored {
         let (key, received) = (event.key(), StoredEvent::from_event(event));
         if let Some((number, _)) = self.events.iter().find(|(_, row)| row.key == key) {

@@ -89,6 +89,13 @@ create table inbox.unhandled (event bigint primary key references inbox.events (
 -- none, 1 for the oldest first, 2 for the newest only.
 create table inbox.handlers (name text collate "C" primary key, ordered smallint not null);
 
+-- The workers that are running, unless they have expired. A later report of any worker deletes those.
+create table inbox.workers (
+    name text collate "C" primary key,
+    handlers text[] not null,
+    expires_at bigint not null
+);
+
 -- Hash indexes, because a B-tree limits the length of its keys.
 create index events_by_id on inbox.events using hash (event_id);
 create index redelivered_by_id on inbox.redelivered using hash (event_id);

@@ -11,6 +11,7 @@ mod quick_check;
 mod redeliver;
 mod schema;
 mod time;
+mod workers;
 mod writes;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -31,7 +32,8 @@ use crate::{
     Store, StoreError, Tx,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-        Operations, StoreErrorKind, Stored, StoredDelivery, rows::state, sql_error::kind,
+        Operations, StoreErrorKind, Stored, StoredDelivery, WorkerInfo, rows::state,
+        sql_error::kind,
     },
     tx::{self, TxPermits, TxStore},
 };
@@ -272,6 +274,17 @@ impl Store for SqliteStore {
 
     fn operations(&self) -> Option<&dyn Operations> {
         Some(self)
+    }
+
+    async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
+        let mut write = self.begin().await?;
+        workers::report(&mut write, worker, ttl, self.now()).await?;
+        self.commit(write).await
+    }
+
+    async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        let mut reader = self.reader().await?;
+        Ok(Some(workers::running(&mut reader, self.now()).await?))
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {

@@ -75,6 +75,14 @@ create table stripe_inbox_unhandled (event integer primary key) strict;
 -- none, 1 for the oldest first, 2 for the newest only.
 create table stripe_inbox_handlers (name text primary key, ordered integer not null) strict, without rowid;
 
+-- The workers that are running, unless they have expired. A later report of any worker deletes those.
+create table stripe_inbox_workers (
+    name text primary key,
+    -- The names of the handlers, as a JSON array.
+    handlers text not null,
+    expires_at integer not null
+) strict, without rowid;
+
 create index stripe_inbox_events_by_id on stripe_inbox_events (event_id);
 -- The object id without the account, which precedes it if there is one.
 create index stripe_inbox_events_of_object on stripe_inbox_events

@@ -160,6 +160,7 @@ impl Rows {
                     oldest_due: self.oldest_due(handler, now),
                 })
                 .collect(),
+            workers: Some(self.workers(now)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Promises about the age of due deliveries, from which the inbox notices that nothing delivers.
+//! Promises about the age of due deliveries and about the running workers, from which the inbox
+//! notices that nothing delivers.
 
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use super::{
 use crate::{
     Store as _,
     conformance::Subject,
-    store::{DeliveryOutcome, NewEvent},
+    store::{DeliveryOutcome, NewEvent, WorkerInfo},
 };
+
+const TTL: Duration = Duration::from_secs(60);
 
 /// The backlog has the time since the first of a handler's claimable deliveries became due. A
 /// delivery that waits for a retry, is blocked in its lane or is leased cannot be claimed.
@@ -45,4 +48,68 @@ pub async fn backlog_states_age_of_oldest_due_delivery(subject: &impl Subject) {
         complete(subject, &claim.lease, DeliveryOutcome::Done).await;
     }
     assert_eq!(oldest_due().await, [None], "only the lane has unfinished deliveries");
+}
+
+/// A reported worker is listed, with its handlers, until the time to live of its report has passed.
+/// The list is sorted by name.
+pub async fn reported_worker_is_listed_until_its_ttl_ends(subject: &impl Subject) {
+    let Some(none) = workers(subject).await else { return };
+    assert_eq!(none, []);
+    let (a, b) = (worker("a", &["orders.fulfil", "mail"]), worker("b 1/é", &[]));
+    report(subject, &b, TTL * 2).await;
+    report(subject, &a, TTL).await;
+    assert_eq!(workers(subject).await, Some(vec![a.clone(), b.clone()]));
+    subject.pass(TTL - SECOND * 10).await;
+    assert_eq!(workers(subject).await, Some(vec![a.clone(), b.clone()]));
+    subject.pass(SECOND * 10).await;
+    assert_eq!(workers(subject).await, Some(vec![b]));
+    // An expired record does not prevent a later report.
+    report(subject, &a, TTL * 2).await;
+    subject.pass(TTL + SECOND).await;
+    assert_eq!(workers(subject).await, Some(vec![a]));
+}
+
+/// A worker that reports a time to live of zero has stopped, and is no longer listed.
+pub async fn worker_reported_with_zero_ttl_is_removed(subject: &impl Subject) {
+    if workers(subject).await.is_none() {
+        return;
+    }
+    let (a, b) = (worker("a", &["mail"]), worker("b", &["mail"]));
+    report(subject, &a, Duration::ZERO).await;
+    assert_eq!(workers(subject).await, Some(vec![]), "it had not been reported before");
+    report(subject, &a, TTL).await;
+    report(subject, &b, TTL).await;
+    report(subject, &a, Duration::ZERO).await;
+    assert_eq!(workers(subject).await, Some(vec![b]));
+}
+
+/// A report replaces the earlier one of the same name: the handlers, and the end of its time to
+/// live, which may become earlier.
+pub async fn worker_report_replaces_the_earlier_one(subject: &impl Subject) {
+    if workers(subject).await.is_none() {
+        return;
+    }
+    report(subject, &worker("a", &["mail"]), TTL).await;
+    subject.pass(TTL / 2).await;
+    let renamed = worker("a", &["letters", "mail"]);
+    report(subject, &renamed, TTL).await;
+    subject.pass(TTL / 2 + SECOND).await;
+    assert_eq!(workers(subject).await, Some(vec![renamed.clone()]));
+    report(subject, &renamed, SECOND).await;
+    subject.pass(SECOND).await;
+    assert_eq!(workers(subject).await, Some(vec![]));
+}
+
+fn worker(name: &str, handlers: &[&str]) -> WorkerInfo {
+    WorkerInfo::new(name, handlers.iter().map(|handler| (*handler).into()))
+}
+
+async fn report(subject: &impl Subject, worker: &WorkerInfo, ttl: Duration) {
+    subject.store().report_worker(worker, ttl).await.expect("store is available");
+}
+
+/// Returns the running workers, or `None` if the store does not record them. The promises then
+/// check nothing.
+async fn workers(subject: &impl Subject) -> Option<Vec<WorkerInfo>> {
+    subject.store().workers().await.expect("store is available")
 }

@@ -58,6 +58,7 @@ impl Connection {
             unhandled: read::count(&self.stream, self.subjects.records(Stage::Unhandled)).await?,
             finished,
             handlers: handlers.into_values().collect(),
+            workers: Some(self.workers().await?),
         })
     }
 

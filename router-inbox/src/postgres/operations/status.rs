@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use sqlx::{PgConnection, Row as _};
 
-use super::super::{number, schema::Schema};
+use super::super::{number, schema::Schema, workers};
 use crate::{
     operations::{BacklogCount, HandlerStatus, InboxStatus},
     store::rows::elapsed,
@@ -23,7 +23,8 @@ pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Re
     });
     // The total may be an estimate, and then less than the exact counts.
     let finished = deliveries.saturating_sub(unfinished.sum());
-    Ok(InboxStatus { events, unhandled, finished, handlers })
+    let workers = Some(workers::running(read, schema).await?);
+    Ok(InboxStatus { events, unhandled, finished, handlers, workers })
 }
 
 /// Returns the number of events, unhandled events and deliveries.
