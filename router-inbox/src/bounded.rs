@@ -8,6 +8,7 @@ use crate::{
     Store, StoreError,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Stored,
+        WorkerInfo,
     },
 };
 
@@ -78,6 +79,18 @@ impl<S: Store> BoundedStore<S> {
 
     pub(crate) async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         self.within_limit("count the deliveries", self.store.backlog()).await
+    }
+
+    pub(crate) async fn report_worker(
+        &self,
+        worker: &WorkerInfo,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        self.within_limit("record the worker", self.store.report_worker(worker, ttl)).await
+    }
+
+    pub(crate) async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        self.within_limit("list the workers", self.store.workers()).await
     }
 
     /// Waits for an operation, and drops its future once the limit is exceeded.

@@ -77,7 +77,7 @@ pub(crate) fn store_error() {
 }
 
 pub(crate) fn backlog(backlog: &[Backlog]) {
-    for Backlog { handler, waiting, running, oldest } in backlog {
+    for Backlog { handler, waiting, running, oldest, .. } in backlog {
         for (state, count) in [("waiting", *waiting), ("running", *running)] {
             #[expect(clippy::cast_precision_loss, reason = "gauges are `f64`")]
             gauge!(DELIVERIES, "handler" => handler.clone(), "state" => state).set(count as f64);

@@ -26,6 +26,7 @@ pub(crate) mod rows;
 pub(crate) mod set_back;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod sql_error;
+mod worker_info;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,6 +45,7 @@ pub use self::{
     event::{NewDelivery, NewEvent, Redelivery, Stored},
     operations::Operations,
     order::{OrderKey, newest_recency},
+    worker_info::WorkerInfo,
 };
 
 /// Maximum difference of two clocks that is not a jump of one of them. NTP steps a clock by more
@@ -194,6 +196,30 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Fails if the store is unavailable.
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 
+    /// Records that a worker is running, until `ttl` from now, or until a later call with the same
+    /// name. A `ttl` of zero removes the record, because the worker has stopped.
+    ///
+    /// The default implementation, for stores that do not record workers, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store is unavailable.
+    async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
+        let _ = (worker, ttl);
+        Ok(())
+    }
+
+    /// Returns the running workers, sorted by name, or `None` if the store does not record them.
+    ///
+    /// The default implementation returns `None`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store is unavailable.
+    async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        Ok(None)
+    }
+
     /// Adds the resource that this store [provides](DeliveryService::provides), for example a
     /// transaction, to a delivery.
     ///
@@ -284,12 +310,17 @@ pub struct Backlog {
     pub running: u64,
     /// Time since the oldest unfinished delivery was stored.
     pub oldest: Duration,
+    /// Time since the first of the claimable deliveries became due, or `None` if none can be claimed
+    /// now. A waiting delivery can be claimed once it is due, and a running one once its lease has
+    /// expired. A delivery that is blocked in its lane cannot be claimed.
+    pub oldest_due: Option<Duration>,
 }
 
 impl Backlog {
     /// Creates an entry for a handler without unfinished deliveries.
     pub fn new(handler: impl Into<Arc<str>>) -> Self {
-        Self { handler: handler.into(), waiting: 0, running: 0, oldest: Duration::ZERO }
+        let (handler, oldest) = (handler.into(), Duration::ZERO);
+        Self { handler, waiting: 0, running: 0, oldest, oldest_due: None }
     }
 }
 

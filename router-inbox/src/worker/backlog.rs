@@ -57,7 +57,7 @@ impl BacklogWatch {
     }
 }
 
-fn warn_unknown_handler(Backlog { handler, waiting, running, oldest }: &Backlog) {
+fn warn_unknown_handler(Backlog { handler, waiting, running, oldest, .. }: &Backlog) {
     tracing::warn!(
         handler = &**handler,
         deliveries = waiting + running,

@@ -14,5 +14,6 @@ mod panics;
 mod receiving;
 mod shop;
 mod silent;
+mod tables;
 mod test_inbox;
 mod transactions;

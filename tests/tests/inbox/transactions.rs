@@ -369,7 +369,7 @@ async fn attempt_without_transaction_is_not_counted() {
     let (before, rest) = logged.split_once("retrying in ").unwrap();
     insta::assert_snapshot!(before, @" WARN router_inbox::worker::outcome: the store could not begin the handler's transaction; ");
     let (_, rest) = rest.split_once(' ').unwrap();
-    insta::assert_snapshot!(rest, @r#"without counting an attempt handler="shop.fulfil" event.id="evt_1" event.type="invoice.paid" error=the store is not available to the handler: another process has been writing to the file for 5s"#);
+    insta::assert_snapshot!(rest, @r#"without counting an attempt handler="shop.fulfil" event.id="evt_1" event.type="invoice.paid" error=the store is not available to the handler: another connection, of this or of another process, has been writing to the file for 5s; check whether a transaction outside the inbox is open too long"#);
     assert_eq!(shop.state("evt_1").await, (Waiting, 0));
     shop.inbox.run_for(Duration::from_secs(7)).await;
     assert_eq!(shop.state("evt_1").await, (Done, 1));
