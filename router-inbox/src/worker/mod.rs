@@ -12,8 +12,10 @@ mod in_flight;
 mod outcome;
 mod retention;
 mod run;
+mod settings;
+mod start_warnings;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use router_core::{
     BoxError,
@@ -33,7 +35,6 @@ use self::{
 use crate::{
     Inbox, Store,
     bounded::BoundedStore,
-    operations::MIN_RETENTION,
     store::{Claim, ClaimRequest, DeliveryOutcome},
     telemetry,
 };
@@ -76,7 +77,7 @@ impl<S: Store> Inbox<S> {
             service,
             router: self.router().clone(),
             wakeups: self.wakeups(),
-            concurrency: default_concurrency(self.router()),
+            concurrency: settings::default_concurrency(self.router()),
             lease: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(20),
@@ -97,72 +98,6 @@ enum End {
 
 /// Maximum time to abort handlers and record outcomes after the grace period.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Returns the default number of slots. One handler can use at least 16 of them, while one slot is
-/// reserved for each other handler.
-fn default_concurrency(router: &DeliveryRouter) -> usize {
-    let handlers = router.handlers().len();
-    handlers.max(16) + handlers.saturating_sub(1)
-}
-
-impl<S, R> Worker<S, R> {
-    /// Sets the maximum number of deliveries in flight. Default: 16, or the number of handlers if
-    /// that is more, plus one for each handler after the first.
-    ///
-    /// One slot is reserved for each handler that has no delivery in flight, so that handlers which
-    /// hang cannot stop the others. The other slots go to the handlers with the fewest deliveries
-    /// in flight. One handler gets all of them while no other handler has a due delivery.
-    ///
-    /// At most half of the slots are reserved. With fewer than two slots per handler, handlers that
-    /// hang can therefore occupy all slots until they time out.
-    pub fn concurrency(self, concurrency: usize) -> Self {
-        Self { concurrency, ..self }
-    }
-
-    /// Sets the lease duration. Default: 60 s.
-    ///
-    /// If a worker sends no heartbeat for this long, another worker may claim its deliveries. It is
-    /// therefore also the failover time after a crash.
-    pub fn lease(self, lease: Duration) -> Self {
-        Self { lease, ..self }
-    }
-
-    /// Sets the poll interval. Default: 1 s.
-    ///
-    /// At this interval the worker looks for due retries, and for events stored by other processes
-    /// if the store cannot notify.
-    pub fn poll_interval(self, poll_interval: Duration) -> Self {
-        Self { poll_interval, ..self }
-    }
-
-    /// Sets the grace period of a shutdown. Default: 20 s.
-    ///
-    /// Deliveries still in flight after the grace period are aborted and released.
-    pub fn shutdown_grace(self, shutdown_grace: Duration) -> Self {
-        Self { shutdown_grace, ..self }
-    }
-
-    /// Sets the retention of finished events. Default: 30 days.
-    ///
-    /// An event is purged once this time has passed since it was stored and since its last delivery
-    /// finished. Dead letters do not expire: they are stored until an operator discards or replays
-    /// them, or a retry succeeds.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the retention is shorter than [four days](MIN_RETENTION), because Stripe resends
-    /// an event for up to three days.
-    #[track_caller]
-    pub fn retention(self, retention: Duration) -> Self {
-        assert!(
-            retention >= MIN_RETENTION,
-            "the retention {retention:?} given to `Worker::retention` is shorter than the minimum, \
-             {MIN_RETENTION:?} (four days): Stripe resends an event for up to three days, and \
-             handlers would run again for an event that is no longer stored"
-        );
-        Self { retention, ..self }
-    }
-}
 
 impl<S, R> Worker<S, R>
 where
@@ -200,8 +135,7 @@ where
     }
 
     async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
-        self.warn_if_lease_is_short();
-        self.warn_if_transactions_are_few();
+        self.log_start_warnings();
         let mut in_flight = InFlight::new(self.concurrency);
         let (stop, stopping) = watch::channel(false);
         let (clock, grace) = (self.clock.clone(), self.shutdown_grace);
@@ -262,46 +196,6 @@ where
                 () = self.store.unbounded().notified(), if can_claim => {}
                 () = self.clock.sleep_until(wake_at) => {}
             }
-        }
-    }
-
-    /// Logs a warning if leases may expire while a handler's transaction blocks their renewal.
-    fn warn_if_lease_is_short(&self) {
-        let (lease, limit) = (self.lease, self.store.unbounded().blocking_limit());
-        if lease < limit * 2 {
-            tracing::warn!(
-                ?lease,
-                transaction_limit = ?limit,
-                "the lease is shorter than twice the time for which a handler's transaction can \
-                 block all other writes; leases may expire before they can be renewed, so that \
-                 handlers run twice; set a longer `Worker::lease`, or a shorter \
-                 `transaction_limit`"
-            );
-        }
-    }
-
-    /// Logs a warning if more handlers with a transaction can be in flight than the store has
-    /// transactions.
-    fn warn_if_transactions_are_few(&self) {
-        let Some(transactions) = self.store.unbounded().max_transactions() else { return };
-        let handlers = self.router.handlers();
-        let takes_transaction = handlers.iter().filter(|handler| handler.takes_per_delivery);
-        let limit = takes_transaction.clone().fold(0_usize, |sum, handler| {
-            let limit = handler.concurrency.and_then(|limit| limit.try_into().ok());
-            sum.saturating_add(limit.unwrap_or(usize::MAX))
-        });
-        // The slots reserved for the other handlers.
-        let others = handlers.len() - takes_transaction.count();
-        let in_flight = (self.concurrency - others.min(self.concurrency / 2)).min(limit);
-        if in_flight > transactions {
-            tracing::warn!(
-                in_flight,
-                transactions,
-                concurrency = self.concurrency,
-                "more handlers with a `Tx` can be in flight than the store has transactions, so \
-                 that some of them wait in `Tx::begin`; raise the store's `transactions` to \
-                 {in_flight}, or lower `Worker::concurrency`"
-            );
         }
     }
 
@@ -446,17 +340,5 @@ where
                  their leases expire, each counts as a failed attempt"
             ),
         }
-    }
-}
-
-impl<S, R> fmt::Debug for Worker<S, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker")
-            .field("concurrency", &self.concurrency)
-            .field("lease", &self.lease)
-            .field("poll_interval", &self.poll_interval)
-            .field("shutdown_grace", &self.shutdown_grace)
-            .field("retention", &self.retention)
-            .finish_non_exhaustive()
     }
 }
