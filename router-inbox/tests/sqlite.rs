@@ -12,14 +12,13 @@ use router_core::{
 use router_inbox::{
     SqliteOptions, SqliteStore, Store as _,
     conformance::Subject,
-    operations::ListFilter,
     store::{
         ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, NewDelivery,
-        NewEvent, Operations as _, StoreErrorKind, Stored,
+        NewEvent, StoreErrorKind, Stored,
     },
 };
 use sqlx::{
-    ConnectOptions as _, Connection as _, Row as _, SqlitePool,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions},
 };
 use tempfile::TempDir;
@@ -180,43 +179,97 @@ async fn open_without_create_changes_no_other_file() {
     assert_eq!(store.deliveries("evt_1").await.unwrap().len(), 1);
 }
 
-/// Includes events stored by the older version before and after the migration.
-#[tokio::test]
-async fn file_of_older_version_supports_operations() {
-    let folder = tempfile::tempdir().unwrap();
+/// Executes statements in a file that need not exist, and returns the file's URL.
+async fn execute(folder: &TempDir, statements: &str) -> String {
     let path = folder.path().join("inbox.db");
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let mut older = options.connect().await.unwrap();
-    let first = concat!(include_str!("../src/sqlite/schema.sql"), "pragma user_version = 1;");
-    sqlx::raw_sql(first).execute(&mut older).await.unwrap();
-    let events = "insert into events (identity, endpoint, account, event_id, generation, type, object, payload, stored_at)
-         values (randomblob(32), 'default', '', ?1, 0, 'invoice.paid', 'in_1', x'', 0)";
-    let delivery = "insert into deliveries (event, handler, due, object, sort_key, blocked)
-         select id, ?2, 0, 'in_1', 0, 0 from events where event_id = ?1";
-    for id in ["evt_1", "evt_unhandled_1"] {
-        sqlx::query(events).bind(id).execute(&mut older).await.unwrap();
+    let mut connection = options.connect().await.expect("folder is writable");
+    let executed = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection);
+    executed.await.expect("statements are valid");
+    connection.close().await.expect("folder is writable");
+    format!("sqlite:{}", path.display())
+}
+
+/// A newer version may share the file, or a deployment may have been rolled back.
+#[tokio::test]
+async fn file_of_newer_version_is_used_unchanged() {
+    let inbox = TestInbox::fresh().await;
+    let newer = "alter table stripe_inbox_events add column note text;
+         create table stripe_inbox_future (note text);
+         insert into stripe_inbox_migrations (step) values (99)";
+    let url = execute(&inbox.folder, newer).await;
+    let store = SqliteStore::open(&url).await.unwrap();
+    assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    let steps = sqlx::query("select count(*), max(step) from stripe_inbox_migrations");
+    let row = steps.fetch_one(&pool).await.unwrap();
+    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (2, 99));
+}
+
+/// A shop's migrations or a partial backup may have removed part of the inbox.
+#[tokio::test]
+async fn incomplete_inbox_is_refused() {
+    let rows = [
+        ("drop table stripe_inbox_deliveries", "table `stripe_inbox_deliveries`"),
+        (
+            "alter table stripe_inbox_events drop column serial",
+            "column `serial` of the table `stripe_inbox_events`",
+        ),
+        ("drop index stripe_inbox_deliveries_due", "index `stripe_inbox_deliveries_due`"),
+        ("drop view stripe_inbox_generations", "view `stripe_inbox_generations`"),
+        ("drop trigger stripe_inbox_event_stored", "trigger `stripe_inbox_event_stored`"),
+    ];
+    for (statement, missing) in rows {
+        let inbox = TestInbox::fresh().await;
+        let url = execute(&inbox.folder, statement).await;
+        for options in [SqliteStore::options(), existing_only()] {
+            let error = options.open(&url).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Misuse);
+            let expected = format!(
+                "{url} has an inbox without the {missing}; restore a backup of the file, or start with an \
+                 empty inbox: drop everything whose name begins with `stripe_inbox_`"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
     }
-    for handler in ["a", "c"] {
-        sqlx::query(delivery).bind("evt_1").bind(handler).execute(&mut older).await.unwrap();
+}
+
+#[tokio::test]
+async fn reserved_name_of_other_program_is_refused() {
+    let rows = [
+        ("create table stripe_inbox_events (id integer)", "table `stripe_inbox_events`"),
+        ("create table Stripe_Inbox_report (id integer)", "table `Stripe_Inbox_report`"),
+        ("create table stripe_inbox_migrations (version)", "table `stripe_inbox_migrations`"),
+    ];
+    for (statement, name) in rows {
+        let folder = tempfile::tempdir().unwrap();
+        let url = execute(&folder, statement).await;
+        let error = SqliteStore::open(&url).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misuse);
+        let expected = format!(
+            "{url} has a {name} that the inbox did not create; rename it, because names that begin with \
+             `stripe_inbox_` are reserved for the inbox"
+        );
+        assert_eq!(error.to_string(), expected);
+        let error = existing_only().open(&url).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("{url} is a database that contains no inbox"));
     }
-    let complete = "update deliveries set state = 2, ended_at = 0 where handler = 'c'";
-    sqlx::query(complete).execute(&mut older).await.unwrap();
-    let store = existing_only().open(&format!("sqlite:{}", path.display())).await.unwrap();
-    for id in ["evt_2", "evt_unhandled_2"] {
-        sqlx::query(events).bind(id).execute(&mut older).await.unwrap();
+}
+
+#[tokio::test]
+async fn inbox_from_before_the_prefix_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let former = include_str!("../src/sqlite/schema.sql").replace("stripe_inbox_", "");
+    let url = execute(&folder, &former).await;
+    for options in [SqliteStore::options(), existing_only()] {
+        let error = options.open(&url).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misuse);
+        let expected = format!(
+            "{url} has an inbox from before its tables were renamed to `stripe_inbox_…`; finish its deliveries \
+             with the program that wrote them, or start with a new file"
+        );
+        assert_eq!(error.to_string(), expected);
     }
-    sqlx::query(delivery).bind("evt_2").bind("b").execute(&mut older).await.unwrap();
-    let status = store.status().await.unwrap();
-    assert_eq!((status.events, status.unhandled, status.finished), (4, 2, 1));
-    let handlers: Vec<_> =
-        status.handlers.iter().map(|status| (&*status.handler, status.due)).collect();
-    assert_eq!(handlers, [("a", 1), ("b", 1), ("c", 0)]);
-    let ordered = sqlx::query("select 1 from handlers where ordered").fetch_all(&mut older).await;
-    assert_eq!(ordered.unwrap().len(), 3);
-    let filter = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
-    let listed: Vec<_> = store.list(&filter).await.unwrap();
-    let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
-    assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
 }
 
 #[tokio::test]
@@ -233,7 +286,10 @@ async fn store_opens_file_of_pool_with_settings_of_its_own() {
     let mut held = pool.acquire().await.unwrap();
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     assert_eq!(store.claim(&wanted()).await.unwrap().len(), 1);
-    let row = sqlx::query("select count(*) from events").fetch_one(&mut *held).await.unwrap();
+    let row = sqlx::query("select count(*) from stripe_inbox_events")
+        .fetch_one(&mut *held)
+        .await
+        .unwrap();
     assert_eq!(row.get::<i64, _>(0), 1);
 }
 
@@ -265,7 +321,8 @@ async fn settings_apply_to_pool() {
     let store = options.transaction_limit(Duration::from_secs(9)).open_with(&pool).await.unwrap();
     assert_eq!(store.blocking_limit(), Duration::from_secs(9));
     store.store(&[paid("evt_1")]).await.unwrap();
-    let row = sqlx::query("select max(due) from deliveries").fetch_one(&pool).await.unwrap();
+    let row =
+        sqlx::query("select max(due) from stripe_inbox_deliveries").fetch_one(&pool).await.unwrap();
     let now = clock.wall().duration_since(UNIX_EPOCH).unwrap();
     assert_eq!(u128::try_from(row.get::<i64, _>(0)).unwrap(), now.as_millis());
     existing_only().open_with(&pool).await.unwrap();

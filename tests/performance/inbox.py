@@ -52,11 +52,13 @@ def pgbench(programs, store, seconds):
     script = f"""\\set number random(1, 1000000000000)
 begin;
 with event as (
-  insert into stripe_inbox.events (key, endpoint, event_id, generation, type, object, payload, signed_at, stored_at)
-  values (sha256(:number::text::bytea || :client_id::text::bytea), 'default', 'evt_' || :number, 0, 'invoice.paid', 'pi_1',
-    convert_to(repeat('x', {BYTES}), 'UTF8'), 0, stripe_inbox.inbox_now())
+  insert into stripe_inbox.events
+    (id, identity, endpoint, event_id, generation, type, object, payload, signed_at, stored_at)
+  values (stripe_inbox.next_event_ids(1), sha256(:number::text::bytea || :client_id::text::bytea), 'default',
+    'evt_' || :number, 0, 'invoice.paid', 'pi_1', convert_to(repeat('x', {BYTES}), 'UTF8'), 0, stripe_inbox.inbox_now())
   on conflict do nothing returning id)
-insert into stripe_inbox.deliveries (event, handler, due) select id, 'shop', stripe_inbox.inbox_now() from event;
+insert into stripe_inbox.deliveries (id, event, handler, due)
+  select id * 1024, id, 'shop', stripe_inbox.inbox_now() from event;
 commit;
 """
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
@@ -82,26 +84,28 @@ def fill(programs, name, store, done, waiting):
     bench(programs, "store", url, 1, BYTES)  # creates the tables
     if name == "SQLite":
         store.sql(url, f"""
-            delete from deliveries; delete from events;
+            delete from stripe_inbox_deliveries; delete from stripe_inbox_events;
             with recursive n (n) as (select 1 union all select n + 1 from n where n < {done + waiting})
-            insert into events (id, endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
-                select n, 'default', '', 'evt_' || n, 0, 'invoice.paid', 'in_' || n, cast(
+            insert into stripe_inbox_events
+                (id, identity, endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
+                select n, randomblob(32), 'default', '', 'evt_' || n, 0, 'invoice.paid', 'in_' || n, cast(
                     '{{"id":"evt_' || n || '","object":"event","type":"invoice.paid","created":1700000000,"livemode":false,'
                     || '"data":{{"object":{{"id":"in_1","object":"invoice"}}}}}}' as blob), 0, 0 from n;
-            insert into deliveries (id, event, handler, state, due) select id, id, 'shop', iif(id <= {done}, 2, 0), 0 from events;
+            insert into stripe_inbox_deliveries (id, event, handler, state, due)
+                select id * 1024, id, 'shop', iif(id <= {done}, 2, 0), 0 from stripe_inbox_events;
             analyze;
         """)
     else:
         store.sql(url, f"""
             delete from stripe_inbox.deliveries; delete from stripe_inbox.events;
-            insert into stripe_inbox.events (id, key, endpoint, event_id, generation, type, object, payload, signed_at, stored_at)
-                overriding system value
+            insert into stripe_inbox.events
+                (id, identity, endpoint, event_id, generation, type, object, payload, signed_at, stored_at)
                 select n, sha256(n::text::bytea), 'default', 'evt_' || n, 0, 'invoice.paid', 'in_' || n, convert_to(
                     '{{"id":"evt_' || n || '","object":"event","type":"invoice.paid","created":1700000000,"livemode":false,'
                     || '"data":{{"object":{{"id":"in_1","object":"invoice"}}}}}}', 'UTF8'), 0, 0
                 from generate_series(1, {done + waiting}) n;
-            insert into stripe_inbox.deliveries (id, event, handler, state, due) overriding system value
-                select n, n, 'shop', case when n <= {done} then 2 else 0 end, 0 from generate_series(1, {done + waiting}) n;
+            insert into stripe_inbox.deliveries (id, event, handler, state, due)
+                select n * 1024, n, 'shop', case when n <= {done} then 2 else 0 end, 0 from generate_series(1, {done + waiting}) n;
             vacuum analyze;
         """)
     return url

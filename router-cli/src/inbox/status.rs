@@ -1,11 +1,12 @@
-//! `inbox status`: counts deliveries by handler and state, and suggests the next steps.
+//! `inbox status`: counts deliveries by handler and state, lists the workers, and suggests the next
+//! steps.
 
 use std::time::Duration;
 
 use clap::Args;
 use router_inbox::{
     operations::{BacklogCount, HandlerStatus, InboxStatus},
-    store::Operations,
+    store::{Operations, WorkerInfo},
 };
 use serde::Serialize;
 
@@ -15,22 +16,24 @@ use super::{
 };
 use crate::{
     error::{Error, Exit},
-    output::{DIM, FAILURE, Output, WARNING, styled},
+    output::{DIM, FAILURE, Output, WARNING, sanitize, styled},
 };
 
-/// Count due, waiting, running and dead deliveries by handler
+/// Count due, waiting, running and dead deliveries by handler, and list the running workers
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   event-router inbox status
   event-router inbox status --json | jq '.handlers[] | select(.dead.number > 0)'
 
-`due` counts the waiting deliveries that could run now. `oldest` is the age of the oldest waiting or
-running delivery's event. If it keeps growing, no server has the handler, or the handler fails.
+`due` counts the deliveries that could run now. `late` is the time for which the first of them has
+been due, if that is more than 5 seconds: a worker usually starts it within one. If `late` grows, no
+worker has the handler, or its workers are busy. `oldest` is the age of the oldest waiting or running
+delivery's event. If it keeps growing and nothing is late, the handler fails.
 
 With --json, prints one object: {\"events\", \"unhandled\", \"finished\", \"handlers\": [{\"handler\",
-\"due\", \"waiting\": {\"number\", \"oldest_seconds\"}, \"running\", \"dead\"}]}. \"running\" and \"dead\" have
-the same fields as \"waiting\".")]
+\"due\", \"oldest_due_seconds\", \"waiting\": {\"number\", \"oldest_seconds\"}, \"running\", \"dead\"}],
+\"workers\": [{\"name\", \"handlers\"}]}. \"running\" and \"dead\" have the same fields as \"waiting\".")]
 pub(super) struct StatusArgs {}
 
 impl StatusArgs {
@@ -53,6 +56,10 @@ impl StatusArgs {
         Ok(Exit::Success)
     }
 }
+
+/// The delay of a due delivery up to which it is not shown as late. A worker with free slots starts
+/// it within a poll interval, which is a second by default.
+const MAX_USUAL_DELAY: Duration = Duration::from_secs(5);
 
 /// The number of deliveries by state, over all handlers.
 pub(super) struct Totals {
@@ -79,12 +86,20 @@ pub(super) struct Line<'l> {
     unhandled: u64,
     finished: u64,
     handlers: Vec<HandlerLine<'l>>,
+    workers: Option<Vec<WorkerLine<'l>>>,
+}
+
+#[derive(Serialize)]
+struct WorkerLine<'l> {
+    name: &'l str,
+    handlers: Vec<&'l str>,
 }
 
 #[derive(Serialize)]
 struct HandlerLine<'l> {
     handler: &'l str,
     due: u64,
+    oldest_due_seconds: Option<f64>,
     waiting: CountLine,
     running: CountLine,
     dead: CountLine,
@@ -98,13 +113,19 @@ struct CountLine {
 
 impl<'l> Line<'l> {
     pub(super) fn new(status: &'l InboxStatus) -> Self {
+        let seconds = |age: Duration| age.as_millis() as f64 / 1_000.0;
         let count_line = |BacklogCount { number, oldest, .. }| CountLine {
             number,
-            oldest_seconds: oldest.map(|age: Duration| age.as_millis() as f64 / 1_000.0),
+            oldest_seconds: oldest.map(seconds),
+        };
+        let worker_line = |worker: &'l WorkerInfo| WorkerLine {
+            name: &worker.name,
+            handlers: worker.handlers.iter().map(|handler| &**handler).collect(),
         };
         let handler_line = |handler: &'l HandlerStatus| HandlerLine {
             handler: &handler.handler,
             due: handler.due,
+            oldest_due_seconds: handler.oldest_due.map(seconds),
             waiting: count_line(handler.waiting),
             running: count_line(handler.running),
             dead: count_line(handler.dead),
@@ -114,22 +135,40 @@ impl<'l> Line<'l> {
             unhandled: status.unhandled,
             finished: status.finished,
             handlers: status.handlers.iter().map(handler_line).collect(),
+            workers: status.workers.as_ref().map(|all| all.iter().map(worker_line).collect()),
         }
     }
 }
 
 /// Formats the status as the lines of a table.
 pub(super) fn table(status: &InboxStatus) -> Vec<String> {
-    if status.events == 0 {
-        return vec!["the inbox is empty".to_owned()];
+    let mut lines =
+        if status.events == 0 { vec!["the inbox is empty".to_owned()] } else { deliveries(status) };
+    if let Some(workers) = &status.workers {
+        lines.extend(worker_lines(workers));
     }
+    lines
+}
+
+fn worker_lines(workers: &[WorkerInfo]) -> Vec<String> {
+    let style = if workers.is_empty() { WARNING } else { anstyle::Style::new() };
+    let total = format!("{} running", count(workers.len() as u64, "worker"));
+    let width = workers.iter().map(|worker| worker.name.chars().count()).max().unwrap_or(0);
+    let worker = |WorkerInfo { name, handlers, .. }: &WorkerInfo| {
+        format!("  {:width$}  {}", sanitize(name), count(handlers.len() as u64, "handler"))
+    };
+    [styled(style, total)].into_iter().chain(workers.iter().map(worker)).collect()
+}
+
+/// Formats the deliveries of each handler, and the totals.
+fn deliveries(status: &InboxStatus) -> Vec<String> {
     let name_widths = status.handlers.iter().map(|handler| handler.handler.chars().count());
     let width = name_widths.max().unwrap_or(0).max(7);
     let mut lines = Vec::new();
     if !status.handlers.is_empty() {
         let header = format!(
-            "{:width$}  {:>8}  {:>8}  {:>8}  {:>8}  {:>6}",
-            "handler", "due", "waiting", "running", "dead", "oldest"
+            "{:width$}  {:>8}  {:>6}  {:>8}  {:>8}  {:>8}  {:>6}",
+            "handler", "due", "late", "waiting", "running", "dead", "oldest"
         );
         lines.push(styled(DIM, header));
     }
@@ -138,10 +177,14 @@ pub(super) fn table(status: &InboxStatus) -> Vec<String> {
             0 => styled(DIM, format_args!("{:>8}", "-")),
             some => styled(style, format_args!("{some:>8}")),
         };
+        let late = match handler.oldest_due.filter(|age| *age > MAX_USUAL_DELAY) {
+            None => styled(DIM, format_args!("{:>6}", "-")),
+            Some(age) => styled(FAILURE, format_args!("{:>6}", short_duration(age))),
+        };
         let plain = anstyle::Style::new();
         let oldest = oldest_open(handler).map(short_duration).unwrap_or_default();
         let line = format!(
-            "{:width$}  {}  {}  {}  {}  {oldest:>6}",
+            "{:width$}  {}  {late}  {}  {}  {}  {oldest:>6}",
             handler.handler,
             cell(handler.due, WARNING),
             cell(handler.waiting.number, plain),
@@ -166,23 +209,12 @@ pub(super) fn table(status: &InboxStatus) -> Vec<String> {
 /// Returns the next steps that the status calls for.
 fn hints(status: &InboxStatus) -> Vec<String> {
     let mut hints = Vec::new();
-    let totals = totals(status);
-    let is_late = |handler: &HandlerStatus| {
-        handler.due > 0 && oldest_open(handler).is_some_and(|age| age > Duration::from_secs(10))
-    };
-    let late = status.handlers.iter().filter(|handler| is_late(handler));
-    let late: Vec<&str> = late.map(|handler| &*handler.handler).collect();
-    if !late.is_empty() && totals.running == 0 {
-        hints.push(format!(
-            "deliveries are due for {}, but none is running: start a server that has these handlers",
-            late.join(", ")
-        ));
-    }
-    if totals.dead > 0 {
+    let dead = totals(status).dead;
+    if dead > 0 {
         hints.push(format!(
             "{} will not be retried automatically: `event-router inbox list --state dead` shows why; \
              then run `retry`, `replay` or `discard`",
-            count(totals.dead, "dead letter")
+            count(dead, "dead letter")
         ));
     }
     if status.unhandled > 0 {
@@ -192,7 +224,38 @@ fn hints(status: &InboxStatus) -> Vec<String> {
             count(status.unhandled, "event")
         ));
     }
+    hints.extend(missing_workers(status));
     hints
+}
+
+/// Returns the next step if no worker runs, or none that has the handler of unfinished deliveries.
+pub(super) fn missing_workers(status: &InboxStatus) -> Option<String> {
+    let workers = status.workers.as_ref()?;
+    if workers.is_empty() {
+        return Some(
+            "no worker is running: start the program that has `inbox.worker(…).run(…)`".to_owned(),
+        );
+    }
+    let is_missing = |status: &&HandlerStatus| {
+        let HandlerStatus { handler, waiting, running, .. } = status;
+        waiting.number + running.number > 0 && !workers.iter().any(|w| w.has_handler(handler))
+    };
+    let missing = status.handlers.iter().filter(is_missing);
+    let missing: Vec<_> = missing.map(|status| sanitize(&status.handler)).collect();
+    match &missing[..] {
+        [] => None,
+        [name] => Some(format!(
+            "no running worker has the handler `{name}`: start the program that has it. If the handler was renamed, \
+             add `formerly = \"{name}\"` to it; if it was removed, `event-router inbox list --handler {name}` shows \
+             the deliveries to discard"
+        )),
+        names => Some(format!(
+            "no running worker has the handlers `{}`: start the program that has them. If one was renamed, add \
+             `formerly` to it; if one was removed, `event-router inbox list --handler NAME` shows the deliveries to \
+             discard",
+            names.join("`, `")
+        )),
+    }
 }
 
 /// Returns the age of the oldest event that has a waiting or running delivery for the handler.

@@ -14,12 +14,12 @@ use tokio::signal::ctrl_c;
 
 use super::{
     format::{count, rfc3339},
-    status::{Line, Totals, table, totals},
+    status::{Line, Totals, missing_workers, table, totals},
     store::within_limit,
 };
 use crate::{
     error::{Error, Exit},
-    output::Output,
+    output::{Output, WARNING, styled},
 };
 
 /// Refresh the status every second, until Ctrl-C
@@ -30,7 +30,7 @@ Examples:
   event-router inbox watch --every 1min >> inbox.log
 
 On a terminal, redraws the table of `inbox status`. Otherwise prints one line per refresh, with the
-totals of all handlers.
+totals of all handlers and the number of running workers.
 
 With --json, prints the object of `inbox status --json` and its time: {\"at\", \"events\", …}.")]
 pub(super) struct WatchArgs {
@@ -90,6 +90,7 @@ impl WatchArgs {
 /// screen. Only the first table clears the whole screen, so that the others do not flicker.
 fn screen(status: &InboxStatus, previous: Option<&InboxStatus>) -> String {
     let mut lines = table(status);
+    lines.extend(missing_workers(status).map(|missing| styled(WARNING, missing)));
     lines.push(changes_since(status, previous.unwrap_or(status)));
     let start = if previous.is_none() { "\x1b[2J\x1b[H" } else { "\x1b[H" };
     let lines: Vec<_> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
@@ -106,9 +107,13 @@ fn changes_since(status: &InboxStatus, previous: &InboxStatus) -> String {
 
 fn totals_line(status: &InboxStatus) -> String {
     let Totals { due, waiting, running, dead } = totals(status);
-    let InboxStatus { events, unhandled, finished, .. } = status;
-    format!(
+    let InboxStatus { events, unhandled, finished, workers, .. } = status;
+    let mut line = format!(
         "due {due}  waiting {waiting}  running {running}  dead {dead}  finished {finished}  events {events}  \
          unhandled {unhandled}"
-    )
+    );
+    if let Some(workers) = workers {
+        line.push_str(&format!("  workers {}", workers.len()));
+    }
+    line
 }

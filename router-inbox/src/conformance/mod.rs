@@ -117,6 +117,10 @@ macro_rules! store_conformance {
             redelivery_applies_to_latest_generation
             ordered_objects_without_id_wait_for_same_owner
             backlog_counts_unfinished_deliveries
+            backlog_states_age_of_oldest_due_delivery
+            reported_worker_is_listed_until_its_ttl_ends
+            worker_reported_with_zero_ttl_is_removed
+            worker_report_replaces_the_earlier_one
             random_workload_matches_model
         }
     };
@@ -148,6 +152,7 @@ macro_rules! operations_conformance {
             status_counts_open_and_dead_deliveries
             status_lists_handlers_without_open_deliveries
             status_counts_blocked_deliveries_as_waiting
+            status_has_oldest_due_and_workers
             list_is_paged_newest_first
             list_applies_filters
             list_finds_objects_by_identity

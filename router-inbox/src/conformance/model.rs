@@ -1,5 +1,6 @@
 //! The reference implementation of a store: maps in memory, searched linearly.
 
+mod claims;
 mod operations;
 
 use std::{
@@ -22,7 +23,7 @@ use crate::{
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
         NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Stored, StoredDelivery,
-        newest_recency, number::delivery_number,
+        WorkerInfo, newest_recency, number::delivery_number,
     },
 };
 
@@ -43,6 +44,8 @@ struct Rows {
     handlers: BTreeMap<Arc<str>, Option<DeliveryOrder>>,
     /// The highest recency of the deliveries that are done, by handler and object.
     newest_done: BTreeMap<(Arc<str>, String), i64>,
+    /// The workers by name, each with the time at which its record expires.
+    workers: BTreeMap<Arc<str>, (WorkerInfo, SystemTime)>,
     /// The number of the event stored last.
     last: i64,
 }
@@ -156,11 +159,30 @@ impl Store for MemoryStore {
             let age = now.duration_since(rows.events[&row.event].stored_at).unwrap_or_default();
             of_handler.oldest = of_handler.oldest.max(age);
         }
+        for (handler, entry) in &mut backlog {
+            entry.oldest_due = rows.oldest_due(handler, now);
+        }
         Ok(backlog.into_values().collect())
+    }
+
+    async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.wall());
+        rows.workers.insert(worker.name.clone(), (worker.clone(), now + ttl));
+        rows.workers.retain(|_, (_, expires)| *expires > now);
+        Ok(())
+    }
+
+    async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        Ok(Some(self.rows().workers(self.clock.wall())))
     }
 }
 
 impl Rows {
+    fn workers(&self, now: SystemTime) -> Vec<WorkerInfo> {
+        let running = self.workers.values().filter(|(_, expires)| *expires > now);
+        running.map(|(worker, _)| worker.clone()).collect()
+    }
+
     fn store(&mut self, NewEvent { event, deliveries }: &NewEvent, now: SystemTime) -> Stored {
         let (key, received) = (event.key(), StoredEvent::from_event(event));
         if let Some((number, _)) = self.events.iter().find(|(_, row)| row.key == key) {
@@ -305,82 +327,6 @@ impl Rows {
             attempts: row.attempts,
             error: row.error.clone(),
         }
-    }
-
-    fn claim(&mut self, request: &ClaimRequest, now: SystemTime) -> Vec<Claim> {
-        let mut handlers = request.handlers.clone();
-        let mut due: Vec<i64> =
-            self.deliveries.keys().copied().filter(|number| self.is_due(*number, now)).collect();
-        due.sort_by_key(|number| (self.deliveries[number].due, *number));
-        let mut claims = BTreeMap::new();
-        while claims.len() < request.limit {
-            let handler_of = |number: i64| {
-                let handler = &self.deliveries[&number].handler;
-                handlers.iter().position(|slots| slots.handler == *handler && slots.free > 0)
-            };
-            let claimable = due.iter().enumerate().filter_map(|(index, number)| {
-                // Checked again, because a delivery of the same lane may just have been claimed.
-                let is_claimable = !claims.contains_key(&index) && self.is_unblocked(*number);
-                Some((index, handler_of(*number).filter(|_| is_claimable)?))
-            });
-            let next =
-                claimable.min_by_key(|(index, handler)| (handlers[*handler].in_flight, *index));
-            let Some((index, handler)) = next else { break };
-            let slots = &mut handlers[handler];
-            (slots.free, slots.in_flight) = (slots.free - 1, slots.in_flight + 1);
-            claims.insert(index, self.lease(due[index], now + request.lease));
-        }
-        claims.into_values().collect()
-    }
-
-    fn is_due(&self, number: i64, now: SystemTime) -> bool {
-        let row = &self.deliveries[&number];
-        row.is_open() && row.due <= now && self.is_unblocked(number)
-    }
-
-    /// Returns whether no other delivery of its lane blocks this one.
-    fn is_unblocked(&self, number: i64) -> bool {
-        let row = &self.deliveries[&number];
-        let Some((object, position)) = &row.lane else { return true };
-        // A running delivery is the one that blocks its lane.
-        if row.state == DeliveryState::Running {
-            return true;
-        }
-        let mut others = self.deliveries.iter().filter(|(other_number, other)| {
-            **other_number != number && other.is_open() && other.handler == row.handler
-        });
-        !others.any(|(other_number, other)| {
-            other.lane.as_ref().is_some_and(|(other_object, other_position)| {
-                let is_running = other.state == DeliveryState::Running;
-                let is_first = (other_position, *other_number) < (position, number);
-                other_object == object && (is_running || is_first)
-            })
-        })
-    }
-
-    fn lease(&mut self, number: i64, until: SystemTime) -> Claim {
-        let row = self.deliveries.get_mut(&number).expect("delivery exists");
-        let lease_expired = row.state == DeliveryState::Running;
-        if !lease_expired {
-            row.attempts += 1;
-        }
-        (row.state, row.due, row.token) = (DeliveryState::Running, until, row.token + 1);
-        let row = &self.deliveries[&number];
-        let event = Event::from_store(row.received.clone());
-        let event_id = event.as_ref().map_or("damaged", Event::id).into();
-        let (handler, token) = (row.handler.clone(), row.token);
-        Claim {
-            lease: Lease { delivery: number, handler, event_id, token },
-            event,
-            attempt: row.attempts,
-            lease_expired,
-            outdated: self.is_outdated(row),
-        }
-    }
-
-    fn held(&mut self, lease: &Lease) -> Option<&mut Row> {
-        let row = self.deliveries.get_mut(&lease.delivery)?;
-        (row.state == DeliveryState::Running && row.token == lease.token).then_some(row)
     }
 }
 

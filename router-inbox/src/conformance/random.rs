@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     Store,
-    store::{Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, Lease, NewEvent, StoredDelivery},
+    store::{
+        Backlog, Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, Lease, NewEvent,
+        StoredDelivery,
+    },
 };
 
 const OPERATIONS: usize = 400;
@@ -81,14 +84,16 @@ pub async fn random_workload_matches_model(subject: &impl Subject) {
     }
 }
 
-/// Returns for each handler the number of waiting and running deliveries, and the age of the oldest
-/// in whole seconds.
-async fn backlog(store: &impl Store) -> Vec<(String, u64, u64, u64)> {
+/// Returns for each handler the number of waiting and running deliveries, the age of the oldest in
+/// whole seconds, and the time since the first claimable one became due.
+async fn backlog(store: &impl Store) -> Vec<(String, u64, u64, u64, Option<u64>)> {
     let backlog = store.backlog().await.expect("store is available");
     let backlog = backlog.into_iter();
     backlog
         .map(|entry| {
-            (entry.handler.to_string(), entry.waiting, entry.running, entry.oldest.as_secs())
+            let Backlog { handler, waiting, running, oldest, oldest_due } = entry;
+            let oldest_due = oldest_due.map(|age| age.as_secs());
+            (handler.to_string(), waiting, running, oldest.as_secs(), oldest_due)
         })
         .collect()
 }

@@ -123,8 +123,11 @@ async fn purge(store: &impl Operations, older_than: Duration) -> u64 {
 
 async fn snapshot(store: &impl Operations, filter: &ListFilter) -> Snapshot {
     let mut status = store.status().await.expect("store is available");
+    // No worker runs, which a store need not record.
+    status.workers = None;
     for handler in &mut status.handlers {
         // Rounded, because a store's own clock may have advanced a little further.
+        handler.oldest_due = handler.oldest_due.map(|age| Duration::from_secs(age.as_secs() / 10));
         for count in [&mut handler.waiting, &mut handler.running, &mut handler.dead] {
             count.oldest = count.oldest.map(|age| Duration::from_secs(age.as_secs() / 10));
         }

@@ -38,7 +38,7 @@ pub(super) const MAX_BATCH: usize = 900;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time after which tombstones expire. Followers of the stream must read them before.
-const TOMBSTONE_TTL: &str = "60s";
+const TOMBSTONE_TTL: Duration = Duration::from_secs(60);
 
 /// The header of a payload message that contains the event's metadata.
 pub(super) const META_HEADER: &str = "Inbox-Event";
@@ -77,9 +77,15 @@ impl Message {
 
     /// Creates a tombstone, which empties a subject and then expires.
     pub(super) fn tombstone(subject: String) -> Self {
-        let mut message = Self::new(subject, Bytes::new());
-        message.headers.insert(header::NATS_MESSAGE_TTL, TOMBSTONE_TTL);
-        message
+        Self::new(subject, Bytes::new()).expire_after(TOMBSTONE_TTL)
+    }
+
+    /// Makes the server delete the message after this time, rounded up to whole seconds and at
+    /// least one second.
+    pub(super) fn expire_after(mut self, ttl: Duration) -> Self {
+        let seconds = ttl.as_millis().div_ceil(1_000).max(1);
+        self.headers.insert(header::NATS_MESSAGE_TTL, format!("{seconds}s"));
+        self
     }
 
     /// Requires that the subject's last message has this sequence; 0 requires an empty subject.

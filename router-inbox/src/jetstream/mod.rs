@@ -20,6 +20,7 @@
 //!   workers claim.
 //! - For handlers of the newest event only, a message for each handler and object remembers the
 //!   newest event that is done ([`newest`]).
+//! - A message for each running worker has its handlers, and expires ([`workers`]).
 
 mod claims;
 mod complete;
@@ -42,6 +43,7 @@ mod stream;
 mod subjects;
 mod time;
 mod url;
+mod workers;
 mod writes;
 
 use std::{
@@ -71,7 +73,7 @@ use crate::{
     Store, StoreError,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Operations,
-        Stored, StoredDelivery,
+        Stored, StoredDelivery, WorkerInfo,
     },
 };
 
@@ -204,6 +206,14 @@ impl Store for JetStreamStore {
         let mirror = self.0.mirror().await?;
         let now = self.0.time.now();
         Ok(mirror.records().backlog(now))
+    }
+
+    async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
+        self.0.report_worker(worker, ttl).await
+    }
+
+    async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        self.0.workers().await.map(Some)
     }
 
     fn operations(&self) -> Option<&dyn Operations> {

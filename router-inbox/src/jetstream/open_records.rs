@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::record::{Delivery, Record};
-use crate::store::{Backlog, ClaimRequest, DeliveryState, HandlerSlots, set_back::MAX_CORRECTED};
+use crate::store::{
+    Backlog, ClaimRequest, DeliveryState, HandlerSlots, millis::elapsed, set_back::MAX_CORRECTED,
+};
 
 #[derive(Default)]
 pub(super) struct OpenRecords {
@@ -149,6 +151,12 @@ impl OpenRecords {
         due.take_while(|(due, _, _)| *due <= now).count() as u64
     }
 
+    /// Returns the time since the first of a handler's claimable deliveries became due.
+    pub(super) fn oldest_due(&self, handler: &str, now: i64) -> Option<Duration> {
+        let (due, _, _) = self.due.get(handler)?.first()?;
+        elapsed(now - due)
+    }
+
     /// Returns the numbers of up to [`MAX_CORRECTED`] records with a delivery that [is due too
     /// late].
     ///
@@ -209,8 +217,11 @@ impl OpenRecords {
                 DeliveryState::Running => handler_backlog.running += 1,
                 _ => handler_backlog.waiting += 1,
             }
-            let age = Duration::from_millis(u64::try_from(now - stored_at).unwrap_or(0));
+            let age = elapsed(now - stored_at).unwrap_or_default();
             handler_backlog.oldest = handler_backlog.oldest.max(age);
+        }
+        for (handler, handler_backlog) in &mut backlog {
+            handler_backlog.oldest_due = self.oldest_due(handler, now);
         }
         backlog.into_values().collect()
     }

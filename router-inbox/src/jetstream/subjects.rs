@@ -116,6 +116,16 @@ impl Subjects {
     pub(super) fn handlers(&self) -> String {
         format!("{}.handler.*", self.0)
     }
+
+    /// Returns the subject of a running worker's message.
+    pub(super) fn worker(&self, name: &str) -> String {
+        format!("{}.worker.{}", self.0, subject_token(name))
+    }
+
+    /// Returns the filter for the messages of all running workers.
+    pub(super) fn workers(&self) -> String {
+        format!("{}.worker.*", self.0)
+    }
 }
 
 /// Returns the three subject tokens that identify an event in a generation.

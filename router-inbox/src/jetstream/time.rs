@@ -42,6 +42,13 @@ impl ServerTime {
         time.saturating_add(millis(self.clock.monotonic().saturating_duration_since(instant)))
     }
 
+    /// Returns whether the server has not answered for [`SYNC_INTERVAL`].
+    pub(super) fn is_sync_due(&self) -> bool {
+        let (_, instant) = *self.reference.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = self.clock.monotonic().saturating_duration_since(instant);
+        !self.ignores_server && since > SYNC_INTERVAL
+    }
+
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
@@ -74,4 +81,25 @@ pub(super) const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 fn since_1970(time: SystemTime) -> i64 {
     millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use router_core::testing::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn sync_is_due_if_server_has_not_answered() {
+        let clock = ManualClock::at(SystemClock.wall());
+        let time = ServerTime::from_clock(Arc::new(clock.clone()), false);
+        clock.advance(SYNC_INTERVAL);
+        assert!(!time.is_sync_due());
+        clock.advance(Duration::from_secs(1));
+        assert!(time.is_sync_due());
+        time.synchronize(clock.monotonic(), clock.wall());
+        assert!(!time.is_sync_due());
+        clock.advance(SYNC_INTERVAL * 2);
+        assert!(!ServerTime::fixed_to(Arc::new(clock)).is_sync_due());
+    }
 }

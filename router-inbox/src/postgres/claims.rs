@@ -1,6 +1,6 @@
 //! Claims due deliveries and counts the backlog.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use super::{number, schema::Schema, writes::replace_nul};
 use crate::store::{
     Backlog, Claim, ClaimRequest, HandlerSlots, Lease,
-    rows::{millis, time},
+    rows::{elapsed, millis, time},
 };
 
 /// Claims due deliveries in one statement, which is its own transaction. Returns the claims, and
@@ -100,16 +100,18 @@ pub(super) async fn backlog(
     let rows = sqlx::query(schema.sql(
         "with parts as (
              select handler, count(*) filter (where state = 0) as waiting,
-                 count(*) filter (where state = 1) as running, min(id) as oldest
+                 count(*) filter (where state = 1) as running, min(id) as oldest, min(due) as due
              from inbox.deliveries where state <= 1 and not blocked group by handler
              union all
-             select handler, count(*), 0, min(id)
+             select handler, count(*), 0, min(id), null
              from inbox.deliveries where state = 0 and lane is not null and blocked group by handler
          ), open as (
-             select handler, sum(waiting)::bigint as waiting, sum(running)::bigint as running, min(oldest) as oldest
+             select handler, sum(waiting)::bigint as waiting, sum(running)::bigint as running,
+                 min(oldest) as oldest, min(due) as due
              from parts group by handler
          )
-         select open.handler, waiting, running, inbox.inbox_now() - event.stored_at as age
+         select open.handler, waiting, running, inbox.inbox_now() - event.stored_at as age,
+             inbox.inbox_now() - open.due as due_for
          from open join inbox.deliveries delivery on delivery.id = oldest
              join inbox.events event on event.id = delivery.event
          order by open.handler",
@@ -120,8 +122,8 @@ pub(super) async fn backlog(
             handler: Arc::from(row.try_get::<String, _>("handler")?),
             waiting: number(row, "waiting")?,
             running: number(row, "running")?,
-            oldest: Duration::from_millis(row.try_get::<i64, _>("age")?.try_into().unwrap_or(0)),
-            oldest_due: None,
+            oldest: elapsed(row.try_get("age")?).unwrap_or_default(),
+            oldest_due: row.try_get::<Option<i64>, _>("due_for")?.and_then(elapsed),
         })
     });
     backlog.collect()

@@ -219,6 +219,11 @@ impl Server {
                 "user {user} may not create the inbox's tables; run `create schema \"{schema}\" authorization \
                  \"{user}\"` as a user who may, or `grant all on schema …` if the schema exists"
             ),
+            // A duplicate table, object or function, or an undefined column.
+            (_, Some("42P07" | "42710" | "42723" | "42703")) => format!(
+                "the schema {schema} has tables of another program; name another schema with \
+                 `PostgresStore::options().schema(…)`, which holds nothing but the inbox"
+            ),
             (_, Some("53300")) => {
                 "the server has no free connection; raise its max_connections, or run fewer processes".into()
             }
@@ -233,6 +238,15 @@ impl Server {
         let advice = "it contains no inbox; the webhook server creates the tables, so check that both use the same \
                       URL";
         self.not_an_inbox(StoreErrorKind::Misuse, advice.into(), None)
+    }
+
+    /// The error for an inbox that lacks a table.
+    pub(super) fn incomplete(&self, schema: &Schema, table: &str) -> StoreError {
+        let advice = format!(
+            "its inbox has no table {schema}.{table}; restore a backup of the schema, or start with an empty inbox: \
+             `drop schema {schema} cascade`"
+        );
+        self.not_an_inbox(StoreErrorKind::Misuse, advice, None)
     }
 
     fn not_an_inbox(

@@ -9,6 +9,7 @@ mod pool;
 mod redeliver;
 mod schema;
 mod time;
+mod workers;
 mod writes;
 
 use std::{
@@ -29,7 +30,7 @@ use crate::{
     Store, StoreError, Tx,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-        Operations, Stored, StoredDelivery, rows::state,
+        Operations, Stored, StoredDelivery, WorkerInfo, rows::state,
     },
     tx::{self, TxPermits, TxStore},
 };
@@ -42,7 +43,7 @@ use crate::{
 /// database or the role turns `synchronous_commit` off.
 ///
 /// The tables are in their own schema, `stripe_inbox` by default, which is created if it does not
-/// exist.
+/// exist. Nothing else should be in it. A [`Tx`] can write to tables in every other schema.
 /// Processes notify each other of stored events by `LISTEN` and `NOTIFY`. The server must be
 /// PostgreSQL 13 or later and the database's encoding must be UTF-8. A connection pooler between
 /// the store and the server must use session pooling.
@@ -208,6 +209,22 @@ impl Store for PostgresStore {
             claims::backlog(&mut connection, &self.schema).await
         };
         backlog.await.map_err(|error| self.store_error(error))
+    }
+
+    async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
+        let reported = async {
+            let mut connection = self.pool.acquire().await?;
+            workers::report(&mut connection, &self.schema, worker, ttl).await
+        };
+        reported.await.map_err(|error| self.store_error(error))
+    }
+
+    async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        let workers = async {
+            let mut connection = self.pool.acquire().await?;
+            workers::running(&mut connection, &self.schema).await
+        };
+        workers.await.map(Some).map_err(|error| self.store_error(error))
     }
 
     fn max_transactions(&self) -> Option<usize> {

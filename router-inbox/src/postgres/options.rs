@@ -147,6 +147,8 @@ impl PostgresOptions {
     /// - authentication fails;
     /// - the database is missing, or its encoding is not UTF-8;
     /// - the user may not create the tables;
+    /// - the schema contains tables of another program with the same names, or lacks some of the
+    ///   inbox's tables;
     /// - the database contains no inbox, and [`create_if_missing`](Self::create_if_missing) is
     ///   `false`;
     /// - the schema's name or the [`acquire_timeout`](Self::acquire_timeout) is invalid.
@@ -187,6 +189,9 @@ impl PostgresOptions {
         }
         let migrated = schema.migrate(&mut connection).await;
         migrated.map_err(|error| server.connect_error(error, &schema))?;
+        if let Some(table) = schema.missing_table(&mut connection).await? {
+            return Err(server.incomplete(&schema, &table));
+        }
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
         let name = name.and_then(|row| row.try_get(0))?;
         let own = PoolSize {

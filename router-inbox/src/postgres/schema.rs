@@ -7,8 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 /// The migrations, each applied once and in this order. They are never changed once released,
 /// because databases exist in which they are applied. Processes of an older version may share the
 /// database, so a change that would break them must create tables under a new name.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("operations.sql"), include_str!("delays.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
 /// The name of the schema that holds the tables and nothing else.
 #[derive(Debug, Clone)]
@@ -81,6 +80,20 @@ impl Schema {
             applied.bind::<i32>(number).execute(&mut *write).await?;
         }
         write.commit().await
+    }
+
+    /// Returns a table that the migrations create and that does not exist.
+    pub(super) async fn missing_table(
+        &self,
+        connection: &mut PgConnection,
+    ) -> sqlx::Result<Option<String>> {
+        let tables = MIGRATIONS.iter().flat_map(|step| step.split("create table inbox.").skip(1));
+        let tables = tables.filter_map(|table| table.split_whitespace().next());
+        let missing = sqlx::query_scalar(
+            "select name from unnest($1) name where to_regclass($2 || '.' || name) is null limit 1",
+        );
+        let missing = missing.bind(tables.collect::<Vec<_>>()).bind(&self.0);
+        missing.fetch_optional(connection).await
     }
 }
 

@@ -56,6 +56,10 @@ create table inbox.deliveries (
     attempts integer not null default 0,
     -- While waiting: when the delivery can be claimed. While running: when the lease expires.
     due bigint not null,
+    -- The delay with which the delivery was scheduled, in milliseconds: 0 for a delivery due at once,
+    -- the delay of a retry, or the duration of a lease. A delivery that is due later than now plus its
+    -- delay was scheduled before the server's clock was set back.
+    delay bigint not null default 0,
     -- Fencing token of the last lease.
     token bigint not null default 0,
     -- Set for ordered deliveries. `lane` is a hash of handler and object; one delivery of a lane
@@ -78,6 +82,20 @@ create table inbox.newest_done (
     recency bigint not null
 );
 
+-- Unhandled events: no generation of them has a delivery.
+create table inbox.unhandled (event bigint primary key references inbox.events (id) on delete cascade);
+
+-- Each handler that has ever had a delivery; `ordered` is the order of its latest delivery: 0 for
+-- none, 1 for the oldest first, 2 for the newest only.
+create table inbox.handlers (name text collate "C" primary key, ordered smallint not null);
+
+-- The workers that are running, unless they have expired. A later report of any worker deletes those.
+create table inbox.workers (
+    name text collate "C" primary key,
+    handlers text[] not null,
+    expires_at bigint not null
+);
+
 -- Hash indexes, because a B-tree limits the length of its keys.
 create index events_by_id on inbox.events using hash (event_id);
 create index redelivered_by_id on inbox.redelivered using hash (event_id);
@@ -91,6 +109,20 @@ create index deliveries_redelivered_since on inbox.deliveries (redelivered_since
 create index deliveries_in_lane on inbox.deliveries (lane, sort_key, id) where state = 0 and lane is not null;
 create index deliveries_unblocked on inbox.deliveries (lane) where state = 0 and not blocked and lane is not null;
 create index deliveries_running on inbox.deliveries (lane) where state = 1 and lane is not null;
+-- For the same reason, a B-tree of texts holds their first 100 characters.
+--
+-- The object id without the account, which precedes it if there is one.
+create index events_of_object on inbox.events
+    (left(case when account is null then object else substr(object, length(account) + 2) end, 100));
+create index events_of_type on inbox.events (left(type, 100));
+create index events_stored on inbox.events (stored_at, id) where generation = 0;
+-- Dead letters and discarded deliveries.
+create index deliveries_dead_or_discarded on inbox.deliveries (state, id) include (handler, event) where state >= 4;
+
+-- Pairs each event with every generation of it, including itself.
+create view inbox.generations as
+    select one.id as event, other.id as other
+    from inbox.events one join inbox.events other using (identity);
 
 -- The identities of the events that were received with an id.
 create function inbox.identities(id text) returns bytea[] language sql stable as $$
@@ -121,3 +153,46 @@ create function inbox.is_outdated(handler text, object text, recency bigint) ret
 $$;
 create function inbox.redelivered_event(id bigint) returns inbox.redelivered language sql volatile strict
     as $$ select * from inbox.redelivered again where again.id = $1 $$;
+
+-- Triggers maintain the tables for operators, so that they also cover what a version stores that
+-- does not know these tables. The trigger functions run with the privileges of the tables' owner, so
+-- that the user of such a version needs none for these tables.
+--
+-- Settings of the trigger functions: `force_generic_plan`, because the session's
+-- `force_custom_plan` would plan their statements on each call, which takes longer than running
+-- them; `enable_seqscan = off`, so that a plan made for a small table does not scan it once it is
+-- large.
+
+-- Deferred until commit, when the event's deliveries are stored too.
+create function inbox.record_unhandled() returns trigger language plpgsql security definer
+    set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    if not exists (select from inbox.deliveries where event = new.id) then
+        insert into inbox.unhandled values (new.id);
+    end if;
+    return null;
+end $$;
+create constraint trigger record_unhandled after insert on inbox.events
+    deferrable initially deferred for each row execute function inbox.record_unhandled();
+
+-- Usually the handler is known already. Then nothing is written, so that no transaction waits for
+-- another that stores deliveries of the same handler.
+--
+-- Only a redelivery adds deliveries to an event that may be unhandled.
+create function inbox.record_deliveries() returns trigger language plpgsql security definer
+    set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    insert into inbox.handlers
+        select * from (
+            select distinct on (handler)
+                handler, case when lane is null then 0 when sort_key < 0 then 2 else 1 end as ordered
+            from stored order by handler, id desc
+        ) last
+        where not exists (
+            select from inbox.handlers known where known.name = last.handler and known.ordered = last.ordered)
+    on conflict (name) do update set ordered = excluded.ordered;
+    delete from inbox.unhandled where event in (select event from stored where redelivered is not null);
+    return null;
+end $$;
+create trigger record_deliveries after insert on inbox.deliveries
+    referencing new table as stored for each statement execute function inbox.record_deliveries();

@@ -1,6 +1,6 @@
 //! Finds due deliveries, claims them and counts the backlog.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use super::time::ClaimTime;
 use crate::store::{
     Backlog, Claim, ClaimRequest, Lease,
-    rows::{millis, time},
+    rows::{elapsed, millis, time},
     set_back::MAX_CORRECTED,
 };
 
@@ -35,8 +35,8 @@ pub(super) async fn due(
     // beyond it, and those of other handlers, cost nothing.
     let rows = sqlx::query(
         "select due.id, due.handler, due.state, due.due
-         from json_each(?1) request join deliveries due on due.id in (
-             select id from deliveries
+         from json_each(?1) request join stripe_inbox_deliveries due on due.id in (
+             select id from stripe_inbox_deliveries
              where handler = request.value and state <= 1 and blocked = 0 and due <= ?2 and (state = 0 or due <= ?4)
              order by due, id limit ?3)
          order by due.due, due.id",
@@ -74,7 +74,7 @@ pub(super) async fn claim(
     let mut claims = Vec::new();
     for Due { id, handler, lease_expired, .. } in due(write, request, time).await? {
         let claim = sqlx::query(
-            "update deliveries
+            "update stripe_inbox_deliveries
              set attempts = attempts + (state = 0), state = 1, due = ?1, delay = ?2, token = token + 1
              where id = ?3 returning token, attempts",
         );
@@ -88,9 +88,10 @@ pub(super) async fn claim(
             "select e.event_id, coalesce(r.payload, e.payload) as payload, endpoint, generation,
                  case when r.id is null then e.signed_at else r.signed_at end as signed_at, serial,
                  sort_key < -1 and exists (
-                     select 1 from newest_done n
+                     select 1 from stripe_inbox_newest_done n
                      where n.handler = d.handler and n.object = d.object and n.recency > ~d.sort_key) as outdated
-             from deliveries d join events e on e.id = d.event left join redelivered r on r.id = d.redelivered
+             from stripe_inbox_deliveries d join stripe_inbox_events e on e.id = d.event
+             left join stripe_inbox_redelivered r on r.id = d.redelivered
              where d.id = ?1",
         );
         let event_row = load_event.bind(id).fetch_one(&mut *write).await?;
@@ -111,9 +112,10 @@ pub(super) async fn claim(
 macro_rules! due_later {
     () => {
         "id in (
-             select id from deliveries indexed by deliveries_due where state <= 1 and blocked = 0 and due > ?1
+             select id from stripe_inbox_deliveries indexed by stripe_inbox_deliveries_due
+             where state <= 1 and blocked = 0 and due > ?1
              union all
-             select id from deliveries indexed by deliveries_in_lane
+             select id from stripe_inbox_deliveries indexed by stripe_inbox_deliveries_in_lane
              where state = 0 and object is not null and blocked = 1 and due > ?1)
          and due > ?1 + delay"
     };
@@ -121,8 +123,11 @@ macro_rules! due_later {
 
 /// Returns whether a delivery is due later than now plus its delay.
 pub(super) async fn is_due_too_late(read: &mut SqliteConnection, now: i64) -> sqlx::Result<bool> {
-    let exists =
-        sqlx::query(concat!("select exists (select 1 from deliveries where ", due_later!(), ")"));
+    let exists = sqlx::query(concat!(
+        "select exists (select 1 from stripe_inbox_deliveries where ",
+        due_later!(),
+        ")"
+    ));
     exists.bind(now).fetch_one(read).await?.try_get(0)
 }
 
@@ -130,7 +135,8 @@ pub(super) async fn is_due_too_late(read: &mut SqliteConnection, now: i64) -> sq
 /// returns the number of deliveries changed. The caller commits the transaction.
 pub(super) async fn correct_due_times(write: &mut SqliteConnection, now: i64) -> sqlx::Result<u64> {
     let update = sqlx::query(concat!(
-        "update deliveries set due = ?1 + delay where id in (select id from deliveries where ",
+        "update stripe_inbox_deliveries set due = ?1 + delay
+         where id in (select id from stripe_inbox_deliveries where ",
         due_later!(),
         " limit ?2)"
     ));
@@ -142,29 +148,32 @@ pub(super) async fn correct_due_times(write: &mut SqliteConnection, now: i64) ->
 pub(super) async fn backlog(readers: &SqlitePool, now: i64) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(
         "with parts as (
-             select handler, sum(state = 0) as waiting, sum(state = 1) as running, min(id) as oldest
-             from deliveries where state <= 1 and blocked = 0 group by handler
+             select handler, sum(state = 0) as waiting, sum(state = 1) as running, min(id) as oldest,
+                 min(due) as due
+             from stripe_inbox_deliveries where state <= 1 and blocked = 0 group by handler
              union all
-             select handler, count(*), 0, min(id)
-             from deliveries where state = 0 and object is not null and blocked = 1 group by handler
+             select handler, count(*), 0, min(id), null
+             from stripe_inbox_deliveries where state = 0 and object is not null and blocked = 1 group by handler
          ), open as (
-             select handler, sum(waiting) as waiting, sum(running) as running, min(oldest) as oldest
+             select handler, sum(waiting) as waiting, sum(running) as running, min(oldest) as oldest,
+                 min(due) as due
              from parts group by handler
          )
-         select open.handler, waiting, running, stored_at
-         from open join deliveries on deliveries.id = oldest join events on events.id = deliveries.event
+         select open.handler, waiting, running, stored_at, open.due
+         from open join stripe_inbox_deliveries d on d.id = oldest join stripe_inbox_events e on e.id = d.event
          order by open.handler",
     );
     let rows = rows.fetch_all(readers).await?;
     let backlog = rows.iter().map(|row| {
         let handler: String = row.try_get("handler")?;
         let age = now.saturating_sub(row.try_get("stored_at")?);
+        let due: Option<i64> = row.try_get("due")?;
         Ok(Backlog {
             handler: handler.into(),
             waiting: row.try_get("waiting")?,
             running: row.try_get("running")?,
-            oldest: Duration::from_millis(age.try_into().unwrap_or(0)),
-            oldest_due: None,
+            oldest: elapsed(age).unwrap_or_default(),
+            oldest_due: due.and_then(|due| elapsed(now - due)),
         })
     });
     backlog.collect()

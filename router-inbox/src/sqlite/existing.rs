@@ -1,16 +1,17 @@
 //! Checks whether a file contains an inbox, without changing it.
 
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
-use super::open;
+use super::{
+    open,
+    schema::{self, MigrateError},
+};
 use crate::StoreError;
 
 #[derive(Debug, thiserror::Error)]
 enum OpenError {
     #[error("{url} does not exist; the webhook server creates the inbox's file")]
     Missing { url: String },
-    #[error("{url} is a database that contains no inbox")]
-    NoInbox { url: String },
     #[error("{url} cannot be opened as an inbox")]
     NotOpened { url: String, source: sqlx::Error },
 }
@@ -22,28 +23,23 @@ enum OpenError {
 /// Fails if the file does not exist, cannot be opened, or contains no inbox.
 pub(super) async fn check(url: &str, options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let url = url.to_owned();
-    match is_inbox(options.clone()).await {
-        Ok(Some(true)) => Ok(()),
-        Ok(Some(false)) => Err(StoreError::misuse(OpenError::NoInbox { url })),
-        Ok(None) => Err(StoreError::misuse(OpenError::Missing { url })),
-        Err(source) => {
-            let kind = open::open_error_kind(&source);
-            Err(StoreError::new(kind, OpenError::NotOpened { url, source }))
-        }
+    if !options.get_filename().exists() {
+        return Err(StoreError::misuse(OpenError::Missing { url }));
     }
+    check_tables(options.clone().read_only(true).create_if_missing(false)).await.map_err(|error| {
+        match error {
+            MigrateError::Sql(source) => {
+                let kind = open::open_error_kind(&source);
+                StoreError::new(kind, OpenError::NotOpened { url, source })
+            }
+            MigrateError::Unusable(_) => open::not_opened(url, error),
+        }
+    })
 }
 
-/// Returns whether the file contains the tables of an inbox, or `None` if there is no file.
-async fn is_inbox(options: SqliteConnectOptions) -> sqlx::Result<Option<bool>> {
-    if !options.get_filename().exists() {
-        return Ok(None);
-    }
-    let mut reader = options.read_only(true).create_if_missing(false).connect().await?;
-    let columns = sqlx::query(
-        "select (select count(*) from pragma_table_info('events') where name in ('event_id', 'generation'))
-              + (select count(*) from pragma_table_info('deliveries') where name in ('handler', 'token'))",
-    );
-    let columns: i64 = columns.fetch_one(&mut reader).await?.try_get(0)?;
+async fn check_tables(options: SqliteConnectOptions) -> Result<(), MigrateError> {
+    let mut reader = options.connect().await?;
+    let checked = schema::check(&mut reader).await;
     reader.close().await?;
-    Ok(Some(columns == 4))
+    checked
 }

@@ -11,6 +11,7 @@ mod quick_check;
 mod redeliver;
 mod schema;
 mod time;
+mod workers;
 mod writes;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -31,7 +32,8 @@ use crate::{
     Store, StoreError, Tx,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-        Operations, StoreErrorKind, Stored, StoredDelivery, rows::state, sql_error::kind,
+        Operations, StoreErrorKind, Stored, StoredDelivery, WorkerInfo, rows::state,
+        sql_error::kind,
     },
     tx::{self, TxPermits, TxStore},
 };
@@ -41,6 +43,9 @@ use crate::{
 ///
 /// SQLite allows one writer at a time, so the writes of this process wait in one fair queue. Reads
 /// do not wait.
+///
+/// The file may hold the application's own tables too, which a [`Tx`] writes to. Names of tables,
+/// indexes, views and triggers that begin with `stripe_inbox_` are reserved for the inbox.
 ///
 /// If the file, its WAL or the WAL's index is moved, deleted or replaced while the store is open,
 /// nothing is committed until the file is back or the process restarts: storing and claiming fail,
@@ -85,10 +90,11 @@ enum WriterBusy {
     )]
     ThisProcess,
     #[error(
-        "another process has been writing to the file for {}",
+        "another connection, of this or of another process, has been writing to the file for {}; check whether a \
+         transaction outside the inbox is open too long",
         humantime::format_duration(open::BUSY_TIMEOUT)
     )]
-    OtherProcess,
+    OtherConnection,
 }
 
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -102,7 +108,7 @@ impl SqliteStore {
             Ok(write) => Ok(write),
             Err(sqlx::Error::PoolTimedOut) => Err(StoreError::busy(WriterBusy::ThisProcess)),
             Err(error) if kind(&error) == StoreErrorKind::Busy => {
-                Err(StoreError::busy(WriterBusy::OtherProcess))
+                Err(StoreError::busy(WriterBusy::OtherConnection))
             }
             Err(error) => Err(self.files.explain(error).await),
         }
@@ -249,13 +255,9 @@ impl Store for SqliteStore {
     async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         let rows = sqlx::query(
             "select endpoint, account, generation, handler, state, attempts, error
-             from events join deliveries on deliveries.event = events.id
-             where identity in (
-                 select identity from events where event_id = ?1
-                 union
-                 select identity from redelivered join events on events.id = redelivered.event
-                 where redelivered.event_id = ?1)
-             order by endpoint, account, generation, handler, deliveries.id",
+             from stripe_inbox_events e join stripe_inbox_deliveries d on d.event = e.id
+             where identity in (select identity from stripe_inbox_identities where event_id = ?1)
+             order by endpoint, account, generation, handler, d.id",
         );
         let mut reader = self.reader().await?;
         let rows = rows.bind(event_id).fetch_all(&mut *reader).await?;
@@ -272,6 +274,17 @@ impl Store for SqliteStore {
 
     fn operations(&self) -> Option<&dyn Operations> {
         Some(self)
+    }
+
+    async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
+        let mut write = self.begin().await?;
+        workers::report(&mut write, worker, ttl, self.now()).await?;
+        self.commit(write).await
+    }
+
+    async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        let mut reader = self.reader().await?;
+        Ok(Some(workers::running(&mut reader, self.now()).await?))
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {

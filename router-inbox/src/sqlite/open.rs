@@ -19,7 +19,8 @@ use sqlx::{
 
 use super::{
     file::{FileId, OpenFiles},
-    private_file, schema,
+    private_file,
+    schema::{self, MigrateError, Unusable},
 };
 use crate::{
     StoreError,
@@ -30,12 +31,13 @@ use crate::{
 };
 
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{url} cannot be opened as an inbox; name an inbox's file, or a new file in a writable directory"
-)]
-struct NotOpened {
-    url: String,
-    source: sqlx::Error,
+enum OpenError {
+    #[error(
+        "{url} cannot be opened as an inbox; name an inbox's file, or a new file in a writable directory"
+    )]
+    NotOpened { url: String, source: sqlx::Error },
+    #[error("{url} {reason}")]
+    Unusable { url: String, reason: Unusable },
 }
 
 /// Timeout of waiting for another process's write.
@@ -71,8 +73,13 @@ pub(super) fn open_error_kind(error: &sqlx::Error) -> StoreErrorKind {
     }
 }
 
-pub(super) fn not_opened(url: String, source: sqlx::Error) -> StoreError {
-    StoreError::new(open_error_kind(&source), NotOpened { url, source })
+pub(super) fn not_opened(url: String, error: impl Into<MigrateError>) -> StoreError {
+    match error.into() {
+        MigrateError::Sql(source) => {
+            StoreError::new(open_error_kind(&source), OpenError::NotOpened { url, source })
+        }
+        MigrateError::Unusable(reason) => StoreError::misuse(OpenError::Unusable { url, reason }),
+    }
 }
 
 /// Returns the file of a pool, and options to open it.
@@ -95,7 +102,7 @@ pub(super) async fn options_of(
     Ok((file, options.locking_mode(SqliteLockingMode::Normal)))
 }
 
-pub(super) async fn open(options: SqliteConnectOptions) -> sqlx::Result<Opened> {
+pub(super) async fn open(options: SqliteConnectOptions) -> Result<Opened, MigrateError> {
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -154,17 +161,18 @@ fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
 ///
 /// # Errors
 ///
-/// Fails if the file cannot be opened or migrated, or is replaced meanwhile several times.
+/// Fails if the file cannot be opened or migrated, or its tables are incomplete or are not the
+/// inbox's, or if it is replaced meanwhile several times.
 async fn connect_and_migrate(
     options: &SqliteConnectOptions,
-) -> sqlx::Result<(SqliteConnection, Arc<OpenFiles>)> {
+) -> Result<(SqliteConnection, Arc<OpenFiles>), MigrateError> {
     let path = options.get_filename();
     for _ in 0..3 {
-        private_file::create(path)?;
-        let before = FileId::at(path)?;
+        private_file::create(path).map_err(sqlx::Error::Io)?;
+        let before = FileId::at(path).map_err(sqlx::Error::Io)?;
         let mut connection = connect(options).await?;
         schema::migrate(&mut connection).await?;
-        let files = OpenFiles::new(path)?;
+        let files = OpenFiles::new(path).map_err(sqlx::Error::Io)?;
         // SQLite does not report the file that it has opened. If the path refers to the same file
         // before and after, that is the opened one.
         if before == files.id() {
@@ -172,7 +180,7 @@ async fn connect_and_migrate(
         }
     }
     let message = "the file was replaced while it was opened; try again";
-    Err(io::Error::new(ErrorKind::ResourceBusy, message).into())
+    Err(sqlx::Error::Io(io::Error::new(ErrorKind::ResourceBusy, message)).into())
 }
 
 /// A pool that keeps its connections open, and replaces one only if it is broken.

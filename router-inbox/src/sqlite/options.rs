@@ -99,9 +99,14 @@ impl SqliteOptions {
     ///
     /// # Errors
     ///
-    /// Fails if the URL names no file or has another parameter, if the file cannot be opened or is
-    /// not a SQLite database, or if it contains no inbox and
-    /// [`create_if_missing`](Self::create_if_missing) is `false`.
+    /// Fails if:
+    ///
+    /// - the URL names no file or has another parameter;
+    /// - the file cannot be opened or is not a SQLite database;
+    /// - the file contains no inbox, and [`create_if_missing`](Self::create_if_missing) is `false`;
+    /// - the file contains no inbox, and another program uses a name that begins with
+    ///   `stripe_inbox_`;
+    /// - the inbox lacks one of its tables, or is from before the tables had this prefix.
     pub async fn open(self, url: &str) -> Result<SqliteStore, StoreError> {
         let options = open::parse(url)?;
         self.open_file(url, options).await

@@ -28,7 +28,8 @@ pub(super) async fn redeliver(
     now: i64,
 ) -> sqlx::Result<Stored> {
     let key = event.key();
-    let find = sqlx::query("select id from events where identity = ?1 and generation = ?2");
+    let find =
+        sqlx::query("select id from stripe_inbox_events where identity = ?1 and generation = ?2");
     let find = find.bind(identity(&key).to_vec()).bind(key.generation());
     let id = find.fetch_one(&mut *write).await?.try_get(0)?;
     let mut redelivered = Redelivered { id, event, payload: None, now };
@@ -74,11 +75,9 @@ impl Redelivered<'_> {
         delivery: &NewDelivery,
     ) -> sqlx::Result<Option<SqliteRow>> {
         let latest = sqlx::query(
-            "select deliveries.id, handler, state, deliveries.object
-             from events given join events other using (identity)
-             join deliveries on deliveries.event = other.id
-             where given.id = ?1 and handler in (?2, ?3)
-             order by other.generation desc, deliveries.id desc limit 1",
+            "select d.id, handler, state, d.object
+             from stripe_inbox_generations g join stripe_inbox_deliveries d on d.event = g.other
+             where g.event = ?1 and handler in (?2, ?3) order by generation desc, d.id desc limit 1",
         );
         let latest = latest.bind(self.id).bind(&*delivery.handler);
         latest.bind(delivery.formerly.as_deref()).fetch_optional(write).await
@@ -89,7 +88,7 @@ impl Redelivered<'_> {
         write: &mut SqliteConnection,
         delivery: &NewDelivery,
     ) -> sqlx::Result<()> {
-        let count = sqlx::query("select count(*) from deliveries where event = ?1");
+        let count = sqlx::query("select count(*) from stripe_inbox_deliveries where event = ?1");
         let count: i64 = count.bind(self.id).fetch_one(&mut *write).await?.try_get(0)?;
         let id = delivery_number(self.id, usize::try_from(count).unwrap_or(usize::MAX));
         let redelivered = Some(self.store_payload(write).await?);
@@ -101,7 +100,7 @@ impl Redelivered<'_> {
     /// Returns the order key of the event as it was first received.
     async fn order_key(&self, write: &mut SqliteConnection) -> sqlx::Result<OrderKey> {
         let first = sqlx::query(
-            "select payload, endpoint, generation, signed_at, serial from events where id = ?1",
+            "select payload, endpoint, generation, signed_at, serial from stripe_inbox_events where id = ?1",
         );
         let first = stored_event(&first.bind(self.id).fetch_one(write).await?)?;
         // A stored event that is damaged cannot be delivered, so its order does not matter.
@@ -115,7 +114,7 @@ impl Redelivered<'_> {
         latest: &SqliteRow,
     ) -> sqlx::Result<()> {
         let restart = sqlx::query(
-            "update deliveries set
+            "update stripe_inbox_deliveries set
                  state = 0, attempts = 0, due = ?1, delay = 0, ended_at = null,
                  blocked = object is not null, redelivered = ?2
              where id = ?3",
@@ -138,14 +137,16 @@ impl Redelivered<'_> {
         let id: i64 = latest.try_get("id")?;
         let current = sqlx::query(
             "select coalesce(r.payload, e.payload) as payload, endpoint, generation, e.signed_at, serial
-             from deliveries d join events e on e.id = d.event left join redelivered r on r.id = d.redelivered
+             from stripe_inbox_deliveries d join stripe_inbox_events e on e.id = d.event
+             left join stripe_inbox_redelivered r on r.id = d.redelivered
              where d.id = ?1",
         );
         let current = stored_event(&current.bind(id).fetch_one(&mut *write).await?)?;
         if Event::from_store(current).is_ok_and(|current| current.has_same_form(self.event)) {
             return Ok(());
         }
-        let set = sqlx::query("update deliveries set redelivered_since = ?1 where id = ?2");
+        let set =
+            sqlx::query("update stripe_inbox_deliveries set redelivered_since = ?1 where id = ?2");
         let set = set.bind(self.store_payload(write).await?);
         set.bind(id).execute(write).await?;
         Ok(())
@@ -158,7 +159,8 @@ impl Redelivered<'_> {
         }
         let stored = StoredEvent::from_event(self.event);
         let insert = sqlx::query(
-            "insert into redelivered (event, event_id, payload, signed_at) values (?1, ?2, ?3, ?4) returning id",
+            "insert into stripe_inbox_redelivered (event, event_id, payload, signed_at)
+             values (?1, ?2, ?3, ?4) returning id",
         );
         let insert = insert.bind(self.id).bind(self.event.id()).bind(&stored.payload[..]);
         let id = insert.bind(signed_at(&stored)).fetch_one(write).await?.try_get(0)?;
@@ -170,8 +172,8 @@ impl Redelivered<'_> {
     /// event have different ids.
     async fn has_known_id(&self, write: &mut SqliteConnection) -> sqlx::Result<bool> {
         let known = sqlx::query(
-            "select exists (select 1 from events where id = ?1 and event_id = ?2)
-                 or exists (select 1 from redelivered where event = ?1 and event_id = ?2)",
+            "select exists (select 1 from stripe_inbox_events where id = ?1 and event_id = ?2)
+                 or exists (select 1 from stripe_inbox_redelivered where event = ?1 and event_id = ?2)",
         );
         known.bind(self.id).bind(self.event.id()).fetch_one(write).await?.try_get(0)
     }

@@ -41,7 +41,7 @@ async fn insert_event(
 ) -> sqlx::Result<Option<i64>> {
     let (key, stored) = (event.key(), StoredEvent::from_event(event));
     let row = sqlx::query(
-        "insert into events
+        "insert into stripe_inbox_events
              (identity, endpoint, account, event_id, generation, type, object, payload, signed_at, serial, stored_at)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          on conflict do nothing returning id",
@@ -84,7 +84,8 @@ pub(super) async fn insert_delivery(
 ) -> sqlx::Result<()> {
     let object = delivery.order.map(|_| &*order_key.object);
     sqlx::query(
-        "insert into deliveries (id, event, redelivered, handler, due, delay, object, sort_key, blocked)
+        "insert into stripe_inbox_deliveries
+             (id, event, redelivered, handler, due, delay, object, sort_key, blocked)
          values (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)",
     )
     .bind(id)
@@ -114,7 +115,7 @@ pub(super) async fn extend(
 ) -> sqlx::Result<bool> {
     let delay = millis(duration);
     let extended = sqlx::query(
-        "update deliveries set due = ?1, delay = ?2 where id = ?3 and token = ?4 and state = 1",
+        "update stripe_inbox_deliveries set due = ?1, delay = ?2 where id = ?3 and token = ?4 and state = 1",
     );
     let extended = extended.bind(now.saturating_add(delay)).bind(delay);
     let extended = extended.bind(lease.delivery).bind(lease.token);
@@ -131,7 +132,7 @@ pub(super) async fn complete(
 ) -> sqlx::Result<CompleteResult> {
     let OutcomeColumns { state, wait, error, released } = OutcomeColumns::new(outcome);
     let row = sqlx::query(
-        "update deliveries set
+        "update stripe_inbox_deliveries set
              state = ?1, due = ?2, delay = ?8, error = coalesce(?3, error),
              attempts = max(attempts - ?4, 0),
              ended_at = case when ?1 = 0 then null else ?5 end
@@ -164,7 +165,7 @@ pub(super) async fn complete(
 /// Starts a dead letter over and returns `true`, if its event was redelivered in the meantime.
 async fn restart(write: &mut SqliteConnection, lease: &Lease, now: i64) -> sqlx::Result<bool> {
     let restart = sqlx::query(
-        "update deliveries set
+        "update stripe_inbox_deliveries set
              state = 0, attempts = 0, due = ?1, delay = 0, ended_at = null, blocked = object is not null,
              redelivered = redelivered_since, redelivered_since = null
          where id = ?2 and redelivered_since is not null",
@@ -181,7 +182,7 @@ async fn remember_done(
     recency: i64,
 ) -> sqlx::Result<()> {
     let remember = sqlx::query(
-        "insert into newest_done values (?1, ?2, ?3)
+        "insert into stripe_inbox_newest_done values (?1, ?2, ?3)
          on conflict do update set recency = max(recency, excluded.recency)",
     );
     remember.bind(handler).bind(object).bind(recency).execute(write).await?;
@@ -196,19 +197,20 @@ pub(super) async fn unblock_next(
     object: &str,
 ) -> sqlx::Result<()> {
     let running = sqlx::query(
-        "select 1 from deliveries where handler = ?1 and object = ?2 and state = 1 and object is not null limit 1",
+        "select 1 from stripe_inbox_deliveries
+         where handler = ?1 and object = ?2 and state = 1 and object is not null limit 1",
     );
     if running.bind(handler).bind(object).fetch_optional(&mut *write).await?.is_some() {
         return Ok(());
     }
     let block_all = sqlx::query(
-        "update deliveries set blocked = 1
+        "update stripe_inbox_deliveries set blocked = 1
          where handler = ?1 and object = ?2 and state = 0 and blocked = 0 and object is not null",
     );
     block_all.bind(handler).bind(object).execute(&mut *write).await?;
     let unblock = sqlx::query(
-        "update deliveries set blocked = 0 where id = (
-             select id from deliveries
+        "update stripe_inbox_deliveries set blocked = 0 where id = (
+             select id from stripe_inbox_deliveries
              where handler = ?1 and object = ?2 and state = 0 and object is not null
              order by sort_key, id limit 1)",
     );

@@ -10,6 +10,11 @@ pub(crate) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
 }
 
+/// Returns the difference of two points in time, or `None` if it is negative.
+pub(crate) fn elapsed(millis: i64) -> Option<Duration> {
+    u64::try_from(millis).ok().map(Duration::from_millis)
+}
+
 /// Returns the point in time, or `None` if `millis` is negative or out of range.
 pub(crate) fn time(millis: i64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))

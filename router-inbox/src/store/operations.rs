@@ -10,7 +10,10 @@ use router_core::{Event, event::StoredEvent};
 
 pub use super::change::{Change, ChangeOutcome, ChangeResult};
 use super::order::object_text;
-use crate::{StoreError, store::DeliveryState};
+use crate::{
+    StoreError,
+    store::{DeliveryState, WorkerInfo},
+};
 
 /// An operator's interface to a store: inspecting, retrying, discarding, replaying and purging.
 ///
@@ -29,7 +32,8 @@ use crate::{StoreError, store::DeliveryState};
 /// change may or may not have been made.
 #[async_trait]
 pub trait Operations: Send + Sync {
-    /// Counts events and deliveries, and determines the age of the oldest deliveries.
+    /// Counts events and deliveries, determines the age of the oldest deliveries, and lists the
+    /// running workers.
     ///
     /// Finished deliveries are counted only in total, not by handler. There may be millions of
     /// them, so a store must be able to count or estimate them without reading each.
@@ -156,6 +160,9 @@ pub struct InboxStatus {
     pub finished: u64,
     /// Every handler that has ever had a delivery, sorted by name.
     pub handlers: Vec<HandlerStatus>,
+    /// The running workers, sorted by name, or `None` if the store does not record them. See
+    /// [`Store::workers`](crate::Store::workers).
+    pub workers: Option<Vec<WorkerInfo>>,
 }
 
 /// An overview of a handler's deliveries.
@@ -173,13 +180,22 @@ pub struct HandlerStatus {
     /// The number of deliveries that can be claimed now: waiting ones that are due, and running
     /// ones whose lease has expired.
     pub due: u64,
+    /// Time since the first of these became due, or `None` if there is none.
+    pub oldest_due: Option<Duration>,
 }
 
 impl HandlerStatus {
     /// Creates the status of a handler without unfinished deliveries and dead letters.
     pub fn new(handler: impl Into<Arc<str>>) -> Self {
         let none = BacklogCount::default();
-        Self { handler: handler.into(), waiting: none, running: none, dead: none, due: 0 }
+        Self {
+            handler: handler.into(),
+            waiting: none,
+            running: none,
+            dead: none,
+            due: 0,
+            oldest_due: None,
+        }
     }
 }
 

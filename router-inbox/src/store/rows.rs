@@ -2,7 +2,7 @@
 
 use router_core::{Event, delivery::DeliveryOrder};
 
-pub(crate) use super::millis::{millis, time};
+pub(crate) use super::millis::{elapsed, millis, time};
 use super::order::object_text;
 use crate::store::{DeliveryOutcome, DeliveryState};
 

@@ -12,6 +12,7 @@ mod storable;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod workers;
 
 use std::{
     sync::Arc,

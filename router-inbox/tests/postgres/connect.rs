@@ -1,4 +1,4 @@
-//! Connecting: creating the tables, privileges, older and newer versions, errors.
+//! Connecting: creating the tables, privileges, newer versions, errors.
 
 use std::{
     num::NonZeroU32,
@@ -188,6 +188,41 @@ async fn schema_of_newer_version_is_used() {
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
 }
 
+/// The schema may hold tables of another program, for example if it is `public`.
+#[tokio::test]
+async fn schema_of_other_program_is_refused() {
+    let Some(server) = postgres::shared() else { return };
+    let database = PgPool::connect_lazy(&server.url()).unwrap();
+    for tables in ["events (id integer)", "migrations (version integer)"] {
+        let schema = postgres::unused_name();
+        let create = format!("create schema {schema}; create table {schema}.{tables}");
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&database).await.unwrap();
+        let connected = PostgresStore::options().schema(&schema).connect(&server.url()).await;
+        let error = connected.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misuse);
+        let advice = format!(
+            "the schema {schema} has tables of another program; name another schema with \
+             `PostgresStore::options().schema(…)`, which holds nothing but the inbox: "
+        );
+        assert!(error_chain(&error).contains(&advice), "{}", error_chain(&error));
+    }
+}
+
+#[tokio::test]
+async fn schema_without_a_table_of_the_inbox_is_refused() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    let drop = format!("drop table {}.newest_done", inbox.schema);
+    sqlx::raw_sql(AssertSqlSafe(drop)).execute(&inbox.database).await.unwrap();
+    let connected = PostgresStore::options().schema(&inbox.schema).connect(&inbox.url).await;
+    let (error, schema) = (connected.unwrap_err(), &inbox.schema);
+    assert_eq!(error.kind(), StoreErrorKind::Misuse);
+    let advice = format!(
+        "its inbox has no table {schema}.newest_done; restore a backup of the schema, or start with an empty \
+         inbox: `drop schema {schema} cascade`"
+    );
+    assert!(error_chain(&error).ends_with(&advice), "{}", error_chain(&error));
+}
+
 /// Another user, with more privileges, may have created the tables.
 #[tokio::test]
 async fn user_needs_no_right_to_create_tables() {
@@ -359,61 +394,4 @@ async fn connect_without_create_makes_no_tables() {
     PostgresStore::connect(&url).await.unwrap().store(&[paid("evt_1")]).await.unwrap();
     let store = PostgresStore::options().create_if_missing(false).connect(&url).await.unwrap();
     assert_eq!(store.deliveries("evt_1").await.unwrap().len(), 1);
-}
-
-/// Includes events stored by the older version before and after the migration, also if its user was
-/// granted only the older tables.
-#[tokio::test]
-async fn schema_of_older_version_supports_operations() {
-    let Some(server) = postgres::shared() else { return };
-    let (url, schema, user) = (server.url(), postgres::unused_name(), postgres::unused_name());
-    let admin = PgPool::connect_lazy(&url).unwrap();
-    let execute = async |database: &PgPool, statements: &str| {
-        let statements = statements.replace("inbox.", &format!("{schema}."));
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(database).await.unwrap();
-    };
-    let schema_sql = include_str!("../../src/postgres/schema.sql");
-    let setup = format!(
-        "create schema {schema};
-         create table inbox.migrations (step integer primary key, applied_at timestamptz not null default now());
-         {schema_sql};
-         insert into inbox.migrations (step) values (1);
-         create role {user} login password '{PASSWORD}';
-         grant usage on schema {schema} to {user};
-         grant select, insert, update, delete on all tables in schema {schema} to {user};"
-    );
-    execute(&admin, &setup).await;
-    let older = PgPool::connect_lazy(&url.replace("postgres:of", &format!("{user}:of"))).unwrap();
-    let store = |id: &str, handler: &str| {
-        format!(
-            "begin;
-             insert into inbox.events (id, identity, endpoint, event_id, generation, type, object, payload, stored_at)
-             values (inbox.next_event_ids(1), '{id}', 'default', '{id}', 0, 'invoice.paid', 'in_1', '', 0);
-             insert into inbox.deliveries (id, event, handler, due, lane)
-             select id * 1024, id, '{handler}', 0, 1 from inbox.events where event_id = '{id}' and '{handler}' <> '';
-             commit"
-        )
-    };
-    execute(&older, &store("evt_1", "a")).await;
-    execute(&older, &store("evt_unhandled_1", "")).await;
-    let newer = PostgresStore::options().schema(&schema).connect(&url).await.unwrap();
-    execute(&older, &store("evt_2", "b")).await;
-    execute(&older, &store("evt_unhandled_2", "")).await;
-    execute(&older, &store("evt_3", "")).await;
-    let add = "insert into inbox.redelivered (event, event_id, payload)
-             select id, event_id, '' from inbox.events where event_id = 'evt_3';
-         insert into inbox.deliveries (id, event, redelivered, handler, due)
-             select event * 1024, event, id, 'b', 0 from inbox.redelivered";
-    execute(&older, add).await;
-    let status = newer.status().await.unwrap();
-    assert_eq!((status.events, status.unhandled, status.finished), (5, 2, 0));
-    let handlers: Vec<_> =
-        status.handlers.iter().map(|status| (&*status.handler, status.due)).collect();
-    assert_eq!(handlers, [("a", 1), ("b", 2)]);
-    let filter = ListFilter { unhandled: true, limit: 9, ..ListFilter::default() };
-    let listed: Vec<_> = newer.list(&filter).await.unwrap();
-    let listed: Vec<_> = listed.iter().map(|listed| &*listed.event.id).collect();
-    assert_eq!(listed, ["evt_unhandled_2", "evt_unhandled_1"]);
-    let invoices = ListFilter { object: Some("in_1".into()), limit: 9, ..ListFilter::default() };
-    assert_eq!(newer.list(&invoices).await.unwrap().len(), 3);
 }

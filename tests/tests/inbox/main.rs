@@ -13,4 +13,5 @@ mod panics;
 mod receiving;
 mod shop;
 mod silent;
+mod tables;
 mod transactions;

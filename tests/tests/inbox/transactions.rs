@@ -397,7 +397,7 @@ async fn attempt_without_transaction_is_not_counted() {
     let (before, rest) = logged.split_once("retrying in ").unwrap();
     insta::assert_snapshot!(before, @" WARN router_inbox::worker::outcome: the store could not begin the handler's transaction; ");
     let (_, rest) = rest.split_once(' ').unwrap();
-    insta::assert_snapshot!(rest, @r#"without counting an attempt handler="shop.fulfil" event.id="evt_1" event.type="invoice.paid" error=the store is not available to the handler: another process has been writing to the file for 5s"#);
+    insta::assert_snapshot!(rest, @r#"without counting an attempt handler="shop.fulfil" event.id="evt_1" event.type="invoice.paid" error=the store is not available to the handler: another connection, of this or of another process, has been writing to the file for 5s; check whether a transaction outside the inbox is open too long"#);
     shop.wait_for("evt_1", Waiting, 0).await;
     shop.clock.advance(Duration::from_secs(7));
     shop.wrote.recv().await.unwrap();

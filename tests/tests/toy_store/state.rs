@@ -157,10 +157,7 @@ impl State {
     }
 
     pub(crate) fn claim(&mut self, request: &ClaimRequest, now: SystemTime) -> Vec<Claim> {
-        let is_due = |(number, row): &(&i64, &DeliveryRow)| {
-            row.is_open() && row.due <= now && self.is_unblocked(**number, row)
-        };
-        let due = self.deliveries.iter().filter(is_due);
+        let due = self.deliveries.iter().filter(|(number, row)| self.is_due(**number, row, now));
         let mut due: Vec<_> =
             due.map(|(number, row)| (&*row.handler, (row.due, *number))).collect();
         due.sort_unstable_by_key(|(_, delivery)| *delivery);
@@ -168,6 +165,10 @@ impl State {
         claimed.sort_unstable();
         let lease = |(_, number)| self.lease(number, now + request.lease);
         claimed.into_iter().map(lease).collect()
+    }
+
+    fn is_due(&self, number: i64, row: &DeliveryRow, now: SystemTime) -> bool {
+        row.is_open() && row.due <= now && self.is_unblocked(number, row)
     }
 
     /// Returns whether the delivery is the first of its lane.
@@ -283,7 +284,7 @@ impl State {
 
     pub(crate) fn backlog(&self, now: SystemTime) -> Vec<Backlog> {
         let mut backlog: BTreeMap<&str, Backlog> = BTreeMap::new();
-        for row in self.deliveries.values().filter(|row| row.is_open()) {
+        for (number, row) in self.deliveries.iter().filter(|(_, row)| row.is_open()) {
             let name: Arc<str> = row.handler.as_str().into();
             let entry = backlog.entry(&row.handler).or_insert_with(|| Backlog::new(name));
             match row.state() {
@@ -292,6 +293,9 @@ impl State {
             }
             let age = now.duration_since(self.events[row.event].stored_at);
             entry.oldest = entry.oldest.max(age.unwrap_or(Duration::ZERO));
+            if self.is_due(*number, row, now) {
+                entry.oldest_due = entry.oldest_due.max(now.duration_since(row.due).ok());
+            }
         }
         backlog.into_values().collect()
     }

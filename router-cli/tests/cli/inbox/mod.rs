@@ -18,7 +18,9 @@ use router_core::{
 };
 use router_inbox::{
     SqliteStore, Store as _,
-    store::{Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, NewDelivery, NewEvent},
+    store::{
+        Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, NewDelivery, NewEvent, WorkerInfo,
+    },
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -48,7 +50,8 @@ impl TestInbox {
         Self { runtime, store, clock, folder }
     }
 
-    /// Creates an inbox with deliveries in all states but discarded, and an unhandled event.
+    /// Creates an inbox with deliveries in all states but discarded, an unhandled event and two
+    /// workers.
     fn busy() -> Self {
         let inbox = Self::empty(MINUTE * 180);
         inbox.store("evt_done", "invoice.paid", "in_1", &["audit", "orders.fulfil"]);
@@ -75,6 +78,9 @@ impl TestInbox {
         inbox.store_ordered("evt_second", "customer.updated", "cus_1", "ledger");
         inbox.store("evt_runs", "invoice.paid", "in_3", &["mail"]);
         inbox.claim("mail", MINUTE * 33);
+        for worker in ["shop-1", "shop-2"] {
+            inbox.report_worker(worker, &["audit", "ledger", "mail", "orders.fulfil"]);
+        }
         inbox
     }
 
@@ -112,6 +118,13 @@ impl TestInbox {
         let new = |number| NewEvent::new(event(number), deliveries.clone());
         let many: Vec<_> = (0..number).map(new).collect();
         self.runtime.block_on(self.store.store(&many)).expect("the store works");
+    }
+
+    /// Records that a worker is running.
+    fn report_worker(&self, name: &str, handlers: &[&str]) {
+        let worker = WorkerInfo::new(name, handlers.iter().map(|handler| (*handler).into()));
+        let reported = self.runtime.block_on(self.store.report_worker(&worker, DAY));
+        reported.expect("the store works");
     }
 
     /// Claims the handler's next due delivery.

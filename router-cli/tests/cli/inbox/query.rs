@@ -9,14 +9,17 @@ fn status_counts_deliveries_and_suggests_next_steps() {
     let output = TestInbox::busy().run(&["status"]);
     assert_eq!(output.code, Some(0));
     insta::assert_snapshot!(output.stdout, @r"
-    handler             due   waiting   running      dead  oldest
-    audit                 -         -         -         -
-    ledger                1         2         -         -      3m
-    mail                  -         -         1         -      3m
-    orders.fulfil         -         1         -         1      1h
+    handler             due    late   waiting   running      dead  oldest
+    audit                 -       -         -         -         -
+    ledger                1      3m         2         -         -      3m
+    mail                  -       -         -         1         -      3m
+    orders.fulfil         -       -         1         -         1      1h
 
     7 events, 1 unhandled
     3 deliveries finished (done, ignored or discarded)
+    2 workers running
+      shop-1  4 handlers
+      shop-2  4 handlers
     ");
     insta::assert_snapshot!(output.stderr, @r"
     help: 1 dead letter will not be retried automatically: `event-router inbox list --state dead` shows why; then run `retry`, `replay` or `discard`
@@ -25,15 +28,36 @@ fn status_counts_deliveries_and_suggests_next_steps() {
 }
 
 #[test]
-fn status_suggests_a_server_if_nothing_runs() {
+fn status_names_handlers_without_worker() {
     let inbox = TestInbox::empty(MINUTE * 5);
     let output = inbox.run(&["status"]);
-    assert_eq!((&*output.stdout, &*output.stderr), ("the inbox is empty\n", ""));
-    inbox.store("evt_1", "invoice.paid", "in_1", &["mail", "audit"]);
-    let help = "help: deliveries are due for audit, mail, but none is running: start a server that has these handlers\n";
-    assert_eq!(inbox.run(&["status"]).stderr, help);
+    insta::assert_snapshot!(output.stdout, @r"
+    the inbox is empty
+    0 workers running
+    ");
+    insta::assert_snapshot!(output.stderr, @"help: no worker is running: start the program that has `inbox.worker(…).run(…)`");
+    inbox.store("evt_1", "invoice.paid", "in_1", &["audit", "ledger", "mail"]);
     inbox.claim("mail", MINUTE * 10);
-    assert_eq!(inbox.run(&["status"]).stderr, "");
+    inbox.report_worker("shop-1", &["ledger"]);
+    insta::assert_snapshot!(inbox.run(&["status"]).stderr, @"help: no running worker has the handlers `audit`, `mail`: start the program that has them. If one was renamed, add `formerly` to it; if one was removed, `event-router inbox list --handler NAME` shows the deliveries to discard");
+    inbox.report_worker("shop-10", &["mail", "orders.fulfil"]);
+    insta::assert_snapshot!(inbox.run(&["status"]).stderr, @r#"help: no running worker has the handler `audit`: start the program that has it. If the handler was renamed, add `formerly = "audit"` to it; if it was removed, `event-router inbox list --handler audit` shows the deliveries to discard"#);
+    inbox.report_worker("shop-2", &["audit"]);
+    let output = inbox.run(&["status"]);
+    assert_eq!(output.stderr, "");
+    insta::assert_snapshot!(output.stdout, @r"
+    handler       due    late   waiting   running      dead  oldest
+    audit           1      5m         1         -         -      5m
+    ledger          1      5m         1         -         -      5m
+    mail            -       -         -         1         -      5m
+
+    1 event
+    0 deliveries finished (done, ignored or discarded)
+    3 workers running
+      shop-1   1 handler
+      shop-10  2 handlers
+      shop-2   1 handler
+    ");
 }
 
 #[test]
@@ -47,6 +71,11 @@ fn status_json_has_all_counts() {
     let ledger = &line["handlers"][1];
     assert_eq!((&ledger["handler"], &ledger["due"]), (&json!("ledger"), &json!(1)));
     assert_eq!(ledger["waiting"]["number"], 2);
+    let seconds = ledger["oldest_due_seconds"].as_f64().unwrap();
+    assert!((180.0..240.0).contains(&seconds), "{seconds}");
+    assert_eq!(line["handlers"][0]["oldest_due_seconds"], json!(null));
+    let handlers = ["audit", "ledger", "mail", "orders.fulfil"];
+    assert_eq!(line["workers"][1], json!({"name": "shop-2", "handlers": handlers}));
     let seconds = ledger["waiting"]["oldest_seconds"].as_f64().unwrap();
     assert!((180.0..240.0).contains(&seconds), "{seconds}");
     assert_eq!(ledger["dead"], json!({"number": 0, "oldest_seconds": null}));

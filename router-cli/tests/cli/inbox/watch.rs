@@ -46,9 +46,11 @@ pub(super) fn watch_at(
 fn watch_prints_a_line_per_refresh_until_ctrl_c() {
     let (lines, code) = watch(&TestInbox::busy(), &["--every", "100ms"], 3);
     assert_eq!(code, Some(0));
-    let first = "TIME  due 1  waiting 3  running 1  dead 1  finished 3  events 7  unhandled 1";
+    let first =
+        "TIME  due 1  waiting 3  running 1  dead 1  finished 3  events 7  unhandled 1  workers 2";
     assert_eq!(lines[0], first);
-    let last = "TIME  due 2  waiting 4  running 1  dead 1  finished 3  events 8  unhandled 1";
+    let last =
+        "TIME  due 2  waiting 4  running 1  dead 1  finished 3  events 8  unhandled 1  workers 2";
     assert_eq!(lines[2], last, "{lines:?}");
 }
 

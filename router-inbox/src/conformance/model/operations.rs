@@ -157,8 +157,10 @@ impl Rows {
                     running: count(handler, DeliveryState::Running),
                     dead: count(handler, DeliveryState::Dead),
                     due: due(handler),
+                    oldest_due: self.oldest_due(handler, now),
                 })
                 .collect(),
+            workers: Some(self.workers(now)),
         }
     }
 

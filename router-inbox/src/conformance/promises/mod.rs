@@ -3,12 +3,13 @@
 mod operations;
 mod ordered;
 mod redelivery;
+mod workers;
 
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
-pub use self::{operations::*, ordered::*, redelivery::*};
+pub use self::{operations::*, ordered::*, redelivery::*, workers::*};
 use super::Subject;
 use crate::{
     Store as _,

@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use futures_util::future::try_join_all;
@@ -19,8 +18,8 @@ use super::super::{
 };
 use crate::{
     StoreError,
-    operations::{BacklogCount, HandlerStatus, InboxStatus},
-    store::DeliveryState,
+    operations::{HandlerStatus, InboxStatus},
+    store::{DeliveryState, millis::elapsed},
 };
 
 /// Number of counts that are requested concurrently.
@@ -33,7 +32,7 @@ impl Connection {
             .names()
             .await?
             .into_iter()
-            .map(|name| (name.clone(), empty_status(name)))
+            .map(|name| (name.clone(), HandlerStatus::new(name)))
             .collect();
         let (open, dead) =
             (self.records_in(Stage::Open).await?, self.records_in(Stage::Dead).await?);
@@ -42,7 +41,7 @@ impl Connection {
             for delivery in &record.deliveries {
                 let status = handlers
                     .entry(delivery.handler.clone())
-                    .or_insert_with(|| empty_status(delivery.handler.clone()));
+                    .or_insert_with_key(|name| HandlerStatus::new(name.clone()));
                 if !count(status, record, delivery, now) {
                     finished += 1;
                 }
@@ -50,13 +49,16 @@ impl Connection {
         }
         let mirror = self.mirror().await?;
         for (name, status) in &mut handlers {
-            status.due = mirror.records().count_due(name, now);
+            let records = mirror.records();
+            status.due = records.count_due(name, now);
+            status.oldest_due = records.oldest_due(name, now);
         }
         Ok(InboxStatus {
             events: read::count(&self.stream, self.subjects.events()).await?,
             unhandled: read::count(&self.stream, self.subjects.records(Stage::Unhandled)).await?,
             finished,
             handlers: handlers.into_values().collect(),
+            workers: Some(self.workers().await?),
         })
     }
 
@@ -101,11 +103,6 @@ impl Connection {
     }
 }
 
-fn empty_status(handler: Arc<str>) -> HandlerStatus {
-    let none = BacklogCount::default();
-    HandlerStatus { handler, waiting: none, running: none, dead: none, due: 0 }
-}
-
 /// Counts a delivery that is waiting, running or dead. Returns `false` for any other.
 fn count(status: &mut HandlerStatus, record: &Record, delivery: &Delivery, now: i64) -> bool {
     let count = match delivery.state {
@@ -114,8 +111,8 @@ fn count(status: &mut HandlerStatus, record: &Record, delivery: &Delivery, now: 
         DeliveryState::Dead => &mut status.dead,
         DeliveryState::Done | DeliveryState::Ignored | DeliveryState::Discarded => return false,
     };
-    let age = Duration::from_millis(u64::try_from(now - record.meta.stored_at).unwrap_or(0));
+    let age = elapsed(now - record.meta.stored_at).unwrap_or_default();
     count.number += 1;
-    count.oldest = Some(count.oldest.map_or(age, |oldest| oldest.max(age)));
+    count.oldest = count.oldest.max(Some(age));
     true
 }

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use sqlx::{PgConnection, Row as _};
 
-use super::super::{number, schema::Schema};
-use crate::operations::{BacklogCount, HandlerStatus, InboxStatus};
+use super::super::{number, schema::Schema, workers};
+use crate::{
+    operations::{BacklogCount, HandlerStatus, InboxStatus},
+    store::rows::elapsed,
+};
 
 /// The number of rows of a table up to which the total is counted exactly.
 const MAX_COUNTED: i64 = 100_000;
@@ -20,7 +23,8 @@ pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Re
     });
     // The total may be an estimate, and then less than the exact counts.
     let finished = deliveries.saturating_sub(unfinished.sum());
-    Ok(InboxStatus { events, unhandled, finished, handlers })
+    let workers = Some(workers::running(read, schema).await?);
+    Ok(InboxStatus { events, unhandled, finished, handlers, workers })
 }
 
 /// Returns the number of events, unhandled events and deliveries.
@@ -61,19 +65,21 @@ async fn by_handler(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<Ve
         // Event ids ascend in the order of storage, so the smallest is that of the oldest event.
         "with parts as (
              select handler, state, count(*) as number, min(event) as oldest,
-                 count(*) filter (where due <= (select inbox.inbox_now())) as due
+                 count(*) filter (where due <= (select inbox.inbox_now())) as due, min(due) as oldest_due
              from inbox.deliveries where state <= 1 and not blocked group by handler, state
              union all
-             select handler, 0, count(*), min(event), 0
+             select handler, 0, count(*), min(event), 0, null
              from inbox.deliveries where state = 0 and lane is not null and blocked group by handler
              union all
-             select handler, 4, count(*), min(event), 0
+             select handler, 4, count(*), min(event), 0, null
              from inbox.deliveries where state = 4 group by handler
          ), counted as (
-             select handler, state, sum(number)::bigint as number, min(oldest) as oldest, sum(due)::bigint as due
+             select handler, state, sum(number)::bigint as number, min(oldest) as oldest,
+                 sum(due)::bigint as due, min(oldest_due) as oldest_due
              from parts group by handler, state
          )
-         select name, state::bigint, number, due, greatest((select inbox.inbox_now()) - stored_at, 0) as age
+         select name, state::bigint, number, due, (select inbox.inbox_now()) - oldest_due as due_for,
+             greatest((select inbox.inbox_now()) - stored_at, 0) as age
          from inbox.handlers
          left join counted on handler = name
          left join inbox.events event on event.id = oldest
@@ -82,17 +88,14 @@ async fn by_handler(read: &mut PgConnection, schema: &Schema) -> sqlx::Result<Ve
     let mut handlers = BTreeMap::<String, HandlerStatus>::new();
     for row in rows.fetch_all(read).await? {
         let name: String = row.try_get("name")?;
-        let handler = handlers.entry(name).or_insert_with_key(|name| HandlerStatus {
-            handler: (&**name).into(),
-            waiting: BacklogCount::default(),
-            running: BacklogCount::default(),
-            dead: BacklogCount::default(),
-            due: 0,
-        });
+        let handler =
+            handlers.entry(name).or_insert_with_key(|name| HandlerStatus::new(name.as_str()));
         let Some(state) = row.try_get::<Option<i64>, _>("state")? else { continue };
         let oldest = Some(Duration::from_millis(number(&row, "age")?));
         let count = BacklogCount { number: number(&row, "number")?, oldest };
         handler.due += number::<u64>(&row, "due")?;
+        let oldest_due = row.try_get::<Option<i64>, _>("due_for")?.and_then(elapsed);
+        handler.oldest_due = handler.oldest_due.max(oldest_due);
         match state {
             0 => handler.waiting = count,
             1 => handler.running = count,

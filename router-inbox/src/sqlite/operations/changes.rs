@@ -20,7 +20,7 @@ pub(super) async fn retry(
         if change == ChangeOutcome::Applied {
             // A delivery that is already due keeps its place in the queue.
             let update = sqlx::query(
-                "update deliveries set
+                "update stripe_inbox_deliveries set
                      due = case when state <= 1 then min(due, ?1) else ?1 end,
                      delay = 0,
                      attempts = case when state <= 1 then attempts else 0 end,
@@ -45,8 +45,9 @@ pub(super) async fn discard(
     for row in deliveries(write, event_id, handler).await? {
         let change = outcome(Change::Discard, &row, now)?;
         if change == ChangeOutcome::Applied {
-            let update =
-                sqlx::query("update deliveries set state = 5, ended_at = ?1 where id = ?2");
+            let update = sqlx::query(
+                "update stripe_inbox_deliveries set state = 5, ended_at = ?1 where id = ?2",
+            );
             update.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
             unblock_lane(write, &row).await?;
         }
@@ -65,10 +66,10 @@ pub(super) async fn purge(
     before: i64,
 ) -> sqlx::Result<bool> {
     let generations = sqlx::query(
-        "select other.id, other.stored_at <= ?2 and not exists (
-             select 1 from deliveries
-             where event = other.id and (state in (0, 1, 4) or coalesce(ended_at, ?2) > ?2))
-         from events given join events other using (identity) where given.id = ?1",
+        "select e.id, e.stored_at <= ?2 and not exists (
+             select 1 from stripe_inbox_deliveries
+             where event = e.id and (state in (0, 1, 4) or coalesce(ended_at, ?2) > ?2))
+         from stripe_inbox_generations g join stripe_inbox_events e on e.id = g.other where g.event = ?1",
     );
     let generations = generations.bind(event).bind(before).fetch_all(&mut *write).await?;
     for row in &generations {
@@ -80,9 +81,9 @@ pub(super) async fn purge(
     // A delivery can have the payload of another generation's redelivery, so all deliveries are
     // deleted first.
     for delete in [
-        "delete from deliveries where event = ?1",
-        "delete from redelivered where event = ?1",
-        "delete from events where id = ?1",
+        "delete from stripe_inbox_deliveries where event = ?1",
+        "delete from stripe_inbox_redelivered where event = ?1",
+        "delete from stripe_inbox_events where id = ?1",
     ] {
         for id in &ids {
             sqlx::query(delete).bind(id).execute(&mut *write).await?;
@@ -100,12 +101,9 @@ async fn deliveries(
     let rows = sqlx::query(
         "select d.id, endpoint, account, generation, handler, state, attempts, error, due, d.object as ordered_by,
              generation = max(generation) over (partition by identity, handler) as is_last
-         from events e join deliveries d on d.event = e.id
-         where handler = coalesce(?2, handler) and identity in (
-             select identity from events where event_id = ?1
-             union
-             select identity from redelivered join events on events.id = redelivered.event
-             where redelivered.event_id = ?1)
+         from stripe_inbox_events e join stripe_inbox_deliveries d on d.event = e.id
+         where handler = coalesce(?2, handler)
+             and identity in (select identity from stripe_inbox_identities where event_id = ?1)
          order by endpoint, account, generation, handler, d.id",
     );
     rows.bind(event_id).bind(handler).fetch_all(write).await

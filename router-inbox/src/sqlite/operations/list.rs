@@ -58,17 +58,17 @@ fn from_and_order(filter: &ListFilter) -> (&'static str, &'static str) {
     );
     match () {
         () if filter.unhandled => (
-            "u.event as number from unhandled u cross join events e on e.id = u.event",
+            "u.event as number from stripe_inbox_unhandled u cross join stripe_inbox_events e on e.id = u.event",
             " order by u.event desc",
         ),
         () if filter.object.is_some() || is_of_type && !have_partial_indexes(&filter.states) => (
             "d.id as number, handler, state, attempts, due, blocked, ended_at, error
-             from events e cross join deliveries d on d.event = e.id",
+             from stripe_inbox_events e cross join stripe_inbox_deliveries d on d.event = e.id",
             " order by e.id desc, d.id desc",
         ),
         () => (
             "d.id as number, handler, state, attempts, due, blocked, ended_at, error
-             from deliveries d cross join events e on e.id = d.event",
+             from stripe_inbox_deliveries d cross join stripe_inbox_events e on e.id = d.event",
             " order by d.id desc",
         ),
     }
@@ -86,13 +86,11 @@ pub(super) async fn select(
     selection: &EventSelector,
     now: i64,
 ) -> sqlx::Result<Vec<i64>> {
-    let mut query = QueryBuilder::new("select e.id from events e where generation = 0");
+    let mut query =
+        QueryBuilder::new("select e.id from stripe_inbox_events e where generation = 0");
     if let Some(event_id) = &selection.event_id {
-        query.push(" and identity in (select identity from events where event_id = ");
-        query.push_bind(event_id.clone());
         query.push(
-            " union select identity from redelivered join events on events.id = redelivered.event
-              where redelivered.event_id = ",
+            " and identity in (select identity from stripe_inbox_identities where event_id = ",
         );
         query.push_bind(event_id.clone()).push(")");
     }
@@ -119,12 +117,12 @@ fn push_states(query: &mut QueryBuilder<Sqlite>, states: &[DeliveryState]) {
     if have_partial_indexes(states) {
         query.push(format_args!(
             " and d.id in (
-                 select id from deliveries where state <= 1 and blocked = 0 and state in ({numbers})
+                 select id from stripe_inbox_deliveries where state <= 1 and blocked = 0 and state in ({numbers})
                  union all
-                 select id from deliveries
+                 select id from stripe_inbox_deliveries
                  where state = 0 and object is not null and blocked = 1 and state in ({numbers})
                  union all
-                 select id from deliveries where state >= 4 and state in ({numbers}))"
+                 select id from stripe_inbox_deliveries where state >= 4 and state in ({numbers}))"
         ));
     }
 }

@@ -18,9 +18,9 @@ pub(super) async fn replay(
     now: i64,
 ) -> sqlx::Result<ReplayResult> {
     let load_last = sqlx::query(
-        "select last.id, last.event_id, last.endpoint, last.generation, last.payload, last.signed_at, last.serial
-         from events given join events last using (identity)
-         where given.id = ?1 order by last.generation desc limit 1",
+        "select e.id, event_id, endpoint, e.generation, payload, signed_at, serial
+         from stripe_inbox_generations g join stripe_inbox_events e on e.id = g.other
+         where g.event = ?1 order by g.generation desc limit 1",
     );
     let Some(last) = load_last.bind(event).fetch_optional(&mut *write).await? else {
         return Ok(ReplayResult::NotFound);
@@ -57,14 +57,13 @@ async fn deliveries(
     given: &[Arc<str>],
 ) -> sqlx::Result<Vec<(NewDelivery, Option<i64>)>> {
     let handlers = sqlx::query(
-        "select wanted.handler, coalesce(handlers.ordered, 0), (
-             select redelivered from events given join events other using (identity)
-             join deliveries on deliveries.event = other.id
-             where given.id = ?2 and handler = wanted.handler
-             order by other.generation desc, deliveries.id desc limit 1)
+        "select wanted.handler, coalesce(h.ordered, 0), (
+             select redelivered
+             from stripe_inbox_generations g join stripe_inbox_deliveries d on d.event = g.other
+             where g.event = ?2 and handler = wanted.handler order by generation desc, d.id desc limit 1)
          from (select value as handler from json_each(?1)
-               union select handler from deliveries where event = ?2 and ?1 = '[]') wanted
-         left join handlers on handlers.name = wanted.handler order by wanted.handler",
+               union select handler from stripe_inbox_deliveries where event = ?2 and ?1 = '[]') wanted
+         left join stripe_inbox_handlers h on h.name = wanted.handler order by wanted.handler",
     );
     let given: Vec<&str> = given.iter().map(|handler| &**handler).collect();
     let given = serde_json::json!(given).to_string();
@@ -86,9 +85,8 @@ async fn set_payload(
     redelivered: Option<i64>,
 ) -> sqlx::Result<()> {
     let set = sqlx::query(
-        "update deliveries set redelivered = ?1 where handler = ?2 and event = (
-             select other.id from events given join events other using (identity)
-             where given.id = ?3 order by other.generation desc limit 1)",
+        "update stripe_inbox_deliveries set redelivered = ?1 where handler = ?2 and event = (
+             select other from stripe_inbox_generations where event = ?3 order by generation desc limit 1)",
     );
     set.bind(redelivered).bind(handler).bind(event).execute(write).await?;
     Ok(())
@@ -103,10 +101,9 @@ async fn discard_dead_letters(
     now: i64,
 ) -> sqlx::Result<()> {
     let discard = sqlx::query(
-        "update deliveries set state = 5, ended_at = ?1
-         where state = 4 and handler = ?2 and event in (
-             select other.id from events given join events other using (identity)
-             where given.id = ?3)",
+        "update stripe_inbox_deliveries set state = 5, ended_at = ?1
+         where state = 4 and handler = ?2
+             and event in (select other from stripe_inbox_generations where event = ?3)",
     );
     discard.bind(now).bind(handler).bind(event).execute(write).await?;
     Ok(())
@@ -115,9 +112,8 @@ async fn discard_dead_letters(
 /// Removes all generations of this event from the unhandled events.
 async fn delete_unhandled(write: &mut SqliteConnection, event: i64) -> sqlx::Result<()> {
     let remove = sqlx::query(
-        "delete from unhandled where event in (
-             select other.id from events given join events other using (identity)
-             where given.id = ?1)",
+        "delete from stripe_inbox_unhandled
+         where event in (select other from stripe_inbox_generations where event = ?1)",
     );
     remove.bind(event).execute(write).await?;
     Ok(())

@@ -16,24 +16,22 @@ pub(super) async fn show(
 ) -> sqlx::Result<Vec<EventDetails>> {
     let events = sqlx::query(
         "select id, payload, signed_at, serial, event_id, endpoint, account, generation, type, object, stored_at
-         from events where identity in (
-             select identity from events where event_id = ?1
-             union
-             select identity from redelivered join events on events.id = redelivered.event
-             where redelivered.event_id = ?1)
+         from stripe_inbox_events
+         where identity in (select identity from stripe_inbox_identities where event_id = ?1)
          order by endpoint, account, generation, id",
     );
     let mut shown = Vec::new();
     for row in events.bind(event_id).fetch_all(&mut *read).await? {
         let deliveries = sqlx::query(
             "select handler, state, attempts, due, blocked, ended_at, error
-             from deliveries where event = ?1 order by handler",
+             from stripe_inbox_deliveries where event = ?1 order by handler",
         );
         let deliveries =
             deliveries.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;
         let redelivered = sqlx::query(
             "select r.payload, endpoint, generation, r.signed_at, serial
-             from redelivered r join events e on e.id = r.event where r.event = ?1 order by r.id",
+             from stripe_inbox_redelivered r join stripe_inbox_events e on e.id = r.event
+             where r.event = ?1 order by r.id",
         );
         let redelivered =
             redelivered.bind(row.try_get::<i64, _>("id")?).fetch_all(&mut *read).await?;

@@ -64,10 +64,10 @@ async fn newer_schema_works_with_this_version(shop: Shop) {
 
 const IN_SQLITE: &str = "
     begin immediate;
-    alter table deliveries add column future_note text not null default 'none';
-    alter table events add column future_note text;
+    alter table stripe_inbox_deliveries add column future_note text not null default 'none';
+    alter table stripe_inbox_events add column future_note text;
     create table future (noted text);
-    pragma user_version = 1000;
+    insert into stripe_inbox_migrations (step) values (1000);
     commit";
 /// Uses a transaction per table: one that locks both could deadlock with a transaction that locks
 /// them in the opposite order.

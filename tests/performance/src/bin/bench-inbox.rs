@@ -167,8 +167,9 @@ async fn write_to_sqlite(url: &str, new_events: &[NewEvent]) -> Result<f64> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         for NewEvent { event, .. } in batch {
             let inserted = sqlx::query(
-                "insert into events (endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
-                 values ('default', '', ?1, 0, ?2, ?3, ?4, 0, 0)",
+                "insert into stripe_inbox_events
+                     (identity, endpoint, account, event_id, generation, type, object, payload, signed_at, stored_at)
+                 values (randomblob(32), 'default', '', ?1, 0, ?2, ?3, ?4, 0, 0)",
             )
             .bind(event.id())
             .bind(event.event_type())
@@ -176,11 +177,11 @@ async fn write_to_sqlite(url: &str, new_events: &[NewEvent]) -> Result<f64> {
             .bind(event.payload_text().as_bytes())
             .execute(&mut *transaction)
             .await?;
-            sqlx::query("insert into deliveries (event, handler, due) values (?1, ?2, 0)")
-                .bind(inserted.last_insert_rowid())
-                .bind(HANDLER)
-                .execute(&mut *transaction)
-                .await?;
+            let delivery = sqlx::query(
+                "insert into stripe_inbox_deliveries (event, handler, due) values (?1, ?2, 0)",
+            );
+            let delivery = delivery.bind(inserted.last_insert_rowid()).bind(HANDLER);
+            delivery.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
     }

@@ -11,9 +11,10 @@ use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::S
 pub use self::{changes::*, purge::*, replay::*};
 use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
+    Store as _,
     conformance::Subject,
     operations::{BacklogCount, EventSelector, HandlerStatus, InboxStatus, ListEntry, ListFilter},
-    store::{DeliveryOutcome, DeliveryState, NewEvent, Operations},
+    store::{DeliveryOutcome, DeliveryState, NewEvent, Operations, WorkerInfo},
 };
 
 async fn read_status(subject: &impl Subject<Store: Operations>) -> InboxStatus {
@@ -57,7 +58,8 @@ async fn event_number(subject: &impl Subject<Store: Operations>, id: &str) -> i6
 
 /// The status counts deliveries by handler and state, with the age of the oldest.
 pub async fn status_counts_open_and_dead_deliveries(subject: &impl Subject<Store: Operations>) {
-    assert_eq!(read_status(subject).await, InboxStatus::default());
+    let empty = InboxStatus { workers: None, ..read_status(subject).await };
+    assert_eq!(empty, InboxStatus::default());
     store_completed(subject, "evt_dead", "b", dead()).await;
     store_completed(subject, "evt_done", "a", DeliveryOutcome::Done).await;
     store_completed(subject, "evt_ignored", "a", DeliveryOutcome::Ignored).await;
@@ -100,12 +102,9 @@ pub async fn status_lists_handlers_without_open_deliveries(
     store(subject, &[new(&event("evt_2"), &["a"])]).await;
     let status = read_status(subject).await;
     let single = BacklogCount { number: 1, oldest: status.handlers[0].waiting.oldest };
-    let none = BacklogCount::default();
-    let expected = [
-        HandlerStatus { handler: "a".into(), waiting: single, running: none, dead: none, due: 1 },
-        HandlerStatus { handler: "b".into(), waiting: none, running: none, dead: none, due: 0 },
-    ];
-    assert_eq!(status.handlers, expected);
+    let oldest_due = status.handlers[0].oldest_due;
+    let waiting = HandlerStatus { waiting: single, due: 1, oldest_due, ..HandlerStatus::new("a") };
+    assert_eq!(status.handlers, [waiting, HandlerStatus::new("b")]);
 }
 
 /// A delivery blocked in its lane counts as waiting, but not as due.
@@ -128,6 +127,24 @@ pub async fn status_counts_blocked_deliveries_as_waiting(
         .map(|listed| listed.delivery.expect("entry is a delivery").is_blocked)
         .collect();
     assert_eq!((blocked.len(), blocked.iter().filter(|blocked| **blocked).count()), (3, 2));
+}
+
+/// The status has the time since the first claimable delivery became due, like the backlog, and the
+/// running workers.
+pub async fn status_has_oldest_due_and_workers(subject: &impl Subject<Store: Operations>) {
+    let worker = WorkerInfo::new("worker", ["a".into()]);
+    subject.store().report_worker(&worker, LEASE).await.expect("store is available");
+    store(subject, &[new(&event("evt_1"), &["a", "b"])]).await;
+    let claim = claim_one(subject, "b").await;
+    complete(subject, &claim.lease, retry_in(600)).await;
+    subject.pass(LEASE / 2).await;
+    let status = read_status(subject).await;
+    let oldest_due = status.handlers.iter().map(|handler| handler.oldest_due);
+    let oldest_due: Vec<_> = oldest_due.map(|age| age.map(|age| age.as_secs())).collect();
+    assert!(matches!(oldest_due[..], [Some(30..35), None]), "{oldest_due:?}");
+    assert_eq!(status.workers, subject.store().workers().await.expect("store is available"));
+    subject.pass(LEASE).await;
+    assert!(read_status(subject).await.workers.is_none_or(|workers| workers.is_empty()));
 }
 
 /// A list is sorted newest first. The next page continues after the last entry, without deliveries
