@@ -4,18 +4,24 @@
 //! A [`Worker`] is one loop (`Worker::deliver`). It renews the leases of all deliveries in flight
 //! three times per lease duration (heartbeat), records outcomes, claims as many deliveries as it
 //! has free slots, and then sleeps until a run finishes, an event is stored, or the poll interval
-//! has passed. Handlers run in tasks of their own (`in_flight`).
+//! has passed. Handlers run in tasks of their own (`in_flight`). Concurrently, the worker purges
+//! old events (`retention`) and records its heartbeats in the store (`report`).
 
-mod backlog;
 mod clock_watch;
+pub(crate) mod health;
 mod in_flight;
 mod outcome;
+mod report;
 mod retention;
 mod run;
 mod settings;
 mod start_warnings;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use router_core::{
     BoxError,
@@ -23,20 +29,22 @@ use router_core::{
     delivery::{Delivery, DeliveryRouter},
     handler::HandlerReport,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tower_service::Service;
 
+pub(crate) use self::health::WeakWorkerHealth;
 use self::{
-    backlog::BacklogWatch,
     clock_watch::ClockWatch,
+    health::{RunGuard, WorkerHealth},
     in_flight::InFlight,
     run::{CompletionFlag, FencingToken, Run},
 };
 use crate::{
     Inbox, Store,
     bounded::BoundedStore,
-    store::{Claim, ClaimRequest, DeliveryOutcome},
+    store::{Claim, ClaimRequest, DeliveryOutcome, WorkerInfo},
     telemetry,
+    watch::Watch,
 };
 
 /// Delivers stored events to their handlers, several at a time, until it is shut down.
@@ -50,6 +58,7 @@ use crate::{
 /// becomes a dead letter.
 #[must_use = "a worker does nothing until `run` is awaited"]
 pub struct Worker<S, R> {
+    name: Arc<str>,
     store: BoundedStore<S>,
     service: R,
     router: DeliveryRouter,
@@ -61,6 +70,11 @@ pub struct Worker<S, R> {
     shutdown_grace: Duration,
     retention: Duration,
     clock: Arc<dyn Clock>,
+    health: WorkerHealth,
+    /// Notified by the loop when it renews its leases.
+    heartbeat: Arc<Notify>,
+    /// Keeps the watch running for as long as the worker exists.
+    _watch: Arc<Watch<S>>,
 }
 
 impl<S: Store> Inbox<S> {
@@ -72,8 +86,13 @@ impl<S: Store> Inbox<S> {
         R: Clone + Send + 'static,
         R::Future: Send,
     {
+        let (watch, clock) = (self.watch().clone(), self.shared_clock().clone());
+        watch.ensure_started();
+        let health = WorkerHealth::new(clock.clone());
+        watch.add_worker(&health);
         Worker {
-            store: self.bounded_store().clone(),
+            name: report::unique_name(),
+            store: watch.store().clone(),
             service,
             router: self.router().clone(),
             wakeups: self.wakeups(),
@@ -82,7 +101,10 @@ impl<S: Store> Inbox<S> {
             poll_interval: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(20),
             retention: retention::DEFAULT_RETENTION,
-            clock: self.shared_clock().clone(),
+            clock,
+            health,
+            heartbeat: Arc::default(),
+            _watch: watch,
         }
     }
 }
@@ -99,6 +121,9 @@ enum End {
 /// Maximum time to abort handlers and record outcomes after the grace period.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Tolerance of the time between two rounds of the loop, for a busy machine.
+const STALL_MARGIN: Duration = Duration::from_secs(5);
+
 impl<S, R> Worker<S, R>
 where
     S: Store,
@@ -113,13 +138,18 @@ where
     /// after the grace period, even if the store does not answer.
     ///
     /// Not cancel safe: if this future is dropped, the handlers in flight are aborted, and their
-    /// attempts count as failed when the leases expire.
+    /// attempts count as failed when the leases expire. That is logged as an error, and
+    /// [`WorkerHealth::lost`] completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (store, clock) = (self.store.clone(), self.clock.clone());
-        tokio::select! {
-            () = retention::purge_periodically(&store, self.retention, &*clock) => {}
-            () = self.deliver(shutdown) => {}
-        }
+        let (running, info) = (self.begin(), self.info());
+        let deadline = tokio::select! {
+            () = retention::purge_periodically(&store, self.retention, &*clock) => return,
+            () = self.report_heartbeats() => return,
+            deadline = self.deliver(shutdown) => deadline,
+        };
+        remove_record(&store, &info, &*clock, deadline).await;
+        running.stopped();
     }
 
     /// Delivers until no delivery is due or in flight. Does not wait for scheduled retries.
@@ -129,18 +159,32 @@ where
     ///
     /// Not cancel safe, like [`run`](Self::run).
     pub async fn run_until_idle(mut self) {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let (running, info) = (self.begin(), self.info());
         let mut in_flight = InFlight::new(self.concurrency);
         let (_stop, stopping) = watch::channel(false);
-        self.deliver_until(End::Idle, &mut in_flight, stopping).await;
+        // A job that takes long is recorded like any other worker.
+        tokio::select! {
+            () = self.report_heartbeats() => return,
+            () = self.deliver_until(End::Idle, &mut in_flight, stopping) => {}
+        }
+        remove_record(&store, &info, &*clock, clock.monotonic() + RELEASE_TIMEOUT).await;
+        running.stopped();
     }
 
-    async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
+    fn begin(&self) -> RunGuard {
+        self.health.start(self.poll_interval + self.store.limit() + STALL_MARGIN, self.lease)
+    }
+
+    /// Delivers until the shutdown has ended. Returns the time at which the worker must end.
+    async fn deliver(mut self, shutdown: impl Future<Output = ()>) -> Instant {
         self.log_start_warnings();
         let mut in_flight = InFlight::new(self.concurrency);
         let (stop, stopping) = watch::channel(false);
-        let (clock, grace) = (self.clock.clone(), self.shutdown_grace);
+        let (clock, grace, health) = (self.clock.clone(), self.shutdown_grace, self.health.clone());
         let grace_ended = async {
             shutdown.await;
+            health.shutting_down();
             stop.send_replace(true);
             clock.sleep(grace).await;
         };
@@ -151,7 +195,9 @@ where
             () = grace_ended => {}
             () = self.deliver_until(End::Stopped, &mut in_flight, stopping) => {}
         }
-        self.release_in_flight(in_flight).await;
+        let deadline = clock.monotonic() + RELEASE_TIMEOUT;
+        self.release_in_flight(in_flight, deadline).await;
+        deadline
     }
 
     /// Delivers until the end, and then until nothing is in flight.
@@ -161,21 +207,21 @@ where
         in_flight: &mut InFlight,
         mut stop: watch::Receiver<bool>,
     ) {
-        let mut backlog = BacklogWatch::default();
         let mut clock_watch = ClockWatch::new(&*self.clock);
-        let mut next_renewal = self.clock.monotonic() + self.lease / 3;
+        let mut next_renewal = self.clock.monotonic();
         loop {
+            self.health.tick();
             let now = self.clock.monotonic();
             // After a jump, leases may seem to have expired, or may expire too late. So all are
             // renewed.
             if clock_watch.has_jumped(&*self.clock) || now >= next_renewal {
+                self.heartbeat.notify_one();
                 self.renew_leases(in_flight).await;
                 next_renewal = self.clock.monotonic() + self.lease / 3;
             }
+            self.health.tick();
             self.record_outcomes(in_flight).await;
-            if !*stop.borrow() {
-                backlog.report_if_due(&self.store, &self.router, now).await;
-            }
+            self.health.tick();
             let is_stopping = *stop.borrow_and_update();
             if is_stopping && in_flight.is_empty() {
                 return;
@@ -301,10 +347,11 @@ where
     async fn renew_leases(&self, in_flight: &mut InFlight) {
         let leases = in_flight.leases();
         if leases.is_empty() {
-            return;
+            return self.health.renewed();
         }
         match self.store.extend(&leases, self.lease).await {
             Ok(held) => {
+                self.health.renewed();
                 let lost = leases.iter().zip(held).filter(|(_, held)| !held);
                 lost.for_each(|(lease, _)| in_flight.abort_lost(lease));
             }
@@ -316,7 +363,7 @@ where
     ///
     /// Retries within the time limit, so that a short outage of the store during the shutdown does
     /// not use up an attempt of these deliveries.
-    async fn release_in_flight(&self, mut in_flight: InFlight) {
+    async fn release_in_flight(&self, mut in_flight: InFlight, deadline: Instant) {
         in_flight.abort_all();
         let release = async {
             loop {
@@ -334,11 +381,27 @@ where
         tokio::select! {
             biased;
             () = release => {}
-            () = self.clock.sleep(RELEASE_TIMEOUT) => tracing::error!(
+            () = self.clock.sleep_until(deadline) => tracing::error!(
                 deliveries = in_flight.len(),
                 "could not record the outcomes of some deliveries before the worker stopped; when \
                  their leases expire, each counts as a failed attempt"
             ),
         }
+    }
+}
+
+/// Removes the record that the worker is running. If this fails, the record expires.
+async fn remove_record(
+    store: &BoundedStore<impl Store>,
+    info: &WorkerInfo,
+    clock: &dyn Clock,
+    deadline: Instant,
+) {
+    tokio::select! {
+        biased;
+        () = clock.sleep_until(deadline) => {}
+        removed = store.report_worker(info, Duration::ZERO) => if let Err(error) = removed {
+            tracing::debug!(%error, "failed to remove the record of this worker; it expires");
+        },
     }
 }

@@ -1,10 +1,10 @@
 //! The settings of a [`Worker`].
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use router_core::delivery::DeliveryRouter;
 
-use super::Worker;
+use super::{Worker, health::WorkerHealth};
 use crate::operations::MIN_RETENTION;
 
 /// Returns the default number of slots. One handler can use at least 16 of them, while one slot is
@@ -15,6 +15,19 @@ pub(super) fn default_concurrency(router: &DeliveryRouter) -> usize {
 }
 
 impl<S, R> Worker<S, R> {
+    /// Sets the name under which the worker records in the store that it is running. It must differ
+    /// from the names of all other running workers. Default: the host's name, the process id and a
+    /// random number.
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// Returns the health of this worker, which outlives it.
+    #[must_use]
+    pub fn health(&self) -> WorkerHealth {
+        self.health.clone()
+    }
+
     /// Sets the maximum number of deliveries in flight. Default: 16, or the number of handlers if
     /// that is more, plus one for each handler after the first.
     ///
@@ -76,6 +89,7 @@ impl<S, R> Worker<S, R> {
 impl<S, R> fmt::Debug for Worker<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
+            .field("name", &self.name)
             .field("concurrency", &self.concurrency)
             .field("lease", &self.lease)
             .field("poll_interval", &self.poll_interval)
