@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod event;
 pub mod extract;
 pub mod handler;
+pub mod health;
 pub mod panic_guard;
 #[doc(hidden)]
 pub mod private;

@@ -23,6 +23,7 @@ use crate::{
     group_commit::{self, GroupCommit},
     store::{NewDelivery, NewEvent, StoreErrorKind, Stored},
     telemetry,
+    watch::{InboxHealth, Watch},
 };
 
 /// A durable inbox: a tower [`Service`] that stores each event with a delivery per handler, and
@@ -32,7 +33,9 @@ use crate::{
 /// progress are stored together in the next one (group commit).
 ///
 /// The handlers are run by a [`worker`](Self::worker), in this process or in another one that uses
-/// the same store. Cloning is cheap, and clones share the inbox.
+/// the same store. If no worker claims the deliveries, the inbox logs a
+/// [warning](Self::claim_warning), and its [`health`](Self::health) reports it. Cloning is cheap,
+/// and clones share the inbox.
 ///
 /// ```
 /// use router_core::{Event, Router, testing::SyntheticEvent};
@@ -62,8 +65,7 @@ use crate::{
 /// # }
 /// ```
 pub struct Inbox<S> {
-    store: BoundedStore<S>,
-    router: DeliveryRouter,
+    watch: Arc<Watch<S>>,
     group_commit: Arc<GroupCommit<S>>,
     store_timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -104,12 +106,12 @@ impl<S: Store> Inbox<S> {
     pub fn new(store: S, router: DeliveryRouter) -> Self {
         telemetry::describe();
         let store = BoundedStore::new(Arc::new(store));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Self {
             group_commit: Arc::new(GroupCommit::new(store.clone())),
-            store,
-            router,
+            watch: Watch::new(store, router, clock.clone()),
             store_timeout: Duration::from_secs(5),
-            clock: Arc::new(SystemClock),
+            clock,
             wakeups: watch::Sender::new(()),
         }
     }
@@ -122,26 +124,49 @@ impl<S: Store> Inbox<S> {
         Self { store_timeout, ..self }
     }
 
-    /// Sets the clock of this inbox and its workers. Default: the system clock.
+    /// Sets the time after which a due delivery that no worker has claimed is reported: by a
+    /// repeated warning in the log, which names the handlers and the cause, and by
+    /// [`health`](Self::health). Default: 60 s.
+    ///
+    /// If a periodic job runs the deliveries with
+    /// [`run_until_idle`](crate::Worker::run_until_idle), set a time that is longer than the period
+    /// of the job. The setting holds for all clones of this inbox.
+    #[must_use]
+    pub fn claim_warning(self, claim_warning: Duration) -> Self {
+        self.watch.set_claim_warning(claim_warning);
+        self
+    }
+
+    /// Sets the clock of this inbox, its workers and the watch of its backlog. Default: the system
+    /// clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        self.watch.set_clock(clock.clone());
+        Self { clock, ..self }
+    }
+
+    /// Returns the health of this inbox: whether its store can be reached, and whether workers
+    /// claim its deliveries.
+    #[must_use]
+    pub fn health(&self) -> InboxHealth {
+        InboxHealth::new(self.watch.clone())
     }
 
     /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<S> {
-        self.store.unbounded()
+        self.watch.store().unbounded()
     }
 
-    pub(crate) fn bounded_store(&self) -> &BoundedStore<S> {
-        &self.store
+    pub(crate) fn watch(&self) -> &Arc<Watch<S>> {
+        &self.watch
     }
 
     /// Returns the router. The inbox stores events for its handlers.
     #[must_use]
     pub fn router(&self) -> &DeliveryRouter {
-        &self.router
+        self.watch.router()
     }
 
     pub(crate) fn wakeups(&self) -> watch::Receiver<()> {
@@ -153,10 +178,11 @@ impl<S: Store> Inbox<S> {
     }
 
     async fn receive(self, event: Event) -> Result<Receipt, InboxError> {
+        self.watch.ensure_started();
         let deliveries: Vec<NewDelivery> =
-            self.router.plan(&event).map(NewDelivery::from_spec).collect();
+            self.router().plan(&event).map(NewDelivery::from_spec).collect();
         let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
-        self.router.log_unmatched(&event);
+        self.router().log_unmatched(&event);
         let start = self.clock.monotonic();
         let result = self.store_event(NewEvent { event: event.clone(), deliveries }).await;
         let duration = self.clock.monotonic() - start;
@@ -201,8 +227,7 @@ impl<S: Store> Service<Event> for Inbox<S> {
 impl<S> Clone for Inbox<S> {
     fn clone(&self) -> Self {
         Self {
-            store: self.store.clone(),
-            router: self.router.clone(),
+            watch: self.watch.clone(),
             group_commit: self.group_commit.clone(),
             store_timeout: self.store_timeout,
             clock: self.clock.clone(),
@@ -215,7 +240,7 @@ impl<S> fmt::Debug for Inbox<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox")
             .field("store_timeout", &self.store_timeout)
-            .field("operation_limit", &self.store.limit())
+            .field("operation_limit", &self.watch.store().limit())
             .field("max_queued_events", &group_commit::MAX_QUEUE)
             .field("max_queued_bytes", &group_commit::MAX_QUEUE_BYTES)
             .finish_non_exhaustive()

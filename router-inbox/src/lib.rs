@@ -22,6 +22,7 @@
 //! | module | for |
 //! |---|---|
 //! | `conformance` | the test suite for stores (feature `conformance`) |
+//! | [`health`] | the health of inboxes and workers, for readiness checks |
 //! | [`operations`] | the types of [`store::Operations`], the operator's interface |
 //! | [`store`] | the contract of a store, for implementors: claims, leases, outcomes |
 //! | [`telemetry`] | metrics |
@@ -44,6 +45,7 @@ mod bounded;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod group_commit;
+pub mod health;
 mod inbox;
 #[cfg(feature = "jetstream")]
 mod jetstream;
@@ -58,6 +60,7 @@ pub mod telemetry;
 pub mod testing;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod tx;
+mod watch;
 mod worker;
 
 #[cfg(feature = "jetstream")]

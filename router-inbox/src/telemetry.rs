@@ -10,10 +10,16 @@
 //!   States: `waiting`, `running`.
 //! - `stripe_webhook_inbox_oldest_seconds` (gauge, label `handler`): time since the oldest
 //!   unfinished delivery was stored.
+//! - `stripe_webhook_inbox_oldest_due_seconds` (gauge, label `handler`): time since the first of the
+//!   deliveries that a worker can claim became due; zero if none is due.
+//! - `stripe_webhook_inbox_workers` (gauge): running workers in all processes, if the store records
+//!   them.
 //! - `stripe_webhook_inbox_leases_expired_total` (counter, label `handler`): attempts whose lease
 //!   expired without an outcome, because the process crashed or was suspended.
 //! - `stripe_webhook_inbox_leases_lost_total` (counter, label `handler`): attempts that were
 //!   canceled or not recorded, because the lease was lost.
+//!
+//! Each process with an inbox updates the gauges every 15 s, whether it runs a worker or not.
 //!
 //! `stripe_webhook_handlers_total` counts the runs of handlers and their results, and
 //! `stripe_webhook_dead_letters_total` counts dead letters.
@@ -27,13 +33,15 @@ use router_core::{Event, handler::ErrorChain};
 
 use crate::{
     StoreError,
-    store::{Backlog, CompleteResult, Lease},
+    store::{Backlog, CompleteResult, Lease, WorkerInfo},
 };
 
 const EVENTS: &str = "stripe_webhook_inbox_events_total";
 const STORE_DURATION: &str = "stripe_webhook_inbox_store_duration_seconds";
 const DELIVERIES: &str = "stripe_webhook_inbox_deliveries";
 const OLDEST: &str = "stripe_webhook_inbox_oldest_seconds";
+const OLDEST_DUE: &str = "stripe_webhook_inbox_oldest_due_seconds";
+const WORKERS: &str = "stripe_webhook_inbox_workers";
 const LEASES_EXPIRED: &str = "stripe_webhook_inbox_leases_expired_total";
 const LEASES_LOST: &str = "stripe_webhook_inbox_leases_lost_total";
 /// The router's metric. The router itself counts permanent failures; the inbox adds the dead
@@ -49,6 +57,12 @@ pub(crate) fn describe() {
     );
     describe_gauge!(DELIVERIES, "Unfinished deliveries: waiting, running");
     describe_gauge!(OLDEST, Unit::Seconds, "Time since the oldest unfinished delivery was stored");
+    describe_gauge!(
+        OLDEST_DUE,
+        Unit::Seconds,
+        "Time since the first of the claimable deliveries became due"
+    );
+    describe_gauge!(WORKERS, "Running workers in all processes");
     describe_counter!(
         LEASES_EXPIRED,
         "Attempts whose lease expired: the process crashed or was suspended"
@@ -76,13 +90,21 @@ pub(crate) fn store_error() {
     counter!(EVENTS, "outcome" => "store_error").increment(1);
 }
 
-pub(crate) fn backlog(backlog: &[Backlog]) {
-    for Backlog { handler, waiting, running, oldest, .. } in backlog {
-        for (state, count) in [("waiting", *waiting), ("running", *running)] {
-            #[expect(clippy::cast_precision_loss, reason = "gauges are `f64`")]
-            gauge!(DELIVERIES, "handler" => handler.clone(), "state" => state).set(count as f64);
-        }
-        gauge!(OLDEST, "handler" => handler.clone()).set(oldest.as_secs_f64());
+pub(crate) fn backlog(Backlog { handler, waiting, running, oldest, oldest_due }: &Backlog) {
+    for (state, count) in [("waiting", *waiting), ("running", *running)] {
+        #[expect(clippy::cast_precision_loss, reason = "gauges are `f64`")]
+        gauge!(DELIVERIES, "handler" => handler.clone(), "state" => state).set(count as f64);
+    }
+    gauge!(OLDEST, "handler" => handler.clone()).set(oldest.as_secs_f64());
+    let oldest_due = oldest_due.unwrap_or_default();
+    gauge!(OLDEST_DUE, "handler" => handler.clone()).set(oldest_due.as_secs_f64());
+}
+
+/// Records the number of running workers, if the store records them.
+pub(crate) fn workers(workers: Option<&[WorkerInfo]>) {
+    if let Some(workers) = workers {
+        #[expect(clippy::cast_precision_loss, reason = "gauges are `f64`")]
+        gauge!(WORKERS).set(workers.len() as f64);
     }
 }
 

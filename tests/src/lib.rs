@@ -87,6 +87,11 @@ struct CoreReadme;
 #[doc = include_str!("../../router-inbox/README.md")]
 struct InboxReadme;
 
+/// Compiles the code blocks of the page about operating an inbox.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/inbox-operations.md")]
+struct Operations;
+
 /// Compiles the code blocks of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide.md")]

@@ -3,7 +3,7 @@
 
 use std::{error::Error, time::Duration};
 
-use router_core::{Endpoint, Router, Secrets, server::shutdown_signal};
+use router_core::{Endpoint, Router, Secrets, health::HealthEndpoint, server::shutdown_signal};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -14,13 +14,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     print!("{}", router.routes());
 
     let endpoint = Endpoint::new(Secrets::from_env("STRIPE_WEBHOOK_SECRET")?, router.clone());
+    let shutdown = shutdown_signal()?;
+    let health = HealthEndpoint::new().shutdown(shutdown.clone());
     let app = axum::Router::new()
         .route_service("/webhook", endpoint)
-        .route("/healthz", axum::routing::get(|| async { "ok" }));
+        .route_service("/healthz", health.clone())
+        .route_service("/readyz", health);
 
     let listener = TcpListener::bind("127.0.0.1:4242").await?;
     println!("listening on http://{}/webhook", listener.local_addr()?);
-    let shutdown = shutdown_signal()?;
     // Less than the 30 s after which Kubernetes kills a process.
     let shutdown_limit = shutdown.grace_period(Duration::from_secs(25));
     let serving = async {

@@ -1,30 +1,39 @@
 //! The service behind the endpoint: an inbox with a worker, or the router itself.
 
-use std::error::Error;
+use std::{error::Error, future::Future};
 
 use router_core::{
     BoxError, Event, Router,
     build::{RouterBuilder, Routes, StartupReport},
     endpoint::Answer,
+    health::HealthEndpoint,
     server::ShutdownSignal,
 };
-use router_inbox::{Inbox, JetStreamStore, PostgresStore, SqliteStore, Store};
-use tokio::task::JoinHandle;
+use router_inbox::{
+    Inbox, JetStreamStore, PostgresStore, SqliteStore, Store, health::WorkerHealth,
+};
+use tokio::task::{JoinError, JoinHandle};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::options::InboxUrl;
 
+/// The service behind the endpoint.
+pub(crate) type Service = BoxCloneSyncService<Event, Answer, BoxError>;
+
 /// The service behind the endpoint, and the task or router that runs the handlers.
 pub(crate) struct Backend {
-    pub(crate) service: BoxCloneSyncService<Event, Answer, BoxError>,
+    pub(crate) service: Service,
     pub(crate) report: StartupReport,
     pub(crate) routes: Routes,
+    /// Answers `/healthz` and `/readyz`.
+    pub(crate) health: HealthEndpoint,
+    shutdown: ShutdownSignal,
     running: Running,
 }
 
 enum Running {
     Inline(Router),
-    Worker(JoinHandle<()>),
+    Worker { task: JoinHandle<()>, health: WorkerHealth },
 }
 
 impl Backend {
@@ -35,7 +44,7 @@ impl Backend {
         shutdown: ShutdownSignal,
     ) -> Result<Self, Box<dyn Error>> {
         match url {
-            InboxUrl::Off => Self::inline(router.build()?),
+            InboxUrl::Off => Ok(Self::inline(router.build()?, shutdown)),
             InboxUrl::Sqlite(url) => Self::inbox(router, SqliteStore::open(url).await?, shutdown),
             InboxUrl::Postgres(url) => {
                 Self::inbox(router, PostgresStore::connect(url).await?, shutdown)
@@ -47,15 +56,17 @@ impl Backend {
     }
 
     /// Runs the handlers within the request: Stripe waits for them.
-    fn inline(router: Router) -> Result<Self, Box<dyn Error>> {
-        Ok(Self {
+    fn inline(router: Router, shutdown: ShutdownSignal) -> Self {
+        Self {
             report: router.startup_report().clone(),
             routes: router.routes().clone(),
             service: BoxCloneSyncService::new(
                 router.clone().map_response(Answer::from).map_err(BoxError::from),
             ),
+            health: HealthEndpoint::new().shutdown(shutdown.clone()),
+            shutdown,
             running: Running::Inline(router),
-        })
+        }
     }
 
     /// Stores events within the request, and runs the handlers in a worker.
@@ -66,29 +77,61 @@ impl Backend {
     ) -> Result<Self, Box<dyn Error>> {
         let router = router.delivered_by(&store).build()?;
         let inbox = Inbox::new(store, router.clone());
-        let worker = inbox.worker(router.clone()).run(shutdown);
+        let worker = inbox.worker(router.clone());
+        let worker_health = worker.health();
         Ok(Self {
             report: router.startup_report().clone(),
             routes: router.routes().clone(),
+            health: HealthEndpoint::new().check(inbox.health()).check(worker.health()),
             service: BoxCloneSyncService::new(
                 inbox.map_response(Answer::from).map_err(BoxError::from),
             ),
-            running: Running::Worker(tokio::spawn(worker)),
+            running: Running::Worker {
+                task: tokio::spawn(worker.run(shutdown.clone())),
+                health: worker_health,
+            },
+            shutdown,
         })
     }
 
+    /// Returns a future that is ready at the signal to shut down, or if the worker ends without it:
+    /// the server must not go on to accept events that it does not handle.
+    pub(crate) fn must_stop(&self) -> impl Future<Output = ()> + Send + use<> {
+        let signal = self.shutdown.clone();
+        let worker = match &self.running {
+            Running::Inline(_) => None,
+            Running::Worker { health, .. } => Some(health.lost()),
+        };
+        async {
+            match worker {
+                None => signal.await,
+                Some(lost) => tokio::select! {
+                    () = signal => {}
+                    () = lost => {}
+                },
+            }
+        }
+    }
+
     /// Waits for the handlers in flight, including those of clients that disconnected.
-    pub(crate) async fn stop(self) {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the worker has not ended by itself. The worker has logged it.
+    pub(crate) async fn stop(self) -> Result<(), JoinError> {
         match self.running {
             Running::Inline(router) => {
                 router.close();
                 router.drained().await;
+                Ok(())
             }
-            Running::Worker(task) => {
-                if let Err(error) = task.await {
-                    tracing::error!(%error, "worker task failed; deliveries remain in the inbox until the next start");
-                }
-            }
+            Running::Worker { task, .. } => task.await,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn abort_worker(&self) {
+        let Running::Worker { task, .. } = &self.running else { panic!("the backend is inline") };
+        task.abort();
     }
 }

@@ -8,9 +8,10 @@ mod options;
 use std::{error::Error, io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use clap::Parser as _;
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use router_core::{
     Endpoint, Router, Secrets, SigningSecret,
+    clock::{Clock as _, SystemClock},
     endpoint::Response,
     handler::ErrorChain,
     server::{Server, shutdown_signal},
@@ -73,19 +74,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let router = Router::builder().plugins([handlers::PLUGIN]).endpoints(secrets.endpoints());
-    let shutdown = shutdown_signal()?;
-    let backend = Backend::start(router, &inbox, shutdown.clone()).await?;
+    let backend = Backend::start(router, &inbox, shutdown_signal()?).await?;
     let endpoint = Endpoint::new(secrets, backend.service.clone()).tolerance(options.tolerance);
-    let service = service_fn(move |request: Request<_>| {
-        let mut endpoint = endpoint.clone();
-        async move {
-            match (request.method(), request.uri().path()) {
-                (_, "/webhook") => endpoint.call(request).await,
-                (&Method::GET | &Method::HEAD, "/healthz") => Ok(text(StatusCode::OK, "ok\n")),
-                _ => Ok(text(StatusCode::NOT_FOUND, "not found; events go to /webhook\n")),
-            }
-        }
-    });
 
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
         format!(
@@ -96,27 +86,89 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
     banner::print(&backend, &inbox, listener.local_addr()?, metrics_address, secret_was_given);
 
-    let shutdown_limit = shutdown.grace_period(SHUTDOWN_LIMIT);
+    serve(listener, endpoint, backend, metrics).await
+}
+
+/// Serves until the signal to shut down, or until the worker ends without it.
+///
+/// # Errors
+///
+/// Fails if the worker has ended without the signal.
+async fn serve(
+    listener: TcpListener,
+    endpoint: Endpoint<backend::Service>,
+    backend: Backend,
+    metrics: Option<Metrics>,
+) -> Result<(), Box<dyn Error>> {
+    let health = backend.health.clone();
+    let service = service_fn(move |request: Request<_>| {
+        let (mut endpoint, mut health) = (endpoint.clone(), health.clone());
+        async move {
+            match request.uri().path() {
+                "/webhook" => endpoint.call(request).await,
+                "/healthz" | "/readyz" => health.call(request).await,
+                _ => Ok(not_found()),
+            }
+        }
+    });
+    let must_stop = backend.must_stop();
+    let shutdown_limit = {
+        let must_stop = backend.must_stop();
+        async {
+            must_stop.await;
+            SystemClock.sleep(SHUTDOWN_LIMIT).await;
+        }
+    };
     let serving = async {
-        Server::new(service).shutdown_grace(REQUEST_GRACE).serve(listener, shutdown).await;
-        backend.stop().await;
+        Server::new(service).shutdown_grace(REQUEST_GRACE).serve(listener, must_stop).await;
+        let stopped = backend.stop().await;
         // Last, so that the metrics are available during the shutdown.
         if let Some(metrics) = metrics {
             metrics.stop().await;
         }
+        stopped
     };
     tokio::select! {
-        () = serving => {}
-        () = shutdown_limit => tracing::error!(
-            "still not shut down after {SHUTDOWN_LIMIT:?}; exiting; interrupted handlers will run \
-             again"
-        ),
+        stopped = serving => Ok(stopped.map_err(|error| {
+            format!("the worker has ended, and stored events wait for the next start: {error}")
+        })?),
+        () = shutdown_limit => {
+            tracing::error!(
+                "still not shut down after {SHUTDOWN_LIMIT:?}; exiting; interrupted handlers will \
+                 run again"
+            );
+            Ok(())
+        }
     }
-    Ok(())
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response {
-    let mut response = Response::new(text.into());
-    *response.status_mut() = status;
+fn not_found() -> Response {
+    let mut response = Response::new("not found; events go to /webhook\n".into());
+    *response.status_mut() = StatusCode::NOT_FOUND;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::InboxUrl;
+
+    /// An orchestrator then restarts the process, which would otherwise store events and never
+    /// handle them.
+    #[tokio::test]
+    async fn lost_worker_ends_the_server_with_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = InboxUrl::Sqlite(format!("sqlite:{}/inbox.db", folder.path().display()));
+        let router = Router::builder().plugins([handlers::PLUGIN]);
+        let backend = Backend::start(router, &inbox, shutdown_signal().unwrap()).await.unwrap();
+        let health = backend.health.clone();
+        assert!(health.readiness().await.is_ready());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let secret = SigningSecret::new("whsec_test").unwrap();
+        let endpoint = Endpoint::new(secret, backend.service.clone());
+        backend.abort_worker();
+        let error = serve(listener, endpoint, backend, None).await.unwrap_err().to_string();
+        assert!(error.starts_with("the worker has ended, and stored events wait"), "{error}");
+        assert_eq!(health.readiness().await.reasons[0].code, "worker_lost");
+    }
 }

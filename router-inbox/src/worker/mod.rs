@@ -4,16 +4,24 @@
 //! A [`Worker`] is one loop (`Worker::deliver`). It renews the leases of all deliveries in flight
 //! three times per lease duration (heartbeat), records outcomes, claims as many deliveries as it
 //! has free slots, and then sleeps until a run finishes, an event is stored, or the poll interval
-//! has passed. Handlers run in tasks of their own (`in_flight`).
+//! has passed. Handlers run in tasks of their own (`in_flight`). Concurrently, the worker purges
+//! old events (`retention`) and records its heartbeats in the store (`report`).
 
-mod backlog;
 mod clock_watch;
+pub(crate) mod health;
 mod in_flight;
 mod outcome;
+mod report;
 mod retention;
 mod run;
+mod settings;
+mod start_warnings;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use router_core::{
     BoxError,
@@ -21,21 +29,22 @@ use router_core::{
     delivery::{Delivery, DeliveryRouter},
     handler::HandlerReport,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tower_service::Service;
 
+pub(crate) use self::health::WeakWorkerHealth;
 use self::{
-    backlog::BacklogWatch,
     clock_watch::ClockWatch,
+    health::{RunGuard, WorkerHealth},
     in_flight::InFlight,
     run::{CompletionFlag, FencingToken, Run},
 };
 use crate::{
     Inbox, Store,
     bounded::BoundedStore,
-    operations::MIN_RETENTION,
-    store::{Claim, ClaimRequest, DeliveryOutcome},
+    store::{Claim, ClaimRequest, DeliveryOutcome, WorkerInfo},
     telemetry,
+    watch::Watch,
 };
 
 /// Delivers stored events to their handlers, several at a time, until it is shut down.
@@ -49,6 +58,7 @@ use crate::{
 /// becomes a dead letter.
 #[must_use = "a worker does nothing until `run` is awaited"]
 pub struct Worker<S, R> {
+    name: Arc<str>,
     store: BoundedStore<S>,
     service: R,
     router: DeliveryRouter,
@@ -60,6 +70,11 @@ pub struct Worker<S, R> {
     shutdown_grace: Duration,
     retention: Duration,
     clock: Arc<dyn Clock>,
+    health: WorkerHealth,
+    /// Notified by the loop when it renews its leases.
+    heartbeat: Arc<Notify>,
+    /// Keeps the watch running for as long as the worker exists.
+    _watch: Arc<Watch<S>>,
 }
 
 impl<S: Store> Inbox<S> {
@@ -71,17 +86,25 @@ impl<S: Store> Inbox<S> {
         R: Clone + Send + 'static,
         R::Future: Send,
     {
+        let (watch, clock) = (self.watch().clone(), self.shared_clock().clone());
+        watch.ensure_started();
+        let health = WorkerHealth::new(clock.clone());
+        watch.add_worker(&health);
         Worker {
-            store: self.bounded_store().clone(),
+            name: report::unique_name(),
+            store: watch.store().clone(),
             service,
             router: self.router().clone(),
             wakeups: self.wakeups(),
-            concurrency: default_concurrency(self.router()),
+            concurrency: settings::default_concurrency(self.router()),
             lease: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(20),
             retention: retention::DEFAULT_RETENTION,
-            clock: self.shared_clock().clone(),
+            clock,
+            health,
+            heartbeat: Arc::default(),
+            _watch: watch,
         }
     }
 }
@@ -98,71 +121,8 @@ enum End {
 /// Maximum time to abort handlers and record outcomes after the grace period.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Returns the default number of slots. One handler can use at least 16 of them, while one slot is
-/// reserved for each other handler.
-fn default_concurrency(router: &DeliveryRouter) -> usize {
-    let handlers = router.handlers().len();
-    handlers.max(16) + handlers.saturating_sub(1)
-}
-
-impl<S, R> Worker<S, R> {
-    /// Sets the maximum number of deliveries in flight. Default: 16, or the number of handlers if
-    /// that is more, plus one for each handler after the first.
-    ///
-    /// One slot is reserved for each handler that has no delivery in flight, so that handlers which
-    /// hang cannot stop the others. The other slots go to the handlers with the fewest deliveries
-    /// in flight. One handler gets all of them while no other handler has a due delivery.
-    ///
-    /// At most half of the slots are reserved. With fewer than two slots per handler, handlers that
-    /// hang can therefore occupy all slots until they time out.
-    pub fn concurrency(self, concurrency: usize) -> Self {
-        Self { concurrency, ..self }
-    }
-
-    /// Sets the lease duration. Default: 60 s.
-    ///
-    /// If a worker sends no heartbeat for this long, another worker may claim its deliveries. It is
-    /// therefore also the failover time after a crash.
-    pub fn lease(self, lease: Duration) -> Self {
-        Self { lease, ..self }
-    }
-
-    /// Sets the poll interval. Default: 1 s.
-    ///
-    /// At this interval the worker looks for due retries, and for events stored by other processes
-    /// if the store cannot notify.
-    pub fn poll_interval(self, poll_interval: Duration) -> Self {
-        Self { poll_interval, ..self }
-    }
-
-    /// Sets the grace period of a shutdown. Default: 20 s.
-    ///
-    /// Deliveries still in flight after the grace period are aborted and released.
-    pub fn shutdown_grace(self, shutdown_grace: Duration) -> Self {
-        Self { shutdown_grace, ..self }
-    }
-
-    /// Sets the retention of finished events. Default: 30 days.
-    ///
-    /// An event is purged once this time has passed since it was stored and since its last delivery
-    /// finished. Dead letters do not expire: they are stored until an operator discards or replays
-    /// them, or a retry succeeds.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the retention is shorter than [four days](MIN_RETENTION), because Stripe resends
-    /// an event for up to three days.
-    #[track_caller]
-    pub fn retention(self, retention: Duration) -> Self {
-        assert!(
-            retention >= MIN_RETENTION,
-            "the retention {retention:?} given to `Worker::retention` is shorter than the minimum, \
-             {MIN_RETENTION:?} (four days): Stripe resends an event for up to three days, and \
-             handlers would run again for an event that is no longer stored"
-        );
-        Self { retention, ..self }
-    }
-}
+/// Tolerance of the time between two rounds of the loop, for a busy machine.
+const STALL_MARGIN: Duration = Duration::from_secs(5);
 
 impl<S, R> Worker<S, R>
 where
@@ -178,13 +138,18 @@ where
     /// after the grace period, even if the store does not answer.
     ///
     /// Not cancel safe: if this future is dropped, the handlers in flight are aborted, and their
-    /// attempts count as failed when the leases expire.
+    /// attempts count as failed when the leases expire. That is logged as an error, and
+    /// [`WorkerHealth::lost`] completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (store, clock) = (self.store.clone(), self.clock.clone());
-        tokio::select! {
-            () = retention::purge_periodically(&store, self.retention, &*clock) => {}
-            () = self.deliver(shutdown) => {}
-        }
+        let (running, info) = (self.begin(), self.info());
+        let deadline = tokio::select! {
+            () = retention::purge_periodically(&store, self.retention, &*clock) => return,
+            () = self.report_heartbeats() => return,
+            deadline = self.deliver(shutdown) => deadline,
+        };
+        remove_record(&store, &info, &*clock, deadline).await;
+        running.stopped();
     }
 
     /// Delivers until no delivery is due or in flight. Does not wait for scheduled retries.
@@ -194,19 +159,32 @@ where
     ///
     /// Not cancel safe, like [`run`](Self::run).
     pub async fn run_until_idle(mut self) {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let (running, info) = (self.begin(), self.info());
         let mut in_flight = InFlight::new(self.concurrency);
         let (_stop, stopping) = watch::channel(false);
-        self.deliver_until(End::Idle, &mut in_flight, stopping).await;
+        // A job that takes long is recorded like any other worker.
+        tokio::select! {
+            () = self.report_heartbeats() => return,
+            () = self.deliver_until(End::Idle, &mut in_flight, stopping) => {}
+        }
+        remove_record(&store, &info, &*clock, clock.monotonic() + RELEASE_TIMEOUT).await;
+        running.stopped();
     }
 
-    async fn deliver(mut self, shutdown: impl Future<Output = ()>) {
-        self.warn_if_lease_is_short();
-        self.warn_if_transactions_are_few();
+    fn begin(&self) -> RunGuard {
+        self.health.start(self.poll_interval + self.store.limit() + STALL_MARGIN, self.lease)
+    }
+
+    /// Delivers until the shutdown has ended. Returns the time at which the worker must end.
+    async fn deliver(mut self, shutdown: impl Future<Output = ()>) -> Instant {
+        self.log_start_warnings();
         let mut in_flight = InFlight::new(self.concurrency);
         let (stop, stopping) = watch::channel(false);
-        let (clock, grace) = (self.clock.clone(), self.shutdown_grace);
+        let (clock, grace, health) = (self.clock.clone(), self.shutdown_grace, self.health.clone());
         let grace_ended = async {
             shutdown.await;
+            health.shutting_down();
             stop.send_replace(true);
             clock.sleep(grace).await;
         };
@@ -217,7 +195,9 @@ where
             () = grace_ended => {}
             () = self.deliver_until(End::Stopped, &mut in_flight, stopping) => {}
         }
-        self.release_in_flight(in_flight).await;
+        let deadline = clock.monotonic() + RELEASE_TIMEOUT;
+        self.release_in_flight(in_flight, deadline).await;
+        deadline
     }
 
     /// Delivers until the end, and then until nothing is in flight.
@@ -227,21 +207,21 @@ where
         in_flight: &mut InFlight,
         mut stop: watch::Receiver<bool>,
     ) {
-        let mut backlog = BacklogWatch::default();
         let mut clock_watch = ClockWatch::new(&*self.clock);
-        let mut next_renewal = self.clock.monotonic() + self.lease / 3;
+        let mut next_renewal = self.clock.monotonic();
         loop {
+            self.health.tick();
             let now = self.clock.monotonic();
             // After a jump, leases may seem to have expired, or may expire too late. So all are
             // renewed.
             if clock_watch.has_jumped(&*self.clock) || now >= next_renewal {
+                self.heartbeat.notify_one();
                 self.renew_leases(in_flight).await;
                 next_renewal = self.clock.monotonic() + self.lease / 3;
             }
+            self.health.tick();
             self.record_outcomes(in_flight).await;
-            if !*stop.borrow() {
-                backlog.report_if_due(&self.store, &self.router, now).await;
-            }
+            self.health.tick();
             let is_stopping = *stop.borrow_and_update();
             if is_stopping && in_flight.is_empty() {
                 return;
@@ -262,46 +242,6 @@ where
                 () = self.store.unbounded().notified(), if can_claim => {}
                 () = self.clock.sleep_until(wake_at) => {}
             }
-        }
-    }
-
-    /// Logs a warning if leases may expire while a handler's transaction blocks their renewal.
-    fn warn_if_lease_is_short(&self) {
-        let (lease, limit) = (self.lease, self.store.unbounded().blocking_limit());
-        if lease < limit * 2 {
-            tracing::warn!(
-                ?lease,
-                transaction_limit = ?limit,
-                "the lease is shorter than twice the time for which a handler's transaction can \
-                 block all other writes; leases may expire before they can be renewed, so that \
-                 handlers run twice; set a longer `Worker::lease`, or a shorter \
-                 `transaction_limit`"
-            );
-        }
-    }
-
-    /// Logs a warning if more handlers with a transaction can be in flight than the store has
-    /// transactions.
-    fn warn_if_transactions_are_few(&self) {
-        let Some(transactions) = self.store.unbounded().max_transactions() else { return };
-        let handlers = self.router.handlers();
-        let takes_transaction = handlers.iter().filter(|handler| handler.takes_per_delivery);
-        let limit = takes_transaction.clone().fold(0_usize, |sum, handler| {
-            let limit = handler.concurrency.and_then(|limit| limit.try_into().ok());
-            sum.saturating_add(limit.unwrap_or(usize::MAX))
-        });
-        // The slots reserved for the other handlers.
-        let others = handlers.len() - takes_transaction.count();
-        let in_flight = (self.concurrency - others.min(self.concurrency / 2)).min(limit);
-        if in_flight > transactions {
-            tracing::warn!(
-                in_flight,
-                transactions,
-                concurrency = self.concurrency,
-                "more handlers with a `Tx` can be in flight than the store has transactions, so \
-                 that some of them wait in `Tx::begin`; raise the store's `transactions` to \
-                 {in_flight}, or lower `Worker::concurrency`"
-            );
         }
     }
 
@@ -409,10 +349,11 @@ where
     async fn renew_leases(&self, in_flight: &mut InFlight) {
         let leases = in_flight.leases();
         if leases.is_empty() {
-            return;
+            return self.health.renewed();
         }
         match self.store.extend(&leases, self.lease).await {
             Ok(held) => {
+                self.health.renewed();
                 let lost = leases.iter().zip(held).filter(|(_, held)| !held);
                 lost.for_each(|(lease, _)| in_flight.abort_lost(lease));
             }
@@ -424,7 +365,7 @@ where
     ///
     /// Retries within the time limit, so that a short outage of the store during the shutdown does
     /// not use up an attempt of these deliveries.
-    async fn release_in_flight(&self, mut in_flight: InFlight) {
+    async fn release_in_flight(&self, mut in_flight: InFlight, deadline: Instant) {
         in_flight.abort_all();
         let release = async {
             loop {
@@ -442,7 +383,7 @@ where
         tokio::select! {
             biased;
             () = release => {}
-            () = self.clock.sleep(RELEASE_TIMEOUT) => tracing::error!(
+            () = self.clock.sleep_until(deadline) => tracing::error!(
                 deliveries = in_flight.len(),
                 "could not record the outcomes of some deliveries before the worker stopped; when \
                  their leases expire, each counts as a failed attempt"
@@ -451,14 +392,18 @@ where
     }
 }
 
-impl<S, R> fmt::Debug for Worker<S, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker")
-            .field("concurrency", &self.concurrency)
-            .field("lease", &self.lease)
-            .field("poll_interval", &self.poll_interval)
-            .field("shutdown_grace", &self.shutdown_grace)
-            .field("retention", &self.retention)
-            .finish_non_exhaustive()
+/// Removes the record that the worker is running. If this fails, the record expires.
+async fn remove_record(
+    store: &BoundedStore<impl Store>,
+    info: &WorkerInfo,
+    clock: &dyn Clock,
+    deadline: Instant,
+) {
+    tokio::select! {
+        biased;
+        () = clock.sleep_until(deadline) => {}
+        removed = store.report_worker(info, Duration::ZERO) => if let Err(error) = removed {
+            tracing::debug!(%error, "failed to remove the record of this worker; it expires");
+        },
     }
 }

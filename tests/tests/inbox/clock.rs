@@ -31,7 +31,7 @@ use tokio::{
 };
 use tower::Service as _;
 
-use crate::shop::event;
+use crate::shop::{INBOX_SLEEPERS, WORKER_SLEEPERS, event};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -133,10 +133,11 @@ impl Shop {
     async fn pass(&self, time: Duration, running: usize) {
         for _ in 0..time.as_secs() {
             self.clock.advance(SECOND);
-            // Each worker wakes up and then sleeps again, with a timer of its loop and one of its
-            // purge. Each handler has a timer for its timeout.
+            // The inbox and the workers wake up and then sleep again. Each handler has a timer for
+            // its timeout.
             yield_now().await;
-            self.clock.wait_for_sleepers(self.workers.len() * 2 + running).await;
+            let sleepers = INBOX_SLEEPERS + self.workers.len() * WORKER_SLEEPERS + running;
+            self.clock.wait_for_sleepers(sleepers).await;
         }
     }
 

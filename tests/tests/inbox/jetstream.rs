@@ -5,7 +5,7 @@ use router_inbox::{JetStreamStore, Tx, sqlx::Sqlite};
 
 #[allow(dead_code, reason = "each test target uses a part of the module")]
 #[path = "../../../router-inbox/tests/support/nats.rs"]
-mod nats;
+pub(crate) mod nats;
 
 #[on_event("invoice.paid", name = "shop.write")]
 async fn write(mut tx: Tx<Sqlite>) -> Result<(), BoxError> {

@@ -3,16 +3,10 @@
 use std::time::Duration;
 
 use router_core::{Event, Failure, Outcome, Router, handler::HandlerResult, on_event};
-use router_inbox::{
-    Store as _,
-    store::{
-        DeliveryState::{Dead, Done, Ignored, Waiting},
-        NewDelivery, NewEvent,
-    },
-};
+use router_inbox::store::DeliveryState::{Dead, Done, Ignored, Waiting};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::shop::{Shop, event};
+use crate::shop::Shop;
 use router_tests::logged::{self, log};
 
 /// Returns the lines that this thread logged since the last call, without the crate's name.
@@ -117,22 +111,4 @@ async fn ordered_dead_letter_log_mentions_later_events() {
     let log = logged();
     assert!(log.contains("later events of the same object are delivered in the meantime"), "{log}");
     worker.stop().await;
-}
-
-#[tokio::test]
-async fn deliveries_without_handler_are_logged_at_start() {
-    let shop = shop(|| Ok(Outcome::Done));
-    let removed = NewDelivery::new("shop::invoices");
-    for id in ["evt_1", "evt_2"] {
-        let new = NewEvent::new(event(id), vec![removed.clone()]);
-        shop.store().store(&[new]).await.unwrap();
-    }
-    shop.clock.advance(Duration::from_secs(7_384));
-    let worker = shop.start_worker();
-    shop.clock.wait_for_sleeper().await;
-    insta::assert_snapshot!(logged(), @r#" WARN worker::backlog: deliveries wait for a handler that this program does not have. If another program has it, ignore this. If the handler was renamed, add `formerly = "shop::invoices"` to it. If it was removed, `event-router inbox list --handler shop::invoices` shows the deliveries to discard handler="shop::invoices" deliveries=2 oldest=2h 3m 4s"#);
-    shop.advance_and_poll(Duration::from_secs(60)).await;
-    assert_eq!(logged(), "", "the warning is logged once");
-    worker.stop().await;
-    assert_eq!(shop.state("evt_1").await, (Waiting, 0));
 }

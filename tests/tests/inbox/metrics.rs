@@ -43,6 +43,13 @@ fn inbox_metrics(snapshotter: &Snapshotter) -> BTreeMap<String, i64> {
 
 const LEASE: Duration = Duration::from_secs(60);
 
+/// Advances the clock until the inbox has updated its gauges.
+async fn pass_check(shop: &Shop) {
+    settle().await;
+    shop.clock.advance(Duration::from_secs(15));
+    settle().await;
+}
+
 #[tokio::test]
 async fn received_pending_and_failed_events_are_counted() {
     let recorder = DebuggingRecorder::new();
@@ -68,7 +75,7 @@ async fn received_pending_and_failed_events_are_counted() {
     // A worker claims a delivery and crashes.
     let request = ClaimRequest::new(vec![HandlerSlots::new("shop", 1)], 1, LEASE);
     let lost_claim = shop.store().claim(&request).await.unwrap();
-    shop.clock.advance(Duration::from_secs(7));
+    pass_check(&shop).await;
     let worker = shop.start_worker();
     shop.wait_for("evt_2", Dead, 1).await;
     insta::assert_debug_snapshot!(inbox_metrics(&snapshotter), @r#"
@@ -80,7 +87,9 @@ async fn received_pending_and_failed_events_are_counted() {
         "inbox_events_total outcome=store_error": 1,
         "inbox_events_total outcome=stored": 2,
         "inbox_events_total outcome=unhandled": 1,
-        "inbox_oldest_seconds handler=shop": 7,
+        "inbox_oldest_due_seconds handler=shop": 15,
+        "inbox_oldest_seconds handler=shop": 15,
+        "inbox_workers ": 0,
         "unhandled_total event_type=charge.refunded": 1,
     }
     "#);
@@ -91,7 +100,7 @@ async fn received_pending_and_failed_events_are_counted() {
     shop.wait_for("evt_1", Done, 2).await;
     drop(lost_claim);
     shop.advance_and_poll(LEASE).await;
-    settle().await;
+    pass_check(&shop).await;
     insta::assert_debug_snapshot!(inbox_metrics(&snapshotter), @r#"
     {
         "dead_letters_total handler=shop": 0,
@@ -102,7 +111,9 @@ async fn received_pending_and_failed_events_are_counted() {
         "inbox_events_total outcome=stored": 0,
         "inbox_events_total outcome=unhandled": 0,
         "inbox_leases_expired_total handler=shop": 1,
+        "inbox_oldest_due_seconds handler=shop": 0,
         "inbox_oldest_seconds handler=shop": 0,
+        "inbox_workers ": 1,
         "unhandled_total event_type=charge.refunded": 0,
     }
     "#);

@@ -17,7 +17,7 @@ use router_inbox::store::DeliveryState::{Dead, Running, Waiting};
 use tower::Service;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::shop::{RunningWorker, Shop};
+use crate::shop::{INBOX_SLEEPERS, RunningWorker, Shop, WORKER_SLEEPERS};
 use router_tests::{
     bomb::{Fault, fail},
     logged::{log, logged},
@@ -42,10 +42,10 @@ async fn two_attempts(shop: &Shop, worker: RunningWorker, timeout: Duration) -> 
     shop.receive("evt_1").await.expect("memory store is writable");
     logged();
     for (state, attempts) in [(Waiting, 1), (Dead, 2)] {
-        // The worker's poll and purge, and the handler's timeout.
+        // The last sleeper is the handler's timeout.
         if !timeout.is_zero() {
             shop.wait_for("evt_1", Running, attempts).await;
-            shop.clock.wait_for_sleepers(3).await;
+            shop.clock.wait_for_sleepers(INBOX_SLEEPERS + WORKER_SLEEPERS + 1).await;
             shop.clock.advance(timeout);
         }
         shop.wait_for("evt_1", state, attempts).await;

@@ -15,7 +15,7 @@ use router_tests::{
 use tokio::task::JoinSet;
 use tower::Service as _;
 
-use crate::shop::{Shop, event, wait_until};
+use crate::shop::{INBOX_SLEEPERS, Shop, event, wait_until};
 
 fn shop() -> Shop {
     let handle = |_: Event| async {};
@@ -72,7 +72,7 @@ async fn slow_store_times_out_after_five_seconds() {
     let shop = shop();
     shop.store().store_permits.forget_permits(usize::MAX);
     let time_passes = async {
-        shop.clock.wait_for_sleeper().await;
+        shop.clock.wait_for_sleepers(INBOX_SLEEPERS + 1).await;
         shop.clock.advance(Duration::from_millis(4_999));
         tokio::task::yield_now().await;
         shop.clock.advance(Duration::from_millis(1));
@@ -92,7 +92,7 @@ async fn events_received_during_a_commit_share_the_next() {
     let ids: Vec<String> = (0..600).map(|number| format!("evt_{number}")).collect();
     let mut requests: JoinSet<_> =
         ids.iter().map(|id| shop.inbox.clone().call(event(id))).collect();
-    shop.clock.wait_for_sleepers(600).await;
+    shop.clock.wait_for_sleepers(INBOX_SLEEPERS + 600).await;
     shop.store().store_permits.add_permits(1_000);
     while let Some(result) = requests.join_next().await {
         assert_eq!(*result.unwrap().unwrap().stored(), Stored::New);
@@ -121,9 +121,9 @@ async fn client_disconnect_does_not_affect_other_events() {
         let inbox = shop.inbox.clone();
         async move { inbox.clone().call(event("evt_0")).await }
     });
-    shop.clock.wait_for_sleeper().await;
+    shop.clock.wait_for_sleepers(INBOX_SLEEPERS + 1).await;
     let next = tokio::spawn(shop.inbox.clone().call(event("evt_1")));
-    shop.clock.wait_for_sleepers(2).await;
+    shop.clock.wait_for_sleepers(INBOX_SLEEPERS + 2).await;
     for request in [first, next] {
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());

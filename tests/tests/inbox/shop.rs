@@ -22,7 +22,7 @@ use router_inbox::{
     conformance::MemoryStore,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
-        Lease, NewEvent, Operations, Stored, StoredDelivery,
+        Lease, NewEvent, Operations, Stored, StoredDelivery, WorkerInfo,
     },
 };
 use router_tests::now;
@@ -56,6 +56,14 @@ pub(crate) struct FaultyStore {
     pub(crate) claim_permits: Semaphore,
     /// The number of calls of `claim`.
     pub(crate) claim_calls: AtomicUsize,
+    /// Permits for `report_worker`; each call takes one.
+    pub(crate) report_permits: Semaphore,
+    /// Makes `report_worker` fail.
+    pub(crate) report_fails: AtomicBool,
+    /// If set, the store does not record workers.
+    pub(crate) workers_are_unknown: bool,
+    /// Makes `backlog` panic.
+    pub(crate) backlog_panics: AtomicBool,
 }
 
 impl FaultyStore {
@@ -73,6 +81,10 @@ impl FaultyStore {
             batch_sizes: Mutex::default(),
             claim_permits: Semaphore::new(Semaphore::MAX_PERMITS),
             claim_calls: AtomicUsize::new(0),
+            report_permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            report_fails: AtomicBool::new(false),
+            workers_are_unknown: false,
+            backlog_panics: AtomicBool::new(false),
         }
     }
 
@@ -151,7 +163,23 @@ impl Store for FaultyStore {
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        assert!(!self.backlog_panics.load(Ordering::SeqCst), "a bug in the store");
         self.answer().await?.backlog().await
+    }
+
+    async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
+        self.report_permits.acquire().await.expect("semaphore is never closed").forget();
+        if self.report_fails.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("the store is read-only"));
+        }
+        self.answer().await?.report_worker(worker, ttl).await
+    }
+
+    async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        match self.workers_are_unknown {
+            true => Ok(None),
+            false => self.answer().await?.workers().await,
+        }
     }
 }
 
@@ -204,6 +232,12 @@ pub(crate) struct Shop {
     pub(crate) clock: ManualClock,
     pub(crate) inbox: Inbox<FaultyStore>,
 }
+
+/// The timers of an inbox: that of its watch.
+pub(crate) const INBOX_SLEEPERS: usize = 1;
+
+/// The timers of a worker: those of its loop and its purge.
+pub(crate) const WORKER_SLEEPERS: usize = 2;
 
 pub(crate) type TestWorker = Worker<FaultyStore, DeliveryRouter>;
 

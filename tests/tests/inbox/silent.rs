@@ -21,7 +21,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::advance};
 use tower::Service as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::shop::{FaultyStore, Shop, event, settle, wait_until};
+use crate::shop::{FaultyStore, INBOX_SLEEPERS, Shop, event, settle, wait_until};
 use router_tests::logged::{log, logged};
 
 /// The time limit of an operation.
@@ -46,7 +46,7 @@ async fn events_are_stored_after_a_call_that_hangs() {
     shop.store().store_permits.forget_permits(usize::MAX);
     let hung: Vec<_> =
         (0..2).map(|_| tokio::spawn(shop.inbox.clone().call(event("evt_1")))).collect();
-    shop.clock.wait_for_sleepers(2).await;
+    shop.clock.wait_for_sleepers(INBOX_SLEEPERS + 2).await;
     settle().await;
     shop.clock.advance(Duration::from_secs(5));
     for hung in hung {
@@ -114,7 +114,7 @@ async fn batches_are_limited_in_bytes() {
     let mut requests: JoinSet<_> = (0..20)
         .map(|number| shop.inbox.clone().call(large_event(&format!("evt_{number}"))))
         .collect();
-    shop.clock.wait_for_sleepers(20).await;
+    shop.clock.wait_for_sleepers(INBOX_SLEEPERS + 20).await;
     settle().await;
     shop.store().store_permits.add_permits(1_000);
     while let Some(result) = requests.join_next().await {
@@ -138,7 +138,8 @@ async fn worker_goes_on_after_calls_that_hang() {
     }
     settle().await;
     insta::assert_snapshot!(logged().replace("router_inbox::", ""), @"
-    WARN telemetry: failed to read the inbox's backlog; its metrics are not updated error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
+    WARN telemetry: failed to read the inbox's backlog; until the store answers, its metrics are not updated, and missing workers are not noticed; retrying error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
+    WARN telemetry: failed to record in the store that this worker is running; other processes may report that it is missing; retrying error=the store did not record the worker within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     WARN telemetry: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     WARN telemetry: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     ");

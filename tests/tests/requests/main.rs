@@ -5,6 +5,7 @@ mod dead_letters;
 mod duplicates;
 mod endpoint_limits;
 mod endpoint_seams;
+mod health;
 mod log;
 mod middleware;
 mod router;

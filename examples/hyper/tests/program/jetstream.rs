@@ -15,7 +15,7 @@ use router_inbox::{
 use self::nats::{PASSWORD, Server};
 use crate::{
     inbox::SECRET,
-    running::{Running, payment, program_with, refused, send},
+    running::{Running, exchange, payment, program_with, refused, send},
 };
 
 #[allow(dead_code, reason = "this test binary uses only a part of it")]
@@ -109,4 +109,34 @@ fn unreachable_nats_server_error_hides_password() {
     let error = "error: the NATS server 127.0.0.1:1 cannot be used as an inbox: the server cannot be reached";
     assert!(stderr.contains(error), "{stderr}");
     assert!(!stderr.contains("geheim"), "{stderr}");
+}
+
+/// Polls `/readyz` until its status is this one.
+async fn wait_for_readiness(server: &Running, status: &str) -> String {
+    for _ in 0..3_000 {
+        let response = exchange(server.address(), "GET /readyz");
+        if response.starts_with(&format!("HTTP/1.1 {status}\r\n")) {
+            return response;
+        }
+        SystemClock.sleep(Duration::from_millis(20)).await;
+    }
+    panic!("/readyz has not answered {status} in a minute");
+}
+
+#[tokio::test]
+async fn readiness_follows_the_nats_server() {
+    let Some(mut nats) = Server::start() else { return };
+    let server = start(&nats);
+    wait_for_readiness(&server, "200 OK").await;
+    nats.kill();
+    let response = wait_for_readiness(&server, "503 Service Unavailable").await;
+    assert!(response.contains(r#"{"ready":false,"reasons":[{"code":"store_unavailable","#));
+    assert!(!response.contains(&nats.address()), "{response}");
+    nats.restart();
+    wait_for_readiness(&server, "200 OK").await;
+    let (status, log) = server.terminate();
+    assert_eq!(status.code(), Some(0), "{log}");
+    for line in ["failed to read the inbox's backlog", "the inbox's store answers again"] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
 }

@@ -78,7 +78,8 @@ fn paths_and_methods_are_answered() {
         ("POST /webhook", "400 Bad Request", r#"{"error":"signature verification failed"}"#),
         ("GET /healthz", "200 OK", "\r\n\r\nok\n"),
         ("HEAD /healthz", "200 OK", "\r\n\r\n"),
-        ("POST /healthz", "404 Not Found", "events go to /webhook"),
+        ("POST /healthz", "405 Method Not Allowed", "\r\nallow: GET, HEAD\r\n"),
+        ("GET /readyz", "200 OK", r#"{"ready":true,"reasons":[],"warnings":[]}"#),
         ("POST /", "404 Not Found", "events go to /webhook"),
         ("POST /webhook/", "404 Not Found", "events go to /webhook"),
     ];

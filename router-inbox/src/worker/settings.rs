@@ -1,0 +1,100 @@
+//! The settings of a [`Worker`].
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use router_core::delivery::DeliveryRouter;
+
+use super::{Worker, health::WorkerHealth};
+use crate::operations::MIN_RETENTION;
+
+/// Returns the default number of slots. One handler can use at least 16 of them, while one slot is
+/// reserved for each other handler.
+pub(super) fn default_concurrency(router: &DeliveryRouter) -> usize {
+    let handlers = router.handlers().len();
+    handlers.max(16) + handlers.saturating_sub(1)
+}
+
+impl<S, R> Worker<S, R> {
+    /// Sets the name under which the worker records in the store that it is running. It must differ
+    /// from the names of all other running workers. Default: the host's name, the process id and a
+    /// random number.
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// Returns the health of this worker, which outlives it.
+    #[must_use]
+    pub fn health(&self) -> WorkerHealth {
+        self.health.clone()
+    }
+
+    /// Sets the maximum number of deliveries in flight. Default: 16, or the number of handlers if
+    /// that is more, plus one for each handler after the first.
+    ///
+    /// One slot is reserved for each handler that has no delivery in flight, so that handlers which
+    /// hang cannot stop the others. The other slots go to the handlers with the fewest deliveries
+    /// in flight. One handler gets all of them while no other handler has a due delivery.
+    ///
+    /// At most half of the slots are reserved. With fewer than two slots per handler, handlers that
+    /// hang can therefore occupy all slots until they time out.
+    pub fn concurrency(self, concurrency: usize) -> Self {
+        Self { concurrency, ..self }
+    }
+
+    /// Sets the lease duration. Default: 60 s.
+    ///
+    /// If a worker sends no heartbeat for this long, another worker may claim its deliveries. It is
+    /// therefore also the failover time after a crash.
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// Sets the poll interval. Default: 1 s.
+    ///
+    /// At this interval the worker looks for due retries, and for events stored by other processes
+    /// if the store cannot notify.
+    pub fn poll_interval(self, poll_interval: Duration) -> Self {
+        Self { poll_interval, ..self }
+    }
+
+    /// Sets the grace period of a shutdown. Default: 20 s.
+    ///
+    /// Deliveries still in flight after the grace period are aborted and released.
+    pub fn shutdown_grace(self, shutdown_grace: Duration) -> Self {
+        Self { shutdown_grace, ..self }
+    }
+
+    /// Sets the retention of finished events. Default: 30 days.
+    ///
+    /// An event is purged once this time has passed since it was stored and since its last delivery
+    /// finished. Dead letters do not expire: they are stored until an operator discards or replays
+    /// them, or a retry succeeds.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the retention is shorter than [four days](MIN_RETENTION), because Stripe resends
+    /// an event for up to three days.
+    #[track_caller]
+    pub fn retention(self, retention: Duration) -> Self {
+        assert!(
+            retention >= MIN_RETENTION,
+            "the retention {retention:?} given to `Worker::retention` is shorter than the minimum, \
+             {MIN_RETENTION:?} (four days): Stripe resends an event for up to three days, and \
+             handlers would run again for an event that is no longer stored"
+        );
+        Self { retention, ..self }
+    }
+}
+
+impl<S, R> fmt::Debug for Worker<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("name", &self.name)
+            .field("concurrency", &self.concurrency)
+            .field("lease", &self.lease)
+            .field("poll_interval", &self.poll_interval)
+            .field("shutdown_grace", &self.shutdown_grace)
+            .field("retention", &self.retention)
+            .finish_non_exhaustive()
+    }
+}
