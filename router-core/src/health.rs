@@ -20,8 +20,8 @@ use tower_service::Service;
 
 use crate::endpoint::Response;
 
-/// Answers the probes of an orchestrator or a load balancer: a tower `Service<http::Request<B>>`,
-/// to be mounted next to the [`Endpoint`](crate::Endpoint).
+/// A tower `Service<http::Request<B>>` that answers the probes of an orchestrator or a load
+/// balancer. Mount it next to the [`Endpoint`](crate::Endpoint).
 ///
 /// | request | answer |
 /// |---|---|
@@ -47,7 +47,7 @@ use crate::endpoint::Response;
 /// # }
 /// ```
 ///
-/// Each client that can reach the paths can read the answers, which contain names of handlers.
+/// The answers contain names of handlers. Every client that can reach the paths can read them.
 #[derive(Clone, Default)]
 pub struct HealthEndpoint {
     checks: Arc<Vec<Arc<dyn ReadinessCheck>>>,
@@ -67,15 +67,15 @@ pub trait ReadinessCheck: Send + Sync + 'static {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
-    /// The reasons for which the process must get no requests. Empty if the process is ready.
+    /// The reasons why the process must get no requests. Empty if the process is ready.
     pub reasons: Vec<Reason>,
-    /// Problems that an operator must solve, but for which the process still gets requests.
+    /// Problems that an operator must solve and that do not affect readiness.
     pub warnings: Vec<Reason>,
 }
 
-/// A reason for which a process is not ready, or a warning.
+/// A reason why a process is not ready, or a warning.
 ///
-/// It is sent to any client, so it must contain nothing secret and nothing personal.
+/// `/readyz` shows the reason to every client, so it must contain no secret and no personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reason {
@@ -84,7 +84,7 @@ pub struct Reason {
     /// The stable names of the handlers concerned, if the reason concerns only some.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub handlers: Vec<String>,
-    /// The text for the operator.
+    /// The explanation for the operator.
     pub text: String,
 }
 
@@ -111,7 +111,7 @@ impl HealthEndpoint {
         self.check(Shutdown(Mutex::new(Some(Box::pin(signal)))))
     }
 
-    /// Runs all checks, as `/readyz` does.
+    /// Runs all checks, like `/readyz`, and returns their results together.
     pub async fn readiness(&self) -> Readiness {
         let mut all = Readiness::default();
         for check in self.checks.iter() {
@@ -167,7 +167,7 @@ impl Readiness {
 }
 
 impl From<Reason> for Readiness {
-    /// The process is not ready, for this reason.
+    /// Creates the result of a check that failed for this reason.
     fn from(reason: Reason) -> Self {
         Self { reasons: vec![reason], warnings: Vec::new() }
     }
@@ -229,7 +229,7 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Resp
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // The answer is valid only now.
+    // A probe must not get an earlier answer from a cache.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -185,7 +185,9 @@ impl<S: Store> Inbox<S> {
         self.router().log_unmatched(&event);
         let start = self.clock.monotonic();
         let result = self.store_event(NewEvent { event: event.clone(), deliveries }).await;
-        let duration = self.clock.monotonic() - start;
+        let (now, outcome) = (self.clock.monotonic(), result.as_ref());
+        self.watch.record_write(outcome.map(drop).map_err(|error| error.kind()), now);
+        let duration = now - start;
         let stored = result.map_err(|error| {
             telemetry::store_error();
             InboxError(error)

@@ -10,8 +10,8 @@
 //!   States: `waiting`, `running`.
 //! - `stripe_webhook_inbox_oldest_seconds` (gauge, label `handler`): time since the oldest
 //!   unfinished delivery was stored.
-//! - `stripe_webhook_inbox_oldest_due_seconds` (gauge, label `handler`): time since the first of the
-//!   deliveries that a worker can claim became due; zero if none is due.
+//! - `stripe_webhook_inbox_oldest_due_seconds` (gauge, label `handler`): time since the first of
+//!   the claimable deliveries became due; zero if none is claimable.
 //! - `stripe_webhook_inbox_workers` (gauge): running workers in all processes, if the store records
 //!   them.
 //! - `stripe_webhook_inbox_leases_expired_total` (counter, label `handler`): attempts whose lease
@@ -19,7 +19,7 @@
 //! - `stripe_webhook_inbox_leases_lost_total` (counter, label `handler`): attempts that were
 //!   canceled or not recorded, because the lease was lost.
 //!
-//! Each process with an inbox updates the gauges every 15 s, whether it runs a worker or not.
+//! Each process with an inbox updates the gauges at least every 15 s, with or without a worker.
 //!
 //! `stripe_webhook_handlers_total` counts the runs of handlers and their results, and
 //! `stripe_webhook_dead_letters_total` counts dead letters.

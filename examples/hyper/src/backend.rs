@@ -94,8 +94,8 @@ impl Backend {
         })
     }
 
-    /// Returns a future that is ready at the signal to shut down, or if the worker ends without it:
-    /// the server must not go on to accept events that it does not handle.
+    /// Returns a future that completes at the signal to shut down, or if the worker ends without
+    /// the signal: the server must not go on to accept events that no worker handles.
     pub(crate) fn must_stop(&self) -> impl Future<Output = ()> + Send + use<> {
         let signal = self.shutdown.clone();
         let worker = match &self.running {
@@ -117,7 +117,7 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// Fails if the worker has not ended by itself. The worker has logged it.
+    /// Fails if the worker's task panicked or was aborted. The worker has logged an error.
     pub(crate) async fn stop(self) -> Result<(), JoinError> {
         match self.running {
             Running::Inline(router) => {

@@ -73,16 +73,17 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(address) => Some(Metrics::start(address).await?),
         None => None,
     };
-    let router = Router::builder().plugins([handlers::PLUGIN]).endpoints(secrets.endpoints());
-    let backend = Backend::start(router, &inbox, shutdown_signal()?).await?;
-    let endpoint = Endpoint::new(secrets, backend.service.clone()).tolerance(options.tolerance);
-
+    // Before the worker starts, so that it claims nothing if the address is in use.
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
         format!(
             "cannot listen on {}: {error}; choose another address with `--listen`",
             options.listen
         )
     })?;
+    let router = Router::builder().plugins([handlers::PLUGIN]).endpoints(secrets.endpoints());
+    let backend = Backend::start(router, &inbox, shutdown_signal()?).await?;
+    let endpoint = Endpoint::new(secrets, backend.service.clone()).tolerance(options.tolerance);
+
     let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
     banner::print(&backend, &inbox, listener.local_addr()?, metrics_address, secret_was_given);
 
@@ -101,6 +102,13 @@ async fn serve(
     metrics: Option<Metrics>,
 ) -> Result<(), Box<dyn Error>> {
     let health = backend.health.clone();
+    let is_worker_lost = {
+        let health = health.clone();
+        async move || {
+            let reasons = health.readiness().await.reasons;
+            reasons.iter().any(|reason| reason.code == "worker_lost")
+        }
+    };
     let service = service_fn(move |request: Request<_>| {
         let (mut endpoint, mut health) = (endpoint.clone(), health.clone());
         async move {
@@ -137,7 +145,10 @@ async fn serve(
                 "still not shut down after {SHUTDOWN_LIMIT:?}; exiting; interrupted handlers will \
                  run again"
             );
-            Ok(())
+            match is_worker_lost().await {
+                true => Err("the worker has ended, and stored events wait for the next start".into()),
+                false => Ok(()),
+            }
         }
     }
 }

@@ -57,8 +57,8 @@ impl StatusArgs {
     }
 }
 
-/// The delay of a due delivery up to which it is not shown as late. A worker with free slots starts
-/// it within a poll interval, which is a second by default.
+/// Maximum delay of a due delivery that is not shown as late. A worker with free slots starts a due
+/// delivery within its poll interval, which is one second by default.
 const MAX_USUAL_DELAY: Duration = Duration::from_secs(5);
 
 /// The number of deliveries by state, over all handlers.
@@ -150,6 +150,7 @@ pub(super) fn table(status: &InboxStatus) -> Vec<String> {
     lines
 }
 
+/// Formats the number of running workers, and a line for each.
 fn worker_lines(workers: &[WorkerInfo]) -> Vec<String> {
     let style = if workers.is_empty() { WARNING } else { anstyle::Style::new() };
     let total = format!("{} running", count(workers.len() as u64, "worker"));
@@ -228,17 +229,19 @@ fn hints(status: &InboxStatus) -> Vec<String> {
     hints
 }
 
-/// Returns the next step if no worker runs, or none that has the handler of unfinished deliveries.
+/// Returns the next step if no worker is running, or if no running worker has a handler with
+/// unfinished deliveries.
 pub(super) fn missing_workers(status: &InboxStatus) -> Option<String> {
     let workers = status.workers.as_ref()?;
-    if workers.is_empty() {
+    let is_open = |status: &HandlerStatus| status.waiting.number + status.running.number > 0;
+    if workers.is_empty() && status.handlers.iter().any(is_open) {
         return Some(
-            "no worker is running: start the program that has `inbox.worker(…).run(…)`".to_owned(),
+            "no worker is running: start the program that calls `inbox.worker(…).run(…)`"
+                .to_owned(),
         );
     }
     let is_missing = |status: &&HandlerStatus| {
-        let HandlerStatus { handler, waiting, running, .. } = status;
-        waiting.number + running.number > 0 && !workers.iter().any(|w| w.has_handler(handler))
+        is_open(status) && !workers.iter().any(|worker| worker.has_handler(&status.handler))
     };
     let missing = status.handlers.iter().filter(is_missing);
     let missing: Vec<_> = missing.map(|status| sanitize(&status.handler)).collect();

@@ -15,7 +15,7 @@ use super::{Event, envelope::Related};
 ///
 /// # Objects without an id
 ///
-/// Some of Stripe's objects have no id. They are identified by the owner of the object:
+/// Some of Stripe's objects have no id. They are identified by their owner:
 ///
 /// | object | identity | reason |
 /// |---|---|---|
@@ -26,12 +26,12 @@ use super::{Event, envelope::Related};
 /// | `billing.alert_triggered` | `billing.alert_triggered:cus_…` | it concerns a customer |
 ///
 /// An object that is not in the table is treated like the invoice: its owner is its `subscription`,
-/// else its `customer`, else its `customer_account`. The object's name is
-/// part of the identity, so that the upcoming invoice of a subscription does not wait for events of
-/// the subscription itself, nor the reverse.
+/// else its `customer`, else its `customer_account`. The object's name is part of the identity, so
+/// that the upcoming invoice of a subscription does not wait for events of the subscription itself,
+/// nor the reverse.
 ///
-/// An object without an owner has no identity, and [`Event::object_id`] returns `None`. Such
-/// an event takes no lock and is delivered without an order. With the object's name as identity, an
+/// An object without an owner has no identity, and [`Event::object_id`] returns `None`. Such an
+/// event takes no lock and is delivered without an order. With the object's name as identity, an
 /// event that keeps failing would delay those of all other customers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectId {

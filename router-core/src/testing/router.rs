@@ -73,7 +73,8 @@ impl TestRouter {
 }
 
 impl<S: EventService> TestRouter<S> {
-    /// Puts another service behind the endpoint, such as an inbox. The endpoint has this clock.
+    /// Creates an endpoint in front of another service, such as an inbox. The endpoint uses this
+    /// clock.
     #[expect(clippy::missing_panics_doc, reason = "the secret is valid")]
     #[must_use]
     pub fn with_service(service: S, clock: ManualClock) -> Self {

@@ -16,8 +16,8 @@
 //! - Related changes are written as one atomic batch.
 //! - When a record moves to another subject, a *tombstone* replaces it on the old subject: an empty
 //!   message that expires.
-//! - A process with workers keeps a *local view* of the open records ([`mirror`]), from which the
-//!   workers claim.
+//! - Each process keeps a *local view* of the open records ([`mirror`]), from which its workers
+//!   claim and its inbox reads the backlog.
 //! - For handlers of the newest event only, a message for each handler and object remembers the
 //!   newest event that is done ([`newest`]).
 //! - A message for each running worker has its handlers, and expires ([`workers`]).

@@ -25,8 +25,8 @@ struct WorkerRecord {
 }
 
 impl Connection {
-    /// Replaces the worker's message. The server deletes it after it has expired, at once if the
-    /// worker has stopped.
+    /// Replaces the worker's message. A message with a `ttl` of zero has expired at once. The
+    /// server deletes expired messages with a delay.
     pub(super) async fn report_worker(
         &self,
         worker: &WorkerInfo,
@@ -44,6 +44,7 @@ impl Connection {
         }
     }
 
+    /// Returns the running workers, sorted by name.
     pub(super) async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
         let now = self.recent_time().await?;
         let mut reader = Reader::new(&self.stream, vec![self.subjects.workers()], false).await?;
@@ -51,7 +52,7 @@ impl Connection {
         while let Some(message) = reader.next_existing().await? {
             let record: WorkerRecord =
                 serde_json::from_slice(&message.payload).map_err(StoreError::corrupt)?;
-            // The server deletes an expired message a little later.
+            // The server deletes expired messages with a delay.
             if record.expires_at > now {
                 workers.push(WorkerInfo::new(record.name, record.handlers));
             }
@@ -61,8 +62,8 @@ impl Connection {
         Ok(workers)
     }
 
-    /// Returns the server's time. Asks the server for it if this process follows no records, and
-    /// thus does not ask periodically.
+    /// Returns the server's time. Asks the server if its last answer is too old, because only a
+    /// process that follows the records asks periodically.
     async fn recent_time(&self) -> Result<i64, StoreError> {
         if self.time.is_sync_due() {
             read::sync_time(&self.jetstream, &self.address.name, &self.time).await?;

@@ -221,8 +221,8 @@ impl Server {
             ),
             // A duplicate table, object or function, or an undefined column.
             (_, Some("42P07" | "42710" | "42723" | "42703")) => format!(
-                "the schema {schema} has tables of another program; name another schema with \
-                 `PostgresStore::options().schema(…)`, which holds nothing but the inbox"
+                "the schema {schema} has tables of another program; choose a schema for the inbox alone with \
+                 `PostgresStore::options().schema(…)`"
             ),
             (_, Some("53300")) => {
                 "the server has no free connection; raise its max_connections, or run fewer processes".into()
@@ -243,8 +243,9 @@ impl Server {
     /// The error for an inbox that lacks a table.
     pub(super) fn incomplete(&self, schema: &Schema, table: &str) -> StoreError {
         let advice = format!(
-            "its inbox has no table {schema}.{table}; restore a backup of the schema, or start with an empty inbox: \
-             `drop schema {schema} cascade`"
+            "its inbox has no table {schema}.{table}. If another version of router-inbox has made it, finish its \
+             deliveries with that version, or name another schema with `PostgresStore::options().schema(…)`. \
+             Otherwise restore a backup of the schema"
         );
         self.not_an_inbox(StoreErrorKind::Misuse, advice, None)
     }

@@ -43,7 +43,8 @@ use crate::{
 /// database or the role turns `synchronous_commit` off.
 ///
 /// The tables are in their own schema, `stripe_inbox` by default, which is created if it does not
-/// exist. Nothing else should be in it. A [`Tx`] can write to tables in every other schema.
+/// exist. The schema must contain nothing else. A [`Tx`] can write to tables in other schemas.
+///
 /// Processes notify each other of stored events by `LISTEN` and `NOTIFY`. The server must be
 /// PostgreSQL 13 or later and the database's encoding must be UTF-8. A connection pooler between
 /// the store and the server must use session pooling.

@@ -89,7 +89,8 @@ create table inbox.unhandled (event bigint primary key references inbox.events (
 -- none, 1 for the oldest first, 2 for the newest only.
 create table inbox.handlers (name text collate "C" primary key, ordered smallint not null);
 
--- The workers that are running, unless they have expired. A later report of any worker deletes those.
+-- The running workers. A row is valid until it expires; the next report of any worker deletes expired
+-- rows.
 create table inbox.workers (
     name text collate "C" primary key,
     handlers text[] not null,

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use super::{schema::Schema, writes::replace_nul};
 use crate::store::{WorkerInfo, rows::millis};
 
-/// Replaces the worker's record, and deletes those that have expired. Each statement is its own
+/// Replaces the worker's record, and deletes expired records. Each statement is its own
 /// transaction.
 ///
 /// The deletion skips locked records, so that workers that report at the same time never wait for

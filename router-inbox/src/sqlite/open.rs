@@ -161,8 +161,11 @@ fn options(url: &str) -> sqlx::Result<SqliteConnectOptions> {
 ///
 /// # Errors
 ///
-/// Fails if the file cannot be opened or migrated, or its tables are incomplete or are not the
-/// inbox's, or if it is replaced meanwhile several times.
+/// Fails if:
+///
+/// - the file cannot be opened or migrated;
+/// - the inbox lacks one of its tables, or another program uses a reserved name;
+/// - the file is replaced several times while it is opened.
 async fn connect_and_migrate(
     options: &SqliteConnectOptions,
 ) -> Result<(SqliteConnection, Arc<OpenFiles>), MigrateError> {

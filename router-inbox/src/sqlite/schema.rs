@@ -76,7 +76,7 @@ pub(super) async fn migrate(writer: &mut SqliteConnection) -> Result<(), Migrate
     }
     let (created, existing) = (created().await?, names(&mut write).await?);
     let missing = created.difference(&existing);
-    // A table is missing together with its columns, indexes and triggers.
+    // If a table is missing, so are its columns, indexes and triggers; the error names the table.
     if let Some(missing) = missing.max_by_key(|name| name.starts_with("table")) {
         return Err(Unusable::Incomplete(missing.clone()).into());
     }
@@ -94,7 +94,7 @@ async fn create(write: &mut SqliteConnection) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Returns what the migrations create, from a database in memory to which they are applied.
+/// Returns the names that the migrations create, by applying them to a database in memory.
 async fn created() -> sqlx::Result<BTreeSet<String>> {
     let mut empty = SqliteConnection::connect("sqlite::memory:").await?;
     for step in MIGRATIONS {

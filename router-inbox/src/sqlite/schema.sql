@@ -75,7 +75,8 @@ create table stripe_inbox_unhandled (event integer primary key) strict;
 -- none, 1 for the oldest first, 2 for the newest only.
 create table stripe_inbox_handlers (name text primary key, ordered integer not null) strict, without rowid;
 
--- The workers that are running, unless they have expired. A later report of any worker deletes those.
+-- The running workers. A row is valid until it expires; the next report of any worker deletes expired
+-- rows.
 create table stripe_inbox_workers (
     name text primary key,
     -- The names of the handlers, as a JSON array.

@@ -6,8 +6,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use crate::store::{WorkerInfo, rows::millis};
 
-/// Replaces the worker's record, and deletes those that have expired. The caller commits the
-/// transaction.
+/// Replaces the worker's record, and deletes expired records. The caller commits the transaction.
 pub(super) async fn report(
     write: &mut SqliteConnection,
     worker: &WorkerInfo,

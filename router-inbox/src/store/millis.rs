@@ -10,7 +10,7 @@ pub(crate) fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
 }
 
-/// Returns the difference of two points in time, or `None` if it is negative.
+/// Converts a difference in milliseconds, or returns `None` if it is negative.
 pub(crate) fn elapsed(millis: i64) -> Option<Duration> {
     u64::try_from(millis).ok().map(Duration::from_millis)
 }

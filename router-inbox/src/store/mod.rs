@@ -196,10 +196,11 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Fails if the store is unavailable.
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 
-    /// Records that a worker is running, until `ttl` from now, or until a later call with the same
+    /// Records that a worker is running, until `ttl` from now or until a later call with the same
     /// name. A `ttl` of zero removes the record, because the worker has stopped.
     ///
-    /// The default implementation, for stores that do not record workers, does nothing.
+    /// The default implementation does nothing. Implement this method together with
+    /// [`workers`](Self::workers).
     ///
     /// # Errors
     ///
@@ -211,7 +212,8 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
 
     /// Returns the running workers, sorted by name, or `None` if the store does not record them.
     ///
-    /// The default implementation returns `None`.
+    /// The default implementation returns `None`. Implement this method together with
+    /// [`report_worker`](Self::report_worker).
     ///
     /// # Errors
     ///
@@ -310,9 +312,9 @@ pub struct Backlog {
     pub running: u64,
     /// Time since the oldest unfinished delivery was stored.
     pub oldest: Duration,
-    /// Time since the first of the claimable deliveries became due, or `None` if none can be claimed
-    /// now. A waiting delivery can be claimed once it is due, and a running one once its lease has
-    /// expired. A delivery that is blocked in its lane cannot be claimed.
+    /// Time since the first of the claimable deliveries became due, or `None` if none is claimable.
+    /// A waiting delivery is claimable once it is due, and a running one once its lease has
+    /// expired. A delivery that is blocked in its lane is not claimable.
     pub oldest_due: Option<Duration>,
 }
 

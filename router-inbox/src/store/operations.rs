@@ -180,7 +180,7 @@ pub struct HandlerStatus {
     /// The number of deliveries that can be claimed now: waiting ones that are due, and running
     /// ones whose lease has expired.
     pub due: u64,
-    /// Time since the first of these became due, or `None` if there is none.
+    /// Time since the first of the claimable deliveries became due, or `None` if none is claimable.
     pub oldest_due: Option<Duration>,
 }
 

@@ -25,7 +25,7 @@ pub struct AttemptReport {
     pub handler: Arc<str>,
     /// The event's id.
     pub event_id: String,
-    /// The number of the attempt, from 1. A dead letter that starts over begins with 1 again.
+    /// The number of the attempt. It starts at 1, and again at 1 if a dead letter starts over.
     pub attempt: u32,
     /// The outcome as one word:
     ///
@@ -33,11 +33,11 @@ pub struct AttemptReport {
     /// - `retry`: the handler failed and is retried.
     /// - `dead`: the handler failed permanently, or in its last attempt.
     /// - `released`: the handler could not begin its `Tx`. The attempt is not counted.
-    /// - `aborted`: the attempt had no end, because its worker or its lease was lost, or because
-    ///   its `Tx` was open for too long.
+    /// - `aborted`: the attempt did not finish, because its worker or its lease was lost, or
+    ///   because its `Tx` was open for too long.
     ///
-    /// It is the handler's outcome. If its `Tx` then fails to commit, the handler is retried
-    /// although it was `done`; the stored delivery has the error of the commit.
+    /// If the handler is `done` and its `Tx` then fails to commit, the handler is retried. The
+    /// stored delivery has the error of the commit.
     pub outcome: &'static str,
     /// The message of the failure.
     pub error: Option<String>,
@@ -65,7 +65,8 @@ pub(super) struct ReportingRouter {
     pub(super) crash: Option<Crash>,
 }
 
-/// A crash of the process between the end of a handler and the commit of its outcome.
+/// A simulated crash of the process after a handler has returned and before its outcome is
+/// committed.
 #[derive(Debug, Clone)]
 pub(super) struct Crash {
     pub(super) handler: Arc<str>,
@@ -119,7 +120,7 @@ impl RunningAttempt {
         Self { report, service: service.clone() }
     }
 
-    /// Returns the crash, if the process is to crash in this attempt.
+    /// Returns the crash, if the process must crash in this attempt.
     fn crash(&self) -> Option<&Crash> {
         self.service.crash.as_ref().filter(|crash| crash.handler == self.report.handler)
     }

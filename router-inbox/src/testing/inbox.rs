@@ -45,13 +45,12 @@ pub struct TestInbox<#[cfg(feature = "sqlite")] S = SqliteStore, #[cfg(not(featu
 }
 
 impl<S: Store> TestInbox<S> {
-    /// Creates an inbox on any store, for a router that the store delivers to:
-    /// `router.delivered_by(&store)`. The router, the endpoint, the inbox and its workers have this
-    /// clock.
+    /// Creates an inbox on any store, for the router `router.delivered_by(&store)`. The router, the
+    /// endpoint, the inbox and its workers use this clock.
     ///
-    /// For [`run_for`](Self::run_for), and for leases to expire, the store must have the same
-    /// clock, as in `SqliteStore::options().clock(clock.clone())`. The clock of a database server
-    /// cannot be moved.
+    /// The store must use the same clock for [`run_for`](Self::run_for), and for leases to expire:
+    /// `SqliteStore::options().clock(clock.clone())`. A test cannot move the clock of a database
+    /// server.
     ///
     /// # Errors
     ///
@@ -119,7 +118,7 @@ impl<S: Store> TestInbox<S> {
         self.inbox.store()
     }
 
-    /// Returns the inbox, such as for a worker with other settings.
+    /// Returns the inbox, for example to run a worker with other settings.
     #[must_use]
     pub fn inbox(&self) -> &Inbox<S> {
         &self.inbox
@@ -142,7 +141,7 @@ impl<S: Store> TestInbox<S> {
         async { InboxResponse(response.await) }
     }
 
-    /// Runs a worker until no delivery is due. Retries that are not due yet remain.
+    /// Runs a worker until no delivery is due or in flight. Does not wait for scheduled retries.
     ///
     /// Not cancel safe: if the future is dropped, the handlers in flight are aborted as in a crash.
     pub fn run_until_idle(&self) -> impl Future<Output = ()> + Send + use<S> {
@@ -154,17 +153,18 @@ impl<S: Store> TestInbox<S> {
         self.inbox.worker(ReportingRouter { router, log, crash }).run_until_idle()
     }
 
-    /// Runs a worker that is lost in the next attempt of this handler, as in a crash of the
-    /// process. The handler has returned, and its outcome is not committed.
+    /// Simulates a crash of the process in the next attempt of this handler: drops a worker after
+    /// the handler has returned and before its outcome is committed.
     ///
-    /// Other attempts in flight are lost too. Each of them fails when its lease expires. Until
-    /// then, no worker runs these deliveries.
+    /// Other attempts in flight are lost too. Each lost attempt counts as failed when its lease
+    /// expires. Until then, no worker runs these deliveries.
     ///
     /// # Panics
     ///
     /// Panics if no delivery for this handler is due.
     #[track_caller]
     pub fn crash_in(&self, handler: &str) -> impl Future<Output = ()> + Send + use<S> {
+        drop(self.attempts(handler)); // panics if there is no such handler
         let (caller, handler) = (Location::caller(), Arc::<str>::from(handler));
         let (sender, mut reached) = mpsc::channel(1);
         let crash = Crash { handler: handler.clone(), reached: sender };
@@ -180,8 +180,8 @@ impl<S: Store> TestInbox<S> {
         }
     }
 
-    /// Runs a worker while this much time passes. The clock moves to each retry that is due in the
-    /// meantime, and to each lease that expires.
+    /// Advances the clock by this time, in steps: to each time at which a retry becomes due or a
+    /// lease expires. Runs a worker until it is idle before each step, and at the end.
     ///
     /// # Panics
     ///
@@ -210,7 +210,7 @@ impl<S: Store> TestInbox<S> {
     }
 
     /// Returns the attempts of the handler with this stable name, in the order in which they ended.
-    /// A [restart](Self::restart) keeps them.
+    /// They survive a [restart](Self::restart).
     ///
     /// # Panics
     ///

@@ -9,7 +9,7 @@ use crate::Receipt;
 pub struct InboxResponse(pub(super) TestResponse);
 
 impl InboxResponse {
-    /// Returns the status, as Stripe sees it.
+    /// Returns the HTTP status that Stripe would get.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.0.status()
@@ -21,7 +21,7 @@ impl InboxResponse {
         self.stored().map_or("refused", Receipt::outcome)
     }
 
-    /// Returns the refusal, or `None` if the event was stored.
+    /// Returns the refusal, or `None` if the request was not refused.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         self.0.refusal()

@@ -23,7 +23,7 @@ pub(super) struct TestFile {
 }
 
 impl TestFile {
-    /// Returns the file without the pool, which belongs to the process before the restart.
+    /// Returns the file for the process after a restart, which opens a pool of its own.
     pub(super) fn reopened(self) -> Self {
         Self { folder: self.folder, pool: OnceLock::new() }
     }
@@ -58,9 +58,9 @@ impl TestInbox {
 
     /// Restarts the process: drops the router with its states, and opens the file again.
     ///
-    /// An attempt in flight, whose worker was dropped, fails when its lease expires. The clock, the
-    /// endpoint's settings and the reports of [attempts](Self::attempts) belong to the test and
-    /// remain.
+    /// If a worker was dropped with attempts in flight, they count as failed when their leases
+    /// expire. The clock, the endpoint's settings and the reports of [attempts](Self::attempts)
+    /// survive the restart.
     ///
     /// # Errors
     ///

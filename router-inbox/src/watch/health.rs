@@ -15,21 +15,23 @@ use crate::{Store, store::StoreErrorKind};
 /// The health of an [`Inbox`](crate::Inbox): a readiness check for a
 /// [`HealthEndpoint`](router_core::health::HealthEndpoint).
 ///
-/// The check reports the result of the inbox's own watch, which reads the backlog every 15 s. It
-/// thus costs nothing, however often it is called. The process is not ready if:
+/// Each inbox reads its backlog at least every 15 s, and the check reports the latest result.
+/// Frequent probes therefore do not load the store. The process is not ready if the store cannot be
+/// read, or if due deliveries are not claimed:
 ///
-/// | code | reason |
+/// | code | cause |
 /// |---|---|
-/// | `store_unavailable` | the store cannot be reached or fails |
-/// | `store_unknown` | there is no recent result, because the runtime is blocked |
-/// | `no_worker` | due deliveries are not claimed, and no worker is running in any process |
-/// | `no_worker_with_handler` | the same, and no running worker has their handlers |
-/// | `no_known_worker` | the same; the store records no workers, and this process runs none |
+/// | `store_unavailable` | the store cannot be read, or could not store the latest event |
+/// | `store_unknown` | no recent result: the store did not answer yet, or the runtime is blocked |
+/// | `no_worker` | no worker is running in any process |
+/// | `no_known_worker` | this process runs no worker, and the store does not record others |
 ///
-/// These are only warnings, because the process can still store events for other processes:
+/// The others are only warnings, because the deliveries would wait as long if this process got no
+/// events:
 ///
 /// | code | warning about due deliveries |
 /// |---|---|
+/// | `no_worker_with_handler` | no running worker has their handlers, but this program does |
 /// | `unknown_handler` | neither this program nor a running worker has their handlers |
 /// | `backlog` | they are not claimed in time, although workers with their handlers are running |
 ///
@@ -45,13 +47,14 @@ trait Source: Send + Sync {
     fn status(&self) -> watch::Receiver<Option<Status>>;
     fn refresh(&self) -> &Notify;
     fn max_age(&self) -> Duration;
+    fn recent_failed_write(&self) -> Option<StoreErrorKind>;
 }
 
-/// Maximum time to wait for a result if there is none, or an old one. Probes often wait for one
-/// second only.
+/// Maximum time to wait for a new result if the latest one is missing or too old. It is less than
+/// the timeout of a probe, which is often one second.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Tolerance for a busy machine.
+/// Tolerance of the age of a result, for a busy machine.
 const MARGIN: Duration = Duration::from_secs(5);
 
 impl InboxHealth {
@@ -61,7 +64,8 @@ impl InboxHealth {
         health
     }
 
-    /// Waits for a result that is not too old, if there is none. Returns `None` if none arrives.
+    /// Reads the latest result. If it is missing or too old, requests a check and waits for the new
+    /// result. Returns `None` if the new result does not arrive in time.
     async fn recent<T>(&self, read: impl FnOnce(&Status) -> T) -> Option<T> {
         let (clock, max_age) = (self.0.clock(), self.0.max_age());
         let is_recent = |status: &Option<Status>| {
@@ -86,9 +90,12 @@ impl InboxHealth {
 impl ReadinessCheck for InboxHealth {
     async fn check(&self) -> Readiness {
         let readiness = self.recent(|status| match &status.result {
-            Err(kind) => unavailable(*kind).into(),
+            Err(kind) => unavailable("read", *kind).into(),
             Ok(unclaimed) => {
                 let mut readiness = Readiness::default();
+                readiness
+                    .reasons
+                    .extend(self.0.recent_failed_write().map(|kind| unavailable("written", kind)));
                 for group in unclaimed {
                     let reasons = match group.cause.prevents_readiness() {
                         true => &mut readiness.reasons,
@@ -101,15 +108,18 @@ impl ReadinessCheck for InboxHealth {
         });
         readiness.await.unwrap_or_else(|| {
             let age = in_seconds(self.0.max_age());
-            let text = format!("the state of the store has not been read for {age} or longer");
+            let text = format!(
+                "the store has not been read in the last {age}: it does not answer, or the runtime \
+                 is blocked"
+            );
             Reason::new("store_unknown", text).into()
         })
     }
 }
 
-fn unavailable(kind: StoreErrorKind) -> Reason {
+fn unavailable(access: &str, kind: StoreErrorKind) -> Reason {
     let advice = kind.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-    let text = format!("the store cannot be read: {kind}{advice}; the log has the error");
+    let text = format!("the store cannot be {access}: {kind}{advice}; the log has the error");
     Reason::new("store_unavailable", text)
 }
 
@@ -132,6 +142,10 @@ impl<S: Store> Source for Watch<S> {
 
     fn max_age(&self) -> Duration {
         CHECK_INTERVAL + self.store.limit() + MARGIN
+    }
+
+    fn recent_failed_write(&self) -> Option<StoreErrorKind> {
+        Watch::recent_failed_write(self)
     }
 }
 

@@ -3,30 +3,37 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
-    alarm::Alarm,
+    schedule::WarningSchedule,
     unclaimed::{Cause, Unclaimed, in_seconds},
 };
 use crate::{StoreError, store::Backlog, telemetry};
 
-/// Logs the results of checks: each problem when it begins, repeatedly, and when it has ended.
+/// Logs each problem that the checks find: when it begins, repeatedly while it lasts, and when it
+/// has ended.
 #[derive(Default)]
 pub(super) struct WatchLog {
-    /// Handlers reported before. Once one has no backlog left, its gauges are set to zero.
+    /// Handlers whose gauges have been set. Once a handler has no backlog left, its gauges are set
+    /// to zero.
     reported: HashSet<Arc<str>>,
     /// Unknown handlers that have been logged.
     unknown: HashSet<Arc<str>>,
-    unclaimed: BTreeMap<Cause, (Alarm, Vec<Arc<str>>)>,
+    /// The causes of overdue deliveries, for some time after they have ended.
+    episodes: BTreeMap<Cause, Episode>,
+    /// Handlers that a warning named, and that still have overdue deliveries.
+    overdue: BTreeSet<Arc<str>>,
     /// Set while the store fails.
-    outage: Option<Alarm>,
+    outage: Option<WarningSchedule>,
+    /// Set while the running workers cannot be read.
+    workers_unknown: Option<WarningSchedule>,
 }
 
 impl WatchLog {
-    /// Reports a backlog that was read. `is_known` states whether this program or a running worker
-    /// has a handler.
+    /// Logs the result of a successful check, and updates the gauges. `is_known` returns whether
+    /// this program or a running worker has a handler.
     pub(super) fn succeeded(
         &mut self,
         now: Instant,
@@ -37,6 +44,9 @@ impl WatchLog {
         if let Some(outage) = self.outage.take() {
             let duration = now.saturating_duration_since(outage.began);
             tracing::info!(outage = %in_seconds(duration), "the inbox's store answers again");
+        }
+        if self.workers_unknown.take().is_some() {
+            tracing::info!("the running workers can be read again");
         }
         self.report_unclaimed(now, unclaimed);
         for entry in backlog {
@@ -49,33 +59,51 @@ impl WatchLog {
 
     /// Logs that the backlog could not be read.
     pub(super) fn failed(&mut self, now: Instant, error: &StoreError) {
-        if self.outage.get_or_insert_with(|| Alarm::new(now)).is_due(now) {
+        if self.outage.get_or_insert_with(|| WarningSchedule::new(now)).is_due(now) {
             let failure = "failed to read the inbox's backlog; until the store answers, its \
                            metrics are not updated, and missing workers are not noticed; retrying";
             telemetry::store_failed(failure, error);
         }
     }
 
+    /// Logs that the running workers could not be read.
+    pub(super) fn workers_unknown(
+        &mut self,
+        now: Instant,
+        backlog: &[Backlog],
+        error: &StoreError,
+    ) {
+        let schedule = self.workers_unknown.get_or_insert_with(|| WarningSchedule::new(now));
+        if schedule.is_due(now) {
+            let failure = "failed to read which workers are running; until then, missing workers \
+                           are not noticed; retrying";
+            telemetry::store_failed(failure, error);
+        }
+        self.update_gauges(backlog);
+    }
+
     fn report_unclaimed(&mut self, now: Instant, unclaimed: &[Unclaimed]) {
-        let mut before = std::mem::take(&mut self.unclaimed);
-        let mut claimed: BTreeSet<_> =
-            before.values().flat_map(|(_, handlers)| handlers.iter().cloned()).collect();
         for group in unclaimed {
-            let (mut alarm, handlers) =
-                before.remove(&group.cause).unwrap_or_else(|| (Alarm::new(now), Vec::new()));
-            let is_new = group.handlers.iter().any(|handler| !handlers.contains(handler));
-            if alarm.is_due(now) || is_new {
+            let new = || Episode::new(now);
+            let episode = self.episodes.entry(group.cause).or_insert_with(new);
+            if episode.is_due(now, &group.handlers) {
                 group.warn();
+                self.overdue.extend(group.handlers.iter().cloned());
             }
-            group.handlers.iter().for_each(|handler| drop(claimed.take(handler)));
             if group.cause == Cause::UnknownHandler {
                 self.unknown.extend(group.handlers.iter().cloned());
             }
-            self.unclaimed.insert(group.cause, (alarm, group.handlers.clone()));
         }
-        if !claimed.is_empty() {
-            let handlers = Vec::from_iter(claimed).join(", ");
-            tracing::info!(handlers, "due deliveries are claimed again");
+        for (cause, episode) in &mut self.episodes {
+            episode.is_interrupted = unclaimed.iter().all(|group| group.cause != *cause);
+        }
+        self.episodes.retain(|_, episode| !episode.is_over(now));
+        let overdue: BTreeSet<_> = unclaimed.iter().flat_map(|group| &group.handlers).collect();
+        let ended = self.overdue.extract_if(.., |handler| !overdue.contains(handler));
+        let ended: Vec<_> = ended.collect();
+        if !ended.is_empty() {
+            let handlers = ended.join(", ");
+            tracing::info!(handlers, "no delivery of these handlers is overdue any more");
         }
     }
 
@@ -86,6 +114,43 @@ impl WatchLog {
         finished.for_each(|entry| telemetry::backlog(&entry));
         backlog.iter().for_each(telemetry::backlog);
         self.reported.extend(current);
+    }
+}
+
+/// The overdue deliveries of one cause. It continues if they are claimed and others soon become
+/// overdue.
+struct Episode {
+    schedule: WarningSchedule,
+    handlers: BTreeSet<Arc<str>>,
+    last_seen: Instant,
+    /// The latest check found no overdue delivery.
+    is_interrupted: bool,
+}
+
+/// The time without overdue deliveries after which an episode is over.
+const MAX_BREAK: Duration = Duration::from_secs(10 * 60);
+
+impl Episode {
+    fn new(now: Instant) -> Self {
+        let schedule = WarningSchedule::new(now);
+        Self { schedule, handlers: BTreeSet::new(), last_seen: now, is_interrupted: false }
+    }
+
+    /// Returns whether a warning is due for these handlers: if one of them is new, or if the
+    /// schedule says so.
+    fn is_due(&mut self, now: Instant, handlers: &[Arc<str>]) -> bool {
+        if self.is_interrupted {
+            self.schedule.resume(now);
+        }
+        self.last_seen = now;
+        let known = self.handlers.len();
+        self.handlers.extend(handlers.iter().cloned());
+        let is_due = self.schedule.is_due(now);
+        is_due || self.handlers.len() > known
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_seen) > MAX_BREAK
     }
 }
 

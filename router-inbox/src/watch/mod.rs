@@ -1,11 +1,11 @@
-//! The watch of an inbox's backlog, in each process that has the inbox.
+//! Watches the backlog of an inbox, in each process that has the inbox.
 //!
-//! It is a task of its own, and not a part of a worker, because it reports missing workers.
-//! Nothing has to be called to start it, so that it cannot be forgotten.
+//! The watch is a task of its own and not a part of a worker, because it reports missing workers.
+//! [`Inbox::new`](crate::Inbox::new) starts the task, so an application cannot forget to do so.
 
-mod alarm;
 mod health;
 mod log;
+mod schedule;
 mod unclaimed;
 
 use std::{
@@ -53,20 +53,35 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Watch<S> {
     store: BoundedStore<S>,
     router: DeliveryRouter,
-    /// Dropping the sender ends the task.
+    /// Dropping the sender ends the watch's task.
     settings: watch::Sender<Settings>,
     status: watch::Sender<Option<Status>>,
     /// Requests a check before the next one is due.
     refresh: Arc<Notify>,
     is_running: Arc<AtomicBool>,
     workers: Mutex<Vec<WeakWorkerHealth>>,
+    failed_write: FailedWrite,
 }
+
+/// The time and the kind of the error with which the latest event could not be stored. A check of
+/// the backlog only reads, and a store that is full or read-only can still be read.
+#[derive(Default)]
+struct FailedWrite {
+    exists: AtomicBool,
+    latest: Mutex<Option<(Instant, StoreErrorKind)>>,
+}
+
+/// The time after which a failed write no longer affects readiness, so that the process gets events
+/// with which it can find out whether the store accepts them again.
+const FAILED_WRITE_AGE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 struct Settings {
     clock: Arc<dyn Clock>,
     claim_warning: Duration,
 }
+
+type Workers = Result<Option<Vec<WorkerInfo>>, StoreError>;
 
 /// The result of a check.
 struct Status {
@@ -89,14 +104,16 @@ impl<S: Store> Watch<S> {
             refresh: Arc::default(),
             is_running: Arc::default(),
             workers: Mutex::default(),
+            failed_write: FailedWrite::default(),
         });
         watch.ensure_started();
         watch
     }
 
-    /// Spawns the task, unless it is running. Without a runtime, a later call spawns it.
+    /// Spawns the task, unless it is running. Outside a runtime this does nothing, and a later call
+    /// spawns the task.
     ///
-    /// The task may also have ended together with the runtime in which the inbox was created.
+    /// A task ends with its runtime, so a later call may also have to replace one that has ended.
     pub(crate) fn ensure_started(self: &Arc<Self>) {
         if self.is_running.load(Ordering::Acquire) {
             return;
@@ -110,17 +127,21 @@ impl<S: Store> Watch<S> {
     }
 
     /// Checks the backlog, logs and publishes the result, and returns the time to the next check.
-    async fn check(&self, settings: &Settings, log: &mut WatchLog) -> Duration {
+    ///
+    /// A delivery counts as overdue only once the watch has seen it due for the whole limit. After a
+    /// start, workers first have to claim what became due while no process was running.
+    async fn check(&self, settings: &Settings, began: Instant, log: &mut WatchLog) -> Duration {
         let read = match catch_panic("the store", self.read()).await {
             Ok(read) => read,
             Err(panic) => Err(StoreError::unavailable(panic)),
         };
         let now = settings.clock.monotonic();
+        let watched = now.saturating_duration_since(began);
         let (result, wait) = match read {
-            Ok((backlog, workers)) => {
+            Ok((backlog, Ok(workers))) => {
                 let workers = workers.as_deref();
                 let limit = settings.claim_warning;
-                let unclaimed = self.unclaimed(&backlog, workers, limit);
+                let unclaimed = self.unclaimed(&backlog, workers, limit, watched);
                 telemetry::workers(workers);
                 let is_known = |handler: &str| {
                     let running = workers.unwrap_or_default();
@@ -128,7 +149,13 @@ impl<S: Store> Watch<S> {
                         || running.iter().any(|worker| worker.has_handler(handler))
                 };
                 log.succeeded(now, &backlog, is_known, &unclaimed);
-                (Ok(unclaimed), time_to_next_check(&backlog, limit))
+                (Ok(unclaimed), time_to_next_check(&backlog, limit, watched))
+            }
+            // One record that cannot be read, such as one of a later version, must not take the
+            // processes out of service that store events.
+            Ok((backlog, Err(error))) => {
+                log.workers_unknown(now, &backlog, &error);
+                (Ok(Vec::new()), CHECK_INTERVAL)
             }
             Err(error) => {
                 log.failed(now, &error);
@@ -139,21 +166,25 @@ impl<S: Store> Watch<S> {
         wait
     }
 
-    async fn read(&self) -> Result<(Vec<Backlog>, Option<Vec<WorkerInfo>>), StoreError> {
-        tokio::try_join!(biased; self.store.backlog(), self.store.workers())
+    async fn read(&self) -> Result<(Vec<Backlog>, Workers), StoreError> {
+        let (backlog, workers) = tokio::join!(biased; self.store.backlog(), self.store.workers());
+        Ok((backlog?, workers))
     }
 
-    /// Returns the deliveries that have been due for at least `limit`, grouped by cause.
+    /// Returns the handlers whose oldest due delivery has been due for at least `limit`, grouped by
+    /// cause.
     fn unclaimed(
         &self,
         backlog: &[Backlog],
         workers: Option<&[WorkerInfo]>,
         limit: Duration,
+        watched: Duration,
     ) -> Vec<Unclaimed> {
         let local_workers = self.running_workers();
         let mut groups: BTreeMap<Cause, Unclaimed> = BTreeMap::new();
         for entry in backlog {
-            let Some(due) = entry.oldest_due.filter(|due| *due >= limit) else { continue };
+            let is_overdue = |due: &Duration| (*due).min(watched) >= limit;
+            let Some(due) = entry.oldest_due.filter(is_overdue) else { continue };
             let is_ours = self.router.handler(&entry.handler).is_some();
             let cause = Cause::new(&entry.handler, is_ours, workers, local_workers);
             groups.entry(cause).or_insert_with(|| Unclaimed::new(cause)).add(&entry.handler, due);
@@ -179,9 +210,29 @@ impl<S> Watch<S> {
         self.settings.send_modify(|settings| settings.claim_warning = claim_warning);
     }
 
-    /// Adds a worker of this process, for stores that do not record workers.
+    /// Adds a worker of this process, which the store may not record, or not yet.
     pub(crate) fn add_worker(&self, worker: &WorkerHealth) {
         self.workers().push(worker.downgrade());
+    }
+
+    /// Records whether an event could be stored. An error that is due to the event itself counts as
+    /// a success.
+    pub(crate) fn record_write(&self, result: Result<(), StoreErrorKind>, now: Instant) {
+        let error = result.err().filter(|kind| *kind != StoreErrorKind::Rejected);
+        let FailedWrite { exists, latest } = &self.failed_write;
+        if error.is_some() || exists.load(Ordering::Acquire) {
+            exists.store(error.is_some(), Ordering::Release);
+            *latest.lock().unwrap_or_else(PoisonError::into_inner) = error.map(|kind| (now, kind));
+        }
+    }
+
+    /// Returns the kind of error with which the latest event could not be stored, if that was
+    /// recently.
+    fn recent_failed_write(&self) -> Option<StoreErrorKind> {
+        let now = self.settings.borrow().clock.monotonic();
+        let latest = *self.failed_write.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let (failed_at, kind) = latest?;
+        (now.saturating_duration_since(failed_at) < FAILED_WRITE_AGE).then_some(kind)
     }
 
     /// Returns the number of running workers in this process. They have all handlers of the router.
@@ -197,7 +248,8 @@ impl<S> Watch<S> {
     }
 }
 
-/// Checks the backlog until the last inbox, worker and [`InboxHealth`] of it is gone.
+/// Checks the backlog until every inbox, worker and [`InboxHealth`] that share the watch are
+/// dropped.
 async fn run<S: Store>(
     watch: Weak<Watch<S>>,
     mut settings: watch::Receiver<Settings>,
@@ -205,11 +257,13 @@ async fn run<S: Store>(
     _running: Running,
 ) {
     let mut log = WatchLog::default();
+    let mut began = None;
     loop {
         // Settings that are changed after `Inbox::new` take effect at once.
         let current = settings.borrow_and_update().clone();
         let Some(watch) = watch.upgrade() else { return };
-        let wait = watch.check(&current, &mut log).await;
+        let began = *began.get_or_insert_with(|| current.clock.monotonic());
+        let wait = watch.check(&current, began, &mut log).await;
         drop(watch);
         tokio::select! {
             changed = settings.changed() => if changed.is_err() {
@@ -221,16 +275,16 @@ async fn run<S: Store>(
     }
 }
 
-/// Returns the time until a handler's oldest due delivery reaches the limit, within the bounds of
-/// an interval.
-fn time_to_next_check(backlog: &[Backlog], limit: Duration) -> Duration {
-    let due = backlog.iter().filter_map(|entry| entry.oldest_due);
+/// Returns the time until the next handler's oldest due delivery reaches the limit, but at least
+/// [`MIN_INTERVAL`] and at most [`CHECK_INTERVAL`].
+fn time_to_next_check(backlog: &[Backlog], limit: Duration, watched: Duration) -> Duration {
+    let due = backlog.iter().filter_map(|entry| Some(entry.oldest_due?.min(watched)));
     let remaining = due.map(|due| limit.saturating_sub(due)).filter(|time| !time.is_zero());
-    // A delivery may also become due right after this check.
+    // A delivery that becomes due right after this check reaches the limit after `limit`.
     remaining.chain([limit]).fold(CHECK_INTERVAL, Duration::min).max(MIN_INTERVAL)
 }
 
-/// A guard of the task that allows another to be spawned once this one has ended.
+/// A guard that the task holds. Dropping it allows [`Watch::ensure_started`] to spawn another task.
 struct Running(Arc<AtomicBool>);
 
 impl Drop for Running {

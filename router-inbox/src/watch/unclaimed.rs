@@ -6,7 +6,7 @@ use router_core::health::Reason;
 
 use crate::store::WorkerInfo;
 
-/// The handlers whose oldest due delivery has not been claimed for too long, for the same cause.
+/// The handlers whose due deliveries have not been claimed in time, for one cause.
 #[derive(Debug, Clone)]
 pub(super) struct Unclaimed {
     pub(super) cause: Cause,
@@ -16,27 +16,27 @@ pub(super) struct Unclaimed {
     pub(super) oldest_due: Duration,
 }
 
-/// The reason for which deliveries are not claimed.
+/// The likely cause of unclaimed deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// No worker is running.
     NoWorker,
-    /// Workers are running, but none has the handler. This program's router does.
+    /// Workers are running, but none has the handler. This program's router has it.
     NoWorkerWithHandler,
     /// The store does not record workers, and none is running in this process.
     NoKnownWorker,
     /// Neither a running worker nor this program's router has the handler.
     UnknownHandler,
-    /// Workers with the handler are running, but do not claim the delivery.
+    /// Workers with the handler are running, but do not keep up.
     Behind,
 }
 
 impl Cause {
     /// Determines the cause for a handler.
     ///
-    /// `workers` are those in the store, if it records them. They do not include a worker of this
-    /// process that has just started, so `local_workers` counts the running ones, too. `is_ours`
-    /// states whether these have the handler.
+    /// `workers` are the workers in the store, if it records them. A worker of this process that
+    /// has just started is not among them, so `local_workers` is the number of running workers in
+    /// this process. `is_ours` states whether the local workers have the handler.
     pub(super) fn new(
         handler: &str,
         is_ours: bool,
@@ -56,14 +56,14 @@ impl Cause {
         }
     }
 
-    /// Returns whether the process must get no events for this cause.
+    /// Returns whether the process is not ready for this cause.
     ///
-    /// Without this process, a backlog would not be shorter, and a handler that this program does
-    /// not have would not be found either.
+    /// If workers are behind or a handler is unknown, the process stays ready: without its events,
+    /// the workers would not be faster, and the handler would still be unknown.
     pub(super) fn prevents_readiness(self) -> bool {
         match self {
-            Self::NoWorker | Self::NoWorkerWithHandler | Self::NoKnownWorker => true,
-            Self::UnknownHandler | Self::Behind => false,
+            Self::NoWorker | Self::NoKnownWorker => true,
+            Self::NoWorkerWithHandler | Self::UnknownHandler | Self::Behind => false,
         }
     }
 
@@ -134,7 +134,7 @@ impl Unclaimed {
     }
 }
 
-/// Formats a duration without the fractions of a second.
+/// Formats a duration in whole seconds.
 pub(super) fn in_seconds(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(duration.as_secs()))
 }

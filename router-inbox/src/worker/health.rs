@@ -21,8 +21,8 @@ use tokio::sync::watch;
 ///
 /// | code | reason |
 /// |---|---|
-/// | `worker_not_started` | the worker was made, but is not run |
-/// | `worker_stalled` | the worker's loop has stopped, because the runtime is blocked |
+/// | `worker_not_started` | the worker was created, but its `run` was not called |
+/// | `worker_stalled` | the worker's loop does not run, usually because the runtime is blocked |
 /// | `leases_not_renewed` | the store fails, and leases of deliveries in flight expire soon |
 /// | `worker_shutting_down` | the worker is shutting down |
 /// | `worker_stopped` | the worker was shut down, or has ended because it was idle |
@@ -32,7 +32,7 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct WorkerHealth(Arc<watch::Sender<State>>);
 
-/// A [`WorkerHealth`] that does not keep the state.
+/// A weak reference to a [`WorkerHealth`].
 pub(crate) struct WeakWorkerHealth(Weak<watch::Sender<State>>);
 
 struct State {
@@ -69,15 +69,15 @@ impl WorkerHealth {
         })))
     }
 
-    /// Waits until the worker ends without a shutdown: its task has panicked, was aborted, or its
-    /// future was dropped. A server should then exit, so that it is restarted.
+    /// Waits until the worker ends without a shutdown, because its task panicked or was aborted, or
+    /// its future was dropped. A server should then exit, so that it is restarted.
     ///
     /// Never completes if the worker is shut down. Cancel safe.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
         let (mut state, sender) = (self.0.subscribe(), self.0.clone());
         async move {
             drop(state.wait_for(|state| state.phase == Phase::Lost).await);
-            // Outlives the wait, which would end without a sender.
+            // Held until here, because the wait fails once every sender is dropped.
             drop(sender);
         }
     }
@@ -102,7 +102,7 @@ impl WorkerHealth {
         RunGuard(self.clone())
     }
 
-    /// Records that the worker's loop is running.
+    /// Records that the worker's loop ran just now.
     pub(super) fn tick(&self) {
         self.update(|state| state.last_tick = state.clock.monotonic());
     }
@@ -184,7 +184,8 @@ impl WeakWorkerHealth {
     }
 }
 
-/// A guard that a running worker holds. If the worker's future is dropped, the guard reports that.
+/// A guard that a running worker holds. If the worker's future is dropped, the guard reports the
+/// loss.
 pub(super) struct RunGuard(WorkerHealth);
 
 impl RunGuard {

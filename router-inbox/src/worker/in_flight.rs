@@ -162,6 +162,7 @@ impl InFlight {
         self.finished
     }
 
+    /// Collects finished runs.
     pub(super) fn collect_finished(&mut self) {
         while let Some(joined) = self.tasks.try_join_next_with_id() {
             self.handle_joined(joined);

@@ -73,7 +73,7 @@ pub struct Worker<S, R> {
     health: WorkerHealth,
     /// Notified by the loop when it renews its leases.
     heartbeat: Arc<Notify>,
-    /// Keeps the watch running for as long as the worker exists.
+    /// Keeps the watch of the backlog running while the worker exists.
     _watch: Arc<Watch<S>>,
 }
 
@@ -91,7 +91,7 @@ impl<S: Store> Inbox<S> {
         let health = WorkerHealth::new(clock.clone());
         watch.add_worker(&health);
         Worker {
-            name: report::unique_name(),
+            name: report::unique_name(&report::default_name()),
             store: watch.store().clone(),
             service,
             router: self.router().clone(),
@@ -138,7 +138,7 @@ where
     /// after the grace period, even if the store does not answer.
     ///
     /// Not cancel safe: if this future is dropped, the handlers in flight are aborted, and their
-    /// attempts count as failed when the leases expire. That is logged as an error, and
+    /// attempts count as failed when the leases expire. The worker then logs an error, and
     /// [`WorkerHealth::lost`] completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (store, clock) = (self.store.clone(), self.clock.clone());
@@ -219,6 +219,7 @@ where
                 self.renew_leases(in_flight).await;
                 next_renewal = self.clock.monotonic() + self.lease / 3;
             }
+            // Each call of the store may take up to its limit, so the loop ticks after each.
             self.health.tick();
             self.record_outcomes(in_flight).await;
             self.health.tick();

@@ -1,4 +1,4 @@
-//! The record in the store that a worker is running.
+//! Records in the store that a worker is running.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::{Store, store::WorkerInfo, telemetry};
 impl<S: Store, R> Worker<S, R> {
     /// Records this worker in the store at each heartbeat of its loop. Never completes.
     ///
-    /// This is no part of the loop, so that it delays no claim if the store is slow. If the loop
+    /// Runs concurrently with the loop, so that a slow report does not delay claims. If the loop
     /// stalls, there is no heartbeat, and the record expires.
     pub(super) fn report_heartbeats(&self) -> impl Future<Output = ()> + use<S, R> {
         let (store, info) = (self.store.clone(), self.info());
@@ -39,9 +39,15 @@ impl<S: Store, R> Worker<S, R> {
     }
 }
 
-/// Returns a name that no other worker has: the host, the process and a random number.
-pub(super) fn unique_name() -> Arc<str> {
+/// Returns a name that no other worker has. The given part is shortened, because an index entry of a
+/// database has a maximum size.
+pub(super) fn unique_name(name: &str) -> Arc<str> {
+    let (name, process) = (name.chars().take(64).collect::<String>(), std::process::id());
+    format!("{name}-{process}-{:08x}", fastrand::u32(..)).into()
+}
+
+/// Returns the beginning of a worker's name, if the application sets none.
+pub(super) fn default_name() -> String {
     let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty());
-    let (host, process) = (host.as_deref().unwrap_or("worker"), std::process::id());
-    format!("{host}-{process}-{:08x}", fastrand::u32(..)).into()
+    host.unwrap_or_else(|| "worker".to_owned())
 }

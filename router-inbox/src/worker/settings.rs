@@ -1,10 +1,10 @@
 //! The settings of a [`Worker`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use router_core::delivery::DeliveryRouter;
 
-use super::{Worker, health::WorkerHealth};
+use super::{Worker, health::WorkerHealth, report::unique_name};
 use crate::operations::MIN_RETENTION;
 
 /// Returns the default number of slots. One handler can use at least 16 of them, while one slot is
@@ -15,14 +15,14 @@ pub(super) fn default_concurrency(router: &DeliveryRouter) -> usize {
 }
 
 impl<S, R> Worker<S, R> {
-    /// Sets the name under which the worker records in the store that it is running. It must differ
-    /// from the names of all other running workers. Default: the host's name, the process id and a
-    /// random number.
-    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), ..self }
+    /// Sets the beginning of the name under which the worker records in the store that it is
+    /// running. The first 64 characters are used. The process id and a random number follow, so that
+    /// no two workers have the same name. Default: `$HOSTNAME`, or `worker`.
+    pub fn name(self, name: &str) -> Self {
+        Self { name: unique_name(name), ..self }
     }
 
-    /// Returns the health of this worker, which outlives it.
+    /// Returns the health of this worker. The health outlives the worker.
     #[must_use]
     pub fn health(&self) -> WorkerHealth {
         self.health.clone()

@@ -22,7 +22,7 @@ use router_inbox::{
     conformance::MemoryStore,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
-        Lease, NewEvent, Operations, Stored, StoredDelivery, WorkerInfo,
+        Lease, NewEvent, Operations, StoreErrorKind, Stored, StoredDelivery, WorkerInfo,
     },
 };
 use router_tests::now;
@@ -62,6 +62,10 @@ pub(crate) struct FaultyStore {
     pub(crate) report_fails: AtomicBool,
     /// If set, the store does not record workers.
     pub(crate) workers_are_unknown: bool,
+    /// Makes `workers` fail, as if a record could not be read.
+    pub(crate) workers_fail: AtomicBool,
+    /// Makes `store` fail.
+    pub(crate) store_fails: AtomicBool,
     /// Makes `backlog` panic.
     pub(crate) backlog_panics: AtomicBool,
 }
@@ -84,6 +88,8 @@ impl FaultyStore {
             report_permits: Semaphore::new(Semaphore::MAX_PERMITS),
             report_fails: AtomicBool::new(false),
             workers_are_unknown: false,
+            workers_fail: AtomicBool::new(false),
+            store_fails: AtomicBool::new(false),
             backlog_panics: AtomicBool::new(false),
         }
     }
@@ -119,6 +125,9 @@ impl Store for FaultyStore {
         let rejected = self.rejected_event.lock().expect("mutex is not poisoned").clone();
         if events.iter().any(|new| Some(new.event.id()) == rejected.as_deref()) {
             return Err(StoreError::rejected("the engine rejects the event"));
+        }
+        if self.store_fails.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("the disk is full"));
         }
         self.available()?.store(events).await
     }
@@ -176,6 +185,9 @@ impl Store for FaultyStore {
     }
 
     async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
+        if self.workers_fail.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Corrupt, "a record is not JSON"));
+        }
         match self.workers_are_unknown {
             true => Ok(None),
             false => self.answer().await?.workers().await,

@@ -34,7 +34,7 @@ use tokio::{
 use tower::Service as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::shop::{INBOX_SLEEPERS, WORKER_SLEEPERS, event, settle, wait_for_disk};
+use crate::shop::{INBOX_SLEEPERS, event, settle, wait_for_disk};
 
 /// The handler's next step after its write.
 #[derive(Clone, Copy)]
@@ -211,9 +211,10 @@ async fn long_transaction_is_stopped_to_free_the_writer() {
     let inbox = shop.inbox.inbox().clone().store_timeout(Duration::from_secs(3));
     let worker = shop.start_worker();
     shop.wrote.recv().await.unwrap();
-    // Until the transaction ends, no event can be stored. Three more timers run on the clock: the
-    // handler's timeout, the transaction's limit and the timeout of storing an event.
-    let sleepers = INBOX_SLEEPERS + WORKER_SLEEPERS + 3;
+    // Until the transaction ends, no event can be stored. Four more timers run on the clock: the
+    // worker's poll, the handler's timeout, the transaction's limit and the timeout of storing an
+    // event.
+    let sleepers = INBOX_SLEEPERS + 4;
     let early = tokio::spawn(inbox.clone().call(event("evt_2")));
     shop.inbox.clock().wait_for_sleepers(sleepers).await;
     shop.inbox.clock().advance(Duration::from_secs(3));

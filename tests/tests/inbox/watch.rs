@@ -43,7 +43,7 @@ fn logged_shop(router: RouterBuilder) -> Shop {
     Shop::new(router)
 }
 
-/// Advances the clock in steps of a second, as a running program would notice them.
+/// Advances the clock in steps of a second, so that each timer fires at its time.
 async fn pass(shop: &Shop, time: Duration) {
     settle().await;
     for _ in 0..time.as_secs() {
@@ -108,9 +108,83 @@ async fn missing_worker_is_logged_until_deliveries_are_claimed() {
     let worker = shop.start_worker();
     shop.wait_for("evt_1", Done, 1).await;
     pass(&shop, SECOND * 15).await;
-    insta::assert_snapshot!(watch_lines(), @r#" INFO watch::log: due deliveries are claimed again handlers="shop""#);
+    insta::assert_snapshot!(watch_lines(), @r#" INFO watch::log: no delivery of these handlers is overdue any more handlers="shop""#);
     assert_eq!(health(&shop).await, (vec![], vec![]));
     worker.stop().await;
+}
+
+/// After a start, workers first claim what became due while no process was running.
+#[tokio::test]
+async fn delivery_is_overdue_once_it_was_watched_for_the_limit() {
+    log(LevelFilter::INFO);
+    let clock = ManualClock::at(now());
+    let store = MemoryStore::new(clock.clone());
+    let new = NewEvent::new(event("evt_1"), vec![NewDelivery::new("shop")]);
+    store.store(&[new]).await.expect("memory store is writable");
+    clock.advance(MINUTE * 60);
+    let router = router().clock(clock.clone()).delivered_by(&store).build().unwrap();
+    let inbox = Inbox::new(store, router).clock(clock.clone());
+    settle().await;
+    clock.advance(MINUTE - SECOND);
+    settle().await;
+    assert_eq!(watch_lines(), "");
+    assert!(inbox.health().check().await.is_ready());
+    clock.advance(SECOND);
+    settle().await;
+    let line = watch_lines();
+    assert!(line.contains("handlers=\"shop\" oldest_due=1h 1m"), "{line}");
+}
+
+/// A queue whose oldest delivery is due for about a minute must not fill the log.
+#[tokio::test]
+async fn warning_that_comes_and_goes_is_logged_once_a_minute_at_most() {
+    let shop = logged_shop(router());
+    let mut warnings = Vec::new();
+    for round in 0..6 {
+        let id = format!("evt_{round}");
+        shop.receive(&id).await.unwrap();
+        pass(&shop, MINUTE + SECOND).await;
+        let worker = shop.start_worker();
+        shop.wait_for(&id, Done, 1).await;
+        worker.stop().await;
+        pass(&shop, SECOND * 15).await;
+        warnings.push(watch_lines().matches("WARN").count());
+    }
+    assert!(warnings.iter().all(|count| *count <= 2) && warnings[0] == 1, "{warnings:?}");
+}
+
+#[tokio::test]
+async fn store_that_can_only_be_read_is_not_ready() {
+    let shop = logged_shop(router());
+    shop.store().store_fails.store(true, Ordering::SeqCst);
+    drop(shop.receive("evt_1").await.unwrap_err());
+    let (reasons, _) = health(&shop).await;
+    insta::assert_snapshot!(reasons[0].text, @"the store cannot be written: unavailable; the log has the error");
+    // It gets events again, to find out whether it can store them.
+    pass(&shop, MINUTE).await;
+    assert_eq!(health(&shop).await, (vec![], vec![]));
+    drop(shop.receive("evt_1").await.unwrap_err());
+    assert_eq!(codes(&health(&shop).await.0), [("store_unavailable", String::new())]);
+    shop.store().store_fails.store(false, Ordering::SeqCst);
+    shop.receive("evt_1").await.unwrap();
+    assert_eq!(health(&shop).await, (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn workers_that_cannot_be_read_do_not_affect_readiness() {
+    let shop = logged_shop(router());
+    shop.store().workers_fail.store(true, Ordering::SeqCst);
+    shop.receive("evt_1").await.unwrap();
+    pass(&shop, MINUTE * 2).await;
+    assert_eq!(health(&shop).await, (vec![], vec![]));
+    let lines = watch_lines();
+    assert!(lines.contains("failed to read which workers are running"), "{lines}");
+    assert!(!lines.contains("not claimed"), "{lines}");
+    shop.store().workers_fail.store(false, Ordering::SeqCst);
+    pass(&shop, SECOND * 15).await;
+    let lines = watch_lines();
+    assert!(lines.contains("the running workers can be read again"), "{lines}");
+    assert!(lines.contains("no worker is running in any process"), "{lines}");
 }
 
 #[tokio::test]
@@ -154,8 +228,9 @@ async fn worker_without_the_handler_is_another_cause() {
     pass(&shop, MINUTE).await;
     insta::assert_snapshot!(watch_lines(), @r#" WARN watch::unclaimed: due deliveries are not claimed, because no running worker has their handlers; run a worker of this program, which has them: `inbox.worker(router).run(shutdown)` handlers="shop" oldest_due=1m"#);
     let (reasons, warnings) = health(&shop).await;
-    assert_eq!(codes(&reasons), [("no_worker_with_handler", "shop".to_owned())]);
-    assert_eq!(warnings, []);
+    // The receivers of a new handler may be deployed before its workers.
+    assert_eq!(reasons, []);
+    assert_eq!(codes(&warnings), [("no_worker_with_handler", "shop".to_owned())]);
 }
 
 /// A process must not be taken out of service for a handler of another program.
@@ -283,7 +358,7 @@ async fn panic_of_the_store_does_not_end_the_watch() {
     assert!(watch_lines().contains("the inbox's store answers again outage=5s"));
 }
 
-/// The tests of this program pause the timer that limits the wait for a result.
+/// The paused clock of tokio ends the wait for a result at once.
 #[tokio::test(start_paused = true)]
 async fn store_without_an_answer_is_not_ready() {
     let shop = Shop::new(router());

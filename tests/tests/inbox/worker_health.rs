@@ -46,7 +46,10 @@ fn logged() -> String {
 async fn recorded(shop: &Shop) -> Vec<(String, String)> {
     let workers = shop.store().workers().await.expect("memory store is readable");
     let workers = workers.expect("memory store records workers").into_iter();
-    workers.map(|worker| (worker.name.to_string(), worker.handlers.join(" "))).collect()
+    // Without the process id and the random number.
+    let name = |name: &str| name.rsplitn(3, '-').last().map(str::to_owned);
+    let workers = workers.map(|worker| Some((name(&worker.name)?, worker.handlers.join(" "))));
+    workers.collect::<Option<_>>().expect("each name has three parts")
 }
 
 async fn pass(shop: &Shop, time: Duration) {

@@ -1,5 +1,5 @@
-//! Promises about the age of due deliveries and about the running workers, from which the inbox
-//! notices that nothing delivers.
+//! Promises about the age of due deliveries and about the running workers, from which an inbox
+//! detects missing workers.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ pub async fn reported_worker_is_listed_until_its_ttl_ends(subject: &impl Subject
     assert_eq!(workers(subject).await, Some(vec![a]));
 }
 
-/// A worker that reports a time to live of zero has stopped, and is no longer listed.
+/// A worker that reports a time to live of zero has stopped, and is not listed any more.
 pub async fn worker_reported_with_zero_ttl_is_removed(subject: &impl Subject) {
     if workers(subject).await.is_none() {
         return;
