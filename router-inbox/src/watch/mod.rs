@@ -128,8 +128,8 @@ impl<S: Store> Watch<S> {
 
     /// Checks the backlog, logs and publishes the result, and returns the time to the next check.
     ///
-    /// A delivery counts as overdue only once the watch has seen it due for the whole limit. After a
-    /// start, workers first have to claim what became due while no process was running.
+    /// A delivery counts as overdue only once the watch has seen it due for the whole limit. After
+    /// a start, workers first have to claim what became due while no process was running.
     async fn check(&self, settings: &Settings, began: Instant, log: &mut WatchLog) -> Duration {
         let read = match catch_panic("the store", self.read()).await {
             Ok(read) => read,

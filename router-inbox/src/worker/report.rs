@@ -39,8 +39,8 @@ impl<S: Store, R> Worker<S, R> {
     }
 }
 
-/// Returns a name that no other worker has. The given part is shortened, because an index entry of a
-/// database has a maximum size.
+/// Returns a name that no other worker has. The given part is shortened, because an index entry of
+/// a database has a maximum size.
 pub(super) fn unique_name(name: &str) -> Arc<str> {
     let (name, process) = (name.chars().take(64).collect::<String>(), std::process::id());
     format!("{name}-{process}-{:08x}", fastrand::u32(..)).into()

@@ -16,8 +16,8 @@ pub(super) fn default_concurrency(router: &DeliveryRouter) -> usize {
 
 impl<S, R> Worker<S, R> {
     /// Sets the beginning of the name under which the worker records in the store that it is
-    /// running. The first 64 characters are used. The process id and a random number follow, so that
-    /// no two workers have the same name. Default: `$HOSTNAME`, or `worker`.
+    /// running. The first 64 characters are used. The process id and a random number follow, so
+    /// that no two workers have the same name. Default: `$HOSTNAME`, or `worker`.
     pub fn name(self, name: &str) -> Self {
         Self { name: unique_name(name), ..self }
     }

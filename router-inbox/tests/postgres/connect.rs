@@ -201,8 +201,8 @@ async fn schema_of_other_program_is_refused() {
         let error = connected.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Misuse);
         let advice = format!(
-            "the schema {schema} has tables of another program; name another schema with \
-             `PostgresStore::options().schema(…)`, which holds nothing but the inbox: "
+            "the schema {schema} has tables of another program; choose a schema for the inbox alone \
+             with `PostgresStore::options().schema(…)`: "
         );
         assert!(error_chain(&error).contains(&advice), "{}", error_chain(&error));
     }
@@ -217,8 +217,9 @@ async fn schema_without_a_table_of_the_inbox_is_refused() {
     let (error, schema) = (connected.unwrap_err(), &inbox.schema);
     assert_eq!(error.kind(), StoreErrorKind::Misuse);
     let advice = format!(
-        "its inbox has no table {schema}.newest_done; restore a backup of the schema, or start with an empty \
-         inbox: `drop schema {schema} cascade`"
+        "its inbox has no table {schema}.newest_done. If another version of router-inbox has made it, finish \
+         its deliveries with that version, or name another schema with \
+         `PostgresStore::options().schema(…)`. Otherwise restore a backup of the schema"
     );
     assert!(error_chain(&error).ends_with(&advice), "{}", error_chain(&error));
 }

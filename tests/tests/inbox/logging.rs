@@ -71,16 +71,16 @@ async fn failure_log_states_the_retry_delay() {
 /// The text may come from a request, a dependency or another service.
 #[tokio::test]
 async fn error_text_cannot_forge_log_lines() {
-    let shop = shop(|| Err(Failure::permanent("\n2026-01-31 ERROR forged\u{1b}[2J")));
+    let shop = shop(|| Err(Failure::permanent("no order\n2026-01-31 ERROR forged\u{1b}[2J")));
     let worker = shop.start_worker();
     shop.receive("evt_1").await.unwrap();
     logged();
     shop.wait_for("evt_1", Dead, 1).await;
     let log = logged();
     assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(log.contains(r"\n2026-01-31 ERROR forged\u{1b}[2J"), "{log}");
+    assert!(log.contains(r"no order\n2026-01-31 ERROR forged\u{1b}[2J"), "{log}");
     let stored = shop.deliveries("evt_1").await[0].error.clone().unwrap();
-    assert_eq!(stored, r"\n2026-01-31 ERROR forged\u{1b}[2J");
+    assert_eq!(stored, r"no order\n2026-01-31 ERROR forged\u{1b}[2J");
     worker.stop().await;
 }
 

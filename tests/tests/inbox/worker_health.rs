@@ -207,10 +207,10 @@ async fn default_names_of_workers_differ() {
     let shop = Shop::new(router());
     let workers = [(); 2].map(|()| shop.start_worker());
     settle().await;
-    let names = recorded(&shop).await;
-    assert_eq!(names.len(), 2);
+    let recorded = shop.store().workers().await.unwrap().expect("memory store records workers");
     let process = format!("-{}-", std::process::id());
-    assert!(names.iter().all(|(name, _)| name.contains(&process)), "{names:?}");
+    assert!(recorded.iter().all(|worker| worker.name.contains(&process)), "{recorded:?}");
+    assert!(recorded.len() == 2 && recorded[0].name != recorded[1].name, "{recorded:?}");
     for worker in workers {
         worker.stop().await;
     }
