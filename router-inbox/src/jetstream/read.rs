@@ -152,6 +152,7 @@ impl Reader {
         let mut idle_checks = 0;
         while self.delivered < self.existing {
             tokio::select! {
+                biased;
                 message = self.next() => {
                     let message = message?;
                     if message.pending == 0 {
@@ -162,9 +163,15 @@ impl Reader {
                 () = SystemClock.sleep(IDLE_CHECK_INTERVAL) => {
                     // The last messages may have expired since they were counted.
                     idle_checks += 1;
-                    let left = self.consumer.info().await.map_err(read_error)?.num_pending;
-                    if left == 0 || idle_checks == MAX_IDLE_CHECKS {
-                        self.existing = self.delivered;
+                    let info = self.consumer.info().await.map_err(read_error)?;
+                    let is_last_check = idle_checks == MAX_IDLE_CHECKS;
+                    // Messages on their way are not pending for the server.
+                    match info.delivered.consumer_sequence > self.delivered {
+                        true if is_last_check => return Err(StoreError::unavailable(Gap)),
+                        false if info.num_pending == 0 || is_last_check => {
+                            self.existing = self.delivered;
+                        }
+                        _ => {}
                     }
                 }
             }

@@ -4,6 +4,7 @@ mod client;
 mod clock;
 mod connect;
 mod delayed_claim;
+mod latency;
 mod outages;
 mod redelivery;
 mod servers;
