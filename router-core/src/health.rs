@@ -88,7 +88,7 @@ pub struct Reason {
     pub text: String,
 }
 
-const PATHS: &str = "not found; the health checks are /healthz and /readyz\n";
+const NOT_FOUND: &str = "not found; the health checks are /healthz and /readyz\n";
 
 impl HealthEndpoint {
     /// Creates an endpoint without checks, which is always ready.
@@ -104,8 +104,9 @@ impl HealthEndpoint {
         self
     }
 
-    /// Makes `/readyz` answer with 503 once this future has completed: a load balancer then sends
-    /// no new requests while the server answers its last ones.
+    /// Makes `/readyz` answer with 503 once this future has completed. If the server accepts
+    /// connections for some time after that, a load balancer sends it no new requests. A server
+    /// that closes its listener at once, such as `router_core::server::Server`, refuses the probe.
     #[must_use]
     pub fn shutdown(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.check(Shutdown(Mutex::new(Some(Box::pin(signal)))))
@@ -123,17 +124,17 @@ impl HealthEndpoint {
     }
 
     async fn answer(self, method: Method, path: String) -> Response {
-        let is_ready = match path.as_str() {
+        let is_readyz = match path.as_str() {
             "/healthz" => false,
             "/readyz" => true,
-            _ => return text(StatusCode::NOT_FOUND, PATHS),
+            _ => return text(StatusCode::NOT_FOUND, NOT_FOUND),
         };
         if !matches!(method, Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        if is_ready { json(&self.readiness().await) } else { text(StatusCode::OK, "ok\n") }
+        if is_readyz { json(&self.readiness().await) } else { text(StatusCode::OK, "ok\n") }
     }
 }
 

@@ -21,4 +21,4 @@
 //! # }
 //! ```
 
-pub use crate::{watch::InboxHealth, worker::health::WorkerHealth};
+pub use crate::{monitor::InboxHealth, worker::health::WorkerHealth};

@@ -21,9 +21,9 @@ use crate::{
     Receipt, Store, StoreError,
     bounded::BoundedStore,
     group_commit::{self, GroupCommit},
+    monitor::{BacklogMonitor, InboxHealth},
     store::{NewDelivery, NewEvent, StoreErrorKind, Stored},
     telemetry,
-    watch::{InboxHealth, Watch},
 };
 
 /// A durable inbox: a tower [`Service`] that stores each event with a delivery per handler, and
@@ -65,7 +65,7 @@ use crate::{
 /// # }
 /// ```
 pub struct Inbox<S> {
-    watch: Arc<Watch<S>>,
+    monitor: Arc<BacklogMonitor<S>>,
     group_commit: Arc<GroupCommit<S>>,
     store_timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -109,7 +109,7 @@ impl<S: Store> Inbox<S> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Self {
             group_commit: Arc::new(GroupCommit::new(store.clone())),
-            watch: Watch::new(store, router, clock.clone()),
+            monitor: BacklogMonitor::new(store, router, clock.clone()),
             store_timeout: Duration::from_secs(5),
             clock,
             wakeups: watch::Sender::new(()),
@@ -133,16 +133,16 @@ impl<S: Store> Inbox<S> {
     /// of the job. The setting holds for all clones of this inbox.
     #[must_use]
     pub fn claim_warning(self, claim_warning: Duration) -> Self {
-        self.watch.set_claim_warning(claim_warning);
+        self.monitor.set_claim_warning(claim_warning);
         self
     }
 
-    /// Sets the clock of this inbox, its workers and the watch of its backlog. Default: the system
-    /// clock.
+    /// Sets the clock of this inbox, its workers and the monitor of its backlog. Default: the
+    /// system clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(clock);
-        self.watch.set_clock(clock.clone());
+        self.monitor.set_clock(clock.clone());
         Self { clock, ..self }
     }
 
@@ -150,23 +150,23 @@ impl<S: Store> Inbox<S> {
     /// claim its deliveries.
     #[must_use]
     pub fn health(&self) -> InboxHealth {
-        InboxHealth::new(self.watch.clone())
+        InboxHealth::new(self.monitor.clone())
     }
 
     /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<S> {
-        self.watch.store().unbounded()
+        self.monitor.store().unbounded()
     }
 
-    pub(crate) fn watch(&self) -> &Arc<Watch<S>> {
-        &self.watch
+    pub(crate) fn monitor(&self) -> &Arc<BacklogMonitor<S>> {
+        &self.monitor
     }
 
     /// Returns the router. The inbox stores events for its handlers.
     #[must_use]
     pub fn router(&self) -> &DeliveryRouter {
-        self.watch.router()
+        self.monitor.router()
     }
 
     pub(crate) fn wakeups(&self) -> watch::Receiver<()> {
@@ -178,7 +178,7 @@ impl<S: Store> Inbox<S> {
     }
 
     async fn receive(self, event: Event) -> Result<Receipt, InboxError> {
-        self.watch.ensure_started();
+        self.monitor.ensure_started();
         let deliveries: Vec<NewDelivery> =
             self.router().plan(&event).map(NewDelivery::from_spec).collect();
         let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
@@ -186,7 +186,7 @@ impl<S: Store> Inbox<S> {
         let start = self.clock.monotonic();
         let result = self.store_event(NewEvent { event: event.clone(), deliveries }).await;
         let (now, outcome) = (self.clock.monotonic(), result.as_ref());
-        self.watch.record_write(outcome.map(drop).map_err(|error| error.kind()), now);
+        self.monitor.record_write(outcome.map(drop).map_err(|error| error.kind()), now);
         let duration = now - start;
         let stored = result.map_err(|error| {
             telemetry::store_error();
@@ -229,7 +229,7 @@ impl<S: Store> Service<Event> for Inbox<S> {
 impl<S> Clone for Inbox<S> {
     fn clone(&self) -> Self {
         Self {
-            watch: self.watch.clone(),
+            monitor: self.monitor.clone(),
             group_commit: self.group_commit.clone(),
             store_timeout: self.store_timeout,
             clock: self.clock.clone(),
@@ -242,7 +242,7 @@ impl<S> fmt::Debug for Inbox<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox")
             .field("store_timeout", &self.store_timeout)
-            .field("operation_limit", &self.watch.store().limit())
+            .field("operation_limit", &self.monitor.store().limit())
             .field("max_queued_events", &group_commit::MAX_QUEUE)
             .field("max_queued_bytes", &group_commit::MAX_QUEUE_BYTES)
             .finish_non_exhaustive()

@@ -49,6 +49,7 @@ pub mod health;
 mod inbox;
 #[cfg(feature = "jetstream")]
 mod jetstream;
+mod monitor;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod receipt;
@@ -60,7 +61,6 @@ pub mod telemetry;
 pub mod testing;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod tx;
-mod watch;
 mod worker;
 
 #[cfg(feature = "jetstream")]

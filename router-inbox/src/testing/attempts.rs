@@ -15,7 +15,7 @@ use router_core::{
 use tokio::sync::mpsc;
 use tower_service::Service;
 
-use crate::store::is_unavailable_to_handler;
+use crate::worker::Consequence;
 
 /// A report on one attempt of a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,14 +136,13 @@ impl RunningAttempt {
                 return self.report.error = Some(error.to_string());
             }
         };
-        let policy = self.service.router.handler(&self.report.handler).map(|handler| handler.retry);
-        let has_retry =
-            policy.is_none_or(|policy| policy.wait_after(self.report.attempt, None, 0.5).is_some());
+        let handler = self.service.router.handler(&self.report.handler);
+        let retry = handler.map(|handler| handler.retry).unwrap_or_default();
         self.report.error = Some(failure.to_string());
-        self.report.outcome = match failure {
-            failure if is_unavailable_to_handler(failure) => "released",
-            failure if failure.is_permanent() || !has_retry => "dead",
-            _ => "retry",
+        self.report.outcome = match Consequence::new(&retry, self.report.attempt, failure) {
+            Consequence::Release => "released",
+            Consequence::Retry(_) => "retry",
+            Consequence::LastAttempt | Consequence::Permanent => "dead",
         };
     }
 }

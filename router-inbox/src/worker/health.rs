@@ -41,7 +41,7 @@ struct State {
     /// The last time at which the worker's loop ran.
     last_tick: Instant,
     /// Maximum time between two ticks.
-    max_pause: Duration,
+    max_tick_interval: Duration,
     /// The last time at which all leases were renewed.
     last_renewal: Instant,
     lease: Duration,
@@ -63,7 +63,7 @@ impl WorkerHealth {
             clock,
             phase: Phase::NotStarted,
             last_tick: now,
-            max_pause: Duration::MAX,
+            max_tick_interval: Duration::MAX,
             last_renewal: now,
             lease: Duration::MAX,
         })))
@@ -85,7 +85,7 @@ impl WorkerHealth {
     /// Returns whether the worker claims deliveries.
     pub(crate) fn is_running(&self) -> bool {
         let state = self.0.borrow();
-        state.phase == Phase::Running && state.since_tick() <= state.max_pause
+        state.phase == Phase::Running && state.since_tick() <= state.max_tick_interval
     }
 
     pub(crate) fn downgrade(&self) -> WeakWorkerHealth {
@@ -93,12 +93,13 @@ impl WorkerHealth {
     }
 
     /// Sets the state to running, until the returned guard is dropped.
-    pub(super) fn start(&self, max_pause: Duration, lease: Duration) -> RunGuard {
+    pub(super) fn start(&self, max_tick_interval: Duration, lease: Duration) -> RunGuard {
         self.0.send_modify(|state| {
-            (state.phase, state.max_pause, state.lease) = (Phase::Running, max_pause, lease);
+            (state.phase, state.max_tick_interval, state.lease) =
+                (Phase::Running, max_tick_interval, lease);
         });
         self.tick();
-        self.renewed();
+        self.record_renewal();
         RunGuard(self.clone())
     }
 
@@ -108,11 +109,11 @@ impl WorkerHealth {
     }
 
     /// Records that all leases have been renewed, or that there are none.
-    pub(super) fn renewed(&self) {
+    pub(super) fn record_renewal(&self) {
         self.update(|state| state.last_renewal = state.clock.monotonic());
     }
 
-    pub(super) fn shutting_down(&self) {
+    pub(super) fn begin_shutdown(&self) {
         self.update(|state| state.phase = Phase::ShuttingDown);
     }
 
@@ -159,7 +160,7 @@ impl State {
     /// Returns a reason for which a running worker is not ready.
     fn problem(&self) -> Option<Reason> {
         let stalled = self.since_tick();
-        if stalled > self.max_pause {
+        if stalled > self.max_tick_interval {
             let text = format!("the worker's loop has not run for {} s", stalled.as_secs());
             return Some(Reason::new("worker_stalled", text));
         }
@@ -190,7 +191,7 @@ pub(super) struct RunGuard(WorkerHealth);
 
 impl RunGuard {
     /// Records that the worker has ended regularly.
-    pub(super) fn stopped(self) {
+    pub(super) fn record_end(self) {
         self.0.update(|state| state.phase = Phase::Stopped);
     }
 }

@@ -33,6 +33,8 @@ use tokio::sync::{Notify, watch};
 use tower_service::Service;
 
 pub(crate) use self::health::WeakWorkerHealth;
+#[cfg(feature = "testing")]
+pub(crate) use self::outcome::Consequence;
 use self::{
     clock_watch::ClockWatch,
     health::{RunGuard, WorkerHealth},
@@ -42,9 +44,9 @@ use self::{
 use crate::{
     Inbox, Store,
     bounded::BoundedStore,
+    monitor::BacklogMonitor,
     store::{Claim, ClaimRequest, DeliveryOutcome, WorkerInfo},
     telemetry,
-    watch::Watch,
 };
 
 /// Delivers stored events to their handlers, several at a time, until it is shut down.
@@ -73,8 +75,8 @@ pub struct Worker<S, R> {
     health: WorkerHealth,
     /// Notified by the loop when it renews its leases.
     heartbeat: Arc<Notify>,
-    /// Keeps the watch of the backlog running while the worker exists.
-    _watch: Arc<Watch<S>>,
+    /// Keeps the monitor of the backlog running while the worker exists.
+    _monitor: Arc<BacklogMonitor<S>>,
 }
 
 impl<S: Store> Inbox<S> {
@@ -86,13 +88,13 @@ impl<S: Store> Inbox<S> {
         R: Clone + Send + 'static,
         R::Future: Send,
     {
-        let (watch, clock) = (self.watch().clone(), self.shared_clock().clone());
-        watch.ensure_started();
+        let (monitor, clock) = (self.monitor().clone(), self.shared_clock().clone());
+        monitor.ensure_started();
         let health = WorkerHealth::new(clock.clone());
-        watch.add_worker(&health);
+        monitor.add_worker(&health);
         Worker {
             name: report::unique_name(&report::default_name()),
-            store: watch.store().clone(),
+            store: monitor.store().clone(),
             service,
             router: self.router().clone(),
             wakeups: self.wakeups(),
@@ -104,7 +106,7 @@ impl<S: Store> Inbox<S> {
             clock,
             health,
             heartbeat: Arc::default(),
-            _watch: watch,
+            _monitor: monitor,
         }
     }
 }
@@ -149,7 +151,7 @@ where
             deadline = self.deliver(shutdown) => deadline,
         };
         remove_record(&store, &info, &*clock, deadline).await;
-        running.stopped();
+        running.record_end();
     }
 
     /// Delivers until no delivery is due or in flight. Does not wait for scheduled retries.
@@ -169,7 +171,7 @@ where
             () = self.deliver_until(End::Idle, &mut in_flight, stopping) => {}
         }
         remove_record(&store, &info, &*clock, clock.monotonic() + RELEASE_TIMEOUT).await;
-        running.stopped();
+        running.record_end();
     }
 
     fn begin(&self) -> RunGuard {
@@ -184,7 +186,7 @@ where
         let (clock, grace, health) = (self.clock.clone(), self.shutdown_grace, self.health.clone());
         let grace_ended = async {
             shutdown.await;
-            health.shutting_down();
+            health.begin_shutdown();
             stop.send_replace(true);
             clock.sleep(grace).await;
         };
@@ -350,11 +352,11 @@ where
     async fn renew_leases(&self, in_flight: &mut InFlight) {
         let leases = in_flight.leases();
         if leases.is_empty() {
-            return self.health.renewed();
+            return self.health.record_renewal();
         }
         match self.store.extend(&leases, self.lease).await {
             Ok(held) => {
-                self.health.renewed();
+                self.health.record_renewal();
                 let lost = leases.iter().zip(held).filter(|(_, held)| !held);
                 lost.for_each(|(lease, _)| in_flight.abort_lost(lease));
             }

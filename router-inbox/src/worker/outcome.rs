@@ -9,7 +9,10 @@ use router_core::{
     handler::{HandlerReport, one_line},
 };
 
-use crate::{store::DeliveryOutcome, telemetry};
+use crate::{
+    store::{DeliveryOutcome, is_unavailable_to_handler},
+    telemetry,
+};
 
 /// Delay before the next attempt if the store could not begin a handler's transaction.
 const RELEASE_DELAY: Duration = Duration::from_secs(5);
@@ -45,6 +48,31 @@ pub(super) fn from_success(
     }
 }
 
+/// The consequence of a failed attempt.
+pub(crate) enum Consequence {
+    /// The store could not begin the handler's transaction. The attempt is not counted.
+    Release,
+    /// A retry after this wait.
+    Retry(Duration),
+    /// A dead letter, because the last attempt has failed.
+    LastAttempt,
+    /// A dead letter, because the failure is permanent.
+    Permanent,
+}
+
+impl Consequence {
+    pub(crate) fn new(retry: &RetryPolicy, attempt: u32, failure: &Failure) -> Self {
+        if is_unavailable_to_handler(failure) {
+            return Self::Release;
+        }
+        if failure.is_permanent() {
+            return Self::Permanent;
+        }
+        let wait = retry.wait_after(attempt, failure.retry_after(), fastrand::f64());
+        wait.map_or(Self::LastAttempt, Self::Retry)
+    }
+}
+
 /// Returns the outcome after the handler has failed.
 pub(super) fn from_failure(
     handler: &HandlerSpec,
@@ -54,11 +82,13 @@ pub(super) fn from_failure(
 ) -> DeliveryOutcome {
     // Formatted once, so that the log and the store have the same text.
     let error = failure.to_string();
-    if failure.is_permanent() {
+    match Consequence::new(&handler.retry, attempt, failure) {
+        Consequence::Release => release(handler, event, &error),
+        Consequence::Retry(wait) => retry(handler, event, attempt, wait, &error),
+        Consequence::LastAttempt => last_attempt(handler, event, attempt, &error),
         // The router has already counted this dead letter in the metrics.
-        return dead_letter(handler, event.id(), Some(event), &error);
+        Consequence::Permanent => dead_letter(handler, event.id(), Some(event), &error),
     }
-    schedule_retry(handler, event, attempt, failure.retry_after(), &error)
 }
 
 /// Returns the outcome of an attempt whose lease expired.
@@ -70,7 +100,10 @@ pub(super) fn from_expired_lease(
     telemetry::lease_expired(&handler.name);
     let error = "the attempt was started but never finished: its lease expired, because the \
                  process crashed or was suspended, or because the store did not answer";
-    schedule_retry(handler, event, attempt, None, error)
+    match handler.retry.wait_after(attempt, None, fastrand::f64()) {
+        Some(wait) => retry(handler, event, attempt, wait, error),
+        None => last_attempt(handler, event, attempt, error),
+    }
 }
 
 /// Returns the outcome of a delivery that is not run, because its handler takes only the newest
@@ -96,44 +129,43 @@ pub(super) fn from_damaged_event(
     dead_letter(handler, event_id, None, &error)
 }
 
-/// Returns the outcome of an attempt for which the store could not provide its effects.
-pub(super) fn from_unavailable_store(
-    handler: &HandlerSpec,
-    event: &Event,
-    failure: &Failure,
-) -> DeliveryOutcome {
+/// Returns the outcome of an attempt for which the store could not begin a transaction.
+fn release(handler: &HandlerSpec, event: &Event, error: &str) -> DeliveryOutcome {
     let wait = RetryPolicy::jitter(RELEASE_DELAY, fastrand::f64());
     tracing::warn!(
         handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(),
-        error = %failure,
+        %error,
         "the store could not begin the handler's transaction; retrying in {} without counting an \
          attempt", format_wait(wait)
     );
     DeliveryOutcome::Released { wait }
 }
 
-/// Returns a retry after the backoff, or a dead letter after the last attempt.
-///
-/// `retry_after` is the minimum delay that the failure specifies.
-fn schedule_retry(
+fn retry(
     handler: &HandlerSpec,
     event: &Event,
     attempt: u32,
-    retry_after: Option<Duration>,
+    wait: Duration,
     error: &str,
 ) -> DeliveryOutcome {
     let max_attempts = handler.retry.max_attempts;
-    let Some(wait) = handler.retry.wait_after(attempt, retry_after, fastrand::f64()) else {
-        telemetry::dead_letter(&handler.name);
-        let error = format!("attempt {attempt} of {max_attempts} failed: {error}");
-        return dead_letter(handler, event.id(), Some(event), &error);
-    };
     tracing::warn!(
         handler = &*handler.name, event.id = event.id(), event.r#type = event.event_type(),
         event.api_version = event.api_version(), %error,
         "handler failed on attempt {attempt} of {max_attempts}; retrying in {}", format_wait(wait)
     );
     DeliveryOutcome::Retry { wait, error: error.to_owned() }
+}
+
+fn last_attempt(
+    handler: &HandlerSpec,
+    event: &Event,
+    attempt: u32,
+    error: &str,
+) -> DeliveryOutcome {
+    telemetry::dead_letter(&handler.name);
+    let error = format!("attempt {attempt} of {} failed: {error}", handler.retry.max_attempts);
+    dead_letter(handler, event.id(), Some(event), &error)
 }
 
 /// Logs a dead letter. `event` is `None` if the stored event is damaged.

@@ -22,7 +22,7 @@ use super::outcome;
 use crate::{
     Store, StoreError,
     bounded::{BoundedStore, LimitExceeded},
-    store::{CompleteResult, DeliveryOutcome, Effects, Lease, is_unavailable_to_handler},
+    store::{CompleteResult, DeliveryOutcome, Effects, Lease},
 };
 
 /// An attempt to be run: the claimed delivery, its event and its handler.
@@ -171,9 +171,6 @@ impl Run {
             },
             Err(failure) => failure,
         };
-        if is_unavailable_to_handler(failure) {
-            return outcome::from_unavailable_store(&self.handler, &self.event, failure);
-        }
         self.failure_outcome(failure)
     }
 

@@ -39,8 +39,8 @@ async fn reads_over_slow_connection_are_complete() {
 
 /// Starts a proxy that delays all data from the server, and returns its address.
 async fn slow_proxy(server: String) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let address = listener.local_addr().expect("the listener is bound").to_string();
     tokio::spawn(async move {
         let (client, _) = listener.accept().await.expect("the client connects");
         let server = TcpStream::connect(server).await.expect("the server runs");

@@ -245,7 +245,7 @@ pub(crate) struct Shop {
     pub(crate) inbox: Inbox<FaultyStore>,
 }
 
-/// The timers of an inbox: that of its watch.
+/// The timers of an inbox: that of its monitor.
 pub(crate) const INBOX_SLEEPERS: usize = 1;
 
 /// The timers of a worker: those of its loop and its purge.

@@ -1,6 +1,6 @@
-//! Registration of handlers from linked crates. The programs are built in debug, and with the feature
-//! `long` also in release with fat LTO, which removes unused code. `lossy` has the tests of handlers
-//! that are not linked.
+//! Registration of handlers from linked crates. The programs are built in debug, and with the
+//! feature `long` also in release with fat LTO, which removes unused code. The package `lossy` has
+//! the tests of handlers that are not linked.
 
 use std::{path::Path, process::Command};
 

@@ -121,20 +121,20 @@ impl Unclaimed {
     pub(super) fn warn(&self) {
         tracing::warn!(
             handlers = self.handlers.join(", "),
-            oldest_due = %in_seconds(self.oldest_due),
+            oldest_due = %format_seconds(self.oldest_due),
             "{}",
             self.cause.text()
         );
     }
 
     pub(super) fn reason(&self) -> Reason {
-        let (text, due) = (self.cause.text(), in_seconds(self.oldest_due));
+        let (text, due) = (self.cause.text(), format_seconds(self.oldest_due));
         let reason = Reason::new(self.cause.code(), format!("{text} (due for {due})"));
         reason.handlers(self.handlers.iter().map(|handler| &**handler))
     }
 }
 
 /// Formats a duration in whole seconds.
-pub(super) fn in_seconds(duration: Duration) -> humantime::FormattedDuration {
+pub(super) fn format_seconds(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(duration.as_secs()))
 }

@@ -1,6 +1,6 @@
 //! Watches the backlog of an inbox, in each process that has the inbox.
 //!
-//! The watch is a task of its own and not a part of a worker, because it reports missing workers.
+//! The monitor is a task of its own and not a part of a worker, because it reports missing workers.
 //! [`Inbox::new`](crate::Inbox::new) starts the task, so an application cannot forget to do so.
 
 mod health;
@@ -25,7 +25,7 @@ use tokio::{
 
 pub use self::health::InboxHealth;
 use self::{
-    log::WatchLog,
+    log::MonitorLog,
     unclaimed::{Cause, Unclaimed},
 };
 use crate::{
@@ -49,11 +49,11 @@ const OUTAGE_INTERVAL: Duration = Duration::from_secs(5);
 /// Minimum time between two checks.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The store and the state that a watch shares with the inbox, its clones and its workers.
-pub(crate) struct Watch<S> {
+/// The store and the state that a monitor shares with the inbox, its clones and its workers.
+pub(crate) struct BacklogMonitor<S> {
     store: BoundedStore<S>,
     router: DeliveryRouter,
-    /// Dropping the sender ends the watch's task.
+    /// Dropping the sender ends the monitor's task.
     settings: watch::Sender<Settings>,
     status: watch::Sender<Option<Status>>,
     /// Requests a check before the next one is due.
@@ -89,14 +89,14 @@ struct Status {
     result: Result<Vec<Unclaimed>, StoreErrorKind>,
 }
 
-impl<S: Store> Watch<S> {
+impl<S: Store> BacklogMonitor<S> {
     pub(crate) fn new(
         store: BoundedStore<S>,
         router: DeliveryRouter,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let settings = Settings { clock, claim_warning: DEFAULT_CLAIM_WARNING };
-        let watch = Arc::new(Self {
+        let monitor = Arc::new(Self {
             store,
             router,
             settings: watch::Sender::new(settings),
@@ -106,8 +106,8 @@ impl<S: Store> Watch<S> {
             workers: Mutex::default(),
             failed_write: FailedWrite::default(),
         });
-        watch.ensure_started();
-        watch
+        monitor.ensure_started();
+        monitor
     }
 
     /// Spawns the task, unless it is running. Outside a runtime this does nothing, and a later call
@@ -120,17 +120,17 @@ impl<S: Store> Watch<S> {
         }
         let Ok(runtime) = Handle::try_current() else { return };
         if !self.is_running.swap(true, Ordering::AcqRel) {
-            let running = Running(self.is_running.clone());
+            let guard = TaskGuard(self.is_running.clone());
             let settings = self.settings.subscribe();
-            runtime.spawn(run(Arc::downgrade(self), settings, self.refresh.clone(), running));
+            runtime.spawn(run(Arc::downgrade(self), settings, self.refresh.clone(), guard));
         }
     }
 
     /// Checks the backlog, logs and publishes the result, and returns the time to the next check.
     ///
-    /// A delivery counts as overdue only once the watch has seen it due for the whole limit. After
-    /// a start, workers first have to claim what became due while no process was running.
-    async fn check(&self, settings: &Settings, began: Instant, log: &mut WatchLog) -> Duration {
+    /// A delivery counts as overdue only once the monitor has seen it due for the whole limit.
+    /// After a start, workers first have to claim what became due while no process was running.
+    async fn check(&self, settings: &Settings, began: Instant, log: &mut MonitorLog) -> Duration {
         let read = match catch_panic("the store", self.read()).await {
             Ok(read) => read,
             Err(panic) => Err(StoreError::unavailable(panic)),
@@ -193,7 +193,7 @@ impl<S: Store> Watch<S> {
     }
 }
 
-impl<S> Watch<S> {
+impl<S> BacklogMonitor<S> {
     pub(crate) fn store(&self) -> &BoundedStore<S> {
         &self.store
     }
@@ -248,23 +248,23 @@ impl<S> Watch<S> {
     }
 }
 
-/// Checks the backlog until every inbox, worker and [`InboxHealth`] that share the watch are
+/// Checks the backlog until every inbox, worker and [`InboxHealth`] that share the monitor are
 /// dropped.
 async fn run<S: Store>(
-    watch: Weak<Watch<S>>,
+    monitor: Weak<BacklogMonitor<S>>,
     mut settings: watch::Receiver<Settings>,
     refresh: Arc<Notify>,
-    _running: Running,
+    _guard: TaskGuard,
 ) {
-    let mut log = WatchLog::default();
+    let mut log = MonitorLog::default();
     let mut began = None;
     loop {
         // Settings that are changed after `Inbox::new` take effect at once.
         let current = settings.borrow_and_update().clone();
-        let Some(watch) = watch.upgrade() else { return };
+        let Some(monitor) = monitor.upgrade() else { return };
         let began = *began.get_or_insert_with(|| current.clock.monotonic());
-        let wait = watch.check(&current, began, &mut log).await;
-        drop(watch);
+        let wait = monitor.check(&current, began, &mut log).await;
+        drop(monitor);
         tokio::select! {
             changed = settings.changed() => if changed.is_err() {
                 return;
@@ -284,10 +284,11 @@ fn time_to_next_check(backlog: &[Backlog], limit: Duration, watched: Duration) -
     remaining.chain([limit]).fold(CHECK_INTERVAL, Duration::min).max(MIN_INTERVAL)
 }
 
-/// A guard that the task holds. Dropping it allows [`Watch::ensure_started`] to spawn another task.
-struct Running(Arc<AtomicBool>);
+/// A guard that the task holds. Dropping it allows [`BacklogMonitor::ensure_started`] to spawn
+/// another task.
+struct TaskGuard(Arc<AtomicBool>);
 
-impl Drop for Running {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }

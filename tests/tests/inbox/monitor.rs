@@ -1,4 +1,4 @@
-//! The watch of the backlog: deliveries that no worker claims, and a store that fails.
+//! The monitor of the backlog: deliveries that no worker claims, and a store that fails.
 
 use std::{
     future::pending,
@@ -52,11 +52,11 @@ async fn pass(shop: &Shop, time: Duration) {
     }
 }
 
-/// Returns the lines of the watch that were logged since the last call.
-fn watch_lines() -> String {
+/// Returns the lines of the monitor that were logged since the last call.
+fn monitor_lines() -> String {
     let lines = logged::logged().replace("router_inbox::", "");
     let lines =
-        lines.lines().filter(|line| line.contains("watch::") || line.contains("telemetry: f"));
+        lines.lines().filter(|line| line.contains("monitor::") || line.contains("telemetry: f"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -86,10 +86,10 @@ async fn missing_worker_is_logged_until_deliveries_are_claimed() {
     assert_eq!(health(&shop).await, (vec![], vec![]));
     shop.receive("evt_1").await.unwrap();
     pass(&shop, MINUTE - SECOND).await;
-    assert_eq!(watch_lines(), "");
+    assert_eq!(monitor_lines(), "");
     assert_eq!(health(&shop).await, (vec![], vec![]));
     pass(&shop, SECOND).await;
-    insta::assert_snapshot!(watch_lines(), @r#" WARN watch::unclaimed: due deliveries are not claimed, because no worker is running in any process; run one with `inbox.worker(router).run(shutdown)` handlers="shop" oldest_due=1m"#);
+    insta::assert_snapshot!(monitor_lines(), @r#" WARN monitor::unclaimed: due deliveries are not claimed, because no worker is running in any process; run one with `inbox.worker(router).run(shutdown)` handlers="shop" oldest_due=1m"#);
     insta::assert_debug_snapshot!(health(&shop).await, @r#"
     (
         [
@@ -108,14 +108,14 @@ async fn missing_worker_is_logged_until_deliveries_are_claimed() {
     let worker = shop.start_worker();
     shop.wait_for("evt_1", Done, 1).await;
     pass(&shop, SECOND * 15).await;
-    insta::assert_snapshot!(watch_lines(), @r#" INFO watch::log: no delivery of these handlers is overdue any more handlers="shop""#);
+    insta::assert_snapshot!(monitor_lines(), @r#" INFO monitor::log: no delivery of these handlers is overdue any more handlers="shop""#);
     assert_eq!(health(&shop).await, (vec![], vec![]));
     worker.stop().await;
 }
 
 /// After a start, workers first claim what became due while no process was running.
 #[tokio::test]
-async fn delivery_is_overdue_once_it_was_watched_for_the_limit() {
+async fn delivery_is_overdue_only_after_being_seen_for_the_limit() {
     log(LevelFilter::INFO);
     let clock = ManualClock::at(now());
     let store = MemoryStore::new(clock.clone());
@@ -127,11 +127,11 @@ async fn delivery_is_overdue_once_it_was_watched_for_the_limit() {
     settle().await;
     clock.advance(MINUTE - SECOND);
     settle().await;
-    assert_eq!(watch_lines(), "");
+    assert_eq!(monitor_lines(), "");
     assert!(inbox.health().check().await.is_ready());
     clock.advance(SECOND);
     settle().await;
-    let line = watch_lines();
+    let line = monitor_lines();
     assert!(line.contains("handlers=\"shop\" oldest_due=1h 1m"), "{line}");
 }
 
@@ -148,7 +148,7 @@ async fn warning_that_comes_and_goes_is_logged_once_a_minute_at_most() {
         shop.wait_for(&id, Done, 1).await;
         worker.stop().await;
         pass(&shop, SECOND * 15).await;
-        warnings.push(watch_lines().matches("WARN").count());
+        warnings.push(monitor_lines().matches("WARN").count());
     }
     assert!(warnings.iter().all(|count| *count <= 2) && warnings[0] == 1, "{warnings:?}");
 }
@@ -177,12 +177,12 @@ async fn workers_that_cannot_be_read_do_not_affect_readiness() {
     shop.receive("evt_1").await.unwrap();
     pass(&shop, MINUTE * 2).await;
     assert_eq!(health(&shop).await, (vec![], vec![]));
-    let lines = watch_lines();
+    let lines = monitor_lines();
     assert!(lines.contains("failed to read which workers are running"), "{lines}");
     assert!(!lines.contains("not claimed"), "{lines}");
     shop.store().workers_fail.store(false, Ordering::SeqCst);
     pass(&shop, SECOND * 15).await;
-    let lines = watch_lines();
+    let lines = monitor_lines();
     assert!(lines.contains("the running workers can be read again"), "{lines}");
     assert!(lines.contains("no worker is running in any process"), "{lines}");
 }
@@ -198,7 +198,7 @@ async fn warning_is_repeated_with_backoff() {
             shop.clock.advance(SECOND * 15);
         }
         settle().await;
-        if watch_lines().contains("no worker is running") {
+        if monitor_lines().contains("no worker is running") {
             minutes.push(minute);
         }
     }
@@ -213,9 +213,9 @@ async fn handlers_of_one_cause_share_a_warning() {
     pass(&shop, SECOND * 20).await;
     store_for(&shop, "shop.mail", "evt_2").await;
     pass(&shop, SECOND * 40).await;
-    assert!(watch_lines().contains("handlers=\"shop\" oldest_due=1m"));
+    assert!(monitor_lines().contains("handlers=\"shop\" oldest_due=1m"));
     pass(&shop, SECOND * 20).await;
-    let line = watch_lines();
+    let line = monitor_lines();
     assert!(line.contains("handlers=\"shop, shop.mail\" oldest_due=1m 20s"), "{line}");
     assert_eq!(codes(&health(&shop).await.0), [("no_worker", "shop shop.mail".to_owned())]);
 }
@@ -226,7 +226,7 @@ async fn worker_without_the_handler_is_another_cause() {
     record_worker(&shop, "shop.other").await;
     shop.receive("evt_1").await.unwrap();
     pass(&shop, MINUTE).await;
-    insta::assert_snapshot!(watch_lines(), @r#" WARN watch::unclaimed: due deliveries are not claimed, because no running worker has their handlers; run a worker of this program, which has them: `inbox.worker(router).run(shutdown)` handlers="shop" oldest_due=1m"#);
+    insta::assert_snapshot!(monitor_lines(), @r#" WARN monitor::unclaimed: due deliveries are not claimed, because no running worker has their handlers; run a worker of this program, which has them: `inbox.worker(router).run(shutdown)` handlers="shop" oldest_due=1m"#);
     let (reasons, warnings) = health(&shop).await;
     // The receivers of a new handler may be deployed before its workers.
     assert_eq!(reasons, []);
@@ -240,10 +240,10 @@ async fn unknown_handler_is_logged_but_does_not_affect_readiness() {
     store_for(&shop, "shop.removed", "evt_1").await;
     let worker = shop.start_worker();
     pass(&shop, MINUTE * 2 + SECOND).await;
-    insta::assert_snapshot!(watch_lines(), @r#"
-    WARN watch::log: deliveries wait for a handler that this program does not have. If another program has it, ignore this. If the handler was renamed, add `formerly = "shop.removed"` to it. If it was removed, `event-router inbox list --handler shop.removed` shows the deliveries to discard handler="shop.removed" deliveries=1 oldest=0s
-    WARN watch::unclaimed: due deliveries are not claimed, because neither a running worker nor this program has their handlers; start a worker of the program that has them; if a handler was renamed, add `formerly = "…"` with its former name; if it was removed, `event-router inbox list --handler NAME` shows the deliveries to discard handlers="shop.removed" oldest_due=1m
-    WARN watch::unclaimed: due deliveries are not claimed, because neither a running worker nor this program has their handlers; start a worker of the program that has them; if a handler was renamed, add `formerly = "…"` with its former name; if it was removed, `event-router inbox list --handler NAME` shows the deliveries to discard handlers="shop.removed" oldest_due=2m
+    insta::assert_snapshot!(monitor_lines(), @r#"
+    WARN monitor::log: deliveries wait for a handler that this program does not have. If another program has it, ignore this. If the handler was renamed, add `formerly = "shop.removed"` to it. If it was removed, `event-router inbox list --handler shop.removed` shows the deliveries to discard handler="shop.removed" deliveries=1 oldest=0s
+    WARN monitor::unclaimed: due deliveries are not claimed, because neither a running worker nor this program has their handlers; start a worker of the program that has them; if a handler was renamed, add `formerly = "…"` with its former name; if it was removed, `event-router inbox list --handler NAME` shows the deliveries to discard handlers="shop.removed" oldest_due=1m
+    WARN monitor::unclaimed: due deliveries are not claimed, because neither a running worker nor this program has their handlers; start a worker of the program that has them; if a handler was renamed, add `formerly = "…"` with its former name; if it was removed, `event-router inbox list --handler NAME` shows the deliveries to discard handlers="shop.removed" oldest_due=2m
     "#);
     let (reasons, warnings) = health(&shop).await;
     assert_eq!(reasons, []);
@@ -257,7 +257,7 @@ async fn handler_of_another_programs_worker_is_not_unknown() {
     record_worker(&shop, "shop.other").await;
     store_for(&shop, "shop.other", "evt_1").await;
     pass(&shop, MINUTE - SECOND).await;
-    assert_eq!(watch_lines(), "");
+    assert_eq!(monitor_lines(), "");
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn workers_that_are_behind_do_not_affect_readiness() {
     }
     shop.wait_for("evt_1", Running, 1).await;
     pass(&shop, MINUTE).await;
-    insta::assert_snapshot!(watch_lines(), @r#" WARN watch::unclaimed: due deliveries are not claimed in time, although workers with their handlers are running: all slots are occupied, or a handler hangs; look for timeouts in the log, run more workers, or raise `Worker::concurrency` handlers="shop" oldest_due=1m"#);
+    insta::assert_snapshot!(monitor_lines(), @r#" WARN monitor::unclaimed: due deliveries are not claimed in time, although workers with their handlers are running: all slots are occupied, or a handler hangs; look for timeouts in the log, run more workers, or raise `Worker::concurrency` handlers="shop" oldest_due=1m"#);
     let (reasons, warnings) = health(&shop).await;
     assert_eq!(reasons, []);
     assert_eq!(codes(&warnings), [("backlog", "shop".to_owned())]);
@@ -279,12 +279,12 @@ async fn workers_that_are_behind_do_not_affect_readiness() {
 }
 
 #[tokio::test]
-async fn store_that_records_no_workers_leaves_both_causes() {
+async fn cause_is_ambiguous_if_store_records_no_workers() {
     log(LevelFilter::INFO);
     let shop = Shop::with_store(router(), |store| store.workers_are_unknown = true);
     shop.receive("evt_1").await.unwrap();
     pass(&shop, MINUTE).await;
-    insta::assert_snapshot!(watch_lines(), @r#" WARN watch::unclaimed: due deliveries are not claimed: no worker is running, or none has their handlers; this process runs none, and the store does not record those of other processes; run one with `inbox.worker(router).run(shutdown)` handlers="shop" oldest_due=1m"#);
+    insta::assert_snapshot!(monitor_lines(), @r#" WARN monitor::unclaimed: due deliveries are not claimed: no worker is running, or none has their handlers; this process runs none, and the store does not record those of other processes; run one with `inbox.worker(router).run(shutdown)` handlers="shop" oldest_due=1m"#);
     assert_eq!(codes(&health(&shop).await.0), [("no_known_worker", "shop".to_owned())]);
     // A worker of this process is known without the store.
     shop.store().claim_permits.forget_permits(usize::MAX);
@@ -303,9 +303,9 @@ async fn claim_warning_takes_effect_after_start() {
     let inbox = shop.inbox.clone().claim_warning(SECOND * 5);
     shop.receive("evt_1").await.unwrap();
     pass(&shop, SECOND * 4).await;
-    assert_eq!(watch_lines(), "");
+    assert_eq!(monitor_lines(), "");
     pass(&shop, SECOND).await;
-    assert!(watch_lines().contains("oldest_due=5s"));
+    assert!(monitor_lines().contains("oldest_due=5s"));
     drop(inbox);
 }
 
@@ -318,7 +318,7 @@ async fn store_outage_is_logged_until_it_ends() {
     let mut first = String::new();
     for minute in 1..=9 {
         pass(&shop, MINUTE).await;
-        let lines = watch_lines();
+        let lines = monitor_lines();
         if !lines.is_empty() {
             minutes.push(minute);
         }
@@ -342,20 +342,20 @@ async fn store_outage_is_logged_until_it_ends() {
     "#);
     shop.store().is_down.store(false, Ordering::SeqCst);
     pass(&shop, SECOND * 5).await;
-    insta::assert_snapshot!(watch_lines(), @" INFO watch::log: the inbox's store answers again outage=8m 50s");
+    insta::assert_snapshot!(monitor_lines(), @" INFO monitor::log: the inbox's store answers again outage=8m 50s");
     assert_eq!(health(&shop).await, (vec![], vec![]));
 }
 
 #[tokio::test]
-async fn panic_of_the_store_does_not_end_the_watch() {
+async fn panic_of_the_store_does_not_end_the_monitor() {
     let shop = logged_shop(router());
     shop.store().backlog_panics.store(true, Ordering::SeqCst);
     pass(&shop, SECOND).await;
-    assert!(watch_lines().contains("error=the store panicked: a bug in the store"));
+    assert!(monitor_lines().contains("error=the store panicked: a bug in the store"));
     assert_eq!(codes(&health(&shop).await.0), [("store_unavailable", String::new())]);
     shop.store().backlog_panics.store(false, Ordering::SeqCst);
     pass(&shop, SECOND * 5).await;
-    assert!(watch_lines().contains("the inbox's store answers again outage=5s"));
+    assert!(monitor_lines().contains("the inbox's store answers again outage=5s"));
 }
 
 /// The paused clock of tokio ends the wait for a result at once.
@@ -367,7 +367,7 @@ async fn store_without_an_answer_is_not_ready() {
 }
 
 #[tokio::test]
-async fn watch_ends_with_its_inbox() {
+async fn monitor_ends_with_its_inbox() {
     let shop = Shop::new(router());
     let store = Arc::downgrade(shop.inbox.store());
     let worker = shop.inbox.worker(shop.inbox.router().clone());
@@ -381,7 +381,7 @@ async fn watch_ends_with_its_inbox() {
 
 /// An inbox can be made before a runtime is started, and can outlive one.
 #[test]
-fn watch_runs_in_each_runtime() {
+fn monitor_runs_in_each_runtime() {
     log(LevelFilter::INFO);
     let clock = ManualClock::at(now());
     let store = MemoryStore::new(clock.clone());
@@ -395,6 +395,6 @@ fn watch_runs_in_each_runtime() {
             clock.advance(MINUTE);
             settle().await;
         });
-        assert!(watch_lines().contains("no worker is running"), "{id}");
+        assert!(monitor_lines().contains("no worker is running"), "{id}");
     }
 }

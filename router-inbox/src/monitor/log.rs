@@ -1,4 +1,4 @@
-//! The log lines and metrics of a watch.
+//! The log lines and metrics of a monitor.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -8,14 +8,14 @@ use std::{
 
 use super::{
     schedule::WarningSchedule,
-    unclaimed::{Cause, Unclaimed, in_seconds},
+    unclaimed::{Cause, Unclaimed, format_seconds},
 };
 use crate::{StoreError, store::Backlog, telemetry};
 
 /// Logs each problem that the checks find: when it begins, repeatedly while it lasts, and when it
 /// has ended.
 #[derive(Default)]
-pub(super) struct WatchLog {
+pub(super) struct MonitorLog {
     /// Handlers whose gauges have been set. Once a handler has no backlog left, its gauges are set
     /// to zero.
     reported: HashSet<Arc<str>>,
@@ -31,7 +31,7 @@ pub(super) struct WatchLog {
     workers_unknown: Option<WarningSchedule>,
 }
 
-impl WatchLog {
+impl MonitorLog {
     /// Logs the result of a successful check, and updates the gauges. `is_known` returns whether
     /// this program or a running worker has a handler.
     pub(super) fn succeeded(
@@ -43,7 +43,7 @@ impl WatchLog {
     ) {
         if let Some(outage) = self.outage.take() {
             let duration = now.saturating_duration_since(outage.began);
-            tracing::info!(outage = %in_seconds(duration), "the inbox's store answers again");
+            tracing::info!(outage = %format_seconds(duration), "the inbox's store answers again");
         }
         if self.workers_unknown.take().is_some() {
             tracing::info!("the running workers can be read again");
@@ -158,7 +158,7 @@ fn warn_unknown_handler(Backlog { handler, waiting, running, oldest, .. }: &Back
     tracing::warn!(
         handler = &**handler,
         deliveries = waiting + running,
-        oldest = %in_seconds(*oldest),
+        oldest = %format_seconds(*oldest),
         "deliveries wait for a handler that this program does not have. If another program has it, \
          ignore this. If the handler was renamed, add `formerly = \"{handler}\"` to it. If it was \
          removed, `event-router inbox list --handler {handler}` shows the deliveries to discard"

@@ -9,7 +9,7 @@ use router_core::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{CHECK_INTERVAL, Status, Watch, unclaimed::in_seconds};
+use super::{BacklogMonitor, CHECK_INTERVAL, Status, unclaimed::format_seconds};
 use crate::{Store, store::StoreErrorKind};
 
 /// The health of an [`Inbox`](crate::Inbox): a readiness check for a
@@ -40,7 +40,7 @@ use crate::{Store, store::StoreErrorKind};
 #[derive(Clone)]
 pub struct InboxHealth(Arc<dyn Source>);
 
-/// A [`Watch`] without the type of its store.
+/// A [`BacklogMonitor`] without the type of its store.
 trait Source: Send + Sync {
     fn ensure_started(self: Arc<Self>);
     fn clock(&self) -> Arc<dyn Clock>;
@@ -58,8 +58,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
 const MARGIN: Duration = Duration::from_secs(5);
 
 impl InboxHealth {
-    pub(crate) fn new(watch: Arc<Watch<impl Store>>) -> Self {
-        let health = Self(watch);
+    pub(crate) fn new(monitor: Arc<BacklogMonitor<impl Store>>) -> Self {
+        let health = Self(monitor);
         health.0.clone().ensure_started();
         health
     }
@@ -107,7 +107,7 @@ impl ReadinessCheck for InboxHealth {
             }
         });
         readiness.await.unwrap_or_else(|| {
-            let age = in_seconds(self.0.max_age());
+            let age = format_seconds(self.0.max_age());
             let text = format!(
                 "the store has not been read in the last {age}: it does not answer, or the runtime \
                  is blocked"
@@ -123,9 +123,9 @@ fn unavailable(access: &str, kind: StoreErrorKind) -> Reason {
     Reason::new("store_unavailable", text)
 }
 
-impl<S: Store> Source for Watch<S> {
+impl<S: Store> Source for BacklogMonitor<S> {
     fn ensure_started(self: Arc<Self>) {
-        Watch::ensure_started(&self);
+        BacklogMonitor::ensure_started(&self);
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -145,7 +145,7 @@ impl<S: Store> Source for Watch<S> {
     }
 
     fn recent_failed_write(&self) -> Option<StoreErrorKind> {
-        Watch::recent_failed_write(self)
+        BacklogMonitor::recent_failed_write(self)
     }
 }
 
