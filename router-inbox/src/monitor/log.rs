@@ -33,22 +33,22 @@ pub(super) struct MonitorLog {
 
 impl MonitorLog {
     /// Logs the result of a successful check, and updates the gauges. `is_known` returns whether
-    /// this program or a running worker has a handler.
+    /// this program or a running worker has a handler. `unclaimed` is `None` while it is too early
+    /// to say which deliveries are overdue.
     pub(super) fn succeeded(
         &mut self,
         now: Instant,
         backlog: &[Backlog],
         is_known: impl Fn(&str) -> bool,
-        unclaimed: &[Unclaimed],
+        unclaimed: Option<&[Unclaimed]>,
     ) {
-        if let Some(outage) = self.outage.take() {
-            let duration = now.saturating_duration_since(outage.began);
-            tracing::info!(outage = %format_seconds(duration), "the inbox's store answers again");
-        }
+        self.end_outage(now);
         if self.workers_unknown.take().is_some() {
             tracing::info!("the running workers can be read again");
         }
-        self.report_unclaimed(now, unclaimed);
+        if let Some(unclaimed) = unclaimed {
+            self.report_unclaimed(now, unclaimed);
+        }
         for entry in backlog {
             if !is_known(&entry.handler) && self.unknown.insert(entry.handler.clone()) {
                 warn_unknown_handler(entry);
@@ -59,9 +59,9 @@ impl MonitorLog {
 
     /// Logs that the backlog could not be read.
     pub(super) fn failed(&mut self, now: Instant, error: &StoreError) {
-        if self.outage.get_or_insert_with(|| WarningSchedule::new(now)).is_due(now) {
-            let failure = "failed to read the inbox's backlog; until the store answers, its \
-                           metrics are not updated, and missing workers are not noticed; retrying";
+        if self.outage.get_or_insert_with(|| WarningSchedule::new(now)).take_due(now) {
+            let failure = "failed to read the inbox's backlog; until that succeeds, its metrics \
+                           are not updated and missing workers are not noticed; retrying";
             telemetry::store_failed(failure, error);
         }
     }
@@ -73,8 +73,9 @@ impl MonitorLog {
         backlog: &[Backlog],
         error: &StoreError,
     ) {
+        self.end_outage(now);
         let schedule = self.workers_unknown.get_or_insert_with(|| WarningSchedule::new(now));
-        if schedule.is_due(now) {
+        if schedule.take_due(now) {
             let failure = "failed to read which workers are running; until then, missing workers \
                            are not noticed; retrying";
             telemetry::store_failed(failure, error);
@@ -82,11 +83,18 @@ impl MonitorLog {
         self.update_gauges(backlog);
     }
 
+    fn end_outage(&mut self, now: Instant) {
+        if let Some(outage) = self.outage.take() {
+            let duration = format_seconds(now.saturating_duration_since(outage.began));
+            tracing::info!(outage = %duration, "the inbox's backlog can be read again");
+        }
+    }
+
     fn report_unclaimed(&mut self, now: Instant, unclaimed: &[Unclaimed]) {
         for group in unclaimed {
             let new = || Episode::new(now);
             let episode = self.episodes.entry(group.cause).or_insert_with(new);
-            if episode.is_due(now, &group.handlers) {
+            if episode.take_due(now, &group.handlers) {
                 group.warn();
                 self.overdue.extend(group.handlers.iter().cloned());
             }
@@ -117,8 +125,8 @@ impl MonitorLog {
     }
 }
 
-/// The overdue deliveries of one cause. It continues if they are claimed and others soon become
-/// overdue.
+/// A period in which deliveries are overdue for one cause. Breaks of up to [`MAX_BREAK`] belong to
+/// it.
 struct Episode {
     schedule: WarningSchedule,
     handlers: BTreeSet<Arc<str>>,
@@ -138,14 +146,14 @@ impl Episode {
 
     /// Returns whether a warning is due for these handlers: if one of them is new, or if the
     /// schedule says so.
-    fn is_due(&mut self, now: Instant, handlers: &[Arc<str>]) -> bool {
+    fn take_due(&mut self, now: Instant, handlers: &[Arc<str>]) -> bool {
         if self.is_interrupted {
             self.schedule.resume(now);
         }
         self.last_seen = now;
         let known = self.handlers.len();
         self.handlers.extend(handlers.iter().cloned());
-        let is_due = self.schedule.is_due(now);
+        let is_due = self.schedule.take_due(now);
         is_due || self.handlers.len() > known
     }
 

@@ -26,7 +26,7 @@ use tokio::{
 pub use self::health::InboxHealth;
 use self::{
     log::MonitorLog,
-    unclaimed::{Cause, Unclaimed},
+    unclaimed::{Cause, Unclaimed, is_recorded},
 };
 use crate::{
     Store, StoreError,
@@ -128,36 +128,44 @@ impl<S: Store> BacklogMonitor<S> {
 
     /// Checks the backlog, logs and publishes the result, and returns the time to the next check.
     ///
-    /// A delivery counts as overdue only once the monitor has seen it due for the whole limit.
-    /// After a start, workers first have to claim what became due while no process was running.
-    async fn check(&self, settings: &Settings, began: Instant, log: &mut MonitorLog) -> Duration {
+    /// A delivery is overdue once it has been due for the limit, and the store has been readable
+    /// for as long, which is since `began`. After a start or an outage, workers first have to claim
+    /// what became due in the meantime.
+    async fn check(
+        &self,
+        settings: &Settings,
+        began: &mut Option<Instant>,
+        log: &mut MonitorLog,
+    ) -> Duration {
         let read = match catch_panic("the store", self.read()).await {
             Ok(read) => read,
             Err(panic) => Err(StoreError::unavailable(panic)),
         };
         let now = settings.clock.monotonic();
-        let watched = now.saturating_duration_since(began);
+        let mut readable = || now.saturating_duration_since(*began.get_or_insert(now));
         let (result, wait) = match read {
             Ok((backlog, Ok(workers))) => {
                 let workers = workers.as_deref();
-                let limit = settings.claim_warning;
-                let unclaimed = self.unclaimed(&backlog, workers, limit, watched);
+                let (limit, readable) = (settings.claim_warning, readable());
+                let unclaimed =
+                    (readable >= limit).then(|| self.unclaimed(&backlog, workers, limit));
                 telemetry::workers(workers);
                 let is_known = |handler: &str| {
-                    let running = workers.unwrap_or_default();
-                    self.router.handler(handler).is_some()
-                        || running.iter().any(|worker| worker.has_handler(handler))
+                    self.router.handler(handler).is_some() || is_recorded(workers, handler)
                 };
-                log.succeeded(now, &backlog, is_known, &unclaimed);
-                (Ok(unclaimed), time_to_next_check(&backlog, limit, watched))
+                log.succeeded(now, &backlog, is_known, unclaimed.as_deref());
+                let wait = time_to_next_check(&backlog, limit, readable);
+                (Ok(unclaimed.unwrap_or_default()), wait)
             }
             // One record that cannot be read, such as one of a later version, must not take the
             // processes out of service that store events.
             Ok((backlog, Err(error))) => {
+                readable();
                 log.workers_unknown(now, &backlog, &error);
                 (Ok(Vec::new()), CHECK_INTERVAL)
             }
             Err(error) => {
+                *began = None;
                 log.failed(now, &error);
                 (Err(error.kind()), OUTAGE_INTERVAL)
             }
@@ -178,13 +186,11 @@ impl<S: Store> BacklogMonitor<S> {
         backlog: &[Backlog],
         workers: Option<&[WorkerInfo]>,
         limit: Duration,
-        watched: Duration,
     ) -> Vec<Unclaimed> {
-        let local_workers = self.running_workers();
+        let local_workers = self.count_running_workers();
         let mut groups: BTreeMap<Cause, Unclaimed> = BTreeMap::new();
         for entry in backlog {
-            let is_overdue = |due: &Duration| (*due).min(watched) >= limit;
-            let Some(due) = entry.oldest_due.filter(is_overdue) else { continue };
+            let Some(due) = entry.oldest_due.filter(|due| *due >= limit) else { continue };
             let is_ours = self.router.handler(&entry.handler).is_some();
             let cause = Cause::new(&entry.handler, is_ours, workers, local_workers);
             groups.entry(cause).or_insert_with(|| Unclaimed::new(cause)).add(&entry.handler, due);
@@ -215,14 +221,18 @@ impl<S> BacklogMonitor<S> {
         self.workers().push(worker.downgrade());
     }
 
-    /// Records whether an event could be stored. An error that is due to the event itself counts as
-    /// a success.
+    /// Records whether an event could be stored. An error that is due to the event itself, or to
+    /// the load, says nothing about the store, and is not recorded.
     pub(crate) fn record_write(&self, result: Result<(), StoreErrorKind>, now: Instant) {
-        let error = result.err().filter(|kind| *kind != StoreErrorKind::Rejected);
+        let error = match result {
+            Err(StoreErrorKind::Busy | StoreErrorKind::Rejected) => return,
+            result => result.err(),
+        };
         let FailedWrite { exists, latest } = &self.failed_write;
         if error.is_some() || exists.load(Ordering::Acquire) {
+            let mut latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
             exists.store(error.is_some(), Ordering::Release);
-            *latest.lock().unwrap_or_else(PoisonError::into_inner) = error.map(|kind| (now, kind));
+            *latest = error.map(|kind| (now, kind));
         }
     }
 
@@ -236,7 +246,7 @@ impl<S> BacklogMonitor<S> {
     }
 
     /// Returns the number of running workers in this process. They have all handlers of the router.
-    fn running_workers(&self) -> usize {
+    fn count_running_workers(&self) -> usize {
         let mut workers = self.workers();
         workers.retain(|worker| worker.upgrade().is_some());
         let workers = workers.iter().filter_map(WeakWorkerHealth::upgrade);
@@ -262,8 +272,7 @@ async fn run<S: Store>(
         // Settings that are changed after `Inbox::new` take effect at once.
         let current = settings.borrow_and_update().clone();
         let Some(monitor) = monitor.upgrade() else { return };
-        let began = *began.get_or_insert_with(|| current.clock.monotonic());
-        let wait = monitor.check(&current, began, &mut log).await;
+        let wait = monitor.check(&current, &mut began, &mut log).await;
         drop(monitor);
         tokio::select! {
             changed = settings.changed() => if changed.is_err() {
@@ -277,8 +286,8 @@ async fn run<S: Store>(
 
 /// Returns the time until the next handler's oldest due delivery reaches the limit, but at least
 /// [`MIN_INTERVAL`] and at most [`CHECK_INTERVAL`].
-fn time_to_next_check(backlog: &[Backlog], limit: Duration, watched: Duration) -> Duration {
-    let due = backlog.iter().filter_map(|entry| Some(entry.oldest_due?.min(watched)));
+fn time_to_next_check(backlog: &[Backlog], limit: Duration, readable: Duration) -> Duration {
+    let due = backlog.iter().filter_map(|entry| Some(entry.oldest_due?.min(readable)));
     let remaining = due.map(|due| limit.saturating_sub(due)).filter(|time| !time.is_zero());
     // A delivery that becomes due right after this check reaches the limit after `limit`.
     remaining.chain([limit]).fold(CHECK_INTERVAL, Duration::min).max(MIN_INTERVAL)

@@ -26,7 +26,7 @@ impl WarningSchedule {
     }
 
     /// Returns whether the warning is due, and if so schedules the next one.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+    pub(super) fn take_due(&mut self, now: Instant) -> bool {
         if now < self.next {
             return false;
         }

@@ -43,9 +43,8 @@ impl Cause {
         workers: Option<&[WorkerInfo]>,
         local_workers: usize,
     ) -> Self {
-        let recorded = workers.unwrap_or_default();
         let is_local = is_ours && local_workers > 0;
-        if is_local || recorded.iter().any(|worker| worker.has_handler(handler)) {
+        if is_local || is_recorded(workers, handler) {
             return Self::Behind;
         }
         match workers {
@@ -132,6 +131,11 @@ impl Unclaimed {
         let reason = Reason::new(self.cause.code(), format!("{text} (due for {due})"));
         reason.handlers(self.handlers.iter().map(|handler| &**handler))
     }
+}
+
+/// Returns whether the store records a running worker that has the handler.
+pub(super) fn is_recorded(workers: Option<&[WorkerInfo]>, handler: &str) -> bool {
+    workers.unwrap_or_default().iter().any(|worker| worker.has_handler(handler))
 }
 
 /// Formats a duration in whole seconds.

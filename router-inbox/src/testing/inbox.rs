@@ -49,8 +49,8 @@ impl<S: Store> TestInbox<S> {
     /// endpoint, the inbox and its workers use this clock.
     ///
     /// The store must use the same clock for [`run_for`](Self::run_for), and for leases to expire:
-    /// `SqliteStore::options().clock(clock.clone())`. A test cannot move the clock of a database
-    /// server.
+    /// `SqliteStore::options().clock(clock.clone())`, and likewise for a `JetStreamStore`. A test
+    /// cannot move the clock of a PostgreSQL server.
     ///
     /// # Errors
     ///
@@ -161,11 +161,10 @@ impl<S: Store> TestInbox<S> {
     ///
     /// # Panics
     ///
-    /// Panics if no delivery for this handler is due.
+    /// Panics if there is no such handler, or if none of its deliveries is due.
     #[track_caller]
     pub fn crash_in(&self, handler: &str) -> impl Future<Output = ()> + Send + use<S> {
-        drop(self.attempts(handler)); // panics if there is no such handler
-        let (caller, handler) = (Location::caller(), Arc::<str>::from(handler));
+        let (caller, handler) = (Location::caller(), self.current_name(handler));
         let (sender, mut reached) = mpsc::channel(1);
         let crash = Crash { handler: handler.clone(), reached: sender };
         let worker = self.run_until_idle_or(Some(crash));
@@ -180,14 +179,14 @@ impl<S: Store> TestInbox<S> {
         }
     }
 
-    /// Advances the clock by this time, in steps: to each time at which a retry becomes due or a
-    /// lease expires. Runs a worker until it is idle before each step, and at the end.
+    /// Advances the clock by this duration, in steps: to each time at which a retry becomes due or
+    /// a lease expires. Runs a worker until it is idle before each step, and at the end.
     ///
     /// # Panics
     ///
     /// Panics if the store does not answer or has no [`Operations`](crate::store::Operations).
-    pub async fn run_for(&self, time: Duration) {
-        let end = self.clock().wall() + time;
+    pub async fn run_for(&self, duration: Duration) {
+        let end = self.clock().wall() + duration;
         loop {
             self.run_until_idle().await;
             let now = self.clock().wall();
@@ -209,8 +208,8 @@ impl<S: Store> TestInbox<S> {
         due.filter(|due| *due > now).min()
     }
 
-    /// Returns the attempts of the handler with this stable name, in the order in which they ended.
-    /// They survive a [restart](Self::restart).
+    /// Returns the attempts of the handler with this stable or former name, in the order in which
+    /// they ended. They survive a [restart](Self::restart).
     ///
     /// # Panics
     ///
@@ -218,14 +217,22 @@ impl<S: Store> TestInbox<S> {
     #[track_caller]
     #[must_use]
     pub fn attempts(&self, handler: &str) -> Vec<AttemptReport> {
+        self.attempts.of_handler(&self.current_name(handler))
+    }
+
+    /// Returns the stable name of the handler with this stable or former name. After a restart, a
+    /// handler of an earlier router that has attempts exists as well.
+    #[track_caller]
+    fn current_name(&self, name: &str) -> Arc<str> {
         let router = self.inbox.router();
-        let spec = router.handler(handler);
-        let attempts = self.attempts.of_handler(spec.map_or(handler, |spec| &spec.name));
-        if spec.is_none() && attempts.is_empty() {
-            let names: Vec<_> = router.handlers().iter().map(|handler| &*handler.name).collect();
-            panic!("no handler is named `{handler}`; handlers: {names:?}");
+        if let Some(handler) = router.handler(name) {
+            return handler.name.clone();
         }
-        attempts
+        if self.attempts.of_handler(name).is_empty() {
+            let names: Vec<_> = router.handlers().iter().map(|handler| &*handler.name).collect();
+            panic!("no handler is named `{name}`; handlers: {names:?}");
+        }
+        name.into()
     }
 
     /// Returns the [outcomes](AttemptReport::outcome) of the handler's [attempts](Self::attempts).
@@ -239,23 +246,28 @@ impl<S: Store> TestInbox<S> {
         self.attempts(handler).iter().map(|attempt| attempt.outcome).collect()
     }
 
-    /// Returns the stored delivery of an event to the handler with this stable name. If the event
-    /// has been replayed, it is the latest one.
+    /// Returns the stored delivery of an event to the handler with this stable or former name. If
+    /// the event has been replayed, it is the latest one.
     ///
     /// # Panics
     ///
-    /// Panics if there is no such delivery, or if the store does not answer. The message has the
-    /// event's deliveries.
+    /// Panics if there is no such handler or delivery, or if the store does not answer. The message
+    /// has the event's deliveries.
     #[track_caller]
     pub fn delivery(
         &self,
         event_id: &str,
         handler: &str,
     ) -> impl Future<Output = StoredDelivery> + Send {
-        let caller = Location::caller();
+        let (caller, handler) = (Location::caller(), self.current_name(handler));
         async move {
             let deliveries = self.store().deliveries(event_id).await.expect("store is available");
-            let of_handler = deliveries.iter().filter(|delivery| &*delivery.handler == handler);
+            // A delivery may be stored under the former name.
+            let has_name = |delivery: &&StoredDelivery| {
+                let spec = self.inbox.router().handler(&delivery.handler);
+                spec.map_or(&delivery.handler, |spec| &spec.name) == &handler
+            };
+            let of_handler = deliveries.iter().filter(has_name);
             of_handler.max_by_key(|delivery| delivery.generation).cloned().unwrap_or_else(|| {
                 let found: Vec<_> = deliveries.iter().map(|delivery| &*delivery.handler).collect();
                 panic!(

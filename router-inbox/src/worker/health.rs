@@ -82,7 +82,7 @@ impl WorkerHealth {
         }
     }
 
-    /// Returns whether the worker claims deliveries.
+    /// Returns whether the worker is running and has not stalled.
     pub(crate) fn is_running(&self) -> bool {
         let state = self.0.borrow();
         state.phase == Phase::Running && state.since_tick() <= state.max_tick_interval
@@ -94,12 +94,12 @@ impl WorkerHealth {
 
     /// Sets the state to running, until the returned guard is dropped.
     pub(super) fn start(&self, max_tick_interval: Duration, lease: Duration) -> RunGuard {
-        self.0.send_modify(|state| {
+        self.update(|state| {
+            let now = state.clock.monotonic();
             (state.phase, state.max_tick_interval, state.lease) =
                 (Phase::Running, max_tick_interval, lease);
+            (state.last_tick, state.last_renewal) = (now, now);
         });
-        self.tick();
-        self.record_renewal();
         RunGuard(self.clone())
     }
 
@@ -164,7 +164,8 @@ impl State {
             let text = format!("the worker's loop has not run for {} s", stalled.as_secs());
             return Some(Reason::new("worker_stalled", text));
         }
-        // Leases are renewed three times per lease duration, so two renewals have failed.
+        // Leases are renewed three times per lease duration: the first renewal has failed, and the
+        // second is due.
         let age = self.clock.monotonic().saturating_duration_since(self.last_renewal);
         if age >= self.lease / 3 * 2 {
             let text = format!(

@@ -326,7 +326,7 @@ async fn store_outage_is_logged_until_it_ends() {
             first = lines;
         }
     }
-    insta::assert_snapshot!(first, @" WARN telemetry: failed to read the inbox's backlog; until the store answers, its metrics are not updated, and missing workers are not noticed; retrying error=the disk is gone kind=unavailable");
+    insta::assert_snapshot!(first, @" WARN telemetry: failed to read the inbox's backlog; until that succeeds, its metrics are not updated and missing workers are not noticed; retrying error=the disk is gone kind=unavailable");
     assert_eq!(minutes, [1, 2, 4, 8]);
     insta::assert_debug_snapshot!(health(&shop).await, @r#"
     (
@@ -342,8 +342,24 @@ async fn store_outage_is_logged_until_it_ends() {
     "#);
     shop.store().is_down.store(false, Ordering::SeqCst);
     pass(&shop, SECOND * 5).await;
-    insta::assert_snapshot!(monitor_lines(), @" INFO monitor::log: the inbox's store answers again outage=8m 50s");
+    insta::assert_snapshot!(monitor_lines(), @" INFO monitor::log: the inbox's backlog can be read again outage=8m 50s");
     assert_eq!(health(&shop).await, (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn delivery_is_not_overdue_right_after_an_outage() {
+    let shop = logged_shop(router());
+    shop.receive("evt_1").await.unwrap();
+    pass(&shop, SECOND * 30).await;
+    shop.store().is_down.store(true, Ordering::SeqCst);
+    pass(&shop, MINUTE * 2).await;
+    shop.store().is_down.store(false, Ordering::SeqCst);
+    pass(&shop, SECOND * 5).await;
+    assert!(monitor_lines().contains("can be read again"));
+    pass(&shop, MINUTE - SECOND * 10).await;
+    assert_eq!(monitor_lines(), "");
+    pass(&shop, SECOND * 10).await;
+    assert!(monitor_lines().contains("no worker is running"));
 }
 
 #[tokio::test]
@@ -355,7 +371,7 @@ async fn panic_of_the_store_does_not_end_the_monitor() {
     assert_eq!(codes(&health(&shop).await.0), [("store_unavailable", String::new())]);
     shop.store().backlog_panics.store(false, Ordering::SeqCst);
     pass(&shop, SECOND * 5).await;
-    assert!(monitor_lines().contains("the inbox's store answers again outage=5s"));
+    assert!(monitor_lines().contains("the inbox's backlog can be read again outage=5s"));
 }
 
 /// The paused clock of tokio ends the wait for a result at once.

@@ -144,7 +144,7 @@ async fn worker_goes_on_after_calls_that_hang() {
     insta::assert_snapshot!(lines.join("\n"), @"
     WARN telemetry: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     WARN telemetry: failed to claim deliveries from the inbox; retrying error=the store did not claim deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
-    WARN telemetry: failed to read the inbox's backlog; until the store answers, its metrics are not updated, and missing workers are not noticed; retrying error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
+    WARN telemetry: failed to read the inbox's backlog; until that succeeds, its metrics are not updated and missing workers are not noticed; retrying error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     WARN telemetry: failed to record in the store that this worker is running; other processes may report that it is missing; retrying error=the store did not record the worker within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     ");
     shop.store().is_silent.store(false, Ordering::SeqCst);

@@ -95,8 +95,10 @@ async fn restart_with_renamed_handler_continues_its_deliveries() {
     shop.run_until_idle().await;
     let shop = shop.restart(Router::builder().only::<renamed>()).await.unwrap();
     shop.run_for(MINUTE).await;
-    assert_eq!(shop.outcomes("shop.new_name"), ["done"]);
-    assert_eq!(shop.attempts("shop.new_name")[0].attempt, 2);
+    for name in ["shop.new_name", "shop.twice"] {
+        assert_eq!(shop.outcomes(name), ["done"], "{name}");
+        assert_eq!(shop.attempts(name)[0].attempt, 2, "{name}");
+    }
 }
 
 #[on_event("invoice.paid", name = "shop.platform", endpoint = "platform")]

@@ -136,7 +136,7 @@ async fn readiness_follows_the_nats_server() {
     wait_for_readiness(&server, "200 OK").await;
     let (status, log) = server.terminate();
     assert_eq!(status.code(), Some(0), "{log}");
-    for line in ["failed to read the inbox's backlog", "the inbox's store answers again"] {
+    for line in ["failed to read the inbox's backlog", "the inbox's backlog can be read again"] {
         assert_eq!(log.matches(line).count(), 1, "{log}");
     }
 }
