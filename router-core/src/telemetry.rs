@@ -62,7 +62,7 @@ mod catalogue {
         EVENT_DURATION = Histogram "event_duration_seconds" [""] "Time to run the handlers of an event until it is answered";
         UNHANDLED = Counter "unhandled_total" ["event_type"] "Events without a handler; other_mode counts those of the mode that the router does not handle";
         DUPLICATES = Counter "duplicates_total" ["reason"] "Duplicates: in_flight counts events delivered again while in flight; finished counts handler runs skipped because the handler had finished the event";
-        HANDLED = Counter "handlers_total" ["handler, outcome"] "Handler runs by outcome: done, ignored, retry, dead";
+        HANDLED = Counter "handlers_total" ["handler, outcome"] "Handler runs by outcome: done, ignored, later, retry, dead";
         HANDLER_DURATION = Histogram "handler_duration_seconds" ["handler"] "Duration of a handler run";
         DEAD_LETTERS = Counter "dead_letters_total" ["handler"] "Events that a handler failed permanently";
         LOST = Counter "unrecorded_failures_total" ["handler"] "Failures that are neither retried nor stored in the dead-letter sink";
@@ -230,7 +230,7 @@ pub(crate) fn handler_span(handler: &str, attempt: u32) -> Span {
 pub(crate) struct HandlerMetrics {
     duration: Key,
     /// Keys by outcome.
-    handled: [(&'static str, Key); 4],
+    handled: [(&'static str, Key); HandlerReport::OUTCOMES.len()],
 }
 
 impl HandlerMetrics {

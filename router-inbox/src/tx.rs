@@ -360,7 +360,7 @@ impl<DB: Database> Effects for TxEffects<DB> {
     ) -> Result<Option<CompleteResult>, StoreError> {
         let state = std::mem::replace(&mut *self.shared.state(), TxState::Finished);
         let began_at = *self.shared.began_at.borrow();
-        let is_success = matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
+        let is_success = outcome.is_success();
         let result = match state {
             TxState::Returned(Some(tx)) if is_success => {
                 self.complete(tx, lease, outcome).await.map(Some)

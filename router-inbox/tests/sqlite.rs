@@ -259,7 +259,7 @@ async fn reserved_name_of_other_program_is_refused() {
 #[tokio::test]
 async fn inbox_from_before_the_prefix_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let former = include_str!("../src/sqlite/schema.sql").replace("stripe_inbox_", "");
+    let former = include_str!("../src/sqlite/migrations/1_inbox.sql").replace("stripe_inbox_", "");
     let url = execute(&folder, &former).await;
     for options in [SqliteStore::options(), existing_only()] {
         let error = options.open(&url).await.unwrap_err();

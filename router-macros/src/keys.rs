@@ -12,8 +12,8 @@ use syn::{
 use crate::{
     errors::Errors,
     values::{
-        Backoff, backoff, boolean, count, endpoint_name, flag, handler_name, integer, ordered,
-        path, reply_function, timeout,
+        Backoff, backoff, boolean, count, endpoint_name, flag, handler_name, integer, max_delay,
+        ordered, path, reply_function, timeout,
     },
 };
 
@@ -97,7 +97,7 @@ keys! {
         default_reply: reply_function("path::to::function") => default_reply,
         exclusive: flag() => exclusive,
         ordered: ordered() => ordered,
-        retry: retry("max_attempts = 12, backoff = \"15s\", max_backoff = \"12h\"") => retry,
+        retry: retry("max_attempts = 12, backoff = \"15s\", max_backoff = \"12h\", max_delay = \"7d\"") => retry,
         concurrency: count("4") => concurrency,
         blocking: flag() => blocking,
         unlisted: flag(),
@@ -114,6 +114,7 @@ keys! {
         max_attempts: count("12") => max_attempts,
         backoff: backoff("\"15s\"") => backoff as Backoff,
         max_backoff: backoff("\"12h\"") => max_backoff as Backoff,
+        max_delay: max_delay("\"7d\"") => max_delay,
     }
 }
 

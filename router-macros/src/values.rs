@@ -56,6 +56,11 @@ pub(crate) fn backoff(key: &Ident, example: &str, input: ParseStream<'_>) -> syn
     duration(&assigned(key, example, input)?, zero, examples).map(Backoff)
 }
 
+pub(crate) fn max_delay(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
+    let (zero, examples) = ("the handler could not return `Outcome::later`", "\"12h\" or \"7d\"");
+    duration(&assigned(key, example, input)?, zero, examples).map(some_duration)
+}
+
 pub(crate) fn path(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
     assigned::<Path>(key, example, input).map(|path| path.to_token_stream())
 }

@@ -8,15 +8,18 @@ use router_core::{
     BoxError, Endpoint, Event, Failure, FailureExt as _, Object, Outcome, Reply, Router,
     build::Registered,
     endpoint::Refusal,
-    handler::{HandlerReport, Report},
+    handler::{HandlerReport, Later, Report},
     on_event,
     testing::ManualClock,
 };
 use router_tests::{
     exchange::{post, send},
     held::Held,
+    logged::{log, logged},
     now, payload, secret,
 };
+
+use tracing_subscriber::filter::LevelFilter;
 
 const PAID: &str = "invoice.paid";
 
@@ -43,6 +46,16 @@ async fn done(_: Event) -> Outcome {
 #[on_event("invoice.paid", name = "tested")]
 async fn ignored(_: Event) -> Result<Outcome, io::Error> {
     Ok(Outcome::ignored("not ours"))
+}
+
+#[on_event("invoice.paid", name = "tested")]
+async fn later(_: Event) -> Outcome {
+    Outcome::later(Duration::from_secs(90))
+}
+
+#[on_event("invoice.paid", name = "tested")]
+async fn later_because(_: Event) -> Result<Later, io::Error> {
+    Ok(Later::after(Duration::from_millis(1_500)).because("the rate limit is exhausted"))
 }
 
 #[on_event("invoice.paid", name = "tested")]
@@ -144,6 +157,7 @@ async fn assert_answer<H: Registered>((status, outcome, retry_after, error): Exp
                 "{name}"
             );
             assert!(response.body().contains(outcome), "{}", response.body());
+            assert!(!response.body().contains("rate limit"), "{}", response.body());
             assert!(error.is_empty() || !response.body().contains(error), "{}", response.body());
         }
     }
@@ -160,6 +174,8 @@ async fn handler_result_determines_answer() {
     assert_answer::<ok>((200, "done", None, "")).await;
     assert_answer::<done>((200, "done", None, "")).await;
     assert_answer::<ignored>((200, "ignored", None, "")).await;
+    assert_answer::<later>((500, "later", Some("90"), "")).await;
+    assert_answer::<later_because>((500, "later", Some("2"), "")).await;
     assert_answer::<error>((500, "retry", None, BUSY)).await;
     assert_answer::<error_by_question_mark>((500, "retry", None, BUSY)).await;
     assert_answer::<retry_in>((500, "retry", Some("90"), BUSY)).await;
@@ -172,6 +188,41 @@ async fn handler_result_determines_answer() {
     assert_answer::<panics_sync>((500, "retry", None, panic_text)).await;
     assert_answer::<panics_blocking>((500, "retry", None, panic_text)).await;
     assert_answer::<hangs>((500, "timeout", None, "the handler did not finish within 3s")).await;
+}
+
+/// A handler that runs later is not recorded as an attempt, and runs in the next delivery.
+#[tokio::test]
+async fn later_is_no_attempt() {
+    let router = Router::builder().only::<later>().build().unwrap();
+    let endpoint = Endpoint::new(secret(), router).clock(ManualClock::at(now()));
+    for _ in 0..3 {
+        let response = send(endpoint.clone(), post(payload(PAID))).await;
+        let report: &Report = response.extensions().get().unwrap();
+        assert_eq!((report.outcome(), report.handlers()[0].attempts()), ("retry", 1));
+        assert!(!report.has_dead_letters());
+    }
+}
+
+#[on_event("*", name = "replies", order = -1)]
+async fn replies_first(_: Event) -> Reply<u8> {
+    Reply(1)
+}
+
+/// Stripe has its answer and will not redeliver the event, so it must not get lost.
+#[tokio::test]
+async fn later_after_the_answer_is_a_dead_letter() {
+    log(LevelFilter::WARN);
+    let router = Router::builder().only::<replies_first>().only::<later_because>();
+    let router = router.build().unwrap();
+    let endpoint = Endpoint::new(secret(), router.clone()).clock(ManualClock::at(now()));
+    assert_eq!(send(endpoint, post(payload(PAID))).await.status(), 200);
+    router.close();
+    router.drained().await;
+    let log = logged();
+    let expected = "the handler asked to run later, but Stripe will not redeliver the event: \
+                    the rate limit is exhausted";
+    assert!(log.starts_with(" ERROR") || log.starts_with("ERROR"), "{log}");
+    assert!(log.contains("dead letter") && log.contains(expected), "{log}");
 }
 
 #[tokio::test]

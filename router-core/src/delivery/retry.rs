@@ -8,6 +8,9 @@ use std::time::Duration;
 /// The default is 12 attempts within 66 hours, about as long as Stripe retries. The waits are 15 s,
 /// 1 min, 4 min, 16 min, 64 min, 4 h 16 min, and then 12 h each.
 ///
+/// A handler that returns [`Outcome::later`](crate::Outcome::later) sets the wait by itself, and
+/// the attempt does not count. The policy limits such waits in total.
+///
 /// [`DeliveryRouterBuilder::retry`](crate::build::DeliveryRouterBuilder::retry) sets the policy of
 /// all handlers. `retry(…)` of `#[on_event]` replaces single values of it for one handler.
 ///
@@ -29,7 +32,14 @@ pub struct RetryPolicy {
     pub initial_backoff: Duration,
     /// The maximum wait between two attempts.
     pub max_backoff: Duration,
+    /// The maximum total time by which a handler may delay a delivery with
+    /// [`Outcome::later`](crate::Outcome::later).
+    pub max_delay: Duration,
 }
+
+/// The minimum wait of [`Outcome::later`](crate::Outcome::later), so that a handler cannot run in a
+/// busy loop.
+const MIN_LATER: Duration = Duration::from_secs(1);
 
 /// The factor by which each wait exceeds the previous one.
 const BACKOFF_FACTOR: u32 = 4;
@@ -40,6 +50,7 @@ impl Default for RetryPolicy {
             max_attempts: 12,
             initial_backoff: Duration::from_secs(15),
             max_backoff: Duration::from_secs(12 * 60 * 60),
+            max_delay: Duration::from_secs(7 * 24 * 60 * 60),
         }
     }
 }
@@ -62,6 +73,27 @@ impl RetryPolicy {
     #[must_use]
     pub fn max_backoff(self, max_backoff: Duration) -> Self {
         Self { max_backoff, ..self }
+    }
+
+    /// Sets the maximum total time by which a handler may delay a delivery with
+    /// [`Outcome::later`](crate::Outcome::later). Default: 7 days.
+    ///
+    /// The handler runs for the last time when it is over. If it then returns `later` again, the
+    /// delivery becomes a dead letter.
+    #[must_use]
+    pub fn max_delay(self, max_delay: Duration) -> Self {
+        Self { max_delay, ..self }
+    }
+
+    /// Returns the wait after [`Outcome::later`](crate::Outcome::later) with this wait, or `None`
+    /// if the delivery has been delayed for the maximum. `delayed` is the time since the first
+    /// `later` of the delivery.
+    ///
+    /// The wait is at least one second, and ends no later than the maximum delay.
+    #[must_use]
+    pub fn wait_later(&self, wait: Duration, delayed: Duration) -> Option<Duration> {
+        let remaining = self.max_delay.checked_sub(delayed).filter(|time| !time.is_zero())?;
+        Some(wait.min(remaining).max(MIN_LATER))
     }
 
     /// Returns the wait after a failed attempt, or `None` after the last. Attempts count from 1.
@@ -100,6 +132,8 @@ impl RetryPolicy {
             Some("its `backoff` is zero: without a wait all retries would run at once")
         } else if self.max_backoff < self.initial_backoff {
             Some("its `max_backoff` is shorter than its `backoff`: increase it")
+        } else if self.max_delay.is_zero() {
+            Some("its `max_delay` is zero: no handler could return `Outcome::later`")
         } else {
             None
         }
@@ -143,6 +177,17 @@ mod tests {
         assert_eq!(wait(3), Some(Duration::from_millis(7500)), "less than the backoff");
         assert_eq!(wait(60), Some(SECOND * 60), "more than the maximum backoff");
         assert_eq!(policy.wait_after(2, Some(SECOND), 0.0), None, "the last attempt");
+    }
+
+    #[test]
+    fn later_ends_at_the_maximum_delay() {
+        let policy = RetryPolicy::default().max_delay(SECOND * 100);
+        let wait = |wait, delayed| policy.wait_later(SECOND * wait, SECOND * delayed);
+        assert_eq!(wait(30, 0), Some(SECOND * 30));
+        assert_eq!(wait(30, 90), Some(SECOND * 10), "the rest of the maximum");
+        assert_eq!(wait(30, 100), None);
+        assert_eq!(wait(0, 0), Some(SECOND), "the minimum");
+        assert_eq!(policy.wait_later(Duration::MAX, Duration::ZERO), Some(SECOND * 100));
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl HandlerSpec {
             order: settings.ordered,
             retry: RetryPolicy::new(keys.max_attempts.unwrap_or(default.max_attempts))
                 .backoff(initial_backoff.min(max_backoff))
-                .max_backoff(max_backoff),
+                .max_backoff(max_backoff)
+                .max_delay(keys.max_delay.unwrap_or(default.max_delay)),
             concurrency: settings.concurrency,
             timeout: handler.timeout,
             takes_per_delivery: handler.takes_per_delivery,

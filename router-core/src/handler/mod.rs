@@ -19,7 +19,7 @@ pub use self::{
     failure::{BoxError, Failure, FailureExt},
     into_handler::IntoHandler,
     one_line::{is_unsafe_char, one_line},
-    outcome::{IntoOutcome, Outcome},
+    outcome::{IntoOutcome, Later, Outcome},
     reply::Reply,
     report::{HandlerReport, Report},
     settings::{HandlerSettings, RetryOverrides},

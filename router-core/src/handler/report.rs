@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Failure, HandlerResult, Outcome};
+use super::{Failure, HandlerResult, Later, Outcome};
 use crate::{completions::Completion, event::Event};
 
 /// A report on one event, with the result of each of its handlers. Cheap to clone.
@@ -56,10 +56,11 @@ impl Report {
         self.handlers.is_empty()
     }
 
-    /// Returns whether a handler must be retried.
+    /// Returns whether a handler must run again, after a failure or because it could not handle the
+    /// event [yet](super::Later).
     #[must_use]
     pub fn needs_retry(&self) -> bool {
-        self.failures().any(|failure| !failure.is_permanent())
+        self.failures().any(|failure| !failure.is_permanent()) || self.laters().next().is_some()
     }
 
     /// Returns whether a handler has failed permanently.
@@ -71,7 +72,8 @@ impl Report {
     /// Returns the minimum time before a retry: the longest that a handler asked for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.failures().filter_map(Failure::retry_after).max()
+        let waits = self.failures().filter_map(Failure::retry_after);
+        waits.chain(self.laters().map(Later::wait)).max()
     }
 
     /// Returns the overall outcome as one word:
@@ -80,7 +82,7 @@ impl Report {
     /// - `duplicate`: every handler had finished the event in an earlier delivery, without a
     ///   failure, and none ran.
     /// - `unhandled`: no handler is registered for the event.
-    /// - `retry`: a handler must be retried.
+    /// - `retry`: a handler must run again.
     /// - `dead`: every handler has finished, at least one with a dead letter.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
@@ -106,6 +108,13 @@ impl Report {
 
     fn failures(&self) -> impl Iterator<Item = &Failure> {
         self.handlers.iter().filter_map(|handler| handler.result.as_ref().err())
+    }
+
+    fn laters(&self) -> impl Iterator<Item = &Later> {
+        self.handlers.iter().filter_map(|handler| match &handler.result {
+            Ok(Outcome::Later(later)) => Some(later),
+            _ => None,
+        })
     }
 }
 
@@ -174,9 +183,9 @@ impl HandlerReport {
     }
 
     /// The outcomes of a run.
-    pub(crate) const OUTCOMES: [&'static str; 4] = ["done", "ignored", "retry", "dead"];
+    pub(crate) const OUTCOMES: [&'static str; 5] = ["done", "ignored", "later", "retry", "dead"];
 
-    /// Returns the outcome as one word: `done`, `ignored`, `retry` or `dead`, or
+    /// Returns the outcome as one word: `done`, `ignored`, `later`, `retry` or `dead`, or
     /// [`duplicate`](Self::is_duplicate).
     #[must_use]
     pub fn outcome(&self) -> &'static str {
@@ -184,6 +193,7 @@ impl HandlerReport {
             Ok(_) if self.is_duplicate() => "duplicate",
             Ok(Outcome::Done | Outcome::Replied(_)) => "done",
             Ok(Outcome::Ignored(_)) => "ignored",
+            Ok(Outcome::Later(_)) => "later",
             Err(failure) if failure.is_permanent() => "dead",
             Err(_) => "retry",
         }

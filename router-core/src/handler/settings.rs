@@ -31,6 +31,7 @@ pub struct RetryOverrides {
     pub max_attempts: Option<u32>,
     pub backoff: Option<Duration>,
     pub max_backoff: Option<Duration>,
+    pub max_delay: Option<Duration>,
 }
 
 impl HandlerSettings {
@@ -63,5 +64,6 @@ impl HandlerSettings {
 
 impl RetryOverrides {
     /// No overrides.
-    pub const DEFAULT: Self = Self { max_attempts: None, backoff: None, max_backoff: None };
+    pub const DEFAULT: Self =
+        Self { max_attempts: None, backoff: None, max_backoff: None, max_delay: None };
 }

@@ -20,7 +20,8 @@ use crate::{
     event::{Event, EventKey},
     extract::Attempt,
     handler::{
-        BoxError, ErrorChain, Failure, HandlerReport, HandlerResult, Outcome, Report, one_line,
+        BoxError, ErrorChain, Failure, HandlerReport, HandlerResult, Later, Outcome, Report,
+        one_line,
     },
     panic_guard::catch_panic,
     telemetry,
@@ -64,6 +65,14 @@ pub(super) struct Run {
     pub(super) event: Event,
     pub(super) key: EventKey,
 }
+
+/// The failure of a handler that asked to run later, although Stripe will not redeliver the event.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the handler asked to run later, but Stripe will not redeliver the event{}",
+    .0.reason().map(|reason| format!(": {reason}")).unwrap_or_default()
+)]
+struct NoRedelivery(Later);
 
 impl Drop for Run {
     fn drop(&mut self) {
@@ -261,11 +270,17 @@ impl Run {
             Err(failure) if failure.is_permanent() || redelivery == Redelivery::Never => {
                 self.dead_letter(handler, attempts, failure.into_permanent()).await
             }
+            Ok(Outcome::Later(later)) if redelivery == Redelivery::Never => {
+                let failure = Failure::permanent(NoRedelivery(later));
+                self.dead_letter(handler, attempts, failure).await
+            }
             result => result,
         };
         log_result(handler, &self.event, redelivery, &result);
         let completion = completion(&self.event, &result, reply.as_ref());
-        self.record(HandlerProgress { handler: name.clone(), attempts, completion }).await;
+        let counted = attempts - u32::from(matches!(result, Ok(Outcome::Later(_))));
+        let progress = HandlerProgress { handler: name.clone(), attempts: counted, completion };
+        self.record(progress).await;
         let report = HandlerReport { name: name.clone(), result, attempts, duration, reply };
         handler.metrics.handled(&report);
         report
@@ -317,6 +332,7 @@ fn completion(event: &Event, result: &HandlerResult, reply: Option<&Bytes>) -> O
         (_, Some(json)) => Some(Completion::Replied(json.clone())),
         (Ok(Outcome::Done | Outcome::Replied(_)), _) => Some(Completion::Done),
         (Ok(Outcome::Ignored(_)), _) => Some(Completion::Ignored),
+        (Ok(Outcome::Later(_)), _) => None,
         (Err(failure), _) => failure
             .is_permanent()
             .then(|| Completion::Dead { api_version: event.api_version().map(Arc::from) }),
@@ -336,6 +352,11 @@ fn log_result(
         Ok(Outcome::Ignored(reason)) => {
             tracing::info!(handler, reason = %one_line(reason), "handler ignored the event");
         }
+        Ok(Outcome::Later(later)) => tracing::info!(
+            handler,
+            reason = later.reason().map(|reason| tracing::field::display(one_line(reason))),
+            "handler cannot handle the event yet; Stripe will redeliver the event"
+        ),
         Err(failure) if failure.is_permanent() => tracing::error!(
             handler, event.id = id, event.r#type = event_type, event.api_version = version,
             error = %failure,

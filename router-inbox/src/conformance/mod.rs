@@ -121,6 +121,12 @@ macro_rules! store_conformance {
             reported_worker_is_listed_until_its_ttl_ends
             worker_reported_with_zero_ttl_is_removed
             worker_report_replaces_the_earlier_one
+            later_costs_no_attempt
+            claim_states_time_since_first_later
+            later_delivery_holds_its_lane
+            later_out_of_order_takes_last_place
+            later_out_of_order_keeps_place_in_newest_lane
+            later_with_lost_lease_changes_nothing
             random_workload_matches_model
         }
     };

@@ -21,9 +21,9 @@ use router_core::{
 use crate::{
     Store, StoreError,
     store::{
-        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
-        NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Stored, StoredDelivery,
-        WorkerInfo, newest_recency, number::delivery_number,
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState,
+        LAST_POSITION, Lease, NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Stored,
+        StoredDelivery, WorkerInfo, newest_recency, number::delivery_number,
     },
 };
 
@@ -75,6 +75,8 @@ struct Row {
     /// its lease expires.
     due: SystemTime,
     token: i64,
+    /// The time at which the handler first asked to run later.
+    delayed_since: Option<SystemTime>,
     error: Option<String>,
     ended_at: Option<SystemTime>,
 }
@@ -272,6 +274,7 @@ impl Rows {
             attempts: 0,
             due: now,
             token: 0,
+            delayed_since: None,
             error: None,
             ended_at: None,
         };
@@ -377,6 +380,19 @@ impl Row {
                 self.due = now + *wait;
                 self.attempts = self.attempts.saturating_sub(1);
             }
+            DeliveryOutcome::Later { wait, reason, out_of_order } => {
+                self.state = DeliveryState::Waiting;
+                self.due = now + *wait;
+                self.attempts = self.attempts.saturating_sub(1);
+                self.delayed_since.get_or_insert(now);
+                if let Some((_, position)) = &mut self.lane
+                    && *out_of_order
+                    && *position >= 0
+                {
+                    *position = LAST_POSITION;
+                }
+                self.error = reason.clone().or(self.error.take());
+            }
         }
         self.ended_at = (!self.is_open()).then_some(now);
         CompleteResult::Recorded
@@ -386,7 +402,7 @@ impl Row {
     fn restart(&mut self, received: StoredEvent, now: SystemTime) {
         self.received = received;
         (self.state, self.attempts) = (DeliveryState::Waiting, 0);
-        (self.due, self.ended_at) = (now, None);
+        (self.due, self.delayed_since, self.ended_at) = (now, None, None);
     }
 }
 

@@ -159,11 +159,16 @@ pub(super) fn claim_request(random: &mut fastrand::Rng) -> ClaimRequest {
 }
 
 pub(super) fn outcome(random: &mut fastrand::Rng) -> DeliveryOutcome {
-    match random.u8(..6) {
+    match random.u8(..7) {
         0 => DeliveryOutcome::Done,
         1 => DeliveryOutcome::Ignored,
         2 | 3 => DeliveryOutcome::Retry { wait: seconds(random), error: "not now".into() },
         4 => DeliveryOutcome::Dead { error: "never".into() },
+        5 => DeliveryOutcome::Later {
+            wait: seconds(random),
+            reason: random.bool().then(|| "not yet".into()),
+            out_of_order: random.bool(),
+        },
         _ => DeliveryOutcome::Released { wait: seconds(random) },
     }
 }

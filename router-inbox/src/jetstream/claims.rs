@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     StoreError,
-    store::{Claim, ClaimRequest, DeliveryState, HandlerSlots, Lease, millis::time},
+    store::{
+        Claim, ClaimRequest, DeliveryState, HandlerSlots, Lease,
+        millis::{elapsed, time},
+    },
 };
 
 /// Maximum number of rounds of a claim. Another round follows if other processes changed some of
@@ -152,9 +155,10 @@ impl Connection {
                 token: delivery.token,
             };
             let (event, attempt) = (events[&delivery.copy].clone(), delivery.attempts);
-            // `write_claim` determines this for an ordered delivery.
-            let outdated = false;
-            claims.push((due, Claim { lease, event, attempt, lease_expired, outdated }));
+            let delayed = delivery.delayed_since.and_then(|since| elapsed(now - since));
+            let claim = Claim::new(lease, event, attempt).delayed(delayed.unwrap_or_default());
+            // `write_claim` determines whether an ordered delivery is outdated.
+            claims.push((due, claim.lease_expired(lease_expired)));
         }
         Ok(PreparedClaim { base, record, claims })
     }

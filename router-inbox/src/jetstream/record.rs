@@ -9,8 +9,8 @@ use super::{event_meta::EventMeta, names};
 use crate::{
     operations::DeliverySummary,
     store::{
-        CompleteResult, DeliveryOutcome, DeliveryState, MAX_CLOCK_STEP, NewDelivery, NewEvent,
-        OrderKey, StoredDelivery,
+        CompleteResult, DeliveryOutcome, DeliveryState, LAST_POSITION, MAX_CLOCK_STEP, NewDelivery,
+        NewEvent, OrderKey, StoredDelivery,
         millis::{millis, time},
         number::delivery_number,
         position,
@@ -57,6 +57,12 @@ pub(super) struct Delivery {
     pub(super) delay: i64,
     /// The fencing token of the last lease.
     pub(super) token: i64,
+    /// The time at which the handler first asked to run later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) delayed_since: Option<i64>,
+    /// `true` if the delivery takes the last place of its lane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) out_of_order: bool,
     /// The redelivered payload to deliver instead of the event's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) copy: Option<CopyRef>,
@@ -141,7 +147,10 @@ impl Record {
 
     /// Returns the position of a delivery in its lane, or `None` if the delivery has no order.
     pub(super) fn lane_position(&self, delivery: &Delivery) -> Option<i64> {
-        Some(position(self.recency, delivery.order?))
+        match delivery.order? {
+            DeliveryOrder::OldestFirst if delivery.out_of_order => Some(LAST_POSITION),
+            order => Some(position(self.recency, order)),
+        }
     }
 
     /// Returns whether the event was received with this id. A thin event and its snapshot event
@@ -178,6 +187,8 @@ impl Delivery {
             due: now,
             delay: 0,
             token: 0,
+            delayed_since: None,
+            out_of_order: false,
             copy: None,
             copy_since: None,
             error: None,
@@ -223,7 +234,7 @@ impl Delivery {
     pub(super) fn restart(&mut self, now: i64) {
         (self.state, self.attempts) = (DeliveryState::Waiting, 0);
         self.schedule(now, Duration::ZERO);
-        self.ended_at = None;
+        (self.delayed_since, self.ended_at) = (None, None);
     }
 
     /// Records the outcome of an attempt. A dead letter starts over if its event came again while
@@ -251,6 +262,14 @@ impl Delivery {
                 self.state = DeliveryState::Waiting;
                 self.schedule(now, *wait);
                 self.attempts = self.attempts.saturating_sub(1);
+            }
+            DeliveryOutcome::Later { wait, reason, out_of_order } => {
+                self.state = DeliveryState::Waiting;
+                self.schedule(now, *wait);
+                self.attempts = self.attempts.saturating_sub(1);
+                self.delayed_since.get_or_insert(now);
+                self.out_of_order |= *out_of_order;
+                self.error = reason.clone().or(self.error.take());
             }
         }
         self.ended_at = (!self.is_open()).then_some(now);

@@ -32,7 +32,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::{PostgresStore, schema::Schema};
 use crate::store::{
-    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OrderKey,
+    CompleteResult, DeliveryOutcome, LAST_POSITION, Lease, NewDelivery, NewEvent, OrderKey,
     identity::{hash, identity},
     number::delivery_number,
     rows::{OutcomeColumns, millis, object_column},
@@ -133,8 +133,8 @@ pub(super) async fn complete(
         "with ended as materialized (
              select ended.*, ended.state = 4 and delivery.redelivered_since is not null as restarts
              from inbox.deliveries delivery
-             join unnest($1, $2, $3, $4, $5, $6) as ended (id, token, state, wait, error, released)
-                 using (id, token)
+             join unnest($1, $2, $3, $4, $5, $6, $7, $8)
+                 as ended (id, token, state, wait, error, counts, later, out_of_order) using (id, token)
              where delivery.state = 1 order by delivery.id for update of delivery),
          recorded as (
              update inbox.deliveries delivery set
@@ -142,7 +142,11 @@ pub(super) async fn complete(
                  due = (select inbox.inbox_now()) + ended.wait,
                  delay = ended.wait,
                  error = coalesce(ended.error, delivery.error),
-                 attempts = case when restarts then 0 else greatest(delivery.attempts - released::integer, 0) end,
+                 attempts = case when restarts then 0 when counts then delivery.attempts
+                     else greatest(delivery.attempts - 1, 0) end,
+                 delayed_since = case when restarts then null when later
+                     then coalesce(delayed_since, (select inbox.inbox_now())) else delayed_since end,
+                 sort_key = case when out_of_order and sort_key >= 0 then $9 else sort_key end,
                  blocked = restarts and lane is not null,
                  redelivered = case when restarts then redelivered_since else redelivered end,
                  redelivered_since = case when restarts then null else redelivered_since end,
@@ -162,7 +166,10 @@ pub(super) async fn complete(
     .bind(columns.clone().map(|columns| columns.state).collect::<Vec<_>>())
     .bind(columns.clone().map(|columns| columns.wait).collect::<Vec<_>>())
     .bind(columns.clone().map(|columns| columns.error.map(replace_nul)).collect::<Vec<_>>())
-    .bind(columns.map(|columns| columns.released).collect::<Vec<_>>())
+    .bind(columns.clone().map(|columns| columns.counts).collect::<Vec<_>>())
+    .bind(columns.clone().map(|columns| columns.later).collect::<Vec<_>>())
+    .bind(columns.map(|columns| columns.out_of_order).collect::<Vec<_>>())
+    .bind(LAST_POSITION)
     .fetch_all(&mut *write)
     .await?;
     let mut completed = vec![CompleteResult::LeaseLost; outcomes.len()];

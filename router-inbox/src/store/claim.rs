@@ -112,6 +112,9 @@ pub struct Claim {
     pub event: Result<Event, EnvelopeError>,
     /// The number of attempts so far, including this one.
     pub attempt: u32,
+    /// Time since the handler first asked to run [later](router_core::Outcome::later) for this
+    /// delivery. Zero if it has not, or if the delivery has started over since.
+    pub delayed: Duration,
     /// `true` if this attempt was started under an earlier lease, which expired before an outcome
     /// was recorded. The caller must not run the handler, and must complete the attempt as failed.
     pub lease_expired: bool,
@@ -127,7 +130,14 @@ impl Claim {
     /// Creates a claim of a delivery that its handler may run.
     #[must_use]
     pub fn new(lease: Lease, event: Result<Event, EnvelopeError>, attempt: u32) -> Self {
-        Self { lease, event, attempt, lease_expired: false, outdated: false }
+        let delayed = Duration::ZERO;
+        Self { lease, event, attempt, delayed, lease_expired: false, outdated: false }
+    }
+
+    /// Sets the time since the handler first asked to run later.
+    #[must_use]
+    pub fn delayed(self, delayed: Duration) -> Self {
+        Self { delayed, ..self }
     }
 
     /// Sets whether the attempt was started under an earlier lease, which has expired.

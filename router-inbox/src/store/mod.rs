@@ -44,7 +44,7 @@ pub use self::{
     error::{StoreError, StoreErrorKind},
     event::{NewDelivery, NewEvent, Redelivery, Stored},
     operations::Operations,
-    order::{OrderKey, newest_recency},
+    order::{LAST_POSITION, OrderKey, newest_recency},
     worker_info::WorkerInfo,
 };
 
@@ -329,6 +329,11 @@ impl Backlog {
 impl DeliveryOutcome {
     /// A release of a delivery that is due again at once.
     pub(crate) const RELEASED: Self = Self::Released { wait: Duration::ZERO };
+
+    /// Returns whether the handler's [`Effects`] are committed.
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(self, Self::Done | Self::Ignored)
+    }
 }
 
 /// The outcome of an attempt.
@@ -358,6 +363,20 @@ pub enum DeliveryOutcome {
     Released {
         /// Minimum delay before the next attempt.
         wait: Duration,
+    },
+    /// The handler asked to run [later](router_core::Outcome::later), and the attempt is not
+    /// counted. Must not be used for a claim with [`lease_expired`](Claim::lease_expired) set.
+    ///
+    /// The store remembers the time of the delivery's first such outcome, for [`Claim::delayed`],
+    /// until the delivery starts over.
+    Later {
+        /// Minimum delay before the next attempt.
+        wait: Duration,
+        /// The reason, which replaces the message of the latest failure.
+        reason: Option<String>,
+        /// `true` if the delivery takes the last place of its lane, which it then keeps. The store
+        /// ignores it if the delivery is not [`OldestFirst`](DeliveryOrder::OldestFirst).
+        out_of_order: bool,
     },
 }
 
@@ -390,7 +409,7 @@ pub struct StoredDelivery {
     pub state: DeliveryState,
     /// The number of attempts.
     pub attempts: u32,
-    /// The message of the latest failure.
+    /// The message of the latest failure, or the reason for which the handler runs later.
     pub error: Option<String>,
 }
 

@@ -319,7 +319,7 @@ pub struct DeliverySummary {
     pub is_blocked: bool,
     /// The time at which the delivery finished.
     pub ended_at: Option<SystemTime>,
-    /// The message of the latest failure.
+    /// The message of the latest failure, or the reason for which the handler runs later.
     pub error: Option<String>,
 }
 

@@ -48,6 +48,10 @@ impl OrderKey {
     }
 }
 
+/// The position of a delivery that takes the last place of its lane. See
+/// [`DeliveryOutcome::Later`](crate::store::DeliveryOutcome::Later).
+pub const LAST_POSITION: i64 = i64::MAX;
+
 /// Returns the position of a delivery with this order, see [`OrderKey::position`].
 pub(crate) fn position(recency: i64, order: DeliveryOrder) -> i64 {
     match order {

@@ -12,9 +12,14 @@ pub(crate) struct OutcomeColumns<'e> {
     pub(crate) state: i16,
     /// Delay until the next attempt, in milliseconds. 0 if there is none.
     pub(crate) wait: i64,
+    /// The message of the failure, or the reason of a `Later`.
     pub(crate) error: Option<&'e str>,
-    /// `true` if the delivery was released, so that the attempt is not counted.
-    pub(crate) released: bool,
+    /// `true` if the attempt counts.
+    pub(crate) counts: bool,
+    /// `true` if the handler asked to run later.
+    pub(crate) later: bool,
+    /// `true` if the delivery takes the last place of its lane.
+    pub(crate) out_of_order: bool,
 }
 
 impl<'e> OutcomeColumns<'e> {
@@ -27,9 +32,19 @@ impl<'e> OutcomeColumns<'e> {
             }
             DeliveryOutcome::Dead { error } => (DeliveryState::Dead, 0, Some(&**error)),
             DeliveryOutcome::Released { wait } => (DeliveryState::Waiting, millis(*wait), None),
+            DeliveryOutcome::Later { wait, reason, .. } => {
+                (DeliveryState::Waiting, millis(*wait), reason.as_deref())
+            }
         };
-        let released = matches!(outcome, DeliveryOutcome::Released { .. });
-        Self { state: state.number(), wait, error, released }
+        let later = matches!(outcome, DeliveryOutcome::Later { .. });
+        Self {
+            state: state.number(),
+            wait,
+            error,
+            counts: !later && !matches!(outcome, DeliveryOutcome::Released { .. }),
+            later,
+            out_of_order: matches!(outcome, DeliveryOutcome::Later { out_of_order: true, .. }),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use router_core::{
+    Outcome,
     delivery::{Delivery, DeliveryRouter},
     handler::HandlerReport,
     routing::RouterError,
@@ -30,6 +31,8 @@ pub struct AttemptReport {
     /// The outcome as one word:
     ///
     /// - `done`, `ignored`: the handler succeeded.
+    /// - `later`: the handler asked to run later. The attempt is not counted. At the maximum delay,
+    ///   the stored delivery is a dead letter nevertheless.
     /// - `retry`: the handler failed and is retried.
     /// - `dead`: the handler failed permanently, or in its last attempt.
     /// - `released`: the handler could not begin its `Tx`. The attempt is not counted.
@@ -39,7 +42,7 @@ pub struct AttemptReport {
     /// If the handler is `done` and its `Tx` then fails to commit, the handler is retried. The
     /// stored delivery has the error of the commit.
     pub outcome: &'static str,
-    /// The message of the failure.
+    /// The message of the failure, or the reason to run later.
     pub error: Option<String>,
 }
 
@@ -128,7 +131,13 @@ impl RunningAttempt {
     fn finish(&mut self, result: &Result<HandlerReport, RouterError>) {
         let failure = match result {
             Ok(report) => match report.result() {
-                Ok(_) => return self.report.outcome = report.outcome(),
+                Ok(success) => {
+                    self.report.outcome = report.outcome();
+                    if let Outcome::Later(later) = success {
+                        self.report.error = later.reason().map(str::to_owned);
+                    }
+                    return;
+                }
                 Err(failure) => failure,
             },
             Err(error) => {

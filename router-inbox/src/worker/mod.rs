@@ -284,7 +284,7 @@ where
     /// Starts a claimed delivery, or finishes it at once if its handler must not run. During the
     /// shutdown, the delivery is released instead.
     fn start(&self, claim: Claim, in_flight: &mut InFlight, is_stopping: bool) {
-        let Claim { lease, event, attempt, lease_expired, outdated } = claim;
+        let Claim { lease, event, attempt, delayed, lease_expired, outdated } = claim;
         if lease_expired && in_flight.adopt(&lease) {
             return tracing::warn!(
                 handler = &*lease.handler,
@@ -322,6 +322,7 @@ where
             token: token.clone(),
             event,
             attempt,
+            delayed,
             handler,
             completing: completing.clone(),
         };

@@ -6,7 +6,7 @@ use router_core::{
     Event, Failure, Outcome,
     delivery::{HandlerSpec, RetryPolicy},
     event::EnvelopeError,
-    handler::{HandlerReport, one_line},
+    handler::{HandlerReport, Later, one_line},
 };
 
 use crate::{
@@ -17,14 +17,16 @@ use crate::{
 /// Delay before the next attempt if the store could not begin a handler's transaction.
 const RELEASE_DELAY: Duration = Duration::from_secs(5);
 
-/// Returns the outcome after the handler has succeeded.
+/// Returns the outcome after the handler has succeeded, or has asked to run later. `delayed` is the
+/// time since it first did so.
 pub(super) fn from_success(
-    handler: &HandlerSpec,
+    spec: &HandlerSpec,
     event: &Event,
+    delayed: Duration,
     report: &HandlerReport,
     success: &Outcome,
 ) -> DeliveryOutcome {
-    let (handler, id, event_type) = (&*handler.name, event.id(), event.event_type());
+    let (handler, id, event_type) = (&*spec.name, event.id(), event.event_type());
     let (attempt, duration) = (report.attempts(), report.duration().unwrap_or_default());
     match success {
         Outcome::Ignored(reason) => {
@@ -34,7 +36,8 @@ pub(super) fn from_success(
             );
             DeliveryOutcome::Ignored
         }
-        _ => {
+        Outcome::Later(later) => from_later(spec, event, delayed, later),
+        Outcome::Done | Outcome::Replied(_) => {
             tracing::info!(
                 handler,
                 event.id = id,
@@ -46,6 +49,33 @@ pub(super) fn from_success(
             DeliveryOutcome::Done
         }
     }
+}
+
+/// Returns the outcome after the handler has asked to run later.
+fn from_later(
+    handler: &HandlerSpec,
+    event: &Event,
+    delayed: Duration,
+    later: &Later,
+) -> DeliveryOutcome {
+    let reason = later.reason().map(|reason| one_line(reason).to_string());
+    let Some(wait) = handler.retry.wait_later(later.wait(), delayed) else {
+        telemetry::dead_letter(&handler.name);
+        let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        let limit = humantime::format_duration(handler.retry.max_delay);
+        let error =
+            format!("the handler asked to run later for {limit}, which is the limit{reason}");
+        return dead_letter(handler, event.id(), Some(event), &error);
+    };
+    tracing::info!(
+        handler = &*handler.name,
+        event.id = event.id(),
+        event.r#type = event.event_type(),
+        reason,
+        "handler cannot handle the event yet; it runs again in {}",
+        format_wait(wait)
+    );
+    DeliveryOutcome::Later { wait, reason, out_of_order: later.is_out_of_order() }
 }
 
 /// The consequence of a failed attempt.

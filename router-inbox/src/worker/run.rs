@@ -32,6 +32,8 @@ pub(super) struct Run {
     pub(super) token: FencingToken,
     pub(super) event: Event,
     pub(super) attempt: u32,
+    /// Time since the handler first asked to run later.
+    pub(super) delayed: Duration,
     pub(super) handler: HandlerSpec,
     pub(super) completing: CompletionFlag,
 }
@@ -119,7 +121,7 @@ impl Run {
         let lease = Lease { token: self.token.get(), ..self.lease.clone() };
         let finish = effects.finish(&lease, &outcome);
         let finish = store.within_limit("end the handler's transaction", finish);
-        let is_success = matches!(outcome, DeliveryOutcome::Done | DeliveryOutcome::Ignored);
+        let is_success = outcome.is_success();
         let error = match catch_panic("the store", finish).await {
             Ok(Ok(None)) => return RunResult::Unrecorded(outcome),
             Ok(Ok(Some(completed))) => return RunResult::Recorded(completed),
@@ -132,10 +134,10 @@ impl Run {
         if is_success {
             return RunResult::Unrecorded(self.failure_outcome(&error));
         }
-        // The handler's failure is already logged, and is the outcome to record.
+        // The handler's outcome is already logged, and is recorded.
         tracing::warn!(
             handler = &*self.handler.name, event.id = self.event.id(), %error,
-            "failed to roll back the writes of a failed handler; the database rolls back when the \
+            "failed to roll back the writes of a handler that did not succeed; the database rolls back when the \
              connection is closed"
         );
         RunResult::Unrecorded(outcome)
@@ -165,7 +167,8 @@ impl Run {
         let failure = match &result {
             Ok(report) => match report.result() {
                 Ok(success) => {
-                    return outcome::from_success(&self.handler, &self.event, report, success);
+                    let Self { handler, event, delayed, .. } = self;
+                    return outcome::from_success(handler, event, *delayed, report, success);
                 }
                 Err(failure) => failure,
             },

@@ -7,6 +7,7 @@ mod fairness;
 mod file;
 mod idle;
 mod jetstream;
+mod later;
 mod leases;
 mod logging;
 mod metrics;

@@ -79,7 +79,7 @@ impl Operations for MemoryStore {
             if row.is_open() {
                 row.due = row.due.min(now);
             } else {
-                (row.due, row.attempts) = (now, 0);
+                (row.due, row.attempts, row.delayed_since) = (now, 0, None);
             }
             (row.state, row.ended_at) = (DeliveryState::Waiting, None);
         }))

@@ -1,5 +1,6 @@
 //! One function per promise of a [`Store`](crate::Store), which panics if the promise is broken.
 
+mod later;
 mod operations;
 mod ordered;
 mod redelivery;
@@ -9,7 +10,7 @@ use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
-pub use self::{operations::*, ordered::*, redelivery::*, workers::*};
+pub use self::{later::*, operations::*, ordered::*, redelivery::*, workers::*};
 use super::Subject;
 use crate::{
     Store as _,

@@ -1,0 +1,6 @@
+-- The time at which the handler first asked to run later. Null if it has not, or if the delivery has
+-- started over since.
+--
+-- From this version on, `sort_key` is the greatest integer for a delivery that takes the last place of
+-- its lane.
+alter table stripe_inbox_deliveries add column delayed_since integer;
