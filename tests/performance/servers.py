@@ -48,7 +48,7 @@ class Postgres:
     PASSWORD = "benchmarks"
 
     def __init__(self, bin):
-        script = (ROOT / "router-inbox/tests/support/postgres.sh").read_text()
+        script = (ROOT / "tests/servers/src/postgres.sh").read_text()
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
         self.server = ServerShell(*user, "sh", "-c", script, "sh", str(bin), self.PASSWORD, cwd="/")
         self.bin = bin
@@ -106,7 +106,7 @@ class Nats:
     PASSWORD = "benchmarks"
 
     def __init__(self, program, nodes=1, sync="always"):
-        script = (ROOT / "router-inbox/tests/support/nats.sh").read_text()
+        script = (ROOT / "tests/servers/src/nats.sh").read_text()
         self.ports = [unused_port() for _ in range(nodes)]
         routes = [f"127.0.0.1:{unused_port()}" for _ in range(nodes)]
         route_urls = ", ".join(f'"nats://{route}"' for route in routes)

@@ -5,16 +5,15 @@ use router_inbox::{
     JetStreamStore, Store as _,
     store::{StoreErrorKind, Stored},
 };
+use router_test_servers::{
+    nats::{self, PASSWORD, Server, USER},
+    unused_port,
+};
 
 use crate::{
     error_chain,
     outages::retry_until_available,
-    support::{
-        nats::{self, PASSWORD, Server, USER},
-        paid,
-        postgres::unused_port,
-        wanted,
-    },
+    support::{paid, wanted},
 };
 
 async fn connect(options: ConnectOptions, server: &Server) -> Client {

@@ -11,10 +11,11 @@ use router_inbox::{
     conformance::Subject as _,
     store::{DeliveryOutcome, DeliveryState},
 };
+use router_test_servers::nats::Server;
 
 use crate::{
     TestInbox,
-    support::{nats::Server, paid, updated, wanted},
+    support::{paid, updated, wanted},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -10,21 +10,20 @@ use router_inbox::{
     operations::EventSelector,
     store::{Operations as _, Stored},
 };
+use router_test_servers::{
+    nats::{self, PASSWORD, Server, USER},
+    unused_name, unused_port,
+};
 
 use crate::{
     error_chain, operator,
-    support::{
-        nats::{self, PASSWORD, Server, USER},
-        paid,
-        postgres::unused_port,
-        wanted,
-    },
+    support::{paid, wanted},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_connects_create_one_stream() {
     let Some(server) = nats::shared() else { return };
-    let url = server.url_of(&nats::unused_name());
+    let url = server.url_of(&unused_name());
     let open = || {
         let url = url.clone();
         tokio::spawn(async move {
@@ -44,7 +43,7 @@ async fn concurrent_connects_create_one_stream() {
 #[tokio::test]
 async fn time_is_the_servers() {
     let Some(server) = nats::shared() else { return };
-    let store = JetStreamStore::connect(&server.url_of(&nats::unused_name())).await.unwrap();
+    let store = JetStreamStore::connect(&server.url_of(&unused_name())).await.unwrap();
     store.store(&[paid("evt_1")]).await.unwrap();
     let stored_at = store.show("evt_1").await.unwrap()[0].event.stored_at;
     let theirs = stored_at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
@@ -59,7 +58,7 @@ async fn time_is_the_servers() {
 #[tokio::test]
 async fn inboxes_on_one_server_are_independent() {
     let Some(server) = nats::shared() else { return };
-    let open = || JetStreamStore::connect(Box::leak(server.url_of(&nats::unused_name()).into()));
+    let open = || JetStreamStore::connect(Box::leak(server.url_of(&unused_name()).into()));
     let (first, second) = (open().await.unwrap(), open().await.unwrap());
     first.store(&[paid("evt_1")]).await.unwrap();
     assert_eq!(second.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
@@ -70,7 +69,7 @@ async fn inboxes_on_one_server_are_independent() {
 #[tokio::test]
 async fn connect_without_create_makes_no_stream() {
     let Some(server) = nats::shared() else { return };
-    let name = nats::unused_name();
+    let name = unused_name();
     let error = JetStreamStore::options()
         .create_if_missing(false)
         .connect(&server.url_of(&name))
@@ -90,7 +89,7 @@ async fn connect_without_create_makes_no_stream() {
 #[tokio::test]
 async fn unsuitable_stream_is_refused_unchanged() {
     let Some(server) = nats::shared() else { return };
-    let name = nats::unused_name();
+    let name = unused_name();
     JetStreamStore::connect(&server.url_of(&name)).await.unwrap();
     let context = operator(server).await;
     let mut config = context.get_stream(&name).await.unwrap().cached_info().config.clone();
@@ -119,7 +118,7 @@ async fn unsuitable_stream_is_refused_unchanged() {
 #[tokio::test]
 async fn missing_replicas_are_an_error() {
     let Some(server) = nats::shared() else { return };
-    let name = nats::unused_name();
+    let name = unused_name();
     let url = server.url_of(&name);
     let connect_error = async |replicas| {
         let options = JetStreamStore::options().replicas(replicas);

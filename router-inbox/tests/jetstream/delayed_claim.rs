@@ -7,6 +7,7 @@ use router_inbox::{
     JetStreamStore, Store as _,
     store::{Claim, CompleteResult, DeliveryOutcome, NewEvent},
 };
+use router_test_servers::nats;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
@@ -16,7 +17,7 @@ use tokio::{
 
 use crate::{
     TestInbox,
-    support::{created, nats, updated, wanted},
+    support::{created, updated, wanted},
 };
 
 /// A header that only the claim of an ordered delivery has.

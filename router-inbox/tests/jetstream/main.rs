@@ -30,8 +30,10 @@ use router_inbox::{
     conformance::Subject,
     store::{DeliveryState, Redelivery, Stored},
 };
-
-use self::support::nats::{self, PASSWORD, Server, USER};
+use router_test_servers::{
+    nats::{self, PASSWORD, Server, USER},
+    unused_name,
+};
 
 struct TestInbox {
     store: Arc<JetStreamStore>,
@@ -43,7 +45,7 @@ impl TestInbox {
     /// Creates an inbox of its own, with a clock that only [`pass`](Subject::pass) advances.
     /// Returns `None` if nats-server is not installed.
     async fn create() -> Option<Self> {
-        let url = nats::shared()?.url_of(&nats::unused_name());
+        let url = nats::shared()?.url_of(&unused_name());
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         let store = JetStreamStore::options().clock(clock.clone()).connect(&url).await;
         let store = Arc::new(store.expect("the stream can be created"));

@@ -7,11 +7,12 @@ use router_inbox::{
     JetStreamStore, Store as _,
     store::{CompleteResult, DeliveryOutcome, Stored},
 };
+use router_test_servers::nats::Server;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     duplicate, error_chain,
-    support::{nats::Server, paid, wanted},
+    support::{paid, wanted},
 };
 
 /// Stripe is answered within seconds, and the store recovers without intervention.

@@ -16,11 +16,9 @@ use router_inbox::{
         Operations as _, Redelivery, Stored,
     },
 };
+use router_test_servers::nats;
 
-use crate::{
-    TestInbox, duplicate, operator,
-    support::{nats, wanted},
-};
+use crate::{TestInbox, duplicate, operator, support::wanted};
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 

@@ -4,8 +4,7 @@ use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions,
     jetstream::{self, Context, stream::Config},
 };
-
-use crate::support::nats::{PASSWORD, Server, USER, cluster::Cluster};
+use router_test_servers::nats::{Cluster, PASSWORD, Server, USER};
 
 #[tokio::test]
 async fn acknowledged_messages_survive_killed_server() {

@@ -12,11 +12,12 @@ use router_inbox::{
         Operations as _, Stored, StoredDelivery,
     },
 };
+use router_test_servers::nats;
 use tokio::task::JoinSet;
 
 use crate::{
     TestInbox, duplicate, operator,
-    support::{nats, paid, shared, wanted},
+    support::{paid, shared, wanted},
 };
 
 #[tokio::test]

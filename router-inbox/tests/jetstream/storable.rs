@@ -9,14 +9,12 @@ use router_inbox::{
         StoreErrorKind, Stored,
     },
 };
+use router_test_servers::nats::{self, Server};
 use tower_service::Service as _;
 
 use crate::{
     TestInbox, duplicate, error_chain, operator,
-    support::{
-        nats::{self, Server},
-        paid, shared, wanted,
-    },
+    support::{paid, shared, wanted},
 };
 
 /// A subject's tokens cannot contain dots, spaces, `*` or `>`, and have a maximum length. Stripe's

@@ -3,11 +3,9 @@
 use std::{path::Path, process::Command};
 
 use router_inbox::{JetStreamStore, Store as _, store::Stored};
+use router_test_servers::nats::Server;
 
-use crate::{
-    error_chain,
-    support::{nats::Server, paid},
-};
+use crate::{error_chain, support::paid};
 
 #[tokio::test]
 async fn untrusted_certificate_is_refused() {

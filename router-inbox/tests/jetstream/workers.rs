@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::header;
 use router_inbox::{Store as _, store::WorkerInfo};
+use router_test_servers::nats;
 
-use crate::{TestInbox, operator, support::nats};
+use crate::{TestInbox, operator};
 
 /// Nothing else deletes the messages of workers that were killed.
 #[tokio::test]

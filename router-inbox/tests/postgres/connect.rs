@@ -11,6 +11,10 @@ use router_inbox::{
     operations::ListFilter,
     store::{NewEvent, Operations as _, Redelivery, StoreErrorKind, Stored},
 };
+use router_test_servers::{
+    postgres::{self, PASSWORD},
+    unused_name, unused_port,
+};
 use sqlx::{
     AssertSqlSafe, PgPool, Row as _,
     postgres::{PgPoolOptions, PgRow},
@@ -18,17 +22,13 @@ use sqlx::{
 
 use crate::{
     TestInbox, error_chain,
-    support::{
-        paid,
-        postgres::{self, PASSWORD, unused_port},
-        wanted,
-    },
+    support::{paid, wanted},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_connects_create_one_schema() {
     let Some(server) = postgres::shared() else { return };
-    let (url, schema) = (server.url(), postgres::unused_name());
+    let (url, schema) = (server.url(), unused_name());
     let open = || {
         let (url, schema) = (url.clone(), schema.clone());
         tokio::spawn(async move {
@@ -48,7 +48,7 @@ async fn concurrent_connects_create_one_schema() {
 #[tokio::test]
 async fn time_is_the_servers() {
     let Some(server) = postgres::shared() else { return };
-    let (url, schema) = (server.url(), postgres::unused_name());
+    let (url, schema) = (server.url(), unused_name());
     PostgresStore::options().schema(&schema).connect(&url).await.unwrap();
     let database = PgPool::connect_lazy(&url).unwrap();
     let now = sqlx::query(AssertSqlSafe(format!("select {schema}.inbox_now()")));
@@ -61,7 +61,7 @@ async fn time_is_the_servers() {
 #[tokio::test]
 async fn session_settings_override_database() {
     let Some(server) = postgres::shared() else { return };
-    let database = postgres::unused_name();
+    let database = unused_name();
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
     let make = format!("create database {database}");
     sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();
@@ -100,7 +100,7 @@ async fn session_settings_override_database() {
 #[tokio::test]
 async fn store_connects_with_options_of_pool() {
     let Some(server) = postgres::shared() else { return };
-    let database = postgres::unused_name();
+    let database = unused_name();
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
     let make = format!("create database {database}");
     sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();
@@ -121,7 +121,7 @@ async fn store_connects_with_options_of_pool() {
 #[tokio::test]
 async fn settings_apply_to_pool() {
     let Some(server) = postgres::shared() else { return };
-    let (schema, pool) = (postgres::unused_name(), PgPool::connect_lazy(&server.url()).unwrap());
+    let (schema, pool) = (unused_name(), PgPool::connect_lazy(&server.url()).unwrap());
     let options = PostgresStore::options().schema(&schema);
     let existing = options.clone().create_if_missing(false).connect_with(&pool).await;
     assert!(error_chain(&existing.unwrap_err()).contains("it contains no inbox"));
@@ -179,7 +179,7 @@ async fn pool_without_server_is_refused() {
 #[tokio::test]
 async fn schema_of_newer_version_is_used() {
     let Some(server) = postgres::shared() else { return };
-    let (url, schema) = (server.url(), postgres::unused_name());
+    let (url, schema) = (server.url(), unused_name());
     PostgresStore::options().schema(&schema).connect(&url).await.unwrap();
     let newer = format!("insert into {schema}.migrations (step) values (99)");
     let database = PgPool::connect_lazy(&url).unwrap();
@@ -194,7 +194,7 @@ async fn schema_of_other_program_is_refused() {
     let Some(server) = postgres::shared() else { return };
     let database = PgPool::connect_lazy(&server.url()).unwrap();
     for tables in ["events (id integer)", "migrations (version integer)"] {
-        let schema = postgres::unused_name();
+        let schema = unused_name();
         let create = format!("create schema {schema}; create table {schema}.{tables}");
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&database).await.unwrap();
         let connected = PostgresStore::options().schema(&schema).connect(&server.url()).await;
@@ -228,7 +228,7 @@ async fn schema_without_a_table_of_the_inbox_is_refused() {
 #[tokio::test]
 async fn user_needs_no_right_to_create_tables() {
     let Some(server) = postgres::shared() else { return };
-    let (schema, user) = (postgres::unused_name(), postgres::unused_name());
+    let (schema, user) = (unused_name(), unused_name());
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
     let make = format!("create role {user} login password '{PASSWORD}'");
     sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();
@@ -365,7 +365,7 @@ async fn connect_to_silent_server_times_out() {
 #[tokio::test]
 async fn connect_without_create_makes_no_tables() {
     let Some(server) = postgres::shared() else { return };
-    let database = postgres::unused_name();
+    let database = unused_name();
     let admin = PgPool::connect_lazy(&server.url()).unwrap();
     let make = format!("create database {database}");
     sqlx::raw_sql(AssertSqlSafe(make)).execute(&admin).await.unwrap();

@@ -23,9 +23,11 @@ use std::{
 
 use router_core::handler::ErrorChain;
 use router_inbox::{PostgresOptions, PostgresStore, StoreError, conformance::Subject};
+use router_test_servers::{
+    postgres::{self, PASSWORD},
+    unused_name,
+};
 use sqlx::{AssertSqlSafe, PgPool};
-
-use self::support::postgres::{self, PASSWORD};
 
 struct TestInbox {
     store: Arc<PostgresStore>,
@@ -39,7 +41,7 @@ impl TestInbox {
     /// Creates an inbox in its own schema, with a clock that only [`pass`](Subject::pass) advances.
     /// Returns `None` if PostgreSQL is not installed.
     async fn create() -> Option<Self> {
-        let schema = postgres::unused_name();
+        let schema = unused_name();
         // Identifies the inbox's sessions in `pg_stat_activity`.
         let url = format!("{}?application_name={schema}", postgres::shared()?.url());
         let store = PostgresStore::options()

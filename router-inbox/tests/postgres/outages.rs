@@ -7,12 +7,13 @@ use router_inbox::{
     PostgresStore, Store as _,
     store::{CompleteResult, DeliveryOutcome, Stored},
 };
+use router_test_servers::postgres::Server;
 use sqlx::AssertSqlSafe;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     TestInbox, error_chain,
-    support::{paid, postgres::Server, wanted},
+    support::{paid, wanted},
 };
 
 /// The default of `PostgresOptions::connections`.

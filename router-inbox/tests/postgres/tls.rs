@@ -1,12 +1,10 @@
 //! TLS: the server's certificate.
 
 use router_inbox::{PostgresStore, Store as _, store::Stored};
+use router_test_servers::postgres::Server;
 use sqlx::{PgPool, Row as _};
 
-use crate::{
-    error_chain,
-    support::{paid, postgres::Server},
-};
+use crate::{error_chain, support::paid};
 
 #[tokio::test]
 async fn untrusted_certificate_is_refused() {

@@ -7,11 +7,12 @@ use router_inbox::{
     conformance::Subject as _,
     store::{StoreErrorKind, Stored, WorkerInfo},
 };
+use router_test_servers::unused_name;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::{
     PASSWORD, TestInbox, error_chain,
-    support::{paid, postgres, wanted},
+    support::{paid, wanted},
 };
 
 const TTL: Duration = Duration::from_secs(60);
@@ -64,7 +65,7 @@ async fn report_does_not_wait_for_record_of_other_worker() {
 #[tokio::test]
 async fn user_without_privilege_for_workers_still_delivers() {
     let Some(inbox) = TestInbox::create().await else { return };
-    let (schema, user) = (&inbox.schema, postgres::unused_name());
+    let (schema, user) = (&inbox.schema, unused_name());
     let grant = format!(
         "create role {user} login password '{PASSWORD}';
          grant usage on schema {schema} to {user};

@@ -2,8 +2,6 @@
 
 #![allow(dead_code, reason = "no test program uses all helpers")]
 
-pub(crate) mod nats;
-pub(crate) mod postgres;
 pub(crate) mod shared;
 
 use std::time::{Duration, SystemTime};

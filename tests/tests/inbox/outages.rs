@@ -9,17 +9,12 @@ use router_core::{
     testing::ManualClock,
 };
 use router_inbox::{Inbox, JetStreamStore, PostgresStore, Store, health::InboxHealth};
+use router_test_servers::{nats, postgres};
 use router_tests::{
     logged::{log, logged},
     now,
 };
 use tracing_subscriber::filter::LevelFilter;
-
-use crate::jetstream::nats;
-
-#[allow(dead_code, reason = "each test target uses a part of the module")]
-#[path = "../../../router-inbox/tests/support/postgres.rs"]
-mod postgres;
 
 /// Advances the clock of the watch until the inbox has this reason for not being ready, or none.
 async fn wait_for(health: &InboxHealth, clock: &ManualClock, reason: Option<&str>) {

@@ -3,18 +3,13 @@
 //! The table in `docs/redelivery.md` is generated from the same rows. `UPDATE_DOCS=1` rewrites it.
 
 mod mode;
-#[allow(dead_code, reason = "each test target uses a part of the module")]
-#[path = "../../../router-inbox/tests/support/nats.rs"]
-mod nats;
-#[allow(dead_code, reason = "each test target uses a part of the module")]
-#[path = "../../../router-inbox/tests/support/postgres.rs"]
-mod postgres;
 mod row;
 mod shop;
 mod table;
 
 use router_core::testing::{ManualClock, Payload};
 use router_inbox::{JetStreamStore, PostgresStore, SqliteStore};
+use router_test_servers::{nats, postgres};
 use router_tests::{
     logged::{log, logged},
     now,

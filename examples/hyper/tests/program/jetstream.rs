@@ -11,16 +11,12 @@ use router_inbox::{
     JetStreamStore, Store as _,
     store::{DeliveryState, NewDelivery, NewEvent},
 };
+use router_test_servers::nats::{PASSWORD, Server};
 
-use self::nats::{PASSWORD, Server};
 use crate::{
     inbox::SECRET,
     running::{Running, exchange, payment, program_with, refused, send},
 };
-
-#[allow(dead_code, reason = "this test binary uses only a part of it")]
-#[path = "../../../../router-inbox/tests/support/nats.rs"]
-mod nats;
 
 fn start(server: &Server) -> Running {
     Running::start(program_with(&server.url_of("shop")).env("STRIPE_WEBHOOK_SECRET", SECRET))

@@ -10,15 +10,11 @@ use router_inbox::{
     JetStreamStore, Store as _,
     store::{ClaimRequest, DeliveryOutcome, HandlerSlots, NewEvent},
 };
+use router_test_servers::nats::{PASSWORD, Server};
 use tokio::runtime::Runtime;
 
-use self::server::{PASSWORD, Server};
 use super::{MINUTE, build_event, new_delivery, watch::watch_at};
 use crate::program::{CliOutput, program, run};
-
-#[allow(dead_code, reason = "not every program needs all of it")]
-#[path = "../../../../router-inbox/tests/support/nats.rs"]
-mod server;
 
 /// Runs `event-router inbox` with this URL, and asserts that the password is not printed.
 fn run_on(url: &str, arguments: &[&str]) -> CliOutput {

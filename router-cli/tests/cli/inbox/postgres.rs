@@ -5,15 +5,14 @@ use router_inbox::{
     PostgresStore, Store as _,
     store::{ClaimRequest, HandlerSlots, NewEvent},
 };
+use router_test_servers::{
+    postgres::{PASSWORD, Server},
+    unused_port,
+};
 use tokio::runtime::Runtime;
 
-use self::server::{PASSWORD, Server, unused_port};
 use super::{MINUTE, build_event, new_delivery};
 use crate::program::{CliOutput, run};
-
-#[allow(dead_code, reason = "not every program needs all of it")]
-#[path = "../../../../router-inbox/tests/support/postgres.rs"]
-mod server;
 
 /// Runs `event-router inbox` with this URL, and asserts that the password is not printed.
 fn run_on(url: &str, arguments: &[&str]) -> CliOutput {

@@ -2,10 +2,10 @@
 //! events are answered with 503.
 
 use router_core::testing::Payload;
+use router_test_servers::nats::Cluster;
 use tokio::task::JoinHandle;
 
 use crate::{
-    nats::cluster::Cluster,
     outages::{LONG_TIMEOUT, check_recovery, send_refused, start_working},
     process::Process,
     rounds,

@@ -6,11 +6,7 @@ use router_inbox::{
     JetStreamStore, PostgresStore, SqliteStore, Store,
     sqlx::{self, AssertSqlSafe, PgPool, Row as _, SqlitePool},
 };
-
-use crate::{
-    nats,
-    postgres::{Server, unused_name},
-};
+use router_test_servers::{postgres::Server, unused_name};
 
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -48,7 +44,7 @@ impl Database {
 
     /// Creates an inbox on the NATS server or cluster at this URL.
     pub(crate) async fn in_jetstream(server: &str) -> Self {
-        let url = format!("{server}/{}", nats::unused_name());
+        let url = format!("{server}/{}", unused_name());
         let store = JetStreamStore::connect(&url).await.expect("inbox can be created");
         Self { url, store: Box::new(store), pool: Pool::None }
     }

@@ -5,9 +5,9 @@ use async_nats::{
     jetstream::{self, stream::Info},
 };
 use http::StatusCode;
+use router_test_servers::nats::{Cluster, PASSWORD, USER};
 
 use crate::{
-    nats::{PASSWORD, USER, cluster::Cluster},
     outages::{SHORT_TIMEOUT, UNAVAILABLE, check_recovery, send_refused, start_working},
     rounds, seeded_rng,
     shop::Shop,

@@ -15,14 +15,8 @@ mod crashes;
 mod database;
 mod full;
 mod jetstream;
-#[path = "../../../../router-inbox/tests/support/nats.rs"]
-#[allow(dead_code, reason = "shared module; not every test program uses all of it")]
-mod nats;
 mod outages;
 mod poison;
-#[path = "../../../../router-inbox/tests/support/postgres.rs"]
-#[allow(dead_code, reason = "shared module; not every test program uses all of it")]
-mod postgres;
 mod process;
 mod shop;
 mod silence;

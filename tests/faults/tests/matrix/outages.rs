@@ -3,9 +3,10 @@
 
 use http::StatusCode;
 use router_core::testing::{Payload, SyntheticEvent};
+use router_test_servers::postgres::Server;
 use tokio::task::JoinSet;
 
-use crate::{database::Database, postgres::Server, process::Process, shop::Shop};
+use crate::{database::Database, process::Process, shop::Shop};
 
 /// The answer while the store is unavailable.
 pub(crate) const UNAVAILABLE: Option<StatusCode> = Some(StatusCode::SERVICE_UNAVAILABLE);

@@ -11,17 +11,14 @@ use router_inbox::store::{
     DeliveryState::{self, *},
     StoredDelivery,
 };
+use router_test_servers::{
+    nats,
+    postgres::{self, Server},
+};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::{
-    database::Database,
-    nats,
-    postgres::{self, Server},
-    process::Process,
-    stripe::Stripe,
-    wait_until,
-};
+use crate::{database::Database, process::Process, stripe::Stripe, wait_until};
 
 pub(crate) struct Shop {
     pub(crate) database: Database,

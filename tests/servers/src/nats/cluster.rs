@@ -11,10 +11,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Server, launch_with_retries, program, require, unused_port, url};
+use super::{REQUIRED, Server, program, url};
+use crate::{launch_with_retries, require, unused_port};
 
 /// A cluster of three servers, stopped like a [`Server`].
-pub(crate) struct Cluster {
+pub struct Cluster {
     nodes: Vec<Node>,
 }
 
@@ -28,9 +29,9 @@ struct Node {
 
 impl Cluster {
     /// Creates and starts a cluster, and waits until it is ready. Returns `None` if nats-server is
-    /// [`missing`].
-    pub(crate) fn start() -> Option<Self> {
-        let program = require(program())?;
+    /// [`missing`](super::missing).
+    pub fn start() -> Option<Self> {
+        let program = require(program(), REQUIRED)?;
         let cluster = Self { nodes: launch_with_retries(|| Self::launch(program)) };
         cluster.ready();
         Some(cluster)
@@ -55,7 +56,7 @@ impl Cluster {
     }
 
     /// Waits until the running nodes have caught up with each other and agree on all leaders.
-    pub(crate) fn ready(&self) {
+    pub fn ready(&self) {
         let is_ready = || {
             let mut nodes = self.running().map(|(_, node)| node.get("/healthz"));
             nodes.all(|health| health["status"] == "ok")
@@ -65,7 +66,7 @@ impl Cluster {
     }
 
     /// Waits until the running nodes agree on the stream's leader, and returns its index.
-    pub(crate) fn leader_of(&self, stream: &str) -> usize {
+    pub fn leader_of(&self, stream: &str) -> usize {
         poll_until("the stream has a leader", || self.agreed(self.leaders().get(stream)?))
     }
 
@@ -99,49 +100,51 @@ impl Cluster {
     }
 
     /// The URL with the addresses of all nodes.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         url(&self.nodes.iter().map(|node| node.server.address()).collect::<Vec<_>>().join(","))
     }
 
     /// The URL of the inbox with this name.
-    pub(crate) fn url_of(&self, name: &str) -> String {
+    pub fn url_of(&self, name: &str) -> String {
         format!("{}/{name}", self.url())
     }
 
     /// The URL of each node.
-    pub(crate) fn urls(&self) -> Vec<String> {
+    pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.server.url()).collect()
     }
 
     /// Kills a node.
-    pub(crate) fn kill(&mut self, n: usize) {
+    pub fn kill(&mut self, n: usize) {
         self.nodes[n].server.kill();
         self.nodes[n].is_running = false;
     }
 
     /// Starts a killed node again. Does not wait for the cluster; use [`ready`](Self::ready).
-    pub(crate) fn restart(&mut self, n: usize) {
+    pub fn restart(&mut self, n: usize) {
         self.nodes[n].server.restart();
         self.nodes[n].is_running = true;
     }
 
-    pub(crate) fn suspend(&mut self, n: usize) {
+    /// Suspends a node.
+    pub fn suspend(&mut self, n: usize) {
         self.nodes[n].server.suspend();
         self.nodes[n].is_running = false;
     }
 
-    pub(crate) fn resume(&mut self, n: usize) {
+    /// Resumes a suspended node.
+    pub fn resume(&mut self, n: usize) {
         self.nodes[n].server.resume();
         self.nodes[n].is_running = true;
     }
 
     /// Kills all nodes. None may have been killed before.
-    pub(crate) fn kill_all(&mut self) {
+    pub fn kill_all(&mut self) {
         (0..self.nodes.len()).for_each(|n| self.kill(n));
     }
 
-    /// Starts all nodes, none of which may be running, and waits until the cluster is ready.
-    pub(crate) fn restart_all(&mut self) {
+    /// Starts all nodes, after all were killed, and waits until the cluster is ready.
+    pub fn restart_all(&mut self) {
         (0..self.nodes.len()).for_each(|n| self.restart(n));
         self.ready();
     }
