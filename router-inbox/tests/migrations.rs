@@ -1,0 +1,123 @@
+//! Inboxes of the first version, which this version migrates and continues.
+
+use std::time::Duration;
+
+use router_core::{Event, testing::SyntheticEvent};
+use router_inbox::{
+    PostgresStore, SqliteStore, Store,
+    store::{
+        ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, NewDelivery,
+        NewEvent, Operations, Redelivery, Stored,
+    },
+};
+use router_test_servers::postgres;
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+
+const LEASE: Duration = Duration::from_secs(60 * 60);
+
+/// The states of the stored deliveries, as the ids of their events.
+const STATES: [DeliveryState; 6] = [
+    DeliveryState::Done,
+    DeliveryState::Ignored,
+    DeliveryState::Dead,
+    DeliveryState::Discarded,
+    DeliveryState::Running,
+    DeliveryState::Waiting,
+];
+
+fn id(state: DeliveryState) -> String {
+    format!("evt_{}", state.name())
+}
+
+fn event(id: &str) -> Event {
+    let event = SyntheticEvent::new("invoice.paid").id(id).build();
+    event.expect("event is valid").event().clone()
+}
+
+fn request() -> ClaimRequest {
+    ClaimRequest::new(vec![HandlerSlots::new("a", 1)], 1, LEASE)
+}
+
+/// Stores an event with a delivery in each state. The last one stays waiting.
+async fn fill(store: &(impl Store + Operations)) {
+    for state in STATES {
+        let new = NewEvent::new(event(&id(state)), vec![NewDelivery::new("a")]);
+        store.store(&[new]).await.unwrap();
+        let outcome = match state {
+            DeliveryState::Waiting => continue,
+            DeliveryState::Discarded => {
+                store.discard(&id(state), None).await.unwrap();
+                continue;
+            }
+            DeliveryState::Running => None,
+            DeliveryState::Done => Some(DeliveryOutcome::Done),
+            DeliveryState::Ignored => Some(DeliveryOutcome::Ignored),
+            DeliveryState::Dead => Some(DeliveryOutcome::Dead { error: "never".into() }),
+        };
+        let claims = store.claim(&request()).await.unwrap();
+        if let Some(outcome) = outcome {
+            store.complete(&[(claims[0].lease.clone(), outcome)]).await.unwrap();
+        }
+    }
+}
+
+/// Asserts that each delivery is as it was, and that the store continues with all of them.
+async fn assert_continues(store: &impl Store) {
+    for state in STATES {
+        let deliveries = store.deliveries(&id(state)).await.unwrap();
+        assert_eq!(deliveries.len(), 1);
+        assert_eq!(deliveries[0].state, state);
+    }
+    // The waiting delivery is delayed, as the first version could not.
+    let claim = store.claim(&request()).await.unwrap().remove(0);
+    assert_eq!(&*claim.lease.event_id, id(DeliveryState::Waiting));
+    assert_eq!((claim.attempt, claim.delayed), (1, Duration::ZERO));
+    let wait = Duration::ZERO;
+    let later = DeliveryOutcome::Later { wait, reason: None, out_of_order: true };
+    let completed = store.complete(&[(claim.lease, later)]).await.unwrap();
+    assert_eq!(completed, [CompleteResult::Recorded]);
+    let claim = store.claim(&request()).await.unwrap().remove(0);
+    assert_eq!(claim.attempt, 1);
+    store.complete(&[(claim.lease, DeliveryOutcome::Done)]).await.unwrap();
+    // The dead letter starts over if its event is received again.
+    let again = NewEvent::new(event(&id(DeliveryState::Dead)), vec![NewDelivery::new("a")]);
+    let stored = store.store(&[again]).await.unwrap();
+    assert_eq!(stored, [Stored::Redelivered(vec![Redelivery::Restarted])]);
+    assert_eq!(store.claim(&request()).await.unwrap()[0].attempt, 1);
+}
+
+/// Undoes the second migration.
+const DOWNGRADE: &str = "
+    alter table DELIVERIES drop column delayed_since;
+    delete from MIGRATIONS where step >= 2;";
+
+#[tokio::test]
+async fn sqlite_inbox_of_first_version_continues() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/inbox.db", folder.path().display());
+    fill(&SqliteStore::open(&url).await.unwrap()).await;
+    let downgrade = DOWNGRADE
+        .replace("DELIVERIES", "stripe_inbox_deliveries")
+        .replace("MIGRATIONS", "stripe_inbox_migrations");
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
+    pool.close().await;
+    assert_continues(&SqliteStore::open(&url).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn postgres_inbox_of_first_version_continues() {
+    let Some(server) = postgres::shared() else { return };
+    let schema = router_test_servers::unused_name();
+    let connect = async || {
+        let store = PostgresStore::options().schema(&schema).connect(&server.url()).await;
+        store.unwrap()
+    };
+    fill(&connect().await).await;
+    let downgrade = DOWNGRADE
+        .replace("DELIVERIES", &format!("{schema}.deliveries"))
+        .replace("MIGRATIONS", &format!("{schema}.migrations"));
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
+    assert_continues(&connect().await).await;
+}
