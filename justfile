@@ -31,7 +31,7 @@ instructions:
 
 # Run the fault tests for longer, with a seed to repeat a failure
 faults rounds="20" seed="":
-    FAULT_ROUNDS={{rounds}} {{ if seed == "" { "" } else { "FAULT_SEED=" + seed } }} cargo test -p router-faults
+    FAULT_ROUNDS={{rounds}} {{ if seed == "" { "" } else { "FAULT_SEED=" + seed } }} cargo test -p router-faults --features long
 
 # Repeat a random test of a store with the seed that it printed
 conformance seed:

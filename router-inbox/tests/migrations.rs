@@ -42,11 +42,11 @@ fn request() -> ClaimRequest {
 async fn fill(store: &(impl Store + Operations)) {
     for state in STATES {
         let new = NewEvent::new(event(&id(state)), vec![NewDelivery::new("a")]);
-        store.store(&[new]).await.unwrap();
+        store.store(&[new]).await.expect("store is available");
         let outcome = match state {
             DeliveryState::Waiting => continue,
             DeliveryState::Discarded => {
-                store.discard(&id(state), None).await.unwrap();
+                store.discard(&id(state), None).await.expect("store is available");
                 continue;
             }
             DeliveryState::Running => None,
@@ -54,9 +54,12 @@ async fn fill(store: &(impl Store + Operations)) {
             DeliveryState::Ignored => Some(DeliveryOutcome::Ignored),
             DeliveryState::Dead => Some(DeliveryOutcome::Dead { error: "never".into() }),
         };
-        let claims = store.claim(&request()).await.unwrap();
+        let claims = store.claim(&request()).await.expect("store is available");
         if let Some(outcome) = outcome {
-            store.complete(&[(claims[0].lease.clone(), outcome)]).await.unwrap();
+            store
+                .complete(&[(claims[0].lease.clone(), outcome)])
+                .await
+                .expect("store is available");
         }
     }
 }
@@ -64,26 +67,26 @@ async fn fill(store: &(impl Store + Operations)) {
 /// Asserts that each delivery is as it was, and that the store continues with all of them.
 async fn assert_continues(store: &impl Store) {
     for state in STATES {
-        let deliveries = store.deliveries(&id(state)).await.unwrap();
+        let deliveries = store.deliveries(&id(state)).await.expect("store is available");
         assert_eq!(deliveries.len(), 1);
         assert_eq!(deliveries[0].state, state);
     }
     // The waiting delivery is delayed, as the first version could not.
-    let claim = store.claim(&request()).await.unwrap().remove(0);
+    let claim = store.claim(&request()).await.expect("store is available").remove(0);
     assert_eq!(&*claim.lease.event_id, id(DeliveryState::Waiting));
     assert_eq!((claim.attempt, claim.delayed), (1, Duration::ZERO));
     let wait = Duration::ZERO;
     let later = DeliveryOutcome::Later { wait, reason: None, out_of_order: true };
-    let completed = store.complete(&[(claim.lease, later)]).await.unwrap();
+    let completed = store.complete(&[(claim.lease, later)]).await.expect("store is available");
     assert_eq!(completed, [CompleteResult::Recorded]);
-    let claim = store.claim(&request()).await.unwrap().remove(0);
+    let claim = store.claim(&request()).await.expect("store is available").remove(0);
     assert_eq!(claim.attempt, 1);
-    store.complete(&[(claim.lease, DeliveryOutcome::Done)]).await.unwrap();
+    store.complete(&[(claim.lease, DeliveryOutcome::Done)]).await.expect("store is available");
     // The dead letter starts over if its event is received again.
     let again = NewEvent::new(event(&id(DeliveryState::Dead)), vec![NewDelivery::new("a")]);
-    let stored = store.store(&[again]).await.unwrap();
+    let stored = store.store(&[again]).await.expect("store is available");
     assert_eq!(stored, [Stored::Redelivered(vec![Redelivery::Restarted])]);
-    assert_eq!(store.claim(&request()).await.unwrap()[0].attempt, 1);
+    assert_eq!(store.claim(&request()).await.expect("store is available")[0].attempt, 1);
 }
 
 /// Undoes the second migration.

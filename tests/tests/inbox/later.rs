@@ -64,7 +64,9 @@ async fn writes(
 }
 
 async fn shop(router: RouterBuilder, laters: u32) -> TestInbox {
-    TestInbox::new(router.shared_state(Arc::new(Laters::new(laters)))).await.unwrap()
+    TestInbox::new(router.shared_state(Arc::new(Laters::new(laters))))
+        .await
+        .expect("router is valid")
 }
 
 /// Delivers events of one object, the oldest first.

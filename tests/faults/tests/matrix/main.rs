@@ -9,6 +9,9 @@
 //! Random choices come from a seed that is printed. `FAULT_SEED=… cargo test -p router-faults`
 //! repeats them, apart from the operating system's scheduling. `FAULT_ROUNDS=…` sets the number
 //! of rounds.
+//!
+//! The tests that are the same for each store run on SQLite. With the feature `long` they also run on
+//! PostgreSQL and NATS JetStream, as in `.ci/check extra`.
 
 mod cluster;
 mod crashes;
@@ -33,6 +36,7 @@ use router_core::clock::{Clock as _, SystemClock};
 macro_rules! on_each_store {
     ($($test:ident),* $(,)? $(; $($in_database:ident),* $(,)?)?) => {
         crate::on_each_database!($($test,)* $($($in_database,)*)?);
+        #[cfg(feature = "long")]
         mod on_jetstream {
             $(
                 #[tokio::test(flavor = "multi_thread")]
@@ -57,6 +61,7 @@ macro_rules! on_each_database {
                 }
             )*
         }
+        #[cfg(feature = "long")]
         mod on_postgres {
             $(
                 #[tokio::test(flavor = "multi_thread")]
