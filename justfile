@@ -14,7 +14,7 @@ test *arguments:
 
 # Rewrite the tables that are generated from the code, in docs/ and router-core/src/docs
 docs:
-    UPDATE_DOCS=1 cargo test -p router-tests --test bad_input --test redelivery_table --test limits
+    UPDATE_DOCS=1 cargo test -p router-tests --test documents
     UPDATE_DOCS=1 cargo test -p router-core --lib
 
 # Rewrite the expected compile errors, then read each as a new user would
@@ -39,7 +39,7 @@ conformance seed:
 
 # Repeat a simulation with the seed that it printed
 simulation seed:
-    SIMULATION_SEED={{seed}} cargo test -p router-tests --test simulation
+    SIMULATION_SEED={{seed}} cargo test -p router-tests --test requests simulation
 
 # Rewrite the table of event types from Stripe's declarations in router-catalog/data
 catalog:

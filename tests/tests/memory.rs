@@ -1,4 +1,5 @@
 //! Memory use does not grow with the number of events, beyond the limit of the completion store.
+//! A program of its own, because it measures the memory of its process.
 #![cfg(target_os = "linux")]
 
 use std::fs;

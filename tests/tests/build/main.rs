@@ -1,6 +1,8 @@
-//! Errors and warnings of `RouterBuilder::build`, and the reports of a built router.
+//! Errors and warnings of `RouterBuilder::build`, and the reports of a built router. A program of its
+//! own, because they list all linked handlers.
 
 mod shop;
+mod two_cores;
 
 use router_core::{
     Event, Router,

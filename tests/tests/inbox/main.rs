@@ -1,5 +1,6 @@
 //! Tests of the inbox: storing and answering events, delivering them, logs and metrics.
 
+mod api_versions;
 mod clock;
 mod delivering;
 mod fairness;
@@ -15,9 +16,11 @@ mod monitor;
 mod outages;
 mod panics;
 mod receiving;
+mod redelivery_shop;
 mod shop;
 mod silent;
 mod tables;
 mod test_inbox;
+mod toy_store;
 mod transactions;
 mod worker_health;

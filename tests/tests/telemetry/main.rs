@@ -1,4 +1,5 @@
-//! Tests of the telemetry of endpoint and router: metrics, spans and log lines.
+//! Tests of the telemetry of endpoint and router: metrics, spans and log lines. A program of
+//! its own, because it installs a subscriber that records spans.
 
 mod event_metrics;
 mod every_path;

@@ -1,0 +1,5 @@
+//! Tests of the table of event types, and of the samples.
+
+#[cfg(feature = "samples")]
+mod samples;
+mod table;

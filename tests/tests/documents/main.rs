@@ -1,0 +1,6 @@
+//! Tests whose tables are documents: `UPDATE_DOCS=1 cargo test -p router-tests --test documents`
+//! writes docs/bad-input.md and the tables in docs/redelivery.md and docs/security.md.
+
+mod bad_input;
+mod limits;
+mod redelivery_table;
