@@ -14,11 +14,13 @@
 mod const_search;
 #[rustfmt::skip]
 pub mod event_type;
+mod name;
 mod pattern;
 #[cfg(feature = "samples")]
 pub mod samples;
 mod table;
 
+pub use name::{MAX_NAME_BYTES, NameError, check_name};
 pub use pattern::{Pattern, PatternError};
 pub use table::API_VERSION;
 

@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use router_catalog::check_name;
 use syn::{
     Error, LitBool, LitInt, LitStr, Path, Token,
     parse::{Parse, ParseStream},
@@ -17,15 +18,12 @@ type Parsed = syn::Result<TokenStream>;
 pub(crate) struct Backoff(pub(crate) Duration);
 
 pub(crate) fn handler_name(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
-    let message =
-        "a handler's name must be a single word without white space, as in \"orders.fulfil\"";
-    single_word(&assigned(key, example, input)?, message)
+    name(&assigned(key, example, input)?, "a handler's name", "for example \"orders.fulfil\"")
 }
 
 pub(crate) fn endpoint_name(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
-    let message = "an endpoint's name must be a single word without white space: the name given \
-                   with its signing secret, as in `connect=whsec_…`";
-    single_word(&assigned(key, example, input)?, message)
+    let hint = "it is the name given with the endpoint's signing secret, as in `connect=whsec_…`";
+    name(&assigned(key, example, input)?, "an endpoint's name", hint)
 }
 
 pub(crate) fn boolean(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
@@ -108,15 +106,11 @@ fn assigned<T: Parse>(key: &Ident, example: &str, input: ParseStream<'_>) -> syn
     input.parse().map_err(|error| Error::new(error.span(), message))
 }
 
-/// Checks a name, which is stored in databases and printed in tables: it must be a single word.
-///
-/// router-core's `build/check.rs` has the same rule for handlers registered by hand.
-fn single_word(name: &LitStr, message: &str) -> Parsed {
-    let text = name.value();
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(Error::new(name.span(), message));
+fn name(name: &LitStr, subject: &str, hint: &str) -> Parsed {
+    match check_name(&name.value()) {
+        Ok(()) => Ok(some(name)),
+        Err(error) => Err(Error::new(name.span(), format!("{subject} {error}; {hint}"))),
     }
-    Ok(some(name))
 }
 
 /// Parses a duration. `zero` is the consequence of a duration of zero.

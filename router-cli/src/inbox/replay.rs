@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::Args;
+use router_catalog::check_name;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
     operations::{EventSelector, ReplayResult},
@@ -43,7 +44,7 @@ pub(super) struct ReplayArgs {
 
     /// Deliver only to this handler (its stable name), even if the event was not for it.
     /// Repeatable.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_handler)]
     handler: Vec<String>,
 
     /// Replay events received after this time, as in `2h` (ago) or `2026-11-25T09:00:00Z`.
@@ -60,6 +61,12 @@ pub(super) struct ReplayArgs {
 
     #[command(flatten)]
     confirm: Confirm,
+}
+
+/// Checks the name of a handler that may not exist yet.
+fn parse_handler(name: &str) -> Result<String, String> {
+    check_name(name).map_err(|error| format!("a handler's name {error}"))?;
+    Ok(name.to_owned())
 }
 
 /// Parses a duration or a time in the past, and returns how long ago it is.

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use router_catalog::Pattern;
+use router_catalog::{Pattern, check_name};
 
 use super::{HandlerLocation, Plugin, Problem, candidate::Candidate, config::Configuration};
 use crate::extract::{compat::check_argument, needs::NeedSource};
@@ -68,13 +68,13 @@ fn unlisted_plugins(config: &Configuration) -> impl Iterator<Item = Problem> {
     })
 }
 
-/// Finds invalid names of handlers registered by hand. The macro checks those of linked handlers,
-/// by the same rule (`single_word` in router-macros).
+/// Finds invalid names of handlers registered by hand, and default names that are too long. The
+/// macro checks the names that linked handlers are given.
 fn invalid_names(config: &Configuration) -> impl Iterator<Item = Problem> {
-    let is_invalid =
-        |name: &str| name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control());
-    let invalid = config.candidates.iter().filter(move |candidate| is_invalid(&candidate.name));
-    invalid.map(|candidate| Problem::InvalidName(candidate.location()))
+    config.candidates.iter().filter_map(|candidate| {
+        let error = check_name(&candidate.name).err()?;
+        Some(Problem::InvalidName { error, handler: candidate.location() })
+    })
 }
 
 fn bad_patterns(config: &Configuration) -> impl Iterator<Item = Problem> {

@@ -12,7 +12,7 @@ mod report;
 mod routes;
 mod state_advice;
 
-pub use router_catalog::PatternError;
+pub use router_catalog::{NameError, PatternError};
 
 pub use self::{
     builder::{DeliveryRouterBuilder, RouterBuilder},

@@ -2,7 +2,7 @@
 
 use std::{fmt, panic::Location};
 
-use router_catalog::PatternError;
+use router_catalog::{NameError, PatternError};
 
 use super::{Plugin, state_advice::state_advice};
 use crate::extract::short_type_name;
@@ -130,8 +130,14 @@ pub enum Problem {
     },
     /// A handler is registered without a pattern.
     NoPatterns(HandlerLocation),
-    /// A handler registered by hand has a name that is empty or has white space.
-    InvalidName(HandlerLocation),
+    /// A handler registered by hand has an invalid name, or the path of a function without the key
+    /// `name` is too long for its default name.
+    InvalidName {
+        /// The reason why the name is invalid.
+        error: NameError,
+        /// The handler.
+        handler: HandlerLocation,
+    },
     /// A function is registered more than once.
     DuplicateRegistration(Vec<HandlerLocation>),
     /// Handlers share a stable name.
@@ -371,9 +377,16 @@ impl fmt::Display for Problem {
                 write_locations(f, std::slice::from_ref(handler))?;
                 f.write_str("\nhelp: list its event types: `.handler(\"name\", [\"invoice.paid\"], handler)`")
             }
-            Self::InvalidName(handler) => {
-                f.write_str("a handler's name must be a single word without white space, as in \"orders.fulfil\"")?;
-                write_locations(f, std::slice::from_ref(handler))
+            Self::InvalidName { error, handler } => {
+                write!(f, "a handler's name {error}; for example \"orders.fulfil\"")?;
+                write_locations(f, std::slice::from_ref(handler))?;
+                if let NameError::TooLong(_) = error {
+                    f.write_str(
+                        "\nhelp: pass a shorter name to `.handler(...)`; if the name is the path of the function, \
+                         set one: `#[on_event(\"...\", name = \"orders.fulfil\")]`",
+                    )?;
+                }
+                Ok(())
             }
             Self::MultipleReplies(locations) => {
                 f.write_str("these handlers would reply to the same event, but Stripe accepts only one reply")?;

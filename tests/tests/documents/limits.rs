@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use router_catalog::MAX_NAME_BYTES;
 use router_core::{
     Endpoint, Event, Router, build::RouterBuilder, completions::InMemoryCompletions,
     delivery::DeliveryRouter, server::Server, testing::ManualClock,
@@ -129,6 +130,12 @@ async fn table() -> String {
             field(&spec, "max_attempts"),
             "`retry(max_attempts = …)`, `DeliveryRouterBuilder::retry`",
             "a dead letter",
+        ),
+        (
+            "bytes of a handler's name",
+            MAX_NAME_BYTES.to_string(),
+            "none",
+            "a compile error, or an error of `build()`",
         ),
         (
             "events in the completion memory",

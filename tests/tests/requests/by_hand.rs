@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use router_core::{
     Event, EventId, Failure, IdempotencyKey, Object, Outcome, Router, State,
-    build::Problem,
+    build::{NameError, Problem},
     delivery::{Delivery, DeliveryService, ProvidedType},
     event::RelatedObject,
     extract::{Account, Attempt, EventType, PerDelivery},
@@ -108,8 +108,29 @@ fn build_refuses_the_names_that_the_macro_refuses() {
     for name in names {
         assert!(fixture.contains(&format!("name = {name:?}")), "{name:?}");
         let error = Router::builder().handler(name, ["*"], async || {}).build().unwrap_err();
-        assert!(matches!(error.problems(), [Problem::InvalidName(_)]), "{error}");
+        let [Problem::InvalidName { error: NameError::NotOneWord, .. }] = error.problems() else {
+            panic!("{error}")
+        };
     }
+}
+
+#[test]
+fn build_refuses_names_longer_than_255_bytes() {
+    let build = |name: &str| {
+        let builder = Router::builder().without_linked();
+        builder.handler(name, ["*"], async || {}).build()
+    };
+    build(&"n".repeat(255)).unwrap();
+    let error = build(&"é".repeat(128)).unwrap_err();
+    let [problem @ Problem::InvalidName { error: NameError::TooLong(256), .. }] = error.problems()
+    else {
+        panic!("{error}")
+    };
+    let lines = problem.to_string();
+    let lines: Vec<_> = lines.lines().collect();
+    let message = "a handler's name must have at most 255 bytes, but has 256";
+    assert!(lines[0].starts_with(message), "{error}");
+    assert!(lines[2].starts_with("help: pass a shorter name to `.handler(...)`"), "{error}");
 }
 
 #[test]

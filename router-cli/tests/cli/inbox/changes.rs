@@ -2,11 +2,23 @@
 
 use serde_json::json;
 
-use super::{DAY, MINUTE, TestInbox};
+use super::{
+    DAY, MINUTE, TestInbox,
+    engine::{Engine, on_each_store},
+};
 
-#[test]
-fn dead_delivery_is_retried() {
-    let inbox = TestInbox::busy();
+on_each_store!(
+    dead_delivery_is_retried,
+    nothing_changed_prints_reasons_and_exits_with_1,
+    discard_asks_for_confirmation,
+    replay_is_for_original_or_given_handlers,
+    replay_for_unknown_handler_asks_for_confirmation,
+    events_of_a_time_span_are_replayed,
+    events_finished_long_ago_are_purged,
+);
+
+fn dead_delivery_is_retried(engine: impl Engine) {
+    let inbox = TestInbox::busy(engine);
     let output = inbox.run(&["retry", "evt_dead"]);
     assert_eq!((output.code, &*output.stderr), (Some(0), ""));
     insta::assert_snapshot!(output.stdout, @r"
@@ -14,7 +26,7 @@ fn dead_delivery_is_retried() {
     retried    evt_dead  orders.fulfil  was dead, after 2 attempts
     ");
     // The store's clock is three minutes behind the program's.
-    inbox.clock.advance(MINUTE * 10);
+    inbox.advance(MINUTE * 10);
     let claim = inbox.claim("orders.fulfil", MINUTE);
     assert_eq!((claim.event.unwrap().id(), claim.attempt), ("evt_dead", 1));
     let output = inbox.run(&["retry", "evt_waits", "evt_runs", "--json"]);
@@ -29,9 +41,8 @@ fn dead_delivery_is_retried() {
     );
 }
 
-#[test]
-fn nothing_changed_prints_reasons_and_exits_with_1() {
-    let inbox = TestInbox::busy();
+fn nothing_changed_prints_reasons_and_exits_with_1(engine: impl Engine) {
+    let inbox = TestInbox::busy(engine);
     let output = inbox.run(&["retry", "evt_runs"]);
     assert_eq!(output.code, Some(1));
     insta::assert_snapshot!(output.stdout, @"unchanged  evt_runs  mail  is running; try again when the attempt has ended");
@@ -50,9 +61,8 @@ fn nothing_changed_prints_reasons_and_exits_with_1() {
     insta::assert_snapshot!(output.stdout, @"skipped   evt_none  unhandled; pass --handler to deliver it to a handler");
 }
 
-#[test]
-fn discard_asks_for_confirmation() {
-    let inbox = TestInbox::busy();
+fn discard_asks_for_confirmation(engine: impl Engine) {
+    let inbox = TestInbox::busy(engine);
     let output = inbox.run(&["discard", "evt_dead", "evt_waits"]);
     assert_eq!((output.code, &*output.stdout), (Some(2), ""));
     insta::assert_snapshot!(output.stderr, @"error: about to discard 2 deliveries of 2 events: standard input is not a terminal; pass --yes to confirm");
@@ -60,15 +70,14 @@ fn discard_asks_for_confirmation() {
     assert_eq!(output.code, Some(0));
     insta::assert_snapshot!(output.stdout, @"discarded  evt_first  ledger  was waiting, not attempted yet");
     // The next event of the object is no longer blocked.
-    inbox.clock.advance(MINUTE * 10);
+    inbox.advance(MINUTE * 10);
     assert_eq!(inbox.claim("ledger", MINUTE).event.unwrap().id(), "evt_second");
     let output = inbox.run(&["list", "--state", "discarded", "--json"]);
     assert_eq!(output.json()[0]["event"], "evt_first");
 }
 
-#[test]
-fn replay_is_for_original_or_given_handlers() {
-    let inbox = TestInbox::busy();
+fn replay_is_for_original_or_given_handlers(engine: impl Engine) {
+    let inbox = TestInbox::busy(engine);
     let output = inbox.run(&["replay", "evt_done", "evt_dead"]);
     assert_eq!((output.code, &*output.stderr), (Some(0), ""));
     insta::assert_snapshot!(output.stdout, @r"
@@ -91,9 +100,8 @@ fn replay_is_for_original_or_given_handlers() {
 }
 
 /// The handler is either new or misspelled.
-#[test]
-fn replay_for_unknown_handler_asks_for_confirmation() {
-    let inbox = TestInbox::busy();
+fn replay_for_unknown_handler_asks_for_confirmation(engine: impl Engine) {
+    let inbox = TestInbox::busy(engine);
     let output = inbox.run(&["replay", "evt_none", "--handler", "orders.fulfill"]);
     assert_eq!((output.code, &*output.stdout), (Some(2), ""));
     insta::assert_snapshot!(output.stderr, @"error: handler `orders.fulfill` has no deliveries in this inbox (did you mean `orders.fulfil`?); about to replay 1 event for orders.fulfill: standard input is not a terminal; pass --yes to confirm");
@@ -107,9 +115,8 @@ fn replay_for_unknown_handler_asks_for_confirmation() {
     insta::assert_snapshot!(output.stderr, @"error: handler `orders.fulfill` has no deliveries in this inbox; did you mean `orders.fulfil`?");
 }
 
-#[test]
-fn events_of_a_time_span_are_replayed() {
-    let inbox = TestInbox::busy();
+fn events_of_a_time_span_are_replayed(engine: impl Engine) {
+    let inbox = TestInbox::busy(engine);
     let filter = ["replay", "--since", "150min", "--type", "invoice.*", "--handler", "audit"];
     let output = inbox.run(&filter);
     assert_eq!((output.code, &*output.stdout), (Some(2), ""));
@@ -141,9 +148,8 @@ fn events_of_a_time_span_are_replayed() {
     ");
 }
 
-#[test]
-fn events_finished_long_ago_are_purged() {
-    let inbox = TestInbox::empty(DAY * 40);
+fn events_finished_long_ago_are_purged(engine: impl Engine) {
+    let inbox = TestInbox::empty(engine, DAY * 40);
     for number in 0..30 {
         inbox.store(&format!("evt_{number}"), "invoice.paid", "in_1", &["audit"]);
         inbox.complete("audit", router_inbox::store::DeliveryOutcome::Done);
@@ -153,7 +159,7 @@ fn events_finished_long_ago_are_purged() {
         "audit",
         router_inbox::store::DeliveryOutcome::Dead { error: "no such order".into() },
     );
-    inbox.clock.advance(DAY * 20);
+    inbox.advance(DAY * 20);
     inbox.store("evt_since", "invoice.paid", "in_1", &[]);
     let output = inbox.run(&["purge", "--older-than", "30days"]);
     assert_eq!((output.code, &*output.stdout), (Some(2), ""));

@@ -1,32 +1,32 @@
-//! An inbox that a server uses at the same time, and one that is damaged.
+//! An inbox that a server uses at the same time.
 
 use std::{
-    os::unix::fs::FileExt as _,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
-use router_inbox::{
-    sqlx::{SqlitePool, query},
-    store::Operations as _,
-};
+use router_inbox::store::Operations as _;
 
-use super::{DAY, MINUTE, TestInbox};
+use super::{
+    DAY, MINUTE, TestInbox,
+    engine::{Engine, Sqlite, on_each_store},
+};
 use crate::program::{CliOutput, program};
 
+on_each_store!(server_stores_events_while_commands_run);
+
 /// No command blocks the server, and the server blocks no command.
-#[test]
-fn server_stores_events_while_commands_run() {
-    let inbox = TestInbox::empty(DAY * 40);
+fn server_stores_events_while_commands_run(engine: impl Engine) {
+    let inbox = TestInbox::empty(engine, DAY * 40);
     inbox.store_many(400, "audit");
-    inbox.clock.advance(DAY * 40);
+    inbox.advance(DAY * 40);
     let (is_finished, stored) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_finished.load(Ordering::Relaxed) {
                 let number = stored.fetch_add(1, Ordering::Relaxed);
-                // Fails if another process locks the file for more than five seconds.
+                // Fails on SQLite if another process locks the file for more than five seconds.
                 inbox.store(&format!("evt_live_{number}"), "invoice.paid", "in_1", &["mail"]);
             }
         });
@@ -54,9 +54,9 @@ fn server_stores_events_while_commands_run() {
 
 #[test]
 fn ctrl_c_during_replay_reports_progress() {
-    let inbox = TestInbox::empty(MINUTE * 10);
+    let inbox = TestInbox::empty(Sqlite::new(), MINUTE * 10);
     inbox.store_many(3_000, "audit");
-    let url = inbox.url();
+    let url = inbox.engine.url();
     let mut command = program(&["inbox", "replay", "--until", "1min", "--yes", "--inbox", &url]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let events = || inbox.runtime.block_on(inbox.store.status()).unwrap().events;
@@ -73,22 +73,4 @@ fn ctrl_c_during_replay_reports_progress() {
         output.stderr,
         format!("interrupted: {} of 3000 events were not processed\n", 3_000 - replayed)
     );
-}
-
-#[test]
-fn damaged_file_is_reported() {
-    let inbox = TestInbox::empty(MINUTE);
-    inbox.store_many(500, "audit");
-    // Empties the write-ahead log, from which the damaged pages would otherwise be read.
-    inbox.runtime.block_on(async {
-        let database = SqlitePool::connect(&inbox.url()).await.unwrap();
-        query("pragma wal_checkpoint(truncate)").execute(&database).await.unwrap();
-    });
-    let path = inbox.folder.path().join("inbox.db");
-    let file = std::fs::File::options().write(true).open(&path).unwrap();
-    let length = file.metadata().unwrap().len();
-    file.write_all_at(&vec![0xff; (length / 2) as usize], length / 2).unwrap();
-    let output = inbox.run(&["list"]);
-    assert_eq!((output.code, &*output.stdout), (Some(1), ""), "{output:?}");
-    assert!(output.stderr.contains("database disk image is malformed"), "{output:?}");
 }

@@ -2,10 +2,13 @@
 
 mod changes;
 mod concurrent;
+mod engine;
 mod jetstream;
 mod postgres;
 mod query;
 mod redelivery;
+mod sqlite;
+mod texts;
 mod watch;
 
 use std::time::Duration;
@@ -17,47 +20,56 @@ use router_core::{
     testing::{ManualClock, SyntheticEvent},
 };
 use router_inbox::{
-    SqliteStore, Store as _,
+    Store as _,
     store::{
         Claim, ClaimRequest, DeliveryOutcome, HandlerSlots, NewDelivery, NewEvent, WorkerInfo,
     },
 };
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use self::engine::Engine;
 use crate::program::{CliOutput, run};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A SQLite inbox, and direct access to its store in place of a server.
-struct TestInbox {
+/// Every command. All but `watch` exit by themselves.
+const COMMANDS: [&[&str]; 8] = [
+    &["status"],
+    &["list"],
+    &["show", "evt_1"],
+    &["retry", "evt_1"],
+    &["replay", "evt_1"],
+    &["discard", "evt_1", "--yes"],
+    &["purge", "--older-than", "30d", "--yes"],
+    &["watch"],
+];
+
+/// An inbox, and direct access to its store in place of a server.
+struct TestInbox<E: Engine> {
     runtime: Runtime,
-    store: SqliteStore,
+    store: E::Store,
     clock: ManualClock,
-    folder: TempDir,
+    engine: E,
 }
 
-impl TestInbox {
+impl<E: Engine> TestInbox<E> {
     /// Creates an empty inbox whose clock is behind by this time.
-    fn empty(ago: Duration) -> Self {
+    fn empty(engine: E, ago: Duration) -> Self {
         let runtime = Runtime::new().expect("the runtime starts");
-        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let clock = ManualClock::at(SystemClock.wall() - ago);
-        let url = format!("sqlite:{}/inbox.db", folder.path().display());
-        let store = SqliteStore::options().clock(clock.clone());
-        let store = runtime.block_on(store.open(&url)).expect("the inbox can be created");
-        Self { runtime, store, clock, folder }
+        let store = runtime.block_on(engine.create(&clock));
+        Self { runtime, store, clock, engine }
     }
 
     /// Creates an inbox with deliveries in all states but discarded, an unhandled event and two
     /// workers.
-    fn busy() -> Self {
-        let inbox = Self::empty(MINUTE * 180);
+    fn busy(engine: E) -> Self {
+        let inbox = Self::empty(engine, MINUTE * 180);
         inbox.store("evt_done", "invoice.paid", "in_1", &["audit", "orders.fulfil"]);
         inbox.complete("audit", DeliveryOutcome::Done);
         inbox.complete("orders.fulfil", DeliveryOutcome::Ignored);
-        inbox.clock.advance(MINUTE * 60);
+        inbox.advance(MINUTE * 60);
         inbox.store("evt_dead", "charge.failed", "ch_1", &["audit", "orders.fulfil"]);
         inbox.complete("audit", DeliveryOutcome::Done);
         let wait =
@@ -67,13 +79,13 @@ impl TestInbox {
             "orders.fulfil",
             DeliveryOutcome::Dead { error: "no such order: 6735\nsee the runbook".into() },
         );
-        inbox.clock.advance(MINUTE * 60);
+        inbox.advance(MINUTE * 60);
         inbox.store("evt_none", "customer.created", "cus_9", &[]);
         inbox.store("evt_waits", "invoice.paid", "in_2", &["orders.fulfil"]);
         let wait =
             DeliveryOutcome::Retry { wait: MINUTE * 75, error: "the warehouse is down".into() };
         inbox.complete("orders.fulfil", wait);
-        inbox.clock.advance(MINUTE * 57);
+        inbox.advance(MINUTE * 57);
         inbox.store_ordered("evt_first", "customer.updated", "cus_1", "ledger");
         inbox.store_ordered("evt_second", "customer.updated", "cus_1", "ledger");
         inbox.store("evt_runs", "invoice.paid", "in_3", &["mail"]);
@@ -84,13 +96,15 @@ impl TestInbox {
         inbox
     }
 
-    fn url(&self) -> String {
-        format!("sqlite:{}/inbox.db", self.folder.path().display())
+    /// Advances the clock of the store, but not that of the program.
+    fn advance(&self, time: Duration) {
+        self.clock.advance(time);
+        self.runtime.block_on(self.engine.set_time(self.clock.wall()));
     }
 
     /// Runs `event-router inbox` on this inbox.
     fn run(&self, arguments: &[&str]) -> CliOutput {
-        run(&[&["inbox"], arguments, &["--inbox", &self.url()]].concat())
+        run_on(&self.engine.url(), arguments)
     }
 
     fn store(&self, id: &str, event_type: &str, object: &str, handlers: &[&str]) {
@@ -127,11 +141,19 @@ impl TestInbox {
         reported.expect("the store works");
     }
 
-    /// Claims the handler's next due delivery.
+    /// Claims the handler's next due delivery. A JetStream store sees the changes of the program
+    /// after a while.
     fn claim(&self, handler: &str, lease: Duration) -> Claim {
         let wanted = ClaimRequest::new(vec![HandlerSlots::new(handler, 1)], 1, lease);
-        let claimed = self.runtime.block_on(self.store.claim(&wanted));
-        claimed.expect("the store works").pop().expect("a delivery is due")
+        // Only guards against hanging.
+        for _ in 0..500 {
+            let claimed = self.runtime.block_on(self.store.claim(&wanted));
+            if let Some(claim) = claimed.expect("the store works").pop() {
+                return claim;
+            }
+            self.runtime.block_on(SystemClock.sleep(Duration::from_millis(20)));
+        }
+        panic!("no delivery of {handler} is due")
     }
 
     /// Claims the handler's next due delivery and completes it with an outcome.
@@ -139,6 +161,15 @@ impl TestInbox {
         let lease = self.claim(handler, MINUTE).lease;
         self.runtime.block_on(self.store.complete(&[(lease, outcome)])).expect("the store works");
     }
+}
+
+/// Runs `event-router inbox` with this URL, and asserts that its password is not printed.
+fn run_on(url: &str, arguments: &[&str]) -> CliOutput {
+    let output = run(&[&["inbox"], arguments, &["--inbox", url]].concat());
+    for password in [router_test_servers::postgres::PASSWORD, router_test_servers::nats::PASSWORD] {
+        assert!(!format!("{output:?}").contains(password), "{output:?}");
+    }
+    output
 }
 
 fn new_delivery(handler: &str, order: Option<DeliveryOrder>) -> NewDelivery {

@@ -9,10 +9,20 @@ use router_inbox::{
 };
 use serde_json::json;
 
-use super::{MINUTE, TestInbox, build_event, new_delivery, redact};
+use super::{
+    MINUTE, TestInbox, build_event,
+    engine::{Engine, on_each_store},
+    new_delivery, redact,
+};
 use crate::program::{CliOutput, SECRET, run};
 
-impl TestInbox {
+on_each_store!(
+    duplicates_and_restarts_count_as_successes,
+    show_prints_redelivered_versions_without_payloads,
+    event_is_found_by_both_ids_of_its_twins,
+);
+
+impl<E: Engine> TestInbox<E> {
     /// Starts a server that stores events for the handlers `audit` and `mail` in this inbox, and
     /// returns its URL. No worker runs the handlers.
     fn serve(&self) -> String {
@@ -49,9 +59,8 @@ fn answers(output: &CliOutput) -> Vec<&str> {
     lines.filter(|line| line.contains("  200 OK")).collect()
 }
 
-#[test]
-fn duplicates_and_restarts_count_as_successes() {
-    let inbox = TestInbox::empty(MINUTE);
+fn duplicates_and_restarts_count_as_successes(engine: impl Engine) {
+    let inbox = TestInbox::empty(engine, MINUTE);
     let to = inbox.serve();
     let send = |more: &[&str]| {
         let types = ["send", "invoice.paid", "charge.failed", "--seed", "7", "--to", &to];
@@ -73,9 +82,8 @@ fn duplicates_and_restarts_count_as_successes() {
     assert!(output.stdout.contains("\n6 deliveries (3 thin twins) in "), "{output:?}");
 }
 
-#[test]
-fn show_prints_redelivered_versions_without_payloads() {
-    let inbox = TestInbox::empty(MINUTE * 120);
+fn show_prints_redelivered_versions_without_payloads(engine: impl Engine) {
+    let inbox = TestInbox::empty(engine, MINUTE * 120);
     inbox.store("evt_1", "invoice.paid", "in_1", &["mail"]);
     inbox.complete("mail", DeliveryOutcome::Dead { error: "no such address".into() });
     let event = |version: &str| {
@@ -116,9 +124,8 @@ fn show_prints_redelivered_versions_without_payloads() {
     assert!(newest["payload"].as_str().unwrap().contains("2027-01-27.fynbos"));
 }
 
-#[test]
-fn event_is_found_by_both_ids_of_its_twins() {
-    let inbox = TestInbox::empty(MINUTE);
+fn event_is_found_by_both_ids_of_its_twins(engine: impl Engine) {
+    let inbox = TestInbox::empty(engine, MINUTE);
     let to = inbox.serve();
     let output =
         run(&["send", "invoice.paid", "--twin", "--seed", "7", "--to", &to, "--json"]).json();

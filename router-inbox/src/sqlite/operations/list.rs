@@ -20,8 +20,7 @@ pub(super) async fn list(
     let (from, order) = from_and_order(filter);
     query.push(from).push(" where true");
     if let Some(object) = &filter.object {
-        query.push(" and case account when '' then e.object else substr(e.object, length(account) + 2) end = ");
-        query.push_bind(object.clone());
+        query.push(" and own_object = ").push_bind(object.as_bytes());
     }
     // The plus keeps SQLite from using the index on the type; the one on the object is more
     // selective.
