@@ -16,6 +16,7 @@ test *arguments:
 docs:
     UPDATE_DOCS=1 cargo test -p router-tests --test documents
     UPDATE_DOCS=1 cargo test -p router-core --lib
+    UPDATE_DOCS=1 cargo test -p router-tests --test inbox docs_table
 
 # Rewrite the expected compile errors, then read each as a new user would
 compile-errors:

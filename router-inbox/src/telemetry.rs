@@ -1,25 +1,10 @@
 //! The inbox's metrics and log lines. The metrics have the same prefix as those listed in
 //! `router_core::telemetry`.
 //!
-//! - `stripe_webhook_inbox_events_total` (counter, label `outcome`): received events. Outcomes:
-//!   `stored`, `redelivered` (a handler runs because the event came again), `duplicate`,
-//!   `unhandled` (stored all the same), `store_error` (Stripe resends the event).
-//! - `stripe_webhook_inbox_store_duration_seconds` (histogram): time from receiving an event to its
-//!   commit.
-//! - `stripe_webhook_inbox_deliveries` (gauge, labels `handler`, `state`): unfinished deliveries.
-//!   States: `waiting`, `running`.
-//! - `stripe_webhook_inbox_oldest_seconds` (gauge, label `handler`): time since the oldest
-//!   unfinished delivery was stored.
-//! - `stripe_webhook_inbox_oldest_due_seconds` (gauge, label `handler`): time since the first of
-//!   the claimable deliveries became due; zero if none is claimable.
-//! - `stripe_webhook_inbox_workers` (gauge): running workers in all processes, if the store records
-//!   them.
-//! - `stripe_webhook_inbox_leases_expired_total` (counter, label `handler`): attempts whose lease
-//!   expired without an outcome, because the process crashed or was suspended.
-//! - `stripe_webhook_inbox_leases_lost_total` (counter, label `handler`): attempts that were
-//!   canceled or not recorded, because the lease was lost.
+#![doc = include_str!("docs/metrics.md")]
 //!
 //! Each process with an inbox updates the gauges at least every 15 s, with or without a worker.
+//! While the store is unavailable, the gauges keep their last values.
 //!
 //! `stripe_webhook_handlers_total` counts the runs of handlers and their results, and
 //! `stripe_webhook_dead_letters_total` counts dead letters.
@@ -48,26 +33,34 @@ const LEASES_LOST: &str = "stripe_webhook_inbox_leases_lost_total";
 /// letters after the last attempt and those of damaged events.
 const DEAD_LETTERS: &str = "stripe_webhook_dead_letters_total";
 
+/// Registers the descriptions of the inbox's metrics, and initializes its error counter with 0.
+///
+/// An alert needs the zero: Prometheus' `increase` does not see a counter whose first sample is 1.
 pub(crate) fn describe() {
-    describe_counter!(EVENTS, "Received events by outcome");
+    describe_counter!(
+        EVENTS,
+        "Received events by outcome: stored, redelivered (a handler runs because the event came \
+         again), duplicate, unhandled (stored all the same), store_error (Stripe resends the event)"
+    );
     describe_histogram!(
         STORE_DURATION,
         Unit::Seconds,
         "Time from receiving an event to its commit"
     );
-    describe_gauge!(DELIVERIES, "Unfinished deliveries: waiting, running");
+    describe_gauge!(DELIVERIES, "Unfinished deliveries by state: waiting, running");
     describe_gauge!(OLDEST, Unit::Seconds, "Time since the oldest unfinished delivery was stored");
     describe_gauge!(
         OLDEST_DUE,
         Unit::Seconds,
-        "Time since the first of the claimable deliveries became due"
+        "Time since the first of the claimable deliveries became due; zero if none is claimable"
     );
-    describe_gauge!(WORKERS, "Running workers in all processes");
+    describe_gauge!(WORKERS, "Running workers in all processes, if the store records them");
     describe_counter!(
         LEASES_EXPIRED,
-        "Attempts whose lease expired: the process crashed or was suspended"
+        "Attempts whose lease expired without an outcome: the process crashed or was suspended"
     );
     describe_counter!(LEASES_LOST, "Attempts canceled or not recorded because the lease was lost");
+    counter!(EVENTS, "outcome" => "store_error").increment(0);
 }
 
 /// Counts and logs a received event. An unhandled one is logged by the router, once per event type.

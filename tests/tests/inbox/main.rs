@@ -12,6 +12,8 @@ mod later;
 mod leases;
 mod logging;
 mod metrics;
+#[path = "../telemetry/metrics_table.rs"]
+mod metrics_table;
 mod monitor;
 mod outages;
 mod panics;

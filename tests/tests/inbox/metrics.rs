@@ -20,7 +20,10 @@ use router_tests::{event as event_of, now, payload};
 use tokio::sync::Semaphore;
 use tower::Service as _;
 
-use crate::shop::{Shop, settle};
+use crate::{
+    metrics_table::table,
+    shop::{Shop, settle},
+};
 
 /// Returns the counters and gauges of the inbox by name and labels; a snapshot resets counters.
 fn inbox_metrics(snapshotter: &Snapshotter) -> BTreeMap<String, i64> {
@@ -125,21 +128,60 @@ async fn lost_lease_is_counted_once() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
+    let shop = shop_with_hanging_handler();
+    lose_lease(&shop).await;
+    let metrics = inbox_metrics(&snapshotter);
+    assert_eq!(metrics["inbox_leases_lost_total handler=shop"], 1);
+}
+
+fn shop_with_hanging_handler() -> Shop {
     let handler = |_: Event| std::future::pending::<()>();
-    let shop =
-        Shop::new(Router::builder().without_linked().handler("shop", ["invoice.paid"], handler));
-    shop.receive("evt_1").await.unwrap();
+    Shop::new(Router::builder().without_linked().handler("shop", ["invoice.paid"], handler))
+}
+
+/// Runs a delivery until another claim, of no worker, takes it over.
+async fn lose_lease(shop: &Shop) {
+    shop.receive("evt_1").await.expect("event is stored");
     let suspended_clock = ManualClock::at(now());
     let worker = shop.start_worker_with_clock(&suspended_clock);
     shop.wait_for("evt_1", Running, 1).await;
     shop.clock.advance(LEASE);
     let request = ClaimRequest::new(vec![HandlerSlots::new("shop", 1)], 1, LEASE);
-    assert_eq!(shop.store().claim(&request).await.unwrap().len(), 1);
+    assert_eq!(shop.store().claim(&request).await.expect("store is available").len(), 1);
     suspended_clock.advance(LEASE);
     settle().await;
     worker.stop().await;
-    let metrics = inbox_metrics(&snapshotter);
-    assert_eq!(metrics["inbox_leases_lost_total handler=shop"], 1);
+}
+
+/// Generates docs/metrics.md if `UPDATE_DOCS=1` is set.
+#[tokio::test]
+async fn docs_table_lists_every_metric() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let shop = shop_with_hanging_handler();
+    lose_lease(&shop).await;
+    // The lease that took the delivery over expires.
+    let worker = shop.start_worker();
+    shop.advance_and_poll(LEASE).await;
+    pass_check(&shop).await;
+    worker.stop().await;
+
+    let rows = table(&snapshotter);
+    let rows: Vec<_> = rows.iter().filter(|row| row.contains("_inbox_")).cloned().collect();
+    let header = "| metric | kind | labels | description |\n|---|---|---|---|";
+    let docs = format!("{header}\n{}\n", rows.join("\n"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../router-inbox/src/docs/metrics.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &docs).unwrap();
+    }
+    let advice = "docs/metrics.md is outdated; run this test with UPDATE_DOCS=1";
+    assert_eq!(std::fs::read_to_string(path).unwrap(), docs, "{advice}");
+    // A metric that this test does not record is in the source.
+    let source = include_str!("../../../router-inbox/src/telemetry.rs");
+    for name in source.split('"').filter(|text| text.starts_with("stripe_webhook_inbox_")) {
+        assert!(docs.contains(&format!("`{name}`")), "the test does not record {name}");
+    }
 }
 
 #[tokio::test]

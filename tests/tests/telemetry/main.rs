@@ -4,6 +4,8 @@
 mod event_metrics;
 mod every_path;
 mod metrics_recorder;
+mod metrics_table;
+mod observability;
 mod refusals;
 mod request_metrics;
 mod secrecy;

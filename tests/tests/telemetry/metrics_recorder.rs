@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use metrics::LocalRecorderGuard;
 use metrics_util::{
-    CompositeKey, MetricKind,
+    CompositeKey,
     debugging::{DebugValue, DebuggingRecorder, Snapshotter},
 };
+
+use crate::metrics_table::table;
 
 /// The recorded metrics of one test. Dropping it ends the recording.
 pub(crate) struct MetricsRecorder {
@@ -50,18 +52,7 @@ impl MetricsRecorder {
 
     /// Returns a row for each metric recorded so far, in the format of the table in the docs.
     pub(crate) fn table(&self) -> BTreeSet<String> {
-        let rows = self.snapshotter.snapshot().into_vec().into_iter().map(|(key, _, help, _)| {
-            let kind = match key.kind() {
-                MetricKind::Counter => "counter",
-                MetricKind::Gauge => "gauge",
-                MetricKind::Histogram => "histogram",
-            };
-            let labels: Vec<String> =
-                key.key().labels().map(|label| format!("`{}`", label.key())).collect();
-            let (name, labels) = (key.key().name(), labels.join(", "));
-            format!("| `{name}` | {kind} | {labels} | {} |", help.unwrap_or_default())
-        });
-        rows.collect()
+        table(&self.snapshotter)
     }
 }
 

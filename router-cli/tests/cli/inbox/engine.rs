@@ -41,9 +41,12 @@ macro_rules! on_each_store {
 }
 pub(super) use on_each_store;
 
+/// A test and its name.
+type Test<E> = (&'static str, fn(E));
+
 /// Runs tests one after the other, each with an inbox of its own. Skips them if the engine's server
 /// is not installed.
-pub(super) fn run_tests<E: Engine>(tests: &[(&str, fn(E))]) {
+pub(super) fn run_tests<E: Engine>(tests: &[Test<E>]) {
     for (name, test) in tests {
         let Some(engine) = E::start() else { return };
         println!("{name}");

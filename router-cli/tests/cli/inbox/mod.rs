@@ -1,5 +1,7 @@
 //! `inbox` on SQLite, PostgreSQL and NATS JetStream stores that the tests fill as a server does.
 
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+
 mod changes;
 mod concurrent;
 mod engine;
