@@ -20,12 +20,16 @@
 //!         &self.0
 //!     }
 //!
+//!     async fn reopen(&self) -> MemoryStore {
+//!         self.0.clone()
+//!     }
+//!
 //!     async fn pass(&self, time: std::time::Duration) {
 //!         self.1.advance(time);
 //!     }
 //! }
 //!
-//! // Expands to a `#[tokio::test]` for each promise.
+//! // Expands to a `#[tokio::test]` for each promise. Needs tokio's feature `rt-multi-thread`.
 //! router_inbox::store_conformance!(InMemory);
 //! # fn main() {}
 //! ```
@@ -65,11 +69,48 @@ pub trait Subject: Sized + Send + Sync {
     /// Returns the store.
     fn store(&self) -> &Self::Store;
 
+    /// Opens the same store again, as another process would. A store that only one process can use
+    /// returns a clone that shares its data.
+    async fn reopen(&self) -> Self::Store;
+
+    /// Returns whether [`Store::notified`] notifies of changes by other processes. The default is
+    /// `false`, like that of [`Store::notified`]; the tests of notifications are then skipped.
+    ///
+    /// The first call of `notified` must complete once the store can be notified.
+    fn notifies() -> bool {
+        false
+    }
+
     /// Advances the store's clock.
     ///
     /// The clock may also run by itself in real time: the tests tolerate a deviation of a few
     /// seconds.
     async fn pass(&self, time: Duration);
+
+    /// Sets the store's clock back, as an operator of the machine may do, and returns `true`.
+    ///
+    /// Returns `false`, the default, if the clock cannot be set back. The tests that need it are
+    /// then skipped.
+    async fn set_back(&self, time: Duration) -> bool {
+        let _ = time;
+        false
+    }
+}
+
+/// A store under test, and control over its server, which no other test uses.
+#[async_trait]
+pub trait ServerSubject: Subject {
+    /// Returns the server's address, which errors must contain while the server is unavailable.
+    fn address(&self) -> String;
+
+    /// Shuts the server down.
+    async fn stop(&self);
+
+    /// Kills the server, as a crash would.
+    async fn kill(&self);
+
+    /// Starts the server again, at the same address and with the same data.
+    async fn start(&self);
 }
 
 /// Expands to a `#[tokio::test]` for each promise of a [`Store`](crate::Store), run on a
@@ -127,12 +168,28 @@ macro_rules! store_conformance {
             later_out_of_order_takes_last_place
             later_out_of_order_keeps_place_in_newest_lane
             later_with_lost_lease_changes_nothing
+            clock_set_back_delays_no_stored_event
+            clock_set_back_while_stopped_delays_no_event
+            clock_set_back_keeps_delays_and_leases
+            event_with_any_text_is_stored
+            different_events_are_no_duplicates
+            longest_durations_are_accepted
+            large_batch_is_stored_and_completed
+            reopened_store_has_stored_events
+            concurrent_duplicates_are_stored_once
+            concurrent_twins_are_one_event
+            concurrent_redeliveries_restart_dead_letter_once
+            concurrent_claims_never_share_a_delivery
+            concurrent_completions_of_one_event_are_recorded
+            late_completion_loses_to_later_claim
+            one_ordered_delivery_runs_per_object
+            event_stored_by_other_process_notifies
             random_workload_matches_model
         }
     };
     ($subject:ty: $($promise:ident)+) => {
         $(
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $promise() {
                 #[allow(unused_imports)]
                 use $crate::conformance::{
@@ -184,7 +241,27 @@ macro_rules! operations_conformance {
             purge_deletes_all_generations_together
             purge_enforces_min_retention
             store_exposes_operations_to_workers
+            event_with_any_text_supports_operations
+            longest_durations_are_accepted_by_operations
+            large_batch_is_counted_and_listed
+            operations_on_busy_store_keep_promises
+            concurrent_replays_each_store_a_generation
+            late_completion_outdates_older_event
+            change_by_operator_notifies
             random_operations_match_model
+        }
+    };
+}
+
+/// Expands to a `#[tokio::test]` for each promise of a store whose server becomes unavailable, run
+/// on a [`ServerSubject`](crate::conformance::ServerSubject).
+#[macro_export]
+macro_rules! outage_conformance {
+    ($subject:ty) => {
+        $crate::store_conformance! {
+            $subject:
+            unavailable_server_fails_soon_and_is_reused
+            acknowledged_events_survive_killed_server
         }
     };
 }

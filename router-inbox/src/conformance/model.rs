@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -22,17 +22,22 @@ use crate::{
     Store, StoreError,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState,
-        LAST_POSITION, Lease, NewDelivery, NewEvent, Operations, OrderKey, Redelivery, Stored,
-        StoredDelivery, WorkerInfo, newest_recency, number::delivery_number,
+        LAST_POSITION, Lease, MAX_DURATION, NewDelivery, NewEvent, Operations, OrderKey,
+        Redelivery, Stored, StoredDelivery, WorkerInfo, newest_recency, number::delivery_number,
     },
 };
 
 /// A store in memory, without persistence.
 ///
 /// It is the model that other stores are compared with, and a store for an application's tests.
+///
+/// Cloning is cheap; clones share the data.
+#[derive(Clone)]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
-    rows: Mutex<Rows>,
+    /// The times at which the store was created.
+    created: (SystemTime, Instant),
+    rows: Arc<Mutex<Rows>>,
 }
 
 /// The contents of the store. Keys are numbers, greater for later events and their deliveries.
@@ -84,7 +89,14 @@ struct Row {
 impl MemoryStore {
     /// Creates an empty store that uses this clock.
     pub fn new(clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), rows: Mutex::default() }
+        let created = (clock.wall(), clock.monotonic());
+        Self { clock: Arc::new(clock), created, rows: Arc::default() }
+    }
+
+    /// Returns the current time. It is monotonic: a change of the time of day has no effect.
+    fn now(&self) -> SystemTime {
+        let (wall, instant) = self.created;
+        wall + self.clock.monotonic().saturating_duration_since(instant)
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
@@ -101,21 +113,21 @@ impl DeliveryService for MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn store(&self, events: &[NewEvent]) -> Result<Vec<Stored>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let (mut rows, now) = (self.rows(), self.now());
         Ok(events.iter().map(|event| rows.store(event, now)).collect())
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
-        Ok(self.rows().claim(request, self.clock.wall()))
+        Ok(self.rows().claim(request, self.now()))
     }
 
     async fn extend(&self, leases: &[Lease], time: Duration) -> Result<Vec<bool>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let (mut rows, now) = (self.rows(), self.now());
         let extended = leases.iter().map(|lease| {
             let held = rows.held(lease);
             let is_held = held.is_some();
             if let Some(row) = held {
-                row.due = now + time;
+                row.due = later(now, time);
             }
             is_held
         });
@@ -126,7 +138,7 @@ impl Store for MemoryStore {
         &self,
         outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<CompleteResult>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let (mut rows, now) = (self.rows(), self.now());
         let completed = outcomes.iter().map(|(lease, outcome)| match rows.held(lease) {
             Some(row) => {
                 let result = row.finish_attempt(outcome, now);
@@ -148,7 +160,7 @@ impl Store for MemoryStore {
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
-        let (rows, now) = (self.rows(), self.clock.wall());
+        let (rows, now) = (self.rows(), self.now());
         let mut backlog = BTreeMap::new();
         for row in rows.deliveries.values().filter(|row| row.is_open()) {
             let handler = row.handler.clone();
@@ -168,14 +180,14 @@ impl Store for MemoryStore {
     }
 
     async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.wall());
-        rows.workers.insert(worker.name.clone(), (worker.clone(), now + ttl));
+        let (mut rows, now) = (self.rows(), self.now());
+        rows.workers.insert(worker.name.clone(), (worker.clone(), later(now, ttl)));
         rows.workers.retain(|_, (_, expires)| *expires > now);
         Ok(())
     }
 
     async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
-        Ok(Some(self.rows().workers(self.clock.wall())))
+        Ok(Some(self.rows().workers(self.now())))
     }
 }
 
@@ -305,12 +317,9 @@ impl Rows {
     /// handler and number.
     fn of_event(&self, event_id: &str) -> Vec<i64> {
         let key = |number: &i64| &self.events[&self.deliveries[number].event].key;
-        let has_id = |number: &i64| {
-            let generations = self.generations(self.deliveries[number].event);
-            generations.iter().any(|event| self.events[event].has_id(event_id))
-        };
-        let mut numbers: Vec<_> =
-            self.deliveries.keys().copied().filter(|number| has_id(number)).collect();
+        let events = self.with_id(event_id);
+        let of_event = self.deliveries.iter().filter(|(_, row)| events.contains(&row.event));
+        let mut numbers: Vec<_> = of_event.map(|(number, _)| *number).collect();
         numbers.sort_by_key(|number| {
             let (key, handler) = (key(number), &self.deliveries[number].handler);
             (key.endpoint(), key.account(), key.generation(), handler, *number)
@@ -342,6 +351,11 @@ impl EventRow {
     }
 }
 
+/// Returns the point in time after this duration.
+fn later(now: SystemTime, duration: Duration) -> SystemTime {
+    now + duration.min(MAX_DURATION)
+}
+
 fn restored(stored: &StoredEvent) -> Event {
     Event::from_store(stored.clone()).expect("event is valid")
 }
@@ -364,7 +378,7 @@ impl Row {
             DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,
             DeliveryOutcome::Retry { wait, error } => {
                 self.state = DeliveryState::Waiting;
-                self.due = now + *wait;
+                self.due = later(now, *wait);
                 self.error = Some(error.clone());
             }
             DeliveryOutcome::Dead { error } => {
@@ -377,12 +391,12 @@ impl Row {
             }
             DeliveryOutcome::Released { wait } => {
                 self.state = DeliveryState::Waiting;
-                self.due = now + *wait;
+                self.due = later(now, *wait);
                 self.attempts = self.attempts.saturating_sub(1);
             }
             DeliveryOutcome::Later { wait, reason, out_of_order } => {
                 self.state = DeliveryState::Waiting;
-                self.due = now + *wait;
+                self.due = later(now, *wait);
                 self.attempts = self.attempts.saturating_sub(1);
                 self.delayed_since.get_or_insert(now);
                 if let Some((_, position)) = &mut self.lane

@@ -40,6 +40,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time after which tombstones expire. Followers of the stream must have read them by then.
 const TOMBSTONE_TTL: Duration = Duration::from_secs(60);
 
+/// Maximum time after which the server deletes a message. The server rejects a time that overflows
+/// its 64-bit nanoseconds (292 years).
+const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// The header of a payload message that contains the event's metadata.
 pub(super) const META_HEADER: &str = "Inbox-Event";
 
@@ -80,10 +84,10 @@ impl Message {
         Self::new(subject, Bytes::new()).expire_after(TOMBSTONE_TTL)
     }
 
-    /// Makes the server delete the message after this time, rounded up to whole seconds and at
-    /// least one second.
+    /// Makes the server delete the message after this time, rounded up to whole seconds: at least
+    /// one second, and at most [`MAX_TTL`].
     pub(super) fn expire_after(mut self, ttl: Duration) -> Self {
-        let seconds = ttl.as_millis().div_ceil(1_000).max(1);
+        let seconds = ttl.min(MAX_TTL).as_millis().div_ceil(1_000).max(1);
         self.headers.insert(header::NATS_MESSAGE_TTL, format!("{seconds}s"));
         self
     }

@@ -22,7 +22,6 @@
 //! while they hold the lock of the event. Rows of `newest_done` are written under the lane's lock.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, UNIX_EPOCH},
 };
@@ -31,6 +30,7 @@ use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, Row as _};
 
 use super::{PostgresStore, schema::Schema};
+pub(super) use crate::store::rows::replace_nul;
 use crate::store::{
     CompleteResult, DeliveryOutcome, LAST_POSITION, Lease, NewDelivery, NewEvent, OrderKey,
     identity::{hash, identity},
@@ -181,14 +181,6 @@ pub(super) async fn complete(
     }
     unblock_next(write, schema, &lanes).await?;
     Ok(completed)
-}
-
-/// Replaces each NUL, which PostgreSQL cannot store in a text, with the symbol `␀`.
-///
-/// Events are deduplicated by a hash of the original key, and delivered with the original payload.
-/// Names and ids to search for must pass through this function too, so that they match the columns.
-pub(super) fn replace_nul(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
 
 /// Inserts the events that are new and returns their ids, by index in `events`.

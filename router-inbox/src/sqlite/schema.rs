@@ -114,7 +114,7 @@ async fn names(read: &mut SqliteConnection) -> sqlx::Result<BTreeSet<String>> {
          select type || ' `' || name || '`' from named
          union all
          select 'column `' || c.name || '` of the table `' || named.name || '`'
-         from named join pragma_table_xinfo(named.name) c where named.type = 'table'",
+         from named join pragma_table_info(named.name) c where named.type = 'table'",
     );
     Ok(names.fetch_all(read).await?.into_iter().collect())
 }

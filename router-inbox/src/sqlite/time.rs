@@ -62,7 +62,8 @@ impl StoreTime {
     pub(super) fn for_claim(&self, lease: Duration) -> ClaimTime {
         let mut state = self.state();
         let Reading { time: now, instant } = self.read(&mut state);
-        let ahead = state.ahead.filter(|(_, since)| instant < *since + lease);
+        let is_recent = |since: Instant| instant.saturating_duration_since(since) < lease;
+        let ahead = state.ahead.filter(|(_, since)| is_recent(*since));
         ClaimTime { now, for_leases: now - ahead.map_or(0, |(ahead, _)| ahead) }
     }
 

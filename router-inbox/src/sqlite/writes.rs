@@ -12,7 +12,7 @@ use crate::store::{
     identity::identity,
     newest_recency,
     number::delivery_number,
-    rows::{OutcomeColumns, millis, object_column},
+    rows::{OutcomeColumns, millis, object_column, replace_nul},
 };
 
 /// Stores an event and returns `true`, or returns `false` if it is already stored.
@@ -48,11 +48,11 @@ async fn insert_event(
     )
     .bind(&identity(&key)[..])
     .bind(&stored.endpoint)
-    .bind(key.account().unwrap_or_default())
+    .bind(replace_nul(key.account().unwrap_or_default()))
     .bind(event.id())
     .bind(stored.generation)
     .bind(event.event_type())
-    .bind(object_column(event))
+    .bind(replace_nul(&object_column(event)))
     .bind(&stored.payload[..])
     .bind(signed_at(&stored))
     .bind(stored.serial.map(u64::cast_signed))

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Upper limit of a duration: 1000 years. A point in time plus this does not overflow an `i64`.
-const MAX_MILLIS: i64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
+use super::MAX_DURATION;
 
-/// Returns the duration in milliseconds, at most 1000 years.
+/// Returns the duration in milliseconds, at most [`MAX_DURATION`].
 pub(crate) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
+    i64::try_from(time.min(MAX_DURATION).as_millis()).expect("maximum duration fits")
 }
 
 /// Converts a difference in milliseconds, or returns `None` if it is negative.

@@ -52,6 +52,10 @@ pub use self::{
 /// only if the clock was wrong.
 pub(crate) const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 
+/// Upper limit of a duration: 1000 years. A point in time plus this overflows neither a
+/// `SystemTime` nor milliseconds in an `i64`.
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
+
 /// Durable storage for events and their deliveries.
 ///
 /// A store contains each event once, and one delivery per event and handler. A worker claims
@@ -66,7 +70,8 @@ pub(crate) const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 /// `conformance` checks them. In addition:
 ///
 /// - All points in time come from the store's own clock, so that clock skew between machines has
-///   no effect. Callers pass only durations.
+///   no effect. Callers pass only durations, of any length up to [`Duration::MAX`]. A store may
+///   shorten a duration that would overflow its times.
 /// - Callers may repeat any call after an error. The failed call may have processed some of the
 ///   events or deliveries passed to it, but none of them partially. The repeated call must
 ///   not process an event or delivery a second time.

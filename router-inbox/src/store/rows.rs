@@ -1,5 +1,7 @@
 //! Conversion between Rust types and columns, shared by the SQL stores.
 
+use std::borrow::Cow;
+
 use router_core::{Event, delivery::DeliveryOrder};
 
 pub(crate) use super::millis::{elapsed, millis, time};
@@ -69,6 +71,15 @@ pub(crate) fn object_column(event: &Event) -> String {
         Some(account) => format!("{account}/{}", object_text(event)),
         None => object_text(event),
     }
+}
+
+/// Replaces each NUL with the symbol `␀`. PostgreSQL cannot store NUL in a text, and SQLite's
+/// `length` stops at it.
+///
+/// Events are deduplicated by a hash of the original key, and delivered with the original payload.
+/// Names and ids to search for must pass through this function too, so that they match the columns.
+pub(crate) fn replace_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
 
 /// Decodes a state column.

@@ -24,7 +24,7 @@ fn texts() -> Vec<String> {
     short.into_iter().chain(["x", "y"].map(|end| format!("{long}{end}"))).collect()
 }
 
-/// PostgreSQL stores each NUL as `␀`.
+/// Returns the text as it is shown: the SQL stores replace each NUL by `␀` in some columns.
 fn visible(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }

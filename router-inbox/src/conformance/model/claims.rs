@@ -7,7 +7,7 @@ use std::{
 
 use router_core::Event;
 
-use super::{Row, Rows};
+use super::{Row, Rows, later};
 use crate::store::{Claim, ClaimRequest, DeliveryState, Lease};
 
 impl Rows {
@@ -75,7 +75,8 @@ impl Rows {
         if !lease_expired {
             row.attempts += 1;
         }
-        (row.state, row.due, row.token) = (DeliveryState::Running, now + lease, row.token + 1);
+        (row.state, row.due, row.token) =
+            (DeliveryState::Running, later(now, lease), row.token + 1);
         let row = &self.deliveries[&number];
         let event = Event::from_store(row.received.clone());
         let event_id = event.as_ref().map_or("damaged", Event::id).into();

@@ -24,7 +24,7 @@ use crate::{
 #[async_trait]
 impl Operations for MemoryStore {
     async fn status(&self) -> Result<InboxStatus, StoreError> {
-        Ok(self.rows().status(self.clock.wall()))
+        Ok(self.rows().status(self.now()))
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
@@ -42,10 +42,8 @@ impl Operations for MemoryStore {
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         let rows = self.rows();
         let mut shown = Vec::new();
-        let has_id = |number: &i64| {
-            rows.generations(*number).iter().any(|event| rows.events[event].has_id(event_id))
-        };
-        for (number, row) in rows.events.iter().filter(|(number, _)| has_id(number)) {
+        for number in &rows.with_id(event_id) {
+            let row = &rows.events[number];
             let mut deliveries: Vec<_> = rows
                 .deliveries
                 .iter()
@@ -72,7 +70,7 @@ impl Operations for MemoryStore {
         event_id: &str,
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let (mut rows, now) = (self.rows(), self.now());
         let mut numbers = rows.of_handler(event_id, handler);
         numbers.retain(|number| rows.is_latest(*number));
         Ok(rows.change(&numbers, Change::Retry, now, |row| {
@@ -90,7 +88,7 @@ impl Operations for MemoryStore {
         event_id: &str,
         handler: Option<&str>,
     ) -> Result<Vec<ChangeResult>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let (mut rows, now) = (self.rows(), self.now());
         let numbers = rows.of_handler(event_id, handler);
         Ok(rows.change(&numbers, Change::Discard, now, |row| {
             (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
@@ -98,7 +96,7 @@ impl Operations for MemoryStore {
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
-        let (rows, now) = (self.rows(), self.clock.wall());
+        let (rows, now) = (self.rows(), self.now());
         let is_selected = |row: &EventRow| {
             row.key.generation() == 0
                 && selection.event_id.as_ref().is_none_or(|id| row.has_id(id))
@@ -115,13 +113,13 @@ impl Operations for MemoryStore {
         events: &[i64],
         handlers: &[Arc<str>],
     ) -> Result<Vec<ReplayResult>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let (mut rows, now) = (self.rows(), self.now());
         Ok(events.iter().map(|number| rows.replay(*number, handlers, now)).collect())
     }
 
     async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError> {
         PurgeTooSoon::check(older_than)?;
-        let (mut rows, before) = (self.rows(), ago(self.clock.wall(), older_than));
+        let (mut rows, before) = (self.rows(), ago(self.now(), older_than));
         let purged = events.iter().filter(|number| rows.purge(**number, before));
         Ok(purged.count() as u64)
     }
@@ -166,12 +164,12 @@ impl Rows {
 
     /// Returns the events for which no generation has a delivery.
     fn unhandled(&self) -> Vec<ListEntry> {
-        let handled: BTreeSet<i64> = self
-            .deliveries
-            .values()
-            .flat_map(|delivery| self.generations(delivery.event))
-            .collect();
-        let unhandled = self.events.iter().filter(|(number, _)| !handled.contains(number));
+        let handled: BTreeSet<i64> = self.deliveries.values().map(|row| row.event).collect();
+        let is_handled = |number: &i64| {
+            handled.contains(number)
+                || self.generations(*number).iter().any(|other| handled.contains(other))
+        };
+        let unhandled = self.events.iter().filter(|(number, _)| !is_handled(number));
         unhandled
             .map(|(number, row)| ListEntry { number: *number, event: row.listed(), delivery: None })
             .collect()
@@ -211,6 +209,12 @@ impl Rows {
             .filter(|(_, row)| is_generation(row))
             .map(|(number, _)| *number)
             .collect()
+    }
+
+    /// Returns the numbers of all generations of the events that were received with this id.
+    pub(super) fn with_id(&self, event_id: &str) -> BTreeSet<i64> {
+        let events = self.events.iter().filter(|(_, row)| row.has_id(event_id));
+        events.flat_map(|(number, _)| self.generations(*number)).collect()
     }
 
     /// Returns whether no later generation of the event has a delivery for the same handler.

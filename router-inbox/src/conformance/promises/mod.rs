@@ -1,16 +1,24 @@
 //! One function per promise of a [`Store`](crate::Store), which panics if the promise is broken.
 
+mod clock;
 mod later;
+mod limits;
 mod operations;
 mod ordered;
+mod outages;
+mod processes;
 mod redelivery;
+mod wait;
 mod workers;
 
 use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
-pub use self::{later::*, operations::*, ordered::*, redelivery::*, workers::*};
+pub use self::{
+    clock::*, later::*, limits::*, operations::*, ordered::*, outages::*, processes::*,
+    redelivery::*, workers::*,
+};
 use super::Subject;
 use crate::{
     Store as _,

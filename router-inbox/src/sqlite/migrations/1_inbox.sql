@@ -16,10 +16,6 @@ create table stripe_inbox_events (
     -- Tells events with Stripe's test id apart.
     serial integer,
     stored_at integer not null,
-    -- The object without the account, which precedes it if there is one. A blob, because SQLite's
-    -- functions for texts stop at a NUL. `substr` of an empty blob is null.
-    own_object blob as (coalesce(substr(
-        cast(object as blob), case account when '' then 1 else length(cast(account as blob)) + 2 end), x'')),
     unique (identity, generation)
 ) strict;
 
@@ -89,7 +85,9 @@ create table stripe_inbox_workers (
 ) strict, without rowid;
 
 create index stripe_inbox_events_by_id on stripe_inbox_events (event_id);
-create index stripe_inbox_events_of_object on stripe_inbox_events (own_object);
+-- The object id without the account, which precedes it if there is one.
+create index stripe_inbox_events_of_object on stripe_inbox_events
+    (case account when '' then object else substr(object, length(account) + 2) end);
 create index stripe_inbox_events_of_type on stripe_inbox_events (type);
 -- Covers the columns that a selection reads. In the table `stored_at` follows the payload, so
 -- reading it there would read the payload's pages.

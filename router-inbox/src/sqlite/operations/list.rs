@@ -6,7 +6,10 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use super::show::{delivery, event};
 use crate::{
     operations::{EventSelector, ListEntry, ListFilter},
-    store::{DeliveryState, rows::millis},
+    store::{
+        DeliveryState,
+        rows::{millis, replace_nul},
+    },
 };
 
 /// Lists what matches the filter, newest first: ids ascend in the order in which rows are stored.
@@ -20,7 +23,8 @@ pub(super) async fn list(
     let (from, order) = from_and_order(filter);
     query.push(from).push(" where true");
     if let Some(object) = &filter.object {
-        query.push(" and own_object = ").push_bind(object.as_bytes());
+        query.push(" and case account when '' then e.object else substr(e.object, length(account) + 2) end = ");
+        query.push_bind(replace_nul(object).into_owned());
     }
     // The plus keeps SQLite from using the index on the type; the one on the object is more
     // selective.

@@ -34,7 +34,7 @@ use router_inbox::{
 use tower::Service as _;
 use tracing_subscriber::filter::LevelFilter;
 
-use self::state::State;
+use self::state::{State, later};
 use router_tests::logged::{log, logged};
 
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl Store for ToyStore {
 
     async fn extend(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
         let extend = |state: &mut State, now| {
-            leases.iter().map(|lease| state.extend(lease, now + duration)).collect()
+            leases.iter().map(|lease| state.extend(lease, later(now, duration))).collect()
         };
         self.apply(extend).await
     }
@@ -163,6 +163,10 @@ impl Subject for Toy {
 
     fn store(&self) -> &ToyStore {
         &self.0
+    }
+
+    async fn reopen(&self) -> ToyStore {
+        self.0.clone()
     }
 
     async fn pass(&self, time: Duration) {

@@ -69,6 +69,11 @@ struct DeliveryRow {
 /// Upper limit of the number of deliveries of one event.
 const MAX_DELIVERIES: usize = 1_000;
 
+/// Returns the point in time after this duration, or after 1000 years if it is longer.
+pub(crate) fn later(now: SystemTime, duration: Duration) -> SystemTime {
+    now + duration.min(Duration::from_secs(1_000 * 365 * 24 * 60 * 60))
+}
+
 impl State {
     pub(crate) fn store(&mut self, new: &NewEvent, now: SystemTime) -> Stored {
         let (event, key) = (&new.event, new.event.key());
@@ -194,7 +199,7 @@ impl State {
         let lease_expired = row.state() == DeliveryState::Running;
         row.attempts += u32::from(!lease_expired);
         row.set_state(DeliveryState::Running);
-        (row.due, row.token) = (now + lease, row.token + 1);
+        (row.due, row.token) = (later(now, lease), row.token + 1);
         let is_newer = |object: &str, recency| {
             let newer = |done: &&(String, String, i64)| {
                 done.0 == row.handler && done.1 == object && done.2 > recency
@@ -239,15 +244,15 @@ impl State {
             DeliveryOutcome::Ignored => row.set_state(DeliveryState::Ignored),
             DeliveryOutcome::Retry { wait, error } => {
                 row.set_state(DeliveryState::Waiting);
-                (row.due, row.error) = (now + *wait, Some(error.clone()));
+                (row.due, row.error) = (later(now, *wait), Some(error.clone()));
             }
             DeliveryOutcome::Released { wait } => {
                 row.set_state(DeliveryState::Waiting);
-                (row.due, row.attempts) = (now + *wait, row.attempts.saturating_sub(1));
+                (row.due, row.attempts) = (later(now, *wait), row.attempts.saturating_sub(1));
             }
             DeliveryOutcome::Later { wait, reason, out_of_order } => {
                 row.set_state(DeliveryState::Waiting);
-                (row.due, row.attempts) = (now + *wait, row.attempts.saturating_sub(1));
+                (row.due, row.attempts) = (later(now, *wait), row.attempts.saturating_sub(1));
                 row.delayed_since.get_or_insert(now);
                 row.error = reason.clone().or(row.error.take());
                 if let Some((_, position)) = &mut row.lane

@@ -1,14 +1,17 @@
 //! Promises about [`Operations`]: status, lists and details.
 
 mod changes;
+mod limits;
+mod processes;
 mod purge;
 mod replay;
+mod text;
 
 use std::time::Duration;
 
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
-pub use self::{changes::*, purge::*, replay::*};
+pub use self::{changes::*, limits::*, processes::*, purge::*, replay::*, text::*};
 use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
     Store as _,
