@@ -18,8 +18,8 @@ use crate::{
 /// Test a Stripe webhook server offline, and operate its inbox.
 ///
 /// Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
-/// rejected; and shows, retries, replays and discards the events in a server's inbox. Needs no
-/// Stripe account and no network.
+/// rejected; and shows, retries, replays and discards the events in a server's inbox, and pauses
+/// its handlers. Needs no Stripe account and no network.
 #[derive(Parser)]
 #[command(
     name = "event-router",

@@ -7,8 +7,8 @@ use router_core::clock::{Clock as _, SystemClock};
 use crate::{
     Store, StoreError,
     store::{
-        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Stored,
-        WorkerInfo,
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent,
+        PausedHandler, Stored, WorkerInfo,
     },
 };
 
@@ -91,6 +91,10 @@ impl<S: Store> BoundedStore<S> {
 
     pub(crate) async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
         self.within_limit("list the workers", self.store.workers()).await
+    }
+
+    pub(crate) async fn paused_handlers(&self) -> Result<Vec<PausedHandler>, StoreError> {
+        self.within_limit("list the paused handlers", self.store.paused_handlers()).await
     }
 
     /// Waits for an operation, and drops its future once the limit is exceeded.

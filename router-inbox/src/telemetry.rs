@@ -27,6 +27,7 @@ const DELIVERIES: &str = "stripe_webhook_inbox_deliveries";
 const OLDEST: &str = "stripe_webhook_inbox_oldest_seconds";
 const OLDEST_DUE: &str = "stripe_webhook_inbox_oldest_due_seconds";
 const WORKERS: &str = "stripe_webhook_inbox_workers";
+const PAUSED: &str = "stripe_webhook_inbox_paused";
 const LEASES_EXPIRED: &str = "stripe_webhook_inbox_leases_expired_total";
 const LEASES_LOST: &str = "stripe_webhook_inbox_leases_lost_total";
 /// The router's metric. The router itself counts permanent failures; the inbox adds the dead
@@ -55,6 +56,7 @@ pub(crate) fn describe() {
         "Time since the first of the claimable deliveries became due; zero if none is claimable"
     );
     describe_gauge!(WORKERS, "Running workers in all processes, if the store records them");
+    describe_gauge!(PAUSED, "1 while an operator has paused the handler, otherwise 0");
     describe_counter!(
         LEASES_EXPIRED,
         "Attempts whose lease expired without an outcome: the process crashed or was suspended"
@@ -99,6 +101,11 @@ pub(crate) fn workers(workers: Option<&[WorkerInfo]>) {
         #[expect(clippy::cast_precision_loss, reason = "gauges are `f64`")]
         gauge!(WORKERS).set(workers.len() as f64);
     }
+}
+
+/// Records whether a handler is paused.
+pub(crate) fn paused(handler: &Arc<str>, is_paused: bool) {
+    gauge!(PAUSED, "handler" => handler.clone()).set(f64::from(is_paused));
 }
 
 pub(crate) fn lease_expired(handler: &Arc<str>) {

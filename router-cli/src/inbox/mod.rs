@@ -4,6 +4,7 @@ mod batches;
 mod changes;
 mod format;
 mod list;
+mod pause;
 mod purge;
 mod replay;
 mod show;
@@ -16,6 +17,7 @@ use clap::{Args, Subcommand};
 use self::{
     changes::{DiscardArgs, RetryArgs},
     list::ListArgs,
+    pause::{PauseArgs, ResumeArgs},
     purge::PurgeArgs,
     replay::ReplayArgs,
     show::ShowArgs,
@@ -27,7 +29,7 @@ use crate::{
     output::Output,
 };
 
-/// Show, retry, replay or discard the events in a server's inbox
+/// Show, retry, replay or discard the events in a server's inbox, and pause its handlers
 #[derive(Args)]
 #[command(
     subcommand_required = true,
@@ -48,6 +50,7 @@ Examples:
   event-router inbox list --state dead
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy
+  event-router inbox pause orders.fulfil --note 'the warehouse is down until 14:00'
 
 All commands can be used while servers use the inbox."
 )]
@@ -82,6 +85,8 @@ enum Command {
     Replay(ReplayArgs),
     Discard(DiscardArgs),
     Purge(PurgeArgs),
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
     Watch(WatchArgs),
 }
 
@@ -96,6 +101,8 @@ impl InboxArgs {
             Command::Replay(args) => args.run(&*store, output).await,
             Command::Discard(args) => args.run(&*store, output).await,
             Command::Purge(args) => args.run(&*store, output).await,
+            Command::Pause(args) => args.run(&*store, output).await,
+            Command::Resume(args) => args.run(&*store, output).await,
             Command::Watch(args) => args.run(&*store, output).await,
         }
     }

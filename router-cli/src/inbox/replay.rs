@@ -15,7 +15,7 @@ use super::{
     batches::{Confirm, in_batches, interrupted},
     format::count,
     show::event_not_found,
-    store::{suggest_handler, within_limit},
+    store::{unknown_handler_warning, within_limit},
 };
 use crate::{
     error::{Error, Exit},
@@ -99,7 +99,8 @@ impl ReplayArgs {
     ) -> Result<Exit, Error> {
         let by_filter = self.ids.is_empty();
         let events = self.select(store).await?;
-        let warning = self.unknown_handler_warning(store).await?;
+        let warning =
+            unknown_handler_warning(store, self.handler.iter().map(String::as_str)).await?;
         let needs_confirmation = (by_filter || warning.is_some()) && !events.is_empty();
         let change = self.describe(events.len(), warning.as_deref());
         if needs_confirmation && !self.confirm.ask(&change, output)? {
@@ -164,21 +165,6 @@ impl ReplayArgs {
             events.extend(found);
         }
         Ok(events)
-    }
-
-    /// Returns a warning if a given handler has never had a delivery: it is either new or
-    /// misspelled.
-    async fn unknown_handler_warning(
-        &self,
-        store: &dyn Operations,
-    ) -> Result<Option<String>, Error> {
-        let status = within_limit(store.status()).await?;
-        let known: Vec<&str> = status.handlers.iter().map(|handler| &*handler.handler).collect();
-        let unknown = self.handler.iter().find(|name| !known.contains(&name.as_str()));
-        Ok(unknown.map(|handler| {
-            let suggestion = suggest_handler(handler, &known);
-            format!("handler `{handler}` has no deliveries in this inbox ({suggestion}); ")
-        }))
     }
 
     fn describe(&self, number: usize, warning: Option<&str>) -> String {

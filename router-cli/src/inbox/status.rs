@@ -6,12 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use router_inbox::{
     operations::{BacklogCount, HandlerStatus, InboxStatus},
-    store::{Operations, WorkerInfo},
+    store::{Operations, PausedHandler, WorkerInfo},
 };
 use serde::Serialize;
 
 use super::{
-    format::{count, short_duration},
+    format::{ago, count, rfc3339, short_duration},
     store::within_limit,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     output::{DIM, FAILURE, Output, WARNING, sanitize, styled},
 };
 
-/// Count due, waiting, running and dead deliveries by handler, and list the running workers
+/// Count deliveries by handler, and list the paused handlers and the running workers
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -29,11 +29,13 @@ Examples:
 `due` counts the deliveries that could run now. `late` is the time for which the first of them has
 been due, if that is more than 5 seconds: a worker usually starts it within one. If `late` grows, no
 worker has the handler, or its workers are busy. `oldest` is the age of the oldest waiting or running
-delivery's event. If it keeps growing and nothing is late, the handler fails.
+delivery's event. If it keeps growing and nothing is late, the handler fails. Deliveries of a handler
+that is marked as `paused` wait until you resume it.
 
 With --json, prints one object: {\"events\", \"unhandled\", \"finished\", \"handlers\": [{\"handler\",
-\"due\", \"oldest_due_seconds\", \"waiting\": {\"number\", \"oldest_seconds\"}, \"running\", \"dead\"}],
-\"workers\": [{\"name\", \"handlers\"}]}. \"running\" and \"dead\" have the same fields as \"waiting\".")]
+\"due\", \"oldest_due_seconds\", \"waiting\": {\"number\", \"oldest_seconds\"}, \"running\", \"dead\",
+\"paused\"}], \"workers\": [{\"name\", \"handlers\"}], \"paused\": [{\"handler\", \"paused_at\", \"note\"}]}.
+\"running\" and \"dead\" have the same fields as \"waiting\".")]
 pub(super) struct StatusArgs {}
 
 impl StatusArgs {
@@ -87,6 +89,14 @@ pub(super) struct Line<'l> {
     finished: u64,
     handlers: Vec<HandlerLine<'l>>,
     workers: Option<Vec<WorkerLine<'l>>>,
+    paused: Vec<PausedLine<'l>>,
+}
+
+#[derive(Serialize)]
+struct PausedLine<'l> {
+    handler: &'l str,
+    paused_at: String,
+    note: Option<&'l str>,
 }
 
 #[derive(Serialize)]
@@ -103,6 +113,7 @@ struct HandlerLine<'l> {
     waiting: CountLine,
     running: CountLine,
     dead: CountLine,
+    paused: bool,
 }
 
 #[derive(Serialize)]
@@ -129,6 +140,12 @@ impl<'l> Line<'l> {
             waiting: count_line(handler.waiting),
             running: count_line(handler.running),
             dead: count_line(handler.dead),
+            paused: is_paused(status, handler),
+        };
+        let paused_line = |paused: &'l PausedHandler| PausedLine {
+            handler: &paused.handler,
+            paused_at: rfc3339(paused.paused_at),
+            note: paused.note.as_deref(),
         };
         Self {
             events: status.events,
@@ -136,6 +153,7 @@ impl<'l> Line<'l> {
             finished: status.finished,
             handlers: status.handlers.iter().map(handler_line).collect(),
             workers: status.workers.as_ref().map(|all| all.iter().map(worker_line).collect()),
+            paused: status.paused.iter().map(paused_line).collect(),
         }
     }
 }
@@ -144,10 +162,23 @@ impl<'l> Line<'l> {
 pub(super) fn table(status: &InboxStatus) -> Vec<String> {
     let mut lines =
         if status.events == 0 { vec!["the inbox is empty".to_owned()] } else { deliveries(status) };
+    lines.extend(paused_lines(&status.paused));
     if let Some(workers) = &status.workers {
         lines.extend(worker_lines(workers));
     }
     lines
+}
+
+/// Formats the number of paused handlers, and a line for each, if there are any.
+fn paused_lines(paused: &[PausedHandler]) -> Vec<String> {
+    let total = format!("{} paused", count(paused.len() as u64, "handler"));
+    let width = paused.iter().map(|paused| paused.handler.chars().count()).max().unwrap_or(0);
+    let line = |PausedHandler { handler, paused_at, note, .. }: &PausedHandler| {
+        let note = note.as_ref().map(|note| format!(": {}", sanitize(note))).unwrap_or_default();
+        format!("  {:width$}  {}{note}", sanitize(handler), ago(*paused_at))
+    };
+    let total = (!paused.is_empty()).then(|| styled(WARNING, total));
+    total.into_iter().chain(paused.iter().map(line)).collect()
 }
 
 /// Formats the number of running workers, and a line for each.
@@ -178,14 +209,17 @@ fn deliveries(status: &InboxStatus) -> Vec<String> {
             0 => styled(DIM, format_args!("{:>8}", "-")),
             some => styled(style, format_args!("{some:>8}")),
         };
+        let is_paused = is_paused(status, handler);
+        let late_style = if is_paused { WARNING } else { FAILURE };
         let late = match handler.oldest_due.filter(|age| *age > MAX_USUAL_DELAY) {
             None => styled(DIM, format_args!("{:>6}", "-")),
-            Some(age) => styled(FAILURE, format_args!("{:>6}", short_duration(age))),
+            Some(age) => styled(late_style, format_args!("{:>6}", short_duration(age))),
         };
+        let mark = if is_paused { styled(WARNING, "  paused") } else { String::new() };
         let plain = anstyle::Style::new();
         let oldest = oldest_open(handler).map(short_duration).unwrap_or_default();
         let line = format!(
-            "{:width$}  {}  {late}  {}  {}  {}  {oldest:>6}",
+            "{:width$}  {}  {late}  {}  {}  {}  {oldest:>6}{mark}",
             handler.handler,
             cell(handler.due, WARNING),
             cell(handler.waiting.number, plain),
@@ -225,15 +259,22 @@ fn hints(status: &InboxStatus) -> Vec<String> {
             count(status.unhandled, "event")
         ));
     }
+    if !status.paused.is_empty() {
+        let hint =
+            "deliveries of paused handlers wait: `event-router inbox resume HANDLER` has them run";
+        hints.push(hint.to_owned());
+    }
     hints.extend(missing_workers(status));
     hints
 }
 
 /// Returns the next step if no worker is running, or if no running worker has a handler with
-/// unfinished deliveries.
+/// unfinished deliveries. Paused handlers need no worker.
 pub(super) fn missing_workers(status: &InboxStatus) -> Option<String> {
     let workers = status.workers.as_ref()?;
-    let is_open = |status: &HandlerStatus| status.waiting.number + status.running.number > 0;
+    let is_open = |handler: &HandlerStatus| {
+        handler.waiting.number + handler.running.number > 0 && !is_paused(status, handler)
+    };
     if workers.is_empty() && status.handlers.iter().any(is_open) {
         return Some(
             "no worker is running: start the program that calls `inbox.worker(…).run(…)`"
@@ -259,6 +300,10 @@ pub(super) fn missing_workers(status: &InboxStatus) -> Option<String> {
             names.join("`, `")
         )),
     }
+}
+
+fn is_paused(status: &InboxStatus, handler: &HandlerStatus) -> bool {
+    status.paused.iter().any(|paused| paused.handler == handler.handler)
 }
 
 /// Returns the age of the oldest event that has a waiting or running delivery for the handler.

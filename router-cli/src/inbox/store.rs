@@ -104,8 +104,23 @@ pub(super) async fn check_handler(store: &dyn Operations, handler: &str) -> Resu
     )))
 }
 
+/// Returns a warning if one of these handlers has never had a delivery: it is either new or
+/// misspelled.
+pub(super) async fn unknown_handler_warning(
+    store: &dyn Operations,
+    handlers: impl IntoIterator<Item = &str>,
+) -> Result<Option<String>, Error> {
+    let status = within_limit(store.status()).await?;
+    let known: Vec<&str> = status.handlers.iter().map(|handler| &*handler.handler).collect();
+    let unknown = handlers.into_iter().find(|name| !known.contains(name));
+    Ok(unknown.map(|handler| {
+        let suggestion = suggest_handler(handler, &known);
+        format!("handler `{handler}` has no deliveries in this inbox ({suggestion}); ")
+    }))
+}
+
 /// Suggests the known handler that is nearest to an unknown name.
-pub(super) fn suggest_handler(handler: &str, known: &[&str]) -> String {
+fn suggest_handler(handler: &str, known: &[&str]) -> String {
     // A default name is `module::function`, of which the module may have been left out.
     let is_in_module = |known: &&&str| known.rsplit("::").next() == Some(handler);
     let nearest = known.iter().find(is_in_module).copied();

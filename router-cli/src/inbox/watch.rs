@@ -107,13 +107,16 @@ fn changes_since(status: &InboxStatus, previous: &InboxStatus) -> String {
 
 fn totals_line(status: &InboxStatus) -> String {
     let Totals { due, waiting, running, dead } = totals(status);
-    let InboxStatus { events, unhandled, finished, workers, .. } = status;
+    let InboxStatus { events, unhandled, finished, workers, paused, .. } = status;
     let mut line = format!(
         "due {due}  waiting {waiting}  running {running}  dead {dead}  finished {finished}  events {events}  \
          unhandled {unhandled}"
     );
     if let Some(workers) = workers {
         line.push_str(&format!("  workers {}", workers.len()));
+    }
+    if !paused.is_empty() {
+        line.push_str(&format!("  paused {}", paused.len()));
     }
     line
 }

@@ -5,21 +5,22 @@ use std::{
     env,
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
 };
 
 use crate::program::{CliOutput, program};
 
 /// The server that `cargo run` starts. Dropping it stops the server.
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    url: String,
+    pub(crate) url: String,
+    stderr: BufReader<ChildStderr>,
     /// Keeps the pipe open: closing it would end the server.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
-    fn start(inbox: &Path) -> Self {
+    pub(crate) fn start(inbox: &Path) -> Self {
         // `cargo run` would build all dependencies again, because without the other packages they
         // have fewer features.
         let server = Path::new(env!("CARGO_BIN_EXE_event-router"))
@@ -39,16 +40,27 @@ impl Server {
         let mut stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
         let mut lines = stdout.by_ref().lines().map_while(Result::ok);
         let url = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-        Self { process, url: url.expect("the server prints its address"), _stdout: stdout }
+        let stderr = BufReader::new(process.stderr.take().expect("stderr is piped"));
+        let url = url.expect("the server prints its address");
+        Self { process, url, stderr, _stdout: stdout }
     }
 
-    /// Stops the server, and returns its log.
-    fn stop(mut self) -> String {
+    /// Waits until the server logs a line with this text.
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            let read = self.stderr.read_line(&mut line).expect("the log is UTF-8");
+            assert!(read > 0, "the server has ended without logging {text:?}");
+        }
+    }
+
+    /// Stops the server, and returns the rest of its log.
+    pub(crate) fn stop(mut self) -> String {
         let kill = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status();
         assert!(kill.expect("`kill` is installed").success());
         let mut log = String::new();
-        let mut stderr = self.process.stderr.take().expect("stderr is piped");
-        stderr.read_to_string(&mut log).expect("the log is UTF-8");
+        self.stderr.read_to_string(&mut log).expect("the log is UTF-8");
         log
     }
 }

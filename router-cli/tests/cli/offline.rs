@@ -16,8 +16,8 @@ fn help_lists_commands_examples_and_exit_codes() {
     Test a Stripe webhook server offline, and operate its inbox.
 
     Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
-    rejected; and shows, retries, replays and discards the events in a server's inbox. Needs no Stripe
-    account and no network.
+    rejected; and shows, retries, replays and discards the events in a server's inbox, and pauses its
+    handlers. Needs no Stripe account and no network.
 
     Usage: event-router [OPTIONS] <COMMAND>
 
@@ -28,7 +28,7 @@ fn help_lists_commands_examples_and_exit_codes() {
       events       List Stripe's event types and the objects they carry
       sign         Print the `Stripe-Signature` header for a request body
       verify       Verify a signature, and explain why it is invalid
-      inbox        Show, retry, replay or discard the events in a server's inbox
+      inbox        Show, retry, replay or discard the events in a server's inbox, and pause its handlers
       completions  Generate a shell completion script
       help         Print this message or the help of the given subcommand(s)
 

@@ -248,6 +248,11 @@ macro_rules! operations_conformance {
             concurrent_replays_each_store_a_generation
             late_completion_outdates_older_event
             change_by_operator_notifies
+            paused_handler_is_listed_until_resumed
+            second_pause_keeps_the_time
+            resume_of_handler_not_paused_changes_nothing
+            pause_affects_no_delivery
+            concurrent_pauses_are_all_stored
             random_operations_match_model
         }
     };

@@ -23,7 +23,8 @@ use crate::{
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState,
         LAST_POSITION, Lease, MAX_DURATION, NewDelivery, NewEvent, Operations, OrderKey,
-        Redelivery, Stored, StoredDelivery, WorkerInfo, newest_recency, number::delivery_number,
+        PausedHandler, Redelivery, Stored, StoredDelivery, WorkerInfo, newest_recency,
+        number::delivery_number,
     },
 };
 
@@ -51,6 +52,8 @@ struct Rows {
     newest_done: BTreeMap<(Arc<str>, String), i64>,
     /// The workers by name, each with the time at which its record expires.
     workers: BTreeMap<Arc<str>, (WorkerInfo, SystemTime)>,
+    /// The paused handlers by name.
+    paused: BTreeMap<Arc<str>, PausedHandler>,
     /// The number of the event stored last.
     last: i64,
 }
@@ -188,6 +191,10 @@ impl Store for MemoryStore {
 
     async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
         Ok(Some(self.rows().workers(self.now())))
+    }
+
+    async fn paused_handlers(&self) -> Result<Vec<PausedHandler>, StoreError> {
+        Ok(self.rows().paused.values().cloned().collect())
     }
 }
 

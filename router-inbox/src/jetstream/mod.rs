@@ -21,6 +21,7 @@
 //! - For handlers of the newest event only, a message for each handler and object remembers the
 //!   newest event that is done ([`newest`]).
 //! - A message for each running worker has its handlers, and expires ([`workers`]).
+//! - One message has all paused handlers ([`paused`]).
 
 mod claims;
 mod complete;
@@ -35,6 +36,7 @@ mod newest;
 mod open_records;
 mod operations;
 pub(crate) mod options;
+mod paused;
 mod read;
 mod record;
 mod redeliver;
@@ -73,7 +75,7 @@ use crate::{
     Store, StoreError,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent, Operations,
-        Stored, StoredDelivery, WorkerInfo,
+        PausedHandler, Stored, StoredDelivery, WorkerInfo,
     },
 };
 
@@ -214,6 +216,10 @@ impl Store for JetStreamStore {
 
     async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
         self.0.workers().await.map(Some)
+    }
+
+    async fn paused_handlers(&self) -> Result<Vec<PausedHandler>, StoreError> {
+        self.0.paused_handlers().await
     }
 
     fn operations(&self) -> Option<&dyn Operations> {

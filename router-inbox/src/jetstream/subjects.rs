@@ -126,6 +126,11 @@ impl Subjects {
     pub(super) fn workers(&self) -> String {
         format!("{}.worker.*", self.0)
     }
+
+    /// Returns the subject of the message with all paused handlers.
+    pub(super) fn paused(&self) -> String {
+        format!("{}.paused", self.0)
+    }
 }
 
 /// Returns the three subject tokens that identify an event in a generation.

@@ -64,7 +64,7 @@ impl Connection {
 
     /// Returns the server's time. Asks the server if its last answer is too old, because only a
     /// process that follows the records asks periodically.
-    async fn recent_time(&self) -> Result<i64, StoreError> {
+    pub(super) async fn recent_time(&self) -> Result<i64, StoreError> {
         if self.time.is_sync_due() {
             read::sync_time(&self.jetstream, &self.address.name, &self.time).await?;
         }

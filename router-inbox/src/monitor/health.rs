@@ -9,7 +9,7 @@ use router_core::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{BacklogMonitor, CHECK_INTERVAL, Status, unclaimed::format_seconds};
+use super::{BacklogMonitor, CHECK_INTERVAL, Findings, Status, paused, unclaimed::format_seconds};
 use crate::{Store, store::StoreErrorKind};
 
 /// The health of an [`Inbox`](crate::Inbox): a readiness check for a
@@ -29,11 +29,12 @@ use crate::{Store, store::StoreErrorKind};
 /// The others are only warnings, because the deliveries would wait as long if this process got no
 /// events:
 ///
-/// | code | warning about due deliveries |
+/// | code | warning |
 /// |---|---|
-/// | `no_worker_with_handler` | no running worker has their handlers, but this program does |
-/// | `unknown_handler` | neither this program nor a running worker has their handlers |
-/// | `backlog` | they are not claimed in time, although workers with their handlers are running |
+/// | `no_worker_with_handler` | no running worker has this program's handlers of due deliveries |
+/// | `unknown_handler` | neither this program nor a running worker has handlers of due deliveries |
+/// | `backlog` | due deliveries are not claimed in time, although workers have their handlers |
+/// | `paused` | an operator has paused handlers, so their deliveries wait |
 ///
 /// [`Inbox::claim_warning`](crate::Inbox::claim_warning) sets the time after which a due delivery
 /// counts as not claimed. Cloning is cheap.
@@ -91,7 +92,7 @@ impl ReadinessCheck for InboxHealth {
     async fn check(&self) -> Readiness {
         let readiness = self.recent(|status| match &status.result {
             Err(kind) => unavailable("read", *kind).into(),
-            Ok(unclaimed) => {
+            Ok(Findings { unclaimed, paused }) => {
                 let mut readiness = Readiness::default();
                 readiness
                     .reasons
@@ -103,6 +104,7 @@ impl ReadinessCheck for InboxHealth {
                     };
                     reasons.push(group.reason());
                 }
+                readiness.warnings.extend(paused::warning(paused));
                 readiness
             }
         });

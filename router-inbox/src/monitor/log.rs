@@ -27,27 +27,29 @@ pub(super) struct MonitorLog {
     overdue: BTreeSet<Arc<str>>,
     /// Set while the store fails.
     outage: Option<WarningSchedule>,
-    /// Set while the running workers cannot be read.
-    workers_unknown: Option<WarningSchedule>,
+    /// Set while the running workers or the paused handlers cannot be read.
+    claimants_unknown: Option<WarningSchedule>,
 }
 
 impl MonitorLog {
     /// Logs the result of a successful check, and updates the gauges. `is_known` returns whether
     /// this program or a running worker has a handler. `unclaimed` is `None` while it is too early
-    /// to say which deliveries are overdue.
+    /// to say which deliveries are overdue, and `is_undecided` returns whether that holds for a
+    /// handler, because it is or was paused.
     pub(super) fn succeeded(
         &mut self,
         now: Instant,
         backlog: &[Backlog],
         is_known: impl Fn(&str) -> bool,
         unclaimed: Option<&[Unclaimed]>,
+        is_undecided: impl Fn(&str) -> bool,
     ) {
         self.end_outage(now);
-        if self.workers_unknown.take().is_some() {
-            tracing::info!("the running workers can be read again");
+        if self.claimants_unknown.take().is_some() {
+            tracing::info!("the running workers and the paused handlers can be read again");
         }
         if let Some(unclaimed) = unclaimed {
-            self.report_unclaimed(now, unclaimed);
+            self.report_unclaimed(now, unclaimed, is_undecided);
         }
         for entry in backlog {
             if !is_known(&entry.handler) && self.unknown.insert(entry.handler.clone()) {
@@ -66,18 +68,18 @@ impl MonitorLog {
         }
     }
 
-    /// Logs that the running workers could not be read.
-    pub(super) fn workers_unknown(
+    /// Logs that the running workers or the paused handlers could not be read.
+    pub(super) fn claimants_unknown(
         &mut self,
         now: Instant,
         backlog: &[Backlog],
         error: &StoreError,
     ) {
         self.end_outage(now);
-        let schedule = self.workers_unknown.get_or_insert_with(|| WarningSchedule::new(now));
+        let schedule = self.claimants_unknown.get_or_insert_with(|| WarningSchedule::new(now));
         if schedule.take_due(now) {
-            let failure = "failed to read which workers are running; until then, missing workers \
-                           are not noticed; retrying";
+            let failure = "failed to read which workers are running and which handlers are paused; \
+                           until that succeeds, missing workers are not noticed; retrying";
             telemetry::store_failed(failure, error);
         }
         self.update_gauges(backlog);
@@ -90,7 +92,12 @@ impl MonitorLog {
         }
     }
 
-    fn report_unclaimed(&mut self, now: Instant, unclaimed: &[Unclaimed]) {
+    fn report_unclaimed(
+        &mut self,
+        now: Instant,
+        unclaimed: &[Unclaimed],
+        is_undecided: impl Fn(&str) -> bool,
+    ) {
         for group in unclaimed {
             let new = || Episode::new(now);
             let episode = self.episodes.entry(group.cause).or_insert_with(new);
@@ -107,7 +114,8 @@ impl MonitorLog {
         }
         self.episodes.retain(|_, episode| !episode.is_over(now));
         let overdue: BTreeSet<_> = unclaimed.iter().flat_map(|group| &group.handlers).collect();
-        let ended = self.overdue.extract_if(.., |handler| !overdue.contains(handler));
+        let has_ended = |handler: &Arc<str>| !overdue.contains(handler) && !is_undecided(handler);
+        let ended = self.overdue.extract_if(.., |handler| has_ended(handler));
         let ended: Vec<_> = ended.collect();
         if !ended.is_empty() {
             let handlers = ended.join(", ");

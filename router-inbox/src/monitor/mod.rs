@@ -5,6 +5,7 @@
 
 mod health;
 mod log;
+mod paused;
 mod schedule;
 mod unclaimed;
 
@@ -26,13 +27,14 @@ use tokio::{
 pub use self::health::InboxHealth;
 use self::{
     log::MonitorLog,
+    paused::Pauses,
     unclaimed::{Cause, Unclaimed, is_recorded},
 };
 use crate::{
     Store, StoreError,
     bounded::BoundedStore,
     health::WorkerHealth,
-    store::{Backlog, StoreErrorKind, WorkerInfo},
+    store::{Backlog, PausedHandler, StoreErrorKind, WorkerInfo},
     telemetry,
     worker::WeakWorkerHealth,
 };
@@ -81,12 +83,20 @@ struct Settings {
     claim_warning: Duration,
 }
 
-type Workers = Result<Option<Vec<WorkerInfo>>, StoreError>;
+/// The running workers, if the store records them, and the paused handlers.
+type Claimants = Result<(Option<Vec<WorkerInfo>>, Vec<PausedHandler>), StoreError>;
 
 /// The result of a check.
 struct Status {
     checked_at: Instant,
-    result: Result<Vec<Unclaimed>, StoreErrorKind>,
+    result: Result<Findings, StoreErrorKind>,
+}
+
+/// The handlers whose deliveries wait.
+#[derive(Default)]
+struct Findings {
+    unclaimed: Vec<Unclaimed>,
+    paused: Vec<PausedHandler>,
 }
 
 impl<S: Store> BacklogMonitor<S> {
@@ -128,13 +138,14 @@ impl<S: Store> BacklogMonitor<S> {
 
     /// Checks the backlog, logs and publishes the result, and returns the time to the next check.
     ///
-    /// A delivery is overdue once it has been due for the limit, and the store has been readable
-    /// for as long, which is since `began`. After a start or an outage, workers first have to claim
-    /// what became due in the meantime.
+    /// A delivery is overdue once it has been due for the limit, the store has been readable for as
+    /// long (since `began`), and the handler has not been paused for as long. After a start, an
+    /// outage or a pause, workers first have to claim what became due in the meantime.
     async fn check(
         &self,
         settings: &Settings,
         began: &mut Option<Instant>,
+        pauses: &mut Pauses,
         log: &mut MonitorLog,
     ) -> Duration {
         let read = match catch_panic("the store", self.read()).await {
@@ -144,25 +155,30 @@ impl<S: Store> BacklogMonitor<S> {
         let now = settings.clock.monotonic();
         let mut readable = || now.saturating_duration_since(*began.get_or_insert(now));
         let (result, wait) = match read {
-            Ok((backlog, Ok(workers))) => {
+            Ok((backlog, Ok((workers, paused)))) => {
                 let workers = workers.as_deref();
                 let (limit, readable) = (settings.claim_warning, readable());
+                pauses.observe(now, &paused, &self.router);
+                let claimable_for =
+                    |handler: &str| pauses.claimable_for(handler, now).min(readable);
+                let is_undecided = |handler: &str| claimable_for(handler) < limit;
+                let decided = backlog.iter().filter(|entry| !is_undecided(&entry.handler));
                 let unclaimed =
-                    (readable >= limit).then(|| self.unclaimed(&backlog, workers, limit));
+                    (readable >= limit).then(|| self.unclaimed(decided, workers, limit));
                 telemetry::workers(workers);
                 let is_known = |handler: &str| {
                     self.router.handler(handler).is_some() || is_recorded(workers, handler)
                 };
-                log.succeeded(now, &backlog, is_known, unclaimed.as_deref());
-                let wait = time_to_next_check(&backlog, limit, readable);
-                (Ok(unclaimed.unwrap_or_default()), wait)
+                log.succeeded(now, &backlog, is_known, unclaimed.as_deref(), is_undecided);
+                let wait = time_to_next_check(&backlog, limit, claimable_for);
+                (Ok(Findings { unclaimed: unclaimed.unwrap_or_default(), paused }), wait)
             }
             // One record that cannot be read, such as one of a later version, must not take the
             // processes out of service that store events.
             Ok((backlog, Err(error))) => {
                 readable();
-                log.workers_unknown(now, &backlog, &error);
-                (Ok(Vec::new()), CHECK_INTERVAL)
+                log.claimants_unknown(now, &backlog, &error);
+                (Ok(Findings::default()), CHECK_INTERVAL)
             }
             Err(error) => {
                 *began = None;
@@ -174,16 +190,18 @@ impl<S: Store> BacklogMonitor<S> {
         wait
     }
 
-    async fn read(&self) -> Result<(Vec<Backlog>, Workers), StoreError> {
-        let (backlog, workers) = tokio::join!(biased; self.store.backlog(), self.store.workers());
-        Ok((backlog?, workers))
+    async fn read(&self) -> Result<(Vec<Backlog>, Claimants), StoreError> {
+        let claimants =
+            async { tokio::try_join!(self.store.workers(), self.store.paused_handlers()) };
+        let (backlog, claimants) = tokio::join!(biased; self.store.backlog(), claimants);
+        Ok((backlog?, claimants))
     }
 
     /// Returns the handlers whose oldest due delivery has been due for at least `limit`, grouped by
     /// cause.
-    fn unclaimed(
+    fn unclaimed<'b>(
         &self,
-        backlog: &[Backlog],
+        backlog: impl Iterator<Item = &'b Backlog>,
         workers: Option<&[WorkerInfo]>,
         limit: Duration,
     ) -> Vec<Unclaimed> {
@@ -267,12 +285,12 @@ async fn run<S: Store>(
     _guard: TaskGuard,
 ) {
     let mut log = MonitorLog::default();
-    let mut began = None;
+    let (mut began, mut pauses) = (None, Pauses::default());
     loop {
         // Settings that are changed after `Inbox::new` take effect at once.
         let current = settings.borrow_and_update().clone();
         let Some(monitor) = monitor.upgrade() else { return };
-        let wait = monitor.check(&current, &mut began, &mut log).await;
+        let wait = monitor.check(&current, &mut began, &mut pauses, &mut log).await;
         drop(monitor);
         tokio::select! {
             changed = settings.changed() => if changed.is_err() {
@@ -286,8 +304,13 @@ async fn run<S: Store>(
 
 /// Returns the time until the next handler's oldest due delivery reaches the limit, but at least
 /// [`MIN_INTERVAL`] and at most [`CHECK_INTERVAL`].
-fn time_to_next_check(backlog: &[Backlog], limit: Duration, readable: Duration) -> Duration {
-    let due = backlog.iter().filter_map(|entry| Some(entry.oldest_due?.min(readable)));
+fn time_to_next_check(
+    backlog: &[Backlog],
+    limit: Duration,
+    claimable_for: impl Fn(&str) -> Duration,
+) -> Duration {
+    let due = |entry: &Backlog| Some(entry.oldest_due?.min(claimable_for(&entry.handler)));
+    let due = backlog.iter().filter_map(due);
     let remaining = due.map(|due| limit.saturating_sub(due)).filter(|time| !time.is_zero());
     // A delivery that becomes due right after this check reaches the limit after `limit`.
     remaining.chain([limit]).fold(CHECK_INTERVAL, Duration::min).max(MIN_INTERVAL)

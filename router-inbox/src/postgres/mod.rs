@@ -5,6 +5,7 @@ mod connect;
 mod listen;
 mod operations;
 pub(crate) mod options;
+mod paused;
 mod pool;
 mod redeliver;
 mod schema;
@@ -30,7 +31,7 @@ use crate::{
     Store, StoreError, Tx,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-        Operations, Stored, StoredDelivery, WorkerInfo, rows::state,
+        Operations, PausedHandler, Stored, StoredDelivery, WorkerInfo, rows::state,
     },
     tx::{self, TxPermits, TxStore},
 };
@@ -226,6 +227,14 @@ impl Store for PostgresStore {
             workers::running(&mut connection, &self.schema).await
         };
         workers.await.map(Some).map_err(|error| self.store_error(error))
+    }
+
+    async fn paused_handlers(&self) -> Result<Vec<PausedHandler>, StoreError> {
+        let paused = async {
+            let mut connection = self.pool.acquire().await?;
+            paused::list(&mut connection, &self.schema).await
+        };
+        paused.await.map_err(|error| self.store_error(error))
     }
 
     fn max_transactions(&self) -> Option<usize> {

@@ -6,6 +6,7 @@ mod file;
 mod open;
 mod operations;
 pub(crate) mod options;
+mod paused;
 mod private_file;
 mod quick_check;
 mod redeliver;
@@ -32,7 +33,7 @@ use crate::{
     Store, StoreError, Tx,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Effects, Lease, NewEvent,
-        Operations, StoreErrorKind, Stored, StoredDelivery, WorkerInfo, rows::state,
+        Operations, PausedHandler, StoreErrorKind, Stored, StoredDelivery, WorkerInfo, rows::state,
         sql_error::kind,
     },
     tx::{self, TxPermits, TxStore},
@@ -285,6 +286,11 @@ impl Store for SqliteStore {
     async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
         let mut reader = self.reader().await?;
         Ok(Some(workers::running(&mut reader, self.now()).await?))
+    }
+
+    async fn paused_handlers(&self) -> Result<Vec<PausedHandler>, StoreError> {
+        let mut reader = self.reader().await?;
+        Ok(paused::list(&mut reader).await?)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {

@@ -20,6 +20,8 @@ pub mod operations;
 pub(crate) mod order;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod parameters;
+mod pause;
+mod retention;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod rows;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
@@ -45,6 +47,7 @@ pub use self::{
     event::{NewDelivery, NewEvent, Redelivery, Stored},
     operations::Operations,
     order::{LAST_POSITION, OrderKey, newest_recency},
+    pause::PausedHandler,
     worker_info::WorkerInfo,
 };
 
@@ -225,6 +228,18 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// Fails if the store is unavailable.
     async fn workers(&self) -> Result<Option<Vec<WorkerInfo>>, StoreError> {
         Ok(None)
+    }
+
+    /// Returns the handlers that an operator has [paused](Operations::pause), sorted by name.
+    ///
+    /// Workers read the list before a claim, at most once a second, and claim nothing for these
+    /// handlers. The default implementation returns none, for a store without [`Operations`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store is unavailable. The worker then claims nothing.
+    async fn paused_handlers(&self) -> Result<Vec<PausedHandler>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// Adds the resource that this store [provides](DeliveryService::provides), for example a

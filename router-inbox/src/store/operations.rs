@@ -8,14 +8,18 @@ use std::{
 use async_trait::async_trait;
 use router_core::{Event, event::StoredEvent};
 
-pub use super::change::{Change, ChangeOutcome, ChangeResult};
 use super::order::object_text;
+pub use super::{
+    change::{Change, ChangeOutcome, ChangeResult},
+    retention::{MIN_RETENTION, PurgeTooSoon},
+};
 use crate::{
     StoreError,
-    store::{DeliveryState, WorkerInfo},
+    store::{DeliveryState, PausedHandler, WorkerInfo},
 };
 
-/// An operator's interface to a store: inspecting, retrying, discarding, replaying and purging.
+/// An operator's interface to a store: inspecting, retrying, discarding, replaying, purging and
+/// pausing.
 ///
 /// This trait is separate from [`Store`](crate::Store), because not every engine can implement it.
 ///
@@ -33,7 +37,7 @@ use crate::{
 #[async_trait]
 pub trait Operations: Send + Sync {
     /// Counts events and deliveries, determines the age of the oldest deliveries, and lists the
-    /// running workers.
+    /// running workers and the paused handlers.
     ///
     /// Finished deliveries are counted only in total, not by handler. There may be millions of
     /// them, so a store must be able to count or estimate them without reading each.
@@ -142,11 +146,36 @@ pub trait Operations: Send + Sync {
     /// - Fails if the store is unavailable, or if concurrent changes keep conflicting. Then each
     ///   event may or may not have been deleted; the call can be repeated.
     async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError>;
-}
 
-/// Minimum retention of an event. Stripe resends an event for up to three days, so an earlier purge
-/// could cause the event to be handled twice.
-pub const MIN_RETENTION: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+    /// Pauses a handler until it is [resumed](Self::resume), also across restarts: workers claim
+    /// none of its deliveries. Every worker notices this within about a second. Deliveries in
+    /// flight finish, and are retried only after the handler is resumed.
+    ///
+    /// The inbox need not have had a delivery for the handler. A handler that is paused already
+    /// stays paused since the same time; a `note` replaces the earlier one.
+    ///
+    /// Returns the earlier record if the handler was paused already.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. The handler
+    /// may or may not have been paused; the call can be repeated.
+    async fn pause(
+        &self,
+        handler: &str,
+        note: Option<&str>,
+    ) -> Result<Option<PausedHandler>, StoreError>;
+
+    /// Resumes a paused handler: workers claim its due deliveries again, within about a second.
+    ///
+    /// Returns the record of the pause, or `None` if the handler was not paused.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. The handler
+    /// may or may not have been resumed; the call can be repeated.
+    async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError>;
+}
 
 /// An overview of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -163,6 +192,9 @@ pub struct InboxStatus {
     /// The running workers, sorted by name, or `None` if the store does not record them. See
     /// [`Store::workers`](crate::Store::workers).
     pub workers: Option<Vec<WorkerInfo>>,
+    /// The paused handlers, sorted by name. See
+    /// [`Store::paused_handlers`](crate::Store::paused_handlers).
+    pub paused: Vec<PausedHandler>,
 }
 
 /// An overview of a handler's deliveries.
@@ -402,24 +434,4 @@ pub enum ReplayResult {
     },
     /// Not replayed: the event is not in the store.
     NotFound,
-}
-
-/// The error of a purge that could delete events which Stripe may still resend.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "events are retained for at least 4 days, because Stripe resends an event for up to 3 days, and \
-     a purged event would then be handled again; purge only events older than 4 days"
-)]
-#[non_exhaustive]
-pub struct PurgeTooSoon;
-
-impl PurgeTooSoon {
-    /// Checks that `older_than` is at least [`MIN_RETENTION`].
-    ///
-    /// # Errors
-    ///
-    /// Fails with a [`PurgeTooSoon`] in a [`StoreError`] if it is less.
-    pub fn check(older_than: Duration) -> Result<(), StoreError> {
-        if older_than < MIN_RETENTION { Err(StoreError::rejected(Self)) } else { Ok(()) }
-    }
 }

@@ -11,6 +11,7 @@ mod clock_watch;
 pub(crate) mod health;
 mod in_flight;
 mod outcome;
+mod pauses;
 mod report;
 mod retention;
 mod run;
@@ -39,6 +40,7 @@ use self::{
     clock_watch::ClockWatch,
     health::{RunGuard, WorkerHealth},
     in_flight::InFlight,
+    pauses::Pauses,
     run::{CompletionFlag, FencingToken, Run},
 };
 use crate::{
@@ -210,6 +212,7 @@ where
         mut stop: watch::Receiver<bool>,
     ) {
         let mut clock_watch = ClockWatch::new(&*self.clock);
+        let mut pauses = Pauses::default();
         let mut next_renewal = self.clock.monotonic();
         loop {
             self.health.tick();
@@ -229,7 +232,7 @@ where
             if is_stopping && in_flight.is_empty() {
                 return;
             }
-            if !is_stopping && self.claim(in_flight, &stop).await {
+            if !is_stopping && self.claim(in_flight, &mut pauses, &stop).await {
                 continue;
             }
             if end == End::Idle && in_flight.is_empty() {
@@ -237,6 +240,7 @@ where
             }
             let can_claim = !is_stopping && in_flight.free_slots() > 0;
             let wake_at = next_renewal.min(now + self.poll_interval);
+            let wake_at = pauses.next_refresh(now).map_or(wake_at, |refresh| wake_at.min(refresh));
             tokio::select! {
                 biased;
                 Ok(()) = stop.changed() => {}
@@ -248,14 +252,31 @@ where
         }
     }
 
-    /// Claims due deliveries for the free slots and starts them.
+    /// Claims due deliveries for the free slots and starts them. Leaves out paused handlers.
     ///
     /// Returns `true` if the loop must not sleep, because there are outcomes to record or more
     /// deliveries may be due: a run that finishes during the claim frees a slot, and may unblock
     /// the next delivery of a lane.
-    async fn claim(&self, in_flight: &mut InFlight, stop: &watch::Receiver<bool>) -> bool {
-        let (handlers, limit) = in_flight.claimable(&self.router);
+    async fn claim(
+        &self,
+        in_flight: &mut InFlight,
+        pauses: &mut Pauses,
+        stop: &watch::Receiver<bool>,
+    ) -> bool {
+        let (mut handlers, limit) = in_flight.claimable(&self.router);
         if limit == 0 || handlers.is_empty() {
+            return false;
+        }
+        if let Err(error) = pauses.refresh(&self.store, &self.router, self.clock.monotonic()).await
+        {
+            let failure = "failed to read which handlers are paused; nothing is claimed until that \
+                           succeeds; retrying";
+            telemetry::store_failed(failure, &error);
+            return false;
+        }
+        self.health.tick();
+        pauses.remove_paused(&self.router, &mut handlers);
+        if handlers.is_empty() || *stop.borrow() {
             return false;
         }
         let request = ClaimRequest { handlers, limit, lease: self.lease };

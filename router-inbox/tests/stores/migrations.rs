@@ -91,17 +91,16 @@ async fn assert_continues(store: &impl Store) {
 
 /// Undoes the second migration.
 const DOWNGRADE: &str = "
-    alter table DELIVERIES drop column delayed_since;
-    delete from MIGRATIONS where step >= 2;";
+    alter table PREFIXdeliveries drop column delayed_since;
+    drop table PREFIXpaused;
+    delete from PREFIXmigrations where step >= 2;";
 
 #[tokio::test]
 async fn sqlite_inbox_of_first_version_continues() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/inbox.db", folder.path().display());
     fill(&SqliteStore::open(&url).await.unwrap()).await;
-    let downgrade = DOWNGRADE
-        .replace("DELIVERIES", "stripe_inbox_deliveries")
-        .replace("MIGRATIONS", "stripe_inbox_migrations");
+    let downgrade = DOWNGRADE.replace("PREFIX", "stripe_inbox_");
     let pool = SqlitePool::connect(&url).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
     pool.close().await;
@@ -117,9 +116,7 @@ async fn postgres_inbox_of_first_version_continues() {
         store.unwrap()
     };
     fill(&connect().await).await;
-    let downgrade = DOWNGRADE
-        .replace("DELIVERIES", &format!("{schema}.deliveries"))
-        .replace("MIGRATIONS", &format!("{schema}.migrations"));
+    let downgrade = DOWNGRADE.replace("PREFIX", &format!("{schema}."));
     let pool = PgPool::connect(&server.url()).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
     assert_continues(&connect().await).await;

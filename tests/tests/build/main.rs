@@ -1,5 +1,5 @@
-//! Errors and warnings of `RouterBuilder::build`, and the reports of a built router. A program of its
-//! own, because they list all linked handlers.
+//! Errors and warnings of `RouterBuilder::build`, and the reports of a built router. A program of
+//! its own, because they list all linked handlers.
 
 mod shop;
 mod two_cores;

@@ -169,8 +169,10 @@ async fn unrecorded_outcome_is_recorded_when_store_is_back() {
     wait_until(async || begun(&runs) == 1).await;
     shop.store().is_down.store(true, Ordering::SeqCst);
     runs.gate.add_permits(1);
-    shop.advance_and_poll(Duration::from_secs(5)).await;
-    shop.advance_and_poll(LEASE * 2).await;
+    for time in [Duration::from_secs(5), LEASE * 2] {
+        shop.clock.advance(time);
+        settle().await;
+    }
     assert_eq!(shop.state("evt_1").await, (Running, 1));
     shop.store().is_down.store(false, Ordering::SeqCst);
     shop.advance_and_poll(Duration::from_secs(1)).await;

@@ -17,6 +17,7 @@ mod metrics_table;
 mod monitor;
 mod outages;
 mod panics;
+mod pause;
 mod receiving;
 mod redelivery_shop;
 mod shop;

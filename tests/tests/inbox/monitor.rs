@@ -44,7 +44,7 @@ fn logged_shop(router: RouterBuilder) -> Shop {
 }
 
 /// Advances the clock in steps of a second, so that each timer fires at its time.
-async fn pass(shop: &Shop, time: Duration) {
+pub(crate) async fn pass(shop: &Shop, time: Duration) {
     settle().await;
     for _ in 0..time.as_secs() {
         shop.clock.advance(SECOND);
@@ -53,7 +53,7 @@ async fn pass(shop: &Shop, time: Duration) {
 }
 
 /// Returns the lines of the monitor that were logged since the last call.
-fn monitor_lines() -> String {
+pub(crate) fn monitor_lines() -> String {
     let lines = logged::logged().replace("router_inbox::", "");
     let lines =
         lines.lines().filter(|line| line.contains("monitor::") || line.contains("telemetry: f"));
@@ -61,12 +61,12 @@ fn monitor_lines() -> String {
 }
 
 /// Returns the reasons for which the inbox is not ready, and its warnings.
-async fn health(shop: &Shop) -> (Vec<Reason>, Vec<Reason>) {
+pub(crate) async fn health(shop: &Shop) -> (Vec<Reason>, Vec<Reason>) {
     let readiness = shop.inbox.health().check().await;
     (readiness.reasons, readiness.warnings)
 }
 
-fn codes(reasons: &[Reason]) -> Vec<(&str, String)> {
+pub(crate) fn codes(reasons: &[Reason]) -> Vec<(&str, String)> {
     reasons.iter().map(|reason| (reason.code, reason.handlers.join(" "))).collect()
 }
 
@@ -178,12 +178,18 @@ async fn workers_that_cannot_be_read_do_not_affect_readiness() {
     pass(&shop, MINUTE * 2).await;
     assert_eq!(health(&shop).await, (vec![], vec![]));
     let lines = monitor_lines();
-    assert!(lines.contains("failed to read which workers are running"), "{lines}");
+    assert!(
+        lines.contains("failed to read which workers are running and which handlers are paused"),
+        "{lines}"
+    );
     assert!(!lines.contains("not claimed"), "{lines}");
     shop.store().workers_fail.store(false, Ordering::SeqCst);
     pass(&shop, SECOND * 15).await;
     let lines = monitor_lines();
-    assert!(lines.contains("the running workers can be read again"), "{lines}");
+    assert!(
+        lines.contains("the running workers and the paused handlers can be read again"),
+        "{lines}"
+    );
     assert!(lines.contains("no worker is running in any process"), "{lines}");
 }
 

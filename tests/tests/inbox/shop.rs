@@ -22,7 +22,8 @@ use router_inbox::{
     conformance::MemoryStore,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Effects,
-        Lease, NewEvent, Operations, StoreErrorKind, Stored, StoredDelivery, WorkerInfo,
+        Lease, NewEvent, Operations, PausedHandler, StoreErrorKind, Stored, StoredDelivery,
+        WorkerInfo,
     },
 };
 use router_tests::now;
@@ -64,6 +65,10 @@ pub(crate) struct FaultyStore {
     pub(crate) workers_are_unknown: bool,
     /// Makes `workers` fail, as if a record could not be read.
     pub(crate) workers_fail: AtomicBool,
+    /// Makes `paused_handlers` fail.
+    pub(crate) paused_fails: AtomicBool,
+    /// The number of calls of `paused_handlers`.
+    pub(crate) paused_calls: AtomicUsize,
     /// Makes `store` fail.
     pub(crate) store_fails: AtomicBool,
     /// Makes `backlog` panic.
@@ -89,6 +94,8 @@ impl FaultyStore {
             report_fails: AtomicBool::new(false),
             workers_are_unknown: false,
             workers_fail: AtomicBool::new(false),
+            paused_fails: AtomicBool::new(false),
+            paused_calls: AtomicUsize::new(0),
             store_fails: AtomicBool::new(false),
             backlog_panics: AtomicBool::new(false),
         }
@@ -191,6 +198,14 @@ impl Store for FaultyStore {
         match self.workers_are_unknown {
             true => Ok(None),
             false => self.answer().await?.workers().await,
+        }
+    }
+
+    async fn paused_handlers(&self) -> Result<Vec<PausedHandler>, StoreError> {
+        self.paused_calls.fetch_add(1, Ordering::SeqCst);
+        match self.paused_fails.load(Ordering::SeqCst) {
+            true => Err(StoreError::new(StoreErrorKind::Corrupt, "a record is not JSON")),
+            false => self.answer().await?.paused_handlers().await,
         }
     }
 }

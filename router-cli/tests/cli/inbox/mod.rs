@@ -6,6 +6,7 @@ mod changes;
 mod concurrent;
 mod engine;
 mod jetstream;
+mod pause;
 mod postgres;
 mod query;
 mod redelivery;

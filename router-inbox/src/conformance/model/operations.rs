@@ -18,7 +18,7 @@ use crate::{
         EventSelector, EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
-    store::{DeliveryState, NewDelivery, NewEvent, Operations},
+    store::{DeliveryState, NewDelivery, NewEvent, Operations, PausedHandler},
 };
 
 #[async_trait]
@@ -123,6 +123,25 @@ impl Operations for MemoryStore {
         let purged = events.iter().filter(|number| rows.purge(**number, before));
         Ok(purged.count() as u64)
     }
+
+    async fn pause(
+        &self,
+        handler: &str,
+        note: Option<&str>,
+    ) -> Result<Option<PausedHandler>, StoreError> {
+        let (mut rows, now) = (self.rows(), self.clock.wall());
+        let earlier = rows.paused.get(handler).cloned();
+        let record = rows.paused.entry(handler.into());
+        let record = record.or_insert_with_key(|name| PausedHandler::new(name.clone(), now, None));
+        if let Some(note) = note {
+            record.note = Some(note.to_owned());
+        }
+        Ok(earlier)
+    }
+
+    async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError> {
+        Ok(self.rows().paused.remove(handler))
+    }
 }
 
 impl Rows {
@@ -159,6 +178,7 @@ impl Rows {
                 })
                 .collect(),
             workers: Some(self.workers(now)),
+            paused: self.paused.values().cloned().collect(),
         }
     }
 

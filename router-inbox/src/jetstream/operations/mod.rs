@@ -1,4 +1,4 @@
-//! Operations: status, list, show, retry, discard, select, replay and purge.
+//! Operations: status, list, show, retry, discard, select, replay, purge, pause and resume.
 
 mod changes;
 mod list;
@@ -24,7 +24,7 @@ use crate::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
-    store::Operations,
+    store::{Operations, PausedHandler},
 };
 
 #[async_trait]
@@ -74,6 +74,18 @@ impl Operations for JetStreamStore {
     async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError> {
         PurgeTooSoon::check(older_than)?;
         self.0.purge(events, older_than).await
+    }
+
+    async fn pause(
+        &self,
+        handler: &str,
+        note: Option<&str>,
+    ) -> Result<Option<PausedHandler>, StoreError> {
+        self.0.pause(handler, note).await
+    }
+
+    async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError> {
+        self.0.resume(handler).await
     }
 }
 

@@ -59,6 +59,7 @@ impl Connection {
             finished,
             handlers: handlers.into_values().collect(),
             workers: Some(self.workers().await?),
+            paused: self.paused_handlers().await?,
         })
     }
 

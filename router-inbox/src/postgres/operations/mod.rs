@@ -1,4 +1,4 @@
-//! Operations: status, list, show, retry, discard, replay and purge.
+//! Operations: status, list, show, retry, discard, replay, purge, pause and resume.
 //!
 //! An operation that writes first locks the rows of its events, by id. The locks that follow are
 //! taken in the order described in `writes.rs`. So two operations on one event run one after the
@@ -16,14 +16,14 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::{PgConnection, Postgres, Transaction};
 
-use super::{PostgresStore, schema::Schema};
+use super::{PostgresStore, paused, schema::Schema};
 use crate::{
     StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
-    store::Operations,
+    store::{Operations, PausedHandler},
 };
 
 /// Begins a transaction. An operator waits longer than a worker, up to 5 minutes per statement.
@@ -110,6 +110,26 @@ impl Operations for PostgresStore {
             Ok(purged)
         };
         purged.await.map_err(|error| self.store_error(error))
+    }
+
+    async fn pause(
+        &self,
+        handler: &str,
+        note: Option<&str>,
+    ) -> Result<Option<PausedHandler>, StoreError> {
+        let earlier = async {
+            let mut connection = self.pool.acquire().await?;
+            paused::pause(&mut connection, &self.schema, handler, note).await
+        };
+        earlier.await.map_err(|error| self.store_error(error))
+    }
+
+    async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError> {
+        let resumed = async {
+            let mut connection = self.pool.acquire().await?;
+            paused::resume(&mut connection, &self.schema, handler).await
+        };
+        resumed.await.map_err(|error| self.store_error(error))
     }
 }
 

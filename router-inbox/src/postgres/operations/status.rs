@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use sqlx::{PgConnection, Row as _};
 
-use super::super::{number, schema::Schema, workers};
+use super::super::{number, paused, schema::Schema, workers};
 use crate::{
     operations::{BacklogCount, HandlerStatus, InboxStatus},
     store::rows::elapsed,
@@ -24,7 +24,8 @@ pub(super) async fn status(read: &mut PgConnection, schema: &Schema) -> sqlx::Re
     // The total may be an estimate, and then less than the exact counts.
     let finished = deliveries.saturating_sub(unfinished.sum());
     let workers = Some(workers::running(read, schema).await?);
-    Ok(InboxStatus { events, unhandled, finished, handlers, workers })
+    let paused = paused::list(read, schema).await?;
+    Ok(InboxStatus { events, unhandled, finished, handlers, workers, paused })
 }
 
 /// Returns the number of events, unhandled events and deliveries.

@@ -1,4 +1,4 @@
-//! Operations: status, list, show, retry, discard, replay and purge.
+//! Operations: status, list, show, retry, discard, replay, purge, pause and resume.
 
 mod changes;
 mod list;
@@ -11,14 +11,14 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::Connection as _;
 
-use super::SqliteStore;
+use super::{SqliteStore, paused};
 use crate::{
     StoreError,
     operations::{
         ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult,
     },
-    store::{Operations, millis::millis},
+    store::{Operations, PausedHandler, millis::millis},
 };
 
 #[async_trait]
@@ -97,5 +97,23 @@ impl Operations for SqliteStore {
         }
         self.commit(write).await?;
         Ok(purged)
+    }
+
+    async fn pause(
+        &self,
+        handler: &str,
+        note: Option<&str>,
+    ) -> Result<Option<PausedHandler>, StoreError> {
+        let mut write = self.begin().await?;
+        let earlier = paused::pause(&mut write, handler, note, self.now()).await?;
+        self.commit(write).await?;
+        Ok(earlier)
+    }
+
+    async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError> {
+        let mut write = self.begin().await?;
+        let resumed = paused::resume(&mut write, handler).await?;
+        self.commit(write).await?;
+        Ok(resumed)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::super::workers;
+use super::super::{paused, workers};
 use crate::{
     operations::{BacklogCount, HandlerStatus, InboxStatus},
     store::rows::elapsed,
@@ -41,6 +41,7 @@ pub(super) async fn status(read: &mut SqliteConnection, now: i64) -> sqlx::Resul
         events: counts.try_get(0)?,
         unhandled: counts.try_get(1)?,
         workers: Some(workers::running(read, now).await?),
+        paused: paused::list(read).await?,
         ..InboxStatus::default()
     };
     let mut finished: u64 = counts.try_get(2)?;

@@ -4,6 +4,7 @@ mod connect;
 mod effects;
 mod notifications;
 mod outages;
+mod pause;
 mod races;
 mod status;
 mod tls;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod limits;
+mod pause;
 mod processes;
 mod purge;
 mod replay;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
-pub use self::{changes::*, limits::*, processes::*, purge::*, replay::*, text::*};
+pub use self::{changes::*, limits::*, pause::*, processes::*, purge::*, replay::*, text::*};
 use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
     Store as _,
