@@ -78,16 +78,17 @@ impl RetryPolicy {
     /// Sets the maximum total time by which a handler may delay a delivery with
     /// [`Outcome::later`](crate::Outcome::later). Default: 7 days.
     ///
-    /// The handler runs for the last time when it is over. If it then returns `later` again, the
-    /// delivery becomes a dead letter.
+    /// Only the waits count, and not the time in which no worker runs the handler. When the maximum
+    /// is reached, the handler runs once more. If it then returns `later` again, the delivery
+    /// becomes a dead letter.
     #[must_use]
     pub fn max_delay(self, max_delay: Duration) -> Self {
         Self { max_delay, ..self }
     }
 
     /// Returns the wait after [`Outcome::later`](crate::Outcome::later) with this wait, or `None`
-    /// if the delivery has been delayed for the maximum. `delayed` is the time since the first
-    /// `later` of the delivery.
+    /// if the delivery has been delayed for the maximum. `delayed` is the total of the delivery's
+    /// waits so far.
     ///
     /// The wait is at least one second, and ends no later than the maximum delay.
     #[must_use]

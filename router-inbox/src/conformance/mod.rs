@@ -163,9 +163,10 @@ macro_rules! store_conformance {
             worker_reported_with_zero_ttl_is_removed
             worker_report_replaces_the_earlier_one
             later_costs_no_attempt
-            claim_states_time_since_first_later
+            claim_states_total_of_later_waits
             later_delivery_holds_its_lane
             later_out_of_order_takes_last_place
+            later_out_of_order_runs_by_due_time
             later_out_of_order_keeps_place_in_newest_lane
             later_with_lost_lease_changes_nothing
             clock_set_back_delays_no_stored_event

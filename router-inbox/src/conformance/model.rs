@@ -21,10 +21,10 @@ use router_core::{
 use crate::{
     Store, StoreError,
     store::{
-        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState,
-        LAST_POSITION, Lease, MAX_DURATION, NewDelivery, NewEvent, Operations, OrderKey,
-        PausedHandler, Redelivery, Stored, StoredDelivery, WorkerInfo, newest_recency,
-        number::delivery_number,
+        Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
+        MAX_DURATION, NewDelivery, NewEvent, Operations, OrderKey, PausedHandler, Redelivery,
+        Stored, StoredDelivery, WorkerInfo, newest_recency, number::delivery_number,
+        out_of_order_position,
     },
 };
 
@@ -83,8 +83,8 @@ struct Row {
     /// its lease expires.
     due: SystemTime,
     token: i64,
-    /// The time at which the handler first asked to run later.
-    delayed_since: Option<SystemTime>,
+    /// The total of the waits for which the handler has asked to run later.
+    delayed: Duration,
     error: Option<String>,
     ended_at: Option<SystemTime>,
 }
@@ -293,7 +293,7 @@ impl Rows {
             attempts: 0,
             due: now,
             token: 0,
-            delayed_since: None,
+            delayed: Duration::ZERO,
             error: None,
             ended_at: None,
         };
@@ -405,17 +405,19 @@ impl Row {
                 self.state = DeliveryState::Waiting;
                 self.due = later(now, *wait);
                 self.attempts = self.attempts.saturating_sub(1);
-                self.delayed_since.get_or_insert(now);
+                self.delayed = self.delayed.saturating_add(*wait);
                 if let Some((_, position)) = &mut self.lane
                     && *out_of_order
                     && *position >= 0
                 {
-                    *position = LAST_POSITION;
+                    *position = out_of_order_position(self.due);
                 }
                 self.error = reason.clone().or(self.error.take());
             }
         }
-        self.ended_at = (!self.is_open()).then_some(now);
+        if !self.is_open() {
+            (self.delayed, self.ended_at) = (Duration::ZERO, Some(now));
+        }
         CompleteResult::Recorded
     }
 
@@ -423,7 +425,7 @@ impl Row {
     fn restart(&mut self, received: StoredEvent, now: SystemTime) {
         self.received = received;
         (self.state, self.attempts) = (DeliveryState::Waiting, 0);
-        (self.due, self.delayed_since, self.ended_at) = (now, None, None);
+        (self.due, self.delayed, self.ended_at) = (now, Duration::ZERO, None);
     }
 }
 

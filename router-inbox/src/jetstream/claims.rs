@@ -155,7 +155,7 @@ impl Connection {
                 token: delivery.token,
             };
             let (event, attempt) = (events[&delivery.copy].clone(), delivery.attempts);
-            let delayed = delivery.delayed_since.and_then(|since| elapsed(now - since));
+            let delayed = elapsed(delivery.delayed);
             let claim = Claim::new(lease, event, attempt).delayed(delayed.unwrap_or_default());
             // `write_claim` determines whether an ordered delivery is outdated.
             claims.push((due, claim.lease_expired(lease_expired)));

@@ -9,11 +9,11 @@ use super::{event_meta::EventMeta, names};
 use crate::{
     operations::DeliverySummary,
     store::{
-        CompleteResult, DeliveryOutcome, DeliveryState, LAST_POSITION, MAX_CLOCK_STEP, NewDelivery,
-        NewEvent, OrderKey, StoredDelivery,
+        CompleteResult, DeliveryOutcome, DeliveryState, MAX_CLOCK_STEP, NewDelivery, NewEvent,
+        OrderKey, StoredDelivery,
         millis::{millis, time},
         number::delivery_number,
-        position,
+        out_of_order_position, position,
     },
 };
 
@@ -57,12 +57,12 @@ pub(super) struct Delivery {
     pub(super) delay: i64,
     /// The fencing token of the last lease.
     pub(super) token: i64,
-    /// The time at which the handler first asked to run later.
+    /// The total of the waits for which the handler has asked to run later, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) delayed: i64,
+    /// The position in the lane, if the delivery runs out of order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) delayed_since: Option<i64>,
-    /// `true` if the delivery takes the last place of its lane.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) out_of_order: bool,
+    pub(super) out_of_order: Option<i64>,
     /// The redelivered payload to deliver instead of the event's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) copy: Option<CopyRef>,
@@ -148,8 +148,8 @@ impl Record {
     /// Returns the position of a delivery in its lane, or `None` if the delivery has no order.
     pub(super) fn lane_position(&self, delivery: &Delivery) -> Option<i64> {
         match delivery.order? {
-            DeliveryOrder::OldestFirst if delivery.out_of_order => Some(LAST_POSITION),
-            order => Some(position(self.recency, order)),
+            DeliveryOrder::OldestFirst => Some(delivery.out_of_order.unwrap_or(self.recency)),
+            order @ DeliveryOrder::NewestOnly => Some(position(self.recency, order)),
         }
     }
 
@@ -187,8 +187,8 @@ impl Delivery {
             due: now,
             delay: 0,
             token: 0,
-            delayed_since: None,
-            out_of_order: false,
+            delayed: 0,
+            out_of_order: None,
             copy: None,
             copy_since: None,
             error: None,
@@ -234,7 +234,7 @@ impl Delivery {
     pub(super) fn restart(&mut self, now: i64) {
         (self.state, self.attempts) = (DeliveryState::Waiting, 0);
         self.schedule(now, Duration::ZERO);
-        (self.delayed_since, self.ended_at) = (None, None);
+        (self.delayed, self.ended_at) = (0, None);
     }
 
     /// Records the outcome of an attempt. A dead letter starts over if its event came again while
@@ -267,12 +267,16 @@ impl Delivery {
                 self.state = DeliveryState::Waiting;
                 self.schedule(now, *wait);
                 self.attempts = self.attempts.saturating_sub(1);
-                self.delayed_since.get_or_insert(now);
-                self.out_of_order |= *out_of_order;
+                self.delayed = self.delayed.saturating_add(self.delay);
+                if *out_of_order {
+                    self.out_of_order = time(self.due).map(out_of_order_position);
+                }
                 self.error = reason.clone().or(self.error.take());
             }
         }
-        self.ended_at = (!self.is_open()).then_some(now);
+        if !self.is_open() {
+            (self.delayed, self.ended_at) = (0, Some(now));
+        }
         CompleteResult::Recorded
     }
 

@@ -51,9 +51,9 @@ pub(super) async fn claim(
              from due where delivery.id = due.id
              returning due.number, due.due as since, due.state = 1 as lease_expired,
                  delivery.id, delivery.token, delivery.attempts, delivery.event, delivery.redelivered,
-                 delivery.handler, delivery.sort_key, delivery.delayed_since)
+                 delivery.handler, delivery.sort_key, delivery.delayed)
          select (select inbox.inbox_now()) as now, number, lease_expired, claimed.id, token, attempts, stored.event_id,
-             delayed_since,
+             delayed,
              coalesce(again.payload, stored.payload) as payload, endpoint, generation, serial,
              case when again.id is null then stored.signed_at else again.signed_at end as signed_at,
              case when sort_key < -1 then inbox.is_outdated(handler, inbox.ordered_by(stored), ~sort_key) else false end as outdated
@@ -79,9 +79,7 @@ pub(super) async fn claim(
         };
         let event = Event::from_store(stored_event(row)?);
         let attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
-        let delayed_since: Option<i64> = row.try_get("delayed_since")?;
-        let now: i64 = row.try_get("now")?;
-        let delayed = delayed_since.and_then(|since| elapsed(now - since)).unwrap_or_default();
+        let delayed = elapsed(row.try_get("delayed")?).unwrap_or_default();
         let claim = Claim::new(lease, event, attempt).delayed(delayed);
         Ok(claim.lease_expired(row.try_get("lease_expired")?).outdated(row.try_get("outdated")?))
     };

@@ -299,8 +299,8 @@ impl<'e> Redelivered<'e> {
     async fn restart(&mut self, write: &mut PgConnection, id: i64) -> sqlx::Result<()> {
         let restart = sqlx::query(self.store.schema.sql(
             "update inbox.deliveries set
-                 state = 0, attempts = 0, due = (select inbox.inbox_now()), delay = 0, delayed_since = null,
-                 ended_at = null, blocked = lane is not null, redelivered = $2
+                 state = 0, attempts = 0, due = (select inbox.inbox_now()), delay = 0, ended_at = null,
+                 blocked = lane is not null, redelivered = $2
              where id = $1",
         ));
         let restart = restart.bind(id).bind(self.store_payload(write).await?);

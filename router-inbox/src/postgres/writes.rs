@@ -32,7 +32,7 @@ use sqlx::{PgConnection, Row as _};
 use super::{PostgresStore, schema::Schema};
 pub(super) use crate::store::rows::replace_nul;
 use crate::store::{
-    CompleteResult, DeliveryOutcome, LAST_POSITION, Lease, NewDelivery, NewEvent, OrderKey,
+    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OUT_OF_ORDER, OrderKey,
     identity::{hash, identity},
     number::delivery_number,
     rows::{OutcomeColumns, millis, object_column},
@@ -144,9 +144,9 @@ pub(super) async fn complete(
                  error = coalesce(ended.error, delivery.error),
                  attempts = case when restarts then 0 when counts then delivery.attempts
                      else greatest(delivery.attempts - 1, 0) end,
-                 delayed_since = case when restarts then null when later
-                     then coalesce(delayed_since, (select inbox.inbox_now())) else delayed_since end,
-                 sort_key = case when out_of_order and sort_key >= 0 then $9 else sort_key end,
+                 delayed = case when later then delayed + ended.wait when ended.state = 0 then delayed else 0 end,
+                 sort_key = case when out_of_order and sort_key >= 0
+                     then $9 + (select inbox.inbox_now()) + ended.wait else sort_key end,
                  blocked = restarts and lane is not null,
                  redelivered = case when restarts then redelivered_since else redelivered end,
                  redelivered_since = case when restarts then null else redelivered_since end,
@@ -169,7 +169,7 @@ pub(super) async fn complete(
     .bind(columns.clone().map(|columns| columns.counts).collect::<Vec<_>>())
     .bind(columns.clone().map(|columns| columns.later).collect::<Vec<_>>())
     .bind(columns.map(|columns| columns.out_of_order).collect::<Vec<_>>())
-    .bind(LAST_POSITION)
+    .bind(OUT_OF_ORDER)
     .fetch_all(&mut *write)
     .await?;
     let mut completed = vec![CompleteResult::LeaseLost; outcomes.len()];

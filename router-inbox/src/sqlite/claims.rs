@@ -76,7 +76,7 @@ pub(super) async fn claim(
         let claim = sqlx::query(
             "update stripe_inbox_deliveries
              set attempts = attempts + (state = 0), state = 1, due = ?1, delay = ?2, token = token + 1
-             where id = ?3 returning token, attempts, delayed_since",
+             where id = ?3 returning token, attempts, delayed",
         );
         let row = claim
             .bind(time.now.saturating_add(lease))
@@ -103,8 +103,7 @@ pub(super) async fn claim(
         };
         let event = Event::from_store(stored_event(&event_row)?);
         let outdated = event_row.try_get::<Option<bool>, _>("outdated")?.unwrap_or(false);
-        let delayed_since: Option<i64> = row.try_get(2)?;
-        let delayed = delayed_since.and_then(|since| elapsed(time.now - since)).unwrap_or_default();
+        let delayed = elapsed(row.try_get(2)?).unwrap_or_default();
         let claim = Claim::new(lease, event, row.try_get(1)?).delayed(delayed);
         claims.push(claim.lease_expired(lease_expired).outdated(outdated));
     }

@@ -115,7 +115,7 @@ impl Redelivered<'_> {
     ) -> sqlx::Result<()> {
         let restart = sqlx::query(
             "update stripe_inbox_deliveries set
-                 state = 0, attempts = 0, due = ?1, delay = 0, delayed_since = null, ended_at = null,
+                 state = 0, attempts = 0, due = ?1, delay = 0, ended_at = null,
                  blocked = object is not null, redelivered = ?2
              where id = ?3",
         );

@@ -8,7 +8,7 @@ use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::store::{
-    CompleteResult, DeliveryOutcome, LAST_POSITION, Lease, NewDelivery, NewEvent, OrderKey,
+    CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OUT_OF_ORDER, OrderKey,
     identity::identity,
     newest_recency,
     number::delivery_number,
@@ -136,8 +136,8 @@ pub(super) async fn complete(
         "update stripe_inbox_deliveries set
              state = ?1, due = ?2, delay = ?8, error = coalesce(?3, error),
              attempts = case when ?4 then attempts else max(attempts - 1, 0) end,
-             delayed_since = case when ?9 then coalesce(delayed_since, ?5) else delayed_since end,
-             sort_key = case when ?10 and sort_key >= 0 then ?11 else sort_key end,
+             delayed = case when ?9 then delayed + ?8 when ?1 = 0 then delayed else 0 end,
+             sort_key = case when ?10 and sort_key >= 0 then ?11 + ?2 else sort_key end,
              ended_at = case when ?1 = 0 then null else ?5 end
          where id = ?6 and token = ?7 and state = 1
          returning object, sort_key",
@@ -152,7 +152,7 @@ pub(super) async fn complete(
     .bind(wait)
     .bind(later)
     .bind(out_of_order)
-    .bind(LAST_POSITION)
+    .bind(OUT_OF_ORDER)
     .fetch_optional(&mut *write)
     .await?;
     let Some(row) = row else { return Ok(CompleteResult::LeaseLost) };
@@ -172,8 +172,8 @@ pub(super) async fn complete(
 async fn restart(write: &mut SqliteConnection, lease: &Lease, now: i64) -> sqlx::Result<bool> {
     let restart = sqlx::query(
         "update stripe_inbox_deliveries set
-             state = 0, attempts = 0, due = ?1, delay = 0, delayed_since = null, ended_at = null,
-             blocked = object is not null, redelivered = redelivered_since, redelivered_since = null
+             state = 0, attempts = 0, due = ?1, delay = 0, ended_at = null, blocked = object is not null,
+             redelivered = redelivered_since, redelivered_since = null
          where id = ?2 and redelivered_since is not null",
     );
     let restarted = restart.bind(now).bind(lease.delivery).execute(write).await?;

@@ -112,8 +112,8 @@ pub struct Claim {
     pub event: Result<Event, EnvelopeError>,
     /// The number of attempts so far, including this one.
     pub attempt: u32,
-    /// Time since the handler first asked to run [later](router_core::Outcome::later) for this
-    /// delivery. Zero if it has not, or if the delivery has started over since.
+    /// Total of the waits for which the handler has asked to run
+    /// [later](router_core::Outcome::later), since the delivery started over.
     pub delayed: Duration,
     /// `true` if this attempt was started under an earlier lease, which expired before an outcome
     /// was recorded. The caller must not run the handler, and must complete the attempt as failed.
@@ -134,7 +134,7 @@ impl Claim {
         Self { lease, event, attempt, delayed, lease_expired: false, outdated: false }
     }
 
-    /// Sets the time since the handler first asked to run later.
+    /// Sets the total of the waits for which the handler has asked to run later.
     #[must_use]
     pub fn delayed(self, delayed: Duration) -> Self {
         Self { delayed, ..self }

@@ -38,6 +38,8 @@ use router_core::delivery::{Delivery, DeliveryService};
 use router_core::{Event, delivery::DeliveryOrder};
 
 pub(crate) use self::error::is_unavailable_to_handler;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use self::order::OUT_OF_ORDER;
 #[cfg(feature = "jetstream")]
 pub(crate) use self::order::position;
 pub use self::{
@@ -46,7 +48,7 @@ pub use self::{
     error::{StoreError, StoreErrorKind},
     event::{NewDelivery, NewEvent, Redelivery, Stored},
     operations::Operations,
-    order::{LAST_POSITION, OrderKey, newest_recency},
+    order::{OrderKey, newest_recency, out_of_order_position},
     pause::PausedHandler,
     worker_info::WorkerInfo,
 };
@@ -387,15 +389,15 @@ pub enum DeliveryOutcome {
     /// The handler asked to run [later](router_core::Outcome::later), and the attempt is not
     /// counted. Must not be used for a claim with [`lease_expired`](Claim::lease_expired) set.
     ///
-    /// The store remembers the time of the delivery's first such outcome, for [`Claim::delayed`],
-    /// until the delivery starts over.
+    /// The store adds the wait to [`Claim::delayed`], until the delivery ends or starts over.
     Later {
         /// Minimum delay before the next attempt.
         wait: Duration,
         /// The reason, which replaces the message of the latest failure.
         reason: Option<String>,
-        /// `true` if the delivery takes the last place of its lane, which it then keeps. The store
-        /// ignores it if the delivery is not [`OldestFirst`](DeliveryOrder::OldestFirst).
+        /// `true` if the delivery moves to the end of its lane: to its
+        /// [`out_of_order_position`]. The store ignores it if the delivery is not
+        /// [`OldestFirst`](DeliveryOrder::OldestFirst).
         out_of_order: bool,
     },
 }

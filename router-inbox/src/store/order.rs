@@ -1,5 +1,7 @@
 //! The order of an object's events.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use router_core::{Event, delivery::DeliveryOrder, event::Recency};
 
 /// The place of an event among the events of its object.
@@ -48,9 +50,17 @@ impl OrderKey {
     }
 }
 
-/// The position of a delivery that takes the last place of its lane. See
-/// [`DeliveryOutcome::Later`](crate::store::DeliveryOutcome::Later).
-pub const LAST_POSITION: i64 = i64::MAX;
+/// The smallest position of a delivery that runs out of order. It is greater than each recency.
+pub(crate) const OUT_OF_ORDER: i64 = 1 << 61;
+
+/// Returns the position of a delivery that runs [later](crate::store::DeliveryOutcome::Later) out
+/// of order, and is due at this time. It is behind all others of the lane, and those that run out
+/// of order go by their due times.
+#[must_use]
+pub fn out_of_order_position(due: SystemTime) -> i64 {
+    let due = due.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    OUT_OF_ORDER.saturating_add(i64::try_from(due).unwrap_or(i64::MAX))
+}
 
 /// Returns the position of a delivery with this order, see [`OrderKey::position`].
 pub(crate) fn position(recency: i64, order: DeliveryOrder) -> i64 {

@@ -18,7 +18,7 @@ use crate::{
 const RELEASE_DELAY: Duration = Duration::from_secs(5);
 
 /// Returns the outcome after the handler has succeeded, or has asked to run later. `delayed` is the
-/// time since it first did so.
+/// total of the waits so far.
 pub(super) fn from_success(
     spec: &HandlerSpec,
     event: &Event,

@@ -32,7 +32,7 @@ pub(super) struct Run {
     pub(super) token: FencingToken,
     pub(super) event: Event,
     pub(super) attempt: u32,
-    /// Time since the handler first asked to run later.
+    /// The total of the waits for which the handler has asked to run later.
     pub(super) delayed: Duration,
     pub(super) handler: HandlerSpec,
     pub(super) completing: CompletionFlag,

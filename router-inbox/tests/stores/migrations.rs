@@ -91,7 +91,7 @@ async fn assert_continues(store: &impl Store) {
 
 /// Undoes the second migration.
 const DOWNGRADE: &str = "
-    alter table PREFIXdeliveries drop column delayed_since;
+    alter table PREFIXdeliveries drop column delayed;
     drop table PREFIXpaused;
     delete from PREFIXmigrations where step >= 2;";
 

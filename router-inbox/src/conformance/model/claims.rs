@@ -32,7 +32,7 @@ impl Rows {
             let Some((index, handler)) = next else { break };
             let slots = &mut handlers[handler];
             (slots.free, slots.in_flight) = (slots.free - 1, slots.in_flight + 1);
-            claims.insert(index, self.lease(due[index], now, request.lease));
+            claims.insert(index, self.lease(due[index], later(now, request.lease)));
         }
         claims.into_values().collect()
     }
@@ -69,22 +69,20 @@ impl Rows {
         })
     }
 
-    fn lease(&mut self, number: i64, now: SystemTime, lease: Duration) -> Claim {
+    fn lease(&mut self, number: i64, until: SystemTime) -> Claim {
         let row = self.deliveries.get_mut(&number).expect("delivery exists");
         let lease_expired = row.state == DeliveryState::Running;
         if !lease_expired {
             row.attempts += 1;
         }
-        (row.state, row.due, row.token) =
-            (DeliveryState::Running, later(now, lease), row.token + 1);
+        (row.state, row.due, row.token) = (DeliveryState::Running, until, row.token + 1);
         let row = &self.deliveries[&number];
         let event = Event::from_store(row.received.clone());
         let event_id = event.as_ref().map_or("damaged", Event::id).into();
         let (handler, token) = (row.handler.clone(), row.token);
-        let delayed = row.delayed_since.and_then(|since| now.duration_since(since).ok());
         let lease = Lease { delivery: number, handler, event_id, token };
         Claim::new(lease, event, row.attempts)
-            .delayed(delayed.unwrap_or_default())
+            .delayed(row.delayed)
             .lease_expired(lease_expired)
             .outdated(self.is_outdated(row))
     }

@@ -77,7 +77,7 @@ impl Operations for MemoryStore {
             if row.is_open() {
                 row.due = row.due.min(now);
             } else {
-                (row.due, row.attempts, row.delayed_since) = (now, 0, None);
+                (row.due, row.attempts, row.delayed) = (now, 0, Duration::ZERO);
             }
             (row.state, row.ended_at) = (DeliveryState::Waiting, None);
         }))

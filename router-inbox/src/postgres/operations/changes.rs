@@ -22,7 +22,7 @@ pub(super) async fn retry(
              due = case when state <= 1 then least(due, (select inbox.inbox_now())) else (select inbox.inbox_now()) end,
              delay = 0,
              attempts = case when state <= 1 then attempts else 0 end,
-             delayed_since = case when state <= 1 then delayed_since end,
+             delayed = case when state <= 1 then delayed else 0 end,
              state = 0, ended_at = null
          where id = any($1)";
     let mut deliveries = LockedDeliveries::lock(write, &store.schema, event_id, handler).await?;

@@ -1,9 +1,7 @@
--- The time at which the handler first asked to run later. Null if it has not, or if the delivery has
--- started over since.
+-- The total of the waits for which the handler has asked to run later, in milliseconds.
 --
--- From this version on, `sort_key` is the greatest integer for a delivery that takes the last place of
--- its lane.
-alter table stripe_inbox_deliveries add column delayed_since integer;
+-- From this version on, `sort_key` is 2^61 plus the due time for a delivery that runs later out of order.
+alter table stripe_inbox_deliveries add column delayed integer not null default 0;
 
 -- The handlers that an operator has paused.
 create table stripe_inbox_paused (

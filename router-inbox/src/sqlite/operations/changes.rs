@@ -24,7 +24,7 @@ pub(super) async fn retry(
                      due = case when state <= 1 then min(due, ?1) else ?1 end,
                      delay = 0,
                      attempts = case when state <= 1 then attempts else 0 end,
-                     delayed_since = case when state <= 1 then delayed_since end,
+                     delayed = case when state <= 1 then delayed else 0 end,
                      state = 0, blocked = object is not null, ended_at = null
                  where id = ?2",
             );

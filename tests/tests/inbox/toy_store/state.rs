@@ -11,8 +11,9 @@ use router_core::{
     event::{EnvelopeError, StoredEvent},
 };
 use router_inbox::store::{
-    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, LAST_POSITION,
-    Lease, NewDelivery, NewEvent, OrderKey, Redelivery, Stored, StoredDelivery, newest_recency,
+    Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
+    NewDelivery, NewEvent, OrderKey, Redelivery, Stored, StoredDelivery, newest_recency,
+    out_of_order_position,
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,8 +62,8 @@ struct DeliveryRow {
     /// The end of the lease, or the time from which the delivery can be claimed.
     due: SystemTime,
     token: i64,
-    /// The time at which the handler first asked to run later.
-    delayed_since: Option<SystemTime>,
+    /// The total of the waits for which the handler has asked to run later.
+    delayed: Duration,
     error: Option<String>,
 }
 
@@ -158,7 +159,7 @@ impl State {
             attempts: 0,
             due: now,
             token: 0,
-            delayed_since: None,
+            delayed: Duration::ZERO,
             error: None,
         };
         self.deliveries.insert(number, row);
@@ -171,7 +172,7 @@ impl State {
         due.sort_unstable_by_key(|(_, delivery)| *delivery);
         let mut claimed = request.spread(due);
         claimed.sort_unstable();
-        let lease = |(_, number)| self.lease(number, now, request.lease);
+        let lease = |(_, number)| self.lease(number, later(now, request.lease));
         claimed.into_iter().map(lease).collect()
     }
 
@@ -194,12 +195,12 @@ impl State {
         row.state() == DeliveryState::Running || !self.deliveries.iter().any(is_before)
     }
 
-    fn lease(&mut self, number: i64, now: SystemTime, lease: Duration) -> Claim {
+    fn lease(&mut self, number: i64, until: SystemTime) -> Claim {
         let row = self.deliveries.get_mut(&number).expect("delivery exists");
         let lease_expired = row.state() == DeliveryState::Running;
         row.attempts += u32::from(!lease_expired);
         row.set_state(DeliveryState::Running);
-        (row.due, row.token) = (later(now, lease), row.token + 1);
+        (row.due, row.token) = (until, row.token + 1);
         let is_newer = |object: &str, recency| {
             let newer = |done: &&(String, String, i64)| {
                 done.0 == row.handler && done.1 == object && done.2 > recency
@@ -211,8 +212,7 @@ impl State {
         let event = received.event();
         let id = event.as_ref().map_or("damaged", Event::id);
         let lease = Lease::new(number, row.handler.as_str(), id, row.token);
-        let delayed = row.delayed_since.and_then(|since| now.duration_since(since).ok());
-        let claim = Claim::new(lease, event, row.attempts).delayed(delayed.unwrap_or_default());
+        let claim = Claim::new(lease, event, row.attempts).delayed(row.delayed);
         claim.lease_expired(lease_expired).outdated(outdated)
     }
 
@@ -253,13 +253,13 @@ impl State {
             DeliveryOutcome::Later { wait, reason, out_of_order } => {
                 row.set_state(DeliveryState::Waiting);
                 (row.due, row.attempts) = (later(now, *wait), row.attempts.saturating_sub(1));
-                row.delayed_since.get_or_insert(now);
+                row.delayed = row.delayed.saturating_add(*wait);
                 row.error = reason.clone().or(row.error.take());
                 if let Some((_, position)) = &mut row.lane
                     && *out_of_order
                     && *position >= 0
                 {
-                    *position = LAST_POSITION;
+                    *position = out_of_order_position(row.due);
                 }
             }
             DeliveryOutcome::Dead { error } => {
@@ -345,7 +345,7 @@ impl DeliveryRow {
     fn restart(&mut self, received: Received, now: SystemTime) {
         self.set_state(DeliveryState::Waiting);
         (self.received, self.attempts, self.due) = (Some(received), 0, now);
-        self.delayed_since = None;
+        self.delayed = Duration::ZERO;
     }
 }
 
