@@ -36,7 +36,7 @@ const DEAD_LETTERS: &str = "stripe_webhook_dead_letters_total";
 
 /// Registers the descriptions of the inbox's metrics, and initializes its error counter with 0.
 ///
-/// An alert needs the zero: Prometheus' `increase` does not see a counter whose first sample is 1.
+/// An alert needs the zero, because Prometheus' `increase` ignores the first sample of a counter.
 pub(crate) fn describe() {
     describe_counter!(
         EVENTS,

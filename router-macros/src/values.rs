@@ -18,12 +18,12 @@ type Parsed = syn::Result<TokenStream>;
 pub(crate) struct Backoff(pub(crate) Duration);
 
 pub(crate) fn handler_name(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
-    name(&assigned(key, example, input)?, "a handler's name", "for example \"orders.fulfil\"")
+    valid_name(&assigned(key, example, input)?, "a handler's name", "for example \"orders.fulfil\"")
 }
 
 pub(crate) fn endpoint_name(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
     let hint = "it is the name given with the endpoint's signing secret, as in `connect=whsec_…`";
-    name(&assigned(key, example, input)?, "an endpoint's name", hint)
+    valid_name(&assigned(key, example, input)?, "an endpoint's name", hint)
 }
 
 pub(crate) fn boolean(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
@@ -106,7 +106,8 @@ fn assigned<T: Parse>(key: &Ident, example: &str, input: ParseStream<'_>) -> syn
     input.parse().map_err(|error| Error::new(error.span(), message))
 }
 
-fn name(name: &LitStr, subject: &str, hint: &str) -> Parsed {
+/// Checks a name. `subject` and `hint` are parts of the error message.
+fn valid_name(name: &LitStr, subject: &str, hint: &str) -> Parsed {
     match check_name(&name.value()) {
         Ok(()) => Ok(some(name)),
         Err(error) => Err(Error::new(name.span(), format!("{subject} {error}; {hint}"))),

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     batches::Confirm,
     format::ago,
+    replay::parse_handler,
     store::{unknown_handler_warning, within_limit},
 };
 use crate::{
@@ -22,18 +23,18 @@ Examples:
   event-router inbox pause orders.fulfil --note 'the warehouse is down until 14:00'
 
 Events are still received and stored, and all other handlers continue. Within about a second no
-worker, in any process, starts a delivery of the handler. Deliveries that are running then finish,
-and are retried only after the handler is resumed. A restart of the servers does not end the pause,
-and no attempt is counted meanwhile.
+worker, in any process, starts a delivery of the handler. Deliveries that are already running
+finish, and if one fails, it is retried only after the handler is resumed. A restart of the servers
+does not end the pause. The pause uses up no attempts.
 
 Pausing a paused handler again changes only its note. `event-router inbox status` lists the paused
-handlers, and `event-router inbox resume HANDLER` ends the pause. If a handler was renamed, the pause
-of either name applies to both.
+handlers, and `event-router inbox resume HANDLER` ends the pause. If a handler was renamed with
+`formerly`, the pause of either name applies to both.
 
 With --json, prints one object: {\"handler\", \"paused\", \"was_paused\"}.")]
 pub(super) struct PauseArgs {
     /// Stable name of the handler.
-    #[arg(value_name = "HANDLER")]
+    #[arg(value_name = "HANDLER", value_parser = parse_handler)]
     handler: String,
 
     /// Reason for the pause, shown by `status` and in the workers' logs.
@@ -84,7 +85,7 @@ impl PauseArgs {
         };
         let word = match earlier {
             None => styled(SUCCESS, "paused"),
-            Some(_) => styled(DIM, "paused already"),
+            Some(_) => styled(DIM, "already paused"),
         };
         print(&handler, true, earlier.is_some(), &word, &detail, output)?;
         Ok(Exit::Success)
@@ -121,7 +122,7 @@ impl ResumeArgs {
     }
 }
 
-/// Prints the result. `was_paused` is the state before the command.
+/// Prints the result. `paused` is the state after the command, `was_paused` the state before it.
 fn print(
     handler: &str,
     paused: bool,

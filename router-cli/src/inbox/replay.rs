@@ -64,7 +64,7 @@ pub(super) struct ReplayArgs {
 }
 
 /// Checks the name of a handler that may not exist yet.
-fn parse_handler(name: &str) -> Result<String, String> {
+pub(super) fn parse_handler(name: &str) -> Result<String, String> {
     check_name(name).map_err(|error| format!("a handler's name {error}"))?;
     Ok(name.to_owned())
 }

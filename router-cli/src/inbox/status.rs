@@ -260,8 +260,7 @@ fn hints(status: &InboxStatus) -> Vec<String> {
         ));
     }
     if !status.paused.is_empty() {
-        let hint =
-            "deliveries of paused handlers wait: `event-router inbox resume HANDLER` has them run";
+        let hint = "deliveries of paused handlers wait until `event-router inbox resume HANDLER`";
         hints.push(hint.to_owned());
     }
     hints.extend(missing_workers(status));

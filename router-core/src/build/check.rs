@@ -69,7 +69,7 @@ fn unlisted_plugins(config: &Configuration) -> impl Iterator<Item = Problem> {
 }
 
 /// Finds invalid names of handlers registered by hand, and default names that are too long. The
-/// macro checks the names that linked handlers are given.
+/// macro checks the names in its keys.
 fn invalid_names(config: &Configuration) -> impl Iterator<Item = Problem> {
     config.candidates.iter().filter_map(|candidate| {
         let error = check_name(&candidate.name).err()?;

@@ -130,8 +130,8 @@ pub enum Problem {
     },
     /// A handler is registered without a pattern.
     NoPatterns(HandlerLocation),
-    /// A handler registered by hand has an invalid name, or the path of a function without the key
-    /// `name` is too long for its default name.
+    /// The name of a handler registered by hand is invalid, or a handler without the key `name` has
+    /// a path that is too long to be its name.
     InvalidName {
         /// The reason why the name is invalid.
         error: NameError,

@@ -8,8 +8,8 @@ use std::time::Duration;
 /// The default is 12 attempts within 66 hours, about as long as Stripe retries. The waits are 15 s,
 /// 1 min, 4 min, 16 min, 64 min, 4 h 16 min, and then 12 h each.
 ///
-/// A handler that returns [`Outcome::later`](crate::Outcome::later) sets the wait by itself, and
-/// the attempt does not count. The policy limits such waits in total.
+/// A handler that returns [`Outcome::later`](crate::Outcome::later) chooses the wait itself, and
+/// the attempt does not count. [`max_delay`](Self::max_delay) limits the total time of such waits.
 ///
 /// [`DeliveryRouterBuilder::retry`](crate::build::DeliveryRouterBuilder::retry) sets the policy of
 /// all handlers. `retry(…)` of `#[on_event]` replaces single values of it for one handler.
@@ -39,7 +39,7 @@ pub struct RetryPolicy {
 
 /// The minimum wait of [`Outcome::later`](crate::Outcome::later), so that a handler cannot run in a
 /// busy loop.
-const MIN_LATER: Duration = Duration::from_secs(1);
+const MIN_LATER_WAIT: Duration = Duration::from_secs(1);
 
 /// The factor by which each wait exceeds the previous one.
 const BACKOFF_FACTOR: u32 = 4;
@@ -86,15 +86,15 @@ impl RetryPolicy {
         Self { max_delay, ..self }
     }
 
-    /// Returns the wait after [`Outcome::later`](crate::Outcome::later) with this wait, or `None`
-    /// if the delivery has been delayed for the maximum. `delayed` is the total of the delivery's
-    /// waits so far.
+    /// Returns the time to wait after a handler has returned
+    /// [`Outcome::later(wait)`](crate::Outcome::later), or `None` if the delivery has been delayed
+    /// for the maximum. `delayed` is the total of the delivery's waits so far.
     ///
-    /// The wait is at least one second, and ends no later than the maximum delay.
+    /// The result is `wait`, but at most the rest of the maximum delay, and at least one second.
     #[must_use]
     pub fn wait_later(&self, wait: Duration, delayed: Duration) -> Option<Duration> {
         let remaining = self.max_delay.checked_sub(delayed).filter(|time| !time.is_zero())?;
-        Some(wait.min(remaining).max(MIN_LATER))
+        Some(wait.min(remaining).max(MIN_LATER_WAIT))
     }
 
     /// Returns the wait after a failed attempt, or `None` after the last. Attempts count from 1.

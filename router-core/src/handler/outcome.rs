@@ -37,15 +37,15 @@ impl Outcome {
 /// The outcome of a handler that cannot handle the event yet, for example because the rate limit of
 /// an API is exhausted, or because an object does not exist yet.
 ///
-/// It is neither a failure nor an attempt: it is logged at INFO, and any number of them leads to no
-/// dead letter. A [`Failure`] is for an error that a person should know about.
+/// This outcome is neither a failure nor an attempt: it is logged at INFO, and does not use up the
+/// attempts. For an error that an operator should notice, return a [`Failure`].
 ///
 /// - An inbox runs the handler again after the wait, which is at least one second. It does so for
 ///   [`RetryPolicy::max_delay`](crate::delivery::RetryPolicy::max_delay) in total, by default seven
-///   days. The delivery then becomes a dead letter.
+///   days. If the handler then returns this outcome again, the delivery becomes a dead letter.
 /// - Without an inbox, the event is answered with status 500 and the wait as `Retry-After`, and
 ///   Stripe redelivers it by its own schedule. In a handler that runs after the answer, such as the
-///   one for unhandled events, it is a permanent failure.
+///   one for unhandled events, this outcome is a permanent failure.
 ///
 /// Writes with a `Tx` are rolled back.
 ///
@@ -57,7 +57,8 @@ impl Outcome {
 /// async fn mirror(event: Event) -> Outcome {
 ///     # let remaining_requests = event.id().len();
 ///     if remaining_requests == 0 {
-///         return Later::after(Duration::from_secs(30)).because("the rate limit is exhausted").into();
+///         let later = Later::after(Duration::from_secs(30));
+///         return later.because("the rate limit is exhausted").into();
 ///     }
 ///     Outcome::Done
 /// }
@@ -76,16 +77,17 @@ impl Later {
         Self { wait, reason: None, out_of_order: false }
     }
 
-    /// Sets the reason, which is logged and stored. It must contain no secrets or personal data.
+    /// Sets the reason, which is logged and stored. It must not contain secrets or personal data.
     pub fn because(self, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: Some(reason.into()), ..self }
     }
 
-    /// Lets other events of the same object overtake this one, if the handler is `ordered`. By
-    /// default they wait until this one is handled.
+    /// Lets other events of the same object overtake this event, if the handler is `ordered`. By
+    /// default they wait until this event is handled.
     ///
-    /// The event is then handled after all waiting events of the object, including those that come
-    /// later. It has no effect on `ordered = "newest"`, where newer events never wait.
+    /// The event is then handled after all waiting events of the object, including those that
+    /// arrive later. This method has no effect with `ordered = "newest"`, because there a newer
+    /// event never waits for an older one.
     pub fn out_of_order(self) -> Self {
         Self { out_of_order: true, ..self }
     }

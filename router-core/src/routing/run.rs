@@ -193,7 +193,7 @@ impl Run {
         }
         for OverdueHandler { handler, attempts, default_reply_sent, call } in overdue {
             let result = call.wait().await;
-            let done = result.is_ok();
+            let done = result.as_ref().is_ok_and(|outcome| !matches!(outcome, Outcome::Later(_)));
             tracing::info!(
                 handler = &*handler,
                 done,
@@ -257,8 +257,8 @@ impl Run {
         let duration = Some(handlers.clock.monotonic() - started);
         let reply = match &call_result {
             Ok(Outcome::Replied(json)) => Some(json.clone()),
-            Ok(_) => None,
-            Err(_) => handler.default_reply(),
+            Ok(Outcome::Done | Outcome::Ignored(_)) => None,
+            Ok(Outcome::Later(_)) | Err(_) => handler.default_reply(),
         };
         // A reply, even a default reply, is sent with 200, so Stripe does not redeliver the event.
         let redelivery = if reply.is_some() { Redelivery::Never } else { redelivery };

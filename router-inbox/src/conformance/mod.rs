@@ -87,7 +87,7 @@ pub trait Subject: Sized + Send + Sync {
     /// seconds.
     async fn pass(&self, time: Duration);
 
-    /// Sets the store's clock back, as an operator of the machine may do, and returns `true`.
+    /// Sets the store's clock back, as an operator of its machine may do, and returns `true`.
     ///
     /// Returns `false`, the default, if the clock cannot be set back. The tests that need it are
     /// then skipped.
@@ -97,7 +97,7 @@ pub trait Subject: Sized + Send + Sync {
     }
 }
 
-/// A store under test, and control over its server, which no other test uses.
+/// A store under test, with control over its server. No other test may use the server.
 #[async_trait]
 pub trait ServerSubject: Subject {
     /// Returns the server's address, which errors must contain while the server is unavailable.

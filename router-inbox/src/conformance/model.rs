@@ -130,7 +130,7 @@ impl Store for MemoryStore {
             let held = rows.held(lease);
             let is_held = held.is_some();
             if let Some(row) = held {
-                row.due = later(now, time);
+                row.due = time_after(now, time);
             }
             is_held
         });
@@ -184,7 +184,7 @@ impl Store for MemoryStore {
 
     async fn report_worker(&self, worker: &WorkerInfo, ttl: Duration) -> Result<(), StoreError> {
         let (mut rows, now) = (self.rows(), self.now());
-        rows.workers.insert(worker.name.clone(), (worker.clone(), later(now, ttl)));
+        rows.workers.insert(worker.name.clone(), (worker.clone(), time_after(now, ttl)));
         rows.workers.retain(|_, (_, expires)| *expires > now);
         Ok(())
     }
@@ -358,8 +358,8 @@ impl EventRow {
     }
 }
 
-/// Returns the point in time after this duration.
-fn later(now: SystemTime, duration: Duration) -> SystemTime {
+/// Returns the point in time after this duration, or after [`MAX_DURATION`] if that is shorter.
+fn time_after(now: SystemTime, duration: Duration) -> SystemTime {
     now + duration.min(MAX_DURATION)
 }
 
@@ -385,7 +385,7 @@ impl Row {
             DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,
             DeliveryOutcome::Retry { wait, error } => {
                 self.state = DeliveryState::Waiting;
-                self.due = later(now, *wait);
+                self.due = time_after(now, *wait);
                 self.error = Some(error.clone());
             }
             DeliveryOutcome::Dead { error } => {
@@ -398,12 +398,12 @@ impl Row {
             }
             DeliveryOutcome::Released { wait } => {
                 self.state = DeliveryState::Waiting;
-                self.due = later(now, *wait);
+                self.due = time_after(now, *wait);
                 self.attempts = self.attempts.saturating_sub(1);
             }
             DeliveryOutcome::Later { wait, reason, out_of_order } => {
                 self.state = DeliveryState::Waiting;
-                self.due = later(now, *wait);
+                self.due = time_after(now, *wait);
                 self.attempts = self.attempts.saturating_sub(1);
                 self.delayed = self.delayed.saturating_add(*wait);
                 if let Some((_, position)) = &mut self.lane

@@ -26,13 +26,13 @@ use crate::{Store, store::StoreErrorKind};
 /// | `no_worker` | no worker is running in any process |
 /// | `no_known_worker` | this process runs no worker, and the store does not record others |
 ///
-/// The others are only warnings, because the deliveries would wait as long if this process got no
-/// events:
+/// The other codes are only warnings, because the deliveries would wait as long if this process got
+/// no events:
 ///
 /// | code | warning |
 /// |---|---|
-/// | `no_worker_with_handler` | no running worker has this program's handlers of due deliveries |
-/// | `unknown_handler` | neither this program nor a running worker has handlers of due deliveries |
+/// | `no_worker_with_handler` | due deliveries have handlers of this program that no worker has |
+/// | `unknown_handler` | due deliveries have handlers that neither this program nor a worker has |
 /// | `backlog` | due deliveries are not claimed in time, although workers have their handlers |
 /// | `paused` | an operator has paused handlers, so their deliveries wait |
 ///

@@ -28,7 +28,7 @@ pub(super) struct MonitorLog {
     /// Set while the store fails.
     outage: Option<WarningSchedule>,
     /// Set while the running workers or the paused handlers cannot be read.
-    claimants_unknown: Option<WarningSchedule>,
+    workers_unknown: Option<WarningSchedule>,
 }
 
 impl MonitorLog {
@@ -45,8 +45,8 @@ impl MonitorLog {
         is_undecided: impl Fn(&str) -> bool,
     ) {
         self.end_outage(now);
-        if self.claimants_unknown.take().is_some() {
-            tracing::info!("the running workers and the paused handlers can be read again");
+        if self.workers_unknown.take().is_some() {
+            tracing::info!("the running workers can be read again");
         }
         if let Some(unclaimed) = unclaimed {
             self.report_unclaimed(now, unclaimed, is_undecided);
@@ -68,18 +68,18 @@ impl MonitorLog {
         }
     }
 
-    /// Logs that the running workers or the paused handlers could not be read.
-    pub(super) fn claimants_unknown(
+    /// Logs that the running workers could not be read.
+    pub(super) fn workers_unknown(
         &mut self,
         now: Instant,
         backlog: &[Backlog],
         error: &StoreError,
     ) {
         self.end_outage(now);
-        let schedule = self.claimants_unknown.get_or_insert_with(|| WarningSchedule::new(now));
+        let schedule = self.workers_unknown.get_or_insert_with(|| WarningSchedule::new(now));
         if schedule.take_due(now) {
-            let failure = "failed to read which workers are running and which handlers are paused; \
-                           until that succeeds, missing workers are not noticed; retrying";
+            let failure = "failed to read the running workers; until that succeeds, missing workers \
+                           are not noticed; retrying";
             telemetry::store_failed(failure, error);
         }
         self.update_gauges(backlog);
@@ -133,8 +133,8 @@ impl MonitorLog {
     }
 }
 
-/// A period in which deliveries are overdue for one cause. Breaks of up to [`MAX_BREAK`] belong to
-/// it.
+/// A period in which deliveries are overdue for one cause. It includes breaks of up to
+/// [`MAX_BREAK`].
 struct Episode {
     schedule: WarningSchedule,
     handlers: BTreeSet<Arc<str>>,

@@ -83,8 +83,8 @@ struct Settings {
     claim_warning: Duration,
 }
 
-/// The running workers, if the store records them, and the paused handlers.
-type Claimants = Result<(Option<Vec<WorkerInfo>>, Vec<PausedHandler>), StoreError>;
+/// The running workers, if the store records them.
+type Workers = Result<Option<Vec<WorkerInfo>>, StoreError>;
 
 /// The result of a check.
 struct Status {
@@ -155,7 +155,7 @@ impl<S: Store> BacklogMonitor<S> {
         let now = settings.clock.monotonic();
         let mut readable = || now.saturating_duration_since(*began.get_or_insert(now));
         let (result, wait) = match read {
-            Ok((backlog, Ok((workers, paused)))) => {
+            Ok((backlog, paused, Ok(workers))) => {
                 let workers = workers.as_deref();
                 let (limit, readable) = (settings.claim_warning, readable());
                 pauses.observe(now, &paused, &self.router);
@@ -175,10 +175,11 @@ impl<S: Store> BacklogMonitor<S> {
             }
             // One record that cannot be read, such as one of a later version, must not take the
             // processes out of service that store events.
-            Ok((backlog, Err(error))) => {
+            Ok((backlog, paused, Err(error))) => {
                 readable();
-                log.claimants_unknown(now, &backlog, &error);
-                (Ok(Findings::default()), CHECK_INTERVAL)
+                pauses.observe(now, &paused, &self.router);
+                log.workers_unknown(now, &backlog, &error);
+                (Ok(Findings { unclaimed: Vec::new(), paused }), CHECK_INTERVAL)
             }
             Err(error) => {
                 *began = None;
@@ -190,11 +191,13 @@ impl<S: Store> BacklogMonitor<S> {
         wait
     }
 
-    async fn read(&self) -> Result<(Vec<Backlog>, Claimants), StoreError> {
-        let claimants =
-            async { tokio::try_join!(self.store.workers(), self.store.paused_handlers()) };
-        let (backlog, claimants) = tokio::join!(biased; self.store.backlog(), claimants);
-        Ok((backlog?, claimants))
+    /// Reads the backlog, the paused handlers and the workers. Fails without the paused handlers
+    /// too, because no worker claims anything without them.
+    async fn read(&self) -> Result<(Vec<Backlog>, Vec<PausedHandler>, Workers), StoreError> {
+        let Self { store, .. } = self;
+        let (backlog, paused, workers) =
+            tokio::join!(biased; store.backlog(), store.paused_handlers(), store.workers());
+        Ok((backlog?, paused?, workers))
     }
 
     /// Returns the handlers whose oldest due delivery has been due for at least `limit`, grouped by

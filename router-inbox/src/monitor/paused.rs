@@ -1,4 +1,4 @@
-//! The handlers that an operator has paused: their deliveries wait without being overdue.
+//! The handlers that an operator has paused. Their deliveries wait without being overdue.
 
 use std::{
     collections::BTreeMap,
@@ -10,11 +10,11 @@ use router_core::{delivery::DeliveryRouter, health::Reason};
 
 use crate::{store::PausedHandler, telemetry};
 
-/// The paused handlers, and the times at which others were paused last.
+/// The handlers that are or were paused.
 #[derive(Default)]
 pub(super) struct Pauses {
-    /// The names with which deliveries are stored, each with the time of the latest check that
-    /// found the handler paused.
+    /// The time of the latest check that found the handler paused, by the name with which
+    /// deliveries are stored.
     last_paused: BTreeMap<Arc<str>, Instant>,
 }
 
@@ -31,12 +31,12 @@ impl Pauses {
         }
         for handler in router.handlers() {
             let is_paused = PausedHandler::find(paused, handler).is_some();
-            telemetry::paused(&handler.name, is_paused);
-            if is_paused {
-                // The pause of one name applies to both.
-                let names =
-                    handler.formerly.map(Arc::from).into_iter().chain([handler.name.clone()]);
-                self.last_paused.extend(names.map(|name| (name, now)));
+            // The pause of one name applies to both. Deliveries and their gauges have either.
+            for name in handler.formerly.map(Arc::from).into_iter().chain([handler.name.clone()]) {
+                telemetry::paused(&name, is_paused);
+                if is_paused {
+                    self.last_paused.insert(name, now);
+                }
             }
         }
         for (name, last_paused) in &self.last_paused {
@@ -46,8 +46,8 @@ impl Pauses {
         }
     }
 
-    /// Returns the time for which the handler's deliveries could be claimed: since it was resumed,
-    /// and without a limit if it was never paused.
+    /// Returns the time since the handler was resumed: zero while it is paused, and
+    /// [`Duration::MAX`] if it was never paused.
     pub(super) fn claimable_for(&self, handler: &str, now: Instant) -> Duration {
         let paused = self.last_paused.get(handler);
         paused.map_or(Duration::MAX, |paused| now.saturating_duration_since(*paused))

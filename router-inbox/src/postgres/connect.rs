@@ -227,6 +227,10 @@ impl Server {
             (_, Some("53300")) => {
                 "the server has no free connection; raise its max_connections, or run fewer processes".into()
             }
+            (_, Some("55P03")) => format!(
+                "another transaction uses a table of the schema {schema}, which a new version has to change; try again \
+                 when it has ended: see pg_stat_activity"
+            ),
             (_, Some("57P03")) => "the server is starting or stopping; try again".into(),
             _ => "see the server's error message".into(),
         };
@@ -246,6 +250,15 @@ impl Server {
             "its inbox has no table {schema}.{table}. If another version of router-inbox has made it, finish its \
              deliveries with that version, or name another schema with `PostgresStore::options().schema(…)`. \
              Otherwise restore a backup of the schema"
+        );
+        self.not_an_inbox(StoreErrorKind::Misuse, advice, None)
+    }
+
+    /// The error for a user who may not read the paused handlers.
+    pub(super) fn pauses_unreadable(&self, schema: &Schema) -> StoreError {
+        let advice = format!(
+            "its user may not read {schema}.paused, without which no handler runs; run `grant select, insert, \
+             update, delete on all tables in schema {schema} to …` as its owner"
         );
         self.not_an_inbox(StoreErrorKind::Misuse, advice, None)
     }

@@ -192,6 +192,9 @@ impl PostgresOptions {
         if let Some(table) = schema.missing_table(&mut connection).await? {
             return Err(server.incomplete(&schema, &table));
         }
+        if !schema.may_read_pauses(&mut connection).await? {
+            return Err(server.pauses_unreadable(&schema));
+        }
         let name = sqlx::query("select gen_random_uuid()::text").fetch_one(&mut connection).await;
         let name = name.and_then(|row| row.try_get(0))?;
         let own = PoolSize {

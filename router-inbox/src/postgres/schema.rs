@@ -74,6 +74,9 @@ impl Schema {
         }
         let applied = sqlx::query(self.sql("select coalesce(max(step), 0) from inbox.migrations"));
         let applied: i32 = applied.fetch_one(&mut *write).await?.try_get(0)?;
+        // A change of a table waits for every transaction that uses it, and everything else waits
+        // behind the change. So it gives up soon, before events are refused and leases expire.
+        sqlx::query("set local lock_timeout = '2s'").execute(&mut *write).await?;
         let steps = (1..).zip(MIGRATIONS).skip(usize::try_from(applied).unwrap_or(0));
         for (number, step) in steps {
             sqlx::raw_sql(self.sql(step)).execute(&mut *write).await?;
@@ -81,6 +84,16 @@ impl Schema {
             applied.bind::<i32>(number).execute(&mut *write).await?;
         }
         write.commit().await
+    }
+
+    /// Returns whether the user may read the paused handlers. No worker claims anything without
+    /// them.
+    pub(super) async fn may_read_pauses(
+        &self,
+        connection: &mut PgConnection,
+    ) -> sqlx::Result<bool> {
+        let may_read = sqlx::query_scalar("select has_table_privilege($1 || '.paused', 'select')");
+        may_read.bind(&self.0).fetch_one(connection).await
     }
 
     /// Returns a table that the migrations create and that does not exist.

@@ -33,7 +33,7 @@ impl NewEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewDelivery {
-    /// The handler's stable name: a word of at most 255 bytes, because `build()` refuses others.
+    /// The handler's stable name: a single word of at most 255 bytes. `build()` refuses others.
     pub handler: Arc<str>,
     /// The former stable name. A delivery stored under it belongs to this handler.
     pub formerly: Option<Arc<str>>,

@@ -57,8 +57,14 @@ pub use self::{
 /// only if the clock was wrong.
 pub(crate) const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 
-/// Upper limit of a duration: 1000 years. A point in time plus this overflows neither a
+/// Upper limit of a duration: 1000 years. A point in time plus this duration overflows neither a
 /// `SystemTime` nor milliseconds in an `i64`.
+#[cfg(any(
+    feature = "conformance",
+    feature = "jetstream",
+    feature = "postgres",
+    feature = "sqlite"
+))]
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(1_000 * 365 * 24 * 60 * 60);
 
 /// Durable storage for events and their deliveries.

@@ -151,10 +151,10 @@ pub trait Operations: Send + Sync {
     /// none of its deliveries. Every worker notices this within about a second. Deliveries in
     /// flight finish, and are retried only after the handler is resumed.
     ///
-    /// The inbox need not have had a delivery for the handler. A handler that is paused already
-    /// stays paused since the same time; a `note` replaces the earlier one.
+    /// The inbox need not have had a delivery for the handler. If the handler is already paused,
+    /// the time of the pause does not change, and a `note` replaces the earlier one.
     ///
-    /// Returns the earlier record if the handler was paused already.
+    /// Returns the earlier record if the handler was already paused.
     ///
     /// # Errors
     ///

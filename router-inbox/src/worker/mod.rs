@@ -252,7 +252,7 @@ where
         }
     }
 
-    /// Claims due deliveries for the free slots and starts them. Leaves out paused handlers.
+    /// Claims due deliveries for the free slots and starts them, except those of paused handlers.
     ///
     /// Returns `true` if the loop must not sleep, because there are outcomes to record or more
     /// deliveries may be due: a run that finishes during the claim frees a slot, and may unblock
@@ -269,7 +269,7 @@ where
         }
         if let Err(error) = pauses.refresh(&self.store, &self.router, self.clock.monotonic()).await
         {
-            let failure = "failed to read which handlers are paused; nothing is claimed until that \
+            let failure = "failed to read the paused handlers; no delivery is claimed until that \
                            succeeds; retrying";
             telemetry::store_failed(failure, &error);
             return false;

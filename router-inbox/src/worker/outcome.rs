@@ -51,7 +51,8 @@ pub(super) fn from_success(
     }
 }
 
-/// Returns the outcome after the handler has asked to run later.
+/// Returns the outcome after the handler has asked to run later: a dead letter if the delivery has
+/// been delayed for the maximum.
 fn from_later(
     handler: &HandlerSpec,
     event: &Event,
@@ -64,7 +65,7 @@ fn from_later(
         let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
         let limit = humantime::format_duration(handler.retry.max_delay);
         let error =
-            format!("the handler asked to run later for {limit}, which is the limit{reason}");
+            format!("the handler asked to run later for more than `max_delay` ({limit}){reason}");
         return dead_letter(handler, event.id(), Some(event), &error);
     };
     tracing::info!(

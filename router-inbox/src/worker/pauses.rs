@@ -1,4 +1,4 @@
-//! The paused handlers, as a worker has last read them from its store.
+//! A worker's view of the paused handlers, which may be stale.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,14 @@ use crate::{
     store::{HandlerSlots, PausedHandler},
 };
 
-/// Maximum age of the list at a claim.
+/// Maximum age of the list of paused handlers at a claim.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// The paused handlers of a store.
+/// The paused handlers, as last read from the store.
 #[derive(Default)]
 pub(super) struct Pauses {
     paused: Vec<PausedHandler>,
+    /// The time at which the list was last read, or `None` if it was never read.
     read_at: Option<Instant>,
 }
 
@@ -34,16 +35,17 @@ impl Pauses {
         }
         let paused = store.paused_handlers().await?;
         for handler in router.handlers() {
-            log_change(handler, self.of(handler), PausedHandler::find(&paused, handler));
+            log_change(handler, self.find(handler), PausedHandler::find(&paused, handler));
         }
         (self.paused, self.read_at) = (paused, Some(now));
         Ok(())
     }
 
-    /// Returns the time at which to read the list again although no delivery may be due: nothing
-    /// else wakes a worker when an operator resumes a handler.
+    /// Returns the time at which the worker must wake up to read the list again. Nothing else wakes
+    /// it when an operator resumes a handler.
     ///
-    /// Returns `None` if no handler is paused, or if the last round could not read the list.
+    /// Returns `None` if no handler is paused, or if that time has passed: then the worker has no
+    /// free slots, or could not read the list, and waits for its next round.
     pub(super) fn next_refresh(&self, now: Instant) -> Option<Instant> {
         let refresh = self.read_at? + MAX_AGE;
         (!self.paused.is_empty() && refresh > now).then_some(refresh)
@@ -53,19 +55,25 @@ impl Pauses {
     /// handler starts at once even if other handlers hang.
     pub(super) fn remove_paused(&self, router: &DeliveryRouter, slots: &mut Vec<HandlerSlots>) {
         let is_paused = |slots: &HandlerSlots| {
-            router.handler(&slots.handler).is_some_and(|handler| self.of(handler).is_some())
+            router.handler(&slots.handler).is_some_and(|handler| self.find(handler).is_some())
         };
         slots.retain(|slots| !is_paused(slots));
     }
 
-    fn of(&self, handler: &HandlerSpec) -> Option<&PausedHandler> {
+    /// Returns the record that pauses a handler.
+    fn find(&self, handler: &HandlerSpec) -> Option<&PausedHandler> {
         PausedHandler::find(&self.paused, handler)
     }
 }
 
-fn log_change(handler: &HandlerSpec, before: Option<&PausedHandler>, now: Option<&PausedHandler>) {
+/// Logs whether a handler has been paused or resumed.
+fn log_change(
+    handler: &HandlerSpec,
+    before: Option<&PausedHandler>,
+    after: Option<&PausedHandler>,
+) {
     let handler = &*handler.name;
-    match (before, now) {
+    match (before, after) {
         (None, Some(PausedHandler { handler: name, note, .. })) => tracing::info!(
             handler,
             note,

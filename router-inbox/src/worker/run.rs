@@ -134,11 +134,11 @@ impl Run {
         if is_success {
             return RunResult::Unrecorded(self.failure_outcome(&error));
         }
-        // The handler's outcome is already logged, and is recorded.
+        // The outcome is already logged, and does not depend on the rollback.
         tracing::warn!(
             handler = &*self.handler.name, event.id = self.event.id(), %error,
-            "failed to roll back the writes of a handler that did not succeed; the database rolls back when the \
-             connection is closed"
+            "failed to roll back the writes of a handler that did not succeed; the database rolls \
+             back when the connection is closed"
         );
         RunResult::Unrecorded(outcome)
     }

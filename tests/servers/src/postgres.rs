@@ -29,8 +29,8 @@ pub fn shared() -> Option<&'static Server> {
     SHARED.get_or_init(Server::start).as_ref()
 }
 
-/// A running server. It is stopped when this is dropped or the process ends, even if the process is
-/// killed.
+/// A running server. It is stopped when this value is dropped or the process ends, even if the
+/// process is killed.
 pub struct Server {
     port: u16,
     /// Runs `postgres.sh`.

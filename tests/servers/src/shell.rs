@@ -7,8 +7,8 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-/// A running script, which stops its server and exits when its standard input is closed: when this
-/// is dropped or the process ends, even if the process is killed.
+/// A running script, which stops its server and exits when its standard input is closed. That
+/// happens when this value is dropped or the process ends, even if the process is killed.
 pub(crate) struct ServerShell {
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -24,8 +24,8 @@ impl ServerShell {
         arguments: [&OsStr; N],
     ) -> Self {
         shell.args(["-c", script, "sh"]).args(arguments);
-        // A process group of its own, so that Ctrl-C interrupts only the tests, which then stop the
-        // server.
+        // The script has a process group of its own, so that Ctrl-C interrupts only the tests,
+        // which then stop the server.
         shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = shell.spawn().expect("a shell is installed");
         let commands = child.stdin.take().expect("stdin is piped");

@@ -118,12 +118,25 @@ async fn delivery_delayed_for_too_long_is_dead() {
     shop.run_for(HOUR / 2).await;
     let delivery = shop.delivery("evt_1", "shop.ship").await;
     assert_eq!((delivery.state, delivery.attempts), (Dead, 1));
-    insta::assert_snapshot!(delivery.error.unwrap_or_default(), @"the handler asked to run later for 7days, which is the limit: no stock yet");
+    insta::assert_snapshot!(delivery.error.unwrap_or_default(), @"the handler asked to run later for more than `max_delay` (7days): no stock yet");
     assert_eq!(shop.attempts("shop.ship").len(), 24 * 7 + 1);
     // A dead letter that starts over may be delayed for as long again.
     shop.store().retry("evt_1", None).await.unwrap();
     shop.run_for(HOUR * 2).await;
     assert_eq!(shop.delivery("evt_1", "shop.ship").await.state, Waiting);
+}
+
+/// The time in which the handler is paused does not count.
+#[tokio::test]
+async fn pause_does_not_use_up_the_limit() {
+    let shop = shop(Router::builder().only::<ship>(), 2).await;
+    deliver(&shop, &["evt_1"]).await;
+    shop.run_until_idle().await;
+    shop.store().pause("shop.ship", None).await.unwrap();
+    shop.run_for(HOUR * 24 * 8).await;
+    shop.store().resume("shop.ship").await.unwrap();
+    shop.run_for(HOUR * 2).await;
+    assert_eq!(shop.outcomes("shop.ship"), ["later", "later", "done"]);
 }
 
 #[tokio::test]

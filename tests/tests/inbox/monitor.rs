@@ -178,19 +178,25 @@ async fn workers_that_cannot_be_read_do_not_affect_readiness() {
     pass(&shop, MINUTE * 2).await;
     assert_eq!(health(&shop).await, (vec![], vec![]));
     let lines = monitor_lines();
-    assert!(
-        lines.contains("failed to read which workers are running and which handlers are paused"),
-        "{lines}"
-    );
+    assert!(lines.contains("failed to read the running workers"), "{lines}");
     assert!(!lines.contains("not claimed"), "{lines}");
     shop.store().workers_fail.store(false, Ordering::SeqCst);
     pass(&shop, SECOND * 15).await;
     let lines = monitor_lines();
-    assert!(
-        lines.contains("the running workers and the paused handlers can be read again"),
-        "{lines}"
-    );
+    assert!(lines.contains("the running workers can be read again"), "{lines}");
     assert!(lines.contains("no worker is running in any process"), "{lines}");
+}
+
+/// Without the list, no worker claims anything.
+#[tokio::test]
+async fn paused_handlers_that_cannot_be_read_are_an_outage() {
+    let shop = logged_shop(router());
+    shop.store().paused_fails.store(true, Ordering::SeqCst);
+    pass(&shop, SECOND).await;
+    assert_eq!(codes(&health(&shop).await.0), [("store_unavailable", String::new())]);
+    shop.store().paused_fails.store(false, Ordering::SeqCst);
+    pass(&shop, SECOND * 5).await;
+    assert_eq!(health(&shop).await, (vec![], vec![]));
 }
 
 #[tokio::test]

@@ -58,7 +58,8 @@ async fn outage_is_noticed<T>(
     start(server);
     wait_for(&health, &clock, None).await;
     let log = logged();
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("can be read again")).collect();
+    let lines: Vec<_> =
+        log.lines().filter(|line| line.contains("backlog can be read again")).collect();
     assert_eq!(lines.len(), 1, "{log}");
     assert!(lines[0].starts_with(" INFO"), "{log}");
 }

@@ -155,7 +155,7 @@ async fn delivery_in_flight_finishes_and_its_retry_waits() {
     let worker = shop.start_worker();
     wait_for(&shop, "evt_1", "shop.mail", (Running, 1)).await;
     pause(&shop, "shop.mail", None).await;
-    // Longer than the lease: it is renewed.
+    // This is longer than the lease, which the worker renews.
     for _ in 0..10 {
         shop.advance_and_poll(SECOND * 10).await;
     }
@@ -174,7 +174,7 @@ async fn delivery_in_flight_finishes_and_its_retry_waits() {
     worker.stop().await;
 }
 
-/// Also if the poll interval is long and the store cannot notify.
+/// A worker notices both even if its poll interval is long and the store cannot notify.
 #[tokio::test]
 async fn pause_and_resume_are_noticed_within_a_second() {
     let shop = Shop::new(router(&Mail::new(99)));
@@ -228,7 +228,7 @@ async fn nothing_is_claimed_while_the_list_cannot_be_read() {
     assert_eq!(shop.store().claim_calls.load(Ordering::SeqCst), 0);
     let lines = logged::logged();
     assert!(
-        lines.contains("failed to read which handlers are paused; nothing is claimed"),
+        lines.contains("failed to read the paused handlers; no delivery is claimed"),
         "{lines}"
     );
     shop.store().paused_fails.store(false, Ordering::SeqCst);
@@ -338,10 +338,10 @@ async fn paused_handlers_have_a_gauge() {
         pause(&shop, name, None).await;
     }
     pass_check(&shop).await;
-    insta::assert_snapshot!(gauges(), @"inbox_paused handler=other.handler 1, inbox_paused handler=shop.audit 0, inbox_paused handler=shop.mail 1");
+    insta::assert_snapshot!(gauges(), @"inbox_paused handler=other.handler 1, inbox_paused handler=shop.audit 0, inbox_paused handler=shop.mail 1, inbox_paused handler=shop.post 1");
     for name in ["shop.post", "other.handler"] {
         resume(&shop, name).await;
     }
     pass_check(&shop).await;
-    insta::assert_snapshot!(gauges(), @"inbox_paused handler=other.handler 0, inbox_paused handler=shop.audit 0, inbox_paused handler=shop.mail 0");
+    insta::assert_snapshot!(gauges(), @"inbox_paused handler=other.handler 0, inbox_paused handler=shop.audit 0, inbox_paused handler=shop.mail 0, inbox_paused handler=shop.post 0");
 }

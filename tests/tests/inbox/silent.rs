@@ -143,8 +143,8 @@ async fn worker_goes_on_after_calls_that_hang() {
     lines.sort_unstable();
     insta::assert_snapshot!(lines.join("\n"), @"
     WARN telemetry: failed to read the inbox's backlog; until that succeeds, its metrics are not updated and missing workers are not noticed; retrying error=the store did not count the deliveries within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
-    WARN telemetry: failed to read which handlers are paused; nothing is claimed until that succeeds; retrying error=the store did not list the paused handlers within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
-    WARN telemetry: failed to read which handlers are paused; nothing is claimed until that succeeds; retrying error=the store did not list the paused handlers within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
+    WARN telemetry: failed to read the paused handlers; no delivery is claimed until that succeeds; retrying error=the store did not list the paused handlers within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
+    WARN telemetry: failed to read the paused handlers; no delivery is claimed until that succeeds; retrying error=the store did not list the paused handlers within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     WARN telemetry: failed to record in the store that this worker is running; other processes may report that it is missing; retrying error=the store did not record the worker within 10s: it does not answer, is overloaded, or is blocked by a long-running transaction kind=busy
     ");
     shop.store().is_silent.store(false, Ordering::SeqCst);

@@ -51,8 +51,8 @@ impl Metrics {
 
     /// Checks a text with expressions, and templates of their results. Returns the unknown names.
     ///
-    /// A label in braces must be one of the metric before it. A label of a clause or template must be
-    /// one of any metric of the text.
+    /// A label in braces must be a label of the metric before it. A label of a clause or template
+    /// must be a label of any metric of the text.
     fn unknown_names(&self, text: &str) -> Vec<String> {
         let mut unknown = Vec::new();
         let mut known_labels = BTreeSet::new();
@@ -136,7 +136,7 @@ fn alerts_name_existing_metrics_and_labels() {
     }
 }
 
-/// An alert tells the operator where to look.
+/// An alert refers the operator to a section of the docs.
 #[test]
 fn each_alert_refers_to_an_existing_section() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -1,4 +1,4 @@
-//! The engines of the store, on each of which the tests run.
+//! The engines of the store. The tests run on each of them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,8 +11,8 @@ use router_inbox::{
 use router_test_servers::{nats, postgres, unused_name};
 use tempfile::TempDir;
 
-/// Defines each test for SQLite, and one that runs all of them on PostgreSQL and one on NATS
-/// JetStream: starting a server takes longer than most of the tests.
+/// Defines a `#[test]` for each test on SQLite, one for all tests on PostgreSQL, and one for all
+/// tests on NATS JetStream, because starting a server takes longer than most of the tests.
 macro_rules! on_each_store {
     ($($test:ident),* $(,)?) => {
         mod on_sqlite {
@@ -127,8 +127,8 @@ impl Engine for Postgres {
         self.server.url_of(&self.database)
     }
 
-    /// The store and the program read the time from the server. The store's sessions
-    /// read another one, from a table.
+    /// The store and the program read the time from the server. In the store's sessions the time
+    /// comes from a table, so that only the store's clock can be advanced.
     async fn create(&self, clock: &ManualClock) -> PostgresStore {
         self.execute("postgres", format!("create database {}", self.database)).await;
         let url = format!("{}?application_name=store", self.url());

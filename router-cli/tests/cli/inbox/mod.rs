@@ -148,7 +148,7 @@ impl<E: Engine> TestInbox<E> {
     /// after a while.
     fn claim(&self, handler: &str, lease: Duration) -> Claim {
         let wanted = ClaimRequest::new(vec![HandlerSlots::new(handler, 1)], 1, lease);
-        // Only guards against hanging.
+        // The limit only guards against hanging.
         for _ in 0..500 {
             let claimed = self.runtime.block_on(self.store.claim(&wanted));
             if let Some(claim) = claimed.expect("the store works").pop() {

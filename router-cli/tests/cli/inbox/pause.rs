@@ -45,7 +45,10 @@ fn paused_handler_is_in_the_status_until_resumed(engine: impl Engine) {
       shop-1  4 handlers
       shop-2  4 handlers
     ");
-    assert!(output.stderr.contains("help: deliveries of paused handlers wait: "), "{output:?}");
+    assert!(
+        output.stderr.contains("help: deliveries of paused handlers wait until "),
+        "{output:?}"
+    );
     let line = &inbox.run(&["status", "--json"]).json()[0];
     let paused: Vec<_> =
         line["handlers"].as_array().unwrap().iter().map(|h| &h["paused"]).collect();
@@ -77,11 +80,11 @@ fn second_pause_replaces_only_the_note(engine: impl Engine) {
     inbox.clock.advance(MINUTE);
     let output = inbox.run(&["pause", "mail"]);
     assert_eq!(output.code, Some(0));
-    insta::assert_snapshot!(output.stdout, @"paused already  mail  since just now");
+    insta::assert_snapshot!(output.stdout, @"already paused  mail  since just now");
     let note = || inbox.run(&["status", "--json"]).json()[0]["paused"][0]["note"].clone();
     assert_eq!(note(), "SMTP is down");
     let output = inbox.run(&["pause", "mail", "--note", "SMTP is moved"]);
-    insta::assert_snapshot!(output.stdout, @"paused already  mail  since just now; the note was replaced");
+    insta::assert_snapshot!(output.stdout, @"already paused  mail  since just now; the note was replaced");
     assert_eq!(note(), "SMTP is moved");
     let output = inbox.run(&["pause", "mail", "--json"]);
     assert_eq!(output.json(), [json!({"handler": "mail", "paused": true, "was_paused": true})]);
@@ -94,6 +97,9 @@ fn pause_of_unknown_handler_asks_for_confirmation(engine: impl Engine) {
     assert_eq!((output.code, &*output.stdout), (Some(2), ""));
     insta::assert_snapshot!(output.stderr, @"error: handler `fulfil` has no deliveries in this inbox (handlers with deliveries: audit, ledger, mail, orders.fulfil); about to pause fulfil: standard input is not a terminal; pass --yes to confirm");
     assert_eq!(inbox.run(&["status", "--json"]).json()[0]["paused"], json!([]));
+    let output = inbox.run(&["pause", "two words", "--yes"]);
+    assert_eq!(output.code, Some(2));
+    assert!(output.stderr.contains("a handler's name"), "{output:?}");
     let output = inbox.run(&["pause", "search", "--yes"]);
     assert_eq!(output.code, Some(0), "{output:?}");
     assert_eq!(inbox.run(&["status", "--json"]).json()[0]["paused"][0]["handler"], "search");

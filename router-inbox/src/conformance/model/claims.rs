@@ -7,7 +7,7 @@ use std::{
 
 use router_core::Event;
 
-use super::{Row, Rows, later};
+use super::{Row, Rows, time_after};
 use crate::store::{Claim, ClaimRequest, DeliveryState, Lease};
 
 impl Rows {
@@ -32,7 +32,7 @@ impl Rows {
             let Some((index, handler)) = next else { break };
             let slots = &mut handlers[handler];
             (slots.free, slots.in_flight) = (slots.free - 1, slots.in_flight + 1);
-            claims.insert(index, self.lease(due[index], later(now, request.lease)));
+            claims.insert(index, self.lease(due[index], time_after(now, request.lease)));
         }
         claims.into_values().collect()
     }

@@ -1,5 +1,5 @@
-//! Promises about a clock that is set back. Each delivery remains due within the delay with which
-//! it was scheduled.
+//! Promises about a clock that is set back: each delivery becomes due after at most the delay with
+//! which it was scheduled.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A delivery that was due before the clock was set back is due at once. A store may notice the
-/// jump by a claim that finds nothing, so the second claim finds the delivery at the latest.
+/// A delivery that was due before the clock was set back is due at once. A store may need a claim
+/// that finds nothing to notice the jump, so the second claim must find the delivery.
 pub async fn clock_set_back_delays_no_stored_event(subject: &impl Subject) {
     // The store has read its clock before the jump.
     assert_eq!(ids(&claim_from(subject.store()).await), [""; 0]);
@@ -30,7 +30,7 @@ pub async fn clock_set_back_delays_no_stored_event(subject: &impl Subject) {
     assert_eq!(ids(&claim_from(subject.store()).await), ["evt_3"], "it was blocked");
 }
 
-/// The same holds if the clock was set back while no process had the store open.
+/// A due delivery is still due if the clock was set back while no process had the store open.
 pub async fn clock_set_back_while_stopped_delays_no_event(subject: &impl Subject) {
     store(subject, &unordered_and_lane()).await;
     if !set_back(subject, HOUR).await {

@@ -1,4 +1,4 @@
-//! Deliveries whose handlers ask to run later.
+//! Promises about deliveries whose handlers ask to run later.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub async fn claim_states_total_of_later_waits(subject: &impl Subject) {
     assert_eq!(claim_one(subject, "a").await.delayed, Duration::ZERO);
 }
 
-/// An ordered delivery holds its lane while it waits to run later.
+/// An ordered delivery blocks its lane while it waits to run later.
 pub async fn later_delivery_holds_its_lane(subject: &impl Subject) {
     store_ordered(subject, &["evt_1", "evt_2"], DeliveryOrder::OldestFirst).await;
     let first = claim_one(subject, "a").await;
@@ -85,12 +85,12 @@ pub async fn later_out_of_order_takes_last_place(subject: &impl Subject) {
     store_ordered(subject, &["evt_1", "evt_2"], DeliveryOrder::OldestFirst).await;
     let first = claim_one(subject, "a").await;
     complete(subject, &first.lease, later(true)).await;
-    // The other delivery is not held, and neither is one that is stored now.
+    // The other delivery is not blocked, and neither is one that is stored now.
     let second = claim_one(subject, "a").await;
     assert_eq!(&*second.lease.event_id, "evt_2");
     store_ordered(subject, &["evt_3"], DeliveryOrder::OldestFirst).await;
     subject.pass(WAIT + SECOND).await;
-    // Its lease has expired, but it still runs before the others.
+    // The lease of `evt_2` has expired, but `evt_2` still runs before the others.
     let second = claim_one(subject, "a").await;
     assert!(second.lease_expired);
     complete(subject, &second.lease, DeliveryOutcome::Done).await;

@@ -20,9 +20,9 @@ use crate::{
 /// The number of events in a large batch: more than one atomic batch of JetStream can contain.
 pub(super) const LARGE_BATCH: usize = 1_000;
 
-/// Texts that some engine cannot store or index as they are: PostgreSQL's texts cannot contain NUL,
-/// and its index entries have a maximum length. The tokens of a NATS subject cannot contain dots,
-/// spaces, `*` or `>`.
+/// Returns texts that some engines cannot store or index unchanged: PostgreSQL's texts cannot
+/// contain NUL, and its index entries have a maximum length. The tokens of a NATS subject cannot
+/// contain dots, spaces, `*` or `>`.
 pub(super) fn unusual_texts() -> Vec<String> {
     // Not repetitive, so that compression cannot shorten it.
     let long = (0..1_000).map(|number| format!("{:x}", 7_919_u64.pow(3) * number)).collect();
@@ -41,7 +41,7 @@ pub(super) fn event_with_text(text: &str, event_type: &str) -> Event {
     Event::from_store(stored).expect("event is valid")
 }
 
-/// Returns a handler's name with the text. The name is not longer than an application's.
+/// Returns a handler's name that contains the text, shortened to the length of a valid name.
 pub(super) fn handler_name(text: &str) -> String {
     format!("shop::{}", text.chars().take(50).collect::<String>())
 }
@@ -56,13 +56,13 @@ fn escaped(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-/// Returns the text as a store may return it that cannot contain NUL.
+/// Replaces each NUL, as a store does that cannot contain NUL.
 pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }
 
 /// An event with any text is stored and delivered, because an event that Stripe has signed must not
-/// be answered with 503 forever. Outside of the payload and the key, a store may replace NUL by
+/// be answered with 503 forever. Except in the payload and the key, a store may replace NUL with
 /// `␀`.
 pub async fn event_with_any_text_is_stored(subject: &impl Subject) {
     for text in unusual_texts() {

@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     claim, claim_request, duplicate, event, new,
-    processes::is_notified,
+    processes::notifications_ready,
     store,
     wait::{eventually, within_limit},
 };
@@ -34,7 +34,7 @@ pub async fn unavailable_server_fails_soon_and_is_reused<S: ServerSubject>(subje
     let (first, other) =
         tokio::join!(subject.store().deliveries("evt_1"), subject.store().deliveries("evt_2"));
     assert_eq!([first, other].map(|found| found.expect("store is available").len()), [1, 1]);
-    is_notified(subject).await;
+    notifications_ready(subject).await;
     subject.stop().await;
     for _ in 0..2 {
         let began = SystemClock.monotonic();
@@ -55,7 +55,7 @@ pub async fn unavailable_server_fails_soon_and_is_reused<S: ServerSubject>(subje
     let completed = eventually(async || subject.store().complete(&done).await.map(Some)).await;
     assert_eq!(completed, [CompleteResult::Recorded], "a lease survives a restart of the server");
     // Events may have been stored in the meantime, so the store notifies once it can.
-    is_notified(subject).await;
+    notifications_ready(subject).await;
     for _ in 0..2 {
         claim_one_after_outage(subject).await;
     }
@@ -73,8 +73,8 @@ async fn claim_one_after_outage(subject: &impl Subject) {
     eventually(async || Ok(subject.store().claim(&request).await?.pop())).await;
 }
 
-/// An event that a store has acknowledged is still stored after its server was killed in the midst
-/// of other writes.
+/// An event that a store has acknowledged is still stored after its server was killed during other
+/// writes.
 pub async fn acknowledged_events_survive_killed_server(subject: &impl ServerSubject) {
     let store = Arc::new(subject.reopen().await);
     for round in 0..3 {

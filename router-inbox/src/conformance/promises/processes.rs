@@ -46,8 +46,8 @@ pub async fn reopened_store_has_stored_events(subject: &impl Subject) {
     assert_eq!(deliveries[0].state, DeliveryState::Done);
 }
 
-/// Stripe may send the same events to several processes at once, and they get them in different
-/// orders. Each event is stored once.
+/// Stripe may send the same events to several processes at once, in different orders. Each event is
+/// stored once.
 pub async fn concurrent_duplicates_are_stored_once(subject: &impl Subject) {
     const EVENTS: usize = 100;
     let stores = reopen(subject, 4).await;
@@ -80,7 +80,7 @@ pub async fn concurrent_twins_are_one_event(subject: &impl Subject) {
         let snapshot = snapshot.build().expect("event is valid");
         let thin = event_of(SyntheticEvent::twin_of(&snapshot).id(format!("{id}_thin")));
         let mut twins = [snapshot.event(), &thin].map(|event| new(event, &["a"]));
-        // The one that is sent first alternates.
+        // The twin that is sent first alternates.
         twins.rotate_left(round % 2);
         let [first, second] = twins;
         let results = tokio::join!(store_one(&*stores[0], first), store_one(&*stores[1], second));
@@ -100,8 +100,8 @@ pub async fn concurrent_twins_are_one_event(subject: &impl Subject) {
     }
 }
 
-/// Stripe may redeliver an event to two processes at once. Only one of them restarts the dead
-/// letter, with the payload that it has received.
+/// Stripe may redeliver an event to two processes at once. Only one of the processes restarts the
+/// dead letter, with the payload that it has received.
 pub async fn concurrent_redeliveries_restart_dead_letter_once(subject: &impl Subject) {
     let stores = reopen(subject, 2).await;
     for round in 0..ROUNDS {
@@ -244,7 +244,7 @@ pub async fn one_ordered_delivery_runs_per_object(subject: &impl Subject) {
                     let event = claim.event.expect("stored event is readable");
                     let object = object_number(&event);
                     assert!(!is_running[object].swap(true, Ordering::SeqCst), "two run at once");
-                    // Takes a while, in which other processes claim.
+                    // This call gives other processes time to claim.
                     store.deliveries(event.id()).await.expect("store is available");
                     is_running[object].store(false, Ordering::SeqCst);
                     let (error, wait) = ("not now".into(), Duration::ZERO);
@@ -269,7 +269,7 @@ pub async fn one_ordered_delivery_runs_per_object(subject: &impl Subject) {
 /// A process is notified of an event that another process stores, and of a dead letter that another
 /// process restarts with a redelivered event.
 pub async fn event_stored_by_other_process_notifies<S: Subject>(subject: &S) {
-    if !is_notified(subject).await {
+    if !notifications_ready(subject).await {
         return;
     }
     let (other, event) = (subject.reopen().await, new(&event("evt_1"), &["a"]));
@@ -283,7 +283,7 @@ pub async fn event_stored_by_other_process_notifies<S: Subject>(subject: &S) {
 }
 
 /// Waits until the store can be notified. Returns `false` if it cannot notify.
-pub(super) async fn is_notified<S: Subject>(subject: &S) -> bool {
+pub(super) async fn notifications_ready<S: Subject>(subject: &S) -> bool {
     match S::notifies() {
         true => within_limit(subject.store().notified()).await,
         false => println!("skipped: the store cannot notify"),
@@ -304,7 +304,7 @@ pub(super) async fn claim_notified(subject: &impl Subject) -> Claim {
     }
 }
 
-/// Opens the store several times, as so many processes would.
+/// Opens the store once for each process.
 pub(super) async fn reopen<S: Subject>(subject: &S, processes: usize) -> Vec<Arc<S::Store>> {
     let mut stores = Vec::new();
     for _ in 0..processes {

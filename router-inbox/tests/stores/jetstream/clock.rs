@@ -34,7 +34,7 @@ async fn running_process_corrects_due_times_of_server_that_was_ahead() {
     assert!(claim_ids(&store).await.is_empty(), "the store's estimate is up to a minute old");
     server.kill();
     server.restart();
-    // Only guards against hanging.
+    // The limit only guards against hanging.
     let deadline = SystemClock.monotonic() + SECOND * 30;
     while SystemClock.monotonic() < deadline {
         match store.claim(&wanted(9)).await.as_deref() {

@@ -32,7 +32,7 @@ async fn own_events_and_duplicates_do_not_notify() {
         own.payload(),
         "each store has its own name"
     );
-    // Events without a new delivery notify nobody.
+    // Events without a new delivery cause no notification.
     let unhandled = NewEvent::new(paid("evt_3").event, Vec::new());
     other.store(&[unhandled, paid("evt_1")]).await.unwrap();
     inbox.store.store(&[paid("evt_4")]).await.unwrap();

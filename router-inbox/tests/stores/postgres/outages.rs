@@ -52,7 +52,7 @@ async fn claims_blocked_by_a_lock_end_and_claim_nothing() {
     }
     let claims = tokio::select! {
         claims = claims.join_all() => claims,
-        // Only guards against hanging.
+        // The limit only guards against hanging.
         () = SystemClock.sleep(Duration::from_secs(60)) => panic!("the claims do not end"),
     };
     for claim in claims {

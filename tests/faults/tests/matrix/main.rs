@@ -10,8 +10,8 @@
 //! repeats them, apart from the operating system's scheduling. `FAULT_ROUNDS=…` sets the number
 //! of rounds.
 //!
-//! The tests that are the same for each store run on SQLite. With the feature `long` they also run on
-//! PostgreSQL and NATS JetStream, as in `.ci/check extra`.
+//! The tests that are the same for each store run on SQLite. With the feature `long` they also run
+//! on PostgreSQL and NATS JetStream, as in `.ci/check extra`.
 
 mod cluster;
 mod crashes;

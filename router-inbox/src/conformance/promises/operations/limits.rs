@@ -12,7 +12,7 @@ use crate::{
     store::{DeliveryOutcome, Operations},
 };
 
-/// Every duration is accepted, up to [`Duration::MAX`]: no event is as old.
+/// Every duration is accepted, up to [`Duration::MAX`]. No event is that old.
 pub async fn longest_durations_are_accepted_by_operations(
     subject: &impl Subject<Store: Operations>,
 ) {

@@ -1,11 +1,11 @@
 //! Promises about paused handlers.
 
+use tokio::task::JoinSet;
+
 use super::{
     super::{SECOND, claim_one, complete, event, new, store},
     read_status,
 };
-use tokio::task::JoinSet;
-
 use crate::{
     Store as _,
     conformance::Subject,
@@ -24,7 +24,7 @@ async fn resume(subject: &impl Subject<Store: Operations>, handler: &str) -> Opt
     subject.store().resume(handler).await.expect("store is available")
 }
 
-/// Returns the list that workers read, after checking that the status has the same.
+/// Returns the list that workers read, after checking that the status has the same list.
 async fn paused(subject: &impl Subject<Store: Operations>) -> Vec<PausedHandler> {
     let paused = subject.store().paused_handlers().await.expect("store is available");
     assert_eq!(read_status(subject).await.paused, paused);
@@ -86,7 +86,7 @@ pub async fn resume_of_handler_not_paused_changes_nothing(
     assert_eq!(resume(subject, "a").await, None);
 }
 
-/// A pause changes no delivery, and needs no lease to end: workers decide what they claim.
+/// A pause changes no delivery, and does not wait for leases to end. Only workers observe it.
 pub async fn pause_affects_no_delivery(subject: &impl Subject<Store: Operations>) {
     store(subject, &[new(&event("evt_1"), &["a"]), new(&event("evt_2"), &["a"])]).await;
     let claim = super::super::claim(subject, &["a"], 1).await.remove(0);

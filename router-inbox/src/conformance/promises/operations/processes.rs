@@ -17,7 +17,7 @@ use super::{
     super::{
         LEASE, SECOND, claim, claim_one, claim_request, complete, delivery, event, event_of, new,
         processes::{
-            claim_eventually, claim_notified, is_notified, object_number, ordered, reopen,
+            claim_eventually, claim_notified, notifications_ready, object_number, ordered, reopen,
             store_one,
         },
         retry_in, store,
@@ -69,7 +69,7 @@ const OLD_EVENTS: usize = 60;
 /// The number of old events that are retried, discarded and replayed repeatedly.
 const CHANGED_EVENTS: usize = 12;
 
-/// What the workers share.
+/// The state that the workers share.
 #[derive(Default)]
 struct Running {
     of_object: [AtomicBool; OBJECTS],
@@ -146,7 +146,7 @@ async fn operate(store: Arc<impl Store + Operations>, operator: usize) -> (usize
     (changed, purged)
 }
 
-/// Returns the result of a change. It may fail if concurrent changes keep conflicting.
+/// Returns the result of a change, or the default if concurrent changes kept conflicting.
 fn unless_busy<T: Default>(result: Result<T, StoreError>) -> T {
     match result {
         Err(error) if error.kind() == StoreErrorKind::Busy => T::default(),
@@ -187,8 +187,8 @@ pub async fn concurrent_replays_each_store_a_generation(subject: &impl Subject<S
     }
 }
 
-/// A delivery that is completed after its lease has expired outdates older events of its object: in
-/// other processes, and after it has been purged.
+/// A delivery that is completed after its lease has expired outdates older events of its object, in
+/// other processes too, and even after its event has been purged.
 pub async fn late_completion_outdates_older_event(subject: &impl Subject<Store: Operations>) {
     let other = subject.reopen().await;
     let newest = |id: &str, created: u32| {
@@ -200,7 +200,7 @@ pub async fn late_completion_outdates_older_event(subject: &impl Subject<Store: 
     for event in [newest("evt_1", 10), newest("evt_2", 20)] {
         assert_eq!(store_one(&other, event).await, Stored::New);
     }
-    // Both are stored, also in the view of this process.
+    // Both events are stored, but this process may see the newer one with a delay.
     let late = loop {
         let claim = claim_eventually(subject.store()).await.remove(0);
         if claim.event.as_ref().expect("stored event is readable").id() == "evt_2" {
@@ -212,7 +212,7 @@ pub async fn late_completion_outdates_older_event(subject: &impl Subject<Store: 
     complete(subject, &late.lease, DeliveryOutcome::Done).await;
     let older = claim_eventually(&other).await.remove(0);
     assert!(older.outdated, "{older:?}");
-    // Although it is outdated, its handler has run. This must not lower the recency.
+    // The delivery is completed as if its handler had run. This must not lower the recency.
     complete(subject, &older.lease, DeliveryOutcome::Done).await;
     subject.pass(MIN_RETENTION * 2).await;
     let all = select(subject.store(), None).await;
@@ -229,7 +229,7 @@ pub async fn late_completion_outdates_older_event(subject: &impl Subject<Store: 
 /// Workers are notified of deliveries that an operator retries, unblocks or replays, so that they
 /// need not wait for the next poll.
 pub async fn change_by_operator_notifies<S: Subject<Store: Operations>>(subject: &S) {
-    if !is_notified(subject).await {
+    if !notifications_ready(subject).await {
         return;
     }
     let operator = subject.reopen().await;

@@ -16,8 +16,8 @@ use crate::{
     store::{DeliveryState, NewEvent, Operations, Stored},
 };
 
-/// An event with any text can be listed, shown, replayed, retried and discarded. Outside of the
-/// payload and the key, a store may replace NUL by `␀`.
+/// An event with any text can be listed, shown, replayed, retried and discarded. Except in the
+/// payload and the key, a store may replace NUL with `␀`.
 pub async fn event_with_any_text_supports_operations(subject: &impl Subject<Store: Operations>) {
     for text in unusual_texts() {
         let (id, object) = (format!("evt_{text}"), format!("cus_{text}"));
