@@ -231,6 +231,7 @@ pub(crate) struct HandlerMetrics {
     duration: Key,
     /// Keys by outcome.
     handled: [(&'static str, Key); HandlerReport::OUTCOMES.len()],
+    dead_letters: Key,
 }
 
 impl HandlerMetrics {
@@ -240,7 +241,9 @@ impl HandlerMetrics {
             let labels = vec![name.clone(), Label::new("outcome", outcome)];
             (outcome, Key::from_parts(metric::HANDLED, labels))
         });
-        Self { duration: Key::from_parts(metric::HANDLER_DURATION, vec![name]), handled }
+        let dead_letters = Key::from_parts(metric::DEAD_LETTERS, vec![name.clone()]);
+        let duration = Key::from_parts(metric::HANDLER_DURATION, vec![name]);
+        Self { duration, handled, dead_letters }
     }
 
     /// Counts a run and records its outcome in the current span, which must be the handler's.
@@ -251,10 +254,11 @@ impl HandlerMetrics {
         if report.result().is_err() {
             span.record("error.type", outcome);
         }
-        if outcome == "dead" {
-            counter!(metric::DEAD_LETTERS, "handler" => Arc::clone(&report.name)).increment(1);
-        }
         with_recorder(|recorder| {
+            // Under the current name, as the counter begins. A report may have the former name.
+            if outcome == "dead" {
+                recorder.register_counter(&self.dead_letters, &METADATA).increment(1);
+            }
             if let Some(duration) = report.duration() {
                 recorder.register_histogram(&self.duration, &METADATA).record(duration);
             }

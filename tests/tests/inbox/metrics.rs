@@ -13,7 +13,7 @@ use router_inbox::{
     store::{
         ClaimRequest,
         DeliveryState::{Dead, Done, Running, Waiting},
-        HandlerSlots,
+        HandlerSlots, NewDelivery, NewEvent,
     },
 };
 use router_tests::{event as event_of, now, payload};
@@ -22,7 +22,7 @@ use tower::Service as _;
 
 use crate::{
     metrics_table::table,
-    shop::{Shop, settle},
+    shop::{Shop, event, settle},
 };
 
 /// Returns the counters and gauges of the inbox by name and labels; a snapshot resets counters.
@@ -153,6 +153,28 @@ async fn lose_lease(shop: &Shop) {
     suspended_clock.advance(LEASE);
     settle().await;
     worker.stop().await;
+}
+
+/// Alerts see an increase of the counter only if it begins at zero.
+#[tokio::test]
+async fn dead_letter_under_former_name_is_counted_under_the_current_one() {
+    #[on_event("invoice.paid", name = "shop.renamed", formerly = "shop.former")]
+    async fn renamed(_: Event) -> Result<(), Failure> {
+        Err(Failure::permanent("no such order"))
+    }
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let shop = Shop::new(Router::builder().only::<renamed>());
+    assert_eq!(inbox_metrics(&snapshotter)["dead_letters_total handler=shop.renamed"], 0);
+    let new = NewEvent::new(event("evt_1"), vec![NewDelivery::new("shop.former")]);
+    shop.store().store(&[new]).await.unwrap();
+    let worker = shop.start_worker();
+    shop.wait_for("evt_1", Dead, 1).await;
+    worker.stop().await;
+    let metrics = inbox_metrics(&snapshotter);
+    assert_eq!(metrics["dead_letters_total handler=shop.renamed"], 1);
+    assert!(!metrics.contains_key("dead_letters_total handler=shop.former"));
 }
 
 /// Generates docs/metrics.md if `UPDATE_DOCS=1` is set.
