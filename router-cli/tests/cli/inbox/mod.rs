@@ -195,3 +195,8 @@ fn redact(text: &str) -> String {
     }
     redacted
 }
+
+/// Replaces an age of seconds by `just now`: a command may take a second on a slow machine.
+fn in_an_instant(text: &str) -> String {
+    (1..60).fold(text.to_owned(), |text, n| text.replace(&format!(" {n}s ago"), " just now"))
+}

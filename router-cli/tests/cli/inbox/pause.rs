@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     MINUTE, TestInbox,
     engine::{Engine, on_each_store},
-    redact,
+    in_an_instant, redact,
 };
 use crate::{
     first_steps::Server,
@@ -29,7 +29,7 @@ fn paused_handler_is_in_the_status_until_resumed(engine: impl Engine) {
     insta::assert_snapshot!(output.stdout, @"paused  orders.fulfil  until `event-router inbox resume orders.fulfil`");
     inbox.run(&["pause", "ledger"]);
     let output = inbox.run(&["status"]);
-    insta::assert_snapshot!(output.stdout, @r"
+    insta::assert_snapshot!(in_an_instant(&output.stdout), @r"
     handler             due    late   waiting   running      dead  oldest
     audit                 -       -         -         -         -
     ledger                1      3m         2         -         -      3m  paused
@@ -60,7 +60,7 @@ fn paused_handler_is_in_the_status_until_resumed(engine: impl Engine) {
 
     let output = inbox.run(&["resume", "orders.fulfil"]);
     assert_eq!((output.code, &*output.stderr), (Some(0), ""));
-    insta::assert_snapshot!(output.stdout, @"resumed  orders.fulfil  was paused just now");
+    insta::assert_snapshot!(in_an_instant(&output.stdout), @"resumed  orders.fulfil  was paused just now");
     let output = inbox.run(&["resume", "orders.fulfil"]);
     assert_eq!(output.code, Some(1));
     insta::assert_snapshot!(output.stdout, @"unchanged  orders.fulfil  is not paused");
@@ -80,11 +80,11 @@ fn second_pause_replaces_only_the_note(engine: impl Engine) {
     inbox.clock.advance(MINUTE);
     let output = inbox.run(&["pause", "mail"]);
     assert_eq!(output.code, Some(0));
-    insta::assert_snapshot!(output.stdout, @"already paused  mail  since just now");
+    insta::assert_snapshot!(in_an_instant(&output.stdout), @"already paused  mail  since just now");
     let note = || inbox.run(&["status", "--json"]).json()[0]["paused"][0]["note"].clone();
     assert_eq!(note(), "SMTP is down");
     let output = inbox.run(&["pause", "mail", "--note", "SMTP is moved"]);
-    insta::assert_snapshot!(output.stdout, @"already paused  mail  since just now; the note was replaced");
+    insta::assert_snapshot!(in_an_instant(&output.stdout), @"already paused  mail  since just now; the note was replaced");
     assert_eq!(note(), "SMTP is moved");
     let output = inbox.run(&["pause", "mail", "--json"]);
     assert_eq!(output.json(), [json!({"handler": "mail", "paused": true, "was_paused": true})]);
