@@ -7,8 +7,7 @@ use serde_json::json;
 use super::{
     batches::Confirm,
     format::ago,
-    replay::parse_handler,
-    store::{unknown_handler_warning, within_limit},
+    store::{parse_handler, unknown_handler_warning, within_limit},
 };
 use crate::{
     error::{Error, Exit},
@@ -23,13 +22,13 @@ Examples:
   event-router inbox pause orders.fulfil --note 'the warehouse is down until 14:00'
 
 Events are still received and stored, and all other handlers continue. Within about a second no
-worker, in any process, starts a delivery of the handler. Deliveries that are already running
-finish, and if one fails, it is retried only after the handler is resumed. A restart of the servers
-does not end the pause. The pause uses up no attempts.
+worker, in any process, starts a delivery of the handler. Deliveries in flight finish. If one fails,
+it is retried only after the handler is resumed. A restart of the servers does not end the pause. The
+pause uses up no attempts.
 
-Pausing a paused handler again changes only its note. `event-router inbox status` lists the paused
-handlers, and `event-router inbox resume HANDLER` ends the pause. If a handler was renamed with
-`formerly`, the pause of either name applies to both.
+Pausing a paused handler again changes only its note, if --note is given. `event-router inbox status`
+lists the paused handlers, and `event-router inbox resume HANDLER` ends the pause. If a handler was
+renamed with `formerly`, a pause under its old or its new name stops the deliveries under both names.
 
 With --json, prints one object: {\"handler\", \"paused\", \"was_paused\"}.")]
 pub(super) struct PauseArgs {
@@ -51,8 +50,8 @@ pub(super) struct PauseArgs {
 Examples:
   event-router inbox resume orders.fulfil
 
-Workers with the handler start its due deliveries within about a second, the longest due first. The
-exit code is 1 if the handler is not paused.
+Workers with the handler start its due deliveries within about a second, beginning with the delivery
+that has been due for the longest time. The exit code is 1 if the handler is not paused.
 
 With --json, prints one object: {\"handler\", \"paused\", \"was_paused\"}.")]
 pub(super) struct ResumeArgs {
@@ -69,6 +68,7 @@ impl PauseArgs {
     ) -> Result<Exit, Error> {
         let Self { handler, note, confirm } = self;
         let warning = unknown_handler_warning(store, [&*handler]).await?;
+        // The name may be misspelled, and the pause would then have no effect.
         if let Some(warning) = warning {
             let change = format!("{warning}about to pause {}", sanitize(&handler));
             if !confirm.ask(&change, output)? {
@@ -79,9 +79,9 @@ impl PauseArgs {
         let detail = match &earlier {
             None => format!("until `event-router inbox resume {}`", sanitize(&handler)),
             Some(earlier) if note.is_some() => {
-                format!("since {}; the note was replaced", ago(earlier.paused_at))
+                format!("{}; the note was replaced", ago(earlier.paused_at))
             }
-            Some(earlier) => format!("since {}", ago(earlier.paused_at)),
+            Some(earlier) => ago(earlier.paused_at),
         };
         let word = match earlier {
             None => styled(SUCCESS, "paused"),
@@ -101,7 +101,7 @@ impl ResumeArgs {
         let resumed = within_limit(store.resume(&self.handler)).await?;
         let (word, detail) = match &resumed {
             Some(PausedHandler { paused_at, .. }) => {
-                (styled(SUCCESS, "resumed"), format!("was paused {}", ago(*paused_at)))
+                (styled(SUCCESS, "resumed"), format!("paused {}", ago(*paused_at)))
             }
             None => (styled(DIM, "unchanged"), "is not paused".to_owned()),
         };

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::Args;
-use router_catalog::check_name;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
     operations::{EventSelector, ReplayResult},
@@ -15,7 +14,7 @@ use super::{
     batches::{Confirm, in_batches, interrupted},
     format::count,
     show::event_not_found,
-    store::{unknown_handler_warning, within_limit},
+    store::{parse_handler, unknown_handler_warning, within_limit},
 };
 use crate::{
     error::{Error, Exit},
@@ -61,12 +60,6 @@ pub(super) struct ReplayArgs {
 
     #[command(flatten)]
     confirm: Confirm,
-}
-
-/// Checks the name of a handler that may not exist yet.
-pub(super) fn parse_handler(name: &str) -> Result<String, String> {
-    check_name(name).map_err(|error| format!("a handler's name {error}"))?;
-    Ok(name.to_owned())
 }
 
 /// Parses a duration or a time in the past, and returns how long ago it is.

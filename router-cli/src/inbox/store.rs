@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use router_catalog::nearest_of;
+use router_catalog::{check_name, nearest_of};
 use router_core::{
     clock::{Clock as _, SystemClock},
     handler::ErrorChain,
@@ -102,6 +102,12 @@ pub(super) async fn check_handler(store: &dyn Operations, handler: &str) -> Resu
         "handler `{handler}` has no deliveries in this inbox; {}",
         suggest_handler(handler, &known)
     )))
+}
+
+/// Checks the name of a handler that may not exist yet.
+pub(super) fn parse_handler(name: &str) -> Result<String, String> {
+    check_name(name).map_err(|error| format!("a handler's name {error}"))?;
+    Ok(name.to_owned())
 }
 
 /// Returns a warning if one of these handlers has never had a delivery: it is either new or

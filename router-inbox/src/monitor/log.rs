@@ -27,30 +27,27 @@ pub(super) struct MonitorLog {
     overdue: BTreeSet<Arc<str>>,
     /// Set while the store fails.
     outage: Option<WarningSchedule>,
-    /// Set while the running workers or the paused handlers cannot be read.
+    /// Set while the running workers cannot be read.
     workers_unknown: Option<WarningSchedule>,
 }
 
 impl MonitorLog {
     /// Logs the result of a successful check, and updates the gauges. `is_known` returns whether
-    /// this program or a running worker has a handler. `unclaimed` is `None` while it is too early
-    /// to say which deliveries are overdue, and `is_undecided` returns whether that holds for a
-    /// handler, because it is or was paused.
+    /// this program or a running worker has a handler. `is_undecided` returns whether it is too
+    /// early to say whether a handler's deliveries are overdue.
     pub(super) fn succeeded(
         &mut self,
         now: Instant,
         backlog: &[Backlog],
         is_known: impl Fn(&str) -> bool,
-        unclaimed: Option<&[Unclaimed]>,
+        unclaimed: &[Unclaimed],
         is_undecided: impl Fn(&str) -> bool,
     ) {
         self.end_outage(now);
         if self.workers_unknown.take().is_some() {
             tracing::info!("the running workers can be read again");
         }
-        if let Some(unclaimed) = unclaimed {
-            self.report_unclaimed(now, unclaimed, is_undecided);
-        }
+        self.report_unclaimed(now, unclaimed, is_undecided);
         for entry in backlog {
             if !is_known(&entry.handler) && self.unknown.insert(entry.handler.clone()) {
                 warn_unknown_handler(entry);

@@ -93,7 +93,6 @@ struct Status {
 }
 
 /// The handlers whose deliveries wait.
-#[derive(Default)]
 struct Findings {
     unclaimed: Vec<Unclaimed>,
     paused: Vec<PausedHandler>,
@@ -163,15 +162,14 @@ impl<S: Store> BacklogMonitor<S> {
                     |handler: &str| pauses.claimable_for(handler, now).min(readable);
                 let is_undecided = |handler: &str| claimable_for(handler) < limit;
                 let decided = backlog.iter().filter(|entry| !is_undecided(&entry.handler));
-                let unclaimed =
-                    (readable >= limit).then(|| self.unclaimed(decided, workers, limit));
+                let unclaimed = self.unclaimed(decided, workers, limit);
                 telemetry::workers(workers);
                 let is_known = |handler: &str| {
                     self.router.handler(handler).is_some() || is_recorded(workers, handler)
                 };
-                log.succeeded(now, &backlog, is_known, unclaimed.as_deref(), is_undecided);
+                log.succeeded(now, &backlog, is_known, &unclaimed, is_undecided);
                 let wait = time_to_next_check(&backlog, limit, claimable_for);
-                (Ok(Findings { unclaimed: unclaimed.unwrap_or_default(), paused }), wait)
+                (Ok(Findings { unclaimed, paused }), wait)
             }
             // One record that cannot be read, such as one of a later version, must not take the
             // processes out of service that store events.

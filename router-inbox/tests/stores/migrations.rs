@@ -64,7 +64,7 @@ async fn fill(store: &(impl Store + Operations)) {
     }
 }
 
-/// Asserts that each delivery is as it was, and that the store continues with all of them.
+/// Asserts that each delivery has its former state, and that the store continues with all of them.
 async fn assert_continues(store: &impl Store) {
     for state in STATES {
         let deliveries = store.deliveries(&id(state)).await.expect("store is available");
@@ -122,7 +122,7 @@ async fn postgres_inbox_of_first_version_continues() {
     assert_continues(&connect().await).await;
 }
 
-/// Everything else that uses the table would wait behind the migration.
+/// While a migration waits for a table, every other statement on the table waits for the migration.
 #[tokio::test]
 async fn postgres_migration_gives_up_if_a_table_is_in_use() {
     let Some(server) = postgres::shared() else { return };
@@ -139,7 +139,7 @@ async fn postgres_migration_gives_up_if_a_table_is_in_use() {
     let error = connect().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Busy);
     assert!(error.to_string().contains("another transaction uses a table"), "{error}");
-    // The store that was open before stores events all the same.
+    // The store that is already open can store events.
     let new = NewEvent::new(event("evt_1"), vec![NewDelivery::new("a")]);
     assert_eq!(store.store(&[new]).await.unwrap(), [Stored::New]);
     reader.rollback().await.unwrap();

@@ -1,9 +1,13 @@
-//! Events and claims for the tests of several stores.
+//! Events, claims and errors for the tests of several stores.
 
 use std::time::Duration;
 
-use router_core::{delivery::DeliveryOrder, testing::SyntheticEvent};
-use router_inbox::store::{ClaimRequest, HandlerSlots, NewDelivery, NewEvent};
+use router_core::{delivery::DeliveryOrder, handler::ErrorChain, testing::SyntheticEvent};
+use router_inbox::{
+    StoreError,
+    store::{ClaimRequest, HandlerSlots, NewDelivery, NewEvent},
+};
+use router_test_servers::{nats, postgres};
 
 /// An event with one delivery, for the handler `a`.
 pub(crate) fn paid(id: &str) -> NewEvent {
@@ -36,4 +40,14 @@ fn ordered(event: SyntheticEvent, id: &str, object: usize) -> NewEvent {
     let event = event.build().expect("the event type is in the catalog").event().clone();
     let delivery = NewDelivery::new("a").order(Some(DeliveryOrder::OldestFirst));
     NewEvent::new(event, vec![delivery])
+}
+
+/// Formats an error with its causes, as it is logged, and asserts that it shows no password.
+pub(crate) fn error_chain(error: &StoreError) -> String {
+    let message = ErrorChain::new(error).text();
+    let all = format!("{message} {error:?}");
+    for password in [nats::PASSWORD, postgres::PASSWORD] {
+        assert!(!all.contains(password), "{all}");
+    }
+    message
 }

@@ -174,7 +174,7 @@ async fn delivery_in_flight_finishes_and_its_retry_waits() {
     worker.stop().await;
 }
 
-/// A worker notices both even if its poll interval is long and the store cannot notify.
+/// A worker notices a pause and its end even if its poll interval is long and the store cannot notify.
 #[tokio::test]
 async fn pause_and_resume_are_noticed_within_a_second() {
     let shop = Shop::new(router(&Mail::new(99)));
@@ -278,7 +278,7 @@ async fn pause_survives_reopen_and_is_idle_for_a_job() {
     assert_eq!(state_in(&store, "evt_1", "shop.mail").await, (Done, 1));
 }
 
-/// After a pause, workers first have to claim what has become due meanwhile.
+/// After a pause, workers first have to claim the deliveries that became due during the pause.
 #[tokio::test]
 async fn delivery_of_paused_handler_is_not_overdue() {
     log(LevelFilter::INFO);

@@ -1,5 +1,5 @@
 //! A shop over some days: handlers fail at random, one is mended and one is added, and Stripe
-//! resends everything in random order. In the end each handler has done each event.
+//! resends every event in random order. In the end each handler has done each event.
 
 use std::{
     collections::HashMap,
@@ -125,7 +125,7 @@ impl Program {
         }
     }
 
-    /// Delivers what is due.
+    /// Runs the due deliveries.
     async fn deliver(&self) {
         let worker = self.inbox.worker(self.inbox.router().clone()).concurrency(300);
         worker.run_until_idle().await;

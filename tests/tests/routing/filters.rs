@@ -1,5 +1,5 @@
-//! Handlers with `endpoint` or `livemode`: no event is kept from a handler without a line in the
-//! log.
+//! Handlers with `endpoint` or `livemode`: each event that the filter excludes from a handler is
+//! logged.
 
 use router_core::{
     Event, Router, Secrets,
@@ -55,7 +55,7 @@ fn shop(builder: RouterBuilder, endpoint: &str) -> TestRouter {
     shop
 }
 
-/// Delivers an event and returns what was logged about it before it was handled.
+/// Delivers an event, and returns the lines that were logged about it before it was handled.
 async fn deliver(shop: &TestRouter, event: SyntheticEvent) -> String {
     assert_eq!(shop.deliver(event).await.status(), 200);
     let logged = logged();
@@ -96,7 +96,7 @@ async fn handler_of_the_other_mode_is_named_once() {
     WARN routing::unmatched: handler not called: its `livemode = true` excludes the event, which is a test event; logged once per handler and filter handler="shop.books" event.id="evt_…" event.type="invoice.paid"
     INFO routing::unmatched: the filters of all handlers of this event type exclude the event; logged once per type event.type="invoice.paid" known=true
     "#);
-    // Of another type, only the type is new.
+    // For an event of another type, only the type is new.
     let log = deliver(&shop, event("invoice.voided")).await;
     insta::assert_snapshot!(without_ids(&log), @r#"
      INFO routing::unmatched: the filters of all handlers of this event type exclude the event; logged once per type event.type="invoice.voided" known=true
@@ -112,7 +112,7 @@ async fn exclusion_is_no_warning_if_another_handler_takes_the_event() {
     assert!(log.starts_with(" INFO") && log.contains("shop.seller"), "{log}");
 }
 
-/// Of another type that only the excluded handler takes.
+/// An event of another type, which only the excluded handler takes.
 #[tokio::test]
 async fn warning_follows_an_exclusion_without_one() {
     let shop = shop(builder().add::<seller>().add::<own>(), "connect");

@@ -1,4 +1,4 @@
-//! The engines of the store. The tests run on each of them.
+//! The stores on which the tests of `inbox` run: SQLite, PostgreSQL and NATS JetStream.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,8 +11,8 @@ use router_inbox::{
 use router_test_servers::{nats, postgres, unused_name};
 use tempfile::TempDir;
 
-/// Defines a `#[test]` for each test on SQLite, one for all tests on PostgreSQL, and one for all
-/// tests on NATS JetStream, because starting a server takes longer than most of the tests.
+/// Defines a `#[test]` for each test on SQLite. For PostgreSQL and for NATS JetStream it defines a
+/// single `#[test]` that runs all of them, because starting a server takes longer than most tests.
 macro_rules! on_each_store {
     ($($test:ident),* $(,)?) => {
         mod on_sqlite {
@@ -50,7 +50,7 @@ pub(super) fn run_tests<E: Engine>(tests: &[Test<E>]) {
     for (name, test) in tests {
         let Some(engine) = E::start() else { return };
         println!("{name}");
-        // All engines share the inline snapshots.
+        // Each store asserts the same inline snapshots again, which insta would refuse.
         insta::allow_duplicates!(test(engine));
     }
 }
@@ -59,7 +59,8 @@ pub(super) fn run_tests<E: Engine>(tests: &[Test<E>]) {
 pub(super) trait Engine: Sized + Send + Sync {
     type Store: Store + Operations + Clone;
 
-    /// Starts the engine's server. Returns `None` if the server is not installed.
+    /// Returns an engine with an unused inbox, and starts the shared server if needed. Returns
+    /// `None` if the server is not installed.
     fn start() -> Option<Self>;
 
     /// Returns the URL of the inbox.
@@ -68,7 +69,7 @@ pub(super) trait Engine: Sized + Send + Sync {
     /// Creates the inbox. Returns a store whose time is that of `clock`.
     async fn create(&self, clock: &ManualClock) -> Self::Store;
 
-    /// Sets the time of the store, for an engine whose store has no clock of its own.
+    /// Sets the store's time. Does nothing for a store that reads the clock given to `create`.
     async fn set_time(&self, _: SystemTime) {}
 }
 
@@ -99,7 +100,7 @@ impl Engine for Sqlite {
     }
 }
 
-/// A database of its own in the server that the tests share.
+/// A database that only one test uses, in the server that the tests share.
 pub(super) struct Postgres {
     server: &'static postgres::Server,
     database: String,
@@ -127,20 +128,20 @@ impl Engine for Postgres {
         self.server.url_of(&self.database)
     }
 
-    /// The store and the program read the time from the server. In the store's sessions the time
-    /// comes from a table, so that only the store's clock can be advanced.
+    /// Creates the database. In the store's sessions `inbox_now()` returns the time in a table, so
+    /// that a test can advance the store's time. For the CLI it returns the server's time.
     async fn create(&self, clock: &ManualClock) -> PostgresStore {
         self.execute("postgres", format!("create database {}", self.database)).await;
         let url = format!("{}?application_name=store", self.url());
         let store = PostgresStore::connect(&url).await.expect("the tables can be created");
-        let time = "create table time (now bigint);
+        let store_time = "create table time (now bigint);
              insert into time values (0);
              create or replace function stripe_inbox.inbox_now() returns bigint language sql stable as $$
                  select case current_setting('application_name')
                      when 'store' then (select now from public.time)
                      else (extract(epoch from clock_timestamp()) * 1000)::bigint
                  end $$";
-        self.execute(&self.database, time.to_owned()).await;
+        self.execute(&self.database, store_time.to_owned()).await;
         self.set_time(clock.wall()).await;
         store
     }
@@ -151,7 +152,7 @@ impl Engine for Postgres {
     }
 }
 
-/// A stream of its own in the server that the tests share.
+/// A stream that only one test uses, in the server that the tests share.
 pub(super) struct JetStream {
     url: String,
 }

@@ -60,7 +60,7 @@ fn paused_handler_is_in_the_status_until_resumed(engine: impl Engine) {
 
     let output = inbox.run(&["resume", "orders.fulfil"]);
     assert_eq!((output.code, &*output.stderr), (Some(0), ""));
-    insta::assert_snapshot!(in_an_instant(&output.stdout), @"resumed  orders.fulfil  was paused just now");
+    insta::assert_snapshot!(in_an_instant(&output.stdout), @"resumed  orders.fulfil  paused just now");
     let output = inbox.run(&["resume", "orders.fulfil"]);
     assert_eq!(output.code, Some(1));
     insta::assert_snapshot!(output.stdout, @"unchanged  orders.fulfil  is not paused");
@@ -80,11 +80,11 @@ fn second_pause_replaces_only_the_note(engine: impl Engine) {
     inbox.clock.advance(MINUTE);
     let output = inbox.run(&["pause", "mail"]);
     assert_eq!(output.code, Some(0));
-    insta::assert_snapshot!(in_an_instant(&output.stdout), @"already paused  mail  since just now");
+    insta::assert_snapshot!(in_an_instant(&output.stdout), @"already paused  mail  just now");
     let note = || inbox.run(&["status", "--json"]).json()[0]["paused"][0]["note"].clone();
     assert_eq!(note(), "SMTP is down");
     let output = inbox.run(&["pause", "mail", "--note", "SMTP is moved"]);
-    insta::assert_snapshot!(in_an_instant(&output.stdout), @"already paused  mail  since just now; the note was replaced");
+    insta::assert_snapshot!(in_an_instant(&output.stdout), @"already paused  mail  just now; the note was replaced");
     assert_eq!(note(), "SMTP is moved");
     let output = inbox.run(&["pause", "mail", "--json"]);
     assert_eq!(output.json(), [json!({"handler": "mail", "paused": true, "was_paused": true})]);

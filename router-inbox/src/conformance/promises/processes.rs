@@ -31,13 +31,14 @@ const ROUNDS: usize = 30;
 
 const WAITING: &[DeliveryState] = &[DeliveryState::Waiting];
 
-/// Another process finds the stored events and leases, and can complete a delivery by its lease.
+/// A process that opens the store again has its events. Leases are shared too: a claimed delivery
+/// is not due in another process, which can complete it with the lease.
 pub async fn reopened_store_has_stored_events(subject: &impl Subject) {
     let event = new(&event("evt_1"), &["a"]);
     assert_eq!(store(subject, from_ref(&event)).await, [Stored::New]);
     let other = subject.reopen().await;
-    assert_eq!(store_one(&other, event).await, duplicate(WAITING));
-    let claims = claim_from(&other).await;
+    assert_eq!(store_in(&other, event).await, duplicate(WAITING));
+    let claims = claim_in(&other).await;
     assert_eq!(claims.len(), 1);
     assert_nothing_due(subject, "a").await;
     let completed = complete(subject, &claims[0].lease, DeliveryOutcome::Done).await;
@@ -70,8 +71,8 @@ pub async fn concurrent_duplicates_are_stored_once(subject: &impl Subject) {
     }
 }
 
-/// A thin event and its snapshot event, which two processes store at once, are one event. A handler
-/// of both gets one delivery.
+/// A thin event and the snapshot event of the same change are twins. If two processes store them at
+/// once, they become one event, and a handler of both gets one delivery.
 pub async fn concurrent_twins_are_one_event(subject: &impl Subject) {
     let stores = reopen(subject, 2).await;
     for round in 0..ROUNDS {
@@ -83,7 +84,7 @@ pub async fn concurrent_twins_are_one_event(subject: &impl Subject) {
         // The twin that is sent first alternates.
         twins.rotate_left(round % 2);
         let [first, second] = twins;
-        let results = tokio::join!(store_one(&*stores[0], first), store_one(&*stores[1], second));
+        let results = tokio::join!(store_in(&*stores[0], first), store_in(&*stores[1], second));
         let expected = match results.0 {
             Stored::New => (Stored::New, duplicate(WAITING)),
             _ => (duplicate(WAITING), Stored::New),
@@ -100,8 +101,8 @@ pub async fn concurrent_twins_are_one_event(subject: &impl Subject) {
     }
 }
 
-/// Stripe may redeliver an event to two processes at once. Only one of the processes restarts the
-/// dead letter, with the payload that it has received.
+/// Stripe may redeliver an event to two processes at once. Exactly one process restarts the dead
+/// letter. The payload that this process received is delivered.
 pub async fn concurrent_redeliveries_restart_dead_letter_once(subject: &impl Subject) {
     let stores = reopen(subject, 2).await;
     for round in 0..ROUNDS {
@@ -115,29 +116,28 @@ pub async fn concurrent_redeliveries_restart_dead_letter_once(subject: &impl Sub
         let dead = DeliveryOutcome::Dead { error: "missing field".into() };
         assert_eq!(complete(subject, &lease, dead).await, CompleteResult::Recorded);
         let payloads = [&second, &third].map(|new| new.event.payload().clone());
-        let results = tokio::join!(store_one(&*stores[0], second), store_one(&*stores[1], third));
+        let results = tokio::join!(store_in(&*stores[0], second), store_in(&*stores[1], third));
         let restarted = Stored::Redelivered(vec![Redelivery::Restarted]);
-        let restarted_by = usize::from(results.1 == restarted);
-        let expected = match restarted_by {
-            0 => (restarted, duplicate(WAITING)),
-            _ => (duplicate(WAITING), restarted),
-        };
-        assert_eq!(results, expected, "round {round}");
+        let results = <[Stored; 2]>::from(results);
+        let winner = results.iter().position(|result| *result == restarted);
+        let winner = winner.expect("a process restarts the dead letter");
+        assert_eq!(results[1 - winner], duplicate(WAITING), "round {round}");
         let claim = claim_eventually(subject.store()).await.remove(0);
         let claimed = claim.event.expect("stored event is readable");
-        assert_eq!(*claimed.payload(), payloads[restarted_by]);
+        assert_eq!(*claimed.payload(), payloads[winner]);
         complete(subject, &claim.lease, DeliveryOutcome::Done).await;
         if let Some(operations) = subject.store().operations() {
             let shown = operations.show(&id).await.expect("store is available");
-            assert_eq!(shown[0].redelivered.len(), 1, "a duplicate stores nothing: {shown:?}");
+            assert_eq!(shown[0].redelivered.len(), 1, "only the restart is recorded: {shown:?}");
         }
     }
 }
 
-/// No two processes claim the same delivery, and each delivery is claimed by one of them.
+/// If several processes claim at once, exactly one of them claims each delivery.
 pub async fn concurrent_claims_never_share_a_delivery<S: Subject>(subject: &S) {
     const EVENTS: usize = 4;
     let stores = reopen(subject, 3).await;
+    // Each store reads once, so that the first claims are not delayed by its connection.
     for store in &stores {
         store.backlog().await.expect("store is available");
     }
@@ -151,23 +151,25 @@ pub async fn concurrent_claims_never_share_a_delivery<S: Subject>(subject: &S) {
                     // All are notified of the events, so that they claim at about the same time.
                     within_limit(store.notified()).await;
                 }
-                claim_from(&*store).await
+                claim_in(&*store).await
             });
         }
         let mut claimed = claiming.join_all().await.into_iter().flatten().collect::<Vec<_>>();
+        // Deliveries that no process could see yet.
         claimed.extend(claim(subject, &["a"], 9).await);
         let mut deliveries: Vec<_> = claimed.iter().map(|claim| claim.lease.delivery).collect();
         deliveries.sort_unstable();
         deliveries.dedup();
         assert_eq!((claimed.len(), deliveries.len()), (EVENTS, EVENTS), "round {round}");
+        // Any process can complete a delivery, not only the one that claimed it.
         for claim in claimed {
-            let completed = complete_by(&*stores[round % 3], claim.lease).await;
+            let completed = complete_in(&*stores[round % stores.len()], claim.lease).await;
             assert_eq!(completed, CompleteResult::Recorded);
         }
     }
 }
 
-/// All deliveries of an event may be completed at the same time, by different processes.
+/// Completions of one event's deliveries by several processes at once are all recorded.
 pub async fn concurrent_completions_of_one_event_are_recorded(subject: &impl Subject) {
     const HANDLERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
     let stores = reopen(subject, HANDLERS.len()).await;
@@ -184,7 +186,7 @@ pub async fn concurrent_completions_of_one_event_are_recorded(subject: &impl Sub
                     }
                     tokio::task::yield_now().await;
                 };
-                complete_by(&*store, lease).await
+                complete_in(&*store, lease).await
             });
         }
         assert_eq!(tasks.join_all().await, [CompleteResult::Recorded; HANDLERS.len()]);
@@ -196,8 +198,8 @@ pub async fn concurrent_completions_of_one_event_are_recorded(subject: &impl Sub
     }
 }
 
-/// Once another process has claimed a delivery whose lease has expired, the former lease can
-/// neither be extended nor completed.
+/// After a lease has expired and another process has claimed the delivery, the expired lease can
+/// neither be extended nor used to complete the delivery.
 pub async fn late_completion_loses_to_later_claim(subject: &impl Subject) {
     let other = subject.reopen().await;
     store(subject, &[new(&event("evt_1"), &["a"])]).await;
@@ -209,25 +211,25 @@ pub async fn late_completion_loses_to_later_claim(subject: &impl Subject) {
     assert_eq!(completed, CompleteResult::LeaseLost);
     let extended = subject.store().extend(&[late], LEASE).await;
     assert_eq!(extended.expect("store is available"), [false]);
-    assert_eq!(complete_by(&other, later.lease).await, CompleteResult::Recorded);
+    assert_eq!(complete_in(&other, later.lease).await, CompleteResult::Recorded);
 }
 
-/// At most one delivery of an object runs at a time while several processes store, claim, retry and
-/// fail. All deliveries are finished in the end.
+/// At most one delivery of an object runs at a time, while several processes store and claim
+/// deliveries, and some deliveries are retried or become dead letters. All deliveries finish.
 pub async fn one_ordered_delivery_runs_per_object(subject: &impl Subject) {
     const OBJECTS: usize = 3;
     const EVENTS: u32 = 120;
     let is_running: Arc<[AtomicBool; OBJECTS]> = Arc::default();
     let finished = Arc::new(AtomicU32::new(0));
     let mut tasks = JoinSet::new();
-    for (first, store) in (0..).zip(reopen(subject, 4).await) {
+    for (process, store) in (0..).zip(reopen(subject, 4).await) {
         tasks.spawn(async move {
-            for number in (first..EVENTS).step_by(4) {
-                // Older and newer events alternate, so that an older one may be stored while a
-                // newer one is claimed.
+            for number in (process..EVENTS).step_by(4) {
+                // 37 and the number of events have no common factor, so each event has a time of
+                // its own. An older event may thus be stored while a newer one is claimed.
                 let created = UNIX_EPOCH + SECOND * (number * 37 % EVENTS);
                 let event = SyntheticEvent::new("customer.updated").created(created);
-                store_one(
+                store_in(
                     &*store,
                     ordered(event, &format!("evt_{number}"), number as usize % OBJECTS),
                 )
@@ -247,11 +249,13 @@ pub async fn one_ordered_delivery_runs_per_object(subject: &impl Subject) {
                     // This call gives other processes time to claim.
                     store.deliveries(event.id()).await.expect("store is available");
                     is_running[object].store(false, Ordering::SeqCst);
-                    let (error, wait) = ("not now".into(), Duration::ZERO);
-                    let outcome = match claim.attempt {
-                        1 if event.id().ends_with('1') => DeliveryOutcome::Retry { wait, error },
-                        _ if event.id().ends_with('2') => DeliveryOutcome::Dead { error },
-                        _ => DeliveryOutcome::Done,
+                    let error = "not now".to_owned();
+                    let outcome = if claim.attempt == 1 && event.id().ends_with('1') {
+                        DeliveryOutcome::Retry { wait: Duration::ZERO, error }
+                    } else if event.id().ends_with('2') {
+                        DeliveryOutcome::Dead { error }
+                    } else {
+                        DeliveryOutcome::Done
                     };
                     let is_finished = !matches!(outcome, DeliveryOutcome::Retry { .. });
                     let completed = store.complete(&[(claim.lease, outcome)]).await;
@@ -273,22 +277,24 @@ pub async fn event_stored_by_other_process_notifies<S: Subject>(subject: &S) {
         return;
     }
     let (other, event) = (subject.reopen().await, new(&event("evt_1"), &["a"]));
-    assert_eq!(store_one(&other, event.clone()).await, Stored::New);
+    assert_eq!(store_in(&other, event.clone()).await, Stored::New);
     let lease = claim_notified(subject).await.lease;
     let dead = DeliveryOutcome::Dead { error: "missing field".into() };
     assert_eq!(complete(subject, &lease, dead).await, CompleteResult::Recorded);
     let restarted = Stored::Redelivered(vec![Redelivery::Restarted]);
-    assert_eq!(store_one(&other, event).await, restarted);
+    assert_eq!(store_in(&other, event).await, restarted);
     assert_eq!(claim_notified(subject).await.attempt, 1);
 }
 
-/// Waits until the store can be notified. Returns `false` if it cannot notify.
+/// Waits until the store receives notifications. Returns `false` if the store does not support
+/// them.
 pub(super) async fn notifications_ready<S: Subject>(subject: &S) -> bool {
-    match S::notifies() {
-        true => within_limit(subject.store().notified()).await,
-        false => println!("skipped: the store cannot notify"),
+    if !S::notifies() {
+        println!("skipped: the store cannot notify");
+        return false;
     }
-    S::notifies()
+    within_limit(subject.store().notified()).await;
+    true
 }
 
 /// Waits for notifications until the only due delivery of the handler `a` can be claimed. Some
@@ -313,8 +319,7 @@ pub(super) async fn reopen<S: Subject>(subject: &S, processes: usize) -> Vec<Arc
     stores
 }
 
-/// Returns the event about the object with this number, with an ordered delivery for the handler
-/// `a`.
+/// Builds an event about customer `object`. Its delivery to the handler `a` is ordered.
 pub(super) fn ordered(event: SyntheticEvent, id: &str, object: usize) -> NewEvent {
     let event = event_of(event.id(id).set("id", format!("cus_{object}")));
     NewEvent { event, deliveries: vec![delivery("a", Some(DeliveryOrder::OldestFirst))] }
@@ -326,25 +331,25 @@ pub(super) fn object_number(event: &Event) -> usize {
     object.trim_start_matches("cus_").parse().expect("id ends in a number")
 }
 
-pub(super) async fn store_one(store: &impl Store, event: NewEvent) -> Stored {
+pub(super) async fn store_in(store: &impl Store, event: NewEvent) -> Stored {
     store.store(&[event]).await.expect("store is available").remove(0)
 }
 
-async fn claim_from(store: &impl Store) -> Vec<Claim> {
+async fn claim_in(store: &impl Store) -> Vec<Claim> {
     store.claim(&claim_request(&["a"], 9)).await.expect("store is available")
 }
 
-/// Claims due deliveries, once there are any. A process may see the changes of another with a
+/// Polls until a claim returns deliveries, because a process may see the changes of another with a
 /// delay.
 pub(super) async fn claim_eventually(store: &impl Store) -> Vec<Claim> {
     eventually(async || {
-        let claims = claim_from(store).await;
+        let claims = claim_in(store).await;
         Ok((!claims.is_empty()).then_some(claims))
     })
     .await
 }
 
-async fn complete_by(store: &impl Store, lease: Lease) -> CompleteResult {
+async fn complete_in(store: &impl Store, lease: Lease) -> CompleteResult {
     let completed = store.complete(&[(lease, DeliveryOutcome::Done)]).await;
     completed.expect("store is available")[0]
 }

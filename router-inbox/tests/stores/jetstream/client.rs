@@ -10,8 +10,8 @@ use router_test_servers::{
     unused_port,
 };
 
-use super::{error_chain, outages::retry_until_available};
-use crate::support::{paid, wanted};
+use super::outages::retry_until_available;
+use crate::support::{error_chain, paid, wanted};
 
 async fn connect(options: ConnectOptions, server: &Server) -> Client {
     let options = options.user_and_password(USER.into(), PASSWORD.into());

@@ -15,8 +15,8 @@ use router_test_servers::{
     unused_name, unused_port,
 };
 
-use super::{error_chain, operator};
-use crate::support::{paid, wanted};
+use super::operator;
+use crate::support::{error_chain, paid, wanted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_connects_create_one_stream() {

@@ -20,8 +20,8 @@ use router_inbox::{
 use router_test_servers::nats::{self, Server};
 use tower_service::Service as _;
 
-use super::{TestInbox, error_chain, operator};
-use crate::support::{paid, wanted};
+use super::{TestInbox, operator};
+use crate::support::{error_chain, paid, wanted};
 
 /// A snapshot event, and the thin event that names it, whose id has the suffix `_thin`.
 fn twins(id: &str, object: &str) -> [Event; 2] {

@@ -20,9 +20,9 @@ use async_nats::{
     ConnectOptions,
     jetstream::{self, Context},
 };
-use router_core::{handler::ErrorChain, testing::ManualClock};
+use router_core::testing::ManualClock;
 use router_inbox::{
-    JetStreamStore, StoreError,
+    JetStreamStore,
     conformance::{ServerSubject, Subject},
 };
 use router_test_servers::{
@@ -147,15 +147,6 @@ impl ServerSubject for ServerInbox {
     async fn start(&self) {
         self.server().restart();
     }
-}
-
-/// Formats an error with its causes, as it is logged, and asserts that it does not show the
-/// password.
-fn error_chain(error: &StoreError) -> String {
-    let message = ErrorChain::new(error).text();
-    let all = format!("{message} {error:?}");
-    assert!(!all.contains(PASSWORD), "{all}");
-    message
 }
 
 /// Connects to the server directly, as an operator would.

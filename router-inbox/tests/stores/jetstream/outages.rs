@@ -6,7 +6,7 @@ use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{JetStreamStore, Store as _, store::Stored};
 use router_test_servers::nats::Server;
 
-use super::error_chain;
+use crate::support::error_chain;
 use crate::support::{paid, wanted};
 
 /// A suspended server keeps its connections open but does not answer.

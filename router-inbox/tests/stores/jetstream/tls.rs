@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use router_inbox::{JetStreamStore, Store as _, store::Stored};
 use router_test_servers::nats::Server;
 
-use super::error_chain;
+use crate::support::error_chain;
 use crate::support::paid;
 
 #[tokio::test]

@@ -20,8 +20,8 @@ use sqlx::{
     postgres::{PgPoolOptions, PgRow},
 };
 
-use super::{TestInbox, error_chain};
-use crate::support::{paid, wanted};
+use super::TestInbox;
+use crate::support::{error_chain, paid, wanted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_connects_create_one_schema() {

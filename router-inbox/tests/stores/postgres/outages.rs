@@ -12,8 +12,8 @@ use router_test_servers::postgres;
 use sqlx::AssertSqlSafe;
 use tokio::task::JoinSet;
 
-use super::{ServerInbox, TestInbox, error_chain};
-use crate::support::{paid, wanted};
+use super::{ServerInbox, TestInbox};
+use crate::support::{error_chain, paid, wanted};
 
 /// The default of `PostgresOptions::connections`.
 const CONNECTIONS: u32 = 10;

@@ -1,12 +1,12 @@
 //! Paused handlers in the database.
 
 use router_inbox::{
-    PostgresStore, Store as _,
+    Store as _,
     store::{Operations as _, StoreErrorKind},
 };
-use router_test_servers::unused_name;
 
-use super::{PASSWORD, TestInbox, error_chain};
+use super::TestInbox;
+use crate::support::error_chain;
 
 #[tokio::test]
 async fn pause_with_any_text_is_stored() {
@@ -21,19 +21,11 @@ async fn pause_with_any_text_is_stored() {
 #[tokio::test]
 async fn user_without_privilege_for_paused_handlers_is_refused() {
     let Some(inbox) = TestInbox::create().await else { return };
-    let (schema, user) = (&inbox.schema, unused_name());
-    let grant = format!(
-        "create role {user} login password '{PASSWORD}';
-         grant usage on schema {schema} to {user};
-         grant select, insert, update, delete on all tables in schema {schema} to {user};
-         revoke all on {schema}.paused from {user}"
-    );
-    inbox.execute(&grant).await;
-    let url = inbox.url.replace("postgres:of", &format!("{user}:of"));
-    let error = PostgresStore::options().schema(schema).connect(&url).await.unwrap_err();
+    let error = inbox.open_without_privilege_for("paused").await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misuse);
     let advice = format!(
-        "its user may not read {schema}.paused, without which no handler runs; run `grant select,"
+        "its user may not read {}.paused, without which no handler runs; run `grant select,",
+        inbox.schema
     );
     assert!(error_chain(&error).contains(&advice), "{}", error_chain(&error));
 }

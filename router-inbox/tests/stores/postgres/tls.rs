@@ -4,7 +4,7 @@ use router_inbox::{PostgresStore, Store as _, store::Stored};
 use router_test_servers::postgres::Server;
 use sqlx::{PgPool, Row as _};
 
-use super::error_chain;
+use crate::support::error_chain;
 use crate::support::paid;
 
 #[tokio::test]

@@ -3,15 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use router_inbox::{
-    PostgresStore, Store as _,
+    Store as _,
     conformance::Subject as _,
     store::{StoreErrorKind, Stored, WorkerInfo},
 };
-use router_test_servers::unused_name;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::{PASSWORD, TestInbox, error_chain};
-use crate::support::{paid, wanted};
+use super::TestInbox;
+use crate::support::{error_chain, paid, wanted};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -63,16 +62,7 @@ async fn report_does_not_wait_for_record_of_other_worker() {
 #[tokio::test]
 async fn user_without_privilege_for_workers_still_delivers() {
     let Some(inbox) = TestInbox::create().await else { return };
-    let (schema, user) = (&inbox.schema, unused_name());
-    let grant = format!(
-        "create role {user} login password '{PASSWORD}';
-         grant usage on schema {schema} to {user};
-         grant select, insert, update, delete on all tables in schema {schema} to {user};
-         revoke all on {schema}.workers from {user}"
-    );
-    inbox.execute(&grant).await;
-    let url = inbox.url.replace("postgres:of", &format!("{user}:of"));
-    let store = PostgresStore::options().schema(schema).connect(&url).await.unwrap();
+    let store = inbox.open_without_privilege_for("workers").await.unwrap();
     assert_eq!(store.store(&[paid("evt_1")]).await.unwrap(), [Stored::New]);
     let reported = store.report_worker(&worker("a"), TTL).await.unwrap_err();
     let listed = store.workers().await.unwrap_err();

@@ -62,7 +62,7 @@ async fn check_suspended_server(choose_node: impl Fn(&Cluster, &str) -> usize) {
     with_timeout("acknowledgement of all events", delivered).await.expect("task does not panic");
     shop.wait_until_idle().await;
     shop.check_guarantees().await;
-    // The resumed server does not know yet what has happened meanwhile.
+    // The resumed server has not replicated the events of the meantime yet.
     let delivered = spawn_deliveries(&shop, &mut worker).await;
     cluster.resume(node);
     with_timeout("acknowledgement of all events", delivered).await.expect("task does not panic");

@@ -85,7 +85,7 @@ async fn check(mode: &dyn Fn() -> Box<dyn Mode>) {
     assert!(failures.is_empty(), "{failures}");
 }
 
-/// What was observed when the event came again.
+/// The observations after the event was redelivered.
 #[derive(Debug)]
 struct Observed {
     status: u16,
@@ -95,12 +95,12 @@ struct Observed {
     handler_outcome: String,
     /// The number of runs of the handler because of the redelivery.
     runs: usize,
-    /// `true` if each of them got the event as it was redelivered.
+    /// `true` if each of these runs got the event as it was redelivered.
     got_redelivered: bool,
     log: String,
 }
 
-/// Brings an event into the state, delivers it again, and runs what is due.
+/// Brings an event into the state, delivers it again, and runs the due deliveries.
 async fn run(mode: &dyn Mode, state: State, redelivery: Redelivery) -> Observed {
     let first = row::first_payload();
     let again = redelivery.payload(&first);

@@ -1,10 +1,10 @@
-//! The rows: what an event's redelivery means for a handler, by the state of the event.
+//! The rows: the effect of an event's redelivery on a handler, by the state of the event.
 
 use router_core::testing::{Payload, SyntheticEvent};
 
 use super::{Observed, shop::Step};
 
-/// The state of an event for the handler, before the event comes again.
+/// The state of an event for the handler, before the event is redelivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     NewHandler,
@@ -19,7 +19,7 @@ pub(crate) enum State {
     Forgotten,
 }
 
-/// The event that comes again.
+/// The redelivered event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Redelivery {
     Same,
@@ -46,7 +46,7 @@ pub(crate) struct Row {
     pub(crate) inbox: Expected,
 }
 
-/// What is expected in one mode.
+/// The expectations in one mode.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
     pub(crate) runs: usize,
@@ -174,7 +174,7 @@ impl State {
         matches!(self, Self::NewHandler | Self::Unhandled)
     }
 
-    /// Returns what the handler does at the first delivery.
+    /// Returns the handler's step at the first delivery.
     pub(crate) fn first_step(self) -> Step {
         match self {
             Self::Ignored => Step::Ignore,
@@ -189,7 +189,7 @@ impl State {
 impl Redelivery {
     pub(crate) const ALL: [Self; 4] = [Self::Same, Self::NewerVersion, Self::Twin, Self::OtherType];
 
-    /// Returns the payload that comes again.
+    /// Returns the redelivered payload.
     pub(crate) fn payload(self, first: &Payload) -> Payload {
         let event = match self {
             Self::Same => return first.clone(),

@@ -1,4 +1,4 @@
-//! The handler of the shop, which does in each run what the test has set.
+//! The handler of the shop, whose behavior in each run the test sets.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use router_core::{Event, Failure, Outcome, Router, State, build::RouterBuilder, on_event};
 use tokio::sync::Notify;
 
-/// What the handler does when it runs.
+/// The behavior of the handler in a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Step {
     #[default]

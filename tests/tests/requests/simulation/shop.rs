@@ -45,10 +45,9 @@ struct Delivery {
     attempts: u32,
     running: bool,
     finished: u32,
-    /// `true` if the last run was a dead letter, which starts over if the event comes again.
+    /// `true` if the last run was a dead letter, which starts over if the event is redelivered.
     is_dead: bool,
-    /// `true` if a dead letter has started over. If the run fails, nobody needs to send the event
-    /// once more.
+    /// `true` if a dead letter has started over. If the run fails, no further redelivery is needed.
     started_over: bool,
 }
 

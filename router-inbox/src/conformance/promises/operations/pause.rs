@@ -24,20 +24,21 @@ async fn resume(subject: &impl Subject<Store: Operations>, handler: &str) -> Opt
     subject.store().resume(handler).await.expect("store is available")
 }
 
-/// Returns the list that workers read, after checking that the status has the same list.
+/// Returns the paused handlers as workers read them, and checks that the status lists the same.
 async fn paused(subject: &impl Subject<Store: Operations>) -> Vec<PausedHandler> {
     let paused = subject.store().paused_handlers().await.expect("store is available");
     assert_eq!(read_status(subject).await.paused, paused);
     paused
 }
 
-/// A paused handler is listed with its note and its time, sorted by name, until it is resumed. The
-/// store need not have had a delivery for it.
+/// Paused handlers are listed by name, each with its note and the time of its pause, until they are
+/// resumed. The store need not have had a delivery for a paused handler.
 pub async fn paused_handler_is_listed_until_resumed(subject: &impl Subject<Store: Operations>) {
     assert_eq!(paused(subject).await, []);
     store(subject, &[new(&event("evt_1"), &["b"])]).await;
     assert_eq!(pause(subject, "b", Some("the \"warehouse\"\nis down")).await, None);
     subject.pass(SECOND * 100).await;
+    // A name with a space, a non-ASCII letter and the wildcards of NATS.
     let unknown = "a ümlaut: new.*>";
     assert_eq!(pause(subject, unknown, None).await, None);
     let listed = paused(subject).await;
@@ -55,8 +56,9 @@ pub async fn paused_handler_is_listed_until_resumed(subject: &impl Subject<Store
     assert_eq!(paused(subject).await, []);
 }
 
-/// A handler that is paused again stays paused since the first time. A new note replaces the
-/// earlier one, and a pause without a note keeps it. A pause after a resume is a new one.
+/// If a paused handler is paused again, the time of its pause does not change. A new note replaces
+/// the earlier note. Without a new note, the earlier one remains. A pause after a resume has a new
+/// time and no earlier note.
 pub async fn second_pause_keeps_the_time(subject: &impl Subject<Store: Operations>) {
     pause(subject, "a", None).await;
     let first = paused(subject).await.remove(0);
@@ -86,7 +88,8 @@ pub async fn resume_of_handler_not_paused_changes_nothing(
     assert_eq!(resume(subject, "a").await, None);
 }
 
-/// A pause changes no delivery, and does not wait for leases to end. Only workers observe it.
+/// A pause changes no delivery. It returns while leases are held, and a delivery in flight can
+/// still be completed.
 pub async fn pause_affects_no_delivery(subject: &impl Subject<Store: Operations>) {
     store(subject, &[new(&event("evt_1"), &["a"]), new(&event("evt_2"), &["a"])]).await;
     let claim = super::super::claim(subject, &["a"], 1).await.remove(0);
@@ -100,7 +103,8 @@ pub async fn pause_affects_no_delivery(subject: &impl Subject<Store: Operations>
     assert_eq!(claim_one(subject, "a").await.attempt, 1);
 }
 
-/// Several processes can pause handlers at once, and each pause survives a restart.
+/// Several processes can pause handlers at once. A process that opens the store afterwards sees
+/// every pause.
 pub async fn concurrent_pauses_are_all_stored<S: Subject<Store: Operations>>(subject: &S) {
     const PROCESSES: usize = 8;
     let mut tasks = JoinSet::new();

@@ -18,7 +18,7 @@ use super::{
         LEASE, SECOND, claim, claim_one, claim_request, complete, delivery, event, event_of, new,
         processes::{
             claim_eventually, claim_notified, notifications_ready, object_number, ordered, reopen,
-            store_one,
+            store_in,
         },
         retry_in, store,
     },
@@ -198,7 +198,7 @@ pub async fn late_completion_outdates_older_event(subject: &impl Subject<Store: 
         NewEvent { event: event_of(event.created(created)), deliveries }
     };
     for event in [newest("evt_1", 10), newest("evt_2", 20)] {
-        assert_eq!(store_one(&other, event).await, Stored::New);
+        assert_eq!(store_in(&other, event).await, Stored::New);
     }
     // Both events are stored, but this process may see the newer one with a delay.
     let late = loop {
@@ -219,7 +219,7 @@ pub async fn late_completion_outdates_older_event(subject: &impl Subject<Store: 
     let purged = subject.store().purge(&all, MIN_RETENTION).await;
     assert_eq!(purged.expect("store is available"), 2);
     for (id, created, outdated) in [("evt_3", 15, true), ("evt_4", 30, false)] {
-        store_one(&other, newest(id, created)).await;
+        store_in(&other, newest(id, created)).await;
         let claim = claim_eventually(subject.store()).await.remove(0);
         assert_eq!(claim.outdated, outdated, "{id}: {claim:?}");
         complete(subject, &claim.lease, DeliveryOutcome::Ignored).await;
