@@ -25,7 +25,7 @@ use router_inbox::{
 use router_tests::now;
 use tower::Service as _;
 
-const EVENTS: usize = 2_000;
+const EVENTS: usize = 500;
 
 /// The state of the shop's handlers.
 struct Shop {

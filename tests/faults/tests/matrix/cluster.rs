@@ -35,6 +35,7 @@ async fn cluster_survives_killed_leader() {
     check_recovery(&shop, &mut process, Vec::new()).await;
 }
 
+#[cfg(feature = "long")]
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_survives_suspended_leader() {
     check_suspended_server(Cluster::leader_of).await;

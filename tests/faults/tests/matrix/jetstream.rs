@@ -41,7 +41,7 @@ async fn nats_recovers_from_kills_under_load() {
     let shop = Shop::on_nats(&server.url()).await;
     let mut process = start_working(&shop, &LONG_TIMEOUT).await;
     let mut rng = seeded_rng();
-    for _ in 0..8 * rounds() {
+    for _ in 0..3 * rounds() {
         let (stripe, events) = (shop.stripe.clone(), shop.stripe.events("invoice.paid", 100));
         let delivered = tokio::spawn(async move { stripe.deliver_all(events).await });
         process.wait_for_line("began shop.ledger").await.expect("process is alive");

@@ -24,6 +24,7 @@ async fn postgres_recovers_from_silent_connections() {
     recovers_from_silent_connections(shop, Duration::from_secs(15)).await;
 }
 
+#[cfg(feature = "long")]
 #[tokio::test(flavor = "multi_thread")]
 async fn jetstream_recovers_from_silent_connections() {
     let Some(shop) = Shop::on_jetstream().await else { return };

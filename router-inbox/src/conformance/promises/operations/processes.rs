@@ -67,7 +67,7 @@ const OBJECTS: usize = 3;
 const OLD_EVENTS: usize = 60;
 
 /// The number of old events that are retried, discarded and replayed repeatedly.
-const CHANGED_EVENTS: usize = 12;
+const CHANGED_EVENTS: usize = 5;
 
 /// The state that the workers share.
 #[derive(Default)]
