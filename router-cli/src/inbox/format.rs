@@ -96,8 +96,7 @@ pub(super) fn format_event(event: &EventSummary) -> String {
 ///
 /// The last error follows on lines of its own, unless the handler has succeeded since.
 pub(super) fn format_delivery(delivery: &DeliverySummary) -> String {
-    let state = styled(state_style(delivery.state), format_args!("{:9}", delivery.state));
-    let mut text = format!("{state}  {}  {}", sanitize(&delivery.handler), progress(delivery));
+    let mut text = format_progress(delivery);
     let shows_error = matches!(
         delivery.state,
         DeliveryState::Waiting
@@ -106,12 +105,22 @@ pub(super) fn format_delivery(delivery: &DeliverySummary) -> String {
             | DeliveryState::Discarded
     );
     if let Some(error) = delivery.error.as_ref().filter(|_| shows_error) {
-        let error = sanitize(error);
-        for line in error.lines() {
-            text.push_str(&format!("\n               {}", styled(DIM, line)));
-        }
+        push_lines(&mut text, 15, error);
     }
     text
+}
+
+/// Formats a delivery without its error.
+pub(super) fn format_progress(delivery: &DeliverySummary) -> String {
+    let state = styled(state_style(delivery.state), format_args!("{:9}", delivery.state));
+    format!("{state}  {}  {}", sanitize(&delivery.handler), progress(delivery))
+}
+
+/// Appends the lines of an untrusted text, each on an indented line of its own.
+pub(super) fn push_lines(text: &mut String, indent: usize, lines: &str) {
+    for line in sanitize(lines).lines() {
+        text.push_str(&format!("\n{:indent$}{}", "", styled(DIM, line)));
+    }
 }
 
 fn progress(delivery: &DeliverySummary) -> String {
@@ -178,13 +187,25 @@ pub(super) fn short_duration(duration: Duration) -> String {
     }
 }
 
+/// Formats a duration with two digits or two units, rounded down: `85ms`, `1.2s`, `59s`, `3m 20s`.
+pub(super) fn precise_duration(duration: Duration) -> String {
+    match (duration.as_secs(), duration.as_millis()) {
+        (0, millis) => format!("{millis}ms"),
+        (..10, millis) => format!("{}.{}s", millis / 1_000, millis / 100 % 10),
+        (seconds @ ..60, _) => format!("{seconds}s"),
+        (seconds @ ..3_600, _) => format!("{}m {}s", seconds / 60, seconds % 60),
+        (seconds @ ..86_400, _) => format!("{}h {}m", seconds / 3_600, seconds / 60 % 60),
+        (seconds, _) => format!("{}d {}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
 pub(super) fn rfc3339(time: SystemTime) -> String {
     // RFC 3339 ends with the year 9999, and a delivery can be due later than that, or never.
     let max = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
     humantime::format_rfc3339_millis(time.min(max)).to_string()
 }
 
-fn age(time: SystemTime) -> Duration {
+pub(super) fn age(time: SystemTime) -> Duration {
     SystemClock.wall().duration_since(time).unwrap_or_default()
 }
 
@@ -197,6 +218,19 @@ mod tests {
         let rows = [(0, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (3_600, "1h")];
         for (seconds, text) in rows.into_iter().chain([(172_799, "47h"), (172_800, "2d")]) {
             assert_eq!(short_duration(Duration::from_secs(seconds)), text);
+        }
+        let rows = [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_290, "1.2s"),
+            (9_999, "9.9s"),
+            (59_999, "59s"),
+            (200_000, "3m 20s"),
+            (3_600_000, "1h 0m"),
+            (90_000_000, "1d 1h"),
+        ];
+        for (millis, text) in rows {
+            assert_eq!(precise_duration(Duration::from_millis(millis)), text);
         }
         assert_eq!(count(1, "delivery"), "1 delivery");
         assert_eq!(count(2, "delivery"), "2 deliveries");

@@ -3,6 +3,7 @@
 mod batches;
 mod changes;
 mod format;
+mod history;
 mod list;
 mod pause;
 mod purge;

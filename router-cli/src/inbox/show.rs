@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    format::{DeliveryLine, EventLine, ago, format_delivery, rfc3339},
+    format::{EventLine, ago, rfc3339},
+    history::{DeliveryWithHistory, format_with_history},
     store::within_limit,
 };
 use crate::{
@@ -29,6 +30,11 @@ Examples:
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload --json |
     jq -c '.redelivered[-1]' | event-router send --file -
 
+Below each delivery, a line for each of its last ten attempts shows the number, the time at which it
+began, its outcome, how long it took, and the worker, with the error on the next line. The outcome
+`failed` means that the delivery was retried; `later`, that the handler asked to run later. The
+numbers begin with 1 again when a dead letter starts over. A released attempt is not shown.
+
 Each replay of the event is shown too, and each endpoint that received it. A thin event and its
 snapshot event are one event here, which is found by both ids.
 
@@ -41,7 +47,8 @@ only if it ends as a dead letter. Other redeliveries are duplicates and are not 
 With --json, prints one object for each: {\"event\", \"type\", \"object\", \"endpoint\", \"account\",
 \"generation\", \"stored_at\", \"api_version\", \"redelivered\": [{\"event\", \"type\", \"api_version\",
 \"signed_at\"}], \"deliveries\": [{\"handler\", \"state\", \"attempts\", \"due_at\", \"blocked\",
-\"ended_at\", \"error\"}]}; with --payload also {\"payload\"}, the text that Stripe sent, in the object
+\"ended_at\", \"error\", \"history\": [{\"attempt\", \"started_at\", \"duration_seconds\", \"outcome\",
+\"worker\", \"error\"}]}]}; with --payload also {\"payload\"}, the text that Stripe sent, in the object
 and in each of \"redelivered\".")]
 pub(super) struct ShowArgs {
     /// Id of the event.
@@ -60,7 +67,7 @@ struct Line<'l> {
     event: EventLine<'l>,
     api_version: Option<String>,
     redelivered: Vec<RedeliveryLine<'l>>,
-    deliveries: Vec<DeliveryLine<'l>>,
+    deliveries: Vec<DeliveryWithHistory<'l>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'l str>,
 }
@@ -127,7 +134,7 @@ impl<'l> Line<'l> {
             api_version: parse(&shown.stored)
                 .and_then(|event| event.api_version().map(str::to_owned)),
             redelivered: shown.redelivered.iter().map(redelivery).collect(),
-            deliveries: shown.deliveries.iter().map(DeliveryLine::new).collect(),
+            deliveries: shown.deliveries.iter().map(DeliveryWithHistory::new).collect(),
             payload: payload(&shown.stored),
         }
     }
@@ -200,7 +207,7 @@ fn print_event(
         row("again", text)?;
     }
     for delivery in deliveries {
-        output.line(format_args!("  {}", format_delivery(delivery)))?;
+        output.line(format_args!("  {}", format_with_history(delivery)))?;
     }
     if deliveries.is_empty() {
         output.line(format_args!("  {}", styled(WARNING, "unhandled: no handler matched")))?;

@@ -254,6 +254,16 @@ macro_rules! operations_conformance {
             resume_of_handler_not_paused_changes_nothing
             pause_affects_no_delivery
             concurrent_pauses_are_all_stored
+            history_has_each_attempt
+            history_has_the_only_attempt
+            released_attempt_is_not_in_history
+            crashed_attempt_has_its_own_worker
+            lost_lease_changes_no_history
+            history_has_the_latest_attempts
+            delivery_that_starts_over_keeps_its_history
+            attempt_abandoned_by_operator_is_in_history
+            history_can_have_any_text
+            clock_set_back_makes_no_duration_negative
             random_operations_match_model
         }
     };

@@ -1,6 +1,7 @@
 //! The reference implementation of a store: maps in memory, searched linearly.
 
 mod claims;
+mod history;
 mod operations;
 
 use std::{
@@ -20,6 +21,7 @@ use router_core::{
 
 use crate::{
     Store, StoreError,
+    operations::AttemptSummary,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
         MAX_DURATION, NewDelivery, NewEvent, Operations, OrderKey, PausedHandler, Redelivery,
@@ -87,6 +89,8 @@ struct Row {
     delayed: Duration,
     error: Option<String>,
     ended_at: Option<SystemTime>,
+    /// The attempts that have ended, the oldest first, and then the running one.
+    history: Vec<AttemptSummary>,
 }
 
 impl MemoryStore {
@@ -296,6 +300,7 @@ impl Rows {
             delayed: Duration::ZERO,
             error: None,
             ended_at: None,
+            history: Vec::new(),
         };
         let index = self.deliveries.values().filter(|row| row.event == event_number).count();
         self.deliveries.insert(delivery_number(event_number, index), row);
@@ -380,6 +385,7 @@ impl Row {
 
     fn finish_attempt(&mut self, outcome: &DeliveryOutcome, now: SystemTime) -> CompleteResult {
         self.due = now;
+        self.record_attempt(outcome, now);
         match outcome {
             DeliveryOutcome::Done => self.state = DeliveryState::Done,
             DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,

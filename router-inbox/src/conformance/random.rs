@@ -155,7 +155,8 @@ pub(super) fn claim_request(random: &mut fastrand::Rng) -> ClaimRequest {
     // The limits have no effect, because stores may differ in the order of deliveries that are due
     // at the same time.
     let handlers = handlers.into_iter().map(|handler| HandlerSlots::new(*handler, 1_000)).collect();
-    ClaimRequest { handlers, limit: 1_000, lease: seconds(random) }
+    let worker = *random.choice(&["worker 1", "worker 2"]).expect("there are two");
+    ClaimRequest::new(handlers, 1_000, seconds(random)).worker(worker)
 }
 
 pub(super) fn outcome(random: &mut fastrand::Rng) -> DeliveryOutcome {

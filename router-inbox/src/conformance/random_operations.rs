@@ -1,6 +1,9 @@
 //! Random calls of an operator among a random workload, on a store and on the model.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use router_core::{
     clock::{Clock as _, SystemClock},
@@ -14,7 +17,8 @@ use super::{
 use crate::{
     Store as _,
     operations::{
-        ChangeResult, DeliverySummary, EventSelector, InboxStatus, ListFilter, ReplayResult,
+        AttemptSummary, ChangeResult, DeliverySummary, EventSelector, InboxStatus, ListFilter,
+        ReplayResult,
     },
     store::{DeliveryState, Lease, Operations},
 };
@@ -136,12 +140,18 @@ async fn snapshot(store: &impl Operations, filter: &ListFilter) -> Snapshot {
     let listed = listed.into_iter().map(|listed| {
         let delivery = listed.delivery.map(|delivery| DeliverySummary {
             due: None,
-            ended_at: delivery.ended_at.map(|_| std::time::UNIX_EPOCH),
+            ended_at: delivery.ended_at.map(|_| UNIX_EPOCH),
+            history: delivery.history.into_iter().map(without_times).collect(),
             ..delivery
         });
         (listed.event.id, listed.event.generation, delivery)
     });
     Snapshot { status, listed: listed.collect() }
+}
+
+fn without_times(attempt: AttemptSummary) -> AttemptSummary {
+    let duration = attempt.duration.map(|_| Duration::ZERO);
+    AttemptSummary { started_at: UNIX_EPOCH, duration, ..attempt }
 }
 
 fn filter(random: &mut fastrand::Rng) -> ListFilter {

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -68,7 +67,7 @@ impl Connection {
                 break;
             }
             let records = candidates.len();
-            let round = self.claim_candidates(candidates, remaining.lease).await;
+            let round = self.claim_candidates(candidates, &remaining).await;
             self.contention.record_round(records, round.conflicts);
             remaining = without_claimed(&remaining, &round.claimed);
             claimed.extend(round.claimed);
@@ -104,12 +103,12 @@ impl Connection {
         Ok(Some(corrected.into_values().sum()))
     }
 
-    async fn claim_candidates(&self, candidates: Vec<Candidate>, lease: Duration) -> Round {
+    async fn claim_candidates(&self, candidates: Vec<Candidate>, request: &ClaimRequest) -> Round {
         let mut round = Round::default();
         let mut prepared = Vec::new();
         // Payloads are read first, so that a delivery is claimed only if it can run.
         let results =
-            join_all(candidates.into_iter().map(|candidate| self.prepare(candidate, lease)));
+            join_all(candidates.into_iter().map(|candidate| self.prepare(candidate, request)));
         for result in results.await {
             match result {
                 Ok(claim) => prepared.push(claim),
@@ -133,7 +132,7 @@ impl Connection {
     async fn prepare(
         &self,
         Candidate { base, due: selected }: Candidate,
-        lease_duration: Duration,
+        request: &ClaimRequest,
     ) -> Result<PreparedClaim, StoreError> {
         let copies: BTreeSet<_> =
             selected.iter().map(|due| base.record.deliveries[due.2].copy).collect();
@@ -147,7 +146,7 @@ impl Connection {
         for due in selected {
             let delivery = &mut record.deliveries[due.2];
             let lease_expired = delivery.state == DeliveryState::Running;
-            delivery.claim(now, lease_duration);
+            delivery.claim(now, request.lease, request.worker.as_ref());
             let lease = Lease {
                 delivery: record.number,
                 handler: delivery.handler.clone(),
@@ -351,6 +350,7 @@ fn without_claimed(request: &ClaimRequest, claimed: &[(Due, Claim)]) -> ClaimReq
         handlers: request.handlers.iter().map(slots).collect(),
         limit: request.limit.saturating_sub(claimed.len()),
         lease: request.lease,
+        worker: request.worker.clone(),
     }
 }
 

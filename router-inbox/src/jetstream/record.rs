@@ -11,6 +11,7 @@ use crate::{
     store::{
         CompleteResult, DeliveryOutcome, DeliveryState, MAX_CLOCK_STEP, NewDelivery, NewEvent,
         OrderKey, StoredDelivery,
+        history::{DeliveryHistory, Ending},
         millis::{millis, time},
         number::delivery_number,
         out_of_order_position, position,
@@ -74,6 +75,9 @@ pub(super) struct Delivery {
     pub(super) error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ended_at: Option<i64>,
+    /// A process without this field removes it from the records that it replaces.
+    #[serde(default, skip_serializing_if = "DeliveryHistory::is_empty")]
+    pub(super) history: DeliveryHistory,
 }
 
 /// A reference to a redelivered payload.
@@ -193,6 +197,7 @@ impl Delivery {
             copy_since: None,
             error: None,
             ended_at: None,
+            history: DeliveryHistory::default(),
         }
     }
 
@@ -216,9 +221,10 @@ impl Delivery {
     /// Starts a new lease, and counts an attempt if the delivery is waiting. If its lease has
     /// expired, the attempt has been counted already, and the new lease only serves to complete it
     /// as failed.
-    pub(super) fn claim(&mut self, now: i64, lease: Duration) {
+    pub(super) fn claim(&mut self, now: i64, lease: Duration, worker: Option<&Arc<str>>) {
         if self.state == DeliveryState::Waiting {
             self.attempts += 1;
+            self.history.start(now, worker.cloned());
         }
         self.state = DeliveryState::Running;
         self.schedule(now, lease);
@@ -237,10 +243,20 @@ impl Delivery {
         (self.delayed, self.ended_at) = (0, None);
     }
 
+    /// Ends a running attempt whose lease has expired, because an operator changes the delivery.
+    pub(super) fn abandon(&mut self, now: i64) {
+        if self.state == DeliveryState::Running {
+            self.history.end(self.attempts, Some(Ending::abandoned()), now);
+        }
+    }
+
     /// Records the outcome of an attempt. A dead letter starts over if its event came again while
     /// the delivery was unfinished.
     pub(super) fn complete(&mut self, outcome: &DeliveryOutcome, now: i64) -> CompleteResult {
         self.schedule(now, Duration::ZERO);
+        if !outcome.is_success() {
+            self.history.end(self.attempts, Ending::new(outcome), now);
+        }
         match outcome {
             DeliveryOutcome::Done => self.state = DeliveryState::Done,
             DeliveryOutcome::Ignored => self.state = DeliveryState::Ignored,
@@ -289,6 +305,7 @@ impl Delivery {
             is_blocked,
             ended_at: self.ended_at.and_then(time),
             error: self.error.clone(),
+            history: self.history.attempts(self.state, self.attempts, self.ended_at),
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::store::{
 /// - The deliveries are ranked as [`Store::claim`](crate::Store::claim) requires. Deliveries beyond
 ///   the total limit are locked too, but only until the statement ends.
 /// - Each claim increments the fencing token, so that an earlier lease can no longer write. A
-///   delivery whose lease has expired keeps its number of attempts.
+///   delivery whose lease has expired keeps its number of attempts, and the time and the worker of
+///   the attempt.
 /// - If nothing is due, a second statement reads the time.
 pub(super) async fn claim(
     connection: &mut PgConnection,
@@ -47,7 +48,9 @@ pub(super) async fn claim(
                  state = 1,
                  due = (select inbox.inbox_now()) + $5,
                  delay = $5,
-                 token = delivery.token + 1
+                 token = delivery.token + 1,
+                 claimed_at = case delivery.state when 0 then (select inbox.inbox_now()) else claimed_at end,
+                 claimed_by = case delivery.state when 0 then $6 else claimed_by end
              from due where delivery.id = due.id
              returning due.number, due.due as since, due.state = 1 as lease_expired,
                  delivery.id, delivery.token, delivery.attempts, delivery.event, delivery.redelivered,
@@ -66,6 +69,7 @@ pub(super) async fn claim(
     .bind(handlers.iter().map(|slots| bigint(slots.in_flight)).collect::<Vec<_>>())
     .bind(bigint(request.limit))
     .bind(millis(request.lease))
+    .bind(request.worker.as_deref().map(replace_nul))
     .fetch_all(&mut *connection)
     .await?;
     let claim = |row: &PgRow| -> sqlx::Result<Claim> {

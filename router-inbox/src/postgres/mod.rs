@@ -2,6 +2,7 @@
 
 mod claims;
 mod connect;
+mod history;
 mod listen;
 mod operations;
 pub(crate) mod options;

@@ -29,7 +29,7 @@ use std::{
 use router_core::{Event, event::StoredEvent};
 use sqlx::{PgConnection, Row as _};
 
-use super::{PostgresStore, schema::Schema};
+use super::{PostgresStore, history::with_attempt, schema::Schema};
 pub(super) use crate::store::rows::replace_nul;
 use crate::store::{
     CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OUT_OF_ORDER, OrderKey,
@@ -129,12 +129,14 @@ pub(super) async fn complete(
     let lanes = lanes_of(write, schema, &deliveries).await?;
     lock_lanes(write, &lanes).await?;
     let columns = by_lease.values().map(|(_, columns)| columns);
-    let rows = sqlx::query(schema.sql(
+    // An attempt that has ended the delivery as done or ignored remains in its columns.
+    let rows = sqlx::query(schema.sql(concat!(
         "with ended as materialized (
              select ended.*, ended.state = 4 and delivery.redelivered_since is not null as restarts
              from inbox.deliveries delivery
-             join unnest($1, $2, $3, $4, $5, $6, $7, $8)
-                 as ended (id, token, state, wait, error, counts, later, out_of_order) using (id, token)
+             join unnest($1, $2, $3, $4, $5, $6, $7, $8, $10, $11)
+                 as ended (id, token, state, wait, error, counts, later, out_of_order, attempt, attempt_error)
+                 using (id, token)
              where delivery.state = 1 order by delivery.id for update of delivery),
          recorded as (
              update inbox.deliveries delivery set
@@ -150,8 +152,12 @@ pub(super) async fn complete(
                  blocked = restarts and lane is not null,
                  redelivered = case when restarts then redelivered_since else redelivered end,
                  redelivered_since = case when restarts then null else redelivered_since end,
-                 ended_at = case when ended.state = 0 or restarts then null else (select inbox.inbox_now()) end
-             from ended where delivery.id = ended.id
+                 ended_at = case when ended.state = 0 or restarts then null else (select inbox.inbox_now()) end,
+                 claimed_at = case when ended.state in (2, 3) then delivery.claimed_at end,
+                 claimed_by = case when ended.state in (2, 3) then delivery.claimed_by end,
+                 history = ",
+        with_attempt!("ended.attempt", "ended.attempt_error"),
+        " from ended where delivery.id = ended.id
              returning delivery.id, delivery.token, delivery.state, event, handler, sort_key, restarts),
          newest as (
              insert into inbox.newest_done as known
@@ -160,7 +166,7 @@ pub(super) async fn complete(
              where state = 2 and sort_key < -1 group by 1
              on conflict (key) do update set recency = greatest(known.recency, excluded.recency))
          select id, token, restarts from recorded",
-    ))
+    )))
     .bind(&deliveries)
     .bind(by_lease.keys().map(|(_, token)| *token).collect::<Vec<i64>>())
     .bind(columns.clone().map(|columns| columns.state).collect::<Vec<_>>())
@@ -168,8 +174,14 @@ pub(super) async fn complete(
     .bind(columns.clone().map(|columns| columns.error.map(replace_nul)).collect::<Vec<_>>())
     .bind(columns.clone().map(|columns| columns.counts).collect::<Vec<_>>())
     .bind(columns.clone().map(|columns| columns.later).collect::<Vec<_>>())
-    .bind(columns.map(|columns| columns.out_of_order).collect::<Vec<_>>())
+    .bind(columns.clone().map(|columns| columns.out_of_order).collect::<Vec<_>>())
     .bind(OUT_OF_ORDER)
+    .bind(columns.clone().map(|columns| columns.attempt).collect::<Vec<_>>())
+    .bind(
+        columns
+            .map(|columns| columns.attempt_error.as_deref().map(replace_nul))
+            .collect::<Vec<_>>(),
+    )
     .fetch_all(&mut *write)
     .await?;
     let mut completed = vec![CompleteResult::LeaseLost; outcomes.len()];

@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use super::time::ClaimTime;
 use crate::store::{
     Backlog, Claim, ClaimRequest, Lease,
-    rows::{elapsed, millis, time},
+    rows::{elapsed, millis, replace_nul, time},
     set_back::MAX_CORRECTED,
 };
 
@@ -64,7 +64,8 @@ pub(super) async fn due(
 /// Claims due deliveries. The caller commits the transaction.
 ///
 /// Each claim increments the fencing token, so that an earlier lease can no longer write. A
-/// delivery whose lease has expired keeps its number of attempts.
+/// delivery whose lease has expired keeps its number of attempts, and the time and the worker of
+/// the attempt.
 pub(super) async fn claim(
     write: &mut SqliteConnection,
     request: &ClaimRequest,
@@ -75,13 +76,17 @@ pub(super) async fn claim(
     for Due { id, handler, lease_expired, .. } in due(write, request, time).await? {
         let claim = sqlx::query(
             "update stripe_inbox_deliveries
-             set attempts = attempts + (state = 0), state = 1, due = ?1, delay = ?2, token = token + 1
+             set attempts = attempts + (state = 0), state = 1, due = ?1, delay = ?2, token = token + 1,
+                 claimed_at = case state when 0 then ?4 else claimed_at end,
+                 claimed_by = case state when 0 then ?5 else claimed_by end
              where id = ?3 returning token, attempts, delayed",
         );
         let row = claim
             .bind(time.now.saturating_add(lease))
             .bind(lease)
             .bind(id)
+            .bind(time.now)
+            .bind(request.worker.as_deref().map(replace_nul))
             .fetch_one(&mut *write)
             .await?;
         let load_event = sqlx::query(

@@ -3,6 +3,7 @@
 mod claims;
 mod existing;
 mod file;
+mod history;
 mod open;
 mod operations;
 pub(crate) mod options;

@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use router_core::{Event, event::StoredEvent};
 use sqlx::{Row as _, SqliteConnection};
 
+use super::history::with_attempt;
 use crate::store::{
     CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OUT_OF_ORDER, OrderKey,
     identity::identity,
@@ -130,18 +131,23 @@ pub(super) async fn complete(
     outcome: &DeliveryOutcome,
     now: i64,
 ) -> sqlx::Result<CompleteResult> {
-    let OutcomeColumns { state, wait, error, counts, later, out_of_order } =
+    let OutcomeColumns { state, wait, error, counts, later, out_of_order, attempt, attempt_error } =
         OutcomeColumns::new(outcome);
-    let row = sqlx::query(
+    // An attempt that has ended the delivery as done or ignored remains in its columns.
+    let row = sqlx::query(concat!(
         "update stripe_inbox_deliveries set
              state = ?1, due = ?2, delay = ?8, error = coalesce(?3, error),
              attempts = case when ?4 then attempts else max(attempts - 1, 0) end,
              delayed = case when ?9 then delayed + ?8 when ?1 = 0 then delayed else 0 end,
              sort_key = case when ?10 and sort_key >= 0 then ?11 + ?2 else sort_key end,
-             ended_at = case when ?1 = 0 then null else ?5 end
-         where id = ?6 and token = ?7 and state = 1
+             ended_at = case when ?1 = 0 then null else ?5 end,
+             claimed_at = case when ?1 in (2, 3) then claimed_at end,
+             claimed_by = case when ?1 in (2, 3) then claimed_by end,
+             history = ",
+        with_attempt!("?12", "?13", "?5"),
+        " where id = ?6 and token = ?7 and state = 1
          returning object, sort_key",
-    )
+    ))
     .bind(state)
     .bind(now.saturating_add(wait))
     .bind(error)
@@ -153,6 +159,8 @@ pub(super) async fn complete(
     .bind(later)
     .bind(out_of_order)
     .bind(OUT_OF_ORDER)
+    .bind(attempt)
+    .bind(attempt_error.as_deref().map(replace_nul))
     .fetch_optional(&mut *write)
     .await?;
     let Some(row) = row else { return Ok(CompleteResult::LeaseLost) };

@@ -14,13 +14,22 @@ pub struct ClaimRequest {
     pub limit: usize,
     /// Duration of the leases.
     pub lease: Duration,
+    /// The worker's name, as in [`WorkerInfo::name`](crate::store::WorkerInfo::name), for the
+    /// history of the claimed deliveries.
+    pub worker: Option<Arc<str>>,
 }
 
 impl ClaimRequest {
-    /// Creates a request for up to `limit` deliveries of these handlers.
+    /// Creates a request for up to `limit` deliveries of these handlers, without a worker's name.
     #[must_use]
     pub fn new(handlers: Vec<HandlerSlots>, limit: usize, lease: Duration) -> Self {
-        Self { handlers, limit, lease }
+        Self { handlers, limit, lease, worker: None }
+    }
+
+    /// Sets the worker's name.
+    #[must_use]
+    pub fn worker(self, worker: impl Into<Arc<str>>) -> Self {
+        Self { worker: Some(worker.into()), ..self }
     }
 
     /// Selects the deliveries of a claim from due deliveries, as [`claim`](crate::Store::claim)

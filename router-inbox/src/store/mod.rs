@@ -1,10 +1,13 @@
 //! The [`Store`] trait and its types: persistence of events and deliveries.
 
+pub(crate) mod attempt;
 mod change;
 mod claim;
 mod delivery_state;
 mod error;
 mod event;
+#[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
+pub(crate) mod history;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod identity;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
@@ -157,6 +160,11 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// must complete it as failed without running its handler. Running it at once, together with
     /// the other deliveries of the crashed process, could crash this process too.
     ///
+    /// A store with [`Operations`] records the time of the claim and the name of the
+    /// [worker](ClaimRequest::worker) in the delivery's
+    /// [history](operations::DeliverySummary::history). The claim of an expired lease continues the
+    /// attempt, and changes neither.
+    ///
     /// Of the ordered deliveries of one handler and object (a lane), at most one may be leased
     /// at a time. The one with the smallest [position](OrderKey::position) is claimed first. For
     /// each lane, the store remembers the highest recency of the deliveries that were completed as
@@ -187,6 +195,10 @@ pub trait Store: DeliveryService + Send + Sync + 'static {
     /// operator has changed it. A dead letter starts over if its event was redelivered while the
     /// delivery was unfinished, see [`store`](Self::store). Returns one result per lease, in the
     /// same order.
+    ///
+    /// A store with [`Operations`] records the outcome and its error in the delivery's
+    /// [history](operations::DeliverySummary::history). A
+    /// [released](DeliveryOutcome::Released) attempt is removed from the history.
     ///
     /// # Errors
     ///

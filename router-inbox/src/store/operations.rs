@@ -10,6 +10,7 @@ use router_core::{Event, event::StoredEvent};
 
 use super::order::object_text;
 pub use super::{
+    attempt::{AttemptOutcome, AttemptSummary, MAX_ATTEMPT_ERROR, MAX_HISTORY},
     change::{Change, ChangeOutcome, ChangeResult},
     retention::{MIN_RETENTION, PurgeTooSoon},
 };
@@ -71,6 +72,9 @@ pub trait Operations: Send + Sync {
     /// A dead or discarded delivery starts over with its first attempt. Other running deliveries,
     /// and those that are done or ignored, are left alone. If the event has been replayed, only the
     /// latest delivery of each handler is retried.
+    ///
+    /// An attempt whose lease has expired is [failed](AttemptOutcome::Failed) in the
+    /// [history](DeliverySummary::history), also if the delivery is [discarded](Self::discard).
     ///
     /// # Errors
     ///
@@ -353,10 +357,14 @@ pub struct DeliverySummary {
     pub ended_at: Option<SystemTime>,
     /// The message of the latest failure, or the reason for which the handler runs later.
     pub error: Option<String>,
+    /// The latest attempts, at most [`MAX_HISTORY`], the oldest first. The last one may be running.
+    ///
+    /// A delivery that starts over keeps its history. Released attempts are not part of it.
+    pub history: Vec<AttemptSummary>,
 }
 
 impl DeliverySummary {
-    /// Creates a summary of a delivery that has no due time, no failure and has not finished.
+    /// Creates a summary of a delivery without attempts, due time and failure.
     pub fn new(handler: impl Into<Arc<str>>, state: DeliveryState, attempts: u32) -> Self {
         Self {
             handler: handler.into(),
@@ -366,6 +374,7 @@ impl DeliverySummary {
             is_blocked: false,
             ended_at: None,
             error: None,
+            history: Vec::new(),
         }
     }
 }

@@ -1,12 +1,18 @@
 //! Conversion between Rust types and columns, shared by the SQL stores.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use router_core::{Event, delivery::DeliveryOrder};
 
 pub(crate) use super::millis::{elapsed, millis, time};
-use super::order::object_text;
-use crate::store::{DeliveryOutcome, DeliveryState};
+use super::{
+    history::{DeliveryHistory, Ending},
+    order::object_text,
+};
+use crate::{
+    operations::AttemptSummary,
+    store::{DeliveryOutcome, DeliveryState},
+};
 
 /// The column values of a delivery after an attempt.
 pub(crate) struct OutcomeColumns<'e> {
@@ -22,6 +28,10 @@ pub(crate) struct OutcomeColumns<'e> {
     pub(crate) later: bool,
     /// `true` if the delivery takes the last place of its lane.
     pub(crate) out_of_order: bool,
+    /// The name of the outcome in the delivery's history, if the attempt gets an entry there.
+    pub(crate) attempt: Option<&'static str>,
+    /// The error in the delivery's history.
+    pub(crate) attempt_error: Option<Cow<'e, str>>,
 }
 
 impl<'e> OutcomeColumns<'e> {
@@ -39,6 +49,8 @@ impl<'e> OutcomeColumns<'e> {
             }
         };
         let later = matches!(outcome, DeliveryOutcome::Later { .. });
+        let (attempt, attempt_error) =
+            Ending::new(outcome).map(|Ending { outcome, error }| (outcome.name(), error)).unzip();
         Self {
             state: state.number(),
             wait,
@@ -46,6 +58,8 @@ impl<'e> OutcomeColumns<'e> {
             counts: !later && !matches!(outcome, DeliveryOutcome::Released { .. }),
             later,
             out_of_order: matches!(outcome, DeliveryOutcome::Later { out_of_order: true, .. }),
+            attempt,
+            attempt_error: attempt_error.flatten(),
         }
     }
 }
@@ -61,6 +75,36 @@ pub(crate) fn order(number: i64) -> sqlx::Result<Option<DeliveryOrder>> {
         1 => Ok(Some(DeliveryOrder::OldestFirst)),
         2 => Ok(Some(DeliveryOrder::NewestOnly)),
         other => Err(sqlx::Error::Decode(format!("unknown order of deliveries {other}").into())),
+    }
+}
+
+/// The columns of a delivery from which its history is made.
+pub(crate) struct HistoryColumns {
+    pub(crate) state: DeliveryState,
+    pub(crate) attempts: u32,
+    pub(crate) ended_at: Option<i64>,
+    pub(crate) claimed_at: Option<i64>,
+    pub(crate) claimed_by: Option<String>,
+    /// The earlier attempts, as JSON.
+    pub(crate) history: Option<String>,
+}
+
+impl HistoryColumns {
+    /// Decodes the history of a delivery.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the JSON is damaged.
+    pub(crate) fn decode(self) -> sqlx::Result<Vec<AttemptSummary>> {
+        let decode = |json: &str| {
+            serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()))
+        };
+        let history = DeliveryHistory {
+            claimed_at: self.claimed_at,
+            claimed_by: self.claimed_by.map(Arc::from),
+            ended: self.history.as_deref().map(decode).transpose()?.unwrap_or_default(),
+        };
+        Ok(history.attempts(self.state, self.attempts, self.ended_at))
     }
 }
 

@@ -279,7 +279,7 @@ where
         if handlers.is_empty() || *stop.borrow() {
             return false;
         }
-        let request = ClaimRequest { handlers, limit, lease: self.lease };
+        let request = ClaimRequest::new(handlers, limit, self.lease).worker(self.name.clone());
         // Counted before the claim, because runs may finish during it.
         let finished_before = in_flight.finished();
         match self.store.claim(&request).await {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use router_core::{Event, testing::SyntheticEvent};
 use router_inbox::{
     PostgresStore, SqliteStore, Store,
+    operations::AttemptOutcome,
     store::{
-        ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, NewDelivery,
-        NewEvent, Operations, Redelivery, StoreErrorKind, Stored,
+        ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, HandlerSlots, Lease,
+        NewDelivery, NewEvent, Operations, Redelivery, StoreErrorKind, Stored,
     },
 };
 use router_test_servers::postgres;
@@ -38,8 +39,10 @@ fn request() -> ClaimRequest {
     ClaimRequest::new(vec![HandlerSlots::new("a", 1)], 1, LEASE)
 }
 
-/// Stores an event with a delivery in each state. The last one stays waiting.
-async fn fill(store: &(impl Store + Operations)) {
+/// Stores an event with a delivery in each state. The last one stays waiting. Returns the lease of
+/// the one that is running.
+async fn fill(store: &(impl Store + Operations)) -> Lease {
+    let mut running = None;
     for state in STATES {
         let new = NewEvent::new(event(&id(state)), vec![NewDelivery::new("a")]);
         store.store(&[new]).await.expect("store is available");
@@ -54,19 +57,27 @@ async fn fill(store: &(impl Store + Operations)) {
             DeliveryState::Ignored => Some(DeliveryOutcome::Ignored),
             DeliveryState::Dead => Some(DeliveryOutcome::Dead { error: "never".into() }),
         };
-        let claims = store.claim(&request()).await.expect("store is available");
-        if let Some(outcome) = outcome {
-            store
-                .complete(&[(claims[0].lease.clone(), outcome)])
-                .await
-                .expect("store is available");
+        let lease = store.claim(&request()).await.expect("store is available").remove(0).lease;
+        match outcome {
+            Some(outcome) => {
+                store.complete(&[(lease, outcome)]).await.expect("store is available");
+            }
+            None => running = Some(lease),
         }
     }
+    running.expect("one delivery is running")
+}
+
+/// Returns the outcomes in the history of the event's only delivery.
+async fn history(store: &impl Operations, state: DeliveryState) -> Vec<AttemptOutcome> {
+    let shown = store.show(&id(state)).await.expect("store is available");
+    shown[0].deliveries[0].history.iter().map(|attempt| attempt.outcome).collect()
 }
 
 /// Asserts that each delivery has its former state, and that the store continues with all of them.
-async fn assert_continues(store: &impl Store) {
+async fn assert_continues(store: &(impl Store + Operations), running: Lease) {
     for state in STATES {
+        assert_eq!(history(store, state).await, [], "the first version had no history");
         let deliveries = store.deliveries(&id(state)).await.expect("store is available");
         assert_eq!(deliveries.len(), 1);
         assert_eq!(deliveries[0].state, state);
@@ -82,16 +93,29 @@ async fn assert_continues(store: &impl Store) {
     let claim = store.claim(&request()).await.expect("store is available").remove(0);
     assert_eq!(claim.attempt, 1);
     store.complete(&[(claim.lease, DeliveryOutcome::Done)]).await.expect("store is available");
+    let attempts = history(store, DeliveryState::Waiting).await;
+    assert_eq!(attempts, [AttemptOutcome::Later, AttemptOutcome::Done]);
     // The dead letter starts over if its event is received again.
     let again = NewEvent::new(event(&id(DeliveryState::Dead)), vec![NewDelivery::new("a")]);
     let stored = store.store(&[again]).await.expect("store is available");
     assert_eq!(stored, [Stored::Redelivered(vec![Redelivery::Restarted])]);
     assert_eq!(store.claim(&request()).await.expect("store is available")[0].attempt, 1);
+    assert_eq!(history(store, DeliveryState::Dead).await, [AttemptOutcome::Running]);
+    // The beginning of this attempt is unknown.
+    let failed = DeliveryOutcome::Retry { wait: Duration::ZERO, error: "not now".into() };
+    let completed = store.complete(&[(running, failed)]).await.expect("store is available");
+    assert_eq!(completed, [CompleteResult::Recorded]);
+    assert_eq!(history(store, DeliveryState::Running).await, []);
+    store.claim(&request()).await.expect("store is available");
+    assert_eq!(history(store, DeliveryState::Running).await, [AttemptOutcome::Running]);
 }
 
 /// Undoes the second migration.
 const DOWNGRADE: &str = "
     alter table PREFIXdeliveries drop column delayed;
+    alter table PREFIXdeliveries drop column claimed_at;
+    alter table PREFIXdeliveries drop column claimed_by;
+    alter table PREFIXdeliveries drop column history;
     drop table PREFIXpaused;
     delete from PREFIXmigrations where step >= 2;";
 
@@ -99,12 +123,12 @@ const DOWNGRADE: &str = "
 async fn sqlite_inbox_of_first_version_continues() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}/inbox.db", folder.path().display());
-    fill(&SqliteStore::open(&url).await.unwrap()).await;
+    let running = fill(&SqliteStore::open(&url).await.unwrap()).await;
     let downgrade = DOWNGRADE.replace("PREFIX", "stripe_inbox_");
     let pool = SqlitePool::connect(&url).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
     pool.close().await;
-    assert_continues(&SqliteStore::open(&url).await.unwrap()).await;
+    assert_continues(&SqliteStore::open(&url).await.unwrap(), running).await;
 }
 
 #[tokio::test]
@@ -115,11 +139,11 @@ async fn postgres_inbox_of_first_version_continues() {
         let store = PostgresStore::options().schema(&schema).connect(&server.url()).await;
         store.unwrap()
     };
-    fill(&connect().await).await;
+    let running = fill(&connect().await).await;
     let downgrade = DOWNGRADE.replace("PREFIX", &format!("{schema}."));
     let pool = PgPool::connect(&server.url()).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
-    assert_continues(&connect().await).await;
+    assert_continues(&connect().await, running).await;
 }
 
 /// While a migration waits for a table, every other statement on the table waits for the migration.

@@ -6,6 +6,7 @@ mod delivering;
 mod fairness;
 #[cfg(unix)]
 mod file;
+mod history;
 mod idle;
 mod jetstream;
 mod later;

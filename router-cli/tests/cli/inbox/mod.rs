@@ -5,6 +5,7 @@
 mod changes;
 mod concurrent;
 mod engine;
+mod history;
 mod jetstream;
 mod pause;
 mod postgres;
@@ -147,14 +148,20 @@ impl<E: Engine> TestInbox<E> {
     /// Claims the handler's next due delivery. A JetStream store sees the changes of the program
     /// after a while.
     fn claim(&self, handler: &str, lease: Duration) -> Claim {
+        self.claim_by("shop-1", handler, lease)
+    }
+
+    /// Claims the handler's next due delivery for a worker.
+    fn claim_by(&self, worker: &str, handler: &str, lease: Duration) -> Claim {
         let wanted = ClaimRequest::new(vec![HandlerSlots::new(handler, 1)], 1, lease);
+        let wanted = wanted.worker(worker);
         // The limit only guards against hanging.
         for _ in 0..500 {
             let claimed = self.runtime.block_on(self.store.claim(&wanted));
             if let Some(claim) = claimed.expect("the store works").pop() {
                 return claim;
             }
-            self.runtime.block_on(SystemClock.sleep(Duration::from_millis(20)));
+            self.runtime.block_on(async { SystemClock.sleep(Duration::from_millis(20)).await });
         }
         panic!("no delivery of {handler} is due")
     }

@@ -171,9 +171,13 @@ fn show_prints_event_and_next_step(engine: impl Engine) {
       received   2h ago, at TIME
       payload    3688 bytes, API version 2026-10-28.endive
       done       audit  2h ago
+          1  TIME  done         0ms  shop-1
       dead       orders.fulfil  2h ago, after 2 attempts
-                   no such order: 6735
-                   see the runbook
+          1  TIME  failed       0ms  shop-1
+             the warehouse is down
+          2  TIME  dead         0ms  shop-1
+             no such order: 6735
+             see the runbook
     ");
     insta::assert_snapshot!(output.stderr, @"help: when the cause is fixed, run `event-router inbox retry evt_dead`; if it cannot be fixed, run `event-router inbox discard evt_dead`");
     let output = inbox.run(&["show", "evt_none"]);

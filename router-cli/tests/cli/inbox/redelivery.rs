@@ -103,7 +103,8 @@ fn show_prints_redelivered_versions_without_payloads(engine: impl Engine) {
       again      5300 bytes, API version 2027-01-27.fynbos
       waiting    audit  due for 2h, not attempted yet
       waiting    mail  due for 2h, not attempted yet
-                   no such address
+          1  TIME  dead         0ms  shop-1
+             no such address
     ");
     let output = inbox.run(&["show", "evt_1", "--json"]);
     let line = &output.json()[0];

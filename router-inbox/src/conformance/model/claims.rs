@@ -32,7 +32,7 @@ impl Rows {
             let Some((index, handler)) = next else { break };
             let slots = &mut handlers[handler];
             (slots.free, slots.in_flight) = (slots.free - 1, slots.in_flight + 1);
-            claims.insert(index, self.lease(due[index], time_after(now, request.lease)));
+            claims.insert(index, self.lease(due[index], request, now));
         }
         claims.into_values().collect()
     }
@@ -69,13 +69,15 @@ impl Rows {
         })
     }
 
-    fn lease(&mut self, number: i64, until: SystemTime) -> Claim {
+    fn lease(&mut self, number: i64, request: &ClaimRequest, now: SystemTime) -> Claim {
         let row = self.deliveries.get_mut(&number).expect("delivery exists");
         let lease_expired = row.state == DeliveryState::Running;
         if !lease_expired {
             row.attempts += 1;
+            row.start_attempt(now, request.worker.clone());
         }
-        (row.state, row.due, row.token) = (DeliveryState::Running, until, row.token + 1);
+        (row.state, row.token) = (DeliveryState::Running, row.token + 1);
+        row.due = time_after(now, request.lease);
         let row = &self.deliveries[&number];
         let event = Event::from_store(row.received.clone());
         let event_id = event.as_ref().map_or("damaged", Event::id).into();

@@ -74,6 +74,7 @@ impl Operations for MemoryStore {
         let mut numbers = rows.of_handler(event_id, handler);
         numbers.retain(|number| rows.is_latest(*number));
         Ok(rows.change(&numbers, Change::Retry, now, |row| {
+            row.abandon_attempt(now);
             if row.is_open() {
                 row.due = row.due.min(now);
             } else {
@@ -91,6 +92,7 @@ impl Operations for MemoryStore {
         let (mut rows, now) = (self.rows(), self.now());
         let numbers = rows.of_handler(event_id, handler);
         Ok(rows.change(&numbers, Change::Discard, now, |row| {
+            row.abandon_attempt(now);
             (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
         }))
     }
@@ -210,6 +212,7 @@ impl Rows {
             is_blocked: row.state == DeliveryState::Waiting && !self.is_unblocked(number),
             ended_at: row.ended_at,
             error: row.error.clone(),
+            history: row.latest_attempts(),
         }
     }
 

@@ -56,7 +56,7 @@ fn duplicate(states: &[DeliveryState]) -> Stored {
 
 pub(super) fn claim_request(handlers: &[&str], limit: usize) -> ClaimRequest {
     let handlers = handlers.iter().map(|handler| HandlerSlots::new(*handler, limit)).collect();
-    ClaimRequest { handlers, limit, lease: LEASE }
+    ClaimRequest::new(handlers, limit, LEASE)
 }
 
 async fn store(subject: &impl Subject, events: &[NewEvent]) -> Vec<Stored> {
@@ -195,7 +195,7 @@ pub async fn claim_respects_limits(subject: &impl Subject) {
     store(subject, &events).await;
     assert_eq!(claim(subject, &["a", "b"], 3).await.len(), 3);
     let handlers = vec![HandlerSlots::new("a", 1), HandlerSlots::new("b", 9)];
-    let rest = ClaimRequest { handlers, limit: 9, lease: LEASE };
+    let rest = ClaimRequest::new(handlers, 9, LEASE);
     let claims = subject.store().claim(&rest).await.expect("store is available");
     assert!(claims.iter().filter(|claim| *claim.lease.handler == *"a").count() <= 1, "{claims:?}");
     let none = ClaimRequest { limit: 0, ..rest };
@@ -247,7 +247,7 @@ pub async fn claim_is_spread_over_handlers(subject: &impl Subject) {
             ..HandlerSlots::new(handler, if handler == "d" { 2 } else { 99 })
         };
         let handlers = in_flight.into_iter().map(slots).collect();
-        let request = ClaimRequest { handlers, limit, lease: LEASE };
+        let request = ClaimRequest::new(handlers, limit, LEASE);
         let claims = subject.store().claim(&request).await.expect("store is available");
         let handlers: Vec<_> = claims.iter().map(|claim| claim.lease.handler.to_string()).collect();
         handlers.concat()

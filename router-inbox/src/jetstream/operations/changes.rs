@@ -70,6 +70,7 @@ impl Connection {
                         let before = base.record.stored_delivery(delivery);
                         let outcome = change.outcome(delivery.state, delivery.due > now);
                         if outcome == ChangeOutcome::Applied {
+                            delivery.abandon(now);
                             apply(delivery, now);
                         }
                         let result = ChangeResult { delivery: before, change: outcome };

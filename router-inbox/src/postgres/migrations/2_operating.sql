@@ -5,3 +5,12 @@ alter table inbox.deliveries add column delayed bigint not null default 0;
 
 -- The handlers that an operator has paused.
 create table inbox.paused (handler text collate "C" primary key, paused_at bigint not null, note text);
+
+-- The latest attempt, while it is running and if it was the last: when and by which worker the
+-- delivery was claimed. It has no entry in `history`.
+alter table inbox.deliveries add column claimed_at bigint;
+alter table inbox.deliveries add column claimed_by text;
+
+-- The earlier attempts, at most ten, the oldest first: an array of objects with the fields
+-- `number`, `started_at`, `duration` (both in milliseconds), `outcome`, `error` and `worker`.
+alter table inbox.deliveries add column history jsonb;

@@ -6,10 +6,14 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::super::{
     PostgresStore, delivery,
+    history::with_attempt,
     schema::Schema,
     writes::{lanes_of, lock_lanes, notify, replace_nul, unblock_next},
 };
-use crate::operations::{Change, ChangeOutcome, ChangeResult};
+use crate::{
+    operations::{Change, ChangeOutcome, ChangeResult},
+    store::history::Ending,
+};
 
 pub(super) async fn retry(
     write: &mut PgConnection,
@@ -18,13 +22,16 @@ pub(super) async fn retry(
     handler: Option<&str>,
 ) -> sqlx::Result<Vec<ChangeResult>> {
     // A delivery that is already due keeps its place in the queue.
-    let update = "update inbox.deliveries set
+    let update = concat!(
+        "update inbox.deliveries delivery set
              due = case when state <= 1 then least(due, (select inbox.inbox_now())) else (select inbox.inbox_now()) end,
              delay = 0,
              attempts = case when state <= 1 then attempts else 0 end,
              delayed = case when state <= 1 then delayed else 0 end,
-             state = 0, ended_at = null
-         where id = any($1)";
+             state = 0, ended_at = null, claimed_at = null, claimed_by = null, history = ",
+        with_attempt!("case state when 1 then $2::text end", "$3::text"),
+        " where id = any($1)",
+    );
     let mut deliveries = LockedDeliveries::lock(write, &store.schema, event_id, handler).await?;
     deliveries.rows.retain(|(is_last, _)| *is_last);
     deliveries.change(write, store, Change::Retry, update).await
@@ -36,7 +43,12 @@ pub(super) async fn discard(
     event_id: &str,
     handler: Option<&str>,
 ) -> sqlx::Result<Vec<ChangeResult>> {
-    let update = "update inbox.deliveries set state = 5, ended_at = (select inbox.inbox_now()) where id = any($1)";
+    let update = concat!(
+        "update inbox.deliveries delivery set
+             state = 5, ended_at = (select inbox.inbox_now()), claimed_at = null, claimed_by = null, history = ",
+        with_attempt!("case state when 1 then $2::text end", "$3::text"),
+        " where id = any($1)",
+    );
     let deliveries = LockedDeliveries::lock(write, &store.schema, event_id, handler).await?;
     deliveries.change(write, store, Change::Discard, update).await
 }
@@ -90,7 +102,9 @@ impl LockedDeliveries {
         Ok(Self { rows: rows.collect::<sqlx::Result<_>>()?, lanes })
     }
 
-    /// Runs `statement` on the deliveries that permit the change, and notifies other stores.
+    /// Runs `statement` on the deliveries that permit the change, and notifies other stores. Its
+    /// parameters are the deliveries, and the outcome and the error of a running attempt, whose
+    /// lease has expired.
     async fn change(
         self,
         write: &mut PgConnection,
@@ -109,7 +123,9 @@ impl LockedDeliveries {
         }
         if !ids.is_empty() {
             let schema = &store.schema;
-            sqlx::query(schema.sql(statement)).bind(&ids).execute(&mut *write).await?;
+            let Ending { outcome, error } = Ending::abandoned();
+            let update = sqlx::query(schema.sql(statement)).bind(&ids);
+            update.bind(outcome.name()).bind(error).execute(&mut *write).await?;
             unblock_next(write, schema, &self.lanes).await?;
             notify(write, store).await?;
         }

@@ -36,6 +36,7 @@ macro_rules! deliveries_query {
     ($part:literal) => {
         concat!(
             "select delivery.id as number, handler, state, attempts, due, blocked, ended_at, error,
+                 claimed_at, claimed_by, history::text,
                  event_id, endpoint, account, generation, type, object, stored_at
              from inbox.deliveries delivery join inbox.events event on event.id = delivery.event
              where ",

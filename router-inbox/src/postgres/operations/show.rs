@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use super::super::{claims, number, schema::Schema, writes::replace_nul};
 use crate::{
     operations::{DeliverySummary, EventDetails, EventSummary},
-    store::rows::{state, time},
+    store::rows::{HistoryColumns, state, time},
 };
 
 pub(super) async fn show(
@@ -23,7 +23,8 @@ pub(super) async fn show(
     let mut shown = Vec::new();
     for row in events.bind(replace_nul(event_id)).fetch_all(&mut *read).await? {
         let deliveries = sqlx::query(schema.sql(
-            "select handler, state, attempts, due, blocked, ended_at, error
+            "select handler, state, attempts, due, blocked, ended_at, error, claimed_at, claimed_by,
+                 history::text
              from inbox.deliveries where event = $1 order by handler",
         ));
         let deliveries =
@@ -65,14 +66,26 @@ pub(super) fn delivery(row: &PgRow) -> sqlx::Result<DeliverySummary> {
     let number: i16 = row.try_get("state")?;
     let is_open = number <= 1;
     let due = row.try_get("due")?;
+    let state = state(number.into())?;
+    let attempts = row.try_get::<i32, _>("attempts")?.unsigned_abs();
+    let ended_at: Option<i64> = row.try_get("ended_at")?;
+    let history = HistoryColumns {
+        state,
+        attempts,
+        ended_at,
+        claimed_at: row.try_get("claimed_at")?,
+        claimed_by: row.try_get("claimed_by")?,
+        history: row.try_get("history")?,
+    };
     Ok(DeliverySummary {
         handler: row.try_get::<String, _>("handler")?.into(),
-        state: state(number.into())?,
-        attempts: row.try_get::<i32, _>("attempts")?.unsigned_abs(),
+        state,
+        attempts,
         due: is_open.then(|| moment(due)),
         is_blocked: is_open && row.try_get("blocked")?,
-        ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(moment),
+        ended_at: ended_at.map(moment),
         error: row.try_get("error")?,
+        history: history.decode()?,
     })
 }
 

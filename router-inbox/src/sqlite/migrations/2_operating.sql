@@ -9,3 +9,12 @@ create table stripe_inbox_paused (
     paused_at integer not null,
     note text
 ) strict, without rowid;
+
+-- The latest attempt, while it is running and if it was the last: when and by which worker the
+-- delivery was claimed. It has no entry in `history`.
+alter table stripe_inbox_deliveries add column claimed_at integer;
+alter table stripe_inbox_deliveries add column claimed_by text;
+
+-- The earlier attempts, at most ten, the oldest first: a JSON array of objects with the fields
+-- `number`, `started_at`, `duration` (both in milliseconds), `outcome`, `error` and `worker`.
+alter table stripe_inbox_deliveries add column history text;

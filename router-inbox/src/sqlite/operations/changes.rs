@@ -2,8 +2,11 @@
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::super::{delivery, writes::unblock_next};
-use crate::operations::{Change, ChangeOutcome, ChangeResult};
+use super::super::{delivery, history::with_attempt, writes::unblock_next};
+use crate::{
+    operations::{Change, ChangeOutcome, ChangeResult},
+    store::history::Ending,
+};
 
 pub(super) async fn retry(
     write: &mut SqliteConnection,
@@ -19,16 +22,20 @@ pub(super) async fn retry(
         let change = outcome(Change::Retry, &row, now)?;
         if change == ChangeOutcome::Applied {
             // A delivery that is already due keeps its place in the queue.
-            let update = sqlx::query(
+            let update = sqlx::query(concat!(
                 "update stripe_inbox_deliveries set
                      due = case when state <= 1 then min(due, ?1) else ?1 end,
                      delay = 0,
                      attempts = case when state <= 1 then attempts else 0 end,
                      delayed = case when state <= 1 then delayed else 0 end,
-                     state = 0, blocked = object is not null, ended_at = null
-                 where id = ?2",
-            );
-            update.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
+                     state = 0, blocked = object is not null, ended_at = null,
+                     claimed_at = null, claimed_by = null, history = ",
+                with_attempt!("case state when 1 then ?3 end", "?4", "?1"),
+                " where id = ?2",
+            ));
+            let update = update.bind(now).bind(row.try_get::<i64, _>("id")?);
+            let Ending { outcome, error } = Ending::abandoned();
+            update.bind(outcome.name()).bind(error).execute(&mut *write).await?;
             unblock_lane(write, &row).await?;
         }
         changed.push(ChangeResult { delivery: delivery(&row)?, change });
@@ -46,10 +53,15 @@ pub(super) async fn discard(
     for row in deliveries(write, event_id, handler).await? {
         let change = outcome(Change::Discard, &row, now)?;
         if change == ChangeOutcome::Applied {
-            let update = sqlx::query(
-                "update stripe_inbox_deliveries set state = 5, ended_at = ?1 where id = ?2",
-            );
-            update.bind(now).bind(row.try_get::<i64, _>("id")?).execute(&mut *write).await?;
+            let update = sqlx::query(concat!(
+                "update stripe_inbox_deliveries set
+                     state = 5, ended_at = ?1, claimed_at = null, claimed_by = null, history = ",
+                with_attempt!("case state when 1 then ?3 end", "?4", "?1"),
+                " where id = ?2",
+            ));
+            let update = update.bind(now).bind(row.try_get::<i64, _>("id")?);
+            let Ending { outcome, error } = Ending::abandoned();
+            update.bind(outcome.name()).bind(error).execute(&mut *write).await?;
             unblock_lane(write, &row).await?;
         }
         changed.push(ChangeResult { delivery: delivery(&row)?, change });

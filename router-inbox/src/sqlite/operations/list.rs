@@ -65,12 +65,12 @@ fn from_and_order(filter: &ListFilter) -> (&'static str, &'static str) {
             " order by u.event desc",
         ),
         () if filter.object.is_some() || is_of_type && !have_partial_indexes(&filter.states) => (
-            "d.id as number, handler, state, attempts, due, blocked, ended_at, error
+            "d.id as number, handler, state, attempts, due, blocked, ended_at, error, claimed_at, claimed_by, history
              from stripe_inbox_events e cross join stripe_inbox_deliveries d on d.event = e.id",
             " order by e.id desc, d.id desc",
         ),
         () => (
-            "d.id as number, handler, state, attempts, due, blocked, ended_at, error
+            "d.id as number, handler, state, attempts, due, blocked, ended_at, error, claimed_at, claimed_by, history
              from stripe_inbox_deliveries d cross join stripe_inbox_events e on e.id = d.event",
             " order by d.id desc",
         ),

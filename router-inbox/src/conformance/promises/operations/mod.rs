@@ -1,6 +1,7 @@
 //! Promises about [`Operations`]: status, lists and details.
 
 mod changes;
+mod history;
 mod limits;
 mod pause;
 mod processes;
@@ -12,7 +13,9 @@ use std::time::Duration;
 
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
-pub use self::{changes::*, limits::*, pause::*, processes::*, purge::*, replay::*, text::*};
+pub use self::{
+    changes::*, history::*, limits::*, pause::*, processes::*, purge::*, replay::*, text::*,
+};
 use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
     Store as _,

@@ -51,8 +51,12 @@ pub async fn purge_deletes_long_finished_events(subject: &impl Subject<Store: Op
     let status = read_status(subject).await;
     assert_eq!((status.events, status.finished), (0, 0));
     assert_eq!(status.handlers.len(), 2, "handler names are still known");
-    // A purged event is no longer recognized as a duplicate.
-    assert_eq!(store(subject, &[new(&event("evt_done"), &["a"])]).await, [Stored::New]);
+    // A purged event is no longer recognized as a duplicate, and its history is deleted too.
+    for id in ["evt_done", "evt_discarded"] {
+        assert_eq!(store(subject, &[new(&event(id), &["a"])]).await, [Stored::New]);
+        let shown = subject.store().show(id).await.expect("store is available");
+        assert_eq!(shown[0].deliveries[0].history, []);
+    }
 }
 
 /// An event with a dead letter or an unfinished delivery is never purged, however old it is. Its

@@ -1,0 +1,29 @@
+//! SQL expressions for the history of a delivery.
+
+/// The column `history` of an updated delivery, with an entry for the latest attempt.
+///
+/// The parameters of this macro are SQL expressions: the name of the outcome, or null to add no
+/// entry, the error, and the current time. There is no entry either if the attempt was claimed by a
+/// version without histories. At most ten entries remain, see
+/// [`MAX_HISTORY`](crate::operations::MAX_HISTORY).
+macro_rules! with_attempt {
+    ($outcome:literal, $error:literal, $now:literal) => {
+        concat!(
+            "case when ",
+            $outcome,
+            " is null or claimed_at is null then history else json_insert(
+                 case when json_array_length(history) >= 10 then json_remove(history, '$[0]')
+                     else coalesce(history, '[]') end,
+                 '$[#]',
+                 json_object('number', attempts, 'started_at', claimed_at,
+                     'duration', ",
+            $now,
+            " - claimed_at, 'outcome', ",
+            $outcome,
+            ", 'error', ",
+            $error,
+            ", 'worker', claimed_by)) end"
+        )
+    };
+}
+pub(super) use with_attempt;
