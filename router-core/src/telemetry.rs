@@ -116,7 +116,8 @@ impl Request {
     }
 
     pub(crate) fn end(self, status: StatusCode, now: std::time::Instant) {
-        Span::current().record("http.response.status_code", status.as_u16());
+        // tracing-opentelemetry exports unsigned numbers as text.
+        Span::current().record("http.response.status_code", i64::from(status.as_u16()));
         let duration = labelled!(
             histogram, metric::REQUEST_DURATION, "status" => status.as_str(), common "200" "400" "500" "503"
         );
@@ -219,7 +220,8 @@ pub(crate) fn handler_span(handler: &str, attempt: u32) -> Span {
     tracing::info_span!(
         "handler",
         stripe.handler = handler,
-        stripe.attempt = attempt,
+        // tracing-opentelemetry exports unsigned numbers as text.
+        stripe.attempt = i64::from(attempt),
         stripe.outcome = Empty,
         error.r#type = Empty,
     )

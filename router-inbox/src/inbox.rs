@@ -23,7 +23,7 @@ use crate::{
     group_commit::{self, GroupCommit},
     monitor::{BacklogMonitor, InboxHealth},
     store::{NewDelivery, NewEvent, StoreErrorKind, Stored},
-    telemetry,
+    telemetry, trace,
 };
 
 /// A durable inbox: a tower [`Service`] that stores each event with a delivery per handler, and
@@ -183,8 +183,9 @@ impl<S: Store> Inbox<S> {
             self.router().plan(&event).map(NewDelivery::from_spec).collect();
         let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
         self.router().log_unmatched(&event);
+        let new = NewEvent::new(event.clone(), deliveries).trace_parent(trace::current());
         let start = self.clock.monotonic();
-        let result = self.store_event(NewEvent { event: event.clone(), deliveries }).await;
+        let result = self.store_event(new).await;
         let (now, outcome) = (self.clock.monotonic(), result.as_ref());
         self.monitor.record_write(outcome.map(drop).map_err(|error| error.kind()), now);
         let duration = now - start;

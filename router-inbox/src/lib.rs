@@ -59,6 +59,7 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod tx;
 mod worker;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tower_service::Service;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::{HandlerSpec, PerDeliveryValues, ProvidedType, RetryPolicy, TimeoutPause};
 use crate::{
@@ -55,6 +55,7 @@ pub struct Delivery {
     event: Event,
     handler: Arc<str>,
     attempt: u32,
+    span: Span,
     per_delivery: PerDeliveryValues,
 }
 
@@ -135,7 +136,7 @@ impl DeliveryRouter {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(RouterError::Closed);
         }
-        let Delivery { event, handler: name, attempt: number, per_delivery } = delivery;
+        let Delivery { event, handler: name, attempt: number, per_delivery, .. } = delivery;
         let Some(index) = self.0.by_name.get(&name).copied() else {
             return Err(RouterError::NoSuchHandler(name));
         };
@@ -179,9 +180,8 @@ impl Service<Delivery> for DeliveryRouter {
     /// Dropping the future cancels an async handler at its current await point. A blocking handler
     /// cannot be canceled.
     fn call(&mut self, delivery: Delivery) -> Self::Future {
-        let event_span = telemetry::event_span(&delivery.event);
         let handler_span =
-            event_span.in_scope(|| telemetry::handler_span(&delivery.handler, delivery.attempt));
+            delivery.span.in_scope(|| telemetry::handler_span(&delivery.handler, delivery.attempt));
         Box::pin(self.clone().run(delivery).instrument(handler_span))
     }
 }
@@ -192,7 +192,9 @@ impl Delivery {
     /// `attempt` is the number of the attempt, from 1.
     #[must_use]
     pub fn new(event: Event, handler: impl Into<Arc<str>>, attempt: u32) -> Self {
-        Self { event, handler: handler.into(), attempt, per_delivery: PerDeliveryValues::default() }
+        let span = telemetry::event_span(&event);
+        let per_delivery = PerDeliveryValues::default();
+        Self { event, handler: handler.into(), attempt, span, per_delivery }
     }
 
     /// Adds a value that the handler can take as a [`PerDelivery<T>`](crate::extract::PerDelivery).
@@ -219,6 +221,14 @@ impl Delivery {
     #[must_use]
     pub fn handler(&self) -> &str {
         &self.handler
+    }
+
+    /// Returns the span `event`, in which the handler runs. It was created with the delivery.
+    ///
+    /// A delivery service can link it to the span in which it received the event.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Returns the number of this attempt, from 1.

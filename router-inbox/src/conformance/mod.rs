@@ -162,6 +162,7 @@ macro_rules! store_conformance {
             reported_worker_is_listed_until_its_ttl_ends
             worker_reported_with_zero_ttl_is_removed
             worker_report_replaces_the_earlier_one
+            claim_has_trace_parent_of_first_request
             later_costs_no_attempt
             claim_states_total_of_later_waits
             later_delivery_holds_its_lane

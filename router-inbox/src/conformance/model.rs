@@ -25,7 +25,7 @@ use crate::{
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
         MAX_DURATION, NewDelivery, NewEvent, Operations, OrderKey, PausedHandler, Redelivery,
-        Stored, StoredDelivery, WorkerInfo, newest_recency, number::delivery_number,
+        Stored, StoredDelivery, TraceParent, WorkerInfo, newest_recency, number::delivery_number,
         out_of_order_position,
     },
 };
@@ -67,6 +67,7 @@ struct EventRow {
     /// The event as redelivered.
     redelivered: Vec<StoredEvent>,
     stored_at: SystemTime,
+    trace_parent: Option<TraceParent>,
 }
 
 /// A delivery.
@@ -208,15 +209,21 @@ impl Rows {
         running.map(|(worker, _)| worker.clone()).collect()
     }
 
-    fn store(&mut self, NewEvent { event, deliveries }: &NewEvent, now: SystemTime) -> Stored {
+    fn store(&mut self, new: &NewEvent, now: SystemTime) -> Stored {
+        let NewEvent { event, deliveries, trace_parent } = new;
         let (key, received) = (event.key(), StoredEvent::from_event(event));
         if let Some((number, _)) = self.events.iter().find(|(_, row)| row.key == key) {
             return self.store_again(*number, event, deliveries, now);
         }
         self.last += 1;
         let event_number = self.last;
-        let row =
-            EventRow { key, stored: received.clone(), redelivered: Vec::new(), stored_at: now };
+        let row = EventRow {
+            key,
+            stored: received.clone(),
+            redelivered: Vec::new(),
+            stored_at: now,
+            trace_parent: trace_parent.clone(),
+        };
         self.events.insert(event_number, row);
         for delivery in deliveries {
             self.add_delivery(event_number, received.clone(), delivery, now);

@@ -147,7 +147,7 @@ pub(super) fn new_event(random: &mut fastrand::Rng, number: u64) -> NewEvent {
         0 => event_of(SyntheticEvent::twin_of(&snapshot).id(format!("evt_thin_{number}"))),
         _ => snapshot.event().clone(),
     };
-    NewEvent { event, deliveries }
+    NewEvent::new(event, deliveries)
 }
 
 pub(super) fn claim_request(random: &mut fastrand::Rng) -> ClaimRequest {

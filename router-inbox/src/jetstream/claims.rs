@@ -156,6 +156,7 @@ impl Connection {
             let (event, attempt) = (events[&delivery.copy].clone(), delivery.attempts);
             let delayed = elapsed(delivery.delayed);
             let claim = Claim::new(lease, event, attempt).delayed(delayed.unwrap_or_default());
+            let claim = claim.trace_parent(record.meta.trace_parent());
             // `write_claim` determines whether an ordered delivery is outdated.
             claims.push((due, claim.lease_expired(lease_expired)));
         }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use router_core::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     operations::EventSummary,
-    store::{OrderKey, identity, millis, order::object_text},
+    store::{NewEvent, OrderKey, TraceParent, identity, millis, order::object_text},
 };
 
 /// An event's metadata: the facts about the event that are stored besides its payload.
@@ -40,11 +39,15 @@ pub(super) struct EventMeta {
     pub(super) stored_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) signed_at: Option<i64>,
+    /// See [`TraceParent`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace_parent: Option<Arc<str>>,
 }
 
 impl EventMeta {
     /// Returns the metadata of an event with this position among its object's events.
-    pub(super) fn new(event: &Event, order_key: &OrderKey, stored_at: i64) -> Self {
+    pub(super) fn new(new: &NewEvent, order_key: &OrderKey, stored_at: i64) -> Self {
+        let NewEvent { event, trace_parent, .. } = new;
         let since_1970 = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH);
         let key = event.key();
         Self {
@@ -60,6 +63,7 @@ impl EventMeta {
             object_hash: hash(&[&order_key.object]).into(),
             stored_at,
             signed_at: event.signed_at().and_then(|time| since_1970(time).ok()).map(millis::millis),
+            trace_parent: trace_parent.as_ref().map(|parent| parent.as_str().into()),
         }
     }
 
@@ -71,6 +75,12 @@ impl EventMeta {
     /// Returns whether both are of the same event, in the same generation or in two.
     pub(super) fn is_same_event(&self, other: &Self) -> bool {
         self.identity == other.identity
+    }
+
+    /// Returns the trace context of the request that stored the event. A value that this version
+    /// cannot read counts as none, because the delivery does not depend on it.
+    pub(super) fn trace_parent(&self) -> Option<TraceParent> {
+        self.trace_parent.as_deref().and_then(TraceParent::parse)
     }
 
     pub(super) fn summary(&self) -> EventSummary {

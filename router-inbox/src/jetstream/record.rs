@@ -111,7 +111,7 @@ impl Record {
         let order_key = OrderKey::from_event(&new.event);
         Self {
             number: 0,
-            meta: EventMeta::new(&new.event, &order_key, now),
+            meta: EventMeta::new(new, &order_key, now),
             recency: order_key.recency,
             deliveries: new.deliveries.iter().map(|new| Delivery::new(new, now)).collect(),
             copies: Vec::new(),

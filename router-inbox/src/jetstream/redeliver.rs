@@ -124,7 +124,7 @@ impl Connection {
 /// the index of the redelivered one. `same_form` has the unfinished deliveries whose payload has
 /// the same form, so that the redelivered one would fail too.
 fn decide(
-    NewEvent { event, deliveries }: &NewEvent,
+    NewEvent { event, deliveries, .. }: &NewEvent,
     bases: &[VersionedRecord],
     generation: usize,
     same_form: &BTreeSet<(usize, usize)>,

@@ -163,7 +163,7 @@ impl Connection {
             return Ok(());
         }
         let order_key = OrderKey::from_event(&new.event);
-        let meta = EventMeta::new(&new.event, &order_key, self.time.now());
+        let meta = EventMeta::new(new, &order_key, self.time.now());
         let meta = serde_json::to_string(&meta).map_err(StoreError::corrupt)?;
         let size = payload + meta.len() + HEADER_OVERHEAD;
         if size <= max {

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use super::{number, schema::Schema, writes::replace_nul};
 use crate::store::{
     Backlog, Claim, ClaimRequest, HandlerSlots, Lease,
-    rows::{elapsed, millis, time},
+    rows::{elapsed, millis, time, trace_parent},
 };
 
 /// Claims due deliveries in one statement, which is its own transaction. Returns the claims, and
@@ -56,7 +56,7 @@ pub(super) async fn claim(
                  delivery.id, delivery.token, delivery.attempts, delivery.event, delivery.redelivered,
                  delivery.handler, delivery.sort_key, delivery.delayed)
          select (select inbox.inbox_now()) as now, number, lease_expired, claimed.id, token, attempts, stored.event_id,
-             delayed,
+             delayed, trace_parent,
              coalesce(again.payload, stored.payload) as payload, endpoint, generation, serial,
              case when again.id is null then stored.signed_at else again.signed_at end as signed_at,
              case when sort_key < -1 then inbox.is_outdated(handler, inbox.ordered_by(stored), ~sort_key) else false end as outdated
@@ -84,7 +84,8 @@ pub(super) async fn claim(
         let event = Event::from_store(stored_event(row)?);
         let attempt = row.try_get::<i32, _>("attempts")?.unsigned_abs();
         let delayed = elapsed(row.try_get("delayed")?).unwrap_or_default();
-        let claim = Claim::new(lease, event, attempt).delayed(delayed);
+        let claim =
+            Claim::new(lease, event, attempt).delayed(delayed).trace_parent(trace_parent(row)?);
         Ok(claim.lease_expired(row.try_get("lease_expired")?).outdated(row.try_get("outdated")?))
     };
     let now = match rows.first() {

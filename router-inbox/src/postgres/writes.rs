@@ -33,6 +33,7 @@ use super::{PostgresStore, history::with_attempt, schema::Schema};
 pub(super) use crate::store::rows::replace_nul;
 use crate::store::{
     CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OUT_OF_ORDER, OrderKey,
+    TraceParent,
     identity::{hash, identity},
     number::delivery_number,
     rows::{OutcomeColumns, millis, object_column},
@@ -216,9 +217,9 @@ async fn insert_events(
     // the first is inserted.
     let rows = sqlx::query(schema.sql(
         "insert into inbox.events
-             (id, identity, endpoint, account, event_id, generation, type, object, payload, signed_at, serial, stored_at)
+             (id, identity, endpoint, account, event_id, generation, type, object, payload, signed_at, serial, trace_parent, stored_at)
          select *, inbox.inbox_now()
-         from rows from (inbox.next_event_ids(cardinality($1)), unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10))
+         from rows from (inbox.next_event_ids(cardinality($1)), unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11))
              as new (id, identity, endpoint, account, event_id, generation)
          order by identity, generation, id
          on conflict (identity, generation) do nothing returning id, identity, generation",
@@ -233,6 +234,7 @@ async fn insert_events(
     .bind(stored.iter().map(|stored| &stored.payload[..]).collect::<Vec<_>>())
     .bind(stored.iter().map(signed_at).collect::<Vec<_>>())
     .bind(stored.iter().map(|stored| stored.serial.map(u64::cast_signed)).collect::<Vec<_>>())
+    .bind(events.iter().map(|new| new.trace_parent.as_ref().map(TraceParent::as_str)).collect::<Vec<_>>())
     .fetch_all(write)
     .await?;
     let mut index_by_key = HashMap::new();

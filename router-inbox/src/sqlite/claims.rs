@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use super::time::ClaimTime;
 use crate::store::{
     Backlog, Claim, ClaimRequest, Lease,
-    rows::{elapsed, millis, replace_nul, time},
+    rows::{elapsed, millis, replace_nul, time, trace_parent},
     set_back::MAX_CORRECTED,
 };
 
@@ -90,7 +90,7 @@ pub(super) async fn claim(
             .fetch_one(&mut *write)
             .await?;
         let load_event = sqlx::query(
-            "select e.event_id, coalesce(r.payload, e.payload) as payload, endpoint, generation,
+            "select e.event_id, coalesce(r.payload, e.payload) as payload, endpoint, generation, trace_parent,
                  case when r.id is null then e.signed_at else r.signed_at end as signed_at, serial,
                  sort_key < -1 and exists (
                      select 1 from stripe_inbox_newest_done n
@@ -110,6 +110,7 @@ pub(super) async fn claim(
         let outdated = event_row.try_get::<Option<bool>, _>("outdated")?.unwrap_or(false);
         let delayed = elapsed(row.try_get(2)?).unwrap_or_default();
         let claim = Claim::new(lease, event, row.try_get(1)?).delayed(delayed);
+        let claim = claim.trace_parent(trace_parent(&event_row)?);
         claims.push(claim.lease_expired(lease_expired).outdated(outdated));
     }
     Ok(claims)

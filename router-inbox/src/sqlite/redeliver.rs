@@ -24,7 +24,7 @@ struct Redelivered<'e> {
 
 pub(super) async fn redeliver(
     write: &mut SqliteConnection,
-    NewEvent { event, deliveries }: &NewEvent,
+    NewEvent { event, deliveries, .. }: &NewEvent,
     now: i64,
 ) -> sqlx::Result<Stored> {
     let key = event.key();

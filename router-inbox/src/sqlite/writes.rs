@@ -10,6 +10,7 @@ use sqlx::{Row as _, SqliteConnection};
 use super::history::with_attempt;
 use crate::store::{
     CompleteResult, DeliveryOutcome, Lease, NewDelivery, NewEvent, OUT_OF_ORDER, OrderKey,
+    TraceParent,
     identity::identity,
     newest_recency,
     number::delivery_number,
@@ -22,9 +23,9 @@ pub(super) async fn store_new(
     new: &NewEvent,
     now: i64,
 ) -> sqlx::Result<bool> {
-    let NewEvent { event, deliveries } = new;
+    let NewEvent { event, deliveries, trace_parent } = new;
     let order_key = OrderKey::from_event(event);
-    let Some(id) = insert_event(write, event, now).await? else {
+    let Some(id) = insert_event(write, event, trace_parent.as_ref(), now).await? else {
         return Ok(false);
     };
     for (index, delivery) in deliveries.iter().enumerate() {
@@ -38,13 +39,15 @@ pub(super) async fn store_new(
 async fn insert_event(
     write: &mut SqliteConnection,
     event: &Event,
+    trace_parent: Option<&TraceParent>,
     now: i64,
 ) -> sqlx::Result<Option<i64>> {
     let (key, stored) = (event.key(), StoredEvent::from_event(event));
     let row = sqlx::query(
         "insert into stripe_inbox_events
-             (identity, endpoint, account, event_id, generation, type, object, payload, signed_at, serial, stored_at)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             (identity, endpoint, account, event_id, generation, type, object, payload, signed_at, serial, stored_at,
+              trace_parent)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          on conflict do nothing returning id",
     )
     .bind(&identity(&key)[..])
@@ -58,6 +61,7 @@ async fn insert_event(
     .bind(signed_at(&stored))
     .bind(stored.serial.map(u64::cast_signed))
     .bind(now)
+    .bind(trace_parent.map(TraceParent::as_str))
     .fetch_optional(write)
     .await?;
     row.map(|row| row.try_get(0)).transpose()

@@ -4,6 +4,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use router_core::{Event, event::EnvelopeError};
 
+use super::TraceParent;
+
 /// The parameters of a [claim](crate::Store::claim).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -133,14 +135,24 @@ pub struct Claim {
     ///
     /// [`NewestOnly`]: router_core::delivery::DeliveryOrder::NewestOnly
     pub outdated: bool,
+    /// The trace context of the request that [stored](crate::store::NewEvent::trace_parent) the
+    /// event first.
+    pub trace_parent: Option<TraceParent>,
 }
 
 impl Claim {
     /// Creates a claim of a delivery that its handler may run.
     #[must_use]
     pub fn new(lease: Lease, event: Result<Event, EnvelopeError>, attempt: u32) -> Self {
-        let delayed = Duration::ZERO;
-        Self { lease, event, attempt, delayed, lease_expired: false, outdated: false }
+        Self {
+            lease,
+            event,
+            attempt,
+            delayed: Duration::ZERO,
+            lease_expired: false,
+            outdated: false,
+            trace_parent: None,
+        }
     }
 
     /// Sets the total of the waits for which the handler has asked to run later.
@@ -159,5 +171,11 @@ impl Claim {
     #[must_use]
     pub fn outdated(self, outdated: bool) -> Self {
         Self { outdated, ..self }
+    }
+
+    /// Sets the trace context of the request that stored the event.
+    #[must_use]
+    pub fn trace_parent(self, trace_parent: Option<TraceParent>) -> Self {
+        Self { trace_parent, ..self }
     }
 }

@@ -7,9 +7,9 @@ use router_core::{
     delivery::{DeliveryOrder, HandlerSpec},
 };
 
-use crate::store::DeliveryState;
 #[cfg(doc)]
 use crate::store::OrderKey;
+use crate::store::{DeliveryState, TraceParent};
 
 /// An event to be stored with its deliveries.
 #[derive(Debug, Clone)]
@@ -19,13 +19,21 @@ pub struct NewEvent {
     pub event: Event,
     /// One delivery per handler.
     pub deliveries: Vec<NewDelivery>,
+    /// The trace context of the request, to which the spans of the deliveries will link.
+    pub trace_parent: Option<TraceParent>,
 }
 
 impl NewEvent {
     /// Creates an event with its deliveries.
     #[must_use]
     pub fn new(event: Event, deliveries: Vec<NewDelivery>) -> Self {
-        Self { event, deliveries }
+        Self { event, deliveries, trace_parent: None }
+    }
+
+    /// Sets the trace context of the request.
+    #[must_use]
+    pub fn trace_parent(self, trace_parent: Option<TraceParent>) -> Self {
+        Self { trace_parent, ..self }
     }
 }
 

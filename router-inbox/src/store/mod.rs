@@ -32,6 +32,7 @@ pub(crate) mod rows;
 pub(crate) mod set_back;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod sql_error;
+mod trace_parent;
 mod worker_info;
 
 use std::{sync::Arc, time::Duration};
@@ -55,6 +56,7 @@ pub use self::{
     order::{OrderKey, newest_recency, out_of_order_position},
     outcome::{CompleteResult, DeliveryOutcome},
     pause::PausedHandler,
+    trace_parent::TraceParent,
     worker_info::WorkerInfo,
 };
 

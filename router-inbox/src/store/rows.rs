@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use router_core::{Event, delivery::DeliveryOrder};
+use sqlx::{ColumnIndex, Decode, Row, Type};
 
 pub(crate) use super::millis::{elapsed, millis, time};
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     operations::AttemptSummary,
-    store::{DeliveryOutcome, DeliveryState},
+    store::{DeliveryOutcome, DeliveryState, TraceParent},
 };
 
 /// The column values of a delivery after an attempt.
@@ -124,6 +125,17 @@ pub(crate) fn object_column(event: &Event) -> String {
 /// Names and ids to search for must pass through this function too, so that they match the columns.
 pub(crate) fn replace_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
+}
+
+/// Decodes the column `trace_parent`. A value that this version cannot read counts as none, because
+/// the delivery does not depend on it.
+pub(crate) fn trace_parent<'r, R: Row>(row: &'r R) -> sqlx::Result<Option<TraceParent>>
+where
+    Option<&'r str>: Decode<'r, R::Database> + Type<R::Database>,
+    for<'i> &'i str: ColumnIndex<R>,
+{
+    let text: Option<&str> = row.try_get("trace_parent")?;
+    Ok(text.and_then(TraceParent::parse))
 }
 
 /// Decodes a state column.

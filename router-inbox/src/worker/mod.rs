@@ -305,7 +305,7 @@ where
     /// Starts a claimed delivery, or finishes it at once if its handler must not run. During the
     /// shutdown, the delivery is released instead.
     fn start(&self, claim: Claim, in_flight: &mut InFlight, is_stopping: bool) {
-        let Claim { lease, event, attempt, delayed, lease_expired, outdated } = claim;
+        let Claim { lease, event, attempt, delayed, lease_expired, outdated, trace_parent } = claim;
         if lease_expired && in_flight.adopt(&lease) {
             return tracing::warn!(
                 handler = &*lease.handler,
@@ -344,6 +344,7 @@ where
             event,
             attempt,
             delayed,
+            trace_parent,
             handler,
             completing: completing.clone(),
         };

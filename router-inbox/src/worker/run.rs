@@ -22,7 +22,8 @@ use super::outcome;
 use crate::{
     Store, StoreError,
     bounded::{BoundedStore, LimitExceeded},
-    store::{CompleteResult, DeliveryOutcome, Effects, Lease},
+    store::{CompleteResult, DeliveryOutcome, Effects, Lease, TraceParent},
+    trace,
 };
 
 /// An attempt to be run: the claimed delivery, its event and its handler.
@@ -34,6 +35,7 @@ pub(super) struct Run {
     pub(super) attempt: u32,
     /// The total of the waits for which the handler has asked to run later.
     pub(super) delayed: Duration,
+    pub(super) trace_parent: Option<TraceParent>,
     pub(super) handler: HandlerSpec,
     pub(super) completing: CompletionFlag,
 }
@@ -114,6 +116,7 @@ impl Run {
         R: Service<Delivery, Response = HandlerReport, Error: Into<BoxError>>,
     {
         let delivery = Delivery::new(self.event.clone(), self.lease.handler.clone(), self.attempt);
+        trace::link(delivery.span(), self.trace_parent.as_ref());
         let (delivery, effects) = store.unbounded().prepare(delivery);
         let outcome = self.call_handler(service, delivery, effects.as_deref()).await;
         let Some(effects) = effects else { return RunResult::Unrecorded(outcome) };

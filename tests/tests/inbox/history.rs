@@ -37,7 +37,7 @@ async fn work(shop: &TestInbox, name: &str) {
 }
 
 async fn history(shop: &TestInbox) -> Vec<AttemptSummary> {
-    let shown = shop.store().show("evt_1").await.unwrap();
+    let shown = shop.store().show("evt_1").await.expect("store is available");
     shown[0].deliveries[0].history.clone()
 }
 

@@ -85,6 +85,7 @@ impl Rows {
         let lease = Lease { delivery: number, handler, event_id, token };
         Claim::new(lease, event, row.attempts)
             .delayed(row.delayed)
+            .trace_parent(self.events[&row.event].trace_parent.clone())
             .lease_expired(lease_expired)
             .outdated(self.is_outdated(row))
     }

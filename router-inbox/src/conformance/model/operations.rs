@@ -306,7 +306,7 @@ impl Rows {
                 (delivery, latest.map(|latest| self.deliveries[&latest].received.clone()))
             })
             .collect();
-        self.store(&NewEvent { event, deliveries: Vec::new() }, now);
+        self.store(&NewEvent::new(event, Vec::new()), now);
         let number = self.last;
         for (delivery, received) in latest {
             let received = received.unwrap_or_else(|| first.clone());

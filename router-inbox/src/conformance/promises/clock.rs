@@ -69,9 +69,11 @@ pub async fn clock_set_back_keeps_delays_and_leases(subject: &impl Subject) {
 
 /// Returns an unordered event, and two events of one lane.
 fn unordered_and_lane() -> [NewEvent; 3] {
-    let ordered = |id| NewEvent {
-        event: event_of(SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1")),
-        deliveries: vec![delivery("a", Some(DeliveryOrder::OldestFirst))],
+    let ordered = |id| {
+        NewEvent::new(
+            event_of(SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1")),
+            vec![delivery("a", Some(DeliveryOrder::OldestFirst))],
+        )
     };
     [new(&event("evt_1"), &["a"]), ordered("evt_2"), ordered("evt_3")]
 }

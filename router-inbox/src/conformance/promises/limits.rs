@@ -69,7 +69,7 @@ pub async fn event_with_any_text_is_stored(subject: &impl Subject) {
         let event = event_with_text(&text, "v2.core.account[identity].\0");
         let handler = handler_name(&text);
         let ordered = delivery(&*handler, Some(DeliveryOrder::OldestFirst));
-        let new = NewEvent { event: event.clone(), deliveries: vec![ordered] };
+        let new = NewEvent::new(event.clone(), vec![ordered]);
         let results = store(subject, &[new.clone(), new]).await;
         assert_eq!(results, [Stored::New, duplicate(&[DeliveryState::Waiting])], "{text:?}");
         let claim = claim_one(subject, &handler).await;

@@ -8,6 +8,7 @@ mod ordered;
 mod outages;
 mod processes;
 mod redelivery;
+mod trace;
 mod wait;
 mod workers;
 
@@ -17,7 +18,7 @@ use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::S
 
 pub use self::{
     clock::*, later::*, limits::*, operations::*, ordered::*, outages::*, processes::*,
-    redelivery::*, workers::*,
+    redelivery::*, trace::*, workers::*,
 };
 use super::Subject;
 use crate::{
@@ -41,7 +42,7 @@ pub(super) fn event_of(event: SyntheticEvent) -> Event {
 
 pub(super) fn new(event: &Event, handlers: &[&str]) -> NewEvent {
     let deliveries = handlers.iter().map(|handler| delivery(*handler, None)).collect();
-    NewEvent { event: event.clone(), deliveries }
+    NewEvent::new(event.clone(), deliveries)
 }
 
 pub(super) fn delivery(handler: impl Into<Arc<str>>, order: Option<DeliveryOrder>) -> NewDelivery {
@@ -414,9 +415,8 @@ pub async fn expired_lease_completes_if_not_reclaimed(subject: &impl Subject) {
 
 /// The backlog counts waiting (including blocked) and running deliveries, not finished ones.
 pub async fn backlog_counts_unfinished_deliveries(subject: &impl Subject) {
-    let ordered = |event: &Event| NewEvent {
-        event: event.clone(),
-        deliveries: vec![delivery("in order", Some(DeliveryOrder::OldestFirst))],
+    let ordered = |event: &Event| {
+        NewEvent::new(event.clone(), vec![delivery("in order", Some(DeliveryOrder::OldestFirst))])
     };
     store(subject, &[new(&event("evt_1"), &["a", "b"])]).await;
     subject.pass(Duration::from_secs(60)).await;

@@ -19,7 +19,7 @@ use crate::{
 
 fn ordered(event: &Event, handler: &str) -> NewEvent {
     let deliveries = vec![delivery(handler, Some(DeliveryOrder::OldestFirst))];
-    NewEvent { event: event.clone(), deliveries }
+    NewEvent::new(event.clone(), deliveries)
 }
 
 /// Claims and completes deliveries one at a time. Returns the event ids in the order of the claims.
@@ -154,7 +154,7 @@ pub async fn dead_letter_unblocks_lane(subject: &impl Subject) {
 
 fn newest(event: &Event, handler: &str) -> NewEvent {
     let deliveries = vec![delivery(handler, Some(DeliveryOrder::NewestOnly))];
-    NewEvent { event: event.clone(), deliveries }
+    NewEvent::new(event.clone(), deliveries)
 }
 
 /// Claims the only due delivery of the handler and completes it. Returns the event's id, and

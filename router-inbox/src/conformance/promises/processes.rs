@@ -322,7 +322,7 @@ pub(super) async fn reopen<S: Subject>(subject: &S, processes: usize) -> Vec<Arc
 /// Builds an event about customer `object`. Its delivery to the handler `a` is ordered.
 pub(super) fn ordered(event: SyntheticEvent, id: &str, object: usize) -> NewEvent {
     let event = event_of(event.id(id).set("id", format!("cus_{object}")));
-    NewEvent { event, deliveries: vec![delivery("a", Some(DeliveryOrder::OldestFirst))] }
+    NewEvent::new(event, vec![delivery("a", Some(DeliveryOrder::OldestFirst))])
 }
 
 /// Returns the number of the object of an [`ordered`] event.

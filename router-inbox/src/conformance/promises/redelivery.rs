@@ -172,7 +172,7 @@ pub async fn redelivery_recognizes_former_name(subject: &impl Subject) {
     let renamed = |former: &str| {
         let formerly = Some(former.into());
         let delivery = crate::store::NewDelivery { formerly, ..delivery("new", None) };
-        [NewEvent { event: event.clone(), deliveries: vec![delivery] }]
+        [NewEvent::new(event.clone(), vec![delivery])]
     };
     assert_eq!(store(subject, &renamed("old")).await, [duplicate(&[DeliveryState::Waiting])]);
     assert_nothing_due(subject, "new").await;
@@ -189,7 +189,7 @@ pub async fn restarted_dead_letter_keeps_its_place(subject: &impl Subject) {
         let created = UNIX_EPOCH + SECOND * u32::try_from(created).unwrap_or(0);
         let event = SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1");
         let deliveries = vec![delivery("a", Some(DeliveryOrder::OldestFirst))];
-        NewEvent { event: event_of(event.created(created)), deliveries }
+        NewEvent::new(event_of(event.created(created)), deliveries)
     };
     let (first, second) = (in_order("evt_1", 10), in_order("evt_2", 20));
     store(subject, &[first.clone(), second]).await;

@@ -24,9 +24,11 @@ pub async fn backlog_states_age_of_oldest_due_delivery(subject: &impl Subject) {
         let age = |age: Duration| age.as_secs() / 10 * 10;
         backlog.iter().map(|entry| entry.oldest_due.map(age)).collect::<Vec<_>>()
     };
-    let ordered = |id| NewEvent {
-        event: event_of(SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1")),
-        deliveries: vec![delivery("ordered", Some(DeliveryOrder::OldestFirst))],
+    let ordered = |id| {
+        NewEvent::new(
+            event_of(SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1")),
+            vec![delivery("ordered", Some(DeliveryOrder::OldestFirst))],
+        )
     };
     let unordered = new(&event("evt_1"), &["leased", "retried"]);
     store(subject, &[unordered, ordered("evt_2"), ordered("evt_3")]).await;

@@ -108,7 +108,7 @@ impl Connection {
         };
         let now = self.time.now();
         let deliveries = handlers.iter().map(delivery).collect();
-        let mut record = Record::new(&NewEvent { event: event.clone(), deliveries }, now);
+        let mut record = Record::new(&NewEvent::new(event.clone(), deliveries), now);
         for delivery in &mut record.deliveries {
             delivery.copy = latest_copy(&records, &delivery.handler);
         }

@@ -94,10 +94,10 @@ fn new_generation(
         let order = orders.get(&*replace_nul(&handler)).copied();
         NewDelivery { handler, formerly: None, order }
     };
-    Ok(Ok(NewEvent { event, deliveries: handlers.into_iter().map(delivery).collect() }))
+    Ok(Ok(NewEvent::new(event, handlers.into_iter().map(delivery).collect())))
 }
 
-fn replayed_as(NewEvent { event, deliveries }: &NewEvent) -> ReplayResult {
+fn replayed_as(NewEvent { event, deliveries, .. }: &NewEvent) -> ReplayResult {
     ReplayResult::Replayed {
         event_id: event.id().to_owned(),
         generation: event.key().generation(),

@@ -3,6 +3,9 @@
 -- From this version on, `sort_key` is 2^61 plus the due time for a delivery that runs later out of order.
 alter table stripe_inbox_deliveries add column delayed integer not null default 0;
 
+-- The trace context of the request that stored the event, as in the header `traceparent`.
+alter table stripe_inbox_events add column trace_parent text;
+
 -- The handlers that an operator has paused.
 create table stripe_inbox_paused (
     handler text primary key,

@@ -41,7 +41,7 @@ pub(super) async fn replay(
         discard_dead_letters(write, last_id, &delivery.handler, now).await?;
     }
     let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
-    writes::store_new(write, &NewEvent { event, deliveries }, now).await?;
+    writes::store_new(write, &NewEvent::new(event, deliveries), now).await?;
     for (handler, redelivered) in handlers.iter().zip(redelivered) {
         set_payload(write, last_id, handler, redelivered).await?;
     }

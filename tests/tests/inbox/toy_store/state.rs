@@ -12,8 +12,8 @@ use router_core::{
 };
 use router_inbox::store::{
     Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
-    NewDelivery, NewEvent, OrderKey, Redelivery, Stored, StoredDelivery, newest_recency,
-    out_of_order_position,
+    NewDelivery, NewEvent, OrderKey, Redelivery, Stored, StoredDelivery, TraceParent,
+    newest_recency, out_of_order_position,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,7 @@ struct EventRow {
     ids: Vec<String>,
     first: Received,
     stored_at: SystemTime,
+    trace_parent: Option<String>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -94,7 +95,8 @@ impl State {
         }
         let (account, ids) = (key.account().map(str::to_owned), vec![event.id().to_owned()]);
         let first = received;
-        self.events.push(EventRow { identity, account, ids, first, stored_at: now });
+        let trace_parent = new.trace_parent.as_ref().map(|parent| parent.as_str().to_owned());
+        self.events.push(EventRow { identity, account, ids, first, stored_at: now, trace_parent });
         for delivery in &new.deliveries {
             self.add(self.events.len() - 1, None, delivery, now);
         }
@@ -213,6 +215,8 @@ impl State {
         let id = event.as_ref().map_or("damaged", Event::id);
         let lease = Lease::new(number, row.handler.as_str(), id, row.token);
         let claim = Claim::new(lease, event, row.attempts).delayed(row.delayed);
+        let trace_parent = self.events[row.event].trace_parent.as_deref();
+        let claim = claim.trace_parent(trace_parent.and_then(TraceParent::parse));
         claim.lease_expired(lease_expired).outdated(outdated)
     }
 

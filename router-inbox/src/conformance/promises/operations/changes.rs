@@ -265,5 +265,5 @@ fn ordered(id: &str, created: u64) -> NewEvent {
     let created = std::time::UNIX_EPOCH + std::time::Duration::from_secs(created);
     let event = SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1").created(created);
     let deliveries = vec![delivery("a", Some(DeliveryOrder::OldestFirst))];
-    NewEvent { event: event_of(event), deliveries }
+    NewEvent::new(event_of(event), deliveries)
 }

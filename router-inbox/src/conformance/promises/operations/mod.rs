@@ -121,7 +121,7 @@ pub async fn status_counts_blocked_deliveries_as_waiting(
     let deliveries = vec![delivery("a", Some(DeliveryOrder::OldestFirst))];
     let ordered = |id| {
         let event = event_of(SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1"));
-        NewEvent { event, deliveries: deliveries.clone() }
+        NewEvent::new(event, deliveries.clone())
     };
     store(subject, &[ordered("evt_1"), ordered("evt_2"), ordered("evt_3")]).await;
     let status = read_status(subject).await;

@@ -195,7 +195,7 @@ pub async fn late_completion_outdates_older_event(subject: &impl Subject<Store: 
         let created = UNIX_EPOCH + SECOND * created;
         let event = SyntheticEvent::new("customer.updated").id(id).set("id", "cus_1");
         let deliveries = vec![delivery("a", Some(DeliveryOrder::NewestOnly))];
-        NewEvent { event: event_of(event.created(created)), deliveries }
+        NewEvent::new(event_of(event.created(created)), deliveries)
     };
     for event in [newest("evt_1", 10), newest("evt_2", 20)] {
         assert_eq!(store_in(&other, event).await, Stored::New);

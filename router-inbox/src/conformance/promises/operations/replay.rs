@@ -169,7 +169,7 @@ pub async fn replay_is_ordered_if_handler_is(subject: &impl Subject<Store: Opera
     // The handler stays ordered after an event without an object to order by.
     let no_object = SyntheticEvent::new("v1.invoice.upcoming").id("evt_3");
     for event in [newer, event_of(no_object)] {
-        store(subject, &[NewEvent { event, deliveries: deliveries.clone() }]).await;
+        store(subject, &[NewEvent::new(event, deliveries.clone())]).await;
         let lease = claim_one(subject, "a").await.lease;
         complete(subject, &lease, DeliveryOutcome::Done).await;
     }

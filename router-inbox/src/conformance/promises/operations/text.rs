@@ -24,7 +24,7 @@ pub async fn event_with_any_text_supports_operations(subject: &impl Subject<Stor
         let (event_type, handler) = (format!("customer.{text}x"), handler_name(&text));
         let event = event_with_text(&text, &event_type);
         let deliveries = vec![delivery(&*handler, Some(DeliveryOrder::OldestFirst))];
-        let stored = store(subject, &[NewEvent { event: event.clone(), deliveries }]).await;
+        let stored = store(subject, &[NewEvent::new(event.clone(), deliveries)]).await;
         assert_eq!(stored, [Stored::New], "{text:?}");
         let operations = subject.store();
         let status = operations.status().await.expect("store is available");
