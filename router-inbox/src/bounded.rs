@@ -8,7 +8,7 @@ use crate::{
     Store, StoreError,
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, Lease, NewEvent,
-        PausedHandler, Stored, WorkerInfo,
+        PausedHandler, Stored, StoredDelivery, WorkerInfo,
     },
 };
 
@@ -75,6 +75,13 @@ impl<S: Store> BoundedStore<S> {
         outcomes: &[(Lease, DeliveryOutcome)],
     ) -> Result<Vec<CompleteResult>, StoreError> {
         self.within_limit("record the outcomes", self.store.complete(outcomes)).await
+    }
+
+    pub(crate) async fn deliveries(
+        &self,
+        event_id: &str,
+    ) -> Result<Vec<StoredDelivery>, StoreError> {
+        self.within_limit("read the deliveries", self.store.deliveries(event_id)).await
     }
 
     pub(crate) async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {

@@ -6,19 +6,20 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use router_core::{
     Event,
     clock::{Clock, SystemClock},
-    delivery::DeliveryRouter,
+    delivery::{DeliveryRouter, HandlerSpec},
 };
 use tokio::sync::watch;
 use tower_service::Service;
 
 use crate::{
     Receipt, Store, StoreError,
+    answers::{self, AnswerWait, WaitEnd, WaitingAnswers},
     bounded::BoundedStore,
     group_commit::{self, GroupCommit},
     monitor::{BacklogMonitor, InboxHealth},
@@ -30,7 +31,9 @@ use crate::{
 /// then answers.
 ///
 /// Every event answered with 200 is durably stored. Events that arrive while a commit is in
-/// progress are stored together in the next one (group commit).
+/// progress are stored together in the next one (group commit). If a handler has the key
+/// `answer_after`, the answer then waits until the handler has finished the event, or its time is
+/// over.
 ///
 /// The handlers are run by a [`worker`](Self::worker), in this process or in another one that uses
 /// the same store. If no worker claims the deliveries, the inbox logs a
@@ -71,6 +74,8 @@ pub struct Inbox<S> {
     clock: Arc<dyn Clock>,
     /// Wakes this process's workers when an event has been stored.
     wakeups: watch::Sender<()>,
+    /// The answers that wait for handlers with `answer_after`.
+    answers: Arc<WaitingAnswers>,
 }
 
 /// The error of an event that could not be stored.
@@ -113,12 +118,14 @@ impl<S: Store> Inbox<S> {
             store_timeout: Duration::from_secs(5),
             clock,
             wakeups: watch::Sender::new(()),
+            answers: WaitingAnswers::new(),
         }
     }
 
     /// Sets the maximum time for storing an event. Default: 5 s.
     ///
-    /// If it is exceeded, the endpoint answers with 503, so that Stripe resends the event.
+    /// If it is exceeded, the endpoint answers with 503, so that Stripe resends the event. The wait
+    /// for a handler with `answer_after` is not part of it.
     #[must_use]
     pub fn store_timeout(self, store_timeout: Duration) -> Self {
         Self { store_timeout, ..self }
@@ -173,18 +180,22 @@ impl<S: Store> Inbox<S> {
         self.wakeups.subscribe()
     }
 
+    pub(crate) fn answers(&self) -> &Arc<WaitingAnswers> {
+        &self.answers
+    }
+
     pub(crate) fn shared_clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
 
     async fn receive(self, event: Event) -> Result<Receipt, InboxError> {
         self.monitor.ensure_started();
-        let deliveries: Vec<NewDelivery> =
-            self.router().plan(&event).map(NewDelivery::from_spec).collect();
-        let handlers: Vec<_> = deliveries.iter().map(|delivery| delivery.handler.clone()).collect();
+        let start = self.clock.monotonic();
+        let handlers: Vec<&HandlerSpec> = self.router().plan(&event).collect();
+        let names = handlers.iter().map(|handler| handler.name.clone()).collect();
+        let deliveries = handlers.iter().copied().map(NewDelivery::from_spec).collect();
         self.router().log_unmatched(&event);
         let new = NewEvent::new(event.clone(), deliveries).trace_parent(trace::current());
-        let start = self.clock.monotonic();
         let result = self.store_event(new).await;
         let (now, outcome) = (self.clock.monotonic(), result.as_ref());
         self.monitor.record_write(outcome.map(drop).map_err(|error| error.kind()), now);
@@ -194,10 +205,33 @@ impl<S: Store> Inbox<S> {
             InboxError(error)
         })?;
         self.wakeups.send_replace(());
-        let receipt = Receipt::new(&event, stored, handlers);
+        let mut receipt = Receipt::new(&event, stored, names);
         telemetry::received(&event, receipt.outcome(), duration);
         receipt.log_redelivery(&event);
+        self.wait_for_handlers(&event, &handlers, start, &mut receipt).await;
         Ok(receipt)
+    }
+
+    /// Waits for the handlers with `answer_after` that have not finished the event yet, and adds
+    /// the states of their deliveries to the receipt.
+    async fn wait_for_handlers(
+        &self,
+        event: &Event,
+        handlers: &[&HandlerSpec],
+        arrived: Instant,
+        receipt: &mut Receipt,
+    ) {
+        let (answers, store, clock) = (&*self.answers, self.monitor.store(), &*self.clock);
+        for (index, handler) in handlers.iter().enumerate() {
+            let Some(limit) = handler.answer_after.filter(|_| receipt.is_unfinished(index)) else {
+                continue;
+            };
+            // All times count from the arrival, so one wait after the other takes no longer.
+            let wait = AnswerWait { answers, store, clock, event, arrived };
+            if let WaitEnd::Finished(state) = wait.wait_for(handler, limit).await {
+                receipt.add_finished(&handler.name, state);
+            }
+        }
     }
 
     async fn store_event(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {
@@ -235,6 +269,7 @@ impl<S> Clone for Inbox<S> {
             store_timeout: self.store_timeout,
             clock: self.clock.clone(),
             wakeups: self.wakeups.clone(),
+            answers: self.answers.clone(),
         }
     }
 }
@@ -246,6 +281,7 @@ impl<S> fmt::Debug for Inbox<S> {
             .field("operation_limit", &self.monitor.store().limit())
             .field("max_queued_events", &group_commit::MAX_QUEUE)
             .field("max_queued_bytes", &group_commit::MAX_QUEUE_BYTES)
+            .field("max_waiting_answers", &answers::MAX_WAITING)
             .finish_non_exhaustive()
     }
 }

@@ -41,6 +41,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod answers;
 mod bounded;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -18,11 +18,28 @@ pub struct Receipt {
     event: String,
     stored: Stored,
     handlers: Vec<Arc<str>>,
+    /// The handlers that finished while the answer waited for them, and their deliveries' states.
+    finished: Vec<(Arc<str>, DeliveryState)>,
 }
 
 impl Receipt {
     pub(crate) fn new(event: &Event, stored: Stored, handlers: Vec<Arc<str>>) -> Self {
-        Self { event: event.id().to_owned(), stored, handlers }
+        Self { event: event.id().to_owned(), stored, handlers, finished: Vec::new() }
+    }
+
+    /// Returns whether the handler's delivery had not finished when the event was stored.
+    pub(crate) fn is_unfinished(&self, index: usize) -> bool {
+        match self.redelivery(index) {
+            None | Some(Redelivery::Added | Redelivery::Restarted) => true,
+            Some(Redelivery::Unchanged(state)) => {
+                matches!(state, DeliveryState::Waiting | DeliveryState::Running)
+            }
+        }
+    }
+
+    /// Records the state in which a delivery has finished before the answer.
+    pub(crate) fn add_finished(&mut self, handler: &Arc<str>, state: DeliveryState) {
+        self.finished.push((handler.clone(), state));
     }
 
     /// Returns the result of storing the event.
@@ -36,6 +53,15 @@ impl Receipt {
     #[must_use]
     pub fn handlers(&self) -> &[Arc<str>] {
         &self.handlers
+    }
+
+    /// Returns the state in which a handler with `answer_after` has finished the event before the
+    /// answer. Returns `None` if the handler did not finish it in time, if the answer did not wait,
+    /// or if there is no such handler.
+    #[must_use]
+    pub fn finished(&self, handler: &str) -> Option<DeliveryState> {
+        let mut finished = self.finished.iter();
+        finished.find(|(name, _)| &**name == handler).map(|(_, state)| *state)
     }
 
     /// Returns the outcome as one word:
@@ -56,22 +82,20 @@ impl Receipt {
 
     /// Logs the effect of the redelivery on each handler. Logs nothing for a new event.
     pub(crate) fn log_redelivery(&self, event: &Event) {
-        for (handler, redelivery) in self.redeliveries() {
-            let Some(message) = redelivery.and_then(log_message) else { continue };
+        for (index, handler) in self.handlers.iter().enumerate() {
+            let Some(message) = self.redelivery(index).and_then(log_message) else { continue };
+            let handler = &**handler;
             let (id, event_type) = (event.id(), event.event_type());
             tracing::info!(handler, event.id = id, event.r#type = event_type, "{message}");
         }
     }
 
-    /// Returns each handler with the effect of the redelivery on it, or `None` if the event is new.
-    fn redeliveries(&self) -> impl Iterator<Item = (&str, Option<Redelivery>)> {
-        self.handlers.iter().enumerate().map(|(index, handler)| {
-            let redelivery = match &self.stored {
-                Stored::New => None,
-                Stored::Redelivered(deliveries) => deliveries.get(index).copied(),
-            };
-            (&**handler, redelivery)
-        })
+    /// Returns the effect of the redelivery on a handler, or `None` if the event is new.
+    fn redelivery(&self, index: usize) -> Option<Redelivery> {
+        match &self.stored {
+            Stored::New => None,
+            Stored::Redelivered(deliveries) => deliveries.get(index).copied(),
+        }
     }
 }
 
@@ -108,11 +132,12 @@ impl From<Receipt> for Answer {
             name: &'r str,
             outcome: &'static str,
         }
-        let handlers = receipt.redeliveries().map(|(name, redelivery)| {
-            let outcome = match redelivery {
-                None | Some(Redelivery::Added) => "stored",
-                Some(Redelivery::Restarted) => "restarted",
-                Some(Redelivery::Unchanged(_)) => "duplicate",
+        let handlers = receipt.handlers.iter().enumerate().map(|(index, name)| {
+            let outcome = match (receipt.finished(name), receipt.redelivery(index)) {
+                (Some(state), _) => state.name(),
+                (None, None | Some(Redelivery::Added)) => "stored",
+                (None, Some(Redelivery::Restarted)) => "restarted",
+                (None, Some(Redelivery::Unchanged(_))) => "duplicate",
             };
             Handler { name, outcome }
         });

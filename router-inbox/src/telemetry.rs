@@ -14,10 +14,11 @@ use std::{sync::Arc, time::Duration};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use router_core::{Event, handler::ErrorChain};
+use router_core::{Event, delivery::HandlerSpec, handler::ErrorChain};
 
 use crate::{
     StoreError,
+    answers::WaitEnd,
     store::{Backlog, CompleteResult, Lease, WorkerInfo},
 };
 
@@ -28,6 +29,7 @@ const OLDEST: &str = "stripe_webhook_inbox_oldest_seconds";
 const OLDEST_DUE: &str = "stripe_webhook_inbox_oldest_due_seconds";
 const WORKERS: &str = "stripe_webhook_inbox_workers";
 const PAUSED: &str = "stripe_webhook_inbox_paused";
+const ANSWER_WAITS: &str = "stripe_webhook_inbox_answer_waits_total";
 const LEASES_EXPIRED: &str = "stripe_webhook_inbox_leases_expired_total";
 const LEASES_LOST: &str = "stripe_webhook_inbox_leases_lost_total";
 /// The router's metric. The router itself counts permanent failures; the inbox adds the dead
@@ -58,6 +60,12 @@ pub(crate) fn describe() {
     describe_gauge!(WORKERS, "Running workers in all processes, if the store records them");
     describe_gauge!(PAUSED, "1 while an operator has paused the handler, otherwise 0");
     describe_counter!(
+        ANSWER_WAITS,
+        "Answers that waited for a handler with `answer_after`, by outcome: finished (the handler has \
+         finished the event), timeout (the time was over), skipped (the handler is paused, this \
+         process is shutting down, or too many answers wait)"
+    );
+    describe_counter!(
         LEASES_EXPIRED,
         "Attempts whose lease expired without an outcome: the process crashed or was suspended"
     );
@@ -76,6 +84,26 @@ pub(crate) fn received(event: &Event, outcome: &'static str, duration: Duration)
             outcome,
             ?duration,
             "event received"
+        );
+    }
+}
+
+/// Counts the end of an answer's wait for a handler, and logs it if the time was over.
+pub(crate) fn answer_waited(handler: &HandlerSpec, event: &Event, limit: Duration, end: WaitEnd) {
+    let outcome = match end {
+        WaitEnd::Finished(_) => "finished",
+        WaitEnd::TimeOver => "timeout",
+        WaitEnd::Skipped => "skipped",
+    };
+    counter!(ANSWER_WAITS, "handler" => handler.name.clone(), "outcome" => outcome).increment(1);
+    if end == WaitEnd::TimeOver {
+        tracing::warn!(
+            handler = &*handler.name,
+            event.id = event.id(),
+            event.r#type = event.event_type(),
+            "the handler has not finished the event within its `answer_after` ({}); Stripe is \
+             answered, and the stored delivery goes on",
+            humantime::format_duration(limit)
         );
     }
 }

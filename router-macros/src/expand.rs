@@ -165,7 +165,7 @@ fn replies(function: &Function) -> TokenStream {
 }
 
 /// Generates checks that keys match the return type: some keys are only for handlers that reply,
-/// and `timeout` is only for the others.
+/// and some are only for the others.
 fn reply_checks(arguments: &Arguments, function: &Function) -> TokenStream {
     let (replies, keys) = (replies(function), &arguments.keys);
     let checks = [
@@ -183,6 +183,11 @@ fn reply_checks(arguments: &Arguments, function: &Function) -> TokenStream {
             keys.timeout.as_ref().map(|given| given.key.span()),
             false,
             "a handler that returns a `Reply` has a `deadline` instead of a `timeout`",
+        ),
+        (
+            keys.answer_after.as_ref().map(|given| given.key.span()),
+            false,
+            "a handler that returns a `Reply` answers Stripe itself: remove `answer_after`",
         ),
     ];
     let checks = checks.into_iter().filter_map(|(span, expected, message)| {

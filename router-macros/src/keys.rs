@@ -12,8 +12,8 @@ use syn::{
 use crate::{
     errors::Errors,
     values::{
-        Backoff, backoff, boolean, count, endpoint_name, flag, handler_name, integer, max_delay,
-        ordered, path, reply_function, timeout,
+        Backoff, answer_after, backoff, boolean, count, endpoint_name, flag, handler_name, integer,
+        max_delay, ordered, path, reply_function, timeout,
     },
 };
 
@@ -99,6 +99,7 @@ keys! {
         ordered: ordered() => ordered,
         retry: retry("max_attempts = 12, backoff = \"15s\", max_backoff = \"12h\", max_delay = \"7d\"") => retry,
         concurrency: count("4") => concurrency,
+        answer_after: answer_after("\"8s\"") => answer_after,
         blocking: flag() => blocking,
         unlisted: flag(),
         core("crate"): path("path::to::router_core"),

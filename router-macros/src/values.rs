@@ -59,6 +59,22 @@ pub(crate) fn max_delay(key: &Ident, example: &str, input: ParseStream<'_>) -> P
     duration(&assigned(key, example, input)?, zero, examples).map(some_duration)
 }
 
+/// Parses the time after which Stripe is answered. Stripe Checkout waits
+/// [at most 10 s][fulfillment] for the answer before it redirects the customer.
+///
+/// [fulfillment]: https://docs.stripe.com/checkout/fulfillment
+pub(crate) fn answer_after(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
+    let literal: LitStr = assigned(key, example, input)?;
+    let zero = "without the key, Stripe is answered at once";
+    let time = duration(&literal, zero, "\"8s\" or \"2500ms\"")?;
+    if time > Duration::from_secs(10) {
+        let message = "must be at most 10s: Stripe Checkout waits no longer for the answer before it \
+                       redirects the customer";
+        return Err(Error::new(literal.span(), message));
+    }
+    Ok(some_duration(time))
+}
+
 pub(crate) fn path(key: &Ident, example: &str, input: ParseStream<'_>) -> Parsed {
     assigned::<Path>(key, example, input).map(|path| path.to_token_stream())
 }

@@ -300,7 +300,7 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "{handler}: `{}` {verb} no effect without an inbox (`.delivered_by(...)`); without one, Stripe \
-                     redelivers a failed event on a schedule of its own",
+                     is answered after all handlers, and redelivers a failed event on a schedule of its own",
                     keys.join("`, `")
                 )
             }

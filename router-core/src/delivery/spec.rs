@@ -20,6 +20,9 @@ pub struct HandlerSpec {
     pub retry: RetryPolicy,
     /// The maximum number of concurrent deliveries; `None` for no limit.
     pub concurrency: Option<u32>,
+    /// The maximum time for which the answer to Stripe waits for the handler, from the arrival of
+    /// the event; `None` if the answer waits only until the event is stored.
+    pub answer_after: Option<Duration>,
     /// The maximum duration of a call, including the wait for the lock of an `exclusive` handler.
     pub timeout: Duration,
     /// `true` if the handler takes a resource of the delivery service, such as a transaction.
@@ -56,6 +59,12 @@ pub enum DeliveryOrder {
 }
 
 impl HandlerSpec {
+    /// Returns whether this is the handler's stable name, current or former.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        *self.name == *name || self.formerly == Some(name)
+    }
+
     /// Creates the settings of a handler's deliveries.
     ///
     /// Each key of the attribute replaces a value of the router's `default` policy. A backoff in
@@ -75,6 +84,7 @@ impl HandlerSpec {
                 .max_backoff(max_backoff)
                 .max_delay(keys.max_delay.unwrap_or(default.max_delay)),
             concurrency: settings.concurrency,
+            answer_after: settings.answer_after,
             timeout: handler.timeout,
             takes_per_delivery: handler.takes_per_delivery,
         }

@@ -21,6 +21,7 @@ pub struct HandlerSettings {
     pub ordered: Option<DeliveryOrder>,
     pub retry: RetryOverrides,
     pub concurrency: Option<u32>,
+    pub answer_after: Option<Duration>,
     pub blocking: bool,
 }
 
@@ -48,6 +49,7 @@ impl HandlerSettings {
         ordered: None,
         retry: RetryOverrides::DEFAULT,
         concurrency: None,
+        answer_after: None,
         blocking: false,
     };
 
@@ -57,6 +59,7 @@ impl HandlerSettings {
         let keys = [
             ("retry", self.retry != RetryOverrides::DEFAULT),
             ("concurrency", self.concurrency.is_some()),
+            ("answer_after", self.answer_after.is_some()),
         ];
         keys.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect()
     }

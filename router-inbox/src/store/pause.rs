@@ -36,9 +36,6 @@ impl PausedHandler {
 
     /// Returns the record that pauses a handler, under its name or its former name.
     pub(crate) fn find<'p>(paused: &'p [Self], handler: &HandlerSpec) -> Option<&'p Self> {
-        let is_paused = |paused: &&Self| {
-            paused.handler == handler.name || Some(&*paused.handler) == handler.formerly
-        };
-        paused.iter().find(is_paused)
+        paused.iter().find(|paused| handler.has_name(&paused.handler))
     }
 }

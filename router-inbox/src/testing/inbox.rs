@@ -4,6 +4,7 @@ use std::{
     fmt::{self, Display},
     future::Future,
     panic::Location,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -126,6 +127,9 @@ impl<S: Store> TestInbox<S> {
 
     /// Signs an event, sends it, and waits for the answer. The event's handlers run later.
     ///
+    /// While the answer waits for a handler with `answer_after`, a worker runs until it is idle.
+    /// The answer does not wait longer, for a retry that is due later.
+    ///
     /// Takes a [`SyntheticEvent`](router_core::testing::SyntheticEvent) or a [`Payload`], or a
     /// `&Payload` to deliver the same event again.
     ///
@@ -138,19 +142,31 @@ impl<S: Store> TestInbox<S> {
         E: TryInto<Payload, Error: Display>,
     {
         let response = self.sender.deliver(event);
-        async { InboxResponse(response.await) }
+        let (inbox, log) = (self.inbox.clone(), self.attempts.clone());
+        async move {
+            // Held until the worker has ended, because the answer waits only while there is one.
+            let claiming = inbox.answers().add_worker();
+            let mut response = pin!(response);
+            tokio::select! {
+                biased;
+                response = &mut response => return InboxResponse(response),
+                () = inbox.answers().any_waits() => {}
+            }
+            // In a task, so that the worker goes on if the time of the answer is over before.
+            let worker = run_until_idle(&inbox, log, None);
+            tokio::spawn(async move {
+                worker.await;
+                drop(claiming);
+            });
+            InboxResponse(response.await)
+        }
     }
 
     /// Runs a worker until no delivery is due or in flight. Does not wait for scheduled retries.
     ///
     /// Not cancel safe: if the future is dropped, the handlers in flight are aborted as in a crash.
     pub fn run_until_idle(&self) -> impl Future<Output = ()> + Send + use<S> {
-        self.run_until_idle_or(None)
-    }
-
-    fn run_until_idle_or(&self, crash: Option<Crash>) -> impl Future<Output = ()> + Send + use<S> {
-        let (router, log) = (self.inbox.router().clone(), self.attempts.clone());
-        self.inbox.worker(ReportingRouter { router, log, crash }).run_until_idle()
+        run_until_idle(&self.inbox, self.attempts.clone(), None)
     }
 
     /// Simulates a crash of the process in the next attempt of this handler: drops a worker after
@@ -167,7 +183,7 @@ impl<S: Store> TestInbox<S> {
         let (caller, handler) = (Location::caller(), self.current_name(handler));
         let (sender, mut reached) = mpsc::channel(1);
         let crash = Crash { handler: handler.clone(), reached: sender };
-        let worker = self.run_until_idle_or(Some(crash));
+        let worker = run_until_idle(&self.inbox, self.attempts.clone(), Some(crash));
         async move {
             tokio::select! {
                 biased;
@@ -286,6 +302,16 @@ fn inbox<S: Store>(
 ) -> Result<Inbox<S>, BuildError> {
     let router = router.clock(clock.clone()).build()?;
     Ok(Inbox::new(store, router).clock(clock.clone()))
+}
+
+/// Runs a worker until no delivery is due or in flight.
+fn run_until_idle<S: Store>(
+    inbox: &Inbox<S>,
+    log: AttemptLog,
+    crash: Option<Crash>,
+) -> impl Future<Output = ()> + Send + use<S> {
+    let router = inbox.router().clone();
+    inbox.worker(ReportingRouter { router, log, crash }).run_until_idle()
 }
 
 impl<S> fmt::Debug for TestInbox<S> {

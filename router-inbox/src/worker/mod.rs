@@ -45,6 +45,7 @@ use self::{
 };
 use crate::{
     Inbox, Store,
+    answers::WaitingAnswers,
     bounded::BoundedStore,
     monitor::BacklogMonitor,
     store::{Claim, ClaimRequest, DeliveryOutcome, WorkerInfo},
@@ -68,6 +69,8 @@ pub struct Worker<S, R> {
     router: DeliveryRouter,
     /// Notified when the inbox of this process has stored an event.
     wakeups: watch::Receiver<()>,
+    /// The answers of this process that wait for deliveries.
+    answers: Arc<WaitingAnswers>,
     concurrency: usize,
     lease: Duration,
     poll_interval: Duration,
@@ -100,6 +103,7 @@ impl<S: Store> Inbox<S> {
             service,
             router: self.router().clone(),
             wakeups: self.wakeups(),
+            answers: self.answers().clone(),
             concurrency: settings::default_concurrency(self.router()),
             lease: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
@@ -167,6 +171,7 @@ where
         let (running, info) = (self.begin(), self.info());
         let mut in_flight = InFlight::new(self.concurrency);
         let (_stop, stopping) = watch::channel(false);
+        let _claiming = self.answers.add_worker();
         // A job that takes long is recorded like any other worker.
         tokio::select! {
             () = self.report_heartbeats() => return,
@@ -186,9 +191,11 @@ where
         let mut in_flight = InFlight::new(self.concurrency);
         let (stop, stopping) = watch::channel(false);
         let (clock, grace, health) = (self.clock.clone(), self.shutdown_grace, self.health.clone());
+        let claiming = self.answers.add_worker();
         let grace_ended = async {
             shutdown.await;
             health.begin_shutdown();
+            drop(claiming);
             stop.send_replace(true);
             clock.sleep(grace).await;
         };
@@ -347,6 +354,7 @@ where
             trace_parent,
             handler,
             completing: completing.clone(),
+            answers: self.answers.clone(),
         };
         let run = run.execute(self.service.clone(), self.store.clone());
         in_flight.spawn(lease, token, completing, run);
@@ -362,6 +370,9 @@ where
             Ok(completed) => {
                 for ((lease, _), completed) in outcomes.drain(..).zip(completed) {
                     telemetry::completed(&lease, completed);
+                    if let Some(handler) = self.router.handler(&lease.handler) {
+                        self.answers.wake(handler, &lease.event_id);
+                    }
                 }
             }
             Err(error) => {

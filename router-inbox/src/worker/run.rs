@@ -21,6 +21,7 @@ use tower_service::Service;
 use super::outcome;
 use crate::{
     Store, StoreError,
+    answers::WaitingAnswers,
     bounded::{BoundedStore, LimitExceeded},
     store::{CompleteResult, DeliveryOutcome, Effects, Lease, TraceParent},
     trace,
@@ -38,6 +39,7 @@ pub(super) struct Run {
     pub(super) trace_parent: Option<TraceParent>,
     pub(super) handler: HandlerSpec,
     pub(super) completing: CompletionFlag,
+    pub(super) answers: Arc<WaitingAnswers>,
 }
 
 /// A flag that is set once the run's [`Effects`] are being committed or rolled back.
@@ -127,7 +129,10 @@ impl Run {
         let is_success = outcome.is_success();
         let error = match catch_panic("the store", finish).await {
             Ok(Ok(None)) => return RunResult::Unrecorded(outcome),
-            Ok(Ok(Some(completed))) => return RunResult::Recorded(completed),
+            Ok(Ok(Some(completed))) => {
+                self.answers.wake(&self.handler, &self.lease.event_id);
+                return RunResult::Recorded(completed);
+            }
             Ok(Err(error)) if is_success && error.is::<LimitExceeded>() => {
                 return RunResult::Unknown(error);
             }

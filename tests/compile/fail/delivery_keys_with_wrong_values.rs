@@ -29,6 +29,15 @@ async fn parenthesized(_: Event) {}
 #[on_event("invoice.updated", ordered, ordered = "newest")]
 async fn twice(_: Event) {}
 
+#[on_event("checkout.session.completed", answer_after = "11s")]
+async fn too_late(_: Event) {}
+
+#[on_event("checkout.session.completed", answer_after = "0s")]
+async fn at_once(_: Event) {}
+
+#[on_event("checkout.session.completed", answer_after = 8)]
+async fn without_unit(_: Event) {}
+
 #[on_unhandled(retry(max_attempts = 3), ordered = "newest")]
 async fn rest(_: Event) {}
 

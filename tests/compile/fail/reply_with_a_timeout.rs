@@ -10,4 +10,9 @@ async fn both(_: Event) -> Reply<bool> {
     Reply(true)
 }
 
+#[on_event("issuing_authorization.request", answer_after = "1s")]
+async fn waits(_: Event) -> Reply<bool> {
+    Reply(true)
+}
+
 fn main() {}

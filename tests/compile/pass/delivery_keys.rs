@@ -12,6 +12,9 @@ use router_core::{Event, IdempotencyKey, Router, extract::PerDelivery, on_event}
 )]
 async fn follow(_: Event, _: IdempotencyKey, _: Option<PerDelivery<u8>>) {}
 
+#[on_event("checkout.session.completed", name = "orders.fulfil", answer_after = "10s")]
+async fn fulfil(_: Event) {}
+
 #[on_event("customer.subscription.*", name = "subscriptions.mirror", ordered = "newest")]
 async fn mirror(_: Event) {}
 

@@ -38,17 +38,17 @@ pub(crate) struct Shop {
 
 pub(crate) fn in_sqlite(handlers: Handlers, shop: Shop) -> RouterBuilder {
     let router = router(handlers, shop);
-    router.add::<effect_in_sqlite>().add::<held_in_sqlite>()
+    router.add::<effect_in_sqlite>().add::<held_in_sqlite>().add::<checkout_in_sqlite>()
 }
 
 pub(crate) fn in_postgres(handlers: Handlers, shop: Shop) -> RouterBuilder {
     let router = router(handlers, shop);
-    router.add::<effect_in_postgres>().add::<held_in_postgres>()
+    router.add::<effect_in_postgres>().add::<held_in_postgres>().add::<checkout_in_postgres>()
 }
 
 /// JetStream has no `Tx`, so all effects are in the ledger.
 pub(crate) fn in_jetstream(handlers: Handlers, shop: Shop) -> RouterBuilder {
-    router(handlers, shop).add::<held_in_ledger>()
+    router(handlers, shop).add::<held_in_ledger>().add::<checkout_in_ledger>()
 }
 
 fn router(handlers: Handlers, shop: Shop) -> RouterBuilder {
@@ -83,6 +83,13 @@ impl Shop {
         }
     }
 
+    /// Waits until the gate is open, if the payment was asynchronous.
+    async fn wait_for_gate_if_async(&self, event: &Event) {
+        if event.event_type() == "checkout.session.async_payment_succeeded" {
+            self.wait_for_gate().await;
+        }
+    }
+
     /// Fails the first time for each event, if `--fail-first` is given.
     fn fail_first_run(&self, event: &Event) -> Result<(), Failure> {
         let Some(failed) = &self.failed else { return Ok(()) };
@@ -105,7 +112,7 @@ async fn ledger(event: Event, shop: State<Shop>) -> Result<(), Failure> {
 
 /// Defines the handlers with a `Tx` for a database.
 macro_rules! handlers_with_tx {
-    ($DB:ty, $effect:ident, $held:ident, waits_after_writing: $after:literal) => {
+    ($DB:ty, $effect:ident, $held:ident, $checkout:ident, waits_after_writing: $after:literal) => {
         #[on_event(
             "invoice.paid",
             name = "shop.effect",
@@ -134,12 +141,34 @@ macro_rules! handlers_with_tx {
             }
             shop.fail_first_run(&event)
         }
+
+        #[on_event(
+            "checkout.session.completed",
+            "checkout.session.async_payment_succeeded",
+            name = "shop.checkout",
+            retry(max_attempts = 100, backoff = "20ms", max_backoff = "100ms"),
+            answer_after = "8s"
+        )]
+        async fn $checkout(
+            event: Event,
+            mut tx: Tx<$DB>,
+            shop: State<Shop>,
+        ) -> Result<(), Failure> {
+            shop.wait_for_gate_if_async(&event).await;
+            let insert = query("insert into effects (event, handler) values ($1, 'shop.checkout')");
+            insert.bind(event.id()).execute(tx.begin().await?).await?;
+            Ok(())
+        }
     };
 }
 
 // In SQLite the gate comes first: a handler that has written blocks all other writers.
-handlers_with_tx!(Sqlite, effect_in_sqlite, held_in_sqlite, waits_after_writing: false);
-handlers_with_tx!(Postgres, effect_in_postgres, held_in_postgres, waits_after_writing: true);
+handlers_with_tx!(
+    Sqlite, effect_in_sqlite, held_in_sqlite, checkout_in_sqlite, waits_after_writing: false
+);
+handlers_with_tx!(
+    Postgres, effect_in_postgres, held_in_postgres, checkout_in_postgres, waits_after_writing: true
+);
 
 /// The handler `shop.held` without a `Tx`.
 #[on_event(
@@ -151,6 +180,19 @@ async fn held_in_ledger(event: Event, shop: State<Shop>) -> Result<(), Failure> 
     shop.wait_for_gate().await;
     shop.record("shop.held", &event)?;
     shop.fail_first_run(&event)
+}
+
+/// The handler `shop.checkout` without a `Tx`.
+#[on_event(
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    name = "shop.checkout",
+    retry(max_attempts = 100, backoff = "20ms", max_backoff = "100ms"),
+    answer_after = "8s"
+)]
+async fn checkout_in_ledger(event: Event, shop: State<Shop>) -> Result<(), Failure> {
+    shop.wait_for_gate_if_async(&event).await;
+    shop.record("shop.checkout", &event)
 }
 
 #[on_event("charge.failed", name = "poison.panics", retry(max_attempts = 3, backoff = "20ms"))]

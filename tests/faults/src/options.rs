@@ -19,7 +19,8 @@ pub(crate) struct Options {
     /// The file to which handlers append a line for each event.
     #[arg(long)]
     pub(crate) ledger: PathBuf,
-    /// The file for whose existence the handler `shop.held` waits.
+    /// The file for whose existence `shop.held` waits, and `shop.checkout` if the payment was
+    /// asynchronous.
     #[arg(long)]
     pub(crate) gate: PathBuf,
     /// Runs no worker.

@@ -174,6 +174,12 @@ async fn table() -> String {
             "503 at once",
         ),
         (
+            "answers that wait for a handler",
+            field(&inbox, "max_waiting_answers"),
+            "`answer_after = …`: no wait without it, and at most 10 s",
+            "the answer does not wait; the event is stored",
+        ),
+        (
             "deliveries of a worker in flight",
             field(&worker, "concurrency"),
             "`Worker::concurrency`",

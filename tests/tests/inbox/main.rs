@@ -1,5 +1,6 @@
 //! Tests of the inbox: storing and answering events, delivering them, logs and metrics.
 
+mod answers;
 mod api_versions;
 mod clock;
 mod delivering;

@@ -177,6 +177,9 @@ async fn dead_letter_under_former_name_is_counted_under_the_current_one() {
     assert!(!metrics.contains_key("dead_letters_total handler=shop.former"));
 }
 
+#[on_event("invoice.paid", name = "shop.order", answer_after = "8s")]
+async fn awaited(_: Event) {}
+
 /// Generates docs/metrics.md if `UPDATE_DOCS=1` is set.
 #[tokio::test]
 async fn docs_table_lists_every_metric() {
@@ -192,6 +195,10 @@ async fn docs_table_lists_every_metric() {
     // The retry may be due by now, and its handler never ends, so a shutdown would wait for its
     // grace period.
     drop(worker);
+    let shop = Shop::new(Router::builder().only::<awaited>());
+    let worker = shop.start_worker();
+    shop.receive("evt_1").await.unwrap();
+    worker.stop().await;
 
     let rows = table(&snapshotter);
     let rows: Vec<_> = rows.iter().filter(|row| row.contains("_inbox_")).cloned().collect();

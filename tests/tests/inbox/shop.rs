@@ -71,6 +71,10 @@ pub(crate) struct FaultyStore {
     pub(crate) paused_calls: AtomicUsize,
     /// Makes `store` fail.
     pub(crate) store_fails: AtomicBool,
+    /// Makes `deliveries` fail.
+    pub(crate) deliveries_fail: AtomicBool,
+    /// The number of calls of `deliveries`.
+    pub(crate) deliveries_calls: AtomicUsize,
     /// Makes `backlog` panic.
     pub(crate) backlog_panics: AtomicBool,
 }
@@ -97,6 +101,8 @@ impl FaultyStore {
             paused_fails: AtomicBool::new(false),
             paused_calls: AtomicUsize::new(0),
             store_fails: AtomicBool::new(false),
+            deliveries_fail: AtomicBool::new(false),
+            deliveries_calls: AtomicUsize::new(0),
             backlog_panics: AtomicBool::new(false),
         }
     }
@@ -171,7 +177,11 @@ impl Store for FaultyStore {
     }
 
     async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
-        self.store.deliveries(event_id).await
+        self.deliveries_calls.fetch_add(1, Ordering::SeqCst);
+        match self.deliveries_fail.load(Ordering::SeqCst) {
+            true => Err(StoreError::unavailable("the disk cannot be read")),
+            false => self.store.deliveries(event_id).await,
+        }
     }
 
     fn operations(&self) -> Option<&dyn Operations> {

@@ -13,6 +13,7 @@
 //! The tests that are the same for each store run on SQLite. With the feature `long` they also run
 //! on PostgreSQL and NATS JetStream, as in `.ci/check extra`.
 
+mod answers;
 mod cluster;
 mod crashes;
 mod database;

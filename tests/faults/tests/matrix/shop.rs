@@ -29,7 +29,7 @@ pub(crate) struct Shop {
 }
 
 /// The handlers that write in a `Tx`, if the store provides one.
-const WITH_TX: [&str; 2] = ["shop.effect", "shop.held"];
+const WITH_TX: [&str; 3] = ["shop.effect", "shop.held", "shop.checkout"];
 
 impl Shop {
     pub(crate) async fn on_sqlite() -> Self {
@@ -138,6 +138,12 @@ impl Shop {
         ledger.lines().map(line).collect()
     }
 
+    /// Returns whether `shop.checkout` has entered the order of this event.
+    pub(crate) async fn has_order(&self, event: &Payload) -> bool {
+        let order = ("shop.checkout".to_owned(), event.id().to_owned());
+        self.database.effects().await.contains(&order) || self.ledger().contains(&order)
+    }
+
     pub(crate) async fn deliveries(&self, event_id: &str) -> Vec<StoredDelivery> {
         self.database.store.deliveries(event_id).await.expect("store is readable")
     }
@@ -160,6 +166,9 @@ impl Shop {
             }
             "invoice.paid" => &[("shop.ledger", Done)],
             "invoice.updated" => &[("shop.held", Done)],
+            "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
+                &[("shop.checkout", Done)]
+            }
             "charge.failed" => &[("poison.panics", Dead)],
             "charge.expired" => &[("poison.aborts", Dead)],
             "charge.pending" => &[("poison.hangs", Dead)],
