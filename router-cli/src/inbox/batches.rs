@@ -6,6 +6,7 @@ use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
 use tokio::signal::ctrl_c;
 
+use super::format::count;
 use crate::{
     error::Error,
     output::{Output, WARNING, is_interactive},
@@ -50,22 +51,22 @@ impl Confirm {
 /// get the write lock.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Applies a change to all events in batches, with a progress bar. Returns `false` if Ctrl-C
+/// Applies a change to all items in batches, with a progress bar. Returns `false` if Ctrl-C
 /// stopped it.
 ///
 /// Pauses between two batches, so that a server can store the events that Stripe sends meanwhile.
-pub(super) async fn in_batches(
-    events: &[i64],
+pub(super) async fn in_batches<T>(
+    items: &[T],
     size: usize,
     output: &Output,
-    mut change: impl AsyncFnMut(&[i64]) -> Result<(), Error>,
+    mut change: impl AsyncFnMut(&[T]) -> Result<(), Error>,
 ) -> Result<bool, Error> {
-    let bar = bar(events.len(), output);
+    let bar = bar(items.len(), output);
     let mut interrupted = pin!(ctrl_c());
-    for batch in events.chunks(size) {
+    for batch in items.chunks(size) {
         change(batch).await?;
         bar.inc(batch.len() as u64);
-        if bar.position() < events.len() as u64 {
+        if bar.position() < items.len() as u64 {
             tokio::select! {
                 _ = &mut interrupted => {
                     bar.finish_and_clear();
@@ -80,9 +81,7 @@ pub(super) async fn in_batches(
 }
 
 /// Describes a run that Ctrl-C stopped.
-pub(super) fn interrupted(total: usize, processed: usize) -> String {
-    format!(
-        "{WARNING}interrupted:{WARNING:#} {} of {total} events were not processed",
-        total - processed
-    )
+pub(super) fn interrupted(total: usize, processed: usize, noun: &str) -> String {
+    let all = count(total as u64, noun);
+    format!("{WARNING}interrupted:{WARNING:#} {} of {all} were not processed", total - processed)
 }

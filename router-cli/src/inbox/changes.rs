@@ -3,13 +3,17 @@
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
-    operations::{Change, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails},
+    operations::{
+        Change, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails, SelectedDelivery,
+    },
     store::Operations,
 };
 use serde::Serialize;
 
 use super::{
     batches::Confirm,
+    bulk::change_matching,
+    filter::FilterArgs,
     format::{attempted, count},
     show::find_event,
     store::within_limit,
@@ -25,18 +29,26 @@ use crate::{
 Examples:
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy --handler orders.fulfil
-  event-router inbox list --state dead --limit 1000 --json | jq -r .event | sort -u |
-    xargs event-router inbox retry
+  event-router inbox retry --state dead --handler orders.fulfil --since 2h
+  event-router inbox retry --state dead --error 'connection refused' --yes
 
 A dead or discarded delivery starts over with its first attempt. A running delivery is left
 unchanged unless its lease has expired. A finished one is left unchanged, too: use `replay` to have
 it handled again. The exit code is 1 if there was nothing to retry.
 
+Without event ids, retries all deliveries that match the options, oldest first: the dead ones, or
+those in the states given with --state. They are counted first, and retried in batches while servers
+use the inbox. A delivery that was claimed or changed after it was counted is left unchanged. After
+Ctrl-C, the same command continues with the rest.
+
 With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
-\"handler\", \"was\", \"attempts\", \"changed\"}.")]
+\"handler\", \"was\", \"attempts\", \"changed\"}. Without event ids, also prints {\"summary\"}.")]
 pub(super) struct RetryArgs {
     #[command(flatten)]
     selection: DeliverySelection,
+
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 /// Discard dead or waiting deliveries
@@ -45,14 +57,20 @@ pub(super) struct RetryArgs {
 Examples:
   event-router inbox discard evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox discard evt_1NG8Du2eZvKYlo2CUI79vXWy --handler orders.fulfil --yes
+  event-router inbox discard --state dead --error 'no such order'
 
 The event stays in the inbox until it is purged, and `retry` takes up a discarded delivery again.
 If the handler is `ordered`, the next event of the same object is no longer blocked. A running
 delivery is left unchanged unless its lease has expired. The exit code is 1 if there was nothing to
 discard.
 
+Without event ids, discards all deliveries that match the options, oldest first: the dead ones, or
+those in the states given with --state. They are counted first, and discarded in batches while
+servers use the inbox. A delivery that was claimed or changed after it was counted is left
+unchanged. After Ctrl-C, the same command continues with the rest.
+
 With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
-\"handler\", \"was\", \"attempts\", \"changed\"}.")]
+\"handler\", \"was\", \"attempts\", \"changed\"}. Without event ids, also prints {\"summary\"}.")]
 pub(super) struct DiscardArgs {
     #[command(flatten)]
     selection: DeliverySelection,
@@ -63,17 +81,17 @@ pub(super) struct DiscardArgs {
 
 #[derive(Args)]
 struct DeliverySelection {
-    /// Ids of the events.
-    #[arg(required = true, value_name = "EVENT")]
+    /// Ids of the events. Without them, all deliveries that match the options.
+    #[arg(value_name = "EVENT")]
     ids: Vec<String>,
 
-    /// Only deliveries for this handler (its stable name).
-    #[arg(long, value_name = "NAME")]
-    handler: Option<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
+/// The result for a delivery in the JSON output.
 #[derive(Serialize)]
-struct Line<'l> {
+pub(super) struct Line<'l> {
     event: &'l str,
     endpoint: &'l str,
     account: Option<&'l str>,
@@ -84,16 +102,35 @@ struct Line<'l> {
     changed: bool,
 }
 
+impl<'l> Line<'l> {
+    pub(super) fn new(delivery: &'l SelectedDelivery, outcome: ChangeOutcome) -> Self {
+        Self {
+            event: &delivery.event_id,
+            endpoint: &delivery.endpoint,
+            account: delivery.account.as_deref(),
+            generation: delivery.generation,
+            handler: &delivery.handler,
+            was: delivery.state.name(),
+            attempts: delivery.attempts,
+            changed: outcome == ChangeOutcome::Applied,
+        }
+    }
+}
+
 impl RetryArgs {
     pub(super) async fn run(
         self,
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
+        if self.selection.is_by_filter()? {
+            let filter = self.selection.filter;
+            return change_matching(filter, Change::Retry, &self.confirm, store, output).await;
+        }
         self.selection.find_events(store).await?;
         let mut any_changed = false;
         for id in &self.selection.ids {
-            let handler = self.selection.handler.as_deref();
+            let handler = self.selection.filter.handler.as_deref();
             let results = within_limit(store.retry(id, handler)).await?;
             any_changed |= print_results(id, &results, "retried", output)?;
             if !output.json
@@ -114,13 +151,18 @@ impl DiscardArgs {
         store: &dyn Operations,
         output: &mut Output,
     ) -> Result<Exit, Error> {
+        if self.selection.is_by_filter()? {
+            let filter = self.selection.filter;
+            return change_matching(filter, Change::Discard, &self.confirm, store, output).await;
+        }
         let events = self.selection.find_events(store).await?;
         let deliveries = events.iter().flat_map(|event| &event.deliveries);
         let now = SystemClock.wall();
         let is_discardable = |delivery: &&DeliverySummary| {
             let is_leased = delivery.due.is_some_and(|due| due > now);
-            Change::Discard.outcome(delivery.state, is_leased) == ChangeOutcome::Applied
-                && self.selection.handler.as_deref().is_none_or(|name| name == &*delivery.handler)
+            let handler = self.selection.filter.handler.as_deref();
+            Change::Discard.check_state(delivery.state, is_leased) == ChangeOutcome::Applied
+                && handler.is_none_or(|name| name == &*delivery.handler)
         };
         let number = deliveries.filter(is_discardable).count() as u64;
         let change = format!(
@@ -134,7 +176,7 @@ impl DiscardArgs {
         }
         let mut any_changed = false;
         for id in &self.selection.ids {
-            let handler = self.selection.handler.as_deref();
+            let handler = self.selection.filter.handler.as_deref();
             let results = within_limit(store.discard(id, handler)).await?;
             any_changed |= print_results(id, &results, "discarded", output)?;
         }
@@ -143,6 +185,27 @@ impl DiscardArgs {
 }
 
 impl DeliverySelection {
+    /// Returns whether the deliveries are selected by options only.
+    ///
+    /// # Errors
+    ///
+    /// Fails if neither ids nor options are given, or if options that select events are given with
+    /// ids.
+    fn is_by_filter(&self) -> Result<bool, Error> {
+        let usage = |why: &str| Err(Error::Usage(why.to_owned()));
+        match self.ids.is_empty() {
+            true if self.filter.is_empty() => usage(
+                "no deliveries selected; pass event ids, or options such as --state dead or \
+                 --handler NAME",
+            ),
+            false if self.filter.selects_events() => usage(
+                "--state, --type, --object, --since and --error select deliveries of all events; \
+                 remove them or the event ids",
+            ),
+            is_by_filter => Ok(is_by_filter),
+        }
+    }
+
     /// Returns all generations of the events.
     ///
     /// # Errors
@@ -161,7 +224,7 @@ impl DeliverySelection {
                      `event-router inbox replay {id} --handler NAME`"
                 )));
             }
-            if let Some(handler) = &self.handler
+            if let Some(handler) = &self.filter.handler
                 && !deliveries().any(|delivery| *delivery.handler == **handler)
             {
                 let mut handlers: Vec<_> =
@@ -194,20 +257,11 @@ fn print_results(
     output: &mut Output,
 ) -> Result<bool, Error> {
     for ChangeResult { delivery, change, .. } in results {
-        let was = delivery.state.name();
         if output.json {
-            output.json(&Line {
-                event: id,
-                endpoint: &delivery.endpoint,
-                account: delivery.account.as_deref(),
-                generation: delivery.generation,
-                handler: &delivery.handler,
-                was,
-                attempts: delivery.attempts,
-                changed: *change == ChangeOutcome::Applied,
-            })?;
+            output.json(&Line::new(delivery, *change))?;
             continue;
         }
+        let was = delivery.state.name();
         let (style, word, why) = match change {
             ChangeOutcome::Applied => {
                 (SUCCESS, done, format!("was {was}, {}", attempted(delivery.attempts)))
@@ -216,6 +270,10 @@ fn print_results(
                 (DIM, "unchanged", "is running; try again when the attempt has ended".to_owned())
             }
             ChangeOutcome::AlreadyFinished => (DIM, "unchanged", format!("is {was}")),
+            ChangeOutcome::Superseded => (DIM, "unchanged", "superseded by a replay".to_owned()),
+            ChangeOutcome::Changed | ChangeOutcome::NotFound => {
+                (DIM, "unchanged", "changed in the meantime; run the command again".to_owned())
+            }
         };
         let word = styled(style, format_args!("{word:9}"));
         output.line(format_args!("{word}  {id}  {}  {why}", sanitize(&delivery.handler)))?;

@@ -1,13 +1,14 @@
 //! `inbox list`: lists deliveries, newest first.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use router_inbox::{
     operations::{ListEntry, ListFilter},
-    store::{DeliveryState, Operations},
+    store::Operations,
 };
 use serde::Serialize;
 
 use super::{
+    filter::{FilterArgs, ListedState},
     format::{DeliveryLine, EventLine, format_delivery, format_event},
     store::{check_handler, within_limit},
 };
@@ -21,6 +22,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   event-router inbox list --state dead
+  event-router inbox list --state dead --since 2h --error 'connection refused'
   event-router inbox list --state waiting,running --handler orders.fulfil
   event-router inbox list --object cus_NffrFeUfNV2Hib
   event-router inbox list --state unhandled --type 'customer.*'
@@ -29,22 +31,8 @@ With --json, prints one object per delivery or unhandled event: {\"number\", \"e
 \"object\", \"endpoint\", \"account\", \"generation\", \"stored_at\"}; deliveries also have {\"handler\",
 \"state\", \"attempts\", \"due_at\", \"blocked\", \"ended_at\", \"error\"}.")]
 pub(super) struct ListArgs {
-    /// Only these states, separated by commas; `unhandled` lists events without a handler.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    state: Vec<ListedState>,
-
-    /// Only events of this type, or of all types in `prefix.*`.
-    #[arg(long, value_name = "TYPE")]
-    r#type: Option<String>,
-
-    /// Only events about the object with this id, or `invoice:sub_…` for a subscription's upcoming
-    /// invoices, which have no id.
-    #[arg(long, value_name = "ID")]
-    object: Option<String>,
-
-    /// Only deliveries for this handler (its stable name).
-    #[arg(long, value_name = "NAME")]
-    handler: Option<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
 
     /// Maximum number of entries.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
@@ -53,18 +41,6 @@ pub(super) struct ListArgs {
     /// Only entries older than this number, which is printed at the end of the previous list.
     #[arg(long, value_name = "NUMBER")]
     before: Option<i64>,
-}
-
-/// A value of `--state`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ListedState {
-    Waiting,
-    Running,
-    Done,
-    Ignored,
-    Dead,
-    Discarded,
-    Unhandled,
 }
 
 #[derive(Serialize)]
@@ -121,33 +97,14 @@ impl ListArgs {
     }
 
     fn filter(self) -> Result<ListFilter, Error> {
-        let unhandled = self.state.contains(&ListedState::Unhandled);
-        if unhandled && (self.state.len() > 1 || self.handler.is_some()) {
-            let why = "--state unhandled lists events without deliveries; remove the other states and --handler";
+        let FilterArgs { state, handler, error, .. } = &self.filter;
+        let is_of_deliveries = state.len() > 1 || handler.is_some() || error.is_some();
+        if state.contains(&ListedState::Unhandled) && is_of_deliveries {
+            let why = "--state unhandled lists events without deliveries; remove the other states, \
+                       --handler and --error";
             return Err(Error::Usage(why.to_owned()));
         }
-        Ok(ListFilter {
-            states: self.state.iter().filter_map(|state| state.delivery_state()).collect(),
-            unhandled,
-            event_type: self.r#type,
-            object: self.object,
-            handler: self.handler,
-            before: self.before,
-            limit: self.limit as usize,
-        })
-    }
-}
-
-impl ListedState {
-    fn delivery_state(self) -> Option<DeliveryState> {
-        Some(match self {
-            Self::Waiting => DeliveryState::Waiting,
-            Self::Running => DeliveryState::Running,
-            Self::Done => DeliveryState::Done,
-            Self::Ignored => DeliveryState::Ignored,
-            Self::Dead => DeliveryState::Dead,
-            Self::Discarded => DeliveryState::Discarded,
-            Self::Unhandled => return None,
-        })
+        let filter = self.filter.into_filter();
+        Ok(ListFilter { before: self.before, limit: self.limit as usize, ..filter })
     }
 }

@@ -1,7 +1,9 @@
 //! `inbox`: shows and changes the events in a server's inbox.
 
 mod batches;
+mod bulk;
 mod changes;
+mod filter;
 mod format;
 mod history;
 mod list;
@@ -51,6 +53,7 @@ Examples:
   event-router inbox list --state dead
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy
+  event-router inbox retry --state dead --handler orders.fulfil
   event-router inbox pause orders.fulfil --note 'the warehouse is down until 14:00'
 
 All commands can be used while servers use the inbox."

@@ -86,7 +86,7 @@ impl PurgeArgs {
             false => output.line(format_args!("{} deleted", count(deleted, "event")))?,
         }
         if !is_complete {
-            output.note(interrupted(events.len(), processed));
+            output.note(interrupted(events.len(), processed, "event"));
         } else if !output.json && kept > 0 {
             output.line(format_args!(
                 "{} kept: dead, still open or finished since",

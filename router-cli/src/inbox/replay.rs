@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::Args;
-use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{
     operations::{EventSelector, ReplayResult},
     store::Operations,
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     batches::{Confirm, in_batches, interrupted},
+    filter::parse_ago,
     format::count,
     show::event_not_found,
     store::{parse_handler, unknown_handler_warning, within_limit},
@@ -60,17 +60,6 @@ pub(super) struct ReplayArgs {
 
     #[command(flatten)]
     confirm: Confirm,
-}
-
-/// Parses a duration or a time in the past, and returns how long ago it is.
-fn parse_ago(text: &str) -> Result<Duration, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        return Ok(ago);
-    }
-    let time = humantime::parse_rfc3339_weak(text).map_err(
-        |_| "expected a duration, as in 90min or 2days, or a time, as in 2026-11-25T09:00:00Z",
-    )?;
-    SystemClock.wall().duration_since(time).map_err(|_| "the time is in the future".to_owned())
 }
 
 /// The number of events by result.
@@ -122,7 +111,7 @@ impl ReplayArgs {
             totals.print(output)?;
         }
         if !is_complete {
-            output.note(interrupted(events.len(), processed));
+            output.note(interrupted(events.len(), processed, "event"));
         }
         Ok(match totals.replayed {
             _ if !is_complete => Exit::Interrupted,

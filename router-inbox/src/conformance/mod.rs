@@ -231,6 +231,12 @@ macro_rules! operations_conformance {
             retried_ordered_delivery_keeps_its_place
             discard_unblocks_lane
             retry_applies_to_latest_generation
+            filters_by_error_age_and_id_apply
+            selected_deliveries_are_changed
+            delivery_changed_since_selected_is_left
+            superseded_delivery_is_not_retried
+            large_selection_is_changed
+            concurrent_changes_apply_once
             replay_creates_new_generation
             replay_is_for_given_handlers
             replay_has_payload_of_latest_delivery

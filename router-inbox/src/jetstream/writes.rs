@@ -1,6 +1,6 @@
 //! Replaces records by compare-and-set.
 
-use std::collections::BTreeSet;
+use std::{borrow::Borrow, collections::BTreeSet};
 
 use futures_util::future::{join_all, try_join_all};
 
@@ -42,15 +42,16 @@ impl Connection {
     /// counted as records until they expire.
     pub(super) async fn replace(
         &self,
-        replacements: &[Replacement],
+        replacements: &[impl Borrow<Replacement>],
     ) -> Result<Vec<u64>, WriteError> {
+        let replacements = || replacements.iter().map(Borrow::borrow);
         let mut messages = Vec::new();
-        for replacement in replacements {
+        for replacement in replacements() {
             messages.extend(self.replacement_messages(replacement)?);
         }
         let mut sequence = self.write(&messages).await? - messages.len() as u64;
         let mut tombstones = Vec::new();
-        for replacement in replacements {
+        for replacement in replacements() {
             tombstones.extend(self.apply_replacement(replacement, &mut sequence));
         }
         Ok(tombstones)

@@ -10,6 +10,7 @@ mod event;
 pub(crate) mod history;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod identity;
+mod listing;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
 pub(crate) mod millis;
 #[cfg(any(

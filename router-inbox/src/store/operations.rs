@@ -1,22 +1,19 @@
 //! The [`Operations`] trait and its types: the operator's interface to a store.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use router_core::{Event, event::StoredEvent};
+use router_core::event::StoredEvent;
 
-use super::order::object_text;
 pub use super::{
     attempt::{AttemptOutcome, AttemptSummary, MAX_ATTEMPT_ERROR, MAX_HISTORY},
-    change::{Change, ChangeOutcome, ChangeResult},
+    change::{Change, ChangeOutcome, ChangeResult, CurrentDelivery, SelectedDelivery},
+    listing::{DeliverySummary, EventSummary, ListEntry, ListFilter},
     retention::{MIN_RETENTION, PurgeTooSoon},
 };
 use crate::{
     StoreError,
-    store::{DeliveryState, PausedHandler, WorkerInfo},
+    store::{PausedHandler, WorkerInfo},
 };
 
 /// An operator's interface to a store: inspecting, retrying, discarding, replaying, purging and
@@ -24,13 +21,39 @@ use crate::{
 ///
 /// This trait is separate from [`Store`](crate::Store), because not every engine can implement it.
 ///
+/// A program can do what `event-router inbox` does, such as retrying all dead letters of a handler
+/// after an outage:
+///
+/// ```
+/// use router_inbox::{
+///     StoreError,
+///     operations::{Change, ListFilter},
+///     store::{DeliveryState, Operations},
+/// };
+///
+/// async fn retry_dead_letters(operations: &dyn Operations) -> Result<(), StoreError> {
+///     let filter = ListFilter {
+///         states: vec![DeliveryState::Dead],
+///         handler: Some("orders.fulfil".into()),
+///         limit: usize::MAX,
+///         ..ListFilter::default()
+///     };
+///     let dead = operations.select_deliveries(&filter).await?;
+///     for batch in dead.chunks(100) {
+///         operations.change(batch, Change::Retry).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
 /// # Requirements
 ///
 /// All methods may be called on a store in production. Methods that read must not block other users
 /// of the store, and methods that write may block them only briefly. For that reason
 /// [`replay`](Self::replay) and [`purge`](Self::purge) take a list of events: the caller finds all
-/// events with [`select`](Self::select), and passes them in batches. The test suite in the module
-/// `conformance` checks the requirements.
+/// events with [`select`](Self::select), and passes them in batches. In the same way, the caller
+/// finds deliveries with [`select_deliveries`](Self::select_deliveries), and passes them to
+/// [`change`](Self::change). The test suite in the module `conformance` checks the requirements.
 ///
 /// No method has a time limit: an operation on millions of events may take minutes. A caller that
 /// must not wait for a server or a disk that hangs limits the time, and drops the future. A dropped
@@ -66,38 +89,88 @@ pub trait Operations: Send + Sync {
     /// Fails if the store is unavailable.
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError>;
 
-    /// Retries the event's deliveries now, or only the given handler's.
+    /// Finds the deliveries that [`list`](Self::list) would list with this filter, and returns them
+    /// oldest first. If the filter is for unhandled events, returns none.
     ///
-    /// A waiting delivery becomes due at once, and so does a running one whose lease has expired.
-    /// A dead or discarded delivery starts over with its first attempt. Other running deliveries,
-    /// and those that are done or ignored, are left alone. If the event has been replayed, only the
-    /// latest delivery of each handler is retried.
-    ///
-    /// An attempt whose lease has expired is [failed](AttemptOutcome::Failed) in the
-    /// [history](DeliverySummary::history), also if the delivery is [discarded](Self::discard).
+    /// A store should read error texts only if the filter has one, because there may be millions of
+    /// deliveries.
     ///
     /// # Errors
     ///
-    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then either
-    /// all or none of the deliveries have been changed.
+    /// Fails if the store is unavailable.
+    async fn select_deliveries(
+        &self,
+        filter: &ListFilter,
+    ) -> Result<Vec<SelectedDelivery>, StoreError>;
+
+    /// Retries or discards deliveries, each atomically.
+    ///
+    /// A [retried](Change::Retry) delivery that is waiting becomes due at once, and so does a
+    /// running one whose lease has expired. One that is dead or discarded starts over with its
+    /// first attempt. If the event has been replayed, only the latest delivery of each handler is
+    /// retried.
+    ///
+    /// [Discarding](Change::Discard) gives up deliveries that are waiting, dead, or running under
+    /// an expired lease. They become [`Discarded`](crate::store::DeliveryState::Discarded).
+    ///
+    /// If the lease of a running delivery has expired, the attempt is
+    /// [failed](AttemptOutcome::Failed) in the [history](DeliverySummary::history).
+    ///
+    /// A delivery is changed only if it is still as it was selected: in the same state, and not
+    /// claimed since. So a dead letter that was selected for its error is not discarded if it has
+    /// been retried in the meantime, even if it has died again.
+    ///
+    /// A store should change all deliveries of a call in one transaction, but may split a large
+    /// call into several. The deliveries of one event are changed together: all that permit the
+    /// change, or none. Returns one outcome per delivery, in the same order. The caller must not
+    /// pass a delivery twice.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then the
+    /// deliveries of each event may or may not have been changed. The call can be repeated: a
+    /// delivery that was changed is then no longer as it was selected.
+    async fn change(
+        &self,
+        deliveries: &[SelectedDelivery],
+        change: Change,
+    ) -> Result<Vec<ChangeOutcome>, StoreError>;
+
+    /// Retries the deliveries of all events with this id, or only those for the given handler, see
+    /// [`change`](Self::change). Returns one result per delivery, sorted by endpoint, account,
+    /// generation and handler. Deliveries that a replay has superseded are left out.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`change`](Self::change).
     async fn retry(
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError>;
+    ) -> Result<Vec<ChangeResult>, StoreError> {
+        let deliveries = self.select_deliveries(&ListFilter::of_event(event_id, handler)).await?;
+        let outcomes = self.change(&deliveries, Change::Retry).await?;
+        let mut results = ChangeResult::sorted(deliveries, outcomes);
+        results.retain(|result| result.change != ChangeOutcome::Superseded);
+        Ok(results)
+    }
 
-    /// [Discards](DeliveryState::Discarded) the event's waiting and dead deliveries, or only the
-    /// given handler's. A running delivery is left alone unless its lease has expired.
+    /// Discards the deliveries of all events with this id, or only those for the given handler, see
+    /// [`change`](Self::change). Returns one result per delivery, sorted by endpoint, account,
+    /// generation and handler.
     ///
     /// # Errors
     ///
-    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then either
-    /// all or none of the deliveries have been changed.
+    /// Fails like [`change`](Self::change).
     async fn discard(
         &self,
         event_id: &str,
         handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError>;
+    ) -> Result<Vec<ChangeResult>, StoreError> {
+        let deliveries = self.select_deliveries(&ListFilter::of_event(event_id, handler)).await?;
+        let outcomes = self.change(&deliveries, Change::Discard).await?;
+        Ok(ChangeResult::sorted(deliveries, outcomes))
+    }
 
     /// Finds the received events that match the selection, and returns the numbers by which the
     /// store identifies them, oldest first. Replays are not included.
@@ -250,132 +323,6 @@ impl BacklogCount {
     #[must_use]
     pub fn new(number: u64, oldest: Option<Duration>) -> Self {
         Self { number, oldest }
-    }
-}
-
-/// A filter for lists of deliveries or unhandled events. Fields that are `None` or empty match
-/// everything.
-///
-/// The struct is exhaustive: every field must be applied, so a new one must be a compile error in
-/// stores that destructure it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListFilter {
-    /// Matches deliveries in one of these states.
-    pub states: Vec<DeliveryState>,
-    /// If `true`, lists unhandled events instead of deliveries, and ignores `states` and `handler`.
-    /// An event is unhandled if none of its generations has a delivery.
-    pub unhandled: bool,
-    /// Matches this event type. `invoice.*` matches every type with that prefix.
-    pub event_type: Option<String>,
-    /// Matches events about the object with this id, see [`EventSummary::object`].
-    pub object: Option<String>,
-    /// Matches deliveries of this handler.
-    pub handler: Option<String>,
-    /// Matches entries whose number is less than this. To continue a list (pagination), pass the
-    /// number of its last entry.
-    pub before: Option<i64>,
-    /// Maximum number of entries.
-    pub limit: usize,
-}
-
-/// An entry of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ListEntry {
-    /// The number of the delivery, or of the event if it is unhandled. Newer entries have greater
-    /// numbers.
-    pub number: i64,
-    /// The event.
-    pub event: EventSummary,
-    /// The delivery, or `None` if the event is unhandled.
-    pub delivery: Option<DeliverySummary>,
-}
-
-impl ListEntry {
-    /// Creates an entry for a delivery, or for an unhandled event.
-    #[must_use]
-    pub fn new(number: i64, event: EventSummary, delivery: Option<DeliverySummary>) -> Self {
-        Self { number, event, delivery }
-    }
-}
-
-/// A summary of an event, without its payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EventSummary {
-    /// The event's id (`evt_…`).
-    pub id: String,
-    /// The name of the endpoint that received the event.
-    pub endpoint: String,
-    /// The event's connected account.
-    pub account: Option<String>,
-    /// The event's generation: 0 for the received event, and one more for each replay.
-    pub generation: u32,
-    /// The event's type.
-    pub event_type: String,
-    /// The id of the event's object, or what identifies an object without an id, such as
-    /// `invoice:sub_…` (see [`ObjectId`](router_core::event::ObjectId)). Empty if nothing
-    /// identifies it.
-    pub object: String,
-    /// The time at which the event was stored.
-    pub stored_at: SystemTime,
-}
-
-impl EventSummary {
-    /// Creates a summary of a stored event.
-    #[must_use]
-    pub fn new(event: &Event, stored_at: SystemTime) -> Self {
-        let key = event.key();
-        Self {
-            id: event.id().to_owned(),
-            endpoint: key.endpoint().to_owned(),
-            account: key.account().map(str::to_owned),
-            generation: key.generation(),
-            event_type: event.event_type().to_owned(),
-            object: object_text(event),
-            stored_at,
-        }
-    }
-}
-
-/// A summary of a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DeliverySummary {
-    /// The handler's stable name.
-    pub handler: Arc<str>,
-    /// The state of the delivery.
-    pub state: DeliveryState,
-    /// The number of attempts.
-    pub attempts: u32,
-    /// If the delivery is waiting, the time from which it can be claimed. If it is running, the
-    /// time at which its lease expires.
-    pub due: Option<SystemTime>,
-    /// `true` if the delivery waits behind another one of its lane (handler and object).
-    pub is_blocked: bool,
-    /// The time at which the delivery finished.
-    pub ended_at: Option<SystemTime>,
-    /// The message of the latest failure, or the reason for which the handler runs later.
-    pub error: Option<String>,
-    /// The latest attempts, at most [`MAX_HISTORY`], the oldest first. The last one may be running.
-    ///
-    /// A delivery that starts over keeps its history. Released attempts are not part of it.
-    pub history: Vec<AttemptSummary>,
-}
-
-impl DeliverySummary {
-    /// Creates a summary of a delivery without attempts, due time and failure.
-    pub fn new(handler: impl Into<Arc<str>>, state: DeliveryState, attempts: u32) -> Self {
-        Self {
-            handler: handler.into(),
-            state,
-            attempts,
-            due: None,
-            is_blocked: false,
-            ended_at: None,
-            error: None,
-            history: Vec::new(),
-        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! three times per lease duration (heartbeat), records outcomes, claims as many deliveries as it
 //! has free slots, and then sleeps until a run finishes, an event is stored, or the poll interval
 //! has passed. Handlers run in tasks of their own (`in_flight`). Concurrently, the worker purges
-//! old events (`retention`) and records its heartbeats in the store (`report`).
+//! old events, discards old dead letters (`retention`), and records its heartbeats in the store
+//! (`report`).
 
 mod clock_watch;
 pub(crate) mod health;
@@ -41,6 +42,7 @@ use self::{
     health::{RunGuard, WorkerHealth},
     in_flight::InFlight,
     pauses::Pauses,
+    retention::Retention,
     run::{CompletionFlag, FencingToken, Run},
 };
 use crate::{
@@ -75,7 +77,7 @@ pub struct Worker<S, R> {
     lease: Duration,
     poll_interval: Duration,
     shutdown_grace: Duration,
-    retention: Duration,
+    retention: Retention,
     clock: Arc<dyn Clock>,
     health: WorkerHealth,
     /// Notified by the loop when it renews its leases.
@@ -108,7 +110,7 @@ impl<S: Store> Inbox<S> {
             lease: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(20),
-            retention: retention::DEFAULT_RETENTION,
+            retention: Retention::default(),
             clock,
             health,
             heartbeat: Arc::default(),
@@ -152,7 +154,7 @@ where
         let (store, clock) = (self.store.clone(), self.clock.clone());
         let (running, info) = (self.begin(), self.info());
         let deadline = tokio::select! {
-            () = retention::purge_periodically(&store, self.retention, &*clock) => return,
+            () = retention::clean_up_periodically(&store, self.retention, &*clock) => return,
             () = self.report_heartbeats() => return,
             deadline = self.deliver(shutdown) => deadline,
         };

@@ -1,33 +1,55 @@
-//! Periodic purge of events that are past their retention.
+//! Periodic purge of events that are past their retention, and discarding of old dead letters.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use router_core::clock::Clock;
 
-use crate::{Store, StoreError, bounded::BoundedStore, operations::EventSelector, telemetry};
+use crate::{
+    Store, StoreError,
+    bounded::BoundedStore,
+    operations::{Change, ChangeOutcome, EventSelector, ListFilter, SelectedDelivery},
+    store::{DeliveryState, Operations},
+    telemetry,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) const DEFAULT_RETENTION: Duration = DAY.saturating_mul(30);
+/// The times for which the worker leaves events in the store.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retention {
+    /// The time after which a finished event is purged.
+    pub(super) finished: Duration,
+    /// The time after which a dead letter is discarded, or `None` for never.
+    pub(super) dead_letters: Option<Duration>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { finished: DAY * 30, dead_letters: None }
+    }
+}
 
 const PURGE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Maximum number of events per transaction. Other writers wait for the transaction.
-const PURGE_BATCH: usize = 100;
+/// Maximum number of events or deliveries per transaction. Other writers wait for the transaction.
+const BATCH_SIZE: usize = 100;
 
 /// Pause after each batch, in which other writers have their turn.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Purges events at the purge interval. Never completes.
-pub(super) async fn purge_periodically(
+/// Discards dead letters and purges events at the purge interval. Never completes.
+pub(super) async fn clean_up_periodically(
     store: &BoundedStore<impl Store>,
-    older_than: Duration,
+    retention: Retention,
     clock: &dyn Clock,
 ) {
     // Jitter, so that workers started together do not purge together.
     clock.sleep(PURGE_INTERVAL.mul_f64(fastrand::f64())).await;
     loop {
-        match purge(store, older_than, clock).await {
+        if let Some(age) = retention.dead_letters {
+            discard_and_log(store, age, clock).await;
+        }
+        match purge(store, retention.finished, clock).await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "purged events past their retention"),
             Err(error) => {
@@ -36,6 +58,56 @@ pub(super) async fn purge_periodically(
         }
         clock.sleep(PURGE_INTERVAL).await;
     }
+}
+
+/// The numbers of discarded dead letters by handler.
+type Discarded = BTreeMap<Arc<str>, u64>;
+
+/// Discards dead letters in batches. Logs the number of those discarded, also after a failure.
+async fn discard_and_log(store: &BoundedStore<impl Store>, age: Duration, clock: &dyn Clock) {
+    let Some(operations) = store.unbounded().operations() else { return };
+    let mut discarded = Discarded::new();
+    let result = discard(store, operations, age, clock, &mut discarded).await;
+    if !discarded.is_empty() {
+        let handlers = discarded.iter().map(|(handler, number)| format!("{handler}: {number}"));
+        tracing::warn!(
+            discarded = discarded.values().sum::<u64>(),
+            handlers = handlers.collect::<Vec<_>>().join(", "),
+            "discarded dead letters that died longer ago than `max_dead_letter_age`; they can be \
+             retried until their events are purged"
+        );
+    }
+    if let Err(error) = result {
+        telemetry::store_failed("failed to discard old dead letters; retrying later", &error);
+    }
+}
+
+async fn discard(
+    store: &BoundedStore<impl Store>,
+    operations: &dyn Operations,
+    age: Duration,
+    clock: &dyn Clock,
+    discarded: &mut Discarded,
+) -> Result<(), StoreError> {
+    let old = ListFilter {
+        states: vec![DeliveryState::Dead],
+        min_ended_age: Some(age),
+        limit: usize::MAX,
+        ..ListFilter::default()
+    };
+    let select = operations.select_deliveries(&old);
+    let old = store.within_limit("select old dead letters", select).await?;
+    for batch in old.chunks(BATCH_SIZE) {
+        let change = operations.change(batch, Change::Discard);
+        let outcomes = store.within_limit("discard old dead letters", change).await?;
+        for (SelectedDelivery { handler, .. }, outcome) in batch.iter().zip(outcomes) {
+            if outcome == ChangeOutcome::Applied {
+                *discarded.entry(handler.clone()).or_default() += 1;
+            }
+        }
+        clock.sleep(BATCH_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Purges in batches, and returns the number of deleted events.
@@ -48,7 +120,7 @@ async fn purge(
     let selection = EventSelector { min_age: Some(older_than), ..EventSelector::default() };
     let mut purged = 0;
     let select = operations.select(&selection);
-    for events in store.within_limit("select old events", select).await?.chunks(PURGE_BATCH) {
+    for events in store.within_limit("select old events", select).await?.chunks(BATCH_SIZE) {
         let purge = operations.purge(events, older_than);
         purged += store.within_limit("purge old events", purge).await?;
         clock.sleep(BATCH_PAUSE).await;

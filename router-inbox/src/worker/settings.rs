@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use router_core::delivery::DeliveryRouter;
 
-use super::{Worker, health::WorkerHealth, report::unique_name};
+use super::{Worker, health::WorkerHealth, report::unique_name, retention::Retention};
 use crate::operations::MIN_RETENTION;
 
 /// Returns the default number of slots. One handler can use at least 16 of them, while one slot is
@@ -67,8 +67,8 @@ impl<S, R> Worker<S, R> {
     /// Sets the retention of finished events. Default: 30 days.
     ///
     /// An event is purged once this time has passed since it was stored and since its last delivery
-    /// finished. Dead letters do not expire: they are stored until an operator discards or replays
-    /// them, or a retry succeeds.
+    /// finished. Dead letters are stored until an operator discards or replays them, or a retry
+    /// succeeds. [`max_dead_letter_age`](Self::max_dead_letter_age) limits this time.
     ///
     /// # Panics
     ///
@@ -82,7 +82,34 @@ impl<S, R> Worker<S, R> {
              {MIN_RETENTION:?} (four days): Stripe resends an event for up to three days, and \
              handlers would run again for an event that is no longer stored"
         );
-        Self { retention, ..self }
+        Self { retention: Retention { finished: retention, ..self.retention }, ..self }
+    }
+
+    /// Sets the maximum age of dead letters. Default: none.
+    ///
+    /// A dead letter is discarded once this time has passed since its last attempt failed. This is
+    /// logged as a warning with the handlers and the number of their dead letters. Its event is
+    /// purged after the [retention](Self::retention), and until then an operator can retry it. The
+    /// limit applies to the dead letters of all handlers in the store. If several workers have
+    /// different limits, the shortest applies.
+    ///
+    /// Without a limit, dead letters that no operator deals with are stored forever, with their
+    /// payloads. With a limit, watch the number of dead letters, so that none is discarded
+    /// unnoticed.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the age is shorter than [four days](MIN_RETENTION): Stripe resends an event for up
+    /// to three days, and this restarts a dead letter, but not a discarded delivery.
+    #[track_caller]
+    pub fn max_dead_letter_age(self, age: Duration) -> Self {
+        assert!(
+            age >= MIN_RETENTION,
+            "the age {age:?} given to `Worker::max_dead_letter_age` is shorter than the minimum, \
+             {MIN_RETENTION:?} (four days): Stripe resends an event for up to three days, and would \
+             not restart a delivery that has been discarded"
+        );
+        Self { retention: Retention { dead_letters: Some(age), ..self.retention }, ..self }
     }
 }
 
@@ -94,7 +121,8 @@ impl<S, R> fmt::Debug for Worker<S, R> {
             .field("lease", &self.lease)
             .field("poll_interval", &self.poll_interval)
             .field("shutdown_grace", &self.shutdown_grace)
-            .field("retention", &self.retention)
+            .field("retention", &self.retention.finished)
+            .field("max_dead_letter_age", &self.retention.dead_letters)
             .finish_non_exhaustive()
     }
 }

@@ -63,7 +63,7 @@ async fn table() -> String {
     let _ = (InMemoryCompletions::max_entries, InMemoryCompletions::max_bytes);
     type ShopWorker = Worker<MemoryStore, DeliveryRouter>;
     let _ = (ShopWorker::concurrency, ShopWorker::lease);
-    let _ = (ShopWorker::shutdown_grace, ShopWorker::retention);
+    let _ = (ShopWorker::shutdown_grace, ShopWorker::retention, ShopWorker::max_dead_letter_age);
     let _ = (SqliteOptions::transaction_limit, PostgresOptions::acquire_timeout);
     let _ = (PostgresOptions::connections, PostgresOptions::transactions);
     let rows = [
@@ -202,6 +202,12 @@ async fn table() -> String {
             field(&worker, "retention"),
             "`Worker::retention`",
             "purged; dead letters stay",
+        ),
+        (
+            "age of dead letters",
+            field(&worker, "max_dead_letter_age").replace("None", "none"),
+            "`Worker::max_dead_letter_age`",
+            "discarded; one WARN with their handlers",
         ),
         (
             "time of a handler's transaction in SQLite",

@@ -3,6 +3,7 @@
 mod answers;
 mod api_versions;
 mod clock;
+mod dead_letter_age;
 mod delivering;
 mod fairness;
 #[cfg(unix)]

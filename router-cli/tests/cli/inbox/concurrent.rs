@@ -31,12 +31,13 @@ fn server_stores_events_while_commands_run(engine: impl Engine) {
             }
         });
         let before = stored.load(Ordering::Relaxed);
-        let commands: [&[&str]; 6] = [
+        let commands: [&[&str]; 7] = [
             &["status"],
             &["list", "--state", "waiting", "--type", "invoice.paid"],
             &["replay", "--until", "30days", "--yes"],
             &["discard", "evt_1", "--yes"],
             &["retry", "evt_2"],
+            &["discard", "--handler", "audit", "--state", "waiting", "--yes"],
             &["purge", "--older-than", "30days", "--yes"],
         ];
         let outputs: Vec<_> = commands.iter().map(|arguments| inbox.run(arguments)).collect();

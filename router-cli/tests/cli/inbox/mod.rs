@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
+mod bulk;
 mod changes;
 mod concurrent;
 mod engine;
@@ -38,11 +39,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Every command. All but `watch` exit by themselves.
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &["status"],
     &["list"],
     &["show", "evt_1"],
     &["retry", "evt_1"],
+    &["retry", "--state", "dead", "--yes"],
     &["replay", "evt_1"],
     &["discard", "evt_1", "--yes"],
     &["purge", "--older-than", "30d", "--yes"],

@@ -88,7 +88,7 @@ fn invalid_request_names_the_fix() {
             &["retry", "evt_dead", "--handler", "mail"],
             "evt_dead has no delivery for `mail`; its handlers are: audit, orders.fulfil",
         ),
-        (&["list", "--state", "unhandled,dead"], "remove the other states and --handler"),
+        (&["list", "--state", "unhandled,dead"], "remove the other states, --handler and --error"),
         (
             &["replay", "--handler", "audit"],
             "no events selected; pass event ids, or --since, --until or --type",

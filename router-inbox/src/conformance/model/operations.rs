@@ -14,9 +14,9 @@ use super::{EventRow, MemoryStore, Row, Rows};
 use crate::{
     StoreError,
     operations::{
-        BacklogCount, Change, ChangeOutcome, ChangeResult, DeliverySummary, EventDetails,
+        BacklogCount, Change, ChangeOutcome, CurrentDelivery, DeliverySummary, EventDetails,
         EventSelector, EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, ReplayResult,
+        PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{DeliveryState, NewDelivery, NewEvent, Operations, PausedHandler},
 };
@@ -28,15 +28,7 @@ impl Operations for MemoryStore {
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
-        let rows = self.rows();
-        let mut listed = match filter.unhandled {
-            true => rows.unhandled(),
-            false => rows.deliveries.keys().map(|number| rows.listed(*number)).collect(),
-        };
-        listed.retain(|listed| matches_filter(filter, listed));
-        listed.sort_by_key(|listed| -listed.number);
-        listed.truncate(filter.limit);
-        Ok(listed)
+        Ok(self.matching(filter))
     }
 
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
@@ -65,36 +57,23 @@ impl Operations for MemoryStore {
         Ok(shown)
     }
 
-    async fn retry(
+    async fn select_deliveries(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
-        let (mut rows, now) = (self.rows(), self.now());
-        let mut numbers = rows.of_handler(event_id, handler);
-        numbers.retain(|number| rows.is_latest(*number));
-        Ok(rows.change(&numbers, Change::Retry, now, |row| {
-            row.abandon_attempt(now);
-            if row.is_open() {
-                row.due = row.due.min(now);
-            } else {
-                (row.due, row.attempts, row.delayed) = (now, 0, Duration::ZERO);
-            }
-            (row.state, row.ended_at) = (DeliveryState::Waiting, None);
-        }))
+        filter: &ListFilter,
+    ) -> Result<Vec<SelectedDelivery>, StoreError> {
+        let listed = self.matching(filter);
+        let rows = self.rows();
+        let deliveries = listed.iter().rev().filter(|entry| entry.delivery.is_some());
+        Ok(deliveries.map(|entry| rows.selected(entry.number)).collect())
     }
 
-    async fn discard(
+    async fn change(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
+        deliveries: &[SelectedDelivery],
+        change: Change,
+    ) -> Result<Vec<ChangeOutcome>, StoreError> {
         let (mut rows, now) = (self.rows(), self.now());
-        let numbers = rows.of_handler(event_id, handler);
-        Ok(rows.change(&numbers, Change::Discard, now, |row| {
-            row.abandon_attempt(now);
-            (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
-        }))
+        Ok(deliveries.iter().map(|delivery| rows.change(delivery, change, now)).collect())
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
@@ -143,6 +122,30 @@ impl Operations for MemoryStore {
 
     async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError> {
         Ok(self.rows().paused.remove(handler))
+    }
+}
+
+impl MemoryStore {
+    /// Returns the deliveries or unhandled events that match the filter, newest first.
+    fn matching(&self, filter: &ListFilter) -> Vec<ListEntry> {
+        let (rows, now) = (self.rows(), self.now());
+        let of_id = filter.event_id.as_ref().map(|id| rows.with_id(id));
+        let has_id = |event: i64| of_id.as_ref().is_none_or(|events| events.contains(&event));
+        let mut listed = match filter.unhandled {
+            true => {
+                let mut unhandled = rows.unhandled();
+                unhandled.retain(|entry| has_id(entry.number));
+                unhandled
+            }
+            false => {
+                let deliveries = rows.deliveries.iter().filter(|(_, row)| has_id(row.event));
+                deliveries.map(|(number, _)| rows.listed(*number)).collect()
+            }
+        };
+        listed.retain(|entry| matches_filter(filter, entry, now));
+        listed.sort_by_key(|listed| -listed.number);
+        listed.truncate(filter.limit);
+        listed
     }
 }
 
@@ -216,11 +219,17 @@ impl Rows {
         }
     }
 
-    fn of_handler(&self, event_id: &str, handler: Option<&str>) -> Vec<i64> {
-        let mut numbers = self.of_event(event_id);
-        numbers
-            .retain(|number| handler.is_none_or(|name| name == &*self.deliveries[number].handler));
-        numbers
+    fn selected(&self, number: i64) -> SelectedDelivery {
+        let row = &self.deliveries[&number];
+        let event = self.events[&row.event].listed();
+        SelectedDelivery {
+            token: row.token,
+            account: event.account,
+            generation: event.generation,
+            state: row.state,
+            attempts: row.attempts,
+            ..SelectedDelivery::new(number, &event.id, &event.endpoint, row.handler.clone())
+        }
     }
 
     /// Returns the numbers of all generations of an event, the first one first.
@@ -248,27 +257,38 @@ impl Rows {
         !self.deliveries.values().any(|other| later(other) && generations.contains(&other.event))
     }
 
-    /// Applies `change` to the deliveries that are in one of `states`.
-    ///
-    /// A running delivery whose lease has expired counts as waiting.
     fn change(
         &mut self,
-        numbers: &[i64],
+        selected: &SelectedDelivery,
         change: Change,
         now: SystemTime,
-        apply: impl Fn(&mut Row),
-    ) -> Vec<ChangeResult> {
-        let mut changed = Vec::new();
-        for number in numbers {
-            let delivery = self.stored_delivery(*number);
-            let row = self.deliveries.get_mut(number).expect("delivery exists");
-            let outcome = change.outcome(row.state, row.due > now);
-            if outcome == ChangeOutcome::Applied {
-                apply(row);
+    ) -> ChangeOutcome {
+        let Some(row) = self.deliveries.get(&selected.number) else {
+            return ChangeOutcome::NotFound;
+        };
+        let is_leased = row.state == DeliveryState::Running && row.due > now;
+        let is_superseded = !self.is_latest(selected.number);
+        let current =
+            CurrentDelivery { state: row.state, token: row.token, is_leased, is_superseded };
+        let outcome = change.outcome(selected, current);
+        let row = self.deliveries.get_mut(&selected.number).expect("delivery exists");
+        match change {
+            _ if outcome != ChangeOutcome::Applied => {}
+            Change::Retry => {
+                row.abandon_attempt(now);
+                if row.is_open() {
+                    row.due = row.due.min(now);
+                } else {
+                    (row.due, row.attempts, row.delayed) = (now, 0, Duration::ZERO);
+                }
+                (row.state, row.ended_at) = (DeliveryState::Waiting, None);
             }
-            changed.push(ChangeResult { delivery, change: outcome });
+            Change::Discard => {
+                row.abandon_attempt(now);
+                (row.state, row.ended_at) = (DeliveryState::Discarded, Some(now));
+            }
         }
-        changed
+        outcome
     }
 
     fn replay(&mut self, number: i64, handlers: &[Arc<str>], now: SystemTime) -> ReplayResult {
@@ -340,15 +360,37 @@ impl EventRow {
     }
 }
 
-fn matches_filter(filter: &ListFilter, ListEntry { number, event, delivery }: &ListEntry) -> bool {
+/// Returns whether an entry matches the filter, apart from the event's id.
+fn matches_filter(filter: &ListFilter, entry: &ListEntry, now: SystemTime) -> bool {
+    let ListFilter {
+        states,
+        unhandled: _,
+        event_id: _,
+        event_type,
+        object,
+        handler,
+        error,
+        max_age,
+        min_ended_age,
+        before,
+        limit: _,
+    } = filter;
+    let ListEntry { number, event, delivery } = entry;
     let is_matching_delivery = delivery.as_ref().is_none_or(|delivery| {
-        (filter.states.is_empty() || filter.states.contains(&delivery.state))
-            && filter.handler.as_ref().is_none_or(|handler| **handler == *delivery.handler)
+        (states.is_empty() || states.contains(&delivery.state))
+            && handler.as_ref().is_none_or(|handler| **handler == *delivery.handler)
+            && error.as_ref().is_none_or(|text| {
+                delivery.error.as_ref().is_some_and(|error| error.contains(text))
+            })
+            && min_ended_age.is_none_or(|age| {
+                delivery.ended_at.is_some_and(|ended_at| ended_at <= ago(now, age))
+            })
     });
     is_matching_delivery
-        && filter.before.is_none_or(|before| *number < before)
-        && filter.object.as_ref().is_none_or(|object| *object == event.object)
-        && is_of_type(filter.event_type.as_deref(), &event.event_type)
+        && before.is_none_or(|before| *number < before)
+        && object.as_ref().is_none_or(|object| *object == event.object)
+        && is_of_type(event_type.as_deref(), &event.event_type)
+        && max_age.is_none_or(|age| event.stored_at >= ago(now, age))
 }
 
 fn is_of_type(pattern: Option<&str>, event_type: &str) -> bool {

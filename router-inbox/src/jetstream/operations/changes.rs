@@ -1,108 +1,167 @@
 //! Retries and discards deliveries.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    super::{
-        Connection,
-        messages::WriteError,
-        open_records::VersionedRecord,
-        record::{Delivery, Record},
-        writes::{Contended, MAX_ATTEMPTS, Replacement},
-    },
-    show::delivery_order,
+use futures_util::future::try_join_all;
+
+use super::super::{
+    Connection,
+    messages::{self, WriteError},
+    open_records::VersionedRecord,
+    record::{Delivery, Record},
+    writes::{Contended, MAX_ATTEMPTS, Replacement},
 };
 use crate::{
     StoreError,
-    operations::{Change, ChangeOutcome, ChangeResult},
+    operations::{Change, ChangeOutcome, CurrentDelivery, SelectedDelivery},
     store::DeliveryState,
 };
 
+/// Number of events whose records are read at a time.
+const EVENTS_PER_READ: usize = 50;
+
+/// The outcomes for the selected deliveries of one event id, by index in the call, and the changes
+/// to the records.
+#[derive(Default)]
+struct Plan {
+    outcomes: Vec<(usize, ChangeOutcome)>,
+    replacements: Vec<Replacement>,
+}
+
 impl Connection {
-    pub(super) async fn retry(
+    pub(super) async fn change(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
-        self.change_deliveries(event_id, handler, Change::Retry, |delivery, now| {
-            if delivery.is_open() {
-                // A delivery that is already due keeps its place in the queue.
-                delivery.schedule(delivery.due.min(now), Duration::ZERO);
-                delivery.state = DeliveryState::Waiting;
-            } else {
-                delivery.restart(now);
-            }
-        })
-        .await
-    }
-
-    pub(super) async fn discard(
-        &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
-        self.change_deliveries(event_id, handler, Change::Discard, |delivery, now| {
-            (delivery.state, delivery.ended_at) = (DeliveryState::Discarded, Some(now));
-        })
-        .await
-    }
-
-    /// Makes a change with `apply` to the deliveries of an event that permit the change. Of each
-    /// handler, only the delivery of the last generation is retried.
-    async fn change_deliveries(
-        &self,
-        event_id: &str,
-        handler: Option<&str>,
+        selected: &[SelectedDelivery],
         change: Change,
-        apply: impl Fn(&mut Delivery, i64),
-    ) -> Result<Vec<ChangeResult>, StoreError> {
+    ) -> Result<Vec<ChangeOutcome>, StoreError> {
+        let mut by_event = BTreeMap::<&str, Vec<usize>>::new();
+        for (index, delivery) in selected.iter().enumerate() {
+            by_event.entry(&delivery.event_id).or_default().push(index);
+        }
+        let mut outcomes = vec![ChangeOutcome::NotFound; selected.len()];
+        let events: Vec<_> = by_event.into_iter().collect();
+        for events in events.chunks(EVENTS_PER_READ) {
+            for (index, outcome) in self.change_events(events, selected, change).await? {
+                outcomes[index] = outcome;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Changes the selected deliveries of these events: their ids, each with the indexes of its
+    /// deliveries. Returns the outcomes by index.
+    async fn change_events(
+        &self,
+        events: &[(&str, Vec<usize>)],
+        selected: &[SelectedDelivery],
+        change: Change,
+    ) -> Result<Vec<(usize, ChangeOutcome)>, StoreError> {
+        let mut outcomes = Vec::new();
+        let mut remaining: Vec<_> = events.iter().collect();
         for _ in 0..MAX_ATTEMPTS {
-            let now = self.time.now();
-            let records = self.records(&self.events_with_id(event_id).await?).await?;
-            let (mut changed, mut replacements) = (Vec::new(), Vec::new());
-            for base in &records {
-                let mut record = (*base.record).clone();
-                for (index, delivery) in record.deliveries.iter_mut().enumerate() {
-                    let is_requested = handler.is_none_or(|name| *name == *delivery.handler)
-                        && (change == Change::Discard
-                            || is_last_generation(&records, base, &delivery.handler));
-                    if is_requested {
-                        let before = base.record.stored_delivery(delivery);
-                        let outcome = change.outcome(delivery.state, delivery.due > now);
-                        if outcome == ChangeOutcome::Applied {
-                            delivery.abandon(now);
-                            apply(delivery, now);
-                        }
-                        let result = ChangeResult { delivery: before, change: outcome };
-                        changed.push((base.record.list_number(index), result));
+            let plans = std::mem::take(&mut remaining).into_iter().map(async |event| {
+                let plan = self.plan_change(event, selected, change).await?;
+                Ok::<_, StoreError>((event, plan))
+            });
+            let mut plans_of_events = Vec::new();
+            for (event, plan) in try_join_all(plans).await? {
+                match plan {
+                    Some(plan) => plans_of_events.push((event, plan)),
+                    None => remaining.push(event),
+                }
+            }
+            let messages = |(_, plan): &(_, Plan)| 2 * plan.replacements.len();
+            for batch in messages::batches(&plans_of_events, messages) {
+                match self
+                    .write_changes(batch.iter().flat_map(|(_, plan)| &plan.replacements))
+                    .await
+                {
+                    Ok(()) => outcomes.extend(batch.iter().flat_map(|(_, plan)| &plan.outcomes)),
+                    Err(WriteError::Failed(error)) => return Err(error),
+                    Err(WriteError::Conflict) => {
+                        remaining.extend(batch.iter().map(|(event, _)| *event));
                     }
                 }
-                if record != *base.record {
-                    replacements.push(Replacement::new(base.clone(), record));
-                }
             }
-            match self.replace_and_clean_up(&replacements).await {
-                Ok(()) => {
-                    changed.sort_by_cached_key(|(number, result)| {
-                        delivery_order(*number, &result.delivery)
-                    });
-                    return Ok(changed.into_iter().map(|(_, result)| result).collect());
-                }
-                Err(WriteError::Failed(error)) => return Err(error),
-                Err(WriteError::Conflict) => {}
+            if remaining.is_empty() {
+                return Ok(outcomes);
             }
         }
         Err(StoreError::busy(Contended))
     }
 
-    /// Replaces records, and deletes the tombstones that would be counted as records.
-    async fn replace_and_clean_up(&self, replacements: &[Replacement]) -> Result<(), WriteError> {
+    /// Plans the change of an event's selected deliveries. Returns `None` if a record was missed,
+    /// because it moved while it was looked up.
+    async fn plan_change(
+        &self,
+        (event_id, indexes): &(&str, Vec<usize>),
+        selected: &[SelectedDelivery],
+        change: Change,
+    ) -> Result<Option<Plan>, StoreError> {
+        let now = self.time.now();
+        let payloads = self.events_with_id(event_id).await?;
+        let records = self.records(&payloads).await?;
+        if records.len() != payloads.len() {
+            return Ok(None);
+        }
+        let mut plan = Plan::default();
+        for base in &records {
+            let mut record = (*base.record).clone();
+            for index in indexes {
+                let selected = &selected[*index];
+                let is_selected = |(position, delivery): &(usize, &Delivery)| {
+                    base.record.list_number(*position) == selected.number
+                        && delivery.handler == selected.handler
+                };
+                let found = base.record.deliveries.iter().enumerate().find(is_selected);
+                let Some((position, delivery)) = found else { continue };
+                let current = CurrentDelivery {
+                    state: delivery.state,
+                    token: delivery.token,
+                    is_leased: delivery.state == DeliveryState::Running && delivery.due > now,
+                    is_superseded: !is_last_generation(&records, base, &delivery.handler),
+                };
+                let outcome = change.outcome(selected, current);
+                if outcome == ChangeOutcome::Applied {
+                    apply(change, &mut record.deliveries[position], now);
+                }
+                plan.outcomes.push((*index, outcome));
+            }
+            if record != *base.record {
+                plan.replacements.push(Replacement::new(base.clone(), record));
+            }
+        }
+        Ok(Some(plan))
+    }
+
+    /// Replaces records in one atomic batch, and deletes the tombstones that would be counted as
+    /// records.
+    async fn write_changes(
+        &self,
+        replacements: impl Iterator<Item = &Replacement> + Send,
+    ) -> Result<(), WriteError> {
+        let replacements: Vec<_> = replacements.collect();
         if replacements.is_empty() {
             return Ok(());
         }
-        let tombstones = self.replace(replacements).await?;
+        let tombstones = self.replace(&replacements).await?;
         self.delete_tombstones(tombstones).await;
         Ok(())
+    }
+}
+
+fn apply(change: Change, delivery: &mut Delivery, now: i64) {
+    delivery.abandon(now);
+    match change {
+        // A delivery that is already due keeps its place in the queue.
+        Change::Retry if delivery.is_open() => {
+            delivery.schedule(delivery.due.min(now), Duration::ZERO);
+            delivery.state = DeliveryState::Waiting;
+        }
+        Change::Retry => delivery.restart(now),
+        Change::Discard => {
+            (delivery.state, delivery.ended_at) = (DeliveryState::Discarded, Some(now));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Operations: status, list, show, retry, discard, select, replay, purge, pause and resume.
+//! Operations: status, list, show, change, select, replay, purge, pause and resume.
 
 mod changes;
 mod list;
@@ -21,8 +21,8 @@ use super::{
 use crate::{
     StoreError,
     operations::{
-        ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, ReplayResult,
+        Change, ChangeOutcome, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
+        PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler},
 };
@@ -43,20 +43,20 @@ impl Operations for JetStreamStore {
         self.0.show(event_id).await
     }
 
-    async fn retry(
+    /// Reads every record of the stages that can match, like [`list`](Operations::list).
+    async fn select_deliveries(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
-        self.0.retry(event_id, handler).await
+        filter: &ListFilter,
+    ) -> Result<Vec<SelectedDelivery>, StoreError> {
+        self.0.select_deliveries(filter).await
     }
 
-    async fn discard(
+    async fn change(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
-        self.0.discard(event_id, handler).await
+        deliveries: &[SelectedDelivery],
+        change: Change,
+    ) -> Result<Vec<ChangeOutcome>, StoreError> {
+        self.0.change(deliveries, change).await
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {

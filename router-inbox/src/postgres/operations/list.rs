@@ -6,15 +6,18 @@
 use std::borrow::Cow;
 
 use router_catalog::Pattern;
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use super::{
-    super::{schema::Schema, writes::replace_nul},
+    super::{number, schema::Schema, writes::replace_nul},
     show::{delivery, event},
 };
 use crate::{
-    operations::{EventSelector, ListEntry, ListFilter},
-    store::{DeliveryState, rows::millis},
+    operations::{EventSelector, ListEntry, ListFilter, SelectedDelivery},
+    store::{
+        DeliveryState,
+        rows::{millis, state},
+    },
 };
 
 /// Lists what matches the filter, newest first: ids ascend in the order in which rows are stored.
@@ -35,8 +38,9 @@ pub(super) async fn list(
 macro_rules! deliveries_query {
     ($part:literal) => {
         concat!(
-            "select delivery.id as number, handler, state, attempts, due, blocked, ended_at, error,
-                 claimed_at, claimed_by, history::text,
+            "select delivery.id as number, handler, state, attempts, token, due, blocked, ended_at,
+                 claimed_at, claimed_by, case when $8 then history::text end as history,
+                 case when $8 then error end as error,
                  event_id, endpoint, account, generation, type, object, stored_at
              from inbox.deliveries delivery join inbox.events event on event.id = delivery.event
              where ",
@@ -49,6 +53,10 @@ macro_rules! deliveries_query {
                      or left(case when account is null then object else substr(object, length(account) + 2) end, 100)
                          = left($6, 100)
                      and case when account is null then object else substr(object, length(account) + 2) end = $6)
+                 and ($9::text is null or identity = any(inbox.identities($9)))
+                 and ($10::text is null or strpos(error, $10) > 0)
+                 and ($11::bigint is null or stored_at >= (select inbox.inbox_now()) - $11)
+                 and ($12::bigint is null or ended_at <= (select inbox.inbox_now()) - $12)
              order by delivery.id desc limit $7"
         )
     };
@@ -80,6 +88,49 @@ async fn deliveries(
     schema: &Schema,
     filter: &ListFilter,
 ) -> sqlx::Result<Vec<ListEntry>> {
+    let rows = delivery_rows(read, schema, filter, true).await?;
+    let listed = rows.iter().map(|row| {
+        let delivery = Some(delivery(row)?);
+        Ok(ListEntry { number: row.try_get("number")?, event: event(row)?, delivery })
+    });
+    listed.collect()
+}
+
+/// Returns the deliveries that match the filter, oldest first.
+pub(super) async fn select_deliveries(
+    read: &mut PgConnection,
+    schema: &Schema,
+    filter: &ListFilter,
+) -> sqlx::Result<Vec<SelectedDelivery>> {
+    if filter.unhandled {
+        return Ok(Vec::new());
+    }
+    let rows = delivery_rows(read, schema, filter, false).await?;
+    rows.iter().rev().map(selected).collect()
+}
+
+fn selected(row: &PgRow) -> sqlx::Result<SelectedDelivery> {
+    Ok(SelectedDelivery {
+        number: row.try_get("number")?,
+        token: row.try_get("token")?,
+        event_id: row.try_get("event_id")?,
+        endpoint: row.try_get("endpoint")?,
+        account: row.try_get("account")?,
+        generation: number(row, "generation")?,
+        handler: row.try_get::<String, _>("handler")?.into(),
+        state: state(row.try_get::<i16, _>("state")?.into())?,
+        attempts: row.try_get::<i32, _>("attempts")?.unsigned_abs(),
+    })
+}
+
+/// Returns the rows of the deliveries that match the filter, newest first, with or without their
+/// errors and histories.
+async fn delivery_rows(
+    read: &mut PgConnection,
+    schema: &Schema,
+    filter: &ListFilter,
+    with_texts: bool,
+) -> sqlx::Result<Vec<PgRow>> {
     let states = &filter.states;
     let is_indexed =
         |state: &DeliveryState| IN_INDEXED_STATE.iter().any(|(other, _)| other == state);
@@ -91,9 +142,9 @@ async fn deliveries(
     };
     let numbers: Vec<i16> = states.iter().map(|state| state.number()).collect();
     let event_type = TypeFilter::new(filter.event_type.as_deref());
-    let mut listed = Vec::new();
+    let mut rows = Vec::new();
     for query in queries {
-        let rows = sqlx::query(schema.sql(query))
+        let matching = sqlx::query(schema.sql(query))
             .bind(&numbers)
             .bind(filter.before)
             .bind(filter.handler.as_deref().map(replace_nul))
@@ -101,16 +152,18 @@ async fn deliveries(
             .bind(&event_type.prefix)
             .bind(filter.object.as_deref().map(replace_nul))
             .bind(limit(filter))
-            .fetch_all(&mut *read)
-            .await?;
-        for row in &rows {
-            let delivery = Some(delivery(row)?);
-            listed.push(ListEntry { number: row.try_get("number")?, event: event(row)?, delivery });
+            .bind(with_texts)
+            .bind(filter.event_id.as_deref().map(replace_nul))
+            .bind(filter.error.as_deref().map(replace_nul))
+            .bind(filter.max_age.map(millis))
+            .bind(filter.min_ended_age.map(millis));
+        for row in matching.fetch_all(&mut *read).await? {
+            rows.push((row.try_get::<i64, _>("number")?, row));
         }
     }
-    listed.sort_by_key(|listed| -listed.number);
-    listed.truncate(filter.limit);
-    Ok(listed)
+    rows.sort_by_key(|(number, _)| -number);
+    rows.truncate(filter.limit);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
 async fn unhandled(
@@ -129,6 +182,8 @@ async fn unhandled(
                  or left(case when account is null then object else substr(object, length(account) + 2) end, 100)
                      = left($4, 100)
                  and case when account is null then object else substr(object, length(account) + 2) end = $4)
+             and ($6::text is null or identity = any(inbox.identities($6)))
+             and ($7::bigint is null or stored_at >= (select inbox.inbox_now()) - $7)
          order by unhandled.event desc limit $5",
     ));
     let rows = rows
@@ -137,6 +192,8 @@ async fn unhandled(
         .bind(event_type.prefix)
         .bind(filter.object.as_deref().map(replace_nul))
         .bind(limit(filter))
+        .bind(filter.event_id.as_deref().map(replace_nul))
+        .bind(filter.max_age.map(millis))
         .fetch_all(read)
         .await?;
     let listed = rows.iter().map(|row| {

@@ -1,4 +1,4 @@
-//! Operations: status, list, show, retry, discard, replay, purge, pause and resume.
+//! Operations: status, list, show, change, replay, purge, pause and resume.
 //!
 //! An operation that writes first locks the rows of its events, by id. The locks that follow are
 //! taken in the order described in `writes.rs`. So two operations on one event run one after the
@@ -20,8 +20,8 @@ use super::{PostgresStore, paused, schema::Schema};
 use crate::{
     StoreError,
     operations::{
-        ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, ReplayResult,
+        Change, ChangeOutcome, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
+        PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler},
 };
@@ -53,32 +53,27 @@ impl Operations for PostgresStore {
         shown.await.map_err(|error| self.store_error(error))
     }
 
-    async fn retry(
+    async fn select_deliveries(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
-        let retried = async {
-            let mut write = self.pool.begin_with(BEGIN_WRITE).await?;
-            let retried = changes::retry(&mut write, self, event_id, handler).await?;
-            write.commit().await?;
-            Ok(retried)
-        };
-        retried.await.map_err(|error| self.store_error(error))
+        filter: &ListFilter,
+    ) -> Result<Vec<SelectedDelivery>, StoreError> {
+        let selected =
+            async { list::select_deliveries(&mut *self.read().await?, &self.schema, filter).await };
+        selected.await.map_err(|error| self.store_error(error))
     }
 
-    async fn discard(
+    async fn change(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
-        let discarded = async {
+        deliveries: &[SelectedDelivery],
+        change: Change,
+    ) -> Result<Vec<ChangeOutcome>, StoreError> {
+        let outcomes = async {
             let mut write = self.pool.begin_with(BEGIN_WRITE).await?;
-            let discarded = changes::discard(&mut write, self, event_id, handler).await?;
+            let outcomes = changes::change(&mut write, self, deliveries, change).await?;
             write.commit().await?;
-            Ok(discarded)
+            Ok(outcomes)
         };
-        discarded.await.map_err(|error| self.store_error(error))
+        outcomes.await.map_err(|error| self.store_error(error))
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {

@@ -1,72 +1,67 @@
 //! Retries, discards and purges. The caller commits the transaction.
 
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row as _, SqliteConnection};
 
-use super::super::{delivery, history::with_attempt, writes::unblock_next};
+use super::super::{history::with_attempt, writes::unblock_next};
 use crate::{
-    operations::{Change, ChangeOutcome, ChangeResult},
-    store::history::Ending,
+    operations::{Change, ChangeOutcome, CurrentDelivery, SelectedDelivery},
+    store::{DeliveryState, history::Ending, rows::state},
 };
 
-pub(super) async fn retry(
+/// Retries or discards a delivery if it is still as it was selected.
+pub(super) async fn change(
     write: &mut SqliteConnection,
-    event_id: &str,
-    handler: Option<&str>,
+    selected: &SelectedDelivery,
+    change: Change,
     now: i64,
-) -> sqlx::Result<Vec<ChangeResult>> {
-    let mut changed = Vec::new();
-    for row in deliveries(write, event_id, handler).await? {
-        if !row.try_get("is_last")? {
-            continue;
-        }
-        let change = outcome(Change::Retry, &row, now)?;
-        if change == ChangeOutcome::Applied {
-            // A delivery that is already due keeps its place in the queue.
-            let update = sqlx::query(concat!(
-                "update stripe_inbox_deliveries set
-                     due = case when state <= 1 then min(due, ?1) else ?1 end,
-                     delay = 0,
-                     attempts = case when state <= 1 then attempts else 0 end,
-                     delayed = case when state <= 1 then delayed else 0 end,
-                     state = 0, blocked = object is not null, ended_at = null,
-                     claimed_at = null, claimed_by = null, history = ",
-                with_attempt!("case state when 1 then ?3 end", "?4", "?1"),
-                " where id = ?2",
-            ));
-            let update = update.bind(now).bind(row.try_get::<i64, _>("id")?);
-            let Ending { outcome, error } = Ending::abandoned();
-            update.bind(outcome.name()).bind(error).execute(&mut *write).await?;
-            unblock_lane(write, &row).await?;
-        }
-        changed.push(ChangeResult { delivery: delivery(&row)?, change });
+) -> sqlx::Result<ChangeOutcome> {
+    let load = sqlx::query(
+        "select handler, state, token, due, d.object, exists (
+             select 1 from stripe_inbox_generations g
+             join stripe_inbox_deliveries later on later.event = g.other
+             where g.event = e.id and g.generation > e.generation and later.handler = d.handler)
+         from stripe_inbox_deliveries d join stripe_inbox_events e on e.id = d.event where d.id = ?1",
+    );
+    let row = load.bind(selected.number).fetch_optional(&mut *write).await?;
+    let Some(row) = row else { return Ok(ChangeOutcome::NotFound) };
+    let state = state(row.try_get("state")?)?;
+    let current = CurrentDelivery {
+        state,
+        token: row.try_get("token")?,
+        is_leased: state == DeliveryState::Running && row.try_get::<i64, _>("due")? > now,
+        is_superseded: row.try_get(5)?,
+    };
+    let outcome = change.outcome(selected, current);
+    if outcome != ChangeOutcome::Applied {
+        return Ok(outcome);
     }
-    Ok(changed)
-}
-
-pub(super) async fn discard(
-    write: &mut SqliteConnection,
-    event_id: &str,
-    handler: Option<&str>,
-    now: i64,
-) -> sqlx::Result<Vec<ChangeResult>> {
-    let mut changed = Vec::new();
-    for row in deliveries(write, event_id, handler).await? {
-        let change = outcome(Change::Discard, &row, now)?;
-        if change == ChangeOutcome::Applied {
-            let update = sqlx::query(concat!(
-                "update stripe_inbox_deliveries set
-                     state = 5, ended_at = ?1, claimed_at = null, claimed_by = null, history = ",
-                with_attempt!("case state when 1 then ?3 end", "?4", "?1"),
-                " where id = ?2",
-            ));
-            let update = update.bind(now).bind(row.try_get::<i64, _>("id")?);
-            let Ending { outcome, error } = Ending::abandoned();
-            update.bind(outcome.name()).bind(error).execute(&mut *write).await?;
-            unblock_lane(write, &row).await?;
-        }
-        changed.push(ChangeResult { delivery: delivery(&row)?, change });
+    let update = match change {
+        // A delivery that is already due keeps its place in the queue.
+        Change::Retry => concat!(
+            "update stripe_inbox_deliveries set
+                 due = case when state <= 1 then min(due, ?1) else ?1 end,
+                 delay = 0,
+                 attempts = case when state <= 1 then attempts else 0 end,
+                 delayed = case when state <= 1 then delayed else 0 end,
+                 state = 0, blocked = object is not null, ended_at = null,
+                 claimed_at = null, claimed_by = null, history = ",
+            with_attempt!("case state when 1 then ?3 end", "?4", "?1"),
+            " where id = ?2",
+        ),
+        Change::Discard => concat!(
+            "update stripe_inbox_deliveries set
+                 state = 5, ended_at = ?1, claimed_at = null, claimed_by = null, history = ",
+            with_attempt!("case state when 1 then ?3 end", "?4", "?1"),
+            " where id = ?2",
+        ),
+    };
+    let abandoned = Ending::abandoned();
+    let update = sqlx::query(update).bind(now).bind(selected.number);
+    update.bind(abandoned.outcome.name()).bind(abandoned.error).execute(&mut *write).await?;
+    if let Some(object) = row.try_get::<Option<String>, _>("object")? {
+        unblock_next(write, row.try_get("handler")?, &object).await?;
     }
-    Ok(changed)
+    Ok(outcome)
 }
 
 /// Deletes an event with all of its generations, and returns whether it did.
@@ -103,31 +98,4 @@ pub(super) async fn purge(
         }
     }
     Ok(!generations.is_empty())
-}
-
-/// Loads the deliveries of all events with this id, or those of one handler.
-async fn deliveries(
-    write: &mut SqliteConnection,
-    event_id: &str,
-    handler: Option<&str>,
-) -> sqlx::Result<Vec<SqliteRow>> {
-    let rows = sqlx::query(
-        "select d.id, endpoint, account, generation, handler, state, attempts, error, due, d.object as ordered_by,
-             generation = max(generation) over (partition by identity, handler) as is_last
-         from stripe_inbox_events e join stripe_inbox_deliveries d on d.event = e.id
-         where handler = coalesce(?2, handler)
-             and identity in (select identity from stripe_inbox_identities where event_id = ?1)
-         order by endpoint, account, generation, handler, d.id",
-    );
-    rows.bind(event_id).bind(handler).fetch_all(write).await
-}
-
-fn outcome(change: Change, row: &SqliteRow, now: i64) -> sqlx::Result<ChangeOutcome> {
-    let is_leased = row.try_get::<i64, _>("due")? > now;
-    Ok(change.outcome(delivery(row)?.state, is_leased))
-}
-
-async fn unblock_lane(write: &mut SqliteConnection, row: &SqliteRow) -> sqlx::Result<()> {
-    let Some(object) = row.try_get::<Option<String>, _>("ordered_by")? else { return Ok(()) };
-    unblock_next(write, row.try_get("handler")?, &object).await
 }

@@ -1,52 +1,122 @@
 //! Lists deliveries and unhandled events, newest first, and selects events.
 
 use router_catalog::Pattern;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::show::{delivery, event};
 use crate::{
-    operations::{EventSelector, ListEntry, ListFilter},
+    operations::{EventSelector, ListEntry, ListFilter, SelectedDelivery},
     store::{
         DeliveryState,
-        rows::{millis, replace_nul},
+        rows::{millis, replace_nul, state},
     },
 };
+
+const EVENT_COLUMNS: &str =
+    "e.event_id, e.endpoint, e.account, e.generation, e.type, e.object, e.stored_at";
 
 /// Lists what matches the filter, newest first: ids ascend in the order in which rows are stored.
 pub(super) async fn list(
     read: &mut SqliteConnection,
     filter: &ListFilter,
+    now: i64,
 ) -> sqlx::Result<Vec<ListEntry>> {
-    let mut query = QueryBuilder::new(
-        "select e.event_id, e.endpoint, e.account, e.generation, e.type, e.object, e.stored_at, ",
-    );
-    let (from, order) = from_and_order(filter);
-    query.push(from).push(" where true");
-    if let Some(object) = &filter.object {
-        query.push(" and case account when '' then e.object else substr(e.object, length(account) + 2) end = ");
-        query.push_bind(replace_nul(object).into_owned());
-    }
-    // The plus keeps SQLite from using the index on the type; the one on the object is more
-    // selective.
-    let column = if filter.object.is_some() { "+e.type" } else { "e.type" };
-    push_type(&mut query, column, filter.event_type.as_deref());
-    if !filter.unhandled {
-        push_states(&mut query, &filter.states);
-        if let Some(handler) = &filter.handler {
-            query.push(" and handler = ").push_bind(handler.clone());
+    let columns = match filter.unhandled {
+        true => "u.event as number",
+        false => {
+            "d.id as number, handler, state, attempts, due, blocked, ended_at, error, claimed_at, claimed_by, history"
         }
-    }
-    if let Some(before) = filter.before {
-        query.push(" and number < ").push_bind(before);
-    }
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    query.push(order).push(" limit ").push_bind(limit);
-    let rows = query.build().fetch_all(read).await?;
+    };
+    let rows = matching(filter, columns, now).build().fetch_all(read).await?;
     let listed = rows.iter().map(|row| {
         let delivery = if filter.unhandled { None } else { Some(delivery(row)?) };
         Ok(ListEntry { number: row.try_get("number")?, event: event(row)?, delivery })
     });
     listed.collect()
+}
+
+/// Returns the deliveries that match the filter, oldest first.
+pub(super) async fn select_deliveries(
+    read: &mut SqliteConnection,
+    filter: &ListFilter,
+    now: i64,
+) -> sqlx::Result<Vec<SelectedDelivery>> {
+    if filter.unhandled {
+        return Ok(Vec::new());
+    }
+    let columns = "d.id as number, handler, state, attempts, token";
+    let rows = matching(filter, columns, now).build().fetch_all(read).await?;
+    rows.iter().rev().map(selected).collect()
+}
+
+fn selected(row: &SqliteRow) -> sqlx::Result<SelectedDelivery> {
+    let account: String = row.try_get("account")?;
+    Ok(SelectedDelivery {
+        number: row.try_get("number")?,
+        token: row.try_get("token")?,
+        event_id: row.try_get("event_id")?,
+        endpoint: row.try_get("endpoint")?,
+        account: (!account.is_empty()).then_some(account),
+        generation: row.try_get("generation")?,
+        handler: row.try_get::<String, _>("handler")?.into(),
+        state: state(row.try_get("state")?)?,
+        attempts: row.try_get("attempts")?,
+    })
+}
+
+/// Returns the query for what matches the filter, newest first, with the columns of the event and
+/// these columns.
+fn matching(filter: &ListFilter, columns: &str, now: i64) -> QueryBuilder<Sqlite> {
+    let ListFilter {
+        states,
+        unhandled,
+        event_id,
+        event_type,
+        object,
+        handler,
+        error,
+        max_age,
+        min_ended_age,
+        before,
+        limit,
+    } = filter;
+    let mut query = QueryBuilder::new("select ");
+    let (from, order) = from_and_order(filter);
+    query.push(format_args!("{EVENT_COLUMNS}, {columns} from {from} where true"));
+    if let Some(event_id) = event_id {
+        query.push(
+            " and identity in (select identity from stripe_inbox_identities where event_id = ",
+        );
+        query.push_bind(event_id.clone()).push(")");
+    }
+    if let Some(object) = object {
+        query.push(" and case account when '' then e.object else substr(e.object, length(account) + 2) end = ");
+        query.push_bind(replace_nul(object).into_owned());
+    }
+    // The plus keeps SQLite from using the index on the type; those on the id and the object are
+    // more selective.
+    let column = if event_id.is_some() || object.is_some() { "+e.type" } else { "e.type" };
+    push_type(&mut query, column, event_type.as_deref());
+    if let Some(max_age) = max_age {
+        query.push(" and +e.stored_at >= ").push_bind(now.saturating_sub(millis(*max_age)));
+    }
+    if !unhandled {
+        push_states(&mut query, states);
+        if let Some(handler) = handler {
+            query.push(" and handler = ").push_bind(handler.clone());
+        }
+        if let Some(error) = error {
+            query.push(" and instr(error, ").push_bind(error.clone()).push(") > 0");
+        }
+        if let Some(age) = min_ended_age {
+            query.push(" and ended_at <= ").push_bind(now.saturating_sub(millis(*age)));
+        }
+    }
+    if let Some(before) = before {
+        query.push(" and number < ").push_bind(*before);
+    }
+    query.push(order).push(" limit ").push_bind(i64::try_from(*limit).unwrap_or(i64::MAX));
+    query
 }
 
 /// Returns the `from` clause and the order.
@@ -59,19 +129,18 @@ fn from_and_order(filter: &ListFilter) -> (&'static str, &'static str) {
         filter.event_type.as_deref().map(Pattern::parse_unchecked),
         Some(Pattern::Exact(_))
     );
+    let is_of_few_events = filter.event_id.is_some() || filter.object.is_some();
     match () {
         () if filter.unhandled => (
-            "u.event as number from stripe_inbox_unhandled u cross join stripe_inbox_events e on e.id = u.event",
+            "stripe_inbox_unhandled u cross join stripe_inbox_events e on e.id = u.event",
             " order by u.event desc",
         ),
-        () if filter.object.is_some() || is_of_type && !have_partial_indexes(&filter.states) => (
-            "d.id as number, handler, state, attempts, due, blocked, ended_at, error, claimed_at, claimed_by, history
-             from stripe_inbox_events e cross join stripe_inbox_deliveries d on d.event = e.id",
+        () if is_of_few_events || is_of_type && !have_partial_indexes(&filter.states) => (
+            "stripe_inbox_events e cross join stripe_inbox_deliveries d on d.event = e.id",
             " order by e.id desc, d.id desc",
         ),
         () => (
-            "d.id as number, handler, state, attempts, due, blocked, ended_at, error, claimed_at, claimed_by, history
-             from stripe_inbox_deliveries d cross join stripe_inbox_events e on e.id = d.event",
+            "stripe_inbox_deliveries d cross join stripe_inbox_events e on e.id = d.event",
             " order by d.id desc",
         ),
     }

@@ -1,4 +1,4 @@
-//! Operations: status, list, show, retry, discard, replay, purge, pause and resume.
+//! Operations: status, list, show, change, replay, purge, pause and resume.
 
 mod changes;
 mod list;
@@ -15,8 +15,8 @@ use super::{SqliteStore, paused};
 use crate::{
     StoreError,
     operations::{
-        ChangeResult, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, ReplayResult,
+        Change, ChangeOutcome, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
+        PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler, millis::millis},
 };
@@ -32,7 +32,7 @@ impl Operations for SqliteStore {
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
         let mut reader = self.reader().await?;
-        list::list(&mut reader, filter).await.map_err(StoreError::from)
+        list::list(&mut reader, filter, self.now()).await.map_err(StoreError::from)
     }
 
     async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
@@ -41,28 +41,29 @@ impl Operations for SqliteStore {
         show::show(&mut read, event_id).await.map_err(StoreError::from)
     }
 
-    async fn retry(
+    async fn select_deliveries(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
-        let mut write = self.begin().await?;
-        let retried = changes::retry(&mut write, event_id, handler, self.now()).await;
-        let retried = retried?;
-        self.commit(write).await?;
-        Ok(retried)
+        filter: &ListFilter,
+    ) -> Result<Vec<SelectedDelivery>, StoreError> {
+        let mut reader = self.reader().await?;
+        let selected = list::select_deliveries(&mut reader, filter, self.now()).await;
+        selected.map_err(StoreError::from)
     }
 
-    async fn discard(
+    async fn change(
         &self,
-        event_id: &str,
-        handler: Option<&str>,
-    ) -> Result<Vec<ChangeResult>, StoreError> {
+        deliveries: &[SelectedDelivery],
+        change: Change,
+    ) -> Result<Vec<ChangeOutcome>, StoreError> {
         let mut write = self.begin().await?;
-        let discarded = changes::discard(&mut write, event_id, handler, self.now()).await;
-        let discarded = discarded?;
+        let now = self.now();
+        let mut outcomes = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let outcome = changes::change(&mut write, delivery, change, now).await;
+            outcomes.push(outcome?);
+        }
         self.commit(write).await?;
-        Ok(discarded)
+        Ok(outcomes)
     }
 
     async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {

@@ -42,10 +42,7 @@ pub async fn retried_dead_letter_starts_over(subject: &impl Subject<Store: Opera
     store_completed(subject, "evt_1", "a", dead()).await;
     let changed = retry(subject, "evt_1").await;
     assert_eq!(summary(&changed), [("a", DeliveryState::Dead, ChangeOutcome::Applied)]);
-    assert_eq!(
-        (changed[0].delivery.attempts, changed[0].delivery.error.as_deref()),
-        (1, Some("no such order"))
-    );
+    assert_eq!(changed[0].delivery.attempts, 1);
     assert_eq!(state(subject, "evt_1").await, (DeliveryState::Waiting, 0));
     assert_eq!(ended_at(subject, "evt_1").await, None);
     let again = claim_one(subject, "a").await;

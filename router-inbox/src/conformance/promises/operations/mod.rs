@@ -7,6 +7,7 @@ mod pause;
 mod processes;
 mod purge;
 mod replay;
+mod selected;
 mod text;
 
 use std::time::Duration;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
 pub use self::{
-    changes::*, history::*, limits::*, pause::*, processes::*, purge::*, replay::*, text::*,
+    changes::*, history::*, limits::*, pause::*, processes::*, purge::*, replay::*, selected::*,
+    text::*,
 };
 use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
