@@ -90,8 +90,8 @@ fn current(row: &PgRow) -> sqlx::Result<CurrentDelivery> {
     })
 }
 
-/// Returns the statement that makes a change. Its parameters are the deliveries, and the outcome and
-/// the error of a running attempt, whose lease has expired.
+/// Returns the statement that makes a change. Its parameters are the deliveries, and the outcome
+/// and the error of a running attempt, whose lease has expired.
 fn statement(change: Change) -> &'static str {
     match change {
         // A delivery that is already due keeps its place in the queue.
