@@ -99,7 +99,7 @@ fn participle(change: Change) -> &'static str {
     if change == Change::Retry { "retried" } else { "discarded" }
 }
 
-/// Describes deliveries, as in `3 deliveries: 2 dead of mail, 1 dead of orders.fulfil`.
+/// Describes deliveries, as in `3 deliveries (mail: 2 dead, orders.fulfil: 1 dead)`.
 fn describe(deliveries: &[SelectedDelivery]) -> String {
     let mut numbers = BTreeMap::<_, u64>::new();
     for SelectedDelivery { handler, state, .. } in deliveries {
@@ -107,9 +107,9 @@ fn describe(deliveries: &[SelectedDelivery]) -> String {
     }
     let parts: Vec<_> = numbers
         .iter()
-        .map(|((handler, state), number)| format!("{number} {state} of {}", sanitize(handler)))
+        .map(|((handler, state), number)| format!("{}: {number} {state}", sanitize(handler)))
         .collect();
-    format!("{}: {}", count(deliveries.len() as u64, "delivery"), parts.join(", "))
+    format!("{} ({})", count(deliveries.len() as u64, "delivery"), parts.join(", "))
 }
 
 /// The number of deliveries by outcome.
@@ -144,7 +144,7 @@ impl Totals {
         if output.json {
             return output.json(&json!({"summary": {
                 participle(change): applied, "running": running, "finished": finished,
-                "changed": changed, "superseded": superseded, "gone": gone,
+                "changed_meanwhile": changed, "superseded": superseded, "gone": gone,
             }}));
         }
         output.line(format_args!("{} {}", count(applied, "delivery"), participle(change)))?;

@@ -36,13 +36,15 @@ A dead or discarded delivery starts over with its first attempt. A running deliv
 unchanged unless its lease has expired. A finished one is left unchanged, too: use `replay` to have
 it handled again. The exit code is 1 if there was nothing to retry.
 
-Without event ids, retries all deliveries that match the options, oldest first: the dead ones, or
-those in the states given with --state. They are counted first, and retried in batches while servers
-use the inbox. A delivery that was claimed or changed after it was counted is left unchanged. After
-Ctrl-C, the same command continues with the rest.
+Without event ids, retries all deliveries that match the options, oldest first. Only dead deliveries
+match, unless --state names other states. The command counts the deliveries, asks for
+confirmation, and retries them in batches, so that servers can use the inbox meanwhile. A delivery
+that was claimed or changed after it was counted is left unchanged. After Ctrl-C, the same command
+continues with the rest.
 
 With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
-\"handler\", \"was\", \"attempts\", \"changed\"}. Without event ids, also prints {\"summary\"}.")]
+\"handler\", \"was\", \"attempts\", \"changed\"}. Without event ids, also prints {\"summary\":
+{\"retried\", \"running\", \"finished\", \"changed_meanwhile\", \"superseded\", \"gone\"}}.")]
 pub(super) struct RetryArgs {
     #[command(flatten)]
     selection: DeliverySelection,
@@ -64,13 +66,15 @@ If the handler is `ordered`, the next event of the same object is no longer bloc
 delivery is left unchanged unless its lease has expired. The exit code is 1 if there was nothing to
 discard.
 
-Without event ids, discards all deliveries that match the options, oldest first: the dead ones, or
-those in the states given with --state. They are counted first, and discarded in batches while
-servers use the inbox. A delivery that was claimed or changed after it was counted is left
-unchanged. After Ctrl-C, the same command continues with the rest.
+Without event ids, discards all deliveries that match the options, oldest first. Only dead
+deliveries match, unless --state names other states. The command counts the deliveries, asks for
+confirmation, and discards them in batches, so that servers can use the inbox meanwhile. A delivery
+that was claimed or changed after it was counted is left unchanged. After Ctrl-C, the same command
+continues with the rest.
 
 With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
-\"handler\", \"was\", \"attempts\", \"changed\"}. Without event ids, also prints {\"summary\"}.")]
+\"handler\", \"was\", \"attempts\", \"changed\"}. Without event ids, also prints {\"summary\":
+{\"discarded\", \"running\", \"finished\", \"changed_meanwhile\", \"superseded\", \"gone\"}}.")]
 pub(super) struct DiscardArgs {
     #[command(flatten)]
     selection: DeliverySelection,

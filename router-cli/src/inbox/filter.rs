@@ -9,7 +9,8 @@ use router_inbox::{operations::ListFilter, store::DeliveryState};
 /// Options that deliveries and their events must match.
 #[derive(Args)]
 pub(super) struct FilterArgs {
-    /// Only these states, separated by commas; `unhandled` lists events without a handler.
+    /// Only these states, separated by commas. `unhandled`, which only `list` accepts, lists events
+    /// without a handler.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(super) state: Vec<ListedState>,
 

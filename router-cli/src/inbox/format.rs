@@ -187,7 +187,7 @@ pub(super) fn short_duration(duration: Duration) -> String {
     }
 }
 
-/// Formats a duration with two digits or two units, rounded down: `85ms`, `1.2s`, `59s`, `3m 20s`.
+/// Formats a duration in its largest units, rounded down: `85ms`, `1.2s`, `59s`, `3m 20s`.
 pub(super) fn precise_duration(duration: Duration) -> String {
     match (duration.as_secs(), duration.as_millis()) {
         (0, millis) => format!("{millis}ms"),

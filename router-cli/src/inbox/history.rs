@@ -51,8 +51,7 @@ impl<'l> DeliveryWithHistory<'l> {
 ///        the warehouse is down
 /// ```
 ///
-/// The delivery's last error, which is longer than those of the history can be, takes the place of
-/// the error of its attempt.
+/// The delivery's last error replaces the shortened error of its attempt.
 pub(super) fn format_with_history(delivery: &DeliverySummary) -> String {
     let last_error = delivery.error.as_deref();
     let is_of_last_error = |attempt: &AttemptSummary| {

@@ -30,10 +30,11 @@ Examples:
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy --payload --json |
     jq -c '.redelivered[-1]' | event-router send --file -
 
-Below each delivery, a line for each of its last ten attempts shows the number, the time at which it
-began, its outcome, how long it took, and the worker, with the error on the next line. The outcome
-`failed` means that the delivery was retried; `later`, that the handler asked to run later. The
-numbers begin with 1 again when a dead letter starts over. A released attempt is not shown.
+Below each delivery is a line for each of its last ten attempts, with the number, the start time,
+the outcome, the duration and the worker. The error is on the next line. An attempt that `failed`
+did not make the delivery a dead letter. After `later`, for which the handler asked, the next
+attempt has the same number. The numbers begin with 1 again if the delivery starts over. An attempt
+that its worker released, as in a shutdown, is not shown.
 
 Each replay of the event is shown too, and each endpoint that received it. A thin event and its
 snapshot event are one event here, which is found by both ids.

@@ -15,7 +15,7 @@ on_each_store!(
     matching_deliveries_are_retried,
     matching_deliveries_are_discarded,
     deliveries_are_listed_by_error_and_age,
-    senseless_selections_are_refused,
+    invalid_selections_are_refused,
 );
 
 fn matching_deliveries_are_retried(engine: impl Engine) {
@@ -24,7 +24,7 @@ fn matching_deliveries_are_retried(engine: impl Engine) {
     inbox.complete("audit", DeliveryOutcome::Dead { error: "Timeout of the ledger".into() });
     let output = inbox.run(&["retry", "--state", "dead,waiting,running"]);
     assert_eq!((output.code, &*output.stdout), (Some(2), ""));
-    insta::assert_snapshot!(output.stderr, @"error: about to retry 6 deliveries: 1 dead of audit, 2 waiting of ledger, 1 running of mail, 1 dead of orders.fulfil, 1 waiting of orders.fulfil: standard input is not a terminal; pass --yes to confirm");
+    insta::assert_snapshot!(output.stderr, @"error: about to retry 6 deliveries (audit: 1 dead, ledger: 2 waiting, mail: 1 running, orders.fulfil: 1 dead, orders.fulfil: 1 waiting): standard input is not a terminal; pass --yes to confirm");
     assert_eq!(inbox.run(&["list", "--state", "dead", "--json"]).json().len(), 2);
     let dead_invoices = ["retry", "--type", "invoice.*", "--error", "of the ledger"];
     let output = inbox.run(&[&dead_invoices[..], &["--yes"]].concat());
@@ -44,7 +44,7 @@ fn matching_deliveries_are_retried(engine: impl Engine) {
     );
     assert_eq!((&lines[1]["event"], &lines[1]["changed"]), (&json!("evt_runs"), &json!(false)));
     let summary = json!({
-        "retried": 1, "running": 1, "finished": 0, "changed": 0, "superseded": 0, "gone": 0,
+        "retried": 1, "running": 1, "finished": 0, "changed_meanwhile": 0, "superseded": 0, "gone": 0,
     });
     assert_eq!(lines[2], json!({ "summary": summary }));
     inbox.advance(MINUTE * 10);
@@ -56,7 +56,7 @@ fn matching_deliveries_are_discarded(engine: impl Engine) {
     let inbox = TestInbox::busy(engine);
     let output = inbox.run(&["discard", "--object", "ch_1"]);
     assert_eq!((output.code, &*output.stdout), (Some(2), ""));
-    insta::assert_snapshot!(output.stderr, @"error: about to discard 1 delivery: 1 dead of orders.fulfil: standard input is not a terminal; pass --yes to confirm");
+    insta::assert_snapshot!(output.stderr, @"error: about to discard 1 delivery (orders.fulfil: 1 dead): standard input is not a terminal; pass --yes to confirm");
     let output = inbox.run(&["discard", "--handler", "mail", "--state", "running", "--yes"]);
     assert_eq!(output.code, Some(1), "{output:?}");
     insta::assert_snapshot!(output.stdout, @r"
@@ -88,7 +88,7 @@ fn deliveries_are_listed_by_error_and_age(engine: impl Engine) {
     assert_eq!(events(&["--since", "2020-01-01T00:00:00Z", "--type", "charge.*"]).len(), 2);
 }
 
-fn senseless_selections_are_refused(engine: impl Engine) {
+fn invalid_selections_are_refused(engine: impl Engine) {
     let inbox = TestInbox::busy(engine);
     let error = |arguments: &[&str]| {
         let output = inbox.run(&[arguments, &["--yes"]].concat());
