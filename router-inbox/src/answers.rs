@@ -40,7 +40,7 @@ pub(crate) struct WaitingAnswers {
     workers: watch::Sender<Option<usize>>,
 }
 
-/// A place among the answers that wait, until it is dropped.
+/// An answer that waits. It is counted until it is dropped.
 struct WaitingAnswer<'a> {
     answers: &'a WaitingAnswers,
     event_id: Arc<str>,
@@ -51,12 +51,12 @@ struct WaitingAnswer<'a> {
 /// A worker of this process that claims deliveries, until it is dropped.
 pub(crate) struct ClaimingWorker(Arc<WaitingAnswers>);
 
-/// The end of a wait.
+/// The reason for which a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitEnd {
     /// The delivery has finished, in this state.
     Finished(DeliveryState),
-    /// The handler's time is over.
+    /// The time of `answer_after` is over.
     TimeOver,
     /// The handler will not run in time: it is paused, or the workers of this process are shutting
     /// down and it has not started. Or too many answers wait.
@@ -88,7 +88,7 @@ impl WaitingAnswers {
         }
     }
 
-    /// Waits until an answer waits. Cancel safe.
+    /// Completes once an answer waits. Cancel safe.
     #[cfg(feature = "testing")]
     pub(crate) async fn any_waits(&self) {
         // The sender is borrowed, so there is no error.
@@ -141,7 +141,7 @@ impl Drop for ClaimingWorker {
     }
 }
 
-/// The wait of an answer for one handler after the other.
+/// Waits for the handlers of an event, one after the other.
 pub(crate) struct AnswerWait<'a, S> {
     pub(crate) answers: &'a WaitingAnswers,
     pub(crate) store: &'a BoundedStore<S>,
@@ -189,7 +189,7 @@ impl<S: Store> AnswerWait<'_, S> {
 
     /// Returns the end of the wait, or `None` if the handler may still finish in time.
     async fn check(&self, handler: &HandlerSpec) -> Result<Option<WaitEnd>, StoreError> {
-        // Read before the store, because a worker that stops may have finished the delivery.
+        // Read before the state: otherwise a worker could finish the delivery and stop in between.
         let no_worker = *self.answers.workers.borrow() == Some(0);
         match self.state(handler).await? {
             None | Some(DeliveryState::Running) => Ok(None),

@@ -61,9 +61,9 @@ pub(crate) fn describe() {
     describe_gauge!(PAUSED, "1 while an operator has paused the handler, otherwise 0");
     describe_counter!(
         ANSWER_WAITS,
-        "Answers that waited for a handler with `answer_after`, by outcome: finished (the handler has \
-         finished the event), timeout (the time was over), skipped (the handler is paused, this \
-         process is shutting down, or too many answers wait)"
+        "Waits of answers for a handler with `answer_after`, by outcome: finished (the handler has \
+         finished the event), timeout (the handler has not finished in time), skipped (the handler is \
+         paused, this process is shutting down, or too many answers wait)"
     );
     describe_counter!(
         LEASES_EXPIRED,
@@ -101,9 +101,9 @@ pub(crate) fn answer_waited(handler: &HandlerSpec, event: &Event, limit: Duratio
             handler = &*handler.name,
             event.id = event.id(),
             event.r#type = event.event_type(),
-            "the handler has not finished the event within its `answer_after` ({}); Stripe is \
-             answered, and the stored delivery goes on",
-            humantime::format_duration(limit)
+            answer_after = %humantime::format_duration(limit),
+            "the handler has not finished the event within its `answer_after`; Stripe is answered, \
+             and the stored delivery goes on"
         );
     }
 }

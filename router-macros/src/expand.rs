@@ -164,8 +164,8 @@ fn replies(function: &Function) -> TokenStream {
     }
 }
 
-/// Generates checks that keys match the return type: some keys are only for handlers that reply,
-/// and some are only for the others.
+/// Generates checks that keys match the return type: some keys are only for handlers that return a
+/// `Reply`, and others only for handlers that do not.
 fn reply_checks(arguments: &Arguments, function: &Function) -> TokenStream {
     let (replies, keys) = (replies(function), &arguments.keys);
     let checks = [

@@ -59,7 +59,7 @@ pub(crate) fn max_delay(key: &Ident, example: &str, input: ParseStream<'_>) -> P
     duration(&assigned(key, example, input)?, zero, examples).map(some_duration)
 }
 
-/// Parses the time after which Stripe is answered. Stripe Checkout waits
+/// Parses the maximum time for which the answer to Stripe waits. Stripe Checkout waits
 /// [at most 10 s][fulfillment] for the answer before it redirects the customer.
 ///
 /// [fulfillment]: https://docs.stripe.com/checkout/fulfillment

@@ -59,7 +59,7 @@ pub enum DeliveryOrder {
 }
 
 impl HandlerSpec {
-    /// Returns whether this is the handler's stable name, current or former.
+    /// Returns whether `name` is the handler's stable name, current or former.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
         *self.name == *name || self.formerly == Some(name)

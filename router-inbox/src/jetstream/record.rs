@@ -11,7 +11,7 @@ use crate::{
     store::{
         CompleteResult, DeliveryOutcome, DeliveryState, MAX_CLOCK_STEP, NewDelivery, NewEvent,
         OrderKey, StoredDelivery,
-        history::{DeliveryHistory, Ending},
+        history::{DeliveryHistory, EntryOutcome},
         millis::{millis, time},
         number::delivery_number,
         out_of_order_position, position,
@@ -246,7 +246,7 @@ impl Delivery {
     /// Ends a running attempt whose lease has expired, because an operator changes the delivery.
     pub(super) fn abandon(&mut self, now: i64) {
         if self.state == DeliveryState::Running {
-            self.history.end(self.attempts, Some(Ending::abandoned()), now);
+            self.history.end(self.attempts, Some(EntryOutcome::abandoned()), now);
         }
     }
 
@@ -255,7 +255,7 @@ impl Delivery {
     pub(super) fn complete(&mut self, outcome: &DeliveryOutcome, now: i64) -> CompleteResult {
         self.schedule(now, Duration::ZERO);
         if !outcome.is_success() {
-            self.history.end(self.attempts, Ending::new(outcome), now);
+            self.history.end(self.attempts, EntryOutcome::new(outcome), now);
         }
         match outcome {
             DeliveryOutcome::Done => self.state = DeliveryState::Done,

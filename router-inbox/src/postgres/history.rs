@@ -1,10 +1,11 @@
 //! SQL expressions for the history of a delivery.
 
-/// The column `history` of an updated `delivery`, with an entry for the latest attempt.
+/// Expands to the new value of the column `history`, with an entry for the latest attempt.
 ///
-/// The parameters of this macro are SQL expressions: the name of the outcome, or null to add no
-/// entry, and the error. There is no entry either if the attempt was claimed by a version without
-/// histories. At most ten entries remain, see [`MAX_HISTORY`](crate::operations::MAX_HISTORY).
+/// The parameters are SQL expressions: the name of the outcome, or null to add no entry, and the
+/// error. No entry is added either if a version without histories claimed the delivery. The updated
+/// table must have the alias `delivery`. At most ten entries remain, see
+/// [`MAX_HISTORY`](crate::operations::MAX_HISTORY).
 macro_rules! with_attempt {
     ($outcome:literal, $error:literal) => {
         concat!(

@@ -130,7 +130,7 @@ pub(super) async fn complete(
     let lanes = lanes_of(write, schema, &deliveries).await?;
     lock_lanes(write, &lanes).await?;
     let columns = by_lease.values().map(|(_, columns)| columns);
-    // An attempt that has ended the delivery as done or ignored remains in its columns.
+    // An attempt that ended the delivery as done or ignored keeps `claimed_at` and `claimed_by`.
     let rows = sqlx::query(schema.sql(concat!(
         "with ended as materialized (
              select ended.*, ended.state = 4 and delivery.redelivered_since is not null as restarts

@@ -1,10 +1,10 @@
 //! SQL expressions for the history of a delivery.
 
-/// The column `history` of an updated delivery, with an entry for the latest attempt.
+/// Expands to the new value of the column `history`, with an entry for the latest attempt.
 ///
-/// The parameters of this macro are SQL expressions: the name of the outcome, or null to add no
-/// entry, the error, and the current time. There is no entry either if the attempt was claimed by a
-/// version without histories. At most ten entries remain, see
+/// The parameters are SQL expressions: the name of the outcome, or null to add no entry, the error,
+/// and the current time. No entry is added either if a version without histories claimed the
+/// delivery. At most ten entries remain, see
 /// [`MAX_HISTORY`](crate::operations::MAX_HISTORY).
 macro_rules! with_attempt {
     ($outcome:literal, $error:literal, $now:literal) => {

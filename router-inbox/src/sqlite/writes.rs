@@ -137,7 +137,7 @@ pub(super) async fn complete(
 ) -> sqlx::Result<CompleteResult> {
     let OutcomeColumns { state, wait, error, counts, later, out_of_order, attempt, attempt_error } =
         OutcomeColumns::new(outcome);
-    // An attempt that has ended the delivery as done or ignored remains in its columns.
+    // An attempt that ended the delivery as done or ignored keeps `claimed_at` and `claimed_by`.
     let row = sqlx::query(concat!(
         "update stripe_inbox_deliveries set
              state = ?1, due = ?2, delay = ?8, error = coalesce(?3, error),

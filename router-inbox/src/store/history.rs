@@ -31,12 +31,12 @@ pub(crate) struct DeliveryHistory {
     pub(crate) claimed_by: Option<Arc<str>>,
     /// The earlier attempts, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) ended: Vec<EndedAttempt>,
+    pub(crate) ended: Vec<HistoryEntry>,
 }
 
-/// An attempt that has not ended its delivery as done or ignored.
+/// An entry of the history: an attempt that has ended, but not its delivery as done or ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct EndedAttempt {
+pub(crate) struct HistoryEntry {
     number: u32,
     /// In milliseconds since 1970.
     started_at: i64,
@@ -50,14 +50,14 @@ pub(crate) struct EndedAttempt {
     worker: Option<Arc<str>>,
 }
 
-/// The part of an [`EndedAttempt`] that depends on the attempt's outcome.
-pub(crate) struct Ending<'o> {
+/// The fields of a [`HistoryEntry`] that depend on the attempt's outcome.
+pub(crate) struct EntryOutcome<'o> {
     pub(crate) outcome: AttemptOutcome,
     pub(crate) error: Option<Cow<'o, str>>,
 }
 
-impl<'o> Ending<'o> {
-    /// Returns `None` if the attempt gets no entry.
+impl<'o> EntryOutcome<'o> {
+    /// Returns the fields for an outcome, or `None` if the attempt gets no entry.
     pub(crate) fn new(outcome: &'o DeliveryOutcome) -> Option<Self> {
         let (outcome, error) = match outcome {
             DeliveryOutcome::Done | DeliveryOutcome::Ignored | DeliveryOutcome::Released { .. } => {
@@ -70,7 +70,7 @@ impl<'o> Ending<'o> {
         Some(Self { outcome, error: error.map(shorten) })
     }
 
-    /// Returns the ending of an attempt whose lease had expired when an operator changed the
+    /// Returns the fields for an attempt whose lease had expired when an operator changed the
     /// delivery.
     pub(crate) fn abandoned() -> Self {
         Self { outcome: AttemptOutcome::Failed, error: Some(ABANDONED.into()) }
@@ -86,7 +86,7 @@ impl DeliveryHistory {
         ended_at: Option<i64>,
     ) -> Vec<AttemptSummary> {
         debug_assert!(self.ended.len() <= MAX_HISTORY, "engine limits the entries");
-        let ended = self.ended.iter().filter_map(EndedAttempt::summary);
+        let ended = self.ended.iter().filter_map(HistoryEntry::summary);
         let latest = self.latest(state, number, ended_at);
         let mut attempts: Vec<_> = ended.chain(latest).collect();
         attempts.drain(..attempts.len().saturating_sub(MAX_HISTORY));
@@ -122,14 +122,14 @@ impl DeliveryHistory {
         (self.claimed_at, self.claimed_by) = (Some(now), worker);
     }
 
-    /// Ends the attempt with this number, and adds an entry if there is an ending.
-    pub(crate) fn end(&mut self, number: u32, ending: Option<Ending<'_>>, now: i64) {
+    /// Ends the attempt with this number, and adds an entry if there are fields for it.
+    pub(crate) fn end(&mut self, number: u32, entry: Option<EntryOutcome<'_>>, now: i64) {
         let (claimed_at, worker) = (self.claimed_at.take(), self.claimed_by.take());
-        let (Some(Ending { outcome, error }), Some(started_at)) = (ending, claimed_at) else {
+        let (Some(EntryOutcome { outcome, error }), Some(started_at)) = (entry, claimed_at) else {
             return;
         };
         self.ended.drain(..(self.ended.len() + 1).saturating_sub(MAX_HISTORY));
-        self.ended.push(EndedAttempt {
+        self.ended.push(HistoryEntry {
             number,
             started_at,
             duration: now - started_at,
@@ -144,7 +144,7 @@ impl DeliveryHistory {
     }
 }
 
-impl EndedAttempt {
+impl HistoryEntry {
     /// Returns `None` if this version does not know the outcome.
     fn summary(&self) -> Option<AttemptSummary> {
         let outcome = AttemptOutcome::from_name(&self.outcome)?;

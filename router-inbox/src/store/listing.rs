@@ -48,7 +48,8 @@ pub struct ListFilter {
 }
 
 impl ListFilter {
-    /// Matches the deliveries of all events with this id, or only those for this handler.
+    /// Creates a filter for the deliveries of all events with this id, or only those for this
+    /// handler.
     #[must_use]
     pub fn of_event(event_id: &str, handler: Option<&str>) -> Self {
         Self {

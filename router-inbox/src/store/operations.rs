@@ -129,7 +129,7 @@ pub trait Operations: Send + Sync {
     ///
     /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then the
     /// deliveries of each event may or may not have been changed. The call can be repeated: a
-    /// delivery that was changed is then no longer as it was selected.
+    /// delivery that was restarted or discarded is not changed again.
     async fn change(
         &self,
         deliveries: &[SelectedDelivery],

@@ -7,7 +7,7 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 
 pub(crate) use super::millis::{elapsed, millis, time};
 use super::{
-    history::{DeliveryHistory, Ending},
+    history::{DeliveryHistory, EntryOutcome},
     order::object_text,
 };
 use crate::{
@@ -50,8 +50,9 @@ impl<'e> OutcomeColumns<'e> {
             }
         };
         let later = matches!(outcome, DeliveryOutcome::Later { .. });
-        let (attempt, attempt_error) =
-            Ending::new(outcome).map(|Ending { outcome, error }| (outcome.name(), error)).unzip();
+        let (attempt, attempt_error) = EntryOutcome::new(outcome)
+            .map(|EntryOutcome { outcome, error }| (outcome.name(), error))
+            .unzip();
         Self {
             state: state.number(),
             wait,

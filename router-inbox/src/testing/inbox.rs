@@ -128,7 +128,7 @@ impl<S: Store> TestInbox<S> {
     /// Signs an event, sends it, and waits for the answer. The event's handlers run later.
     ///
     /// While the answer waits for a handler with `answer_after`, a worker runs until it is idle.
-    /// The answer does not wait longer, for a retry that is due later.
+    /// Then the answer stops waiting, even if a retry is due later.
     ///
     /// Takes a [`SyntheticEvent`](router_core::testing::SyntheticEvent) or a [`Payload`], or a
     /// `&Payload` to deliver the same event again.
@@ -152,7 +152,7 @@ impl<S: Store> TestInbox<S> {
                 response = &mut response => return InboxResponse(response),
                 () = inbox.answers().any_waits() => {}
             }
-            // In a task, so that the worker goes on if the time of the answer is over before.
+            // In a task, so that the worker goes on if `answer_after` is over first.
             let worker = run_until_idle(&inbox, log, None);
             tokio::spawn(async move {
                 worker.await;

@@ -14,7 +14,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The times for which the worker leaves events in the store.
+/// The time limits for events in the store.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retention {
     /// The time after which a finished event is purged.

@@ -72,8 +72,8 @@ impl Connection {
         Ok(listed)
     }
 
-    /// Returns an entry for each delivery that matches the filter, newest first. `entry` makes one
-    /// of the record, the delivery's index in it and its number.
+    /// Returns an entry for each delivery that matches the filter, newest first. `entry` creates it
+    /// from the record, the delivery's index in the record, and the delivery's number.
     async fn matching<E: Send>(
         &self,
         filter: &ListFilter,

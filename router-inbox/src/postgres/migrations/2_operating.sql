@@ -9,8 +9,9 @@ alter table inbox.events add column trace_parent text;
 -- The handlers that an operator has paused.
 create table inbox.paused (handler text collate "C" primary key, paused_at bigint not null, note text);
 
--- The latest attempt, while it is running and if it was the last: when and by which worker the
--- delivery was claimed. It has no entry in `history`.
+-- The time of the latest claim, and the worker that made it. Null if the attempt was released or has
+-- an entry in `history`. An attempt that is running, or that ended the delivery as done or ignored,
+-- has no entry.
 alter table inbox.deliveries add column claimed_at bigint;
 alter table inbox.deliveries add column claimed_by text;
 

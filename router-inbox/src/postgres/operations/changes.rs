@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     operations::{Change, ChangeOutcome, CurrentDelivery, SelectedDelivery},
-    store::{DeliveryState, history::Ending, rows::state},
+    store::{DeliveryState, history::EntryOutcome, rows::state},
 };
 
 /// Changes the deliveries that permit it and are still as they were selected. Locks the events, the
@@ -47,7 +47,7 @@ pub(super) async fn change(
     let permitted = permitted.filter(|(outcome, _)| **outcome == ChangeOutcome::Applied);
     let permitted: Vec<i64> = permitted.map(|(_, id)| *id).collect();
     if !permitted.is_empty() {
-        let Ending { outcome, error } = Ending::abandoned();
+        let EntryOutcome { outcome, error } = EntryOutcome::abandoned();
         let update = sqlx::query(schema.sql(statement(change))).bind(&permitted);
         update.bind(outcome.name()).bind(error).execute(&mut *write).await?;
         unblock_next(write, schema, &lanes).await?;

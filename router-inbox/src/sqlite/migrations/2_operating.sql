@@ -13,8 +13,9 @@ create table stripe_inbox_paused (
     note text
 ) strict, without rowid;
 
--- The latest attempt, while it is running and if it was the last: when and by which worker the
--- delivery was claimed. It has no entry in `history`.
+-- The time of the latest claim, and the worker that made it. Null if the attempt was released or has
+-- an entry in `history`. An attempt that is running, or that ended the delivery as done or ignored,
+-- has no entry.
 alter table stripe_inbox_deliveries add column claimed_at integer;
 alter table stripe_inbox_deliveries add column claimed_by text;
 

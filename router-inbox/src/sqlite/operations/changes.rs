@@ -5,7 +5,7 @@ use sqlx::{Row as _, SqliteConnection};
 use super::super::{history::with_attempt, writes::unblock_next};
 use crate::{
     operations::{Change, ChangeOutcome, CurrentDelivery, SelectedDelivery},
-    store::{DeliveryState, history::Ending, rows::state},
+    store::{DeliveryState, history::EntryOutcome, rows::state},
 };
 
 /// Retries or discards a delivery if it is still as it was selected.
@@ -55,7 +55,7 @@ pub(super) async fn change(
             " where id = ?2",
         ),
     };
-    let abandoned = Ending::abandoned();
+    let abandoned = EntryOutcome::abandoned();
     let update = sqlx::query(update).bind(now).bind(selected.number);
     update.bind(abandoned.outcome.name()).bind(abandoned.error).execute(&mut *write).await?;
     if let Some(object) = row.try_get::<Option<String>, _>("object")? {

@@ -64,8 +64,8 @@ fn selected(row: &SqliteRow) -> sqlx::Result<SelectedDelivery> {
     })
 }
 
-/// Returns the query for what matches the filter, newest first, with the columns of the event and
-/// these columns.
+/// Returns the query for the deliveries or unhandled events that match the filter, newest first.
+/// Its columns are those of the event and `columns`.
 fn matching(filter: &ListFilter, columns: &str, now: i64) -> QueryBuilder<Sqlite> {
     let ListFilter {
         states,
