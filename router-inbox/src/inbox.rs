@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    panic::resume_unwind,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -13,9 +14,11 @@ use router_core::{
     Event,
     clock::{Clock, SystemClock},
     delivery::{DeliveryRouter, HandlerSpec},
+    routing::{ReportFuture, RouterError},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinError};
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use crate::{
     Receipt, Store, StoreError,
@@ -34,6 +37,10 @@ use crate::{
 /// progress are stored together in the next one (group commit). If a handler has the key
 /// `answer_after`, the answer then waits until the handler has finished the event, or its time is
 /// over.
+///
+/// A handler that [replies](router_core::Reply) runs first, in the call itself. The event is then
+/// stored for its other handlers, and only then answered with the reply. If the reply fails, the
+/// event is stored all the same. An event that has no other handler is not stored.
 ///
 /// The handlers are run by a [`worker`](Self::worker), in this process or in another one that uses
 /// the same store. If no worker claims the deliveries, the inbox logs a
@@ -59,8 +66,8 @@ use crate::{
 /// // Behind an endpoint: `Endpoint::new(secret, inbox)`.
 /// let mut inbox = Inbox::new(store, router.clone());
 /// let event = SyntheticEvent::new("invoice.paid").build()?.event().clone();
-/// assert_eq!(*inbox.call(event.clone()).await?.stored(), Stored::New);
-/// assert!(inbox.call(event).await?.stored().is_duplicate());
+/// assert_eq!(inbox.call(event.clone()).await?.stored(), Some(&Stored::New));
+/// assert!(inbox.call(event).await?.stored().is_some_and(Stored::is_duplicate));
 ///
 /// // A server runs the worker until its shutdown: `run(shutdown_signal()?)`.
 /// inbox.worker(router).run_until_idle().await;
@@ -78,19 +85,19 @@ pub struct Inbox<S> {
     answers: Arc<WaitingAnswers>,
 }
 
-/// The error of an event that could not be stored.
+/// The error of an event that was not stored, or whose reply is not available.
 ///
 /// The endpoint answers with 503, so that Stripe resends the event.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the event could not be stored in the inbox{}", advice(.0.kind()))]
-pub struct InboxError(#[source] Arc<StoreError>);
-
-impl InboxError {
-    /// Returns the kind of the store's error.
-    #[must_use]
-    pub fn kind(&self) -> StoreErrorKind {
-        self.0.kind()
-    }
+#[non_exhaustive]
+pub enum InboxError {
+    /// The event could not be stored. A reply, if there is one, is not sent.
+    #[error("the event could not be stored in the inbox{}", advice(.0.kind()))]
+    Store(#[source] Arc<StoreError>),
+    /// The report of the handler that replies is not available. The event is stored for its other
+    /// handlers.
+    #[error("the reply to the event is not available")]
+    Reply(#[source] RouterError),
 }
 
 fn advice(kind: StoreErrorKind) -> String {
@@ -190,25 +197,57 @@ impl<S: Store> Inbox<S> {
 
     async fn receive(self, event: Event) -> Result<Receipt, InboxError> {
         self.monitor.ensure_started();
+        self.router().log_unmatched(&event);
+        if let Some(reply) = self.router().reply(&event) {
+            // In a task, so that the event is stored even if Stripe stops waiting for the reply.
+            let task = tokio::spawn(self.receive_after(reply, event).in_current_span());
+            return match task.await.map_err(JoinError::try_into_panic) {
+                Ok(result) => result,
+                Err(Ok(panic)) => resume_unwind(panic),
+                Err(Err(_)) => Err(InboxError::Reply(RouterError::RuntimeShutDown)),
+            };
+        }
         let start = self.clock.monotonic();
         let handlers: Vec<&HandlerSpec> = self.router().plan(&event).collect();
+        let mut receipt = self.store_event(&event, &handlers).await?;
+        self.wait_for_handlers(&event, &handlers, start, &mut receipt).await;
+        Ok(receipt)
+    }
+
+    /// Waits for the reply, then stores the event for its other handlers. The answer waits for none
+    /// of these, because Stripe waits for the reply.
+    async fn receive_after(self, reply: ReportFuture, event: Event) -> Result<Receipt, InboxError> {
+        let report = reply.await.map_err(InboxError::Reply);
+        let handlers: Vec<&HandlerSpec> = self.router().plan(&event).collect();
+        if handlers.is_empty() {
+            return report.map(Receipt::reply_only);
+        }
+        // The event is stored even if the reply failed, because Stripe may not resend it.
+        let receipt = self.store_event(&event, &handlers).await?;
+        Ok(receipt.with_reply(report?))
+    }
+
+    /// Stores the event with a delivery to each of these handlers.
+    async fn store_event(
+        &self,
+        event: &Event,
+        handlers: &[&HandlerSpec],
+    ) -> Result<Receipt, InboxError> {
+        let start = self.clock.monotonic();
         let names = handlers.iter().map(|handler| handler.name.clone()).collect();
         let deliveries = handlers.iter().copied().map(NewDelivery::from_spec).collect();
-        self.router().log_unmatched(&event);
         let new = NewEvent::new(event.clone(), deliveries).trace_parent(trace::current());
-        let result = self.store_event(new).await;
+        let result = self.commit(new).await;
         let (now, outcome) = (self.clock.monotonic(), result.as_ref());
         self.monitor.record_write(outcome.map(drop).map_err(|error| error.kind()), now);
-        let duration = now - start;
         let stored = result.map_err(|error| {
             telemetry::store_error();
-            InboxError(error)
+            InboxError::Store(error)
         })?;
         self.wakeups.send_replace(());
-        let mut receipt = Receipt::new(&event, stored, names);
-        telemetry::received(&event, receipt.outcome(), duration);
-        receipt.log_redelivery(&event);
-        self.wait_for_handlers(&event, &handlers, start, &mut receipt).await;
+        let receipt = Receipt::new(event, stored, names);
+        telemetry::received(event, receipt.outcome(), now - start);
+        receipt.log_redelivery(event);
         Ok(receipt)
     }
 
@@ -234,7 +273,7 @@ impl<S: Store> Inbox<S> {
         }
     }
 
-    async fn store_event(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {
+    async fn commit(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {
         self.store().check(&event)?;
         let result = pin!(self.group_commit.store(event));
         tokio::select! {

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use router_core::{
     Event,
     endpoint::Answer,
+    handler::Report,
     telemetry::{ALREADY_HANDLED, DEAD_LETTER_RESTARTED},
 };
 use serde::Serialize;
 
 use crate::store::{DeliveryState, Redelivery, Stored};
 
-/// The inbox's response: the event is stored, either by this call or by an earlier one. Behind an
-/// [`Endpoint`](router_core::Endpoint), the HTTP response has the receipt in its extensions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The inbox's response: the event is stored, either by this call or by an earlier one, and the
+/// handler that replies has run. Behind an [`Endpoint`](router_core::Endpoint), the HTTP response
+/// has the receipt in its extensions.
+#[derive(Debug, Clone)]
 pub struct Receipt {
     event: String,
-    stored: Stored,
+    stored: Option<Stored>,
+    reply: Option<Report>,
     handlers: Vec<Arc<str>>,
     /// The handlers that finished while the answer waited for them, and their deliveries' states.
     finished: Vec<(Arc<str>, DeliveryState)>,
@@ -24,7 +27,19 @@ pub struct Receipt {
 
 impl Receipt {
     pub(crate) fn new(event: &Event, stored: Stored, handlers: Vec<Arc<str>>) -> Self {
-        Self { event: event.id().to_owned(), stored, handlers, finished: Vec::new() }
+        let (event, stored) = (event.id().to_owned(), Some(stored));
+        Self { event, stored, reply: None, handlers, finished: Vec::new() }
+    }
+
+    /// Creates the receipt of an event whose only handler has replied. Such an event is not stored.
+    pub(crate) fn reply_only(report: Report) -> Self {
+        let (event, handlers, finished) = (report.event().id().to_owned(), Vec::new(), Vec::new());
+        Self { event, stored: None, reply: Some(report), handlers, finished }
+    }
+
+    /// Adds the report of the handler that replies.
+    pub(crate) fn with_reply(self, report: Report) -> Self {
+        Self { reply: Some(report), ..self }
     }
 
     /// Returns whether the handler's delivery had not finished when the event was stored.
@@ -42,14 +57,23 @@ impl Receipt {
         self.finished.push((handler.clone(), state));
     }
 
-    /// Returns the result of storing the event.
+    /// Returns the result of storing the event. Returns `None` if the event was not stored, because
+    /// its only handler [replies](Self::reply) and is not delivered.
     #[must_use]
-    pub fn stored(&self) -> &Stored {
-        &self.stored
+    pub fn stored(&self) -> Option<&Stored> {
+        self.stored.as_ref()
     }
 
-    /// Returns the stable names of the event's handlers. Empty if the event is unhandled; such an
-    /// event is stored too.
+    /// Returns the report of the handler that [replies](router_core::Reply) to the event, or `None`
+    /// if there is no such handler. That handler ran before the event was stored, and the report
+    /// decides the response.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Report> {
+        self.reply.as_ref()
+    }
+
+    /// Returns the stable names of the handlers to which the event is delivered. Empty if the event
+    /// is unhandled, which is stored too, or if its only handler replies.
     #[must_use]
     pub fn handlers(&self) -> &[Arc<str>] {
         &self.handlers
@@ -70,9 +94,14 @@ impl Receipt {
     /// - `stored`: the event is new.
     /// - `redelivered`: the event was stored before, and a handler runs because it came again.
     /// - `duplicate`: the event was stored before, and no handler runs because it came again.
+    ///
+    /// If the event was not stored, it is the [outcome](Report::outcome) of the reply's report.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
-        match &self.stored {
+        let Some(stored) = &self.stored else {
+            return self.reply.as_ref().map_or("unhandled", Report::outcome);
+        };
+        match stored {
             _ if self.handlers.is_empty() => "unhandled",
             Stored::New => "stored",
             stored if stored.is_duplicate() => "duplicate",
@@ -92,7 +121,7 @@ impl Receipt {
 
     /// Returns the effect of the redelivery on a handler, or `None` if the event is new.
     fn redelivery(&self, index: usize) -> Option<Redelivery> {
-        match &self.stored {
+        match self.stored.as_ref()? {
             Stored::New => None,
             Stored::Redelivered(deliveries) => deliveries.get(index).copied(),
         }
@@ -118,7 +147,8 @@ fn log_message(redelivery: Redelivery) -> Option<&'static str> {
     })
 }
 
-/// The JSON body has the same fields as the body of a [`Report`](router_core::handler::Report).
+/// With a reply, the answer is that of an inline router: the reply, or the outcome of the handler.
+/// Otherwise the JSON body has the same fields as the body of a [`Report`].
 impl From<Receipt> for Answer {
     fn from(receipt: Receipt) -> Self {
         #[derive(Serialize)]
@@ -131,6 +161,9 @@ impl From<Receipt> for Answer {
         struct Handler<'r> {
             name: &'r str,
             outcome: &'static str,
+        }
+        if let Some(report) = receipt.reply.clone() {
+            return Self::from(report).with_extension(receipt);
         }
         let handlers = receipt.handlers.iter().enumerate().map(|(index, name)| {
             let outcome = match (receipt.finished(name), receipt.redelivery(index)) {

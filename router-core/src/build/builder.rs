@@ -60,7 +60,7 @@ impl DeliveryRouterBuilder {
     ///
     /// Fails for the same reasons as [`RouterBuilder::build`], and if:
     ///
-    /// - A handler replies to Stripe, which is answered before an event is delivered.
+    /// - A handler that replies to Stripe takes a value that only a delivery provides.
     /// - A handler has `#[on_unhandled]`: unhandled events are not delivered.
     /// - `.completions(...)` or `.dead_letters(...)` was called. The delivery service stores both.
     /// - The policy passed to [`retry`](Self::retry) allows no attempt, has no backoff, or has a
@@ -71,9 +71,28 @@ impl DeliveryRouterBuilder {
         let provided = builder.config.provided_types.clone().unwrap_or_default();
         let retry =
             builder.config.default_retry.map_or_else(RetryPolicy::default, |(policy, _)| policy);
-        let (handlers, _) = builder.into_handlers();
-        Ok(DeliveryRouter::new(handlers, provided, &retry))
+        let (clock, wait_timeout) = (Arc::clone(&builder.clock), builder.timeout);
+        let BuiltHandlers { handlers, replying, .. } = builder.into_handlers();
+        let into_router = |handlers| {
+            let completions = in_memory_completions(clock);
+            let (unhandled, dead_letters) = (None, None);
+            Router::new(Parts { handlers, unhandled, completions, dead_letters, wait_timeout })
+        };
+        Ok(DeliveryRouter::new(handlers, replying.map(into_router), provided, &retry))
     }
+}
+
+/// The handlers of a router.
+struct BuiltHandlers {
+    handlers: Handlers,
+    /// The handler for unhandled events.
+    unhandled: Option<RegisteredHandler>,
+    /// The handlers that reply, if a delivery service delivers the others.
+    replying: Option<Handlers>,
+}
+
+fn in_memory_completions(clock: Arc<dyn Clock>) -> CompletionBackend {
+    CompletionBackend::new(InMemoryCompletions::new().shared_clock(clock))
 }
 
 impl RouterBuilder {
@@ -314,7 +333,8 @@ impl RouterBuilder {
 
     /// Builds a router for a service that stores events and makes one delivery for each handler of
     /// an event, such as an inbox. Handlers can take what the service
-    /// [provides](crate::extract::PerDelivery).
+    /// [provides](crate::extract::PerDelivery). A handler that [replies](crate::Reply) is not
+    /// delivered: it runs [before](DeliveryRouter::reply) the event is stored.
     ///
     /// Call it after all other settings: it returns the builder of a [`DeliveryRouter`], which adds
     /// the setting [`retry`](DeliveryRouterBuilder::retry).
@@ -368,11 +388,11 @@ impl RouterBuilder {
     /// every handler or state concerned.
     pub fn build(mut self) -> Result<Router, BuildError> {
         self.check()?;
-        let completions = self.config.completions.take().unwrap_or_else(|| {
-            CompletionBackend::new(InMemoryCompletions::new().shared_clock(Arc::clone(&self.clock)))
-        });
+        let completions = self.config.completions.take();
+        let completions =
+            completions.unwrap_or_else(|| in_memory_completions(Arc::clone(&self.clock)));
         let (dead_letters, wait_timeout) = (self.config.dead_letters.take(), self.timeout);
-        let (handlers, unhandled) = self.into_handlers();
+        let BuiltHandlers { handlers, unhandled, .. } = self.into_handlers();
         Ok(Router::new(Parts { handlers, unhandled, completions, dead_letters, wait_timeout }))
     }
 
@@ -384,10 +404,10 @@ impl RouterBuilder {
         if problems.is_empty() { Ok(()) } else { Err(BuildError::new(problems)) }
     }
 
-    /// Converts the checked candidates to handlers, and to the handler for unhandled events.
+    /// Converts the checked candidates to handlers.
     ///
     /// Logs the start-up report.
-    fn into_handlers(mut self) -> (Handlers, Option<RegisteredHandler>) {
+    fn into_handlers(mut self) -> BuiltHandlers {
         for candidate in &mut self.config.candidates {
             let livemode = &mut candidate.settings.livemode;
             *livemode = livemode.or(self.config.livemode);
@@ -399,16 +419,26 @@ impl RouterBuilder {
         let routes = self.config.candidates.iter().flat_map(Candidate::routes).collect();
         let (candidates, unhandled): (Vec<_>, Vec<_>) =
             self.config.candidates.into_iter().partition(|candidate| candidate.patterns.is_some());
-        let table = Table::new(candidates.iter().zip(0..).flat_map(|(candidate, number)| {
-            candidate.parsed_patterns().map(move |pattern| (pattern, number))
-        }));
+        let (replying, candidates): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| has_delivery_service && candidate.replies);
         let into_handler =
             |candidate: Candidate| candidate.into_handler(self.timeout, has_delivery_service);
-        let list = candidates.into_iter().map(into_handler).collect();
+        let into_list = |candidates: Vec<Candidate>| {
+            let table = Table::new(candidates.iter().zip(0..).flat_map(|(candidate, number)| {
+                candidate.parsed_patterns().map(move |pattern| (pattern, number))
+            }));
+            (table, candidates.into_iter().map(into_handler).collect())
+        };
         let (states, routes) = (self.config.states.values, Routes::new(routes));
+        let (table, list) = into_list(candidates);
         let handlers =
             Handlers::new(table, list, states, self.clock, self.config.livemode, routes, report);
-        (handlers, unhandled.into_iter().map(into_handler).next())
+        let replying = (!replying.is_empty()).then(|| {
+            let (table, list) = into_list(replying);
+            handlers.with_list(table, list)
+        });
+        let unhandled = unhandled.into_iter().map(into_handler).next();
+        BuiltHandlers { handlers, unhandled, replying }
     }
 
     /// Leaves out the linked handlers for which `condition` returns `true`.

@@ -125,6 +125,11 @@ impl Candidate {
         self.source.map(|source| source.plugin)
     }
 
+    /// Returns whether the router itself runs the handler, before Stripe is answered.
+    pub(super) fn runs_inline(&self, has_delivery_service: bool) -> bool {
+        self.replies || !has_delivery_service
+    }
+
     /// Returns the handler's origin for the start-up report, which puts a count in front of it.
     pub(super) fn origin(&self) -> String {
         match self.plugin() {
@@ -204,8 +209,9 @@ impl Candidate {
     /// Converts the validated candidate to a handler.
     ///
     /// `has_delivery_service` is `true` if the router was built with `.delivered_by(...)`. The
-    /// service then delivers the events of an `ordered` handler in order. Without a service, an
-    /// `ordered` handler is only made exclusive: it runs for one event of an object at a time.
+    /// service then delivers the events of an `ordered` handler in order, unless the handler
+    /// replies. An `ordered` handler that is not delivered is only made exclusive: it runs for one
+    /// event of an object at a time.
     pub(super) fn into_handler(
         self,
         default_timeout: Duration,
@@ -213,8 +219,9 @@ impl Candidate {
     ) -> RegisteredHandler {
         let default = if self.replies { DEFAULT_DEADLINE } else { default_timeout };
         let catch_all = self.is_catch_all();
+        let runs_inline = self.runs_inline(has_delivery_service);
         let (name, mut settings) = (self.name.into(), self.settings);
-        settings.exclusive |= settings.ordered.is_some() && !has_delivery_service;
+        settings.exclusive |= settings.ordered.is_some() && runs_inline;
         RegisteredHandler {
             metrics: HandlerMetrics::new(&name),
             name,

@@ -33,6 +33,7 @@ pub(super) fn check(config: &Configuration) -> Vec<Problem> {
     problems.extend(other_mode(config));
     problems.extend(missing_states(config));
     problems.extend(not_provided(config));
+    problems.extend(not_provided_to_replies(config));
     problems.extend(duplicate_arguments(config));
     problems.extend(missing_arguments(config));
     problems.extend(duplicate_states(config));
@@ -191,7 +192,8 @@ fn other_mode(config: &Configuration) -> Option<Problem> {
 }
 
 fn missing_states(config: &Configuration) -> impl Iterator<Item = Problem> {
-    let missing = unmet_needs(config, NeedSource::Application, |id| config.states.contains(id));
+    let missing =
+        unmet_needs(&config.candidates, NeedSource::Application, |id| config.states.contains(id));
     let added: BTreeSet<_> = config.states.entries.iter().map(|state| state.type_name).collect();
     missing.into_iter().map(move |((type_name, _), candidates)| Problem::MissingState {
         type_name,
@@ -202,7 +204,9 @@ fn missing_states(config: &Configuration) -> impl Iterator<Item = Problem> {
 
 fn not_provided(config: &Configuration) -> impl Iterator<Item = Problem> {
     let per_delivery = config.provided_types.iter().flatten();
-    let missing = unmet_needs(config, NeedSource::Delivery, |id| {
+    let checked =
+        config.candidates.iter().filter(|candidate| !runs_before_storing(config, candidate));
+    let missing = unmet_needs(checked, NeedSource::Delivery, |id| {
         per_delivery.clone().any(|provided| provided.id == id)
     });
     let provided: BTreeSet<_> = per_delivery.map(|provided| provided.type_name).collect();
@@ -216,14 +220,30 @@ fn not_provided(config: &Configuration) -> impl Iterator<Item = Problem> {
     })
 }
 
+/// Finds handlers that reply before the event is stored, but take a value of a delivery.
+fn not_provided_to_replies(config: &Configuration) -> impl Iterator<Item = Problem> {
+    let replying =
+        config.candidates.iter().filter(|candidate| runs_before_storing(config, candidate));
+    let missing = unmet_needs(replying, NeedSource::Delivery, |_| false);
+    missing.into_iter().map(|((type_name, _), candidates)| Problem::NotProvidedToReply {
+        type_name,
+        handlers: locations(&candidates),
+    })
+}
+
+/// Returns whether the handler replies, and a delivery service stores the event only afterwards.
+fn runs_before_storing(config: &Configuration, candidate: &Candidate) -> bool {
+    config.has_delivery_service() && candidate.replies
+}
+
 /// Returns the required types for which `is_available` is false, with the handlers that need them.
-fn unmet_needs(
-    config: &Configuration,
+fn unmet_needs<'c>(
+    candidates: impl IntoIterator<Item = &'c Candidate>,
     from: NeedSource,
     is_available: impl Fn(TypeId) -> bool,
-) -> BTreeMap<(&'static str, TypeId), Vec<&Candidate>> {
+) -> BTreeMap<(&'static str, TypeId), Vec<&'c Candidate>> {
     let mut unmet = BTreeMap::<_, Vec<&Candidate>>::new();
-    for candidate in &config.candidates {
+    for candidate in candidates {
         let needs: BTreeSet<_> = (candidate.needs.iter())
             .filter(|need| need.from == from && need.required && !is_available(need.id))
             .map(|need| (need.type_name, need.id))
@@ -268,13 +288,8 @@ fn missing_arguments(config: &Configuration) -> impl Iterator<Item = Problem> {
 
 /// Finds handlers and settings that cannot be combined with `.delivered_by(...)`.
 fn inline_only(config: &Configuration) -> impl Iterator<Item = Problem> {
-    let locations_where = |condition: fn(&Candidate) -> bool| {
-        let candidates = config.candidates.iter().filter(move |candidate| condition(candidate));
-        candidates.map(Candidate::location).collect::<Vec<_>>()
-    };
-    let replying = locations_where(|candidate| candidate.replies);
-    let unhandled = locations_where(|candidate| candidate.patterns.is_none());
-    let replies = (!replying.is_empty()).then_some(Problem::ReplyNotDeliverable(replying));
+    let unhandled = config.candidates.iter().filter(|candidate| candidate.patterns.is_none());
+    let unhandled: Vec<_> = unhandled.map(Candidate::location).collect();
     let fallbacks = (!unhandled.is_empty()).then_some(Problem::UnhandledNotDeliverable(unhandled));
     let settings = [
         (config.completions.is_some(), ".completions(...)"),
@@ -283,7 +298,7 @@ fn inline_only(config: &Configuration) -> impl Iterator<Item = Problem> {
     .into_iter()
     .filter(|(is_set, _)| *is_set)
     .map(|(_, setting)| Problem::InlineOnlySetting { setting });
-    replies.into_iter().chain(fallbacks).chain(settings)
+    fallbacks.into_iter().chain(settings)
 }
 
 fn invalid_retry_policy(config: &Configuration) -> Option<Problem> {

@@ -76,6 +76,14 @@ pub enum Problem {
         /// The delivery service's advice for handlers that take a type it does not provide.
         hint: Option<&'static str>,
     },
+    /// Handlers take a per-delivery value, but reply to Stripe: with `.delivered_by(...)` they run
+    /// before the event is stored and delivered.
+    NotProvidedToReply {
+        /// The value's type.
+        type_name: &'static str,
+        /// The handlers.
+        handlers: Vec<HandlerLocation>,
+    },
     /// A handler takes the same per-delivery value twice, but each call gets only one.
     DuplicateArgument {
         /// The value's type.
@@ -92,8 +100,6 @@ pub enum Problem {
         /// The handler.
         handler: HandlerLocation,
     },
-    /// Handlers reply to Stripe, but with `.delivered_by(...)` they run after Stripe was answered.
-    ReplyNotDeliverable(Vec<HandlerLocation>),
     /// Handlers have `#[on_unhandled]`, but with `.delivered_by(...)` they are never called.
     UnhandledNotDeliverable(Vec<HandlerLocation>),
     /// A setting that cannot be combined with `.delivered_by(...)`.
@@ -310,6 +316,18 @@ impl fmt::Display for Problem {
                     ),
                 }
             }
+            Self::NotProvidedToReply { type_name, handlers } => {
+                write!(
+                    f,
+                    "these handlers reply to Stripe, so they run before the event is stored, but take a `{type_name}`, \
+                     which only a delivery of the stored event provides"
+                )?;
+                write_locations(f, handlers)?;
+                f.write_str(
+                    "\nhelp: let them take only what the reply needs, such as a pool in a `State`, and do the rest in \
+                     another handler of the same event, which is stored and delivered",
+                )
+            }
             Self::DuplicateArgument { type_name, handler } => {
                 write!(f, "this handler takes a `{type_name}` twice, but each call is provided with only one")?;
                 write_locations(f, std::slice::from_ref(handler))?;
@@ -319,17 +337,6 @@ impl fmt::Display for Problem {
                 let argument = short_type_name(type_name);
                 write!(f, "this handler cannot take a `{argument}`: {mistake}")?;
                 write_locations(f, std::slice::from_ref(handler))
-            }
-            Self::ReplyNotDeliverable(locations) => {
-                f.write_str(
-                    "these handlers reply to Stripe, but with `.delivered_by(...)` Stripe is answered before an event \
-                     is delivered, so the reply would be lost",
-                )?;
-                write_locations(f, locations)?;
-                f.write_str(
-                    "\nhelp: leave them out here with `.without::<the_handler>()`, and put them in a router without \
-                     `.delivered_by(...)`, behind an endpoint of its own",
-                )
             }
             Self::UnhandledNotDeliverable(locations) => {
                 f.write_str(

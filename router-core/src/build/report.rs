@@ -64,14 +64,14 @@ pub enum Warning {
         /// The handler.
         handler: HandlerLocation,
     },
-    /// A handler is `ordered`, but the router has no `.delivered_by(...)`, so no service stores
-    /// events and puts them in order.
+    /// A handler is `ordered`, but the router runs it itself: the router has no
+    /// `.delivered_by(...)`, or the handler replies. No service puts its events in order.
     NotOrdered {
         /// The handler.
         handler: HandlerLocation,
     },
-    /// A handler has other keys that only a delivery service reads, but the router has no
-    /// `.delivered_by(...)`.
+    /// A handler has other keys that only a delivery service reads, but the router runs the handler
+    /// itself: the router has no `.delivered_by(...)`, or the handler replies.
     NotDelivered {
         /// The keys, such as `retry`.
         keys: Vec<&'static str>,
@@ -196,25 +196,29 @@ fn unmatched_parts(config: &Configuration) -> impl Iterator<Item = Warning> {
     })
 }
 
+/// Returns the handlers that the router runs itself.
+fn inline(config: &Configuration) -> impl Iterator<Item = &Candidate> {
+    let delivered = config.has_delivery_service();
+    config.candidates.iter().filter(move |candidate| candidate.runs_inline(delivered))
+}
+
 fn unnamed(config: &Configuration) -> impl Iterator<Item = Warning> {
     let delivered = config.has_delivery_service();
-    let unnamed =
-        config.candidates.iter().filter(move |candidate| delivered && candidate.is_unnamed());
+    let unnamed = config
+        .candidates
+        .iter()
+        .filter(move |candidate| !candidate.runs_inline(delivered) && candidate.is_unnamed());
     unnamed.map(|candidate| Warning::Unnamed { handler: candidate.location() })
 }
 
 fn not_ordered(config: &Configuration) -> impl Iterator<Item = Warning> {
-    let inline = !config.has_delivery_service();
-    let ordered = config
-        .candidates
-        .iter()
-        .filter(move |candidate| inline && candidate.settings.ordered.is_some());
-    ordered.map(|candidate| Warning::NotOrdered { handler: candidate.location() })
+    inline(config)
+        .filter(|candidate| candidate.settings.ordered.is_some())
+        .map(|candidate| Warning::NotOrdered { handler: candidate.location() })
 }
 
 fn not_delivered(config: &Configuration) -> impl Iterator<Item = Warning> {
-    let inline = !config.has_delivery_service();
-    config.candidates.iter().filter(move |_| inline).filter_map(|candidate| {
+    inline(config).filter_map(|candidate| {
         let keys = candidate.settings.delivery_keys();
         let handler = candidate.location();
         (!keys.is_empty()).then_some(Warning::NotDelivered { keys, handler })
@@ -292,15 +296,16 @@ impl fmt::Display for Warning {
             ),
             Self::NotOrdered { handler } => write!(
                 f,
-                "{handler}: `ordered` needs an inbox (`.delivered_by(...)`); without one, the events of an object are \
-                 handled one at a time, in order of arrival"
+                "{handler}: `ordered` needs an inbox (`.delivered_by(...)`), and a handler that does not reply; \
+                 otherwise the events of an object are handled one at a time, in order of arrival"
             ),
             Self::NotDelivered { keys, handler } => {
                 let verb = if keys.len() == 1 { "has" } else { "have" };
                 write!(
                     f,
-                    "{handler}: `{}` {verb} no effect without an inbox (`.delivered_by(...)`); without one, Stripe \
-                     is answered after all handlers, and redelivers a failed event on a schedule of its own",
+                    "{handler}: `{}` {verb} no effect without an inbox (`.delivered_by(...)`), nor for a handler that \
+                     replies: Stripe is answered after the handler, and redelivers a failed event on a schedule of \
+                     its own",
                     keys.join("`, `")
                 )
             }

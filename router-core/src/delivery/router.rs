@@ -21,7 +21,7 @@ use crate::{
     event::Event,
     extract::Attempt,
     handler::{HandlerReport, Outcome},
-    routing::{Handlers, RouterError},
+    routing::{Handlers, ReportFuture, Router, RouterError},
     telemetry,
 };
 
@@ -32,7 +32,8 @@ use crate::{
 /// A `DeliveryRouter` is cheap to clone, and its clones share all state. [`plan`](Self::plan)
 /// returns the handlers of an event. As a tower service, the router takes a [`Delivery`], runs its
 /// handler, and returns the [`HandlerReport`]. It records nothing and retries nothing, which is up
-/// to the delivery service. It is not a service of [`Event`]s, so it cannot be put behind an
+/// to the delivery service. A handler whose [reply](Self::reply) Stripe waits for is not delivered.
+/// The router is not a service of [`Event`]s, so it cannot be put behind an
 /// endpoint by mistake.
 #[derive(Debug, Clone)]
 pub struct DeliveryRouter(Arc<Inner>);
@@ -40,6 +41,8 @@ pub struct DeliveryRouter(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     handlers: Handlers,
+    /// The router of the handlers that reply, if there are any.
+    replies: Option<Router>,
     /// The types that every delivery must provide.
     provided: Vec<ProvidedType>,
     /// The handlers' settings, in the order of `handlers.list`.
@@ -62,6 +65,7 @@ pub struct Delivery {
 impl DeliveryRouter {
     pub(crate) fn new(
         handlers: Handlers,
+        replies: Option<Router>,
         provided: Vec<ProvidedType>,
         default_retry: &RetryPolicy,
     ) -> Self {
@@ -73,43 +77,59 @@ impl DeliveryRouter {
         });
         let by_name = names.collect();
         let closed = AtomicBool::new(false);
-        Self(Arc::new(Inner { handlers, provided, specs, by_name, closed }))
+        Self(Arc::new(Inner { handlers, replies, provided, specs, by_name, closed }))
     }
 
-    /// Returns the handlers of this event, in order. Empty if the event is unhandled.
+    /// Runs the handler that [replies](crate::Reply) to this event. Returns `None` if there is
+    /// none.
+    ///
+    /// Such a handler is not delivered. The caller waits for its reply, then stores the event for
+    /// the handlers of the [plan](Self::plan), and then answers Stripe with the report. A failure
+    /// must not keep the event from being stored: Stripe may not send it again.
+    ///
+    /// The handler runs as in an inline [`Router`] with `InMemoryCompletions`. It has a deadline
+    /// and a default reply, and goes on if the future is dropped. A duplicate that arrives in the
+    /// same process gets the same reply.
+    pub fn reply(&self, event: &Event) -> Option<ReportFuture> {
+        let replies = self.0.replies.as_ref()?;
+        let is_unhandled = replies.handlers().is_unhandled(event);
+        (!is_unhandled).then(|| replies.clone().call(event.clone()))
+    }
+
+    /// Returns the handlers of this event, in order, without one that [replies](Self::reply).
     pub fn plan<'r>(&'r self, event: &'r Event) -> impl Iterator<Item = &'r HandlerSpec> {
         self.0.handlers.matching(event).map(|index| &self.0.specs[index])
     }
 
     /// Logs and counts an unhandled event, and logs the handlers whose `endpoint` or `livemode`
-    /// excludes the event, as a [`Router`](crate::Router) does.
+    /// excludes the event, as a [`Router`] does. An event with a handler that replies is handled.
     ///
     /// [`plan`](Self::plan) logs nothing, so call this once for each event received.
     pub fn log_unmatched(&self, event: &Event) {
-        let is_unhandled = self.plan(event).next().is_none();
-        self.0.handlers.log_unmatched(event, is_unhandled);
+        let replying = self.0.replies.as_ref().map(Router::handlers);
+        self.0.handlers.log_unmatched(replying, event);
     }
 
-    /// Returns all handlers, in order.
+    /// Returns all handlers, in order, without those that [reply](Self::reply).
     #[must_use]
     pub fn handlers(&self) -> &[HandlerSpec] {
         &self.0.specs
     }
 
-    /// Returns the handler with this stable name, current or former.
+    /// Returns the handler with this stable name, current or former. A handler that
+    /// [replies](Self::reply) is not found.
     #[must_use]
     pub fn handler(&self, name: &str) -> Option<&HandlerSpec> {
         self.0.by_name.get(name).map(|index| &self.0.specs[*index])
     }
 
-    /// Returns the routes. See [`Router::routes`](crate::Router::routes).
+    /// Returns the routes. See [`Router::routes`].
     #[must_use]
     pub fn routes(&self) -> &Routes {
         &self.0.handlers.routes
     }
 
-    /// Returns the event types to enable at Stripe. See
-    /// [`Router::event_types`](crate::Router::event_types).
+    /// Returns the event types to enable at Stripe. See [`Router::event_types`].
     #[must_use]
     pub fn event_types(&self) -> Vec<String> {
         self.routes().event_types()
@@ -127,8 +147,11 @@ impl DeliveryRouter {
         &self.0.handlers.report
     }
 
-    /// Closes the router: later calls fail with [`RouterError::Closed`].
+    /// Closes the router: later calls and replies fail with [`RouterError::Closed`].
     pub fn close(&self) {
+        if let Some(replies) = &self.0.replies {
+            replies.close();
+        }
         self.0.closed.store(true, Ordering::Relaxed);
     }
 

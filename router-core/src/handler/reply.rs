@@ -44,6 +44,9 @@ use super::{Failure, HandlerResult, IntoOutcome, Outcome};
 /// the failure becomes a dead letter. Without a `default_reply` the response is 500, and Stripe
 /// decides by the account's settings.
 ///
+/// With an inbox, the handler runs before the event is stored for the other handlers. The response
+/// is sent once the event is stored; if that fails, it is 503, and Stripe gets no reply.
+///
 /// A duplicate of the event receives the same reply, and does not run the handler again, even if
 /// the reply was the default one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

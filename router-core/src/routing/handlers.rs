@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt,
+    fmt, iter,
     sync::Arc,
     time::Duration,
 };
@@ -44,11 +44,13 @@ pub(crate) struct RegisteredHandler {
 }
 
 /// The validated handlers, shared by both kinds of router.
+///
+/// A router with a delivery service has two such lists, one of the handlers that reply.
 pub(crate) struct Handlers {
     table: Table,
     /// Sorted in the order in which they run. The table refers to them by index.
     pub(crate) list: Vec<RegisteredHandler>,
-    pub(super) states: States,
+    pub(super) states: Arc<States>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The locks of `exclusive` handlers, by object. Shared by all such handlers, so two
     /// of them do not run for the same object at the same time.
@@ -70,12 +72,26 @@ impl Handlers {
         routes: Routes,
         report: StartupReport,
     ) -> Self {
-        for handler in &list {
-            telemetry::init_failure_counters(&handler.name);
-        }
-        let has_filters = list.iter().any(|handler| !handler.filter().is_empty());
+        let has_filters = init(&list);
+        let states = Arc::new(states);
         let (object_locks, unhandled) = (KeyedLock::new(), UnhandledEvents::new(livemode));
         Self { table, list, states, clock, object_locks, unhandled, has_filters, routes, report }
+    }
+
+    /// Creates the second list of handlers of a router, which shares the states, the clock and the
+    /// object locks.
+    pub(crate) fn with_list(&self, table: Table, list: Vec<RegisteredHandler>) -> Self {
+        Self {
+            has_filters: init(&list),
+            table,
+            list,
+            states: self.states.clone(),
+            clock: self.clock.clone(),
+            object_locks: self.object_locks.clone(),
+            unhandled: UnhandledEvents::new(self.unhandled.livemode()),
+            routes: self.routes.clone(),
+            report: self.report.clone(),
+        }
     }
 
     /// Returns the indices of the handlers for this event, in the order in which they run.
@@ -84,16 +100,25 @@ impl Handlers {
         indices.filter(move |index| self.list[*index].filter().accepts(event))
     }
 
+    /// Returns the handlers for the type of this event, whether or not their filters accept it.
+    fn of_type(&self, event: &Event) -> impl Iterator<Item = &RegisteredHandler> {
+        self.table.handlers_of(event.event_type()).iter().map(|index| &self.list[*index])
+    }
+
+    /// Returns whether no handler takes this event.
+    pub(crate) fn is_unhandled(&self, event: &Event) -> bool {
+        self.matching(event).next().is_none()
+    }
+
     /// Logs and counts an event that has no handler, and logs the handlers whose filter excludes
-    /// the event. `is_unhandled` is `true` if no handler matches.
-    pub(crate) fn log_unmatched(&self, event: &Event, is_unhandled: bool) {
-        if !is_unhandled && !self.has_filters {
+    /// the event. `second` is the second list of handlers of the same router, if there is one.
+    pub(crate) fn log_unmatched(&self, second: Option<&Self>, event: &Event) {
+        let lists = || iter::once(self).chain(second);
+        let is_unhandled = lists().all(|handlers| handlers.is_unhandled(event));
+        if !is_unhandled && !lists().any(|handlers| handlers.has_filters) {
             return;
         }
-        let of_type = || {
-            let indices = self.table.handlers_of(event.event_type());
-            indices.iter().map(|index| &self.list[*index])
-        };
+        let of_type = || lists().flat_map(|handlers| handlers.of_type(event));
         if self.unhandled.log_other_mode(event) {
             return;
         }
@@ -112,6 +137,14 @@ impl Handlers {
             self.unhandled.log(event, of_type().next().is_some());
         }
     }
+}
+
+/// Initializes the handlers' metrics. Returns whether a handler has a filter.
+fn init(list: &[RegisteredHandler]) -> bool {
+    for handler in list {
+        telemetry::init_failure_counters(&handler.name);
+    }
+    list.iter().any(|handler| !handler.filter().is_empty())
 }
 
 impl fmt::Debug for Handlers {

@@ -42,6 +42,13 @@ impl<K: Clone + Eq + Hash> KeyedLock<K> {
     }
 }
 
+impl<K> Clone for KeyedLock<K> {
+    /// Returns a reference to the same locks.
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl<K: Eq + Hash> Drop for LockRef<K> {
     fn drop(&mut self) {
         let mut locks = self.locks.lock(&self.key);

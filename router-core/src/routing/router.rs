@@ -16,7 +16,7 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
-    RouterError,
+    Handlers, RouterError,
     in_flight::{Answer, Claim, InFlight},
     run::{Inner, Parts, Run},
 };
@@ -59,6 +59,10 @@ impl Router {
             telemetry::init_failure_counters(&handler.name);
         }
         Self(Arc::new(Inner { parts, in_flight: InFlight::new() }))
+    }
+
+    pub(crate) fn handlers(&self) -> &Handlers {
+        &self.0.parts.handlers
     }
 
     /// Returns the routes. Their `Display` is a table that does not change from build to build, so

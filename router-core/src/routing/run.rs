@@ -117,7 +117,7 @@ impl Run {
         let mut indices = router.parts.handlers.matching(&self.event).peekable();
         let (mut reports, mut overdue) = (Vec::new(), Vec::new());
         let is_unhandled = indices.peek().is_none();
-        router.parts.handlers.log_unmatched(&self.event, is_unhandled);
+        router.parts.handlers.log_unmatched(None, &self.event);
         if is_unhandled {
             self.handle_unhandled(&mut earlier, &mut overdue).await;
         }

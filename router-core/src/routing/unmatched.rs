@@ -137,6 +137,10 @@ impl UnhandledEvents {
         Self { types: Mutex::default(), livemode, other_mode_logged: AtomicBool::new(false) }
     }
 
+    pub(super) fn livemode(&self) -> Option<bool> {
+        self.livemode
+    }
+
     /// Logs and counts an event of the mode that the router does not handle. Returns whether it is
     /// one.
     ///

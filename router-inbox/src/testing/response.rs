@@ -40,6 +40,12 @@ impl InboxResponse {
         })
     }
 
+    /// Returns the JSON with which a handler [replied](router_core::Reply), or its default reply.
+    #[must_use]
+    pub fn reply(&self) -> Option<&[u8]> {
+        Some(self.stored()?.reply()?.reply()?)
+    }
+
     fn stored(&self) -> Option<&Receipt> {
         self.0.response().extensions().get()
     }

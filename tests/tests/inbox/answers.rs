@@ -117,7 +117,7 @@ async fn answer_follows_the_handler() {
     assert!(!answer.is_finished());
     // Other events and other answers do not wait.
     let other = event_of(payload("charge.failed").replace("evt_1", "evt_2")).unwrap();
-    assert_eq!(*shop.inbox.clone().call(other).await.unwrap().stored(), Stored::New);
+    assert_eq!(shop.inbox.clone().call(other).await.unwrap().stored(), Some(&Stored::New));
     warehouse.permits.add_permits(1);
     settle().await;
     assert!(answer.is_finished());

@@ -23,6 +23,7 @@ mod panics;
 mod pause;
 mod receiving;
 mod redelivery_shop;
+mod replies;
 mod shop;
 mod silent;
 mod tables;

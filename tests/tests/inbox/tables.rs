@@ -68,7 +68,7 @@ async fn deliver(store: &SqliteStore, id: &str, router: RouterBuilder) -> Stored
     let router = router.delivered_by(store).build().expect("router is valid");
     let mut inbox = Inbox::new(store.clone(), router.clone());
     let receipt = inbox.call(event(id)).await.expect("inbox is writable");
-    assert_eq!(*receipt.stored(), Stored::New);
+    assert_eq!(receipt.stored(), Some(&Stored::New));
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = inbox.worker(router).run(async { drop(stopped.await) });
     let ended = async {

@@ -146,7 +146,7 @@ impl Shop {
 
     async fn receive(&self, id: &str) {
         let answer = self.inbox.deliver(SyntheticEvent::new("invoice.paid").id(id)).await;
-        assert_eq!(*answer.receipt().stored(), Stored::New);
+        assert_eq!(answer.receipt().stored(), Some(&Stored::New));
     }
 
     fn start_worker(&self) -> JoinHandle<()> {
@@ -223,7 +223,7 @@ async fn long_transaction_is_stopped_to_free_the_writer() {
     let late = tokio::spawn(inbox.clone().call(event("evt_3")));
     shop.inbox.clock().wait_for_sleepers(sleepers).await;
     shop.inbox.clock().advance(Duration::from_secs(2));
-    assert_eq!(*late.await.unwrap().unwrap().stored(), Stored::New);
+    assert_eq!(late.await.unwrap().unwrap().stored(), Some(&Stored::New));
     worker.await.unwrap();
     assert_eq!(shop.state("evt_1").await, (Waiting, 1));
     insta::assert_snapshot!(shop.error("evt_1").await, @"the handler's transaction was open for 5s, which is the limit; the handler was stopped and its writes were rolled back, because an open transaction blocks all other writes");

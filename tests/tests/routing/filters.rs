@@ -219,7 +219,7 @@ fn startup_report_names_what_is_never_called_or_has_no_effect() {
     left out: tests/tests/routing/filters.rs:129  `shop.connect_audit`  on *
     left out: tests/tests/routing/filters.rs:236  `shop.both`  on account.updated
     this handler takes every event type, so no event is logged or counted as unhandled: tests/tests/routing/filters.rs:26  `shop.audit`  on *
-    warning: tests/tests/routing/filters.rs:29  `shop.alert`  on charge.failed: `concurrency`, `answer_after` have no effect without an inbox (`.delivered_by(...)`); without one, Stripe is answered after all handlers, and redelivers a failed event on a schedule of its own
+    warning: tests/tests/routing/filters.rs:29  `shop.alert`  on charge.failed: `concurrency`, `answer_after` have no effect without an inbox (`.delivered_by(...)`), nor for a handler that replies: Stripe is answered after the handler, and redelivers a failed event on a schedule of its own
     warning: tests/tests/routing/filters.rs:17  `shop.seller`  on account.updated: `endpoint = "connect"` is not checked, so a misspelled name would keep the handler from being called; call `.endpoints(secrets.endpoints())` before `.build()`
     warning: tests/tests/routing/filters.rs:32  `shop.rest`  on (unhandled): never called, because this handler handles every event: tests/tests/routing/filters.rs:26  `shop.audit`  on *; remove one of them
     "#);

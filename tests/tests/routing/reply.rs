@@ -7,7 +7,7 @@ use std::{
 
 use http::Response;
 use router_core::{
-    BoxError, Endpoint, Event, Failure, Object, Outcome, Reply, Router,
+    BoxError, Endpoint, Event, Failure, Object, Outcome, Reply, Router, State,
     build::{Registered, RouterBuilder},
     dead_letters::{DeadLetter, DeadLetters},
     handler::{Handler, HandlerResult, IntoOutcome as _, Report},
@@ -56,6 +56,13 @@ async fn slow(_: Event) -> Reply<Decision> {
 async fn failing(_: Event) -> Result<Reply<Decision>, Failure> {
     Err(Failure::retry("the ledger is down"))
 }
+
+#[on_event("issuing_authorization.request", name = "faulty", default_reply = decline)]
+async fn faulty(_: Object<Authorization>, fault: State<Fault>) -> Result<Reply<Decision>, Failure> {
+    fault()
+}
+
+type Fault = fn() -> Result<Reply<Decision>, Failure>;
 
 #[on_event("issuing_authorization.request", name = "panicking", default_reply = panics)]
 async fn panicking(_: Event) -> Reply<Decision> {
@@ -143,6 +150,30 @@ async fn failed_handler_gets_default_reply_and_dead_letter() {
     let report: &Report = response.extensions().get().unwrap();
     assert_eq!(report.handler("failing").unwrap().outcome(), "dead");
     assert!(letters.take()[0].ends_with("the ledger is down"));
+}
+
+#[tokio::test]
+async fn default_reply_is_sent_for_each_kind_of_failure() {
+    let faults: [(Fault, &str); 3] = [
+        (|| Err(Failure::retry("not now")), "not now"),
+        (|| Err(Failure::permanent("no such card")), "no such card"),
+        (|| panic!("a bug"), "a bug"),
+    ];
+    for (fault, message) in faults {
+        let letters = StoredLetters::default();
+        let router = only::<faulty>().state(fault).dead_letters(letters.clone());
+        let response = answer(router).await;
+        assert_eq!(
+            (response.status().as_u16(), &**response.body()),
+            (200, r#"{"approved":false}"#)
+        );
+        assert!(letters.take()[0].contains(message), "{message}");
+    }
+    // An object that does not decode.
+    let router = only::<faulty>().state::<Fault>(|| Ok(Reply(Decision { approved: true })));
+    let malformed = request().replace(r#""amount""#, r#""Amount""#);
+    let response = send(endpoint(router, &ManualClock::at(now())), post(malformed)).await;
+    assert_eq!((response.status().as_u16(), &**response.body()), (200, r#"{"approved":false}"#));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use router_core::{
     testing::{Payload, SyntheticEvent},
 };
 use router_inbox::{
-    Inbox, JetStreamStore, Store as _, StoreError,
+    Inbox, InboxError, JetStreamStore, Store as _,
     conformance::Subject as _,
     operations::{EventSelector, MIN_RETENTION},
     store::{
@@ -45,10 +45,10 @@ async fn oversized_event_fails_alone() {
     let large = large.build().unwrap().event().clone();
     let (mut first, mut second) = (inbox.clone(), inbox.clone());
     let (refused, stored) = tokio::join!(first.call(large), second.call(paid("evt_1").event));
-    assert_eq!(*stored.unwrap().stored(), Stored::New);
-    let refused = refused.unwrap_err();
+    assert_eq!(stored.unwrap().stored(), Some(&Stored::New));
+    let InboxError::Store(refused) = refused.unwrap_err() else { panic!("no handler replies") };
     assert_eq!(refused.kind(), StoreErrorKind::Rejected);
-    let refused = error_chain(&StoreError::rejected(refused));
+    let refused = error_chain(&refused);
     let server = format!("the NATS server {} accepts at most 65536", server.address());
     assert!(refused.contains(&server), "{refused}");
     assert!(refused.contains("raise `max_payload`"), "{refused}");
