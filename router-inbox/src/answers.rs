@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::{
     Store, StoreError,
     bounded::BoundedStore,
-    store::{DeliveryState, PausedHandler},
+    store::{DeliveryState, PausedHandler, StoredDelivery},
     telemetry,
 };
 
@@ -31,13 +31,23 @@ const MAX_POLL: Duration = Duration::from_secs(1);
 
 /// The answers of this process that wait, and the number of workers that may end their waits.
 pub(crate) struct WaitingAnswers {
-    /// Wakes the answers that wait for an event, by the event's id.
-    events: Mutex<HashMap<Arc<str>, watch::Sender<()>>>,
+    /// The answers that wait for an event, by the event's id.
+    events: Mutex<HashMap<Arc<str>, AnswersOfEvent>>,
     /// The number of answers that wait. Changed only while `events` is locked.
     number: watch::Sender<usize>,
     /// The number of this process's workers that claim deliveries. `None` until the first one
     /// starts: the workers may be in other processes.
     workers: watch::Sender<Option<usize>>,
+}
+
+/// The answers that wait for one event.
+#[derive(Default)]
+struct AnswersOfEvent {
+    /// Wakes them.
+    completed: watch::Sender<()>,
+    /// Their number. The receivers are not counted instead, because they are dropped after the lock
+    /// of the map is released.
+    number: usize,
 }
 
 /// An answer that waits. It is counted until it is dropped.
@@ -82,9 +92,9 @@ impl WaitingAnswers {
     pub(crate) fn wake(&self, handler: &HandlerSpec, event_id: &str) {
         // The other handlers take no lock.
         if handler.answer_after.is_some()
-            && let Some(completed) = self.events().get(event_id)
+            && let Some(answers) = self.events().get(event_id)
         {
-            completed.send_replace(());
+            answers.completed.send_replace(());
         }
     }
 
@@ -102,13 +112,15 @@ impl WaitingAnswers {
             return None;
         }
         let event_id: Arc<str> = event_id.into();
-        let completed = events.entry(event_id.clone()).or_default().subscribe();
+        let of_event = events.entry(event_id.clone()).or_default();
+        of_event.number += 1;
+        let completed = of_event.completed.subscribe();
         self.number.send_modify(|number| *number += 1);
         let workers = self.workers.subscribe();
         Some(WaitingAnswer { answers: self, event_id, completed, workers })
     }
 
-    fn events(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Sender<()>>> {
+    fn events(&self) -> MutexGuard<'_, HashMap<Arc<str>, AnswersOfEvent>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,9 +140,11 @@ impl Drop for WaitingAnswer<'_> {
     fn drop(&mut self) {
         let mut events = self.answers.events();
         self.answers.number.send_modify(|number| *number -= 1);
-        // The receiver of this answer still counts.
-        if events.get(&self.event_id).is_some_and(|completed| completed.receiver_count() == 1) {
-            events.remove(&self.event_id);
+        if let Some(of_event) = events.get_mut(&self.event_id) {
+            of_event.number -= 1;
+            if of_event.number == 0 {
+                events.remove(&self.event_id);
+            }
         }
     }
 }
@@ -141,7 +155,7 @@ impl Drop for ClaimingWorker {
     }
 }
 
-/// Waits for the handlers of an event, one after the other.
+/// The wait of an answer for the handlers of its event.
 pub(crate) struct AnswerWait<'a, S> {
     pub(crate) answers: &'a WaitingAnswers,
     pub(crate) store: &'a BoundedStore<S>,
@@ -151,66 +165,105 @@ pub(crate) struct AnswerWait<'a, S> {
     pub(crate) arrived: Instant,
 }
 
+/// A handler for which an answer waits, and its `answer_after`.
+pub(crate) type Awaited<'h> = (&'h HandlerSpec, Duration);
+
 impl<S: Store> AnswerWait<'_, S> {
-    /// Waits until the handler has finished the event, or until its time is over. Cancel safe.
-    pub(crate) async fn wait_for(&self, handler: &HandlerSpec, limit: Duration) -> WaitEnd {
-        let end = tokio::select! {
-            biased;
-            end = self.until_finished(handler) => end,
-            () = self.clock.sleep_until(self.arrived + limit) => WaitEnd::TimeOver,
-        };
-        telemetry::answer_waited(handler, self.event, limit, end);
-        end
+    /// Waits until each handler has finished the event, or until its time is over. Returns the
+    /// handlers that have finished, and their deliveries' states. Cancel safe.
+    ///
+    /// All are waited for at the same time, so that one that hangs does not hide that another has
+    /// finished in time.
+    pub(crate) async fn wait_for(
+        &self,
+        mut awaited: Vec<Awaited<'_>>,
+    ) -> Vec<(Arc<str>, DeliveryState)> {
+        let mut finished = Vec::new();
+        let mut answer = self.answers.add(self.event.id());
+        let mut poll = FIRST_POLL;
+        while let Some(first) = awaited.iter().map(|(_, limit)| *limit).min() {
+            let ends = match &mut answer {
+                None => vec![Some(WaitEnd::Skipped); awaited.len()],
+                Some(answer) => tokio::select! {
+                    biased;
+                    ends = self.until_one_ends(&awaited, answer, &mut poll) => ends,
+                    () = self.clock.sleep_until(self.arrived + first) => {
+                        let end = |(_, limit): &Awaited<'_>| (*limit == first).then_some(WaitEnd::TimeOver);
+                        awaited.iter().map(end).collect()
+                    }
+                },
+            };
+            let mut ends = ends.into_iter();
+            awaited.retain(|(handler, limit)| {
+                let Some(end) = ends.next().flatten() else { return true };
+                telemetry::answer_waited(handler, self.event, *limit, end);
+                if let WaitEnd::Finished(state) = end {
+                    finished.push((handler.name.clone(), state));
+                }
+                false
+            });
+        }
+        finished
     }
 
-    /// Waits until the handler has finished the event, or will not do so in time.
+    /// Waits until one of the handlers has finished the event, or will not do so in time. Returns
+    /// the end of the wait for each, or `None` if it may still finish in time. Cancel safe.
     ///
     /// The store decides, because another process may run the delivery. A worker of this process
     /// wakes the answer, so that it does not wait for the next poll.
-    async fn until_finished(&self, handler: &HandlerSpec) -> WaitEnd {
-        let Some(mut answer) = self.answers.add(self.event.id()) else { return WaitEnd::Skipped };
-        let mut poll = FIRST_POLL;
+    async fn until_one_ends(
+        &self,
+        awaited: &[Awaited<'_>],
+        answer: &mut WaitingAnswer<'_>,
+        poll: &mut Duration,
+    ) -> Vec<Option<WaitEnd>> {
         loop {
-            match self.check(handler).await {
-                Ok(Some(end)) => return end,
-                Ok(None) => {}
+            match self.check(awaited).await {
+                Ok(ends) if ends.iter().any(Option::is_some) => return ends,
+                Ok(_) => {}
                 Err(error) => telemetry::store_failed(
-                    "failed to read a delivery for which an answer waits; retrying",
+                    "failed to read the deliveries for which an answer waits; retrying",
                     &error,
                 ),
             }
             tokio::select! {
                 biased;
                 () = answer.woken() => {}
-                () = self.clock.sleep(poll) => poll = MAX_POLL.min(poll * 2),
+                () = self.clock.sleep(*poll) => *poll = MAX_POLL.min(*poll * 2),
             }
         }
     }
 
-    /// Returns the end of the wait, or `None` if the handler may still finish in time.
-    async fn check(&self, handler: &HandlerSpec) -> Result<Option<WaitEnd>, StoreError> {
-        // Read before the state: otherwise a worker could finish the delivery and stop in between.
+    /// Returns the end of the wait for each handler, or `None` if it may still finish in time.
+    async fn check(&self, awaited: &[Awaited<'_>]) -> Result<Vec<Option<WaitEnd>>, StoreError> {
+        // Read before the states: otherwise a worker could finish the delivery and stop in between.
         let no_worker = *self.answers.workers.borrow() == Some(0);
-        match self.state(handler).await? {
-            None | Some(DeliveryState::Running) => Ok(None),
-            Some(DeliveryState::Waiting) if no_worker => Ok(Some(WaitEnd::Skipped)),
+        let deliveries = self.store.deliveries(self.event.id()).await?;
+        let states: Vec<_> =
+            awaited.iter().map(|(handler, _)| self.state(&deliveries, handler)).collect();
+        let paused = match states.contains(&Some(DeliveryState::Waiting)) && !no_worker {
+            true => self.store.paused_handlers().await?,
+            false => Vec::new(),
+        };
+        let end = |((handler, _), state): (&Awaited<'_>, Option<DeliveryState>)| match state {
+            None | Some(DeliveryState::Running) => None,
             Some(DeliveryState::Waiting) => {
-                let paused = self.store.paused_handlers().await?;
-                Ok(PausedHandler::find(&paused, handler).map(|_| WaitEnd::Skipped))
+                let is_skipped = no_worker || PausedHandler::find(&paused, handler).is_some();
+                is_skipped.then_some(WaitEnd::Skipped)
             }
-            Some(state) => Ok(Some(WaitEnd::Finished(state))),
-        }
+            Some(state) => Some(WaitEnd::Finished(state)),
+        };
+        Ok(awaited.iter().zip(states).map(end).collect())
     }
 
     /// Returns the state of the handler's latest delivery of the event.
-    async fn state(&self, handler: &HandlerSpec) -> Result<Option<DeliveryState>, StoreError> {
+    fn state(&self, deliveries: &[StoredDelivery], handler: &HandlerSpec) -> Option<DeliveryState> {
         let key = self.event.key();
-        let deliveries = self.store.deliveries(self.event.id()).await?;
         let own = deliveries.iter().filter(|delivery| {
             (&*delivery.endpoint, delivery.account.as_deref()) == (key.endpoint(), key.account())
                 && handler.has_name(&delivery.handler)
         });
-        Ok(own.max_by_key(|delivery| delivery.generation).map(|delivery| delivery.state))
+        own.max_by_key(|delivery| delivery.generation).map(|delivery| delivery.state)
     }
 }
 
@@ -228,6 +281,25 @@ mod tests {
         assert_eq!((answers.events().len(), *answers.number.borrow()), (1, 1));
         drop(second);
         assert_eq!((answers.events().len(), *answers.number.borrow()), (0, 0));
+    }
+
+    /// Answers for one event often end together, because the same outcome wakes them.
+    #[test]
+    fn answers_that_end_at_the_same_time_leave_nothing() {
+        let answers = WaitingAnswers::new();
+        for _ in 0..2_000 {
+            let waiting = [answers.add("evt_1"), answers.add("evt_1")];
+            let barrier = std::sync::Barrier::new(waiting.len());
+            std::thread::scope(|scope| {
+                for answer in waiting {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        drop(answer);
+                    });
+                }
+            });
+            assert_eq!(answers.events().len(), 0);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 
 use crate::{
     Receipt, Store, StoreError,
-    answers::{self, AnswerWait, WaitEnd, WaitingAnswers},
+    answers::{self, AnswerWait, WaitingAnswers},
     bounded::BoundedStore,
     group_commit::{self, GroupCommit},
     monitor::{BacklogMonitor, InboxHealth},
@@ -260,17 +260,16 @@ impl<S: Store> Inbox<S> {
         arrived: Instant,
         receipt: &mut Receipt,
     ) {
-        let (answers, store, clock) = (&*self.answers, self.monitor.store(), &*self.clock);
-        for (index, handler) in handlers.iter().enumerate() {
-            let Some(limit) = handler.answer_after.filter(|_| receipt.is_unfinished(index)) else {
-                continue;
-            };
-            // All times count from the arrival, so one wait after the other takes no longer.
-            let wait = AnswerWait { answers, store, clock, event, arrived };
-            if let WaitEnd::Finished(state) = wait.wait_for(handler, limit).await {
-                receipt.add_finished(&handler.name, state);
-            }
+        let awaited = handlers.iter().enumerate().filter_map(|(index, handler)| {
+            Some((*handler, handler.answer_after.filter(|_| receipt.is_unfinished(index))?))
+        });
+        let awaited: Vec<_> = awaited.collect();
+        if awaited.is_empty() {
+            return;
         }
+        let (answers, store, clock) = (&*self.answers, self.monitor.store(), &*self.clock);
+        let wait = AnswerWait { answers, store, clock, event, arrived };
+        receipt.add_finished(wait.wait_for(awaited).await);
     }
 
     async fn commit(&self, event: NewEvent) -> Result<Stored, Arc<StoreError>> {

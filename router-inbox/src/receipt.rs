@@ -52,9 +52,9 @@ impl Receipt {
         }
     }
 
-    /// Records the state in which a delivery has finished before the answer.
-    pub(crate) fn add_finished(&mut self, handler: &Arc<str>, state: DeliveryState) {
-        self.finished.push((handler.clone(), state));
+    /// Records the handlers that have finished before the answer, and their deliveries' states.
+    pub(crate) fn add_finished(&mut self, finished: Vec<(Arc<str>, DeliveryState)>) {
+        self.finished.extend(finished);
     }
 
     /// Returns the result of storing the event. Returns `None` if the event was not stored, because

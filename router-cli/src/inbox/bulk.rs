@@ -53,7 +53,8 @@ pub(super) async fn change_matching(
         outcomes.extend(within_limit(store.change(batch, change)).await?);
         Ok(())
     })
-    .await?;
+    .await;
+    // The batches before an error have been changed, so they are printed first.
     if output.json {
         for (delivery, outcome) in deliveries.iter().zip(&outcomes) {
             output.json(&Line::new(delivery, *outcome))?;
@@ -61,6 +62,7 @@ pub(super) async fn change_matching(
     }
     let totals = Totals::new(&outcomes);
     totals.print(change, output)?;
+    let is_complete = is_complete?;
     if !is_complete {
         output.note(interrupted(deliveries.len(), outcomes.len(), "delivery"));
     }

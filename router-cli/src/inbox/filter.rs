@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::{operations::ListFilter, store::DeliveryState};
 
@@ -32,7 +32,8 @@ pub(super) struct FilterArgs {
     since: Option<Duration>,
 
     /// Only deliveries whose last error contains this text. Upper and lower case differ.
-    #[arg(long, value_name = "TEXT")]
+    // An empty text, as from an unset variable of a script, would match every error.
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub(super) error: Option<String>,
 }
 

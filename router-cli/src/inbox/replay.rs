@@ -99,7 +99,8 @@ impl ReplayArgs {
             }
             Ok(())
         })
-        .await?;
+        .await;
+        // The batches before an error have been replayed, so they are printed first.
         for result in &printed {
             match output.json {
                 true => output.json(&json_line(result))?,
@@ -110,6 +111,7 @@ impl ReplayArgs {
         if by_filter {
             totals.print(output)?;
         }
+        let is_complete = is_complete?;
         if !is_complete {
             output.note(interrupted(events.len(), processed, "event"));
         }

@@ -8,7 +8,7 @@ use crate::{
     Store, StoreError,
     bounded::BoundedStore,
     operations::{Change, ChangeOutcome, EventSelector, ListFilter, SelectedDelivery},
-    store::{DeliveryState, Operations},
+    store::DeliveryState,
     telemetry,
 };
 
@@ -46,8 +46,10 @@ pub(super) async fn clean_up_periodically(
     // Jitter, so that workers started together do not purge together.
     clock.sleep(PURGE_INTERVAL.mul_f64(fastrand::f64())).await;
     loop {
-        if let Some(age) = retention.dead_letters {
-            discard_and_log(store, age, clock).await;
+        if let Some(age) = retention.dead_letters
+            && let Err(error) = discard(store, age, clock).await
+        {
+            telemetry::store_failed("failed to discard old dead letters; retrying later", &error);
         }
         match purge(store, retention.finished, clock).await {
             Ok(0) => {}
@@ -60,35 +62,33 @@ pub(super) async fn clean_up_periodically(
     }
 }
 
-/// The numbers of discarded dead letters by handler.
-type Discarded = BTreeMap<Arc<str>, u64>;
+/// The numbers of discarded dead letters by handler. Logs them when it is dropped, so that they are
+/// logged also if the store fails or the worker is shut down before all are discarded.
+#[derive(Default)]
+struct Discarded(BTreeMap<Arc<str>, u64>);
 
-/// Discards dead letters in batches. Logs the number of those discarded, also after a failure.
-async fn discard_and_log(store: &BoundedStore<impl Store>, age: Duration, clock: &dyn Clock) {
-    let Some(operations) = store.unbounded().operations() else { return };
-    let mut discarded = Discarded::new();
-    let result = discard(store, operations, age, clock, &mut discarded).await;
-    if !discarded.is_empty() {
-        let handlers = discarded.iter().map(|(handler, number)| format!("{handler}: {number}"));
+impl Drop for Discarded {
+    fn drop(&mut self) {
+        if self.0.is_empty() {
+            return;
+        }
+        let handlers = self.0.iter().map(|(handler, number)| format!("{handler}: {number}"));
         tracing::warn!(
-            discarded = discarded.values().sum::<u64>(),
+            discarded = self.0.values().sum::<u64>(),
             handlers = handlers.collect::<Vec<_>>().join(", "),
             "discarded dead letters that died longer ago than `max_dead_letter_age`; they can be \
              retried until their events are purged"
         );
     }
-    if let Err(error) = result {
-        telemetry::store_failed("failed to discard old dead letters; retrying later", &error);
-    }
 }
 
+/// Discards dead letters in batches.
 async fn discard(
     store: &BoundedStore<impl Store>,
-    operations: &dyn Operations,
     age: Duration,
     clock: &dyn Clock,
-    discarded: &mut Discarded,
 ) -> Result<(), StoreError> {
+    let Some(operations) = store.unbounded().operations() else { return Ok(()) };
     let old = ListFilter {
         states: vec![DeliveryState::Dead],
         min_ended_age: Some(age),
@@ -97,12 +97,13 @@ async fn discard(
     };
     let select = operations.select_deliveries(&old);
     let old = store.within_limit("select old dead letters", select).await?;
+    let mut discarded = Discarded::default();
     for batch in old.chunks(BATCH_SIZE) {
         let change = operations.change(batch, Change::Discard);
         let outcomes = store.within_limit("discard old dead letters", change).await?;
         for (SelectedDelivery { handler, .. }, outcome) in batch.iter().zip(outcomes) {
             if outcome == ChangeOutcome::Applied {
-                *discarded.entry(handler.clone()).or_default() += 1;
+                *discarded.0.entry(handler.clone()).or_default() += 1;
             }
         }
         clock.sleep(BATCH_PAUSE).await;

@@ -339,7 +339,7 @@ async fn unreadable_delivery_is_answered_with_200_in_time() {
     let receipt = answered(call).await;
     assert_eq!((receipt.outcome(), receipt.finished("shop.order")), ("stored", None));
     let lines = logged();
-    assert!(lines.contains("failed to read a delivery for which an answer waits"), "{lines}");
+    assert!(lines.contains("failed to read the deliveries for which an answer waits"), "{lines}");
 }
 
 /// Deliveries of the same event id at another endpoint, and those of earlier generations, do not
@@ -422,4 +422,25 @@ async fn test_inbox_runs_the_handler_while_the_answer_waits() {
         shop.run_for(SECOND * 60).await;
         assert_eq!(orders().await, 2);
     }
+}
+
+/// Succeeds at once.
+#[on_event("invoice.paid", name = "shop.slip", answer_after = "8s")]
+async fn slip(_: Event) {}
+
+/// The handlers are waited for at the same time: one that hangs does not hide that another has
+/// finished.
+#[tokio::test]
+async fn handler_that_hangs_does_not_hide_another_that_has_finished() {
+    log(LevelFilter::WARN);
+    let shop = Shop::new(router(&Warehouse::new(0)).add::<slip>());
+    let worker = shop.start_worker();
+    let call = send(&shop, "evt_1").await;
+    shop.clock.advance(SECOND * 8);
+    let receipt = answered(call).await;
+    let states = ["shop.order", "shop.slip"].map(|handler| receipt.finished(handler));
+    assert_eq!(states, [None, Some(Done)]);
+    let warnings = logged();
+    assert!(warnings.contains("shop.order") && !warnings.contains("shop.slip"), "{warnings}");
+    drop(worker.begin_shutdown());
 }

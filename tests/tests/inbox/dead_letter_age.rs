@@ -60,6 +60,27 @@ async fn dead_letter_past_max_age_is_discarded_and_purged() {
     worker.stop().await;
 }
 
+/// A large number is discarded in batches. What has been discarded is logged in any case.
+#[tokio::test]
+async fn discarded_dead_letters_are_logged_if_the_worker_stops_before_the_rest() {
+    log(LevelFilter::WARN);
+    let shop = shop();
+    let worker = shop.start_worker_with(|worker| worker.max_dead_letter_age(DAY * 10));
+    let ids: Vec<_> = (0..150).map(|number| format!("evt_{number}")).collect();
+    for id in &ids {
+        shop.receive(id).await.unwrap();
+        shop.wait_for(id, Dead, 1).await;
+    }
+    shop.advance_and_poll(DAY * 11).await;
+    shop.wait_for("evt_0", Discarded, 1).await;
+    settle().await;
+    logged();
+    worker.stop().await;
+    assert_eq!(shop.state("evt_149").await, (Dead, 1));
+    let log = logged();
+    assert!(log.contains("discarded=100"), "{log}");
+}
+
 #[tokio::test]
 #[should_panic(expected = "the age 345599s given to `Worker::max_dead_letter_age` is shorter")]
 async fn max_age_below_minimum_is_refused_at_start() {

@@ -178,6 +178,8 @@ impl Store for FaultyStore {
 
     async fn deliveries(&self, event_id: &str) -> Result<Vec<StoredDelivery>, StoreError> {
         self.deliveries_calls.fetch_add(1, Ordering::SeqCst);
+        // No store answers at once.
+        tokio::task::yield_now().await;
         match self.deliveries_fail.load(Ordering::SeqCst) {
             true => Err(StoreError::unavailable("the disk cannot be read")),
             false => self.store.deliveries(event_id).await,

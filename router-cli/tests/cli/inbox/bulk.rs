@@ -2,7 +2,10 @@
 
 use std::process::{Command, Stdio};
 
-use router_inbox::store::{DeliveryOutcome, Operations as _};
+use router_inbox::{
+    sqlx::{Connection as _, SqliteConnection, raw_sql},
+    store::{DeliveryOutcome, Operations as _},
+};
 use serde_json::json;
 
 use super::{
@@ -101,8 +104,34 @@ fn invalid_selections_are_refused(engine: impl Engine) {
     insta::assert_snapshot!(error(&["retry", "--state", "dead,done"]), @"error: --state: finished deliveries are not retried; to have an event handled again, use `replay`");
     insta::assert_snapshot!(error(&["discard", "--state", "discarded"]), @"error: --state: finished deliveries cannot be discarded");
     insta::assert_snapshot!(error(&["discard", "--handler", "orders.fulfill"]), @"error: handler `orders.fulfill` has no deliveries in this inbox; did you mean `orders.fulfil`?");
+    // As from an unset variable of a script.
+    let empty = error(&["discard", "--error", ""]);
+    assert!(empty.contains("a value is required for '--error <TEXT>'"), "{empty}");
     let output = inbox.run(&["list", "--state", "unhandled", "--error", "x"]);
     insta::assert_snapshot!(output.stderr, @"error: --state unhandled lists events without deliveries; remove the other states, --handler and --error");
+}
+
+/// The batches before the error have been changed, so the operator must know of them.
+#[test]
+fn deliveries_changed_before_an_error_are_printed() {
+    let inbox = TestInbox::empty(Sqlite::new(), MINUTE * 10);
+    inbox.store_many(150, "audit");
+    let url = inbox.engine.url();
+    inbox.runtime.block_on(async {
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        let trigger = "create trigger full before update on stripe_inbox_deliveries
+             when (select count(*) from stripe_inbox_deliveries where state = 5) >= 120
+             begin select raise(abort, 'no space'); end";
+        raw_sql(trigger).execute(&mut connection).await.unwrap();
+    });
+    let discard = ["discard", "--state", "waiting", "--yes"];
+    let output = inbox.run(&[&discard[..], &["--json"]].concat());
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let lines = output.json();
+    assert_eq!((lines.len(), &lines[100]["summary"]["discarded"]), (101, &json!(100)));
+    assert!(output.stderr.contains("no space"), "{output:?}");
+    let output = inbox.run(&discard);
+    assert_eq!(output.stdout, "0 deliveries discarded\n", "{output:?}");
 }
 
 #[test]
