@@ -92,21 +92,16 @@ pub(crate) struct HistoryColumns {
 }
 
 impl HistoryColumns {
-    /// Decodes the history of a delivery.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the JSON is damaged.
-    pub(crate) fn decode(self) -> sqlx::Result<Vec<AttemptSummary>> {
-        let decode = |json: &str| {
-            serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()))
-        };
+    /// Decodes the history of a delivery. Damaged JSON counts as none, so that an operator still
+    /// sees the delivery.
+    pub(crate) fn decode(self) -> Vec<AttemptSummary> {
         let history = DeliveryHistory {
             claimed_at: self.claimed_at,
             claimed_by: self.claimed_by.map(Arc::from),
-            ended: self.history.as_deref().map(decode).transpose()?.unwrap_or_default(),
+            ended: serde_json::from_str(self.history.as_deref().unwrap_or("[]"))
+                .unwrap_or_default(),
         };
-        Ok(history.attempts(self.state, self.attempts, self.ended_at))
+        history.attempts(self.state, self.attempts, self.ended_at)
     }
 }
 
