@@ -289,7 +289,8 @@ async fn deliver(store: impl Store) -> Result<f64> {
 /// Returns the median time of a claim in microseconds.
 async fn claim(store: &impl Store, times: usize) -> Result<f64> {
     let lease = Duration::from_secs(600);
-    let request = ClaimRequest::new(vec![HandlerSlots::new(HANDLER, 16)], 16, lease);
+    let request =
+        ClaimRequest::new(vec![HandlerSlots::new(HANDLER, 16)], 16, lease).worker("bench");
     let mut durations = Vec::new();
     for _ in 0..times {
         let start = SystemClock.monotonic();
