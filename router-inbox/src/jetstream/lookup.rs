@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    future::Future,
     sync::Arc,
 };
 
@@ -15,6 +16,7 @@ use super::{
     open_records::VersionedRecord,
     read,
     record::{Record, Stage},
+    writes::{Contended, MAX_ATTEMPTS},
 };
 use crate::StoreError;
 
@@ -23,6 +25,12 @@ pub(super) struct PayloadMessage {
     pub(super) sequence: u64,
     pub(super) meta: EventMeta,
     pub(super) payload: bytes::Bytes,
+}
+
+/// The payload messages of events, and the record of each of them in the same order.
+pub(super) struct EventsWithRecords {
+    pub(super) payloads: Vec<PayloadMessage>,
+    pub(super) records: Vec<VersionedRecord>,
 }
 
 /// An id of an event that the event's subjects do not contain: the own id of a thin event, or that
@@ -56,10 +64,7 @@ impl Connection {
     }
 
     /// Reads the payload messages of all generations of an event, the first generation first.
-    pub(super) async fn generations(
-        &self,
-        meta: &EventMeta,
-    ) -> Result<Vec<PayloadMessage>, StoreError> {
+    async fn generations(&self, meta: &EventMeta) -> Result<Vec<PayloadMessage>, StoreError> {
         let subjects = self.subjects.generations(meta.key_id(), &meta.identity);
         let mut events = self.payloads(&subjects).await?;
         events.sort_by_key(|event| event.meta.generation);
@@ -148,12 +153,43 @@ impl Connection {
         Ok(None)
     }
 
-    /// Reads the records of these events. An event without a record is left out.
-    pub(super) async fn records(
+    /// Reads all events that were received with this id, in all generations, in the order of their
+    /// sequences.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Contended`] if the records keep moving while they are looked up.
+    pub(super) async fn records_with_id(&self, id: &str) -> Result<EventsWithRecords, StoreError> {
+        self.with_records(|| self.events_with_id(id)).await
+    }
+
+    /// Reads all generations of an event, the first generation first.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Contended`] if the records keep moving while they are looked up.
+    pub(super) async fn records_of(
         &self,
-        events: &[PayloadMessage],
-    ) -> Result<Vec<VersionedRecord>, StoreError> {
-        let records = events.iter().map(|event| self.record(&event.meta));
-        Ok(try_join_all(records).await?.into_iter().flatten().collect())
+        meta: &EventMeta,
+    ) -> Result<EventsWithRecords, StoreError> {
+        self.with_records(|| self.generations(meta)).await
+    }
+
+    /// Adds the records to the events that `read` returns. An event and its record are written in
+    /// one batch, so a missing record has moved while it was looked up, or the event has just been
+    /// purged. Both are read again in this case.
+    async fn with_records<F>(&self, read: impl Fn() -> F) -> Result<EventsWithRecords, StoreError>
+    where
+        F: Future<Output = Result<Vec<PayloadMessage>, StoreError>>,
+    {
+        for _ in 0..MAX_ATTEMPTS {
+            let payloads = read().await?;
+            let records = payloads.iter().map(|event| self.record(&event.meta));
+            let records: Option<_> = try_join_all(records).await?.into_iter().collect();
+            if let Some(records) = records {
+                return Ok(EventsWithRecords { payloads, records });
+            }
+        }
+        Err(StoreError::busy(Contended))
     }
 }

@@ -7,7 +7,7 @@ use router_core::Event;
 use super::{
     Connection,
     event_meta::EventMeta,
-    lookup::PayloadMessage,
+    lookup::{EventsWithRecords, PayloadMessage},
     messages::{Message, WriteError},
     open_records::VersionedRecord,
     record::{CopyRef, Delivery, Record},
@@ -43,17 +43,12 @@ impl Connection {
         meta: &EventMeta,
     ) -> Result<Option<Stored>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
-            let payloads = self.generations(meta).await?;
+            let EventsWithRecords { payloads, records: bases } = self.records_of(meta).await?;
             let is_redelivered =
                 |payload: &PayloadMessage| payload.meta.generation == meta.generation;
             let Some(generation) = payloads.iter().position(is_redelivered) else {
                 return Ok(None);
             };
-            let bases = self.records(&payloads).await?;
-            if bases.len() != payloads.len() {
-                // A record is missed if it moves while it is looked up.
-                continue;
-            }
             let same_form = self.unfinished_with_form(&new.event, &bases).await?;
             let decision = decide(new, &bases, generation, &same_form, self.time.now());
             match self.write_redelivery(new, meta, &bases, &decision).await {

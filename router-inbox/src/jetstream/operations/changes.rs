@@ -63,15 +63,9 @@ impl Connection {
                 let plan = self.plan_change(event, selected, change).await?;
                 Ok::<_, StoreError>((event, plan))
             });
-            let mut plans_of_events = Vec::new();
-            for (event, plan) in try_join_all(plans).await? {
-                match plan {
-                    Some(plan) => plans_of_events.push((event, plan)),
-                    None => remaining.push(event),
-                }
-            }
+            let plans = try_join_all(plans).await?;
             let messages = |(_, plan): &(_, Plan)| 2 * plan.replacements.len();
-            for batch in messages::batches(&plans_of_events, messages) {
+            for batch in messages::batches(&plans, messages) {
                 match self
                     .write_changes(batch.iter().flat_map(|(_, plan)| &plan.replacements))
                     .await
@@ -90,20 +84,15 @@ impl Connection {
         Err(StoreError::busy(Contended))
     }
 
-    /// Plans the change of an event's selected deliveries. Returns `None` if a record was missed,
-    /// because it moved while it was looked up.
+    /// Plans the change of an event's selected deliveries.
     async fn plan_change(
         &self,
         (event_id, indexes): &(&str, Vec<usize>),
         selected: &[SelectedDelivery],
         change: Change,
-    ) -> Result<Option<Plan>, StoreError> {
+    ) -> Result<Plan, StoreError> {
         let now = self.time.now();
-        let payloads = self.events_with_id(event_id).await?;
-        let records = self.records(&payloads).await?;
-        if records.len() != payloads.len() {
-            return Ok(None);
-        }
+        let records = self.records_with_id(event_id).await?.records;
         let mut plan = Plan::default();
         for base in &records {
             let mut record = (*base.record).clone();
@@ -131,7 +120,7 @@ impl Connection {
                 plan.replacements.push(Replacement::new(base.clone(), record));
             }
         }
-        Ok(Some(plan))
+        Ok(plan)
     }
 
     /// Replaces records in one atomic batch, and deletes the tombstones that would be counted as

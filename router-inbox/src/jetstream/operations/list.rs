@@ -18,6 +18,11 @@ impl Connection {
         if filter.unhandled {
             return self.unhandled(filter).await;
         }
+        if filter.event_id.is_some() {
+            // Loads the local view, which knows the blocked deliveries. Without an id, the local
+            // view is loaded to read the open records.
+            self.mirror().await?;
+        }
         self.matching(filter, |record, index, number| {
             let delivery = &record.deliveries[index];
             let mirror = self.mirror.get();
@@ -92,7 +97,9 @@ impl Connection {
                 }
             }
         }
-        matching.sort_unstable_by_key(|(number, _)| -number);
+        matching.sort_by_key(|(number, _)| -number);
+        // A record that moves between two stages while they are read can be found at both.
+        matching.dedup_by_key(|(number, _)| *number);
         matching.truncate(filter.limit);
         Ok(matching.into_iter().map(|(_, entry)| entry).collect())
     }
@@ -105,9 +112,7 @@ impl Connection {
     ) -> Result<Vec<Record>, StoreError> {
         let mut records = Vec::new();
         if let Some(id) = &filter.event_id {
-            // So that blocked deliveries are known.
-            self.mirror().await?;
-            let found = self.records(&self.events_with_id(id).await?).await?;
+            let found = self.records_with_id(id).await?.records;
             let found = found.iter().map(|base| (*base.record).clone());
             records.extend(found.filter(|record| stages.contains(&record.stage())));
             return Ok(records);

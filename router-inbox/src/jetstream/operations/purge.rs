@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 
 use super::super::{
     Connection,
-    lookup::PayloadMessage,
+    lookup::{EventsWithRecords, PayloadMessage},
     messages::{self, Message, WriteError},
     open_records::VersionedRecord,
     record::{CopyRef, Record, Stage},
@@ -19,12 +19,6 @@ use crate::{StoreError, store::millis::millis};
 
 /// Number of events that are read at a time.
 const EVENTS_PER_READ: usize = 50;
-
-/// All generations of an event that can be purged.
-struct PurgeableEvent {
-    payloads: Vec<PayloadMessage>,
-    records: Vec<VersionedRecord>,
-}
 
 impl Connection {
     pub(super) async fn purge(
@@ -45,7 +39,7 @@ impl Connection {
             let before = self.time.now().saturating_sub(millis(older_than));
             let found = events.iter().map(|number| self.purgeable(*number, before));
             let mut seen = HashSet::new();
-            let mut purgeable: Vec<PurgeableEvent> = Vec::new();
+            let mut purgeable: Vec<EventsWithRecords> = Vec::new();
             for event in try_join_all(found).await?.into_iter().flatten() {
                 if event.payloads.first().is_some_and(|first| seen.insert(first.sequence)) {
                     purgeable.push(event);
@@ -60,16 +54,15 @@ impl Connection {
         Err(StoreError::busy(Contended))
     }
 
-    /// Returns the event with this number and all its generations, if all of them ended before this
+    /// Returns all generations of the event with this number, if all of them ended before this
     /// time.
     async fn purgeable(
         &self,
         number: i64,
         before: i64,
-    ) -> Result<Option<PurgeableEvent>, StoreError> {
+    ) -> Result<Option<EventsWithRecords>, StoreError> {
         let Some(event) = self.event_by_number(number).await? else { return Ok(None) };
-        let payloads = self.generations(&event.meta).await?;
-        let records = self.records(&payloads).await?;
+        let found = self.records_of(&event.meta).await?;
         let is_old = |versioned: &VersionedRecord| {
             let record = &versioned.record;
             [Stage::Ended, Stage::Unhandled].contains(&record.stage())
@@ -79,14 +72,16 @@ impl Connection {
                     .iter()
                     .all(|delivery| delivery.ended_at.is_some_and(|ended_at| ended_at <= before))
         };
-        let is_complete = records.len() == payloads.len();
-        let is_purgeable = is_complete && records.iter().all(is_old);
-        Ok(is_purgeable.then_some(PurgeableEvent { payloads, records }))
+        Ok(found.records.iter().all(is_old).then_some(found))
     }
 
     /// Replaces all messages of the events by tombstones in atomic batches, and deletes the
     /// tombstones. Adds the number of the deleted events to `purged`.
-    async fn delete(&self, events: &[PurgeableEvent], purged: &mut u64) -> Result<(), WriteError> {
+    async fn delete(
+        &self,
+        events: &[EventsWithRecords],
+        purged: &mut u64,
+    ) -> Result<(), WriteError> {
         let events: Vec<_> = events.iter().map(|event| self.tombstones(event)).collect();
         for batch in messages::batches(&events, Vec::len) {
             let tombstones = batch.concat();
@@ -99,14 +94,14 @@ impl Connection {
 
     /// Returns tombstones for all messages of an event. The tombstones of redelivered payloads and
     /// aliases expect no revision, because these messages are written only together with a record.
-    fn tombstones(&self, PurgeableEvent { payloads, records }: &PurgeableEvent) -> Vec<Message> {
+    fn tombstones(&self, event: &EventsWithRecords) -> Vec<Message> {
         let mut tombstones = Vec::new();
-        for PayloadMessage { sequence, meta, .. } in payloads {
+        for PayloadMessage { sequence, meta, .. } in &event.payloads {
             let tombstone = Message::tombstone(self.subjects.event(meta));
             tombstones.push(tombstone.expect_revision(*sequence));
         }
         let mut aliases = BTreeSet::new();
-        for VersionedRecord { subject, revision, record } in records {
+        for VersionedRecord { subject, revision, record } in &event.records {
             tombstones.push(Message::tombstone(subject.to_string()).expect_revision(*revision));
             let Record { meta, copies, .. } = &**record;
             for number in 0..copies.len() {

@@ -11,6 +11,7 @@ use router_core::{Event, delivery::DeliveryOrder};
 use super::super::{
     Connection,
     claims::stored_event,
+    lookup::EventsWithRecords,
     messages::{Message, WriteError},
     open_records::VersionedRecord,
     record::{CopyRef, Record},
@@ -85,11 +86,10 @@ impl Connection {
         let Some(event) = self.event_by_number(number).await? else {
             return Ok(nothing_to_write(ReplayResult::NotFound));
         };
-        let generations = self.generations(&event.meta).await?;
-        let Some(last) = generations.last() else {
+        let EventsWithRecords { payloads, records } = self.records_of(&event.meta).await?;
+        let Some(last) = payloads.last() else {
             return Ok(nothing_to_write(ReplayResult::NotFound));
         };
-        let records = self.records(&generations).await?;
         let event_id = last.meta.id.clone();
         let mut meta = last.meta.clone();
         meta.generation = meta.generation.saturating_add(1);

@@ -14,13 +14,11 @@ impl Connection {
     pub(super) async fn show(&self, event_id: &str) -> Result<Vec<EventDetails>, StoreError> {
         self.mirror().await?;
         let mut shown = Vec::new();
-        for event in self.events_with_id(event_id).await? {
-            let record = self.record(&event.meta).await?;
-            let mut deliveries: Vec<_> =
-                record.iter().flat_map(|base| self.summaries(base)).collect();
+        let found = self.records_with_id(event_id).await?;
+        for (event, base) in found.payloads.into_iter().zip(found.records) {
+            let mut deliveries = self.summaries(&base);
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
-            let copies = record.map_or(0, |base| base.record.copies.len());
-            let redelivered = self.copies(&event.meta, copies).await?;
+            let redelivered = self.copies(&event.meta, base.record.copies.len()).await?;
             let stored = stored_event(&event.meta, event.payload);
             let event = event.meta.summary();
             shown.push(EventDetails { event, stored, redelivered, deliveries });
@@ -62,9 +60,8 @@ impl Connection {
         &self,
         event_id: &str,
     ) -> Result<Vec<StoredDelivery>, StoreError> {
-        let records = self.records(&self.events_with_id(event_id).await?).await?;
         let mut deliveries = Vec::new();
-        for VersionedRecord { record, .. } in &records {
+        for VersionedRecord { record, .. } in &self.records_with_id(event_id).await?.records {
             for (index, delivery) in record.deliveries.iter().enumerate() {
                 deliveries.push((record.list_number(index), record.stored_delivery(delivery)));
             }

@@ -6,6 +6,7 @@ mod connect;
 mod delayed_claim;
 mod latency;
 mod messages;
+mod moving_records;
 mod outages;
 mod servers;
 mod tls;
