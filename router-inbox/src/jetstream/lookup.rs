@@ -127,32 +127,6 @@ impl Connection {
         Ok(Message::new(self.subjects.alias(id, meta), alias.map_err(StoreError::corrupt)?))
     }
 
-    /// Reads an event's record, which may be at any stage.
-    pub(super) async fn record(
-        &self,
-        meta: &EventMeta,
-    ) -> Result<Option<VersionedRecord>, StoreError> {
-        // The subjects are not read atomically. If the record moves in the meantime, it can be
-        // missed on both its old and its new subject, so the reads are repeated.
-        for _ in 0..3 {
-            // A record moves between two subjects of one stage only by way of another stage, so the
-            // last message of a stage is the record, or the record is at another stage.
-            let subjects = Stage::ALL.map(|stage| self.subjects.record_of(meta, stage));
-            let messages = subjects.iter().map(|subject| read::last(&self.stream, subject));
-            let messages = try_join_all(messages).await?.into_iter().flatten();
-            let records = messages.filter(|message| !message.payload.is_empty());
-            let Some(newest) = records.max_by_key(|message| message.sequence) else { continue };
-            let record = Record::from_message(&newest.payload, newest.sequence)
-                .map_err(StoreError::corrupt)?;
-            return Ok(record.map(|record| VersionedRecord {
-                subject: newest.subject.as_str().into(),
-                revision: newest.sequence,
-                record: Arc::new(record),
-            }));
-        }
-        Ok(None)
-    }
-
     /// Reads all events that were received with this id, in all generations, in the order of their
     /// sequences.
     ///
@@ -191,5 +165,24 @@ impl Connection {
             }
         }
         Err(StoreError::busy(Contended))
+    }
+
+    /// Reads an event's record, which may be at any stage. Can miss a record that moves in the
+    /// meantime, on both its old and its new subject, because the subjects are not read atomically.
+    async fn record(&self, meta: &EventMeta) -> Result<Option<VersionedRecord>, StoreError> {
+        // A record moves between two subjects of one stage only by way of another stage, so the
+        // last message of a stage is the record, or the record is at another stage.
+        let subjects = Stage::ALL.map(|stage| self.subjects.record_of(meta, stage));
+        let messages = subjects.iter().map(|subject| read::last(&self.stream, subject));
+        let messages = try_join_all(messages).await?.into_iter().flatten();
+        let records = messages.filter(|message| !message.payload.is_empty());
+        let Some(newest) = records.max_by_key(|message| message.sequence) else { return Ok(None) };
+        let record =
+            Record::from_message(&newest.payload, newest.sequence).map_err(StoreError::corrupt)?;
+        Ok(record.map(|record| VersionedRecord {
+            subject: newest.subject.as_str().into(),
+            revision: newest.sequence,
+            record: Arc::new(record),
+        }))
     }
 }

@@ -16,7 +16,7 @@ use super::TestInbox;
 use crate::support::paid;
 
 /// Number of changes while each operation runs again and again.
-const CHANGES: usize = 150;
+const CHANGES: usize = 100;
 
 /// A lookup finds each delivery exactly once, or fails if the record keeps moving.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
