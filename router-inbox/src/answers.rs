@@ -43,10 +43,10 @@ pub(crate) struct WaitingAnswers {
 /// The answers that wait for one event.
 #[derive(Default)]
 struct AnswersOfEvent {
-    /// Wakes them.
-    completed: watch::Sender<()>,
-    /// Their number. The receivers are not counted instead, because they are dropped after the lock
-    /// of the map is released.
+    /// Wakes the answers after the outcome of an attempt was recorded.
+    recorded: watch::Sender<()>,
+    /// The number of the answers. The receivers are not counted instead, because they are dropped
+    /// after the lock of the map is released.
     number: usize,
 }
 
@@ -54,22 +54,23 @@ struct AnswersOfEvent {
 struct WaitingAnswer<'a> {
     answers: &'a WaitingAnswers,
     event_id: Arc<str>,
-    completed: watch::Receiver<()>,
+    recorded: watch::Receiver<()>,
     workers: watch::Receiver<Option<usize>>,
 }
 
 /// A worker of this process that claims deliveries, until it is dropped.
 pub(crate) struct ClaimingWorker(Arc<WaitingAnswers>);
 
-/// The reason for which a wait ended.
+/// The reason why the wait for a handler ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitEnd {
-    /// The delivery has finished, in this state.
+    /// The handler's delivery has finished, in this state.
     Finished(DeliveryState),
-    /// The time of `answer_after` is over.
-    TimeOver,
-    /// The handler will not run in time: it is paused, or the workers of this process are shutting
-    /// down and it has not started. Or too many answers wait.
+    /// The handler has not finished within its `answer_after`.
+    TimedOut,
+    /// The handler is not expected to finish in time, because it is paused, or because it is not
+    /// running and all workers of this process have stopped claiming. Or [`MAX_WAITING`] answers
+    /// wait already.
     Skipped,
 }
 
@@ -88,13 +89,17 @@ impl WaitingAnswers {
         ClaimingWorker(self.clone())
     }
 
-    /// Wakes the answers that wait for this event, after an attempt of the handler was recorded.
+    /// Wakes the answers that wait for events with this id. Called after the outcome of an attempt
+    /// of the handler was recorded.
+    ///
+    /// The id may be that of an event at another endpoint, so an answer that wakes up reads the
+    /// state of its own event.
     pub(crate) fn wake(&self, handler: &HandlerSpec, event_id: &str) {
-        // The other handlers take no lock.
+        // No answer waits for the other handlers, so these take no lock.
         if handler.answer_after.is_some()
             && let Some(answers) = self.events().get(event_id)
         {
-            answers.completed.send_replace(());
+            answers.recorded.send_replace(());
         }
     }
 
@@ -105,7 +110,7 @@ impl WaitingAnswers {
         drop(self.number.subscribe().wait_for(|number| *number > 0).await);
     }
 
-    /// Adds an answer. Returns `None` if too many wait already.
+    /// Adds an answer that waits. Returns `None` if [`MAX_WAITING`] answers wait already.
     fn add(&self, event_id: &str) -> Option<WaitingAnswer<'_>> {
         let mut events = self.events();
         if *self.number.borrow() >= MAX_WAITING {
@@ -114,10 +119,10 @@ impl WaitingAnswers {
         let event_id: Arc<str> = event_id.into();
         let of_event = events.entry(event_id.clone()).or_default();
         of_event.number += 1;
-        let completed = of_event.completed.subscribe();
+        let recorded = of_event.recorded.subscribe();
         self.number.send_modify(|number| *number += 1);
         let workers = self.workers.subscribe();
-        Some(WaitingAnswer { answers: self, event_id, completed, workers })
+        Some(WaitingAnswer { answers: self, event_id, recorded, workers })
     }
 
     fn events(&self) -> MutexGuard<'_, HashMap<Arc<str>, AnswersOfEvent>> {
@@ -126,11 +131,12 @@ impl WaitingAnswers {
 }
 
 impl WaitingAnswer<'_> {
-    /// Waits until an attempt at the event was recorded, or a worker has started or stopped.
+    /// Waits until the outcome of an attempt was recorded, or a worker of this process has started
+    /// or stopped claiming. Wake-ups between two calls are not lost. Cancel safe.
     async fn woken(&mut self) {
         // The senders are in `answers`, so there are no errors.
         tokio::select! {
-            Ok(()) = self.completed.changed() => {}
+            Ok(()) = self.recorded.changed() => {}
             Ok(()) = self.workers.changed() => {}
         }
     }
@@ -155,7 +161,7 @@ impl Drop for ClaimingWorker {
     }
 }
 
-/// The wait of an answer for the handlers of its event.
+/// A wait of an answer for the handlers of its event.
 pub(crate) struct AnswerWait<'a, S> {
     pub(crate) answers: &'a WaitingAnswers,
     pub(crate) store: &'a BoundedStore<S>,
@@ -169,29 +175,34 @@ pub(crate) struct AnswerWait<'a, S> {
 pub(crate) type Awaited<'h> = (&'h HandlerSpec, Duration);
 
 impl<S: Store> AnswerWait<'_, S> {
-    /// Waits until each handler has finished the event, or until its time is over. Returns the
-    /// handlers that have finished, and their deliveries' states. Cancel safe.
+    /// Waits until each handler has finished the event, has timed out, or is skipped. Returns the
+    /// handlers that have finished, each with the state of its delivery. Returns at once if too many
+    /// answers wait already. Cancel safe.
     ///
-    /// All are waited for at the same time, so that one that hangs does not hide that another has
-    /// finished in time.
+    /// The answer waits for all handlers at the same time, so that a handler that hangs does not
+    /// hide that another has finished in time.
     pub(crate) async fn wait_for(
         &self,
         mut awaited: Vec<Awaited<'_>>,
     ) -> Vec<(Arc<str>, DeliveryState)> {
+        let Some(mut answer) = self.answers.add(self.event.id()) else {
+            for (handler, limit) in awaited {
+                telemetry::answer_waited(handler, self.event, limit, WaitEnd::Skipped);
+            }
+            return Vec::new();
+        };
         let mut finished = Vec::new();
-        let mut answer = self.answers.add(self.event.id());
         let mut poll = FIRST_POLL;
         while let Some(first) = awaited.iter().map(|(_, limit)| *limit).min() {
-            let ends = match &mut answer {
-                None => vec![Some(WaitEnd::Skipped); awaited.len()],
-                Some(answer) => tokio::select! {
-                    biased;
-                    ends = self.until_one_ends(&awaited, answer, &mut poll) => ends,
-                    () = self.clock.sleep_until(self.arrived + first) => {
-                        let end = |(_, limit): &Awaited<'_>| (*limit == first).then_some(WaitEnd::TimeOver);
-                        awaited.iter().map(end).collect()
-                    }
-                },
+            let ends = tokio::select! {
+                biased;
+                ends = self.until_one_ends(&awaited, &mut answer, &mut poll) => ends,
+                () = self.clock.sleep_until(self.arrived + first) => {
+                    let end = |(_, limit): &Awaited<'_>| {
+                        (*limit == first).then_some(WaitEnd::TimedOut)
+                    };
+                    awaited.iter().map(end).collect()
+                }
             };
             let mut ends = ends.into_iter();
             awaited.retain(|(handler, limit)| {
@@ -206,11 +217,11 @@ impl<S: Store> AnswerWait<'_, S> {
         finished
     }
 
-    /// Waits until one of the handlers has finished the event, or will not do so in time. Returns
-    /// the end of the wait for each, or `None` if it may still finish in time. Cancel safe.
+    /// Waits until one of the handlers has finished the event or is skipped. Returns the end of the
+    /// wait for each handler, or `None` if the handler may still finish in time. Cancel safe.
     ///
-    /// The store decides, because another process may run the delivery. A worker of this process
-    /// wakes the answer, so that it does not wait for the next poll.
+    /// The state in the store decides, because another process may run the delivery. The store is
+    /// polled, and read at once after a wake-up. A failed read is repeated at the next of these.
     async fn until_one_ends(
         &self,
         awaited: &[Awaited<'_>],
@@ -234,9 +245,11 @@ impl<S: Store> AnswerWait<'_, S> {
         }
     }
 
-    /// Returns the end of the wait for each handler, or `None` if it may still finish in time.
+    /// Reads the store. Returns the end of the wait for each handler, or `None` if the handler may
+    /// still finish in time.
     async fn check(&self, awaited: &[Awaited<'_>]) -> Result<Vec<Option<WaitEnd>>, StoreError> {
-        // Read before the states: otherwise a worker could finish the delivery and stop in between.
+        // Read before the states. Otherwise a worker could finish the delivery and stop in between,
+        // and the delivery would be skipped.
         let no_worker = *self.answers.workers.borrow() == Some(0);
         let deliveries = self.store.deliveries(self.event.id()).await?;
         let states: Vec<_> =
@@ -256,7 +269,8 @@ impl<S: Store> AnswerWait<'_, S> {
         Ok(awaited.iter().zip(states).map(end).collect())
     }
 
-    /// Returns the state of the handler's latest delivery of the event.
+    /// Returns the state of the handler's delivery in the event's latest generation. Ignores the
+    /// events with the same id at other endpoints or of other accounts.
     fn state(&self, deliveries: &[StoredDelivery], handler: &HandlerSpec) -> Option<DeliveryState> {
         let key = self.event.key();
         let own = deliveries.iter().filter(|delivery| {
@@ -298,7 +312,7 @@ mod tests {
                     });
                 }
             });
-            assert_eq!(answers.events().len(), 0);
+            assert_eq!((answers.events().len(), *answers.number.borrow()), (0, 0));
         }
     }
 

@@ -88,15 +88,15 @@ pub(crate) fn received(event: &Event, outcome: &'static str, duration: Duration)
     }
 }
 
-/// Counts the end of an answer's wait for a handler, and logs it if the time was over.
+/// Counts the end of an answer's wait for a handler, and logs it if it timed out.
 pub(crate) fn answer_waited(handler: &HandlerSpec, event: &Event, limit: Duration, end: WaitEnd) {
     let outcome = match end {
         WaitEnd::Finished(_) => "finished",
-        WaitEnd::TimeOver => "timeout",
+        WaitEnd::TimedOut => "timeout",
         WaitEnd::Skipped => "skipped",
     };
     counter!(ANSWER_WAITS, "handler" => handler.name.clone(), "outcome" => outcome).increment(1);
-    if end == WaitEnd::TimeOver {
+    if end == WaitEnd::TimedOut {
         tracing::warn!(
             handler = &*handler.name,
             event.id = event.id(),

@@ -1,5 +1,7 @@
 //! Answers that wait for handlers with `answer_after`.
 
+mod reads;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -8,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use metrics_util::debugging::DebuggingRecorder;
+use metrics_util::debugging::{DebuggingRecorder, Snapshotter};
 use router_core::{
     BoxError, Endpoint, Event, Failure, Outcome, Router, State, build::RouterBuilder,
     handler::HandlerResult, on_event, testing::SyntheticEvent,
@@ -89,6 +91,15 @@ fn router(warehouse: &Warehouse) -> RouterBuilder {
     Router::builder().only::<order>().add::<audit>().state(warehouse.clone())
 }
 
+/// Returns the number of the waits that have ended since the last call, by handler and outcome.
+fn waits(snapshotter: &Snapshotter) -> Vec<(String, i64)> {
+    let metrics = inbox_metrics(snapshotter).into_iter().filter(|(_, count)| *count > 0);
+    let waits = metrics.filter_map(|(name, count)| {
+        Some((name.strip_prefix("inbox_answer_waits_total handler=")?.to_owned(), count))
+    });
+    waits.collect()
+}
+
 type Call = JoinHandle<Result<Receipt, InboxError>>;
 
 /// Sends an event, and lets all tasks run until each of them waits for something.
@@ -106,7 +117,10 @@ async fn answered(call: Call) -> Receipt {
 }
 
 #[tokio::test]
-async fn answer_follows_the_handler() {
+async fn answer_is_sent_once_the_handler_has_finished() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let warehouse = Warehouse::new(0);
     let shop = Shop::new(router(&warehouse));
     let worker = shop.start_worker();
@@ -125,37 +139,24 @@ async fn answer_follows_the_handler() {
     let receipt = answer.extensions().get::<Receipt>().unwrap();
     assert_eq!((receipt.outcome(), receipt.finished("shop.order")), ("stored", Some(Done)));
     assert_eq!(receipt.finished("shop.audit"), None);
+    assert_eq!(waits(&snapshotter), [("shop.order outcome=finished".to_owned(), 1)]);
     insta::assert_snapshot!(answer.body(), @r#"{"event":"evt_1","outcome":"stored","handlers":[{"name":"shop.audit","outcome":"stored"},{"name":"shop.order","outcome":"done"}]}"#);
-    drop(worker.begin_shutdown());
-}
-
-/// The outcome of a handler with a transaction is recorded in the run, and not by the worker's loop.
-#[tokio::test]
-async fn handler_with_a_transaction_wakes_the_answer() {
-    let router = router(&Warehouse::new(9));
-    let permits = Arc::new(Semaphore::new(0));
-    let shop = Shop::with_store(router, |store| store.finish_permits = Some(permits.clone()));
-    let worker = shop.start_worker();
-    let call = send(&shop, "evt_1").await;
-    permits.add_permits(9);
-    assert_eq!(answered(call).await.finished("shop.order"), Some(Done));
-    drop(worker.begin_shutdown());
 }
 
 #[tokio::test]
-async fn hanging_handler_is_answered_in_time_and_done_later() {
+async fn handler_that_hangs_is_answered_in_time_and_finishes_later() {
     log(LevelFilter::WARN);
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let warehouse = Warehouse::new(0);
     let shop = Shop::new(Router::builder().only::<order>().state(warehouse.clone()));
-    let worker = shop.start_worker();
+    let _worker = shop.start_worker();
     // The commit takes 3 s, which are part of the 8 s.
     shop.store().store_permits.forget_permits(usize::MAX);
     let call = send(&shop, "evt_1").await;
     shop.clock.advance(SECOND * 3);
-    shop.store().store_permits.add_permits(1);
+    shop.store().store_permits.add_permits(2);
     settle().await;
     shop.clock.advance(SECOND * 5 - MILLISECOND);
     settle().await;
@@ -167,25 +168,27 @@ async fn hanging_handler_is_answered_in_time_and_done_later() {
     assert!(lines.contains("within its `answer_after`; Stripe is answered"), "{lines}");
     warehouse.permits.add_permits(1);
     shop.wait_for("evt_1", Done, 1).await;
-    send(&shop, "evt_2").await.abort();
-    let waits = inbox_metrics(&snapshotter).into_iter();
-    let waits: Vec<_> = waits.filter(|(name, _)| name.contains("answer_waits")).collect();
-    let name = "inbox_answer_waits_total handler=shop.order outcome=timeout";
-    assert_eq!(waits, [(name.to_owned(), 1)]);
-    drop(worker.begin_shutdown());
+    assert_eq!(waits(&snapshotter), [("shop.order outcome=timeout".to_owned(), 1)]);
+    // A wait that is canceled with its request has no outcome.
+    let canceled = send(&shop, "evt_2").await;
+    assert!(!canceled.is_finished());
+    canceled.abort();
+    assert!(canceled.await.unwrap_err().is_cancelled());
+    warehouse.permits.add_permits(1);
+    shop.wait_for("evt_2", Done, 1).await;
+    assert_eq!(waits(&snapshotter), []);
 }
 
 #[tokio::test]
-async fn failed_attempt_that_is_retried_keeps_the_answer_waiting() {
+async fn answer_waits_for_the_retry_of_a_failed_attempt() {
     let warehouse = Warehouse::new(9).then(Err(Failure::retry("no stock")));
     let shop = Shop::new(router(&warehouse));
-    let worker = shop.start_worker();
+    let _worker = shop.start_worker();
     let call = send(&shop, "evt_1").await;
     assert!(!call.is_finished());
     // The backoff is 1 s, ±25 %.
     shop.clock.advance(SECOND * 2);
     assert_eq!(answered(call).await.finished("shop.order"), Some(Done));
-    drop(worker.begin_shutdown());
 }
 
 #[tokio::test]
@@ -197,18 +200,17 @@ async fn dead_letter_and_ignored_event_end_the_wait() {
         (Ok(Outcome::Done), Done),
     ] {
         let shop = Shop::new(router(&Warehouse::new(9).then(result)));
-        let worker = shop.start_worker();
+        let _worker = shop.start_worker();
         let call = send(&shop, "evt_1").await;
         assert_eq!(answered(call).await.finished("shop.order"), Some(state));
-        drop(worker.begin_shutdown());
     }
 }
 
 #[tokio::test]
-async fn each_handler_has_its_own_time() {
+async fn each_handler_has_its_own_time_limit() {
     let warehouse = Warehouse::new(0);
     let shop = Shop::new(router(&warehouse).add::<quick>());
-    let worker = shop.start_worker();
+    let _worker = shop.start_worker();
     // `shop.quick` hangs for more than its 2 s, and `shop.order` finishes after 5 s.
     let first = send(&shop, "evt_1").await;
     shop.clock.advance(SECOND * 5);
@@ -226,23 +228,25 @@ async fn each_handler_has_its_own_time() {
     assert!(!second.is_finished());
     shop.clock.advance(MILLISECOND);
     assert_eq!(answered(second).await.finished("shop.order"), Some(Done));
-    drop(worker.begin_shutdown());
 }
 
 #[tokio::test]
-async fn paused_handler_is_answered_at_once() {
+async fn answer_does_not_wait_for_a_paused_handler() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let shop = Shop::new(router(&Warehouse::new(9)));
     let operations = shop.store().operations().unwrap();
     // A pause of the former name applies too.
     operations.pause("shop.fulfil", None).await.unwrap();
-    let worker = shop.start_worker();
+    let _worker = shop.start_worker();
     let call = send(&shop, "evt_1").await;
     assert_eq!(answered(call).await.finished("shop.order"), None);
-    drop(worker.begin_shutdown());
+    assert_eq!(waits(&snapshotter), [("shop.order outcome=skipped".to_owned(), 1)]);
 }
 
 #[tokio::test]
-async fn shutdown_ends_the_wait_unless_the_handler_runs() {
+async fn shutdown_ends_the_wait_unless_the_handler_is_running() {
     // A retry is scheduled, which no worker of this process will run.
     let warehouse = Warehouse::new(9).then(Err(Failure::retry("no stock")));
     let shop = Shop::new(router(&warehouse));
@@ -260,7 +264,7 @@ async fn shutdown_ends_the_wait_unless_the_handler_runs() {
     let shop = Shop::new(router(&warehouse));
     let worker = shop.start_worker();
     let call = send(&shop, "evt_1").await;
-    drop(worker.begin_shutdown());
+    let _stopping = worker.begin_shutdown();
     settle().await;
     assert!(!call.is_finished());
     warehouse.permits.add_permits(1);
@@ -272,7 +276,7 @@ async fn released_delivery_ends_the_wait() {
     let shop = Shop::new(router(&Warehouse::new(0)));
     let worker = shop.start_worker_with(|worker| worker.shutdown_grace(SECOND));
     let call = send(&shop, "evt_1").await;
-    drop(worker.begin_shutdown());
+    let _stopping = worker.begin_shutdown();
     settle().await;
     assert!(!call.is_finished());
     shop.clock.advance(SECOND);
@@ -280,7 +284,7 @@ async fn released_delivery_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn event_received_again_waits_only_until_its_delivery_is_done() {
+async fn duplicate_waits_only_until_the_handler_has_finished() {
     let warehouse = Warehouse::new(0);
     let shop = Shop::new(router(&warehouse));
     let worker = shop.start_worker();
@@ -295,89 +299,6 @@ async fn event_received_again_waits_only_until_its_delivery_is_done() {
     let receipt = answered(send(&shop, "evt_1").await).await;
     assert_eq!((receipt.outcome(), receipt.finished("shop.order")), ("duplicate", None));
     assert_eq!(shop.store().deliveries_calls.load(Ordering::SeqCst), reads);
-    drop(worker.begin_shutdown());
-}
-
-/// The worker is in another process, so nothing wakes the answer.
-#[tokio::test]
-async fn delivery_finished_by_another_process_is_polled() {
-    let shop = Shop::new(Router::builder().only::<order>().state(Warehouse::new(9)));
-    let (call, discarded) = (send(&shop, "evt_1").await, send(&shop, "evt_2").await);
-    let request = ClaimRequest::new(vec![HandlerSlots::new("shop.order", 1)], 1, SECOND * 60);
-    let claims = shop.store().claim(&request).await.unwrap();
-    shop.store().complete(&[(claims[0].lease.clone(), DeliveryOutcome::Done)]).await.unwrap();
-    shop.store().operations().unwrap().discard("evt_2", None).await.unwrap();
-    settle().await;
-    assert!(!call.is_finished());
-    shop.clock.advance(MILLISECOND * 100);
-    assert_eq!(answered(call).await.finished("shop.order"), Some(Done));
-    assert_eq!(answered(discarded).await.finished("shop.order"), Some(Discarded));
-}
-
-/// Polls become rarer, so that a handler that hangs does not load the store.
-#[tokio::test]
-async fn store_is_polled_about_ten_times_in_eight_seconds() {
-    let shop = Shop::new(router(&Warehouse::new(9)));
-    let call = send(&shop, "evt_1").await;
-    for _ in 0..80 {
-        assert!(!call.is_finished());
-        shop.clock.advance(MILLISECOND * 100);
-        settle().await;
-    }
-    assert_eq!(answered(call).await.finished("shop.order"), None);
-    assert_eq!(shop.store().deliveries_calls.load(Ordering::SeqCst), 11);
-}
-
-#[tokio::test]
-async fn unreadable_delivery_is_answered_with_200_in_time() {
-    log(LevelFilter::WARN);
-    let shop = Shop::new(router(&Warehouse::new(9)));
-    shop.store().deliveries_fail.store(true, Ordering::SeqCst);
-    let call = send(&shop, "evt_1").await;
-    assert!(!call.is_finished());
-    shop.clock.advance(SECOND * 8);
-    let receipt = answered(call).await;
-    assert_eq!((receipt.outcome(), receipt.finished("shop.order")), ("stored", None));
-    let lines = logged();
-    assert!(lines.contains("failed to read the deliveries for which an answer waits"), "{lines}");
-}
-
-/// Deliveries of the same event id at another endpoint, and those of earlier generations, do not
-/// count. A delivery under the former name does.
-#[tokio::test]
-async fn answer_waits_for_the_latest_delivery_of_its_own_event() {
-    let warehouse = Warehouse::new(0);
-    let shop = Shop::new(Router::builder().only::<order>().state(warehouse.clone()));
-    let elsewhere = SyntheticEvent::new("invoice.paid").id("evt_1").account("acct_1");
-    let elsewhere = elsewhere.build().unwrap().event().clone();
-    for (event, handler) in [(elsewhere, "shop.order"), (event("evt_1"), "shop.fulfil")] {
-        let new = NewEvent::new(event, vec![NewDelivery::new(handler)]);
-        shop.store().store(&[new]).await.unwrap();
-    }
-    let complete_next = async |handler| {
-        let request = ClaimRequest::new(vec![HandlerSlots::new(handler, 1)], 1, SECOND * 60);
-        let claims = shop.store().claim(&request).await.unwrap();
-        let outcome = (claims[0].lease.clone(), DeliveryOutcome::Done);
-        shop.store().complete(&[outcome]).await.unwrap();
-        shop.clock.advance(SECOND);
-        settle().await;
-    };
-    let call = send(&shop, "evt_1").await;
-    complete_next("shop.order").await;
-    assert!(!call.is_finished());
-    complete_next("shop.fulfil").await;
-    assert_eq!(answered(call).await.finished("shop.order"), Some(Done));
-    // An operator replays the event, and it is received again before the replay has run.
-    let operations = shop.store().operations().unwrap();
-    let events = operations.select(&Default::default()).await.unwrap();
-    operations.replay(&events, &["shop.order".into()]).await.unwrap();
-    let call = send(&shop, "evt_1").await;
-    assert!(!call.is_finished());
-    drop(warehouse);
-    for _ in 0..events.len() {
-        complete_next("shop.order").await;
-    }
-    assert_eq!(answered(call).await.finished("shop.order"), Some(Done));
 }
 
 /// Enters an order, and then fails as often as the state says.
@@ -434,7 +355,7 @@ async fn slip(_: Event) {}
 async fn handler_that_hangs_does_not_hide_another_that_has_finished() {
     log(LevelFilter::WARN);
     let shop = Shop::new(router(&Warehouse::new(0)).add::<slip>());
-    let worker = shop.start_worker();
+    let _worker = shop.start_worker();
     let call = send(&shop, "evt_1").await;
     shop.clock.advance(SECOND * 8);
     let receipt = answered(call).await;
@@ -442,5 +363,4 @@ async fn handler_that_hangs_does_not_hide_another_that_has_finished() {
     assert_eq!(states, [None, Some(Done)]);
     let warnings = logged();
     assert!(warnings.contains("shop.order") && !warnings.contains("shop.slip"), "{warnings}");
-    drop(worker.begin_shutdown());
 }
