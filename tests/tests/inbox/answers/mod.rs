@@ -19,9 +19,8 @@ use router_inbox::{
     InboxError, Receipt, Store as _, Tx,
     sqlx::{self, Sqlite},
     store::{
-        ClaimRequest, DeliveryOutcome,
-        DeliveryState::{Dead, Discarded, Done, Ignored, Running, Waiting},
-        HandlerSlots, NewDelivery, NewEvent, Stored,
+        DeliveryState::{Dead, Done, Ignored, Running, Waiting},
+        Stored,
     },
     testing::TestInbox,
 };
@@ -123,7 +122,7 @@ async fn answer_is_sent_once_the_handler_has_finished() {
     let _guard = metrics::set_default_local_recorder(&recorder);
     let warehouse = Warehouse::new(0);
     let shop = Shop::new(router(&warehouse));
-    let worker = shop.start_worker();
+    let _worker = shop.start_worker();
     let endpoint = Endpoint::new(secret(), shop.inbox.clone()).clock(shop.clock.clone());
     let request = post(payload_with_id("evt_1", "invoice.paid"));
     let answer = tokio::spawn(exchange::send(endpoint, request));
@@ -287,7 +286,7 @@ async fn released_delivery_ends_the_wait() {
 async fn duplicate_waits_only_until_the_handler_has_finished() {
     let warehouse = Warehouse::new(0);
     let shop = Shop::new(router(&warehouse));
-    let worker = shop.start_worker();
+    let _worker = shop.start_worker();
     let calls = [send(&shop, "evt_1").await, send(&shop, "evt_1").await];
     assert!(!calls.iter().any(JoinHandle::is_finished));
     warehouse.permits.add_permits(1);

@@ -55,7 +55,7 @@ async fn recorded_transaction_wakes_the_answer() {
 async fn same_id_at_another_endpoint_does_not_end_the_wait() {
     let shop = Shop::new(Router::builder().only::<order>().state(Warehouse::new(1)));
     let elsewhere =
-        StoredEvent { endpoint: "connect".into(), ..StoredEvent::from_event(&event("evt_1")) };
+        StoredEvent { endpoint: "partner".into(), ..StoredEvent::from_event(&event("evt_1")) };
     let elsewhere = Event::from_store(elsewhere).unwrap();
     let new = NewEvent::new(elsewhere, vec![NewDelivery::new("shop.order")]);
     shop.store().store(&[new]).await.unwrap();
@@ -137,7 +137,7 @@ async fn answer_waits_for_the_latest_delivery_of_its_own_event() {
     let of_account = SyntheticEvent::new("invoice.paid").id("evt_1").account("acct_1");
     let of_account = of_account.build().unwrap().event().clone();
     let at_endpoint =
-        StoredEvent { endpoint: "connect".into(), ..StoredEvent::from_event(&event("evt_1")) };
+        StoredEvent { endpoint: "partner".into(), ..StoredEvent::from_event(&event("evt_1")) };
     let at_endpoint = Event::from_store(at_endpoint).unwrap();
     for (event, handler) in
         [(of_account, "shop.order"), (at_endpoint, "shop.order"), (event("evt_1"), "shop.fulfil")]
