@@ -109,18 +109,18 @@ fn request_event() -> Event {
     event_of(request()).expect("the payload is an event")
 }
 
-/// Sends the request to the shop's endpoint.
-fn sent(shop: &Shop) -> JoinHandle<Response<String>> {
+/// Sends the request to the shop's endpoint in a task of its own.
+fn send_request(shop: &Shop) -> JoinHandle<Response<String>> {
     let endpoint = Endpoint::new(secret(), shop.inbox.clone()).clock(shop.clock.clone());
     tokio::spawn(send(endpoint, post(request())))
 }
 
 async fn answer(shop: &Shop) -> (u16, String) {
-    let response = sent(shop).await.expect("the endpoint does not panic");
+    let response = send_request(shop).await.expect("the endpoint does not panic");
     (response.status().as_u16(), response.into_body())
 }
 
-fn answered(status: u16, body: &str) -> (u16, String) {
+fn expected(status: u16, body: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
@@ -142,7 +142,7 @@ fn shop<H: Registered>(
 async fn reply_is_sent_once_the_event_is_stored_for_the_others() {
     let (shop, ledger) =
         shop::<authorize>(Ledger::new(0), |store| store.store_permits = Semaphore::new(0));
-    let answer = sent(&shop);
+    let answer = send_request(&shop);
     settle().await;
     assert_eq!(calls(&ledger), 1);
     assert!(shop.store().batch_sizes.lock().unwrap().is_empty(), "stored before the reply");
@@ -170,31 +170,31 @@ async fn reply_is_sent_once_the_event_is_stored_for_the_others() {
 async fn reply_is_not_sent_if_the_event_cannot_be_stored() {
     let (shop, ledger) = shop::<authorize>(Ledger::new(9), |_| {});
     shop.store().store_fails.store(true, SeqCst);
-    let response = sent(&shop).await.unwrap();
+    let response = send_request(&shop).await.unwrap();
     assert_eq!(response.status(), 503);
     assert!(response.headers().get("stripe-version").is_none());
     assert!(!response.body().contains("approved"), "{}", response.body());
     assert!(shop.deliveries("evt_1").await.is_empty());
     // The decision stands: the event that Stripe sends again gets the same reply.
     shop.store().store_fails.store(false, SeqCst);
-    assert_eq!(answer(&shop).await, answered(200, APPROVED));
+    assert_eq!(answer(&shop).await, expected(200, APPROVED));
     assert_eq!((calls(&ledger), shop.state("evt_1").await), (1, (Waiting, 0)));
 }
 
 #[tokio::test]
-async fn failed_reply_does_not_keep_the_event_from_being_stored() {
+async fn event_is_stored_if_the_reply_fails() {
     let failing = Ledger::new(9).then(Failure::retry("the ledger is down"));
     let (shop, ledger) = shop::<authorize>(failing, |_| {});
     let body = r#"{"event":"evt_1","outcome":"retry","handlers":[{"name":"bank.authorize","outcome":"retry"}]}"#;
-    assert_eq!(answer(&shop).await, answered(500, body));
+    assert_eq!(answer(&shop).await, expected(500, body));
     assert_eq!(shop.state("evt_1").await, (Waiting, 0));
     // Stripe sends the event again: only the handler that failed runs.
-    assert_eq!(answer(&shop).await, answered(200, APPROVED));
+    assert_eq!(answer(&shop).await, expected(200, APPROVED));
     assert_eq!((calls(&ledger), shop.state("evt_1").await), (2, (Waiting, 0)));
 }
 
 #[tokio::test]
-async fn event_is_stored_if_the_router_is_closed_for_replies() {
+async fn event_is_stored_if_the_router_is_closed() {
     let (shop, ledger) = shop::<authorize>(Ledger::new(9), |_| {});
     shop.inbox.router().close();
     let error = shop.inbox.clone().call(request_event()).await.unwrap_err();
@@ -203,41 +203,64 @@ async fn event_is_stored_if_the_router_is_closed_for_replies() {
     assert_eq!(answer(&shop).await.0, 503);
 }
 
+/// Nothing is sent or stored before the handler has failed or its deadline has passed.
 #[tokio::test]
-async fn default_reply_is_sent_and_the_event_is_stored() {
-    let failing = Ledger::new(1).then(Failure::permanent("no such card"));
-    for (ledger, seconds) in [(failing, 0), (Ledger::new(0), 1)] {
+async fn default_reply_is_sent_after_a_failure_or_at_the_deadline() {
+    let failing = Ledger::new(0).then(Failure::permanent("no such card"));
+    for (ledger, has_failed) in [(failing, true), (Ledger::new(0), false)] {
         let (shop, ledger) = shop::<authorize_or_decline>(ledger, |_| {});
-        let answer = sent(&shop);
+        let answer = send_request(&shop);
         settle().await;
-        shop.clock.advance(Duration::from_secs(seconds));
+        shop.clock.advance(Duration::from_millis(999));
+        settle().await;
+        assert_eq!((answer.is_finished(), calls(&ledger)), (false, 1));
+        assert!(shop.store().batch_sizes.lock().unwrap().is_empty(), "stored before the reply");
+        match has_failed {
+            true => ledger.permits.add_permits(1),
+            false => shop.clock.advance(Duration::from_millis(1)),
+        }
+        settle().await;
+        assert!(answer.is_finished(), "has failed: {has_failed}");
         let answer = answer.await.unwrap();
         assert_eq!((answer.status().as_u16(), &**answer.body()), (200, DECLINED));
         assert_eq!((calls(&ledger), shop.state("evt_1").await), (1, (Waiting, 0)));
     }
 }
 
+/// Stripe does not resend the event after a permanent failure, but its other handlers run.
+#[tokio::test]
+async fn permanent_failure_without_default_reply_is_answered_with_200() {
+    let failing = Ledger::new(9).then(Failure::permanent("no such card"));
+    let (shop, ledger) = shop::<authorize>(failing, |_| {});
+    let response = send_request(&shop).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.headers().get("stripe-version").is_none());
+    assert!(!response.body().contains("approved"), "{}", response.body());
+    assert_eq!((calls(&ledger), shop.state("evt_1").await), (1, (Waiting, 0)));
+}
+
 #[tokio::test]
 async fn duplicate_gets_the_reply_of_the_first_run() {
     let (shop, ledger) = shop::<authorize>(Ledger::new(0), |_| {});
-    let both = [sent(&shop), sent(&shop)];
+    let both = [send_request(&shop), send_request(&shop)];
     settle().await;
     ledger.permits.add_permits(9);
     for response in both {
         assert_eq!(response.await.unwrap().body(), APPROVED);
     }
-    let later = sent(&shop).await.unwrap();
+    let later = send_request(&shop).await.unwrap();
     assert_eq!(later.body(), APPROVED);
     assert_eq!(later.extensions().get::<Receipt>().unwrap().outcome(), "duplicate");
     assert_eq!((calls(&ledger), shop.state("evt_1").await), (1, (Waiting, 0)));
 }
 
 #[tokio::test]
-async fn event_is_stored_although_the_client_hung_up() {
+async fn event_is_stored_after_the_client_has_hung_up() {
     let (shop, ledger) = shop::<authorize>(Ledger::new(0), |_| {});
-    let answer_to_nobody = sent(&shop);
+    let abandoned = send_request(&shop);
     settle().await;
-    answer_to_nobody.abort();
+    assert_eq!((abandoned.is_finished(), calls(&ledger)), (false, 1));
+    abandoned.abort();
     settle().await;
     ledger.permits.add_permits(1);
     settle().await;
@@ -251,7 +274,7 @@ async fn event_whose_only_handler_replies_needs_no_store() {
     let shop = Shop::new(router);
     shop.store().is_down.store(true, SeqCst);
     assert_eq!(answer(&shop).await.0, 500);
-    let response = sent(&shop).await.unwrap();
+    let response = send_request(&shop).await.unwrap();
     assert_eq!((response.status().as_u16(), &**response.body()), (200, APPROVED));
     let receipt: &Receipt = response.extensions().get().unwrap();
     assert_eq!((receipt.outcome(), receipt.stored()), ("done", None));
@@ -281,7 +304,7 @@ async fn test_inbox_runs_the_handler_again_only_after_a_restart() {
 #[tokio::test]
 async fn server_replies_and_a_worker_runs_the_other_handler() {
     let (shop, _) = shop::<authorize>(Ledger::new(1), |_| {});
-    let worker = shop.start_worker();
+    let _worker = shop.start_worker();
     let endpoint = Endpoint::new(secret(), shop.inbox.clone()).clock(shop.clock.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/webhook", listener.local_addr().unwrap());
@@ -299,6 +322,5 @@ async fn server_replies_and_a_worker_runs_the_other_handler() {
     assert_eq!(response.headers()["stripe-version"], "2026-10-28.endive");
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), APPROVED);
     shop.wait_for("evt_1", Done, 1).await;
-    drop(worker.begin_shutdown());
     server.abort();
 }

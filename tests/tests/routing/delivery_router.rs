@@ -9,7 +9,7 @@ use std::{
 };
 
 use router_core::{
-    Event, IdempotencyKey, Object, Reply, Router, State,
+    Event, IdempotencyKey, Object, Router, State,
     build::{RouterBuilder, Warning},
     completions::{Completion, CompletionStore as _, HandlerProgress, InMemoryCompletions},
     delivery::{
@@ -17,25 +17,18 @@ use router_core::{
     },
     event::StoredEvent,
     extract::PerDelivery,
-    handler::{Handler as _, HandlerResult},
     on_event, on_unhandled,
     routing::RouterError,
     testing::ManualClock,
 };
-use router_tests::{
-    event,
-    held::Held,
-    logged::{log, logged},
-    now, payload, payload_with_id,
-};
+use router_tests::{event, now, payload, payload_with_id};
 use tower::{Service as _, ServiceExt as _};
-use tracing_subscriber::filter::LevelFilter;
 
 /// A delivery service that provides a `Transaction` with each delivery.
-struct Queue;
+pub(crate) struct Queue;
 
 #[derive(Debug, PartialEq)]
-struct Transaction(u32);
+pub(crate) struct Transaction(pub(crate) u32);
 
 impl DeliveryService for Queue {
     fn provides(&self) -> Vec<ProvidedType> {
@@ -44,10 +37,10 @@ impl DeliveryService for Queue {
 }
 
 #[derive(Default)]
-struct CallLog(Mutex<Vec<String>>);
+pub(crate) struct CallLog(Mutex<Vec<String>>);
 
 impl CallLog {
-    fn push(&self, line: impl Into<String>) {
+    pub(crate) fn push(&self, line: impl Into<String>) {
         self.0.lock().expect("no handler panics while logging").push(line.into());
     }
 
@@ -75,26 +68,10 @@ async fn audit(tx: Option<PerDelivery<Transaction>>, log: State<CallLog>) {
 }
 
 #[on_event("invoice.paid")]
-async fn unnamed(_: Event) {}
+pub(crate) async fn unnamed(_: Event) {}
 
 #[on_event("invoice.paid", name = "greedy")]
 async fn greedy(_: PerDelivery<Transaction>, _: PerDelivery<Transaction>) {}
-
-#[on_event("invoice.paid", name = "replies")]
-async fn replies(_: Event, _: PerDelivery<Transaction>) -> Reply<()> {
-    Reply(())
-}
-
-#[on_event("invoice.paid", name = "exclusive", exclusive)]
-async fn exclusive(event: Event, held: State<Held>) -> HandlerResult {
-    held.call(event).await
-}
-
-#[on_event("invoice.paid", name = "quote", ordered, concurrency = 2)]
-async fn quote(_: Event, log: State<CallLog>) -> Reply<()> {
-    log.push("quote");
-    Reply(())
-}
 
 #[on_unhandled(name = "rest")]
 async fn rest(_: Event) {}
@@ -118,7 +95,7 @@ fn shop() -> (DeliveryRouter, Arc<CallLog>) {
     (builder.delivered_by(&Queue).build().expect("the router is valid"), log)
 }
 
-fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+pub(crate) fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -323,85 +300,13 @@ fn build_fails_if_handlers_cannot_be_delivered() {
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 3 problems
       1. this handler takes a `routing::delivery_router::Transaction` twice, but each call is provided with only one
-           tests/tests/routing/delivery_router.rs:80  `greedy`  on invoice.paid
+           tests/tests/routing/delivery_router.rs:73  `greedy`  on invoice.paid
          help: take it once; the second use may be inside a custom extractor
       2. these `#[on_unhandled]` handlers would never be called: with `.delivered_by(...)` unhandled events are stored, but not delivered
-           tests/tests/routing/delivery_router.rs:99  `rest`  on (unhandled)
+           tests/tests/routing/delivery_router.rs:76  `rest`  on (unhandled)
          help: use `#[on_event("*")]`, or leave them out here: `.without::<the_handler>()`
       3. `.dead_letters(...)` cannot be combined with `.delivered_by(...)`: the delivery service stores completions and dead letters itself
          help: remove `.dead_letters(...)`
-    "#);
-}
-
-#[tokio::test]
-async fn handler_that_replies_is_not_delivered() {
-    let router = Router::builder().only::<quote>().add::<unnamed>().state(CallLog::default());
-    let router = router.delivered_by(&Queue).build().unwrap();
-    let paid = event(payload("invoice.paid")).unwrap();
-    let planned: Vec<_> = router.plan(&paid).map(|handler| &*handler.name).collect();
-    assert_eq!(planned, ["routing::delivery_router::unnamed"]);
-    assert_eq!(router.handlers().len(), 1);
-    assert!(router.handler("quote").is_none());
-    let report = router.reply(&paid).unwrap().await.unwrap();
-    assert_eq!(report.reply().unwrap(), "null");
-    assert!(router.reply(&event(payload("charge.failed")).unwrap()).is_none());
-
-    let routes = router.routes().to_string();
-    assert!(
-        routes.lines().any(|line| line.contains(" reply ") && line.contains("quote")),
-        "{routes}"
-    );
-    assert!(router.explain("invoice.paid").to_string().contains("quote"));
-    let warnings: Vec<_> =
-        router.startup_report().warnings.iter().map(ToString::to_string).collect();
-    assert!(warnings.iter().any(|line| line.contains("`ordered` needs an inbox")), "{warnings:?}");
-    assert!(
-        warnings.iter().any(|line| line.contains("`concurrency` has no effect")),
-        "{warnings:?}"
-    );
-
-    router.close();
-    let error = router.reply(&paid).unwrap().await.unwrap_err();
-    assert!(matches!(error, RouterError::Closed), "{error:?}");
-}
-
-#[test]
-fn event_with_a_reply_is_not_unhandled() {
-    log(LevelFilter::INFO);
-    let router = Router::builder().only::<quote>().state(CallLog::default());
-    let router = router.delivered_by(&Queue).build().unwrap();
-    logged();
-    router.log_unmatched(&event(payload("invoice.paid")).unwrap());
-    assert_eq!(logged(), "");
-    router.log_unmatched(&event(payload("charge.failed")).unwrap());
-    assert!(logged().contains("no handler for this event type"));
-}
-
-/// The key `ordered` makes a handler that replies exclusive, also beside delivered handlers.
-#[tokio::test]
-async fn reply_waits_for_an_exclusive_delivery_of_its_object() {
-    let (held, mut progress) = Held::new();
-    let router = Router::builder().only::<quote>().add::<exclusive>().state(CallLog::default());
-    let router = router.state(held.clone()).delivered_by(&Queue).build().unwrap();
-    let updated = event(payload("invoice.paid")).unwrap();
-    let delivery = Delivery::new(updated.clone(), "exclusive", 1).provide(Transaction(1));
-    let delivered = tokio::spawn(router.clone().oneshot(delivery));
-    assert_eq!(progress.recv().await, Some("begun"));
-    let mut reply = pin!(router.reply(&updated).unwrap());
-    assert!(poll(reply.as_mut()).is_pending());
-    held.release();
-    assert!(delivered.await.unwrap().unwrap().is_done());
-    assert!(reply.await.unwrap().reply().is_some());
-}
-
-#[test]
-fn build_fails_if_replying_handler_takes_a_delivery_value() {
-    let error = Router::builder().only::<replies>().delivered_by(&Queue).build().unwrap_err();
-    insta::assert_snapshot!(error, @r#"
-    the router cannot be built: 1 problem
-      1. these handlers reply to Stripe, so they run before the event is stored, but take a `routing::delivery_router::Transaction`, which only a delivery of the stored event provides
-           tests/tests/routing/delivery_router.rs:83  `replies`  on invoice.paid
-         help: let them take only what the reply needs, such as a pool in a `State`, and do the rest in another handler of the same event, which is stored and delivered
     "#);
 }
 
@@ -423,19 +328,19 @@ fn build_fails_if_service_does_not_provide_type() {
     insta::assert_snapshot!(builder().build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
       1. these handlers take a `routing::delivery_router::Transaction`, which this router does not provide
-           tests/tests/routing/delivery_router.rs:59  `orders.fulfil`  on invoice.paid
+           tests/tests/routing/delivery_router.rs:52  `orders.fulfil`  on invoice.paid
          help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`; in a test, replace `TestRouter` by `router_inbox::testing::TestInbox` (feature `testing`)
     "#);
     insta::assert_snapshot!(builder().delivered_by(&ProvidesNothing).build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
       1. these handlers take a `routing::delivery_router::Transaction`, which this router does not provide
-           tests/tests/routing/delivery_router.rs:59  `orders.fulfil`  on invoice.paid
+           tests/tests/routing/delivery_router.rs:52  `orders.fulfil`  on invoice.paid
          help: the service passed to `.delivered_by(...)` provides nothing: pass one that provides it, or take another type
     "#);
     insta::assert_snapshot!(builder().delivered_by(&ProvidesU8).build().unwrap_err(), @r#"
     the router cannot be built: 1 problem
       1. these handlers take a `routing::delivery_router::Transaction`, which this router does not provide
-           tests/tests/routing/delivery_router.rs:59  `orders.fulfil`  on invoice.paid
+           tests/tests/routing/delivery_router.rs:52  `orders.fulfil`  on invoice.paid
          provided: `u8`
          help: take one of the provided types, or pass another service to `.delivered_by(...)`
     "#);
@@ -457,7 +362,7 @@ fn build_warns_of_unstable_name_and_inline_ordered() {
     let unnamed = Router::builder().only::<unnamed>();
     let router = unnamed.delivered_by(&Queue).build().unwrap();
     insta::assert_snapshot!(render(&router.startup_report().warnings), @r#"
-    tests/tests/routing/delivery_router.rs:77  `routing::delivery_router::unnamed`  on invoice.paid: deliveries are stored under the handler's module path, so pending ones are no longer found after the function is moved or renamed; give the handler a stable name: `#[on_event("...", name = "orders.fulfil", formerly = "routing::delivery_router::unnamed")]`
+    tests/tests/routing/delivery_router.rs:70  `routing::delivery_router::unnamed`  on invoice.paid: deliveries are stored under the handler's module path, so pending ones are no longer found after the function is moved or renamed; give the handler a stable name: `#[on_event("...", name = "orders.fulfil", formerly = "routing::delivery_router::unnamed")]`
     "#);
     let named = || -> RouterBuilder {
         Router::builder().only::<audit>().state(CallLog::default()).endpoints(["default"])
@@ -465,7 +370,7 @@ fn build_warns_of_unstable_name_and_inline_ordered() {
     assert_eq!(named().build().unwrap().startup_report().warnings, []);
     let inline = Router::builder().only::<in_order>().build().unwrap();
     insta::assert_snapshot!(render(&inline.startup_report().warnings), @r#"
-    tests/tests/routing/delivery_router.rs:472  `in_order`  on customer.updated: `ordered` needs an inbox (`.delivered_by(...)`), and a handler that does not reply; otherwise the events of an object are handled one at a time, in order of arrival
+    tests/tests/routing/delivery_router.rs:377  `in_order`  on customer.updated: `ordered` needs an inbox (`.delivered_by(...)`), and a handler that does not reply; otherwise the events of an object are handled one at a time, in order of arrival
     "#);
 }
 

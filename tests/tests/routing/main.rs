@@ -3,6 +3,7 @@
 //! because all handlers of this program are linked.
 
 mod attempts;
+mod delivery_replies;
 mod delivery_router;
 mod endpoint_table;
 mod exclusive;

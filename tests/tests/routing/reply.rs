@@ -187,6 +187,25 @@ async fn panicking_default_reply_answers_500_and_is_logged() {
     assert!(log.contains(line), "{log}");
 }
 
+#[on_event("issuing_authorization.request", name = "undecided")]
+async fn undecided(fault: State<Fault>) -> Result<Reply<Decision>, Failure> {
+    fault()
+}
+
+#[tokio::test]
+async fn failure_without_default_reply_is_500_or_200_if_permanent() {
+    let faults: [(Fault, u16); 2] = [
+        (|| Err(Failure::retry("the ledger is down")), 500),
+        (|| Err(Failure::permanent("no such card")), 200),
+    ];
+    for (fault, status) in faults {
+        let response = answer(Router::builder().only::<undecided>().state(fault)).await;
+        assert_eq!(response.status(), status);
+        assert!(response.headers().get("stripe-version").is_none());
+        assert!(!response.body().contains("approved"), "{}", response.body());
+    }
+}
+
 #[tokio::test]
 async fn reply_does_not_wait_for_other_handlers() {
     let letters = StoredLetters::default();
