@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use router_inbox::{
     operations::{Change, ChangeOutcome, SelectedDelivery},
-    store::{DeliveryState, Operations},
+    store::Operations,
 };
 use serde_json::json;
 
@@ -75,17 +75,18 @@ pub(super) async fn change_matching(
 
 /// Fails if deliveries in one of these states can never be changed.
 fn check_states(states: &[ListedState], change: Change) -> Result<(), Error> {
-    let why = |state: ListedState| match state.delivery_state() {
-        None => Some("unhandled events have no deliveries; to deliver one, use `replay`"),
-        Some(DeliveryState::Done | DeliveryState::Ignored) if change == Change::Retry => Some(
-            "finished deliveries are not retried; to have an event handled again, use `replay`",
-        ),
-        Some(DeliveryState::Done | DeliveryState::Ignored | DeliveryState::Discarded)
-            if change == Change::Discard =>
-        {
-            Some("finished deliveries cannot be discarded")
-        }
-        Some(_) => None,
+    let why = |state: ListedState| {
+        let Some(state) = state.delivery_state() else {
+            return Some("unhandled events have no deliveries; to deliver one, use `replay`");
+        };
+        // A running delivery can be changed once its lease has expired.
+        let is_finished = change.check_state(state, false) == ChangeOutcome::AlreadyFinished;
+        is_finished.then_some(match change {
+            Change::Retry => {
+                "finished deliveries are not retried; to have an event handled again, use `replay`"
+            }
+            _ => "finished deliveries cannot be discarded",
+        })
     };
     match states.iter().copied().find_map(why) {
         Some(why) => Err(Error::Usage(format!("--state: {why}"))),
@@ -133,7 +134,7 @@ impl Totals {
                 ChangeOutcome::Applied => &mut totals.applied,
                 ChangeOutcome::StillRunning => &mut totals.running,
                 ChangeOutcome::AlreadyFinished => &mut totals.finished,
-                ChangeOutcome::Changed => &mut totals.changed,
+                ChangeOutcome::ChangedMeanwhile => &mut totals.changed,
                 ChangeOutcome::Superseded => &mut totals.superseded,
                 ChangeOutcome::NotFound => &mut totals.gone,
             } += 1;

@@ -275,7 +275,7 @@ fn print_results(
             }
             ChangeOutcome::AlreadyFinished => (DIM, "unchanged", format!("is {was}")),
             ChangeOutcome::Superseded => (DIM, "unchanged", "superseded by a replay".to_owned()),
-            ChangeOutcome::Changed | ChangeOutcome::NotFound => {
+            ChangeOutcome::ChangedMeanwhile | ChangeOutcome::NotFound => {
                 (DIM, "unchanged", "changed in the meantime; run the command again".to_owned())
             }
         };

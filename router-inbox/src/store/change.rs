@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use crate::store::DeliveryState;
 
-/// A delivery that was selected for a change, as it was then.
+/// A snapshot of a delivery, taken when the delivery was selected for a change.
+///
+/// [`Operations::change`](crate::store::Operations::change) compares [`state`](Self::state) and
+/// [`token`](Self::token) with those that the delivery has now, and does not change a delivery that
+/// differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SelectedDelivery {
     /// The number of the delivery, see [`ListEntry::number`](crate::operations::ListEntry::number).
     pub number: i64,
-    /// The fencing token of the delivery's latest lease, 0 before the first. It tells whether the
-    /// delivery has been claimed since.
+    /// The fencing token of the delivery's latest lease, or 0 before the first claim. Each claim
+    /// gives the delivery a new token, so an equal token means that it has not been claimed since
+    /// the snapshot.
     pub token: i64,
     /// The event's id (`evt_…`).
     pub event_id: String,
@@ -25,13 +30,13 @@ pub struct SelectedDelivery {
     pub handler: Arc<str>,
     /// The state of the delivery.
     pub state: DeliveryState,
-    /// The number of attempts.
+    /// The number of attempts since the delivery was stored or last started over.
     pub attempts: u32,
 }
 
 impl SelectedDelivery {
-    /// Creates a delivery of a received event without an account, before its first attempt. The
-    /// other fields can be set.
+    /// Creates a snapshot of a waiting delivery before its first claim. The event has no account and
+    /// is not a replay. The other fields can be set.
     pub fn new(number: i64, event_id: &str, endpoint: &str, handler: impl Into<Arc<str>>) -> Self {
         Self {
             number,
@@ -56,7 +61,7 @@ impl SelectedDelivery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChangeResult {
-    /// The delivery before the change.
+    /// The delivery as it was selected, before the change.
     pub delivery: SelectedDelivery,
     /// The change that was made, or the reason for making none.
     pub change: ChangeOutcome,
@@ -81,9 +86,11 @@ impl ChangeResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// Makes the delivery due now. A finished one starts over with its first attempt.
+    /// Makes a waiting delivery due now, or one that is running under an expired lease. Its number
+    /// of attempts does not change. A dead or discarded delivery starts over with its first attempt.
     Retry,
-    /// Gives the delivery up.
+    /// Gives up a delivery that is waiting, dead, or running under an expired lease. It becomes
+    /// [`Discarded`](DeliveryState::Discarded).
     Discard,
 }
 
@@ -107,14 +114,18 @@ impl Change {
         }
     }
 
-    /// Returns [`Applied`](ChangeOutcome::Applied) if a selected delivery may be changed as it is
-    /// now, or the reason against it.
+    /// Returns [`Applied`](ChangeOutcome::Applied) if a delivery may be changed, or the reason
+    /// against it. `selected` is the snapshot of the delivery, and `current` its data now.
+    ///
+    /// The state is checked first: a delivery that has finished since the snapshot is
+    /// [`AlreadyFinished`](ChangeOutcome::AlreadyFinished), and not
+    /// [`ChangedMeanwhile`](ChangeOutcome::ChangedMeanwhile).
     #[must_use]
     pub fn outcome(self, selected: &SelectedDelivery, current: CurrentDelivery) -> ChangeOutcome {
         let CurrentDelivery { state, token, is_leased, is_superseded } = current;
         match self.check_state(state, is_leased) {
             ChangeOutcome::Applied if (state, token) != (selected.state, selected.token) => {
-                ChangeOutcome::Changed
+                ChangeOutcome::ChangedMeanwhile
             }
             ChangeOutcome::Applied if self == Self::Retry && is_superseded => {
                 ChangeOutcome::Superseded
@@ -124,14 +135,14 @@ impl Change {
     }
 }
 
-/// The facts about a delivery that decide whether an operator may change it.
+/// The current data of a delivery on which a change depends.
 ///
 /// The struct is exhaustive: a store must determine each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CurrentDelivery {
     /// The state of the delivery.
     pub state: DeliveryState,
-    /// The fencing token of the latest lease.
+    /// The fencing token of the latest lease, or 0 before the first claim.
     pub token: i64,
     /// `true` if the delivery is running and its lease has not expired.
     pub is_leased: bool,
@@ -149,12 +160,13 @@ pub enum ChangeOutcome {
     Applied,
     /// No change: a worker is running the delivery, and its lease has not expired.
     StillRunning,
-    /// No change: the delivery has finished, and is not a dead letter.
+    /// No change: the delivery is done or ignored, or it is to be discarded and already is.
     AlreadyFinished,
-    /// No change: the delivery is no longer as it was selected. It has been claimed, retried,
-    /// discarded or restarted since, and may not match the filter any more.
-    Changed,
-    /// Not retried: the event has been replayed for the same handler.
+    /// No change: the state or the token of the delivery differs from the snapshot. The delivery
+    /// has been claimed, retried, discarded or redelivered since, and may no longer match the
+    /// filter.
+    ChangedMeanwhile,
+    /// Not retried: a later generation of the event has a delivery for the same handler.
     Superseded,
     /// No change: the delivery is no longer stored, because its event was purged.
     NotFound,

@@ -105,20 +105,14 @@ pub trait Operations: Send + Sync {
 
     /// Retries or discards deliveries, each atomically.
     ///
-    /// A [retried](Change::Retry) delivery that is waiting becomes due at once, and so does a
-    /// running one whose lease has expired. One that is dead or discarded starts over with its
-    /// first attempt. If the event has been replayed, only the latest delivery of each handler is
-    /// retried.
+    /// [`Change::outcome`] decides about each delivery, and [`Change`] documents the effects. If the
+    /// event has been replayed, only the latest delivery of each handler is retried. If the lease of
+    /// a running delivery has expired, the attempt is [failed](AttemptOutcome::Failed) in the
+    /// [history](DeliverySummary::history).
     ///
-    /// [Discarding](Change::Discard) gives up deliveries that are waiting, dead, or running under
-    /// an expired lease. They become [`Discarded`](crate::store::DeliveryState::Discarded).
-    ///
-    /// If the lease of a running delivery has expired, the attempt is
-    /// [failed](AttemptOutcome::Failed) in the [history](DeliverySummary::history).
-    ///
-    /// A delivery is changed only if it is still as it was selected: in the same state, and not
-    /// claimed since. So a dead letter that was selected for its error is not discarded if it has
-    /// been retried in the meantime, even if it has died again.
+    /// The passed deliveries are snapshots. A delivery is changed only if its state and its token
+    /// are still those of the snapshot. A dead letter that was selected for its error is thus not
+    /// discarded if it has been retried since, even if it has died again.
     ///
     /// A store should change all deliveries of a call in one transaction, but may split a large
     /// call into several. The deliveries of one event are changed together: all that permit the
@@ -128,8 +122,10 @@ pub trait Operations: Send + Sync {
     /// # Errors
     ///
     /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then the
-    /// deliveries of each event may or may not have been changed. The call can be repeated: a
-    /// delivery that was restarted or discarded is not changed again.
+    /// deliveries of each event may or may not have been changed. The call can be repeated with the
+    /// same snapshots: a delivery that has started over is then
+    /// [`ChangedMeanwhile`](ChangeOutcome::ChangedMeanwhile), and a discarded one is
+    /// [`AlreadyFinished`](ChangeOutcome::AlreadyFinished).
     async fn change(
         &self,
         deliveries: &[SelectedDelivery],

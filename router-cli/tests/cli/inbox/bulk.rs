@@ -1,4 +1,4 @@
-//! `inbox retry` and `inbox discard` of all deliveries that match options.
+//! `inbox retry`, `inbox discard` and `inbox replay` of all that matches the options.
 
 use std::process::{Command, Stdio};
 
@@ -132,6 +132,30 @@ fn deliveries_changed_before_an_error_are_printed() {
     assert!(output.stderr.contains("no space"), "{output:?}");
     let output = inbox.run(&discard);
     assert_eq!(output.stdout, "0 deliveries discarded\n", "{output:?}");
+}
+
+/// The batches before the error have been replayed, and a repeated command replays them again.
+#[test]
+fn events_replayed_before_an_error_are_printed() {
+    let inbox = TestInbox::empty(Sqlite::new(), MINUTE * 10);
+    inbox.store_many(150, "audit");
+    let url = inbox.engine.url();
+    inbox.runtime.block_on(async {
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        let trigger = "create trigger full before insert on stripe_inbox_events
+             when (select count(*) from stripe_inbox_events) >= 270
+             begin select raise(abort, 'no space'); end";
+        raw_sql(trigger).execute(&mut connection).await.unwrap();
+    });
+    let replay = ["replay", "--type", "invoice.paid", "--yes"];
+    let output = inbox.run(&[&replay[..], &["--json"]].concat());
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let lines = output.json();
+    assert_eq!((lines.len(), &lines[100]["summary"]["replayed"]), (101, &json!(100)));
+    assert_eq!((&lines[99]["event"], &lines[99]["generation"]), (&json!("evt_99"), &json!(1)));
+    assert!(output.stderr.contains("no space"), "{output:?}");
+    let output = inbox.run(&replay);
+    assert_eq!(output.stdout, "0 events replayed\n", "{output:?}");
 }
 
 #[test]

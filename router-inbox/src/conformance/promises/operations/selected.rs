@@ -102,7 +102,10 @@ pub async fn selected_deliveries_are_changed(subject: &impl Subject<Store: Opera
     assert_eq!(state(subject, "evt_1").await, (DeliveryState::Dead, 1));
     assert_eq!(state(subject, "evt_3").await, (DeliveryState::Waiting, 0));
     let all = change(subject, &selected, Change::Discard).await;
-    assert_eq!(all, [ChangeOutcome::Applied, ChangeOutcome::Changed, ChangeOutcome::Changed]);
+    assert_eq!(
+        all,
+        [ChangeOutcome::Applied, ChangeOutcome::ChangedMeanwhile, ChangeOutcome::ChangedMeanwhile]
+    );
     assert_eq!(claim(subject, &["a", "b"], 9).await.len(), 2);
     assert_eq!(listed(subject, in_state(DeliveryState::Waiting)).await, ["evt_4"]);
     let again = change(subject, &selected, Change::Discard).await;
@@ -138,9 +141,9 @@ pub async fn delivery_changed_since_selected_is_left(subject: &impl Subject<Stor
     for change_of_all in [Change::Discard, Change::Retry] {
         let changed = change(subject, &selected, change_of_all).await;
         let expected = [
-            ChangeOutcome::Changed,
+            ChangeOutcome::ChangedMeanwhile,
             ChangeOutcome::AlreadyFinished,
-            ChangeOutcome::Changed,
+            ChangeOutcome::ChangedMeanwhile,
             ChangeOutcome::NotFound,
         ];
         assert_eq!(changed, expected, "{change_of_all:?}");
@@ -152,7 +155,7 @@ pub async fn delivery_changed_since_selected_is_left(subject: &impl Subject<Stor
     let tried = select(subject, ListFilter::of_event("evt_tried", None)).await;
     let lease = claim_one(subject, "b").await.lease;
     complete(subject, &lease, retry_in(600)).await;
-    assert_eq!(change(subject, &tried, Change::Discard).await, [ChangeOutcome::Changed]);
+    assert_eq!(change(subject, &tried, Change::Discard).await, [ChangeOutcome::ChangedMeanwhile]);
 }
 
 /// A dead letter of an event that has been replayed for the same handler can be discarded, but not
