@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use router_core::{Event, testing::SyntheticEvent};
+use router_core::{
+    Event,
+    clock::{Clock as _, SystemClock},
+    testing::SyntheticEvent,
+};
 use router_inbox::{
     PostgresStore, SqliteStore, Store,
     operations::AttemptOutcome,
@@ -161,7 +165,10 @@ async fn postgres_migration_gives_up_if_a_table_is_in_use() {
     let mut reader = pool.begin().await.unwrap();
     let lock = format!("lock table {schema}.deliveries in access share mode");
     sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *reader).await.unwrap();
-    let error = connect().await.unwrap_err();
+    let error = tokio::select! {
+        connected = connect() => connected.unwrap_err(),
+        () = SystemClock.sleep(Duration::from_secs(30)) => panic!("the migration still waits"),
+    };
     assert_eq!(error.kind(), StoreErrorKind::Busy);
     assert!(error.to_string().contains("another transaction uses a table"), "{error}");
     // Programs that are running can write to the table.

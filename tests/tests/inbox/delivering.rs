@@ -16,7 +16,9 @@ use router_inbox::{
     operations::MIN_RETENTION,
     store::DeliveryState::{Dead, Done, Ignored, Waiting},
 };
+use router_tests::logged::{log, logged};
 use tokio::sync::Semaphore;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::shop::{Shop, settle, wait_until};
 
@@ -294,6 +296,7 @@ async fn shutdown_after_grace_counts_no_attempt() {
 
 #[tokio::test]
 async fn purge_after_30_days_spares_dead_letters() {
+    log(LevelFilter::INFO);
     let shop = shop(&Script::new([Ok(Outcome::Done), Err(Failure::permanent("no such order"))]));
     let worker = shop.start_worker();
     for (id, state) in [("evt_1", Done), ("evt_2", Dead)] {
@@ -311,6 +314,9 @@ async fn purge_after_30_days_spares_dead_letters() {
     shop.advance_and_poll(day * 1_000).await;
     settle().await;
     assert_eq!(shop.state("evt_2").await, (Dead, 1));
+    let log = logged();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("worker::retention")).collect();
+    insta::assert_snapshot!(lines.join("\n"), @" INFO router_inbox::worker::retention: purged events past their retention purged=1");
     worker.stop().await;
 }
 

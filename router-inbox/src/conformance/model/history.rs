@@ -42,7 +42,8 @@ impl Row {
 
     /// Returns the latest attempts.
     pub(super) fn latest_attempts(&self) -> Vec<AttemptSummary> {
-        self.history[self.history.len().saturating_sub(MAX_HISTORY)..].to_vec()
+        let surplus = usize::from(self.history.len() == MAX_HISTORY + 1);
+        self.history[surplus..].to_vec()
     }
 
     fn end_attempt(&mut self, outcome: AttemptOutcome, error: Option<&str>, now: SystemTime) {
