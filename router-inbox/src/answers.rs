@@ -176,8 +176,8 @@ pub(crate) type Awaited<'h> = (&'h HandlerSpec, Duration);
 
 impl<S: Store> AnswerWait<'_, S> {
     /// Waits until each handler has finished the event, has timed out, or is skipped. Returns the
-    /// handlers that have finished, each with the state of its delivery. Returns at once if too many
-    /// answers wait already. Cancel safe.
+    /// handlers that have finished, each with the state of its delivery. Returns at once if too
+    /// many answers wait already. Cancel safe.
     ///
     /// The answer waits for all handlers at the same time, so that a handler that hangs does not
     /// hide that another has finished in time.

@@ -35,8 +35,8 @@ pub struct SelectedDelivery {
 }
 
 impl SelectedDelivery {
-    /// Creates a snapshot of a waiting delivery before its first claim. The event has no account and
-    /// is not a replay. The other fields can be set.
+    /// Creates a snapshot of a waiting delivery before its first claim. The event has no account
+    /// and is not a replay. The other fields can be set.
     pub fn new(number: i64, event_id: &str, endpoint: &str, handler: impl Into<Arc<str>>) -> Self {
         Self {
             number,
@@ -87,7 +87,8 @@ impl ChangeResult {
 #[non_exhaustive]
 pub enum Change {
     /// Makes a waiting delivery due now, or one that is running under an expired lease. Its number
-    /// of attempts does not change. A dead or discarded delivery starts over with its first attempt.
+    /// of attempts does not change. A dead or discarded delivery starts over with its first
+    /// attempt.
     Retry,
     /// Gives up a delivery that is waiting, dead, or running under an expired lease. It becomes
     /// [`Discarded`](DeliveryState::Discarded).

@@ -105,10 +105,10 @@ pub trait Operations: Send + Sync {
 
     /// Retries or discards deliveries, each atomically.
     ///
-    /// [`Change::outcome`] decides about each delivery, and [`Change`] documents the effects. If the
-    /// event has been replayed, only the latest delivery of each handler is retried. If the lease of
-    /// a running delivery has expired, the attempt is [failed](AttemptOutcome::Failed) in the
-    /// [history](DeliverySummary::history).
+    /// [`Change::outcome`] decides about each delivery, and [`Change`] documents the effects. If
+    /// the event has been replayed, only the latest delivery of each handler is retried. If the
+    /// lease of a running delivery has expired, the attempt is [failed](AttemptOutcome::Failed) in
+    /// the [history](DeliverySummary::history).
     ///
     /// The passed deliveries are snapshots. A delivery is changed only if its state and its token
     /// are still those of the snapshot. A dead letter that was selected for its error is thus not
