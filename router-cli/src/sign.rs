@@ -63,6 +63,6 @@ impl SignArgs {
 }
 
 /// Quotes text as one word for a POSIX shell.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

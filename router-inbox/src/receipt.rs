@@ -49,6 +49,7 @@ impl Receipt {
             Some(Redelivery::Unchanged(state)) => {
                 matches!(state, DeliveryState::Waiting | DeliveryState::Running)
             }
+            Some(Redelivery::Erased) => false,
         }
     }
 
@@ -142,6 +143,10 @@ fn log_message(redelivery: Redelivery) -> Option<&'static str> {
             "duplicate event: the handler's delivery was discarded, not run again; retry it with \
              `event-router inbox retry`"
         }
+        Redelivery::Erased => {
+            "event received again after its data was erased: the handler had no delivery of it, and \
+             does not run"
+        }
         // A store restarts a dead letter instead.
         Redelivery::Unchanged(DeliveryState::Dead) => return None,
     })
@@ -170,7 +175,7 @@ impl From<Receipt> for Answer {
                 (Some(state), _) => state.name(),
                 (None, None | Some(Redelivery::Added)) => "stored",
                 (None, Some(Redelivery::Restarted)) => "restarted",
-                (None, Some(Redelivery::Unchanged(_))) => "duplicate",
+                (None, Some(Redelivery::Unchanged(_) | Redelivery::Erased)) => "duplicate",
             };
             Handler { name, outcome }
         });

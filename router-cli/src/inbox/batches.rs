@@ -1,6 +1,6 @@
 //! Changes to many events: confirmed first, made in batches, and stopped by Ctrl-C.
 
-use std::{io, pin::pin, time::Duration};
+use std::{future::ready, io, pin::pin, time::Duration};
 
 use clap::Args;
 use router_core::clock::{Clock as _, SystemClock};
@@ -63,6 +63,13 @@ pub(super) async fn in_batches<T>(
 ) -> Result<bool, Error> {
     let bar = bar(items.len(), output);
     let mut interrupted = pin!(ctrl_c());
+    // The first poll installs the handler of the signal. Without it, Ctrl-C during the first batch
+    // would end the process before it has printed the changes.
+    tokio::select! {
+        biased;
+        _ = &mut interrupted => return Ok(false),
+        () = ready(()) => {}
+    }
     for batch in items.chunks(size) {
         change(batch).await?;
         bar.inc(batch.len() as u64);

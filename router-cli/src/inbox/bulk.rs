@@ -123,6 +123,7 @@ struct Totals {
     finished: u64,
     changed: u64,
     superseded: u64,
+    erased: u64,
     gone: u64,
 }
 
@@ -136,6 +137,7 @@ impl Totals {
                 ChangeOutcome::AlreadyFinished => &mut totals.finished,
                 ChangeOutcome::ChangedMeanwhile => &mut totals.changed,
                 ChangeOutcome::Superseded => &mut totals.superseded,
+                ChangeOutcome::Erased => &mut totals.erased,
                 ChangeOutcome::NotFound => &mut totals.gone,
             } += 1;
         }
@@ -143,11 +145,12 @@ impl Totals {
     }
 
     fn print(&self, change: Change, output: &mut Output) -> Result<(), Error> {
-        let Self { applied, running, finished, changed, superseded, gone } = *self;
+        let Self { applied, running, finished, changed, superseded, erased, gone } = *self;
         if output.json {
             return output.json(&json!({"summary": {
                 participle(change): applied, "running": running, "finished": finished,
-                "changed_meanwhile": changed, "superseded": superseded, "gone": gone,
+                "changed_meanwhile": changed, "superseded": superseded, "erased": erased,
+                "gone": gone,
             }}));
         }
         output.line(format_args!("{} {}", count(applied, "delivery"), participle(change)))?;
@@ -156,6 +159,7 @@ impl Totals {
             (finished, "finished in the meantime"),
             (changed, "claimed or changed in the meantime"),
             (superseded, "superseded by a replay"),
+            (erased, "erased, so there is nothing to handle"),
             (gone, "purged in the meantime"),
         ];
         for (number, why) in rows {

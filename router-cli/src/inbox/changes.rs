@@ -44,7 +44,7 @@ continues with the rest.
 
 With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
 \"handler\", \"was\", \"attempts\", \"changed\"}. Without event ids, also prints {\"summary\":
-{\"retried\", \"running\", \"finished\", \"changed_meanwhile\", \"superseded\", \"gone\"}}.")]
+{\"retried\", \"running\", \"finished\", \"changed_meanwhile\", \"superseded\", \"erased\", \"gone\"}}.")]
 pub(super) struct RetryArgs {
     #[command(flatten)]
     selection: DeliverySelection,
@@ -74,7 +74,7 @@ continues with the rest.
 
 With --json, prints one object per delivery: {\"event\", \"endpoint\", \"account\", \"generation\",
 \"handler\", \"was\", \"attempts\", \"changed\"}. Without event ids, also prints {\"summary\":
-{\"discarded\", \"running\", \"finished\", \"changed_meanwhile\", \"superseded\", \"gone\"}}.")]
+{\"discarded\", \"running\", \"finished\", \"changed_meanwhile\", \"superseded\", \"erased\", \"gone\"}}.")]
 pub(super) struct DiscardArgs {
     #[command(flatten)]
     selection: DeliverySelection,
@@ -131,13 +131,15 @@ impl RetryArgs {
             let filter = self.selection.filter;
             return change_matching(filter, Change::Retry, &self.confirm, store, output).await;
         }
-        self.selection.find_events(store).await?;
+        let events = self.selection.find_events(store).await?;
+        let is_any_erased = events.iter().any(EventDetails::is_erased);
         let mut any_changed = false;
         for id in &self.selection.ids {
             let handler = self.selection.filter.handler.as_deref();
             let results = within_limit(store.retry(id, handler)).await?;
             any_changed |= print_results(id, &results, "retried", output)?;
             if !output.json
+                && !is_any_erased
                 && results.iter().all(|result| result.change == ChangeOutcome::AlreadyFinished)
             {
                 output.note(format_args!(
@@ -275,6 +277,7 @@ fn print_results(
             }
             ChangeOutcome::AlreadyFinished => (DIM, "unchanged", format!("is {was}")),
             ChangeOutcome::Superseded => (DIM, "unchanged", "superseded by a replay".to_owned()),
+            ChangeOutcome::Erased => (DIM, "unchanged", "its data was erased".to_owned()),
             ChangeOutcome::ChangedMeanwhile | ChangeOutcome::NotFound => {
                 (DIM, "unchanged", "changed in the meantime; run the command again".to_owned())
             }

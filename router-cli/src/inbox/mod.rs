@@ -3,6 +3,7 @@
 mod batches;
 mod bulk;
 mod changes;
+mod erase;
 mod filter;
 mod format;
 mod history;
@@ -19,6 +20,7 @@ use clap::{Args, Subcommand};
 
 use self::{
     changes::{DiscardArgs, RetryArgs},
+    erase::EraseArgs,
     list::ListArgs,
     pause::{PauseArgs, ResumeArgs},
     purge::PurgeArgs,
@@ -32,7 +34,7 @@ use crate::{
     output::Output,
 };
 
-/// Show, retry, replay or discard the events in a server's inbox, and pause its handlers
+/// Show, retry, replay, discard or erase the events in an inbox, or pause its handlers
 #[derive(Args)]
 #[command(
     subcommand_required = true,
@@ -54,6 +56,7 @@ Examples:
   event-router inbox show evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox retry evt_1NG8Du2eZvKYlo2CUI79vXWy
   event-router inbox retry --state dead --handler orders.fulfil
+  event-router inbox erase --object cus_NffrFeUfNV2Hib --mentioned
   event-router inbox pause orders.fulfil --note 'the warehouse is down until 14:00'
 
 All commands can be used while servers use the inbox."
@@ -89,6 +92,7 @@ enum Command {
     Replay(ReplayArgs),
     Discard(DiscardArgs),
     Purge(PurgeArgs),
+    Erase(EraseArgs),
     Pause(PauseArgs),
     Resume(ResumeArgs),
     Watch(WatchArgs),
@@ -105,6 +109,7 @@ impl InboxArgs {
             Command::Replay(args) => args.run(&*store, output).await,
             Command::Discard(args) => args.run(&*store, output).await,
             Command::Purge(args) => args.run(&*store, output).await,
+            Command::Erase(args) => args.run(&*store, &self.url, output).await,
             Command::Pause(args) => args.run(&*store, output).await,
             Command::Resume(args) => args.run(&*store, output).await,
             Command::Watch(args) => args.run(&*store, output).await,

@@ -35,7 +35,7 @@ done their work do it again. It is delivered to the handlers of the original eve
 given with --handler. Dead letters of the same event and handler are discarded.
 
 With --json, prints one object per event: {\"event\", \"generation\", \"handlers\"} or {\"event\",
-\"error\"}. Without event ids, also prints {\"summary\"}.")]
+\"error\"}. Without event ids, also prints {\"summary\"}. An erased event is not replayed.")]
 pub(super) struct ReplayArgs {
     /// Ids of the events.
     #[arg(value_name = "EVENT",  conflicts_with_all = ["since", "until", "type"])]
@@ -68,6 +68,7 @@ struct Totals {
     replayed: u64,
     no_handler: u64,
     damaged: u64,
+    erased: u64,
     gone: u64,
 }
 
@@ -131,7 +132,12 @@ impl ReplayArgs {
     /// - The store failed.
     async fn select(&self, store: &dyn Operations) -> Result<Vec<i64>, Error> {
         let (since, until, event_type) = (self.since, self.until, self.r#type.clone());
-        let filter = EventSelector { event_id: None, event_type, max_age: since, min_age: until };
+        let filter = EventSelector {
+            event_type,
+            max_age: since,
+            min_age: until,
+            ..EventSelector::default()
+        };
         if filter == EventSelector::default() && self.ids.is_empty() {
             let why = "no events selected; pass event ids, or --since, --until or --type";
             return Err(Error::Usage(why.to_owned()));
@@ -179,21 +185,24 @@ impl Totals {
             ReplayResult::Replayed { .. } => self.replayed += 1,
             ReplayResult::NoHandler { .. } => self.no_handler += 1,
             ReplayResult::Damaged { .. } => self.damaged += 1,
+            ReplayResult::Erased { .. } => self.erased += 1,
             ReplayResult::NotFound => self.gone += 1,
         }
     }
 
     fn print(&self, output: &mut Output) -> Result<(), Error> {
-        let Self { replayed, no_handler, damaged, gone } = *self;
+        let Self { replayed, no_handler, damaged, erased, gone } = *self;
         if output.json {
             return output.json(&json!({"summary": {
-                "replayed": replayed, "no_handler": no_handler, "damaged": damaged, "gone": gone,
+                "replayed": replayed, "no_handler": no_handler, "damaged": damaged,
+                "erased": erased, "gone": gone,
             }}));
         }
         output.line(format_args!("{} replayed", count(replayed, "event")))?;
         let rows = [
             (no_handler, "unhandled; pass --handler to deliver to a handler"),
             (damaged, "unreadable: damaged in the store, or stored by a newer version"),
+            (erased, "erased, so there is nothing to handle"),
             (gone, "purged in the meantime"),
         ];
         for (number, why) in rows {
@@ -213,6 +222,7 @@ fn json_line(result: &ReplayResult) -> Value {
         }
         ReplayResult::NoHandler { event_id } => json!({"event": event_id, "error": "no handler"}),
         ReplayResult::Damaged { event_id } => json!({"event": event_id, "error": "damaged"}),
+        ReplayResult::Erased { event_id } => json!({"event": event_id, "error": "erased"}),
         ReplayResult::NotFound => json!({"event": null, "error": "gone"}),
     }
 }
@@ -232,6 +242,9 @@ fn print_result(result: &ReplayResult, output: &mut Output) -> Result<(), Error>
             "{}   {event_id}  unreadable: damaged in the store, or stored by a newer version",
             styled(FAILURE, "skipped")
         ),
+        ReplayResult::Erased { event_id } => {
+            format!("{}   {event_id}  its data was erased", styled(WARNING, "skipped"))
+        }
         ReplayResult::NotFound => {
             format!("{}   an event was purged in the meantime", styled(WARNING, "skipped"))
         }

@@ -49,8 +49,8 @@ With --json, prints one object for each: {\"event\", \"type\", \"object\", \"end
 \"generation\", \"stored_at\", \"api_version\", \"redelivered\": [{\"event\", \"type\", \"api_version\",
 \"signed_at\"}], \"deliveries\": [{\"handler\", \"state\", \"attempts\", \"due_at\", \"blocked\",
 \"ended_at\", \"error\", \"history\": [{\"attempt\", \"started_at\", \"duration_seconds\", \"outcome\",
-\"worker\", \"error\"}]}]}; with --payload also {\"payload\"}, the text that Stripe sent, in the object
-and in each of \"redelivered\".")]
+\"worker\", \"error\"}]}], \"erased\"}; with --payload also {\"payload\"}, the text that Stripe sent, in the
+object and in each of \"redelivered\". The payload of an erased event is null.")]
 pub(super) struct ShowArgs {
     /// Id of the event.
     #[arg(value_name = "EVENT")]
@@ -69,12 +69,16 @@ struct Line<'l> {
     api_version: Option<String>,
     redelivered: Vec<RedeliveryLine<'l>>,
     deliveries: Vec<DeliveryWithHistory<'l>>,
+    erased: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'l str>,
+    payload: Payload<'l>,
 }
 
+/// The text that Stripe sent, if it is to be printed. Null if the payload was erased.
+type Payload<'l> = Option<Option<&'l str>>;
+
 /// A redelivery that the store had to store, in the JSON output. The event's fields are null if its
-/// payload is damaged.
+/// payload is damaged or erased.
 #[derive(Serialize)]
 struct RedeliveryLine<'l> {
     event: Option<String>,
@@ -82,7 +86,7 @@ struct RedeliveryLine<'l> {
     api_version: Option<String>,
     signed_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'l str>,
+    payload: Payload<'l>,
 }
 
 impl ShowArgs {
@@ -101,7 +105,7 @@ impl ShowArgs {
                 output.line("")?;
             }
             print_event(shown, output)?;
-            if self.payload {
+            if self.payload && !shown.is_erased() {
                 for stored in [&shown.stored].into_iter().chain(&shown.redelivered) {
                     output.line("")?;
                     output.line(pretty(&stored.payload))?;
@@ -118,7 +122,8 @@ impl ShowArgs {
 impl<'l> Line<'l> {
     fn new(shown: &'l EventDetails, with_payload: bool) -> Self {
         let payload = |stored: &'l StoredEvent| {
-            std::str::from_utf8(&stored.payload).ok().filter(|_| with_payload)
+            let text = std::str::from_utf8(&stored.payload).ok().filter(|text| !text.is_empty());
+            with_payload.then_some(text)
         };
         let redelivery = |stored: &'l StoredEvent| {
             let event = parse(stored);
@@ -136,6 +141,7 @@ impl<'l> Line<'l> {
                 .and_then(|event| event.api_version().map(str::to_owned)),
             redelivered: shown.redelivered.iter().map(redelivery).collect(),
             deliveries: shown.deliveries.iter().map(DeliveryWithHistory::new).collect(),
+            erased: shown.is_erased(),
             payload: payload(&shown.stored),
         }
     }
@@ -218,6 +224,9 @@ fn print_event(
 
 /// Formats the size and the API version of a payload. A thin event has no version.
 fn describe_payload(stored: &StoredEvent) -> String {
+    if stored.payload.is_empty() {
+        return "erased".to_owned();
+    }
     let bytes = format!("{} bytes", stored.payload.len());
     match parse(stored).as_ref().map(Event::api_version) {
         None => format!("{bytes}, damaged"),
@@ -234,9 +243,11 @@ fn print_help(id: &str, found: &[EventDetails], output: &mut Output) {
             "when the cause is fixed, run `event-router inbox retry {id}`; if it cannot be fixed, run \
              `event-router inbox discard {id}`"
         ),
-        () if found.iter().all(|shown| shown.deliveries.is_empty()) => format!(
-            "to deliver it to a handler, run `event-router inbox replay {id} --handler NAME`"
-        ),
+        () if found.iter().all(|shown| shown.deliveries.is_empty() && !shown.is_erased()) => {
+            format!(
+                "to deliver it to a handler, run `event-router inbox replay {id} --handler NAME`"
+            )
+        }
         () => return,
     };
     output.note(format_args!("{WARNING}help:{WARNING:#} {text}"));

@@ -28,7 +28,7 @@ fn help_lists_commands_examples_and_exit_codes() {
       events       List Stripe's event types and the objects they carry
       sign         Print the `Stripe-Signature` header for a request body
       verify       Verify a signature, and explain why it is invalid
-      inbox        Show, retry, replay or discard the events in a server's inbox, and pause its handlers
+      inbox        Show, retry, replay, discard or erase the events in an inbox, or pause its handlers
       completions  Generate a shell completion script
       help         Print this message or the help of the given subcommand(s)
 
@@ -65,7 +65,9 @@ fn help_lists_commands_examples_and_exit_codes() {
         assert!(output.stdout.contains("Example"), "{command}: {output:?}");
         assert!(!output.stdout.contains(SECRET), "{command}: {output:?}");
     }
-    for command in ["status", "list", "show", "retry", "replay", "discard", "purge", "watch"] {
+    for command in
+        ["status", "list", "show", "retry", "replay", "discard", "purge", "erase", "watch"]
+    {
         let output = run(&["inbox", command, "--help"]);
         assert!(
             output.stdout.contains("Example") && output.stdout.contains("With --json"),

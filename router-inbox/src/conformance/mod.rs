@@ -248,6 +248,12 @@ macro_rules! operations_conformance {
             purge_keeps_dead_letters_and_open_deliveries
             purge_deletes_all_generations_together
             purge_enforces_min_retention
+            erased_event_has_no_payload_and_no_error
+            unfinished_event_is_not_erased
+            erased_event_cannot_be_retried_or_replayed
+            redelivery_brings_no_erased_payload_back
+            select_finds_events_about_and_mentioning_an_object
+            concurrent_replay_does_not_bring_erased_payload_back
             store_exposes_operations_to_workers
             event_with_any_text_supports_operations
             longest_durations_are_accepted_by_operations

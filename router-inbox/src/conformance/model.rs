@@ -1,6 +1,7 @@
 //! The reference implementation of a store: maps in memory, searched linearly.
 
 mod claims;
+mod erase;
 mod history;
 mod operations;
 
@@ -21,7 +22,7 @@ use router_core::{
 
 use crate::{
     Store, StoreError,
-    operations::AttemptSummary,
+    operations::{AttemptSummary, EventSummary},
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
         MAX_DURATION, NewDelivery, NewEvent, Operations, OrderKey, PausedHandler, Redelivery,
@@ -62,11 +63,14 @@ struct Rows {
 
 struct EventRow {
     key: EventKey,
+    summary: EventSummary,
+    /// The ids with which the event was received. A thin event and its snapshot event have
+    /// different ids, and one key.
+    ids: Vec<String>,
     /// The event as first received.
     stored: StoredEvent,
     /// The event as redelivered.
     redelivered: Vec<StoredEvent>,
-    stored_at: SystemTime,
     trace_parent: Option<TraceParent>,
 }
 
@@ -178,7 +182,8 @@ impl Store for MemoryStore {
                 DeliveryState::Running => of_handler.running += 1,
                 _ => of_handler.waiting += 1,
             }
-            let age = now.duration_since(rows.events[&row.event].stored_at).unwrap_or_default();
+            let age =
+                now.duration_since(rows.events[&row.event].summary.stored_at).unwrap_or_default();
             of_handler.oldest = of_handler.oldest.max(age);
         }
         for (handler, entry) in &mut backlog {
@@ -219,9 +224,10 @@ impl Rows {
         let event_number = self.last;
         let row = EventRow {
             key,
+            summary: EventSummary::new(event, now),
+            ids: vec![event.id().to_owned()],
             stored: received.clone(),
             redelivered: Vec::new(),
-            stored_at: now,
             trace_parent: trace_parent.clone(),
         };
         self.events.insert(event_number, row);
@@ -243,6 +249,9 @@ impl Rows {
         let mut is_needed = false;
         let results = deliveries.iter().map(|delivery| {
             let Some(latest) = self.latest_delivery(event_number, delivery) else {
+                if self.events[&event_number].is_erased() {
+                    return Redelivery::Erased;
+                }
                 self.add_delivery(event_number, received.clone(), delivery, now);
                 return Redelivery::Added;
             };
@@ -261,9 +270,10 @@ impl Rows {
             Redelivery::Unchanged(row.state)
         });
         let stored = Stored::Redelivered(results.collect());
-        is_needed |= !stored.is_duplicate() || !self.events[&event_number].has_id(event.id());
-        if is_needed {
-            let row = self.events.get_mut(&event_number).expect("event exists");
+        let row = self.events.get_mut(&event_number).expect("event exists");
+        is_needed |= !stored.is_duplicate() || !row.has_id(event.id());
+        if is_needed && !row.is_erased() {
+            row.ids.push(event.id().to_owned());
             row.redelivered.push(received);
         }
         stored
@@ -362,11 +372,8 @@ impl Rows {
 }
 
 impl EventRow {
-    /// Returns whether the event was received with this id. A thin event and its snapshot event
-    /// have different ids, and one key.
     fn has_id(&self, id: &str) -> bool {
-        let received = [&self.stored].into_iter().chain(&self.redelivered);
-        received.map(restored).any(|event| event.id() == id)
+        self.ids.iter().any(|received| received == id)
     }
 }
 

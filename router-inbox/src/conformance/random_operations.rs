@@ -17,8 +17,8 @@ use super::{
 use crate::{
     Store as _,
     operations::{
-        AttemptSummary, Change, ChangeOutcome, ChangeResult, DeliverySummary, EventSelector,
-        InboxStatus, ListFilter, ReplayResult, SelectedDelivery,
+        AttemptSummary, Change, ChangeOutcome, ChangeResult, DeliverySummary, EraseResult,
+        EventSelector, InboxStatus, ListFilter, ReplayResult, SelectedDelivery,
     },
     store::{DeliveryState, Lease, Operations},
 };
@@ -50,7 +50,7 @@ pub async fn random_operations_match_model(subject: &impl Subject<Store: Operati
         let context = format!("operation {operation} under CONFORMANCE_SEED={seed}");
         let id = format!("evt_{}", random.u64(0..=stored));
         let handler = random.bool().then(|| HANDLERS[random.usize(..HANDLERS.len())]);
-        match random.u8(..19) {
+        match random.u8(..20) {
             0..4 => {
                 stored += 1;
                 let events = [new_event(&mut random, stored)];
@@ -126,6 +126,12 @@ pub async fn random_operations_match_model(subject: &impl Subject<Store: Operati
                 let expected = expected.expect("memory store cannot fail");
                 assert_eq!(changed, expected, "{context}: {change:?} {actual:?}");
             }
+            18 => {
+                let selection = EventSelector { event_id: Some(id), ..EventSelector::default() };
+                let (actual, expected) =
+                    (erase(store, &selection).await, erase(&model, &selection).await);
+                assert_eq!(actual, expected, "{context}: erase {selection:?}");
+            }
             _ => {
                 let filter = filter(&mut random);
                 let (actual, expected) =
@@ -153,6 +159,11 @@ async fn replay(
 ) -> Vec<ReplayResult> {
     let events = store.select(selection).await.expect("store is available");
     store.replay(&events, handlers).await.expect("store is available")
+}
+
+async fn erase(store: &impl Operations, selection: &EventSelector) -> Vec<EraseResult> {
+    let events = store.select(selection).await.expect("store is available");
+    store.erase(&events).await.expect("store is available")
 }
 
 async fn purge(store: &impl Operations, older_than: Duration) -> u64 {

@@ -42,6 +42,10 @@ pub(super) struct EventMeta {
     /// See [`TraceParent`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trace_parent: Option<Arc<str>>,
+    /// The event's number if its data was erased, in each generation. The payload message that had
+    /// this sequence has been replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) erased: Option<i64>,
 }
 
 impl EventMeta {
@@ -64,6 +68,7 @@ impl EventMeta {
             stored_at,
             signed_at: event.signed_at().and_then(|time| since_1970(time).ok()).map(millis::millis),
             trace_parent: trace_parent.as_ref().map(|parent| parent.as_str().into()),
+            erased: None,
         }
     }
 
@@ -75,6 +80,11 @@ impl EventMeta {
     /// Returns whether both are of the same event, in the same generation or in two.
     pub(super) fn is_same_event(&self, other: &Self) -> bool {
         self.identity == other.identity
+    }
+
+    /// Returns whether the event's data was erased.
+    pub(super) fn is_erased(&self) -> bool {
+        self.erased.is_some()
     }
 
     /// Returns the trace context of the request that stored the event. A value that this version

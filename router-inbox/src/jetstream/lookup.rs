@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use async_nats::jetstream::message::StreamMessage;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +16,14 @@ use super::{
     messages::Message,
     open_records::VersionedRecord,
     read,
-    record::{Record, Stage},
+    record::{CopyRef, Record, Stage, number_from_sequence},
     writes::{Contended, MAX_ATTEMPTS},
 };
 use crate::StoreError;
 
-/// An event's payload message.
+/// A message with a payload of an event, as received, as redelivered or as replayed.
 pub(super) struct PayloadMessage {
+    pub(super) subject: String,
     pub(super) sequence: u64,
     pub(super) meta: EventMeta,
     pub(super) payload: bytes::Bytes,
@@ -43,9 +45,23 @@ struct Alias {
     identity: String,
 }
 
+impl PayloadMessage {
+    /// Returns `None` for any other message, such as the tombstone of a purged event.
+    fn new(message: StreamMessage) -> Option<Self> {
+        let StreamMessage { subject, sequence, headers, payload, .. } = message;
+        let meta = read::event_meta(&headers)?;
+        Some(Self { subject: subject.to_string(), sequence, meta, payload })
+    }
+
+    /// Returns the number of the event if this is its payload in its first generation.
+    pub(super) fn number(&self) -> i64 {
+        self.meta.erased.unwrap_or_else(|| number_from_sequence(self.sequence))
+    }
+}
+
 impl Connection {
     /// Reads the payload messages of all events that were received with this id, in all
-    /// generations, in the order of their sequences.
+    /// generations, in the order of their numbers.
     pub(super) async fn events_with_id(&self, id: &str) -> Result<Vec<PayloadMessage>, StoreError> {
         let aliases = self.aliases(id).await?;
         let mut events = self.payloads(&self.subjects.events_with_key_id(id)).await?;
@@ -59,7 +75,7 @@ impl Connection {
         for (identity, key_id) in aliases.iter().filter(|(_, key_id)| **key_id != id) {
             events.extend(self.payloads(&self.subjects.generations(key_id, identity)).await?);
         }
-        events.sort_by_key(|event| event.sequence);
+        events.sort_by_key(PayloadMessage::number);
         Ok(events)
     }
 
@@ -76,25 +92,37 @@ impl Connection {
         let (mut payloads, mut from) = (Vec::new(), 1);
         while let Some(message) = read::first_from(&self.stream, subjects, from).await? {
             from = message.sequence + 1;
-            if let Some(meta) = read::event_meta(&message.headers) {
-                let (sequence, payload) = (message.sequence, message.payload);
-                payloads.push(PayloadMessage { sequence, meta, payload });
-            }
+            payloads.extend(PayloadMessage::new(message));
         }
         Ok(payloads)
     }
 
-    /// Reads the payload message of the event with this number.
+    /// Reads the redelivered payloads of an event in the record's generation, oldest first.
+    pub(super) async fn copies(&self, record: &Record) -> Result<Vec<PayloadMessage>, StoreError> {
+        let generation = record.meta.generation;
+        let messages = (0..record.copies.len()).map(async |number| {
+            let subject = self.subjects.copy(&record.meta, CopyRef { generation, number });
+            read::last(&self.stream, &subject).await
+        });
+        let messages = try_join_all(messages).await?.into_iter().flatten();
+        Ok(messages.filter_map(PayloadMessage::new).collect())
+    }
+
+    /// Reads the metadata of the event with this number: the sequence of its first generation's
+    /// payload message, or that of the former message if the event's data was erased.
     pub(super) async fn event_by_number(
         &self,
         number: i64,
-    ) -> Result<Option<PayloadMessage>, StoreError> {
-        let Ok(sequence) = u64::try_from(number) else { return Ok(None) };
-        let message = read::by_sequence(&self.stream, sequence).await?;
-        Ok(message.and_then(|message| {
-            let meta = read::event_meta(&message.headers)?;
-            Some(PayloadMessage { sequence, meta, payload: message.payload })
-        }))
+    ) -> Result<Option<EventMeta>, StoreError> {
+        // The server rejects a read of the sequence 0.
+        let Some(sequence) = u64::try_from(number).ok().filter(|sequence| *sequence > 0) else {
+            return Ok(None);
+        };
+        let message = match read::by_sequence(&self.stream, sequence).await? {
+            Some(message) => Some(message),
+            None => read::last(&self.stream, &self.subjects.erased(number)).await?,
+        };
+        Ok(message.and_then(|message| read::event_meta(&message.headers)))
     }
 
     /// Returns the identities of the events with this alias, each with the id in the event's key.
@@ -128,7 +156,7 @@ impl Connection {
     }
 
     /// Reads all events that were received with this id, in all generations, in the order of their
-    /// sequences.
+    /// numbers.
     ///
     /// # Errors
     ///

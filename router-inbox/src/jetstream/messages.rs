@@ -100,6 +100,9 @@ impl Message {
 
     /// Requires that the last message of these subjects has this sequence. Replaces the
     /// requirement for the message's own subject.
+    ///
+    /// In a cluster, the server checks a subject also against messages that a majority of the
+    /// replicas does not have yet. It checks a filter with a wildcard only against the others.
     pub(super) fn expect_last_of(self, subjects: &str, sequence: u64) -> Self {
         let mut message = self.expect_revision(sequence);
         message.headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", subjects);

@@ -1,15 +1,17 @@
 //! A store in a NATS JetStream stream, for more throughput than one database has.
 //!
-//! Each event is stored as two messages. The *payload message* never changes. The *record* holds
-//! the state of the event's deliveries, and each change replaces it. The record's subject contains
-//! its stage: open, dead, ended or unhandled (see [`record::Stage`]). Each subject holds at most
-//! one message.
+//! Each event is stored as two messages. The *payload message* never changes, except that erasing
+//! the event empties it. The *record* holds the state of the event's deliveries, and each change
+//! replaces it. The record's subject contains its stage: open, dead, ended or unhandled (see
+//! [`record::Stage`]). Each subject holds at most one message.
 //!
 //! - The subjects are derived from the event's key, so a redelivered event meets the stored one. If
 //!   a delivery needs the payload of a redelivered event, the payload is stored as a message of its
 //!   own, a *copy* ([`redeliver`]).
 //! - An *alias* is a message with which an event is found by an id that its subjects do not contain
 //!   ([`lookup`]).
+//! - An event's *number* is the sequence of its first payload message. An erased event has a
+//!   message with which it is found by this number.
 //! - A *revision* is the sequence of a subject's message. Every change of a record is a
 //!   compare-and-set on its revision (or on the last sequence of an object's open records), so a
 //!   change that is based on stale data is rejected.

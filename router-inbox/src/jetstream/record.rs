@@ -250,6 +250,15 @@ impl Delivery {
         }
     }
 
+    /// Removes the errors, and discards a dead letter.
+    pub(super) fn erase(&mut self, now: i64) {
+        (self.error, self.copy_since) = (None, None);
+        self.history.erase_errors();
+        if self.state == DeliveryState::Dead {
+            (self.state, self.ended_at) = (DeliveryState::Discarded, Some(now));
+        }
+    }
+
     /// Records the outcome of an attempt. A dead letter starts over if its event came again while
     /// the delivery was unfinished.
     pub(super) fn complete(&mut self, outcome: &DeliveryOutcome, now: i64) -> CompleteResult {

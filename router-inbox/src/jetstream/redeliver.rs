@@ -127,6 +127,7 @@ fn decide(
 ) -> Decision {
     let mut records: Vec<_> = bases.iter().map(|base| (*base.record).clone()).collect();
     let Record { meta, copies, .. } = &records[generation];
+    let is_erased = meta.is_erased();
     let copy = CopyRef { generation: meta.generation, number: copies.len() };
     let (mut results, mut added) = (Vec::with_capacity(deliveries.len()), Vec::new());
     let mut is_needed = false;
@@ -136,6 +137,7 @@ fn decide(
         let latest = latest_delivery(&records, is_of_handler);
         let has_same_form = latest.is_some_and(|latest| same_form.contains(&latest));
         results.push(match latest.map(|(record, index)| &mut records[record].deliveries[index]) {
+            None if is_erased => Redelivery::Erased,
             None => {
                 let copy = Some(copy);
                 let deliveries = &mut records[generation].deliveries;
@@ -158,7 +160,8 @@ fn decide(
         });
     }
     let is_duplicate = results.iter().all(|result| matches!(result, Redelivery::Unchanged(_)));
-    let is_stored = is_needed || !is_duplicate || !records[generation].has_id(event.id());
+    let is_needed = is_needed || !is_duplicate || !records[generation].has_id(event.id());
+    let is_stored = is_needed && !is_erased;
     if is_stored {
         records[generation].copies.push(event.id().to_owned());
     }

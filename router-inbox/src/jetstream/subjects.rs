@@ -51,6 +51,21 @@ impl Subjects {
         format!("{inbox}.copy.{key_id}.{identity}.{}.{}", copy.generation, copy.number)
     }
 
+    /// Returns the filter for the redelivered payloads of all events, without those of replays.
+    pub(super) fn copies(&self) -> String {
+        format!("{}.copy.*.*.0.*", self.0)
+    }
+
+    /// Returns the subject under which an erased event is found by its number.
+    pub(super) fn erased(&self, number: i64) -> String {
+        format!("{}.erased.{number}", self.0)
+    }
+
+    /// Returns the filter for the numbers of all erased events.
+    pub(super) fn all_erased(&self) -> String {
+        format!("{}.erased.*", self.0)
+    }
+
     /// Returns the subject of the alias under which an event is found by another id.
     pub(super) fn alias(&self, id: &str, meta: &EventMeta) -> String {
         format!("{}.alias.{}.{}", self.0, subject_token(id), meta.identity)

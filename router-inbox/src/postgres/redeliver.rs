@@ -69,6 +69,8 @@ struct Found {
     /// `true` if the event was received with this id before. A thin event and its snapshot event
     /// have different ids.
     is_id_known: bool,
+    /// `true` if the event's data was erased, for good. Then the redelivery stores nothing.
+    is_erased: bool,
     /// The handlers' latest deliveries, in the order of the redelivery.
     latest: Vec<Option<Latest>>,
 }
@@ -84,11 +86,12 @@ impl Found {
     /// Returns the result, unless something has to be changed.
     fn unchanged(&self) -> Option<Stored> {
         let unchanged = self.latest.iter().map(|latest| match latest {
+            None if self.is_erased => Some(Redelivery::Erased),
             Some(Latest { state, .. }) if is_settled(*state) => Some(Redelivery::Unchanged(*state)),
             _ => None,
         });
         let unchanged = unchanged.collect::<Option<Vec<_>>>();
-        unchanged.filter(|_| self.is_id_known).map(Stored::Redelivered)
+        unchanged.filter(|_| self.is_id_known || self.is_erased).map(Stored::Redelivered)
     }
 }
 
@@ -149,7 +152,7 @@ async fn find(
              event.event_id = given.event_id or exists (
                  select from inbox.redelivered again
                  where again.event = event.id and again.event_id = given.event_id) as is_id_known,
-             latest.id, latest.state, latest.lane
+             octet_length(event.payload) = 0 as is_erased, latest.id, latest.state, latest.lane
          from unnest($1, $2, $3) with ordinality as given (identity, generation, event_id, position)
          join inbox.events event using (identity, generation)
          left join unnest($4, $5, $6) with ordinality as wanted (position, handler, formerly, nth)
@@ -177,8 +180,9 @@ async fn find(
     for row in &rows {
         let position: usize = number(row, "position")?;
         let (event, is_id_known) = (row.try_get("event")?, row.try_get("is_id_known")?);
+        let is_erased = row.try_get("is_erased")?;
         // Positions count from 1.
-        let new = || Found { event, is_id_known, latest: Vec::new() };
+        let new = || Found { event, is_id_known, is_erased, latest: Vec::new() };
         let found = found[position - 1].get_or_insert_with(new);
         if row.try_get("is_wanted")? {
             found.latest.push(latest(row)?);
@@ -239,7 +243,8 @@ impl<'e> Redelivered<'e> {
         for delivery in self.deliveries {
             results.push(self.deliver(write, delivery).await?);
         }
-        if !self.find(write, &[]).await?.is_id_known {
+        let Found { is_id_known, is_erased, .. } = self.find(write, &[]).await?;
+        if !is_id_known && !is_erased {
             self.store_payload(write).await?;
         }
         Ok(Stored::Redelivered(results))
@@ -252,7 +257,9 @@ impl<'e> Redelivered<'e> {
         write: &mut PgConnection,
         delivery: &NewDelivery,
     ) -> sqlx::Result<Redelivery> {
-        match self.find(write, from_ref(delivery)).await?.latest.pop().flatten() {
+        let Found { is_erased, mut latest, .. } = self.find(write, from_ref(delivery)).await?;
+        match latest.pop().flatten() {
+            None if is_erased => Ok(Redelivery::Erased),
             None => {
                 self.add(write, delivery).await?;
                 Ok(Redelivery::Added)

@@ -16,6 +16,8 @@ use crate::store::{
 struct Redelivered<'e> {
     /// The id of the stored event.
     id: i64,
+    /// `true` if the stored event's data was erased. Then the redelivery stores nothing.
+    is_erased: bool,
     event: &'e Event,
     /// The id of the redelivered payload, once it is stored.
     payload: Option<i64>,
@@ -28,16 +30,18 @@ pub(super) async fn redeliver(
     now: i64,
 ) -> sqlx::Result<Stored> {
     let key = event.key();
-    let find =
-        sqlx::query("select id from stripe_inbox_events where identity = ?1 and generation = ?2");
+    let find = sqlx::query(
+        "select id, length(payload) = 0 from stripe_inbox_events where identity = ?1 and generation = ?2",
+    );
     let find = find.bind(identity(&key).to_vec()).bind(key.generation());
-    let id = find.fetch_one(&mut *write).await?.try_get(0)?;
-    let mut redelivered = Redelivered { id, event, payload: None, now };
+    let found = find.fetch_one(&mut *write).await?;
+    let (id, is_erased) = (found.try_get(0)?, found.try_get(1)?);
+    let mut redelivered = Redelivered { id, is_erased, event, payload: None, now };
     let mut results = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         results.push(redelivered.deliver(write, delivery).await?);
     }
-    if !redelivered.has_known_id(write).await? {
+    if !is_erased && !redelivered.has_known_id(write).await? {
         redelivered.store_payload(write).await?;
     }
     Ok(Stored::Redelivered(results))
@@ -52,6 +56,9 @@ impl Redelivered<'_> {
         delivery: &NewDelivery,
     ) -> sqlx::Result<Redelivery> {
         let Some(latest) = self.latest(write, delivery).await? else {
+            if self.is_erased {
+                return Ok(Redelivery::Erased);
+            }
             self.add(write, delivery).await?;
             return Ok(Redelivery::Added);
         };

@@ -123,8 +123,9 @@ impl Change {
     /// [`ChangedMeanwhile`](ChangeOutcome::ChangedMeanwhile).
     #[must_use]
     pub fn outcome(self, selected: &SelectedDelivery, current: CurrentDelivery) -> ChangeOutcome {
-        let CurrentDelivery { state, token, is_leased, is_superseded } = current;
+        let CurrentDelivery { state, token, is_leased, is_superseded, is_erased } = current;
         match self.check_state(state, is_leased) {
+            ChangeOutcome::Applied if is_erased => ChangeOutcome::Erased,
             ChangeOutcome::Applied if (state, token) != (selected.state, selected.token) => {
                 ChangeOutcome::ChangedMeanwhile
             }
@@ -149,6 +150,8 @@ pub struct CurrentDelivery {
     pub is_leased: bool,
     /// `true` if a later generation of the event has a delivery for the same handler.
     pub is_superseded: bool,
+    /// `true` if the event's data was [erased](crate::store::Operations::erase).
+    pub is_erased: bool,
 }
 
 /// The outcome of a requested change to a delivery.
@@ -169,6 +172,8 @@ pub enum ChangeOutcome {
     ChangedMeanwhile,
     /// Not retried: a later generation of the event has a delivery for the same handler.
     Superseded,
+    /// Not retried: the event's data was [erased](crate::store::Operations::erase).
+    Erased,
     /// No change: the delivery is no longer stored, because its event was purged.
     NotFound,
 }

@@ -88,7 +88,9 @@ impl Stored {
     /// this delivery.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
-        let is_unchanged = |delivery: &Redelivery| matches!(delivery, Redelivery::Unchanged(_));
+        let is_unchanged = |delivery: &Redelivery| {
+            matches!(delivery, Redelivery::Unchanged(_) | Redelivery::Erased)
+        };
         matches!(self, Self::Redelivered(deliveries) if deliveries.iter().all(is_unchanged))
     }
 }
@@ -105,4 +107,7 @@ pub enum Redelivery {
     /// unfinished one becomes a dead letter, it starts over with the event received now, if that
     /// has another [form](Event::has_same_form).
     Unchanged(DeliveryState),
+    /// The handler has no delivery of the event, and gets none, because the event's data was
+    /// [erased](crate::store::Operations::erase).
+    Erased,
 }

@@ -125,6 +125,10 @@ impl DeliveryHistory {
         (self.claimed_at, self.claimed_by) = (Some(now), worker);
     }
 
+    pub(crate) fn erase_errors(&mut self) {
+        self.ended.iter_mut().for_each(|entry| entry.error = None);
+    }
+
     /// Ends the attempt with this number, and adds an entry if there are fields for it.
     pub(crate) fn end(&mut self, number: u32, entry: Option<EntryOutcome<'_>>, now: i64) {
         let (claimed_at, worker) = (self.claimed_at.take(), self.claimed_by.take());

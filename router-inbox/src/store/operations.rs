@@ -8,6 +8,7 @@ use router_core::event::StoredEvent;
 pub use super::{
     attempt::{AttemptOutcome, AttemptSummary, MAX_ATTEMPT_ERROR, MAX_HISTORY},
     change::{Change, ChangeOutcome, ChangeResult, CurrentDelivery, SelectedDelivery},
+    erase::{EraseOutcome, EraseResult},
     listing::{DeliverySummary, EventSummary, ListEntry, ListFilter},
     retention::{MIN_RETENTION, PurgeTooSoon},
 };
@@ -16,8 +17,8 @@ use crate::{
     store::{PausedHandler, WorkerInfo},
 };
 
-/// An operator's interface to a store: inspecting, retrying, discarding, replaying, purging and
-/// pausing.
+/// An operator's interface to a store: inspecting, retrying, discarding, replaying, purging,
+/// erasing and pausing.
 ///
 /// This trait is separate from [`Store`](crate::Store), because not every engine can implement it.
 ///
@@ -50,8 +51,9 @@ use crate::{
 ///
 /// All methods may be called on a store in production. Methods that read must not block other users
 /// of the store, and methods that write may block them only briefly. For that reason
-/// [`replay`](Self::replay) and [`purge`](Self::purge) take a list of events: the caller finds all
-/// events with [`select`](Self::select), and passes them in batches. In the same way, the caller
+/// [`replay`](Self::replay), [`purge`](Self::purge) and [`erase`](Self::erase) take a list of
+/// events: the caller finds all events with [`select`](Self::select), and passes them in batches.
+/// In the same way, the caller
 /// finds deliveries with [`select_deliveries`](Self::select_deliveries), and passes them to
 /// [`change`](Self::change). The test suite in the module `conformance` checks the requirements.
 ///
@@ -220,6 +222,30 @@ pub trait Operations: Send + Sync {
     ///   event may or may not have been deleted; the call can be repeated.
     async fn purge(&self, events: &[i64], older_than: Duration) -> Result<u64, StoreError>;
 
+    /// Erases the data of those of the given events that have finished, and returns one result per
+    /// event, in the same order.
+    ///
+    /// Of each event, in all of its generations, the store erases the payloads as received and as
+    /// redelivered, and the errors of its deliveries and of their attempts. It keeps the keys, the
+    /// states and the times, so the event is still listed, counted, deduplicated and purged. Its
+    /// object's id remains, since it is part of the event's order key.
+    ///
+    /// An event with a delivery that is waiting or running is left as it is. Dead letters become
+    /// [`Discarded`](crate::store::DeliveryState::Discarded). An erased event cannot be retried or
+    /// replayed, and a redelivery changes nothing, so that the data does not come back.
+    ///
+    /// After the call, no method of the store returns the data. The files of its database may still
+    /// contain the data until the engine reuses the space.
+    ///
+    /// An event is erased with all of its generations, or not at all. A store should erase all
+    /// events of a call in one transaction, but may split a large call into several.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store is unavailable, or if concurrent changes keep conflicting. Then each
+    /// event may or may not have been erased; the call can be repeated.
+    async fn erase(&self, events: &[i64]) -> Result<Vec<EraseResult>, StoreError>;
+
     /// Pauses a handler until it is [resumed](Self::resume), also across restarts: workers claim
     /// none of its deliveries. Every worker notices this within about a second. Deliveries in
     /// flight finish, and are retried only after the handler is resumed.
@@ -328,7 +354,7 @@ impl BacklogCount {
 pub struct EventDetails {
     /// A summary of the event.
     pub event: EventSummary,
-    /// The event as first received.
+    /// The event as first received. Its payload is empty if it was [erased](Operations::erase).
     pub stored: StoredEvent,
     /// The event as redelivered, oldest first. Contains only the redeliveries that the store had to
     /// store, see [`Store::store`](crate::Store::store).
@@ -343,6 +369,12 @@ impl EventDetails {
     pub fn new(event: EventSummary, stored: StoredEvent) -> Self {
         Self { event, stored, redelivered: Vec::new(), deliveries: Vec::new() }
     }
+
+    /// Returns whether the event's data was [erased](Operations::erase).
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.stored.payload.is_empty()
+    }
 }
 
 /// A selection of events. An event must match every field; `None` matches everything.
@@ -354,6 +386,12 @@ pub struct EventSelector {
     pub event_id: Option<String>,
     /// Matches this event type. `invoice.*` matches every type with that prefix.
     pub event_type: Option<String>,
+    /// Matches the event's object, see [`EventSummary::object`].
+    pub object: Option<String>,
+    /// Matches if a payload of the event, as received or as redelivered, contains this text as a
+    /// JSON string, such as the id of a customer in an invoice. A string with an escape sequence
+    /// does not match. The store reads all payloads.
+    pub mentions: Option<String>,
     /// Maximum age of the event, counted from when it was stored.
     pub max_age: Option<Duration>,
     /// Minimum age of the event, counted from when it was stored.
@@ -381,6 +419,11 @@ pub enum ReplayResult {
     },
     /// Not replayed: the stored data is damaged, or this version cannot read it.
     Damaged {
+        /// The event's id (`evt_…`).
+        event_id: String,
+    },
+    /// Not replayed: the event's data was [erased](Operations::erase).
+    Erased {
         /// The event's id (`evt_…`).
         event_id: String,
     },

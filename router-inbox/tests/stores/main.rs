@@ -1,5 +1,6 @@
 //! Tests of each store: the conformance suite, and tests specific to the store.
 
+mod erase;
 mod history;
 mod jetstream;
 mod memory;

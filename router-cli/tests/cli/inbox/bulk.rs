@@ -47,7 +47,8 @@ fn matching_deliveries_are_retried(engine: impl Engine) {
     );
     assert_eq!((&lines[1]["event"], &lines[1]["changed"]), (&json!("evt_runs"), &json!(false)));
     let summary = json!({
-        "retried": 1, "running": 1, "finished": 0, "changed_meanwhile": 0, "superseded": 0, "gone": 0,
+        "retried": 1, "running": 1, "finished": 0, "changed_meanwhile": 0, "superseded": 0,
+        "erased": 0, "gone": 0,
     });
     assert_eq!(lines[2], json!({ "summary": summary }));
     inbox.advance(MINUTE * 10);

@@ -133,7 +133,7 @@ fn events_of_a_time_span_are_replayed(engine: impl Engine) {
     );
     assert_eq!(
         lines[2],
-        json!({"summary": {"replayed": 2, "no_handler": 0, "damaged": 0, "gone": 0}})
+        json!({"summary": {"replayed": 2, "no_handler": 0, "damaged": 0, "erased": 0, "gone": 0}})
     );
     let output = inbox.run(&[
         "replay",

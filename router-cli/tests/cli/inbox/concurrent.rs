@@ -31,13 +31,14 @@ fn server_stores_events_while_commands_run(engine: impl Engine) {
             }
         });
         let before = stored.load(Ordering::Relaxed);
-        let commands: [&[&str]; 7] = [
+        let commands: [&[&str]; 8] = [
             &["status"],
             &["list", "--state", "waiting", "--type", "invoice.paid"],
             &["replay", "--until", "30days", "--yes"],
             &["discard", "evt_1", "--yes"],
             &["retry", "evt_2"],
             &["discard", "--handler", "audit", "--state", "waiting", "--yes"],
+            &["erase", "evt_1", "--yes"],
             &["purge", "--older-than", "30days", "--yes"],
         ];
         let outputs: Vec<_> = commands.iter().map(|arguments| inbox.run(arguments)).collect();

@@ -6,6 +6,8 @@ mod bulk;
 mod changes;
 mod concurrent;
 mod engine;
+mod erase;
+mod erase_live;
 mod history;
 mod jetstream;
 mod pause;
@@ -39,7 +41,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Every command. All but `watch` exit by themselves.
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &["status"],
     &["list"],
     &["show", "evt_1"],
@@ -48,6 +50,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["replay", "evt_1"],
     &["discard", "evt_1", "--yes"],
     &["purge", "--older-than", "30d", "--yes"],
+    &["erase", "--object", "cus_1", "--yes"],
     &["watch"],
 ];
 

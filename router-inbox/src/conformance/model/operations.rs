@@ -14,8 +14,8 @@ use super::{EventRow, MemoryStore, Row, Rows};
 use crate::{
     StoreError,
     operations::{
-        BacklogCount, Change, ChangeOutcome, CurrentDelivery, DeliverySummary, EventDetails,
-        EventSelector, EventSummary, HandlerStatus, InboxStatus, ListEntry, ListFilter,
+        BacklogCount, Change, ChangeOutcome, CurrentDelivery, DeliverySummary, EraseResult,
+        EventDetails, EventSelector, HandlerStatus, InboxStatus, ListEntry, ListFilter,
         PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{DeliveryState, NewDelivery, NewEvent, Operations, PausedHandler},
@@ -44,7 +44,7 @@ impl Operations for MemoryStore {
                 .collect();
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
             shown.push(EventDetails {
-                event: row.listed(),
+                event: row.summary.clone(),
                 stored: row.stored.clone(),
                 redelivered: row.redelivered.clone(),
                 deliveries,
@@ -81,9 +81,11 @@ impl Operations for MemoryStore {
         let is_selected = |row: &EventRow| {
             row.key.generation() == 0
                 && selection.event_id.as_ref().is_none_or(|id| row.has_id(id))
-                && is_of_type(selection.event_type.as_deref(), row.listed().event_type.as_str())
-                && selection.max_age.is_none_or(|since| row.stored_at >= ago(now, since))
-                && selection.min_age.is_none_or(|until| row.stored_at <= ago(now, until))
+                && is_of_type(selection.event_type.as_deref(), &row.summary.event_type)
+                && selection.object.as_ref().is_none_or(|object| *object == row.summary.object)
+                && selection.mentions.as_ref().is_none_or(|text| row.mentions(text))
+                && selection.max_age.is_none_or(|since| row.summary.stored_at >= ago(now, since))
+                && selection.min_age.is_none_or(|until| row.summary.stored_at <= ago(now, until))
         };
         let selected = rows.events.iter().filter(|(_, row)| is_selected(row));
         Ok(selected.map(|(number, _)| *number).collect())
@@ -103,6 +105,13 @@ impl Operations for MemoryStore {
         let (mut rows, before) = (self.rows(), ago(self.now(), older_than));
         let purged = events.iter().filter(|number| rows.purge(**number, before));
         Ok(purged.count() as u64)
+    }
+
+    async fn erase(&self, events: &[i64]) -> Result<Vec<EraseResult>, StoreError> {
+        let (mut rows, now) = (self.rows(), self.now());
+        let results: Vec<_> = events.iter().map(|number| rows.erase(*number, now)).collect();
+        EraseResult::log(&results);
+        Ok(results)
     }
 
     async fn pause(
@@ -155,7 +164,7 @@ impl Rows {
             let matching = || {
                 self.deliveries.values().filter(|row| row.handler == *handler && row.state == state)
             };
-            let stored = matching().map(|row| self.events[&row.event].stored_at).min();
+            let stored = matching().map(|row| self.events[&row.event].summary.stored_at).min();
             let oldest = stored.map(|stored| now.duration_since(stored).unwrap_or_default());
             BacklogCount { number: matching().count() as u64, oldest }
         };
@@ -196,12 +205,16 @@ impl Rows {
         };
         let unhandled = self.events.iter().filter(|(number, _)| !is_handled(number));
         unhandled
-            .map(|(number, row)| ListEntry { number: *number, event: row.listed(), delivery: None })
+            .map(|(number, row)| ListEntry {
+                number: *number,
+                event: row.summary.clone(),
+                delivery: None,
+            })
             .collect()
     }
 
     fn listed(&self, number: i64) -> ListEntry {
-        let event = self.events[&self.deliveries[&number].event].listed();
+        let event = self.events[&self.deliveries[&number].event].summary.clone();
         ListEntry { number, event, delivery: Some(self.delivery(number)) }
     }
 
@@ -221,7 +234,7 @@ impl Rows {
 
     fn selected(&self, number: i64) -> SelectedDelivery {
         let row = &self.deliveries[&number];
-        let event = self.events[&row.event].listed();
+        let event = self.events[&row.event].summary.clone();
         SelectedDelivery {
             token: row.token,
             account: event.account,
@@ -268,8 +281,9 @@ impl Rows {
         };
         let is_leased = row.state == DeliveryState::Running && row.due > now;
         let is_superseded = !self.is_latest(selected.number);
-        let current =
-            CurrentDelivery { state: row.state, token: row.token, is_leased, is_superseded };
+        let (state, token) = (row.state, row.token);
+        let is_erased = self.events[&row.event].is_erased();
+        let current = CurrentDelivery { state, token, is_leased, is_superseded, is_erased };
         let outcome = change.outcome(selected, current);
         let row = self.deliveries.get_mut(&selected.number).expect("delivery exists");
         match change {
@@ -295,7 +309,10 @@ impl Rows {
         let generations = self.generations(number);
         let Some(last) = generations.last() else { return ReplayResult::NotFound };
         let mut stored = self.events[last].stored.clone();
-        let event_id = self.events[last].listed().id;
+        let event_id = self.events[last].summary.id.clone();
+        if self.events[last].is_erased() {
+            return ReplayResult::Erased { event_id };
+        }
         let first = stored.clone();
         stored.generation += 1;
         let generation = stored.generation;
@@ -343,20 +360,13 @@ impl Rows {
         };
         let is_retained =
             self.deliveries.values().any(|row| generations.contains(&row.event) && is_needed(row))
-                || generations.iter().any(|number| self.events[number].stored_at > before);
+                || generations.iter().any(|number| self.events[number].summary.stored_at > before);
         if is_retained || generations.is_empty() {
             return false;
         }
         self.deliveries.retain(|_, row| !generations.contains(&row.event));
         self.events.retain(|number, _| !generations.contains(number));
         true
-    }
-}
-
-impl EventRow {
-    fn listed(&self) -> EventSummary {
-        let event = Event::from_store(self.stored.clone()).expect("event is valid");
-        EventSummary::new(&event, self.stored_at)
     }
 }
 

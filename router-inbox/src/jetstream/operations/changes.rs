@@ -109,6 +109,7 @@ impl Connection {
                     token: delivery.token,
                     is_leased: delivery.state == DeliveryState::Running && delivery.due > now,
                     is_superseded: !is_last_generation(&records, base, &delivery.handler),
+                    is_erased: base.record.meta.is_erased(),
                 };
                 let outcome = change.outcome(selected, current);
                 if outcome == ChangeOutcome::Applied {

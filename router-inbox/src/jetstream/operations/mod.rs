@@ -1,9 +1,11 @@
-//! Operations: status, list, show, change, select, replay, purge, pause and resume.
+//! Operations: status, list, show, change, select, replay, purge, erase, pause and resume.
 
 mod changes;
+mod erase;
 mod list;
 mod purge;
 mod replay;
+mod select;
 mod show;
 mod status;
 
@@ -14,15 +16,14 @@ use router_catalog::Pattern;
 
 use super::{
     Connection, JetStreamStore,
-    event_meta::EventMeta,
-    read::{self, Reader},
-    record::{Record, Stage, number_from_sequence},
+    read::Reader,
+    record::{Record, Stage},
 };
 use crate::{
     StoreError,
     operations::{
-        Change, ChangeOutcome, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, ReplayResult, SelectedDelivery,
+        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus, ListEntry,
+        ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler},
 };
@@ -76,6 +77,14 @@ impl Operations for JetStreamStore {
         self.0.purge(events, older_than).await
     }
 
+    /// The former messages remain in the server's files until the server compacts these: once it no
+    /// longer appends to a file and less than half of the file is in use.
+    async fn erase(&self, events: &[i64]) -> Result<Vec<EraseResult>, StoreError> {
+        let results = self.0.erase(events).await?;
+        EraseResult::log(&results);
+        Ok(results)
+    }
+
     async fn pause(
         &self,
         handler: &str,
@@ -107,45 +116,7 @@ impl Connection {
         reader.close().await;
         Ok(records)
     }
-
-    /// Returns the numbers of the selected events. An event's number is the sequence of its first
-    /// generation's payload message.
-    async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
-        use crate::store::millis::millis;
-        let now = self.time.now();
-        let ago = |time: Duration| now.saturating_sub(millis(time));
-        let (since, until) = (selection.max_age.map(ago), selection.min_age.map(ago));
-        let is_selected = |meta: &EventMeta| {
-            meta.generation == 0
-                && matches_type(selection.event_type.as_deref(), &meta.event_type)
-                && since.is_none_or(|since| meta.stored_at >= since)
-                && until.is_none_or(|until| meta.stored_at <= until)
-        };
-        if let Some(id) = &selection.event_id {
-            let events = self.events_with_id(id).await?.into_iter();
-            let selected = events.filter(|event| is_selected(&event.meta));
-            return Ok(selected.map(|event| number_from_sequence(event.sequence)).collect());
-        }
-        let subjects = self.subjects.events();
-        let mut reader = Reader::new(&self.stream, vec![subjects], true).await?;
-        let mut selected = Vec::new();
-        while let Some(message) = reader.next_existing().await? {
-            let Some(meta) = read::event_meta(&message.headers) else { continue };
-            // Events are in the order of their times, apart from clock skew between servers.
-            if until.is_some_and(|until| meta.stored_at > until.saturating_add(MAX_CLOCK_SKEW)) {
-                break;
-            }
-            if is_selected(&meta) {
-                selected.push(number_from_sequence(message.sequence));
-            }
-        }
-        reader.close().await;
-        Ok(selected)
-    }
 }
-
-/// The assumed maximum difference between the servers' clocks, in milliseconds.
-const MAX_CLOCK_SKEW: i64 = 60_000;
 
 fn matches_type(pattern: Option<&str>, event_type: &str) -> bool {
     pattern.is_none_or(|pattern| Pattern::parse_unchecked(pattern).matches(event_type))

@@ -61,8 +61,8 @@ impl Connection {
         number: i64,
         before: i64,
     ) -> Result<Option<EventsWithRecords>, StoreError> {
-        let Some(event) = self.event_by_number(number).await? else { return Ok(None) };
-        let found = self.records_of(&event.meta).await?;
+        let Some(meta) = self.event_by_number(number).await? else { return Ok(None) };
+        let found = self.records_of(&meta).await?;
         let is_old = |versioned: &VersionedRecord| {
             let record = &versioned.record;
             [Stage::Ended, Stage::Unhandled].contains(&record.stage())
@@ -92,13 +92,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns tombstones for all messages of an event. The tombstones of redelivered payloads and
-    /// aliases expect no revision, because these messages are written only together with a record.
+    /// Returns tombstones for all messages of an event. Only those of payloads and records expect a
+    /// revision, because the other messages are written only together with a record.
     fn tombstones(&self, event: &EventsWithRecords) -> Vec<Message> {
         let mut tombstones = Vec::new();
-        for PayloadMessage { sequence, meta, .. } in &event.payloads {
-            let tombstone = Message::tombstone(self.subjects.event(meta));
+        for PayloadMessage { subject, sequence, meta, .. } in &event.payloads {
+            let tombstone = Message::tombstone(subject.clone());
             tombstones.push(tombstone.expect_revision(*sequence));
+            if meta.generation == 0 {
+                let erased = meta.erased.map(|number| self.subjects.erased(number));
+                tombstones.extend(erased.map(Message::tombstone));
+            }
         }
         let mut aliases = BTreeSet::new();
         for VersionedRecord { subject, revision, record } in &event.records {

@@ -83,14 +83,17 @@ impl Connection {
         orders: &BTreeMap<Arc<str>, Option<DeliveryOrder>>,
     ) -> Result<Plan, StoreError> {
         let nothing_to_write = |replayed| Plan { replayed: Some(replayed), ..Plan::default() };
-        let Some(event) = self.event_by_number(number).await? else {
+        let Some(meta) = self.event_by_number(number).await? else {
             return Ok(nothing_to_write(ReplayResult::NotFound));
         };
-        let EventsWithRecords { payloads, records } = self.records_of(&event.meta).await?;
+        let EventsWithRecords { payloads, records } = self.records_of(&meta).await?;
         let Some(last) = payloads.last() else {
             return Ok(nothing_to_write(ReplayResult::NotFound));
         };
         let event_id = last.meta.id.clone();
+        if records.iter().any(|base| base.record.meta.is_erased()) {
+            return Ok(nothing_to_write(ReplayResult::Erased { event_id }));
+        }
         let mut meta = last.meta.clone();
         meta.generation = meta.generation.saturating_add(1);
         let generation = meta.generation;
@@ -114,9 +117,11 @@ impl Connection {
         }
         let subject = self.subjects.event(&record.meta);
         let payload = event.payload().clone();
-        let record_subject = self.subjects.record(&record);
         let message = Message::event(subject, &record.meta, payload)?.expect_revision(0);
-        let messages = vec![message, Message::record(record_subject, &record)?];
+        // An erasure replaces the payload. A payload that was read before must not be written.
+        let record_message = Message::record(self.subjects.record(&record), &record)?
+            .expect_last_of(&last.subject, last.sequence);
+        let messages = vec![message, record_message];
         let replacements =
             records.iter().filter_map(|base| supersede(base, &handlers, now)).collect();
         let handlers = handlers.into_iter().collect();
@@ -160,7 +165,7 @@ impl Connection {
 
 /// Returns the length of the longest prefix without repetitions. The generations of a repeated
 /// event depend on each other, so they must not be in one batch.
-fn distinct_prefix(events: &[i64]) -> usize {
+pub(super) fn distinct_prefix(events: &[i64]) -> usize {
     let mut seen = BTreeSet::new();
     events.iter().take_while(|event| seen.insert(**event)).count()
 }

@@ -1,13 +1,6 @@
 //! Shows all generations of an event, with their payloads and deliveries.
 
-use async_nats::jetstream::message::StreamMessage;
-use futures_util::future::try_join_all;
-use router_core::event::StoredEvent;
-
-use super::super::{
-    Connection, claims::stored_event, event_meta::EventMeta, open_records::VersionedRecord, read,
-    record::CopyRef,
-};
+use super::super::{Connection, claims::stored_event, open_records::VersionedRecord};
 use crate::{StoreError, operations::EventDetails, store::StoredDelivery};
 
 impl Connection {
@@ -18,7 +11,8 @@ impl Connection {
         for (event, base) in found.payloads.into_iter().zip(found.records) {
             let mut deliveries = self.summaries(&base);
             deliveries.sort_by_key(|delivery| delivery.handler.clone());
-            let redelivered = self.copies(&event.meta, base.record.copies.len()).await?;
+            let copies = self.copies(&base.record).await?.into_iter();
+            let redelivered = copies.map(|copy| stored_event(&copy.meta, copy.payload)).collect();
             let stored = stored_event(&event.meta, event.payload);
             let event = event.meta.summary();
             shown.push(EventDetails { event, stored, redelivered, deliveries });
@@ -27,19 +21,6 @@ impl Connection {
             (event.endpoint.clone(), event.account.clone(), event.generation)
         });
         Ok(shown)
-    }
-
-    /// Reads the redelivered payloads of an event, of which there are `count`.
-    async fn copies(&self, meta: &EventMeta, count: usize) -> Result<Vec<StoredEvent>, StoreError> {
-        let generation = meta.generation;
-        let messages = (0..count).map(async |number| {
-            let subject = self.subjects.copy(meta, CopyRef { generation, number });
-            read::last(&self.stream, &subject).await
-        });
-        let copy = |message: StreamMessage| {
-            Some(stored_event(&read::event_meta(&message.headers)?, message.payload))
-        };
-        Ok(try_join_all(messages).await?.into_iter().flatten().filter_map(copy).collect())
     }
 
     /// Returns summaries of a record's deliveries.

@@ -68,7 +68,8 @@ async fn lock_deliveries(
     let lock = schema.sql("select from inbox.deliveries where id = any($1) order by id for update");
     sqlx::query(lock).bind(ids).execute(&mut *write).await?;
     let rows = sqlx::query(schema.sql(
-        "select delivery.id, state, token, due > (select inbox.inbox_now()) as is_held, exists (
+        "select delivery.id, state, token, due > (select inbox.inbox_now()) as is_held,
+             octet_length(payload) = 0 as is_erased, exists (
              select from inbox.generations
              join inbox.events later on later.id = other and later.generation > event.generation
              join inbox.deliveries of_later on of_later.event = other and of_later.handler = delivery.handler
@@ -87,6 +88,7 @@ fn current(row: &PgRow) -> sqlx::Result<CurrentDelivery> {
         token: row.try_get("token")?,
         is_leased: state == DeliveryState::Running && row.try_get("is_held")?,
         is_superseded: row.try_get("is_superseded")?,
+        is_erased: row.try_get("is_erased")?,
     })
 }
 

@@ -16,7 +16,7 @@ use crate::{
     operations::{EventSelector, ListEntry, ListFilter, SelectedDelivery},
     store::{
         DeliveryState,
-        rows::{millis, state},
+        rows::{json_string, millis, state},
     },
 };
 
@@ -209,13 +209,20 @@ pub(super) async fn select(
 ) -> sqlx::Result<Vec<i64>> {
     let event_type = TypeFilter::new(selection.event_type.as_deref());
     let rows = sqlx::query(schema.sql(
-        "select id from inbox.events
+        "select id from inbox.events event
          where generation = 0
              and ($1::text is null or identity = any(inbox.identities($1)))
              and ($2::text is null or left(type, 100) = left($2, 100) and type = $2)
              and ($3::text is null or starts_with(type, $3))
              and ($4::bigint is null or stored_at >= (select inbox.inbox_now()) - $4)
              and ($5::bigint is null or stored_at <= (select inbox.inbox_now()) - $5)
+             and ($6::text is null
+                 or left(case when account is null then object else substr(object, length(account) + 2) end, 100)
+                     = left($6, 100)
+                 and case when account is null then object else substr(object, length(account) + 2) end = $6)
+             and ($7::bytea is null or position($7 in payload) > 0 or exists (
+                 select from inbox.redelivered again
+                 where again.event = event.id and position($7 in again.payload) > 0))
          order by stored_at, id",
     ));
     let rows = rows
@@ -224,6 +231,8 @@ pub(super) async fn select(
         .bind(event_type.prefix)
         .bind(selection.max_age.map(millis))
         .bind(selection.min_age.map(millis))
+        .bind(selection.object.as_deref().map(replace_nul))
+        .bind(selection.mentions.as_deref().map(json_string))
         .fetch_all(read)
         .await?;
     rows.iter().map(|row| row.try_get(0)).collect()

@@ -1,10 +1,11 @@
-//! Operations: status, list, show, change, replay, purge, pause and resume.
+//! Operations: status, list, show, change, replay, purge, erase, pause and resume.
 //!
 //! An operation that writes first locks the rows of its events, by id. The locks that follow are
 //! taken in the order described in `writes.rs`. So two operations on one event run one after the
 //! other, and no operation changes a finished delivery while another uses it.
 
 mod changes;
+mod erase;
 mod list;
 mod purge;
 mod replay;
@@ -20,8 +21,8 @@ use super::{PostgresStore, paused, schema::Schema};
 use crate::{
     StoreError,
     operations::{
-        Change, ChangeOutcome, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, ReplayResult, SelectedDelivery,
+        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus, ListEntry,
+        ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler},
 };
@@ -105,6 +106,17 @@ impl Operations for PostgresStore {
             Ok(purged)
         };
         purged.await.map_err(|error| self.store_error(error))
+    }
+
+    async fn erase(&self, events: &[i64]) -> Result<Vec<EraseResult>, StoreError> {
+        let erased = async {
+            let mut write = self.pool.begin_with(BEGIN_WRITE).await?;
+            let results = erase::erase(&mut write, &self.schema, events).await?;
+            write.commit().await?;
+            EraseResult::log(&results);
+            Ok(results)
+        };
+        erased.await.map_err(|error| self.store_error(error))
     }
 
     async fn pause(

@@ -79,6 +79,9 @@ fn new_generation(
 ) -> sqlx::Result<Result<NewEvent, ReplayResult>> {
     let event_id: String = row.try_get("event_id")?;
     let mut stored = claims::stored_event(row)?;
+    if stored.payload.is_empty() {
+        return Ok(Err(ReplayResult::Erased { event_id }));
+    }
     stored.generation = stored.generation.saturating_add(1).saturating_add(earlier);
     let Ok(event) = Event::from_store(stored) else {
         return Ok(Err(ReplayResult::Damaged { event_id }));

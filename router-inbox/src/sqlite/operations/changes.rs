@@ -16,10 +16,10 @@ pub(super) async fn change(
     now: i64,
 ) -> sqlx::Result<ChangeOutcome> {
     let load = sqlx::query(
-        "select handler, state, token, due, d.object, exists (
+        "select handler, state, token, due, d.object, length(payload) = 0 as is_erased, exists (
              select 1 from stripe_inbox_generations g
              join stripe_inbox_deliveries later on later.event = g.other
-             where g.event = e.id and g.generation > e.generation and later.handler = d.handler)
+             where g.event = e.id and g.generation > e.generation and later.handler = d.handler) as is_superseded
          from stripe_inbox_deliveries d join stripe_inbox_events e on e.id = d.event where d.id = ?1",
     );
     let row = load.bind(selected.number).fetch_optional(&mut *write).await?;
@@ -29,7 +29,8 @@ pub(super) async fn change(
         state,
         token: row.try_get("token")?,
         is_leased: state == DeliveryState::Running && row.try_get::<i64, _>("due")? > now,
-        is_superseded: row.try_get(5)?,
+        is_superseded: row.try_get("is_superseded")?,
+        is_erased: row.try_get("is_erased")?,
     };
     let outcome = change.outcome(selected, current);
     if outcome != ChangeOutcome::Applied {

@@ -8,7 +8,7 @@ use crate::{
     operations::{EventSelector, ListEntry, ListFilter, SelectedDelivery},
     store::{
         DeliveryState,
-        rows::{millis, replace_nul, state},
+        rows::{json_string, millis, replace_nul, state},
     },
 };
 
@@ -89,10 +89,7 @@ fn matching(filter: &ListFilter, columns: &str, now: i64) -> QueryBuilder<Sqlite
         );
         query.push_bind(event_id.clone()).push(")");
     }
-    if let Some(object) = object {
-        query.push(" and case account when '' then e.object else substr(e.object, length(account) + 2) end = ");
-        query.push_bind(replace_nul(object).into_owned());
-    }
+    push_object(&mut query, object.as_deref());
     // The plus keeps SQLite from using the index on the type; those on the id and the object are
     // more selective.
     let column = if event_id.is_some() || object.is_some() { "+e.type" } else { "e.type" };
@@ -166,8 +163,17 @@ pub(super) async fn select(
         );
         query.push_bind(event_id.clone()).push(")");
     }
+    push_object(&mut query, selection.object.as_deref());
     // The plus keeps SQLite from using the index on the type, which lacks the other columns.
     push_type(&mut query, "+e.type", selection.event_type.as_deref());
+    if let Some(json) = selection.mentions.as_deref().map(json_string) {
+        query.push(" and (instr(payload, ").push_bind(json.clone());
+        query.push(
+            ") > 0 or exists (
+                 select 1 from stripe_inbox_redelivered r where r.event = e.id and instr(r.payload, ",
+        );
+        query.push_bind(json).push(") > 0))");
+    }
     if let Some(since) = selection.max_age {
         query.push(" and stored_at >= ").push_bind(now.saturating_sub(millis(since)));
     }
@@ -196,6 +202,13 @@ fn push_states(query: &mut QueryBuilder<Sqlite>, states: &[DeliveryState]) {
                  union all
                  select id from stripe_inbox_deliveries where state >= 4 and state in ({numbers}))"
         ));
+    }
+}
+
+fn push_object(query: &mut QueryBuilder<Sqlite>, object: Option<&str>) {
+    if let Some(object) = object {
+        query.push(" and case account when '' then e.object else substr(e.object, length(account) + 2) end = ");
+        query.push_bind(replace_nul(object).into_owned());
     }
 }
 

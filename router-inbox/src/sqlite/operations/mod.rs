@@ -1,6 +1,7 @@
-//! Operations: status, list, show, change, replay, purge, pause and resume.
+//! Operations: status, list, show, change, replay, purge, erase, pause and resume.
 
 mod changes;
+mod erase;
 mod list;
 mod replay;
 mod show;
@@ -15,8 +16,8 @@ use super::{SqliteStore, paused};
 use crate::{
     StoreError,
     operations::{
-        Change, ChangeOutcome, EventDetails, EventSelector, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, ReplayResult, SelectedDelivery,
+        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus, ListEntry,
+        ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler, millis::millis},
 };
@@ -98,6 +99,18 @@ impl Operations for SqliteStore {
         }
         self.commit(write).await?;
         Ok(purged)
+    }
+
+    async fn erase(&self, events: &[i64]) -> Result<Vec<EraseResult>, StoreError> {
+        let mut write = self.begin().await?;
+        let now = self.now();
+        let mut results = Vec::with_capacity(events.len());
+        for event in events {
+            results.push(erase::erase(&mut write, *event, now).await?);
+        }
+        self.commit(write).await?;
+        EraseResult::log(&results);
+        Ok(results)
     }
 
     async fn pause(

@@ -27,6 +27,9 @@ pub(super) async fn replay(
     };
     let (last_id, event_id): (i64, String) = (last.try_get("id")?, last.try_get("event_id")?);
     let mut stored = claims::stored_event(&last)?;
+    if stored.payload.is_empty() {
+        return Ok(ReplayResult::Erased { event_id });
+    }
     stored.generation = stored.generation.saturating_add(1);
     let generation = stored.generation;
     let Ok(event) = Event::from_store(stored) else {

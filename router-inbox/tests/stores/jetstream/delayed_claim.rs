@@ -1,24 +1,16 @@
 //! A claim that is delayed, so that it is based on an outdated view.
 
-use std::sync::Arc;
-
 use router_core::delivery::DeliveryOrder;
 use router_inbox::{
-    JetStreamStore, Store as _,
+    Store as _,
     store::{Claim, CompleteResult, DeliveryOutcome, NewEvent},
 };
-use router_test_servers::nats;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
-    sync::Notify,
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 
-use super::TestInbox;
+use super::{TestInbox, holding_proxy::HoldingProxy};
 use crate::support::{created, updated, wanted};
 
-/// A header that only the claim of an ordered delivery has.
+/// A header that only the claim of an ordered delivery has among the worker's requests.
 const CLAIM: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// The end of the request with which a worker reads the last sequence of an object's open records.
@@ -69,11 +61,7 @@ impl DelayedClaim {
     /// Stores the event, and starts to claim its delivery. The first request with the given text is
     /// delayed.
     async fn start(inbox: &TestInbox, new: NewEvent, delayed: &'static str) -> Self {
-        let server = nats::shared().expect("the server runs").address();
-        let proxy = HoldingProxy::new(server.clone(), delayed).await;
-        let url = inbox.url.replace(&server, &proxy.address);
-        let other = JetStreamStore::options().clock(inbox.clock.clone()).connect(&url).await;
-        let other = other.expect("server runs");
+        let (other, proxy) = HoldingProxy::connect(inbox, delayed).await;
         inbox.store.store(&[new]).await.expect("server runs");
         while other.backlog().await.expect("server runs").is_empty() {
             tokio::task::yield_now().await;
@@ -88,54 +76,5 @@ impl DelayedClaim {
     async fn finish(self) -> Vec<Claim> {
         self.proxy.resume.notify_one();
         self.claiming.await.expect("claim does not panic")
-    }
-}
-
-/// A proxy to a server. It holds back what the client sends from the first chunk that contains a
-/// given text, until it is resumed.
-struct HoldingProxy {
-    address: String,
-    /// Notified when the text has been sent.
-    held: Arc<Notify>,
-    resume: Arc<Notify>,
-}
-
-impl HoldingProxy {
-    async fn new(server: String, text: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("the listener is bound").to_string();
-        let (held, resume) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let proxy = Self { address, held: held.clone(), resume: resume.clone() };
-        tokio::spawn(async move {
-            let (client, _) = listener.accept().await.expect("the client connects");
-            let server = TcpStream::connect(server).await.expect("the server runs");
-            let ((from_client, mut to_client), (mut from_server, to_server)) =
-                (client.into_split(), server.into_split());
-            tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
-            forward(from_client, to_server, text, &held, &resume).await;
-        });
-        proxy
-    }
-}
-
-/// Forwards data, and once holds back the chunk that contains the text.
-async fn forward(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    text: &str,
-    held: &Notify,
-    resume: &Notify,
-) {
-    let (mut chunk, mut has_held) = (vec![0; 1 << 16], false);
-    while let Ok(length @ 1..) = from.read(&mut chunk).await {
-        let contains_text = chunk[..length].windows(text.len()).any(|part| part == text.as_bytes());
-        if contains_text && !has_held {
-            has_held = true;
-            held.notify_one();
-            resume.notified().await;
-        }
-        if to.write_all(&chunk[..length]).await.is_err() {
-            return;
-        }
     }
 }

@@ -11,7 +11,7 @@ use router_core::{
 use router_inbox::{
     Inbox, InboxError, JetStreamStore, Store as _,
     conformance::Subject as _,
-    operations::{EventSelector, MIN_RETENTION},
+    operations::{EraseOutcome, EventSelector, MIN_RETENTION},
     store::{
         CompleteResult, DeliveryOutcome, NewDelivery, NewEvent, Operations as _, StoreErrorKind,
         Stored,
@@ -97,12 +97,15 @@ async fn purge_deletes_redelivered_payloads_and_aliases() {
     for event in 0..EVENTS {
         inbox.store.discard(&format!("evt_{event}_thin"), None).await.unwrap();
     }
+    let of_first = EventSelector { event_id: Some("evt_0".into()), ..EventSelector::default() };
+    let first = inbox.store.select(&of_first).await.unwrap();
+    assert_eq!(inbox.store.erase(&first).await.unwrap()[0].outcome, EraseOutcome::Erased);
     inbox.pass(MIN_RETENTION * 2).await;
     let all = inbox.store.select(&EventSelector::default()).await.unwrap();
     assert_eq!(inbox.store.purge(&all, MIN_RETENTION).await.unwrap(), EVENTS as u64);
     let context = operator(nats::shared().unwrap()).await;
     let name = inbox.url.rsplit('/').next().unwrap();
-    for kind in ["event", "copy", "alias", "ended"] {
+    for kind in ["event", "copy", "alias", "ended", "erased"] {
         let stream = context.get_stream(name).await.unwrap();
         let left = stream.get_last_raw_message_by_subject(&format!("{name}.{kind}.>")).await;
         assert!(left.is_err(), "{left:?}");

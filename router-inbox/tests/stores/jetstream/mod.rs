@@ -4,6 +4,8 @@ mod client;
 mod clock;
 mod connect;
 mod delayed_claim;
+mod erase;
+mod holding_proxy;
 mod latency;
 mod messages;
 mod moving_records;

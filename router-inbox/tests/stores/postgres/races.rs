@@ -6,10 +6,10 @@ use router_core::testing::SyntheticEvent;
 use router_inbox::{
     PostgresStore, Store as _,
     conformance::Subject as _,
-    operations::{EventSelector, MIN_RETENTION},
+    operations::{EraseOutcome, EventSelector, MIN_RETENTION},
     store::{
-        CompleteResult, DeliveryOutcome, DeliveryState, Lease, NewEvent, Operations as _,
-        Redelivery, Stored,
+        CompleteResult, DeliveryOutcome, DeliveryState, Lease, NewDelivery, NewEvent,
+        Operations as _, Redelivery, Stored,
     },
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
@@ -220,6 +220,51 @@ async fn purge_leaves_event_retried_meanwhile() {
     let purging = async move { purging.purge(&events, MIN_RETENTION).await.unwrap() };
     assert_eq!(at_once(&inbox, retrying, purging).await, (1, 0, true));
     assert_eq!(claim(&inbox.store).await.len(), 1);
+}
+
+/// Stores an event whose delivery is a dead letter, and returns its number.
+async fn store_dead(inbox: &TestInbox, event: &NewEvent) -> i64 {
+    inbox.store.store(from_ref(event)).await.expect("the store is available");
+    let lease = claim(&inbox.store).await.remove(0);
+    let dead = DeliveryOutcome::Dead { error: "missing field".into() };
+    inbox.store.complete(&[(lease, dead)]).await.expect("the store is available");
+    let events = inbox.store.select(&EventSelector::default()).await;
+    events.expect("the store is available")[0]
+}
+
+/// The erasure finds the delivery of the new generation.
+#[tokio::test]
+async fn erasure_during_replay_leaves_event() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    let event = store_dead(&inbox, &paid("evt_1")).await;
+    let (replaying, erasing) = (inbox.store.clone(), inbox.store.clone());
+    let replaying = async move { replaying.replay(&[event], &[]).await.unwrap().len() };
+    let erasing = async move { erasing.erase(&[event]).await.unwrap()[0].outcome };
+    let results = at_once(&inbox, replaying, erasing).await;
+    assert_eq!(results, (1, EraseOutcome::Unfinished, true));
+    let claims = inbox.store.claim(&wanted(9)).await.unwrap();
+    assert!(claims[0].event.is_ok(), "{claims:?}");
+}
+
+/// The redelivery waits for the erasure, and then finds an erased event: it neither restarts the dead
+/// letter nor adds the other delivery.
+#[tokio::test]
+async fn redelivery_during_erasure_stores_nothing() {
+    for form in [paid("evt_1"), updated("evt_1", 1)] {
+        let Some(inbox) = TestInbox::create().await else { return };
+        let event = store_dead(&inbox, &form).await;
+        let (erasing, storing) = (inbox.store.clone(), inbox.store.clone());
+        let erasing = async move { erasing.erase(&[event]).await.unwrap()[0].outcome };
+        let mut again = form.clone();
+        again.deliveries.push(NewDelivery::new("b"));
+        let storing = async move { storing.store(&[again]).await.unwrap() };
+        let discarded = Redelivery::Unchanged(DeliveryState::Discarded);
+        let redelivered = Stored::Redelivered(vec![discarded, Redelivery::Erased]);
+        let results = at_once(&inbox, erasing, storing).await;
+        assert_eq!(results, (EraseOutcome::Erased, vec![redelivered], true));
+        let shown = inbox.store.show("evt_1").await.unwrap();
+        assert_eq!((shown[0].deliveries.len(), &shown[0].redelivered[..]), (1, &[][..]));
+    }
 }
 
 /// Runs the first until it is about to commit, then the second, and then lets both commit. Also

@@ -1,6 +1,7 @@
 //! Promises about [`Operations`]: status, lists and details.
 
 mod changes;
+mod erase;
 mod history;
 mod limits;
 mod pause;
@@ -15,8 +16,8 @@ use std::time::Duration;
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
 pub use self::{
-    changes::*, history::*, limits::*, pause::*, processes::*, purge::*, replay::*, selected::*,
-    text::*,
+    changes::*, erase::*, history::*, limits::*, pause::*, processes::*, purge::*, replay::*,
+    selected::*, text::*,
 };
 use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
