@@ -19,9 +19,9 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// Returns a command for the program with this inbox. The environment is otherwise empty, because
-/// the program reads options from it. The development secret is created in the tests' folder
-/// instead of the user's.
+/// Returns a command for the program with this inbox and a free port. The environment is otherwise
+/// empty, because the program reads options from it. The development secret is created in the tests'
+/// folder instead of the user's.
 pub(crate) fn program_with(inbox: &str) -> Command {
     configure(Command::new(env!("CARGO_BIN_EXE_example-hyper")), inbox)
 }
@@ -38,6 +38,7 @@ fn configure(mut command: Command, inbox: &str) -> Command {
         .env_clear()
         .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("EVENT_ROUTER_INBOX", inbox)
+        .env("LISTEN", "127.0.0.1:0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -69,7 +70,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the program, and waits until it has printed its banner.
     pub(crate) fn start(command: &mut Command) -> Self {
-        let mut child = command.arg("--listen=127.0.0.1:0").spawn().expect("program starts");
+        let mut child = command.spawn().expect("program starts");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {

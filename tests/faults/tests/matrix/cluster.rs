@@ -19,7 +19,7 @@ async fn cluster_survives_killed_leader() {
     let Some(mut cluster) = Cluster::start() else { return };
     let shop = Shop::on_nats(&cluster.url()).await;
     let mut process = start_working(&shop, &LONG_TIMEOUT).await;
-    for _ in 0..2 * rounds() {
+    for _ in 0..rounds() {
         cluster.ready();
         let leader = cluster.leader_of(shop.stream_name());
         let delivered = spawn_deliveries(&shop, &mut process).await;

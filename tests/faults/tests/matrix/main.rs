@@ -8,7 +8,7 @@
 //!
 //! Random choices come from a seed that is printed. `FAULT_SEED=… cargo test -p router-faults`
 //! repeats them, apart from the operating system's scheduling. `FAULT_ROUNDS=…` sets the number
-//! of rounds.
+//! of rounds (1, or 2 with the feature `long`).
 //!
 //! The tests that are the same for each store run on SQLite. With the feature `long` they also run
 //! on PostgreSQL and NATS JetStream, as in `.ci/check extra`.
@@ -90,7 +90,8 @@ fn seeded_rng() -> fastrand::Rng {
 /// Returns the number of rounds of a randomized test.
 fn rounds() -> u32 {
     let rounds = std::env::var("FAULT_ROUNDS").ok();
-    rounds.map_or(1, |rounds| rounds.parse().expect("FAULT_ROUNDS is a number"))
+    let default = if cfg!(feature = "long") { 2 } else { 1 };
+    rounds.map_or(default, |rounds| rounds.parse().expect("FAULT_ROUNDS is a number"))
 }
 
 /// Limit for anything that a test waits for. Generous, for a busy machine.

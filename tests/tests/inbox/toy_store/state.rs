@@ -16,6 +16,7 @@ use router_inbox::store::{
     newest_recency, out_of_order_position,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -39,7 +40,7 @@ struct EventRow {
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Received {
-    payload: String,
+    payload: Box<RawValue>,
     endpoint: String,
     signed_at: Option<SystemTime>,
     generation: u32,
@@ -358,13 +359,14 @@ impl Received {
         let StoredEvent { payload, endpoint, signed_at, generation, serial } =
             StoredEvent::from_event(event);
         let payload = String::from_utf8(payload.to_vec()).expect("JSON is UTF-8");
+        let payload = RawValue::from_string(payload).expect("payload is JSON");
         Self { payload, endpoint, signed_at, generation, serial }
     }
 
     fn event(&self) -> Result<Event, EnvelopeError> {
         let Self { payload, endpoint, signed_at, generation, serial } = self.clone();
         Event::from_store(StoredEvent {
-            payload: payload.into(),
+            payload: String::from(Box::<str>::from(payload)).into(),
             endpoint,
             signed_at,
             generation,
