@@ -47,7 +47,7 @@ pub(super) async fn redeliver(
         lanes.extend(event.lanes(found));
         redelivered.push(event);
     }
-    lock_lanes(&mut write, &lanes).await?;
+    lock_lanes(&mut write, &store.schema, &lanes).await?;
     lock_unfinished(&mut write, &store.schema, &found).await?;
     let mut results = Vec::with_capacity(redelivered.len());
     // One by one, because the events of one call can be redeliveries of the same event.

@@ -66,7 +66,7 @@ pub(super) async fn store(
         .zip(&order_keys)
         .flat_map(|(new, order_key)| new.deliveries.iter().filter_map(|new| lane(order_key, new)))
         .collect();
-    lock_lanes(write, &lanes).await?;
+    lock_lanes(write, schema, &lanes).await?;
     let ids = insert_events(write, schema, events).await?;
     let mut rows = Vec::new();
     for (&index, &event) in &ids {
@@ -128,7 +128,7 @@ pub(super) async fn complete(
     let deliveries: Vec<i64> = by_lease.keys().map(|(delivery, _)| *delivery).collect();
     // Read without a lock, because the lane of a delivery never changes.
     let lanes = lanes_of(write, schema, &deliveries).await?;
-    lock_lanes(write, &lanes).await?;
+    lock_lanes(write, schema, &lanes).await?;
     let columns = by_lease.values().map(|(_, columns)| columns);
     // An attempt that ended the delivery as done or ignored keeps `claimed_at` and `claimed_by`.
     let rows = sqlx::query(schema.sql(concat!(
@@ -347,13 +347,20 @@ pub(super) async fn unblock_next(
 ///
 /// Other transactions cannot add deliveries to a locked lane, nor complete, retry or discard its
 /// deliveries. The only exception is a replay, which discards dead letters without this lock.
+///
+/// Advisory locks belong to the whole database, so the key depends on the schema too: inboxes in other
+/// schemas have equal lanes for equal objects.
 pub(super) async fn lock_lanes(
     write: &mut PgConnection,
+    schema: &Schema,
     lanes: &BTreeSet<i64>,
 ) -> sqlx::Result<()> {
     if !lanes.is_empty() {
-        let lock = sqlx::query("select pg_advisory_xact_lock(lane) from unnest($1) as lane");
-        lock.bind(lanes.iter().copied().collect::<Vec<_>>()).execute(write).await?;
+        let lock = sqlx::query(
+            "select pg_advisory_xact_lock(hashtextextended($2, lane)) from unnest($1) as lane",
+        );
+        let lanes = lanes.iter().copied().collect::<Vec<_>>();
+        lock.bind(lanes).bind(schema.name()).execute(write).await?;
     }
     Ok(())
 }

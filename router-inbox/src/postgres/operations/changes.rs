@@ -34,7 +34,7 @@ pub(super) async fn change(
     let events: Vec<i64> = events.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     lock_generations(write, schema, &events).await?;
     let lanes = lanes_of(write, schema, &ids).await?;
-    lock_lanes(write, &lanes).await?;
+    lock_lanes(write, schema, &lanes).await?;
     let current = lock_deliveries(write, schema, &ids).await?;
     let outcomes: Vec<_> = selected
         .iter()

@@ -59,6 +59,23 @@ async fn claim_skips_event_while_older_is_stored() {
     assert_eq!(claim(&inbox.store).await, []);
 }
 
+/// Lanes are locked with advisory locks, which all schemas of a database share.
+#[tokio::test]
+async fn inboxes_in_two_schemas_do_not_wait_for_each_other() {
+    let Some(inbox) = TestInbox::create().await else { return };
+    let Some(other) = TestInbox::create().await else { return };
+    let storing = inbox.store.clone();
+    let storing = async move { storing.store(&[updated("evt_1", 1)]).await.unwrap() };
+    let storing_other = async move {
+        tokio::time::timeout(Duration::from_secs(20), other.store.store(&[updated("evt_1", 1)]))
+            .await
+            .expect("the other inbox does not wait")
+            .unwrap()
+    };
+    let (_, stored, has_waited) = at_once(&inbox, storing, storing_other).await;
+    assert_eq!((stored, has_waited), (vec![Stored::New], false));
+}
+
 /// Neither sees the other, so the new delivery could stay blocked forever.
 #[tokio::test]
 async fn event_stored_during_completion_is_unblocked() {
