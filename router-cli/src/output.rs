@@ -67,6 +67,11 @@ pub(crate) fn sanitize(text: &str) -> String {
     text.replace(is_command, "\u{fffd}")
 }
 
+/// Quotes text as one word for a POSIX shell.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Returns whether a user can read a question and answer it.
 pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     body_file::BodyFile,
     error::{Error, Exit},
-    output::Output,
+    output::{Output, quoted},
     target::SecretOptions,
 };
 
@@ -60,9 +60,4 @@ impl SignArgs {
         }
         Ok(Exit::Success)
     }
-}
-
-/// Quotes text as one word for a POSIX shell.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -68,9 +68,8 @@ pub(crate) enum WaitEnd {
     Finished(DeliveryState),
     /// The handler has not finished within its `answer_after`.
     TimedOut,
-    /// The handler is not expected to finish in time, because it is paused, or because it is not
-    /// running and all workers of this process have stopped claiming. Or [`MAX_WAITING`] answers
-    /// wait already.
+    /// The answer does not wait for the handler: the handler is paused, it is not running and all
+    /// workers of this process have stopped claiming, or [`MAX_WAITING`] answers wait already.
     Skipped,
 }
 
@@ -95,7 +94,7 @@ impl WaitingAnswers {
     /// The id may be that of an event at another endpoint, so an answer that wakes up reads the
     /// state of its own event.
     pub(crate) fn wake(&self, handler: &HandlerSpec, event_id: &str) {
-        // No answer waits for the other handlers, so these take no lock.
+        // No answer waits for other handlers, so their outcomes need no lock.
         if handler.answer_after.is_some()
             && let Some(answers) = self.events().get(event_id)
         {
@@ -161,7 +160,7 @@ impl Drop for ClaimingWorker {
     }
 }
 
-/// A wait of an answer for the handlers of its event.
+/// An answer's wait for the handlers of its event.
 pub(crate) struct AnswerWait<'a, S> {
     pub(crate) answers: &'a WaitingAnswers,
     pub(crate) store: &'a BoundedStore<S>,
@@ -221,7 +220,7 @@ impl<S: Store> AnswerWait<'_, S> {
     /// wait for each handler, or `None` if the handler may still finish in time. Cancel safe.
     ///
     /// The state in the store decides, because another process may run the delivery. The store is
-    /// polled, and read at once after a wake-up. A failed read is repeated at the next of these.
+    /// read at each poll and after each wake-up. The next of them repeats a failed read.
     async fn until_one_ends(
         &self,
         awaited: &[Awaited<'_>],

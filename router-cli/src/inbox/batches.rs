@@ -3,6 +3,7 @@
 use std::{future::ready, io, pin::pin, time::Duration};
 
 use clap::Args;
+use indicatif::ProgressBar;
 use router_core::clock::{Clock as _, SystemClock};
 use tokio::signal::ctrl_c;
 
@@ -10,7 +11,6 @@ use super::format::count;
 use crate::{
     error::Error,
     output::{Output, WARNING, is_interactive},
-    progress::bar,
 };
 
 /// The confirmation of a change.
@@ -51,17 +51,16 @@ impl Confirm {
 /// get the write lock.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Applies a change to all items in batches, with a progress bar. Returns `false` if Ctrl-C
-/// stopped it.
+/// Applies a change to all items in batches, and advances their progress bar. Returns `false` if
+/// Ctrl-C stopped it.
 ///
 /// Pauses between two batches, so that a server can store the events that Stripe sends meanwhile.
 pub(super) async fn in_batches<T>(
     items: &[T],
     size: usize,
-    output: &Output,
+    bar: &ProgressBar,
     mut change: impl AsyncFnMut(&[T]) -> Result<(), Error>,
 ) -> Result<bool, Error> {
-    let bar = bar(items.len(), output);
     let mut interrupted = pin!(ctrl_c());
     // The first poll installs the handler of the signal. Without it, Ctrl-C during the first batch
     // would end the process before it has printed the changes.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     error::{Error, Exit},
     output::{Output, sanitize},
+    progress::bar,
 };
 
 /// Maximum number of deliveries per transaction. A server that stores events waits for the
@@ -49,7 +50,8 @@ pub(super) async fn change_matching(
         return Ok(Exit::Failure);
     }
     let mut outcomes = Vec::new();
-    let is_complete = in_batches(&deliveries, BATCH_SIZE, output, async |batch| {
+    let bar = bar(deliveries.len(), output);
+    let is_complete = in_batches(&deliveries, BATCH_SIZE, &bar, async |batch| {
         outcomes.extend(within_limit(store.change(batch, change)).await?);
         Ok(())
     })

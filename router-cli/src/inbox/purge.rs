@@ -17,6 +17,7 @@ use super::{
 use crate::{
     error::{Error, Exit},
     output::Output,
+    progress::bar,
 };
 
 /// Delete events that finished long ago, except dead letters
@@ -74,7 +75,8 @@ impl PurgeArgs {
             return Ok(Exit::Failure);
         }
         let (mut deleted, mut processed) = (0, 0);
-        let is_complete = in_batches(&events, BATCH_SIZE, output, async |batch| {
+        let bar = bar(events.len(), output);
+        let is_complete = in_batches(&events, BATCH_SIZE, &bar, async |batch| {
             deleted += within_limit(store.purge(batch, self.older_than)).await?;
             processed += batch.len();
             Ok(())

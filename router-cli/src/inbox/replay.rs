@@ -19,6 +19,7 @@ use super::{
 use crate::{
     error::{Error, Exit},
     output::{FAILURE, Output, SUCCESS, WARNING, sanitize, styled},
+    progress::bar,
 };
 
 /// Have events handled again, by the same handlers or by others
@@ -32,10 +33,11 @@ Examples:
 
 A replay is a new generation of the event, with a new IdempotencyKey: handlers that have already
 done their work do it again. It is delivered to the handlers of the original event, or to those
-given with --handler. Dead letters of the same event and handler are discarded.
+given with --handler. Dead letters of the same event and handler are discarded. An erased event cannot
+be replayed.
 
 With --json, prints one object per event: {\"event\", \"generation\", \"handlers\"} or {\"event\",
-\"error\"}. Without event ids, also prints {\"summary\"}. An erased event is not replayed.")]
+\"error\"}. Without event ids, also prints {\"summary\"}.")]
 pub(super) struct ReplayArgs {
     /// Ids of the events.
     #[arg(value_name = "EVENT",  conflicts_with_all = ["since", "until", "type"])]
@@ -91,7 +93,8 @@ impl ReplayArgs {
         }
         let handlers: Vec<Arc<str>> = self.handler.iter().map(|name| Arc::from(&**name)).collect();
         let (mut printed, mut totals, mut processed) = (Vec::new(), Totals::default(), 0);
-        let is_complete = in_batches(&events, BATCH_SIZE, output, async |batch| {
+        let bar = bar(events.len(), output);
+        let is_complete = in_batches(&events, BATCH_SIZE, &bar, async |batch| {
             let results = within_limit(store.replay(batch, &handlers)).await?;
             results.iter().for_each(|result| totals.add(result));
             processed += results.len();

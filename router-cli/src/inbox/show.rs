@@ -74,7 +74,8 @@ struct Line<'l> {
     payload: Payload<'l>,
 }
 
-/// The text that Stripe sent, if it is to be printed. Null if the payload was erased.
+/// The text that Stripe sent. `None` omits the field, if `--payload` is not given. `Some(None)` is
+/// null, for a payload that was erased or is not text.
 type Payload<'l> = Option<Option<&'l str>>;
 
 /// A redelivery that the store had to store, in the JSON output. The event's fields are null if its

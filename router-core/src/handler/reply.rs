@@ -41,8 +41,8 @@ use super::{Failure, HandlerResult, IntoOutcome, Outcome};
 /// letter.
 ///
 /// If the handler fails or misses its `deadline` (default: 1.5 s), its `default_reply` is sent and
-/// the failure becomes a dead letter. Without a `default_reply` Stripe gets no reply, and decides
-/// by the account's settings: the response is 500, or 200 if the failure is permanent.
+/// the failure becomes a dead letter. Without a `default_reply` the response is 500, or 200 if the
+/// failure is permanent. Stripe then gets no reply, and decides by the account's settings.
 ///
 /// With an inbox, the handler runs before the event is stored for the other handlers. The response
 /// is sent once the event is stored; if that fails, it is 503, and Stripe gets no reply.

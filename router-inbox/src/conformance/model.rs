@@ -2,6 +2,7 @@
 
 mod claims;
 mod erase;
+mod event_row;
 mod history;
 mod operations;
 
@@ -17,16 +18,17 @@ use router_core::{
     Event,
     clock::Clock,
     delivery::{DeliveryOrder, DeliveryService, ProvidedType},
-    event::{EventKey, StoredEvent},
+    event::StoredEvent,
 };
 
+use self::event_row::EventRow;
 use crate::{
     Store, StoreError,
     operations::{AttemptSummary, EventSummary},
     store::{
         Backlog, Claim, ClaimRequest, CompleteResult, DeliveryOutcome, DeliveryState, Lease,
         MAX_DURATION, NewDelivery, NewEvent, Operations, OrderKey, PausedHandler, Redelivery,
-        Stored, StoredDelivery, TraceParent, WorkerInfo, newest_recency, number::delivery_number,
+        Stored, StoredDelivery, WorkerInfo, newest_recency, number::delivery_number,
         out_of_order_position,
     },
 };
@@ -59,19 +61,6 @@ struct Rows {
     paused: BTreeMap<Arc<str>, PausedHandler>,
     /// The number of the event stored last.
     last: i64,
-}
-
-struct EventRow {
-    key: EventKey,
-    summary: EventSummary,
-    /// The ids with which the event was received. A thin event and its snapshot event have
-    /// different ids, and one key.
-    ids: Vec<String>,
-    /// The event as first received.
-    stored: StoredEvent,
-    /// The event as redelivered.
-    redelivered: Vec<StoredEvent>,
-    trace_parent: Option<TraceParent>,
 }
 
 /// A delivery.
@@ -368,12 +357,6 @@ impl Rows {
             attempts: row.attempts,
             error: row.error.clone(),
         }
-    }
-}
-
-impl EventRow {
-    fn has_id(&self, id: &str) -> bool {
-        self.ids.iter().any(|received| received == id)
     }
 }
 

@@ -53,7 +53,7 @@ impl PayloadMessage {
         Some(Self { subject: subject.to_string(), sequence, meta, payload })
     }
 
-    /// Returns the number of the event if this is its payload in its first generation.
+    /// Returns the event's number. For a later generation, the result only serves to sort.
     pub(super) fn number(&self) -> i64 {
         self.meta.erased.unwrap_or_else(|| number_from_sequence(self.sequence))
     }
@@ -108,8 +108,8 @@ impl Connection {
         Ok(messages.filter_map(PayloadMessage::new).collect())
     }
 
-    /// Reads the metadata of the event with this number: the sequence of its first generation's
-    /// payload message, or that of the former message if the event's data was erased.
+    /// Reads the metadata of the event with this number. An erased event has no message with this
+    /// sequence, and is found by another one, see [`erase`](super::operations).
     pub(super) async fn event_by_number(
         &self,
         number: i64,
@@ -195,8 +195,8 @@ impl Connection {
         Err(StoreError::busy(Contended))
     }
 
-    /// Reads an event's record, which may be at any stage. Can miss a record that moves in the
-    /// meantime, on both its old and its new subject, because the subjects are not read atomically.
+    /// Reads an event's record, which may be at any stage. The subjects are not read atomically, so
+    /// a record that moves in the meantime may be found on neither its old nor its new subject.
     async fn record(&self, meta: &EventMeta) -> Result<Option<VersionedRecord>, StoreError> {
         // A record moves between two subjects of one stage only by way of another stage, so the
         // last message of a stage is the record, or the record is at another stage.

@@ -69,7 +69,7 @@ struct Found {
     /// `true` if the event was received with this id before. A thin event and its snapshot event
     /// have different ids.
     is_id_known: bool,
-    /// `true` if the event's data was erased, for good. Then the redelivery stores nothing.
+    /// `true` if the event's data was erased. Then the redelivery stores nothing.
     is_erased: bool,
     /// The handlers' latest deliveries, in the order of the redelivery.
     latest: Vec<Option<Latest>>,

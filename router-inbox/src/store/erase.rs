@@ -1,4 +1,4 @@
-//! The result of erasing an event's data.
+//! The erasure of events' data: its result, and the search for events that mention a text.
 
 use crate::store::DeliveryState;
 
@@ -37,6 +37,13 @@ impl EraseResult {
     }
 }
 
+/// Returns a text as a JSON string with its quotes, by which payloads are searched for
+/// [mentions](super::operations::EventSelector::mentions).
+#[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]
+pub(crate) fn json_string(text: &str) -> Vec<u8> {
+    serde_json::Value::from(text).to_string().into_bytes()
+}
+
 /// The outcome of a requested [erasure](crate::store::Operations::erase) of an event's data.
 ///
 /// The enum is exhaustive, like [`ChangeOutcome`](super::operations::ChangeOutcome).
@@ -54,6 +61,7 @@ pub enum EraseOutcome {
 
 impl EraseOutcome {
     /// Returns the outcome for an event whose deliveries, in all generations, have these states.
+    /// `is_erased` is `true` if the data was erased before.
     pub fn new(states: impl IntoIterator<Item = DeliveryState>, is_erased: bool) -> Self {
         let is_open = |state| matches!(state, DeliveryState::Waiting | DeliveryState::Running);
         if is_erased {

@@ -88,8 +88,8 @@ impl DeliveryHistory {
         let ended = self.ended.iter().filter_map(HistoryEntry::summary);
         let latest = self.latest(state, number, ended_at);
         let mut attempts: Vec<_> = ended.chain(latest).collect();
-        // Engines store up to `MAX_HISTORY` entries, and the latest attempt has none. More than one
-        // excess attempt is returned, so that the conformance suite notices a missing limit.
+        // Engines store up to `MAX_HISTORY` entries, and the latest attempt is not one of them. A
+        // larger excess is not cut, so that the conformance suite notices a missing limit.
         if attempts.len() == MAX_HISTORY + 1 {
             attempts.remove(0);
         }

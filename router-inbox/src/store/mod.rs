@@ -4,7 +4,7 @@ pub(crate) mod attempt;
 mod change;
 mod claim;
 mod delivery_state;
-mod erase;
+pub(crate) mod erase;
 mod error;
 mod event;
 #[cfg(any(feature = "jetstream", feature = "postgres", feature = "sqlite"))]

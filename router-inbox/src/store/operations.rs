@@ -53,9 +53,9 @@ use crate::{
 /// of the store, and methods that write may block them only briefly. For that reason
 /// [`replay`](Self::replay), [`purge`](Self::purge) and [`erase`](Self::erase) take a list of
 /// events: the caller finds all events with [`select`](Self::select), and passes them in batches.
-/// In the same way, the caller
-/// finds deliveries with [`select_deliveries`](Self::select_deliveries), and passes them to
-/// [`change`](Self::change). The test suite in the module `conformance` checks the requirements.
+/// In the same way, the caller finds deliveries with
+/// [`select_deliveries`](Self::select_deliveries), and passes them to [`change`](Self::change). The
+/// test suite in the module `conformance` checks the requirements.
 ///
 /// No method has a time limit: an operation on millions of events may take minutes. A caller that
 /// must not wait for a server or a disk that hangs limits the time, and drops the future. A dropped
@@ -225,14 +225,14 @@ pub trait Operations: Send + Sync {
     /// Erases the data of those of the given events that have finished, and returns one result per
     /// event, in the same order.
     ///
-    /// Of each event, in all of its generations, the store erases the payloads as received and as
-    /// redelivered, and the errors of its deliveries and of their attempts. It keeps the keys, the
-    /// states and the times, so the event is still listed, counted, deduplicated and purged. Its
-    /// object's id remains, since it is part of the event's order key.
+    /// The store empties the payloads of each event, as received and as redelivered, and removes
+    /// the errors of its deliveries and their attempts. The keys, the states and the times remain,
+    /// so the event is still listed, counted, deduplicated and purged. The object's id remains too,
+    /// because it is part of the event's order key.
     ///
-    /// An event with a delivery that is waiting or running is left as it is. Dead letters become
+    /// An event with a delivery that is waiting or running is not changed. Dead letters become
     /// [`Discarded`](crate::store::DeliveryState::Discarded). An erased event cannot be retried or
-    /// replayed, and a redelivery changes nothing, so that the data does not come back.
+    /// replayed, and a redelivery stores nothing, so that the data does not come back.
     ///
     /// After the call, no method of the store returns the data. The files of its database may still
     /// contain the data until the engine reuses the space.
@@ -389,8 +389,8 @@ pub struct EventSelector {
     /// Matches the event's object, see [`EventSummary::object`].
     pub object: Option<String>,
     /// Matches if a payload of the event, as received or as redelivered, contains this text as a
-    /// JSON string, such as the id of a customer in an invoice. A string with an escape sequence
-    /// does not match. The store reads all payloads.
+    /// whole JSON string, such as the id of a customer in an invoice. A string with optional escape
+    /// sequences does not match. The store reads all payloads.
     pub mentions: Option<String>,
     /// Maximum age of the event, counted from when it was stored.
     pub max_age: Option<Duration>,

@@ -123,11 +123,6 @@ pub(crate) fn replace_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
 
-/// Returns a text as a JSON string, with its quotes, to find in payloads.
-pub(crate) fn json_string(text: &str) -> Vec<u8> {
-    serde_json::Value::from(text).to_string().into_bytes()
-}
-
 /// Decodes the column `trace_parent`. A value that this version cannot read counts as none, because
 /// the delivery does not depend on it.
 pub(crate) fn trace_parent<'r, R: Row>(row: &'r R) -> sqlx::Result<Option<TraceParent>>

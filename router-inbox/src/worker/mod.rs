@@ -165,10 +165,9 @@ where
     /// Delivers until no delivery is due or in flight. Does not wait for scheduled retries.
     ///
     /// Use it in a job that runs periodically, and in tests. A failed claim ends it too, and is
-    /// logged; while outcomes cannot be recorded, it goes on.
-    ///
-    /// Afterwards, unless another worker of this process claims deliveries, an answer waits for a
-    /// handler with `answer_after` only if the handler is already running.
+    /// logged; while outcomes cannot be recorded, it goes on. Afterwards, unless another worker of
+    /// this process claims deliveries, an answer waits for a handler with `answer_after` only if
+    /// the handler is already running.
     ///
     /// Not cancel safe, like [`run`](Self::run).
     pub async fn run_until_idle(mut self) {

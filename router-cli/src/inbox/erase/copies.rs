@@ -1,10 +1,10 @@
-//! The copies of erased data that remain outside the reach of an inbox's store.
+//! The copies of erased data that a store cannot remove.
 
 use std::str::FromStr as _;
 
 use router_inbox::sqlx::sqlite::SqliteConnectOptions;
 
-use crate::sign::quoted;
+use crate::output::quoted;
 
 /// Describes the remaining copies of erased data, and their removal, for the engine of this URL.
 pub(super) fn remaining_copies(url: &str) -> String {
@@ -23,9 +23,10 @@ pub(super) fn remaining_copies(url: &str) -> String {
         Some(("postgres" | "postgresql", _)) => {
             "the tables, and samples of them in PostgreSQL's statistics, may still contain copies of \
              the data: run `vacuum (full, analyze) stripe_inbox.events, stripe_inbox.redelivered, \
-             stripe_inbox.deliveries`, then `vacuum full pg_statistic`. Servers need not stop, but \
-             cannot use the tables while it runs; if that takes more than 5 s, they answer with 503, \
-             and Stripe redelivers. pg_wal, archived WAL and backups contain the data until they are \
+             stripe_inbox.deliveries`, then `vacuum full pg_statistic`. Do this as the owner of the \
+             database or as a superuser: for other roles PostgreSQL prints a warning that it skips a \
+             table. Servers need not stop, but cannot use the tables while it runs; if that takes \
+             more than 5 s, they answer with 503, and Stripe redelivers. pg_wal, archived WAL and backups contain the data until they are \
              recycled or deleted"
                 .to_owned()
         }

@@ -19,9 +19,10 @@ use super::{
 use crate::{
     error::{Error, Exit},
     output::{DIM, Output, SUCCESS, WARNING, sanitize, styled},
+    progress::bar,
 };
 
-/// Erase the personal data in events, for example of a customer who asks for it
+/// Erase the personal data in events, such as the data of one customer
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +31,7 @@ Examples:
   event-router inbox erase evt_1NG8Du2eZvKYlo2CUI79vXWy
 
 Erases the payloads of each event, as received and as redelivered, and the errors of its handlers.
-This cannot be undone. The ids of the event and its object, the type, the states and the times stay
+This cannot be undone. The ids of the event and its object, the type, the states and the times remain
 until the event is purged. A redelivery of the event is therefore a duplicate: it is answered with
 200, runs no handler, and stores nothing. Dead letters are discarded. An erased event cannot be
 retried or replayed.
@@ -40,12 +41,12 @@ not about the customer, but they contain its id, and often the name and the emai
 erases them too. Without it, the command prints their number. To find them, the command reads all
 payloads.
 
-Events with a waiting or running delivery are left, because the handler needs the payload. The exit
-code is then 1: run the command again when they have finished, or discard their deliveries first.
-The command counts the events, asks for confirmation, and erases them in batches, so that servers
+Events with a waiting or running delivery are not erased, because the handler needs the payload. The
+exit code is then 1: run the command again when they have finished, or discard their deliveries
+first. The command counts the events, asks for confirmation, and erases them in batches, so that servers
 can use the inbox meanwhile. After Ctrl-C, the same command continues with the rest.
 
-Copies of the data stay in the database's files and in backups. The command prints how to remove
+Copies of the data remain in the database's files and in backups. The command prints how to remove
 them. Each erased event's id is printed, as a record of the erasure.
 
 With --json, prints one object per event: {\"event\", \"outcome\"}, in which the outcome is `erased`,
@@ -80,7 +81,7 @@ struct Selection {
     mentions_left: usize,
 }
 
-/// The number of events by outcome.
+/// The numbers of events by outcome.
 #[derive(Default)]
 struct Totals {
     erased: u64,
@@ -106,17 +107,26 @@ impl EraseArgs {
             return Ok(Exit::Failure);
         }
         let mut results = Vec::new();
-        let is_complete = in_batches(events, BATCH_SIZE, output, async |batch| {
-            results.extend(within_limit(store.erase(batch)).await?);
+        let bar = bar(events.len(), output);
+        let is_complete = in_batches(events, BATCH_SIZE, &bar, async |batch| {
+            let erased = within_limit(store.erase(batch)).await?;
+            // The output is the record of the erasure. Printed at once, it survives the end of the
+            // process, after which the events can no longer be found by the id that they contained.
+            bar.suspend(|| erased.iter().try_for_each(|result| self.print_result(result, output)))?;
+            results.extend(erased);
             Ok(())
         })
         .await;
-        // The batches before an error have been erased, so they are printed first.
-        for result in &results {
-            self.print_result(result, output)?;
-        }
         let totals = Totals::new(&results);
         totals.print(*mentions_left, output)?;
+        if is_complete.is_err() {
+            let unknown = (events.len() - results.len()).min(BATCH_SIZE);
+            output.note(format_args!(
+                "{WARNING}warning:{WARNING:#} {} may have been erased without being printed, and \
+                 the next run does not print those that only contained the id",
+                count(unknown as u64, "further event"),
+            ));
+        }
         let is_complete = is_complete?;
         if !is_complete {
             output.note(interrupted(events.len(), results.len(), "event"));
@@ -152,6 +162,8 @@ impl EraseArgs {
         if let object @ Some(_) = &self.object {
             let about = EventSelector { object: object.clone(), ..EventSelector::default() };
             events = select(about).await?;
+            // Sorted by time so far.
+            events.sort_unstable();
             let mentions = EventSelector { mentions: object.clone(), ..EventSelector::default() };
             let mut mentions = select(mentions).await?;
             mentions.retain(|number| events.binary_search(number).is_err());
@@ -177,7 +189,7 @@ impl EraseArgs {
             number => {
                 format!(
                     "but {} this id; to erase the data there, pass --mentioned",
-                    contain(number)
+                    other_events_contain(number)
                 )
             }
         };
@@ -210,14 +222,14 @@ impl EraseArgs {
             EraseOutcome::AlreadyErased if self.object.is_none() => {
                 (DIM, "unchanged", "  its data was erased before")
             }
-            // After an interruption these may be many, and the earlier run has printed them.
+            // After an interruption there may be many, and the earlier run has printed them.
             EraseOutcome::AlreadyErased | EraseOutcome::NotFound => return Ok(()),
         };
         let id = result.event_id.as_deref().map(sanitize).unwrap_or_default();
         output.line(format_args!("{}  {id}{why}", styled(style, format_args!("{word:9}"))))
     }
 
-    /// Prints what is left to be done for a complete erasure.
+    /// Prints the remaining steps of a complete erasure.
     fn print_next_steps(
         &self,
         results: &[EraseResult],
@@ -246,7 +258,7 @@ impl EraseArgs {
                 "{} `{object}`, such as those of a customer's invoices and charges, and may have the \
                  same personal data: to erase it there, run `event-router inbox erase --object \
                  {object} --mentioned`",
-                contain(mentions_left)
+                other_events_contain(mentions_left)
             ));
         }
         let is_erased = |result: &EraseResult| {
@@ -310,6 +322,6 @@ fn other_events(number: usize) -> String {
 }
 
 /// Formats a number of other events with their verb, as in `1 other event contains`.
-fn contain(number: usize) -> String {
+fn other_events_contain(number: usize) -> String {
     format!("{} {}", other_events(number), if number == 1 { "contains" } else { "contain" })
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{EventRow, Rows};
+use super::Rows;
 use crate::{
     operations::{EraseOutcome, EraseResult},
     store::DeliveryState,
@@ -36,20 +36,5 @@ impl Rows {
             }
         }
         EraseResult::new(event_id, outcome)
-    }
-}
-
-impl EventRow {
-    pub(super) fn is_erased(&self) -> bool {
-        self.stored.payload.is_empty()
-    }
-
-    /// Returns whether a payload of the event contains this text as a JSON string.
-    pub(super) fn mentions(&self, text: &str) -> bool {
-        let text = format!("\"{text}\"");
-        let mut received = [&self.stored].into_iter().chain(&self.redelivered);
-        received.any(|received| {
-            received.payload.windows(text.len()).any(|window| window == text.as_bytes())
-        })
     }
 }

@@ -40,7 +40,7 @@ impl Row {
         self.end_attempt(AttemptOutcome::Failed, Some(ABANDONED), now);
     }
 
-    /// Returns the latest attempts.
+    /// Returns the latest attempts. A larger excess is not cut, as in the engines.
     pub(super) fn latest_attempts(&self) -> Vec<AttemptSummary> {
         let surplus = usize::from(self.history.len() == MAX_HISTORY + 1);
         self.history[surplus..].to_vec()

@@ -4,21 +4,21 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::try_join_all;
 
-use super::super::{
-    Connection,
-    messages::{self, WriteError},
-    open_records::VersionedRecord,
-    record::{Delivery, Record},
-    writes::{Contended, MAX_ATTEMPTS, Replacement},
+use super::{
+    super::{
+        Connection,
+        messages::{self, WriteError},
+        open_records::VersionedRecord,
+        record::{Delivery, Record},
+        writes::{Contended, MAX_ATTEMPTS, Replacement},
+    },
+    EVENTS_PER_READ,
 };
 use crate::{
     StoreError,
     operations::{Change, ChangeOutcome, CurrentDelivery, SelectedDelivery},
     store::DeliveryState,
 };
-
-/// Number of events whose records are read at a time.
-const EVENTS_PER_READ: usize = 50;
 
 /// The outcomes for the selected deliveries of one event id, by index in the call, and the changes
 /// to the records.

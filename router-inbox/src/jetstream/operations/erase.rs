@@ -1,9 +1,9 @@
 //! Erases the data of events.
 //!
-//! The payload messages are replaced by empty ones on the same subjects, so that a redelivered
-//! event still meets the stored one. The empty messages have new sequences, so one more message
-//! lets the event be found by its number. Everything is written in one atomic batch: if the old
-//! messages were deleted first, a redelivery in between would be stored as a new event.
+//! The payload messages are replaced by empty ones on the same subjects, so that a redelivery still
+//! finds the stored event. The empty messages have new sequences, so one more message is written by
+//! which the event is found under its number. All messages are one atomic batch: if the old ones
+//! were deleted first, a redelivery in between would be stored as a new event.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,13 @@ use super::{
         open_records::VersionedRecord,
         writes::{Contended, MAX_ATTEMPTS, Replacement},
     },
+    EVENTS_PER_READ,
     replay::distinct_prefix,
 };
 use crate::{
     StoreError,
     operations::{EraseOutcome, EraseResult},
 };
-
-/// Number of events that are read at a time.
-const EVENTS_PER_READ: usize = 50;
 
 /// The result of an event's erasure, and the changes to its records with the other messages to
 /// write.
@@ -93,7 +91,7 @@ impl Connection {
         for (payload, base) in payloads.iter().zip(records) {
             replacements.push(self.erasure(number, payload, base).await?);
         }
-        // A replay that is written first must be erased, too.
+        // Rejected if a replay has added a generation, which must be erased, too.
         let mut next = last.meta.clone();
         next.generation = next.generation.saturating_add(1);
         let erased = &replacements[0].record.meta;

@@ -28,6 +28,9 @@ use crate::{
     store::{Operations, PausedHandler},
 };
 
+/// Number of events that an operation reads at a time.
+const EVENTS_PER_READ: usize = 50;
+
 #[async_trait]
 impl Operations for JetStreamStore {
     async fn status(&self) -> Result<InboxStatus, StoreError> {

@@ -7,18 +7,18 @@ use std::{
 
 use futures_util::future::try_join_all;
 
-use super::super::{
-    Connection,
-    lookup::{EventsWithRecords, PayloadMessage},
-    messages::{self, Message, WriteError},
-    open_records::VersionedRecord,
-    record::{CopyRef, Record, Stage},
-    writes::{Contended, MAX_ATTEMPTS},
+use super::{
+    super::{
+        Connection,
+        lookup::{EventsWithRecords, PayloadMessage},
+        messages::{self, Message, WriteError},
+        open_records::VersionedRecord,
+        record::{CopyRef, Record, Stage},
+        writes::{Contended, MAX_ATTEMPTS},
+    },
+    EVENTS_PER_READ,
 };
 use crate::{StoreError, store::millis::millis};
-
-/// Number of events that are read at a time.
-const EVENTS_PER_READ: usize = 50;
 
 impl Connection {
     pub(super) async fn purge(

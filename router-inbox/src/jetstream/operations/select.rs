@@ -12,7 +12,11 @@ use super::{
     },
     matches_type,
 };
-use crate::{StoreError, operations::EventSelector, store::millis::millis};
+use crate::{
+    StoreError,
+    operations::EventSelector,
+    store::{erase::json_string, millis::millis},
+};
 
 /// The assumed maximum difference between the servers' clocks, in milliseconds.
 const MAX_CLOCK_SKEW: i64 = 60_000;
@@ -31,8 +35,7 @@ impl Mention {
 }
 
 impl Connection {
-    /// Returns the numbers of the selected events. An event's number is the sequence of its first
-    /// generation's payload message when the event was stored.
+    /// Returns the numbers of the selected events.
     pub(super) async fn select(&self, selection: &EventSelector) -> Result<Vec<i64>, StoreError> {
         let now = self.time.now();
         let ago = |time: Duration| now.saturating_sub(millis(time));
@@ -48,13 +51,13 @@ impl Connection {
             Some(text) => Some(self.mention(text).await?),
             None => None,
         };
-        let is_mentioned = |meta: &EventMeta, payload: &[u8]| {
+        let mentions_text = |meta: &EventMeta, payload: &[u8]| {
             mention.as_ref().is_none_or(|mention| mention.is_in(meta, payload))
         };
         if let Some(id) = &selection.event_id {
             let mut events = self.events_with_id(id).await?;
             events.retain(|event| {
-                is_selected(&event.meta) && is_mentioned(&event.meta, &event.payload)
+                is_selected(&event.meta) && mentions_text(&event.meta, &event.payload)
             });
             return Ok(events.iter().map(PayloadMessage::number).collect());
         }
@@ -66,12 +69,12 @@ impl Connection {
             if meta.is_erased() {
                 continue;
             }
-            // Events are in the order of their times, apart from clock skew between servers. Only
-            // erased ones are not, because their messages have been replaced.
+            // Events are in the order of their times, apart from clock skew between servers. The
+            // exception is erased events, whose messages have been replaced.
             if until.is_some_and(|until| meta.stored_at > until.saturating_add(MAX_CLOCK_SKEW)) {
                 break;
             }
-            if is_selected(&meta) && is_mentioned(&meta, &message.payload) {
+            if is_selected(&meta) && mentions_text(&meta, &message.payload) {
                 selected.push(number_from_sequence(message.sequence));
             }
         }
@@ -93,7 +96,7 @@ impl Connection {
 
     /// Finds the events that mention a text in a redelivered payload.
     async fn mention(&self, text: &str) -> Result<Mention, StoreError> {
-        let json = serde_json::to_vec(text).map_err(StoreError::corrupt)?;
+        let json = json_string(text);
         let mut reader = Reader::new(&self.stream, vec![self.subjects.copies()], false).await?;
         let mut identities = HashSet::new();
         while let Some(message) = reader.next_existing().await? {

@@ -16,7 +16,8 @@ use crate::{
     operations::{EventSelector, ListEntry, ListFilter, SelectedDelivery},
     store::{
         DeliveryState,
-        rows::{json_string, millis, state},
+        erase::json_string,
+        rows::{millis, state},
     },
 };
 

@@ -8,7 +8,8 @@ use crate::{
     operations::{EventSelector, ListEntry, ListFilter, SelectedDelivery},
     store::{
         DeliveryState,
-        rows::{json_string, millis, replace_nul, state},
+        erase::json_string,
+        rows::{millis, replace_nul, state},
     },
 };
 

@@ -201,7 +201,7 @@ pub async fn redelivery_brings_no_erased_payload_back(subject: &impl Subject<Sto
         new(&thin, &["new", "a"]),
         new(&snapshot, &["a"]),
         new(&event("evt_unhandled"), &["new"]),
-        // So that the call has something to change.
+        // With this event, the call has a change to write.
         new(&event("evt_dead"), &["dead"]),
     ];
     let expected = [
