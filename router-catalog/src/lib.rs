@@ -15,12 +15,14 @@ mod const_search;
 #[rustfmt::skip]
 pub mod event_type;
 mod name;
+mod objects;
 mod pattern;
 #[cfg(feature = "samples")]
 pub mod samples;
 mod table;
 
 pub use name::{MAX_NAME_BYTES, NameError, check_name};
+pub use objects::object_path;
 pub use pattern::{Pattern, PatternError};
 pub use table::API_VERSION;
 

@@ -34,7 +34,7 @@ impl Sampler {
 
     /// Returns the URL of an object in Stripe's API, such as `/v1/charges/ch_…`.
     pub(super) fn url(&self, object: &str) -> Option<String> {
-        let template = identity(object)?.url;
+        let template = identity(object)?.url?;
         let url = template.replace("{id}", &format!("{{{object}}}"));
         Some(self.expand_text(&url, &mut Random::new(self.seed, object)))
     }

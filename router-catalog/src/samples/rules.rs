@@ -26,6 +26,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use serde_json::Value;
 
 use super::path::{Path, Step};
+use crate::objects::{ObjectRow, rows};
 
 /// The rule files, in the order in which they apply.
 const FILES: [(&str, &str); 8] = [
@@ -98,7 +99,7 @@ pub(super) struct Identity {
     pub(super) prefix: Option<&'static str>,
     /// The number of random letters and digits after the prefix.
     pub(super) length: usize,
-    pub(super) url: &'static str,
+    pub(super) url: Option<&'static str>,
 }
 
 /// A name pattern in which each `*` matches any text.
@@ -141,24 +142,22 @@ pub(super) fn rules() -> &'static Rules {
 
 /// Returns the identity of an object, if it is known.
 pub(super) fn identity(object: &str) -> Option<&'static Identity> {
-    static IDENTITIES: LazyLock<BTreeMap<&'static str, Identity>> = LazyLock::new(|| {
-        let rows = include_str!("../../data/objects.tsv").lines().skip(1);
-        rows.map(|row| parse_identity(row).unwrap_or_else(|| panic!("data/objects.tsv: {row:?}")))
-            .collect()
-    });
+    static IDENTITIES: LazyLock<BTreeMap<&'static str, Identity>> =
+        LazyLock::new(|| rows().map(|row| (row.name, Identity::new(&row))).collect());
     IDENTITIES.get(object)
 }
 
-fn parse_identity(row: &'static str) -> Option<(&'static str, Identity)> {
-    let (object, rest) = row.split_once('\t')?;
-    let (id, url) = rest.split_once('\t')?;
-    let (prefix, length) = match id.split_once('#') {
-        Some((prefix, length)) => (Some(prefix), length.parse().ok()?),
-        None if id == "-" => (None, 0),
-        // A fixed id, such as `card_payments`.
-        None => (Some(id), 0),
-    };
-    Some((object, Identity { prefix, length, url }))
+impl Identity {
+    fn new(row: &ObjectRow) -> Self {
+        let (prefix, length) = match row.id.split_once('#') {
+            // The table is part of this crate, and tests read it.
+            Some((prefix, length)) => (Some(prefix), length.parse().expect("length is a number")),
+            None if row.id == "-" => (None, 0),
+            // A fixed id, such as `card_payments`.
+            None => (Some(row.id), 0),
+        };
+        Self { prefix, length, url: row.path() }
+    }
 }
 
 impl Rules {

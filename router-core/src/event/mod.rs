@@ -14,19 +14,20 @@ mod test_id;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::SystemTime,
 };
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use http::Extensions;
 pub use router_catalog::Kind;
 use serde::Deserialize;
 
 pub(crate) use self::api_version::{ApiVersion, SeenVersions};
 pub use self::{
     authenticated::AlreadyAuthenticated,
-    decode::DecodeError,
+    decode::{DecodeError, decode_json},
     error::{EnvelopeError, EnvelopeProblem, JsonType, SourceError},
     key::EventKey,
     object_id::{ObjectId, RelatedObject},
@@ -58,6 +59,8 @@ struct Inner {
     serial: Option<u64>,
     /// The result of [`Event::object_id`], which each `exclusive` or `ordered` handler needs.
     object_id: OnceLock<Option<ObjectId>>,
+    /// See [`Event::extension`].
+    extensions: Mutex<Extensions>,
 }
 
 /// The facts about an event that are not in its payload.
@@ -105,7 +108,7 @@ impl Event {
         let endpoint = endpoints.of(envelope.owner_account(&payload)).clone();
         let has_test_id = test_id::is_test_id(envelope.id.as_str(&payload));
         let serial = if has_test_id { serial.or_else(test_id::new_serial) } else { None };
-        let object_id = OnceLock::new();
+        let (object_id, extensions) = (OnceLock::new(), Mutex::default());
         Ok(Self(Arc::new(Inner {
             payload,
             envelope,
@@ -114,6 +117,7 @@ impl Event {
             generation,
             serial,
             object_id,
+            extensions,
         })))
     }
 
@@ -234,6 +238,17 @@ impl Event {
     #[must_use]
     pub fn previous_attributes_json(&self) -> Option<&str> {
         self.0.envelope.previous_attributes.clone().map(|range| &self.0.payload[range])
+    }
+
+    /// Returns a clone of the event's extension of this type, and adds `T::default()` at the first
+    /// call. Clones of the event share the extension. With a type such as `Arc<Mutex<…>>`, an
+    /// extractor can cache a value for all handlers of an event.
+    ///
+    /// An inbox does not store extensions. Each delivery that it claims has an event of its own.
+    #[must_use]
+    pub fn extension<T: Clone + Default + Send + Sync + 'static>(&self) -> T {
+        let mut extensions = self.0.extensions.lock().unwrap_or_else(PoisonError::into_inner);
+        extensions.get_or_insert_default::<T>().clone()
     }
 
     /// Decodes `data.object`, which may borrow from the event.

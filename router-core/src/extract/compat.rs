@@ -4,32 +4,35 @@
 
 use std::{marker::PhantomData, str};
 
-use router_catalog::{Kind, Pattern};
+use router_catalog::{EventType, Kind, Pattern};
 
-use super::{Object, Rejection, StripeObject};
+use super::{ObjectArgument, StripeObject};
 
-/// A wrapper for an argument's type. Its constant `OBJECT` is the name of the object that the
-/// argument decodes, if it is known.
+/// A wrapper for an argument's type. Its constant `OBJECT` is the object that the argument decodes,
+/// if it is known.
 ///
 /// The inherent constant exists only for arguments with a [`StripeObject`] and takes precedence.
 /// For all other types, `OBJECT` resolves to the constant of the trait [`AnyObject`].
 #[derive(Debug)]
 pub struct Argument<A>(PhantomData<A>);
 
-impl<T: StripeObject> Argument<Object<T>> {
-    pub const OBJECT: Option<&'static str> = Some(T::OBJECT);
+/// The object that an argument decodes.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodedObject {
+    name: &'static str,
+    /// See [`ObjectArgument::CHECKS_THIN_EVENTS`].
+    checks_thin_events: bool,
 }
 
-impl<T: StripeObject> Argument<Option<Object<T>>> {
-    pub const OBJECT: Option<&'static str> = Some(T::OBJECT);
-}
-
-impl<T: StripeObject> Argument<Result<Object<T>, Rejection>> {
-    pub const OBJECT: Option<&'static str> = Some(T::OBJECT);
+impl<A: ObjectArgument<Decoded: StripeObject>> Argument<A> {
+    pub const OBJECT: Option<DecodedObject> = Some(DecodedObject {
+        name: <A::Decoded as StripeObject>::OBJECT,
+        checks_thin_events: A::CHECKS_THIN_EVENTS,
+    });
 }
 
 pub trait AnyObject {
-    const OBJECT: Option<&'static str> = None;
+    const OBJECT: Option<DecodedObject> = None;
 }
 
 impl<A> AnyObject for Argument<A> {}
@@ -39,7 +42,7 @@ impl<A> AnyObject for Argument<A> {}
 /// requires, if any. An event type that is not in the catalog passes every check.
 pub const fn check_argument(
     kind: Option<Kind>,
-    object: Option<&'static str>,
+    object: Option<DecodedObject>,
     patterns: &[&str],
 ) -> Option<Message> {
     let mut index = 0;
@@ -51,11 +54,14 @@ pub const fn check_argument(
             {
                 return Some(wrong_kind(kind, event_type.name));
             }
-            if let Some(object) = object
-                && matches!(event_type.kind, Kind::Snapshot)
-                && !event_type.carries_only(object)
-            {
-                return Some(wrong_object(object, event_type.object, event_type.name));
+            if let Some(DecodedObject { name, checks_thin_events }) = object {
+                let is_checked = match event_type.kind {
+                    Kind::Snapshot => true,
+                    Kind::Thin => checks_thin_events && event_type.object.is_some(),
+                };
+                if is_checked && !event_type.carries_only(name) {
+                    return Some(wrong_object(name, event_type));
+                }
             }
             known = rest;
         }
@@ -78,11 +84,14 @@ pub const fn check_pattern(pattern: &str, unlisted: bool) -> Option<Message> {
     ))
 }
 
-const fn wrong_object(takes: &str, carries: Option<&str>, event_type: &str) -> Message {
+const fn wrong_object(takes: &str, event_type: &EventType) -> Message {
     let message =
         Message::new().add("this argument decodes the object `").add(takes).add("`, but `");
-    let message = message.add(event_type).add("` carries ");
-    match carries {
+    let message = message.add(event_type.name).add(match event_type.kind {
+        Kind::Snapshot => "` carries ",
+        Kind::Thin => "` is about ",
+    });
+    match event_type.object {
         Some(objects) if !is_several(objects) => {
             message.add("`").add(objects).add("`: decode that object, or name another event type")
         }
@@ -112,7 +121,7 @@ const fn wrong_kind(takes: Kind, event_type: &str) -> Message {
         Kind::Snapshot => message
             .add("`")
             .add(event_type)
-            .add("` is a thin event, which carries no object: take a `RelatedObject` and fetch the object, or take an `Option` of this argument"),
+            .add("` is a thin event, which carries no object: take a `Fetched<T>` of router_stripe, a `RelatedObject`, or an `Option` of this argument"),
         Kind::Thin => message
             .add("`")
             .add(event_type)

@@ -77,7 +77,7 @@ pub use self::{
     idempotency_key::IdempotencyKey,
     identity::{Account, EventId, EventType, Livemode},
     needs::Needs,
-    object::{Object, Previous, StripeObject, changed},
+    object::{Object, ObjectArgument, Previous, StripeObject, changed},
     optional::OptionalFromEvent,
     per_delivery::PerDelivery,
     rejection::Rejection,

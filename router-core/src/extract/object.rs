@@ -96,6 +96,35 @@ pub trait StripeObject {
     const OBJECT: &'static str;
 }
 
+/// An argument that is decoded from the object of an event.
+///
+/// An extractor need not implement this trait. If it does, a handler whose events are about another
+/// [`StripeObject`] does not compile. An `Option` or a `Result` of such an argument is checked too.
+pub trait ObjectArgument {
+    /// The decoded type. The check applies if the type is a [`StripeObject`].
+    type Decoded;
+
+    /// `true` if the check applies to thin events too, because the argument is decoded from the
+    /// object that they name.
+    const CHECKS_THIN_EVENTS: bool = false;
+}
+
+impl<T> ObjectArgument for Object<T> {
+    type Decoded = T;
+}
+
+impl<A: ObjectArgument> ObjectArgument for Option<A> {
+    type Decoded = A::Decoded;
+
+    const CHECKS_THIN_EVENTS: bool = A::CHECKS_THIN_EVENTS;
+}
+
+impl<A: ObjectArgument> ObjectArgument for Result<A, Rejection> {
+    type Decoded = A::Decoded;
+
+    const CHECKS_THIN_EVENTS: bool = A::CHECKS_THIN_EVENTS;
+}
+
 impl<T: DeserializeOwned + Send> FromEvent for Object<T> {
     type Needs = ();
 

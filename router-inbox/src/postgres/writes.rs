@@ -348,8 +348,8 @@ pub(super) async fn unblock_next(
 /// Other transactions cannot add deliveries to a locked lane, nor complete, retry or discard its
 /// deliveries. The only exception is a replay, which discards dead letters without this lock.
 ///
-/// Advisory locks belong to the whole database, so the key depends on the schema too: inboxes in other
-/// schemas have equal lanes for equal objects.
+/// Advisory locks belong to the whole database, so the key depends on the schema too: inboxes in
+/// other schemas have equal lanes for equal objects.
 pub(super) async fn lock_lanes(
     write: &mut PgConnection,
     schema: &Schema,

@@ -44,6 +44,19 @@ pub enum DecodeError {
     },
 }
 
+/// Decodes JSON that belongs to an event, such as its object as fetched from Stripe. `part` is the
+/// name of the JSON in the error.
+///
+/// # Errors
+///
+/// Fails if the JSON does not match `T`. The error has the path to the mismatch, and no values.
+pub fn decode_json<'e, T: Deserialize<'e>>(
+    part: &'static str,
+    json: &'e str,
+) -> Result<T, DecodeError> {
+    decode(part, Some(json))
+}
+
 pub(super) fn decode<'e, T: Deserialize<'e>>(
     part: &'static str,
     json: Option<&'e str>,

@@ -18,8 +18,7 @@ use super::{
         open_records::VersionedRecord,
         writes::{Contended, MAX_ATTEMPTS, Replacement},
     },
-    EVENTS_PER_READ,
-    replay::distinct_prefix,
+    EVENTS_PER_READ, distinct_prefix,
 };
 use crate::{
     StoreError,

@@ -9,7 +9,7 @@ mod select;
 mod show;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use router_catalog::Pattern;
@@ -123,4 +123,11 @@ impl Connection {
 
 fn matches_type(pattern: Option<&str>, event_type: &str) -> bool {
     pattern.is_none_or(|pattern| Pattern::parse_unchecked(pattern).matches(event_type))
+}
+
+/// Returns the length of the longest prefix without repetitions. The changes of a repeated event
+/// depend on each other, so they must not be in one batch.
+fn distinct_prefix(events: &[i64]) -> usize {
+    let mut seen = BTreeSet::new();
+    events.iter().take_while(|event| seen.insert(**event)).count()
 }

@@ -8,15 +8,18 @@ use std::{
 use futures_util::future::try_join_all;
 use router_core::{Event, delivery::DeliveryOrder};
 
-use super::super::{
-    Connection,
-    claims::stored_event,
-    lookup::EventsWithRecords,
-    messages::{Message, WriteError},
-    open_records::VersionedRecord,
-    record::{CopyRef, Record},
-    redeliver::latest_delivery,
-    writes::{Contended, MAX_ATTEMPTS, Replacement},
+use super::{
+    super::{
+        Connection,
+        claims::stored_event,
+        lookup::EventsWithRecords,
+        messages::{Message, WriteError},
+        open_records::VersionedRecord,
+        record::{CopyRef, Record},
+        redeliver::latest_delivery,
+        writes::{Contended, MAX_ATTEMPTS, Replacement},
+    },
+    distinct_prefix,
 };
 use crate::{
     StoreError,
@@ -161,13 +164,6 @@ impl Connection {
         self.delete_tombstones(tombstones).await;
         Ok(())
     }
-}
-
-/// Returns the length of the longest prefix without repetitions. The generations of a repeated
-/// event depend on each other, so they must not be in one batch.
-pub(super) fn distinct_prefix(events: &[i64]) -> usize {
-    let mut seen = BTreeSet::new();
-    events.iter().take_while(|event| seen.insert(**event)).count()
 }
 
 /// Returns the requested handlers, or, if none are requested, those of this generation.

@@ -1,0 +1,47 @@
+//! A small client of [Stripe's API](https://docs.stripe.com/api): any path, with retries, limits
+//! and errors that name the request.
+//!
+//! ```no_run
+//! use router_stripe::{ApiKey, Client};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder(ApiKey::from_env("STRIPE_API_KEY")?).build()?;
+//! let response = client.get("/v1/invoices/in_1MtHbELkdIwHu7ix").account("acct_1").send().await?;
+//! let invoice: serde_json::Value = response.json()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Request`] is for one path of the API v1 or v2, and its [`Response`] has the JSON of the
+//! body. [`Pages`] reads a list. An [`Error`] states the request, Stripe's message and Stripe's
+//! request id. The [`Client`] retries failed requests and limits their time and number. As an
+//! argument of a handler, [`Fetched`] is the object of the event as it is now.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `testing` | `testing::StubStripe`, a stub of Stripe's API on a local port, with faults |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod api_key;
+mod client;
+mod error;
+mod fetched;
+mod object_path;
+mod pages;
+mod request;
+mod response;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use self::{
+    api_key::{ApiKey, ApiKeyError},
+    client::{Client, ClientBuilder, ClientError},
+    error::{Error, ErrorKind},
+    fetched::Fetched,
+    pages::Pages,
+    request::Request,
+    response::Response,
+};

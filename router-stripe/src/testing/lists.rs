@@ -1,0 +1,89 @@
+//! The lists of the stub: their pages and filters.
+
+use form_urlencoded::parse;
+use serde_json::{Value, json};
+
+use super::Answer;
+
+/// The number of items of a page if the request does not state it, as at Stripe.
+const DEFAULT_LIMIT: usize = 10;
+
+/// Returns the page of a list that a request asks for.
+pub(super) fn page(list: &[Value], path: &str, path_and_query: &str) -> Answer {
+    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+    let parameters: Vec<(String, String)> = parse(query.as_bytes()).into_owned().collect();
+    let parameter = |name: &str| {
+        parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    };
+    let limit = parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(DEFAULT_LIMIT);
+    if !(1..=100).contains(&limit) {
+        return Answer::error(400, "invalid_request_error", "limit must be between 1 and 100");
+    }
+    let items: Vec<&Value> = list.iter().filter(|item| matches(item, &parameters)).collect();
+    let position = |id: &str| list.iter().position(|item| item["id"] == id);
+    let is_before = |item: &Value, cursor: usize| {
+        list.iter().position(|other| std::ptr::eq(other, item)).is_some_and(|index| index < cursor)
+    };
+    if path.starts_with("/v2/") {
+        let from = parameter("page").and_then(|page| page.parse().ok()).unwrap_or(0);
+        let rest = items.get(from..).unwrap_or_default();
+        let next =
+            (rest.len() > limit).then(|| format!("{path}?limit={limit}&page={}", from + limit));
+        let data: Vec<_> = rest.iter().take(limit).map(|item| without_success(item)).collect();
+        return Answer::ok(&json!({"data": data, "next_page_url": next}));
+    }
+    let (selected, has_more): (Vec<&Value>, bool) =
+        match (parameter("starting_after").map(position), parameter("ending_before").map(position))
+        {
+            (Some(None), _) | (_, Some(None)) => {
+                return Answer::error(400, "invalid_request_error", "No such item in the list");
+            }
+            (_, Some(Some(cursor))) => {
+                let before: Vec<_> =
+                    items.into_iter().filter(|item| is_before(item, cursor)).collect();
+                let first = before.len().saturating_sub(limit);
+                (before[first..].to_vec(), first > 0)
+            }
+            (cursor, None) => {
+                let after = cursor.flatten().map_or(0, |cursor| {
+                    items.iter().take_while(|item| is_before(item, cursor + 1)).count()
+                });
+                let rest = &items[after..];
+                (rest.iter().take(limit).copied().collect(), rest.len() > limit)
+            }
+        };
+    let data: Vec<_> = selected.into_iter().map(without_success).collect();
+    Answer::ok(&json!({"object": "list", "url": path, "has_more": has_more, "data": data}))
+}
+
+/// Returns whether an item matches the filters of a request.
+fn matches(item: &Value, parameters: &[(String, String)]) -> bool {
+    let types: Vec<_> =
+        parameters.iter().filter(|(name, _)| name == "types[]" || name == "type").collect();
+    let is_of_type = types.is_empty() || types.iter().any(|(_, value)| item["type"] == **value);
+    let created = item["created"].as_i64().unwrap_or_default();
+    is_of_type
+        && parameters.iter().all(|(name, value)| {
+            let bound = || value.parse::<i64>().unwrap_or_default();
+            match name.as_str() {
+                "created[gt]" => created > bound(),
+                "created[gte]" => created >= bound(),
+                "created[lt]" => created < bound(),
+                "created[lte]" => created <= bound(),
+                "delivery_success" => {
+                    let is_delivered = item["delivery_success"].as_bool().unwrap_or(true);
+                    value.parse() == Ok(is_delivered)
+                }
+                _ => true,
+            }
+        })
+}
+
+/// Returns the item without the field that only the stub knows.
+fn without_success(item: &Value) -> Value {
+    let mut item = item.clone();
+    if let Some(fields) = item.as_object_mut() {
+        fields.remove("delivery_success");
+    }
+    item
+}

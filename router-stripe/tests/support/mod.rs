@@ -1,0 +1,39 @@
+//! A stub, and a client whose retries wait for no real time.
+
+use std::{pin::pin, time::Duration};
+
+use router_core::{
+    clock::{Clock as _, SystemClock},
+    testing::ManualClock,
+};
+use router_stripe::{Client, testing::StubStripe};
+use serde_json::json;
+
+/// The path of an object in the stub.
+pub(crate) const INVOICE: &str = "/v1/invoices/in_1";
+
+pub(crate) async fn stub() -> StubStripe {
+    let stripe = StubStripe::start().await.expect("a port is free");
+    stripe.object(INVOICE, json!({"id": "in_1", "status": "paid"}));
+    stripe
+}
+
+/// Returns a client whose waits are over as soon as a test moves the clock.
+pub(crate) fn client_with_clock(stripe: &StubStripe) -> (Client, ManualClock) {
+    let clock = ManualClock::at(SystemClock.wall());
+    let client = stripe.client_builder().clock(clock.clone()).build().expect("settings are valid");
+    (client, clock)
+}
+
+/// Moves the clock until the future is ready.
+pub(crate) async fn advance<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        tokio::select! {
+            biased;
+            output = &mut future => return output,
+            // The stub answers in real time, and retries wait on the clock.
+            () = SystemClock.sleep(Duration::from_millis(5)) => clock.advance(Duration::from_millis(100)),
+        }
+    }
+}
