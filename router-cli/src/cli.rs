@@ -4,6 +4,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
+    doctor::DoctorArgs,
     error::{Error, Exit},
     events::EventsArgs,
     inbox::InboxArgs,
@@ -19,7 +20,7 @@ use crate::{
 ///
 /// Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
 /// rejected; and shows, retries, replays and discards the events in a server's inbox, and pauses
-/// its handlers. Needs no Stripe account and no network.
+/// its handlers. Only `doctor` needs a Stripe account.
 #[derive(Parser)]
 #[command(
     name = "event-router",
@@ -34,13 +35,15 @@ Examples:
   event-router scenario subscription-lifecycle
   event-router events 'invoice.*'
   event-router inbox status
+  event-router doctor --routes routes.json
 
 Exit codes:
     0  success: every answer was 2xx, the signature is valid, the inbox was read or changed
     1  an answer was not 2xx or reports a dead letter; the signature is invalid;
-       nothing in the inbox was changed, or its data is damaged
+       nothing in the inbox was changed, or its data is damaged; `doctor` has found a fault
     2  invalid request: unknown option, event type, field, file or event; wrong --inbox
-    3  no answer: nothing listens, the request timed out, or the inbox is unavailable or busy
+    3  no answer: nothing listens, the request timed out, the inbox is unavailable or busy, or
+       Stripe refused the API key
   130  interrupted with Ctrl-C before everything was sent or changed"
 )]
 pub(crate) struct Cli {
@@ -61,6 +64,7 @@ enum Command {
     Sign(SignArgs),
     Verify(VerifyArgs),
     Inbox(InboxArgs),
+    Doctor(DoctorArgs),
     /// Generate a shell completion script
     #[command(after_help = "\
 Examples:
@@ -82,6 +86,7 @@ impl Cli {
             Command::Sign(args) => args.run(output),
             Command::Verify(args) => args.run(output),
             Command::Inbox(args) => args.run(output).await,
+            Command::Doctor(args) => args.run(output).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Self::command(), "event-router", &mut script);

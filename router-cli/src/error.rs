@@ -9,11 +9,12 @@ use router_inbox::store::StoreErrorKind;
 pub(crate) enum Exit {
     Success = 0,
     /// An answer was not 2xx or reports a dead letter, a signature is invalid, nothing in the inbox
-    /// was changed, or its data is damaged.
+    /// was changed, its data is damaged, or `doctor` has found a fault.
     Failure = 1,
     /// The request was invalid. clap exits with this code too.
     Usage = 2,
-    /// The server or the inbox's store did not answer, or the store is busy.
+    /// The server, Stripe or the inbox's store did not answer, the store is busy, or Stripe refused
+    /// the API key.
     NoAnswer = 3,
     /// The user pressed Ctrl-C before everything was done. Shells report 128 + SIGINT (2).
     Interrupted = 130,
@@ -32,6 +33,8 @@ pub(crate) enum Error {
     Usage(String),
     /// Opening the inbox's store or an operation on it failed.
     Inbox(StoreErrorKind, String),
+    /// A request to Stripe or to a server failed.
+    Request(String),
     /// Writing to stdout failed.
     Output(io::Error),
 }
@@ -45,6 +48,7 @@ impl Error {
                 StoreErrorKind::Rejected | StoreErrorKind::Misuse => Exit::Usage,
                 _ => Exit::Failure,
             },
+            Self::Request(_) => Exit::NoAnswer,
             Self::Output(_) => Exit::Failure,
         }
     }
@@ -57,7 +61,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::Inbox(_, message) => f.write_str(message),
+            Self::Usage(message) | Self::Request(message) | Self::Inbox(_, message) => {
+                f.write_str(message)
+            }
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }
     }

@@ -4,6 +4,7 @@
 mod body_file;
 mod cli;
 mod diagnosis;
+mod doctor;
 mod error;
 mod event_options;
 mod events;

@@ -40,8 +40,8 @@ pub enum ErrorKind {
     NotFound,
     /// Too many requests (429).
     RateLimited,
-    /// Stripe refused the request for another reason (3xx, 4xx), or its path or a header is invalid,
-    /// and it was not sent.
+    /// Stripe refused the request for another reason (3xx, 4xx), or the request was not sent,
+    /// because its path or a header is invalid.
     Rejected,
     /// Stripe failed (5xx), could not be reached, did not answer in time, or is still busy with an
     /// equal request (409).

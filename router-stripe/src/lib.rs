@@ -17,6 +17,8 @@
 //! request id. The [`Client`] retries failed requests and limits their time and number. As an
 //! argument of a handler, [`Fetched`] is the object of the event as it is now.
 //!
+//! [`doctor`] compares the event types that a program handles with those that Stripe sends.
+//!
 //! # Features
 //!
 //! | feature | adds |
@@ -27,6 +29,7 @@
 
 mod api_key;
 mod client;
+pub mod doctor;
 mod error;
 mod fetched;
 mod object_path;

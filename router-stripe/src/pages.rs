@@ -1,5 +1,7 @@
 //! The pages of a list.
 
+use std::time::SystemTime;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -17,6 +19,7 @@ const PAGE_SIZE: &str = "100";
 pub struct Pages {
     request: Request,
     is_complete: bool,
+    date: Option<SystemTime>,
 }
 
 /// A page in the form of the API v1 or v2.
@@ -41,7 +44,12 @@ impl Pages {
         if request.parameter("limit").is_none() {
             request.set_parameter("limit", PAGE_SIZE.to_owned());
         }
-        Self { request, is_complete: false }
+        Self { request, is_complete: false, date: None }
+    }
+
+    /// Returns the time at Stripe when the last page was sent.
+    pub(crate) fn date(&self) -> Option<SystemTime> {
+        self.date
     }
 
     /// Reads the next page. Returns its items as JSON, byte for byte, or `None` after the last
@@ -55,6 +63,7 @@ impl Pages {
             return Ok(None);
         }
         let response = self.request.clone().send().await?;
+        self.date = response.date();
         let Page { mut data, has_more, next_page_url } = response.json()?;
         if self.request.is_v2() {
             match next_page_url {

@@ -4,8 +4,15 @@ mod support;
 
 use std::{error::Error as _, time::Duration};
 
-use router_core::clock::{Clock as _, SystemClock};
-use router_stripe::{ApiKey, Client, Error, ErrorKind, testing::Fault};
+use router_core::{
+    Event, Router,
+    clock::{Clock as _, SystemClock},
+};
+use router_stripe::{
+    ApiKey, Client, Error, ErrorKind,
+    doctor::{Code, Doctor, WantedRoutes},
+    testing::Fault,
+};
 use serde_json::{Value, json};
 use support::{INVOICE, advance, client_with_clock, stub};
 
@@ -237,4 +244,33 @@ async fn list_that_moves_while_it_is_read_returns_each_item_once() {
 fn key_from_environment_is_checked() {
     let error = ApiKey::from_env("ROUTER_STRIPE_UNSET_VARIABLE").expect_err("variable is not set");
     assert!(error.to_string().contains("ROUTER_STRIPE_UNSET_VARIABLE"), "{error}");
+}
+
+#[tokio::test]
+async fn doctor_compares_router_with_account() {
+    let stripe = stub().await;
+    let router = Router::builder()
+        .handler("shop.fulfil", ["invoice.paid"], async |_: Event| {})
+        .build()
+        .expect("router is valid");
+    let client = stripe.client();
+    let doctor = Doctor::new(&client);
+    stripe.add("/v1/webhook_endpoints", json!({"id": "we_1", "object": "webhook_endpoint",
+        "status": "enabled", "enabled_events": ["customer.created"], "url": "https://shop.example"}));
+    stripe.add(
+        "/v2/core/event_destinations",
+        json!({"id": "we_1",
+        "object": "v2.core.event_destination", "status": "enabled", "event_payload": "snapshot",
+        "enabled_events": ["customer.created"], "events_from": ["@self"]}),
+    );
+    let findings = doctor.check(router.routes()).await.expect("lists are read");
+    assert_eq!(findings.len(), 2);
+    assert_eq!(findings[0].code, Code::NotEnabled);
+    let mend = findings[0].mend.as_ref().expect("finding can be mended");
+    mend.send(&client).await.expect("destination exists");
+    let findings = doctor.check(router.routes()).await.expect("lists are read");
+    assert_eq!((findings.len(), findings[0].code), (1, Code::Unhandled));
+    let json = serde_json::to_string(router.routes()).expect("routes are JSON");
+    let wanted: WantedRoutes = serde_json::from_str(&json).expect("JSON is of routes");
+    assert_eq!(wanted, WantedRoutes::from(router.routes()));
 }

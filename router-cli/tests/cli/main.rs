@@ -1,5 +1,6 @@
 //! Tests of the built `event-router` program.
 
+mod doctor;
 mod first_steps;
 mod inbox;
 mod offline;

@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod changes;
 mod lists;
 mod server;
 
@@ -41,7 +42,11 @@ use router_core::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{ApiKey, Client, ClientBuilder, object_path::object_path};
+use crate::{
+    ApiKey, Client, ClientBuilder,
+    doctor::{V1, V2},
+    object_path::object_path,
+};
 
 /// The key of the stub's [clients](StubStripe::client).
 pub const STUB_KEY: &str = "rk_test_stub";
@@ -49,7 +54,8 @@ pub const STUB_KEY: &str = "rk_test_stub";
 /// A server on a port of this machine that answers like Stripe's API.
 ///
 /// The stub has the objects and lists that a test adds, accepts only the key [`STUB_KEY`], and
-/// records all requests. A `POST` changes nothing. The server stops when the stub is dropped.
+/// records all requests. A `POST` changes an object or an item of a list. The server stops when the
+/// stub is dropped.
 #[derive(Debug)]
 pub struct StubStripe {
     address: SocketAddr,
@@ -170,6 +176,7 @@ struct Tables {
     /// Pending faults, each with the path to which it applies, if it is limited to one.
     faults: VecDeque<(Option<String>, Fault)>,
     requests: Vec<ReceivedRequest>,
+    clock_ahead: Duration,
 }
 
 impl Contents {
@@ -188,6 +195,10 @@ impl StubStripe {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let contents = Arc::<Contents>::default();
+        // Every account has these lists. Others exist once a test adds an item.
+        for list in [V1, V2] {
+            contents.tables().lists.insert((String::new(), list.to_owned()), Vec::new());
+        }
         let server = tokio::spawn(server::serve(listener, contents.clone()));
         Ok(Self { address, contents, server })
     }
@@ -262,6 +273,11 @@ impl StubStripe {
     pub fn add_of(&self, account: &str, path: &str, item: Value) {
         let mut tables = self.contents.tables();
         tables.lists.entry((account.to_owned(), path.to_owned())).or_default().insert(0, item);
+    }
+
+    /// Sets the time by which the stub's clock is ahead, as seen in the `Date` of its answers.
+    pub fn clock_ahead(&self, time: Duration) {
+        self.contents.tables().clock_ahead = time;
     }
 
     /// Applies a fault to the next request that has no other fault.

@@ -40,7 +40,7 @@ async fn answer(
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let path = parts.uri.to_string();
     let request = ReceivedRequest { method: parts.method, path, headers: parts.headers, body };
-    let (fault, number, answer) = {
+    let (fault, number, answer, clock_ahead) = {
         let mut tables = contents.tables();
         tables.requests.push(request.clone());
         let fault = tables.take_fault(request.path_only());
@@ -48,7 +48,7 @@ async fn answer(
             Some(Fault(FaultKind::Answer(answer))) => answer.clone(),
             _ => tables.answer(&request),
         };
-        (fault, tables.requests.len(), answer)
+        (fault, tables.requests.len(), answer, tables.clock_ahead)
     };
     match fault {
         Some(Fault(FaultKind::Disconnect)) => {
@@ -61,7 +61,7 @@ async fn answer(
     let mut response = Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, "application/json")
-        .header(header::DATE, httpdate::fmt_http_date(SystemClock.wall()))
+        .header(header::DATE, httpdate::fmt_http_date(SystemClock.wall() + clock_ahead))
         .header("request-id", format!("req_{number}"));
     for (name, value) in headers {
         response = response.header(name, value);
@@ -71,12 +71,12 @@ async fn answer(
 
 impl ReceivedRequest {
     /// Returns the path without the query.
-    fn path_only(&self) -> &str {
+    pub(super) fn path_only(&self) -> &str {
         self.path.split('?').next().unwrap_or_default()
     }
 
     /// Returns the account on whose behalf the request is made, or the empty text.
-    fn account(&self) -> &str {
+    pub(super) fn account(&self) -> &str {
         let account = self.header("stripe-account").or(self.header("stripe-context"));
         account.unwrap_or_default()
     }
@@ -90,7 +90,7 @@ impl Tables {
         self.faults.remove(index).map(|(_, fault)| fault)
     }
 
-    fn answer(&self, request: &ReceivedRequest) -> Answer {
+    fn answer(&mut self, request: &ReceivedRequest) -> Answer {
         if request.header("authorization") != Some(&format!("Bearer {STUB_KEY}")) {
             return Answer::error(401, "invalid_request_error", "Invalid API Key provided");
         }
@@ -98,6 +98,9 @@ impl Tables {
         if path.starts_with("/v2/") && request.header("stripe-version").is_none() {
             let message = "The Stripe-Version header is required for requests to the API v2";
             return Answer::error(400, "invalid_request_error", message);
+        }
+        if let Some(answer) = self.change(request) {
+            return answer;
         }
         let key = (request.account().to_owned(), path.to_owned());
         if let Some(object) = self.objects.get(&key) {

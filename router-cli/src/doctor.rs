@@ -1,0 +1,214 @@
+//! `doctor`: compares the events that a program wants with those that Stripe sends.
+
+use std::{fs, time::Duration};
+
+use clap::Args;
+use router_core::Secrets;
+use router_stripe::{
+    ApiKey, Client, ErrorKind,
+    doctor::{Destination, Doctor, Facts, Finding, Severity, WantedRoutes, examine},
+};
+use serde_json::json;
+
+use crate::{
+    error::{Error, Exit},
+    output::{DIM, FAILURE, Output, SUCCESS, WARNING, sanitize, styled},
+};
+
+/// The environment variable of the API key. An argument would be visible to other users.
+const KEY_VARIABLE: &str = "STRIPE_API_KEY";
+
+/// Compare the events that a program handles with those that Stripe sends
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  event-router doctor --routes routes.json --url https://shop.example/webhook
+  event-router doctor --routes https://internal.example/routes --secret-env STRIPE_WEBHOOK_SECRET
+  event-router doctor --routes routes.json --fix
+  event-router doctor --routes routes.json --destinations destinations.json
+
+The API key is read from STRIPE_API_KEY. A restricted key (rk_…) needs one permission, \"Webhook
+Endpoints, Event Destinations\" (webhook_read): Read, or Write for --fix --yes.
+
+The routes are the JSON of `router.routes()`, as `serde_json::to_string` writes it. If all findings
+are of severity `info`, the exit code is 0.
+
+With --json, prints one object per finding: {\"code\", \"severity\", \"destinations\", \"event_types\",
+\"what\", \"why\", \"cure\", \"mend\"}, after one {\"sent\"} per request that was sent.")]
+pub(crate) struct DoctorArgs {
+    /// File with the program's routes as JSON, or the URL of a server that returns them.
+    #[arg(long, value_name = "FILE|URL")]
+    routes: String,
+
+    /// URL of the program's webhook endpoint at Stripe; by default all destinations of the account
+    /// are examined. Repeatable.
+    #[arg(long)]
+    url: Vec<String>,
+
+    /// Read the destinations from a file instead of Stripe: the JSON of `/v1/webhook_endpoints` and
+    /// `/v2/core/event_destinations`, one after the other.
+    #[arg(long, value_name = "FILE")]
+    destinations: Option<String>,
+
+    /// API version that the program's types are written for, as in `2026-10-28.endive`.
+    #[arg(long, value_name = "VERSION")]
+    expect_api_version: Option<String>,
+
+    /// Environment variable with the server's signing secret, to check its form.
+    #[arg(long, value_name = "NAME")]
+    secret_env: Option<String>,
+
+    /// Print the requests that enable missing event types and disabled destinations.
+    #[arg(long)]
+    fix: bool,
+
+    /// Send these requests, and compare again.
+    #[arg(long, requires = "fix", conflicts_with = "destinations")]
+    yes: bool,
+
+    /// Address of Stripe's API.
+    #[arg(long, hide = true, value_name = "URL")]
+    api_base: Option<String>,
+}
+
+impl DoctorArgs {
+    pub(crate) async fn run(self, output: &mut Output) -> Result<Exit, Error> {
+        let wanted = read_routes(&self.routes).await?;
+        let facts = self.facts();
+        let findings = match &self.destinations {
+            Some(file) => {
+                let destinations = Destination::parse_all(&read_file(file)?)
+                    .map_err(|error| Error::Usage(format!("{file}: {error}")))?;
+                examine(&wanted, &destinations, &facts)
+            }
+            None => {
+                let client = self.client()?;
+                let doctor = Doctor::new(&client).facts(facts);
+                let findings = doctor.check(wanted.clone()).await.map_err(explain)?;
+                if self.yes && send_mends(&findings, &client, output).await? {
+                    doctor.check(wanted).await.map_err(explain)?
+                } else {
+                    findings
+                }
+            }
+        };
+        for finding in &findings {
+            self.print(finding, output)?;
+        }
+        if !output.json {
+            output.line(summary(&findings))?;
+        }
+        if self.fix && !self.yes && findings.iter().any(|finding| finding.mend.is_some()) {
+            output.note("nothing was changed; pass --fix --yes to send the requests");
+        }
+        let has_fault = findings.iter().any(|finding| finding.severity != Severity::Info);
+        Ok(if has_fault { Exit::Failure } else { Exit::Success })
+    }
+
+    fn facts(&self) -> Facts {
+        let secret = self.secret_env.as_deref().map(Secrets::from_env);
+        let mut facts = Facts::default();
+        facts.urls.clone_from(&self.url);
+        facts.expected_api_version.clone_from(&self.expect_api_version);
+        facts.secret_error = secret.and_then(Result::err).map(|error| error.to_string());
+        facts
+    }
+
+    fn client(&self) -> Result<Client, Error> {
+        let key = ApiKey::from_env(KEY_VARIABLE);
+        let key = key.map_err(|error| Error::Usage(format!("{KEY_VARIABLE}: {error}")))?;
+        let mut builder = Client::builder(key);
+        if let Some(base) = &self.api_base {
+            builder = builder.base_url(base);
+        }
+        builder.build().map_err(|error| Error::Usage(error.to_string()))
+    }
+
+    fn print(&self, finding: &Finding, output: &mut Output) -> Result<(), Error> {
+        if output.json {
+            return output.json(finding);
+        }
+        let (style, severity) = match finding.severity {
+            Severity::Error => (FAILURE, "error"),
+            Severity::Warning => (WARNING, "warning"),
+            Severity::Info => (DIM, "info"),
+        };
+        let label = styled(style, format_args!("{severity} {}", finding.code));
+        output.line(format_args!("{label}: {}", sanitize(&finding.what)))?;
+        output.line(format_args!("  why   {}", finding.why))?;
+        output.line(format_args!("  cure  {}", sanitize(&finding.cure)))?;
+        if let Some(mend) = finding.mend.as_ref().filter(|_| self.fix) {
+            output.line(format_args!("  fix   {}", sanitize(&mend.to_string())))?;
+        }
+        output.line("")
+    }
+}
+
+/// Sends the requests that mend findings. Returns whether there are any.
+async fn send_mends(
+    findings: &[Finding],
+    client: &Client,
+    output: &mut Output,
+) -> Result<bool, Error> {
+    let mut is_sent = false;
+    for mend in findings.iter().filter_map(|finding| finding.mend.as_ref()) {
+        mend.send(client).await.map_err(explain)?;
+        is_sent = true;
+        if output.json {
+            output.json(&json!({"sent": mend}))?;
+        } else {
+            let sent = styled(SUCCESS, "sent");
+            output.line(format_args!("{sent}  {}", sanitize(&mend.to_string())))?;
+        }
+    }
+    if is_sent && !output.json {
+        output.line("")?;
+    }
+    Ok(is_sent)
+}
+
+fn summary(findings: &[Finding]) -> String {
+    let count = |severity| findings.iter().filter(|one| one.severity == severity).count();
+    match (count(Severity::Error), count(Severity::Warning), count(Severity::Info)) {
+        (0, 0, 0) => styled(SUCCESS, "no findings"),
+        (errors, warnings, info) => format!("{errors} errors, {warnings} warnings, {info} info"),
+    }
+}
+
+/// Adds the permission that a key needs to the error of a request to Stripe.
+fn explain(error: router_stripe::Error) -> Error {
+    let permission = match error.kind() {
+        ErrorKind::Forbidden => {
+            "\n  `doctor` needs the permission \"Webhook Endpoints, Event Destinations\" \
+             (webhook_read): Read, or Write for --fix --yes"
+        }
+        _ => "",
+    };
+    Error::Request(sanitize(&format!("{error}{permission}")))
+}
+
+async fn read_routes(place: &str) -> Result<WantedRoutes, Error> {
+    let json = match place.starts_with("http://") || place.starts_with("https://") {
+        true => get(place).await.map_err(|error| {
+            Error::Request(format!("cannot read the routes from {place}: {}", error.without_url()))
+        })?,
+        false => read_file(place)?,
+    };
+    serde_json::from_str(&json).map_err(|error| {
+        Error::Usage(format!(
+            "{place} is not the JSON of `router.routes()`, a list of routes with `pattern` and \
+             `handler`: {error}"
+        ))
+    })
+}
+
+async fn get(url: &str) -> Result<String, reqwest::Error> {
+    // Fails only if a provider is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+    client.get(url).send().await?.error_for_status()?.text().await
+}
+
+fn read_file(path: &str) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))
+}

@@ -1,0 +1,72 @@
+//! The routes of a program, from the router itself or from its JSON.
+
+use std::collections::BTreeSet;
+
+use router_catalog::Pattern;
+use router_core::build::{Route, Routes};
+use serde::Deserialize;
+
+/// The routes of a program: the event types that its handlers take.
+///
+/// They come from a router (`WantedRoutes::from(router.routes())`), or from the JSON that
+/// `serde_json::to_string(router.routes())` writes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct WantedRoutes(Vec<WantedRoute>);
+
+/// A pattern of a handler. Other fields of the JSON are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct WantedRoute {
+    pub(super) pattern: String,
+    pub(super) handler: String,
+    #[serde(default)]
+    pub(super) endpoint: Option<String>,
+    #[serde(default)]
+    pub(super) livemode: Option<bool>,
+}
+
+impl WantedRoutes {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &WantedRoute> {
+        self.0.iter()
+    }
+
+    /// Returns whether a handler takes events of all types, or those that no other handler takes.
+    pub(super) fn takes_everything(&self) -> bool {
+        self.iter().any(|route| matches!(&*route.pattern, "*" | Route::UNHANDLED))
+    }
+
+    /// Returns whether a handler takes events of this type.
+    pub(super) fn takes(&self, event_type: &str) -> bool {
+        self.iter().any(|route| route.takes(event_type))
+    }
+}
+
+impl WantedRoute {
+    pub(super) fn takes(&self, event_type: &str) -> bool {
+        Pattern::parse(&self.pattern).is_ok_and(|pattern| pattern.matches(event_type))
+    }
+
+    /// Returns the event types that the route needs. A prefix is expanded to its known event types.
+    /// `*` takes what is sent, and needs nothing.
+    pub(super) fn event_types(&self) -> BTreeSet<String> {
+        match Pattern::parse(&self.pattern) {
+            _ if self.pattern == Route::UNHANDLED || self.pattern == "*" => BTreeSet::new(),
+            Ok(pattern @ Pattern::Prefix(_)) => {
+                pattern.known().iter().map(|known| known.name.to_owned()).collect()
+            }
+            _ => BTreeSet::from([self.pattern.clone()]),
+        }
+    }
+}
+
+impl From<&Routes> for WantedRoutes {
+    fn from(routes: &Routes) -> Self {
+        let wanted = |route: &Route| WantedRoute {
+            pattern: route.pattern.clone(),
+            handler: route.handler.clone(),
+            endpoint: route.endpoint.map(str::to_owned),
+            livemode: route.livemode,
+        };
+        Self(routes.iter().map(wanted).collect())
+    }
+}

@@ -1,0 +1,91 @@
+//! The changes that a `POST` to the stub makes.
+
+use form_urlencoded::parse;
+use router_core::http::Method;
+use serde_json::{Map, Value};
+
+use super::{Answer, ReceivedRequest, Tables};
+
+impl Tables {
+    /// Changes the object at the request's path, or the item with this id in a list, and returns
+    /// it. Returns `None` if there is neither.
+    pub(super) fn change(&mut self, request: &ReceivedRequest) -> Option<Answer> {
+        if request.method != Method::POST {
+            return None;
+        }
+        let path = request.path_only();
+        // Event destinations have a path for this change.
+        let (path, status) = match path.rsplit_once('/') {
+            Some((path, "enable")) => (path, Some("enabled")),
+            Some((path, "disable")) => (path, Some("disabled")),
+            _ => (path, None),
+        };
+        let object = self.find(request.account(), path)?;
+        let Some(fields) = parameters(request) else {
+            let message = "the body is neither a form nor a JSON object";
+            return Some(Answer::error(400, "invalid_request_error", message));
+        };
+        for (name, value) in fields {
+            merge(object, &name, value);
+        }
+        let status = status.map(str::to_owned).or_else(|| {
+            // A parameter of webhook endpoints, whose object has a status instead.
+            let disabled = object.as_object_mut()?.remove("disabled")?;
+            Some(if disabled == true { "disabled" } else { "enabled" }.to_owned())
+        });
+        if let Some(status) = status {
+            object["status"] = status.into();
+        }
+        Some(Answer::ok(object))
+    }
+
+    fn find(&mut self, account: &str, path: &str) -> Option<&mut Value> {
+        let key = (account.to_owned(), path.to_owned());
+        if let Some(object) = self.objects.get_mut(&key) {
+            return Some(object);
+        }
+        let (list, id) = path.rsplit_once('/')?;
+        let list = self.lists.get_mut(&(account.to_owned(), list.to_owned()))?;
+        list.iter_mut().find(|item| item["id"] == id)
+    }
+}
+
+/// Returns the parameters of a request: those of a form, with their nested names, or of JSON.
+fn parameters(request: &ReceivedRequest) -> Option<Vec<(String, Value)>> {
+    if request.body.is_empty() {
+        return Some(Vec::new());
+    }
+    if request.header("content-type") == Some("application/json") {
+        let fields: Map<String, Value> = serde_json::from_slice(&request.body).ok()?;
+        return Some(fields.into_iter().collect());
+    }
+    let mut fields = Map::new();
+    for (name, value) in parse(&request.body) {
+        let value = match &*value {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            text => text.into(),
+        };
+        let (name, key) = name.split_once('[').unwrap_or((&name, ""));
+        match (name, key.trim_end_matches(']')) {
+            (name, "") if key.is_empty() => drop(fields.insert(name.to_owned(), value)),
+            (name, "") => {
+                let list = fields.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+                list.as_array_mut()?.push(value);
+            }
+            (name, key) => {
+                let object = fields.entry(name).or_insert_with(|| Value::Object(Map::new()));
+                drop(object.as_object_mut()?.insert(key.to_owned(), value));
+            }
+        }
+    }
+    Some(fields.into_iter().collect())
+}
+
+/// Sets a field. The fields of an object, such as `metadata`, are merged.
+fn merge(object: &mut Value, name: &str, value: Value) {
+    match (&mut object[name], value) {
+        (Value::Object(fields), Value::Object(changes)) => fields.extend(changes),
+        (field, value) => *field = value,
+    }
+}
