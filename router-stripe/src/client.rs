@@ -230,7 +230,8 @@ impl ClientBuilder {
     }
 
     /// Sets the [API version](https://docs.stripe.com/api/versioning) of all requests. The default
-    /// is that of the account. A request to the API v2 needs one.
+    /// is that of the account for the API v1, and [`router_catalog::API_VERSION`] for the API v2,
+    /// which requires one.
     pub fn api_version(mut self, version: impl Into<String>) -> Self {
         self.settings.api_version = Some(version.into());
         self

@@ -159,6 +159,9 @@ impl Request {
             let value = value.map_err(|_| invalid(format!("`{name}` has an invalid value")))?;
             headers.insert(name.clone(), value);
         }
+        if self.is_v2() && !headers.contains_key(STRIPE_VERSION) {
+            headers.insert(STRIPE_VERSION, HeaderValue::from_static(router_catalog::API_VERSION));
+        }
         if self.method == Method::POST && !headers.contains_key(IDEMPOTENCY_KEY) {
             let key = format!("{:032x}", fastrand::u128(..));
             headers
