@@ -1,17 +1,18 @@
-//! `doctor`: compares the events that a program wants with those that Stripe sends.
+//! `doctor`: compares the events that a program handles with those that Stripe sends.
 
 use std::{fs, time::Duration};
 
 use clap::Args;
-use router_core::Secrets;
+use router_core::{Secrets, handler::ErrorChain};
 use router_stripe::{
     ApiKey, Client, ErrorKind,
-    doctor::{Destination, Doctor, Facts, Finding, Severity, WantedRoutes, examine},
+    doctor::{Destination, Doctor, Environment, Finding, ProgramRoutes, Severity, compare},
 };
 use serde_json::json;
 
 use crate::{
     error::{Error, Exit},
+    inbox::format::count,
     output::{DIM, FAILURE, Output, SUCCESS, WARNING, sanitize, styled},
 };
 
@@ -30,11 +31,12 @@ Examples:
 The API key is read from STRIPE_API_KEY. A restricted key (rk_…) needs one permission, \"Webhook
 Endpoints, Event Destinations\" (webhook_read): Read, or Write for --fix --yes.
 
-The routes are the JSON of `router.routes()`, as `serde_json::to_string` writes it. If all findings
-are of severity `info`, the exit code is 0.
+The routes are the JSON of `router.routes()`, as `serde_json::to_string` writes it.
+
+The exit code is 1 if there is a finding of severity `error` or `warning`.
 
 With --json, prints one object per finding: {\"code\", \"severity\", \"destinations\", \"event_types\",
-\"what\", \"why\", \"cure\", \"mend\"}, after one {\"sent\"} per request that was sent.")]
+\"message\", \"impact\", \"remedy\", \"fix\"}, after one {\"sent\"} per request that was sent.")]
 pub(crate) struct DoctorArgs {
     /// File with the program's routes as JSON, or the URL of a server that returns them.
     #[arg(long, value_name = "FILE|URL")]
@@ -62,7 +64,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long)]
     fix: bool,
 
-    /// Send these requests, and compare again.
+    /// Send the requests of --fix, and compare again.
     #[arg(long, requires = "fix", conflicts_with = "destinations")]
     yes: bool,
 
@@ -73,20 +75,20 @@ pub(crate) struct DoctorArgs {
 
 impl DoctorArgs {
     pub(crate) async fn run(self, output: &mut Output) -> Result<Exit, Error> {
-        let wanted = read_routes(&self.routes).await?;
-        let facts = self.facts();
+        let routes = read_routes(&self.routes).await?;
+        let environment = self.environment();
         let findings = match &self.destinations {
             Some(file) => {
                 let destinations = Destination::parse_all(&read_file(file)?)
-                    .map_err(|error| Error::Usage(format!("{file}: {error}")))?;
-                examine(&wanted, &destinations, &facts)
+                    .map_err(|error| Error::Usage(format!("{file}: {}", one_line(&error))))?;
+                compare(&routes, &destinations, &environment)
             }
             None => {
                 let client = self.client()?;
-                let doctor = Doctor::new(&client).facts(facts);
-                let findings = doctor.check(wanted.clone()).await.map_err(explain)?;
-                if self.yes && send_mends(&findings, &client, output).await? {
-                    doctor.check(wanted).await.map_err(explain)?
+                let doctor = Doctor::new(&client).environment(environment);
+                let findings = doctor.check(routes.clone()).await.map_err(explain)?;
+                if self.yes && send_fixes(&findings, &client, output).await? {
+                    doctor.check(routes).await.map_err(explain)?
                 } else {
                     findings
                 }
@@ -98,20 +100,20 @@ impl DoctorArgs {
         if !output.json {
             output.line(summary(&findings))?;
         }
-        if self.fix && !self.yes && findings.iter().any(|finding| finding.mend.is_some()) {
+        if self.fix && !self.yes && findings.iter().any(|finding| finding.fix.is_some()) {
             output.note("nothing was changed; pass --fix --yes to send the requests");
         }
         let has_fault = findings.iter().any(|finding| finding.severity != Severity::Info);
         Ok(if has_fault { Exit::Failure } else { Exit::Success })
     }
 
-    fn facts(&self) -> Facts {
+    fn environment(&self) -> Environment {
         let secret = self.secret_env.as_deref().map(Secrets::from_env);
-        let mut facts = Facts::default();
-        facts.urls.clone_from(&self.url);
-        facts.expected_api_version.clone_from(&self.expect_api_version);
-        facts.secret_error = secret.and_then(Result::err).map(|error| error.to_string());
-        facts
+        let mut environment = Environment::default();
+        environment.urls.clone_from(&self.url);
+        environment.expected_api_version.clone_from(&self.expect_api_version);
+        environment.secret_error = secret.and_then(Result::err).map(|error| error.to_string());
+        environment
     }
 
     fn client(&self) -> Result<Client, Error> {
@@ -134,31 +136,31 @@ impl DoctorArgs {
             Severity::Info => (DIM, "info"),
         };
         let label = styled(style, format_args!("{severity} {}", finding.code));
-        output.line(format_args!("{label}: {}", sanitize(&finding.what)))?;
-        output.line(format_args!("  why   {}", finding.why))?;
-        output.line(format_args!("  cure  {}", sanitize(&finding.cure)))?;
-        if let Some(mend) = finding.mend.as_ref().filter(|_| self.fix) {
-            output.line(format_args!("  fix   {}", sanitize(&mend.to_string())))?;
+        output.line(format_args!("{label}: {}", one_line(&finding.message)))?;
+        output.line(format_args!("  impact  {}", finding.impact))?;
+        output.line(format_args!("  remedy  {}", one_line(&finding.remedy)))?;
+        if let Some(fix) = finding.fix.as_ref().filter(|_| self.fix) {
+            output.line(format_args!("  fix     {}", one_line(&fix.to_string())))?;
         }
         output.line("")
     }
 }
 
-/// Sends the requests that mend findings. Returns whether there are any.
-async fn send_mends(
+/// Sends the requests that fix findings. Returns whether there were any.
+async fn send_fixes(
     findings: &[Finding],
     client: &Client,
     output: &mut Output,
 ) -> Result<bool, Error> {
     let mut is_sent = false;
-    for mend in findings.iter().filter_map(|finding| finding.mend.as_ref()) {
-        mend.send(client).await.map_err(explain)?;
+    for fix in findings.iter().filter_map(|finding| finding.fix.as_ref()) {
+        fix.send(client).await.map_err(explain)?;
         is_sent = true;
         if output.json {
-            output.json(&json!({"sent": mend}))?;
+            output.json(&json!({"sent": fix}))?;
         } else {
             let sent = styled(SUCCESS, "sent");
-            output.line(format_args!("{sent}  {}", sanitize(&mend.to_string())))?;
+            output.line(format_args!("{sent}  {}", one_line(&fix.to_string())))?;
         }
     }
     if is_sent && !output.json {
@@ -168,10 +170,14 @@ async fn send_mends(
 }
 
 fn summary(findings: &[Finding]) -> String {
-    let count = |severity| findings.iter().filter(|one| one.severity == severity).count();
-    match (count(Severity::Error), count(Severity::Warning), count(Severity::Info)) {
+    let number = |severity| -> u64 {
+        findings.iter().map(|finding| u64::from(finding.severity == severity)).sum()
+    };
+    match (number(Severity::Error), number(Severity::Warning), number(Severity::Info)) {
         (0, 0, 0) => styled(SUCCESS, "no findings"),
-        (errors, warnings, info) => format!("{errors} errors, {warnings} warnings, {info} info"),
+        (errors, warnings, info) => {
+            format!("{}, {}, {info} info", count(errors, "error"), count(warnings, "warning"))
+        }
     }
 }
 
@@ -184,20 +190,33 @@ fn explain(error: router_stripe::Error) -> Error {
         }
         _ => "",
     };
-    Error::Request(sanitize(&format!("{error}{permission}")))
+    Error::Request(format!("{}{permission}", one_line(&error.to_string())))
 }
 
-async fn read_routes(place: &str) -> Result<WantedRoutes, Error> {
-    let json = match place.starts_with("http://") || place.starts_with("https://") {
-        true => get(place).await.map_err(|error| {
-            Error::Request(format!("cannot read the routes from {place}: {}", error.without_url()))
-        })?,
-        false => read_file(place)?,
+/// Makes text safe for a terminal and replaces line breaks, so that the text of an account cannot
+/// look like another finding.
+fn one_line(text: &str) -> String {
+    sanitize(text).replace(['\n', '\t'], "\u{fffd}")
+}
+
+async fn read_routes(file_or_url: &str) -> Result<ProgramRoutes, Error> {
+    let json = if file_or_url.starts_with("http://") || file_or_url.starts_with("https://") {
+        get(file_or_url).await.map_err(|error| {
+            // The URL may have a password.
+            let error = error.without_url();
+            Error::Request(format!(
+                "cannot read the routes from the URL: {}",
+                ErrorChain::new(&error)
+            ))
+        })?
+    } else {
+        read_file(file_or_url)?
     };
     serde_json::from_str(&json).map_err(|error| {
         Error::Usage(format!(
-            "{place} is not the JSON of `router.routes()`, a list of routes with `pattern` and \
-             `handler`: {error}"
+            "--routes is not the JSON of `router.routes()`, a list of routes with `pattern` and \
+             `handler`: {}",
+            one_line(&error.to_string())
         ))
     })
 }

@@ -24,6 +24,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 
+/// Maximum timeout, so that a deadline is always a point in time.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A client of Stripe's API.
 ///
 /// Cloning is cheap; clones share the connections and the limits.
@@ -153,9 +156,9 @@ impl Client {
         Ok(url)
     }
 
-    /// Replaces the client's key in an error message of Stripe or of a proxy.
-    pub(crate) fn redact(&self, text: &str) -> String {
-        text.replace(self.0.key.as_str(), "[API key]")
+    /// Replaces the client's key in an error that Stripe or a proxy described.
+    pub(crate) fn redact(&self, error: &mut Error) {
+        error.redact(self.0.key.as_str());
     }
 
     /// Sends a request until an attempt succeeds or must not be retried.
@@ -237,15 +240,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the time limit of one attempt. Default: 10 s.
+    /// Sets the time limit of one attempt; at most a day. Default: 10 s.
     pub fn attempt_timeout(mut self, limit: Duration) -> Self {
-        self.settings.attempt_timeout = limit;
+        self.settings.attempt_timeout = limit.min(MAX_TIMEOUT);
         self
     }
 
-    /// Sets the time limit of a request with all its attempts and waits. Default: 30 s.
+    /// Sets the time limit of a request with all its attempts and waits; at most a day. Default:
+    /// 30 s.
     pub fn total_timeout(mut self, limit: Duration) -> Self {
-        self.settings.total_timeout = limit;
+        self.settings.total_timeout = limit.min(MAX_TIMEOUT);
         self
     }
 
@@ -299,6 +303,10 @@ impl ClientBuilder {
 
 fn check_base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
+    // The path of a request would replace that of the base URL.
+    if url.path() != "/" || url.query().is_some() {
+        return Err("it has a path; only a scheme, a host and a port are possible".to_owned());
+    }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
@@ -350,6 +358,8 @@ mod tests {
             assert!(check_base_url(url).is_ok(), "{url}");
         }
         for url in ["http://api.stripe.com", "http://10.0.0.1", "ftp://localhost", "api.stripe.com"]
+            .into_iter()
+            .chain(["https://proxy.example/stripe", "http://localhost/?x"])
         {
             assert!(check_base_url(url).is_err(), "{url}");
         }

@@ -5,6 +5,9 @@ use std::{fmt, time::Duration};
 use router_core::BoxError;
 use serde::Deserialize;
 
+/// Maximum length of a text of an answer, in characters.
+const MAX_TEXT: usize = 1_000;
+
 /// The failure of a request, after all retries.
 ///
 /// `Display` states the request, Stripe's message and Stripe's request id. The API key is not part
@@ -21,6 +24,8 @@ pub(crate) struct Inner {
     pub(crate) code: Option<String>,
     pub(crate) error_type: Option<String>,
     pub(crate) message: String,
+    /// `false` if there was no answer, or one without an error in Stripe's form.
+    pub(crate) is_from_stripe: bool,
     pub(crate) request_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) attempts: u32,
@@ -44,9 +49,9 @@ pub enum ErrorKind {
     /// because its path or a header is invalid.
     Rejected,
     /// Stripe failed (5xx), could not be reached, did not answer in time, or is still busy with an
-    /// equal request (409).
+    /// equal request (409). An answer that is not in Stripe's form is one of a proxy.
     Unavailable,
-    /// The response could not be read: it was too large, or not the expected JSON.
+    /// The response could not be read: it was too large, or its JSON was not the expected one.
     Unreadable,
 }
 
@@ -73,6 +78,7 @@ impl Error {
             code: None,
             error_type: None,
             message: message.into(),
+            is_from_stripe: false,
             request_id: None,
             retry_after: None,
             attempts: 1,
@@ -93,7 +99,9 @@ impl Error {
             300..500 => ErrorKind::Rejected,
             _ => ErrorKind::Unavailable,
         };
-        let mut error = Self::new(kind, request, "no description of the error");
+        // Stripe was not reached.
+        let foreign = "the answer is not in Stripe's form; check the proxy and the API's address";
+        let mut error = Self::new(ErrorKind::Unavailable, request, foreign);
         error.0.status = Some(status);
         if let Ok(ErrorBody { error: Details { error_type, code, message } }) =
             serde_json::from_slice(body)
@@ -102,8 +110,29 @@ impl Error {
             // The text goes on after the message.
             error.0.message = message.trim_end_matches('.').to_owned();
             (error.0.error_type, error.0.code) = (error_type, code);
+            (error.0.kind, error.0.is_from_stripe) = (kind, true);
         }
         error
+    }
+
+    /// Replaces the key in the texts of the answer, and shortens them.
+    pub(crate) fn redact(&mut self, key: &str) {
+        let redact = |text: &mut String| {
+            *text = text.replace(key, "[API key]");
+            if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+                text.truncate(end);
+                text.push('…');
+            }
+        };
+        let Inner { message, code, error_type, request_id, .. } = &mut *self.0;
+        redact(message);
+        [code, error_type, request_id].into_iter().flatten().for_each(redact);
+    }
+
+    /// Returns whether Stripe says that the object does not exist. Another 404 is about the path,
+    /// or is from a proxy.
+    pub(crate) fn is_missing_object(&self) -> bool {
+        self.0.kind == ErrorKind::NotFound && self.0.code.is_some()
     }
 
     /// Returns the kind of the failure.
@@ -143,7 +172,8 @@ impl Error {
         self.0.request_id.as_deref()
     }
 
-    /// Returns the minimum wait before a retry that Stripe asks for (`Retry-After`).
+    /// Returns the minimum wait before a retry that Stripe asks for (`Retry-After`); at most an
+    /// hour.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -172,6 +202,7 @@ impl fmt::Display for Error {
             write!(f, ": {message}")?;
         }
         match self.0.kind {
+            _ if !self.0.is_from_stripe => {}
             ErrorKind::Unauthorized => f.write_str("; check the API key")?,
             ErrorKind::Forbidden => {
                 f.write_str("; add the permission to the restricted key in Stripe's dashboard")?;

@@ -12,7 +12,10 @@ use router_core::{
     event::decode_json,
     extract::{ObjectArgument, OptionalFromEvent},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use tokio::sync::OnceCell;
 
 use crate::{Client, Error, ErrorKind, object_path::object_path};
@@ -45,7 +48,7 @@ use crate::{Client, Error, ErrorKind, object_path::object_path};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let stripe = StubStripe::start().await?; // in production: Client::builder(key).build()?
 /// let event = SyntheticEvent::new("v1.invoice.paid").build()?;
-/// stripe.object_of_event(event.event());
+/// stripe.set_object_of_event(event.event());
 /// let router = Router::builder().only::<fulfil>().state(stripe.client());
 /// let answer = TestRouter::new(router)?.deliver(event).await;
 /// assert!(answer.handler("orders.fulfil").is_done());
@@ -71,7 +74,7 @@ use crate::{Client, Error, ErrorKind, object_path::object_path};
 /// |---|---|
 /// | the object was deleted, or is not in this account (404) | permanent; an `Option` is `None` |
 /// | the key is refused, or lacks a permission, which the error names (401, 403) | permanent |
-/// | too many requests (429), or no answer or 5xx | retried, not before `Retry-After` |
+/// | too many requests (429), no answer, 5xx, a proxy's page | retried, not before `Retry-After` |
 /// | another refusal (4xx), or a response that is too large | permanent |
 /// | the response does not decode into the type | permanent |
 /// | the event names no object, or one that the API does not return by itself | permanent |
@@ -133,10 +136,13 @@ async fn fetch<T: DeserializeOwned>(event: &Event, client: &Client) -> Result<T,
         } else if let Some(account) = event.account() {
             request = request.account(account);
         }
-        Ok(request.send().await?.body().clone())
+        let response = request.send().await?;
+        // The page of a proxy must not be shared as the object.
+        response.json::<IgnoredAny>()?;
+        Ok(response.body().clone())
     });
     let body = body.await.map_err(|error: Error| match error.kind() {
-        ErrorKind::NotFound => Absence::Deleted(Deleted(Some(error))),
+        _ if error.is_missing_object() => Absence::Deleted(Deleted(Some(error))),
         ErrorKind::RateLimited | ErrorKind::Unavailable => {
             let retry_after = error.retry_after();
             Absence::Failed(match retry_after {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{Error, ErrorKind, Request};
+use crate::{Error, Request, Response};
 
 /// Stripe's maximum number of items per page.
 const PAGE_SIZE: &str = "100";
@@ -67,6 +67,7 @@ impl Pages {
         let Page { mut data, has_more, next_page_url } = response.json()?;
         if self.request.is_v2() {
             match next_page_url {
+                Some(next) if self.request.is_page(&next) => return Err(endless(&response)),
                 Some(next) => self.request.set_next_page(next),
                 None => self.is_complete = true,
             }
@@ -80,15 +81,18 @@ impl Pages {
         }
         if has_more {
             let last = data.last().and_then(|item| serde_json::from_str::<Item>(item.get()).ok());
-            let Some(Item { id }) = last else {
-                let message = "the list has more items, but the last one has no id";
-                let mut error = Error::new(ErrorKind::Unreadable, &self.request.name(), message);
-                error.0.request_id = response.request_id().map(str::to_owned);
-                return Err(error);
-            };
             let cursor = if is_backwards { "ending_before" } else { "starting_after" };
+            let Some(Item { id }) = last else { return Err(endless(&response)) };
+            if self.request.parameter(cursor) == Some(&*id) {
+                return Err(endless(&response));
+            }
             self.request.set_parameter(cursor, id);
         }
         Ok(Some(data))
     }
+}
+
+/// Returns the error of a page that does not lead to another one.
+fn endless(response: &Response) -> Error {
+    response.unreadable("the list has more items, but does not say where they begin".to_owned())
 }

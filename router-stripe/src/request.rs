@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use form_urlencoded::Serializer;
+use form_urlencoded::{Serializer, parse};
 use reqwest::{
     Method, Url,
     header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
@@ -17,6 +17,10 @@ use crate::{Client, Error, ErrorKind, Pages, Response, client::Failure};
 
 /// Maximum size of a response's body, in bytes.
 const MAX_BODY: usize = 16 << 20;
+
+/// Maximum of `Retry-After` that is obeyed, so that a wrong header does not postpone a handler's
+/// retry forever.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -48,7 +52,10 @@ impl Request {
     pub(crate) fn new(client: Client, method: Method, path: String) -> Self {
         let headers = client.api_version().map(|version| (STRIPE_VERSION, version.to_owned()));
         let headers = headers.into_iter().collect();
-        Self { client, method, path, query: Vec::new(), body: Body::Empty, headers }
+        // A list reads and replaces parameters, such as `ending_before`.
+        let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+        let (path, query) = (path.to_owned(), parse(query.as_bytes()).into_owned().collect());
+        Self { client, method, path, query, body: Body::Empty, headers }
     }
 
     /// Adds a parameter to the query, such as `("limit", "100")` or `("types[]", "invoice.paid")`.
@@ -134,6 +141,11 @@ impl Request {
         self.query.push((name.to_owned(), value));
     }
 
+    /// Returns whether the request is for this path with its query.
+    pub(crate) fn is_page(&self, path_and_query: &str) -> bool {
+        self.query.is_empty() && self.path == path_and_query
+    }
+
     /// Replaces the path and the query by those of the next page.
     pub(crate) fn set_next_page(&mut self, path_and_query: String) {
         self.path = path_and_query;
@@ -211,7 +223,8 @@ impl PreparedRequest {
         let request_id = header(REQUEST_ID).map(str::to_owned);
         let date = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
         let should_retry = header(SHOULD_RETRY).and_then(|text| text.parse().ok());
-        let now = client.clock().wall();
+        // Both dates are of the server's clock; this machine's clock may differ.
+        let now = date.unwrap_or_else(|| client.clock().wall());
         let retry_after = header(RETRY_AFTER).and_then(|text| parse_retry_after(text, now));
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unavailable(error))? {
@@ -229,8 +242,8 @@ impl PreparedRequest {
         }
         let status = status.as_u16();
         let mut error = Error::from_status(&self.name, status, &body);
-        error.0.message = client.redact(&error.0.message);
         (error.0.request_id, error.0.retry_after) = (request_id, retry_after);
+        client.redact(&mut error);
         let should_retry = should_retry.unwrap_or(matches!(status, 409 | 429) || status >= 500);
         Err(Failure { error, should_retry })
     }
@@ -249,9 +262,12 @@ impl PreparedRequest {
 
 /// Parses a `Retry-After` header: a number of seconds, or a date.
 fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text.trim()).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let wait = match text.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text.trim()).ok()?;
+            date.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
 }

@@ -10,7 +10,7 @@ use router_core::{
 };
 use router_stripe::{
     ApiKey, Client, Error, ErrorKind,
-    doctor::{Code, Doctor, WantedRoutes},
+    doctor::{Code, Doctor, ProgramRoutes},
     testing::Fault,
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use support::{INVOICE, advance, client_with_clock, stub};
 #[tokio::test]
 async fn request_has_headers_and_response_has_id_and_date() {
     let stripe = stub().await;
-    stripe.object_of("acct_1", INVOICE, json!({"id": "in_1", "status": "void"}));
+    stripe.set_object_of("acct_1", INVOICE, json!({"id": "in_1", "status": "void"}));
     let client = stripe.client_builder().api_version("2026-01-28.clover").build();
     let client = client.expect("settings are valid");
     let request = client.get(INVOICE).query("expand[]", "customer").account("acct_1");
@@ -207,14 +207,16 @@ async fn lists_are_read_page_by_page_in_both_directions() {
     let stripe = stub().await;
     for number in 1..=5 {
         let event = json!({"id": format!("evt_{number}"), "type": "a", "created": number});
-        stripe.add("/v1/events", event.clone());
-        stripe.add("/v2/core/events", event);
+        stripe.add_item("/v1/events", event.clone());
+        stripe.add_item("/v2/core/events", event);
     }
     let list = || stripe.client().get("/v1/events").query("limit", "2");
     let pages = ids(list()).await.expect("stub answers");
     assert_eq!(pages, [vec!["evt_5", "evt_4"], vec!["evt_3", "evt_2"], vec!["evt_1"]]);
     let pages = ids(list().query("ending_before", "evt_1")).await.expect("stub answers");
     assert_eq!(pages, [["evt_2", "evt_3"], ["evt_4", "evt_5"]]);
+    let path = "/v1/events?limit=2&ending_before=evt_1";
+    assert_eq!(ids(stripe.client().get(path)).await.expect("stub answers"), pages);
     let filtered = list().query("created[gte]", "2").query("created[lt]", "4");
     assert_eq!(ids(filtered).await.expect("stub answers"), [["evt_3", "evt_2"]]);
     // The stub refuses requests to the API v2 without an API version, like Stripe.
@@ -228,11 +230,11 @@ async fn lists_are_read_page_by_page_in_both_directions() {
 async fn list_that_moves_while_it_is_read_returns_each_item_once() {
     let stripe = stub().await;
     for number in 1..=4 {
-        stripe.add("/v1/events", json!({"id": format!("evt_{number}")}));
+        stripe.add_item("/v1/events", json!({"id": format!("evt_{number}")}));
     }
     let mut pages = stripe.client().get("/v1/events").query("limit", "2").pages();
     assert_eq!(pages.next().await.expect("stub answers").map(|page| page.len()), Some(2));
-    stripe.add("/v1/events", json!({"id": "evt_5"}));
+    stripe.add_item("/v1/events", json!({"id": "evt_5"}));
     stripe.fault(Fault::status(400));
     pages.next().await.expect_err("the stub fails once");
     let page = pages.next().await.expect("stub answers").expect("there is a second page");
@@ -256,9 +258,9 @@ async fn doctor_compares_router_with_account() {
         .expect("router is valid");
     let client = stripe.client();
     let doctor = Doctor::new(&client);
-    stripe.add("/v1/webhook_endpoints", json!({"id": "we_1", "object": "webhook_endpoint",
+    stripe.add_item("/v1/webhook_endpoints", json!({"id": "we_1", "object": "webhook_endpoint",
         "status": "enabled", "enabled_events": ["customer.created"], "url": "https://shop.example"}));
-    stripe.add(
+    stripe.add_item(
         "/v2/core/event_destinations",
         json!({"id": "we_1",
         "object": "v2.core.event_destination", "status": "enabled", "event_payload": "snapshot",
@@ -267,11 +269,19 @@ async fn doctor_compares_router_with_account() {
     let findings = doctor.check(router.routes()).await.expect("lists are read");
     assert_eq!(findings.len(), 2);
     assert_eq!(findings[0].code, Code::NotEnabled);
-    let mend = findings[0].mend.as_ref().expect("finding can be mended");
-    mend.send(&client).await.expect("destination exists");
+    let fix = findings[0].fix.as_ref().expect("finding has a fix");
+    // Another program's event types are added in the meantime.
+    let other = json!({"enabled_events": ["customer.created", "charge.failed"]});
+    let change = client.post("/v2/core/event_destinations/we_1").json(other);
+    change.send().await.expect("destination exists");
+    fix.send(&client).await.expect("destination exists");
+    let body = stripe.requests().pop().expect("stub received it").body;
+    let body: Value = serde_json::from_slice(&body).expect("body is JSON");
+    let events = ["customer.created", "charge.failed", "invoice.paid"];
+    assert_eq!(body, json!({ "enabled_events": events }));
     let findings = doctor.check(router.routes()).await.expect("lists are read");
     assert_eq!((findings.len(), findings[0].code), (1, Code::Unhandled));
     let json = serde_json::to_string(router.routes()).expect("routes are JSON");
-    let wanted: WantedRoutes = serde_json::from_str(&json).expect("JSON is of routes");
-    assert_eq!(wanted, WantedRoutes::from(router.routes()));
+    let routes: ProgramRoutes = serde_json::from_str(&json).expect("JSON is of routes");
+    assert_eq!(routes, ProgramRoutes::from(router.routes()));
 }

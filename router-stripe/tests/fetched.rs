@@ -63,7 +63,7 @@ fn put_invoice(stripe: &StubStripe, event: &SyntheticEvent, amount_paid: i64) ->
     let event = event.clone().build().expect("event is valid");
     let related = event.event().related_object().expect("a thin event names its object");
     let (id, url) = (related.id().expect("id"), related.url().expect("URL").to_owned());
-    stripe.object_of("acct_1", &url, json!({"id": id, "amount_paid": amount_paid}));
+    stripe.set_object_of("acct_1", &url, json!({"id": id, "amount_paid": amount_paid}));
     url
 }
 
@@ -86,7 +86,7 @@ async fn thin_event_fetches_its_object_once_in_its_context() {
 async fn snapshot_event_fetches_the_newest_state_in_its_account() {
     let stripe = stub().await;
     let event = SyntheticEvent::new("customer.updated").set("id", "cus_1").set("name", "Old");
-    stripe.object_of("acct_1", "/v1/customers/cus_1", json!({"id": "cus_1", "name": "New"}));
+    stripe.set_object_of("acct_1", "/v1/customers/cus_1", json!({"id": "cus_1", "name": "New"}));
     let answer =
         deliver(&stripe, Router::builder().only::<update>(), event.account("acct_1")).await;
     assert!(answer.handler("crm.update").is_done(), "{answer:?}");
@@ -130,7 +130,7 @@ async fn deleted_object_is_permanent_or_none() {
     let router = || Router::builder().only::<update>();
     assert_eq!(deleted(&deliver(&stripe, router(), event.clone()).await), "deleted");
     // Stripe returns a remainder of a deleted customer.
-    stripe.object("/v1/customers/cus_1", json!({"id": "cus_1", "deleted": true}));
+    stripe.set_object("/v1/customers/cus_1", json!({"id": "cus_1", "deleted": true}));
     assert_eq!(deleted(&deliver(&stripe, router(), event).await), "deleted");
 }
 
@@ -149,7 +149,7 @@ async fn object_of_another_form_is_permanent_without_values() {
     let stripe = stub().await;
     let event = paid().seed(5);
     let url = put_invoice(&stripe, &event, 500);
-    stripe.object_of("acct_1", &url, json!({"id": "in_1", "amount_paid": "jane@example.com"}));
+    stripe.set_object_of("acct_1", &url, json!({"id": "in_1", "amount_paid": "jane@example.com"}));
     let answer = deliver(&stripe, Router::builder().only::<fulfil>(), event).await;
     let failure = answer.handler("orders.fulfil").result().expect_err("the object does not decode");
     assert!(failure.is_permanent(), "{failure}");

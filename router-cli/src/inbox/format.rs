@@ -161,7 +161,7 @@ pub(super) fn attempted(attempts: u32) -> String {
 }
 
 /// Formats a number with its noun, as in `1 event` or `2 events`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = match noun.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
         None => format!("{noun}s"),

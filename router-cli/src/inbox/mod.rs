@@ -5,7 +5,7 @@ mod bulk;
 mod changes;
 mod erase;
 mod filter;
-mod format;
+pub(crate) mod format;
 mod history;
 mod list;
 mod pause;

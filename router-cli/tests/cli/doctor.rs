@@ -19,7 +19,7 @@ const ENDPOINTS: &str = "/v1/webhook_endpoints";
 const DESTINATIONS: &str = "/v2/core/event_destinations";
 const URL: &str = "https://shop.example/webhook";
 
-/// An account, and a program with these routes.
+/// An account at Stripe, and the routes of a program.
 struct Account {
     stripe: StubStripe,
     folder: TempDir,
@@ -35,7 +35,7 @@ impl Account {
 
     /// Adds an event destination for snapshot events of the account itself.
     fn add(&self, id: &str, url: &str, version: &str, events: &[&str]) {
-        self.stripe.add(DESTINATIONS, destination(id, url, version, events));
+        self.stripe.add_item(DESTINATIONS, destination(id, url, version, events));
     }
 
     fn routes(&self) -> PathBuf {
@@ -84,12 +84,12 @@ async fn faulty_account() -> Account {
     let legacy = json!({"id": "we_legacy", "object": "webhook_endpoint", "status": "disabled",
         "api_version": current, "application": null, "livemode": false,
         "enabled_events": ["invoice.paid"], "url": "https://shop.example/legacy"});
-    account.stripe.add(ENDPOINTS, legacy);
+    account.stripe.add_item(ENDPOINTS, legacy);
     account.add("ed_plain", "http://shop.example/plain", current, &["customer.created"]);
     account.add("ed_copy", URL, current, &["invoice.paid"]);
     let events = ["account.updated", "charge.failed", "charge.succeeded", "invoice.paid"];
     account.add("ed_main", URL, "2025-09-30.clover", &events);
-    account.stripe.clock_ahead(Duration::from_secs(60));
+    account.stripe.set_clock_ahead(Duration::from_secs(60));
     account
 }
 
@@ -106,8 +106,8 @@ const FAULTY: [&str; 10] = [
     "SHOP_SECRET",
 ];
 
-/// Replaces the measured difference of the clocks.
-fn stable(stdout: &str) -> String {
+/// Replaces the measured clock skew, which can be a second less.
+fn with_fixed_skew(stdout: &str) -> String {
     stdout.replace("58 s behind", "59 s behind")
 }
 
@@ -137,55 +137,55 @@ async fn account_with_ten_faults_has_ten_findings() {
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stderr.contains("nothing was changed; pass --fix --yes"), "{output:?}");
     assert!(account.stripe.requests().iter().all(|request| request.method == "GET"));
-    insta::assert_snapshot!(stable(&output.stdout), @r#"
+    insta::assert_snapshot!(with_fixed_skew(&output.stdout), @r#"
     error not_enabled: The handler shop.void takes invoice.voided, which ed_main does not send.
-      why   Stripe does not send these events, so the handlers never run.
-      cure  Enable the event types at ed_main.
-      fix   POST /v2/core/event_destinations/ed_main {"enabled_events":["account.updated","charge.failed","charge.succeeded","invoice.paid","invoice.voided"]}
+      impact  Stripe does not send these events, so the handlers never run.
+      remedy  Enable the event types at ed_main.
+      fix     POST /v2/core/event_destinations/ed_main {"enabled_events":["account.updated","charge.failed","charge.succeeded","invoice.paid","invoice.voided"]}
 
     error scope: The handler shop.account takes account.updated of connected accounts, which ed_main does not send.
-      why   Stripe does not send the events of connected accounts, so the handlers never run.
-      cure  Create a destination for the events of connected accounts (`events_from` with `@accounts`). The accounts of a destination cannot be changed.
+      impact  Stripe does not send the events of connected accounts, so the handlers never run.
+      remedy  Create a destination for the events of connected accounts (`events_from` with `@accounts`). The accounts of a destination cannot be changed.
 
-    error payload_kind: The handler audit.charge takes v1.charge.succeeded, of which ed_main sends the snapshot events.
-      why   A snapshot event and its thin event have different types, so the handlers never run.
-      cure  Create a destination for thin events, or handle the snapshot events. The payload of a destination cannot be changed.
+    error payload_kind: The handler audit.charge takes v1.charge.succeeded, but ed_main sends snapshot events.
+      impact  A snapshot event and its thin event have different types, so the handlers never run.
+      remedy  Create a destination for thin events, or handle the snapshot events. The payload of a destination cannot be changed.
 
     error disabled: we_legacy is disabled.
-      why   Stripe sends nothing to a disabled destination.
-      cure  Enable we_legacy, or delete it if it is not needed.
-      fix   POST /v1/webhook_endpoints/we_legacy disabled=false
+      impact  Stripe sends nothing to a disabled destination.
+      remedy  Enable we_legacy, or delete it if it is not needed.
+      fix     POST /v1/webhook_endpoints/we_legacy disabled=false
 
-    error secret: The signing secret: SHOP_SECRET: this is a word that stands for a missing secret, such as `null` or `changeme`; set the secret that Stripe's dashboard shows, `whsec_…`.
-      why   The server cannot start, or refuses every event.
-      cure  Correct the variable and restart the server.
+    error secret: The signing secret is invalid: SHOP_SECRET: this is a word that stands for a missing secret, such as `null` or `changeme`; set the secret that Stripe's dashboard shows, `whsec_…`.
+      impact  The server cannot start, or refuses every event.
+      remedy  Correct the variable and restart the server.
 
     warning clock_skew: The clock of this machine is 59 s behind Stripe's.
-      why   A signature is valid for 300 s by default, measured with the server's clock.
-      cure  Synchronize the clock with NTP, on each machine that receives events.
+      impact  A signature is valid for 300 s by default, measured with the server's clock.
+      remedy  Synchronize the clock with NTP, on each machine that receives events.
 
     warning api_version: ed_main sends events in 2025-09-30.clover; the program expects 2026-10-28.endive.
-      why   Objects may have other fields than the program's types.
-      cure  Create a destination with the expected version and disable this one; the version of a destination cannot be changed.
+      impact  Objects may have other fields than the program's types.
+      remedy  Create a destination with the expected version and disable this one; the version of a destination cannot be changed.
 
     warning duplicate_url: ed_main and ed_copy send the same events to https://shop.example/webhook.
-      why   Each event arrives twice, and each destination signs with a secret of its own.
-      cure  Disable all but one, or enable different event types at each.
+      impact  Each event arrives twice, and each destination signs with its own secret.
+      remedy  Disable all but one, or enable different event types at each.
 
     warning insecure_url: ed_plain sends to http://shop.example/plain.
-      why   Events can be read on their way, and Stripe refuses http in live mode.
-      cure  Change the URL to https.
+      impact  Events are readable in transit, and Stripe refuses http in live mode.
+      remedy  Change the URL to https.
 
     info unhandled: ed_main sends charge.failed, which no handler takes.
-      why   The server is sent events that no handler takes.
-      cure  Add handlers, or remove the event types from ed_main.
+      impact  The server receives and ignores events that no handler takes.
+      remedy  Add handlers, or remove the event types from ed_main.
 
     5 errors, 4 warnings, 1 info
     "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fix_mends_what_can_be_mended() {
+async fn fix_sends_two_requests_and_compares_again() {
     let account = faulty_account().await;
     let output = account.run(&[&FAULTY[..], &["--fix", "--yes", "--json"]].concat());
     assert_eq!(output.code, Some(1), "{output:?}");
@@ -193,7 +193,7 @@ async fn fix_mends_what_can_be_mended() {
     assert_eq!(lines.iter().filter(|line| line["sent"].is_object()).count(), 2, "{output:?}");
     let findings: Vec<_> = lines.iter().filter(|line| line["code"].is_string()).collect();
     assert_eq!(findings.len(), 8, "{output:?}");
-    assert!(findings.iter().all(|finding| finding["mend"].is_null()), "{output:?}");
+    assert!(findings.iter().all(|finding| finding["fix"].is_null()), "{output:?}");
     let posts: Vec<_> = account.stripe.requests();
     let posts: Vec<_> = posts.iter().filter(|request| request.method == "POST").collect();
     assert_eq!(posts[0].path, "/v2/core/event_destinations/ed_main");
@@ -210,7 +210,7 @@ async fn fix_mends_what_can_be_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn right_account_has_no_findings() {
+async fn correct_account_has_no_findings() {
     let account =
         Account::new(json!([{"pattern": "invoice.paid", "handler": "shop.fulfil"}])).await;
     account.add("ed_main", URL, "2026-10-28.endive", &["invoice.paid"]);
@@ -281,4 +281,35 @@ async fn routes_are_read_from_a_server() {
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(output.stdout.starts_with("info unhandled: ed_main sends invoice.paid"), "{output:?}");
     server.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_of_the_account_forges_no_finding_and_sends_no_command() {
+    let account = Account::new(json!([])).await;
+    let url = "http://shop.example/\nerror not_enabled: forged\u{1b}[31m\u{202e}";
+    account.add("ed_1\u{7}", url, "2026-10-28.endive", &["invoice.paid\nerror"]);
+    let output = account.run(&[]);
+    let lines = output.stdout.lines();
+    assert!(lines.clone().all(|line| !line.starts_with("error")), "{output:?}");
+    assert!(!output.stdout.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{output:?}");
+    account.stripe.fault(Fault::error(400, "no\nwarning: forged\u{1b}]0;title\u{7}"));
+    let output = account.run(&[]);
+    assert_eq!((output.code, output.stderr.lines().count()), (Some(3), 1), "{output:?}");
+    let file = account.folder.path().join("destinations.json");
+    let object = json!({"id": "ed_1\nwarning: \u{9b}31m", "object": "x\n", "status": "enabled"});
+    fs::write(&file, object.to_string()).expect("file is written");
+    let output = account.run(&["--destinations", file.to_str().expect("path is Unicode")]);
+    assert_eq!((output.code, output.stderr.lines().count()), (Some(2), 1), "{output:?}");
+    assert!(!output.stderr.contains('\u{9b}'), "{output:?}");
+}
+
+#[test]
+fn unreachable_routes_are_an_error_with_its_cause_and_without_password() {
+    let output: CliOutput = program(&["doctor", "--routes", "http://user:hunter2@127.0.0.1:1/x"])
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!((output.code, &*output.stdout), (Some(3), ""), "{output:?}");
+    assert!(output.stderr.contains("onnection refused"), "{output:?}");
+    assert!(!output.stderr.contains("hunter2"), "{output:?}");
 }

@@ -1,5 +1,7 @@
 //! The destinations of an account's events, from Stripe's API or from a file.
 
+use std::collections::BTreeSet;
+
 use router_catalog::Kind;
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,12 +20,12 @@ pub struct Destination {
     pub id: String,
     /// The URL of a webhook endpoint. `None` for a cloud platform.
     pub url: Option<String>,
-    /// `false` if Stripe sends nothing.
+    /// `false` if Stripe sends nothing to the destination.
     pub is_enabled: bool,
     /// The format of the events.
     pub payload: Kind,
-    /// The accounts whose events are sent, such as `@self` and `@accounts`. `None` if they are
-    /// unknown: the API v1 does not return them.
+    /// The accounts whose events are sent, such as `@self` and `@accounts`. `None` if the
+    /// destination is only in the API v1, which does not return the accounts.
     pub events_from: Option<Vec<String>>,
     /// The event types that are sent. `*` means all, except those that Stripe sends only if they
     /// are named.
@@ -32,11 +34,11 @@ pub struct Destination {
     pub api_version: Option<String>,
     /// `false` in test mode and in a sandbox.
     pub livemode: Option<bool>,
-    /// The list of the API that has the destination.
+    /// The path of the list that contains the destination: [`V1`] or [`V2`].
     pub(super) list: &'static str,
 }
 
-/// The fields of both lists.
+/// The fields of the objects of both lists.
 #[derive(Deserialize)]
 struct Fields {
     object: String,
@@ -60,9 +62,9 @@ struct WebhookEndpoint {
 
 impl Destination {
     /// Parses the JSON of destinations: objects or lists, as `GET /v1/webhook_endpoints` and
-    /// `GET /v2/core/event_destinations` answer them, one after the other.
+    /// `GET /v2/core/event_destinations` return them, one after the other.
     ///
-    /// A webhook endpoint that both lists have becomes one destination.
+    /// A webhook endpoint that is in both lists becomes one destination.
     ///
     /// # Errors
     ///
@@ -86,14 +88,14 @@ impl Destination {
         Self::merge(objects)
     }
 
-    /// Creates the destinations from the objects of both lists.
+    /// Parses the objects of both lists, and merges those of one webhook endpoint.
     pub(super) fn merge(objects: Vec<Value>) -> Result<Vec<Self>, String> {
         let parsed: Result<Vec<_>, _> = objects.into_iter().map(Self::parse).collect();
         let (mut merged, v1): (Vec<_>, Vec<_>) =
             parsed?.into_iter().partition(|destination| destination.list == V2);
         let mut is_paired = vec![false; merged.len()];
         for endpoint in v1 {
-            // The event destination of a webhook endpoint has more facts than the endpoint. Stripe
+            // The event destination of a webhook endpoint has more fields than the endpoint. Stripe
             // does not document that both have the same id.
             let pair = merged
                 .iter()
@@ -126,7 +128,7 @@ impl Destination {
             Some("thin") => Kind::Thin,
             _ => Kind::Snapshot,
         };
-        // Earlier API versions wrote them without `@`.
+        // Earlier API versions name the accounts without `@`.
         let account = |from: String| match &*from {
             "self" => "@self".to_owned(),
             "other_accounts" => "@accounts".to_owned(),
@@ -147,13 +149,14 @@ impl Destination {
         })
     }
 
+    /// Returns whether the event destination is the same as a webhook endpoint.
     fn is_same(&self, endpoint: &Self) -> bool {
         let is_alike = self.url.is_some()
             && self.url == endpoint.url
             && self.payload == endpoint.payload
             && self.is_enabled == endpoint.is_enabled
             && self.api_version == endpoint.api_version
-            && self.enabled_events == endpoint.enabled_events;
+            && sorted(&self.enabled_events) == sorted(&endpoint.enabled_events);
         self.id == endpoint.id || is_alike
     }
 
@@ -163,14 +166,19 @@ impl Destination {
         found == url || found.split('?').next() == Some(url)
     }
 
+    /// Returns whether events of all types are enabled.
+    pub(super) fn has_wildcard(&self) -> bool {
+        self.enabled_events.iter().any(|enabled| enabled == "*")
+    }
+
     /// Returns whether events of this type are enabled, in either format.
-    pub(super) fn lists(&self, event_type: &str) -> bool {
-        self.enabled_events.iter().any(|enabled| enabled == "*" || enabled == event_type)
+    pub(super) fn enables(&self, event_type: &str) -> bool {
+        self.has_wildcard() || self.enabled_events.iter().any(|enabled| enabled == event_type)
     }
 
     /// Returns whether events of this type are enabled, in the format of the type.
     pub(super) fn sends(&self, event_type: &str) -> bool {
-        self.payload == kind_of(event_type) && self.lists(event_type)
+        self.payload == kind_of(event_type) && self.enables(event_type)
     }
 
     /// Returns whether events of connected accounts are sent; `None` if it is unknown.
@@ -184,15 +192,21 @@ impl Destination {
         self.events_from.as_ref().is_none_or(|from| from.iter().any(|from| from == "@self"))
     }
 
-    /// Returns whether an event is certainly sent to both.
+    /// Returns whether some events are sent to both. `false` if it is unknown.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
-        let is_wildcard = |events: &[String]| events.iter().any(|event| event == "*");
-        let (own, others) = (&self.enabled_events, &other.enabled_events);
-        let share = |one: &[String], two: &[String]| one.iter().any(|item| two.contains(item));
+        let share =
+            |left: &[String], right: &[String]| left.iter().any(|item| right.contains(item));
+        let is_shared = self.has_wildcard()
+            || other.has_wildcard()
+            || share(&self.enabled_events, &other.enabled_events);
         self.payload == other.payload
-            && (is_wildcard(own) || is_wildcard(others) || share(own, others))
+            && is_shared
             && matches!((&self.events_from, &other.events_from), (Some(a), Some(b)) if share(a, b))
     }
+}
+
+fn sorted(events: &[String]) -> BTreeSet<&String> {
+    events.iter().collect()
 }
 
 /// Returns the format in which Stripe sends events of this type.

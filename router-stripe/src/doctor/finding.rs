@@ -1,33 +1,33 @@
-//! A finding, and the request that mends it.
+//! A finding, and the request that fixes it.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::destination::{Destination, V1};
 use crate::{Client, Error};
 
-/// A difference between the events that a program wants and those that Stripe sends.
+/// A fault in the setup of a program or of its destinations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The stable code.
+    /// The code, which never changes.
     pub code: Code,
-    /// The severity.
+    /// The severity of the finding.
     pub severity: Severity,
-    /// The ids of the destinations.
+    /// The ids of the destinations concerned.
     pub destinations: Vec<String>,
-    /// The event types; empty if the finding is about all.
+    /// The event types concerned. Empty if the finding is not about event types.
     pub event_types: Vec<String>,
-    /// The fact.
-    pub what: String,
-    /// The consequence.
-    pub why: String,
+    /// The message, a sentence that names destinations, handlers and event types.
+    pub message: String,
+    /// The impact on the program.
+    pub impact: String,
     /// The remedy.
-    pub cure: String,
-    /// The request that mends it, if one request of the API can.
-    pub mend: Option<Mend>,
+    pub remedy: String,
+    /// The request that fixes the finding, if one request of the API can.
+    pub fix: Option<Fix>,
 }
 
 /// The severity of a finding.
@@ -42,30 +42,29 @@ pub enum Severity {
     Info,
 }
 
-/// The code of a finding. Its text does not change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// The code of a finding. Its [text](Code::as_str) is stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Code {
-    /// No destination has one of the URLs.
+    /// The account has no destination, or none with one of the URLs.
     NoDestination,
     /// No destination sends events of a type that a handler takes.
     NotEnabled,
-    /// A handler takes events of connected accounts, and no destination sends them.
+    /// A handler takes events of connected accounts, which no destination sends.
     Scope,
     /// A handler takes snapshot events and the destination sends thin events, or the reverse.
     PayloadKind,
     /// A destination is disabled.
     Disabled,
-    /// The signing secret cannot be one.
+    /// The signing secret is missing or malformed.
     Secret,
-    /// The clock differs from Stripe's.
+    /// The clock differs from Stripe's by more than 5 s.
     ClockSkew,
     /// Snapshot events have another API version than the program expects.
     ApiVersion,
     /// Two destinations send the same events to one URL.
     DuplicateUrl,
-    /// The URL is `http:`.
+    /// A destination's URL is `http:`.
     InsecureUrl,
     /// A destination sends events of all types.
     Wildcard,
@@ -73,30 +72,33 @@ pub enum Code {
     Unhandled,
 }
 
-/// A request that mends a finding.
+/// A request to Stripe's API that fixes a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mend {
+pub struct Fix {
     method: &'static str,
     path: String,
     /// The parameters: a form for the API v1, JSON for v2.
     body: Value,
+    /// The event types to add to those that are enabled when the request is sent.
+    #[serde(skip)]
+    added: Vec<String>,
 }
 
 impl Finding {
-    pub(super) fn new(code: Code, what: String, cure: String) -> Self {
+    pub(super) fn new(code: Code, message: String, remedy: String) -> Self {
         Self {
             code,
             severity: code.severity(),
             destinations: Vec::new(),
             event_types: Vec::new(),
-            what,
-            why: code.why().to_owned(),
-            cure,
-            mend: None,
+            message,
+            impact: code.impact().to_owned(),
+            remedy,
+            fix: None,
         }
     }
 
-    pub(super) fn at(mut self, destination: &Destination) -> Self {
+    pub(super) fn with_destination(mut self, destination: &Destination) -> Self {
         self.destinations.push(destination.id.clone());
         self
     }
@@ -137,9 +139,9 @@ impl Code {
         }
     }
 
-    fn why(self) -> &'static str {
+    fn impact(self) -> &'static str {
         match self {
-            Self::NoDestination => "Stripe sends no event to the program.",
+            Self::NoDestination => "Stripe sends no event to a URL without a destination.",
             Self::NotEnabled => "Stripe does not send these events, so the handlers never run.",
             Self::Scope => {
                 "Stripe does not send the events of connected accounts, so the handlers never run."
@@ -154,13 +156,14 @@ impl Code {
             }
             Self::ApiVersion => "Objects may have other fields than the program's types.",
             Self::DuplicateUrl => {
-                "Each event arrives twice, and each destination signs with a secret of its own."
+                "Each event arrives twice, and each destination signs with its own secret."
             }
             Self::InsecureUrl => {
-                "Events can be read on their way, and Stripe refuses http in live mode."
+                "Events are readable in transit, and Stripe refuses http in live mode."
             }
-            Self::Wildcard => "The server is sent events that no handler takes.",
-            Self::Unhandled => "The server is sent events that no handler takes.",
+            Self::Wildcard | Self::Unhandled => {
+                "The server receives and ignores events that no handler takes."
+            }
         }
     }
 }
@@ -171,13 +174,27 @@ impl fmt::Display for Code {
     }
 }
 
-impl Mend {
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The field of a destination that [`Fix::enable_events`] changes.
+#[derive(Deserialize)]
+struct EnabledEvents {
+    enabled_events: Vec<String>,
+}
+
+impl Fix {
     /// Adds event types to those that the destination sends.
     pub(super) fn enable_events(destination: &Destination, added: &[String]) -> Self {
         let events: Vec<_> = destination.enabled_events.iter().chain(added).collect();
-        Self::new(destination, "", json!({"enabled_events": events}))
+        let fix = Self::new(destination, "", json!({"enabled_events": events}));
+        Self { added: added.to_vec(), ..fix }
     }
 
+    /// Enables the destination.
     pub(super) fn enable(destination: &Destination) -> Self {
         match destination.list {
             V1 => Self::new(destination, "", json!({"disabled": false})),
@@ -187,24 +204,40 @@ impl Mend {
 
     fn new(destination: &Destination, action: &str, body: Value) -> Self {
         let Destination { list, id, .. } = destination;
-        Self { method: "POST", path: format!("{list}/{id}{action}"), body }
+        Self { method: "POST", path: format!("{list}/{id}{action}"), body, added: Vec::new() }
     }
 
-    /// Sends the request.
+    /// Sends the request. Event types are added to those that are enabled now.
     ///
     /// # Errors
     ///
-    /// Fails if the request fails. A restricted key needs write access to webhook endpoints.
+    /// Fails if the request fails. A restricted key needs the permission "Webhook Endpoints, Event
+    /// Destinations": write.
     pub async fn send(&self, client: &Client) -> Result<(), Error> {
-        let request = client.post(&*self.path).api_version(router_catalog::API_VERSION);
-        let request = match self.path.starts_with(V1) {
-            true => self
-                .form()
-                .into_iter()
-                .fold(request, |request, (name, value)| request.form(name, value)),
-            false => request.json(self.body.clone()),
+        let mut fix = self.clone();
+        if !self.added.is_empty() {
+            // The request replaces the list, which may have changed since it was read.
+            let request = client.get(&*self.path).api_version(router_catalog::API_VERSION);
+            let EnabledEvents { mut enabled_events } = request.send().await?.json()?;
+            for event_type in &self.added {
+                if !enabled_events.contains(event_type) {
+                    enabled_events.push(event_type.clone());
+                }
+            }
+            fix.body = json!({"enabled_events": enabled_events});
+        }
+        let request = client.post(&*fix.path).api_version(router_catalog::API_VERSION);
+        let request = if fix.is_form() {
+            let parameters = fix.form().into_iter();
+            parameters.fold(request, |request, (name, value)| request.form(name, value))
+        } else {
+            request.json(fix.body)
         };
         request.send().await.map(drop)
+    }
+
+    fn is_form(&self) -> bool {
+        self.path.starts_with(V1)
     }
 
     /// Returns the parameters as those of a form.
@@ -226,11 +259,11 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-impl fmt::Display for Mend {
+impl fmt::Display for Fix {
     /// Writes the method, the path and the parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)?;
-        if self.path.starts_with(V1) {
+        if self.is_form() {
             for (name, value) in self.form() {
                 write!(f, " {name}={value}")?;
             }

@@ -1,4 +1,4 @@
-//! Compares the events that a program wants with those that Stripe sends.
+//! Compares the events that a program handles with those that Stripe sends.
 //!
 //! ```no_run
 //! use router_core::Router;
@@ -8,21 +8,21 @@
 //! let client = Client::builder(ApiKey::from_env("STRIPE_API_KEY")?).build()?;
 //! let doctor = Doctor::new(&client).url("https://shop.example/webhook");
 //! for finding in doctor.check(router.routes()).await? {
-//!     println!("{}: {} {}", finding.code, finding.what, finding.cure);
+//!     println!("{}: {} {}", finding.code, finding.message, finding.remedy);
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! A restricted key needs the permission "Webhook Endpoints, Event Destinations": read, or write to
-//! [mend](Mend::send) a finding. [`examine`] makes the comparison without a request.
+//! [fix](Fix::send) a finding. [`compare`] needs no key: it compares without requests.
 
+mod compare;
 mod destination;
-mod examine;
 mod finding;
+mod routes;
 #[cfg(test)]
 mod tests;
-mod wanted;
 
 use std::time::{Duration, SystemTime};
 
@@ -31,10 +31,10 @@ use serde_json::Value;
 
 pub(crate) use self::destination::{V1, V2};
 pub use self::{
+    compare::{Environment, compare},
     destination::Destination,
-    examine::{Facts, examine},
-    finding::{Code, Finding, Mend, Severity},
-    wanted::WantedRoutes,
+    finding::{Code, Finding, Fix, Severity},
+    routes::ProgramRoutes,
 };
 use crate::{Client, Error, ErrorKind, Request};
 
@@ -42,52 +42,54 @@ use crate::{Client, Error, ErrorKind, Request};
 #[derive(Debug, Clone)]
 pub struct Doctor<'c> {
     client: &'c Client,
-    facts: Facts,
+    environment: Environment,
 }
 
 impl<'c> Doctor<'c> {
-    /// Creates a doctor of the account of the client's key.
+    /// Creates a doctor for the account of the client's key.
     #[must_use]
     pub fn new(client: &'c Client) -> Self {
-        Self { client, facts: Facts::default() }
+        Self { client, environment: Environment::default() }
     }
 
-    /// Sets the facts about the program. The clock's difference is replaced by the measured one.
+    /// Sets the environment of the program, and replaces the URLs added so far. The clock skew is
+    /// replaced by the measured one.
     #[must_use]
-    pub fn facts(mut self, facts: Facts) -> Self {
-        self.facts = facts;
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
         self
     }
 
-    /// Adds a URL of the program. Destinations with other URLs are ignored.
+    /// Adds a URL of the program. Destinations without one of these URLs are ignored.
     #[must_use]
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.facts.urls.push(url.into());
+        self.environment.urls.push(url.into());
         self
     }
 
-    /// Reads the destinations of the account, and compares them with the routes. The worst findings
-    /// come first.
+    /// Reads the destinations of the account, and compares them with the routes. Returns the
+    /// findings, the most severe first. Cancel safe.
     ///
     /// # Errors
     ///
-    /// Fails if a request fails.
-    pub async fn check(&self, wanted: impl Into<WantedRoutes>) -> Result<Vec<Finding>, Error> {
+    /// Fails if a request fails, or if a response is not a list of destinations.
+    pub async fn check(&self, routes: impl Into<ProgramRoutes>) -> Result<Vec<Finding>, Error> {
         let mut objects = Vec::new();
         let v1 = self.client.get(V1);
         let clock_skew = self.read(v1, &mut objects).await?;
-        // The URL is not part of the answer by default:
+        // Stripe omits the URL by default:
         // <https://docs.stripe.com/api/v2/core/event-destinations/list>
         let v2 = self.client.get(V2).query("include", "webhook_endpoint.url");
         self.read(v2, &mut objects).await?;
         let destinations = Destination::merge(objects)
             .map_err(|message| Error::new(ErrorKind::Unreadable, &format!("GET {V2}"), message))?;
-        let facts = Facts { clock_skew, ..self.facts.clone() };
-        Ok(examine(&wanted.into(), &destinations, &facts))
+        let environment = Environment { clock_skew, ..self.environment.clone() };
+        Ok(compare(&routes.into(), &destinations, &environment))
     }
 
-    /// Reads all pages of a list, and measures the clock's difference with the first.
+    /// Reads all pages of a list. Returns the clock skew, measured with the first page.
     async fn read(&self, list: Request, into: &mut Vec<Value>) -> Result<Option<i64>, Error> {
+        let name = list.name();
         let mut pages = list.api_version(API_VERSION).pages();
         let mut skew = None;
         loop {
@@ -95,16 +97,19 @@ impl<'c> Doctor<'c> {
             let Some(page) = pages.next().await? else { return Ok(skew) };
             let after = self.client.clock().wall();
             skew = skew.or_else(|| pages.date().map(|date| clock_skew(before, date, after)));
-            let items = page.iter().map(|item| serde_json::from_str(item.get()));
-            into.extend(
-                items.map(|item| item.expect("item was parsed as JSON")).collect::<Vec<Value>>(),
-            );
+            for item in page {
+                // A raw value may be nested too deeply, or have a number that is too large.
+                into.push(serde_json::from_str(item.get()).map_err(|_| {
+                    let message = "an item of the list is not the expected JSON";
+                    Error::new(ErrorKind::Unreadable, &name, message)
+                })?);
+            }
         }
     }
 }
 
-/// Returns the seconds by which this machine's clock is certainly ahead of Stripe's. The response
-/// was sent between the two times, and its date has no fraction of a second.
+/// Returns the seconds by which this machine's clock is at least ahead of Stripe's; negative if it
+/// is behind. Stripe sent the response between the two times, with a date truncated to the second.
 fn clock_skew(before: SystemTime, date: SystemTime, after: SystemTime) -> i64 {
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let latest = date + Duration::from_secs(1);

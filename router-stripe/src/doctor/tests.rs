@@ -1,19 +1,21 @@
-//! Each code, with the case in which the comparison is silent.
+//! A case of each code, and the similar case without a finding.
 
 use serde_json::{Value, json};
 
-use super::{Code, Destination, Facts, Finding, Severity, WantedRoutes, clock_skew, examine};
+use super::{
+    Code, Destination, Environment, Finding, ProgramRoutes, Severity, clock_skew, compare,
+};
 
-fn routes(patterns: &[&str]) -> WantedRoutes {
+fn routes_for(patterns: &[&str]) -> ProgramRoutes {
     let route = |pattern: &&str| json!({"pattern": pattern, "handler": format!("on.{pattern}")});
-    wanted(&Value::from_iter(patterns.iter().map(route)))
+    parse_routes(&Value::from_iter(patterns.iter().map(route)))
 }
 
-fn wanted(routes: &Value) -> WantedRoutes {
-    serde_json::from_value(routes.clone()).expect("routes are valid")
+fn parse_routes(json: &Value) -> ProgramRoutes {
+    serde_json::from_value(json.clone()).expect("routes are valid")
 }
 
-/// Returns an event destination, with these fields instead of the usual ones.
+/// Returns an event destination with these fields in place of the defaults.
 fn destination(fields: Value) -> Value {
     let mut object = json!({
         "id": "ed_1",
@@ -34,84 +36,92 @@ fn destination(fields: Value) -> Value {
     object
 }
 
-fn sent(destinations: &[Value]) -> Vec<Destination> {
+fn parse(destinations: &[Value]) -> Vec<Destination> {
     let json: String = destinations.iter().map(Value::to_string).collect();
     Destination::parse_all(&json).expect("destinations are valid")
 }
 
-fn check(wanted: &WantedRoutes, destinations: &[Value]) -> Vec<Finding> {
-    examine(wanted, &sent(destinations), &Facts::default())
+fn check(routes: &ProgramRoutes, destinations: &[Value]) -> Vec<Finding> {
+    compare(routes, &parse(destinations), &Environment::default())
 }
 
 fn codes(findings: &[Finding]) -> Vec<Code> {
     findings.iter().map(|finding| finding.code).collect()
 }
 
-fn mend(finding: &Finding) -> String {
-    finding.mend.as_ref().expect("finding can be mended").to_string()
+fn fix(finding: &Finding) -> String {
+    finding.fix.as_ref().expect("finding has a fix").to_string()
 }
 
 #[test]
-fn handled_type_must_be_enabled() {
-    let wanted = routes(&["invoice.paid", "invoice.voided", "customer.tax_id.*"]);
+fn handled_type_that_is_not_enabled_is_found() {
+    let routes = routes_for(&["invoice.paid", "invoice.voided", "customer.tax_id.*"]);
     let enabled = ["invoice.paid", "customer.tax_id.created", "customer.tax_id.deleted"];
-    let findings = check(&wanted, &[destination(json!({"enabled_events": enabled}))]);
+    let findings = check(&routes, &[destination(json!({"enabled_events": enabled}))]);
     assert_eq!(codes(&findings), [Code::NotEnabled]);
     assert_eq!(findings[0].severity, Severity::Error);
     assert_eq!(findings[0].event_types, ["customer.tax_id.updated", "invoice.voided"]);
     assert_eq!(
-        findings[0].what,
+        findings[0].message,
         "The handlers on.customer.tax_id.*, on.invoice.voided take customer.tax_id.updated, \
          invoice.voided, which ed_1 does not send."
     );
     assert_eq!(
-        mend(&findings[0]),
+        fix(&findings[0]),
         "POST /v2/core/event_destinations/ed_1 {\"enabled_events\":[\"invoice.paid\",\
          \"customer.tax_id.created\",\"customer.tax_id.deleted\",\"customer.tax_id.updated\",\
          \"invoice.voided\"]}"
     );
     let all = [&enabled[..], &["customer.tax_id.updated", "invoice.voided"]].concat();
-    assert_eq!(check(&wanted, &[destination(json!({"enabled_events": all}))]), []);
+    assert_eq!(check(&routes, &[destination(json!({"enabled_events": all}))]), []);
 }
 
 #[test]
-fn handler_of_all_types_takes_what_is_sent() {
+fn handler_of_all_types_needs_no_type_enabled() {
     for pattern in ["*", "(unhandled)"] {
         let events = json!(["customer.created"]);
         assert_eq!(
-            check(&routes(&[pattern]), &[destination(json!({"enabled_events": events}))]),
+            check(&routes_for(&[pattern]), &[destination(json!({"enabled_events": events}))]),
             []
         );
         let events = json!(["*"]);
         assert_eq!(
-            check(&routes(&[pattern]), &[destination(json!({"enabled_events": events}))]),
+            check(&routes_for(&[pattern]), &[destination(json!({"enabled_events": events}))]),
             []
         );
     }
 }
 
 #[test]
-fn another_program_is_not_changed_without_url() {
+fn destination_has_no_fix_if_owner_is_unknown() {
     let other = json!({"id": "ed_2", "webhook_endpoint": {"url": "https://blog.example"}});
     let destinations = [destination(json!({})), destination(other)];
-    let wanted = routes(&["invoice.paid", "invoice.voided"]);
-    let findings = check(&wanted, &destinations);
+    let routes = routes_for(&["invoice.paid", "invoice.voided"]);
+    let findings = check(&routes, &destinations);
     assert_eq!(codes(&findings), [Code::NotEnabled]);
-    assert_eq!(findings[0].mend, None);
+    assert_eq!(findings[0].fix, None);
+    // The payload does not say whose destination it is either.
+    let thin = json!({"id": "ed_2", "event_payload": "thin", "status": "disabled",
+        "enabled_events": ["v1.invoice.voided"]});
+    let thin_routes = routes_for(&["invoice.paid", "v1.invoice.voided", "v1.charge.failed"]);
+    let findings = check(&thin_routes, &[destination(json!({})), destination(thin)]);
+    assert_eq!(codes(&findings), [Code::NotEnabled, Code::Disabled]);
+    assert!(findings.iter().all(|finding| finding.fix.is_none()));
     let urls = vec!["https://shop.example/webhook".to_owned()];
-    let findings = examine(&wanted, &sent(&destinations), &Facts { urls, ..Facts::default() });
-    assert!(mend(&findings[0]).starts_with("POST /v2/core/event_destinations/ed_1 "));
+    let findings =
+        compare(&routes, &parse(&destinations), &Environment { urls, ..Environment::default() });
+    assert!(fix(&findings[0]).starts_with("POST /v2/core/event_destinations/ed_1 "));
 }
 
 #[test]
-fn event_type_is_enabled_where_its_accounts_are() {
+fn fix_is_at_destination_of_handler_accounts() {
     let connect = json!({"id": "ed_2", "events_from": ["@accounts"]});
-    let destinations = sent(&[destination(connect), destination(json!({}))]);
+    let destinations = parse(&[destination(connect), destination(json!({}))]);
     let urls = vec!["https://shop.example/webhook".to_owned()];
-    let facts = Facts { urls, ..Facts::default() };
+    let environment = Environment { urls, ..Environment::default() };
     for (endpoint, id) in [(Value::Null, "ed_1"), (json!("connect"), "ed_2")] {
         let route = json!({"pattern": "invoice.voided", "handler": "void", "endpoint": endpoint});
-        let findings = examine(&wanted(&json!([route])), &destinations, &facts);
+        let findings = compare(&parse_routes(&json!([route])), &destinations, &environment);
         assert_eq!(findings[0].code, Code::NotEnabled);
         assert_eq!(findings[0].destinations, [id]);
     }
@@ -121,46 +131,46 @@ fn event_type_is_enabled_where_its_accounts_are() {
 fn handler_of_other_mode_needs_nothing() {
     let route = json!([{"pattern": "invoice.voided", "handler": "live", "livemode": true},
         {"pattern": "invoice.paid", "handler": "test", "livemode": false}]);
-    assert_eq!(check(&wanted(&route), &[destination(json!({}))]), []);
+    assert_eq!(check(&parse_routes(&route), &[destination(json!({}))]), []);
     let live = destination(json!({"livemode": true}));
-    assert_eq!(codes(&check(&wanted(&route), &[live])), [Code::NotEnabled]);
+    assert_eq!(codes(&check(&parse_routes(&route), &[live])), [Code::NotEnabled]);
 }
 
 #[test]
 fn connect_handler_needs_events_of_connected_accounts() {
-    let wanted = wanted(&json!([
+    let routes = parse_routes(&json!([
         {"pattern": "invoice.paid", "handler": "shop.fulfil", "endpoint": "connect"}
     ]));
-    let findings = check(&wanted, &[destination(json!({}))]);
+    let findings = check(&routes, &[destination(json!({}))]);
     assert_eq!(codes(&findings), [Code::Scope]);
     assert_eq!(
-        (findings[0].what.as_str(), &findings[0].mend),
+        (findings[0].message.as_str(), &findings[0].fix),
         (
             "The handler shop.fulfil takes invoice.paid of connected accounts, which ed_1 does not send.",
             &None
         )
     );
     for from in [json!(["@accounts"]), json!(["other_accounts", "self"]), Value::Null] {
-        assert_eq!(check(&wanted, &[destination(json!({"events_from": from}))]), [], "{from}");
+        assert_eq!(check(&routes, &[destination(json!({"events_from": from}))]), [], "{from}");
     }
 }
 
 #[test]
-fn payload_kind_must_fit_handler() {
+fn other_payload_kind_is_found() {
     let thin = destination(json!({"event_payload": "thin", "enabled_events": ["v1.invoice.paid"]}));
     let snapshot = destination(json!({}));
-    let findings = check(&routes(&["invoice.paid"]), std::slice::from_ref(&thin));
+    let findings = check(&routes_for(&["invoice.paid"]), std::slice::from_ref(&thin));
     assert_eq!(codes(&findings), [Code::PayloadKind, Code::Unhandled]);
     assert_eq!(
-        findings[0].what,
-        "The handler on.invoice.paid takes invoice.paid, of which ed_1 sends the thin events."
+        findings[0].message,
+        "The handler on.invoice.paid takes invoice.paid, but ed_1 sends thin events."
     );
-    let findings = check(&routes(&["v1.invoice.paid"]), std::slice::from_ref(&snapshot));
+    let findings = check(&routes_for(&["v1.invoice.paid"]), std::slice::from_ref(&snapshot));
     assert_eq!(codes(&findings), [Code::PayloadKind, Code::Unhandled]);
     let all = destination(json!({"enabled_events": ["*"]}));
-    let findings = check(&routes(&["v1.invoice.paid"]), &[all]);
+    let findings = check(&routes_for(&["v1.invoice.paid"]), &[all]);
     assert_eq!(codes(&findings), [Code::PayloadKind, Code::Wildcard]);
-    let both = wanted(&json!([{"pattern": "invoice.paid", "handler": "shop.fulfil"},
+    let both = parse_routes(&json!([{"pattern": "invoice.paid", "handler": "shop.fulfil"},
         {"pattern": "v1.invoice.paid", "handler": "shop.fulfil"}]));
     for destination in [thin, snapshot] {
         assert_eq!(check(&both, &[destination]), []);
@@ -169,11 +179,11 @@ fn payload_kind_must_fit_handler() {
 
 #[test]
 fn wildcard_and_unhandled_types_are_information() {
-    let wanted = routes(&["invoice.paid"]);
-    let findings = check(&wanted, &[destination(json!({"enabled_events": ["*"]}))]);
+    let routes = routes_for(&["invoice.paid"]);
+    let findings = check(&routes, &[destination(json!({"enabled_events": ["*"]}))]);
     assert_eq!(codes(&findings), [Code::Wildcard]);
     let events = json!(["invoice.paid", "charge.failed"]);
-    let findings = check(&wanted, &[destination(json!({"enabled_events": events}))]);
+    let findings = check(&routes, &[destination(json!({"enabled_events": events}))]);
     assert_eq!(codes(&findings), [Code::Unhandled]);
     assert_eq!(findings[0].severity, Severity::Info);
     assert_eq!(findings[0].event_types, ["charge.failed"]);
@@ -181,22 +191,26 @@ fn wildcard_and_unhandled_types_are_information() {
 
 #[test]
 fn disabled_destination_can_be_enabled() {
-    let wanted = routes(&["invoice.paid"]);
-    let findings = check(&wanted, &[destination(json!({"status": "disabled"}))]);
+    let routes = routes_for(&["invoice.paid"]);
+    let findings = check(&routes, &[destination(json!({"status": "disabled"}))]);
     assert_eq!(codes(&findings), [Code::Disabled]);
-    assert_eq!(mend(&findings[0]), "POST /v2/core/event_destinations/ed_1/enable");
+    assert_eq!(fix(&findings[0]), "POST /v2/core/event_destinations/ed_1/enable");
     let endpoint = json!({"id": "we_1", "object": "webhook_endpoint", "status": "disabled",
         "enabled_events": ["invoice.paid"], "url": "https://shop.example/webhook"});
-    let findings = check(&wanted, &[endpoint]);
-    assert_eq!(mend(&findings[0]), "POST /v1/webhook_endpoints/we_1 disabled=false");
+    let findings = check(&routes, &[endpoint]);
+    assert_eq!(fix(&findings[0]), "POST /v1/webhook_endpoints/we_1 disabled=false");
 }
 
 #[test]
 fn api_version_is_compared_without_flags() {
     let check = |expected: Option<&str>, fields: Value| {
         let expected_api_version = expected.map(str::to_owned);
-        let facts = Facts { expected_api_version, ..Facts::default() };
-        codes(&examine(&routes(&["invoice.paid"]), &sent(&[destination(fields)]), &facts))
+        let environment = Environment { expected_api_version, ..Environment::default() };
+        codes(&compare(
+            &routes_for(&["invoice.paid"]),
+            &parse(&[destination(fields)]),
+            &environment,
+        ))
     };
     assert_eq!(check(None, json!({})), []);
     assert_eq!(check(Some("2026-10-28.endive"), json!({})), []);
@@ -208,11 +222,11 @@ fn api_version_is_compared_without_flags() {
 }
 
 #[test]
-fn one_url_must_not_get_an_event_twice() {
-    let wanted = routes(&["invoice.paid", "invoice.voided"]);
+fn same_event_twice_at_one_url_is_found() {
+    let routes = routes_for(&["invoice.paid", "invoice.voided"]);
     let both = |fields: Value| {
         let first = json!({"enabled_events": ["invoice.paid", "invoice.voided"]});
-        codes(&check(&wanted, &[destination(first), destination(fields)]))
+        codes(&check(&routes, &[destination(first), destination(fields)]))
     };
     assert_eq!(both(json!({"id": "ed_2"})), [Code::DuplicateUrl]);
     assert_eq!(
@@ -224,34 +238,79 @@ fn one_url_must_not_get_an_event_twice() {
         both(json!({"id": "ed_2", "webhook_endpoint": {"url": "https://shop.example/2"}})),
         []
     );
-    assert_eq!(both(json!({"id": "ed_2", "status": "disabled"})), [Code::Disabled]);
 }
 
 #[test]
-fn url_must_be_https() {
+fn disabled_destination_with_successor_is_information() {
+    // The remedies of `api_version` and `duplicate_url` are to disable a destination.
+    let routes = routes_for(&["invoice.paid"]);
+    let environment = Environment {
+        urls: vec!["https://shop.example/webhook".to_owned()],
+        expected_api_version: Some("2026-10-28.endive".to_owned()),
+        ..Environment::default()
+    };
+    let check = |fields: Value| {
+        let mut old = destination(json!({"id": "ed_0", "status": "disabled",
+            "snapshot_api_version": "2025-09-30.clover"}));
+        old.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        compare(&routes, &parse(&[old, destination(json!({}))]), &environment)
+    };
+    let findings = check(json!({}));
+    assert_eq!(codes(&findings), [Code::Disabled]);
+    assert_eq!((findings[0].severity, &findings[0].fix), (Severity::Info, &None));
+    let connect = check(json!({"events_from": ["@accounts"]}));
+    assert_eq!(codes(&connect), [Code::Disabled, Code::ApiVersion]);
+    assert_eq!(connect[0].severity, Severity::Error);
+    assert_eq!(codes(&check(json!({"enabled_events": ["invoice.voided"]}))), [Code::Disabled]);
+    assert_eq!(check(json!({"enabled_events": ["*"]}))[0].severity, Severity::Info);
+    let query = check(json!({"webhook_endpoint": {"url": "https://shop.example/webhook?v=1"}}));
+    assert_eq!(query[0].severity, Severity::Info);
+    // Without a URL, the enabled destination may be another program's.
+    let other = destination(json!({"webhook_endpoint": {"url": "https://shop.example/2"}}));
+    let old = destination(json!({"id": "ed_0", "status": "disabled"}));
+    let findings = compare(&routes, &parse(&[old, other]), &Environment::default());
+    assert_eq!((findings[0].code, findings[0].severity), (Code::Disabled, Severity::Error));
+}
+
+#[test]
+fn each_url_needs_a_destination() {
+    let urls = ["https://shop.example/webhook", "https://shop.example/webhok"];
+    let environment =
+        Environment { urls: urls.map(str::to_owned).to_vec(), ..Environment::default() };
+    let findings =
+        compare(&routes_for(&["invoice.paid"]), &parse(&[destination(json!({}))]), &environment);
+    assert_eq!(codes(&findings), [Code::NoDestination]);
+    assert_eq!(findings[0].message, "No destination has the URL https://shop.example/webhok.");
+}
+
+#[test]
+fn http_url_is_found() {
     let http = destination(json!({"webhook_endpoint": {"url": "http://shop.example/webhook"}}));
-    assert_eq!(codes(&check(&routes(&["invoice.paid"]), &[http])), [Code::InsecureUrl]);
+    assert_eq!(codes(&check(&routes_for(&["invoice.paid"]), &[http])), [Code::InsecureUrl]);
 }
 
 #[test]
 fn program_without_destination_has_one_finding() {
-    let wanted = routes(&["invoice.paid"]);
-    assert_eq!(codes(&check(&wanted, &[])), [Code::NoDestination]);
+    let routes = routes_for(&["invoice.paid"]);
+    assert_eq!(codes(&check(&routes, &[])), [Code::NoDestination]);
     let urls = vec!["https://shop.example/hook".to_owned()];
-    let facts = Facts { urls, ..Facts::default() };
-    let findings = examine(&wanted, &sent(&[destination(json!({}))]), &facts);
+    let environment = Environment { urls, ..Environment::default() };
+    let findings = compare(&routes, &parse(&[destination(json!({}))]), &environment);
     assert_eq!(codes(&findings), [Code::NoDestination]);
-    assert!(findings[0].cure.ends_with("pass one of https://shop.example/webhook."));
+    assert!(findings[0].remedy.ends_with("pass one of https://shop.example/webhook."));
     let query = json!({"webhook_endpoint": {"url": "https://shop.example/hook?version=2"}});
-    assert_eq!(examine(&wanted, &sent(&[destination(query)]), &facts), []);
+    assert_eq!(compare(&routes, &parse(&[destination(query)]), &environment), []);
 }
 
 #[test]
-fn clock_may_differ_by_five_seconds() {
+fn clock_skew_beyond_five_seconds_is_found() {
     let check = |skew| {
-        let facts = Facts { clock_skew: Some(skew), ..Facts::default() };
-        let findings =
-            examine(&routes(&["invoice.paid"]), &sent(&[destination(json!({}))]), &facts);
+        let environment = Environment { clock_skew: Some(skew), ..Environment::default() };
+        let findings = compare(
+            &routes_for(&["invoice.paid"]),
+            &parse(&[destination(json!({}))]),
+            &environment,
+        );
         findings.first().map(|finding| (finding.code, finding.severity))
     };
     assert_eq!((check(5), check(-5)), (None, None));
@@ -261,7 +320,7 @@ fn clock_may_differ_by_five_seconds() {
 }
 
 #[test]
-fn slow_answer_is_no_clock_difference() {
+fn slow_response_is_not_clock_skew() {
     use std::time::{Duration, UNIX_EPOCH};
     let at = |seconds: f64| UNIX_EPOCH + Duration::from_secs_f64(1000.0 + seconds);
     assert_eq!(clock_skew(at(0.9), at(0.0), at(1.0)), 0);
@@ -271,12 +330,13 @@ fn slow_answer_is_no_clock_difference() {
 }
 
 #[test]
-fn secret_error_is_shown() {
+fn secret_error_is_reported() {
     let secret_error = Some("it is blank".to_owned());
-    let facts = Facts { secret_error, ..Facts::default() };
-    let findings = examine(&routes(&["invoice.paid"]), &sent(&[destination(json!({}))]), &facts);
+    let environment = Environment { secret_error, ..Environment::default() };
+    let findings =
+        compare(&routes_for(&["invoice.paid"]), &parse(&[destination(json!({}))]), &environment);
     assert_eq!(codes(&findings), [Code::Secret]);
-    assert_eq!(findings[0].what, "The signing secret: it is blank.");
+    assert_eq!(findings[0].message, "The signing secret is invalid: it is blank.");
 }
 
 #[test]
@@ -286,17 +346,21 @@ fn webhook_endpoint_in_both_lists_is_one_destination() {
             "enabled_events": ["invoice.paid"], "url": "https://shop.example/webhook"})
     };
     let same_id = json!({"id": "we_1", "webhook_endpoint": {"url": null}});
-    let merged = sent(&[endpoint("we_1", "2024-06-20"), destination(same_id)]);
+    let merged = parse(&[endpoint("we_1", "2024-06-20"), destination(same_id)]);
     assert_eq!(merged.len(), 1);
     assert_eq!(merged[0].url.as_deref(), Some("https://shop.example/webhook"));
     let alike = endpoint("we_1", "2026-10-28.endive");
-    assert_eq!(sent(&[alike.clone(), destination(json!({}))]).len(), 1);
-    assert_eq!(sent(&[alike.clone(), alike, destination(json!({}))]).len(), 2);
-    assert_eq!(sent(&[endpoint("we_1", "2024-06-20"), destination(json!({}))]).len(), 2);
+    assert_eq!(parse(&[alike.clone(), destination(json!({}))]).len(), 1);
+    let mut reordered = [alike.clone(), destination(json!({}))];
+    reordered[0]["enabled_events"] = json!(["invoice.paid", "charge.failed"]);
+    reordered[1]["enabled_events"] = json!(["charge.failed", "invoice.paid"]);
+    assert_eq!(parse(&reordered).len(), 1);
+    assert_eq!(parse(&[alike.clone(), alike, destination(json!({}))]).len(), 2);
+    assert_eq!(parse(&[endpoint("we_1", "2024-06-20"), destination(json!({}))]).len(), 2);
 }
 
 #[test]
-fn export_of_lists_is_parsed_and_incomplete_one_refused() {
+fn export_is_parsed_if_complete() {
     let item = destination(json!({}));
     let list = json!({"data": [item], "next_page_url": null}).to_string();
     let all = Destination::parse_all(&format!("{list}\n[]\n{item}")).expect("export is valid");

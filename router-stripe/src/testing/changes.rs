@@ -14,7 +14,7 @@ impl Tables {
             return None;
         }
         let path = request.path_only();
-        // Event destinations have a path for this change.
+        // An event destination has a path for each change of its status.
         let (path, status) = match path.rsplit_once('/') {
             Some((path, "enable")) => (path, Some("enabled")),
             Some((path, "disable")) => (path, Some("disabled")),
@@ -29,7 +29,7 @@ impl Tables {
             merge(object, &name, value);
         }
         let status = status.map(str::to_owned).or_else(|| {
-            // A parameter of webhook endpoints, whose object has a status instead.
+            // Webhook endpoints have the parameter `disabled`, but the field `status`.
             let disabled = object.as_object_mut()?.remove("disabled")?;
             Some(if disabled == true { "disabled" } else { "enabled" }.to_owned())
         });
@@ -39,7 +39,8 @@ impl Tables {
         Some(Answer::ok(object))
     }
 
-    fn find(&mut self, account: &str, path: &str) -> Option<&mut Value> {
+    /// Returns the object at a path, or the item with this id in a list.
+    pub(super) fn find(&mut self, account: &str, path: &str) -> Option<&mut Value> {
         let key = (account.to_owned(), path.to_owned());
         if let Some(object) = self.objects.get_mut(&key) {
             return Some(object);
@@ -50,7 +51,8 @@ impl Tables {
     }
 }
 
-/// Returns the parameters of a request: those of a form, with their nested names, or of JSON.
+/// Returns the parameters of a form or of a JSON object. Returns `None` if the body is neither.
+/// Nested names of a form, such as `metadata[order]`, become objects and lists.
 fn parameters(request: &ReceivedRequest) -> Option<Vec<(String, Value)>> {
     if request.body.is_empty() {
         return Some(Vec::new());

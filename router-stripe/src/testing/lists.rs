@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::Answer;
 
-/// The number of items of a page if the request does not state it, as at Stripe.
+/// Stripe's default number of items per page.
 const DEFAULT_LIMIT: usize = 10;
 
-/// Returns the page of a list that a request asks for.
+/// Returns the requested page of a list.
 pub(super) fn page(list: &[Value], path: &str, path_and_query: &str) -> Answer {
     let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
     let parameters: Vec<(String, String)> = parse(query.as_bytes()).into_owned().collect();
@@ -79,7 +79,7 @@ fn matches(item: &Value, parameters: &[(String, String)]) -> bool {
         })
 }
 
-/// Returns the item without the field that only the stub knows.
+/// Returns the item without `delivery_success`, which Stripe's objects do not have.
 fn without_success(item: &Value) -> Value {
     let mut item = item.clone();
     if let Some(fields) = item.as_object_mut() {

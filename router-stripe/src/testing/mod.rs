@@ -7,7 +7,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stripe = StubStripe::start().await?;
-//! stripe.object_of("acct_1", "/v1/invoices/in_1", json!({"id": "in_1", "status": "paid"}));
+//! stripe.set_object_of("acct_1", "/v1/invoices/in_1", json!({"id": "in_1", "status": "paid"}));
 //! stripe.fault(Fault::status(500)); // for the next request
 //!
 //! let response = stripe.client().get("/v1/invoices/in_1").account("acct_1").send().await?;
@@ -54,8 +54,8 @@ pub const STUB_KEY: &str = "rk_test_stub";
 /// A server on a port of this machine that answers like Stripe's API.
 ///
 /// The stub has the objects and lists that a test adds, accepts only the key [`STUB_KEY`], and
-/// records all requests. A `POST` changes an object or an item of a list. The server stops when the
-/// stub is dropped.
+/// records all requests. A `POST` changes an object or an item of a list. A new stub has empty
+/// lists of webhook endpoints and event destinations. The server stops when the stub is dropped.
 #[derive(Debug)]
 pub struct StubStripe {
     address: SocketAddr,
@@ -85,7 +85,7 @@ impl ReceivedRequest {
     }
 }
 
-/// A fault of the stub. It applies to one request.
+/// A fault that the stub injects into one request.
 #[derive(Debug, Clone)]
 pub struct Fault(FaultKind);
 
@@ -109,7 +109,7 @@ impl Fault {
         Self(FaultKind::Answer(Answer::error(status, "api_error", message)))
     }
 
-    /// Answers with 429, and asks for a retry after this number of seconds.
+    /// Answers with 429, and with a `Retry-After` of this number of seconds.
     #[must_use]
     pub fn rate_limited(retry_after: u64) -> Self {
         let error = Answer::error(429, "invalid_request_error", "too many requests");
@@ -128,7 +128,7 @@ impl Fault {
         Self(FaultKind::Disconnect)
     }
 
-    /// Adds a header to the answer of a [status](Self::status).
+    /// Adds a header to the answer. A fault without an answer is left unchanged.
     #[must_use]
     pub fn header(self, name: &'static str, value: &str) -> Self {
         match self.0 {
@@ -224,23 +224,23 @@ impl StubStripe {
     }
 
     /// Sets the object at a path, such as `/v1/invoices/in_1`.
-    pub fn object(&self, path: &str, object: Value) {
-        self.object_of("", path, object);
+    pub fn set_object(&self, path: &str, object: Value) {
+        self.set_object_of("", path, object);
     }
 
     /// Sets the object at a path for requests on behalf of this account: with the account as
     /// `Stripe-Account` or as `Stripe-Context`.
-    pub fn object_of(&self, account: &str, path: &str, object: Value) {
+    pub fn set_object_of(&self, account: &str, path: &str, object: Value) {
         self.contents.tables().objects.insert((account.to_owned(), path.to_owned()), object);
     }
 
     /// Sets the object that an event is about, for requests in the event's account or context: the
-    /// one in a snapshot event, or a sample of the object that a thin event names.
+    /// object in a snapshot event, or a sample of the object that a thin event names.
     ///
     /// # Panics
     ///
     /// Panics if the API has no path for the event's object.
-    pub fn object_of_event(&self, event: &Event) {
+    pub fn set_object_of_event(&self, event: &Event) {
         let path = object_path(event).unwrap_or_else(|reason| panic!("{}: {reason}", event.id()));
         let object = event.decode_object().unwrap_or_else(|_| {
             let sample = sample_of(event);
@@ -252,7 +252,7 @@ impl StubStripe {
             sample
         });
         let account = event.context().or(event.account()).unwrap_or_default();
-        self.object_of(account, &path, object);
+        self.set_object_of(account, &path, object);
     }
 
     /// Deletes the object at a path, in all accounts.
@@ -260,23 +260,23 @@ impl StubStripe {
         self.contents.tables().objects.retain(|(_, other), _| other != path);
     }
 
-    /// Adds an item to the list at a path, such as `/v1/events`, as the newest one.
+    /// Adds an item to the list at a path, such as `/v1/events`, as the newest item.
     ///
     /// The list is served in pages, and can be filtered like `/v1/events`: by `type`, `types[]`,
     /// `created[gt]`, `created[gte]`, `created[lt]`, `created[lte]` and `delivery_success`. The
     /// field `delivery_success` of an item is not part of the answer.
-    pub fn add(&self, path: &str, item: Value) {
-        self.add_of("", path, item);
+    pub fn add_item(&self, path: &str, item: Value) {
+        self.add_item_of("", path, item);
     }
 
     /// Adds an item to the list at a path for requests on behalf of this account.
-    pub fn add_of(&self, account: &str, path: &str, item: Value) {
+    pub fn add_item_of(&self, account: &str, path: &str, item: Value) {
         let mut tables = self.contents.tables();
         tables.lists.entry((account.to_owned(), path.to_owned())).or_default().insert(0, item);
     }
 
-    /// Sets the time by which the stub's clock is ahead, as seen in the `Date` of its answers.
-    pub fn clock_ahead(&self, time: Duration) {
+    /// Sets the time by which the `Date` of the stub's answers is ahead of the system's clock.
+    pub fn set_clock_ahead(&self, time: Duration) {
         self.contents.tables().clock_ahead = time;
     }
 
@@ -297,8 +297,8 @@ impl StubStripe {
     }
 }
 
-/// Returns a sample of the object that a thin event names: the one of the snapshot event for the
-/// same change, if there is one.
+/// Returns a sample of the object that a thin event names: the object of the snapshot event for the
+/// same change, if there is such an event.
 fn sample_of(event: &Event) -> Option<Value> {
     let snapshot = event.event_type().strip_prefix("v1.");
     let snapshot = snapshot.and_then(|name| SyntheticEvent::new(name).build().ok());

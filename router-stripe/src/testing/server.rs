@@ -102,10 +102,10 @@ impl Tables {
         if let Some(answer) = self.change(request) {
             return answer;
         }
-        let key = (request.account().to_owned(), path.to_owned());
-        if let Some(object) = self.objects.get(&key) {
+        if let Some(object) = self.find(request.account(), path) {
             return Answer::ok(object);
         }
+        let key = (request.account().to_owned(), path.to_owned());
         match self.lists.get(&key) {
             Some(list) if request.method == Method::GET => page(list, path, &request.path),
             _ => {

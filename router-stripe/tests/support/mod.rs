@@ -14,7 +14,7 @@ pub(crate) const INVOICE: &str = "/v1/invoices/in_1";
 
 pub(crate) async fn stub() -> StubStripe {
     let stripe = StubStripe::start().await.expect("a port is free");
-    stripe.object(INVOICE, json!({"id": "in_1", "status": "paid"}));
+    stripe.set_object(INVOICE, json!({"id": "in_1", "status": "paid"}));
     stripe
 }
 

@@ -8,15 +8,15 @@ use serde::Deserialize;
 
 /// The routes of a program: the event types that its handlers take.
 ///
-/// They come from a router (`WantedRoutes::from(router.routes())`), or from the JSON that
+/// They are made from a router (`ProgramRoutes::from(router.routes())`), or from the JSON that
 /// `serde_json::to_string(router.routes())` writes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct WantedRoutes(Vec<WantedRoute>);
+pub struct ProgramRoutes(Vec<ProgramRoute>);
 
 /// A pattern of a handler. Other fields of the JSON are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct WantedRoute {
+pub(super) struct ProgramRoute {
     pub(super) pattern: String,
     pub(super) handler: String,
     #[serde(default)]
@@ -25,14 +25,14 @@ pub(super) struct WantedRoute {
     pub(super) livemode: Option<bool>,
 }
 
-impl WantedRoutes {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &WantedRoute> {
+impl ProgramRoutes {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ProgramRoute> {
         self.0.iter()
     }
 
-    /// Returns whether a handler takes events of all types, or those that no other handler takes.
+    /// Returns whether every event has a handler.
     pub(super) fn takes_everything(&self) -> bool {
-        self.iter().any(|route| matches!(&*route.pattern, "*" | Route::UNHANDLED))
+        self.iter().any(ProgramRoute::takes_everything)
     }
 
     /// Returns whether a handler takes events of this type.
@@ -41,16 +41,21 @@ impl WantedRoutes {
     }
 }
 
-impl WantedRoute {
+impl ProgramRoute {
     pub(super) fn takes(&self, event_type: &str) -> bool {
         Pattern::parse(&self.pattern).is_ok_and(|pattern| pattern.matches(event_type))
     }
 
-    /// Returns the event types that the route needs. A prefix is expanded to its known event types.
-    /// `*` takes what is sent, and needs nothing.
+    /// Returns whether the handler takes events of all types, or those that no other handler takes.
+    fn takes_everything(&self) -> bool {
+        matches!(&*self.pattern, "*" | Route::UNHANDLED)
+    }
+
+    /// Returns the event types that must be sent for the route. A prefix is expanded to its known
+    /// event types. A route of all types needs none in particular.
     pub(super) fn event_types(&self) -> BTreeSet<String> {
         match Pattern::parse(&self.pattern) {
-            _ if self.pattern == Route::UNHANDLED || self.pattern == "*" => BTreeSet::new(),
+            _ if self.takes_everything() => BTreeSet::new(),
             Ok(pattern @ Pattern::Prefix(_)) => {
                 pattern.known().iter().map(|known| known.name.to_owned()).collect()
             }
@@ -59,14 +64,14 @@ impl WantedRoute {
     }
 }
 
-impl From<&Routes> for WantedRoutes {
+impl From<&Routes> for ProgramRoutes {
     fn from(routes: &Routes) -> Self {
-        let wanted = |route: &Route| WantedRoute {
+        let convert = |route: &Route| ProgramRoute {
             pattern: route.pattern.clone(),
             handler: route.handler.clone(),
             endpoint: route.endpoint.map(str::to_owned),
             livemode: route.livemode,
         };
-        Self(routes.iter().map(wanted).collect())
+        Self(routes.iter().map(convert).collect())
     }
 }
