@@ -136,10 +136,17 @@ struct HandlerEntry {
 }
 
 impl Connection {
-    /// Returns the local view of the open records. The first call starts it, and all calls wait for
-    /// its initial load.
+    /// Returns the local view of the open records, and waits for its initial load.
     async fn mirror(&self) -> Result<&Mirror, StoreError> {
-        let mirror = self.mirror.get_or_init(|| {
+        let mirror = self.started_mirror();
+        mirror.wait_for_sequence(0).await?;
+        Ok(mirror)
+    }
+
+    /// Returns the local view of the open records, which may be empty or stale. The first call
+    /// starts it.
+    fn started_mirror(&self) -> &Mirror {
+        self.mirror.get_or_init(|| {
             let (jetstream, stream) = (self.jetstream.clone(), self.stream.clone());
             Mirror::start(
                 jetstream,
@@ -148,9 +155,7 @@ impl Connection {
                 &self.subjects,
                 self.time.clone(),
             )
-        });
-        mirror.wait_for_sequence(0).await?;
-        Ok(mirror)
+        })
     }
 
     /// Writes messages atomically. Returns the sequence of the last.
@@ -229,10 +234,8 @@ impl Store for JetStreamStore {
     }
 
     async fn notified(&self) {
-        match self.0.mirror().await {
-            Ok(mirror) => mirror.changed().await,
-            Err(_) => std::future::pending().await,
-        }
+        // The view notifies also when it follows the stream again after a failure.
+        self.0.started_mirror().changed().await;
     }
 }
 

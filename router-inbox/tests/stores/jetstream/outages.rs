@@ -33,6 +33,31 @@ async fn suspended_server_fails_and_is_reused() {
     }
 }
 
+/// The stream cannot be followed when the wait begins. Other processes may store events before this
+/// one follows the stream again.
+#[tokio::test]
+async fn wait_that_begins_during_outage_is_notified_after_it() {
+    let Some(mut server) = Server::start() else { return };
+    let store = JetStreamStore::connect(&server.url()).await.unwrap();
+    store.notified().await;
+    server.kill();
+    let is_noticed = async || {
+        let claimed = store.claim(&wanted(9)).await;
+        claimed.is_err_and(|error| error_chain(&error).contains("cannot follow"))
+    };
+    while !is_noticed().await {
+        SystemClock.sleep(Duration::from_millis(20)).await;
+    }
+    let notified = async {
+        tokio::select! {
+            () = store.notified() => {}
+            // The limit only guards against hanging.
+            () = SystemClock.sleep(Duration::from_secs(30)) => panic!("the wait did not end"),
+        }
+    };
+    tokio::join!(notified, async { server.restart() });
+}
+
 /// Retries until the server is available, for about 30 seconds.
 pub(crate) async fn retry_until_available<T>(
     call: impl AsyncFn() -> Result<T, router_inbox::StoreError>,
