@@ -21,7 +21,8 @@ pub(crate) fn rows() -> impl Iterator<Item = ObjectRow> {
     let rows = include_str!("../data/objects.tsv").lines().skip(1);
     rows.map(|row| {
         let mut fields = row.split('\t');
-        let mut field = || fields.next().unwrap_or("-");
+        // The table is part of this crate, and tests read all of it.
+        let mut field = || fields.next().expect("row has three fields");
         ObjectRow { name: field(), id: field(), path: field() }
     })
 }

@@ -24,7 +24,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 
-/// Maximum timeout, so that a deadline is always a point in time.
+/// Maximum timeout. Without it, a deadline could overflow an [`Instant`].
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A client of Stripe's API.
@@ -149,14 +149,14 @@ impl Client {
     pub(crate) fn url(&self, path: &str) -> Result<Url, String> {
         let url = self.0.base.join(path).map_err(|error| error.to_string())?;
         let is_api = |path: &str| path.starts_with("/v1/") || path.starts_with("/v2/");
-        // The URL is checked too, because `..` is resolved in it.
+        // The URL is checked too: `..` is resolved in it, and the key must reach no other origin.
         if !is_api(path) || !is_api(url.path()) || url.origin() != self.0.base.origin() {
             return Err("the path must begin with /v1/ or /v2/".to_owned());
         }
         Ok(url)
     }
 
-    /// Replaces the client's key in an error that Stripe or a proxy described.
+    /// Replaces the client's key in the texts of an error, and shortens them.
     pub(crate) fn redact(&self, error: &mut Error) {
         error.redact(self.0.key.as_str());
     }
@@ -192,23 +192,24 @@ impl Client {
     ) -> Result<Response, Failure> {
         let Settings { clock, attempt_timeout, .. } = &self.0.settings;
         let limit = deadline.min(clock.monotonic() + *attempt_timeout);
-        let answer = async {
-            let permit = self.0.permits.acquire().await;
-            let _permit = permit.expect("semaphore is never closed");
-            request.send_once(self).await
+        let late = |message: &str| Failure {
+            error: Error::new(ErrorKind::Unavailable, request.name(), message),
+            should_retry: true,
         };
-        tokio::select! {
+        let permit = tokio::select! {
             biased;
-            answer = answer => answer,
-            () = clock.sleep_until(limit) => Err(Failure {
-                error: Error::new(
-                    ErrorKind::Unavailable,
-                    request.name(),
-                    "no answer from Stripe in time",
-                ),
-                should_retry: true,
-            }),
-        }
+            permit = self.0.permits.acquire() => permit.expect("semaphore is never closed"),
+            () = clock.sleep_until(limit) => {
+                return Err(late("not sent in time, because `max_concurrency` requests are in flight"));
+            }
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = request.send_once(self) => answer,
+            () = clock.sleep_until(limit) => Err(late("no answer from Stripe in time")),
+        };
+        drop(permit);
+        answer
     }
 }
 
@@ -272,11 +273,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Creates the client. Nothing is sent.
+    /// Creates the client. Sends nothing. If the process has no default provider of rustls,
+    /// installs `ring`.
     ///
     /// # Errors
     ///
-    /// - The base URL is invalid, or its scheme is `http` and its host is another machine.
+    /// - The base URL has more than a scheme, a host and a port, or its scheme is `http` and its
+    ///   host is another machine.
     /// - The HTTP client cannot be created.
     #[expect(clippy::missing_panics_doc, reason = "a key has only letters, digits and underscores")]
     pub fn build(self) -> Result<Client, ClientError> {
@@ -304,8 +307,9 @@ impl ClientBuilder {
 fn check_base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     // The path of a request would replace that of the base URL.
-    if url.path() != "/" || url.query().is_some() {
-        return Err("it has a path; only a scheme, a host and a port are possible".to_owned());
+    let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !is_origin || !url.username().is_empty() || url.password().is_some() {
+        return Err("it must have only a scheme, a host and a port".to_owned());
     }
     match url.scheme() {
         "https" => Ok(url),

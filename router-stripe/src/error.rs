@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use router_core::BoxError;
+use router_core::{BoxError, Failure};
 use serde::Deserialize;
 
 /// Maximum length of a text of an answer, in characters.
@@ -145,6 +145,18 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self.0.kind, ErrorKind::RateLimited | ErrorKind::Unavailable)
+    }
+
+    /// Converts the error into a handler's failure: a retry, not before `Retry-After`, if the error
+    /// is [transient](Self::is_transient), and otherwise a permanent failure. The `?` operator of a
+    /// handler makes every error a retry.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        match self.retry_after() {
+            _ if !self.is_transient() => Failure::permanent(self),
+            Some(wait) => Failure::retry_in(self, wait),
+            None => Failure::retry(self),
+        }
     }
 
     /// Returns the status of the response, or `None` if there was none.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use router_core::{
-    BoxError, Event, Failure, FromEvent, Rejection, State,
+    BoxError, Event, FromEvent, Rejection, State,
     bytes::Bytes,
     event::decode_json,
     extract::{ObjectArgument, OptionalFromEvent},
@@ -18,7 +18,7 @@ use serde::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{Client, Error, ErrorKind, object_path::object_path};
+use crate::{Client, Error, object_path::object_path};
 
 /// The object that an event is about, as it is now. The object is fetched from Stripe's API, and
 /// decoded into your type with the fields that you need.
@@ -72,10 +72,10 @@ use crate::{Client, Error, ErrorKind, object_path::object_path};
 ///
 /// | failure | the handler's failure |
 /// |---|---|
-/// | the object was deleted, or is not in this account (404) | permanent; an `Option` is `None` |
+/// | Stripe has no such object (404 with its error code, or a tombstone) | permanent, or `None` |
 /// | the key is refused, or lacks a permission, which the error names (401, 403) | permanent |
-/// | too many requests (429), no answer, 5xx, a proxy's page | retried, not before `Retry-After` |
-/// | another refusal (4xx), or a response that is too large | permanent |
+/// | 429, 409, 5xx, no answer, or a proxy's page | retried, not before `Retry-After` |
+/// | another refusal by Stripe (4xx), or a response that is too large | permanent |
 /// | the response does not decode into the type | permanent |
 /// | the event names no object, or one that the API does not return by itself | permanent |
 ///
@@ -87,9 +87,9 @@ use crate::{Client, Error, ErrorKind, object_path::object_path};
 pub struct Fetched<T>(pub T);
 
 /// The object was deleted, or is not in the event's account. There is no source if Stripe returned
-/// the remainder of a deleted object.
+/// a tombstone (`"deleted": true`).
 #[derive(Debug, thiserror::Error)]
-#[error("the object no longer exists at Stripe")]
+#[error("the object was deleted at Stripe, or is not in the event's account")]
 struct Deleted(#[source] Option<Error>);
 
 /// The API has no path for the event's object, for this reason.
@@ -122,7 +122,7 @@ enum Absence {
 async fn fetch<T: DeserializeOwned>(event: &Event, client: &Client) -> Result<T, Absence> {
     /// The field that marks the remainder of a deleted object.
     #[derive(Deserialize)]
-    struct Remainder {
+    struct Tombstone {
         #[serde(default)]
         deleted: bool,
     }
@@ -141,20 +141,13 @@ async fn fetch<T: DeserializeOwned>(event: &Event, client: &Client) -> Result<T,
         response.json::<IgnoredAny>()?;
         Ok(response.body().clone())
     });
-    let body = body.await.map_err(|error: Error| match error.kind() {
-        _ if error.is_missing_object() => Absence::Deleted(Deleted(Some(error))),
-        ErrorKind::RateLimited | ErrorKind::Unavailable => {
-            let retry_after = error.retry_after();
-            Absence::Failed(match retry_after {
-                Some(wait) => Failure::retry_in(error, wait).into(),
-                None => error.into(),
-            })
-        }
-        _ => permanent(error.into()),
+    let body = body.await.map_err(|error: Error| match error.is_missing_object() {
+        true => Absence::Deleted(Deleted(Some(error))),
+        false => Absence::Failed(error.into_failure().into()),
     })?;
     let json = std::str::from_utf8(body).map_err(|error| permanent(error.into()))?;
-    // Stripe returns a remainder of some deleted objects, such as customers.
-    if decode_json(PART, json).is_ok_and(|Remainder { deleted }| deleted) {
+    // Stripe returns a tombstone of some deleted objects, such as customers.
+    if decode_json(PART, json).is_ok_and(|Tombstone { deleted }| deleted) {
         return Err(Absence::Deleted(Deleted(None)));
     }
     decode_json(PART, json).map_err(|error| permanent(error.into()))

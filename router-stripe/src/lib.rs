@@ -14,8 +14,8 @@
 //!
 //! A [`Request`] is for one path of the API v1 or v2, and its [`Response`] has the JSON of the
 //! body. [`Pages`] reads a list. An [`Error`] states the request, Stripe's message and Stripe's
-//! request id. The [`Client`] retries failed requests and limits their time and number. As an
-//! argument of a handler, [`Fetched`] is the object of the event as it is now.
+//! request id. The [`Client`] retries failed requests and limits their time and number. The
+//! extractor [`Fetched`] is the event's object in its current state.
 //!
 //! [`doctor`] compares the event types that a program handles with those that Stripe sends.
 //!

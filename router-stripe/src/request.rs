@@ -52,7 +52,7 @@ impl Request {
     pub(crate) fn new(client: Client, method: Method, path: String) -> Self {
         let headers = client.api_version().map(|version| (STRIPE_VERSION, version.to_owned()));
         let headers = headers.into_iter().collect();
-        // A list reads and replaces parameters, such as `ending_before`.
+        // The query is split off, because `Pages` replaces parameters, such as `ending_before`.
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let (path, query) = (path.to_owned(), parse(query.as_bytes()).into_owned().collect());
         Self { client, method, path, query, body: Body::Empty, headers }
@@ -64,7 +64,8 @@ impl Request {
         self
     }
 
-    /// Adds a parameter to the form, which is the body of requests to the API v1.
+    /// Adds a parameter to the form, which is the body of requests to the API v1. Replaces a JSON
+    /// body.
     pub fn form(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let parameter = (name.into(), value.into());
         match &mut self.body {
@@ -112,8 +113,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// Fails if the last attempt failed, see [`ErrorKind`]. A request that writes may then have
-    /// been applied if the kind is [`ErrorKind::Unavailable`].
+    /// Fails if the path or a header is invalid, or if the last attempt failed, see [`ErrorKind`].
+    /// A change that fails may or may not have been made, unless its only attempt was refused.
     pub async fn send(self) -> Result<Response, Error> {
         let prepared = self.prepare()?;
         self.client.send(&prepared).await
@@ -217,17 +218,22 @@ impl PreparedRequest {
             .request(self.method.clone(), self.url.clone())
             .headers(self.headers.clone())
             .body(self.body.clone());
-        let mut response = request.send().await.map_err(|error| self.unavailable(error))?;
+        let mut response =
+            request.send().await.map_err(|error| self.failed("cannot reach Stripe", error))?;
         let status = response.status();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let request_id = header(REQUEST_ID).map(str::to_owned);
         let date = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
         let should_retry = header(SHOULD_RETRY).and_then(|text| text.parse().ok());
-        // Both dates are of the server's clock; this machine's clock may differ.
+        // A date in `Retry-After` is by the server's clock, like that of the response.
         let now = date.unwrap_or_else(|| client.clock().wall());
         let retry_after = header(RETRY_AFTER).and_then(|text| parse_retry_after(text, now));
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unavailable(error))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.failed("cannot read the response of Stripe", error))?
+        {
             if body.len() + chunk.len() > MAX_BODY {
                 let message = format!("the response is larger than {MAX_BODY} bytes");
                 let mut error = Error::new(ErrorKind::Unreadable, &self.name, message);
@@ -248,11 +254,11 @@ impl PreparedRequest {
         Err(Failure { error, should_retry })
     }
 
-    fn unavailable(&self, error: reqwest::Error) -> Failure {
+    fn failed(&self, step: &str, error: reqwest::Error) -> Failure {
         // The URL may have personal data in its query.
         let error = error.without_url();
         let cause = ErrorChain::new(&error).errors().last().map(ToString::to_string);
-        let message = format!("cannot reach Stripe: {}", cause.unwrap_or_default());
+        let message = format!("{step}: {}", cause.unwrap_or_default());
         let source = Some(error.into());
         let mut error = Error::new(ErrorKind::Unavailable, &self.name, message);
         error.0.source = source;

@@ -7,6 +7,7 @@ use std::{error::Error as _, time::Duration};
 use router_core::{
     Event, Router,
     clock::{Clock as _, SystemClock},
+    testing::ManualClock,
 };
 use router_stripe::{
     ApiKey, Client, Error, ErrorKind,
@@ -188,6 +189,24 @@ async fn concurrent_requests_are_limited() {
     assert_eq!(stripe.requests().len(), 2);
     slow.iter().for_each(tokio::task::JoinHandle::abort);
     third.await.expect("permits are free again");
+}
+
+#[tokio::test]
+async fn request_that_waits_for_others_says_so() {
+    let stripe = stub().await;
+    let clock = ManualClock::at(SystemClock.wall());
+    let client = stripe.client_builder().clock(clock.clone()).max_concurrency(1).max_attempts(1);
+    let client = client.attempt_timeout(Duration::from_secs(60)).build();
+    let client = client.expect("settings are valid");
+    stripe.fault(Fault::delay(Duration::from_secs(600)));
+    let slow = tokio::spawn(client.get(INVOICE).send());
+    while stripe.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let error = advance(&clock, client.get(INVOICE).send()).await.expect_err("no permit is free");
+    assert!(error.to_string().contains("`max_concurrency` requests are in flight"), "{error}");
+    slow.abort();
+    assert_eq!(stripe.requests().len(), 1);
 }
 
 async fn ids(request: router_stripe::Request) -> Result<Vec<Vec<String>>, Error> {

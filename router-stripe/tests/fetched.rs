@@ -120,7 +120,7 @@ async fn deleted_object_is_permanent_or_none() {
     let answer = deliver(&stripe, Router::builder().only::<fulfil>(), paid().seed(3)).await;
     let failure = answer.handler("orders.fulfil").result().expect_err("there is no object");
     assert!(failure.is_permanent(), "{failure}");
-    insta::assert_snapshot!(failure, @"cannot extract the argument `Fetched<Invoice>`: the object no longer exists at Stripe: GET /v1/invoices/in_1Yh0XM6WRYwMYXmiCiKZ5h3o failed (404, resource_missing): No such object: '/v1/invoices/in_1Yh0XM6WRYwMYXmiCiKZ5h3o' [req_1]");
+    insta::assert_snapshot!(failure, @"cannot extract the argument `Fetched<Invoice>`: the object was deleted at Stripe, or is not in the event's account: GET /v1/invoices/in_1Yh0XM6WRYwMYXmiCiKZ5h3o failed (404, resource_missing): No such object: '/v1/invoices/in_1Yh0XM6WRYwMYXmiCiKZ5h3o' [req_1]");
 
     let event = SyntheticEvent::new("customer.updated").set("id", "cus_1");
     let deleted = |answer: &TestResponse| {

@@ -51,11 +51,22 @@ impl Confirm {
 /// get the write lock.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
-/// Applies a change to all items in batches, and advances their progress bar. Returns `false` if
-/// Ctrl-C stopped it.
+/// Applies a change to all items in batches, with a progress bar, which it clears at the end.
+/// Returns `false` if Ctrl-C stopped it.
 ///
 /// Pauses between two batches, so that a server can store the events that Stripe sends meanwhile.
 pub(super) async fn in_batches<T>(
+    items: &[T],
+    size: usize,
+    bar: &ProgressBar,
+    change: impl AsyncFnMut(&[T]) -> Result<(), Error>,
+) -> Result<bool, Error> {
+    let is_complete = run_batches(items, size, bar, change).await;
+    bar.finish_and_clear();
+    is_complete
+}
+
+async fn run_batches<T>(
     items: &[T],
     size: usize,
     bar: &ProgressBar,
@@ -74,16 +85,26 @@ pub(super) async fn in_batches<T>(
         bar.inc(batch.len() as u64);
         if bar.position() < items.len() as u64 {
             tokio::select! {
-                _ = &mut interrupted => {
-                    bar.finish_and_clear();
-                    return Ok(false);
-                }
+                _ = &mut interrupted => return Ok(false),
                 () = SystemClock.sleep(BATCH_PAUSE) => {}
             }
         }
     }
-    bar.finish_and_clear();
     Ok(true)
+}
+
+/// Prints the numbers of items that were not changed, each with the reason. `outcome` is a
+/// participle, such as `unchanged`.
+pub(super) fn print_reasons<const N: usize>(
+    numbers: [(u64, &str); N],
+    noun: &str,
+    outcome: &str,
+    output: &mut Output,
+) -> Result<(), Error> {
+    for (number, why) in numbers.into_iter().filter(|(number, _)| *number > 0) {
+        output.line(format_args!("{} {outcome}: {why}", count(number, noun)))?;
+    }
+    Ok(())
 }
 
 /// Describes a run that Ctrl-C stopped.

@@ -9,7 +9,7 @@ use router_inbox::{
 use serde_json::json;
 
 use super::{
-    batches::{Confirm, in_batches, interrupted},
+    batches::{Confirm, in_batches, interrupted, print_reasons},
     changes::Line,
     filter::{FilterArgs, ListedState},
     format::count,
@@ -164,11 +164,6 @@ impl Totals {
             (erased, "erased, so there is nothing to handle"),
             (gone, "purged in the meantime"),
         ];
-        for (number, why) in rows {
-            if number > 0 {
-                output.line(format_args!("{} unchanged: {why}", count(number, "delivery")))?;
-            }
-        }
-        Ok(())
+        print_reasons(rows, "delivery", "unchanged", output)
     }
 }

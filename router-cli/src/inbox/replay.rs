@@ -10,7 +10,7 @@ use router_inbox::{
 use serde_json::{Value, json};
 
 use super::{
-    batches::{Confirm, in_batches, interrupted},
+    batches::{Confirm, in_batches, interrupted, print_reasons},
     filter::parse_ago,
     format::count,
     show::event_not_found,
@@ -208,12 +208,7 @@ impl Totals {
             (erased, "erased, so there is nothing to handle"),
             (gone, "purged in the meantime"),
         ];
-        for (number, why) in rows {
-            if number > 0 {
-                output.line(format_args!("{} skipped: {why}", count(number, "event")))?;
-            }
-        }
-        Ok(())
+        print_reasons(rows, "event", "skipped", output)
     }
 }
 

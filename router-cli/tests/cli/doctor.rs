@@ -156,9 +156,9 @@ async fn account_with_ten_faults_has_ten_findings() {
       remedy  Enable we_legacy, or delete it if it is not needed.
       fix     POST /v1/webhook_endpoints/we_legacy disabled=false
 
-    error secret: The signing secret is invalid: SHOP_SECRET: this is a word that stands for a missing secret, such as `null` or `changeme`; set the secret that Stripe's dashboard shows, `whsec_…`.
+    error secret: The signing secret cannot be used: SHOP_SECRET: this is a word that stands for a missing secret, such as `null` or `changeme`; set the secret that Stripe's dashboard shows, `whsec_…`.
       impact  The server cannot start, or refuses every event.
-      remedy  Correct the variable and restart the server.
+      remedy  Set the secret that Stripe's dashboard shows, and restart the server.
 
     warning clock_skew: The clock of this machine is 59 s behind Stripe's.
       impact  A signature is valid for 300 s by default, measured with the server's clock.
@@ -168,7 +168,7 @@ async fn account_with_ten_faults_has_ten_findings() {
       impact  Objects may have other fields than the program's types.
       remedy  Create a destination with the expected version and disable this one; the version of a destination cannot be changed.
 
-    warning duplicate_url: ed_main and ed_copy send the same events to https://shop.example/webhook.
+    warning duplicate_url: ed_main and ed_copy send some of the same events to https://shop.example/webhook.
       impact  Each event arrives twice, and each destination signs with its own secret.
       remedy  Disable all but one, or enable different event types at each.
 

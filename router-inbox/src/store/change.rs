@@ -164,7 +164,7 @@ pub enum ChangeOutcome {
     Applied,
     /// No change: a worker is running the delivery, and its lease has not expired.
     StillRunning,
-    /// No change: the delivery is done or ignored, or it is to be discarded and already is.
+    /// No change: the delivery is done or ignored, or a discarded one would be discarded again.
     AlreadyFinished,
     /// No change: the state or the token of the delivery differs from the snapshot. The delivery
     /// has been claimed, retried, discarded or redelivered since, and may no longer match the

@@ -12,7 +12,7 @@ use super::{
 /// The clock skew beyond which there is a finding, in seconds.
 const MAX_SKEW: u64 = 5;
 
-/// The default tolerance of signatures, in seconds: a larger clock skew lets them expire.
+/// The default tolerance of signatures, in seconds. Beyond it, signatures are refused.
 const TOLERANCE: u64 = 300;
 
 /// The environment of a program: the facts that its routes do not state.
@@ -20,7 +20,7 @@ const TOLERANCE: u64 = 300;
 #[non_exhaustive]
 pub struct Environment {
     /// The URLs of the program's webhook endpoints. If it is empty, all destinations of the account
-    /// are the program's.
+    /// are compared, and one of several is not changed by a [`Fix`].
     pub urls: Vec<String>,
     /// The API version that the program's types are written for.
     pub expected_api_version: Option<String>,
@@ -40,10 +40,10 @@ pub fn compare(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(environment.secret_error.as_ref().map(|reason| {
-        let remedy = "Correct the variable and restart the server.";
+        let remedy = "Set the secret that Stripe's dashboard shows, and restart the server.";
         Finding::new(
             Code::Secret,
-            format!("The signing secret is invalid: {reason}."),
+            format!("The signing secret cannot be used: {reason}."),
             remedy.to_owned(),
         )
     }));
@@ -101,7 +101,10 @@ fn no_destination(others: &[&Destination], unknown: &[&str]) -> Finding {
     let others: Vec<_> = others.iter().filter_map(|other| other.url.as_deref()).collect();
     let remedy = match &*others {
         [] => "Create a webhook endpoint at Stripe.".to_owned(),
-        urls => format!("Create a webhook endpoint at Stripe, or pass one of {}.", urls.join(", ")),
+        urls => format!(
+            "Create a webhook endpoint at Stripe, or pass the URL of an existing destination: {}.",
+            urls.join(", ")
+        ),
     };
     Finding::new(Code::NoDestination, message, remedy)
 }
@@ -120,7 +123,7 @@ fn missing_events(
     let mut groups = BTreeMap::<_, (BTreeSet<String>, BTreeSet<&str>)>::new();
     for route in routes.iter().filter(is_in_mode) {
         for event_type in route.event_types() {
-            if let Some(cause) = cause(routes, ours, is_owner_known, route, &event_type) {
+            if let Some(cause) = missing_cause(routes, ours, is_owner_known, route, &event_type) {
                 let (event_types, handlers) = groups.entry(cause).or_default();
                 event_types.insert(event_type);
                 handlers.insert(&route.handler);
@@ -134,9 +137,9 @@ fn missing_events(
     groups.into_iter().map(finding).collect()
 }
 
-/// Returns why events of this type do not reach the handler, and the index of the destination at
-/// fault if there is only one. Returns `None` if they reach it.
-fn cause(
+/// Returns the code of the finding for an event type that does not reach the handler, and the index
+/// of the destination that is best to change. Returns `None` if the events reach the handler.
+fn missing_cause(
     routes: &ProgramRoutes,
     ours: &[&Destination],
     is_owner_known: bool,
@@ -242,7 +245,8 @@ fn missing_finding(
     Finding { event_types, ..finding }
 }
 
-/// Returns whether a handler takes events of a disabled destination that no enabled one sends.
+/// Returns whether a disabled destination has an event type that a handler takes and no enabled
+/// replacement has. A replacement has the same URL (without query), accounts, payload and mode.
 fn is_needed(routes: &ProgramRoutes, disabled: &Destination, ours: &[&Destination]) -> bool {
     let takes = |event_type: &str| routes.takes_everything() || routes.takes(event_type);
     // Stripe recommends a query in the URL to distinguish the events of two API versions.
@@ -335,7 +339,7 @@ fn duplicate_urls(ours: &[&Destination]) -> Vec<Finding> {
             all.iter().any(|other| !std::ptr::eq(*other, **item) && item.overlaps(other))
         };
         let ids: Vec<_> = all.iter().filter(is_duplicate).map(|item| item.id.clone()).collect();
-        let message = format!("{} send the same events to {url}.", ids.join(" and "));
+        let message = format!("{} send some of the same events to {url}.", ids.join(" and "));
         let remedy = "Disable all but one, or enable different event types at each.".to_owned();
         let finding = Finding::new(Code::DuplicateUrl, message, remedy);
         (!ids.is_empty()).then_some(Finding { destinations: ids, ..finding })

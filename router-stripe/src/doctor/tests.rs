@@ -297,7 +297,8 @@ fn program_without_destination_has_one_finding() {
     let environment = Environment { urls, ..Environment::default() };
     let findings = compare(&routes, &parse(&[destination(json!({}))]), &environment);
     assert_eq!(codes(&findings), [Code::NoDestination]);
-    assert!(findings[0].remedy.ends_with("pass one of https://shop.example/webhook."));
+    let existing = "pass the URL of an existing destination: https://shop.example/webhook.";
+    assert!(findings[0].remedy.ends_with(existing), "{findings:?}");
     let query = json!({"webhook_endpoint": {"url": "https://shop.example/hook?version=2"}});
     assert_eq!(compare(&routes, &parse(&[destination(query)]), &environment), []);
 }
@@ -336,7 +337,7 @@ fn secret_error_is_reported() {
     let findings =
         compare(&routes_for(&["invoice.paid"]), &parse(&[destination(json!({}))]), &environment);
     assert_eq!(codes(&findings), [Code::Secret]);
-    assert_eq!(findings[0].message, "The signing secret is invalid: it is blank.");
+    assert_eq!(findings[0].message, "The signing secret cannot be used: it is blank.");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Handlers that reply, beside handlers whose events are stored and delivered.
+//! Handlers that reply, together with handlers whose events are stored and delivered.
 
 use std::{
     sync::{
@@ -175,7 +175,7 @@ async fn reply_is_not_sent_if_the_event_cannot_be_stored() {
     assert!(response.headers().get("stripe-version").is_none());
     assert!(!response.body().contains("approved"), "{}", response.body());
     assert!(shop.deliveries("evt_1").await.is_empty());
-    // The decision stands: the event that Stripe sends again gets the same reply.
+    // Stripe sends the event again, and gets the same reply.
     shop.store().store_fails.store(false, SeqCst);
     assert_eq!(answer(&shop).await, expected(200, APPROVED));
     assert_eq!((calls(&ledger), shop.state("evt_1").await), (1, (Waiting, 0)));

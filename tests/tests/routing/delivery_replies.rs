@@ -1,5 +1,5 @@
-//! Handlers that reply, in a `DeliveryRouter`: they run before the event is stored, beside the
-//! handlers that are delivered.
+//! Handlers that reply, in a `DeliveryRouter`. They run before the event is stored. Other handlers of
+//! the event are delivered.
 
 use std::pin::pin;
 
@@ -82,7 +82,7 @@ fn event_with_a_reply_is_not_unhandled() {
     assert!(logged().contains("no handler for this event type"));
 }
 
-/// The key `ordered` makes a handler that replies exclusive, also beside delivered handlers.
+/// The key `ordered` makes a handler that replies exclusive, also in a router with delivered handlers.
 #[tokio::test]
 async fn reply_waits_for_an_exclusive_delivery_of_its_object() {
     let (held, mut progress) = Held::new();

@@ -2,6 +2,8 @@
 
 mod copies;
 
+use std::collections::BTreeSet;
+
 use clap::{Args, builder::NonEmptyStringValueParser};
 use router_inbox::{
     operations::{EraseOutcome, EraseResult, EventSelector},
@@ -11,7 +13,7 @@ use serde_json::json;
 
 use self::copies::remaining_copies;
 use super::{
-    batches::{Confirm, in_batches, interrupted},
+    batches::{Confirm, in_batches, interrupted, print_reasons},
     format::count,
     show::event_not_found,
     store::within_limit,
@@ -38,11 +40,12 @@ retried or replayed.
 
 An event is about one object. Events about a customer's invoices, charges and checkout sessions are
 not about the customer, but they contain its id, and often the name and the email. --mentioned
-erases them too. Without it, the command prints their number. To find them, the command reads all
-payloads.
+erases them too, and without it the command prints their number. It finds the events that have the id
+as a complete JSON string in their payload, not an id within a longer text. To find them, the command
+reads all payloads.
 
 Events with a waiting or running delivery are not erased, because the handler needs the payload. The
-exit code is then 1: run the command again when they have finished, or discard their deliveries
+exit code is then 1: run the command again when their deliveries have finished, or discard these
 first. The command counts the events, asks for confirmation, and erases them in batches, so that servers
 can use the inbox meanwhile. After Ctrl-C, the same command continues with the rest.
 
@@ -51,8 +54,8 @@ them. Each erased event's id is printed, as a record of the erasure.
 
 With --json, prints one object per event: {\"event\", \"outcome\"}, in which the outcome is `erased`,
 `already_erased`, `unfinished` or `gone` (purged meanwhile). Then prints {\"summary\": {\"erased\",
-\"already_erased\", \"unfinished\", \"gone\", \"mentions_left\"}}. The last is the number of other events
-that contain the object's id.")]
+\"already_erased\", \"unfinished\", \"gone\", \"mentions_left\"}}, in which `mentions_left` is the number
+of other events that contain the object's id.")]
 pub(super) struct EraseArgs {
     /// Ids of the events.
     #[arg(value_name = "EVENT", conflicts_with = "object", required_unless_present = "object")]
@@ -110,8 +113,8 @@ impl EraseArgs {
         let bar = bar(events.len(), output);
         let is_complete = in_batches(events, BATCH_SIZE, &bar, async |batch| {
             let erased = within_limit(store.erase(batch)).await?;
-            // The output is the record of the erasure. Printed at once, it survives the end of the
-            // process, after which the events can no longer be found by the id that they contained.
+            // The output is the record of the erasure. An erased event is no longer found by the id
+            // that it contained, so the ids must be printed before the process can end.
             bar.suspend(|| erased.iter().try_for_each(|result| self.print_result(result, output)))?;
             results.extend(erased);
             Ok(())
@@ -122,8 +125,8 @@ impl EraseArgs {
         if is_complete.is_err() {
             let unknown = (events.len() - results.len()).min(BATCH_SIZE);
             output.note(format_args!(
-                "{WARNING}warning:{WARNING:#} {} may have been erased without being printed, and \
-                 the next run does not print those that only contained the id",
+                "{WARNING}warning:{WARNING:#} {} may have been erased without being printed; the \
+                 next run prints only those that are about the object or named by their ids",
                 count(unknown as u64, "further event"),
             ));
         }
@@ -149,7 +152,7 @@ impl EraseArgs {
     /// - The store failed.
     async fn select(&self, store: &dyn Operations) -> Result<Selection, Error> {
         let select = async |selector| within_limit(store.select(&selector)).await;
-        let mut events = Vec::new();
+        let mut events = BTreeSet::new();
         for id in &self.ids {
             let by_id = EventSelector { event_id: Some(id.clone()), ..EventSelector::default() };
             let found = select(by_id).await?;
@@ -159,21 +162,21 @@ impl EraseArgs {
             events.extend(found);
         }
         let mut mentions_left = 0;
-        if let object @ Some(_) = &self.object {
-            let about = EventSelector { object: object.clone(), ..EventSelector::default() };
-            events = select(about).await?;
-            // Sorted by time so far.
-            events.sort_unstable();
-            let mentions = EventSelector { mentions: object.clone(), ..EventSelector::default() };
-            let mut mentions = select(mentions).await?;
-            mentions.retain(|number| events.binary_search(number).is_err());
+        if self.object.is_some() {
+            let object = || self.object.clone();
+            let about = EventSelector { object: object(), ..EventSelector::default() };
+            events.extend(select(about).await?);
+            let mentions = EventSelector { mentions: object(), ..EventSelector::default() };
+            let mentions = select(mentions).await?;
             match self.mentioned {
                 true => events.extend(mentions),
-                false => mentions_left = mentions.len(),
+                false => {
+                    let others = mentions.iter().filter(|number| !events.contains(number));
+                    mentions_left = others.count();
+                }
             }
         }
-        events.sort_unstable();
-        events.dedup();
+        let events = Vec::from_iter(events);
         Ok(Selection { events, mentions_left })
     }
 
@@ -219,11 +222,8 @@ impl EraseArgs {
         let (style, word, why) = match result.outcome {
             EraseOutcome::Erased => (SUCCESS, "erased", ""),
             EraseOutcome::Unfinished => (WARNING, "unchanged", "  waiting or running"),
-            EraseOutcome::AlreadyErased if self.object.is_none() => {
-                (DIM, "unchanged", "  its data was erased before")
-            }
-            // After an interruption there may be many, and the earlier run has printed them.
-            EraseOutcome::AlreadyErased | EraseOutcome::NotFound => return Ok(()),
+            EraseOutcome::AlreadyErased => (DIM, "unchanged", "  its data was erased before"),
+            EraseOutcome::NotFound => return Ok(()),
         };
         let id = result.event_id.as_deref().map(sanitize).unwrap_or_default();
         output.line(format_args!("{}  {id}{why}", styled(style, format_args!("{word:9}"))))
@@ -247,7 +247,7 @@ impl EraseArgs {
             };
             help(format!(
                 "the data of {} remains, because the handlers still need it: run the command again \
-                 when they have finished, or discard the deliveries first: `event-router inbox \
+                 when the deliveries have finished, or discard them first: `event-router inbox \
                  discard {id}`",
                 count(unfinished.len() as u64, "event"),
             ));
@@ -255,8 +255,8 @@ impl EraseArgs {
         if mentions_left > 0 {
             let object = self.object();
             help(format!(
-                "{} `{object}`, such as those of a customer's invoices and charges, and may have the \
-                 same personal data: to erase it there, run `event-router inbox erase --object \
+                "{} `{object}` and may have the same personal data, for example in invoices and \
+                 charges of a customer: to erase it there, run `event-router inbox erase --object \
                  {object} --mentioned`",
                 other_events_contain(mentions_left)
             ));
@@ -298,12 +298,7 @@ impl Totals {
             (unfinished, "a delivery is waiting or running"),
             (gone, "purged in the meantime"),
         ];
-        for (number, why) in rows {
-            if number > 0 {
-                output.line(format_args!("{} unchanged: {why}", count(number, "event")))?;
-            }
-        }
-        Ok(())
+        print_reasons(rows, "event", "unchanged", output)
     }
 }
 

@@ -108,12 +108,14 @@ fn events_about_an_object_are_erased(engine: impl Engine) {
     erased     evt_updated
     2 events erased
     ");
-    insta::assert_snapshot!(without_copies(&output.stderr), @"help: 2 other events contain `cus_1`, such as those of a customer's invoices and charges, and may have the same personal data: to erase it there, run `event-router inbox erase --object cus_1 --mentioned`");
+    insta::assert_snapshot!(without_copies(&output.stderr), @"help: 2 other events contain `cus_1` and may have the same personal data, for example in invoices and charges of a customer: to erase it there, run `event-router inbox erase --object cus_1 --mentioned`");
     assert!(output.stderr.contains(" may still contain copies of the data"), "{output:?}");
     assert_eq!(inbox.with_payload(&EVENTS), EVENTS[2..]);
     let output = inbox.run_private(&[&erase[..], &["--yes"]].concat());
     assert_eq!(output.code, Some(0), "{output:?}");
     insta::assert_snapshot!(output.stdout, @r"
+    unchanged  evt_created  its data was erased before
+    unchanged  evt_updated  its data was erased before
     0 events erased
     2 events unchanged: erased before
     ");
@@ -159,7 +161,7 @@ fn unfinished_events_are_left_until_they_finish(engine: impl Engine) {
     4 events erased
     2 events unchanged: a delivery is waiting or running
     ");
-    insta::assert_snapshot!(without_copies(&output.stderr), @"help: the data of 2 events remains, because the handlers still need it: run the command again when they have finished, or discard the deliveries first: `event-router inbox discard EVENT…`");
+    insta::assert_snapshot!(without_copies(&output.stderr), @"help: the data of 2 events remains, because the handlers still need it: run the command again when the deliveries have finished, or discard them first: `event-router inbox discard EVENT…`");
     assert_eq!(
         inbox.with_payload(&["evt_charge", "evt_runs", "evt_waits"]),
         ["evt_runs", "evt_waits"]
@@ -169,11 +171,14 @@ fn unfinished_events_are_left_until_they_finish(engine: impl Engine) {
     inbox.runtime.block_on(inbox.store.complete(&done)).expect("the store works");
     let output = inbox.run_private(&erase);
     assert_eq!(output.code, Some(1), "{output:?}");
-    insta::assert_snapshot!(without_copies(&output.stderr), @"help: the data of 1 event remains, because the handlers still need it: run the command again when they have finished, or discard the deliveries first: `event-router inbox discard evt_waits`");
+    insta::assert_snapshot!(without_copies(&output.stderr), @"help: the data of 1 event remains, because the handlers still need it: run the command again when the deliveries have finished, or discard them first: `event-router inbox discard evt_waits`");
     assert_eq!(inbox.run(&["discard", "evt_waits", "--yes"]).code, Some(0));
     let output = inbox.run_private(&erase);
     assert_eq!(output.code, Some(0), "{output:?}");
     insta::assert_snapshot!(output.stdout, @r"
+    unchanged  evt_created  its data was erased before
+    unchanged  evt_updated  its data was erased before
+    unchanged  evt_runs  its data was erased before
     erased     evt_waits
     1 event erased
     3 events unchanged: erased before
@@ -378,8 +383,8 @@ fn failed_batch_is_reported_as_unknown() {
     let output = inbox.run_private(&["erase", "--object", "in_1", "--yes"]);
     assert_eq!(output.code, Some(2), "{output:?}");
     assert_eq!(erased_ids(&output).len(), 100);
-    let unknown = "warning: 50 further events may have been erased without being printed, and the \
-                   next run does not print those that only contained the id\nerror: ";
+    let unknown = "warning: 50 further events may have been erased without being printed; the next \
+                   run prints only those that are about the object or named by their ids\nerror: ";
     assert!(output.stderr.starts_with(unknown), "{output:?}");
 }
 

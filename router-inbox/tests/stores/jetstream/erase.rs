@@ -207,8 +207,8 @@ async fn delayed_erasure_spares_unfinished_event() {
     assert_eq!(messages_with(&inbox, NAME).await, [""; 0]);
 }
 
-/// The server's files have no erased data once the server has compacted them. It compacts a file
-/// that it no longer appends to and of which less than half is in use.
+/// The server's files have no erased data once the server has compacted them. It compacts a closed
+/// file if less than half of the file is in use.
 #[tokio::test]
 async fn compacted_files_do_not_contain_erased_data() {
     /// Enough events to begin a second file.

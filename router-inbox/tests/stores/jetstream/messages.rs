@@ -135,8 +135,8 @@ async fn more_newest_deliveries_than_a_batch_are_handled() {
     assert_eq!(inbox.store.status().await.unwrap().finished, EVENTS as u64);
 }
 
-/// Tombstones expire by their TTL. A tombstone may expire after a store has listed it and before the
-/// store reads it. The store must not wait for it.
+/// Tombstones expire by their TTL. A tombstone may expire after a store has listed it and before
+/// the store reads it. The store must not wait for it.
 #[tokio::test]
 async fn expired_tombstone_does_not_block_opening() {
     let Some(inbox) = TestInbox::create().await else { return };

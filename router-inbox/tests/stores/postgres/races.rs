@@ -260,8 +260,8 @@ async fn erasure_during_replay_leaves_event() {
     assert!(claims[0].event.is_ok(), "{claims:?}");
 }
 
-/// The redelivery waits for the erasure, and then finds an erased event: it neither restarts the dead
-/// letter nor adds the other delivery.
+/// The redelivery waits for the erasure, and then finds an erased event: it neither restarts the
+/// dead letter nor adds the other delivery.
 #[tokio::test]
 async fn redelivery_during_erasure_stores_nothing() {
     for form in [paid("evt_1"), updated("evt_1", 1)] {

@@ -29,8 +29,8 @@ async fn finish_next(shop: &Shop, handler: &str) {
     settle().await;
 }
 
-/// The run of a handler with a transaction records the outcome itself. The worker's loop cannot wake
-/// the answer, because it is waiting for a claim.
+/// The run of a handler with a transaction records the outcome itself. The worker's loop cannot
+/// wake the answer, because it is waiting for a claim.
 #[tokio::test]
 async fn recorded_transaction_wakes_the_answer() {
     let finish_permits = Arc::new(Semaphore::new(0));
@@ -49,8 +49,8 @@ async fn recorded_transaction_wakes_the_answer() {
     assert_eq!(answered(call).await.finished("shop.order"), Some(Done));
 }
 
-/// A worker of this process runs the delivery of an event with the same id at another endpoint, which
-/// wakes the answer too.
+/// A worker of this process runs the delivery of an event with the same id at another endpoint,
+/// which wakes the answer too.
 #[tokio::test]
 async fn same_id_at_another_endpoint_does_not_end_the_wait() {
     let shop = Shop::new(Router::builder().only::<order>().state(Warehouse::new(1)));
