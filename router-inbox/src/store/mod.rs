@@ -34,6 +34,7 @@ pub(crate) mod rows;
 pub(crate) mod set_back;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod sql_error;
+mod status;
 mod trace_parent;
 mod worker_info;
 
