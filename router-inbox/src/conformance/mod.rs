@@ -267,6 +267,11 @@ macro_rules! operations_conformance {
             resume_of_handler_not_paused_changes_nothing
             pause_affects_no_delivery
             concurrent_pauses_are_all_stored
+            checkpoint_has_the_latest_value
+            checkpoints_with_unusual_names_are_distinct
+            checkpoint_limits_are_enforced
+            checkpoint_survives_erase_and_purge
+            concurrent_checkpoint_writers_leave_one_value
             history_has_each_attempt
             history_has_the_only_attempt
             released_attempt_is_not_in_history

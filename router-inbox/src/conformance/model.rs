@@ -59,6 +59,8 @@ struct Rows {
     workers: BTreeMap<Arc<str>, (WorkerInfo, SystemTime)>,
     /// The paused handlers by name.
     paused: BTreeMap<Arc<str>, PausedHandler>,
+    /// The values of the checkpoints by name.
+    checkpoints: BTreeMap<String, String>,
     /// The number of the event stored last.
     last: i64,
 }

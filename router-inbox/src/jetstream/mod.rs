@@ -24,7 +24,9 @@
 //!   newest event that is done ([`newest`]).
 //! - A message for each running worker has its handlers, and expires ([`workers`]).
 //! - One message has all paused handlers ([`paused`]).
+//! - A message for each checkpoint has its value ([`checkpoints`]).
 
+mod checkpoints;
 mod claims;
 mod complete;
 mod connect;

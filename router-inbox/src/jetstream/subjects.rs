@@ -146,6 +146,11 @@ impl Subjects {
     pub(super) fn paused(&self) -> String {
         format!("{}.paused", self.0)
     }
+
+    /// Returns the subject of a checkpoint's message.
+    pub(super) fn checkpoint(&self, name: &str) -> String {
+        format!("{}.checkpoint.{}", self.0, subject_token(name))
+    }
 }
 
 /// Returns the three subject tokens that identify an event in a generation.

@@ -1,5 +1,6 @@
 //! The PostgreSQL store, which any number of machines can share.
 
+mod checkpoints;
 mod claims;
 mod connect;
 mod history;

@@ -7,8 +7,11 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 /// The migrations, each applied once and in this order. They are never changed once released,
 /// because databases exist in which they are applied. Processes of an older version may share the
 /// database, so a change that would break them must create tables under a new name.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/1_inbox.sql"), include_str!("migrations/2_operating.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/1_inbox.sql"),
+    include_str!("migrations/2_operating.sql"),
+    include_str!("migrations/3_checkpoints.sql"),
+];
 
 /// The name of the schema that holds the tables and nothing else.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file.
 
+mod checkpoints;
 mod claims;
 mod existing;
 mod file;

@@ -11,8 +11,11 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 /// The migrations, each applied once and in this order. They are never changed once released,
 /// because files exist in which they are applied. Processes of an older version may share the file,
 /// so a change that would break them must create tables under a new name.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/1_inbox.sql"), include_str!("migrations/2_operating.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/1_inbox.sql"),
+    include_str!("migrations/2_operating.sql"),
+    include_str!("migrations/3_checkpoints.sql"),
+];
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MigrateError {

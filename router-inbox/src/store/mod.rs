@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt;
 mod change;
+mod checkpoint;
 mod claim;
 mod delivery_state;
 pub(crate) mod erase;

@@ -8,6 +8,7 @@ use router_core::event::StoredEvent;
 pub use super::{
     attempt::{AttemptOutcome, AttemptSummary, MAX_ATTEMPT_ERROR, MAX_HISTORY},
     change::{Change, ChangeOutcome, ChangeResult, CurrentDelivery, SelectedDelivery},
+    checkpoint::{InvalidCheckpoint, MAX_CHECKPOINT},
     erase::{EraseOutcome, EraseResult},
     listing::{DeliverySummary, EventSummary, ListEntry, ListFilter},
     retention::{MIN_RETENTION, PurgeTooSoon},
@@ -16,7 +17,7 @@ pub use super::{
 use crate::{StoreError, store::PausedHandler};
 
 /// An operator's interface to a store: inspecting, retrying, discarding, replaying, purging,
-/// erasing and pausing.
+/// erasing and pausing. It also stores checkpoints of programs.
 ///
 /// This trait is separate from [`Store`](crate::Store), because not every engine can implement it.
 ///
@@ -272,6 +273,31 @@ pub trait Operations: Send + Sync {
     /// Fails if the store is unavailable, or if concurrent changes keep conflicting. The handler
     /// may or may not have been resumed; the call can be repeated.
     async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError>;
+
+    /// Returns the value of the checkpoint with this name, or `None` if it has never been
+    /// [set](Self::set_checkpoint).
+    ///
+    /// # Errors
+    ///
+    /// - Fails with [`InvalidCheckpoint`] if the name is too long, or has a control character.
+    /// - Fails if the store is unavailable.
+    async fn checkpoint(&self, name: &str) -> Result<Option<String>, StoreError>;
+
+    /// Sets a checkpoint: a short text that a program stores under a name of its choice, to
+    /// continue from there after a restart. An example is the time up to which the program has
+    /// read an account's events from Stripe's API.
+    ///
+    /// The value replaces an earlier one atomically, and the last write wins. A checkpoint is never
+    /// deleted: purging and erasing do not change it. Names that differ in a byte are different.
+    /// A name and a value may have up to [`MAX_CHECKPOINT`] bytes each, without control characters.
+    ///
+    /// # Errors
+    ///
+    /// - Fails with [`InvalidCheckpoint`] if the name or the value is too long, or has a control
+    ///   character.
+    /// - Fails if the store is unavailable. Then the checkpoint may or may not have been set; the
+    ///   call can be repeated.
+    async fn set_checkpoint(&self, name: &str, value: &str) -> Result<(), StoreError>;
 }
 
 /// A stored event with its deliveries.

@@ -112,10 +112,19 @@ async fn assert_continues(store: &(impl Store + Operations), running: Lease) {
     assert_eq!(history(store, DeliveryState::Running).await, []);
     store.claim(&request()).await.expect("store is available");
     assert_eq!(history(store, DeliveryState::Running).await, [AttemptOutcome::Running]);
+    assert_stores_checkpoint(store).await;
 }
 
-/// Undoes the second migration.
+async fn assert_stores_checkpoint(store: &impl Operations) {
+    assert_eq!(store.checkpoint("a").await.expect("store is available"), None);
+    store.set_checkpoint("a", "1").await.expect("store is available");
+    let checkpoint = store.checkpoint("a").await.expect("store is available");
+    assert_eq!(checkpoint.as_deref(), Some("1"));
+}
+
+/// Undoes all migrations but the first.
 const DOWNGRADE: &str = "
+    drop table PREFIXcheckpoints;
     alter table PREFIXdeliveries drop column delayed;
     alter table PREFIXdeliveries drop column claimed_at;
     alter table PREFIXdeliveries drop column claimed_by;
@@ -149,6 +158,44 @@ async fn postgres_inbox_of_first_version_continues() {
     let pool = PgPool::connect(&server.url()).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
     assert_continues(&connect().await, running).await;
+}
+
+/// Undoes the third migration.
+const DOWNGRADE_TO_SECOND: &str = "
+    drop table PREFIXcheckpoints;
+    delete from PREFIXmigrations where step >= 3;";
+
+/// Also `event-router inbox` migrates the inbox that it opens.
+#[tokio::test]
+async fn sqlite_inbox_of_second_version_gets_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/inbox.db", folder.path().display());
+    let running = SqliteStore::open(&url).await.unwrap();
+    let downgrade = DOWNGRADE_TO_SECOND.replace("PREFIX", "stripe_inbox_");
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
+    pool.close().await;
+    let existing = SqliteStore::options().create_if_missing(false).open(&url).await;
+    assert_stores_checkpoint(&existing.unwrap()).await;
+    // A process of the second version goes on.
+    let stored = running.store(&[NewEvent::new(event("evt_1"), Vec::new())]).await;
+    assert_eq!(stored.unwrap(), [Stored::New]);
+}
+
+#[tokio::test]
+async fn postgres_inbox_of_second_version_gets_checkpoints() {
+    let Some(server) = postgres::shared() else { return };
+    let schema = router_test_servers::unused_name();
+    let options = || PostgresStore::options().schema(&schema);
+    let running = options().connect(&server.url()).await.unwrap();
+    let downgrade = DOWNGRADE_TO_SECOND.replace("PREFIX", &format!("{schema}."));
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(downgrade)).execute(&pool).await.unwrap();
+    let existing = options().create_if_missing(false).connect(&server.url()).await;
+    assert_stores_checkpoint(&existing.unwrap()).await;
+    // A process of the second version goes on.
+    let stored = running.store(&[NewEvent::new(event("evt_1"), Vec::new())]).await;
+    assert_eq!(stored.unwrap(), [Stored::New]);
 }
 
 /// While a migration waits for a table, every other statement on the table waits for the migration.

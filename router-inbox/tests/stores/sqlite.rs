@@ -195,7 +195,7 @@ async fn file_of_newer_version_is_used_unchanged() {
     let pool = SqlitePool::connect(&url).await.unwrap();
     let steps = sqlx::query("select count(*), max(step) from stripe_inbox_migrations");
     let row = steps.fetch_one(&pool).await.unwrap();
-    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (3, 99));
+    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (4, 99));
 }
 
 /// A shop's migrations or a partial backup may have removed part of the inbox.

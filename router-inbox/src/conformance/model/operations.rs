@@ -15,8 +15,8 @@ use crate::{
     StoreError,
     operations::{
         BacklogCount, Change, ChangeOutcome, CurrentDelivery, DeliverySummary, EraseResult,
-        EventDetails, EventSelector, HandlerStatus, InboxStatus, ListEntry, ListFilter,
-        PurgeTooSoon, ReplayResult, SelectedDelivery,
+        EventDetails, EventSelector, HandlerStatus, InboxStatus, InvalidCheckpoint, ListEntry,
+        ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{DeliveryState, NewDelivery, NewEvent, Operations, PausedHandler},
 };
@@ -131,6 +131,17 @@ impl Operations for MemoryStore {
 
     async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError> {
         Ok(self.rows().paused.remove(handler))
+    }
+
+    async fn checkpoint(&self, name: &str) -> Result<Option<String>, StoreError> {
+        InvalidCheckpoint::check_name(name)?;
+        Ok(self.rows().checkpoints.get(name).cloned())
+    }
+
+    async fn set_checkpoint(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        InvalidCheckpoint::check(name, value)?;
+        self.rows().checkpoints.insert(name.to_owned(), value.to_owned());
+        Ok(())
     }
 }
 

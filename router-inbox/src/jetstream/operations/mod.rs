@@ -1,4 +1,5 @@
-//! Operations: status, list, show, change, select, replay, purge, erase, pause and resume.
+//! Operations: status, list, show, change, select, replay, purge, erase, pause, resume and
+//! checkpoints.
 
 mod changes;
 mod erase;
@@ -22,8 +23,8 @@ use super::{
 use crate::{
     StoreError,
     operations::{
-        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus, ListEntry,
-        ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
+        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus,
+        InvalidCheckpoint, ListEntry, ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler},
 };
@@ -98,6 +99,16 @@ impl Operations for JetStreamStore {
 
     async fn resume(&self, handler: &str) -> Result<Option<PausedHandler>, StoreError> {
         self.0.resume(handler).await
+    }
+
+    async fn checkpoint(&self, name: &str) -> Result<Option<String>, StoreError> {
+        InvalidCheckpoint::check_name(name)?;
+        self.0.checkpoint(name).await
+    }
+
+    async fn set_checkpoint(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        InvalidCheckpoint::check(name, value)?;
+        self.0.set_checkpoint(name, value).await
     }
 }
 

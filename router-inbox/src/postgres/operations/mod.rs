@@ -1,4 +1,4 @@
-//! Operations: status, list, show, change, replay, purge, erase, pause and resume.
+//! Operations: status, list, show, change, replay, purge, erase, pause, resume and checkpoints.
 //!
 //! An operation that writes first locks the rows of its events, by id. The locks that follow are
 //! taken in the order described in `writes.rs`. So two operations on one event run one after the
@@ -17,12 +17,12 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::{PgConnection, Postgres, Transaction};
 
-use super::{PostgresStore, paused, schema::Schema};
+use super::{PostgresStore, checkpoints, paused, schema::Schema};
 use crate::{
     StoreError,
     operations::{
-        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus, ListEntry,
-        ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
+        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus,
+        InvalidCheckpoint, ListEntry, ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler},
 };
@@ -137,6 +137,24 @@ impl Operations for PostgresStore {
             paused::resume(&mut connection, &self.schema, handler).await
         };
         resumed.await.map_err(|error| self.store_error(error))
+    }
+
+    async fn checkpoint(&self, name: &str) -> Result<Option<String>, StoreError> {
+        InvalidCheckpoint::check_name(name)?;
+        let value = async {
+            let mut connection = self.pool.acquire().await?;
+            checkpoints::get(&mut connection, &self.schema, name).await
+        };
+        value.await.map_err(|error| self.store_error(error))
+    }
+
+    async fn set_checkpoint(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        InvalidCheckpoint::check(name, value)?;
+        let set = async {
+            let mut connection = self.pool.acquire().await?;
+            checkpoints::set(&mut connection, &self.schema, name, value).await
+        };
+        set.await.map_err(|error| self.store_error(error))
     }
 }
 

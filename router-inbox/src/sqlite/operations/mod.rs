@@ -1,4 +1,4 @@
-//! Operations: status, list, show, change, replay, purge, erase, pause and resume.
+//! Operations: status, list, show, change, replay, purge, erase, pause, resume and checkpoints.
 
 mod changes;
 mod erase;
@@ -12,12 +12,12 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::Connection as _;
 
-use super::{SqliteStore, paused};
+use super::{SqliteStore, checkpoints, paused};
 use crate::{
     StoreError,
     operations::{
-        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus, ListEntry,
-        ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
+        Change, ChangeOutcome, EraseResult, EventDetails, EventSelector, InboxStatus,
+        InvalidCheckpoint, ListEntry, ListFilter, PurgeTooSoon, ReplayResult, SelectedDelivery,
     },
     store::{Operations, PausedHandler, millis::millis},
 };
@@ -129,5 +129,18 @@ impl Operations for SqliteStore {
         let resumed = paused::resume(&mut write, handler).await?;
         self.commit(write).await?;
         Ok(resumed)
+    }
+
+    async fn checkpoint(&self, name: &str) -> Result<Option<String>, StoreError> {
+        InvalidCheckpoint::check_name(name)?;
+        let mut reader = self.reader().await?;
+        checkpoints::get(&mut reader, name).await.map_err(StoreError::from)
+    }
+
+    async fn set_checkpoint(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        InvalidCheckpoint::check(name, value)?;
+        let mut write = self.begin().await?;
+        checkpoints::set(&mut write, name, value).await?;
+        self.commit(write).await
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the PostgreSQL store: the conformance suite, and tests specific to PostgreSQL.
 
+mod checkpoints;
 mod connect;
 mod effects;
 mod notifications;

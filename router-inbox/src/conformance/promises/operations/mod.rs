@@ -1,6 +1,7 @@
 //! Promises about [`Operations`]: status, lists and details.
 
 mod changes;
+mod checkpoints;
 mod erase;
 mod history;
 mod limits;
@@ -16,8 +17,8 @@ use std::time::Duration;
 use router_core::{Event, delivery::DeliveryOrder, event::StoredEvent, testing::SyntheticEvent};
 
 pub use self::{
-    changes::*, erase::*, history::*, limits::*, pause::*, processes::*, purge::*, replay::*,
-    selected::*, text::*,
+    changes::*, checkpoints::*, erase::*, history::*, limits::*, pause::*, processes::*, purge::*,
+    replay::*, selected::*, text::*,
 };
 use super::{LEASE, SECOND, claim_one, complete, delivery, event, event_of, new, retry_in, store};
 use crate::{
