@@ -11,7 +11,7 @@ use router_core::{
 };
 use router_stripe::{
     ApiKey, Client, Error, ErrorKind,
-    doctor::{Code, Doctor, ProgramRoutes},
+    doctor::{Code, Doctor, Ping, ProgramRoutes, Unpinged},
     testing::Fault,
 };
 use serde_json::{Value, json};
@@ -303,4 +303,53 @@ async fn doctor_compares_router_with_account() {
     let json = serde_json::to_string(router.routes()).expect("routes are JSON");
     let routes: ProgramRoutes = serde_json::from_str(&json).expect("JSON is of routes");
     assert_eq!(routes, ProgramRoutes::from(router.routes()));
+}
+
+#[tokio::test]
+async fn doctor_pings_enabled_webhook_endpoints() {
+    let stripe = stub().await;
+    let list = "/v2/core/event_destinations";
+    for (id, status, url) in [
+        ("ed_bus", "enabled", None),
+        ("ed_off", "disabled", Some("https://shop.example/off")),
+        ("ed_main", "enabled", Some("https://shop.example")),
+    ] {
+        let endpoint = url.map(|url| json!({ "url": url }));
+        stripe.add_item(
+            list,
+            json!({"id": id, "object": "v2.core.event_destination", "status": status,
+                "event_payload": "snapshot", "enabled_events": ["*"], "events_from": ["@self"],
+                "webhook_endpoint": endpoint}),
+        );
+    }
+    stripe.add_item(
+        "/v1/webhook_endpoints",
+        json!({"id": "we_1", "object": "webhook_endpoint",
+        "status": "enabled", "enabled_events": ["*"], "url": "https://shop.example/v1"}),
+    );
+    let client = stripe.client();
+    let pings = Doctor::new(&client).ping().await.expect("destinations are pinged");
+    let event = stripe.next_ping().await;
+    let results: Vec<_> = pings
+        .iter()
+        .map(|ping| (&*ping.destination.id, ping.event.as_deref().map_err(|reason| *reason)))
+        .collect();
+    let expected = [
+        ("ed_main", Ok(event.id())),
+        ("ed_off", Err(Unpinged::Disabled)),
+        ("ed_bus", Err(Unpinged::CloudPlatform)),
+        ("we_1", Err(Unpinged::ApiV1)),
+    ];
+    assert_eq!(results, expected);
+    assert_eq!(event.event().event_type(), "v2.core.event_destination.ping");
+    let related = event.event().related_object().expect("a ping names its destination");
+    assert_eq!(related.id(), Some("ed_main"));
+    let posts = stripe.requests().iter().filter(|request| request.method == "POST").count();
+    assert_eq!(posts, 1);
+    assert!(pings[0].missing(Duration::from_secs(60)).is_some());
+    assert_eq!((pings[1].missing(Duration::ZERO), Ping::none_sent(&pings)), (None, None));
+    let other = Doctor::new(&client).url("https://shop.example/off").ping().await;
+    let other = other.expect("lists are read");
+    assert_eq!(other.len(), 1);
+    assert_eq!(Ping::none_sent(&other).expect("nothing was pinged").code, Code::Ping);
 }

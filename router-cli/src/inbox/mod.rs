@@ -13,7 +13,7 @@ mod purge;
 mod replay;
 mod show;
 mod status;
-mod store;
+pub(crate) mod store;
 mod watch;
 
 use clap::{Args, Subcommand};

@@ -20,7 +20,7 @@ use crate::error::Error;
 const LIMIT: Duration = Duration::from_secs(6 * 60);
 
 /// Opens an existing inbox. Never creates one.
-pub(super) async fn open(url: &str) -> Result<Box<dyn Operations>, Error> {
+pub(crate) async fn open(url: &str) -> Result<Box<dyn Operations>, Error> {
     tokio::select! {
         opened = open_unlimited(url) => opened,
         () = SystemClock.sleep(LIMIT) => Err(no_answer()),
@@ -70,7 +70,7 @@ fn open_error(error: StoreError) -> Error {
 ///
 /// Fails if the operation fails, or if a server or disk that hangs does not answer within
 /// [`LIMIT`].
-pub(super) async fn within_limit<T>(
+pub(crate) async fn within_limit<T>(
     operation: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, Error> {
     tokio::select! {

@@ -30,6 +30,13 @@ pub struct Environment {
     pub clock_skew: Option<i64>,
 }
 
+impl Environment {
+    /// Returns whether a destination has one of the program's URLs. `true` if there are none.
+    pub(super) fn is_ours(&self, destination: &Destination) -> bool {
+        self.urls.is_empty() || self.urls.iter().any(|url| destination.has_url(url))
+    }
+}
+
 /// Compares the events that a program handles with those that Stripe sends. Returns the findings,
 /// the most severe first.
 #[must_use]
@@ -48,10 +55,8 @@ pub fn compare(
         )
     }));
     findings.extend(environment.clock_skew.and_then(clock_finding));
-    let is_ours = |destination: &&Destination| {
-        environment.urls.is_empty() || environment.urls.iter().any(|url| destination.has_url(url))
-    };
-    let (ours, others): (Vec<_>, Vec<_>) = destinations.iter().partition(is_ours);
+    let (ours, others): (Vec<_>, Vec<_>) =
+        destinations.iter().partition(|destination| environment.is_ours(destination));
     let is_unknown =
         |url: &&String| !destinations.iter().any(|destination| destination.has_url(url));
     let unknown: Vec<_> = environment.urls.iter().filter(is_unknown).map(String::as_str).collect();

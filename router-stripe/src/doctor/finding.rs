@@ -58,6 +58,8 @@ pub enum Code {
     Disabled,
     /// The signing secret is missing or malformed.
     Secret,
+    /// A ping event did not reach the program.
+    Ping,
     /// The clock differs from Stripe's by more than 5 s.
     ClockSkew,
     /// Snapshot events have another API version than the program expects.
@@ -115,6 +117,7 @@ impl Code {
             Self::PayloadKind => "payload_kind",
             Self::Disabled => "disabled",
             Self::Secret => "secret",
+            Self::Ping => "ping",
             Self::ClockSkew => "clock_skew",
             Self::ApiVersion => "api_version",
             Self::DuplicateUrl => "duplicate_url",
@@ -131,7 +134,8 @@ impl Code {
             | Self::Scope
             | Self::PayloadKind
             | Self::Disabled
-            | Self::Secret => Severity::Error,
+            | Self::Secret
+            | Self::Ping => Severity::Error,
             Self::ClockSkew | Self::ApiVersion | Self::DuplicateUrl | Self::InsecureUrl => {
                 Severity::Warning
             }
@@ -151,6 +155,7 @@ impl Code {
             }
             Self::Disabled => "Stripe sends nothing to a disabled destination.",
             Self::Secret => "The server cannot start, or refuses every event.",
+            Self::Ping => "Events may not reach the program.",
             Self::ClockSkew => {
                 "A signature is valid for 300 s by default, measured with the server's clock."
             }

@@ -15,11 +15,13 @@
 //! ```
 //!
 //! A restricted key needs the permission "Webhook Endpoints, Event Destinations": read, or write to
-//! [fix](Fix::send) a finding. [`compare`] needs no key: it compares without requests.
+//! [fix](Fix::send) a finding and to [ping](Doctor::ping) a destination. [`compare`] needs no key:
+//! it compares without requests.
 
 mod compare;
 mod destination;
 mod finding;
+mod ping;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ pub use self::{
     compare::{Environment, compare},
     destination::Destination,
     finding::{Code, Finding, Fix, Severity},
+    ping::{Ping, Unpinged},
     routes::ProgramRoutes,
 };
 use crate::{Client, Error, ErrorKind, Request};
@@ -74,6 +77,36 @@ impl<'c> Doctor<'c> {
     ///
     /// Fails if a request fails, or if a response is not a list of destinations.
     pub async fn check(&self, routes: impl Into<ProgramRoutes>) -> Result<Vec<Finding>, Error> {
+        let (destinations, clock_skew) = self.destinations().await?;
+        let environment = Environment { clock_skew, ..self.environment.clone() };
+        Ok(compare(&routes.into(), &destinations, &environment))
+    }
+
+    /// Asks Stripe to send a ping event to each destination that is enabled and has a URL; if the
+    /// program's URLs are set, only to those with one of them. Returns all these destinations with
+    /// the ids of the events. The caller checks that the program receives them.
+    ///
+    /// The events are thin events of the type `v2.core.event_destination.ping`. Stripe documents no
+    /// other form for a destination of snapshot events.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a request fails, or if a response is not a list of destinations or an event. Other
+    /// destinations may have been pinged then.
+    pub async fn ping(&self) -> Result<Vec<Ping>, Error> {
+        let (destinations, _) = self.destinations().await?;
+        let mut pings = Vec::new();
+        for destination in destinations {
+            if self.environment.is_ours(&destination) {
+                pings.push(destination.ping(self.client).await?);
+            }
+        }
+        Ok(pings)
+    }
+
+    /// Reads the destinations of the account. Returns them with the clock skew, if Stripe sent a
+    /// date.
+    async fn destinations(&self) -> Result<(Vec<Destination>, Option<i64>), Error> {
         let mut objects = Vec::new();
         let v1 = self.client.get(V1);
         let clock_skew = self.read(v1, &mut objects).await?;
@@ -83,8 +116,7 @@ impl<'c> Doctor<'c> {
         self.read(v2, &mut objects).await?;
         let destinations = Destination::merge(objects)
             .map_err(|message| Error::new(ErrorKind::Unreadable, &format!("GET {V2}"), message))?;
-        let environment = Environment { clock_skew, ..self.environment.clone() };
-        Ok(compare(&routes.into(), &destinations, &environment))
+        Ok((destinations, clock_skew))
     }
 
     /// Reads all pages of a list. Returns the clock skew, measured with the first page.

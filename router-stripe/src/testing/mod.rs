@@ -21,6 +21,7 @@
 
 mod changes;
 mod lists;
+mod pings;
 mod server;
 
 use std::{
@@ -37,10 +38,10 @@ use router_core::{
     bytes::Bytes,
     event::RelatedObject,
     http::{HeaderMap, Method, StatusCode},
-    testing::SyntheticEvent,
+    testing::{Payload, SyntheticEvent},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use crate::{
     ApiKey, Client, ClientBuilder,
@@ -54,8 +55,9 @@ pub const STUB_KEY: &str = "rk_test_stub";
 /// A server on a port of this machine that answers like Stripe's API.
 ///
 /// The stub has the objects and lists that a test adds, accepts only the key [`STUB_KEY`], and
-/// records all requests. A `POST` changes an object or an item of a list. A new stub has empty
-/// lists of webhook endpoints and event destinations. The server stops when the stub is dropped.
+/// records all requests. A `POST` changes an object or an item of a list, or
+/// [pings](Self::next_ping) an event destination. A new stub has empty lists of webhook endpoints
+/// and event destinations. The server stops when the stub is dropped.
 #[derive(Debug)]
 pub struct StubStripe {
     address: SocketAddr,
@@ -165,7 +167,11 @@ impl Answer {
 
 /// The contents of the stub.
 #[derive(Debug, Default)]
-struct Contents(Mutex<Tables>);
+struct Contents {
+    tables: Mutex<Tables>,
+    /// Wakes the tests that wait for a ping.
+    pinged: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -176,12 +182,14 @@ struct Tables {
     /// Pending faults, each with the path to which it applies, if it is limited to one.
     faults: VecDeque<(Option<String>, Fault)>,
     requests: Vec<ReceivedRequest>,
+    /// The ping events that no test has taken yet.
+    pings: VecDeque<Payload>,
     clock_ahead: Duration,
 }
 
 impl Contents {
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -50,6 +50,7 @@ async fn answer(
         };
         (fault, tables.requests.len(), answer, tables.clock_ahead)
     };
+    contents.pinged.notify_waiters();
     match fault {
         Some(Fault(FaultKind::Disconnect)) => {
             return Err(io::Error::other("the connection is closed"));
@@ -99,7 +100,7 @@ impl Tables {
             let message = "The Stripe-Version header is required for requests to the API v2";
             return Answer::error(400, "invalid_request_error", message);
         }
-        if let Some(answer) = self.change(request) {
+        if let Some(answer) = self.ping(request).or_else(|| self.change(request)) {
             return answer;
         }
         if let Some(object) = self.find(request.account(), path) {

@@ -1,10 +1,13 @@
 //! `event-router doctor`, against a stub of Stripe's API.
 
+mod ping;
+
 use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpListener,
     path::PathBuf,
+    process::Command,
     thread,
     time::Duration,
 };
@@ -43,15 +46,23 @@ impl Account {
     }
 
     fn run(&self, arguments: &[&str]) -> CliOutput {
+        run(self.command(arguments))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let (base, routes) = (self.stripe.url(), self.routes());
         let routes = routes.to_str().expect("path is Unicode");
         let common = ["doctor", "--routes", routes, "--api-base", &base];
         let mut command = program(&[&common, arguments].concat());
         command.env("STRIPE_API_KEY", STUB_KEY).env("SHOP_SECRET", "changeme");
-        let output: CliOutput = command.output().expect("the program runs").into();
-        assert!(!format!("{output:?}").contains(STUB_KEY), "{output:?}");
-        output
+        command
     }
+}
+
+fn run(mut command: Command) -> CliOutput {
+    let output: CliOutput = command.output().expect("the program runs").into();
+    assert!(!format!("{output:?}").contains(STUB_KEY), "{output:?}");
+    output
 }
 
 fn destination(id: &str, url: &str, version: &str, events: &[&str]) -> Value {
@@ -232,7 +243,7 @@ async fn refused_key_is_an_error_that_names_the_permission() {
     assert_eq!((output.code, &*output.stdout), (Some(3), ""), "{output:?}");
     insta::assert_snapshot!(output.stderr, @r#"
     error: GET /v1/webhook_endpoints failed (403): The key [API key] needs 'webhook_read'; add the permission to the restricted key in Stripe's dashboard [req_1]
-      `doctor` needs the permission "Webhook Endpoints, Event Destinations" (webhook_read): Read, or Write for --fix --yes
+      `doctor` needs the permission "Webhook Endpoints, Event Destinations" (webhook_read): Read, or Write for --fix --yes and for --ping
     "#);
 }
 
@@ -258,6 +269,15 @@ fn exported_destinations_need_no_key() {
         (&["--routes", &*destinations], "is not the JSON of `router.routes()`"),
         (&["--routes", "none.json"], "error: cannot read none.json: "),
         (&["--routes", &*routes, "--yes"], "--fix"),
+        (
+            &["--routes", &*routes, "--ping"],
+            "pass it as `--inbox sqlite:FILE`, or set EVENT_ROUTER_INBOX",
+        ),
+        (&["--routes", &*routes, "--ping", "--inbox", "sqlite:none.db"], "none.db"),
+        (
+            &["--routes", &*routes, "--ping", "--destinations", &*destinations],
+            "'--ping' cannot be used with '--destinations <FILE>'",
+        ),
     ] {
         let output = run(arguments);
         assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{output:?}");

@@ -1,15 +1,19 @@
 //! `doctor`: compares the events that a program handles with those that Stripe sends.
 
+mod ping;
+
 use std::{fs, time::Duration};
 
 use clap::Args;
 use router_core::{Secrets, handler::ErrorChain};
+use router_inbox::store::Operations;
 use router_stripe::{
     ApiKey, Client, ErrorKind,
     doctor::{Destination, Doctor, Environment, Finding, ProgramRoutes, Severity, compare},
 };
 use serde_json::json;
 
+use self::ping::PingArgs;
 use crate::{
     error::{Error, Exit},
     inbox::format::count,
@@ -27,16 +31,20 @@ Examples:
   event-router doctor --routes https://internal.example/routes --secret-env STRIPE_WEBHOOK_SECRET
   event-router doctor --routes routes.json --fix
   event-router doctor --routes routes.json --destinations destinations.json
+  event-router doctor --routes routes.json --url https://shop.example/webhook \\
+    --ping --inbox sqlite:inbox.db
 
 The API key is read from STRIPE_API_KEY. A restricted key (rk_…) needs one permission, \"Webhook
-Endpoints, Event Destinations\" (webhook_read): Read, or Write for --fix --yes.
+Endpoints, Event Destinations\" (webhook_read): Read, or Write for --fix --yes and for --ping.
 
 The routes are the JSON of `router.routes()`, as `serde_json::to_string` writes it.
 
 The exit code is 1 if there is a finding of severity `error` or `warning`.
 
 With --json, prints one object per finding: {\"code\", \"severity\", \"destinations\", \"event_types\",
-\"message\", \"impact\", \"remedy\", \"fix\"}, after one {\"sent\"} per request that was sent.")]
+\"message\", \"impact\", \"remedy\", \"fix\"}, after one {\"sent\"} per request that was sent. Each ping
+event in the inbox is one {\"received\": {\"event\", \"destination\", \"url\"}}, in front of the findings
+about the others.")]
 pub(crate) struct DoctorArgs {
     /// File with the program's routes as JSON, or the URL of a server that returns them.
     #[arg(long, value_name = "FILE|URL")]
@@ -68,6 +76,9 @@ pub(crate) struct DoctorArgs {
     #[arg(long, requires = "fix", conflicts_with = "destinations")]
     yes: bool,
 
+    #[command(flatten)]
+    ping: PingArgs,
+
     /// Address of Stripe's API.
     #[arg(long, hide = true, value_name = "URL")]
     api_base: Option<String>,
@@ -75,28 +86,18 @@ pub(crate) struct DoctorArgs {
 
 impl DoctorArgs {
     pub(crate) async fn run(self, output: &mut Output) -> Result<Exit, Error> {
+        let inbox = self.ping.open_inbox().await?;
         let routes = read_routes(&self.routes).await?;
-        let environment = self.environment();
         let findings = match &self.destinations {
             Some(file) => {
                 let destinations = Destination::parse_all(&read_file(file)?)
                     .map_err(|error| Error::Usage(format!("{file}: {}", one_line(&error))))?;
-                compare(&routes, &destinations, &environment)
+                let findings = compare(&routes, &destinations, &self.environment());
+                self.print(&findings, output)?;
+                findings
             }
-            None => {
-                let client = self.client()?;
-                let doctor = Doctor::new(&client).environment(environment);
-                let findings = doctor.check(routes.clone()).await.map_err(explain)?;
-                if self.yes && send_fixes(&findings, &client, output).await? {
-                    doctor.check(routes).await.map_err(explain)?
-                } else {
-                    findings
-                }
-            }
+            None => self.examine_account(routes, inbox.as_deref(), output).await?,
         };
-        for finding in &findings {
-            self.print(finding, output)?;
-        }
         if !output.json {
             output.line(summary(&findings))?;
         }
@@ -105,6 +106,30 @@ impl DoctorArgs {
         }
         let has_fault = findings.iter().any(|finding| finding.severity != Severity::Info);
         Ok(if has_fault { Exit::Failure } else { Exit::Success })
+    }
+
+    /// Examines the account, fixes findings, and pings destinations, as far as the options say.
+    /// Prints and returns the findings.
+    async fn examine_account(
+        &self,
+        routes: ProgramRoutes,
+        inbox: Option<&dyn Operations>,
+        output: &mut Output,
+    ) -> Result<Vec<Finding>, Error> {
+        let client = self.client()?;
+        let doctor = Doctor::new(&client).environment(self.environment());
+        let mut findings = doctor.check(routes.clone()).await.map_err(explain)?;
+        if self.yes && send_fixes(&findings, &client, output).await? {
+            findings = doctor.check(routes).await.map_err(explain)?;
+        }
+        // Before the wait for the pings, and in case that the key may not ping.
+        self.print(&findings, output)?;
+        if let Some(inbox) = inbox {
+            let missing = self.ping.run(&doctor, inbox, output).await?;
+            self.print(&missing, output)?;
+            findings.extend(missing);
+        }
+        Ok(findings)
     }
 
     fn environment(&self) -> Environment {
@@ -126,7 +151,11 @@ impl DoctorArgs {
         builder.build().map_err(|error| Error::Usage(error.to_string()))
     }
 
-    fn print(&self, finding: &Finding, output: &mut Output) -> Result<(), Error> {
+    fn print(&self, findings: &[Finding], output: &mut Output) -> Result<(), Error> {
+        findings.iter().try_for_each(|finding| self.print_finding(finding, output))
+    }
+
+    fn print_finding(&self, finding: &Finding, output: &mut Output) -> Result<(), Error> {
         if output.json {
             return output.json(finding);
         }
@@ -186,7 +215,7 @@ fn explain(error: router_stripe::Error) -> Error {
     let permission = match error.kind() {
         ErrorKind::Forbidden => {
             "\n  `doctor` needs the permission \"Webhook Endpoints, Event Destinations\" \
-             (webhook_read): Read, or Write for --fix --yes"
+             (webhook_read): Read, or Write for --fix --yes and for --ping"
         }
         _ => "",
     };
