@@ -32,6 +32,7 @@ pub(crate) fn print(
     }
     if let Some(address) = metrics_address {
         println!("metrics at http://{address}/metrics");
+        println!("routes for `event-router doctor --routes` at http://{address}/routes");
     }
     println!();
     let with_secret = match secret_was_given {

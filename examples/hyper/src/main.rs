@@ -20,7 +20,11 @@ use tokio::net::TcpListener;
 use tower::{Service as _, service_fn};
 use tracing_subscriber::EnvFilter;
 
-use crate::{backend::Backend, metrics::Metrics, options::Options};
+use crate::{
+    backend::Backend,
+    metrics::{Metrics, MetricsListener},
+    options::Options,
+};
 
 /// The time that requests in flight have to finish after the signal to shut down. The worker's
 /// grace period for deliveries begins at the same time and has the same length.
@@ -70,7 +74,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 
     let inbox = options.inbox()?;
     let metrics = match options.metrics_listen {
-        Some(address) => Some(Metrics::start(address).await?),
+        Some(address) => Some(MetricsListener::bind(address).await?),
         None => None,
     };
     // Before the worker starts, so that it claims nothing if the address is in use.
@@ -84,6 +88,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let backend = Backend::start(router, &inbox, shutdown_signal()?).await?;
     let endpoint = Endpoint::new(secrets, backend.service.clone()).tolerance(options.tolerance);
 
+    let metrics = metrics.map(|listener| listener.serve(&backend.routes)).transpose()?;
     let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
     banner::print(&backend, &inbox, listener.local_addr()?, metrics_address, secret_was_given);
 

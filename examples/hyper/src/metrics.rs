@@ -1,5 +1,7 @@
-//! The metrics endpoint for Prometheus. It has its own listener, so that metrics are not exposed to
-//! everyone who can reach the webhook endpoint.
+//! The internal server: metrics for Prometheus, and the routes for `event-router doctor`.
+//!
+//! It has its own listener, because neither is for everyone who can reach the webhook endpoint: the
+//! routes show the names and the source files of the handlers.
 
 use std::{
     convert::Infallible,
@@ -12,6 +14,7 @@ use std::{
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use router_core::{
+    build::Routes,
     clock::{Clock as _, SystemClock},
     server::Server,
 };
@@ -28,6 +31,12 @@ const BUCKETS: [f64; 15] =
 /// nothing scrapes the metrics.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The bound listener of the metrics server, which serves nothing yet.
+pub(crate) struct MetricsListener {
+    listener: TcpListener,
+    handle: PrometheusHandle,
+}
+
 /// The running metrics server.
 pub(crate) struct Metrics {
     pub(crate) address: SocketAddr,
@@ -35,28 +44,35 @@ pub(crate) struct Metrics {
     task: JoinHandle<()>,
 }
 
-impl Metrics {
-    /// Installs the metrics recorder and serves it. Call this before a router is built, because
-    /// building a router registers the descriptions.
-    pub(crate) async fn start(address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+impl MetricsListener {
+    /// Opens the port and installs the metrics recorder. Call this before a router is built,
+    /// because building a router registers the descriptions.
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             format!(
                 "cannot serve metrics on {address}: {error}; choose another address with \
                  `--metrics-listen`"
             )
         })?;
-        let address = listener.local_addr()?;
         // Without buckets the exporter uses summaries, which cannot be aggregated over servers.
         let durations = Matcher::Suffix("_seconds".into());
         let builder = PrometheusBuilder::new().set_buckets_for_metric(durations, &BUCKETS)?;
-        let handle = builder.install_recorder()?;
-        let (stop, stopped) = oneshot::channel();
-        let server = serve(listener, handle, async { drop(stopped.await) });
-        // Distinguishes the log lines of this server from those of the webhook server.
-        let task = tokio::spawn(server.instrument(tracing::info_span!("metrics")));
-        Ok(Self { address, stop, task })
+        Ok(Self { listener, handle: builder.install_recorder()? })
     }
 
+    /// Starts the server of the metrics and of the routes.
+    pub(crate) fn serve(self, routes: &Routes) -> Result<Metrics, Box<dyn Error>> {
+        let address = self.listener.local_addr()?;
+        let routes = serde_json::to_string(routes)?;
+        let (stop, stopped) = oneshot::channel();
+        let server = serve(self.listener, self.handle, routes, async { drop(stopped.await) });
+        // Distinguishes the log lines of this server from those of the webhook server.
+        let task = tokio::spawn(server.instrument(tracing::info_span!("metrics")));
+        Ok(Metrics { address, stop, task })
+    }
+}
+
+impl Metrics {
     /// Stops the server after it has answered the requests in flight.
     pub(crate) async fn stop(self) {
         drop(self.stop);
@@ -66,7 +82,12 @@ impl Metrics {
     }
 }
 
-async fn serve(listener: TcpListener, handle: PrometheusHandle, stopped: impl Future<Output = ()>) {
+async fn serve(
+    listener: TcpListener,
+    handle: PrometheusHandle,
+    routes: String,
+    stopped: impl Future<Output = ()>,
+) {
     let upkeep = {
         let handle = handle.clone();
         async move {
@@ -77,7 +98,7 @@ async fn serve(listener: TcpListener, handle: PrometheusHandle, stopped: impl Fu
         }
     };
     let service = service_fn(move |request: Request<_>| {
-        ready(Ok::<_, Infallible>(answer(&handle, request.method(), request.uri().path())))
+        ready(Ok::<_, Infallible>(answer(&handle, &routes, request.method(), request.uri().path())))
     });
     tokio::select! {
         () = Server::new(service).serve(listener, stopped) => {}
@@ -85,14 +106,25 @@ async fn serve(listener: TcpListener, handle: PrometheusHandle, stopped: impl Fu
     }
 }
 
-fn answer(handle: &PrometheusHandle, method: &Method, path: &str) -> Response<String> {
-    let (status, text) = match (method, path) {
-        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, handle.render()),
-        _ => (StatusCode::NOT_FOUND, "not found; metrics are at /metrics\n".into()),
+fn answer(
+    handle: &PrometheusHandle,
+    routes: &str,
+    method: &Method,
+    path: &str,
+) -> Response<String> {
+    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let (status, content_type, text) = match (method, path) {
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, TEXT, handle.render()),
+        (&Method::GET | &Method::HEAD, "/routes") => {
+            (StatusCode::OK, "application/json", routes.to_owned())
+        }
+        _ => {
+            let text = "not found; metrics are at /metrics, and routes at /routes\n";
+            (StatusCode::NOT_FOUND, TEXT, text.to_owned())
+        }
     };
     let mut response = Response::new(text);
     *response.status_mut() = status;
-    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

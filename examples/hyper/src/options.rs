@@ -58,10 +58,11 @@ pub(crate) struct Options {
     )]
     inbox: String,
 
-    /// The address that serves `/metrics` for Prometheus. Without it, metrics are disabled.
+    /// The address that serves `/metrics` for Prometheus, and `/routes` for `event-router doctor`.
+    /// Without it, metrics are disabled.
     ///
-    /// Metrics have their own address, so that they are not exposed to everyone who can reach the
-    /// webhook endpoint.
+    /// Both have their own address, so that they are not exposed to everyone who can reach the
+    /// webhook endpoint. Choose one that only your network can reach.
     #[arg(long, env, value_name = "ADDRESS")]
     pub(crate) metrics_listen: Option<SocketAddr>,
 }

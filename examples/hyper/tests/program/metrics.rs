@@ -1,4 +1,4 @@
-//! The metrics endpoint.
+//! The internal server of the metrics and the routes.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,6 +10,7 @@ use router_core::{
     SigningSecret,
     clock::{Clock as _, SystemClock},
 };
+use router_stripe::doctor::{Destination, Environment, ProgramRoutes, compare};
 
 use crate::running::{Running, exchange, payment, program, refused, send};
 
@@ -77,14 +78,41 @@ fn metrics_have_their_own_address() {
         (metrics, "POST /metrics", "404 Not Found"),
         (metrics, "GET /", "404 Not Found"),
         (metrics, "POST /webhook", "404 Not Found"),
+        (metrics, "HEAD /routes", "200 OK"),
+        (metrics, "POST /routes", "404 Not Found"),
         (server.address(), "GET /metrics", "404 Not Found"),
+        (server.address(), "GET /routes", "404 Not Found"),
     ] {
         let response = exchange(address, request_line);
         let begin = format!("HTTP/1.1 {status}\r\n");
         assert!(response.starts_with(&begin), "{request_line} to {address}: {response}");
     }
     let response = exchange(metrics, "GET /");
-    assert!(response.ends_with("not found; metrics are at /metrics\n"), "{response}");
+    assert!(response.ends_with("metrics are at /metrics, and routes at /routes\n"), "{response}");
+}
+
+#[test]
+fn doctor_compares_the_served_routes() {
+    let server = start_with_metrics();
+    let address = metrics_address(&server);
+    let printed =
+        format!("\nroutes for `event-router doctor --routes` at http://{address}/routes\n");
+    assert!(server.printed.contains(&printed), "{}", server.printed);
+    let response = exchange(address, "GET /routes");
+    let (head, json) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
+    let routes: ProgramRoutes = serde_json::from_str(json).unwrap();
+    let destination = r#"{"id": "ed_1", "object": "v2.core.event_destination", "status": "enabled",
+        "enabled_events": ["payment_intent.succeeded"], "event_payload": "snapshot",
+        "webhook_endpoint": {"url": "https://shop.example/webhook"}}"#;
+    let destinations = Destination::parse_all(destination).unwrap();
+    let findings = compare(&routes, &destinations, &Environment::default());
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(
+        findings[0].message,
+        "The handler payments.method_attached takes payment_method.attached, which ed_1 does not send."
+    );
 }
 
 #[test]
