@@ -20,11 +20,13 @@ mod pattern;
 #[cfg(feature = "samples")]
 pub mod samples;
 mod table;
+mod twin;
 
 pub use name::{MAX_NAME_BYTES, NameError, check_name};
 pub use objects::object_path;
 pub use pattern::{Pattern, PatternError};
 pub use table::API_VERSION;
+pub use twin::{snapshot_type, thin_type};
 
 /// One of Stripe's event types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

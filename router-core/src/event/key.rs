@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use router_catalog::snapshot_type;
+
 use super::Event;
 
 /// The identity of an event. Deliveries with equal keys are duplicates of one event, which a
@@ -53,11 +55,9 @@ impl EventKey {
         let (endpoint, account) = (event.endpoint().as_str(), event.owner_account());
         let (id, event_type) = match event.snapshot_event() {
             None => (event.id(), event.event_type()),
-            // The type of the snapshot event has no version: `customer.created` for
-            // `v1.customer.created`.
             Some(snapshot_event) => {
                 let event_type = event.event_type();
-                (snapshot_event, event_type.strip_prefix("v1.").unwrap_or(event_type))
+                (snapshot_event, snapshot_type(event_type).unwrap_or(event_type))
             }
         };
         Self {

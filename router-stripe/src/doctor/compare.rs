@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use router_catalog::Kind;
+use router_catalog::{Kind, snapshot_type, thin_type};
 
 use super::{
     Code, Destination, Finding, Fix, ProgramRoutes, Severity, destination::kind_of,
@@ -194,8 +194,7 @@ fn missing_cause(
 
 /// Returns the type of the thin event for the same change as a snapshot event, or the reverse.
 fn twin(event_type: &str) -> String {
-    let snapshot = event_type.strip_prefix("v1.").map(str::to_owned);
-    snapshot.unwrap_or_else(|| format!("v1.{event_type}"))
+    snapshot_type(event_type).map_or_else(|| thin_type(event_type), str::to_owned)
 }
 
 fn missing_finding(

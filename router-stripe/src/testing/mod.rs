@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use router_catalog::samples::Sampler;
+use router_catalog::{samples::Sampler, snapshot_type};
 use router_core::{
     Event,
     bytes::Bytes,
@@ -308,7 +308,7 @@ impl StubStripe {
 /// Returns a sample of the object that a thin event names: the object of the snapshot event for the
 /// same change, if there is such an event.
 fn sample_of(event: &Event) -> Option<Value> {
-    let snapshot = event.event_type().strip_prefix("v1.");
+    let snapshot = snapshot_type(event.event_type());
     let snapshot = snapshot.and_then(|name| SyntheticEvent::new(name).build().ok());
     let object = snapshot.and_then(|snapshot| snapshot.event().decode_object().ok());
     object.or_else(|| Sampler::new(0, 0).object(event.related_object()?.object_type()?))

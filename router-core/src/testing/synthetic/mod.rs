@@ -10,6 +10,7 @@ use std::{
 use router_catalog::{
     lookup, nearest,
     samples::{EventSample, Sampler, stripe_json},
+    thin_type,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -251,7 +252,7 @@ impl SyntheticEvent {
         let sample = if self.thin {
             let is_thin =
                 |known: &&router_catalog::EventType| known.kind == router_catalog::Kind::Thin;
-            let twin = lookup(&format!("v1.{event_type}")).or(Some(known)).filter(is_thin);
+            let twin = lookup(&thin_type(&event_type)).or(Some(known)).filter(is_thin);
             sampler.event(twin.ok_or(SyntheticError::NoThin { event_type })?.name)
         } else if let Some(object) = self.carrying.clone() {
             let carries = known.object.unwrap_or("no object");
