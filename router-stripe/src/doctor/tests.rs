@@ -201,6 +201,28 @@ fn disabled_destination_can_be_enabled() {
     assert_eq!(fix(&findings[0]), "POST /v1/webhook_endpoints/we_1 disabled=false");
 }
 
+/// The remedy is to enable the destination. If another one sent the type too, its events would
+/// arrive twice once the first is enabled.
+#[test]
+fn type_of_disabled_destination_has_one_finding() {
+    let routes = routes_for(&["invoice.paid", "invoice.voided"]);
+    let off = json!({"id": "ed_off", "status": "disabled", "enabled_events": ["invoice.voided"]});
+    let thin = json!({"event_payload": "thin", "enabled_events": ["v1.invoice.voided"]});
+    for enabled in [json!({}), thin, json!({"events_from": ["@accounts"]})] {
+        let both = [destination(off.clone()), destination(enabled.clone()), destination(json!({}))];
+        let findings = check(&routes, &both);
+        let off: Vec<_> = findings.iter().filter(|found| found.code == Code::Disabled).collect();
+        assert_eq!((off.len(), off[0].severity), (1, Severity::Error), "{enabled}: {findings:?}");
+        assert_eq!(off[0].destinations, ["ed_off"]);
+        assert!(!codes(&findings).contains(&Code::NotEnabled), "{enabled}: {findings:?}");
+    }
+    // A type that no destination has is not enabled.
+    let other = routes_for(&["invoice.paid", "invoice.voided", "charge.failed"]);
+    let findings = check(&other, &[destination(off), destination(json!({}))]);
+    assert_eq!(codes(&findings), [Code::NotEnabled, Code::Disabled]);
+    assert_eq!(findings[0].event_types, ["charge.failed"]);
+}
+
 #[test]
 fn api_version_is_compared_without_flags() {
     let check = |expected: Option<&str>, fields: Value| {
