@@ -18,6 +18,7 @@
 //! extractor [`Fetched`] is the event's object in its current state.
 //!
 //! [`doctor`] compares the event types that a program handles with those that Stripe sends.
+//! [`reconcile`] finds the events that Stripe could not deliver.
 //!
 //! # Features
 //!
@@ -34,6 +35,7 @@ mod error;
 mod fetched;
 mod object_path;
 mod pages;
+pub mod reconcile;
 mod request;
 mod response;
 #[cfg(feature = "testing")]

@@ -63,12 +63,13 @@ use crate::signature::EndpointName;
 pub struct AlreadyAuthenticated {
     body: Bytes,
     endpoint: Option<EndpointName>,
+    account: Option<String>,
 }
 
 impl AlreadyAuthenticated {
     /// Asserts that the platform itself delivered these bytes to this program.
     pub fn by_the_platform(bytes: impl Into<Bytes>) -> Self {
-        Self { body: bytes.into(), endpoint: None }
+        Self { body: bytes.into(), endpoint: None, account: None }
     }
 
     /// Asserts that this program has fetched these bytes from Stripe's API, with its own key.
@@ -84,21 +85,90 @@ impl AlreadyAuthenticated {
         Self { endpoint: Some(EndpointName::new(name)), ..self }
     }
 
-    /// Returns the bytes, and the endpoint's name or this default.
-    pub(super) fn into_parts(self, default: &str) -> (Bytes, EndpointName) {
-        (self.body, self.endpoint.unwrap_or_else(|| EndpointName::new(default)))
+    /// Sets the connected account (`acct_…`) of an event that names none.
+    ///
+    /// Stripe's list of a connected account's events (`GET /v1/events` with `Stripe-Account`) may
+    /// omit the account, but a webhook for the same event names it. Without it the two have
+    /// different [keys](Event::key), and every handler would run for both.
+    ///
+    /// The payload gets the account as a webhook has it: in the `account` of a snapshot event, or in
+    /// the `context` of a thin event. An event that names an account or a context is unchanged.
+    ///
+    /// ```
+    /// use router_core::{Event, event::AlreadyAuthenticated};
+    ///
+    /// let listed = r#"{
+    ///     "id": "evt_1", "object": "event", "type": "customer.created",
+    ///     "data": {"object": {"id": "cus_1", "object": "customer"}}
+    /// }"#;
+    /// let fetched = AlreadyAuthenticated::fetched_from_stripe(listed, "default");
+    /// let event = Event::from_stripe_api(fetched.account("acct_1"))?;
+    /// assert_eq!(event.account(), Some("acct_1"));
+    /// assert_eq!(event.key().to_string(), "default/acct_1/evt_1/customer.created");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn account(self, id: impl Into<String>) -> Self {
+        Self { account: Some(id.into()), ..self }
+    }
+
+    /// Returns the endpoint's name, or this default.
+    fn endpoint_or(&self, default: &str) -> EndpointName {
+        self.endpoint.clone().unwrap_or_else(|| EndpointName::new(default))
+    }
+
+    /// Reads the event, which is the whole payload or a part of it, and adds the account to it.
+    fn event(&self, payload: ByteString, default: &str) -> Result<Event, EnvelopeError> {
+        let receipt = || Receipt::new(self.endpoint_or(default), None);
+        let event = Event::from_text(payload, receipt())?;
+        match &self.account {
+            Some(account) if event.account().or(event.context()).is_none() => {
+                let payload = with_account(&event, account)
+                    .map_err(|fault| EnvelopeError::locate(event.payload(), fault))?;
+                Event::from_text(payload.into(), receipt())
+            }
+            _ => Ok(event),
+        }
     }
 }
 
 /// Omits the payload, which contains personal data.
 impl fmt::Debug for AlreadyAuthenticated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { body, endpoint } = self;
+        let Self { body, endpoint, account } = self;
         f.debug_struct("AlreadyAuthenticated")
             .field("bytes", &body.len())
             .field("endpoint", endpoint)
+            .field("account", account)
             .finish()
     }
+}
+
+/// Returns the payload of an event that names no account, with this account in it.
+fn with_account(event: &Event, account: &str) -> Result<String, Fault> {
+    let field = if event.is_thin() { "context" } else { "account" };
+    let payload = event.payload_text();
+    let mut scanner = Scanner::new(payload);
+    scanner.skip_whitespace();
+    let mut empty = None;
+    let object = scanner.walk(|scanner, key| {
+        if key.name().as_deref() != Some(field) {
+            return scanner.skip();
+        }
+        // Of several, the last one counts.
+        empty = Some(scanner.value()?);
+        Ok(())
+    })?;
+    let account = serde_json::Value::from(account);
+    Ok(match empty {
+        // Null or the empty text. A second field of this name would be ambiguous.
+        Some(value) => {
+            format!("{}{account}{}", &payload[..value.start], &payload[value.end..])
+        }
+        None => {
+            let start = object.start + 1;
+            format!(r#"{}"{field}":{account},{}"#, &payload[..start], &payload[start..])
+        }
+    })
 }
 
 /// The envelope that a platform wraps around an event.
@@ -184,7 +254,7 @@ impl Event {
     /// - The endpoint of the assertion is the name of that endpoint's secret, or
     ///   [`EndpointName::DEFAULT`] if the secret has no name.
     /// - Both name the same account. An event of a connected account names it in `account`, or, if
-    ///   it is thin, in its `context`.
+    ///   it is thin, in its `context`. [`AlreadyAuthenticated::account`] adds it if the list omits it.
     ///
     /// Stripe writes a polled event in the account's API version at the time of the event, and a
     /// delivered one in the version of the endpoint. The versions are not part of the key.
@@ -220,17 +290,16 @@ impl Event {
     ///
     /// Fails if the text is not one event, for example if it is the whole list.
     pub fn from_stripe_api(fetched: AlreadyAuthenticated) -> Result<Self, EnvelopeError> {
-        let (body, endpoint) = fetched.into_parts(EndpointName::DEFAULT);
-        Self::from_payload(body, Receipt::new(endpoint, None))
+        fetched.event(Event::text_of(&fetched.body)?, EndpointName::DEFAULT)
     }
 }
 
 impl Platform {
     fn open(&self, delivered: AlreadyAuthenticated) -> Result<Event, SourceError> {
-        let (body, endpoint) = delivered.into_parts(self.endpoint);
+        let body = &delivered.body;
         let platform = self.name;
         let locate = |fault| {
-            let EnvelopeError { problem, line, column } = EnvelopeError::locate(&body, fault);
+            let EnvelopeError { problem, line, column } = EnvelopeError::locate(body, fault);
             SourceError::NotAnEnvelope { platform, problem, line, column }
         };
         let text =
@@ -254,8 +323,11 @@ impl Platform {
         }
         let event = fields.required(self.event_field, fields.event).map_err(locate)?;
         let payload = text.slice_ref(&text[event.range()]);
-        Event::from_text(payload, Receipt::new(endpoint, None))
-            .map_err(|error| SourceError::NotAnEvent { platform, field: self.event_field, error })
+        delivered.event(payload, self.endpoint).map_err(|error| SourceError::NotAnEvent {
+            platform,
+            field: self.event_field,
+            error,
+        })
     }
 }
 

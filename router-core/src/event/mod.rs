@@ -96,9 +96,13 @@ impl Event {
     }
 
     pub(crate) fn from_payload(body: Bytes, receipt: Receipt) -> Result<Self, EnvelopeError> {
-        let payload = ByteString::try_from(body.clone())
-            .map_err(|error| EnvelopeError::locate(&body, Fault::not_utf8(error)))?;
-        Self::from_text(payload, receipt)
+        Self::from_text(Self::text_of(&body)?, receipt)
+    }
+
+    /// Returns the payload as text, which shares the bytes.
+    fn text_of(body: &Bytes) -> Result<ByteString, EnvelopeError> {
+        ByteString::try_from(body.clone())
+            .map_err(|error| EnvelopeError::locate(body, Fault::not_utf8(error)))
     }
 
     fn from_text(payload: ByteString, receipt: Receipt) -> Result<Self, EnvelopeError> {

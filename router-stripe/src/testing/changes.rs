@@ -4,7 +4,7 @@ use form_urlencoded::parse;
 use router_core::http::Method;
 use serde_json::{Map, Value};
 
-use super::{Answer, ReceivedRequest, Tables};
+use super::{Answer, ReceivedRequest, Tables, lists::without_success};
 
 impl Tables {
     /// Changes the object at the request's path, or the item with this id in a list, and returns
@@ -14,6 +14,10 @@ impl Tables {
             return None;
         }
         let path = request.path_only();
+        if let Some(path) = path.strip_suffix("/retry") {
+            let event = self.find(request.account(), path)?;
+            return Some(Answer::ok(&without_success(event)));
+        }
         // An event destination has a path for each change of its status.
         let (path, status) = match path.rsplit_once('/') {
             Some((path, "enable")) => (path, Some("enabled")),
@@ -36,7 +40,7 @@ impl Tables {
         if let Some(status) = status {
             object["status"] = status.into();
         }
-        Some(Answer::ok(object))
+        Some(Answer::ok(&without_success(object)))
     }
 
     /// Returns the object at a path, or the item with this id in a list.

@@ -1,9 +1,16 @@
 //! The lists of the stub: their pages and filters.
 
-use form_urlencoded::parse;
+use std::time::{Duration, SystemTime};
+
+use form_urlencoded::{Serializer, parse};
 use serde_json::{Value, json};
 
 use super::Answer;
+use crate::{doctor, reconcile};
+
+/// The lists that exist in every account. Others exist once a test adds an item.
+pub(super) const LISTS: [&str; 5] =
+    [doctor::V1, doctor::V2, reconcile::V1, reconcile::V2, reconcile::ACCOUNTS];
 
 /// Stripe's default number of items per page.
 const DEFAULT_LIMIT: usize = 10;
@@ -19,20 +26,29 @@ pub(super) fn page(list: &[Value], path: &str, path_and_query: &str) -> Answer {
     if !(1..=100).contains(&limit) {
         return Answer::error(400, "invalid_request_error", "limit must be between 1 and 100");
     }
-    let items: Vec<&Value> = list.iter().filter(|item| matches(item, &parameters)).collect();
+    let is_bound = |name: &str| name.starts_with("created[");
+    if let Some((name, _)) =
+        parameters.iter().find(|(name, value)| is_bound(name) && time(value).is_none())
+    {
+        return Answer::error(400, "invalid_request_error", &format!("{name} is not a time"));
+    }
+    let items = list.iter().enumerate().filter(|(_, item)| matches(item, &parameters));
+    let items: Vec<(usize, &Value)> = items.collect();
     let position = |id: &str| list.iter().position(|item| item["id"] == id);
-    let is_before = |item: &Value, cursor: usize| {
-        list.iter().position(|other| std::ptr::eq(other, item)).is_some_and(|index| index < cursor)
-    };
     if path.starts_with("/v2/") {
         let from = parameter("page").and_then(|page| page.parse().ok()).unwrap_or(0);
         let rest = items.get(from..).unwrap_or_default();
-        let next =
-            (rest.len() > limit).then(|| format!("{path}?limit={limit}&page={}", from + limit));
-        let data: Vec<_> = rest.iter().take(limit).map(|item| without_success(item)).collect();
+        let next = (rest.len() > limit).then(|| {
+            // The filters are part of the URL, in Stripe's case in the token `page`.
+            let others = parameters.iter().filter(|(name, _)| name != "page");
+            let mut query = Serializer::new(String::new());
+            query.extend_pairs(others).append_pair("page", &(from + limit).to_string());
+            format!("{path}?{}", query.finish())
+        });
+        let data: Vec<_> = rest.iter().take(limit).map(|(_, item)| without_success(item)).collect();
         return Answer::ok(&json!({"data": data, "next_page_url": next}));
     }
-    let (selected, has_more): (Vec<&Value>, bool) =
+    let (selected, has_more): (Vec<(usize, &Value)>, bool) =
         match (parameter("starting_after").map(position), parameter("ending_before").map(position))
         {
             (Some(None), _) | (_, Some(None)) => {
@@ -40,19 +56,19 @@ pub(super) fn page(list: &[Value], path: &str, path_and_query: &str) -> Answer {
             }
             (_, Some(Some(cursor))) => {
                 let before: Vec<_> =
-                    items.into_iter().filter(|item| is_before(item, cursor)).collect();
+                    items.into_iter().filter(|(index, _)| *index < cursor).collect();
                 let first = before.len().saturating_sub(limit);
                 (before[first..].to_vec(), first > 0)
             }
             (cursor, None) => {
                 let after = cursor.flatten().map_or(0, |cursor| {
-                    items.iter().take_while(|item| is_before(item, cursor + 1)).count()
+                    items.iter().take_while(|(index, _)| *index <= cursor).count()
                 });
                 let rest = &items[after..];
                 (rest.iter().take(limit).copied().collect(), rest.len() > limit)
             }
         };
-    let data: Vec<_> = selected.into_iter().map(without_success).collect();
+    let data: Vec<_> = selected.into_iter().map(|(_, item)| without_success(item)).collect();
     Answer::ok(&json!({"object": "list", "url": path, "has_more": has_more, "data": data}))
 }
 
@@ -61,10 +77,13 @@ fn matches(item: &Value, parameters: &[(String, String)]) -> bool {
     let types: Vec<_> =
         parameters.iter().filter(|(name, _)| name == "types[]" || name == "type").collect();
     let is_of_type = types.is_empty() || types.iter().any(|(_, value)| item["type"] == **value);
-    let created = item["created"].as_i64().unwrap_or_default();
+    let created = match &item["created"] {
+        Value::String(text) => time(text),
+        seconds => time(&seconds.to_string()),
+    };
     is_of_type
         && parameters.iter().all(|(name, value)| {
-            let bound = || value.parse::<i64>().unwrap_or_default();
+            let bound = || time(value);
             match name.as_str() {
                 "created[gt]" => created > bound(),
                 "created[gte]" => created >= bound(),
@@ -79,8 +98,17 @@ fn matches(item: &Value, parameters: &[(String, String)]) -> bool {
         })
 }
 
+/// Parses a time: seconds since the Unix epoch, or RFC 3339.
+fn time(text: &str) -> Option<SystemTime> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.map_or_else(
+        || humantime::parse_rfc3339(text).ok(),
+        |seconds| SystemTime::UNIX_EPOCH.checked_add(seconds),
+    )
+}
+
 /// Returns the item without `delivery_success`, which Stripe's objects do not have.
-fn without_success(item: &Value) -> Value {
+pub(super) fn without_success(item: &Value) -> Value {
     let mut item = item.clone();
     if let Some(fields) = item.as_object_mut() {
         fields.remove("delivery_success");

@@ -20,6 +20,7 @@
 //! ```
 
 mod changes;
+mod hold;
 mod lists;
 mod pings;
 mod server;
@@ -43,11 +44,9 @@ use router_core::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
-use crate::{
-    ApiKey, Client, ClientBuilder,
-    doctor::{V1, V2},
-    object_path::object_path,
-};
+use self::hold::HeldRequest;
+pub use self::hold::Hold;
+use crate::{ApiKey, Client, ClientBuilder, object_path::object_path};
 
 /// The key of the stub's [clients](StubStripe::client).
 pub const STUB_KEY: &str = "rk_test_stub";
@@ -56,8 +55,9 @@ pub const STUB_KEY: &str = "rk_test_stub";
 ///
 /// The stub has the objects and lists that a test adds, accepts only the key [`STUB_KEY`], and
 /// records all requests. A `POST` changes an object or an item of a list, or
-/// [pings](Self::next_ping) an event destination. A new stub has empty lists of webhook endpoints
-/// and event destinations. The server stops when the stub is dropped.
+/// [pings](Self::next_ping) an event destination, and `POST /v1/events/{id}/retry` returns the
+/// event. Lists of events, connected accounts, webhook endpoints and event destinations exist in
+/// every account, and are empty at first. The server stops when the stub is dropped.
 #[derive(Debug)]
 pub struct StubStripe {
     address: SocketAddr,
@@ -96,6 +96,7 @@ enum FaultKind {
     Answer(Answer),
     Delay(Duration),
     Disconnect,
+    Hold(Arc<HeldRequest>),
 }
 
 impl Fault {
@@ -203,10 +204,6 @@ impl StubStripe {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let contents = Arc::<Contents>::default();
-        // Every account has these lists. Others exist once a test adds an item.
-        for list in [V1, V2] {
-            contents.tables().lists.insert((String::new(), list.to_owned()), Vec::new());
-        }
         let server = tokio::spawn(server::serve(listener, contents.clone()));
         Ok(Self { address, contents, server })
     }
@@ -268,11 +265,13 @@ impl StubStripe {
         self.contents.tables().objects.retain(|(_, other), _| other != path);
     }
 
-    /// Adds an item to the list at a path, such as `/v1/events`, as the newest item.
+    /// Adds an item to the list at a path, such as `/v1/events`, as the newest item. An item with
+    /// the same id is replaced instead.
     ///
     /// The list is served in pages, and can be filtered like `/v1/events`: by `type`, `types[]`,
     /// `created[gt]`, `created[gte]`, `created[lt]`, `created[lte]` and `delivery_success`. The
-    /// field `delivery_success` of an item is not part of the answer.
+    /// times are in seconds, or in RFC 3339 as in `/v2/core/events`. The field `delivery_success`
+    /// of an item is not part of the answer.
     pub fn add_item(&self, path: &str, item: Value) {
         self.add_item_of("", path, item);
     }
@@ -280,7 +279,11 @@ impl StubStripe {
     /// Adds an item to the list at a path for requests on behalf of this account.
     pub fn add_item_of(&self, account: &str, path: &str, item: Value) {
         let mut tables = self.contents.tables();
-        tables.lists.entry((account.to_owned(), path.to_owned())).or_default().insert(0, item);
+        let list = tables.lists.entry((account.to_owned(), path.to_owned())).or_default();
+        match list.iter_mut().find(|other| !item["id"].is_null() && other["id"] == item["id"]) {
+            Some(other) => *other = item,
+            None => list.insert(0, item),
+        }
     }
 
     /// Sets the time by which the `Date` of the stub's answers is ahead of the system's clock.
@@ -296,6 +299,15 @@ impl StubStripe {
     /// Applies a fault to the next request to this path.
     pub fn fault_at(&self, path: &str, fault: Fault) {
         self.contents.tables().faults.push_back((Some(path.to_owned()), fault));
+    }
+
+    /// Holds the next request to this path. The answer is made after [`Hold::release`], from the
+    /// contents at that time.
+    #[must_use = "a dropped hold releases its request"]
+    pub fn hold_at(&self, path: &str) -> Hold {
+        let request = Arc::<HeldRequest>::default();
+        self.fault_at(path, Fault(FaultKind::Hold(request.clone())));
+        Hold(request)
     }
 
     /// Returns all requests that the stub has received, in order.

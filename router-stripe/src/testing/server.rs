@@ -13,7 +13,10 @@ use router_core::{
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use super::{Answer, Contents, Fault, FaultKind, ReceivedRequest, STUB_KEY, Tables, lists::page};
+use super::{
+    Answer, Contents, Fault, FaultKind, ReceivedRequest, STUB_KEY, Tables,
+    lists::{LISTS, page, without_success},
+};
 
 /// Serves the contents, until the task is aborted.
 pub(super) async fn serve(listener: TcpListener, contents: Arc<Contents>) {
@@ -40,24 +43,26 @@ async fn answer(
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let path = parts.uri.to_string();
     let request = ReceivedRequest { method: parts.method, path, headers: parts.headers, body };
-    let (fault, number, answer, clock_ahead) = {
+    let (fault, number) = {
         let mut tables = contents.tables();
         tables.requests.push(request.clone());
-        let fault = tables.take_fault(request.path_only());
-        let answer = match &fault {
-            Some(Fault(FaultKind::Answer(answer))) => answer.clone(),
-            _ => tables.answer(&request),
-        };
-        (fault, tables.requests.len(), answer, tables.clock_ahead)
+        (tables.take_fault(request.path_only()), tables.requests.len())
     };
-    contents.pinged.notify_waiters();
+    let mut answer = None;
     match fault {
         Some(Fault(FaultKind::Disconnect)) => {
             return Err(io::Error::other("the connection is closed"));
         }
         Some(Fault(FaultKind::Delay(time))) => SystemClock.sleep(time).await,
-        Some(Fault(FaultKind::Answer(_))) | None => {}
+        Some(Fault(FaultKind::Hold(request))) => request.wait().await,
+        Some(Fault(FaultKind::Answer(fault))) => answer = Some(fault),
+        None => {}
     }
+    let (answer, clock_ahead) = {
+        let mut tables = contents.tables();
+        (answer.unwrap_or_else(|| tables.answer(&request)), tables.clock_ahead)
+    };
+    contents.pinged.notify_waiters();
     let Answer { status, headers, body } = answer;
     let mut response = Response::builder()
         .status(status)
@@ -104,10 +109,11 @@ impl Tables {
             return answer;
         }
         if let Some(object) = self.find(request.account(), path) {
-            return Answer::ok(object);
+            return Answer::ok(&without_success(object));
         }
         let key = (request.account().to_owned(), path.to_owned());
-        match self.lists.get(&key) {
+        let known = LISTS.contains(&path).then_some(&[][..]);
+        match self.lists.get(&key).map(Vec::as_slice).or(known) {
             Some(list) if request.method == Method::GET => page(list, path, &request.path),
             _ => {
                 let error = json!({

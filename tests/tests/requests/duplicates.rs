@@ -102,6 +102,41 @@ fn signed_event(endpoint: &str, secret: &str, body: &str) -> Event {
     Event::parse(verified.expect("the signature matches")).expect("the body is an event")
 }
 
+#[test]
+fn fetched_event_without_account_has_key_of_its_webhook() {
+    let thin = |context: &str| {
+        format!(
+            r#"{{ "id": "evt_1", "object": "v2.core.event", "type": "v1.invoice.paid",{context}
+            "snapshot_event": "evt_2", "created": "2026-01-31T12:00:00.000Z"}}"#
+        )
+    };
+    let snapshot = |account: &str| payload(PAID).replace("evt_1\",", &format!("evt_1\",{account}"));
+    let (account, context) = (r#""account":"acct_1","#, r#""context": "acct_1","#);
+    for (listed, webhook) in [
+        (snapshot(""), snapshot(account)),
+        (snapshot(r#""account": null,"#), snapshot(account)),
+        (snapshot(r#""account":"","#), snapshot(account)),
+        (snapshot(account), snapshot(account)),
+        (snapshot(r#""account":"acct_2","#), snapshot(r#""account":"acct_2","#)),
+        (thin(""), thin(context)),
+        (thin(r#""context":null,"#), thin(context)),
+        (thin(r#""context":"org_1/acct_1","#), thin(r#""context":"org_1/acct_1","#)),
+        (format!("\n {}", thin("")), thin(context)),
+    ] {
+        let webhook = signed_event("connect", "whsec_new", &webhook);
+        let fetched = AlreadyAuthenticated::fetched_from_stripe(listed, "connect");
+        let event = Event::from_stripe_api(fetched.account("acct_1")).expect("an event");
+        assert_eq!(event.key(), webhook.key());
+        assert_eq!((event.account(), event.context()), (webhook.account(), webhook.context()));
+        let json = |event: &Event| -> serde_json::Value {
+            serde_json::from_slice(event.payload()).expect("payload is JSON")
+        };
+        assert_eq!(json(&event), json(&webhook));
+        let named = |field: &str| event.payload_text().matches(field).count();
+        assert_eq!(named("\"account\"") + named("\"context\""), 1, "{}", event.payload_text());
+    }
+}
+
 #[tokio::test]
 async fn event_identity_is_endpoint_account_id_and_type() {
     let with_account = |account: &str| {

@@ -1,0 +1,4 @@
+//! The search for missed events, against the stub.
+
+mod events;
+mod reader;
