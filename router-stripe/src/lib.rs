@@ -24,6 +24,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `inbox` | `reconcile::Reconcile`, which hands missed events to an inbox; needs Rust 1.94 |
 //! | `testing` | `testing::StubStripe`, a stub of Stripe's API on a local port, with faults |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

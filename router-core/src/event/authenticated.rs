@@ -91,8 +91,8 @@ impl AlreadyAuthenticated {
     /// omit the account, but a webhook for the same event names it. Without it the two have
     /// different [keys](Event::key), and every handler would run for both.
     ///
-    /// The payload gets the account as a webhook has it: in the `account` of a snapshot event, or in
-    /// the `context` of a thin event. An event that names an account or a context is unchanged.
+    /// The payload gets the account as a webhook has it: in the `account` of a snapshot event, or
+    /// in the `context` of a thin event. An event that names an account or a context is unchanged.
     ///
     /// ```
     /// use router_core::{Event, event::AlreadyAuthenticated};
@@ -254,7 +254,8 @@ impl Event {
     /// - The endpoint of the assertion is the name of that endpoint's secret, or
     ///   [`EndpointName::DEFAULT`] if the secret has no name.
     /// - Both name the same account. An event of a connected account names it in `account`, or, if
-    ///   it is thin, in its `context`. [`AlreadyAuthenticated::account`] adds it if the list omits it.
+    ///   it is thin, in its `context`. [`AlreadyAuthenticated::account`] adds it if the list omits
+    ///   it.
     ///
     /// Stripe writes a polled event in the account's API version at the time of the event, and a
     /// delivered one in the version of the endpoint. The versions are not part of the key.

@@ -22,11 +22,20 @@
 //! # }
 //! ```
 //!
-//! A restricted key needs the permission to read events.
+//! A restricted key needs the permission to read events, and to read connected accounts if they are
+//! listed.
+//!
+//! `Reconcile` (feature `inbox`) is a server's task that hands the missed events to an inbox.
 
+#[cfg(feature = "inbox")]
+mod pass;
 mod reader;
 mod source;
+#[cfg(feature = "inbox")]
+mod telemetry;
 
+#[cfg(feature = "inbox")]
+pub use self::pass::{Reconcile, ReconcileError, Summary};
 pub use self::{
     reader::{EventBatch, EventReader},
     source::{EventList, EventSource},
@@ -37,4 +46,5 @@ pub(crate) const V1: &str = "/v1/events";
 /// The list of thin events.
 pub(crate) const V2: &str = "/v2/core/events";
 /// The list of connected accounts.
+#[cfg(any(feature = "inbox", feature = "testing"))]
 pub(crate) const ACCOUNTS: &str = "/v1/accounts";

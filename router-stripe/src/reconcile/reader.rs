@@ -23,13 +23,13 @@ const FIRST_WINDOW: u64 = 60 * 60;
 const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Age beyond which Stripe lists no events: <https://docs.stripe.com/api/events/list>.
-const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Reads the events of an [`EventSource`] in batches, the oldest first.
 ///
 /// Stripe lists the newest event first, so the reader lists the events of one window of time after
-/// the other. A window with more than 1,000 events is halved, unless it is a second long. Each batch
-/// has the events of a window. The reader sends at most 10 requests a second.
+/// the other. A window with more than 1,000 events is halved, unless it is a second long. Each
+/// batch has the events of a window. The reader sends at most 10 requests a second.
 ///
 /// By default the reader reads from 30 days ago, which is as far as Stripe lists events, until a
 /// minute ago. Both are by the clock of Stripe, as in the header `Date` of an answer, because the
@@ -170,7 +170,8 @@ impl EventReader {
         Ok(self.rest.insert(seconds(since)..seconds(until)).clone())
     }
 
-    /// Lists the items of a window, the newest first. Returns `None` if there are more than `limit`.
+    /// Lists the items of a window, the newest first. Returns `None` if there are more than
+    /// `limit`.
     async fn list(
         &mut self,
         window: &Range<u64>,

@@ -43,8 +43,8 @@ impl EventSource {
     /// Creates the source of the events of the client's account.
     ///
     /// `endpoint` is the name of the endpoint that receives the events as webhooks: the name of its
-    /// secret, or [`EndpointName::DEFAULT`](router_core::EndpointName::DEFAULT) if the secret has no
-    /// name. With another name each event counts as another one, and is handled again.
+    /// secret, or `default` if the secret has no name. With another name each event counts as
+    /// another one, and is handled again.
     #[must_use]
     pub fn new(list: EventList, endpoint: impl Into<String>) -> Self {
         Self { list, endpoint: endpoint.into(), account: None }

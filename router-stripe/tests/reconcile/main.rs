@@ -1,4 +1,5 @@
 //! The search for missed events, against the stub.
 
 mod events;
+mod pass;
 mod reader;

@@ -36,7 +36,7 @@ async fn read_all(reader: &mut EventReader, clock: &ManualClock) -> Result<Vec<E
 }
 
 fn ids(batches: &[EventBatch]) -> Vec<&str> {
-    batches.iter().flat_map(|batch| &batch.events).map(|event| event.id()).collect()
+    batches.iter().flat_map(|batch| &batch.events).map(router_core::Event::id).collect()
 }
 
 #[tokio::test]

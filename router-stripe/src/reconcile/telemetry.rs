@@ -1,0 +1,72 @@
+//! The metrics and log lines of [`Reconcile`](super::Reconcile).
+
+use metrics::{counter, describe_counter};
+
+use super::Summary;
+
+const EVENTS: &str = "stripe_webhook_reconcile_events_total";
+const PASSES: &str = "stripe_webhook_reconcile_passes_total";
+
+/// The outcome of a listed event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Missed,
+    Stored,
+    OtherEndpoint,
+    Ignored,
+    Unreadable,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] =
+        [Self::Missed, Self::Stored, Self::OtherEndpoint, Self::Ignored, Self::Unreadable];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Missed => "missed",
+            Self::Stored => "stored",
+            Self::OtherEndpoint => "other_endpoint",
+            Self::Ignored => "ignored",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Registers the descriptions, and initializes the counters with 0 for alerts.
+pub(super) fn describe() {
+    describe_counter!(
+        EVENTS,
+        "Events in Stripe's lists of undelivered and thin events, by outcome: missed (handed to the \
+         inbox), stored (the inbox had it), other_endpoint (stored for another endpoint, not handed \
+         over), ignored (thin, without a handler), unreadable"
+    );
+    describe_counter!(PASSES, "Searches for missed events by outcome: success, failure");
+    for outcome in Outcome::ALL {
+        counter!(EVENTS, "outcome" => outcome.name()).increment(0);
+    }
+    for outcome in ["success", "failure"] {
+        counter!(PASSES, "outcome" => outcome).increment(0);
+    }
+}
+
+/// Counts a listed event.
+pub(super) fn found(outcome: Outcome, id: &str) {
+    counter!(EVENTS, "outcome" => outcome.name()).increment(1);
+    tracing::debug!(event.id = id, outcome = outcome.name(), "event listed by Stripe");
+}
+
+/// Counts a pass, and logs the missed events.
+pub(super) fn passed(summary: &Summary, is_success: bool) {
+    let outcome = if is_success { "success" } else { "failure" };
+    counter!(PASSES, "outcome" => outcome).increment(1);
+    let Summary { listed, missed, already_stored, .. } = *summary;
+    if missed > 0 {
+        tracing::warn!(
+            missed,
+            listed,
+            "{missed} events that Stripe could not deliver are now in the inbox"
+        );
+    } else {
+        tracing::debug!(listed, already_stored, outcome, "no missed events found");
+    }
+}
