@@ -27,6 +27,8 @@
 //!
 //! `Reconcile` (feature `inbox`) is a server's task that hands the missed events to an inbox.
 
+mod accounts;
+mod checkpoint;
 #[cfg(feature = "inbox")]
 mod pass;
 mod reader;
@@ -37,6 +39,8 @@ mod telemetry;
 #[cfg(feature = "inbox")]
 pub use self::pass::{Reconcile, ReconcileError, Summary};
 pub use self::{
+    accounts::connected_accounts,
+    checkpoint::{format_checkpoint, parse_checkpoint},
     reader::{EventBatch, EventReader},
     source::{EventList, EventSource},
 };
@@ -46,5 +50,4 @@ pub(crate) const V1: &str = "/v1/events";
 /// The list of thin events.
 pub(crate) const V2: &str = "/v2/core/events";
 /// The list of connected accounts.
-#[cfg(any(feature = "inbox", feature = "testing"))]
 pub(crate) const ACCOUNTS: &str = "/v1/accounts";

@@ -15,7 +15,11 @@ impl Tables {
         }
         let path = request.path_only();
         if let Some(path) = path.strip_suffix("/retry") {
-            let event = self.find(request.account(), path)?;
+            // A platform's key names the connected account in the form, as Stripe's CLI does.
+            let account = parameters(request)?.into_iter().find(|(name, _)| name == "account");
+            let account = account.and_then(|(_, value)| value.as_str().map(str::to_owned));
+            let account = account.as_deref().unwrap_or(request.account());
+            let event = self.find(account, path)?;
             return Some(Answer::ok(&without_success(event)));
         }
         // An event destination has a path for each change of its status.

@@ -1,0 +1,30 @@
+//! The checkpoint of a list, which an inbox stores.
+
+use std::time::SystemTime;
+
+use super::{EventList, EventSource};
+
+impl EventSource {
+    /// Returns the name under which an inbox stores the checkpoint of this list: the time up to
+    /// which all events have been read. `None` for [`EventList::Snapshot`], because reading the
+    /// undelivered events of the same account has the checkpoint.
+    #[must_use]
+    pub fn checkpoint_name(&self) -> Option<String> {
+        match self.list() {
+            EventList::Snapshot => None,
+            EventList::Undelivered | EventList::Thin => Some(format!("stripe-events/{self}")),
+        }
+    }
+}
+
+/// Writes the time of a checkpoint, in RFC 3339.
+#[must_use]
+pub fn format_checkpoint(until: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(until).to_string()
+}
+
+/// Reads the time of a checkpoint. Returns `None` if the text is not one.
+#[must_use]
+pub fn parse_checkpoint(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
+}
