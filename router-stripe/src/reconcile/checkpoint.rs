@@ -2,18 +2,14 @@
 
 use std::time::SystemTime;
 
-use super::{EventList, EventSource};
+use super::EventSource;
 
 impl EventSource {
     /// Returns the name under which an inbox stores the checkpoint of this list: the time up to
-    /// which all events have been read. `None` for [`EventList::Snapshot`], because reading the
-    /// undelivered events of the same account has the checkpoint.
+    /// which all of its events have been read.
     #[must_use]
-    pub fn checkpoint_name(&self) -> Option<String> {
-        match self.list() {
-            EventList::Snapshot => None,
-            EventList::Undelivered | EventList::Thin => Some(format!("stripe-events/{self}")),
-        }
+    pub fn checkpoint_name(&self) -> String {
+        format!("stripe-events/{self}")
     }
 }
 

@@ -4,11 +4,10 @@ use std::{pin::pin, time::Duration};
 
 use router_core::{Event, handler::ErrorChain, signature::EndpointName};
 use router_inbox::{Inbox, InboxError, Store, StoreError, store::Operations};
-use serde::Deserialize;
 use tower_service::Service as _;
 
 use super::{
-    ACCOUNTS, EventList, EventReader, EventSource,
+    EventList, EventReader, EventSource, connected_accounts, format_checkpoint, parse_checkpoint,
     reader::MAX_AGE,
     telemetry::{self, Outcome},
 };
@@ -248,17 +247,10 @@ impl<S: Store> Reconcile<S> {
     }
 
     async fn sources(&self) -> Result<Vec<EventSource>, ReconcileError> {
-        #[derive(Deserialize)]
-        struct Account {
-            id: String,
-        }
         let mut accounts = self.accounts.clone();
-        let mut pages = self.client.get(ACCOUNTS).pages();
-        while self.has_all_accounts
-            && let Some(page) = pages.next().await.map_err(ReconcileError::Accounts)?
-        {
-            let ids = page.iter().filter_map(|item| serde_json::from_str(item.get()).ok());
-            accounts.extend(ids.map(|Account { id }| id));
+        if self.has_all_accounts {
+            let all = connected_accounts(&self.client).await;
+            accounts.extend(all.map_err(ReconcileError::Accounts)?);
         }
         Ok(self.sources_of(accounts))
     }
@@ -285,11 +277,11 @@ impl<S: Store> Reconcile<S> {
         operations: &dyn Operations,
         summary: &mut Summary,
     ) -> Result<(), ReconcileError> {
-        let name = format!("stripe-events/{source}");
+        let name = source.checkpoint_name();
         let checkpoint = operations.checkpoint(&name).await?;
         let checkpoint = checkpoint.map(|value| {
-            humantime::parse_rfc3339(&value)
-                .map_err(|_| ReconcileError::Checkpoint { name: name.clone(), value })
+            parse_checkpoint(&value)
+                .ok_or_else(|| ReconcileError::Checkpoint { name: name.clone(), value })
         });
         let checkpoint = checkpoint.transpose()?;
         let failed = |error| ReconcileError::Stripe { list: source.to_string(), error };
@@ -317,8 +309,7 @@ impl<S: Store> Reconcile<S> {
                 let outcome = self.hand_over(&source, event, operations).await?;
                 summary.count(outcome, &id);
             }
-            let value = humantime::format_rfc3339_seconds(batch.until).to_string();
-            operations.set_checkpoint(&name, &value).await?;
+            operations.set_checkpoint(&name, &format_checkpoint(batch.until)).await?;
         }
         Ok(())
     }
