@@ -15,6 +15,7 @@ mod sample;
 mod scenario;
 mod send;
 mod sign;
+mod stripe;
 mod target;
 mod verify;
 

@@ -2,13 +2,11 @@
 
 mod ping;
 
-use std::{fs, time::Duration};
-
 use clap::Args;
-use router_core::{Secrets, handler::ErrorChain};
+use router_core::Secrets;
 use router_inbox::store::Operations;
 use router_stripe::{
-    ApiKey, Client, ErrorKind,
+    Client,
     doctor::{Destination, Doctor, Environment, Finding, ProgramRoutes, Severity, compare},
 };
 use serde_json::json;
@@ -17,11 +15,13 @@ use self::ping::PingArgs;
 use crate::{
     error::{Error, Exit},
     inbox::format::count,
-    output::{DIM, FAILURE, Output, SUCCESS, WARNING, sanitize, styled},
+    output::{DIM, FAILURE, Output, SUCCESS, WARNING, styled},
+    stripe::{self, StripeOptions, one_line, read_file, read_routes},
 };
 
-/// The environment variable of the API key. An argument would be visible to other users.
-const KEY_VARIABLE: &str = "STRIPE_API_KEY";
+/// The permission of the API key, for the error of a key that lacks it.
+const PERMISSIONS: &str = "`doctor` needs the permission \"Webhook Endpoints, Event Destinations\" \
+                           (webhook_read): Read, or Write for --fix --yes and for --ping";
 
 /// Compare the events that a program handles with those that Stripe sends
 #[derive(Args)]
@@ -79,9 +79,8 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     ping: PingArgs,
 
-    /// Address of Stripe's API.
-    #[arg(long, hide = true, value_name = "URL")]
-    api_base: Option<String>,
+    #[command(flatten)]
+    stripe: StripeOptions,
 }
 
 impl DoctorArgs {
@@ -116,7 +115,7 @@ impl DoctorArgs {
         inbox: Option<&dyn Operations>,
         output: &mut Output,
     ) -> Result<Vec<Finding>, Error> {
-        let client = self.client()?;
+        let client = self.stripe.client()?;
         let doctor = Doctor::new(&client).environment(self.environment());
         let mut findings = doctor.check(routes.clone()).await.map_err(explain)?;
         if self.yes && send_fixes(&findings, &client, output).await? {
@@ -139,16 +138,6 @@ impl DoctorArgs {
         environment.expected_api_version.clone_from(&self.expect_api_version);
         environment.secret_error = secret.and_then(Result::err).map(|error| error.to_string());
         environment
-    }
-
-    fn client(&self) -> Result<Client, Error> {
-        let key = ApiKey::from_env(KEY_VARIABLE);
-        let key = key.map_err(|error| Error::Usage(format!("{KEY_VARIABLE}: {error}")))?;
-        let mut builder = Client::builder(key);
-        if let Some(base) = &self.api_base {
-            builder = builder.base_url(base);
-        }
-        builder.build().map_err(|error| Error::Usage(error.to_string()))
     }
 
     fn print(&self, findings: &[Finding], output: &mut Output) -> Result<(), Error> {
@@ -210,53 +199,7 @@ fn summary(findings: &[Finding]) -> String {
     }
 }
 
-/// Adds the permission that a key needs to the error of a request to Stripe.
+/// Converts the error of a request to Stripe.
 fn explain(error: router_stripe::Error) -> Error {
-    let permission = match error.kind() {
-        ErrorKind::Forbidden => {
-            "\n  `doctor` needs the permission \"Webhook Endpoints, Event Destinations\" \
-             (webhook_read): Read, or Write for --fix --yes and for --ping"
-        }
-        _ => "",
-    };
-    Error::Request(format!("{}{permission}", one_line(&error.to_string())))
-}
-
-/// Makes text safe for a terminal and replaces line breaks, so that the text of an account cannot
-/// look like another finding.
-fn one_line(text: &str) -> String {
-    sanitize(text).replace(['\n', '\t'], "\u{fffd}")
-}
-
-async fn read_routes(file_or_url: &str) -> Result<ProgramRoutes, Error> {
-    let json = if file_or_url.starts_with("http://") || file_or_url.starts_with("https://") {
-        get(file_or_url).await.map_err(|error| {
-            // The URL may have a password.
-            let error = error.without_url();
-            Error::Request(format!(
-                "cannot read the routes from the URL: {}",
-                ErrorChain::new(&error)
-            ))
-        })?
-    } else {
-        read_file(file_or_url)?
-    };
-    serde_json::from_str(&json).map_err(|error| {
-        Error::Usage(format!(
-            "--routes is not the JSON of `router.routes()`, a list of routes with `pattern` and \
-             `handler`: {}",
-            one_line(&error.to_string())
-        ))
-    })
-}
-
-async fn get(url: &str) -> Result<String, reqwest::Error> {
-    // Fails only if a provider is installed already.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-    client.get(url).send().await?.error_for_status()?.text().await
-}
-
-fn read_file(path: &str) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))
+    stripe::explain(&error, PERMISSIONS)
 }

@@ -8,7 +8,7 @@ use router_inbox::store::Operations;
 use router_stripe::doctor::{Doctor, Finding, Ping};
 use serde_json::json;
 
-use super::{explain, one_line};
+use super::explain;
 use crate::{
     error::Error,
     inbox::{
@@ -16,6 +16,7 @@ use crate::{
         store::{open, within_limit},
     },
     output::{Output, SUCCESS, styled},
+    stripe::one_line,
 };
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
