@@ -9,6 +9,7 @@ use crate::{
     events::EventsArgs,
     inbox::InboxArgs,
     output::Output,
+    reconcile::ReconcileArgs,
     sample::SampleArgs,
     scenario::ScenarioArgs,
     send::SendArgs,
@@ -20,7 +21,7 @@ use crate::{
 ///
 /// Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
 /// rejected; and shows, retries, replays and discards the events in a server's inbox, and pauses
-/// its handlers. Only `doctor` needs a Stripe account.
+/// its handlers. Only `reconcile` and `doctor` need a Stripe account.
 #[derive(Parser)]
 #[command(
     name = "event-router",
@@ -35,12 +36,14 @@ Examples:
   event-router scenario subscription-lifecycle
   event-router events 'invoice.*'
   event-router inbox status
+  event-router reconcile --inbox sqlite:inbox.db --to https://shop.example/webhook
   event-router doctor --routes routes.json
 
 Exit codes:
     0  success: every answer was 2xx, the signature is valid, the inbox was read or changed
     1  an answer was not 2xx or reports a dead letter; the signature is invalid;
-       nothing in the inbox was changed, or its data is damaged; `doctor` has found a fault
+       nothing in the inbox was changed, or its data is damaged; `doctor` has found a fault;
+       `reconcile` could not hand over an event
     2  invalid request: unknown option, event type, field, file or event; wrong --inbox
     3  no answer: nothing listens, the request timed out, the inbox is unavailable or busy, or
        Stripe refused the API key
@@ -64,6 +67,7 @@ enum Command {
     Sign(SignArgs),
     Verify(VerifyArgs),
     Inbox(InboxArgs),
+    Reconcile(ReconcileArgs),
     Doctor(DoctorArgs),
     /// Generate a shell completion script
     #[command(after_help = "\
@@ -86,6 +90,7 @@ impl Cli {
             Command::Sign(args) => args.run(output),
             Command::Verify(args) => args.run(output),
             Command::Inbox(args) => args.run(output).await,
+            Command::Reconcile(args) => args.run(output).await,
             Command::Doctor(args) => args.run(output).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();

@@ -9,7 +9,8 @@ use router_inbox::store::StoreErrorKind;
 pub(crate) enum Exit {
     Success = 0,
     /// An answer was not 2xx or reports a dead letter, a signature is invalid, nothing in the inbox
-    /// was changed, its data is damaged, or `doctor` has found a fault.
+    /// was changed, its data is damaged, `doctor` has found a fault, or `reconcile` could not hand
+    /// over an event.
     Failure = 1,
     /// The request was invalid. clap exits with this code too.
     Usage = 2,
@@ -35,6 +36,8 @@ pub(crate) enum Error {
     Inbox(StoreErrorKind, String),
     /// A request to Stripe or to a server failed.
     Request(String),
+    /// A server answered that it does not accept an event.
+    Refused(String),
     /// Writing to stdout failed.
     Output(io::Error),
 }
@@ -49,7 +52,7 @@ impl Error {
                 _ => Exit::Failure,
             },
             Self::Request(_) => Exit::NoAnswer,
-            Self::Output(_) => Exit::Failure,
+            Self::Refused(_) | Self::Output(_) => Exit::Failure,
         }
     }
 
@@ -61,9 +64,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::Request(message) | Self::Inbox(_, message) => {
-                f.write_str(message)
-            }
+            Self::Usage(message)
+            | Self::Request(message)
+            | Self::Refused(message)
+            | Self::Inbox(_, message) => f.write_str(message),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }
     }

@@ -46,13 +46,21 @@ pub(crate) struct SecretOptions {
 
     /// Endpoint whose secret to use if several are given; the first by default.
     #[arg(long, value_name = "NAME")]
-    endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
 }
 
 impl SecretOptions {
     /// Returns the secret to sign with, and `true` if it was given, `false` if it is the
     /// development secret.
     pub(crate) fn resolve(&self) -> Result<(SigningSecret, bool), Error> {
+        self.resolve_for(self.endpoint.as_deref())
+    }
+
+    /// Like [`resolve`](Self::resolve), but for this endpoint instead of that of `--endpoint`.
+    pub(crate) fn resolve_for(
+        &self,
+        endpoint: Option<&str>,
+    ) -> Result<(SigningSecret, bool), Error> {
         let Some(text) = &self.secret else {
             let secret = SigningSecret::development();
             return secret
@@ -61,15 +69,15 @@ impl SecretOptions {
         };
         let secrets = Secrets::parse(text)
             .map_err(|error| Error::Usage(format!("STRIPE_WEBHOOK_SECRET or --secret: {error}")))?;
-        let is_selected = |secret: &&SigningSecret| match &self.endpoint {
+        let is_selected = |secret: &&SigningSecret| match endpoint {
             None => true,
-            Some(name) => secret.endpoints().any(|endpoint| endpoint.as_str() == name),
+            Some(selected) => secret.endpoints().any(|name| name.as_str() == selected),
         };
         let names = || secrets.endpoints().map(EndpointName::as_str);
         secrets.iter().find(is_selected).cloned().map(|secret| (secret, true)).ok_or_else(|| {
             Error::Usage(format!(
                 "no signing secret for endpoint `{}`; secrets are given for: {}",
-                self.endpoint.as_deref().unwrap_or_default(),
+                endpoint.unwrap_or_default(),
                 names().collect::<Vec<_>>().join(", ")
             ))
         })

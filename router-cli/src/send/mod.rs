@@ -12,8 +12,9 @@ use router_core::testing::Payload;
 use self::twin::build_twin;
 pub(crate) use self::{
     deliveries::{Deliveries, DeliveryOptions},
+    report::{format_answer, signature_help},
     run::{PaceOptions, run},
-    sender::OutgoingEvent,
+    sender::{Answer, OutgoingEvent, Sender},
 };
 use crate::{
     body_file::read,

@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::sender::DeliveryResult;
+use super::sender::{Answer, DeliveryResult};
 use crate::{
     error::{Error, Exit},
     output::{DIM, FAILURE, Output, SUCCESS, WARNING, sanitize, styled},
@@ -93,10 +93,8 @@ impl Reporter {
             Ok(answer) => {
                 let micros = u64::try_from(result.elapsed.as_micros()).unwrap_or(u64::MAX);
                 self.latency.saturating_record(micros);
-                // The server may use another framework, so the exact text is unknown.
-                self.signature_rejected |=
-                    answer.status == 400 && answer.body.to_lowercase().contains("signature");
-                let answer = (answer.status, outcome(&json_or_text(&answer.body)));
+                self.signature_rejected |= answer.rejects_signature();
+                let answer = (answer.status, answer.outcome());
                 let is_failure = is_failure(&answer);
                 *self.answers.entry(answer).or_default() += 1;
                 is_failure
@@ -127,7 +125,7 @@ impl Reporter {
             }
         }
         if self.signature_rejected {
-            output.note(self.signature_help());
+            output.note(signature_help(&self.url, self.secret_is_given));
         }
         Ok(if self.delivered < self.total {
             Exit::Interrupted
@@ -138,18 +136,6 @@ impl Reporter {
         } else {
             Exit::Success
         })
-    }
-
-    fn signature_help(&self) -> String {
-        let secret = match self.secret_is_given {
-            true => "the secret from --secret or STRIPE_WEBHOOK_SECRET",
-            false => "your development secret, because STRIPE_WEBHOOK_SECRET is not set",
-        };
-        format!(
-            "{WARNING}help:{WARNING:#} the events are signed with {secret}, but {} expects another one; \
-             set STRIPE_WEBHOOK_SECRET to the server's signing secret",
-            self.url
-        )
     }
 
     fn summary(&self, elapsed: Duration) -> Value {
@@ -204,6 +190,18 @@ impl Reporter {
     }
 }
 
+/// Describes the secret that the server at this URL did not accept, and the remedy.
+pub(crate) fn signature_help(url: &Url, secret_is_given: bool) -> String {
+    let secret = match secret_is_given {
+        true => "the secret from --secret or STRIPE_WEBHOOK_SECRET",
+        false => "your development secret, because STRIPE_WEBHOOK_SECRET is not set",
+    };
+    format!(
+        "{WARNING}help:{WARNING:#} the events are signed with {secret}, but {url} expects another one; \
+         set STRIPE_WEBHOOK_SECRET to the server's signing secret"
+    )
+}
+
 /// Returns whether an answer is not 2xx, or reports a dead letter.
 fn is_failure((status, outcome): &(u16, String)) -> bool {
     !(200..300).contains(status) || outcome == "dead"
@@ -214,7 +212,7 @@ fn line(result: &DeliveryResult) -> Line<'_> {
         Ok(answer) => LineResult::Answer {
             status: answer.status,
             retry_after: answer.retry_after.as_deref(),
-            answer: json_or_text(&answer.body),
+            answer: answer.json(),
         },
         Err(error) => LineResult::NoAnswer { error },
     };
@@ -248,7 +246,7 @@ fn print_delivery(result: &DeliveryResult, output: &mut Output) -> Result<(), Er
         status(answer.status),
         retry_after.unwrap_or_default()
     ))?;
-    let body = json_or_text(&answer.body);
+    let body = answer.json();
     let Some(handlers) = body.get("handlers").and_then(Value::as_array) else {
         // The answer of another framework's server, or a handler's reply.
         let text: String = answer.body.chars().take(2000).collect();
@@ -274,14 +272,9 @@ fn print_delivery(result: &DeliveryResult, output: &mut Output) -> Result<(), Er
     Ok(())
 }
 
-/// Returns the outcome or the error in an answer, as `done` or `signature verification failed`.
-fn outcome(body: &Value) -> String {
-    let outcome = body.get("outcome").or_else(|| body.get("error")).and_then(Value::as_str);
-    sanitize(outcome.unwrap_or_default())
-}
-
-fn json_or_text(body: &str) -> Value {
-    serde_json::from_str(body).unwrap_or_else(|_| body.into())
+/// Formats an answer in a line, as in `200 OK stored`.
+pub(crate) fn format_answer(answer: &Answer) -> String {
+    format!("{} {}", status(answer.status), answer.outcome()).trim_end().to_owned()
 }
 
 fn status(code: u16) -> String {

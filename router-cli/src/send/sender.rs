@@ -9,8 +9,9 @@ use router_core::{
     handler::ErrorChain,
     testing::Payload,
 };
+use serde_json::Value;
 
-use crate::{error::Error, target::Target};
+use crate::{error::Error, output::sanitize, target::Target};
 
 /// The number of bytes after which an answer is no longer read, in case it is endless.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -39,10 +40,31 @@ pub(crate) struct DeliveryResult {
 }
 
 /// The server's answer.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<String>,
     pub(crate) body: String,
+}
+
+impl Answer {
+    /// Returns the body as JSON, or as a JSON string if it is other text.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| self.body.as_str().into())
+    }
+
+    /// Returns the outcome or the error, as `done` or `signature verification failed`.
+    pub(crate) fn outcome(&self) -> String {
+        let body = self.json();
+        let outcome = body.get("outcome").or_else(|| body.get("error")).and_then(Value::as_str);
+        sanitize(outcome.unwrap_or_default())
+    }
+
+    /// Returns whether the server says that the signature is invalid. It may use another framework,
+    /// so the exact text is unknown.
+    pub(crate) fn rejects_signature(&self) -> bool {
+        self.status == 400 && self.body.to_lowercase().contains("signature")
+    }
 }
 
 impl Sender {

@@ -5,6 +5,7 @@ mod first_steps;
 mod inbox;
 mod offline;
 mod program;
+mod reconcile;
 mod send;
 mod send_errors;
 mod test_server;

@@ -17,7 +17,7 @@ fn help_lists_commands_examples_and_exit_codes() {
 
     Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
     rejected; and shows, retries, replays and discards the events in a server's inbox, and pauses its
-    handlers. Only `doctor` needs a Stripe account.
+    handlers. Only `reconcile` and `doctor` need a Stripe account.
 
     Usage: event-router [OPTIONS] <COMMAND>
 
@@ -29,6 +29,7 @@ fn help_lists_commands_examples_and_exit_codes() {
       sign         Print the `Stripe-Signature` header for a request body
       verify       Verify a signature, and explain why it is invalid
       inbox        Show, retry, replay, discard or erase the events in an inbox, or pause its handlers
+      reconcile    Catch up on the events that Stripe could not deliver
       doctor       Compare the events that a program handles with those that Stripe sends
       completions  Generate a shell completion script
       help         Print this message or the help of the given subcommand(s)
@@ -49,21 +50,32 @@ fn help_lists_commands_examples_and_exit_codes() {
       event-router scenario subscription-lifecycle
       event-router events 'invoice.*'
       event-router inbox status
+      event-router reconcile --inbox sqlite:inbox.db --to https://shop.example/webhook
       event-router doctor --routes routes.json
 
     Exit codes:
         0  success: every answer was 2xx, the signature is valid, the inbox was read or changed
         1  an answer was not 2xx or reports a dead letter; the signature is invalid;
-           nothing in the inbox was changed, or its data is damaged; `doctor` has found a fault
+           nothing in the inbox was changed, or its data is damaged; `doctor` has found a fault;
+           `reconcile` could not hand over an event
         2  invalid request: unknown option, event type, field, file or event; wrong --inbox
         3  no answer: nothing listens, the request timed out, the inbox is unavailable or busy, or
            Stripe refused the API key
       130  interrupted with Ctrl-C before everything was sent or changed
     ");
     assert_eq!(run(&[]).code, Some(2));
-    for command in
-        ["send", "scenario", "sample", "events", "sign", "verify", "inbox", "doctor", "completions"]
-    {
+    for command in [
+        "send",
+        "scenario",
+        "sample",
+        "events",
+        "sign",
+        "verify",
+        "inbox",
+        "reconcile",
+        "doctor",
+        "completions",
+    ] {
         let output = run(&[command, "--help"]);
         assert!(output.stdout.contains("Example"), "{command}: {output:?}");
         assert!(!output.stdout.contains(SECRET), "{command}: {output:?}");

@@ -35,8 +35,10 @@ impl ProgramRoutes {
         self.iter().any(ProgramRoute::takes_everything)
     }
 
-    /// Returns whether a handler takes events of this type.
-    pub(super) fn takes(&self, event_type: &str) -> bool {
+    /// Returns whether a handler takes events of this type. A handler for all unhandled events does
+    /// not count.
+    #[must_use]
+    pub fn takes(&self, event_type: &str) -> bool {
         self.iter().any(|route| route.takes(event_type))
     }
 }

@@ -1,0 +1,247 @@
+//! Reads the lists once, and hands over each missed event.
+
+use std::{
+    ops::Range,
+    time::{Duration, SystemTime},
+};
+
+use indicatif::ProgressBar;
+use router_catalog::Pattern;
+use router_core::Event;
+use router_stripe::{
+    Client,
+    doctor::ProgramRoutes,
+    reconcile::{EventList, EventReader, EventSource},
+};
+
+use super::{
+    PERMISSIONS, Since,
+    deliver::{Delivery, deliver},
+    known::{Found, Known},
+    report::{Report, time},
+    resend::Resend,
+    sources::Doors,
+};
+use crate::{
+    error::{Error, Exit},
+    inbox::format::count,
+    interrupt::Interrupt,
+    output::{Output, WARNING},
+    progress::span_bar,
+    stripe::explain,
+};
+
+/// One run over all lists.
+pub(super) struct Pass<'p> {
+    pub(super) client: &'p Client,
+    pub(super) known: Option<Known>,
+    pub(super) filter: Filter,
+    pub(super) action: Action<'p>,
+    pub(super) since: Option<Since>,
+}
+
+/// The treatment of a missed event.
+pub(super) enum Action<'p> {
+    Print,
+    Send(&'p Doors),
+    Resend(Resend<'p>),
+}
+
+/// Selects events by their type.
+pub(super) struct Filter {
+    pub(super) types: Vec<String>,
+    pub(super) routes: Option<ProgramRoutes>,
+}
+
+impl Filter {
+    /// Returns whether an event of a list is selected. The routes do not matter for an undelivered
+    /// event, because an endpoint at Stripe has enabled its type.
+    pub(super) fn accepts(&self, event: &Event, source: &EventSource) -> bool {
+        let event_type = event.event_type();
+        let matches = |pattern: &String| {
+            Pattern::parse(pattern).is_ok_and(|pattern| pattern.matches(event_type))
+        };
+        let routes = self.routes.as_ref().filter(|_| source.list() != EventList::Undelivered);
+        (self.types.is_empty() || self.types.iter().any(matches))
+            && routes.is_none_or(|routes| routes.takes(event_type))
+    }
+}
+
+/// The end of a list, or of all lists.
+#[derive(Clone, Copy, PartialEq)]
+enum Completion {
+    Complete,
+    Interrupted,
+}
+
+impl Pass<'_> {
+    /// Reads the lists one after the other, and prints a summary, also if the run fails.
+    pub(super) async fn run(
+        &self,
+        sources: &[EventSource],
+        output: &mut Output,
+    ) -> Result<Exit, Error> {
+        let mut report = Report::new(&self.action, self.known.is_some());
+        let completion = self.read_all(sources, &mut report, output).await;
+        if let Ok(Completion::Complete) = completion {
+            report.complete();
+        }
+        report.print_summary(output)?;
+        Ok(match completion? {
+            Completion::Interrupted => Exit::Interrupted,
+            Completion::Complete => report.exit(),
+        })
+    }
+
+    async fn read_all(
+        &self,
+        sources: &[EventSource],
+        report: &mut Report,
+        output: &mut Output,
+    ) -> Result<Completion, Error> {
+        let mut interrupt = Interrupt::listen().await;
+        for source in sources {
+            let completion = self.read(source, &mut interrupt, report, output).await;
+            report.bar.finish_and_clear();
+            if completion? == Completion::Interrupted {
+                return Ok(Completion::Interrupted);
+            }
+        }
+        Ok(Completion::Complete)
+    }
+
+    async fn read(
+        &self,
+        source: &EventSource,
+        interrupt: &mut Interrupt,
+        report: &mut Report,
+        output: &mut Output,
+    ) -> Result<Completion, Error> {
+        let mut reader = self.reader(source, output).await?;
+        // A connected account that has revoked its access must not keep the others from being read.
+        let failed = |error: router_stripe::Error, report: &mut Report, output: &mut Output| {
+            let is_refused = source.connected_account().is_some() && !error.is_transient();
+            let error = explain(&error, PERMISSIONS);
+            if !is_refused {
+                return Err(error);
+            }
+            output.error(&error);
+            report.unlisted();
+            Ok(Completion::Complete)
+        };
+        let Some(range) = interrupt.or(reader.range()).await else {
+            return Ok(Completion::Interrupted);
+        };
+        let range = match range {
+            Ok(range) => range,
+            Err(error) => return failed(error, report, output),
+        };
+        report.bar = span_bar(length(&range), output);
+        loop {
+            let Some(batch) = interrupt.or(reader.next()).await else {
+                return Ok(Completion::Interrupted);
+            };
+            let batch = match batch {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(Completion::Complete),
+                Err(error) => return failed(error, report, output),
+            };
+            for id in &batch.unreadable {
+                report.unreadable(id, source, output)?;
+            }
+            for event in &batch.events {
+                if interrupt.is_set().await
+                    || self.handle(event, source, interrupt, report, output).await?
+                        == Completion::Interrupted
+                {
+                    return Ok(Completion::Interrupted);
+                }
+            }
+            if let Some(known) = &self.known {
+                known.set_checkpoint(source, batch.until).await?;
+            }
+            show_progress(&report.bar, range.start..batch.until, report.listed());
+        }
+    }
+
+    /// Creates the reader, which begins at the checkpoint or at `--since`.
+    async fn reader(
+        &self,
+        source: &EventSource,
+        output: &mut Output,
+    ) -> Result<EventReader, Error> {
+        let reader = EventReader::new(self.client, source.clone());
+        let checkpoint = match &self.known {
+            Some(known) => known.checkpoint(source).await?,
+            None => None,
+        };
+        let mut reader = match (self.since, checkpoint) {
+            (Some(Since::Ago(age)), _) => return Ok(reader.max_age(age)),
+            (Some(Since::Time(since)), _) | (None, Some(since)) => reader.since(since),
+            (None, None) => return Ok(reader),
+        };
+        // Stripe has deleted the older events.
+        if let (Some(checkpoint), Ok(range)) = (checkpoint, reader.range().await)
+            && range.start > checkpoint + Duration::from_secs(1)
+        {
+            output.note(format_args!(
+                "{WARNING}warning:{WARNING:#} the last run ended at {}, and Stripe lists events since {} \
+                 only; missed events in between must be found in other ways",
+                time(checkpoint),
+                time(range.start)
+            ));
+        }
+        Ok(reader)
+    }
+
+    /// Hands an event over, unless the inbox has it.
+    async fn handle(
+        &self,
+        event: &Event,
+        source: &EventSource,
+        interrupt: &mut Interrupt,
+        report: &mut Report,
+        output: &mut Output,
+    ) -> Result<Completion, Error> {
+        if !self.filter.accepts(event, source) {
+            report.ignored();
+            return Ok(Completion::Complete);
+        }
+        let found = match &self.known {
+            Some(known) => known.find(event).await?,
+            None => Found::Nowhere,
+        };
+        match (found, &self.action) {
+            (Found::Here, _) => report.stored(),
+            (Found::Elsewhere(stored), _) => report.other_endpoint(event, &stored, output)?,
+            (Found::Nowhere, Action::Print) => report.missed(event, output)?,
+            (Found::Nowhere, Action::Resend(resend)) => {
+                resend.send(event, source).await?;
+                report.resent(event, output)?;
+            }
+            (Found::Nowhere, Action::Send(doors)) => {
+                match deliver(event, doors.of(source), interrupt).await? {
+                    Delivery::Interrupted => return Ok(Completion::Interrupted),
+                    Delivery::Failed(answer, error) => {
+                        report.refused(event, answer.as_ref(), output)?;
+                        return Err(error);
+                    }
+                    Delivery::Accepted(answer) => report.sent(event, &answer, output)?,
+                }
+                if let Some(known) = &self.known {
+                    known.confirm(event).await?;
+                }
+            }
+        }
+        Ok(Completion::Complete)
+    }
+}
+
+fn length(range: &Range<SystemTime>) -> Duration {
+    range.end.duration_since(range.start).unwrap_or_default()
+}
+
+fn show_progress(bar: &ProgressBar, read: Range<SystemTime>, events: u64) {
+    bar.set_position(length(&read).as_secs());
+    bar.set_message(format!("{}  {}", time(read.end), count(events, "event")));
+}
