@@ -2,7 +2,7 @@
 //! handler of a delivery.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::Future,
     pin::Pin,
     sync::{
@@ -45,6 +45,8 @@ struct Inner {
     replies: Option<Router>,
     /// The types that every delivery must provide.
     provided: Vec<ProvidedType>,
+    /// The names given to `RouterBuilder::endpoints`, if it was called.
+    endpoints: Option<BTreeSet<String>>,
     /// The handlers' settings, in the order of `handlers.list`.
     specs: Vec<HandlerSpec>,
     /// The indices of the handlers, by current and former stable names.
@@ -67,6 +69,7 @@ impl DeliveryRouter {
         handlers: Handlers,
         replies: Option<Router>,
         provided: Vec<ProvidedType>,
+        endpoints: Option<BTreeSet<String>>,
         default_retry: &RetryPolicy,
     ) -> Self {
         let spec = |handler| HandlerSpec::new(handler, default_retry);
@@ -77,7 +80,7 @@ impl DeliveryRouter {
         });
         let by_name = names.collect();
         let closed = AtomicBool::new(false);
-        Self(Arc::new(Inner { handlers, replies, provided, specs, by_name, closed }))
+        Self(Arc::new(Inner { handlers, replies, provided, endpoints, specs, by_name, closed }))
     }
 
     /// Runs the handler that [replies](crate::Reply) to this event. Returns `None` if there is
@@ -121,6 +124,14 @@ impl DeliveryRouter {
     #[must_use]
     pub fn handler(&self, name: &str) -> Option<&HandlerSpec> {
         self.0.by_name.get(name).map(|index| &self.0.specs[*index])
+    }
+
+    /// Returns the names given to
+    /// [`RouterBuilder::endpoints`](crate::build::RouterBuilder::endpoints), sorted. `None` if it was
+    /// not called: the router then takes events of any endpoint.
+    #[must_use]
+    pub fn endpoints(&self) -> Option<&BTreeSet<String>> {
+        self.0.endpoints.as_ref()
     }
 
     /// Returns the routes. See [`Router::routes`].

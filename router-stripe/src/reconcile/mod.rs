@@ -30,19 +30,30 @@
 mod accounts;
 mod checkpoint;
 #[cfg(feature = "inbox")]
+mod endpoints;
+#[cfg(feature = "inbox")]
 mod pass;
 mod reader;
+#[cfg(feature = "inbox")]
+mod result;
 mod source;
 #[cfg(feature = "inbox")]
-mod telemetry;
-
+mod task;
 #[cfg(feature = "inbox")]
-pub use self::pass::{Reconcile, ReconcileError, Summary};
+mod telemetry;
+#[cfg(feature = "inbox")]
+mod thin;
+
 pub use self::{
     accounts::connected_accounts,
     checkpoint::{format_checkpoint, parse_checkpoint},
     reader::{EventBatch, EventReader},
     source::{EventList, EventSource},
+};
+#[cfg(feature = "inbox")]
+pub use self::{
+    result::{ReconcileError, Summary},
+    task::Reconcile,
 };
 
 /// The list of snapshot events.

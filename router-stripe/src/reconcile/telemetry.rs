@@ -1,8 +1,12 @@
 //! The metrics and log lines of [`Reconcile`](super::Reconcile).
+//!
+#![doc = include_str!("../docs/metrics.md")]
+
+use std::{ops::Range, time::SystemTime};
 
 use metrics::{counter, describe_counter};
 
-use super::Summary;
+use super::{EventSource, Summary, format_checkpoint};
 
 const EVENTS: &str = "stripe_webhook_reconcile_events_total";
 const PASSES: &str = "stripe_webhook_reconcile_passes_total";
@@ -38,7 +42,7 @@ pub(super) fn describe() {
         EVENTS,
         "Events in Stripe's lists of undelivered and thin events, by outcome: missed (handed to the \
          inbox), stored (the inbox had it), other_endpoint (stored for another endpoint, not handed \
-         over), ignored (thin, without a handler), unreadable"
+         over), ignored (thin, named by no handler), unreadable"
     );
     describe_counter!(PASSES, "Searches for missed events by outcome: success, failure");
     for outcome in Outcome::ALL {
@@ -53,6 +57,17 @@ pub(super) fn describe() {
 pub(super) fn found(outcome: Outcome, id: &str) {
     counter!(EVENTS, "outcome" => outcome.name()).increment(1);
     tracing::debug!(event.id = id, outcome = outcome.name(), "event listed by Stripe");
+}
+
+/// Logs the times of creation whose events are not searched, since they exceed the maximum age.
+pub(super) fn given_up(source: &EventSource, times: Range<SystemTime>) {
+    tracing::error!(
+        %source,
+        from = format_checkpoint(times.start),
+        until = format_checkpoint(times.end),
+        "events of this time are too old to be searched, and may be lost; find them in Stripe's \
+         dashboard"
+    );
 }
 
 /// Counts a pass, and logs the missed events.

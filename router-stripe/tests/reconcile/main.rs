@@ -1,5 +1,11 @@
 //! The search for missed events, against the stub.
 
+mod endpoints;
 mod events;
+mod interrupted;
 mod pass;
 mod reader;
+mod retention;
+mod shop;
+mod telemetry;
+mod thin_events;

@@ -13,9 +13,10 @@ const PREFIX: &str = "stripe_webhook_";
 const SCRAPE_LABELS: [&str; 2] = ["instance", "job"];
 
 /// The sources of the labels' values.
-const VALUES: [&str; 4] = [
+const VALUES: [&str; 5] = [
     include_str!("../../../router-core/src/docs/metrics.md"),
     include_str!("../../../router-inbox/src/docs/metrics.md"),
+    include_str!("../../../router-stripe/src/docs/metrics.md"),
     include_str!("../../../router-core/src/endpoint/refusal.rs"),
     include_str!("../../../router-core/src/signature/error.rs"),
 ];
@@ -26,10 +27,12 @@ struct Metrics(BTreeMap<String, BTreeSet<String>>);
 impl Metrics {
     /// Returns the names of the series with their labels. A histogram has three series.
     fn documented() -> Self {
-        let [core, inbox, ..] = VALUES;
+        let [core, inbox, stripe, ..] = VALUES;
         let mut series = BTreeMap::new();
-        for row in
-            [core, inbox].iter().flat_map(|table| table.lines()).filter(|row| row.contains('`'))
+        for row in [core, inbox, stripe]
+            .iter()
+            .flat_map(|table| table.lines())
+            .filter(|row| row.contains('`'))
         {
             let [_, name, kind, labels, ..] = row.split('|').map(str::trim).collect::<Vec<_>>()[..]
             else {

@@ -50,12 +50,13 @@ impl DeliveryRouterBuilder {
         let retry =
             builder.config.default_retry.map_or_else(RetryPolicy::default, |(policy, _)| policy);
         let (clock, wait_timeout) = (Arc::clone(&builder.clock), builder.timeout);
+        let endpoints = builder.config.endpoints.clone();
         let BuiltHandlers { handlers, replying, .. } = builder.into_handlers();
         let into_router = |handlers| {
             let completions = in_memory_completions(clock);
             let (unhandled, dead_letters) = (None, None);
             Router::new(Parts { handlers, unhandled, completions, dead_letters, wait_timeout })
         };
-        Ok(DeliveryRouter::new(handlers, replying.map(into_router), provided, &retry))
+        Ok(DeliveryRouter::new(handlers, replying.map(into_router), provided, endpoints, &retry))
     }
 }
