@@ -126,9 +126,10 @@ impl DeliveryRouter {
         self.0.by_name.get(name).map(|index| &self.0.specs[*index])
     }
 
-    /// Returns the names given to
-    /// [`RouterBuilder::endpoints`](crate::build::RouterBuilder::endpoints), sorted. `None` if it was
-    /// not called: the router then takes events of any endpoint.
+    /// Returns the names given to [`RouterBuilder::endpoints`], sorted. Returns `None` if it was not
+    /// called: the router then takes events of any endpoint.
+    ///
+    /// [`RouterBuilder::endpoints`]: crate::build::RouterBuilder::endpoints
     #[must_use]
     pub fn endpoints(&self) -> Option<&BTreeSet<String>> {
         self.0.endpoints.as_ref()

@@ -135,10 +135,10 @@ impl<S: Store> Reconcile<S> {
     /// Sets the maximum age of the events that are handed over, at most 30 days. Default: 84 hours,
     /// which is half a day less than the shortest retention of an inbox.
     ///
-    /// The age must be shorter, by a day, than the shortest retention of the inbox in any process
-    /// (`Worker::retention`, 30 days by default) and in any `event-router inbox purge`. Stripe lists
-    /// an event as undelivered if any endpoint of the account has failed, so this inbox may have
-    /// handled it. The inbox does not recognize an event that it has purged, and would run its
+    /// The age must be shorter, by a day, than the retention of the inbox: the shortest of all
+    /// workers (`Worker::retention`, 30 days by default) and of `event-router inbox purge`. Stripe
+    /// lists an event as undelivered if any endpoint of the account has failed, so this inbox may
+    /// have handled it. The inbox does not recognize an event that it has purged, and would run its
     /// handlers again.
     ///
     /// If the checkpoint is older than this age, the events in between are given up, and logged as
