@@ -126,7 +126,7 @@ impl DeliveryRouter {
         self.0.by_name.get(name).map(|index| &self.0.specs[*index])
     }
 
-    /// Returns the names given to [`RouterBuilder::endpoints`], sorted. Returns `None` if it was not
+    /// Returns the names given to [`RouterBuilder::endpoints`], sorted. `None` if it was not
     /// called: the router then takes events of any endpoint.
     ///
     /// [`RouterBuilder::endpoints`]: crate::build::RouterBuilder::endpoints
