@@ -42,3 +42,17 @@ async fn thin_event_that_only_a_catch_all_takes_is_ignored() {
     let calls = shop.calls().await;
     assert_eq!(calls.keys().map(String::as_str).collect::<Vec<_>>(), ["evt_1"]);
 }
+
+#[tokio::test]
+async fn snapshot_event_is_missed_although_its_thin_event_is_stored() {
+    let shop = Shop::of(&["invoice.paid"], |router| router).await;
+    let mut twin = thin_of_type("evt_thin", "v1.invoice.paid");
+    twin["snapshot_event"] = json!("evt_1");
+    shop.webhook(&twin).await;
+    shop.stripe.add_item(V1, missed("evt_1", ago(HOUR)));
+    let summary = shop.pass().await.expect("stub answers");
+    assert_eq!(summary.missed, 1, "{summary:?}");
+    let calls = shop.calls().await;
+    assert_eq!(calls.keys().map(String::as_str).collect::<Vec<_>>(), ["evt_1"]);
+    assert_eq!(shop.pass().await.expect("stub answers").missed, 0);
+}
