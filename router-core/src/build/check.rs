@@ -8,7 +8,10 @@ use std::{
 use router_catalog::{Pattern, check_name};
 
 use super::{HandlerLocation, Plugin, Problem, candidate::Candidate, config::Configuration};
-use crate::extract::{compat::check_argument, needs::NeedSource};
+use crate::extract::{
+    compat::check_argument,
+    needs::{Need, NeedSource},
+};
 
 /// Returns every problem of the router. The candidates must already be sorted.
 pub(super) fn check(config: &Configuration) -> Vec<Problem> {
@@ -195,8 +198,8 @@ fn missing_states(config: &Configuration) -> impl Iterator<Item = Problem> {
     let missing =
         unmet_needs(&config.candidates, NeedSource::Application, |id| config.states.contains(id));
     let added: BTreeSet<_> = config.states.entries.iter().map(|state| state.type_name).collect();
-    missing.into_iter().map(move |((type_name, _), candidates)| Problem::MissingState {
-        type_name,
+    missing.into_iter().map(move |(need, candidates)| Problem::MissingState {
+        type_name: need.type_name,
         handlers: locations(&candidates),
         added: added.iter().copied().collect(),
     })
@@ -211,8 +214,8 @@ fn not_provided(config: &Configuration) -> impl Iterator<Item = Problem> {
     });
     let provided: BTreeSet<_> = per_delivery.map(|provided| provided.type_name).collect();
     let (delivered, hint) = (config.has_delivery_service(), config.hint);
-    missing.into_iter().map(move |((type_name, _), candidates)| Problem::NotProvided {
-        type_name,
+    missing.into_iter().map(move |(need, candidates)| Problem::NotProvided {
+        type_names: need.types().map(|(type_name, _)| type_name).collect(),
         handlers: locations(&candidates),
         delivered,
         provided: provided.iter().copied().collect(),
@@ -225,8 +228,8 @@ fn not_provided_to_replies(config: &Configuration) -> impl Iterator<Item = Probl
     let replying =
         config.candidates.iter().filter(|candidate| runs_before_storing(config, candidate));
     let missing = unmet_needs(replying, NeedSource::Delivery, |_| false);
-    missing.into_iter().map(|((type_name, _), candidates)| Problem::NotProvidedToReply {
-        type_name,
+    missing.into_iter().map(|(need, candidates)| Problem::NotProvidedToReply {
+        type_names: need.types().map(|(type_name, _)| type_name).collect(),
         handlers: locations(&candidates),
     })
 }
@@ -236,23 +239,25 @@ fn runs_before_storing(config: &Configuration, candidate: &Candidate) -> bool {
     config.has_delivery_service() && candidate.replies
 }
 
-/// Returns the required types for which `is_available` is false, with the handlers that need them.
+/// Returns the required needs for whose types `is_available` is false, with the handlers that have
+/// them, ordered by the names of the types.
 fn unmet_needs<'c>(
     candidates: impl IntoIterator<Item = &'c Candidate>,
     from: NeedSource,
     is_available: impl Fn(TypeId) -> bool,
-) -> BTreeMap<(&'static str, TypeId), Vec<&'c Candidate>> {
-    let mut unmet = BTreeMap::<_, Vec<&Candidate>>::new();
+) -> Vec<(Need, Vec<&'c Candidate>)> {
+    let mut unmet = BTreeMap::<_, (Need, Vec<&Candidate>)>::new();
     for candidate in candidates {
-        let needs: BTreeSet<_> = (candidate.needs.iter())
-            .filter(|need| need.from == from && need.required && !is_available(need.id))
-            .map(|need| (need.type_name, need.id))
+        let needs: BTreeMap<Vec<_>, Need> = (candidate.needs.iter())
+            .filter(|need| need.from == from && need.required)
+            .filter(|need| !need.types().any(|(_, id)| is_available(id)))
+            .map(|need| (need.types().collect(), *need))
             .collect();
-        for need in needs {
-            unmet.entry(need).or_default().push(candidate);
+        for (types, need) in needs {
+            unmet.entry(types).or_insert((need, Vec::new())).1.push(candidate);
         }
     }
-    unmet
+    unmet.into_values().collect()
 }
 
 /// Finds handlers that take a value twice that each call is provided with once.

@@ -65,8 +65,9 @@ pub enum Problem {
     },
     /// Handlers take a per-delivery value that the router does not provide.
     NotProvided {
-        /// The value's type.
-        type_name: &'static str,
+        /// The value's type. For an [`Either`](crate::extract::Either) both types, of which one
+        /// suffices.
+        type_names: Vec<&'static str>,
         /// The handlers.
         handlers: Vec<HandlerLocation>,
         /// `true` if the router was built with `.delivered_by(...)`.
@@ -79,8 +80,8 @@ pub enum Problem {
     /// Handlers take a per-delivery value, but reply to Stripe: with `.delivered_by(...)` they run
     /// before the event is stored and delivered.
     NotProvidedToReply {
-        /// The value's type.
-        type_name: &'static str,
+        /// The value's type. For an [`Either`](crate::extract::Either) both types.
+        type_names: Vec<&'static str>,
         /// The handlers.
         handlers: Vec<HandlerLocation>,
     },
@@ -292,8 +293,9 @@ impl fmt::Display for Problem {
                 }
                 write!(f, "\nhelp: {}", state_advice(type_name, added))
             }
-            Self::NotProvided { type_name, handlers, delivered, provided, hint } => {
-                write!(f, "these handlers take a `{type_name}`, which this router does not provide")?;
+            Self::NotProvided { type_names, handlers, delivered, provided, hint } => {
+                let types = type_names.join("` or a `");
+                write!(f, "these handlers take a `{types}`, which this router does not provide")?;
                 write_locations(f, handlers)?;
                 if let Some(hint) = hint {
                     return write!(f, "\nhelp: {hint}");
@@ -316,10 +318,11 @@ impl fmt::Display for Problem {
                     ),
                 }
             }
-            Self::NotProvidedToReply { type_name, handlers } => {
+            Self::NotProvidedToReply { type_names, handlers } => {
+                let types = type_names.join("` or a `");
                 write!(
                     f,
-                    "these handlers reply to Stripe, so they run before the event is stored, but take a `{type_name}`, \
+                    "these handlers reply to Stripe, so they run before the event is stored, but take a `{types}`, \
                      which only a delivery of the stored event provides"
                 )?;
                 write_locations(f, handlers)?;

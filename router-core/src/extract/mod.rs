@@ -79,7 +79,7 @@ pub use self::{
     needs::Needs,
     object::{Object, ObjectArgument, Previous, StripeObject, changed},
     optional::OptionalFromEvent,
-    per_delivery::PerDelivery,
+    per_delivery::{Either, PerDelivery},
     rejection::Rejection,
     state::State,
 };

@@ -5,22 +5,26 @@ use std::any::{TypeId, type_name};
 
 use super::{
     attempt::Attempt,
-    per_delivery::PerDelivery,
+    per_delivery::{Either, PerDelivery},
     state::{State, States},
 };
-use crate::{delivery::PerDeliveryValues, event::Event};
+use crate::{
+    delivery::{PerDeliveryValues, ProvidedType},
+    event::Event,
+};
 
 /// A resource that an extractor can need.
 ///
 /// This trait is sealed. It is implemented for:
 ///
 /// - [`State<T>`](State) and [`PerDelivery<T>`](PerDelivery), and an `Option` of either
+/// - [`Either`] of two `PerDelivery`
 /// - [`IdempotencyKey`](super::IdempotencyKey) and [`Attempt`]
 /// - `()`, and tuples of these types
 #[diagnostic::on_unimplemented(
     message = "an extractor cannot need `{Self}`",
     label = "not a need",
-    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `PerDelivery<T>`, an `Option` of one of these, an `IdempotencyKey`, an `Attempt`, or a tuple of these"
+    note = "`FromEvent::Needs` is `()`, a `State<T>`, a `PerDelivery<T>`, an `Option` of one of these, an `Either` of two `PerDelivery`, an `IdempotencyKey`, an `Attempt`, or a tuple of these"
 )]
 pub trait Needs: sealed::Needs + Send {}
 
@@ -42,6 +46,8 @@ pub struct Need {
     pub(crate) type_name: &'static str,
     /// `true` if the handler cannot be called without the resource.
     pub(crate) required: bool,
+    /// The resource that a handler takes if the first one is missing.
+    pub(crate) alternative: Option<ProvidedType>,
 }
 
 /// The source of a resource.
@@ -66,7 +72,14 @@ pub struct Supplies<'r> {
 
 impl Need {
     fn new<T: ?Sized + 'static>(from: NeedSource, required: bool) -> Self {
-        Self { from, id: TypeId::of::<T>(), type_name: type_name::<T>(), required }
+        let (id, type_name) = (TypeId::of::<T>(), type_name::<T>());
+        Self { from, id, type_name, required, alternative: None }
+    }
+
+    /// Returns the types of the resource and of its alternative.
+    pub(crate) fn types(&self) -> impl Iterator<Item = (&'static str, TypeId)> {
+        let alternative = self.alternative.map(|provided| (provided.type_name, provided.id));
+        [(self.type_name, self.id)].into_iter().chain(alternative)
     }
 }
 
@@ -118,6 +131,26 @@ impl<T: Send + 'static> sealed::Needs for Option<PerDelivery<T>> {
 
     fn take(supplies: &mut Supplies<'_>) -> Self {
         supplies.per_delivery.take().map(PerDelivery)
+    }
+}
+
+impl<A: Send + 'static, B: Send + 'static> Needs for Either<PerDelivery<A>, PerDelivery<B>> {}
+
+impl<A: Send + 'static, B: Send + 'static> sealed::Needs
+    for Either<PerDelivery<A>, PerDelivery<B>>
+{
+    fn declare(needs: &mut Vec<Need>) {
+        let alternative = Some(ProvidedType::of::<B>());
+        needs.push(Need { alternative, ..Need::new::<A>(NeedSource::Delivery, true) });
+        // A second argument of this type would find nothing.
+        needs.push(Need::new::<B>(NeedSource::Delivery, false));
+    }
+
+    fn take(supplies: &mut Supplies<'_>) -> Self {
+        match supplies.per_delivery.take() {
+            Some(first) => Self::First(PerDelivery(first)),
+            None => Self::Second(PerDelivery::take(supplies)),
+        }
     }
 }
 

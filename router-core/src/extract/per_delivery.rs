@@ -19,6 +19,39 @@ use crate::event::Event;
 /// The `Tx` of an inbox is an example.
 pub struct PerDelivery<T>(pub T);
 
+/// One of two resources of a delivery: the first one, or else the second one. `build()` fails if
+/// the [`DeliveryService`](crate::delivery::DeliveryService) provides neither.
+///
+/// An extractor that works with several services [needs](FromEvent::Needs) it, such as one with the
+/// `Tx` of an inbox in SQLite or in PostgreSQL:
+///
+/// ```standalone_crate
+/// use router_core::{Event, FromEvent, Rejection, extract::{Either, PerDelivery}};
+/// # mod sqlite { pub struct Tx; }
+/// # mod postgres { pub struct Tx; }
+///
+/// enum Database { Sqlite(sqlite::Tx), Postgres(postgres::Tx) }
+///
+/// impl FromEvent for Database {
+///     type Needs = Either<PerDelivery<sqlite::Tx>, PerDelivery<postgres::Tx>>;
+///
+///     async fn from_event(_: &Event, provided: Self::Needs) -> Result<Self, Rejection> {
+///         Ok(match provided {
+///             Either::First(PerDelivery(tx)) => Self::Sqlite(tx),
+///             Either::Second(PerDelivery(tx)) => Self::Postgres(tx),
+///         })
+///     }
+/// }
+/// # fn main() {}
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Either<A, B> {
+    /// The first resource.
+    First(A),
+    /// The second resource, because the first one is not provided.
+    Second(B),
+}
+
 impl<T: Send + 'static> FromEvent for PerDelivery<T> {
     type Needs = Self;
 
