@@ -101,6 +101,28 @@ impl RouterBuilder {
         self
     }
 
+    /// Leaves out all handlers of a linked crate, for example in a program that cannot provide
+    /// their transaction. Do not list the crate in [`plugins`](Self::plugins).
+    ///
+    /// ```standalone_crate
+    /// # use router_core::{Event, Router, on_event};
+    /// router_core::plugin!(); // In another crate, this is `shop::PLUGIN`.
+    ///
+    /// #[on_event("invoice.paid")]
+    /// async fn fulfil(_: Event) {}
+    ///
+    /// # fn main() -> Result<(), router_core::build::BuildError> {
+    /// # let audit = async |_: Event| {};
+    /// let router = Router::builder().without_plugin(PLUGIN).handler("audit", ["*"], audit);
+    /// assert_eq!(router.build()?.event_types(), ["*"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn without_plugin(mut self, plugin: Plugin) -> Self {
+        self.leave_out(|other| other.plugin == plugin);
+        self
+    }
+
     /// Adds a handler that was left out, as in `.without_linked().add::<fulfil>()`.
     pub fn add<H: Registered>(mut self) -> Self {
         let source = Source::new(&H::REGISTRATION);

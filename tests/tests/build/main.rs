@@ -5,7 +5,7 @@ mod shop;
 mod two_cores;
 
 use router_core::{
-    Event, Router,
+    Event, Plugin, Router,
     build::{Match, Problem, RouterBuilder, Warning},
 };
 use serde_json::json;
@@ -85,6 +85,18 @@ fn build_fails_without_handlers() {
     // A handler for unhandled events does not count: it would hide that all others are missing.
     let rest = Router::builder().without_linked().add::<shop::rest>().build();
     assert_eq!(rest.unwrap_err().problems(), [Problem::NoHandlers { left_out: 5 }]);
+}
+
+#[test]
+fn handlers_of_left_out_plugin_are_not_checked() {
+    let plugin = Plugin::__new("router-tests", "0.0.0");
+    let router = shop::invalid().without_plugin(plugin).build().unwrap_err().to_string();
+    assert!(!router.contains("tests/tests/build/shop.rs:14"), "{router}");
+    let audit = async |_: Event| {};
+    let router = Router::builder().without_plugin(plugin).handler("audit", ["*"], audit);
+    assert_eq!(router.plugins([]).build().unwrap().event_types(), ["*"]);
+    let other = Plugin::__new("router-tests", "1.2.3");
+    assert!(Router::builder().without_plugin(other).build().is_err());
 }
 
 #[test]
