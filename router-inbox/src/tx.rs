@@ -101,6 +101,9 @@ use crate::{
 /// # fn main() {}
 /// ```
 ///
+/// A handler for both engines takes an extractor that needs
+/// [`Either`](router_core::extract::Either) of the two.
+///
 /// A test runs the handler with `testing::TestInbox` (feature `testing`).
 ///
 /// If a handler returns while its `Tx` has begun and is still alive, for example in a spawned task,

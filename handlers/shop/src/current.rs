@@ -1,0 +1,47 @@
+//! The extractor of an object's present state.
+
+use router_core::{Event, FromEvent, Object, Rejection, State, extract::OptionalFromEvent};
+use router_stripe::{Client, Fetched};
+use serde::de::DeserializeOwned;
+
+/// The event's object: as it is now if the program has a [`Client`], or else as it is in the event.
+///
+/// Stripe dates events by the second, so two updates of one second have an equal
+/// [`Recency`](router_core::event::Recency), and nothing in the events says which came later. The
+/// object is then fetched, because a fetched state is never older than the event. The object is not
+/// fetched for its creation or its deletion: these tie with no other event.
+///
+/// If the object no longer exists, or its event names no object that the API returns, or the key
+/// lacks a permission, the state in the event is taken. The last two are logged.
+#[derive(Debug)]
+pub struct Current<T> {
+    /// The object.
+    pub object: T,
+    /// `true` if the object was fetched.
+    pub is_fetched: bool,
+}
+
+impl<T: DeserializeOwned + Send> FromEvent for Current<T> {
+    type Needs = Option<State<Client>>;
+
+    async fn from_event(event: &Event, client: Self::Needs) -> Result<Self, Rejection> {
+        let can_tie = !event.is_thin()
+            && !event.event_type().ends_with(".created")
+            && !event.event_type().ends_with(".deleted");
+        if let Some(client) = client.filter(|_| can_tie) {
+            match <Fetched<T> as OptionalFromEvent>::from_event(event, client).await {
+                Ok(Some(Fetched(object))) => return Ok(Self { object, is_fetched: true }),
+                Ok(None) => {}
+                Err(error) if error.is_permanent() => tracing::warn!(
+                    event.id = event.id(),
+                    event.type = event.event_type(),
+                    %error,
+                    "cannot fetch the object; taking its state in the event"
+                ),
+                Err(error) => return Err(error),
+            }
+        }
+        let Object(object) = <Object<T> as FromEvent>::from_event(event, ()).await?;
+        Ok(Self { object, is_fetched: false })
+    }
+}
