@@ -4,7 +4,8 @@ use router_core::{Event, FromEvent, Object, Rejection, State, extract::OptionalF
 use router_stripe::{Client, Fetched};
 use serde::de::DeserializeOwned;
 
-/// The event's object: as it is now if the program has a [`Client`], or else as it is in the event.
+/// The object of an event: fetched from Stripe if the program has a [`Client`], or else the object
+/// in the event.
 ///
 /// Stripe dates events by the second, so two updates of one second have an equal
 /// [`Recency`](router_core::event::Recency), and nothing in the events says which came later. The

@@ -28,7 +28,7 @@ struct EvidenceDetails {
 
 /// Records the present state of a dispute. Logs an alert if the dispute needs a response.
 ///
-/// There is one alert for each due date, whatever comes twice: its row in `dispute_alerts` is
+/// There is one alert for each due date, even if events come twice: its row in `dispute_alerts` is
 /// committed with the delivery. The log line appears again only if the commit fails, because the
 /// delivery is then retried. A late event raises no alert for a dispute that has been answered.
 #[on_event(

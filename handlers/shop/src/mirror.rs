@@ -2,9 +2,8 @@
 //!
 //! A state replaces one of lower [`Recency`]. Of two updates of one second, the fetched state wins
 //! if the program has a client of Stripe's API (see [`Current`]; that is one request for each
-//! update). Without one the greater JSON text wins: perhaps not the later state until the next
-//! event, but the row does not depend on the order of arrival. A deleted object stays as a tombstone
-//! with the state that it had.
+//! update). Without a client, the greater JSON text wins. The row can then be wrong until the next
+//! event, but it does not depend on the order of arrival. A deleted object stays as a tombstone.
 //!
 //! The handler takes every event, so no event is without a handler any more: the router's log line
 //! and counter of unhandled events then stay silent. Use `.require([…])` for the events that the

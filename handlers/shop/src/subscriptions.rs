@@ -1,11 +1,11 @@
 //! The present state of each subscription, for any order of its events.
 //!
 //! A state replaces one of lower [`Recency`]. Two updates of one second have an equal recency, and
-//! Stripe does not tell which came later. With a client of Stripe's API, the fetched state wins (see
-//! [`Current`]). Without one, a fixed rule decides, so that the row does not depend on the order of
-//! arrival: the status later in a subscription's usual life wins, then the greater event id. The
-//! row can then be wrong until the next event, for example if a subscription becomes `past_due` and
-//! `active` again in one second.
+//! Stripe does not say which came later. With a client of Stripe's API, the fetched state wins (see
+//! [`Current`]). Without a client, a fixed rule decides, so that the row does not depend on the
+//! order of arrival: the status later in a subscription's usual life wins, then the greater event
+//! id. The row can then be wrong until the next event, for example if a subscription becomes
+//! `past_due` and `active` again in one second.
 
 use router_core::{BoxError, Event, Outcome, event::Recency, on_event};
 use serde::Deserialize;

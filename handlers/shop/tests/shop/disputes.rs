@@ -1,6 +1,8 @@
 //! An alert for each due date of a dispute.
 
 use router_core::testing::{Payload, SyntheticEvent};
+use router_tests::logged::{log, logged};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::support::{Shop, event, router};
 
@@ -38,4 +40,19 @@ async fn late_event_raises_no_alert() {
     shop.handle(&dispute("updated", 3, "needs_response", 100)).await;
     assert!(shop.rows(ALERTS).await.is_empty());
     assert_eq!(shop.rows(DISPUTES).await, ["du_1 under_review"]);
+}
+
+#[tokio::test]
+async fn alert_is_logged_once_with_its_due_date() {
+    let shop = Shop::sqlite(router()).await;
+    log(LevelFilter::WARN);
+    shop.handle(&dispute("created", 0, "needs_response", 1_796_119_200)).await;
+    let logged_alert = logged();
+    assert_eq!(logged_alert.matches("submit evidence before the due date").count(), 1);
+    assert!(logged_alert.contains(r#"due_by="2026-12-01T10:00:00Z""#), "{logged_alert}");
+    shop.handle(&dispute("updated", 1, "needs_response", 1_796_119_200)).await;
+    assert_eq!(logged(), "");
+    // The year of this date has five digits.
+    shop.handle(&dispute("updated", 2, "needs_response", 999_999_999_999)).await;
+    assert!(logged().contains(r#"due_by="""#));
 }

@@ -1,4 +1,4 @@
-//! Orders: each is paid once, whatever comes twice, late or in another order.
+//! Orders: each is paid once, even if events come twice, late or in another order.
 
 use router_core::testing::{Payload, SyntheticEvent};
 
