@@ -12,7 +12,7 @@ const DISPUTES: &str = "select concat(dispute, ' ', status) from disputes";
 fn dispute(change: &str, seconds: u64, status: &str, due_by: u64) -> Payload {
     let event: SyntheticEvent = event(&format!("charge.dispute.{change}"), seconds);
     let event = event.set("id", "du_1").set("status", status);
-    event.set("evidence_details.due_by", due_by).build().unwrap()
+    event.set("evidence_details.due_by", due_by).build().expect("the fields exist")
 }
 
 #[tokio::test]

@@ -33,20 +33,20 @@ fn refunded_charge(session: &str, amount: i64) -> SyntheticEvent {
 }
 
 fn build<const N: usize>(events: [SyntheticEvent; N]) -> Vec<Payload> {
-    events.into_iter().map(|event| event.build().unwrap()).collect()
+    events.into_iter().map(|event| event.build().expect("the fields exist")).collect()
 }
 
-/// Handles the events of a session in every order, each twice, and checks the order's row.
+/// Handles the events of a session in every order, and the first one again, and checks the row.
 async fn every_order_leads_to(events: impl Fn(&str) -> Vec<Payload>, row: &str) {
     let shop = Shop::sqlite(router().without::<shop::mirror::record>()).await;
     for (number, order) in permutations(events("cs").len()).iter().enumerate() {
         let session = format!("cs_{number:03}");
         let events = events(&session);
-        for index in order.iter().chain(order) {
+        for index in order.iter().chain(&order[..1]) {
             shop.handle(&events[*index]).await;
         }
         let rows = shop.rows(ORDERS).await;
-        assert_eq!(rows.last().unwrap(), &format!("{session} {row}"), "{order:?}");
+        assert_eq!(rows.last(), Some(&format!("{session} {row}")), "{order:?}");
     }
 }
 

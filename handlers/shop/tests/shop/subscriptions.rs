@@ -38,13 +38,11 @@ async fn fetched_state_wins_a_tie() {
     let stripe = StubStripe::start().await.unwrap();
     let router = || router().without::<shop::mirror::record>().state(stripe.client());
     for shop in Shop::on_each_engine(router).await {
-        let [first, second] = ["past_due", "active"].map(|status| {
-            let event = subscription("updated", 9, status).build().unwrap();
-            stripe.set_object_of_event(event.event());
-            event
-        });
-        shop.handle(&first).await;
-        shop.handle(&second).await;
+        for status in ["past_due", "active"] {
+            let updated = subscription("updated", 9, status).build().unwrap();
+            stripe.set_object_of_event(updated.event());
+            shop.handle(&updated).await;
+        }
         assert_eq!(shop.rows(ROWS).await, ["sub_1 active"]);
     }
 }

@@ -54,22 +54,25 @@ impl Shop {
     }
 
     pub(crate) async fn sqlite(router: RouterBuilder) -> Self {
-        let inbox = TestInbox::new(router).await.unwrap();
-        database::migrate_sqlite(inbox.pool()).await.unwrap();
+        let inbox = TestInbox::new(router).await.expect("the router is valid");
+        database::migrate_sqlite(inbox.pool()).await.expect("the tables are new");
         Self::Sqlite(inbox)
     }
 
     async fn postgres(router: RouterBuilder) -> Option<Self> {
         let server = postgres::shared()?;
         let name = unused_name();
-        let admin = PgPool::connect(&server.url()).await.unwrap();
+        let admin = PgPool::connect(&server.url()).await.expect("the database is available");
         let create = AssertSqlSafe(format!("create database {name}"));
-        sqlx::raw_sql(create).execute(&admin).await.unwrap();
-        let pool = PgPool::connect(&server.url_of(&name)).await.unwrap();
-        let store = PostgresStore::from_pool(&pool).await.unwrap();
-        database::migrate_postgres(&pool).await.unwrap();
+        sqlx::raw_sql(create).execute(&admin).await.expect("the database is available");
+        let pool = PgPool::connect(&server.url_of(&name)).await.expect("the database is available");
+        let store = PostgresStore::from_pool(&pool).await.expect("the database exists");
+        database::migrate_postgres(&pool).await.expect("the tables are new");
         let (router, clock) = (router.delivered_by(&store), ManualClock::at(SystemClock.wall()));
-        Some(Self::Postgres(TestInbox::with_store(router, store, clock).unwrap(), pool))
+        Some(Self::Postgres(
+            TestInbox::with_store(router, store, clock).expect("the router is valid"),
+            pool,
+        ))
     }
 
     /// Delivers an event, and runs its handlers.
@@ -98,11 +101,15 @@ impl Shop {
     pub(crate) async fn rows(&self, query: &'static str) -> Vec<String> {
         match self {
             Self::Sqlite(inbox) => {
-                let rows = sqlx::query(query).fetch_all(inbox.pool()).await.unwrap();
+                let rows = sqlx::query(query)
+                    .fetch_all(inbox.pool())
+                    .await
+                    .expect("the database is available");
                 rows.iter().map(|row| row.get(0)).collect()
             }
             Self::Postgres(_, pool) => {
-                let rows = sqlx::query(query).fetch_all(pool).await.unwrap();
+                let rows =
+                    sqlx::query(query).fetch_all(pool).await.expect("the database is available");
                 rows.iter().map(|row| row.get(0)).collect()
             }
         }
