@@ -1,9 +1,10 @@
 #!/bin/sh
-# venv.sh DIR: creates a virtualenv in DIR with the pinned library for peer.py, unless DIR has it already.
+# venv.sh DIR [REQUIREMENTS]: creates a virtualenv in DIR with pinned libraries, unless DIR has them already.
+# Default: the library for peer.py.
 set -eu
 
-dir=${1:?usage: venv.sh DIR}
-here=$(cd "$(dirname "$0")" && pwd)
+dir=${1:?usage: venv.sh DIR [REQUIREMENTS]}
+requirements=${2:-$(dirname "$0")/requirements.txt}
 
 mkdir -p "$dir"
 # Concurrent runs would break each other. Without flock the script continues, since concurrent runs are rare.
@@ -13,7 +14,7 @@ if command -v flock >/dev/null; then
 fi
 
 # The stamp is written last. If it is missing or has another version, the virtualenv is created again.
-if [ -x "$dir/bin/python" ] && cmp -s "$here/requirements.txt" "$dir/stamp"; then
+if [ -x "$dir/bin/python" ] && cmp -s "$requirements" "$dir/stamp"; then
     exit 0
 fi
 # --clear empties DIR, so make sure that DIR is a virtualenv.
@@ -22,5 +23,5 @@ if [ -n "$(ls -A "$dir")" ] && [ ! -e "$dir/pyvenv.cfg" ]; then
     exit 1
 fi
 python3 -m venv --clear "$dir"
-"$dir/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-cp "$here/requirements.txt" "$dir/stamp"
+"$dir/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+cp "$requirements" "$dir/stamp"

@@ -1,8 +1,8 @@
-//! Starts PostgreSQL and NATS servers for tests: on the loopback interface, with a temporary data
-//! directory that is deleted when the test process ends.
+//! Starts PostgreSQL, NATS and SMTP servers for tests: on the loopback interface, with a temporary
+//! data directory that is deleted when the test process ends.
 //!
 //! If a server's program is not installed, a test that needs it is skipped, or fails if
-//! `REQUIRE_POSTGRES=1` or `REQUIRE_NATS=1` is set.
+//! `REQUIRE_POSTGRES=1`, `REQUIRE_NATS=1` or `REQUIRE_SMTP=1` is set.
 
 #![cfg(unix)]
 #![allow(clippy::missing_panics_doc, reason = "a test fails if its server does not work")]
@@ -10,6 +10,7 @@
 pub mod nats;
 pub mod postgres;
 mod shell;
+pub mod smtp;
 
 use std::{
     env, iter,

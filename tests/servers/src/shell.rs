@@ -1,4 +1,4 @@
-//! A shell script that runs a server.
+//! A script that runs a server.
 
 use std::{
     ffi::OsStr,
@@ -16,8 +16,8 @@ pub(crate) struct ServerShell {
 }
 
 impl ServerShell {
-    /// Starts a script. `shell` is the command that runs a shell, to which the script and its
-    /// arguments are added.
+    /// Starts a script. `shell` is the command that runs a shell or Python, to which the script and
+    /// its arguments are added.
     pub(crate) fn start<const N: usize>(
         mut shell: Command,
         script: &str,
@@ -27,7 +27,7 @@ impl ServerShell {
         // The script has a process group of its own, so that Ctrl-C interrupts only the tests,
         // which then stop the server.
         shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = shell.spawn().expect("a shell is installed");
+        let mut child = shell.spawn().expect("the interpreter is installed");
         let commands = child.stdin.take().expect("stdin is piped");
         let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
         Self { commands, answers, _child: child }
@@ -35,9 +35,15 @@ impl ServerShell {
 
     /// Sends a command to the script, and waits until it is done.
     pub(crate) fn run(&mut self, command: &str) -> Result<(), String> {
+        let answer = self.ask(command)?;
+        if answer.trim() == "ok" { Ok(()) } else { Err(answer) }
+    }
+
+    /// Sends a command to the script, and returns its answer.
+    pub(crate) fn ask(&mut self, command: &str) -> Result<String, String> {
         writeln!(self.commands, "{command}").map_err(|error| error.to_string())?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer).map_err(|error| error.to_string())?;
-        if answer.trim() == "ok" { Ok(()) } else { Err(answer) }
+        Ok(answer)
     }
 }

@@ -1,0 +1,90 @@
+# Runs an SMTP server that requires a login. Reads commands from standard input, one per line, and
+# answers each with one line: `ok`, JSON or an error. It ends when standard input is closed.
+#
+#   start PORT         listens on the loopback interface
+#   stop               closes the port
+#   refuse WHEN REPLY  answers the next RCPT or DATA (WHEN) with REPLY, such as `451 try later`
+#   stall              never answers the next DATA
+#   mails              prints all accepted mails, as a list
+import asyncio
+import email
+import email.policy
+import json
+import sys
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+
+user, password = (argument.encode() for argument in sys.argv[2:4])
+
+
+class Server:
+    def __init__(self):
+        self.mails = []
+        self.refusals = []
+        self.stalls = False
+
+    def refusal(self, when):
+        for refusal in self.refusals:
+            if refusal[0] == when:
+                self.refusals.remove(refusal)
+                return refusal[1]
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        refusal = self.refusal("RCPT")
+        if refusal is None:
+            envelope.rcpt_tos.append(address)
+        return refusal or "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        if self.stalls:
+            self.stalls = False
+            await asyncio.Event().wait()
+        refusal = self.refusal("DATA")
+        if refusal is None:
+            self.mails.append(describe(envelope))
+        return refusal or "250 OK"
+
+
+def describe(envelope):
+    # Python's parser decodes the parts and the encoded words of the headers.
+    mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+    part = lambda kind: mail.get_body((kind,)).get_content().replace("\r\n", "\n")
+    return {
+        "from": envelope.mail_from,
+        "to": envelope.rcpt_tos,
+        "headers": {name.lower(): str(value) for name, value in mail.items()},
+        "text": part("plain"),
+        "html": part("html"),
+    }
+
+
+def authenticate(server, session, envelope, mechanism, data):
+    login = isinstance(data, LoginPassword) and (data.login, data.password) == (user, password)
+    # Not handled: the server then answers with 535.
+    return AuthResult(success=login, handled=False)
+
+
+state = Server()
+controller = None
+for line in sys.stdin:
+    command, _, rest = line.strip().partition(" ")
+    answer = "ok"
+    try:
+        if command == "start":
+            controller = Controller(
+                state, hostname="127.0.0.1", port=int(rest), authenticator=authenticate,
+                auth_required=True, auth_require_tls=False,
+            )
+            controller.start()
+        elif command == "stop":
+            controller.stop()
+        elif command == "refuse":
+            state.refusals.append(rest.split(" ", 1))
+        elif command == "stall":
+            state.stalls = True
+        elif command == "mails":
+            answer = json.dumps(state.mails)
+    except Exception as error:
+        answer = repr(error)
+    print(answer, flush=True)
