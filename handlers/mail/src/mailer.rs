@@ -36,10 +36,6 @@ pub struct Mailer {
 /// A mail to one recipient.
 #[derive(Clone)]
 pub struct Mail<'m> {
-    /// The id of the mail, of letters and digits, such as an
-    /// [`IdempotencyKey`](router_core::IdempotencyKey). It becomes the `Message-ID`, by which mail
-    /// systems may recognize a mail that was sent twice, and the name of the file in a folder.
-    pub id: &'m str,
     /// The recipient's address.
     pub to: &'m str,
     /// The recipient's name, if it is known. Control characters are replaced by spaces.
@@ -118,6 +114,10 @@ impl Mailer {
 
     /// Sends a mail, and returns once the server is responsible for it.
     ///
+    /// The id is of letters and digits, such as an
+    /// [`IdempotencyKey`](router_core::IdempotencyKey). It becomes the `Message-ID`, by which mail
+    /// systems may recognize a mail that was sent twice, and the name of the file in a folder.
+    ///
     /// # Errors
     ///
     /// - Fails permanently if the recipient's address is malformed, or if the server rejects the
@@ -125,25 +125,25 @@ impl Mailer {
     /// - Fails transiently on a 4xx reply, a rejected login, a timeout, or a connection or TLS that
     ///   fails. If the connection was lost, the server may have accepted the mail.
     /// - Fails transiently if a file cannot be written.
-    pub async fn send(&self, mail: Mail<'_>) -> Result<(), Failure> {
-        let message = self.message(&mail)?;
+    pub async fn send(&self, id: &str, mail: &Mail<'_>) -> Result<(), Failure> {
+        let message = self.message(id, mail)?;
         match &self.transport {
             Transport::Smtp(smtp) => smtp.send(message, mail.to).await,
             Transport::Folder(folder) => {
-                let (folder, name) = (folder.clone(), format!("{}.eml", file_name(mail.id)));
+                let (folder, name) = (folder.clone(), format!("{}.eml", file_name(id)));
                 let write = move || write_file(&folder, &name, &message.formatted());
                 Ok(tokio::task::spawn_blocking(write).await??)
             }
         }
     }
 
-    fn message(&self, mail: &Mail<'_>) -> Result<Message, Failure> {
+    fn message(&self, id: &str, mail: &Mail<'_>) -> Result<Message, Failure> {
         // The cause is left out, because it may show the address.
         let to: Address = mail.to.parse().map_err(|_| Failure::permanent(InvalidRecipient))?;
         let name = mail.name.map(one_line).filter(|name| !name.is_empty());
         let auto_submitted = HeaderName::new_from_ascii_str("Auto-Submitted");
         let message = Message::builder()
-            .message_id(Some(format!("<{}@{}>", file_name(mail.id), self.from.email.domain())))
+            .message_id(Some(format!("<{}@{}>", file_name(id), self.from.email.domain())))
             .date(SystemClock.wall())
             .from(self.from.clone())
             .to(Mailbox::new(name, to))
@@ -177,7 +177,7 @@ impl fmt::Debug for Mailer {
 struct InvalidRecipient;
 
 /// Returns the text without control characters and those that change the direction of text. A line
-/// break could otherwise add a header.
+/// break could otherwise add a header, and makes lettre panic.
 pub(crate) fn one_line(text: &str) -> String {
     let spaced: String = text.chars().map(|c| if is_unsafe_char(c) { ' ' } else { c }).collect();
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -50,11 +50,12 @@ pub enum Value<'v> {
 }
 
 /// The tables' migrations, in the order of their versions. A released migration never changes.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/1_orders.sql"),
     include_str!("../migrations/2_subscriptions.sql"),
     include_str!("../migrations/3_disputes.sql"),
     include_str!("../migrations/4_stripe_objects.sql"),
+    include_str!("../migrations/5_sent_mails.sql"),
 ];
 
 /// Creates or migrates the shop's tables in the SQLite file of the inbox.

@@ -9,9 +9,11 @@ use shop_mail::{Mail, Mailer};
 
 const FROM: &str = "The Shop <shop@example.com>";
 
+/// The id of a mail.
+const ID: &str = "4f1e";
+
 fn mail() -> Mail<'static> {
     Mail {
-        id: "4f1e",
         to: "jenny@example.com",
         name: Some("Jenny Rosen"),
         subject: "Your receipt",
@@ -21,7 +23,7 @@ fn mail() -> Mail<'static> {
 }
 
 async fn send(url: &str, mail: Mail<'_>) -> Result<(), Failure> {
-    Mailer::smtp(url, FROM).expect("URL is valid").send(mail).await
+    Mailer::smtp(url, FROM).unwrap().send(ID, &mail).await
 }
 
 #[tokio::test]
@@ -131,7 +133,7 @@ async fn unresponsive_server_is_retried() {
     let Some(mut server) = Server::start() else { return };
     server.stall();
     let mailer = Mailer::smtp(&server.url(), FROM).unwrap().timeout(Duration::from_millis(200));
-    let failure = mailer.send(mail()).await.unwrap_err();
+    let failure = mailer.send(ID, &mail()).await.unwrap_err();
     assert!(!failure.is_permanent() && failure.to_string().contains("within 200ms"), "{failure}");
 }
 
@@ -140,7 +142,7 @@ async fn malformed_recipient_fails_permanently_and_is_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let mailer = Mailer::folder(folder.path(), FROM).unwrap();
     for to in ["jenny", "jenny@", "a b@example.com", "x@example.com\r\nRCPT TO:<y@example.com>"] {
-        let failure = mailer.send(Mail { to, ..mail() }).await.unwrap_err();
+        let failure = mailer.send(ID, &Mail { to, ..mail() }).await.unwrap_err();
         assert!(failure.is_permanent(), "{to:?}");
         assert_eq!(failure.to_string(), "the recipient's mail address is malformed");
     }
@@ -152,10 +154,10 @@ async fn folder_has_one_readable_file_per_mail() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = folder.path().join("out/box");
     let mailer = Mailer::folder(&outbox, FROM).unwrap();
-    mailer.send(mail()).await.unwrap();
+    mailer.send(ID, &mail()).await.unwrap();
     // Sent again after a crash.
-    mailer.send(mail()).await.unwrap();
-    mailer.send(Mail { id: "../4f1f", ..mail() }).await.unwrap();
+    mailer.send(ID, &mail()).await.unwrap();
+    mailer.send("../4f1f", &mail()).await.unwrap();
 
     let mut names: Vec<_> =
         fs::read_dir(&outbox).unwrap().map(|e| e.unwrap().file_name()).collect();
