@@ -15,7 +15,10 @@ use router_inbox::{
 use tokio::task::{JoinError, JoinHandle};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
-use crate::options::InboxUrl;
+use crate::{
+    options::{InboxUrl, MailOptions},
+    shop_setup::{Shop, without_shop},
+};
 
 /// The service behind the endpoint.
 pub(crate) type Service = BoxCloneSyncService<Event, Answer, BoxError>;
@@ -27,6 +30,8 @@ pub(crate) struct Backend {
     pub(crate) routes: Routes,
     /// Answers `/healthz` and `/readyz`.
     pub(crate) health: HealthEndpoint,
+    /// The shop, if the inbox is in SQLite or PostgreSQL.
+    pub(crate) shop: Option<Shop>,
     shutdown: ShutdownSignal,
     running: Running,
 }
@@ -37,20 +42,31 @@ enum Running {
 }
 
 impl Backend {
-    /// Opens the store, if any, and starts the worker, which stops claiming at the signal.
+    /// Opens the store, if any, and starts the worker, which stops claiming at the signal. Adds the
+    /// shop's handlers to the router if the store is in SQL.
     pub(crate) async fn start(
         router: RouterBuilder,
         url: &InboxUrl,
+        mail: &MailOptions,
         shutdown: ShutdownSignal,
     ) -> Result<Self, Box<dyn Error>> {
         match url {
-            InboxUrl::Off => Ok(Self::inline(router.build()?, shutdown)),
-            InboxUrl::Sqlite(url) => Self::inbox(router, SqliteStore::open(url).await?, shutdown),
+            InboxUrl::Off => Ok(Self::inline(without_shop(router).build()?, shutdown)),
+            InboxUrl::Sqlite(url) => {
+                let store = SqliteStore::open(url).await?;
+                let shop = Shop::in_sqlite(url, mail.mailer()?).await?;
+                let backend = Self::inbox(shop.add_handlers(router), store, shutdown)?;
+                Ok(Self { shop: Some(shop), ..backend })
+            }
             InboxUrl::Postgres(url) => {
-                Self::inbox(router, PostgresStore::connect(url).await?, shutdown)
+                let store = PostgresStore::connect(url).await?;
+                let shop = Shop::in_postgres(url, mail.mailer()?).await?;
+                let backend = Self::inbox(shop.add_handlers(router), store, shutdown)?;
+                Ok(Self { shop: Some(shop), ..backend })
             }
             InboxUrl::JetStream(url) => {
-                Self::inbox(router, JetStreamStore::connect(url).await?, shutdown)
+                let store = JetStreamStore::connect(url).await?;
+                Self::inbox(without_shop(router), store, shutdown)
             }
         }
     }
@@ -64,6 +80,7 @@ impl Backend {
                 router.clone().map_response(Answer::from).map_err(BoxError::from),
             ),
             health: HealthEndpoint::new().shutdown(shutdown.clone()),
+            shop: None,
             shutdown,
             running: Running::Inline(router),
         }
@@ -86,6 +103,7 @@ impl Backend {
             service: BoxCloneSyncService::new(
                 inbox.map_response(Answer::from).map_err(BoxError::from),
             ),
+            shop: None,
             running: Running::Worker {
                 task: tokio::spawn(worker.run(shutdown.clone())),
                 health: worker_health,

@@ -13,7 +13,7 @@ pub(crate) fn print(
     backend: &Backend,
     inbox: &InboxUrl,
     address: SocketAddr,
-    metrics_address: Option<SocketAddr>,
+    internal_address: SocketAddr,
     secret_was_given: bool,
 ) {
     println!("{}\n", backend.report);
@@ -30,10 +30,15 @@ pub(crate) fn print(
         }
         InboxUrl::Off => println!("events are handled while Stripe waits"),
     }
-    if let Some(address) = metrics_address {
-        println!("metrics at http://{address}/metrics");
-        println!("routes for `event-router doctor --routes` at http://{address}/routes");
+    match &backend.shop {
+        Some(shop) => {
+            println!("orders and subscriptions are shown at http://{internal_address}/shop");
+            println!("mails go to {}", shop.mailer.destination());
+        }
+        None => println!("the shop is left out: its tables need an inbox in SQLite or PostgreSQL"),
     }
+    println!("metrics at http://{internal_address}/metrics");
+    println!("routes for `event-router doctor --routes` at http://{internal_address}/routes");
     println!();
     let with_secret = match secret_was_given {
         true => ", with the same STRIPE_WEBHOOK_SECRET",

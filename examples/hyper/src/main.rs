@@ -1,9 +1,12 @@
-//! The default `cargo run`: a webhook server on hyper, with the handlers of the `handlers` crate.
+//! The default `cargo run`: a webhook server on hyper, with the handlers of the crates in
+//! `handlers/`.
 
 mod backend;
 mod banner;
-mod metrics;
+mod internal;
 mod options;
+mod shop_page;
+mod shop_setup;
 
 use std::{error::Error, io::IsTerminal as _, process::ExitCode, time::Duration};
 
@@ -22,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     backend::Backend,
-    metrics::{Metrics, MetricsListener},
+    internal::{InternalListener, InternalServer},
     options::Options,
 };
 
@@ -73,11 +76,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
 
     let inbox = options.inbox()?;
-    let metrics = match options.metrics_listen {
-        Some(address) => Some(MetricsListener::bind(address).await?),
-        None => None,
-    };
-    // Before the worker starts, so that it claims nothing if the address is in use.
+    // Both before the worker starts, so that it claims nothing if an address is in use.
+    let internal = InternalListener::bind(options.internal_listen).await?;
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
         format!(
             "cannot listen on {}: {error}; choose another address with `--listen`",
@@ -85,14 +85,13 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         )
     })?;
     let router = Router::builder().plugins([handlers::PLUGIN]).endpoints(secrets.endpoints());
-    let backend = Backend::start(router, &inbox, shutdown_signal()?).await?;
+    let backend = Backend::start(router, &inbox, &options.mail, shutdown_signal()?).await?;
     let endpoint = Endpoint::new(secrets, backend.service.clone()).tolerance(options.tolerance);
 
-    let metrics = metrics.map(|listener| listener.serve(&backend.routes)).transpose()?;
-    let metrics_address = metrics.as_ref().map(|metrics| metrics.address);
-    banner::print(&backend, &inbox, listener.local_addr()?, metrics_address, secret_was_given);
+    let internal = internal.serve(&backend)?;
+    banner::print(&backend, &inbox, listener.local_addr()?, internal.address, secret_was_given);
 
-    serve(listener, endpoint, backend, metrics).await
+    serve(listener, endpoint, backend, internal).await
 }
 
 /// Serves until the signal to shut down, or until the worker ends without it.
@@ -104,7 +103,7 @@ async fn serve(
     listener: TcpListener,
     endpoint: Endpoint<backend::Service>,
     backend: Backend,
-    metrics: Option<Metrics>,
+    internal: InternalServer,
 ) -> Result<(), Box<dyn Error>> {
     let health = backend.health.clone();
     let is_worker_lost = {
@@ -136,9 +135,7 @@ async fn serve(
         Server::new(service).shutdown_grace(REQUEST_GRACE).serve(listener, must_stop).await;
         let stopped = backend.stop().await;
         // Last, so that the metrics are available during the shutdown.
-        if let Some(metrics) = metrics {
-            metrics.stop().await;
-        }
+        internal.stop().await;
         stopped
     };
     tokio::select! {
@@ -175,15 +172,20 @@ mod tests {
     async fn lost_worker_ends_the_server_with_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let inbox = InboxUrl::Sqlite(format!("sqlite:{}/inbox.db", folder.path().display()));
+        let mail = format!("--outbox={}", folder.path().display());
+        let mail = Options::parse_from(["hyper", &mail]).mail;
+        let internal = InternalListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let router = Router::builder().plugins([handlers::PLUGIN]);
-        let backend = Backend::start(router, &inbox, shutdown_signal().unwrap()).await.unwrap();
+        let shutdown = shutdown_signal().unwrap();
+        let backend = Backend::start(router, &inbox, &mail, shutdown).await.unwrap();
+        let internal = internal.serve(&backend).unwrap();
         let health = backend.health.clone();
         assert!(health.readiness().await.is_ready());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let secret = SigningSecret::new("whsec_test").unwrap();
         let endpoint = Endpoint::new(secret, backend.service.clone());
         backend.abort_worker();
-        let error = serve(listener, endpoint, backend, None).await.unwrap_err().to_string();
+        let error = serve(listener, endpoint, backend, internal).await.unwrap_err().to_string();
         assert!(error.starts_with("the worker has ended, and stored events wait"), "{error}");
         assert_eq!(health.readiness().await.reasons[0].code, "worker_lost");
     }

@@ -1,14 +1,16 @@
 //! Command-line options.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{error::Error, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use router_core::{
     Secrets,
+    handler::ErrorChain,
     signature::{SecretError, Tolerance},
 };
+use shop_mail::Mailer;
 
-/// Receives Stripe webhooks at `POST /webhook` and runs the handlers of the `handlers` crate.
+/// Receives Stripe webhooks at `POST /webhook` and runs the handlers of the crates in `handlers/`.
 #[derive(Parser)]
 #[command(
     version,
@@ -47,6 +49,9 @@ pub(crate) struct Options {
     ///
     /// Failed handlers are retried from the store for three days; `event-router inbox` shows its
     /// contents. With `off`, Stripe waits for the handlers, and redelivers the event if one fails.
+    ///
+    /// The shop's handlers write to tables of their own in the SQLite file or in the PostgreSQL
+    /// database. With NATS and with `off`, they are left out.
     // Not parsed by clap, because clap prints values that fail to parse, and the URL can contain a
     // password.
     #[arg(
@@ -58,13 +63,44 @@ pub(crate) struct Options {
     )]
     inbox: String,
 
-    /// The address that serves `/metrics` for Prometheus, and `/routes` for `event-router doctor`.
-    /// Without it, metrics are disabled.
+    #[command(flatten)]
+    pub(crate) mail: MailOptions,
+
+    /// The address that serves the page `/shop`, `/metrics` for Prometheus, and `/routes` for
+    /// `event-router doctor`.
     ///
-    /// Both have their own address, so that they are not exposed to everyone who can reach the
+    /// They have their own address, so that they are not exposed to everyone who can reach the
     /// webhook endpoint. Choose one that only your network can reach.
-    #[arg(long, env, value_name = "ADDRESS")]
-    pub(crate) metrics_listen: Option<SocketAddr>,
+    #[arg(long, env, value_name = "ADDRESS", default_value = "127.0.0.1:4243")]
+    pub(crate) internal_listen: SocketAddr,
+}
+
+/// The place where the shop's mails go.
+#[derive(Args)]
+pub(crate) struct MailOptions {
+    /// The folder for the shop's mails, one file `….eml` for each.
+    #[arg(long, env, value_name = "FOLDER", default_value = "outbox")]
+    outbox: PathBuf,
+
+    /// The mail server that sends the shop's mails, `smtp://user:password@host:587` with STARTTLS
+    /// or `smtps://user:password@host:465` with TLS. Without it, no mail leaves this machine.
+    ///
+    /// Prefer the environment variable for a URL with a password, because other users of the
+    /// machine can see command lines.
+    // Not parsed by clap, because clap prints values that fail to parse.
+    #[arg(
+        long,
+        env = "SMTP_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        requires = "mail_from",
+        conflicts_with = "outbox"
+    )]
+    smtp: Option<String>,
+
+    /// The sender of the shop's mails, such as `The Shop <shop@example.com>`. Required by `--smtp`.
+    #[arg(long, env, value_name = "SENDER", default_value = "The Shop <shop@example.com>")]
+    mail_from: String,
 }
 
 /// The store for events.
@@ -103,6 +139,22 @@ impl Options {
     }
 }
 
+impl MailOptions {
+    /// Returns the mailer. Creates the folder for mails if they go to one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an option is malformed, or if the folder cannot be created. The error does not
+    /// contain the server's URL, which may have a password.
+    pub(crate) fn mailer(&self) -> Result<Mailer, Box<dyn Error>> {
+        let (mailer, options) = match &self.smtp {
+            Some(url) => (Mailer::smtp(url, &self.mail_from), "SMTP_URL, --smtp or --mail-from"),
+            None => (Mailer::folder(&self.outbox, &self.mail_from), "--outbox or --mail-from"),
+        };
+        mailer.map_err(|error| format!("{options}: {}", ErrorChain::new(&error).text()).into())
+    }
+}
+
 fn tolerance(text: &str) -> Result<Tolerance, String> {
     let age = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -124,6 +176,13 @@ mod tests {
 
         let secret = Options::command().get_arguments().find(|a| a.get_id() == "secret").cloned();
         assert!(secret.is_some_and(|secret| secret.is_hide_env_values_set()));
+    }
+
+    /// The internal server shows the data of customers.
+    #[test]
+    fn internal_server_is_on_loopback_by_default() {
+        let options = Options::parse_from(["hyper", "--listen=0.0.0.0:443"]);
+        assert!(options.internal_listen.ip().is_loopback());
     }
 
     #[test]

@@ -112,6 +112,16 @@ impl Mailer {
         }
     }
 
+    /// Describes the place where mails go, without a password: "the folder outbox" or "the mail
+    /// server mail.example.com:587".
+    #[must_use]
+    pub fn destination(&self) -> String {
+        match &self.transport {
+            Transport::Smtp(smtp) => format!("the mail server {}", smtp.server),
+            Transport::Folder(folder) => format!("the folder {}", folder.display()),
+        }
+    }
+
     /// Sends a mail, and returns once the server is responsible for it.
     ///
     /// The id is of letters and digits, such as an
@@ -205,9 +215,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_server_without_password() {
+    fn server_is_shown_without_password() {
         let mailer = Mailer::smtp("smtp://shop:s3cret@mail.example.com", "shop@example.com");
-        let debug = format!("{:?}", mailer.unwrap());
+        let mailer = mailer.unwrap();
+        assert_eq!(mailer.destination(), "the mail server mail.example.com:587");
+        let debug = format!("{mailer:?}");
         assert!(debug.contains("mail.example.com:587") && !debug.contains("s3cret"), "{debug}");
     }
 

@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     /// The host and the port.
-    server: String,
+    pub(crate) server: String,
     encryption: Encryption,
     /// Timeout for the conversation about one mail.
     pub(crate) timeout: Duration,

@@ -12,6 +12,7 @@
 //! fails. An application calls [`database::migrate_sqlite`] or [`database::migrate_postgres`], and
 //! then registers the handlers with `.plugins([shop::PLUGIN])`. If it adds a
 //! [`router_stripe::Client`] as a state, states of equal recency are fetched (see [`current`]).
+//! `cargo run` has the shop, and shows its tables on a page.
 
 #![expect(
     clippy::missing_errors_doc,

@@ -3,10 +3,14 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::Path,
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    time::Duration,
 };
+
+use router_core::clock::{Clock as _, SystemClock};
 
 use crate::program::{CliOutput, program};
 
@@ -14,6 +18,8 @@ use crate::program::{CliOutput, program};
 pub(crate) struct Server {
     process: Child,
     pub(crate) url: String,
+    /// The address of the internal server.
+    internal: String,
     stderr: BufReader<ChildStderr>,
     /// Keeps the pipe open: closing it would end the server.
     _stdout: BufReader<ChildStdout>,
@@ -28,7 +34,8 @@ impl Server {
         let advice = "the server is not built; run `cargo test --workspace`, or build it with \
                       `cargo build -p example-hyper`";
         let mut process = Command::new(server)
-            .arg("--listen=127.0.0.1:0")
+            .args(["--listen=127.0.0.1:0", "--internal-listen=127.0.0.1:0"])
+            .arg(format!("--outbox={}/outbox", inbox.display()))
             .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .env("EVENT_ROUTER_INBOX", format!("sqlite:{}/inbox.db", inbox.display()))
             .env_remove("STRIPE_WEBHOOK_SECRET")
@@ -39,10 +46,15 @@ impl Server {
             .expect(advice);
         let mut stdout = BufReader::new(process.stdout.take().expect("stdout is piped"));
         let mut lines = stdout.by_ref().lines().map_while(Result::ok);
-        let url = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
+        let mut printed = |before: &str| {
+            let rest = lines.find_map(|line| line.strip_prefix(before).map(str::to_owned));
+            rest.expect("the server prints its addresses")
+        };
+        let url = printed("listening on ");
+        let page = printed("orders and subscriptions are shown at http://");
+        let internal = page.trim_end_matches("/shop").to_owned();
         let stderr = BufReader::new(process.stderr.take().expect("stderr is piped"));
-        let url = url.expect("the server prints its address");
-        Self { process, url, stderr, _stdout: stdout }
+        Self { process, url, internal, stderr, _stdout: stdout }
     }
 
     /// Waits until the server logs a line with this text.
@@ -52,6 +64,21 @@ impl Server {
             line.clear();
             let read = self.stderr.read_line(&mut line).expect("the log is UTF-8");
             assert!(read > 0, "the server has ended without logging {text:?}");
+        }
+    }
+
+    /// Polls the page with the shop's orders until it has this text; panics after a minute.
+    fn wait_for_page(&self, text: &str) {
+        let request = "GET /shop HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let start = SystemClock.monotonic();
+        let mut page = String::new();
+        while !page.contains(text) {
+            let waited = SystemClock.monotonic() - start;
+            assert!(waited < Duration::from_secs(60), "no {text:?} on the page:\n{page}");
+            let mut stream = TcpStream::connect(&self.internal).expect("the page is served");
+            stream.write_all(request.as_bytes()).expect("the request is read");
+            page.clear();
+            stream.read_to_string(&mut page).expect("the page is UTF-8");
         }
     }
 
@@ -86,7 +113,7 @@ fn event_sent_to_the_default_server_is_handled() {
     assert!(output.stdout.contains("\n  stored    payments.succeeded\n"), "{output:?}");
     let output = run(&["send", "customer.created"]);
     assert!(
-        output.code == Some(0) && output.stdout.contains("\n  no handler matches this event\n"),
+        output.code == Some(0) && output.stdout.contains("\n  stored    mirror.record\n"),
         "{output:?}"
     );
     let output = run(&["send", "payment_intent.succeeded", "--set", "amount=a lot"]);
@@ -99,6 +126,9 @@ fn event_sent_to_the_default_server_is_handled() {
         assert_eq!(output.code, Some(0), "{output:?}");
         assert!(output.json().last().unwrap()["summary"]["sent"].as_u64() > Some(5), "{output:?}");
     }
+    server.wait_for_page("<span class=\"tag paid\">paid</span>");
+    server.wait_for_page("<span class=\"tag canceled\">canceled</span>");
+    server.wait_for_page("<span class=\"tag won\">won</span>");
     let log = server.stop();
     assert!(log.contains("payment succeeded payment_intent=\"pi_3"), "{log}");
     assert!(log.contains(" amount=2000 currency=\"usd\""), "{log}");

@@ -24,7 +24,7 @@ fn event_is_handled_once_across_a_restart() {
     assert!(server.printed.contains("\nevents are stored in sqlite:"), "{}", server.printed);
     let answer = send(server.address(), &request);
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    let body = r#"{"event":"evt_1","outcome":"stored","handlers":[{"name":"payments.succeeded","outcome":"stored"}]}"#;
+    let body = r#"{"event":"evt_1","outcome":"stored","handlers":[{"name":"mirror.record","outcome":"stored"},{"name":"payments.succeeded","outcome":"stored"}]}"#;
     assert!(answer.ends_with(body), "{answer}");
     let (status, log) = server.terminate_after("payment succeeded");
     assert_eq!(status.code(), Some(0), "{log}");
@@ -39,16 +39,18 @@ fn event_is_handled_once_across_a_restart() {
 }
 
 #[test]
-fn default_inbox_is_in_working_directory() {
+fn default_inbox_and_outbox_are_in_working_directory() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = program_with("");
-    let server = Running::start(command.env_remove("EVENT_ROUTER_INBOX").current_dir(&folder));
+    let command = command.env_remove("EVENT_ROUTER_INBOX").env_remove("OUTBOX");
+    let server = Running::start(command.current_dir(&folder));
     assert!(
         server.printed.contains("\nevents are stored in sqlite:inbox.db"),
         "{}",
         server.printed
     );
-    assert!(folder.path().join("inbox.db").exists());
+    assert!(server.printed.contains("\nmails go to the folder outbox\n"), "{}", server.printed);
+    assert!(folder.path().join("inbox.db").exists() && folder.path().join("outbox").is_dir());
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod jetstream;
 mod metrics;
 mod running;
 mod serve;
+mod shop;
 mod shutdown;

@@ -16,16 +16,9 @@ use crate::running::{Running, exchange, payment, program, refused, send};
 
 const SECRET: &str = "whsec_of_the_tests";
 
-fn start_with_metrics() -> Running {
+fn start() -> Running {
     let mut program = program();
-    Running::start(program.env("STRIPE_WEBHOOK_SECRET", SECRET).arg("--metrics-listen=127.0.0.1:0"))
-}
-
-/// Returns the address of the metrics server, as printed.
-fn metrics_address(server: &Running) -> &str {
-    let (_, rest) =
-        server.printed.split_once("\nmetrics at http://").expect("the metrics address is printed");
-    rest.split_once("/metrics\n").expect("the path is printed").0
+    Running::start(program.env("STRIPE_WEBHOOK_SECRET", SECRET))
 }
 
 fn payment_request() -> String {
@@ -34,11 +27,11 @@ fn payment_request() -> String {
 
 #[test]
 fn event_is_counted_by_outcome() {
-    let server = start_with_metrics();
+    let server = start();
     let answer = send(server.address(), &payment_request());
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 
-    let response = exchange(metrics_address(&server), "GET /metrics");
+    let response = exchange(server.internal_address(), "GET /metrics");
     let (head, metrics) = response.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
@@ -69,9 +62,9 @@ fn event_is_counted_by_outcome() {
 }
 
 #[test]
-fn metrics_have_their_own_address() {
-    let server = start_with_metrics();
-    let metrics = metrics_address(&server);
+fn internal_server_has_its_own_address() {
+    let server = start();
+    let metrics = server.internal_address();
     for (address, request_line, status) in [
         (metrics, "GET /metrics", "200 OK"),
         (metrics, "HEAD /metrics", "200 OK"),
@@ -93,8 +86,8 @@ fn metrics_have_their_own_address() {
 
 #[test]
 fn doctor_compares_the_served_routes() {
-    let server = start_with_metrics();
-    let address = metrics_address(&server);
+    let server = start();
+    let address = server.internal_address();
     let printed =
         format!("\nroutes for `event-router doctor --routes` at http://{address}/routes\n");
     assert!(server.printed.contains(&printed), "{}", server.printed);
@@ -115,20 +108,11 @@ fn doctor_compares_the_served_routes() {
     );
 }
 
-#[test]
-fn metrics_are_disabled_without_an_address() {
-    let without = Running::start(&mut program());
-    assert!(!without.printed.contains("metrics"), "{}", without.printed);
-    let with = Running::start(program().env("METRICS_LISTEN", "127.0.0.1:0"));
-    let response = exchange(metrics_address(&with), "GET /metrics");
-    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
-}
-
 /// Prometheus keeps its connection open.
 #[test]
 fn sigterm_exits_cleanly_with_open_scraper_connection() {
-    let server = start_with_metrics();
-    let mut scraper = TcpStream::connect(metrics_address(&server)).unwrap();
+    let server = start();
+    let mut scraper = TcpStream::connect(server.internal_address()).unwrap();
     scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: shop\r\n\r\n").unwrap();
     let mut begin = [0; 15];
     scraper.read_exact(&mut begin).unwrap();
@@ -138,16 +122,16 @@ fn sigterm_exits_cleanly_with_open_scraper_connection() {
     // Both servers log their shutdown; the span tells them apart.
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("shutting down")).collect();
     assert_eq!(lines.len(), 2, "{log}");
-    assert!(lines[0].contains(" connections=0") && !lines[0].contains("metrics:"), "{log}");
-    assert!(lines[1].contains(" connections=1") && lines[1].contains("metrics:"), "{log}");
+    assert!(lines[0].contains(" connections=0") && !lines[0].contains("internal:"), "{log}");
+    assert!(lines[1].contains(" connections=1") && lines[1].contains("internal:"), "{log}");
     assert_eq!(log.matches("no request is in flight any more").count(), 2, "{log}");
 }
 
 #[test]
 fn metrics_are_served_during_shutdown() {
-    let server = start_with_metrics();
+    let server = start();
     let in_flight = || {
-        let metrics = exchange(metrics_address(&server), "GET /metrics");
+        let metrics = exchange(server.internal_address(), "GET /metrics");
         metrics.contains("\nstripe_webhook_requests_in_flight 1\n")
     };
     let request = payment_request();
@@ -176,12 +160,12 @@ fn wait_until(condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn occupied_metrics_port_error_names_option() {
+fn occupied_internal_port_error_names_option() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let (code, stderr) = refused(program().arg(format!("--metrics-listen={address}")));
+    let (code, stderr) = refused(program().arg(format!("--internal-listen={address}")));
     assert_eq!(code, Some(1));
-    let error = format!("error: cannot serve metrics on {address}: ");
+    let error = format!("error: cannot serve the shop's page and metrics on {address}: ");
     assert!(stderr.starts_with(&error), "{stderr}");
-    assert!(stderr.contains("choose another address with `--metrics-listen`"), "{stderr}");
+    assert!(stderr.contains("choose another address with `--internal-listen`"), "{stderr}");
 }

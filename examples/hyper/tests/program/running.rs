@@ -19,9 +19,9 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// Returns a command for the program with this inbox and a free port. The environment is otherwise
-/// empty, because the program reads options from it. The development secret is created in the tests'
-/// folder instead of the user's.
+/// Returns a command for the program with this inbox and free ports. The environment is otherwise
+/// empty, because the program reads options from it. The development secret and mails are written
+/// to the tests' folder instead of the user's.
 pub(crate) fn program_with(inbox: &str) -> Command {
     configure(Command::new(env!("CARGO_BIN_EXE_example-hyper")), inbox)
 }
@@ -39,6 +39,8 @@ fn configure(mut command: Command, inbox: &str) -> Command {
         .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("EVENT_ROUTER_INBOX", inbox)
         .env("LISTEN", "127.0.0.1:0")
+        .env("INTERNAL_LISTEN", "127.0.0.1:0")
+        .env("OUTBOX", concat!(env!("CARGO_TARGET_TMPDIR"), "/outbox"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -94,6 +96,13 @@ impl Running {
         let (_, rest) =
             self.printed.split_once("listening on http://").expect("the address is printed");
         rest.split_once("/webhook\n").expect("the path is printed").0
+    }
+
+    /// Returns the address of the internal server, as printed.
+    pub(crate) fn internal_address(&self) -> &str {
+        let (_, rest) =
+            self.printed.split_once("\nmetrics at http://").expect("the address is printed");
+        rest.split_once("/metrics\n").expect("the path is printed").0
     }
 
     /// Sends SIGTERM to the program.
@@ -159,7 +168,11 @@ impl Drop for Running {
 
 /// Returns a signed request with a `payment_intent.succeeded` event.
 pub(crate) fn payment(secret: &SigningSecret) -> String {
-    let event = SyntheticEvent::new("payment_intent.succeeded").id("evt_1").set("amount", 2000);
+    signed(SyntheticEvent::new("payment_intent.succeeded").id("evt_1").set("amount", 2000), secret)
+}
+
+/// Returns a signed request with this event.
+pub(crate) fn signed(event: SyntheticEvent, secret: &SigningSecret) -> String {
     let payload = event.build().expect("event type is in the catalog");
     format!(
         "POST /webhook HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nStripe-Signature: {}\r\n\

@@ -12,7 +12,9 @@ fn routes_are_printed_with_source_locations() {
     let [report, routes] = server.printed.split("\n\n").take(2).collect::<Vec<_>>()[..] else {
         panic!("expected a report and routes: {}", server.printed)
     };
-    assert_eq!(report, concat!("handlers: 2 from handlers ", env!("CARGO_PKG_VERSION")));
+    // The rest lists the handlers of the shop, which are left out without an inbox.
+    let first = concat!("handlers: 2 from handlers ", env!("CARGO_PKG_VERSION"), "\nleft out: ");
+    assert!(report.starts_with(first), "{report}");
     let routes: Vec<Vec<&str>> =
         routes.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(routes[0], ["EVENT", "TYPE", "HANDLER", "SOURCE"]);
