@@ -1,4 +1,4 @@
-//! The cases in which the shops differ.
+//! The cases in which the shops differ, and those that README.md calls equal.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! In order and without faults, both shops lead to the same rows and mails.
+//! In order and without faults, all shops lead to the same rows and mails.
 
 use axum::http::StatusCode;
 use router_core::testing::{Payload, SyntheticEvent};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ByHand, NO_SERVER, WithRouter, event, rows};
 
-/// The columns that both shops have.
+/// The columns that all shops have.
 const TABLES: [&str; 6] = [
     "select json_array(session, reference, customer, payment_intent, amount, currency, state, \
      changed_at, refunded) from order_balances order by session",
@@ -92,16 +92,19 @@ fn build(event: SyntheticEvent) -> Payload {
 #[tokio::test]
 async fn tables_are_the_same_in_order_with_duplicates() {
     let (by_hand, with_router) = (ByHand::new(NO_SERVER).await, WithRouter::new(NO_SERVER).await);
+    let same_rules = WithRouter::same_rules(NO_SERVER).await;
     for event in scenarios().into_iter().map(build) {
         for _ in 0..2 {
             assert_eq!(by_hand.send(&event).await, StatusCode::OK, "{}", event.event_type());
             assert_eq!(with_router.send(&event).await, 200);
+            assert_eq!(same_rules.send(&event).await, 200);
         }
     }
     for query in TABLES {
         let by_hand = values(&rows(&by_hand.pool, query).await);
         assert!(!by_hand.is_empty(), "{query}");
         assert_eq!(by_hand, values(&rows(&with_router.pool, query).await), "{query}");
+        assert_eq!(by_hand, values(&rows(&same_rules.pool, query).await), "{query}");
     }
     let orders = "select concat(session, ' ', state, ' ', refunded) from order_balances order by 1";
     let expected =
@@ -159,11 +162,16 @@ async fn mails_are_the_same() {
     for event in &events {
         assert_eq!(with_router.send(event).await, 200);
     }
+    let same_rules = WithRouter::same_rules(&server.url()).await;
+    for event in &events {
+        assert_eq!(same_rules.send(event).await, 200);
+    }
     assert_eq!(mails_by_hand.len(), 2, "{mails_by_hand:?}");
-    assert_eq!(content(&server.mails()), mails_by_hand.repeat(2));
+    assert_eq!(content(&server.mails()), mails_by_hand.repeat(3));
     let sent = "select key from sent_mails order by key";
     let keys = rows(&by_hand.pool, sent).await;
     assert_eq!(keys, rows(&with_router.pool, sent).await);
+    assert_eq!(keys, rows(&same_rules.pool, sent).await);
 }
 
 fn content(mails: &[Value]) -> Vec<[Value; 4]> {

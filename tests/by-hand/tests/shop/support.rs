@@ -31,7 +31,7 @@ pub(crate) struct ByHand {
     _folder: TempDir,
 }
 
-/// The shop with the router.
+/// A shop with the router.
 pub(crate) struct WithRouter {
     pub(crate) pool: SqlitePool,
     pub(crate) inbox: TestInbox,
@@ -70,8 +70,22 @@ impl WithRouter {
         shop::database::migrate_sqlite(&pool).await.unwrap();
         let router = Router::builder()
             .plugins([shop::PLUGIN, shop_mail::PLUGIN])
+            .without_plugin(shop_same_rules::PLUGIN)
             .state(shop_mail::Mailer::smtp(mail_server, FROM).unwrap())
             .state(shop_mail::SentMails::from(pool.clone()));
+        Self::with(router, pool, folder).await
+    }
+
+    /// Returns the shop with the rules and the tables of the one by hand.
+    pub(crate) async fn same_rules(mail_server: &str) -> Self {
+        let (folder, pool) = database().await;
+        sqlx::migrate!().run(&pool).await.unwrap();
+        let router = Router::builder()
+            .plugins([shop_same_rules::PLUGIN])
+            .without_plugin(shop::PLUGIN)
+            .without_plugin(shop_mail::PLUGIN)
+            .state(shop_same_rules::Mailer::new(mail_server).unwrap())
+            .state(pool.clone());
         Self::with(router, pool, folder).await
     }
 
