@@ -25,6 +25,10 @@ use crate::{
     target::Target,
 };
 
+/// The difference between the seeds of two runs of a scenario. It is odd, so that amounts vary, and
+/// no multiple of [`Sampler::AMOUNTS`], by which the seeds of the payments of one run differ.
+const RUN_STRIDE: u64 = 2 * Sampler::AMOUNTS + 1;
+
 /// Send a realistic sequence of related events
 #[derive(Args)]
 #[command(after_help = "\
@@ -33,6 +37,7 @@ Examples:
   event-router scenario delayed-payment
   event-router scenario refund --dry-run
   event-router scenario dispute --duplicate 0.3 --reorder --seed 7
+  event-router scenario checkout --repeat 1000 --concurrency 16
 
 Ids agree across the events: an invoice, for example, names the customer that was created before.
 
@@ -46,6 +51,12 @@ pub(crate) struct ScenarioArgs {
     /// Print the events instead of sending them.
     #[arg(long)]
     dry_run: bool,
+
+    /// Number of times that the scenario is sent, each with its own ids.
+    ///
+    /// --reorder mixes the events of all of them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    repeat: u16,
 
     #[command(flatten)]
     envelope: EnvelopeOptions,
@@ -71,7 +82,11 @@ impl ScenarioArgs {
         let script = scripts().into_iter().find(|script| script.name == self.name);
         let script =
             script.ok_or_else(|| Error::Usage(format!("unknown scenario `{}`", self.name)))?;
-        let payloads = build_events(&script, seed, &self.envelope)?;
+        let seed_of = move |run: u64| seed.wrapping_add(run * RUN_STRIDE);
+        let mut payloads = Vec::new();
+        for run in 0..u64::from(self.repeat) {
+            payloads.extend(build_events(&script, seed_of(run), &self.envelope)?);
+        }
         let deliveries = Deliveries::new(payloads.len(), &self.delivery, seed);
         if self.dry_run {
             for index in deliveries.0 {
@@ -83,7 +98,9 @@ impl ScenarioArgs {
             }
             return Ok(Exit::Success);
         }
+        let steps = script.steps.len();
         let event = move |index: usize| {
+            let seed = seed_of((index / steps) as u64);
             Ok(OutgoingEvent { payload: payloads[index].clone(), seed: Some(seed) })
         };
         run(deliveries, event, &self.target, &self.pace, output).await

@@ -1,6 +1,11 @@
 //! `send` and `scenario` against a running server.
 
-use std::{collections::BTreeMap, fs, process::Stdio, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Stdio,
+    time::Duration,
+};
 
 use router_core::clock::{Clock as _, SystemClock};
 use serde_json::Value;
@@ -339,6 +344,30 @@ fn scenario_is_sent_in_order() {
     let dry: Vec<&str> = dry.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(dry, types);
     assert_eq!(server.seen(), []);
+}
+
+#[test]
+fn repeated_scenario_has_objects_of_its_own() {
+    let dry = ["scenario", "subscription-lifecycle", "--repeat", "9", "--dry-run", "--json"];
+    let events = run(&[&dry[..], &["--seed", "7"]].concat()).json();
+    let distinct = |pointer: &str, event_type: &str| {
+        let matching = events.iter().filter(|event| event["type"] == event_type);
+        let values = matching.map(|event| event.pointer(pointer).unwrap().to_string());
+        values.collect::<BTreeSet<_>>().len()
+    };
+    assert_eq!(distinct("/id", "invoice.paid"), 18);
+    // Each subscription is paid twice.
+    assert_eq!(distinct("/data/object/id", "invoice.paid"), 18);
+    assert_eq!(distinct("/data/object/id", "customer.subscription.updated"), 9);
+    assert!(distinct("/data/object/amount_paid", "invoice.paid") > 1);
+
+    // Each delivery names the seed of its run.
+    let server = TestServer::start();
+    let sent = ["scenario", "checkout", "--repeat", "2", "--seed", "7", "--json"];
+    let deliveries = server.run(&sent).json();
+    let second = run(&["scenario", "checkout", "--seed", "24", "--dry-run", "--json"]).json();
+    assert_eq!(deliveries[5]["seed"], 7);
+    assert_eq!((&deliveries[6]["seed"], &deliveries[6]["event"]), (&24.into(), &second[0]["id"]));
 }
 
 #[test]
