@@ -32,7 +32,13 @@ instructions:
 
 # Run the fault tests for longer, with a seed to repeat a failure
 faults rounds="20" seed="":
+    cargo build -p router-cli
     FAULT_ROUNDS={{rounds}} {{ if seed == "" { "" } else { "FAULT_SEED=" + seed } }} cargo test -p router-faults --features long
+
+# Run a shop's day with this number of orders, on SQLite and on PostgreSQL
+day orders="10000":
+    cargo build --release -p router-cli
+    FAULT_ORDERS={{orders}} cargo test --release -p router-faults --test matrix shops_day -- --nocapture
 
 # Repeat a random test of a store with the seed that it printed
 conformance seed:

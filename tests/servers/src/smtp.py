@@ -5,11 +5,13 @@
 #   stop               closes the port
 #   refuse WHEN REPLY  answers the next RCPT or DATA (WHEN) with REPLY, such as `451 try later`
 #   stall              never answers the next DATA
+#   defer PERCENT SEED answers this percentage of DATA with 451, at random
 #   mails              prints all accepted mails, as a list
 import asyncio
 import email
 import email.policy
 import json
+import random
 import sys
 
 from aiosmtpd.controller import Controller
@@ -23,6 +25,8 @@ class Server:
         self.mails = []
         self.refusals = []
         self.stalls = False
+        self.deferred_percentage = 0
+        self.random = random.Random()
 
     def refusal(self, when):
         for refusal in self.refusals:
@@ -41,6 +45,8 @@ class Server:
             self.stalls = False
             await asyncio.Event().wait()
         refusal = self.refusal("DATA")
+        if refusal is None and self.random.random() * 100 < self.deferred_percentage:
+            refusal = "451 4.3.0 try later"
         if refusal is None:
             self.mails.append(describe(envelope))
         return refusal or "250 OK"
@@ -83,6 +89,10 @@ for line in sys.stdin:
             state.refusals.append(rest.split(" ", 1))
         elif command == "stall":
             state.stalls = True
+        elif command == "defer":
+            percentage, seed = rest.split()
+            state.deferred_percentage = float(percentage)
+            state.random.seed(seed)
         elif command == "mails":
             answer = json.dumps(state.mails)
     except Exception as error:

@@ -76,6 +76,12 @@ impl Server {
         self.shell.run("stall").expect("the server runs");
     }
 
+    /// Makes the server answer this percentage of `DATA` with 451, at random. The seed decides
+    /// which ones.
+    pub fn defer(&mut self, percentage: f64, seed: u64) {
+        self.shell.run(&format!("defer {percentage} {seed}")).expect("the server runs");
+    }
+
     /// Returns the accepted mails. Each has the addresses `from` and `to` of the envelope, the
     /// `headers` with names in lower case, and the decoded parts `text` and `html`.
     pub fn mails(&mut self) -> Vec<Value> {

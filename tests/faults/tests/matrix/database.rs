@@ -95,6 +95,22 @@ impl Database {
         }
     }
 
+    /// Returns the first column of the rows, which must be a text.
+    pub(crate) async fn texts(&self, query: &str) -> Vec<String> {
+        let query = AssertSqlSafe(query.to_owned());
+        match &self.pool {
+            Pool::Sqlite(pool) => {
+                let rows = sqlx::query(query).fetch_all(pool).await.expect("query is valid");
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+            Pool::Postgres(pool) => {
+                let rows = sqlx::query(query).fetch_all(pool).await.expect("query is valid");
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+            Pool::None => panic!("a stream has no SQL"),
+        }
+    }
+
     /// Locks the SQLite file exclusively, until the transaction ends.
     pub(crate) async fn lock_sqlite(&self) -> sqlx::Transaction<'static, sqlx::Sqlite> {
         let Pool::Sqlite(pool) = &self.pool else { panic!("the inbox is not in SQLite") };

@@ -12,11 +12,14 @@
 //!
 //! The tests that are the same for each store run on SQLite. With the feature `long` they also run
 //! on PostgreSQL and NATS JetStream, as in `.ci/check extra`.
+//!
+//! `day/` tests the plugins `shop` and `shop-mail` in the same way, with a ledger of its own.
 
 mod answers;
 mod cluster;
 mod crashes;
 mod database;
+mod day;
 mod full;
 mod jetstream;
 mod outages;

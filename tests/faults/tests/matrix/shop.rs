@@ -85,6 +85,11 @@ impl Shop {
         command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_faulty-shop")]);
         command.arg("--inbox").arg(inbox).args(options);
         command.arg("--ledger").arg(file("ledger")).arg("--gate").arg(file("gate"));
+        self.start_command(command)
+    }
+
+    /// Starts a program that is not `faulty-shop`.
+    pub(crate) fn start_command(&self, command: Command) -> Process {
         Process::start(command, self.log.clone())
     }
 

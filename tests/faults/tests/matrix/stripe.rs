@@ -26,9 +26,9 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::with_timeout;
 
 /// The shop's signing secret, from its `options.rs`.
-const SECRET: &str = "whsec_of_the_faults";
+pub(crate) const SECRET: &str = "whsec_of_the_faults";
 
-/// Maximum number of events that are sent concurrently.
+/// Default maximum number of events that are sent concurrently.
 const MAX_IN_FLIGHT: usize = 4;
 
 pub(crate) struct Stripe {
@@ -73,6 +73,11 @@ impl Stripe {
         self.acknowledged.lock().expect("lock is not poisoned").clone()
     }
 
+    /// Returns the number of events that were answered with 200.
+    pub(crate) fn acknowledged_number(&self) -> usize {
+        self.acknowledged.lock().expect("lock is not poisoned").len()
+    }
+
     /// Sends an event once, as soon as there is an endpoint. Returns `None` if there was no answer.
     pub(crate) async fn send(&self, event: &Payload) -> Option<StatusCode> {
         let address = with_timeout("an endpoint", async {
@@ -105,9 +110,18 @@ impl Stripe {
 
     /// Sends events until all are acknowledged, up to [`MAX_IN_FLIGHT`] at a time.
     pub(crate) async fn deliver_all(self: &std::sync::Arc<Self>, events: Vec<Payload>) {
+        self.deliver_concurrently(events, MAX_IN_FLIGHT).await;
+    }
+
+    /// Sends events until all are acknowledged, up to `max_in_flight` at a time.
+    pub(crate) async fn deliver_concurrently(
+        self: &std::sync::Arc<Self>,
+        events: Vec<Payload>,
+        max_in_flight: usize,
+    ) {
         let mut in_flight = JoinSet::new();
         for event in events {
-            if in_flight.len() == MAX_IN_FLIGHT {
+            if in_flight.len() == max_in_flight {
                 in_flight
                     .join_next()
                     .await
