@@ -1,13 +1,16 @@
 //! Events that are not sent, and options that do not fit.
 
-use std::{net::TcpListener, process::Command};
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+};
 
 use router_inbox::store::Operations as _;
 use router_stripe::testing::{Fault, STUB_KEY};
 use serde_json::json;
 
 use super::{EVENTS, MINUTE, Shop, event, numbers, output, server::ScriptedServer};
-use crate::program::{SECRET, program};
+use crate::program::{CliOutput, SECRET, program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn event_under_another_endpoint_is_reported_and_not_sent() {
@@ -129,6 +132,36 @@ async fn resend_asks_stripe_for_each_missed_event() {
     assert_eq!(posts, expected);
     assert_eq!(shop.server.checkpoint("v1/default/self").await, None);
     assert_eq!(shop.server.events().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closed_output_ends_a_run_with_a_failure() {
+    let shop = Shop::new().await;
+    shop.miss_many(20);
+    let closed = |command: &mut Command| {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let child = command.stdout(writer).stderr(Stdio::piped()).spawn();
+        let result = child.and_then(Child::wait_with_output).expect("the program runs");
+        CliOutput::from(result)
+    };
+    let result = closed(&mut shop.command(&[]));
+    assert_eq!(result.code, Some(1), "{result:?}");
+    insta::assert_snapshot!(result.stderr, @"error: the output was closed, so the run ended; later events were not read");
+    assert!(shop.server.will_read(MINUTE * 20).await);
+
+    // The error of the server is not hidden by that of the output.
+    let server = ScriptedServer::start(&[404]);
+    let result = closed(&mut shop.command_to(&server.url, &[]));
+    assert_eq!(result.code, Some(1), "{result:?}");
+    assert!(result.stderr.ends_with("did not accept evt_1: 404 Not Found\n"), "{result:?}");
+
+    // Nothing is left undone.
+    let result = closed(&mut shop.command(&["--dry-run"]));
+    assert_eq!((result.code, &*result.stderr), (Some(0), ""), "{result:?}");
+    assert_eq!(shop.run(&[]).code, Some(0));
+    let result = closed(&mut shop.command(&[]));
+    assert_eq!((result.code, &*result.stderr), (Some(0), ""), "{result:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
