@@ -33,16 +33,18 @@ impl Known {
     /// Searches for an event.
     ///
     /// A thin event and its snapshot event are one event in the inbox, but a handler may take only
-    /// one of them. If only the other one is stored, the event is sent, and the server decides for
-    /// each handler.
+    /// one of them, and each may have an endpoint of its own. If only the other one is stored, the
+    /// event is sent, and the server decides for each handler.
     pub(super) async fn find(&self, event: &Event) -> Result<Found, Error> {
         let mut found = Found::Nowhere;
         for stored in self.show(event.id()).await? {
-            if !is_same(&stored, event) {
-                found = Found::Elsewhere(stored);
-            } else if stored.id == event.id() {
+            if stored.id != event.id() {
+                continue;
+            }
+            if is_same(&stored, event) {
                 return Ok(Found::Here);
             }
+            found = Found::Elsewhere(stored);
         }
         Ok(found)
     }

@@ -223,12 +223,13 @@ impl Pass<'_> {
         };
         match (found, &self.action) {
             (Found::Here, _) => report.stored(),
-            (Found::Elsewhere(stored), _) => report.other_endpoint(event, &stored, output)?,
-            (Found::Nowhere, Action::Print) => report.missed(event, output)?,
-            (Found::Nowhere, Action::Resend(resend)) => {
+            // Stripe delivers it to the webhook endpoint, whatever the name of its secret.
+            (Found::Elsewhere(_) | Found::Nowhere, Action::Resend(resend)) => {
                 resend.send(event, source).await?;
                 report.resent(event, output)?;
             }
+            (Found::Elsewhere(stored), _) => report.other_endpoint(event, &stored, output)?,
+            (Found::Nowhere, Action::Print) => report.missed(event, output)?,
             (Found::Nowhere, Action::Send(doors)) => {
                 match deliver(event, doors.of(source), interrupt).await? {
                     Delivery::Interrupted => return Ok(Completion::Interrupted),

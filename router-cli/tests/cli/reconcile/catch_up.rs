@@ -4,18 +4,19 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader},
     process::Stdio,
-    time::Duration,
 };
 
 use router_core::{
     clock::{Clock as _, SystemClock},
-    testing::SyntheticEvent,
+    testing::{Payload, SyntheticEvent},
 };
+use router_inbox::store::Operations as _;
 use router_stripe::testing::Fault;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::{EVENTS, MINUTE, Shop, event, numbers};
+use super::{EVENTS, MINUTE, Shop, event, numbers, server::THIN_SECRET};
+use crate::program::run_with;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missed_events_are_sent_once_while_others_arrive() {
@@ -189,11 +190,30 @@ async fn delivered_and_thin_events_need_a_handler() {
 async fn checkpoint_older_than_the_list_is_a_warning() {
     let shop = Shop::new().await;
     shop.miss_many(1);
-    assert_eq!(shop.run(&[]).code, Some(0));
-    shop.stripe.set_clock_ahead(Duration::from_secs(40 * 24 * 60 * 60));
-    let output = shop.run(&[]);
-    assert_eq!((output.code, &*output.stdout), (Some(0), "no missed events\n"), "{output:?}");
-    assert!(output.stderr.contains("warning: the last run ended at 20"), "{output:?}");
+    let name = "stripe-events/v1/default/self";
+    let checkpoint = SystemClock.wall() - MINUTE * 60 * 24 * 40;
+    let checkpoint = humantime::format_rfc3339_seconds(checkpoint).to_string();
+    shop.server.store.set_checkpoint(name, &checkpoint).await.expect("the store works");
+    let output = shop.run(&["--json"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(numbers(&output), json!({"listed": 1, "missed": 1}), "{output:?}");
+    let warning = format!("warning: the last run ended at {checkpoint}, and Stripe lists");
+    assert!(output.stderr.starts_with(&warning), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshot_event_is_sent_if_another_endpoint_has_its_thin_event() {
+    let shop = Shop::new().await;
+    let mut snapshot = event("evt_0", MINUTE * 5);
+    let twin = SyntheticEvent::twin_of(&Payload::recorded(snapshot.to_string()).expect("an event"));
+    let twin = twin.id("evt_thin").build().expect("the event is valid");
+    let arguments = ["send", "--file", "-", "--to", &shop.server.url, "--secret", THIN_SECRET];
+    assert_eq!(run_with(&arguments, twin.body()).code, Some(0));
+    snapshot["delivery_success"] = false.into();
+    shop.stripe.add_item(EVENTS, snapshot);
+    let output = shop.run(&["--json"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(numbers(&output), json!({"listed": 1, "missed": 1}), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

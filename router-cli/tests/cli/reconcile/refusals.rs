@@ -135,6 +135,19 @@ async fn resend_asks_stripe_for_each_missed_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn resend_includes_events_under_another_endpoint() {
+    let shop = Shop::new().await;
+    shop.miss_many(1);
+    let mut delivered = event("evt_0", MINUTE * 11);
+    delivered["account"] = "acct_1".into();
+    shop.server.deliver(&[delivered]);
+    let arguments = ["--resend", "--webhook-endpoint", "we_1", "--json"];
+    let result = shop.run(&arguments);
+    assert_eq!(result.code, Some(0), "{result:?}");
+    assert_eq!(numbers(&result), json!({"listed": 1, "missed": 1}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn closed_output_ends_a_run_with_a_failure() {
     let shop = Shop::new().await;
     shop.miss_many(20);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use router_core::{
-    Endpoint, Event, Router, SigningSecret,
+    Endpoint, Event, Router, Secrets,
     clock::{Clock as _, SystemClock},
     server::Server,
 };
@@ -22,6 +22,9 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::program::{SECRET, run_with};
+
+/// The secret of the server's endpoint for thin events.
+pub(super) const THIN_SECRET: &str = "thin=whsec_of_the_thin_events";
 
 /// The number of runs of the handler by event.
 type Runs = Arc<Mutex<BTreeMap<String, u32>>>;
@@ -52,13 +55,14 @@ impl InboxServer {
             .delivered_by(&store)
             .build()
             .expect("the router is valid");
-        let secret = SigningSecret::new(SECRET).expect("the secret is valid");
+        let secrets = Secrets::parse(&format!("default={SECRET},{THIN_SECRET}"));
+        let secrets = secrets.expect("the secrets are valid");
         let inbox_service = Inbox::new(store.clone(), router.clone());
         let worker = tokio::spawn({
             let worker = inbox_service.worker(router);
             async move { worker.run(pending()).await }
         });
-        let endpoint = Endpoint::new(secret, inbox_service);
+        let endpoint = Endpoint::new(secrets, inbox_service);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("the listener is bound");
         let server = tokio::spawn(Server::new(endpoint).serve(listener, pending()));
