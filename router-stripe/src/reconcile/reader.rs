@@ -22,6 +22,11 @@ const FIRST_WINDOW: u64 = 60 * 60;
 /// of 100 for all requests of an account.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Maximum difference between the date of an answer and the client's clock. A date further away is
+/// that of a faulty proxy, for example. By a date in the future, a checkpoint would pass events
+/// that do not exist yet.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Age beyond which Stripe lists no events: <https://docs.stripe.com/api/events/list>.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -117,7 +122,8 @@ impl EventReader {
     ///
     /// # Errors
     ///
-    /// Fails if the request fails, or if its answer has no date.
+    /// Fails if the request fails, or if its answer has no date. Fails too if the date is more than
+    /// a day away from the client's clock.
     pub async fn range(&mut self) -> Result<Range<SystemTime>, Error> {
         let Range { start, end } = self.rest().await?;
         Ok(time(start)..time(end))
@@ -163,6 +169,14 @@ impl EventReader {
         let now = response.date().ok_or_else(|| {
             response.unreadable("the answer has no `Date`, which events are listed by".to_owned())
         })?;
+        let local = self.client.clock().wall();
+        if now.max(local) > now.min(local) + MAX_CLOCK_SKEW {
+            let date = humantime::format_rfc3339_seconds(now);
+            return Err(response.unreadable(format!(
+                "the answer is from {date}, more than a day away from this machine's clock; check the \
+                 clock, and the proxy"
+            )));
+        }
         let latest = now.checked_sub(self.min_age).unwrap_or(SystemTime::UNIX_EPOCH);
         let earliest = now.checked_sub(self.max_age).unwrap_or(SystemTime::UNIX_EPOCH);
         let since = self.since.map_or(earliest, |since| since.max(earliest));

@@ -175,6 +175,21 @@ async fn clock_of_stripe_decides() {
 }
 
 #[tokio::test]
+async fn date_of_another_day_is_an_error() {
+    let stripe = stub().await;
+    stripe.add_item(V1, missed("evt_1", ago(HOUR)));
+    for is_ahead in [true, false] {
+        let (mut reader, clock) = reader(&stripe, undelivered());
+        match is_ahead {
+            true => clock.set_back(25 * HOUR),
+            false => clock.set_forward(25 * HOUR),
+        }
+        let error = advance(&clock, reader.next()).await.expect_err("the clocks differ");
+        assert_eq!(error.kind(), ErrorKind::Unreadable, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn thin_events_of_an_account_have_its_context() {
     let stripe = stub().await;
     let start = ago(2 * HOUR);

@@ -219,6 +219,18 @@ async fn damaged_checkpoint_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn date_of_another_clock_ends_the_run() {
+    let shop = Shop::new().await;
+    shop.miss_many(1);
+    shop.stripe.set_clock_ahead(MINUTE * 60 * 25);
+    let result = shop.run(&[]);
+    assert_eq!(result.code, Some(3), "{result:?}");
+    let error = "more than a day away from this machine's clock; check the clock, and the proxy";
+    assert!(result.stderr.contains(error), "{result:?}");
+    assert_eq!(shop.server.checkpoint("v1/default/self").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn missing_permission_is_named() {
     let shop = Shop::new().await;
     shop.stripe.fault(Fault::error(403, "The key needs a permission."));
