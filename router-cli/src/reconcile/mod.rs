@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use router_catalog::Pattern;
+use router_core::clock::{Clock as _, SystemClock};
 
 use self::{
     follow::follow,
@@ -182,6 +183,11 @@ impl ReconcileArgs {
         let usage = |why: &str| Err(Error::Usage(why.to_owned()));
         if self.follow {
             return Ok(());
+        }
+        if matches!(self.since, Some(Since::Time(since)) if since > SystemClock.wall()) {
+            return usage(
+                "--since is in the future; pass a time in UTC, or a duration, as in `3d`",
+            );
         }
         if self.sources.all && self.since.is_none() {
             return usage(

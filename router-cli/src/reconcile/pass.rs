@@ -7,7 +7,10 @@ use std::{
 
 use indicatif::ProgressBar;
 use router_catalog::Pattern;
-use router_core::Event;
+use router_core::{
+    Event,
+    clock::{Clock as _, SystemClock},
+};
 use router_stripe::{
     Client,
     doctor::ProgramRoutes,
@@ -30,6 +33,9 @@ use crate::{
     progress::span_bar,
     stripe::explain,
 };
+
+/// Maximum time by which a checkpoint may be ahead of this machine's clock.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// One run over all lists.
 pub(super) struct Pass<'p> {
@@ -127,7 +133,8 @@ impl Pass<'_> {
         report: &mut Report,
         output: &mut Output,
     ) -> Result<Completion, Error> {
-        let mut reader = self.reader(source, output).await?;
+        let checkpoint = self.checkpoint(source, output).await?;
+        let mut reader = self.reader(source, checkpoint);
         // A connected account that has revoked its access must not keep the others from being read.
         let failed = |error: router_stripe::Error, report: &mut Report, output: &mut Output| {
             let is_refused = source.connected_account().is_some() && !error.is_transient();
@@ -146,6 +153,17 @@ impl Pass<'_> {
             Ok(range) => range,
             Err(error) => return failed(error, report, output),
         };
+        // Stripe has deleted the older events.
+        if let Some(checkpoint) = checkpoint
+            && range.start > checkpoint + Duration::from_secs(1)
+        {
+            output.note(format_args!(
+                "{WARNING}warning:{WARNING:#} the last run ended at {}, and Stripe lists events since {} \
+                 only; missed events in between must be found in other ways",
+                time(checkpoint),
+                time(range.start)
+            ));
+        }
         report.bar = span_bar(length(&range), output);
         loop {
             let Some(batch) = interrupt.or(reader.next()).await else {
@@ -174,34 +192,36 @@ impl Pass<'_> {
         }
     }
 
-    /// Creates the reader, which begins at the checkpoint or at `--since`.
-    async fn reader(
+    /// Returns the time up to which an earlier run has read the list.
+    async fn checkpoint(
         &self,
         source: &EventSource,
         output: &mut Output,
-    ) -> Result<EventReader, Error> {
-        let reader = EventReader::new(self.client, source.clone());
-        let checkpoint = match &self.known {
-            Some(known) => known.checkpoint(source).await?,
-            None => None,
-        };
-        let mut reader = match (self.since, checkpoint) {
-            (Some(Since::Ago(age)), _) => return Ok(reader.max_age(age)),
-            (Some(Since::Time(since)), _) | (None, Some(since)) => reader.since(since),
-            (None, None) => return Ok(reader),
-        };
-        // Stripe has deleted the older events.
-        if let (Some(checkpoint), Ok(range)) = (checkpoint, reader.range().await)
-            && range.start > checkpoint + Duration::from_secs(1)
-        {
-            output.note(format_args!(
-                "{WARNING}warning:{WARNING:#} the last run ended at {}, and Stripe lists events since {} \
-                 only; missed events in between must be found in other ways",
-                time(checkpoint),
-                time(range.start)
-            ));
+    ) -> Result<Option<SystemTime>, Error> {
+        let Some(known) = &self.known else { return Ok(None) };
+        let checkpoint = known.checkpoint(source).await?;
+        match checkpoint {
+            // A clock was wrong. Until that time, nothing would be read.
+            Some(checkpoint) if checkpoint > SystemClock.wall() + MAX_CLOCK_SKEW => {
+                output.note(format_args!(
+                    "{WARNING}warning:{WARNING:#} the last run ended at {}, which is in the future; \
+                     reading all events of the last 30 days",
+                    time(checkpoint)
+                ));
+                Ok(None)
+            }
+            checkpoint => Ok(checkpoint),
         }
-        Ok(reader)
+    }
+
+    /// Creates the reader, which begins at the checkpoint or at `--since`.
+    fn reader(&self, source: &EventSource, checkpoint: Option<SystemTime>) -> EventReader {
+        let reader = EventReader::new(self.client, source.clone());
+        match (self.since, checkpoint) {
+            (Some(Since::Ago(age)), _) => reader.max_age(age),
+            (Some(Since::Time(since)), _) | (None, Some(since)) => reader.since(since),
+            (None, None) => reader,
+        }
     }
 
     /// Hands an event over, unless the inbox has it.

@@ -5,6 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::store::Operations as _;
 use router_stripe::testing::{Fault, STUB_KEY};
 use serde_json::json;
@@ -178,6 +179,20 @@ async fn closed_output_ends_a_run_with_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_the_wait_for_stripe() {
+    let shop = Shop::new().await;
+    shop.miss_many(1);
+    assert_eq!(shop.run(&[]).code, Some(0));
+    let hold = shop.stripe.hold_at(EVENTS);
+    let mut child = shop.command(&[]).stdout(Stdio::piped()).spawn().expect("the program runs");
+    hold.arrived().await;
+    let kill = Command::new("kill").arg("-INT").arg(child.id().to_string()).status();
+    assert!(kill.expect("`kill` is installed").success());
+    // The request is never answered.
+    assert_eq!(child.wait().expect("the program exits").code(), Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unreadable_item_is_reported_and_the_run_goes_on() {
     let shop = Shop::new().await;
     let created = event("evt_0", MINUTE * 3)["created"].clone();
@@ -219,6 +234,21 @@ async fn damaged_checkpoint_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn checkpoint_in_the_future_is_not_used() {
+    let shop = Shop::new().await;
+    shop.miss_many(1);
+    let name = "stripe-events/v1/default/self";
+    let future = humantime::format_rfc3339_seconds(SystemClock.wall() + MINUTE * 10).to_string();
+    shop.server.store.set_checkpoint(name, &future).await.expect("the store works");
+    let result = shop.run(&["--json"]);
+    assert_eq!(result.code, Some(0), "{result:?}");
+    assert_eq!(numbers(&result), json!({"listed": 1, "missed": 1}));
+    let warning = format!("warning: the last run ended at {future}, which is in the future");
+    assert!(result.stderr.starts_with(&warning), "{result:?}");
+    assert!(!shop.server.will_read(MINUTE * 9).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn date_of_another_clock_ends_the_run() {
     let shop = Shop::new().await;
     shop.miss_many(1);
@@ -255,6 +285,7 @@ fn options_that_do_not_fit_are_usage_errors() {
         (&["--all"], "--all lists all events of the account; pass --since"),
         (&["--all", "--since", "7d"], "pass --routes FILE|URL"),
         (&["--thin", "--since", "7d"], "pass --routes FILE|URL"),
+        (&["--since", "9999-01-01T00:00:00Z"], "--since is in the future"),
         (&["--since", "yesterday"], "expected a duration, as in `3d`, or a time in UTC"),
         (&["--since", "3d", "--resend"], "--webhook-endpoint"),
         (&["--since", "3d", "--webhook-endpoint", "we_1"], "--resend"),
