@@ -11,6 +11,9 @@ use crate::{error::Error, output::sanitize};
 /// The environment variable of the API key. An argument would be visible to other users.
 const KEY_VARIABLE: &str = "STRIPE_API_KEY";
 
+/// Number of bytes after which the routes are no longer read, in case that they are endless.
+const MAX_ROUTES: usize = 16 << 20;
+
 /// Options for Stripe's API.
 #[derive(Args)]
 pub(crate) struct StripeOptions {
@@ -68,9 +71,9 @@ pub(crate) async fn read_routes(file_or_url: &str) -> Result<ProgramRoutes, Erro
             ))
         })?
     } else {
-        read_file(file_or_url)?
+        read_file(file_or_url)?.into_bytes()
     };
-    serde_json::from_str(&json).map_err(|error| {
+    serde_json::from_slice(&json).map_err(|error| {
         Error::Usage(format!(
             "--routes is not the JSON of `router.routes()`, a list of routes with `pattern` and \
              `handler`: {}",
@@ -79,11 +82,20 @@ pub(crate) async fn read_routes(file_or_url: &str) -> Result<ProgramRoutes, Erro
     })
 }
 
-async fn get(url: &str) -> Result<String, reqwest::Error> {
+async fn get(url: &str) -> Result<Vec<u8>, reqwest::Error> {
     // Fails only if a provider is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-    client.get(url).send().await?.error_for_status()?.text().await
+    let mut response = client.get(url).send().await?.error_for_status()?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        // Of an endless answer, the part is not JSON.
+        if body.len() > MAX_ROUTES {
+            break;
+        }
+    }
+    Ok(body)
 }
 
 /// Reads a file of text.

@@ -147,7 +147,14 @@ impl ReconcileArgs {
             builder.max_attempts(10).total_timeout(Duration::from_secs(5 * 60))
         })?;
         let routes = match &self.routes {
-            Some(file_or_url) => Some(read_routes(file_or_url).await?),
+            Some(file_or_url) => match read_routes(file_or_url).await? {
+                // The checkpoint would pass every event.
+                routes if routes.is_empty() => {
+                    let why = "--routes has no routes, so no event has a handler; is it of another program?";
+                    return Err(Error::Usage(why.to_owned()));
+                }
+                routes => Some(routes),
+            },
             None => None,
         };
         let doors = Doors::open(&self.target, &self.sources)?;

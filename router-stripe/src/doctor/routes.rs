@@ -30,6 +30,12 @@ impl ProgramRoutes {
         self.0.iter()
     }
 
+    /// Returns whether the program has no handlers.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether every event has a handler.
     pub(super) fn takes_everything(&self) -> bool {
         self.iter().any(ProgramRoute::takes_everything)

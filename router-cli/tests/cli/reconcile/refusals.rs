@@ -261,6 +261,17 @@ async fn date_of_another_clock_ends_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn empty_routes_are_a_usage_error() {
+    let shop = Shop::new().await;
+    let routes = shop.server.file("routes.json");
+    std::fs::write(&routes, "[]").expect("the file is written");
+    let result = shop.run(&["--thin", "--routes", routes.to_str().expect("the path is Unicode")]);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    assert!(result.stderr.starts_with("error: --routes has no routes"), "{result:?}");
+    assert_eq!(shop.server.checkpoint("v2/default/self").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn missing_permission_is_named() {
     let shop = Shop::new().await;
     shop.stripe.fault(Fault::error(403, "The key needs a permission."));
