@@ -6,7 +6,7 @@ use router_core::Event;
 use router_inbox::{operations::EventSummary, store::Operations};
 use router_stripe::reconcile::{EventSource, format_checkpoint, parse_checkpoint};
 
-use crate::{error::Error, inbox::store::within_limit, output::sanitize};
+use crate::{error::Error, inbox::store::within_limit, stripe::one_line};
 
 /// The inbox of the server.
 pub(super) struct Known {
@@ -123,6 +123,6 @@ fn is_same(stored: &EventSummary, event: &Event) -> bool {
 
 /// Formats an endpoint and an account, as in `endpoint connect, account acct_1`.
 pub(super) fn identity(endpoint: &str, account: Option<&str>) -> String {
-    let endpoint = format!("endpoint {}", sanitize(endpoint));
-    account.map_or(endpoint.clone(), |account| format!("{endpoint}, account {}", sanitize(account)))
+    let endpoint = format!("endpoint {}", one_line(endpoint));
+    account.map_or(endpoint.clone(), |account| format!("{endpoint}, account {}", one_line(account)))
 }

@@ -1,6 +1,6 @@
 //! Prints events and the summary.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use indicatif::ProgressBar;
 use router_core::Event;
@@ -13,8 +13,9 @@ use super::{known::identity, pass::Action};
 use crate::{
     error::{Error, Exit},
     inbox::format::count,
-    output::{DIM, FAILURE, Output, SUCCESS, WARNING, sanitize, styled},
+    output::{DIM, FAILURE, Output, SUCCESS, WARNING, styled},
     send::{Answer, format_answer},
+    stripe::one_line,
 };
 
 /// Counts and prints the events of a run.
@@ -71,7 +72,7 @@ impl<'l> Line<'l> {
         Self {
             event: event.id(),
             r#type: event.event_type(),
-            account: event.account().or(event.context()),
+            account: account(event),
             endpoint: event.endpoint(),
             created: event.created().map(time),
             outcome,
@@ -88,7 +89,12 @@ impl Report {
             Action::Send(_) => "sent",
             Action::Resend(_) => "requested from Stripe",
         };
-        Self { bar: ProgressBar::hidden(), verb, has_inbox, summary: Summary::default() }
+        Self {
+            bar: ProgressBar::hidden(),
+            verb,
+            has_inbox,
+            summary: Summary::default(),
+        }
     }
 
     pub(super) fn listed(&self) -> u64 {
@@ -234,8 +240,8 @@ pub(super) fn print_line(line: &Line<'_>, text: &str, output: &mut Output) -> Re
     if output.json {
         return output.json(line);
     }
-    let [event_type, id] = [line.r#type, line.event].map(sanitize);
-    let account = line.account.map(|account| format!("  {}", sanitize(account)));
+    let [event_type, id] = [line.r#type, line.event].map(one_line);
+    let account = line.account.map(|account| format!("  {}", one_line(account)));
     let id = styled(DIM, format_args!("{id}{}", account.unwrap_or_default()));
     let created = line.created.as_deref().unwrap_or("-");
     let text = format!("{created}  {event_type}  {id}  {text}");
@@ -252,9 +258,26 @@ pub(super) fn print_unreadable(
         return output.json(&json!({"event": id, "outcome": "unreadable"}));
     }
     let text = styled(FAILURE, format_args!("unreadable in the list {source}"));
-    output.line(format_args!("{}  {text}", sanitize(id)))
+    output.line(format_args!("{}  {text}", one_line(id)))
+}
+
+fn account(event: &Event) -> Option<&str> {
+    event.account().or(event.context())
 }
 
 pub(super) fn time(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
+    // RFC 3339 ends with the year 9999, and an event may name any time.
+    let max = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    humantime::format_rfc3339_seconds(time.min(max)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_after_the_year_9999_is_written() {
+        let millis_for_seconds = Duration::from_secs(1_764_590_000_000);
+        assert_eq!(time(SystemTime::UNIX_EPOCH + millis_for_seconds), "9999-12-31T23:59:59Z");
+    }
 }

@@ -193,6 +193,18 @@ async fn ctrl_c_ends_the_wait_for_stripe() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn text_of_an_event_stays_on_its_line() {
+    let shop = Shop::new().await;
+    let mut event = event("evt_0\n2026  invoice.paid  evt_1  200 OK", MINUTE * 5);
+    event["delivery_success"] = false.into();
+    event["type"] = "invoice.paid\nevt_2".into();
+    shop.stripe.add_item(EVENTS, event);
+    let result = shop.run(&["--dry-run"]);
+    assert_eq!(result.code, Some(0), "{result:?}");
+    assert_eq!(result.stdout.lines().count(), 2, "{result:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unreadable_item_is_reported_and_the_run_goes_on() {
     let shop = Shop::new().await;
     let created = event("evt_0", MINUTE * 3)["created"].clone();
