@@ -9,7 +9,10 @@ use router_core::{
 use router_stripe::{Client, reconcile::EventSource};
 
 use super::PERMISSIONS;
-use crate::{error::Error, stripe::explain};
+use crate::{
+    error::Error,
+    stripe::{explain, one_line},
+};
 
 /// Pause after each request: at most 10 per second, of Stripe's limit of 100 for all requests of an
 /// account.
@@ -28,6 +31,12 @@ impl<'r> Resend<'r> {
 
     /// Asks Stripe to deliver an event again, as `stripe events resend` of Stripe's CLI does.
     pub(super) async fn send(&self, event: &Event, source: &EventSource) -> Result<(), Error> {
+        // An id with `/` or `..` would lead to another request of the API.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if !event.id().bytes().all(is_plain) {
+            let id = one_line(event.id());
+            return Err(Error::Refused(format!("{id} is not an id that Stripe can deliver again")));
+        }
         let mut request = self
             .client
             .post(format!("/v1/events/{}/retry", event.id()))

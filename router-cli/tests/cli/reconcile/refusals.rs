@@ -149,6 +149,17 @@ async fn resend_includes_events_under_another_endpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn resend_refuses_an_id_that_leads_elsewhere() {
+    let shop = Shop::new().await;
+    shop.miss("", "../payouts?amount=1#", MINUTE * 5);
+    let result = shop.run(&["--resend", "--webhook-endpoint", "we_1"]);
+    assert_eq!(result.code, Some(1), "{result:?}");
+    assert!(shop.stripe.requests().iter().all(|request| request.method == "GET"));
+    let error = "error: ../payouts?amount=1# is not an id that Stripe can deliver again";
+    assert!(result.stderr.starts_with(error), "{result:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn closed_output_ends_a_run_with_a_failure() {
     let shop = Shop::new().await;
     shop.miss_many(20);
