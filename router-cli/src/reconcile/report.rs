@@ -1,6 +1,9 @@
 //! Prints events and the summary.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use indicatif::ProgressBar;
 use router_core::Event;
@@ -24,6 +27,8 @@ pub(super) struct Report {
     verb: &'static str,
     has_inbox: bool,
     summary: Summary,
+    /// The account of each event that was sent, by the event's id.
+    sent: HashMap<String, Option<String>>,
 }
 
 /// The numbers of events.
@@ -94,6 +99,7 @@ impl Report {
             verb,
             has_inbox,
             summary: Summary::default(),
+            sent: HashMap::new(),
         }
     }
 
@@ -136,6 +142,7 @@ impl Report {
             "dead" => self.summary.dead += 1,
             _ => {}
         }
+        self.sent.insert(event.id().to_owned(), account(event).map(str::to_owned));
         let line = Line::new(event, "sent", Some(answer));
         self.print(&line, &format_answer(answer), output)
     }
@@ -164,6 +171,23 @@ impl Report {
         let stored = identity(&stored.endpoint, stored.account.as_deref());
         let expected = identity(event.key().endpoint(), event.key().account());
         let text = styled(WARNING, format_args!("not sent: stored under {stored}, not {expected}"));
+        self.print(&Line::new(event, "other_endpoint", None), &text, output)
+    }
+
+    /// Returns whether this run has sent the event under another account. Stripe may list the
+    /// events of the key's account under its id too.
+    pub(super) fn was_sent_elsewhere(&self, event: &Event) -> bool {
+        self.sent.get(event.id()).is_some_and(|sent| sent.as_deref() != account(event))
+    }
+
+    pub(super) fn sent_elsewhere(
+        &mut self,
+        event: &Event,
+        output: &mut Output,
+    ) -> Result<(), Error> {
+        self.summary.listed += 1;
+        self.summary.other_endpoint += 1;
+        let text = styled(WARNING, "not sent: this run has sent it under another account");
         self.print(&Line::new(event, "other_endpoint", None), &text, output)
     }
 

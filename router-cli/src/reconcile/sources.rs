@@ -81,13 +81,15 @@ impl SourceOptions {
             true => &[snapshots, EventList::Thin][..],
             false => &[snapshots],
         };
-        let accounts = match self.all_accounts {
+        let mut accounts = match self.all_accounts {
             true => {
                 let accounts = connected_accounts(client).await;
                 accounts.map_err(|error| explain(&error, PERMISSIONS))?
             }
             false => self.account.clone(),
         };
+        accounts.sort();
+        accounts.dedup();
         let own = lists.iter().map(|list| EventSource::new(*list, doors.endpoint(*list, false)));
         let connected = accounts.iter().flat_map(|account| {
             lists.iter().map(move |list| {

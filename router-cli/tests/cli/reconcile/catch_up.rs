@@ -202,6 +202,14 @@ async fn checkpoint_older_than_the_list_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn account_given_twice_is_read_once() {
+    let shop = Shop::new().await;
+    shop.miss("acct_1", "evt_1", MINUTE * 5);
+    let output = shop.run(&["--account", "acct_1", "--account", "acct_1", "--dry-run", "--json"]);
+    assert_eq!(numbers(&output), json!({"listed": 1, "missed": 1}), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn snapshot_event_is_sent_if_another_endpoint_has_its_thin_event() {
     let shop = Shop::new().await;
     let mut snapshot = event("evt_0", MINUTE * 5);

@@ -216,6 +216,21 @@ async fn text_of_an_event_stays_on_its_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn event_of_two_accounts_is_sent_once_without_an_inbox() {
+    let shop = Shop::new().await;
+    // The account's own id is given as that of a connected account.
+    shop.miss("", "evt_0", MINUTE * 5);
+    shop.miss("acct_own", "evt_0", MINUTE * 5);
+    let base = shop.stripe.url();
+    let arguments = ["reconcile", "--api-base", &base, "--since", "1d", "--account", "acct_own"];
+    let mut command = program(&[&arguments[..], &["--to", &shop.server.url, "--json"]].concat());
+    let result = output(command.env("STRIPE_API_KEY", STUB_KEY));
+    assert_eq!(result.code, Some(1), "{result:?}");
+    assert_eq!(numbers(&result), json!({"listed": 2, "missed": 1, "other_endpoint": 1}));
+    assert_eq!(shop.server.events().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unreadable_item_is_reported_and_the_run_goes_on() {
     let shop = Shop::new().await;
     let created = event("evt_0", MINUTE * 3)["created"].clone();
