@@ -10,9 +10,11 @@ use crate::error::Error;
 #[command(next_help_heading = "Server options")]
 pub(crate) struct Target {
     /// URL of the server's webhook endpoint.
+    // The URL may contain a password.
     #[arg(
         long,
         env = "EVENT_ROUTER_TO",
+        hide_env_values = true,
         value_name = "URL",
         default_value = "http://127.0.0.1:4242/webhook"
     )]

@@ -19,6 +19,8 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Sends signed events to one server.
 pub(crate) struct Sender {
     client: Client,
+    target: Url,
+    /// The URL for messages, without user and password.
     url: Url,
     secret: SigningSecret,
     timeout: Duration,
@@ -69,7 +71,7 @@ impl Answer {
 
 impl Sender {
     pub(crate) fn new(target: &Target, secret: SigningSecret) -> Result<Self, Error> {
-        let url = parse_url(&target.to)?;
+        let mut url = parse_url(&target.to)?;
         // Fails only if a provider is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
         // Like Stripe, does not follow redirects.
@@ -83,9 +85,14 @@ impl Sender {
         let client = client.build().map_err(|error| {
             Error::Usage(format!("cannot create the HTTP client: {}", root_cause(&error)))
         })?;
-        Ok(Self { client, url, secret, timeout: target.timeout })
+        let (timeout, target) = (target.timeout, url.clone());
+        // Fail only if the URL has no host, and so no user.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Ok(Self { client, target, url, secret, timeout })
     }
 
+    /// Returns the URL for messages, without user and password.
     pub(crate) fn url(&self) -> &Url {
         &self.url
     }
@@ -99,7 +106,7 @@ impl Sender {
         let signature = payload.sign_at(&self.secret, SystemClock.wall());
         let request = self
             .client
-            .post(self.url.clone())
+            .post(self.target.clone())
             .header("stripe-signature", signature)
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
             .body(payload.body().clone());
@@ -156,6 +163,8 @@ impl Sender {
 
 fn parse_url(text: &str) -> Result<Url, Error> {
     let invalid = |why: &str| {
+        // The text may contain a password.
+        let text = if text.contains('@') { "" } else { text };
         Error::Usage(format!(
             "--to {text}: {why}; expected a URL, as in http://127.0.0.1:4242/webhook"
         ))

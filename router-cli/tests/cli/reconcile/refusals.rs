@@ -216,6 +216,20 @@ async fn text_of_an_event_stays_on_its_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn password_in_the_url_is_not_printed() {
+    let shop = Shop::new().await;
+    shop.miss_many(1);
+    let server = ScriptedServer::start(&[400]);
+    let url = server.url.replace("http://", "http://user:pa55word@");
+    for url in [&*url, "http://user:pa55word@host:99999/"] {
+        let result = output(&mut shop.command_to(url, &[]));
+        assert_ne!(result.code, Some(0), "{result:?}");
+        assert!(!format!("{result:?}").contains("pa55word"), "{result:?}");
+    }
+    assert_eq!(server.received(), ["evt_0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn event_of_two_accounts_is_sent_once_without_an_inbox() {
     let shop = Shop::new().await;
     // The account's own id is given as that of a connected account.
