@@ -39,10 +39,10 @@ impl Output {
         Ok(writeln!(self.stdout, "{text}")?)
     }
 
-    /// Writes a value to stdout as one line of JSON.
+    /// Writes a value to stdout as one line of JSON, in which unsafe characters are escaped.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
         let line = serde_json::to_string(value).map_err(io::Error::from)?;
-        self.line(line)
+        self.line(escape_unsafe(line))
     }
 
     /// Writes a message for the user to stderr. Failures are ignored.
@@ -67,6 +67,22 @@ pub(crate) fn sanitize(text: &str) -> String {
     text.replace(is_command, "\u{fffd}")
 }
 
+/// Escapes the unsafe characters of JSON, which only its texts have.
+fn escape_unsafe(json: String) -> String {
+    if !json.contains(is_unsafe_char) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for char in json.chars() {
+        match is_unsafe_char(char) {
+            // All are in the Basic Multilingual Plane.
+            true => escaped.push_str(&format!("\\u{:04x}", u32::from(char))),
+            false => escaped.push(char),
+        }
+    }
+    escaped
+}
+
 /// Quotes text as one word for a POSIX shell.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -75,4 +91,17 @@ pub(crate) fn quoted(text: &str) -> String {
 /// Returns whether a user can read a question and answer it.
 pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_characters_of_json_are_escaped() {
+        let text = "evt_\u{9b}31m \u{202e} \u{7f} \u{1b} \u{e9}";
+        let json = escape_unsafe(serde_json::json!(text).to_string());
+        assert_eq!(json, r#""evt_\u009b31m \u202e \u007f \u001b é""#);
+        assert_eq!(serde_json::from_str::<String>(&json).expect("it is JSON"), text);
+    }
 }
