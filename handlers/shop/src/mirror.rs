@@ -3,7 +3,12 @@
 //! A state replaces one of lower [`Recency`]. Of two updates of one second, the fetched state wins
 //! if the program has a client of Stripe's API (see [`Current`]; that is one request for each
 //! update). Without a client, the greater JSON text wins. The row can then be wrong until the next
-//! event, but it does not depend on the order of arrival. A deleted object stays as a tombstone.
+//! event, but it does not depend on the order of arrival.
+//!
+//! A deleted object stays as a tombstone with its last state. An object with an id that the shop
+//! chose, such as a coupon, stays deleted even if it is created again. The rows contain personal
+//! data, which erasing the events in the inbox does not remove. To erase a customer, replace
+//! `data` by `{}` and keep the row.
 //!
 //! The handler takes every event, so no event is without a handler any more: the router's log line
 //! and counter of unhandled events then stay silent. Use `.require([…])` for the events that the
@@ -68,8 +73,8 @@ pub async fn write(
 ) -> Result<Outcome, BoxError> {
     let statement = "insert into stripe_objects (account, id, object, recency, deleted, data)
          values ($1, $2, $3, $4, $5, $6)
-         on conflict (account, id) do update set object = excluded.object,
-             recency = excluded.recency, deleted = excluded.deleted, data = excluded.data
+         on conflict (account, object, id) do update set recency = excluded.recency,
+             deleted = excluded.deleted, data = excluded.data
          where (stripe_objects.recency, cast(stripe_objects.data as text))
              < (excluded.recency, cast(excluded.data as text))
              or ($7 and stripe_objects.recency = excluded.recency)";

@@ -7,7 +7,7 @@ use crate::support::{Shop, event, router};
 
 const ROWS: &str = "select concat(account, ' ', id, ' ', object, ' ', \
                     case when deleted then 'deleted' else 'exists' end) \
-                    from stripe_objects order by account, id";
+                    from stripe_objects order by account, id, object";
 
 #[tokio::test]
 async fn deleted_object_stays_as_tombstone() {
@@ -23,6 +23,20 @@ async fn deleted_object_stays_as_tombstone() {
         let data = "select cast(data as text) from stripe_objects where account = 'acct_1'";
         assert!(shop.rows(data).await[0].contains("A\\u0000B"));
         assert_eq!(shop.outcomes("mirror.record"), ["done", "ignored", "done"]);
+    }
+}
+
+/// A shop chooses the ids of its coupons, plans and products.
+#[tokio::test]
+async fn objects_of_two_types_with_one_id_have_two_rows() {
+    for shop in Shop::on_each_engine(router).await {
+        for event_type in ["coupon.created", "plan.created", "product.created"] {
+            shop.handle(&event(event_type, 0).set("id", "gold").build().unwrap()).await;
+        }
+        assert_eq!(
+            shop.rows(ROWS).await,
+            [" gold coupon exists", " gold plan exists", " gold product exists"]
+        );
     }
 }
 

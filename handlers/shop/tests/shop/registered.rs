@@ -15,7 +15,7 @@ async fn routes_match_snapshot() {
     let shop = TestInbox::new(router()).await.unwrap();
     insta::assert_snapshot!(shop.inbox().router().routes(), @r"
     EVENT TYPE                                HANDLER                        SOURCE
-    *                                         mirror.record                  handlers/shop/src/mirror.rs:33         Records the present state of an object.
+    *                                         mirror.record                  handlers/shop/src/mirror.rs:38         Records the present state of an object.
     charge.dispute.closed                     disputes.alert                 handlers/shop/src/disputes.rs:34       Records the present state of a dispute. Logs an alert if the dispute needs a response.
     charge.dispute.created                    disputes.alert                 handlers/shop/src/disputes.rs:34       Records the present state of a dispute. Logs an alert if the dispute needs a response.
     charge.dispute.updated                    disputes.alert                 handlers/shop/src/disputes.rs:34       Records the present state of a dispute. Logs an alert if the dispute needs a response.
