@@ -6,7 +6,11 @@
 //!
 //! Every write raises a row's stage or leaves the row alone, so duplicates, late events and any
 //! order of events lead to the same row. Refunds have tables of their own, because they can arrive
-//! before the order. The view `order_balances` adds them up.
+//! before the order. The view `order_balances` adds them up. It has no refunds of a subscription,
+//! because the session of a subscription names no payment.
+//!
+//! Stripe generates the ids of sessions, charges and refunds, so the tables have no column for the
+//! account.
 
 use std::time::UNIX_EPOCH;
 
@@ -91,7 +95,7 @@ pub async fn record(
              customer = excluded.customer, payment_intent = excluded.payment_intent,
              amount = excluded.amount, currency = excluded.currency, state = excluded.state,
              stage = excluded.stage, changed_at = excluded.changed_at
-         where (orders.stage, -orders.changed_at) < (excluded.stage, -excluded.changed_at)";
+         where orders.stage < excluded.stage";
     let Session { id, client_reference_id, customer, payment_intent, .. } = &*session;
     let values = [
         id.as_str().into(),

@@ -19,13 +19,13 @@ async fn routes_match_snapshot() {
     charge.dispute.closed                     disputes.alert                 handlers/shop/src/disputes.rs:34       Records the present state of a dispute. Logs an alert if the dispute needs a response.
     charge.dispute.created                    disputes.alert                 handlers/shop/src/disputes.rs:34       Records the present state of a dispute. Logs an alert if the dispute needs a response.
     charge.dispute.updated                    disputes.alert                 handlers/shop/src/disputes.rs:34       Records the present state of a dispute. Logs an alert if the dispute needs a response.
-    charge.refunded                           orders.record_refunded_charge  handlers/shop/src/orders.rs:115        Records the total of a charge's refunds.
-    checkout.session.async_payment_failed     orders.record                  handlers/shop/src/orders.rs:69         Records the state of an order. The order is paid once, when its row becomes paid.
-    checkout.session.async_payment_succeeded  orders.record                  handlers/shop/src/orders.rs:69         Records the state of an order. The order is paid once, when its row becomes paid.
-    checkout.session.completed                orders.record                  handlers/shop/src/orders.rs:69         Records the state of an order. The order is paid once, when its row becomes paid.
-    checkout.session.expired                  orders.record                  handlers/shop/src/orders.rs:69         Records the state of an order. The order is paid once, when its row becomes paid.
+    charge.refunded                           orders.record_refunded_charge  handlers/shop/src/orders.rs:119        Records the total of a charge's refunds.
+    checkout.session.async_payment_failed     orders.record                  handlers/shop/src/orders.rs:73         Records the state of an order. The order is paid once, when its row becomes paid.
+    checkout.session.async_payment_succeeded  orders.record                  handlers/shop/src/orders.rs:73         Records the state of an order. The order is paid once, when its row becomes paid.
+    checkout.session.completed                orders.record                  handlers/shop/src/orders.rs:73         Records the state of an order. The order is paid once, when its row becomes paid.
+    checkout.session.expired                  orders.record                  handlers/shop/src/orders.rs:73         Records the state of an order. The order is paid once, when its row becomes paid.
     customer.subscription.*                   subscriptions.record           handlers/shop/src/subscriptions.rs:32  Records the present state of a subscription.
-    refund.*                                  orders.record_refund           handlers/shop/src/orders.rs:131        Records the state of a refund.
+    refund.*                                  orders.record_refund           handlers/shop/src/orders.rs:135        Records the state of a refund.
     ");
 }
 
@@ -35,7 +35,7 @@ fn build_fails_without_transaction() {
     insta::assert_snapshot!(router.build().unwrap_err(), @r"
     the router cannot be built: 1 problem
       1. these handlers take a `router_inbox::tx::Tx<sqlx_sqlite::database::Sqlite>` or a `router_inbox::tx::Tx<sqlx_postgres::database::Postgres>`, which this router does not provide
-           handlers/shop/src/orders.rs:69  `orders.record`  on checkout.session.completed, checkout.session.async_payment_succeeded, checkout.session.async_payment_failed, checkout.session.expired
+           handlers/shop/src/orders.rs:73  `orders.record`  on checkout.session.completed, checkout.session.async_payment_succeeded, checkout.session.async_payment_failed, checkout.session.expired
          help: a service such as an inbox provides it with each delivery: call `.delivered_by(&store)` before `.build()`; in a test, replace `TestRouter` by `router_inbox::testing::TestInbox` (feature `testing`)
     ");
 }
