@@ -31,12 +31,7 @@ struct EvidenceDetails {
 /// There is one alert for each due date, even if events come twice: its row in `dispute_alerts` is
 /// committed with the delivery. The log line appears again only if the commit fails, because the
 /// delivery is then retried. A late event raises no alert for a dispute that has been answered.
-#[on_event(
-    "charge.dispute.created",
-    "charge.dispute.updated",
-    "charge.dispute.closed",
-    name = "disputes.alert"
-)]
+#[on_event("charge.dispute.*", name = "disputes.alert")]
 pub async fn alert(
     dispute: Object<Dispute>,
     recency: Recency,

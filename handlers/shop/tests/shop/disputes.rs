@@ -32,6 +32,16 @@ async fn each_due_date_is_one_alert() {
     }
 }
 
+/// The bank withdraws the money when an inquiry becomes a dispute.
+#[tokio::test]
+async fn every_event_of_a_dispute_can_raise_its_alert() {
+    let shop = Shop::sqlite(router()).await;
+    shop.handle(&dispute("funds_withdrawn", 0, "needs_response", 100)).await;
+    assert_eq!(shop.rows(ALERTS).await, ["du_1 100"]);
+    shop.handle(&dispute("created", 0, "needs_response", 100)).await;
+    assert_eq!(shop.rows(ALERTS).await, ["du_1 100"]);
+}
+
 #[tokio::test]
 async fn late_event_raises_no_alert() {
     let shop = Shop::sqlite(router()).await;
