@@ -64,7 +64,11 @@ const MIGRATIONS: [&str; 5] = [
 ///
 /// Fails if the database cannot be written, or if another program has made the tables.
 pub async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), MigrateError> {
-    migrator().run(pool).await
+    // sqlx takes no lock on SQLite, so two processes could both find the tables missing. The write
+    // lock lets the second one wait.
+    let mut transaction = pool.begin_with("begin immediate").await?;
+    migrator().run(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// Creates or migrates the shop's tables in the PostgreSQL database of the inbox, in the first

@@ -2,6 +2,7 @@
 
 use router_core::Router;
 use router_inbox::testing::TestInbox;
+use sqlx::SqlitePool;
 
 use crate::support::router;
 
@@ -25,6 +26,23 @@ async fn routes_match_snapshot() {
     customer.subscription.*                   subscriptions.record           handlers/shop/src/subscriptions.rs:32  Records the present state of a subscription.
     refund.*                                  orders.record_refund           handlers/shop/src/orders.rs:135        Records the state of a refund.
     ");
+}
+
+/// Several processes of one application start at once.
+#[tokio::test]
+async fn migrations_at_once_wait_for_each_other() {
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/shop.db?mode=rwc", folder.path().display());
+        let processes = [(); 2].map(|()| async {
+            let pool = SqlitePool::connect(&url).await.unwrap();
+            shop::database::migrate_sqlite(&pool).await
+        });
+        let [first, second] = processes;
+        let (first, second) = tokio::join!(first, second);
+        first.unwrap();
+        second.unwrap();
+    }
 }
 
 #[test]
