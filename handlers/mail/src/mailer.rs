@@ -117,7 +117,7 @@ impl Mailer {
     #[must_use]
     pub fn destination(&self) -> String {
         match &self.transport {
-            Transport::Smtp(smtp) => format!("the mail server {}", smtp.server),
+            Transport::Smtp(smtp) => format!("the mail server {}", smtp.server()),
             Transport::Folder(folder) => format!("the folder {}", folder.display()),
         }
     }

@@ -3,10 +3,10 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
+    Message,
     transport::smtp::{
-        authentication::Credentials,
-        client::{Tls, TlsParameters},
+        authentication::{Credentials, DEFAULT_MECHANISMS},
+        client::{AsyncSmtpConnection, Tls, TlsParameters},
         extension::ClientId,
     },
 };
@@ -24,12 +24,18 @@ type SmtpError = lettre::transport::smtp::Error;
 /// Default timeout for the conversation about one mail. It is below that of handlers, 20 s.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Timeout for the end of a connection, after the server has accepted the mail.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A mail server.
 pub(crate) struct Smtp {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
-    /// The host and the port.
-    pub(crate) server: String,
+    host: String,
+    port: u16,
     encryption: Encryption,
+    tls: Tls,
+    credentials: Option<Credentials>,
+    /// The domain with which the client introduces itself.
+    hello: ClientId,
     /// Timeout for the conversation about one mail.
     pub(crate) timeout: Duration,
 }
@@ -53,31 +59,52 @@ impl Smtp {
             Encryption::StartTls => Tls::Required(parameters()?),
             Encryption::Tls => Tls::Wrapper(parameters()?),
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&host)
-            .port(port)
-            .tls(tls)
-            .hello_name(ClientId::Domain(hello.to_owned()));
-        if let Some((user, password)) = login {
-            builder = builder.credentials(Credentials::new(user, password));
-        }
-        let server = format!("{host}:{port}");
-        Ok(Self { transport: builder.build(), server, encryption, timeout: TIMEOUT })
+        let credentials = login.map(|(user, password)| Credentials::new(user, password));
+        let hello = ClientId::Domain(hello.to_owned());
+        Ok(Self { host, port, encryption, tls, credentials, hello, timeout: TIMEOUT })
     }
 
     pub(crate) async fn send(&self, message: Message, to: &str) -> Result<(), Failure> {
-        tokio::select! {
-            sent = self.transport.send(message) => match sent {
-                Ok(_) => Ok(()),
-                Err(error) => Err(self.failure(&error, to)),
-            },
+        let mut connection = tokio::select! {
+            accepted = self.deliver(&message) => accepted.map_err(|error| self.failure(&error, to))?,
             () = SystemClock.sleep(self.timeout) => {
-                Err(Failure::retry(SendError::Timeout(self.server.clone(), self.timeout)))
+                return Err(Failure::retry(SendError::Timeout(self.server(), self.timeout)));
             }
+        };
+        // The server is responsible for the mail now, so a failure to quit must not send it again.
+        tokio::select! {
+            () = connection.abort() => {}
+            () = SystemClock.sleep(QUIT_TIMEOUT) => {}
         }
+        Ok(())
+    }
+
+    /// Connects to the server, and returns the connection once the server has accepted the mail.
+    async fn deliver(&self, message: &Message) -> Result<AsyncSmtpConnection, SmtpError> {
+        let (server, hello) = ((&*self.host, self.port), &self.hello);
+        let wrapper = match &self.tls {
+            Tls::Wrapper(parameters) => Some(parameters.clone()),
+            _ => None,
+        };
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(server, None, hello, wrapper, None).await?;
+        if let Tls::Required(parameters) = &self.tls {
+            connection.starttls(parameters.clone(), hello).await?;
+        }
+        if let Some(credentials) = &self.credentials {
+            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+        }
+        connection.send(message.envelope(), &message.formatted()).await?;
+        Ok(connection)
+    }
+
+    /// Returns the host and the port.
+    pub(crate) fn server(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 
     fn failure(&self, error: &SmtpError, to: &str) -> Failure {
-        let (server, reply) = (self.server.clone(), without_addresses(&error.to_string(), to));
+        let (server, reply) = (self.server(), without_addresses(&error.to_string(), to));
         match error.is_permanent() && !is_login_error(error) {
             true => Failure::permanent(SendError::Rejected(server, reply)),
             false => Failure::retry(SendError::NotAccepted(server, reply)),
@@ -87,7 +114,7 @@ impl Smtp {
 
 impl fmt::Debug for Smtp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({:?})", self.server, self.encryption)
+        write!(f, "{} ({:?})", self.server(), self.encryption)
     }
 }
 

@@ -1,6 +1,12 @@
 //! Sends mail to a real SMTP server, and to a folder.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
 
 use router_core::Failure;
 use router_test_servers::smtp::{self, Server};
@@ -135,6 +141,91 @@ async fn unresponsive_server_is_retried() {
     let mailer = Mailer::smtp(&server.url(), FROM).unwrap().timeout(Duration::from_millis(200));
     let failure = mailer.send(ID, &mail()).await.unwrap_err();
     assert!(!failure.is_permanent() && failure.to_string().contains("within 200ms"), "{failure}");
+}
+
+/// Serves one connection, and accepts every command but this one, which gets the reply. Closes the
+/// connection if the reply is `None`. Does not answer if it is empty.
+fn serve(command: &'static str, reply: Option<&'static str>) -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        stream.write_all(b"220 ready\r\n").unwrap();
+        let mut is_data = false;
+        for line in lines.map_while(Result::ok) {
+            if is_data && line != "." {
+                continue;
+            }
+            let reply = match line.split(' ').next() {
+                Some(first) if first == command => reply,
+                Some("DATA") => Some("354 go on"),
+                _ => Some("250-more\r\n250 ok"),
+            };
+            let Some(reply) = reply else { return };
+            is_data = reply.starts_with("354");
+            if !reply.is_empty() {
+                stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+            }
+        }
+    });
+    (url, server)
+}
+
+/// The server is responsible for the mail, so a retry would send it twice.
+#[tokio::test]
+async fn accepted_mail_is_sent_although_server_does_not_answer_quit() {
+    let (url, server) = serve("QUIT", Some(""));
+    let mailer = Mailer::smtp(&url, FROM).unwrap().timeout(Duration::from_secs(5));
+    mailer.send(ID, &mail()).await.unwrap();
+    server.join().unwrap();
+}
+
+#[tokio::test]
+async fn interrupted_conversation_is_retried() {
+    for reply in [Some("421-4.3.2 shutting\r\n421 4.3.2 down"), None] {
+        for command in ["EHLO", "MAIL", "RCPT", "DATA", "."] {
+            let (url, server) = serve(command, reply);
+            let failure = send(&url, mail()).await.unwrap_err();
+            assert!(!failure.is_permanent(), "{command}: {failure}");
+            server.join().unwrap();
+        }
+    }
+}
+
+/// Names and addresses of customers are unchecked input.
+#[tokio::test]
+async fn hostile_name_or_address_adds_no_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailer = Mailer::folder(folder.path(), FROM).unwrap();
+    let long = "x".repeat(100_000);
+    let (words, wide) = ("a \\\"<@>,;:() ".repeat(5_000), "東\u{301}🎉".repeat(5_000));
+    let names = ["\0\u{7f}", "\u{2028}\u{85}", "\\", "\"", "=?utf-8?q?=0d=0aBcc:x?=", "🎉", " "];
+    for (index, name) in names.into_iter().chain([&*long, &words, &wide]).enumerate() {
+        let mail = Mail { name: Some(name), subject: name, ..mail() };
+        mailer.send(&format!("{index}"), &mail).await.unwrap();
+        let eml = fs::read(folder.path().join(format!("{index}.eml"))).unwrap();
+        assert!(eml.is_ascii() && !eml.contains(&0), "{index}");
+        let eml = String::from_utf8(eml).unwrap();
+        let (headers, _) = eml.split_once("\r\n\r\n").unwrap();
+        let fields = headers.lines().filter(|line| !line.starts_with([' ', '\t']));
+        let fields: Vec<_> = fields.map(|line| line.split_once(':').unwrap().0).collect();
+        let expected =
+            ["Message-ID", "Date", "From", "To", "Subject", "Auto-Submitted", "MIME-Version"];
+        assert_eq!(fields, [&expected[..], &["Content-Type"]].concat(), "{index}");
+    }
+    for to in [
+        "\"a\r\nBcc: x\"@example.com",
+        "a@example.com, b@example.com",
+        "a@b\0",
+        "\"\0\"@b.c",
+        &long,
+    ] {
+        assert!(
+            mailer.send(ID, &Mail { to, ..mail() }).await.unwrap_err().is_permanent(),
+            "{to:?}"
+        );
+    }
 }
 
 #[tokio::test]
