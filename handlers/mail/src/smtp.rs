@@ -139,6 +139,8 @@ fn is_login_error(error: &SmtpError) -> bool {
 /// Replaces mail addresses in a reply, and the part of the recipient's address before the `@`.
 fn without_addresses(reply: &str, to: &str) -> String {
     let local = to.rsplit_once('@').map_or(to, |(local, _)| local);
+    // The part before the `@` may be a quoted text with spaces.
+    let reply = reply.replace(to, "(address)");
     let is_boundary = |c: char| c.is_whitespace() || "<>()[]\"',;:=".contains(c);
     let pieces = reply.split_inclusive(is_boundary).map(|piece| {
         let word = piece.trim_end_matches(is_boundary);
@@ -245,5 +247,8 @@ mod tests {
         ] {
             assert_eq!(without_addresses(reply, "jenny@example.com"), shown);
         }
+        let quoted = r#""jenny rosen"@example.com"#;
+        let reply = format!("550 <{quoted}>: unknown");
+        assert_eq!(without_addresses(&reply, quoted), "550 <(address)>: unknown");
     }
 }
