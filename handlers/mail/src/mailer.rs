@@ -73,8 +73,9 @@ pub enum MailerError {
 impl Mailer {
     /// Creates a mailer for a server. The URL is `smtp://user:password@host:587`, which requires
     /// STARTTLS except on the loopback interface, or `smtps://user:password@host:465`, which is TLS
-    /// from the start. Login and port are optional. Certificates are checked as the system does.
-    /// The sender is an address, with or without a name: `Shop <shop@example.com>`.
+    /// from the start. Login and port are optional. Certificates are verified against the system's
+    /// root certificates. The sender is an address, with or without a name:
+    /// `Shop <shop@example.com>`.
     ///
     /// # Errors
     ///
@@ -150,13 +151,12 @@ impl Mailer {
     fn message(&self, id: &str, mail: &Mail<'_>) -> Result<Message, Failure> {
         // The cause is left out, because it may show the address.
         let to: Address = mail.to.parse().map_err(|_| Failure::permanent(InvalidRecipient))?;
-        let name = mail.name.map(one_line).filter(|name| !name.is_empty());
         let auto_submitted = HeaderName::new_from_ascii_str("Auto-Submitted");
         let message = Message::builder()
             .message_id(Some(format!("<{}@{}>", file_name(id), self.from.email.domain())))
             .date(SystemClock.wall())
             .from(self.from.clone())
-            .to(Mailbox::new(name, to))
+            .to(Mailbox::new(name_line(mail.name), to))
             .subject(one_line(mail.subject))
             // Asks for no automatic answers, such as out-of-office replies (RFC 3834).
             .raw_header(HeaderValue::new(auto_submitted, "auto-generated".into()))
@@ -188,9 +188,14 @@ struct InvalidRecipient;
 
 /// Returns the text without control characters and those that change the direction of text. A line
 /// break could otherwise add a header, and makes lettre panic.
-pub(crate) fn one_line(text: &str) -> String {
+fn one_line(text: &str) -> String {
     let spaced: String = text.chars().map(|c| if is_unsafe_char(c) { ' ' } else { c }).collect();
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns a name as one line, or `None` if it is blank.
+pub(crate) fn name_line(name: Option<&str>) -> Option<String> {
+    name.map(one_line).filter(|name| !name.is_empty())
 }
 
 fn sender(from: &str) -> Result<Mailbox, MailerError> {

@@ -22,7 +22,7 @@ use askama::Template;
 use router_core::{Object, Outcome, handler::HandlerResult, on_event};
 use serde::{Deserialize, de::IgnoredAny};
 
-use crate::{Amount, Mail, Outbox, mailer::one_line};
+use crate::{Amount, Mail, Outbox, mailer::name_line};
 
 /// The fields that the handler uses of an [invoice](https://docs.stripe.com/api/invoices/object).
 #[derive(Debug, Deserialize)]
@@ -70,7 +70,7 @@ pub async fn invoice_paid(invoice: Object<Invoice>, outbox: Outbox) -> HandlerRe
     let number = invoice.number.as_ref().unwrap_or(&invoice.id);
     let receipt = Receipt {
         subject: format!("Receipt for invoice {number}"),
-        name: invoice.customer_name.as_deref().map(one_line),
+        name: name_line(invoice.customer_name.as_deref()),
         amount: Amount { units: invoice.amount_paid, currency: &invoice.currency },
         url: invoice.hosted_invoice_url.as_deref(),
     };
@@ -94,7 +94,7 @@ pub async fn charge_succeeded(charge: Object<Charge>, outbox: Outbox) -> Handler
     };
     let receipt = Receipt {
         subject: format!("Receipt for order {order}"),
-        name: charge.billing_details.name.as_deref().map(one_line),
+        name: name_line(charge.billing_details.name.as_deref()),
         amount: Amount { units: charge.amount_captured, currency: &charge.currency },
         url: None,
     };
@@ -151,7 +151,7 @@ mod tests {
     fn receipt<'r>(name: &str) -> Receipt<'r> {
         Receipt {
             subject: "Receipt for order 6735".into(),
-            name: Some(one_line(name)),
+            name: name_line(Some(name)),
             amount: Amount { units: 2000, currency: "usd" },
             url: Some("https://invoice.stripe.com/i?a=1&b=2"),
         }
@@ -181,7 +181,7 @@ mod tests {
             "Hello Zoë <O'Hara>,\n\nthank you for your payment. This is your receipt.\n\nReceipt \
              for order 6735\nPaid: USD 20.00\n\nDetails: https://invoice.stripe.com/i?a=1&b=2\n"
         );
-        let unnamed = Receipt { name: None, url: None, ..receipt("") };
+        let unnamed = Receipt { url: None, ..receipt(" \r\n") };
         let text = TextPart { receipt: &unnamed }.render().unwrap();
         assert!(text.starts_with("Hello,\n") && text.ends_with("USD 20.00\n"), "{text}");
     }
