@@ -101,6 +101,7 @@ keys! {
         concurrency: count("4") => concurrency,
         answer_after: answer_after("\"8s\"") => answer_after,
         blocking: flag() => blocking,
+        observer: flag() => observer,
         unlisted: flag(),
         core("crate"): path("path::to::router_core"),
     }

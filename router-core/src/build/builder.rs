@@ -163,9 +163,9 @@ impl RouterBuilder {
 
     /// Makes `build()` fail if one of these event types has no handler.
     ///
-    /// A handler for `*` does not count, because it would hide that the intended handler is
-    /// missing. For an event type that this version does not know, no wildcard counts, because the
-    /// type may be misspelled.
+    /// A handler for `*` or an `observer` does not count, because it would hide that the intended
+    /// handler is missing. For an event type that this version does not know, no wildcard counts,
+    /// because the type may be misspelled.
     pub fn require<T: Into<String>>(mut self, event_types: impl IntoIterator<Item = T>) -> Self {
         self.config.required.extend(event_types.into_iter().map(Into::into));
         self

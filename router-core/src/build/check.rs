@@ -127,7 +127,8 @@ fn shared_names(config: &Configuration, duplicates: &[Vec<&Candidate>]) -> Vec<P
 
 fn required_without_handler(config: &Configuration) -> impl Iterator<Item = Problem> {
     let has_handler = |event_type: &str, known: bool| {
-        let mut patterns = config.candidates.iter().flat_map(Candidate::parsed_patterns);
+        let handlers = config.candidates.iter().filter(|candidate| !candidate.settings.observer);
+        let mut patterns = handlers.flat_map(Candidate::parsed_patterns);
         patterns.any(|pattern| match pattern {
             Pattern::All => false,
             // An unknown event type may be a typo, which a wildcard would hide.

@@ -19,8 +19,8 @@ pub struct StartupReport {
     pub handlers: BTreeMap<String, usize>,
     /// The linked handlers that were left out, sorted by location.
     pub left_out: Vec<HandlerLocation>,
-    /// The handlers of every event type (`*`), in the order in which they run. If there is one, no
-    /// event counts as unhandled.
+    /// The handlers of every event type (`*`) that are no observers, in the order in which they
+    /// run. If there is one, no event counts as unhandled.
     pub catch_all: Vec<HandlerLocation>,
     /// Likely mistakes that do not keep the router from being built.
     pub warnings: Vec<Warning>,
@@ -240,13 +240,13 @@ fn unreachable_unhandled(config: &Configuration) -> Option<Warning> {
     Some(Warning::UnreachableUnhandled { handler, catch_all })
 }
 
-/// Returns the handlers of every event. A mode that applies to the whole router does not count as
-/// a filter.
+/// Returns the handlers of every event, without observers. A mode that applies to the whole router
+/// does not count as a filter.
 fn catch_alls(config: &Configuration) -> impl Iterator<Item = &Candidate> {
     config.candidates.iter().filter(|candidate| {
-        let HandlerSettings { endpoint, livemode, .. } = candidate.settings;
+        let HandlerSettings { endpoint, livemode, observer, .. } = candidate.settings;
         let is_every_mode = livemode.is_none() || livemode == config.livemode;
-        candidate.is_catch_all() && endpoint.is_none() && is_every_mode
+        candidate.is_catch_all() && !observer && endpoint.is_none() && is_every_mode
     })
 }
 

@@ -95,8 +95,8 @@ impl DeliveryRouter {
     /// same process gets the same reply.
     pub fn reply(&self, event: &Event) -> Option<ReportFuture> {
         let replies = self.0.replies.as_ref()?;
-        let is_unhandled = replies.handlers().is_unhandled(event);
-        (!is_unhandled).then(|| replies.clone().call(event.clone()))
+        replies.handlers().matching(event).next()?;
+        Some(replies.clone().call(event.clone()))
     }
 
     /// Returns the handlers of this event, in order, without one that [replies](Self::reply).

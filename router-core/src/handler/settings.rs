@@ -23,6 +23,7 @@ pub struct HandlerSettings {
     pub concurrency: Option<u32>,
     pub answer_after: Option<Duration>,
     pub blocking: bool,
+    pub observer: bool,
 }
 
 /// The parts of the [`RetryPolicy`](crate::delivery::RetryPolicy) that a handler overrides.
@@ -51,6 +52,7 @@ impl HandlerSettings {
         concurrency: None,
         answer_after: None,
         blocking: false,
+        observer: false,
     };
 
     /// Returns the keys that are set and have no effect without a delivery service. `ordered` is

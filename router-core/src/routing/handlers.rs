@@ -105,9 +105,9 @@ impl Handlers {
         self.table.handlers_of(event.event_type()).iter().map(|index| &self.list[*index])
     }
 
-    /// Returns whether no handler takes this event.
+    /// Returns whether no handler except observers takes this event.
     pub(crate) fn is_unhandled(&self, event: &Event) -> bool {
-        self.matching(event).next().is_none()
+        self.matching(event).all(|index| self.list[index].settings.observer)
     }
 
     /// Logs and counts an event that has no handler, and logs the handlers whose filter excludes
@@ -125,16 +125,18 @@ impl Handlers {
         for handler in of_type() {
             if let Some(exclusion) = handler.filter().exclusion(event) {
                 // A handler for every event type, such as an audit log, does not do the work of one
-                // for this type.
+                // for this type, and an observer does only the work of another one.
                 let takes_over = |other: &RegisteredHandler| {
-                    other.filter().accepts(event) && (handler.catch_all || !other.catch_all)
+                    other.filter().accepts(event)
+                        && (handler.catch_all || !other.catch_all)
+                        && (handler.settings.observer || !other.settings.observer)
                 };
                 let (name, logged) = (&handler.name, &handler.logged_exclusions);
                 exclusion.log(name, logged, event, !of_type().any(takes_over));
             }
         }
         if is_unhandled {
-            self.unhandled.log(event, of_type().next().is_some());
+            self.unhandled.log(event, of_type().any(|handler| !handler.settings.observer));
         }
     }
 }

@@ -114,9 +114,9 @@ impl Run {
         };
         let router = self.router.clone();
         let started = router.parts.handlers.clock.monotonic();
-        let mut indices = router.parts.handlers.matching(&self.event).peekable();
+        let mut indices = router.parts.handlers.matching(&self.event);
         let (mut reports, mut overdue) = (Vec::new(), Vec::new());
-        let is_unhandled = indices.peek().is_none();
+        let is_unhandled = router.parts.handlers.is_unhandled(&self.event);
         router.parts.handlers.log_unmatched(None, &self.event);
         if is_unhandled {
             self.handle_unhandled(&mut earlier, &mut overdue).await;

@@ -44,7 +44,7 @@ async fn every_key(subscription: Object<Subscription<String>>) -> Outcome {
     Outcome::ignored(subscription.0.id)
 }
 
-#[on_event("invoice.paid", blocking)]
+#[on_event("invoice.paid", blocking, observer)]
 fn may_block(name: State<str>) -> Result<(), Failure> {
     Err(Failure::permanent(&*name))
 }

@@ -1,8 +1,13 @@
 //! Handlers with `endpoint` or `livemode`: each event that the filter excludes from a handler is
 //! logged.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
 use router_core::{
-    Event, Router, Secrets,
+    Event, Router, Secrets, State,
     build::{Problem, RouterBuilder, Warning},
     on_event, on_unhandled,
     testing::{ManualClock, SyntheticEvent, TestRouter},
@@ -144,6 +149,43 @@ async fn catch_all_handler_does_not_hide_an_exclusion() {
     assert!(log.starts_with(" WARN") && log.contains("shop.seller"), "{log}");
 }
 
+#[on_event("*", name = "shop.mirror", observer)]
+async fn mirror(_: Event) {}
+
+#[on_unhandled(name = "shop.count")]
+async fn count(count: State<AtomicU32>) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+#[tokio::test]
+async fn event_with_only_an_observer_is_unhandled() {
+    let unhandled = Arc::new(AtomicU32::new(0));
+    let router = builder().add::<alert>().add::<mirror>().add::<count>();
+    let shop = shop(router.shared_state(unhandled.clone()), "platform");
+    for (event_type, expected) in [("account.updated", 1), ("charge.failed", 0)] {
+        let answer = shop.deliver(event(event_type)).await;
+        assert!(answer.handler("shop.mirror").is_done());
+        let log = logged();
+        assert_eq!(log.matches("no handler for this event type").count(), expected, "{log}");
+        assert_eq!(unhandled.load(Ordering::Relaxed), 1, "{event_type}");
+    }
+}
+
+#[test]
+fn observer_meets_no_requirement_and_is_no_catch_all() {
+    let router = || builder().add::<mirror>().add::<rest>();
+    let router_of_observer = router().build().unwrap();
+    let report = router_of_observer.startup_report();
+    assert!(report.catch_all.is_empty() && report.warnings.is_empty(), "{report}");
+    let named = builder().handler("books", ["invoice.paid"], async |_: Event| {});
+    assert!(named.require(["invoice.paid"]).build().is_ok());
+    let error = router().add::<books_mirror>().require(["invoice.paid"]).build().unwrap_err();
+    assert!(matches!(error.problems(), [Problem::MissingHandler { .. }]), "{error}");
+}
+
+#[on_event("invoice.paid", name = "shop.books_mirror", observer)]
+async fn books_mirror(_: Event) {}
+
 #[tokio::test]
 async fn inbox_logs_exclusions() {
     log(LevelFilter::INFO);
@@ -189,11 +231,11 @@ fn build_fails_if_a_filter_excludes_every_event() {
     insta::assert_snapshot!(error, @r#"
     the router cannot be built: 2 problems
       1. no endpoint is named `connect`, so these handlers would never be called
-           tests/tests/routing/filters.rs:17  `shop.seller`  on account.updated
+           tests/tests/routing/filters.rs:22  `shop.seller`  on account.updated
          endpoints: `conect`, `platform`
          help: give the endpoint's signing secret this name: `connect=whsec_…` in the list of secrets; or correct `endpoint = "connect"`
       2. the router has `.livemode(false)`, so these handlers with `livemode = true` would never be called
-           tests/tests/routing/filters.rs:23  `shop.books`  on invoice.paid, invoice.voided
+           tests/tests/routing/filters.rs:28  `shop.books`  on invoice.paid, invoice.voided
          help: remove `.livemode(false)` or `livemode = true`, or leave the handlers out: `.without::<the_handler>()`
     "#);
     let [Problem::UnknownEndpoint { .. }, Problem::OtherMode { .. }] = error.problems() else {
@@ -213,15 +255,18 @@ fn startup_report_names_what_is_never_called_or_has_no_effect() {
     let lines: Vec<_> = text.lines().filter(is_of_this_file).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     handlers: 4 from router-tests 0.0.0
-    left out: tests/tests/routing/filters.rs:20  `shop.own`  on account.updated, payout.paid
-    left out: tests/tests/routing/filters.rs:23  `shop.books`  on invoice.paid, invoice.voided
-    left out: tests/tests/routing/filters.rs:126  `shop.platform_audit`  on *
-    left out: tests/tests/routing/filters.rs:129  `shop.connect_audit`  on *
-    left out: tests/tests/routing/filters.rs:236  `shop.both`  on account.updated
-    this handler takes every event type, so no event is logged or counted as unhandled: tests/tests/routing/filters.rs:26  `shop.audit`  on *
-    warning: tests/tests/routing/filters.rs:29  `shop.alert`  on charge.failed: `concurrency`, `answer_after` have no effect without an inbox (`.delivered_by(...)`), nor for a handler that replies: Stripe is answered after the handler, and redelivers a failed event on a schedule of its own
-    warning: tests/tests/routing/filters.rs:17  `shop.seller`  on account.updated: `endpoint = "connect"` is not checked, so a misspelled name would keep the handler from being called; call `.endpoints(secrets.endpoints())` before `.build()`
-    warning: tests/tests/routing/filters.rs:32  `shop.rest`  on (unhandled): never called, because this handler handles every event: tests/tests/routing/filters.rs:26  `shop.audit`  on *; remove one of them
+    left out: tests/tests/routing/filters.rs:25  `shop.own`  on account.updated, payout.paid
+    left out: tests/tests/routing/filters.rs:28  `shop.books`  on invoice.paid, invoice.voided
+    left out: tests/tests/routing/filters.rs:131  `shop.platform_audit`  on *
+    left out: tests/tests/routing/filters.rs:134  `shop.connect_audit`  on *
+    left out: tests/tests/routing/filters.rs:152  `shop.mirror`  on *
+    left out: tests/tests/routing/filters.rs:155  `shop.count`  on (unhandled)
+    left out: tests/tests/routing/filters.rs:186  `shop.books_mirror`  on invoice.paid
+    left out: tests/tests/routing/filters.rs:281  `shop.both`  on account.updated
+    this handler takes every event type, so no event is logged or counted as unhandled: tests/tests/routing/filters.rs:31  `shop.audit`  on *
+    warning: tests/tests/routing/filters.rs:34  `shop.alert`  on charge.failed: `concurrency`, `answer_after` have no effect without an inbox (`.delivered_by(...)`), nor for a handler that replies: Stripe is answered after the handler, and redelivers a failed event on a schedule of its own
+    warning: tests/tests/routing/filters.rs:22  `shop.seller`  on account.updated: `endpoint = "connect"` is not checked, so a misspelled name would keep the handler from being called; call `.endpoints(secrets.endpoints())` before `.build()`
+    warning: tests/tests/routing/filters.rs:37  `shop.rest`  on (unhandled): never called, because this handler handles every event: tests/tests/routing/filters.rs:31  `shop.audit`  on *; remove one of them
     "#);
     assert!(report.warnings.iter().any(|warning| matches!(warning, Warning::NotDelivered { .. })));
     // With an inbox, the keys have an effect.
