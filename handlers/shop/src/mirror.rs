@@ -10,10 +10,9 @@
 //! data, which erasing the events in the inbox does not remove. To erase a customer, replace
 //! `data` by `{}` and keep the row.
 //!
-//! The handler takes every event, so no event is without a handler any more: the router's log line
-//! and counter of unhandled events then stay silent. Use `.require([…])` for the events that the
-//! program must handle, because a handler of `*` does not count there. A program that needs the
-//! warnings instead leaves the mirror out: `.without::<shop::mirror::record>()`.
+//! The handler takes every event, but it is an observer: the router still logs and counts an event
+//! without another handler as unhandled. A program that needs no mirror leaves it out:
+//! `.without::<shop::mirror::record>()`.
 
 use router_core::{
     BoxError, Event, Failure, FailureExt as _, Outcome, Rejection,
@@ -35,7 +34,7 @@ struct Identity {
 }
 
 /// Records the present state of an object.
-#[on_event("*", name = "mirror.record", ordered)]
+#[on_event("*", name = "mirror.record", observer, ordered)]
 pub async fn record(
     event: Event,
     recency: Option<Recency>,

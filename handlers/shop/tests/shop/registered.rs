@@ -16,7 +16,7 @@ async fn routes_match_snapshot() {
     let shop = TestInbox::new(router()).await.unwrap();
     insta::assert_snapshot!(shop.inbox().router().routes(), @r"
     EVENT TYPE                                HANDLER                        SOURCE
-    *                                         mirror.record                  handlers/shop/src/mirror.rs:38         Records the present state of an object.
+    *                                         mirror.record                  handlers/shop/src/mirror.rs:37         Records the present state of an object.
     charge.dispute.*                          disputes.alert                 handlers/shop/src/disputes.rs:34       Records the present state of a dispute. Logs an alert if the dispute needs a response.
     charge.refunded                           orders.record_refunded_charge  handlers/shop/src/orders.rs:119        Records the total of a charge's refunds.
     checkout.session.async_payment_failed     orders.record                  handlers/shop/src/orders.rs:73         Records the state of an order. The order is paid once, when its row becomes paid.
