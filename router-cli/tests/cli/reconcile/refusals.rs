@@ -197,10 +197,12 @@ async fn ctrl_c_ends_the_wait_for_stripe() {
     let hold = shop.stripe.hold_at(EVENTS);
     let mut child = shop.command(&[]).stdout(Stdio::piped()).spawn().expect("the program runs");
     hold.arrived().await;
+    let requests = shop.stripe.requests().len();
     let kill = Command::new("kill").arg("-INT").arg(child.id().to_string()).status();
     assert!(kill.expect("`kill` is installed").success());
     // The request is never answered.
     assert_eq!(child.wait().expect("the program exits").code(), Some(130));
+    assert_eq!(shop.stripe.requests().len(), requests);
 }
 
 #[tokio::test(flavor = "multi_thread")]
