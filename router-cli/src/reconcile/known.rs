@@ -4,15 +4,13 @@ use std::time::SystemTime;
 
 use router_core::Event;
 use router_inbox::{operations::EventSummary, store::Operations};
-use router_stripe::reconcile::{EventSource, format_checkpoint, parse_checkpoint};
+use router_stripe::reconcile::{format_checkpoint, parse_checkpoint};
 
 use crate::{error::Error, inbox::store::within_limit, stripe::one_line};
 
 /// The inbox of the server.
 pub(super) struct Known {
     store: Box<dyn Operations>,
-    /// `true` if the run begins at the checkpoint.
-    has_checkpoint: bool,
     /// `true` if the run hands over all missed events, so that the checkpoint may be set.
     is_complete: bool,
 }
@@ -25,9 +23,23 @@ pub(super) enum Found {
     Nowhere,
 }
 
+/// The reason why a checkpoint cannot be used.
+pub(super) enum CheckpointError {
+    /// The store cannot be read.
+    Store(Error),
+    /// The checkpoint is not a time.
+    NotATime,
+}
+
+impl From<Error> for CheckpointError {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl Known {
-    pub(super) fn new(store: Box<dyn Operations>, has_checkpoint: bool, is_complete: bool) -> Self {
-        Self { store, has_checkpoint, is_complete }
+    pub(super) fn new(store: Box<dyn Operations>, is_complete: bool) -> Self {
+        Self { store, is_complete }
     }
 
     /// Searches for an event.
@@ -84,35 +96,19 @@ impl Known {
     /// Returns the time up to which an earlier run has read the list.
     pub(super) async fn checkpoint(
         &self,
-        source: &EventSource,
-    ) -> Result<Option<SystemTime>, Error> {
-        if !self.has_checkpoint {
-            return Ok(None);
-        }
-        let name = source.checkpoint_name();
-        let value = within_limit(self.store.checkpoint(&name)).await?;
+        name: &str,
+    ) -> Result<Option<SystemTime>, CheckpointError> {
+        let value = within_limit(self.store.checkpoint(name)).await?;
         let time = value.as_deref().map(parse_checkpoint);
-        time.map(|time| {
-            time.ok_or_else(|| {
-                Error::Usage(format!(
-                    "the checkpoint {name} in the inbox is not a time; pass the time with --since"
-                ))
-            })
-        })
-        .transpose()
+        time.map(|time| time.ok_or(CheckpointError::NotATime)).transpose()
     }
 
     /// Stores the time up to which the list has been read, unless missed events were left out.
-    pub(super) async fn set_checkpoint(
-        &self,
-        source: &EventSource,
-        until: SystemTime,
-    ) -> Result<(), Error> {
-        if !self.has_checkpoint || !self.is_complete {
+    pub(super) async fn set_checkpoint(&self, name: &str, until: SystemTime) -> Result<(), Error> {
+        if !self.is_complete {
             return Ok(());
         }
-        let name = source.checkpoint_name();
-        within_limit(self.store.set_checkpoint(&name, &format_checkpoint(until))).await
+        within_limit(self.store.set_checkpoint(name, &format_checkpoint(until))).await
     }
 }
 

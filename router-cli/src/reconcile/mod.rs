@@ -36,7 +36,7 @@ const PERMISSIONS: &str = "`reconcile` needs the permission \"Events\": Read, or
 /// Catch up on the events that Stripe could not deliver
 #[derive(Args)]
 #[command(after_help = "\
-Lists the events of the last 30 days that Stripe could not deliver, and sends each to your running
+Lists the events that Stripe could not deliver, of at most 30 days, and sends each to your running
 server, signed with the endpoint's secret. With --inbox, events that the inbox has are not sent, and
 the next run begins where this one ends.
 
@@ -55,8 +55,8 @@ The name of the endpoint is that of the signing secret: `default`, or NAME in NA
 be the one under which the server receives these events. An event that the inbox has only under
 another endpoint or account is reported and not sent, because its handlers would run again.
 
-The inbox must store events for as long as the list is read back: 30 days by default. An event that
-was handled and purged is taken for a missed one. Look at the list with --dry-run first.
+An event that the inbox has handled and purged is taken for a missed one. No inbox purges an event
+within four days, so without --since, no older event is sent. The default retention is 30 days.
 
 The exit code is 1 if the server refused an event, or if an event is unreadable or stored under
 another endpoint or account; and 3 if the server, Stripe or the inbox did not answer. The next run
@@ -76,8 +76,8 @@ pub(crate) struct ReconcileArgs {
     /// Read the events since then: a duration, as in `3d`, or a time, as in `2026-11-28T10:00:00Z`.
     ///
     /// By default, the command goes on where the last run or the server's task ended, or reads the
-    /// last 30 days, which is as far as Stripe lists events. Required without --inbox. With this
-    /// option, the time for the next run is neither read nor stored.
+    /// last 84 hours. Stripe lists the events of 30 days. Required without --inbox, and if the last
+    /// run is more than 84 hours ago. Must not be longer ago than the inbox stores events.
     #[arg(long, value_name = "TIME", value_parser = parse_since, conflicts_with = "follow")]
     since: Option<Since>,
 
@@ -168,16 +168,16 @@ impl ReconcileArgs {
             None => None,
         };
         let sources = self.sources.catch_up(&doors, &client).await?;
-        let has_checkpoint = self.since.is_none();
         let action = match &self.webhook_endpoint {
             _ if self.dry_run => Action::Print,
             Some(endpoint) => Action::Resend(Resend::new(&client, endpoint)),
             None => Action::Send(&doors),
         };
-        let is_complete = filter.types.is_empty() && matches!(action, Action::Send(_));
+        let is_complete =
+            filter.types.is_empty() && !self.sources.all && matches!(action, Action::Send(_));
         let pass = Pass {
             client: &client,
-            known: inbox.map(|store| Known::new(store, has_checkpoint, is_complete)),
+            known: inbox.map(|store| Known::new(store, is_complete)),
             filter,
             action,
             since: self.since,

@@ -14,13 +14,13 @@ use router_core::{
 use router_stripe::{
     Client,
     doctor::ProgramRoutes,
-    reconcile::{EventList, EventReader, EventSource},
+    reconcile::{EventList, EventReader, EventSource, SAFE_AGE, is_in_future},
 };
 
 use super::{
     PERMISSIONS, Since,
     deliver::{Delivery, deliver},
-    known::{Found, Known},
+    known::{CheckpointError, Found, Known},
     report::{Report, time},
     resend::Resend,
     sources::Doors,
@@ -33,9 +33,6 @@ use crate::{
     progress::span_bar,
     stripe::explain,
 };
-
-/// Maximum time by which a checkpoint may be ahead of this machine's clock.
-const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// One run over all lists.
 pub(super) struct Pass<'p> {
@@ -153,17 +150,8 @@ impl Pass<'_> {
             Ok(range) => range,
             Err(error) => return failed(error, report, output),
         };
-        // Stripe has deleted the older events.
-        if let Some(checkpoint) = checkpoint
-            && range.start > checkpoint + Duration::from_secs(1)
-        {
-            output.note(format_args!(
-                "{WARNING}warning:{WARNING:#} the last run ended at {}, and Stripe lists events since {} \
-                 only; missed events in between must be found in other ways",
-                time(checkpoint),
-                time(range.start)
-            ));
-        }
+        self.check_gap(checkpoint, &range, output)?;
+        let sets_checkpoint = sets_checkpoint(checkpoint, &range);
         report.bar = span_bar(length(&range), output);
         loop {
             let Some(batch) = interrupt.or(reader.next()).await else {
@@ -185,8 +173,11 @@ impl Pass<'_> {
                     return Ok(Completion::Interrupted);
                 }
             }
-            if let Some(known) = &self.known {
-                known.set_checkpoint(source, batch.until).await?;
+            if let Some(known) = &self.known
+                && sets_checkpoint
+                && checkpoint.is_none_or(|checkpoint| checkpoint < batch.until)
+            {
+                known.set_checkpoint(&source.checkpoint_name(self.client), batch.until).await?;
             }
             show_progress(&report.bar, range.start..batch.until, report.listed());
         }
@@ -199,13 +190,23 @@ impl Pass<'_> {
         output: &mut Output,
     ) -> Result<Option<SystemTime>, Error> {
         let Some(known) = &self.known else { return Ok(None) };
-        let checkpoint = known.checkpoint(source).await?;
+        let name = source.checkpoint_name(self.client);
+        let checkpoint = match known.checkpoint(&name).await {
+            Ok(checkpoint) => checkpoint,
+            Err(CheckpointError::Store(error)) => return Err(error),
+            // The run replaces the checkpoint.
+            Err(CheckpointError::NotATime) if self.since.is_some() => None,
+            Err(CheckpointError::NotATime) => {
+                return Err(Error::Usage(format!(
+                    "the checkpoint {name} in the inbox is not a time; pass the time with --since"
+                )));
+            }
+        };
         match checkpoint {
-            // A clock was wrong. Until that time, nothing would be read.
-            Some(checkpoint) if checkpoint > SystemClock.wall() + MAX_CLOCK_SKEW => {
+            Some(checkpoint) if is_in_future(checkpoint, SystemClock.wall()) => {
                 output.note(format_args!(
-                    "{WARNING}warning:{WARNING:#} the last run ended at {}, which is in the future; \
-                     reading all events of the last 30 days",
+                    "{WARNING}warning:{WARNING:#} the last run ended at {}, which is in the future, and \
+                     is ignored",
                     time(checkpoint)
                 ));
                 Ok(None)
@@ -220,8 +221,44 @@ impl Pass<'_> {
         match (self.since, checkpoint) {
             (Some(Since::Ago(age)), _) => reader.max_age(age),
             (Some(Since::Time(since)), _) | (None, Some(since)) => reader.since(since),
-            (None, None) => reader,
+            (None, None) => reader.max_age(SAFE_AGE),
         }
+    }
+
+    /// Checks the time between the last run and this one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the inbox may have purged events of this time that it has handled.
+    fn check_gap(
+        &self,
+        checkpoint: Option<SystemTime>,
+        range: &Range<SystemTime>,
+        output: &mut Output,
+    ) -> Result<(), Error> {
+        match (checkpoint, self.since) {
+            (None, None) => output.note(format_args!(
+                "no earlier run is recorded, so events since {} are read; pass --since to read older ones, \
+                 at most as far back as the inbox stores events",
+                time(range.start)
+            )),
+            (Some(checkpoint), None) if is_unsafe(checkpoint, range) => {
+                let checkpoint = time(checkpoint);
+                return Err(Error::Usage(format!(
+                    "the last run ended at {checkpoint}, and the inbox may have purged events that it has \
+                     handled since, which would be handled again; if it stores events for that long (30 \
+                     days by default), pass --since {checkpoint}"
+                )));
+            }
+            (Some(checkpoint), Some(_)) if !continues(checkpoint, range) => output.note(format_args!(
+                "{WARNING}warning:{WARNING:#} the last run ended at {}, and this one begins at {}; events \
+                 in between are not read",
+                time(checkpoint),
+                time(range.start)
+            )),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Hands an event over, unless the inbox has it.
@@ -272,6 +309,28 @@ impl Pass<'_> {
         }
         Ok(Completion::Complete)
     }
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Returns whether the next run may begin where this one ends. A run that begins later than the
+/// last one has ended leaves out events. It is only accepted if the operator has decided about
+/// these, because the last run is too long ago.
+fn sets_checkpoint(checkpoint: Option<SystemTime>, range: &Range<SystemTime>) -> bool {
+    match checkpoint {
+        Some(checkpoint) => continues(checkpoint, range) || is_unsafe(checkpoint, range),
+        None => length(range) + HOUR >= SAFE_AGE,
+    }
+}
+
+/// Returns whether the range begins where the last run has ended, or earlier.
+fn continues(checkpoint: SystemTime, range: &Range<SystemTime>) -> bool {
+    range.start <= checkpoint + Duration::from_secs(1)
+}
+
+/// Returns whether events since the checkpoint may have been handled and purged.
+fn is_unsafe(checkpoint: SystemTime, range: &Range<SystemTime>) -> bool {
+    length(&(checkpoint..range.end)) > SAFE_AGE
 }
 
 fn length(range: &Range<SystemTime>) -> Duration {

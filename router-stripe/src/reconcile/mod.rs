@@ -46,8 +46,8 @@ mod thin;
 
 pub use self::{
     accounts::connected_accounts,
-    checkpoint::{format_checkpoint, parse_checkpoint},
-    reader::{EventBatch, EventReader},
+    checkpoint::{format_checkpoint, is_in_future, parse_checkpoint},
+    reader::{EventBatch, EventReader, SAFE_AGE},
     source::{EventList, EventSource},
 };
 #[cfg(feature = "inbox")]

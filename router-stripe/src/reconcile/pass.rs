@@ -1,22 +1,17 @@
 //! One pass of the search for missed events.
 
-use std::time::Duration;
-
 use router_core::{Event, handler::ErrorChain};
 use router_inbox::{Store, store::Operations};
 use tower_service::Service as _;
 
 use super::{
     EventBatch, EventList, EventReader, EventSource, Reconcile, ReconcileError, Summary,
-    checkpoint::{format_checkpoint, parse_checkpoint},
+    checkpoint::{format_checkpoint, is_in_future, parse_checkpoint},
     connected_accounts,
+    reader::SAFE_AGE,
     telemetry::{self, Outcome},
     thin::{is_named, takes_thin_events},
 };
-
-/// Maximum age of an event that no inbox has purged: half a day less than the shortest retention,
-/// because clocks differ, and a pass takes time.
-const SAFE_AGE: Duration = Duration::from_secs(84 * 60 * 60);
 
 impl<S: Store> Reconcile<S> {
     /// Makes one pass. Cancel safe: the next pass goes on where this one has ended.
@@ -87,7 +82,7 @@ impl<S: Store> Reconcile<S> {
         operations: &dyn Operations,
         summary: &mut Summary,
     ) -> Result<(), ReconcileError> {
-        let name = source.checkpoint_name();
+        let name = source.checkpoint_name(&self.client);
         let list = || source.to_string();
         let failed = |error| ReconcileError::Stripe { list: list(), error };
         let checkpoint = match operations.checkpoint(&name).await? {
@@ -97,6 +92,17 @@ impl<S: Store> Reconcile<S> {
                 checkpoint => checkpoint,
             },
         };
+        let now = self.client.clock().wall();
+        let checkpoint = checkpoint.filter(|checkpoint| {
+            let is_future = is_in_future(*checkpoint, now);
+            if is_future {
+                tracing::warn!(
+                    checkpoint = name,
+                    "the checkpoint is in the future, and is ignored"
+                );
+            }
+            !is_future
+        });
         let mut reader = EventReader::new(&self.client, source.clone())
             .max_age(self.since.unwrap_or(SAFE_AGE))
             .min_age(self.min_age);

@@ -30,6 +30,12 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 /// Age beyond which Stripe lists no events: <https://docs.stripe.com/api/events/list>.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Maximum age of an event that no inbox has purged: half a day less than the shortest retention,
+/// because clocks differ, and a pass takes time.
+///
+/// An event that is older and not in the inbox may have been handled and purged.
+pub const SAFE_AGE: Duration = Duration::from_secs(84 * 60 * 60);
+
 /// Reads the events of an [`EventSource`] in batches, the oldest first.
 ///
 /// Stripe lists the newest event first, so the reader lists the events of one window of time after

@@ -12,6 +12,9 @@ use router_inbox::{Inbox, Store};
 use super::{ReconcileError, reader::MAX_AGE, telemetry};
 use crate::Client;
 
+/// Maximum pause between two passes. Without it, the jitter could overflow.
+const MAX_INTERVAL: Duration = MAX_AGE;
+
 /// Hands the events that Stripe could not deliver to an inbox (feature `inbox`).
 ///
 /// A pass lists the undelivered snapshot events, and the thin events that a handler names. It calls
@@ -129,7 +132,7 @@ impl<S: Store> Reconcile<S> {
     /// Sets the pause between two passes of [`run`](Self::run). Default: 10 minutes.
     #[must_use]
     pub fn every(self, interval: Duration) -> Self {
-        Self { interval, ..self }
+        Self { interval: interval.min(MAX_INTERVAL), ..self }
     }
 
     /// Sets the maximum age of the events that are handed over, at most 30 days. Default: 84 hours,

@@ -5,7 +5,7 @@ use router_stripe::reconcile::ReconcileError;
 
 use crate::{
     events::{V1, ago, missed},
-    shop::{DAY, HOUR, Shop},
+    shop::{CHECKPOINT, DAY, HOUR, Shop},
 };
 
 impl Shop {
@@ -88,4 +88,14 @@ async fn set_age_gives_up_older_events() {
     shop.reconcile = shop.reconcile.since(10 * DAY);
     assert_eq!(shop.pass().await.expect("the age is set").listed, 0);
     assert_ne!(shop.checkpoint().await, checkpoint);
+}
+
+#[tokio::test]
+async fn checkpoint_in_the_future_is_ignored() {
+    let shop = Shop::open().await;
+    shop.stripe.add_item(V1, missed("evt_1", ago(HOUR)));
+    let set = shop.operations().set_checkpoint(CHECKPOINT, "2999-01-01T00:00:00Z");
+    set.await.expect("store is available");
+    assert_eq!(shop.pass().await.expect("stub answers").missed, 1);
+    assert!(shop.checkpoint().await.is_some_and(|checkpoint| !checkpoint.starts_with("2999")));
 }

@@ -25,7 +25,7 @@ pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The name of the checkpoint of the account's undelivered events.
-pub(crate) const CHECKPOINT: &str = "stripe-events/v1/default/self";
+pub(crate) const CHECKPOINT: &str = "stripe-events/test/v1/default/self";
 
 /// The stub, an inbox with a handler that counts its calls by event, and the search.
 pub(crate) struct Shop {
@@ -87,6 +87,7 @@ impl Shop {
     pub(crate) fn wait(&self, time: Duration) {
         self.stripe.set_clock_ahead(time);
         self.inbox.clock().advance(time);
+        self.clock.advance(time);
     }
 
     /// Runs the handlers, and returns the number of calls of each event.

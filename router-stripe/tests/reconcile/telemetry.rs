@@ -101,7 +101,10 @@ async fn passes_and_listed_events_are_counted_and_logged() {
     shop.stripe.add_item(V2, unnamed);
     let (operations, old) = (shop.operations(), "2026-01-01T00:00:00Z");
     operations.set_checkpoint(crate::shop::CHECKPOINT, old).await.expect("it is valid");
-    operations.set_checkpoint("stripe-events/v2/default/self", old).await.expect("it is valid");
+    operations
+        .set_checkpoint("stripe-events/test/v2/default/self", old)
+        .await
+        .expect("it is valid");
     shop.reconcile = shop.reconcile.since(HOUR * 24);
     shop.pass().await.expect("stub answers");
     let lines = log.take();

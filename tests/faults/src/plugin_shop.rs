@@ -41,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
     log.with_max_level(LevelFilter::WARN).init();
     let mailer = Mailer::smtp(&options.smtp, "The Shop <shop@example.com>")?;
     let router = Router::builder().plugins([shop::PLUGIN, shop_mail::PLUGIN]).state(mailer);
-    let secret = SigningSecret::new(&*options.secret)?;
+    let secret = SigningSecret::new(&options.secret)?;
     if options.inbox.starts_with("sqlite:") {
         let pool = SqlitePool::connect(&options.inbox).await?;
         shop::database::migrate_sqlite(&pool).await?;

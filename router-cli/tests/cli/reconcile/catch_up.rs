@@ -15,7 +15,7 @@ use router_stripe::testing::Fault;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::{EVENTS, MINUTE, Shop, event, numbers, server::THIN_SECRET};
+use super::{DAY, EVENTS, MINUTE, Shop, event, numbers, server::THIN_SECRET};
 use crate::program::run_with;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,18 +187,63 @@ async fn delivered_and_thin_events_need_a_handler() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checkpoint_older_than_the_list_is_a_warning() {
+async fn events_that_may_be_purged_are_read_only_with_since() {
     let shop = Shop::new().await;
+    shop.stripe.add_item(EVENTS, event("evt_old", DAY * 8));
     shop.miss_many(1);
-    let name = "stripe-events/v1/default/self";
-    let checkpoint = SystemClock.wall() - MINUTE * 60 * 24 * 40;
-    let checkpoint = humantime::format_rfc3339_seconds(checkpoint).to_string();
-    shop.server.store.set_checkpoint(name, &checkpoint).await.expect("the store works");
+    let set = async |age| {
+        let checkpoint = humantime::format_rfc3339_seconds(SystemClock.wall() - age).to_string();
+        let name = "stripe-events/test/v1/default/self";
+        shop.server.store.set_checkpoint(name, &checkpoint).await.expect("the store works");
+        checkpoint
+    };
+    let checkpoint = set(DAY * 10).await;
     let output = shop.run(&["--json"]);
-    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(output.code, Some(2), "{output:?}");
+    let error = format!("error: the last run ended at {checkpoint}, and the inbox may have purged");
+    assert!(output.stderr.starts_with(&error), "{output:?}");
+    assert!(output.stderr.trim_end().ends_with(&format!("--since {checkpoint}")), "{output:?}");
+    assert_eq!(shop.server.events().await, 0);
+
+    // The operator gives up the events before that time.
+    let output = shop.run(&["--since", "3d", "--json"]);
     assert_eq!(numbers(&output), json!({"listed": 1, "missed": 1}), "{output:?}");
-    let warning = format!("warning: the last run ended at {checkpoint}, and Stripe lists");
+    let warning = format!("warning: the last run ended at {checkpoint}, and this one begins at");
     assert!(output.stderr.starts_with(&warning), "{output:?}");
+    assert!(!shop.server.will_read(DAY).await);
+
+    let checkpoint = set(DAY * 10).await;
+    let output = shop.run(&["--since", &checkpoint, "--json"]);
+    let expected = json!({"listed": 2, "missed": 1, "stored": 1});
+    assert_eq!(numbers(&output), expected, "{output:?}");
+    assert_eq!(output.stderr, "", "{output:?}");
+    assert!(!shop.server.will_read(DAY).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_run_reads_only_events_that_cannot_be_purged() {
+    let shop = Shop::new().await;
+    shop.stripe.add_item(EVENTS, event("evt_old", DAY * 4));
+    shop.stripe.add_item(EVENTS, event("evt_new", DAY * 3));
+    let output = shop.run(&["--json"]);
+    assert_eq!(numbers(&output), json!({"listed": 1, "missed": 1}), "{output:?}");
+    assert!(output.stderr.starts_with("no earlier run is recorded"), "{output:?}");
+    assert!(!shop.server.will_read(DAY).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_after_a_gap_does_not_move_the_checkpoint() {
+    let shop = Shop::new().await;
+    let name = "stripe-events/test/v1/default/self";
+    let checkpoint = humantime::format_rfc3339_seconds(SystemClock.wall() - DAY).to_string();
+    shop.server.store.set_checkpoint(name, &checkpoint).await.expect("the store works");
+    shop.stripe.add_item(EVENTS, event("evt_old", MINUTE * 90));
+    shop.stripe.add_item(EVENTS, event("evt_new", MINUTE * 30));
+    let output = shop.run(&["--since", "1h", "--json"]);
+    assert_eq!(numbers(&output), json!({"listed": 1, "missed": 1}), "{output:?}");
+    let output = shop.run(&["--json"]);
+    let expected = json!({"listed": 2, "missed": 1, "stored": 1});
+    assert_eq!(numbers(&output), expected, "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

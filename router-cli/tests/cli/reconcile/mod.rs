@@ -23,6 +23,7 @@ use crate::program::{CliOutput, program};
 
 const EVENTS: &str = "/v1/events";
 const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An account at Stripe, and a server with an inbox.
 struct Shop {

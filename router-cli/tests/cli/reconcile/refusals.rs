@@ -279,11 +279,12 @@ async fn refused_list_of_an_account_does_not_stop_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_checkpoint_is_an_error() {
     let shop = Shop::new().await;
-    let name = "stripe-events/v1/default/self";
+    let name = "stripe-events/test/v1/default/self";
     shop.server.store.set_checkpoint(name, "yesterday").await.expect("the store works");
     let result = shop.run(&[]);
     assert_eq!(result.code, Some(2), "{result:?}");
-    let error = "error: the checkpoint stripe-events/v1/default/self in the inbox is not a time";
+    let error =
+        "error: the checkpoint stripe-events/test/v1/default/self in the inbox is not a time";
     assert!(result.stderr.starts_with(error), "{result:?}");
 }
 
@@ -291,7 +292,7 @@ async fn damaged_checkpoint_is_an_error() {
 async fn checkpoint_in_the_future_is_not_used() {
     let shop = Shop::new().await;
     shop.miss_many(1);
-    let name = "stripe-events/v1/default/self";
+    let name = "stripe-events/test/v1/default/self";
     let future = humantime::format_rfc3339_seconds(SystemClock.wall() + MINUTE * 10).to_string();
     shop.server.store.set_checkpoint(name, &future).await.expect("the store works");
     let result = shop.run(&["--json"]);

@@ -108,7 +108,7 @@ impl InboxServer {
 
     /// Returns the time up to which the command has read a list.
     pub(super) async fn checkpoint(&self, source: &str) -> Option<SystemTime> {
-        let name = format!("stripe-events/{source}");
+        let name = format!("stripe-events/test/{source}");
         let value = self.store.checkpoint(&name).await.expect("the store works");
         value.map(|value| humantime::parse_rfc3339(&value).expect("the checkpoint is a time"))
     }
