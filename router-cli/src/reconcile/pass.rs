@@ -237,11 +237,6 @@ impl Pass<'_> {
         output: &mut Output,
     ) -> Result<(), Error> {
         match (checkpoint, self.since) {
-            (None, None) => output.note(format_args!(
-                "no earlier run is recorded, so events since {} are read; pass --since to read older ones, \
-                 at most as far back as the inbox stores events",
-                time(range.start)
-            )),
             (Some(checkpoint), None) if is_unsafe(checkpoint, range) => {
                 let checkpoint = time(checkpoint);
                 return Err(Error::Usage(format!(

@@ -123,7 +123,7 @@ fn platform_event_is_unsigned_with_named_endpoint() {
     assert_eq!(
         format!("{:?}", delivered.clone().endpoint("connect")),
         format!(
-            "AlreadyAuthenticated {{ bytes: {}, endpoint: Some(EndpointName(\"connect\")) }}",
+            "AlreadyAuthenticated {{ bytes: {}, endpoint: Some(EndpointName(\"connect\")), account: None }}",
             event_bridge(SNAPSHOT).len()
         )
     );
