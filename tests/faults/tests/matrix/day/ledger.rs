@@ -77,8 +77,13 @@ impl Ledger {
                 let (_, dispute) = order.only("charge.dispute.created");
                 let fields = fields(&dispute, &["id", "charge", "amount", "currency", "reason"]);
                 self.enter_row("disputes", format!("{fields} won"));
-                let due_by = &dispute["evidence_details"]["due_by"];
-                self.enter_row("dispute_alerts", format!("{} {due_by}", text(&dispute["id"])));
+                // Each may be the first to arrive of those that need a response.
+                for event_type in ["charge.dispute.created", "charge.dispute.funds_withdrawn"] {
+                    let (_, dispute) = order.only(event_type);
+                    let due_by = &dispute["evidence_details"]["due_by"];
+                    let row = format!("{} {due_by}", text(&dispute["id"]));
+                    self.rows.entry("dispute_alerts").or_default().insert(row);
+                }
             }
             "refund" => {
                 self.enter_payment(order);
