@@ -11,7 +11,7 @@ use crate::{error::Error, output::sanitize};
 /// The environment variable of the API key. An argument would be visible to other users.
 const KEY_VARIABLE: &str = "STRIPE_API_KEY";
 
-/// Number of bytes after which the routes are no longer read, in case that they are endless.
+/// Maximum number of bytes of routes to read, because an answer may be endless.
 const MAX_ROUTES: usize = 16 << 20;
 
 /// Options for Stripe's API.
@@ -90,7 +90,7 @@ async fn get(url: &str) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
-        // Of an endless answer, the part is not JSON.
+        // A part of an endless answer is not JSON, which the caller reports.
         if body.len() > MAX_ROUTES {
             break;
         }

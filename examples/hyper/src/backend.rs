@@ -42,8 +42,8 @@ enum Running {
 }
 
 impl Backend {
-    /// Opens the store, if any, and starts the worker, which stops claiming at the signal. Adds the
-    /// shop's handlers to the router if the store is in SQL.
+    /// Opens the store, if any, and starts the worker, which stops claiming at the signal. If the
+    /// store is SQLite or PostgreSQL, creates the shop's tables, and adds its handlers.
     pub(crate) async fn start(
         router: RouterBuilder,
         url: &InboxUrl,

@@ -1,10 +1,10 @@
 //! The internal server: the shop's page, metrics for Prometheus, and the routes for `event-router
 //! doctor`.
 //!
-//! It has its own listener, because none of these is for everyone who can reach the webhook
-//! endpoint: the page shows the data of customers, and the routes show the names and the source
-//! files of the handlers. The webhook endpoint is no place for them even on a loopback address,
-//! because a TLS proxy or a tunnel on the same machine forwards requests from the internet to it.
+//! It has its own listener, because these must not be public like the webhook endpoint: the page
+//! shows the data of customers, and the routes show the names and the source files of the handlers.
+//! The listener of the webhook endpoint cannot serve them even on a loopback address, because a TLS
+//! proxy or a tunnel on the same machine forwards requests from the internet to it.
 
 use std::{convert::Infallible, error::Error, future::Future, net::SocketAddr, time::Duration};
 
@@ -31,7 +31,8 @@ const BUCKETS: [f64; 15] =
 /// nothing scrapes the metrics.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Few clients connect, and the files of the process are for those of the webhook endpoint.
+/// Maximum number of connections. Few clients connect, and the process needs its file descriptors
+/// for the webhook endpoint.
 const MAX_CONNECTIONS: usize = 32;
 
 /// The bound listener of the internal server, which serves nothing yet.
@@ -90,7 +91,7 @@ impl InternalServer {
 #[derive(Clone)]
 struct Content {
     metrics: PrometheusHandle,
-    /// JSON.
+    /// The routes, as JSON.
     routes: String,
     shop: Option<Shop>,
 }

@@ -1,4 +1,4 @@
-//! The page `/shop`: the contents of the shop's tables, to see what an event did.
+//! The page `/shop`: the contents of the shop's tables, which show the effect of an event.
 
 use std::{error::Error, net::IpAddr};
 

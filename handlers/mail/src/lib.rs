@@ -5,8 +5,8 @@
 //! | [`receipts`] | a receipt for each payment |
 //!
 //! An application adds a [`Mailer`] and the table of [`SentMails`] as states, and registers the
-//! handlers with `.plugins([shop_mail::PLUGIN])`. The plugin is apart from `shop`, so that a
-//! program without mail needs neither. The handlers write to the shop's tables, in the inbox's
+//! handlers with `.plugins([shop_mail::PLUGIN])`. The plugin is separate from `shop`, so that
+//! a program without mail needs neither state. The table is one of the shop's, in the inbox's
 //! database:
 //!
 //! ```no_run

@@ -7,13 +7,13 @@ use serde::de::DeserializeOwned;
 /// The object of an event: fetched from Stripe if the program has a [`Client`], or else the object
 /// in the event.
 ///
-/// Stripe dates events by the second, so two updates of one second have an equal
-/// [`Recency`](router_core::event::Recency), and nothing in the events says which came later. The
-/// object is then fetched, because a fetched state is never older than the event. The object is not
-/// fetched for its creation or its deletion: these tie with no other event.
+/// Stripe dates events by the second, so two updates in one second have an equal
+/// [`Recency`](router_core::event::Recency), and nothing in the events says which came later. A
+/// fetched state is never older than the event, so it decides such a tie. The object is fetched for
+/// every update, but not for its creation or its deletion, which tie with no other event.
 ///
-/// If the object no longer exists, or its event names no object that the API returns, or the key
-/// lacks a permission, the state in the event is taken. The last two are logged.
+/// The state in the event is taken if the object no longer exists. If the API cannot return the
+/// object of this event, or the key lacks a permission, it is taken too, with a warning in the log.
 #[derive(Debug)]
 pub struct Current<T> {
     /// The object.

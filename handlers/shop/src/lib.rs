@@ -11,7 +11,8 @@
 //! [`Database`](database::Database). It needs an inbox in one of the two: without one, `build()`
 //! fails. An application calls [`database::migrate_sqlite`] or [`database::migrate_postgres`], and
 //! then registers the handlers with `.plugins([shop::PLUGIN])`. If it adds a
-//! [`router_stripe::Client`] as a state, states of equal recency are fetched (see [`current`]).
+//! [`router_stripe::Client`] as a state, subscriptions and the mirror fetch each updated object, so
+//! that two updates in one second lead to the present state (see [`current`]).
 //! `cargo run` has the shop, and shows its tables on a page.
 
 #![expect(

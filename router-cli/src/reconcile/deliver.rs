@@ -1,4 +1,4 @@
-//! Sends a missed event, and repeats the request while the server is down for a moment.
+//! Sends a missed event, and repeats the request if the server is unavailable for a short time.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 
 const MAX_ATTEMPTS: u32 = 4;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
-/// Maximum of `Retry-After` that is obeyed. The command can be repeated later.
+/// Maximum wait for a `Retry-After`. The operator can repeat the command later.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The result of a delivery.

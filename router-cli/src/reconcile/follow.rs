@@ -147,7 +147,8 @@ impl Tail {
         // From here on, nothing is awaited.
         new.events.retain(|event| !self.recent.contains_key(event.id()));
         new.unreadable.retain(|id| !self.recent.contains_key(id));
-        // Each was created before the end of its poll, so the others can no longer be listed.
+        // Forgets the items that the next poll cannot list: each was created before the end of the
+        // poll that returned it.
         self.recent.retain(|_, returned| *returned + OVERLAP >= until);
         let ids = new.events.iter().map(Event::id).chain(new.unreadable.iter().map(String::as_str));
         self.recent.extend(ids.map(|id| (id.to_owned(), until)));

@@ -18,7 +18,7 @@ pub(super) struct Known {
 /// The result of a search for an event.
 pub(super) enum Found {
     Here,
-    /// Only under another endpoint or account, so that its handlers would run again.
+    /// Stored only under another endpoint or account, so its handlers would run again.
     Elsewhere(EventSummary),
     Nowhere,
 }
@@ -61,8 +61,12 @@ impl Known {
         Ok(found)
     }
 
-    /// Fails if the server has accepted an event and the inbox does not have it. The inbox is then
-    /// another server's, and its checkpoint must not be set.
+    /// Checks that the inbox has an event that the server accepted.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the inbox does not have the event under this endpoint and account. The inbox is
+    /// then another server's, or the endpoint's name is wrong. The checkpoint must not be set.
     pub(super) async fn confirm(&self, event: &Event) -> Result<(), Error> {
         let mut elsewhere = None;
         for id in [Some(event.id()), event.snapshot_event()].into_iter().flatten() {

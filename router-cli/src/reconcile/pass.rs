@@ -271,7 +271,7 @@ impl Pass<'_> {
         }
         let found = match &self.known {
             Some(known) => known.find(event).await?,
-            // Without an inbox, only this run knows.
+            // Without an inbox, only the events of this run are known.
             None if report.was_sent_elsewhere(event) => {
                 report.sent_elsewhere(event, output)?;
                 return Ok(Completion::Complete);
@@ -306,11 +306,14 @@ impl Pass<'_> {
     }
 }
 
+/// Tolerance of the minimum length of a first run.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Returns whether the next run may begin where this one ends. A run that begins later than the
-/// last one has ended leaves out events. It is only accepted if the operator has decided about
-/// these, because the last run is too long ago.
+/// Returns whether the next run may begin where this one ends.
+///
+/// A run that begins later than the last one has ended leaves out events. It is accepted only if
+/// the last run is too long ago, because the operator has then decided about these events. A first
+/// run must not be shorter than one without `--since`, because it would leave out events too.
 fn sets_checkpoint(checkpoint: Option<SystemTime>, range: &Range<SystemTime>) -> bool {
     match checkpoint {
         Some(checkpoint) => continues(checkpoint, range) || is_unsafe(checkpoint, range),

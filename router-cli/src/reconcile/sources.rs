@@ -52,7 +52,7 @@ fn parse_account(text: &str) -> Result<String, String> {
 }
 
 impl SourceOptions {
-    /// Returns the lists of missed events.
+    /// Returns the lists that are searched for missed events.
     pub(super) async fn catch_up(
         &self,
         doors: &Doors,
@@ -62,7 +62,7 @@ impl SourceOptions {
         self.sources(snapshots, doors, client).await
     }
 
-    /// Returns the lists of all events.
+    /// Returns the lists of all events, for `--follow`.
     pub(super) async fn follow(
         &self,
         doors: &Doors,
@@ -151,7 +151,7 @@ impl Doors {
 impl Door {
     fn open(target: &Target, name: Option<&str>, is_connected: bool) -> Result<Self, Error> {
         let (secret, secret_is_given) = target.secret.resolve_for(name)?;
-        // The server takes the name from its secret. The development secret has none.
+        // The server takes the name from its secret. The development secret has no name of its own.
         let endpoint = match name {
             Some(name) if !secret_is_given => name.to_owned(),
             _ => {

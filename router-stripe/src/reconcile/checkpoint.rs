@@ -31,8 +31,8 @@ pub fn parse_checkpoint(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
 }
 
-/// Returns whether a checkpoint is in the future, because a clock was wrong. Until that time,
-/// nothing would be read.
+/// Returns whether a checkpoint is more than five minutes in the future, because a clock was wrong.
+/// Until that time, nothing would be read.
 #[must_use]
 pub fn is_in_future(checkpoint: SystemTime, now: SystemTime) -> bool {
     checkpoint > now + MAX_CLOCK_SKEW

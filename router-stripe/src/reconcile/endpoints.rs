@@ -16,8 +16,8 @@ impl<S: Store> Reconcile<S> {
     /// Compares the names with the endpoints of the router, if it knows them, or else with those of
     /// the events that are stored.
     ///
-    /// An empty store refuses no name. A name that was found once is not looked up again by this
-    /// process.
+    /// An empty store refuses no name. Once all names were found, this process does not look them
+    /// up again.
     pub(super) async fn check_endpoints(
         &self,
         operations: &dyn Operations,

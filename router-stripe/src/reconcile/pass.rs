@@ -14,7 +14,7 @@ use super::{
 };
 
 impl<S: Store> Reconcile<S> {
-    /// Makes one pass. Cancel safe: the next pass goes on where this one has ended.
+    /// Makes one pass. Cancel safe: the next pass goes on from the checkpoints.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl<S: Store> Reconcile<S> {
         event: Event,
         operations: &dyn Operations,
     ) -> Result<Outcome, ReconcileError> {
-        // This list also has the events for which no destination is enabled.
+        // The list of thin events also has those that no destination sends.
         if source.list() == EventList::Thin && !is_named(self.inbox.router(), &event) {
             return Ok(Outcome::Ignored);
         }

@@ -22,8 +22,8 @@ const FIRST_WINDOW: u64 = 60 * 60;
 /// of 100 for all requests of an account.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Maximum difference between the date of an answer and the client's clock. A date further away is
-/// that of a faulty proxy, for example. By a date in the future, a checkpoint would pass events
+/// Maximum difference between the date of an answer and the client's clock. A faulty proxy, for
+/// example, sends a date further away. With a date in the future, a checkpoint would pass events
 /// that do not exist yet.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -155,7 +155,7 @@ impl EventReader {
                 self.window = length / 2;
                 continue;
             };
-            // A window that is halved again has cost its requests for nothing.
+            // Doubled only if the next window probably need not be halved, which wastes requests.
             if items.len() < MAX_EVENTS / 3 {
                 self.window = self.window.saturating_mul(2);
             }

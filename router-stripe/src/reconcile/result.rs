@@ -22,8 +22,8 @@ pub struct Summary {
     pub missed: u64,
     /// Events that the inbox had.
     pub already_stored: u64,
-    /// Events that the inbox has of another endpoint or account. They are not handed over, because
-    /// every handler would run again: the name of the endpoint may be wrong.
+    /// Events that the inbox has only for another endpoint or account. They are not handed over:
+    /// the name of the endpoint may be wrong, and every handler would run again.
     pub other_endpoint: u64,
     /// Thin events that no handler's pattern names.
     pub ignored: u64,
@@ -31,7 +31,7 @@ pub struct Summary {
     pub unreadable: u64,
 }
 
-/// The failure of a pass. The next pass goes on where this one has failed.
+/// The failure of a pass. The next pass goes on from the checkpoints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReconcileError {
@@ -50,7 +50,7 @@ pub enum ReconcileError {
     /// The inbox did not accept an event.
     #[error("cannot hand a missed event to the inbox")]
     Inbox(#[from] InboxError),
-    /// The store could not be read, or a checkpoint not be stored.
+    /// The store could not be read, or a checkpoint could not be stored.
     #[error("cannot access the store of the inbox")]
     Store(#[from] StoreError),
     /// The store has no [`Operations`], by which events are found.
@@ -80,10 +80,10 @@ pub enum ReconcileError {
         /// The endpoints of the stored events, sorted.
         stored: Vec<String>,
     },
-    /// The last successful pass is longer ago than the inbox retains events for certain.
+    /// The last successful pass was so long ago that the inbox may have purged events since then.
     ///
-    /// The events of this time have not been handed over, because those that the inbox has handled
-    /// may have been purged. Later events have been handed over. The checkpoint stays, so that
+    /// The events between these times have not been handed over, because the inbox may have handled
+    /// and purged them. Later events have been handed over. The checkpoint stays, so that
     /// nothing is lost: if the inbox retains events for longer, set
     /// [`Reconcile::since`](super::Reconcile::since), and the next pass reads them.
     #[error(

@@ -20,7 +20,8 @@ const MAX_INTERVAL: Duration = MAX_AGE;
 /// A pass lists the undelivered snapshot events, and the thin events that a handler names. It calls
 /// the inbox with each event that the store does not have, as the endpoint does, so an event that
 /// also arrives as a webhook is handled once. After each batch a checkpoint is stored, from which
-/// the next pass goes on, also after a restart. Several processes may run it.
+/// the next pass goes on, also after a restart. Without a checkpoint, the first pass begins 84
+/// hours ago, or at the age set with [`since`](Self::since). Several processes may run the task.
 ///
 /// The name of the endpoint is part of an event's identity. Call [`RouterBuilder::endpoints`] with
 /// the names of the secrets, so that a wrong name given to `Reconcile` is an error at once.
@@ -28,6 +29,9 @@ const MAX_INTERVAL: Duration = MAX_AGE;
 /// Thin events are listed only if a handler has a pattern that names them, such as
 /// `v1.invoice.paid` or `v2.*`. A handler of `*` alone gets no listed thin event, because the list
 /// has every thin event of the account, whether or not a destination sends it.
+///
+/// A listed event has the API version of the account, and the settings of an
+/// [`Endpoint`](router_core::Endpoint), such as `require_api_version`, do not apply to it.
 ///
 /// [`RouterBuilder::endpoints`]: router_core::build::RouterBuilder::endpoints
 ///
@@ -103,14 +107,16 @@ impl<S: Store> Reconcile<S> {
         Self { endpoint: name.into(), ..self }
     }
 
-    /// Sets the name of the endpoint that receives thin events, if it is another one.
+    /// Sets the name of the endpoint that receives thin events. Default: that of the snapshot
+    /// events of the same account.
     #[must_use]
     pub fn thin_endpoint(self, name: impl Into<String>) -> Self {
         Self { thin_endpoint: Some(name.into()), ..self }
     }
 
-    /// Sets the name of the endpoint that receives the snapshot events of connected accounts, if it
-    /// is another one.
+    /// Sets the name of the endpoint that receives the events of connected accounts. Default: that
+    /// of the account's own events. For thin events, a [`thin_endpoint`](Self::thin_endpoint)
+    /// applies instead.
     #[must_use]
     pub fn connect_endpoint(self, name: impl Into<String>) -> Self {
         Self { connect_endpoint: Some(name.into()), ..self }
@@ -159,7 +165,7 @@ impl<S: Store> Reconcile<S> {
     }
 
     /// Makes a pass at once and then after each pause, until `shutdown` is ready. A failed pass is
-    /// logged, and the next one goes on where it has failed.
+    /// logged, and the next one goes on from the checkpoints.
     ///
     /// # Errors
     ///

@@ -59,7 +59,7 @@ pub(super) fn found(outcome: Outcome, id: &str) {
     tracing::debug!(event.id = id, outcome = outcome.name(), "event listed by Stripe");
 }
 
-/// Logs the times of creation whose events are not searched, since they exceed the maximum age.
+/// Logs a range of creation times that is not searched, because it exceeds the maximum age.
 pub(super) fn given_up(source: &EventSource, times: Range<SystemTime>) {
     tracing::error!(
         %source,
@@ -70,7 +70,7 @@ pub(super) fn given_up(source: &EventSource, times: Range<SystemTime>) {
     );
 }
 
-/// Counts a pass, and logs the missed events.
+/// Counts a pass, and logs the number of missed events.
 pub(super) fn passed(summary: &Summary, is_success: bool) {
     let outcome = if is_success { "success" } else { "failure" };
     counter!(PASSES, "outcome" => outcome).increment(1);

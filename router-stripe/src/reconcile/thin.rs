@@ -1,6 +1,6 @@
 //! The handlers that name thin events in their patterns.
 //!
-//! The list of thin events has all of the account, whether or not a destination sends them. A
+//! Stripe's list has all thin events of the account, whether or not a destination sends them. A
 //! handler of `*` must not get those that no webhook would have delivered to it.
 
 use router_catalog::Pattern;
