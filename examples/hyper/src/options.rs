@@ -66,11 +66,11 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) mail: MailOptions,
 
-    /// The address that serves the page `/shop`, `/metrics` for Prometheus, and `/routes` for
-    /// `event-router doctor`.
+    /// The address that serves the page `/shop` (with an inbox in SQLite or PostgreSQL), `/metrics`
+    /// for Prometheus, and `/routes` for `event-router doctor`.
     ///
-    /// They have their own address, so that they are not exposed to everyone who can reach the
-    /// webhook endpoint. Choose one that only your network can reach.
+    /// They have their own address, so that clients of the webhook endpoint cannot read them.
+    /// Choose one that only your network can reach.
     #[arg(long, env, value_name = "ADDRESS", default_value = "127.0.0.1:4243")]
     pub(crate) internal_listen: SocketAddr,
 }

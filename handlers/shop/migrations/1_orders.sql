@@ -1,4 +1,4 @@
--- One row per Checkout session that ended. `stage` orders the states; a row's stage never falls.
+-- One row per Checkout session that was completed or has expired. `stage` orders the states; it never falls.
 create table orders (
     session text primary key,
     reference text,

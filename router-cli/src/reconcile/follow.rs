@@ -94,7 +94,8 @@ async fn send(event: &Event, door: &Door, output: &mut Output) -> Result<(), Err
     let payload = payload(event)?;
     match door.sender.send(&payload).await {
         Ok(answer) => {
-            let line = Line::new(event, "sent", Some(&answer));
+            let outcome = if (200..300).contains(&answer.status) { "sent" } else { "refused" };
+            let line = Line::new(event, outcome, Some(&answer));
             print_line(&line, &format_answer(&answer), output)?;
             if answer.rejects_signature() {
                 output.note(door.signature_help());

@@ -38,7 +38,7 @@ const PERMISSIONS: &str = "`reconcile` needs the permission \"Events\": Read, or
 #[command(after_help = "\
 Lists the events that Stripe could not deliver, of at most 30 days, and sends each to your running
 server, signed with the endpoint's secret. With --inbox, events that the inbox has are not sent, and
-the next run begins where this one ends.
+the next run begins where this one ends (if a first run reads 84 hours or more).
 
 Examples:
   event-router reconcile --inbox sqlite:inbox.db --to https://shop.example/webhook
@@ -56,11 +56,13 @@ be the one under which the server receives these events. An event that the inbox
 another endpoint or account is reported and not sent, because its handlers would run again.
 
 An event that the inbox has handled and purged is taken for a missed one. No inbox purges an event
-within four days, so without --since, no older event is sent. The default retention is 30 days.
+within four days, so without --since, no event older than 84 hours is sent. The default retention is
+30 days.
 
-The exit code is 1 if the server refused an event, or if an event is unreadable or stored under
-another endpoint or account; and 3 if the server, Stripe or the inbox did not answer. The next run
-goes on in front of an event that was not sent.
+The exit code is 1 if the server refused an event or reports a dead letter, or if an event is
+unreadable or stored under another endpoint or account; 2 if an option is invalid, or --since is
+needed because the last run is too long ago; and 3 if the server, Stripe or the inbox did not answer,
+or Stripe refused the request. The next run goes on in front of an event that was not sent.
 
 With --json, prints one object per event: {\"event\", \"type\", \"account\", \"endpoint\", \"created\",
 \"outcome\", \"status\", \"answer\"}, and then {\"summary\"}. The outcome is `sent`, `missed` (--dry-run),

@@ -82,6 +82,6 @@ pub(super) fn passed(summary: &Summary, is_success: bool) {
             "{missed} events that Stripe could not deliver are now in the inbox"
         );
     } else {
-        tracing::debug!(listed, already_stored, outcome, "no missed events found");
+        tracing::debug!(listed, already_stored, outcome, "the search for missed events has ended");
     }
 }

@@ -3,7 +3,7 @@
 //! twenty fail, the process is killed twice, and the database has an outage. In the end the shop's
 //! tables and the mailbox of a real mail server are compared with the sender's ledger, row by row.
 //!
-//! There are 100 orders, or 600 with the feature `long`. `FAULT_ORDERS=…` sets the number, for
+//! There are 50 orders, or 400 with the feature `long`. `FAULT_ORDERS=…` sets the number, for
 //! example to 10,000 in a release build (`just day`).
 
 mod ledger;
@@ -62,7 +62,7 @@ async fn shops_day_on_postgres_agrees_with_ledger() {
 
 fn number_of_orders() -> usize {
     let number = std::env::var("FAULT_ORDERS").ok();
-    let default = if cfg!(feature = "long") { 600 } else { 100 };
+    let default = if cfg!(feature = "long") { 400 } else { 50 };
     number.map_or(default, |number| number.parse().expect("FAULT_ORDERS is a number"))
 }
 
