@@ -157,8 +157,8 @@ impl<S: Store> Reconcile<S> {
         Self { since: Some(age.min(MAX_AGE)), ..self }
     }
 
-    /// Sets the minimum age of the events that are listed, see [`EventReader::min_age`]. Default:
-    /// one minute.
+    /// Sets the minimum age of the events that are listed, see
+    /// [`EventReader::min_age`](super::EventReader::min_age). Default: one minute.
     #[must_use]
     pub fn min_age(self, age: Duration) -> Self {
         Self { min_age: age, ..self }
