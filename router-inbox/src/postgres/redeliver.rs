@@ -159,7 +159,8 @@ async fn find(
              on wanted.position = given.position
          left join lateral (
              select delivery.id, state, lane
-             from inbox.events other join inbox.deliveries delivery on delivery.event = other.id
+             from inbox.events other cross join lateral (
+                 select id, handler, state, lane from inbox.deliveries where event = other.id offset 0) delivery
              where other.identity = given.identity and handler in (wanted.handler, wanted.formerly)
              order by other.generation desc, delivery.id desc limit 1) latest on true
          order by given.position, wanted.nth",
@@ -239,12 +240,12 @@ impl<'e> Redelivered<'e> {
     }
 
     async fn apply(mut self, write: &mut PgConnection) -> sqlx::Result<Stored> {
+        let found = self.find(write, self.deliveries).await?;
         let mut results = Vec::with_capacity(self.deliveries.len());
-        for delivery in self.deliveries {
-            results.push(self.deliver(write, delivery).await?);
+        for (delivery, latest) in self.deliveries.iter().zip(found.latest) {
+            results.push(self.deliver(write, delivery, latest, found.is_erased).await?);
         }
-        let Found { is_id_known, is_erased, .. } = self.find(write, &[]).await?;
-        if !is_id_known && !is_erased {
+        if !found.is_id_known && !found.is_erased {
             self.store_payload(write).await?;
         }
         Ok(Stored::Redelivered(results))
@@ -256,9 +257,10 @@ impl<'e> Redelivered<'e> {
         &mut self,
         write: &mut PgConnection,
         delivery: &NewDelivery,
+        latest: Option<Latest>,
+        is_erased: bool,
     ) -> sqlx::Result<Redelivery> {
-        let Found { is_erased, mut latest, .. } = self.find(write, from_ref(delivery)).await?;
-        match latest.pop().flatten() {
+        match latest {
             None if is_erased => Ok(Redelivery::Erased),
             None => {
                 self.add(write, delivery).await?;
@@ -271,11 +273,14 @@ impl<'e> Redelivered<'e> {
             Some(Latest { id, state, .. }) if !is_settled(state) => {
                 // A payload in the same form would fail again.
                 let is_settled = self.has_same_form(write, id).await?;
-                match is_settled || self.deliver_if_dead(write, id).await? {
-                    true => Ok(Redelivery::Unchanged(state)),
-                    // The delivery has finished since it was read, so it is read again.
-                    false => Box::pin(self.deliver(write, delivery)).await,
+                if is_settled || self.deliver_if_dead(write, id).await? {
+                    return Ok(Redelivery::Unchanged(state));
                 }
+                // The delivery has finished since it was read, so it is read again.
+                let Found { is_erased, mut latest, .. } =
+                    self.find(write, from_ref(delivery)).await?;
+                let latest = latest.pop().flatten();
+                Box::pin(self.deliver(write, delivery, latest, is_erased)).await
             }
             Some(Latest { state, .. }) => Ok(Redelivery::Unchanged(state)),
         }

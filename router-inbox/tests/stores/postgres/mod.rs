@@ -6,6 +6,7 @@ mod effects;
 mod notifications;
 mod outages;
 mod pause;
+mod plans;
 mod races;
 mod status;
 mod tls;
