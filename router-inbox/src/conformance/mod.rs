@@ -222,6 +222,7 @@ macro_rules! operations_conformance {
             list_applies_filters
             list_finds_objects_by_identity
             show_returns_all_stored_data
+            event_is_shown_by_each_received_id
             unhandled_event_is_listed_until_replayed
             retried_dead_letter_starts_over
             retried_waiting_delivery_is_due_at_once

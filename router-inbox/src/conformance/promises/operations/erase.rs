@@ -55,7 +55,7 @@ async fn replay(
 }
 
 /// Returns a snapshot event and its thin event, which have these ids and one key.
-fn twins(id: &str, thin_id: &str) -> (Event, Event) {
+pub(super) fn twins(id: &str, thin_id: &str) -> (Event, Event) {
     let snapshot = SyntheticEvent::new("customer.created").id(id).build().expect("event is valid");
     (snapshot.event().clone(), event_of(SyntheticEvent::twin_of(&snapshot).id(thin_id)))
 }

@@ -292,6 +292,24 @@ pub async fn show_returns_all_stored_data(subject: &impl Subject<Store: Operatio
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
+/// An event is shown by the ids with which it was received. A thin event and its snapshot event are
+/// one event with two ids, and the store does not claim to have received the one that it lacks.
+pub async fn event_is_shown_by_each_received_id(subject: &impl Subject<Store: Operations>) {
+    let (snapshot, thin) = erase::twins("evt_1", "evt_thin");
+    let (other, other_thin) = erase::twins("evt_2", "evt_other");
+    store(subject, &[new(&thin, &["a"]), new(&other, &["a"])]).await;
+    for (id, expected) in [("evt_thin", 1), ("evt_1", 0), ("evt_2", 1), ("evt_other", 0)] {
+        let shown = subject.store().show(id).await.expect("store is available");
+        assert_eq!(shown.len(), expected, "{id}: {shown:?}");
+    }
+    store(subject, &[new(&snapshot, &["a", "b"]), new(&other_thin, &["a", "b"])]).await;
+    for (id, first) in [("evt_1", "evt_thin"), ("evt_other", "evt_2")] {
+        let shown = subject.store().show(id).await.expect("store is available");
+        let [event] = &shown[..] else { panic!("expected one event: {shown:?}") };
+        assert_eq!(event.event.id, first);
+    }
+}
+
 /// An event without any handler is in the list of unhandled events and not in that of deliveries,
 /// until it is replayed for a handler.
 pub async fn unhandled_event_is_listed_until_replayed(subject: &impl Subject<Store: Operations>) {
