@@ -5,6 +5,7 @@
 mod attempts;
 mod delivery_replies;
 mod delivery_router;
+mod either;
 mod endpoint_table;
 mod exclusive;
 mod extract;
