@@ -8,7 +8,7 @@ use router_core::{
     testing::Payload,
 };
 
-use super::sources::Door;
+use super::sources::ServerEndpoint;
 use crate::{
     error::Error,
     interrupt::Interrupt,
@@ -40,13 +40,13 @@ pub(super) fn payload(event: &Event) -> Result<Payload, Error> {
 /// Ctrl-C does not cancel a request in flight.
 pub(super) async fn deliver(
     event: &Event,
-    door: &Door,
+    endpoint: &ServerEndpoint,
     interrupt: &mut Interrupt,
 ) -> Result<Delivery, Error> {
     let payload = payload(event)?;
     let mut backoff = INITIAL_BACKOFF;
     for attempt in 1.. {
-        let answer = door.sender.send(&payload).await;
+        let answer = endpoint.sender.send(&payload).await;
         let (should_retry, wait) = match &answer {
             Ok(answer) if (200..300).contains(&answer.status) => {
                 return Ok(Delivery::Accepted(answer.clone()));
@@ -59,7 +59,7 @@ pub(super) async fn deliver(
             Err(_) => (true, backoff),
         };
         if !should_retry || attempt == MAX_ATTEMPTS {
-            return Ok(failure(event, door, answer));
+            return Ok(failure(event, endpoint, answer));
         }
         if interrupt.or(SystemClock.sleep(wait)).await.is_none() {
             break;
@@ -69,7 +69,7 @@ pub(super) async fn deliver(
     Ok(Delivery::Interrupted)
 }
 
-fn failure(event: &Event, door: &Door, answer: Result<Answer, String>) -> Delivery {
+fn failure(event: &Event, endpoint: &ServerEndpoint, answer: Result<Answer, String>) -> Delivery {
     let id = event.id();
     let answer = match answer {
         Ok(answer) => answer,
@@ -78,10 +78,10 @@ fn failure(event: &Event, door: &Door, answer: Result<Answer, String>) -> Delive
         }
     };
     let help = match answer.rejects_signature() {
-        true => format!("\n{}", door.signature_help()),
+        true => format!("\n{}", endpoint.signature_help()),
         false => String::new(),
     };
-    let url = door.sender.url();
+    let url = endpoint.sender.url();
     let message = format!("{url} did not accept {id}: {}{help}", format_answer(&answer));
     Delivery::Failed(Some(answer), Error::Refused(message))
 }

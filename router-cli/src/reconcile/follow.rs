@@ -19,7 +19,7 @@ use super::{
     deliver::payload,
     pass::Filter,
     report::{Line, print_line, print_unreadable, time},
-    sources::{Door, Doors},
+    sources::{ServerEndpoint, ServerEndpoints},
 };
 use crate::{
     error::{Error, Exit},
@@ -37,7 +37,7 @@ const OVERLAP: Duration = Duration::from_secs(30);
 pub(super) async fn follow(
     client: &Client,
     sources: Vec<EventSource>,
-    doors: &Doors,
+    endpoints: &ServerEndpoints,
     filter: &Filter,
     interval: Duration,
     output: &mut Output,
@@ -79,7 +79,7 @@ pub(super) async fn follow(
                     return Ok(Exit::Success);
                 }
                 if filter.accepts(event, &tail.source) {
-                    send(event, doors.of(&tail.source), output).await?;
+                    send(event, endpoints.of(&tail.source), output).await?;
                 }
             }
         }
@@ -90,15 +90,15 @@ pub(super) async fn follow(
 }
 
 /// Sends an event once, and prints the answer.
-async fn send(event: &Event, door: &Door, output: &mut Output) -> Result<(), Error> {
+async fn send(event: &Event, endpoint: &ServerEndpoint, output: &mut Output) -> Result<(), Error> {
     let payload = payload(event)?;
-    match door.sender.send(&payload).await {
+    match endpoint.sender.send(&payload).await {
         Ok(answer) => {
             let outcome = if (200..300).contains(&answer.status) { "sent" } else { "refused" };
             let line = Line::new(event, outcome, Some(&answer));
             print_line(&line, &format_answer(&answer), output)?;
             if answer.rejects_signature() {
-                output.note(door.signature_help());
+                output.note(endpoint.signature_help());
             }
         }
         Err(why) => {

@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use router_core::Event;
 use router_inbox::{operations::EventSummary, store::Operations};
-use router_stripe::reconcile::{format_checkpoint, parse_checkpoint};
+use router_stripe::reconcile::{
+    Lookup, format_checkpoint, has_identity_of, look_up, parse_checkpoint,
+};
 
 use crate::{error::Error, inbox::store::within_limit, stripe::one_line};
 
@@ -12,15 +14,7 @@ use crate::{error::Error, inbox::store::within_limit, stripe::one_line};
 pub(super) struct Known {
     store: Box<dyn Operations>,
     /// `true` if the run hands over all missed events, so that the checkpoint may be set.
-    is_complete: bool,
-}
-
-/// The result of a search for an event.
-pub(super) enum Found {
-    Here,
-    /// Stored only under another endpoint or account, so its handlers would run again.
-    Elsewhere(EventSummary),
-    Nowhere,
+    pub(super) is_complete: bool,
 }
 
 /// The reason why a checkpoint cannot be used.
@@ -42,23 +36,8 @@ impl Known {
         Self { store, is_complete }
     }
 
-    /// Searches for an event.
-    ///
-    /// A thin event and its snapshot event are one event in the inbox, but a handler may take only
-    /// one of them, and each may have an endpoint of its own. If only the other one is stored, the
-    /// event is sent, and the server decides for each handler.
-    pub(super) async fn find(&self, event: &Event) -> Result<Found, Error> {
-        let mut found = Found::Nowhere;
-        for stored in self.show(event.id()).await? {
-            if stored.id != event.id() {
-                continue;
-            }
-            if is_same(&stored, event) {
-                return Ok(Found::Here);
-            }
-            found = Found::Elsewhere(stored);
-        }
-        Ok(found)
+    pub(super) async fn look_up(&self, event: &Event) -> Result<Lookup, Error> {
+        within_limit(look_up(&*self.store, event)).await
     }
 
     /// Checks that the inbox has an event that the server accepted.
@@ -71,7 +50,7 @@ impl Known {
         let mut elsewhere = None;
         for id in [Some(event.id()), event.snapshot_event()].into_iter().flatten() {
             for stored in self.show(id).await? {
-                if is_same(&stored, event) {
+                if has_identity_of(&stored, event) {
                     return Ok(());
                 }
                 elsewhere = Some(stored);
@@ -114,11 +93,6 @@ impl Known {
         }
         within_limit(self.store.set_checkpoint(name, &format_checkpoint(until))).await
     }
-}
-
-fn is_same(stored: &EventSummary, event: &Event) -> bool {
-    let key = event.key();
-    (&*stored.endpoint, stored.account.as_deref()) == (key.endpoint(), key.account())
 }
 
 /// Formats an endpoint and an account, as in `endpoint connect, account acct_1`.

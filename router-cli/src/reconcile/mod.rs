@@ -19,7 +19,7 @@ use self::{
     known::Known,
     pass::{Action, Filter, Pass},
     resend::Resend,
-    sources::{Doors, SourceOptions},
+    sources::{ServerEndpoints, SourceOptions},
 };
 use crate::{
     error::{Error, Exit},
@@ -159,21 +159,21 @@ impl ReconcileArgs {
             },
             None => None,
         };
-        let doors = Doors::open(&self.target, &self.sources)?;
+        let endpoints = ServerEndpoints::open(&self.target, &self.sources)?;
         let filter = Filter { types: self.types, routes };
         if self.follow {
-            let sources = self.sources.follow(&doors, &client).await?;
-            return follow(&client, sources, &doors, &filter, self.interval, output).await;
+            let sources = self.sources.follow(&endpoints, &client).await?;
+            return follow(&client, sources, &endpoints, &filter, self.interval, output).await;
         }
         let inbox = match &self.inbox {
             Some(url) => Some(open(url).await?),
             None => None,
         };
-        let sources = self.sources.catch_up(&doors, &client).await?;
+        let sources = self.sources.catch_up(&endpoints, &client).await?;
         let action = match &self.webhook_endpoint {
             _ if self.dry_run => Action::Print,
             Some(endpoint) => Action::Resend(Resend::new(&client, endpoint)),
-            None => Action::Send(&doors),
+            None => Action::Send(&endpoints),
         };
         let is_complete =
             filter.types.is_empty() && !self.sources.all && matches!(action, Action::Send(_));

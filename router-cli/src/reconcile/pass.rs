@@ -14,16 +14,16 @@ use router_core::{
 use router_stripe::{
     Client,
     doctor::ProgramRoutes,
-    reconcile::{EventList, EventReader, EventSource, SAFE_AGE, is_in_future},
+    reconcile::{EventList, EventReader, EventSource, Lookup, SAFE_AGE, is_in_future},
 };
 
 use super::{
     PERMISSIONS, Since,
     deliver::{Delivery, deliver},
-    known::{CheckpointError, Found, Known},
+    known::{CheckpointError, Known},
     report::{Report, time},
     resend::Resend,
-    sources::Doors,
+    sources::ServerEndpoints,
 };
 use crate::{
     error::{Error, Exit},
@@ -46,7 +46,7 @@ pub(super) struct Pass<'p> {
 /// The treatment of a missed event.
 pub(super) enum Action<'p> {
     Print,
-    Send(&'p Doors),
+    Send(&'p ServerEndpoints),
     Resend(Resend<'p>),
 }
 
@@ -150,7 +150,7 @@ impl Pass<'_> {
             Ok(range) => range,
             Err(error) => return failed(error, report, output),
         };
-        self.check_gap(checkpoint, &range, output)?;
+        self.check_gap(source, checkpoint, &range, output)?;
         let sets_checkpoint = sets_checkpoint(checkpoint, &range);
         report.bar = span_bar(length(&range), output);
         loop {
@@ -232,6 +232,7 @@ impl Pass<'_> {
     /// Fails if the inbox may have purged events of this time that it has handled.
     fn check_gap(
         &self,
+        source: &EventSource,
         checkpoint: Option<SystemTime>,
         range: &Range<SystemTime>,
         output: &mut Output,
@@ -251,9 +252,25 @@ impl Pass<'_> {
                 time(checkpoint),
                 time(range.start)
             )),
+            // Once, and not for each account.
+            (None, Some(_))
+                if self.is_complete()
+                    && source.connected_account().is_none()
+                    && !sets_checkpoint(None, range) =>
+            {
+                output.note(
+                    "the next run does not begin where this one ends, because a first run of less than \
+                     84 hours leaves out events",
+                );
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Returns whether the run stores the time up to which it has read the lists.
+    fn is_complete(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.is_complete)
     }
 
     /// Hands an event over, unless the inbox has it.
@@ -270,25 +287,25 @@ impl Pass<'_> {
             return Ok(Completion::Complete);
         }
         let found = match &self.known {
-            Some(known) => known.find(event).await?,
+            Some(known) => known.look_up(event).await?,
             // Without an inbox, only the events of this run are known.
             None if report.was_sent_elsewhere(event) => {
                 report.sent_elsewhere(event, output)?;
                 return Ok(Completion::Complete);
             }
-            None => Found::Nowhere,
+            None => Lookup::Missing,
         };
         match (found, &self.action) {
-            (Found::Here, _) => report.stored(),
+            (Lookup::Stored, _) => report.stored(),
             // Stripe delivers it to the webhook endpoint, whatever the name of its secret.
-            (Found::Elsewhere(_) | Found::Nowhere, Action::Resend(resend)) => {
+            (Lookup::OtherEndpoint(_) | Lookup::Missing, Action::Resend(resend)) => {
                 resend.send(event, source).await?;
                 report.resent(event, output)?;
             }
-            (Found::Elsewhere(stored), _) => report.other_endpoint(event, &stored, output)?,
-            (Found::Nowhere, Action::Print) => report.missed(event, output)?,
-            (Found::Nowhere, Action::Send(doors)) => {
-                match deliver(event, doors.of(source), interrupt).await? {
+            (Lookup::OtherEndpoint(stored), _) => report.other_endpoint(event, &stored, output)?,
+            (Lookup::Missing, Action::Print) => report.missed(event, output)?,
+            (Lookup::Missing, Action::Send(endpoints)) => {
+                match deliver(event, endpoints.of(source), interrupt).await? {
                     Delivery::Interrupted => return Ok(Completion::Interrupted),
                     Delivery::Failed(answer, error) => {
                         // The error says more than one of a closed output.

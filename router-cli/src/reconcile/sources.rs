@@ -26,7 +26,8 @@ pub(super) struct SourceOptions {
     all_accounts: bool,
 
     /// Name of the endpoint for the events of connected accounts, and of its secret; by default the
-    /// same as for the account's own events.
+    /// second name of the secret (as in `platform+connect=whsec_…`), or else that for the account's
+    /// own events.
     #[arg(long, value_name = "NAME")]
     connect_endpoint: Option<String>,
 
@@ -55,26 +56,26 @@ impl SourceOptions {
     /// Returns the lists that are searched for missed events.
     pub(super) async fn catch_up(
         &self,
-        doors: &Doors,
+        endpoints: &ServerEndpoints,
         client: &Client,
     ) -> Result<Vec<EventSource>, Error> {
         let snapshots = if self.all { EventList::Snapshot } else { EventList::Undelivered };
-        self.sources(snapshots, doors, client).await
+        self.sources(snapshots, endpoints, client).await
     }
 
     /// Returns the lists of all events, for `--follow`.
     pub(super) async fn follow(
         &self,
-        doors: &Doors,
+        endpoints: &ServerEndpoints,
         client: &Client,
     ) -> Result<Vec<EventSource>, Error> {
-        self.sources(EventList::Snapshot, doors, client).await
+        self.sources(EventList::Snapshot, endpoints, client).await
     }
 
     async fn sources(
         &self,
         snapshots: EventList,
-        doors: &Doors,
+        endpoints: &ServerEndpoints,
         client: &Client,
     ) -> Result<Vec<EventSource>, Error> {
         let lists = match self.thin {
@@ -90,10 +91,10 @@ impl SourceOptions {
         };
         accounts.sort();
         accounts.dedup();
-        let own = lists.iter().map(|list| EventSource::new(*list, doors.endpoint(*list, false)));
+        let own = lists.iter().map(|list| EventSource::new(*list, endpoints.name(*list, false)));
         let connected = accounts.iter().flat_map(|account| {
             lists.iter().map(move |list| {
-                EventSource::new(*list, doors.endpoint(*list, true)).account(account)
+                EventSource::new(*list, endpoints.name(*list, true)).account(account)
             })
         });
         Ok(own.chain(connected).collect())
@@ -101,44 +102,44 @@ impl SourceOptions {
 }
 
 /// The server's endpoints for the account's own events and for those of connected accounts.
-pub(super) struct Doors {
-    own: Door,
-    connected: Door,
-    own_thin: Door,
-    connected_thin: Door,
+pub(super) struct ServerEndpoints {
+    own: ServerEndpoint,
+    connected: ServerEndpoint,
+    own_thin: ServerEndpoint,
+    connected_thin: ServerEndpoint,
 }
 
 /// An endpoint of the server.
-pub(super) struct Door {
+pub(super) struct ServerEndpoint {
     /// The name under which the server receives the events.
-    endpoint: String,
+    name: String,
     pub(super) sender: Sender,
     secret_is_given: bool,
 }
 
-impl Doors {
+impl ServerEndpoints {
     pub(super) fn open(target: &Target, options: &SourceOptions) -> Result<Self, Error> {
         let own = target.secret.endpoint.as_deref();
         let connected = options.connect_endpoint.as_deref().or(own);
         let thin = options.thin_endpoint.as_deref();
         Ok(Self {
-            own: Door::open(target, own, false)?,
-            connected: Door::open(target, connected, true)?,
-            own_thin: Door::open(target, thin.or(own), false)?,
-            connected_thin: Door::open(target, thin.or(connected), true)?,
+            own: ServerEndpoint::open(target, own, false)?,
+            connected: ServerEndpoint::open(target, connected, true)?,
+            own_thin: ServerEndpoint::open(target, thin.or(own), false)?,
+            connected_thin: ServerEndpoint::open(target, thin.or(connected), true)?,
         })
     }
 
     /// Returns the endpoint that receives the events of this list.
-    pub(super) fn of(&self, source: &EventSource) -> &Door {
-        self.door(source.list(), source.connected_account().is_some())
+    pub(super) fn of(&self, source: &EventSource) -> &ServerEndpoint {
+        self.find(source.list(), source.connected_account().is_some())
     }
 
-    fn endpoint(&self, list: EventList, is_connected: bool) -> &str {
-        &self.door(list, is_connected).endpoint
+    fn name(&self, list: EventList, is_connected: bool) -> &str {
+        &self.find(list, is_connected).name
     }
 
-    fn door(&self, list: EventList, is_connected: bool) -> &Door {
+    fn find(&self, list: EventList, is_connected: bool) -> &ServerEndpoint {
         match (list, is_connected) {
             (EventList::Thin, false) => &self.own_thin,
             (EventList::Thin, true) => &self.connected_thin,
@@ -148,18 +149,18 @@ impl Doors {
     }
 }
 
-impl Door {
+impl ServerEndpoint {
     fn open(target: &Target, name: Option<&str>, is_connected: bool) -> Result<Self, Error> {
         let (secret, secret_is_given) = target.secret.resolve_for(name)?;
         // The server takes the name from its secret. The development secret has no name of its own.
-        let endpoint = match name {
+        let name = match name {
             Some(name) if !secret_is_given => name.to_owned(),
             _ => {
                 let connect = secret.connect_endpoint().filter(|_| is_connected);
                 connect.unwrap_or(secret.endpoint()).to_string()
             }
         };
-        Ok(Self { endpoint, sender: Sender::new(target, secret)?, secret_is_given })
+        Ok(Self { name, sender: Sender::new(target, secret)?, secret_is_given })
     }
 
     /// Describes the secret that the server did not accept.

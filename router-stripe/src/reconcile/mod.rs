@@ -32,6 +32,8 @@ mod checkpoint;
 #[cfg(feature = "inbox")]
 mod endpoints;
 #[cfg(feature = "inbox")]
+mod lookup;
+#[cfg(feature = "inbox")]
 mod pass;
 mod reader;
 #[cfg(feature = "inbox")]
@@ -52,6 +54,7 @@ pub use self::{
 };
 #[cfg(feature = "inbox")]
 pub use self::{
+    lookup::{Lookup, has_identity_of, look_up},
     result::{ReconcileError, Summary},
     task::Reconcile,
 };

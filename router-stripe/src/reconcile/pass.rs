@@ -8,6 +8,7 @@ use super::{
     EventBatch, EventList, EventReader, EventSource, Reconcile, ReconcileError, Summary,
     checkpoint::{format_checkpoint, is_in_future, parse_checkpoint},
     connected_accounts,
+    lookup::{Lookup, look_up},
     reader::SAFE_AGE,
     telemetry::{self, Outcome},
     thin::{is_named, takes_thin_events},
@@ -155,29 +156,22 @@ impl<S: Store> Reconcile<S> {
         if source.list() == EventList::Thin && !is_named(self.inbox.router(), &event) {
             return Ok(Outcome::Ignored);
         }
-        let stored = operations.show(event.id()).await?;
-        let key = event.key();
-        let (same, others): (Vec<_>, Vec<_>) = stored.iter().partition(|stored| {
-            let account = stored.event.account.as_deref();
-            (&*stored.event.endpoint, account) == (key.endpoint(), key.account())
-        });
-        // The store also returns the thin event of a snapshot event, and the reverse. Each may have
-        // handlers that do not take the other.
-        if same.iter().any(|stored| stored.event.id == event.id()) {
-            return Ok(Outcome::Stored);
-        }
-        if let (true, Some(other)) = (same.is_empty(), others.first()) {
-            tracing::warn!(
-                event.id = event.id(),
-                event.r#type = event.event_type(),
-                endpoint = key.endpoint(),
-                account = key.account(),
-                stored_endpoint = other.event.endpoint,
-                stored_account = other.event.account,
-                "an undelivered event is stored for another endpoint or account, and is not handled \
-                 again; check the endpoints given to `Reconcile`"
-            );
-            return Ok(Outcome::OtherEndpoint);
+        match look_up(operations, &event).await? {
+            Lookup::Stored => return Ok(Outcome::Stored),
+            Lookup::OtherEndpoint(stored) => {
+                tracing::warn!(
+                    event.id = event.id(),
+                    event.r#type = event.event_type(),
+                    endpoint = event.key().endpoint(),
+                    account = event.key().account(),
+                    stored_endpoint = stored.endpoint,
+                    stored_account = stored.account,
+                    "an undelivered event is stored for another endpoint or account, and is not \
+                     handled again; check the endpoints given to `Reconcile`"
+                );
+                return Ok(Outcome::OtherEndpoint);
+            }
+            Lookup::Missing => {}
         }
         // The webhook may have arrived meanwhile, and a thin event may report the change of a
         // stored snapshot event. In both cases the inbox decides for each handler.

@@ -1,9 +1,6 @@
 //! Events in the stub's lists, and a client whose waits are over when the clock is moved.
 
-use std::{
-    pin::pin,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use router_core::{
     clock::{Clock as _, SystemClock},
@@ -14,6 +11,8 @@ use router_stripe::{
     testing::{Hold, StubStripe},
 };
 use serde_json::{Value, json};
+
+pub(crate) use crate::clock::advance;
 
 pub(crate) const V1: &str = "/v1/events";
 pub(crate) const V2: &str = "/v2/core/events";
@@ -27,19 +26,6 @@ pub(crate) fn client(stripe: &StubStripe) -> (Client, ManualClock) {
     let clock = ManualClock::at(SystemClock.wall());
     let client = stripe.client_builder().clock(clock.clone()).max_attempts(1).build();
     (client.expect("settings are valid"), clock)
-}
-
-/// Moves the clock until the future is ready.
-pub(crate) async fn advance<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        tokio::select! {
-            biased;
-            output = &mut future => return output,
-            // The stub answers in real time, and the pauses between requests are by the clock.
-            () = SystemClock.sleep(Duration::from_millis(1)) => clock.advance(Duration::from_millis(100)),
-        }
-    }
 }
 
 /// Polls the future until the request has arrived at the stub.

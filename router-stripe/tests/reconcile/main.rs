@@ -1,5 +1,7 @@
 //! The search for missed events, against the stub.
 
+#[path = "../support/clock.rs"]
+mod clock;
 mod endpoints;
 mod events;
 mod interrupted;

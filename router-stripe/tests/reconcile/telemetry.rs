@@ -1,9 +1,6 @@
 //! The metrics and log lines of a pass.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{cell::RefCell, io, mem};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use router_stripe::testing::Fault;
@@ -13,13 +10,17 @@ use crate::{
     shop::{HOUR, Shop},
 };
 
-/// The log lines of this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl io::Write for Log {
+/// Writes to the log of the thread. The subscriber is that of the program: with one for this thread
+/// only, a log line that another thread reaches first could be disabled for both.
+struct LogWriter;
+
+impl io::Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
+        LOG.with_borrow_mut(|log| log.extend(bytes));
         Ok(bytes.len())
     }
 
@@ -28,14 +29,11 @@ impl io::Write for Log {
     }
 }
 
-impl Log {
-    /// Removes and returns the lines of the search.
-    fn take(&self) -> String {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let text = String::from_utf8(bytes).expect("log is UTF-8");
-        let lines = text.lines().filter(|line| line.contains("router_stripe::reconcile"));
-        lines.collect::<Vec<_>>().join("\n")
-    }
+/// Removes and returns the lines of the search.
+fn take_log() -> String {
+    let text = String::from_utf8(LOG.with_borrow_mut(mem::take)).expect("log is UTF-8");
+    let lines = text.lines().filter(|line| line.contains("router_stripe::reconcile"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the counters, as in `passes success 1`, and their rows in the table of the docs.
@@ -64,10 +62,7 @@ fn counters(recorder: &DebuggingRecorder) -> (Vec<String>, Vec<String>) {
 async fn passes_and_listed_events_are_counted_and_logged() {
     let recorder = DebuggingRecorder::new();
     let _metrics = metrics::set_default_local_recorder(&recorder);
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _log = tracing::subscriber::set_default(subscriber.finish());
+    tracing_subscriber::fmt().with_ansi(false).with_writer(|| LogWriter).init();
     let mut shop = Shop::open().await;
     let (initial, rows) = counters(&recorder);
     assert_eq!(
@@ -86,7 +81,7 @@ async fn passes_and_listed_events_are_counted_and_logged() {
     assert_eq!(rows, table.lines().filter(|line| line.contains('`')).collect::<Vec<_>>());
 
     shop.pass().await.expect("stub answers");
-    assert_eq!(log.take(), "");
+    assert_eq!(take_log(), "");
 
     let created = ago(HOUR);
     shop.webhook(&missed("evt_stored", created)).await;
@@ -107,7 +102,7 @@ async fn passes_and_listed_events_are_counted_and_logged() {
         .expect("it is valid");
     shop.reconcile = shop.reconcile.since(HOUR * 24);
     shop.pass().await.expect("stub answers");
-    let lines = log.take();
+    let lines = take_log();
     assert!(
         lines.contains("2 events that Stripe could not deliver are now in the inbox"),
         "{lines}"
@@ -117,7 +112,7 @@ async fn passes_and_listed_events_are_counted_and_logged() {
 
     shop.stripe.fault_at(V1, Fault::status(403));
     shop.pass().await.expect_err("one list was refused");
-    let lines = log.take();
+    let lines = take_log();
     assert!(lines.contains("a list of events was not read"), "{lines}");
     let (changes, _) = counters(&recorder);
     assert_eq!(

@@ -1,6 +1,6 @@
 //! A stub, and a client whose retries wait for no real time.
 
-use std::{pin::pin, time::Duration};
+mod clock;
 
 use router_core::{
     clock::{Clock as _, SystemClock},
@@ -8,6 +8,8 @@ use router_core::{
 };
 use router_stripe::{Client, testing::StubStripe};
 use serde_json::json;
+
+pub(crate) use self::clock::advance;
 
 /// The path of an object in the stub.
 pub(crate) const INVOICE: &str = "/v1/invoices/in_1";
@@ -23,17 +25,4 @@ pub(crate) fn client_with_clock(stripe: &StubStripe) -> (Client, ManualClock) {
     let clock = ManualClock::at(SystemClock.wall());
     let client = stripe.client_builder().clock(clock.clone()).build().expect("settings are valid");
     (client, clock)
-}
-
-/// Moves the clock until the future is ready.
-pub(crate) async fn advance<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        tokio::select! {
-            biased;
-            output = &mut future => return output,
-            // The stub answers in real time, and retries wait on the clock.
-            () = SystemClock.sleep(Duration::from_millis(5)) => clock.advance(Duration::from_millis(100)),
-        }
-    }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_stripe::testing::{Fault, STUB_KEY, StubStripe};
+use serde_json::Value;
 
 use super::{EVENTS, event_at, server::ScriptedServer};
 use crate::program::program;
@@ -23,13 +24,17 @@ struct Follower {
 impl Follower {
     /// Starts a run, and waits until it follows.
     async fn start(statuses: &[u16]) -> Self {
+        Self::start_with(statuses, &[]).await
+    }
+
+    async fn start_with(statuses: &[u16], options: &[&str]) -> Self {
         let stripe = StubStripe::start().await.expect("a port is free");
         let earlier = SystemClock.wall() - Duration::from_secs(5);
         stripe.add_item(EVENTS, event_at("evt_earlier", earlier));
         let server = ScriptedServer::start(statuses);
         let base = stripe.url();
         let arguments = ["reconcile", "--follow", "--interval", "500ms", "--api-base", &base];
-        let mut command = program(&[&arguments[..], &["--to", &server.url]].concat());
+        let mut command = program(&[&arguments[..], &["--to", &server.url], options].concat());
         command.env("STRIPE_API_KEY", STUB_KEY).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
@@ -99,4 +104,20 @@ async fn run_goes_on_after_a_500_of_the_server_and_of_stripe() {
     assert_eq!(stdout.lines().count(), 2, "{stdout}");
     let warning = "warning: GET /v1/events failed (500): a fault of the stub";
     assert!(stderr.starts_with(warning), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_tells_sent_and_refused_events_apart() {
+    let follower = Follower::start_with(&[500], &["--json"]).await;
+    follower.add("evt_0");
+    follower.server.wait_for(1).await;
+    follower.add("evt_1");
+    follower.server.wait_for(2).await;
+    follower.await_requests(4).await;
+    let (code, stdout, _) = follower.stop();
+    assert_eq!(code, Some(0), "{stdout}");
+    let lines = stdout.lines().map(|line| serde_json::from_str(line).expect("output is JSON"));
+    let outcomes: Vec<_> =
+        lines.map(|line: Value| (line["outcome"].clone(), line["status"].clone())).collect();
+    assert_eq!(outcomes, [("refused".into(), 500.into()), ("sent".into(), 200.into())]);
 }

@@ -275,7 +275,11 @@ async fn refused_list_of_an_account_does_not_stop_the_others() {
     }
     let result = shop.run(&["--since", "1h", "--account", "acct_1", "--account", "acct_2"]);
     assert_eq!(result.code, Some(3), "{result:?}");
-    assert!(result.stderr.starts_with("error: GET /v1/events failed"), "{result:?}");
+    let lines: Vec<_> = result.stderr.lines().collect();
+    assert!(lines[0].starts_with("the next run does not begin where this one ends"), "{result:?}");
+    assert!(lines[1].starts_with("error: GET /v1/events failed"), "{result:?}");
+    // The error has a second line, with the permission.
+    assert_eq!(lines.len(), 3, "{result:?}");
     let summary = "\n1 missed event sent, 1 of the lists could not be read\n";
     assert!(result.stdout.ends_with(summary), "{result:?}");
 }
