@@ -32,7 +32,9 @@ pub(crate) fn print(
     }
     match &backend.shop {
         Some(shop) => {
-            println!("orders and subscriptions are shown at http://{internal_address}/shop");
+            println!(
+                "orders, subscriptions and disputes are shown at http://{internal_address}/shop"
+            );
             println!("mails go to {}", shop.mailer.destination());
         }
         None => println!("the shop is left out: its tables need an inbox in SQLite or PostgreSQL"),
@@ -56,4 +58,9 @@ pub(crate) fn print(
     };
     println!("To send a test event, run in another terminal{with_secret}:\n");
     println!("cargo run -p router-cli -- send payment_intent.succeeded{to_option}\n");
+    if backend.shop.is_some() {
+        println!(
+            "To send an order, replace `send payment_intent.succeeded` by `scenario checkout`.\n"
+        );
+    }
 }

@@ -51,7 +51,7 @@ impl Server {
             rest.expect("the server prints its addresses")
         };
         let url = printed("listening on ");
-        let page = printed("orders and subscriptions are shown at http://");
+        let page = printed("orders, subscriptions and disputes are shown at http://");
         let internal = page.trim_end_matches("/shop").to_owned();
         let stderr = BufReader::new(process.stderr.take().expect("stderr is piped"));
         Self { process, url, internal, stderr, _stdout: stdout }

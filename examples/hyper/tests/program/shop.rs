@@ -146,7 +146,8 @@ fn page_is_only_on_the_internal_server() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(&url(folder.path()), folder.path());
     let internal = server.internal_address();
-    let line = format!("\norders and subscriptions are shown at http://{internal}/shop\n");
+    let line =
+        format!("\norders, subscriptions and disputes are shown at http://{internal}/shop\n");
     assert!(server.printed.contains(&line), "{}", server.printed);
     for (address, request_line, status) in [
         (server.address(), "GET /shop", "404 Not Found"),
