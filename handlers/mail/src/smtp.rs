@@ -192,7 +192,68 @@ impl UrlParts {
 
 #[cfg(test)]
 mod tests {
+    use lettre::{
+        message::{Mailbox, MultiPart},
+        transport::smtp::client::Certificate,
+    };
+    use router_test_servers::smtp::{self, Server};
+
     use super::*;
+
+    /// A mail server whose certificate is trusted.
+    fn trusting(server: &Server, encryption: Encryption, certificate: &str) -> Smtp {
+        let url = server.url().replacen("smtp:", "smtps:", 1);
+        let root = Certificate::from_pem(certificate.as_bytes()).expect("certificate is valid");
+        let parameters = TlsParameters::builder("127.0.0.1".to_owned()).add_root_certificate(root);
+        let parameters = parameters.build().expect("certificate is valid");
+        let tls = match encryption {
+            Encryption::Loopback => Tls::None,
+            Encryption::StartTls => Tls::Required(parameters),
+            Encryption::Tls => Tls::Wrapper(parameters),
+        };
+        Smtp { encryption, tls, ..Smtp::new(&url, "example.com").expect("URL is valid") }
+    }
+
+    fn mail() -> Message {
+        let mailbox = |address: &str| Mailbox::new(None, address.parse().expect("is an address"));
+        let message = Message::builder().from(mailbox("shop@example.com"));
+        let (text, html) = ("Thanks".to_owned(), "<p>Thanks</p>".to_owned());
+        let body = MultiPart::alternative_plain_html(text, html);
+        message.to(mailbox("jenny@example.com")).multipart(body).expect("mail is complete")
+    }
+
+    /// The URL of a server on the loopback interface never selects STARTTLS, so this test does.
+    #[tokio::test]
+    async fn mails_are_sent_encrypted() {
+        let Some(mut server) = Server::start() else { return };
+        for (mode, encryption) in [
+            (smtp::Encryption::StartTls, Encryption::StartTls),
+            (smtp::Encryption::Tls, Encryption::Tls),
+        ] {
+            let certificate = server.encrypt(mode);
+            let before = server.mails().len();
+            let trusting = trusting(&server, encryption, &certificate);
+            trusting.send(mail(), "jenny@example.com").await.unwrap();
+            assert_eq!(server.mails().len(), before + 1, "{encryption:?}");
+        }
+    }
+
+    /// Nothing is sent in plain text, to a server that does not offer encryption or is another one.
+    #[tokio::test]
+    async fn unencrypted_and_untrusted_servers_get_no_mail() {
+        let Some(mut server) = Server::start() else { return };
+        let mut stranger = Server::start().expect("another server has started");
+        let of_stranger = stranger.encrypt(smtp::Encryption::StartTls);
+        let no_encryption = trusting(&server, Encryption::StartTls, &of_stranger);
+        let failure = no_encryption.send(mail(), "jenny@example.com").await.unwrap_err();
+        assert!(format!("{failure:?}").contains("STARTTLS"), "{failure:?}");
+        server.encrypt(smtp::Encryption::StartTls);
+        let wrong_certificate = trusting(&server, Encryption::StartTls, &of_stranger);
+        let failure = wrong_certificate.send(mail(), "jenny@example.com").await.unwrap_err();
+        let failure = format!("{failure:?}");
+        assert!(failure.contains("certificate") && !failure.contains(smtp::PASSWORD), "{failure}");
+        assert_eq!(server.mails().len(), 0);
+    }
 
     #[test]
     fn urls_select_encryption_and_port() {

@@ -2,6 +2,8 @@
 # answers each with one line: `ok`, JSON or an error. It ends when standard input is closed.
 #
 #   start PORT         listens on the loopback interface
+#   encrypt MODE CERTIFICATE KEY
+#                      from the next start on, requires TLS: MODE is starttls, or tls from the first byte
 #   stop               closes the port
 #   refuse WHEN REPLY  answers the next RCPT or DATA (WHEN) with REPLY, such as `451 try later`
 #   stall              never answers the next DATA
@@ -12,6 +14,7 @@ import email
 import email.policy
 import json
 import random
+import ssl
 import sys
 
 from aiosmtpd.controller import Controller
@@ -73,6 +76,7 @@ def authenticate(server, session, envelope, mechanism, data):
 
 state = Server()
 controller = None
+encryption = {"auth_require_tls": False}
 for line in sys.stdin:
     command, _, rest = line.strip().partition(" ")
     answer = "ok"
@@ -80,9 +84,17 @@ for line in sys.stdin:
         if command == "start":
             controller = Controller(
                 state, hostname="127.0.0.1", port=int(rest), authenticator=authenticate,
-                auth_required=True, auth_require_tls=False,
+                auth_required=True, **encryption,
             )
             controller.start()
+        elif command == "encrypt":
+            mode, certificate, key = rest.split(" ")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            encryption = {
+                "starttls": {"tls_context": context, "require_starttls": True},
+                "tls": {"ssl_context": context, "auth_require_tls": False},
+            }[mode]
         elif command == "stop":
             controller.stop()
         elif command == "refuse":

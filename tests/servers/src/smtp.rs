@@ -1,7 +1,7 @@
 //! An SMTP server: aiosmtpd, in a virtualenv that the first test creates.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -16,6 +16,14 @@ pub const USER: &str = "shop@example.com";
 
 /// The user's password. No error may show it.
 pub const PASSWORD: &str = "of-the-tests-51d0";
+
+/// The way in which a connection is encrypted.
+pub enum Encryption {
+    /// After the client has sent `STARTTLS`, which the server requires.
+    StartTls,
+    /// From the first byte.
+    Tls,
+}
 
 /// A running server. It is stopped when this value is dropped or the process ends, even if the
 /// process is killed.
@@ -53,6 +61,29 @@ impl Server {
     /// The server's host and port.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the server again with TLS, with a self-signed certificate of `127.0.0.1`, which this
+    /// returns in PEM.
+    pub fn encrypt(&mut self, encryption: Encryption) -> String {
+        let folder = tempfile::tempdir().expect("a folder can be created");
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+        let mut openssl = Command::new("openssl");
+        openssl
+            .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split(' '));
+        openssl.args("-days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1".split(' '));
+        openssl.arg("-addext").arg("basicConstraints=critical,CA:FALSE");
+        let made = openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate).output();
+        assert!(made.expect("openssl is installed").status.success());
+        let mode = match encryption {
+            Encryption::StartTls => "starttls",
+            Encryption::Tls => "tls",
+        };
+        let files = format!("{} {}", certificate.display(), key.display());
+        self.shell.run(&format!("encrypt {mode} {files}")).expect("the certificate is valid");
+        self.stop();
+        self.restart();
+        fs::read_to_string(&certificate).expect("openssl wrote it")
     }
 
     /// Shuts the server down.
