@@ -4,6 +4,8 @@
 #![expect(clippy::missing_panics_doc, reason = "a test helper panics if its setup fails")]
 
 pub mod bomb;
+#[cfg(doctest)]
+mod documents;
 pub mod exchange;
 pub mod held;
 pub mod invariant;
@@ -71,28 +73,3 @@ pub fn payload(event_type: &str) -> String {
 pub fn payload_with_id(id: &str, event_type: &str) -> String {
     payload(event_type).replacen("evt_1", id, 1)
 }
-
-/// Compiles the code blocks of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
-
-/// Compiles the code blocks of router-core's README.
-#[cfg(doctest)]
-#[doc = include_str!("../../router-core/README.md")]
-struct CoreReadme;
-
-/// Compiles the code blocks of router-inbox's README.
-#[cfg(doctest)]
-#[doc = include_str!("../../router-inbox/README.md")]
-struct InboxReadme;
-
-/// Compiles the code blocks of the page about operating an inbox.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/inbox-operations.md")]
-struct Operations;
-
-/// Compiles the code blocks of the guide.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/guide.md")]
-struct Guide;
