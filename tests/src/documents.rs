@@ -18,6 +18,9 @@ struct Answers;
 #[doc = include_str!("../../docs/guide/arguments.md")]
 struct Arguments;
 
+#[doc = include_str!("../../docs/guide/checks.md")]
+struct Checks;
+
 #[doc = include_str!("../../docs/guide/coming-from.md")]
 struct ComingFrom;
 
