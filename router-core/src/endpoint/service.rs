@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body;
 use tower_service::Service;
 
@@ -210,6 +211,8 @@ impl<S: EventService + Clone> Endpoint<S> {
     /// Processes a request of a server with HTTP types of its own, given the value of its
     /// `Stripe-Signature` header and its body.
     ///
+    /// The server has read the body, so it must limit the size of the body and the time to read it.
+    /// [`receive_body`](Endpoint::receive_body) reads the body under the endpoint's limits instead.
     /// With a [`SecretProvider`], which needs the request's head, use
     /// [`receive_request`](Endpoint::receive_request). For a request from a queue, use
     /// [`receive_at`](Endpoint::receive_at).
@@ -219,6 +222,28 @@ impl<S: EventService + Clone> Endpoint<S> {
             require_secrets(&settings.provider)?;
             let body = settings.limit.check(body)?;
             let signature = settings.check_header(signature)?;
+            let event = settings.verify(&settings.provider, signature, body)?;
+            settings.handle(event, &mut inner).await
+        });
+        settings.respond(&RequestFacts::default(), steps).await
+    }
+
+    /// Processes a request like [`receive`](Endpoint::receive), and reads its body under the
+    /// [limits](Endpoint#limits) of this endpoint. The server must not limit the body to less than
+    /// [`Endpoint::body_limit`].
+    ///
+    /// The body need not be `Send`, and may borrow from the caller. `http_body_util::StreamBody`
+    /// makes a body of a stream of bytes.
+    pub async fn receive_body<B>(&self, signature: Option<&[u8]>, body: B) -> http::Response<Bytes>
+    where
+        B: Body<Error: Into<BoxError>>,
+    {
+        let (settings, mut inner) = (&self.settings, self.inner.clone());
+        let steps = pin!(async {
+            require_secrets(&settings.provider)?;
+            settings.limit.check_declared(&HeaderMap::new(), &body)?;
+            let signature = settings.check_header(signature)?;
+            let body = settings.limit.read(body, &settings.budget, &*settings.clock).await?;
             let event = settings.verify(&settings.provider, signature, body)?;
             settings.handle(event, &mut inner).await
         });

@@ -2,13 +2,19 @@
 //! servers with their own request types.
 
 use std::{
+    cell::Cell,
+    collections::VecDeque,
+    convert::Infallible,
     future::{Ready, ready},
+    pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, request::Parts};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use router_core::{
     BoxError, Endpoint, Event, Router, Secrets,
@@ -226,8 +232,90 @@ async fn receive_gives_the_same_answers_as_the_service() {
             request.headers_mut().insert("stripe-signature", header);
         }
         let sent = send(endpoint(), request).await;
-        let received = endpoint().receive(header, body).await;
-        assert_eq!((sent.status().as_u16(), received.status().as_u16()), (status, status));
-        assert_eq!(sent.body().as_bytes(), received.body());
+        assert_eq!(sent.status().as_u16(), status);
+        let received = endpoint().receive(header, body.clone()).await;
+        let streamed = endpoint().receive_body(header, Streamed::of(&body)).await;
+        for response in [received, streamed] {
+            assert_eq!(response.status(), sent.status());
+            assert_eq!(sent.body().as_bytes(), response.body());
+        }
+    }
+}
+
+#[tokio::test]
+async fn receive_body_limits_a_body_without_a_declared_length() {
+    let body = payload(PAID);
+    let header = signature(body.as_bytes());
+    let endpoint = endpoint(Untouchable).body_limit(body.len() - 1);
+    let body = Streamed { length: 0, ..Streamed::of(body.as_bytes()) };
+    let response = endpoint.receive_body(Some(header.as_bytes()), body).await;
+    assert_eq!(response.status(), 413);
+}
+
+#[tokio::test]
+async fn receive_body_refuses_a_body_that_stalls() {
+    let clock = ManualClock::at(now());
+    let endpoint = endpoint(Untouchable).clock(clock.clone()).body_timeout(Duration::from_secs(2));
+    let body = payload(PAID);
+    let header = signature(body.as_bytes());
+    let call = endpoint.receive_body(Some(header.as_bytes()), Streamed::stalling(&body));
+    let time_passes = async {
+        clock.wait_for_sleeper().await;
+        clock.advance(Duration::from_secs(2));
+    };
+    let (response, ()) = tokio::join!(call, time_passes);
+    assert_eq!(response.status(), 408);
+}
+
+#[tokio::test]
+async fn receive_body_reads_no_body_without_a_signature() {
+    let endpoint = endpoint(Untouchable);
+    let body = Streamed::stalling("{");
+    let was_read = body.was_read.clone();
+    let response = endpoint.receive_body(None, body).await;
+    assert_eq!((response.status().as_u16(), was_read.get()), (400, false));
+}
+
+/// A body in two frames. It is not `Send`, like that of actix-web.
+struct Streamed {
+    frames: VecDeque<Bytes>,
+    /// The declared length, or 0.
+    length: u64,
+    stalls: bool,
+    was_read: Rc<Cell<bool>>,
+}
+
+impl Streamed {
+    fn of(body: &[u8]) -> Self {
+        let (first, second) = body.split_at(body.len() / 2);
+        let frames = [first, second].map(Bytes::copy_from_slice).into();
+        Self { frames, length: body.len() as u64, stalls: false, was_read: Rc::default() }
+    }
+
+    /// Creates a body whose end never arrives.
+    fn stalling(body: &str) -> Self {
+        Self { stalls: true, ..Self::of(body.as_bytes()) }
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.was_read.set(true);
+        match self.frames.pop_front() {
+            None if self.stalls => Poll::Pending,
+            frame => Poll::Ready(frame.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.length);
+        hint
     }
 }
