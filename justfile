@@ -12,7 +12,7 @@ check *groups:
 test *arguments:
     cargo test --workspace {{arguments}}
 
-# Rewrite the tables that are generated from the code, in docs/ and router-core/src/docs
+# Rewrite the tables that are generated from the code, in docs/, examples/ and router-core/src/docs
 docs:
     UPDATE_DOCS=1 cargo test -p router-tests --test documents
     UPDATE_DOCS=1 cargo test -p router-core --lib

@@ -1,6 +1,8 @@
 //! Tests whose tables are documents: `UPDATE_DOCS=1 cargo test -p router-tests --test documents`
-//! writes docs/bad-input.md and the tables in docs/redelivery.md and docs/security.md.
+//! writes docs/bad-input.md and the tables in examples/README.md, docs/redelivery.md and
+//! docs/security.md.
 
 mod bad_input;
+mod example_lines;
 mod limits;
 mod redelivery_table;
