@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Exit},
     events::EventsArgs,
     inbox::InboxArgs,
+    new::NewArgs,
     output::Output,
     reconcile::ReconcileArgs,
     sample::SampleArgs,
@@ -17,11 +18,11 @@ use crate::{
     verify::VerifyArgs,
 };
 
-/// Test a Stripe webhook server offline, and operate its inbox.
+/// Make a Stripe webhook server, test it offline, and operate its inbox.
 ///
-/// Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
-/// rejected; and shows, retries, replays and discards the events in a server's inbox, and pauses
-/// its handlers. Only `reconcile` and `doctor` need a Stripe account.
+/// Makes the crate of a webhook server; sends events to your server, signed as Stripe signs them;
+/// explains why a signature is rejected; and shows, retries, replays and discards the events in a
+/// server's inbox, and pauses its handlers. Only `reconcile` and `doctor` need a Stripe account.
 #[derive(Parser)]
 #[command(
     name = "event-router",
@@ -31,6 +32,7 @@ use crate::{
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  event-router new my-shop
   event-router send payment_intent.succeeded
   event-router send invoice.paid --set amount_paid=500 --repeat 100
   event-router scenario subscription-lifecycle
@@ -60,6 +62,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    New(NewArgs),
     Send(SendArgs),
     Scenario(ScenarioArgs),
     Sample(SampleArgs),
@@ -83,6 +86,7 @@ Examples:
 impl Cli {
     pub(crate) async fn run(self, output: &mut Output) -> Result<Exit, Error> {
         match self.command {
+            Command::New(args) => args.run(output),
             Command::Send(args) => args.run(output).await,
             Command::Scenario(args) => args.run(output).await,
             Command::Sample(args) => args.run(output),

@@ -1,5 +1,5 @@
-//! `event-router`: sends test events to a webhook server, verifies signatures and operates an
-//! inbox.
+//! `event-router`: makes a webhook server, sends test events to it, verifies signatures and operates
+//! an inbox.
 
 mod body_file;
 mod cli;
@@ -10,6 +10,7 @@ mod event_options;
 mod events;
 mod inbox;
 mod interrupt;
+mod new;
 mod output;
 mod progress;
 mod reconcile;

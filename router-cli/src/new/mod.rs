@@ -1,0 +1,97 @@
+//! `new`: makes a crate with a webhook server.
+
+mod framework;
+mod name;
+mod template;
+
+use std::{env, path::Path};
+
+use clap::Args;
+use serde::Serialize;
+
+use self::{framework::Framework, name::CrateName};
+use crate::{
+    error::{Error, Exit},
+    output::Output,
+};
+
+/// Make a crate with a webhook server that is ready to go live
+///
+/// The crate has a server with an inbox in SQLite, a handler with a test, and files for Docker, systemd
+/// and GitHub's CI. Its README.md explains how to run the server and how to go live.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  event-router new my-shop
+  event-router new my-shop --framework ../event-router
+  event-router new my-shop --framework https://git.example/event-router.git
+
+The crate is made in the current folder. If that fails, nothing is written.")]
+pub(crate) struct NewArgs {
+    /// Name of the crate and of its folder, such as `my-shop`.
+    name: String,
+
+    /// Source of the framework's crates: the folder of its repository, or the URL of a Git repository.
+    ///
+    /// By default, the folder from which this command was installed, if it still exists. A folder is
+    /// a good choice on this machine. With a URL, the crate also builds in Docker and in CI.
+    #[arg(long, value_name = "FOLDER|URL")]
+    framework: Option<String>,
+}
+
+impl NewArgs {
+    pub(crate) fn run(self, output: &mut Output) -> Result<Exit, Error> {
+        let name = CrateName::parse(&self.name)?;
+        let framework = match &self.framework {
+            Some(source) => Framework::parse(source)?,
+            None => Framework::of_this_program()?,
+        };
+        let here = env::current_dir()
+            .map_err(|error| Error::Usage(format!("the current folder: {error}")))?;
+        refuse_inside(&framework, &here, name.as_str())?;
+        template::write(&here, &name, &framework)?;
+        if output.json {
+            let folder = here.join(name.as_str());
+            output.json(&Made {
+                name: name.as_str(),
+                folder: folder.display().to_string(),
+                framework: framework.to_string(),
+            })?;
+        } else {
+            output.line(next_steps(name.as_str(), &framework))?;
+        }
+        Ok(Exit::Success)
+    }
+}
+
+#[derive(Serialize)]
+struct Made<'a> {
+    name: &'a str,
+    folder: String,
+    framework: String,
+}
+
+/// Fails in the framework's repository, whose settings of rustfmt and clippy would apply to the crate.
+fn refuse_inside(framework: &Framework, here: &Path, name: &str) -> Result<(), Error> {
+    match framework {
+        Framework::Folder(folder) if here.starts_with(folder.path()) => Err(Error::Usage(format!(
+            "this folder is in the framework's repository, {}; make the crate in another one: \
+             `cd {}/.. && event-router new {name}`",
+            folder.path().display(),
+            folder.path().display(),
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn next_steps(name: &str, framework: &Framework) -> String {
+    format!(
+        "made {name}, a webhook server with an inbox in SQLite. Next:\n\
+         \n    \
+             cd {name}\n    \
+             cargo run                                     # the first build takes a few minutes\n    \
+             event-router send payment_intent.succeeded    # in another terminal\n\
+         \n\
+         Its Cargo.toml takes the framework from {framework}. README.md explains how to go live."
+    )
+}
