@@ -1,5 +1,5 @@
-//! `event-router`: makes a webhook server, sends test events to it, verifies signatures and operates
-//! an inbox.
+//! `event-router`: makes a webhook server, sends test events to it, verifies signatures and
+//! operates an inbox.
 
 mod body_file;
 mod cli;

@@ -1,10 +1,10 @@
 //! The source from which the new crate takes the framework's crates.
 //!
-//! Until the crates are published, a version number would be wrong: on crates.io, `router-core` is an
-//! unrelated crate. A user has cloned the repository and has installed this command from it, so the
-//! clone is the default. Docker and CI cannot see a folder of this machine, which is why a Git URL is
-//! the other choice. Once the packages have their final names (see RELEASING.md), a command that was
-//! installed from crates.io uses the version.
+//! Until the crates are published, a version number would be wrong: on crates.io, `router-core` is
+//! an unrelated crate. A user has cloned the repository and has installed this command from it, so
+//! the clone is the default. Docker and CI cannot see a folder of this machine, which is why a Git
+//! URL is the other choice. Once the packages have their final names (see RELEASING.md), a command
+//! that was installed from crates.io uses the version.
 
 use std::{
     fmt, fs, io,
@@ -65,8 +65,8 @@ impl Framework {
     ///
     /// # Errors
     ///
-    /// Fails if the crates are not published and the folder from which this program was installed no
-    /// longer exists.
+    /// Fails if the crates are not published and the folder from which this program was installed
+    /// no longer exists.
     pub(super) fn of_this_program() -> Result<Self, Error> {
         Self::of_program(Path::new(THIS_PACKAGE), IS_RENAMED)
     }

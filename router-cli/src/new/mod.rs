@@ -17,8 +17,8 @@ use crate::{
 
 /// Make a crate with a webhook server that is ready to go live
 ///
-/// The crate has a server with an inbox in SQLite, a handler with a test, and files for Docker, systemd
-/// and GitHub's CI. Its README.md explains how to run the server and how to go live.
+/// The crate has a server with an inbox in SQLite, a handler with a test, and files for Docker,
+/// systemd and GitHub's CI. Its README.md explains how to run the server and how to go live.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -31,10 +31,11 @@ pub(crate) struct NewArgs {
     /// Name of the crate and of its folder, such as `my-shop`.
     name: String,
 
-    /// Source of the framework's crates: the folder of its repository, or the URL of a Git repository.
+    /// Source of the framework's crates: the folder of its repository, or the URL of a Git
+    /// repository.
     ///
-    /// By default, the folder from which this command was installed, if it still exists. A folder is
-    /// a good choice on this machine. With a URL, the crate also builds in Docker and in CI.
+    /// By default, the folder from which this command was installed, if it still exists. A folder
+    /// is a good choice on this machine. With a URL, the crate also builds in Docker and in CI.
     #[arg(long, value_name = "FOLDER|URL")]
     framework: Option<String>,
 }
@@ -71,7 +72,8 @@ struct Made<'a> {
     framework: String,
 }
 
-/// Fails in the framework's repository, whose settings of rustfmt and clippy would apply to the crate.
+/// Fails in the framework's repository, whose settings of rustfmt and clippy would apply to the
+/// crate.
 fn refuse_inside(framework: &Framework, here: &Path, name: &str) -> Result<(), Error> {
     match framework {
         Framework::Folder(folder) if here.starts_with(folder.path()) => Err(Error::Usage(format!(

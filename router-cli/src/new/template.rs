@@ -5,8 +5,8 @@ use std::{fs, io, path::Path, process};
 use super::{framework::Framework, name::CrateName};
 use crate::error::Error;
 
-/// The path of each file, and its text. Some have other names in `template/`: cargo does not package a
-/// folder with a `Cargo.toml`, and a `.gitignore` would apply to this repository.
+/// The path of each file, and its text. Some have other names in `template/`: cargo does not
+/// package a folder with a `Cargo.toml`, and a `.gitignore` would apply to this repository.
 const FILES: [(&str, &str); 11] = [
     ("Cargo.toml", MANIFEST),
     ("README.md", include_str!("template/README.md")),

@@ -3,6 +3,7 @@
 mod doctor;
 mod first_steps;
 mod inbox;
+mod new;
 mod offline;
 mod program;
 mod reconcile;

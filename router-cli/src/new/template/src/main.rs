@@ -134,7 +134,7 @@ async fn open_pool(url: &str) -> Result<SqlitePool, BoxError> {
     Ok(SqlitePool::connect_with(options).await?)
 }
 
-/// Requests `/readyz`, for health checks in containers that have no curl.
+/// Prints the answer of `/readyz`, for health checks in containers that have no curl.
 fn check_health(listen: SocketAddr) -> Result<(), BoxError> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -142,16 +142,22 @@ fn check_health(listen: SocketAddr) -> Result<(), BoxError> {
         ip => ip,
     };
     let address = SocketAddr::new(ip, listen.port());
-    let timeout = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response)?;
+    let response = request_readyz(address)
+        .map_err(|error| format!("no answer from {address} (--listen): {error}"))?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
     println!("{body}");
     match head.starts_with("HTTP/1.1 200 ") {
         true => Ok(()),
         false => Err("the server is not ready".into()),
     }
+}
+
+fn request_readyz(address: SocketAddr) -> io::Result<String> {
+    let timeout = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    Ok(response)
 }
