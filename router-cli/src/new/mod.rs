@@ -76,12 +76,13 @@ struct Made<'a> {
 /// crate.
 fn refuse_inside(framework: &Framework, here: &Path, name: &str) -> Result<(), Error> {
     match framework {
-        Framework::Folder(folder) if here.starts_with(folder.path()) => Err(Error::Usage(format!(
-            "this folder is in the framework's repository, {}; make the crate in another one: \
-             `cd {}/.. && event-router new {name}`",
-            folder.path().display(),
-            folder.path().display(),
-        ))),
+        Framework::Folder(checkout) if here.starts_with(checkout.path()) => {
+            let outside = checkout.path().parent().unwrap_or(checkout.path()).display();
+            Err(Error::Usage(format!(
+                "this folder is in the framework's repository; make the crate in another one, for \
+                 example: `cd {outside} && event-router new {name}`"
+            )))
+        }
         _ => Ok(()),
     }
 }
