@@ -143,11 +143,17 @@ async fn payment_sent_to_the_server_is_recorded() {
 
 /// Asserts that the server exits with an error.
 fn assert_refused(command: &mut Command, error: &str) {
-    let output = command.output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains(error), "{stderr}");
-    assert!(!stderr.contains("geheim"), "{stderr}");
+    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program runs");
+    let mut log = String::new();
+    for line in BufReader::new(process.stderr.take().expect("stderr is piped")).lines() {
+        log += &format!("{}\n", line.expect("the log is UTF-8"));
+        if log.contains("listening on") {
+            drop(process.kill());
+        }
+    }
+    assert_eq!(process.wait().expect("the server exits").code(), Some(1), "{log}");
+    assert!(log.contains(error), "{log}");
+    assert!(!log.contains("geheim"), "{log}");
 }
 
 #[test]
