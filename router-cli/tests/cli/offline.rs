@@ -13,15 +13,16 @@ fn help_lists_commands_examples_and_exit_codes() {
     let output = run(&["--help"]);
     assert_eq!((output.code, &*output.stderr), (Some(0), ""));
     insta::assert_snapshot!(output.stdout, @r"
-    Test a Stripe webhook server offline, and operate its inbox.
+    Make a Stripe webhook server, test it offline, and operate its inbox.
 
-    Sends events to your webhook server, signed as Stripe signs them; explains why a signature is
-    rejected; and shows, retries, replays and discards the events in a server's inbox, and pauses its
-    handlers. Only `reconcile` and `doctor` need a Stripe account.
+    Makes the crate of a webhook server; sends events to your server, signed as Stripe signs them;
+    explains why a signature is rejected; and shows, retries, replays and discards the events in a
+    server's inbox, and pauses its handlers. Only `reconcile` and `doctor` need a Stripe account.
 
     Usage: event-router [OPTIONS] <COMMAND>
 
     Commands:
+      new          Make a crate with a webhook server that is ready to go live
       send         Send events to a webhook server, signed as Stripe signs them
       scenario     Send a realistic sequence of related events
       sample       Print a sample event as Stripe would send it
@@ -45,6 +46,7 @@ fn help_lists_commands_examples_and_exit_codes() {
               Print version
 
     Examples:
+      event-router new my-shop
       event-router send payment_intent.succeeded
       event-router send invoice.paid --set amount_paid=500 --repeat 100
       event-router scenario subscription-lifecycle
