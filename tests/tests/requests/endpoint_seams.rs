@@ -270,7 +270,7 @@ async fn receive_body_refuses_a_body_that_stalls() {
 #[tokio::test]
 async fn receive_body_reads_no_body_without_a_signature() {
     let endpoint = endpoint(Untouchable);
-    let body = Streamed::stalling("{");
+    let body = Streamed::of(b"{}");
     let was_read = body.was_read.clone();
     let response = endpoint.receive_body(None, body).await;
     assert_eq!((response.status().as_u16(), was_read.get()), (400, false));
