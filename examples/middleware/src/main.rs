@@ -15,7 +15,7 @@
 //! continue and no longer count toward the concurrency limit. Make the timeout longer than
 //! `RouterBuilder::handler_timeout` (20 s), which does cancel them.
 
-use std::{convert::Infallible, error::Error, time::Duration};
+use std::{convert::Infallible, env, error::Error, time::Duration};
 
 use router_core::{
     BoxError, Endpoint, Event, Router, Secrets,
@@ -64,7 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     let traced = ServiceBuilder::new().layer(TraceLayer::new_for_http()).service(requests);
 
-    let listener = TcpListener::bind("127.0.0.1:4242").await?;
+    let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:4242".into());
+    let listener = TcpListener::bind(listen).await?;
     println!("listening on http://{}/webhook", listener.local_addr()?);
     let shutdown = shutdown_signal()?;
     // Less than the 30 s after which Kubernetes kills a process.
