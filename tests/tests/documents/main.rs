@@ -3,6 +3,7 @@
 //! docs/security.md.
 
 mod bad_input;
+mod compile_error;
 mod example_lines;
 mod limits;
 mod redelivery_table;
