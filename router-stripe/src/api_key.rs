@@ -34,7 +34,7 @@ pub enum ApiKeyError {
     #[error("`whsec_…` is the signing secret of an endpoint; use a restricted key (rk_…)")]
     SigningSecret,
     /// The text does not begin like an API key.
-    #[error("an API key of Stripe begins with rk_ or sk_")]
+    #[error("an API key of Stripe begins with rk_ or sk_; use a restricted key (rk_…)")]
     UnknownPrefix,
 }
 

@@ -104,5 +104,7 @@ pub(super) fn parse_ago(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_rfc3339_weak(text).map_err(
         |_| "expected a duration, as in 90min or 2days, or a time, as in 2026-11-25T09:00:00Z",
     )?;
-    SystemClock.wall().duration_since(time).map_err(|_| "the time is in the future".to_owned())
+    SystemClock.wall().duration_since(time).map_err(|_| {
+        "the time is in the future; pass a time in UTC, as in 2026-11-25T09:00:00Z".to_owned()
+    })
 }

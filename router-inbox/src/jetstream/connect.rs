@@ -111,7 +111,7 @@ impl Address {
         };
         let options = match &url.credentials {
             Some(path) => options.credentials_file(path).await.map_err(|error| {
-                let advice = "cannot read the credentials file";
+                let advice = "cannot read the credentials file; correct its path in the URL";
                 self.unusable(StoreErrorKind::Misuse, advice, Some(error.into()))
             })?,
             None => options,

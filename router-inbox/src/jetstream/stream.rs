@@ -60,7 +60,7 @@ pub(super) async fn open_or_create(
         Err(error) if has_code(&error.kind(), ErrorCode::STREAM_NAME_EXIST) => {
             let stream = open_existing(address, jetstream).await?;
             stream.ok_or_else(|| {
-                let advice = "its stream was created and deleted by another process";
+                let advice = "its stream was created and deleted by another process; start again";
                 address.unusable(StoreErrorKind::Busy, advice, Some(error.into()))
             })
         }

@@ -45,7 +45,7 @@ impl<S: Store> Reconcile<S> {
             match self.read(source, operations, summary).await {
                 // An account that has revoked its access must not keep the others from being read.
                 Err(error) if error.is_of_one_list() => {
-                    tracing::warn!(error = %ErrorChain::new(&error), "a list of events was not read completely");
+                    tracing::warn!(error = %ErrorChain::new(&error), "a list of events was not read completely; the next search continues it");
                     result = result.and(Err(error));
                 }
                 other => other?,
@@ -99,7 +99,8 @@ impl<S: Store> Reconcile<S> {
             if is_future {
                 tracing::warn!(
                     checkpoint = name,
-                    "the checkpoint is in the future, and is ignored"
+                    "the checkpoint is in the future, and is ignored; check the clock of each \
+                     machine that searches"
                 );
             }
             !is_future

@@ -227,7 +227,8 @@ impl EventReader {
                         event.id = id,
                         source = %self.source,
                         %error,
-                        "an event in Stripe's list cannot be read, and is skipped"
+                        "an event in Stripe's list cannot be read, and is skipped; look it up in \
+                         Stripe's dashboard"
                     );
                     unreadable.push(id);
                 }

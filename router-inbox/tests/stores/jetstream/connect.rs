@@ -177,7 +177,7 @@ async fn connect_error_has_advice() {
     the NATS server ADDRESS cannot be used as an inbox: the server requires authentication; add user:password@ before the host in the URL, or ?credentials=/path/to/user.creds at its end
     the NATS server no-such-host.invalid cannot be used as an inbox: there is no such host; correct it in the URL: DNS error: failed to lookup address information: Name or service not known
     the NATS server ADDRESS cannot be used as an inbox: cannot establish a trusted TLS connection; tls:// in the URL requires TLS, and with nats:// the server decides; its certificate must be trusted by this machine, or issued by the CA in ?ca=/path/to/ca.pem: IO error: received corrupt message of type InvalidContentType
-    the NATS server ADDRESS cannot be used as an inbox: cannot read the credentials file: loading creds file '/no/such/file': No such file or directory (os error 2)
+    the NATS server ADDRESS cannot be used as an inbox: cannot read the credentials file; correct its path in the URL: loading creds file '/no/such/file': No such file or directory (os error 2)
     ");
 }
 
