@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use syn::{
@@ -10,7 +11,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::places;
+use super::{ROOT, places};
 
 /// The form in which a user meets a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,27 +33,37 @@ pub(crate) struct Message {
     pub(crate) line: usize,
 }
 
-/// Returns all messages, in the order of the files.
-pub(crate) fn messages(root: &Path) -> Vec<Message> {
-    let mut messages = Vec::new();
-    for source in places::SOURCES {
+/// Returns all messages of the workspace, in the order of the files.
+pub(crate) fn messages() -> &'static [Message] {
+    static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(|| {
         let mut files = Vec::new();
-        list(&root.join(source), &mut files);
-        for path in files {
-            let code = fs::read_to_string(&path).expect("a listed file is readable");
-            let file = syn::parse_file(&code).expect("a file of the workspace is valid Rust");
-            let shown = path.strip_prefix(root).expect("files are below the root");
-            let mut collector = Collector {
-                file: shown.display().to_string(),
-                all_texts: source == "router-macros/src",
-                errors: error_types(&file),
-                messages: Vec::new(),
-            };
-            collector.visit_file(&file);
-            messages.append(&mut collector.messages);
+        for source in places::SOURCES {
+            list(&Path::new(ROOT).join(source), &mut files);
         }
-    }
-    messages
+        let root = Path::new(ROOT);
+        let messages = files.iter().flat_map(|path| {
+            let code = fs::read_to_string(path).expect("a listed file is readable");
+            let shown = path.strip_prefix(root).expect("files are below the root");
+            messages_in(&code, &shown.display().to_string())
+        });
+        messages.collect()
+    });
+    &MESSAGES
+}
+
+/// Returns the messages in the code of a file.
+pub(crate) fn messages_in(code: &str, file: &str) -> Vec<Message> {
+    let parsed = syn::parse_file(code).expect("a file of the workspace is valid Rust");
+    let mut collector = Collector {
+        file: file.to_owned(),
+        // The macros have no other texts than those of compile errors.
+        all_texts: file.starts_with("router-macros/src"),
+        documents_panic: false,
+        errors: error_types(&parsed),
+        messages: Vec::new(),
+    };
+    collector.visit_file(&parsed);
+    collector.messages
 }
 
 /// Lists the source files in a folder, without modules for tests.
@@ -78,6 +89,8 @@ struct Collector {
     file: String,
     /// `true` inside a function all of whose texts are for users.
     all_texts: bool,
+    /// `true` inside a function whose documentation says when it panics.
+    documents_panic: bool,
     /// The types of this file that implement `Error`.
     errors: Vec<String>,
     messages: Vec<Message>,
@@ -140,15 +153,24 @@ impl<'ast> Visit<'ast> for Collector {
     fn visit_item_fn(&mut self, function: &'ast ItemFn) {
         if !function.attrs.iter().any(places::is_test_only) {
             let all = makes_errors(&function.sig, &function.block);
+            self.documents_panic = function.attrs.iter().any(places::documents_panic);
             self.with_all_texts(all, |this| visit::visit_item_fn(this, function));
+            self.documents_panic = false;
         }
     }
 
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
         if !function.attrs.iter().any(places::is_test_only) {
             let all = makes_errors(&function.sig, &function.block);
+            self.documents_panic = function.attrs.iter().any(places::documents_panic);
             self.with_all_texts(all, |this| visit::visit_impl_item_fn(this, function));
+            self.documents_panic = false;
         }
+    }
+
+    fn visit_item_const(&mut self, constant: &'ast syn::ItemConst) {
+        let is_text = places::is_constant_text(&constant.ident.to_string());
+        self.with_all_texts(is_text, |this| visit::visit_item_const(this, constant));
     }
 
     fn visit_item_macro(&mut self, item: &'ast syn::ItemMacro) {
@@ -198,6 +220,10 @@ impl<'ast> Visit<'ast> for Collector {
             let message = places::log_message(item.tokens.clone());
             message.iter().for_each(|message| self.push(level(&name), message));
             return;
+        }
+        if self.documents_panic && ["assert", "panic"].contains(&name.as_str()) {
+            let message = places::log_message(item.tokens.clone());
+            message.iter().for_each(|message| self.push(Kind::Text, message));
         }
         for (name, message) in places::nested_logs(item.tokens.clone()) {
             self.push(level(&name), &message);

@@ -8,18 +8,18 @@ mod entries;
 mod page;
 mod places;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use self::{collect::Message, entries::Section};
+use self::{
+    collect::{Kind, Message},
+    entries::Section,
+};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 #[test]
 fn each_message_has_an_entry_and_each_entry_a_message() {
-    let (messages, sections) = (collect::messages(Path::new(ROOT)), entries::sections());
+    let (messages, sections) = (collect::messages(), entries::sections());
     let mut entries = BTreeMap::new();
     for Section { file, entries: listed, .. } in &sections {
         for entry in listed {
@@ -29,7 +29,7 @@ fn each_message_has_an_entry_and_each_entry_a_message() {
     }
     let mut problems = String::new();
     let mut found = BTreeSet::new();
-    for Message { text, file, line, .. } in &messages {
+    for Message { text, file, line, .. } in messages {
         if found.insert(&**text) && !entries.contains_key(&**text) {
             problems += &format!(
                 "\n{file}:{line}: this message has no entry:\n\n{text}\n  cause: <what has happened>\n  \
@@ -53,7 +53,7 @@ fn each_message_has_an_entry_and_each_entry_a_message() {
 #[test]
 fn errors_page_matches_the_entries() {
     let path = format!("{ROOT}/docs/errors.md");
-    let generated = page::render(Path::new(ROOT), &entries::sections());
+    let generated = page::render(&entries::sections());
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &generated).expect("docs/errors.md is writable");
     }
@@ -63,4 +63,72 @@ fn errors_page_matches_the_entries() {
         "docs/errors.md differs from the entries; regenerate it and review the changes: \
          UPDATE_DOCS=1 cargo test -p router-tests --test documents"
     );
+}
+
+#[test]
+fn collector_finds_each_kind_of_message_and_leaves_out_the_rest() {
+    let code = r##"
+        #[derive(thiserror::Error)]
+        #[error("the file {0} is missing; create it")]
+        struct Missing(String);
+
+        #[diagnostic::on_unimplemented(message = "`{Self}` is not a store", note = "no message")]
+        trait Store {}
+
+        impl std::error::Error for Broken {}
+        impl fmt::Display for Broken {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                write!(f, "the {{part}} {} is broken\nhelp: replace it", self.0)
+            }
+        }
+        impl fmt::Display for Table {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result { f.write_str("only some data") }
+        }
+
+        fn log(error: &Error) {
+            tracing::error!(%error, name = "a field of it", "failed to read the {}; retrying", 1);
+            tokio::select! { () = wait => tracing::warn!("still waiting for it"), }
+            tracing::info!("nothing has happened yet");
+            telemetry::store_failed("failed to write it; retrying", error);
+        }
+
+        fn parse(text: &str) -> Result<u8, String> {
+            let first = text.chars().next().expect("the text is not empty");
+            Err(format!("expected a digit, but found {first:?}"))
+        }
+
+        /// Sets the size.
+        ///
+        /// # Panics
+        ///
+        /// Panics if it is zero.
+        fn size(size: u8) {
+            assert!(size > 0, "the size must be at least {}", 1);
+        }
+
+        fn usage() -> Error {
+            Error::Usage("pass a file or - for input".into())
+        }
+
+        #[cfg(test)]
+        mod tests {
+            #[error("a message of a test")]
+            struct Test;
+        }
+    "##;
+    let messages = collect::messages_in(code, "sample.rs");
+    let found: Vec<_> = messages.iter().map(|message| (message.kind, &*message.text)).collect();
+    let expected = [
+        (Kind::Text, "the file … is missing; create it"),
+        (Kind::Text, "`…` is not a store"),
+        (Kind::Text, "the {part} … is broken"),
+        (Kind::LogError, "failed to read the …; retrying"),
+        (Kind::LogWarning, "still waiting for it"),
+        (Kind::Text, "failed to write it; retrying"),
+        (Kind::Text, "expected a digit, but found …"),
+        (Kind::Text, "the size must be at least …"),
+        (Kind::Text, "pass a file or - for input"),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(messages[0].line, 3);
 }

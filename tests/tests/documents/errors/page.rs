@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use super::{
+    ROOT,
     collect::{self, Kind},
     entries::{Entry, Section},
 };
@@ -21,10 +22,10 @@ test -p router-tests --test documents`. Do not edit it. It leaves out texts that
 ";
 
 /// Returns the page.
-pub(crate) fn render(root: &Path, sections: &[Section]) -> String {
+pub(crate) fn render(sections: &[Section]) -> String {
     let mut levels = BTreeMap::new();
-    for message in collect::messages(root) {
-        let level: &mut Kind = levels.entry(message.text).or_insert(message.kind);
+    for message in collect::messages() {
+        let level: &mut Kind = levels.entry(&*message.text).or_insert(message.kind);
         *level = message.kind.min(*level);
     }
     let mut page = INTRODUCTION.to_owned();
@@ -36,10 +37,10 @@ pub(crate) fn render(root: &Path, sections: &[Section]) -> String {
     for section in sections {
         let _ = writeln!(page, "\n## {}\n\n{}\n", section.title, section.introduction);
         if section.file == "command.txt" {
-            let _ = writeln!(page, "```text\n{}\n```\n", exit_codes(root));
+            let _ = writeln!(page, "```text\n{}\n```\n", exit_codes());
         }
         for entry in &section.entries {
-            let level = match (section.file, levels.get(&entry.message)) {
+            let level = match (section.file, levels.get(&*entry.message)) {
                 ("log.txt", Some(Kind::LogError)) => "ERROR ",
                 ("log.txt", _) => "WARN ",
                 _ => "",
@@ -47,7 +48,7 @@ pub(crate) fn render(root: &Path, sections: &[Section]) -> String {
             write_entry(&mut page, level, entry);
         }
     }
-    page + &alerts(root)
+    page + &alerts()
 }
 
 fn write_entry(page: &mut String, level: &str, Entry { message, cause, remedy }: &Entry) {
@@ -64,20 +65,20 @@ fn write_entry(page: &mut String, level: &str, Entry { message, cause, remedy }:
 }
 
 /// Returns the exit codes from the help of `event-router`.
-fn exit_codes(root: &Path) -> String {
-    let code = read(root, "router-cli/src/cli.rs");
+fn exit_codes() -> String {
+    let code = read("router-cli/src/cli.rs");
     let (_, rest) = code.split_once("Exit codes:\n").expect("the help lists the exit codes");
     let (codes, _) = rest.split_once("\"\n").expect("the exit codes end the help");
     codes.to_owned()
 }
 
 /// Returns the section of the alerts, with the first line of each.
-fn alerts(root: &Path) -> String {
+fn alerts() -> String {
     let mut section =
         "\n## Alerts\n\nThe alerts of [alerts.yml](observability/alerts.yml) are explained in \
                        [observability/README.md](observability/README.md).\n\n"
             .to_owned();
-    let rules = read(root, "docs/observability/alerts.yml");
+    let rules = read("docs/observability/alerts.yml");
     for rule in rules.split("- alert: ").skip(1) {
         let name = rule.lines().next().unwrap_or_default();
         let (_, rest) = rule.split_once("summary: ").expect("each alert has a summary");
@@ -98,6 +99,6 @@ fn without_labels(summary: &str) -> String {
     text
 }
 
-fn read(root: &Path, path: &str) -> String {
-    fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -40,8 +40,9 @@ const CONSTRUCTORS: [(&str, &str); 12] = [
 const FORWARDING: [&str; 3] = ["unusable", "not_an_inbox", "store_failed"];
 
 /// Functions that return a text, or a part of one, which another function shows.
-const RETURNING: [&str; 7] = [
+const RETURNING: [&str; 8] = [
     "advice",
+    "credentials_advice",
     "explain",
     "mistake",
     "public_message",
@@ -49,6 +50,10 @@ const RETURNING: [&str; 7] = [
     "unknown_event_type",
     "with_timeout",
 ];
+
+/// Constants with a text that several errors have.
+const CONSTANTS: [&str; 6] =
+    ["TLS_ADVICE", "NOT_FOUND", "NO_ANSWER", "NO_JETSTREAM", "PERMISSIONS", "TLS_FAILED"];
 
 /// Types that do not implement `Error`, but whose `Display` is shown to users.
 const DISPLAYED: [&str; 3] = ["Problem", "Warning", "Error"];
@@ -76,6 +81,13 @@ pub(crate) fn is_test_only(attribute: &Attribute) -> bool {
             })
 }
 
+/// Returns whether an attribute is a documentation line with the heading `# Panics`.
+pub(crate) fn documents_panic(attribute: &Attribute) -> bool {
+    let syn::Meta::NameValue(line) = &attribute.meta else { return false };
+    let text = quote::ToTokens::to_token_stream(&line.value).to_string();
+    attribute.path().is_ident("doc") && text.contains("# Panics")
+}
+
 /// Returns whether a path such as `Error::Usage` ends with one of the constructors.
 pub(crate) fn is_constructor(path: &syn::Path) -> bool {
     let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
@@ -88,6 +100,11 @@ pub(crate) fn is_constructor(path: &syn::Path) -> bool {
 /// Returns whether a function or method of this name forwards its text to a user.
 pub(crate) fn is_forwarding(name: &str) -> bool {
     FORWARDING.contains(&name)
+}
+
+/// Returns whether a constant has a text for users.
+pub(crate) fn is_constant_text(name: &str) -> bool {
+    CONSTANTS.contains(&name)
 }
 
 /// Returns whether all texts of a function count, by its signature.
@@ -158,8 +175,8 @@ pub(crate) fn has_words(template: &str) -> bool {
     template.split_whitespace().filter(is_word).count() >= 2
 }
 
-/// Returns the message among the arguments of `warn!` or `error!`: an argument that is only a
-/// string literal.
+/// Returns the message among the arguments of a macro such as `warn!` or `assert!`: the first
+/// argument that is only a string literal.
 pub(crate) fn log_message(arguments: TokenStream) -> Option<LitStr> {
     let tokens: Vec<_> = arguments.into_iter().collect();
     let arguments =
