@@ -28,6 +28,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) kind: Kind,
+    /// Empty for a log line whose whole text is a value.
     pub(crate) text: String,
     pub(crate) file: String,
     pub(crate) line: usize,
@@ -99,7 +100,9 @@ struct Collector {
 impl Collector {
     fn push(&mut self, kind: Kind, literal: &LitStr) {
         let text = places::template(&literal.value());
-        if places::has_words(&text) {
+        let (has_words, is_log) = (places::has_words(&text), kind != Kind::Text);
+        if has_words || is_log {
+            let text = if has_words { text } else { String::new() };
             let (file, line) = (self.file.clone(), literal.span().start().line);
             self.messages.push(Message { kind, text, file, line });
         }
@@ -188,10 +191,13 @@ impl<'ast> Visit<'ast> for Collector {
             _ => None,
         };
         let name = name.unwrap_or_default();
-        if !places::is_left_out(&name) {
-            let all = places::is_forwarding(&name);
-            self.with_all_texts(all, |this| visit::visit_expr_call(this, call));
-        }
+        let is_left_out = places::is_left_out(&name);
+        self.with_all_texts(places::is_forwarding(&name), |this| {
+            // The others may be closures with code that logs.
+            let is_read =
+                |argument: &&syn::Expr| !is_left_out || !matches!(argument, syn::Expr::Lit(_));
+            call.args.iter().filter(is_read).for_each(|argument| this.visit_expr(argument));
+        });
     }
 
     fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {

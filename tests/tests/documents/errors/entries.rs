@@ -51,8 +51,8 @@ pub(crate) fn sections() -> [Section; 6] {
         ),
         section(
             "Log lines",
-            "WARN means that the program continues and loses nothing. ERROR means that an event or an\n\
-             operation needs attention. A failed operation on the store is logged as WARN, or as ERROR with\n\
+            "After a WARN the program continues by itself. An ERROR means that an event or an operation\n\
+             needs attention. A failed operation on the store is logged as WARN, or as ERROR with\n\
              the field `advice` if a retry does not help. Warnings of `build()` are logged at the start.",
             ("log.txt", include_str!("log.txt")),
         ),

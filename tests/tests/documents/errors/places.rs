@@ -15,8 +15,8 @@ pub(crate) const SOURCES: [&str; 8] = [
     "handlers/mail/src",
 ];
 
-/// Modules for tests of this project or of an application. Their texts are for developers who have
-/// the failing test in front of them.
+/// Modules for tests of this project or of an application, whose texts are read next to the failing
+/// test; examples in documentation; and `script`, which reads a file that is part of the program.
 const LEFT_OUT_MODULES: [&str; 5] = ["tests", "testing", "conformance", "docs", "script"];
 
 /// Functions and variants that take the text of an error. All texts of a function that uses one of
@@ -49,6 +49,13 @@ const RETURNING: [&str; 8] = [
     "text",
     "unknown_event_type",
     "with_timeout",
+];
+
+/// Files with log lines whose whole text is a value. The rules above must find these texts.
+pub(crate) const COMPOSED_LOGS: [&str; 3] = [
+    "router-core/src/build/report.rs",
+    "router-inbox/src/monitor/unclaimed.rs",
+    "router-inbox/src/telemetry.rs",
 ];
 
 /// Constants with a text that several errors have.
