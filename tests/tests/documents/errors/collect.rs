@@ -193,9 +193,8 @@ impl<'ast> Visit<'ast> for Collector {
         let name = name.unwrap_or_default();
         let is_left_out = places::is_left_out(&name);
         self.with_all_texts(places::is_forwarding(&name), |this| {
-            // The others may be closures with code that logs.
-            let is_read =
-                |argument: &&syn::Expr| !is_left_out || !matches!(argument, syn::Expr::Lit(_));
+            // Other arguments may be closures with code that logs.
+            let is_read = |argument: &&syn::Expr| !is_left_out || !is_literal(argument);
             call.args.iter().filter(is_read).for_each(|argument| this.visit_expr(argument));
         });
     }
@@ -243,6 +242,15 @@ impl<'ast> Visit<'ast> for Collector {
 
     fn visit_lit_str(&mut self, literal: &'ast LitStr) {
         self.push_text(literal);
+    }
+}
+
+/// Returns whether an expression is a literal, perhaps with a conversion as in `"…".into()`.
+fn is_literal(expression: &syn::Expr) -> bool {
+    match expression {
+        syn::Expr::Lit(_) => true,
+        syn::Expr::MethodCall(call) => is_literal(&call.receiver),
+        _ => false,
     }
 }
 
