@@ -1,5 +1,7 @@
 //! Events without a Stripe signature: those that a cloud platform delivers and authenticates, each
 //! in the platform's envelope, and those that the program has fetched from Stripe's API.
+//!
+//! `wrapped.rs` has the events of other providers.
 
 use std::fmt;
 
@@ -17,9 +19,12 @@ use crate::signature::EndpointName;
 /// A payload from a cloud platform, with the caller's assertion that the platform delivered it.
 /// Nothing is verified here, because there is no signature.
 ///
-/// Use it only for a payload with which the platform itself invokes this program: an AWS Lambda
+/// There are two other assertions: [`fetched_from_stripe`](Self::fetched_from_stripe) and
+/// [`by_its_signature`](Self::by_its_signature).
+///
+/// Use [`by_the_platform`](Self::by_the_platform) only for a payload with which the platform itself invokes this program: an AWS Lambda
 /// function that is the target of a rule on the partner event bus, or an Azure function with an
-/// Event Grid trigger. Never use it for the body of an HTTP request, which anyone can send; HTTP
+/// Event Grid trigger. Never use it for the body of an HTTP request, which anyone can send; Stripe's
 /// requests go through an [`Endpoint`](crate::Endpoint), which verifies the signature.
 ///
 /// ```
@@ -59,7 +64,7 @@ use crate::signature::EndpointName;
 /// With `lambda_runtime`, take a `LambdaEvent<Box<serde_json::value::RawValue>>`, whose text is the
 /// unmodified payload.
 #[derive(Clone)]
-#[must_use = "pass it to `Event::from_event_bridge` or `Event::from_event_grid`"]
+#[must_use = "pass it to a constructor of `Event`, such as `Event::from_event_bridge`"]
 pub struct AlreadyAuthenticated {
     body: Bytes,
     endpoint: Option<EndpointName>,
@@ -79,8 +84,15 @@ impl AlreadyAuthenticated {
         Self::by_the_platform(bytes).endpoint(endpoint)
     }
 
+    /// Asserts that these bytes are the body of another provider's webhook, and that this program
+    /// has verified the provider's signature of them: see [`Event::wrapped`].
+    pub fn by_its_signature(bytes: impl Into<Bytes>) -> Self {
+        Self::by_the_platform(bytes)
+    }
+
     /// Sets the name that [`Event::endpoint`] returns, for a program with several event
-    /// destinations at Stripe. Default: `event_bridge` or `event_grid`.
+    /// destinations at Stripe. Default: `event_bridge` or `event_grid`, and for another provider's
+    /// webhook the provider's name.
     pub fn endpoint(self, name: &str) -> Self {
         Self { endpoint: Some(EndpointName::new(name)), ..self }
     }
@@ -111,13 +123,21 @@ impl AlreadyAuthenticated {
         Self { account: Some(id.into()), ..self }
     }
 
+    pub(super) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    pub(super) fn account_id(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
     /// Returns the endpoint's name, or this default.
     fn endpoint_or(&self, default: &str) -> EndpointName {
         self.endpoint.clone().unwrap_or_else(|| EndpointName::new(default))
     }
 
     /// Reads the event, which is the whole payload or a part of it, and adds the account to it.
-    fn event(&self, payload: ByteString, default: &str) -> Result<Event, EnvelopeError> {
+    pub(super) fn event(&self, payload: ByteString, default: &str) -> Result<Event, EnvelopeError> {
         let receipt = || Receipt::new(self.endpoint_or(default), None);
         let event = Event::from_text(payload, receipt())?;
         match &self.account {

@@ -11,6 +11,7 @@ mod recency;
 mod scanner;
 mod stored;
 mod test_id;
+mod wrapped;
 
 use std::{
     fmt,
@@ -33,6 +34,7 @@ pub use self::{
     object_id::{ObjectId, RelatedObject},
     recency::Recency,
     stored::StoredEvent,
+    wrapped::{TextProblem, WrapError, Wrapper},
 };
 use self::{
     decode::decode,
@@ -277,7 +279,8 @@ impl Event {
         decode("data.previous_attributes", self.previous_attributes_json())
     }
 
-    /// Returns the whole event as Stripe sent it, byte for byte.
+    /// Returns the whole event as Stripe sent it, byte for byte, or the envelope around [another
+    /// provider's webhook](Self::wrapped).
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         self.0.payload.as_bytes()

@@ -8,3 +8,4 @@ mod object_id;
 mod signature;
 mod synthetic;
 mod vectors;
+mod wrapped;

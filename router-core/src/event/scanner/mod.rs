@@ -56,6 +56,11 @@ impl<'t> Scanner<'t> {
         Self { text, offset: 0, depth: 0, block: Block::load(0, text.as_bytes()) }
     }
 
+    /// Creates a scanner of a text that will be inside this number of objects or arrays.
+    pub(super) fn nested_in(depth: usize, text: &'t str) -> Self {
+        Self { depth, ..Self::new(text) }
+    }
+
     /// Scans the next value, of any type.
     pub(super) fn value(&mut self) -> Result<Value, Fault> {
         let start = self.offset;
