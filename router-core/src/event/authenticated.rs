@@ -22,10 +22,11 @@ use crate::signature::EndpointName;
 /// There are two other assertions: [`fetched_from_stripe`](Self::fetched_from_stripe) and
 /// [`by_its_signature`](Self::by_its_signature).
 ///
-/// Use [`by_the_platform`](Self::by_the_platform) only for a payload with which the platform itself invokes this program: an AWS Lambda
-/// function that is the target of a rule on the partner event bus, or an Azure function with an
-/// Event Grid trigger. Never use it for the body of an HTTP request, which anyone can send; Stripe's
-/// requests go through an [`Endpoint`](crate::Endpoint), which verifies the signature.
+/// Use [`by_the_platform`](Self::by_the_platform) only for a payload with which the platform itself
+/// invokes this program: an AWS Lambda function that is the target of a rule on the partner event
+/// bus, or an Azure function with an Event Grid trigger. Never use it for the body of an HTTP
+/// request, which anyone can send; Stripe's requests go through an [`Endpoint`](crate::Endpoint),
+/// which verifies the signature.
 ///
 /// ```
 /// use bytes::Bytes;

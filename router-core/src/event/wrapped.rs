@@ -38,8 +38,8 @@ impl<'w> Wrapper<'w> {
     /// Creates an envelope from a name for the provider, such as `openai`, the provider's id of the
     /// event, and the provider's event type.
     ///
-    /// The id must be the same in each delivery of the event, because a second event with this id is
-    /// a duplicate. In Standard Webhooks, it is the header `webhook-id`.
+    /// The id must be the same in each delivery of the event, because a second event with this id
+    /// is a duplicate. In Standard Webhooks, it is the header `webhook-id`.
     ///
     /// The event's [type](Event::event_type) is the name and the type with a dot between them, so
     /// that no handler of Stripe's events receives it.
@@ -52,22 +52,22 @@ impl<'w> Wrapper<'w> {
     ///
     /// It must be the same in each delivery, so it is usually in the body. The header
     /// `webhook-timestamp` of Standard Webhooks is the time of a delivery.
-    pub fn created(self, time: SystemTime) -> Self {
-        Self { created: Some(time), ..self }
+    pub fn created(self, time: impl Into<Option<SystemTime>>) -> Self {
+        Self { created: time.into(), ..self }
     }
 
-    /// Sets the mode, for [`Event::livemode`]. Without it, the event runs no handler that is limited
-    /// to a mode.
-    pub fn livemode(self, livemode: bool) -> Self {
-        Self { livemode: Some(livemode), ..self }
+    /// Sets the mode, for [`Event::livemode`]. Without it, the event runs no handler that is
+    /// limited to a mode.
+    pub fn livemode(self, livemode: impl Into<Option<bool>>) -> Self {
+        Self { livemode: livemode.into(), ..self }
     }
 
     /// Sets the id of the object that the event is about, for [`Event::object_id`]: `exclusive`
     /// handlers lock the object, and an inbox orders the events of an `ordered` handler by it.
     ///
     /// Default: the text in the field `id` of the body, if there is one.
-    pub fn object_id(self, id: &'w str) -> Self {
-        Self { object_id: Some(id), ..self }
+    pub fn object_id(self, id: impl Into<Option<&'w str>>) -> Self {
+        Self { object_id: id.into(), ..self }
     }
 
     /// Returns the envelope up to its last field, which is `data`.
@@ -182,14 +182,14 @@ impl WrapError {
 }
 
 impl Event {
-    /// Makes an event of another provider's webhook, which runs through the same handlers, inbox and
-    /// tools as Stripe's events.
+    /// Makes an event of another provider's webhook, which runs through the same handlers, inbox
+    /// and tools as Stripe's events.
     ///
-    /// Nothing is verified here. The caller verifies the provider's signature, and asserts this with
-    /// [`AlreadyAuthenticated::by_its_signature`].
+    /// Nothing is verified here. The caller verifies the provider's signature, and asserts this
+    /// with [`AlreadyAuthenticated::by_its_signature`].
     ///
-    /// The event's [payload](Self::payload) is an envelope like that of Stripe's snapshot events. Its
-    /// `data.object` is the whole body, byte for byte, so a handler decodes the body with
+    /// The event's [payload](Self::payload) is an envelope like that of Stripe's snapshot events.
+    /// Its `data.object` is the whole body, byte for byte, so a handler decodes the body with
     /// [`Object<T>`](crate::Object). Name the event type with the key `unlisted`:
     ///
     /// ```
@@ -226,16 +226,16 @@ impl Event {
     /// # }
     /// ```
     ///
-    /// [`Answer::from(report)`](crate::endpoint::Answer) makes the response to the provider: 500 if a
-    /// handler failed, so that the provider sends the webhook again. The example
+    /// [`Answer::from(report)`](crate::endpoint::Answer) makes the response to the provider: 500 if
+    /// a handler failed, so that the provider sends the webhook again. The example
     /// `examples/standard-webhooks` is a whole server.
     ///
     /// # Identity
     ///
     /// The [endpoint](Self::endpoint) is the provider's name, unless
     /// [`AlreadyAuthenticated::endpoint`] sets another one. Endpoint, id and type are the event's
-    /// [key](Self::key), so it is never a duplicate of an event from Stripe. Give two accounts at one
-    /// provider two endpoints.
+    /// [key](Self::key), so it is never a duplicate of an event from Stripe. Give two accounts at
+    /// one provider two endpoints.
     ///
     /// # Errors
     ///

@@ -184,17 +184,12 @@ proptest! {
         created in prop::option::of(any::<i64>()),
         body in body(),
     ) {
-        let mut wrapper = Wrapper::new(&provider, &id, &event_type);
-        if let Some(object_id) = &object_id {
-            wrapper = wrapper.object_id(object_id);
-        }
         let created = created.and_then(|seconds| match seconds {
             0.. => UNIX_EPOCH.checked_add(Duration::from_secs(seconds.unsigned_abs())),
             _ => UNIX_EPOCH.checked_sub(Duration::from_secs(seconds.unsigned_abs())),
         });
-        if let Some(created) = created {
-            wrapper = wrapper.created(created);
-        }
+        let wrapper = Wrapper::new(&provider, &id, &event_type);
+        let wrapper = wrapper.created(created).object_id(object_id.as_deref());
         let expected = serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok()
             && body.trim_start().starts_with('{');
         match Event::wrapped(verified(&body), wrapper) {

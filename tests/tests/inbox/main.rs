@@ -31,3 +31,4 @@ mod test_inbox;
 mod toy_store;
 mod transactions;
 mod worker_health;
+mod wrapped;
