@@ -27,7 +27,7 @@ fn completed() -> Wrapper<'static> {
 }
 
 fn restored(event: &Event) -> Event {
-    Event::from_store(StoredEvent::from_event(event)).unwrap()
+    Event::from_store(StoredEvent::from_event(event)).expect("stored payload is an event")
 }
 
 #[test]

@@ -47,12 +47,15 @@ fn wrapped(id: &str, created: u64) -> Event {
     let created = UNIX_EPOCH + Duration::from_secs(created);
     let wrapper = Wrapper::new("openai", id, "response.completed");
     let wrapper = wrapper.created(created).object_id("resp_1");
-    Event::wrapped(AlreadyAuthenticated::by_its_signature(BODY), wrapper).unwrap()
+    Event::wrapped(AlreadyAuthenticated::by_its_signature(BODY), wrapper).expect("webhook is valid")
 }
 
 /// Returns the key, the object's id, the recency and the payload of each handled event.
 async fn saved(shop: &TestInbox) -> Vec<(String, String, i64, String)> {
-    sqlx::query_as("select * from responses order by rowid").fetch_all(shop.pool()).await.unwrap()
+    sqlx::query_as("select * from responses order by rowid")
+        .fetch_all(shop.pool())
+        .await
+        .expect("table exists")
 }
 
 #[tokio::test]
