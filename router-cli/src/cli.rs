@@ -108,10 +108,74 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+
     use super::*;
 
     #[test]
     fn command_definition_is_valid() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_in_documents_are_valid() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let mut commands = 0;
+        for folder in ["", "docs", "docs/guide", "docs/observability"] {
+            for file in fs::read_dir(Path::new(root).join(folder)).unwrap() {
+                let path = file.unwrap().path();
+                if path.extension().is_none_or(|extension| extension != "md") {
+                    continue;
+                }
+                for command in commands_of(&fs::read_to_string(&path).unwrap()) {
+                    commands += 1;
+                    let parsed = Cli::try_parse_from(words(&command)).err();
+                    // The user has the secret in the environment, and the test may not.
+                    if let Some(error) = parsed.filter(|error| !lacks_only_the_secret(error)) {
+                        panic!("{}: {command}\n{error}", path.display());
+                    }
+                }
+            }
+        }
+        assert!(commands > 30, "only {commands} commands were found");
+    }
+
+    fn lacks_only_the_secret(error: &clap::Error) -> bool {
+        let missing = error.get(ContextKind::InvalidArg);
+        let secret = ContextValue::Strings(vec!["--secret <SECRET>".to_owned()]);
+        error.kind() == ErrorKind::MissingRequiredArgument && missing == Some(&secret)
+    }
+
+    /// Returns the commands in the code blocks of a page.
+    fn commands_of(page: &str) -> Vec<String> {
+        let blocks = page.split("```").skip(1).step_by(2);
+        let lines = blocks.flat_map(|block| {
+            let joined = block.replace("\\\n", " ");
+            joined
+                .lines()
+                .map(|line| line.trim().trim_start_matches("$ ").to_owned())
+                .collect::<Vec<_>>()
+        });
+        lines.filter(|line| line.starts_with("event-router ")).collect()
+    }
+
+    /// Splits a command into words, as a shell does. A comment ends the command.
+    fn words(command: &str) -> Vec<String> {
+        let (mut words, mut quote) = (vec![String::new()], None);
+        for character in command.chars() {
+            let word = words.last_mut().expect("there is always a word");
+            match (quote, character) {
+                (None, '#') if word.is_empty() => break,
+                (None, '\'' | '"') => quote = Some(character),
+                (Some(open), _) if character == open => quote = None,
+                (None, ' ') if word.is_empty() => {}
+                (None, ' ') => words.push(String::new()),
+                _ => word.push(character),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
     }
 }
