@@ -200,8 +200,8 @@ mod tests {
 
     use super::*;
 
-    /// A mail server whose certificate is trusted.
-    fn trusting(server: &Server, encryption: Encryption, certificate: &str) -> Smtp {
+    /// Creates a client of the server that trusts this certificate.
+    fn client(server: &Server, encryption: Encryption, certificate: &str) -> Smtp {
         let url = server.url().replacen("smtp:", "smtps:", 1);
         let root = Certificate::from_pem(certificate.as_bytes()).expect("certificate is valid");
         let parameters = TlsParameters::builder("127.0.0.1".to_owned()).add_root_certificate(root);
@@ -222,7 +222,7 @@ mod tests {
         message.to(mailbox("jenny@example.com")).multipart(body).expect("mail is complete")
     }
 
-    /// The URL of a server on the loopback interface never selects STARTTLS, so this test does.
+    /// A URL with a loopback address never selects STARTTLS, so the test selects the encryption.
     #[tokio::test]
     async fn mails_are_sent_encrypted() {
         let Some(mut server) = Server::start() else { return };
@@ -232,23 +232,23 @@ mod tests {
         ] {
             let certificate = server.encrypt(mode);
             let before = server.mails().len();
-            let trusting = trusting(&server, encryption, &certificate);
-            trusting.send(mail(), "jenny@example.com").await.unwrap();
+            let client = client(&server, encryption, &certificate);
+            client.send(mail(), "jenny@example.com").await.unwrap();
             assert_eq!(server.mails().len(), before + 1, "{encryption:?}");
         }
     }
 
-    /// Nothing is sent in plain text, to a server that does not offer encryption or is another one.
+    /// A server gets no mail if it does not offer encryption, or if its certificate is not trusted.
     #[tokio::test]
     async fn unencrypted_and_untrusted_servers_get_no_mail() {
         let Some(mut server) = Server::start() else { return };
-        let mut stranger = Server::start().expect("another server has started");
-        let of_stranger = stranger.encrypt(smtp::Encryption::StartTls);
-        let no_encryption = trusting(&server, Encryption::StartTls, &of_stranger);
+        let mut other_server = Server::start().expect("another server has started");
+        let other_certificate = other_server.encrypt(smtp::Encryption::StartTls);
+        let no_encryption = client(&server, Encryption::StartTls, &other_certificate);
         let failure = no_encryption.send(mail(), "jenny@example.com").await.unwrap_err();
         assert!(format!("{failure:?}").contains("STARTTLS"), "{failure:?}");
         server.encrypt(smtp::Encryption::StartTls);
-        let wrong_certificate = trusting(&server, Encryption::StartTls, &of_stranger);
+        let wrong_certificate = client(&server, Encryption::StartTls, &other_certificate);
         let failure = wrong_certificate.send(mail(), "jenny@example.com").await.unwrap_err();
         let failure = format!("{failure:?}");
         assert!(failure.contains("certificate") && !failure.contains(smtp::PASSWORD), "{failure}");

@@ -67,11 +67,11 @@ impl Framework {
     ///
     /// Fails if the crates are not published and the folder from which this program was installed
     /// no longer exists.
-    pub(super) fn of_this_program() -> Result<Self, Error> {
-        Self::of_program(Path::new(THIS_PACKAGE), IS_RENAMED)
+    pub(super) fn from_this_program() -> Result<Self, Error> {
+        Self::from_package(Path::new(THIS_PACKAGE), IS_RENAMED)
     }
 
-    fn of_program(package: &Path, is_renamed: bool) -> Result<Self, Error> {
+    fn from_package(package: &Path, is_renamed: bool) -> Result<Self, Error> {
         let repository = package.parent().unwrap_or(package);
         match Checkout::open(repository) {
             Ok(checkout) => Ok(Self::Folder(checkout)),
@@ -191,7 +191,7 @@ mod tests {
         let root = fs::canonicalize(folder.path()).unwrap().display().to_string();
         let package = folder.path().join("router-cli");
         for is_renamed in [false, true] {
-            let framework = Framework::of_program(&package, is_renamed).unwrap();
+            let framework = Framework::from_package(&package, is_renamed).unwrap();
             let path = format!("path = \"{root}/router-core\"");
             assert_eq!(framework.dependency("router-core"), path);
         }
@@ -211,13 +211,13 @@ mod tests {
     #[test]
     fn program_without_its_repository_uses_the_version_once_published() {
         let package = Path::new("/nowhere/stripe-event-router-cli-0.1.0");
-        let framework = Framework::of_program(package, true).unwrap();
+        let framework = Framework::from_package(package, true).unwrap();
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             framework.dependency("router-core"),
             format!("package = \"stripe-event-router\", version = \"{version}\"")
         );
-        let error = Framework::of_program(package, false).err().unwrap().to_string();
+        let error = Framework::from_package(package, false).err().unwrap().to_string();
         assert!(error.starts_with("the framework is not published, and the repository"), "{error}");
         assert!(error.ends_with("pass its new folder or its Git URL with --framework"), "{error}");
     }

@@ -45,7 +45,7 @@ impl NewArgs {
         let name = CrateName::parse(&self.name)?;
         let framework = match &self.framework {
             Some(source) => Framework::parse(source)?,
-            None => Framework::of_this_program()?,
+            None => Framework::from_this_program()?,
         };
         let here = env::current_dir()
             .map_err(|error| Error::Usage(format!("the current folder: {error}")))?;
@@ -53,7 +53,7 @@ impl NewArgs {
         template::write(&here, &name, &framework)?;
         if output.json {
             let folder = here.join(name.as_str());
-            output.json(&Made {
+            output.json(&CreatedCrate {
                 name: name.as_str(),
                 folder: folder.display().to_string(),
                 framework: framework.to_string(),
@@ -66,7 +66,7 @@ impl NewArgs {
 }
 
 #[derive(Serialize)]
-struct Made<'a> {
+struct CreatedCrate<'a> {
     name: &'a str,
     folder: String,
     framework: String,

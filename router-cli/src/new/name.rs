@@ -6,17 +6,17 @@ use crate::error::Error;
 const MAX_LENGTH: usize = 30;
 
 /// Rust's keywords, and crates that the compiler provides.
-const OF_RUST: &str = "abstract alloc as async await become box break const continue core crate do \
-    dyn else enum extern false final fn for gen if impl in let loop macro match mod move mut \
+const RUST_NAMES: &str = "abstract alloc as async await become box break const continue core crate \
+    do dyn else enum extern false final fn for gen if impl in let loop macro match mod move mut \
     override priv proc_macro pub ref return self static std struct super test trait true try type \
     typeof union unsafe unsized use virtual where while yield";
 
 /// Folders in which cargo puts its own files.
-const OF_CARGO: &str = "build deps examples incremental";
+const CARGO_FOLDERS: &str = "build deps examples incremental";
 
 /// File names that Windows reserves.
-const OF_WINDOWS: &str = "aux com1 com2 com3 com4 com5 com6 com7 com8 com9 con lpt1 lpt2 lpt3 lpt4 \
-    lpt5 lpt6 lpt7 lpt8 lpt9 nul prn";
+const WINDOWS_NAMES: &str = "aux com1 com2 com3 com4 com5 com6 com7 com8 com9 con lpt1 lpt2 lpt3 \
+    lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 nul prn";
 
 /// A name that cargo, rustc, Docker and systemd accept.
 pub(super) struct CrateName(String);
@@ -61,7 +61,7 @@ impl CrateName {
     }
 
     /// Returns the name of the library in Rust code.
-    pub(super) fn in_rust(&self) -> String {
+    pub(super) fn library_name(&self) -> String {
         self.0.replace('-', "_")
     }
 }
@@ -73,11 +73,11 @@ fn is_allowed(char: char) -> bool {
 /// Returns the reason if a name has another meaning.
 fn reserved_by(name: &str) -> Option<&'static str> {
     let is_in = |names: &str| names.split_whitespace().any(|reserved| reserved == name);
-    if is_in(OF_RUST) {
+    if is_in(RUST_NAMES) {
         Some("has a meaning in Rust")
-    } else if is_in(OF_CARGO) {
+    } else if is_in(CARGO_FOLDERS) {
         Some("is the name of a folder of cargo")
-    } else if is_in(OF_WINDOWS) {
+    } else if is_in(WINDOWS_NAMES) {
         Some("is reserved by Windows")
     } else if super::template::dependencies().any(|dependency| dependency == name) {
         Some("is the name of one of the crate's dependencies")
@@ -150,6 +150,6 @@ mod tests {
 
     #[test]
     fn hyphens_are_underscores_in_rust() {
-        assert_eq!(CrateName::parse("my-new_shop-2").unwrap().in_rust(), "my_new_shop_2");
+        assert_eq!(CrateName::parse("my-new_shop-2").unwrap().library_name(), "my_new_shop_2");
     }
 }

@@ -89,7 +89,7 @@ fn write_files(folder: &Path, name: &CrateName, framework: &Framework) -> io::Re
 /// Replaces the name of the crate.
 fn with_name(text: &str, name: &CrateName) -> String {
     // In this order: a name in Rust has no hyphen, so it contains no `my-shop`.
-    text.replace("my_shop", &name.in_rust()).replace("my-shop", name.as_str())
+    text.replace("my_shop", &name.library_name()).replace("my-shop", name.as_str())
 }
 
 /// Sets the source of the framework's crates.

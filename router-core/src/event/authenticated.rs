@@ -16,11 +16,13 @@ use super::{
 };
 use crate::signature::EndpointName;
 
-/// A payload from a cloud platform, with the caller's assertion that the platform delivered it.
-/// Nothing is verified here, because there is no signature.
+/// A payload without a signature of Stripe, with the caller's assertion that it is authentic.
+/// Nothing is verified here.
 ///
-/// There are two other assertions: [`fetched_from_stripe`](Self::fetched_from_stripe) and
-/// [`by_its_signature`](Self::by_its_signature).
+/// There are three assertions: the payload is from a cloud platform
+/// ([`by_the_platform`](Self::by_the_platform)), from Stripe's API
+/// ([`fetched_from_stripe`](Self::fetched_from_stripe)), or from another provider whose signature
+/// the caller has verified ([`by_its_signature`](Self::by_its_signature)).
 ///
 /// Use [`by_the_platform`](Self::by_the_platform) only for a payload with which the platform itself
 /// invokes this program: an AWS Lambda function that is the target of a rule on the partner event

@@ -30,7 +30,7 @@ pub(super) async fn redeliver(
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let events: Vec<Wanted> = events.iter().map(|new| (&new.event, &*new.deliveries)).collect();
+    let events: Vec<Incoming> = events.iter().map(|new| (&new.event, &*new.deliveries)).collect();
     // Most redeliveries change nothing. They cost one read, and lock nothing.
     let found = find(&mut *store.pool.acquire().await?, &store.schema, &events).await?;
     if let Some(unchanged) = found.iter().map(Found::unchanged).collect() {
@@ -60,7 +60,7 @@ pub(super) async fn redeliver(
 }
 
 /// A redelivered event, and its deliveries.
-type Wanted<'e> = (&'e Event, &'e [NewDelivery]);
+type Incoming<'e> = (&'e Event, &'e [NewDelivery]);
 
 /// The stored event of a redelivery.
 struct Found {
@@ -108,7 +108,7 @@ fn is_settled(state: DeliveryState) -> bool {
 async fn lock_events(
     write: &mut PgConnection,
     schema: &Schema,
-    events: &[Wanted<'_>],
+    events: &[Incoming<'_>],
 ) -> sqlx::Result<()> {
     let identities: Vec<_> = events.iter().map(|(event, _)| identity(&event.key())).collect();
     let lock = sqlx::query(
@@ -138,7 +138,7 @@ async fn lock_unfinished(
 async fn find(
     read: &mut PgConnection,
     schema: &Schema,
-    events: &[Wanted<'_>],
+    events: &[Incoming<'_>],
 ) -> sqlx::Result<Vec<Found>> {
     let keys: Vec<_> = events.iter().map(|(event, _)| event.key()).collect();
     let identities: Vec<_> = keys.iter().map(identity).collect();
@@ -217,7 +217,7 @@ impl<'e> Redelivered<'e> {
     async fn new(
         write: &mut PgConnection,
         store: &'e PostgresStore,
-        (event, deliveries): Wanted<'e>,
+        (event, deliveries): Incoming<'e>,
         id: i64,
     ) -> sqlx::Result<Self> {
         let first = sqlx::query(store.schema.sql(
@@ -252,7 +252,7 @@ impl<'e> Redelivered<'e> {
     }
 
     /// Adds the delivery, restarts the handler's dead letter, or stores the payload for the case
-    /// that an unfinished delivery dies.
+    /// that an unfinished delivery becomes a dead letter.
     async fn deliver(
         &mut self,
         write: &mut PgConnection,
@@ -272,8 +272,8 @@ impl<'e> Redelivered<'e> {
             }
             Some(Latest { id, state, .. }) if !is_settled(state) => {
                 // A payload in the same form would fail again.
-                let is_settled = self.has_same_form(write, id).await?;
-                if is_settled || self.deliver_if_dead(write, id).await? {
+                let fails_again = self.has_same_form(write, id).await?;
+                if fails_again || self.deliver_if_dead(write, id).await? {
                     return Ok(Redelivery::Unchanged(state));
                 }
                 // The delivery has finished since it was read, so it is read again.

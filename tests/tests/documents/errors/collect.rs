@@ -114,6 +114,22 @@ impl Collector {
         }
     }
 
+    /// Visits a function, unless it is only for tests.
+    fn in_function(
+        &mut self,
+        attributes: &[Attribute],
+        signature: &syn::Signature,
+        block: &syn::Block,
+        visit: impl FnOnce(&mut Self),
+    ) {
+        if !attributes.iter().any(places::is_test_only) {
+            let all = makes_errors(signature, block);
+            self.documents_panic = attributes.iter().any(places::documents_panic);
+            self.with_all_texts(all, visit);
+            self.documents_panic = false;
+        }
+    }
+
     fn with_all_texts(&mut self, all: bool, visit: impl FnOnce(&mut Self)) {
         let before = self.all_texts;
         self.all_texts |= all;
@@ -126,10 +142,9 @@ impl<'ast> Visit<'ast> for Collector {
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
         let path = attribute.path();
         let Ok(list) = attribute.meta.require_list() else { return };
-        if path.is_ident("error") {
-            let mut literals = places::strings(list.tokens.clone()).into_iter();
-            literals.next().iter().for_each(|literal| self.push(Kind::Text, literal));
-        } else if path.segments.last().is_some_and(|last| last.ident == "on_unimplemented") {
+        let is_diagnostic =
+            path.segments.last().is_some_and(|last| last.ident == "on_unimplemented");
+        if path.is_ident("error") || is_diagnostic {
             let mut literals = places::strings(list.tokens.clone()).into_iter();
             literals.next().iter().for_each(|literal| self.push(Kind::Text, literal));
         }
@@ -154,21 +169,15 @@ impl<'ast> Visit<'ast> for Collector {
     }
 
     fn visit_item_fn(&mut self, function: &'ast ItemFn) {
-        if !function.attrs.iter().any(places::is_test_only) {
-            let all = makes_errors(&function.sig, &function.block);
-            self.documents_panic = function.attrs.iter().any(places::documents_panic);
-            self.with_all_texts(all, |this| visit::visit_item_fn(this, function));
-            self.documents_panic = false;
-        }
+        self.in_function(&function.attrs, &function.sig, &function.block, |this| {
+            visit::visit_item_fn(this, function);
+        });
     }
 
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
-        if !function.attrs.iter().any(places::is_test_only) {
-            let all = makes_errors(&function.sig, &function.block);
-            self.documents_panic = function.attrs.iter().any(places::documents_panic);
-            self.with_all_texts(all, |this| visit::visit_impl_item_fn(this, function));
-            self.documents_panic = false;
-        }
+        self.in_function(&function.attrs, &function.sig, &function.block, |this| {
+            visit::visit_impl_item_fn(this, function);
+        });
     }
 
     fn visit_item_const(&mut self, constant: &'ast syn::ItemConst) {
