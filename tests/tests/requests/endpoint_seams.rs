@@ -234,7 +234,7 @@ async fn receive_gives_the_same_answers_as_the_service() {
         let sent = send(endpoint(), request).await;
         assert_eq!(sent.status().as_u16(), status);
         let received = endpoint().receive(header, body.clone()).await;
-        let streamed = endpoint().receive_body(header, Streamed::of(&body)).await;
+        let streamed = endpoint().receive_body(header, Streamed::new(&body)).await;
         for response in [received, streamed] {
             assert_eq!(response.status(), sent.status());
             assert_eq!(sent.body().as_bytes(), response.body());
@@ -247,7 +247,7 @@ async fn receive_body_limits_a_body_without_a_declared_length() {
     let body = payload(PAID);
     let header = signature(body.as_bytes());
     let endpoint = endpoint(Untouchable).body_limit(body.len() - 1);
-    let body = Streamed { length: 0, ..Streamed::of(body.as_bytes()) };
+    let body = Streamed { length: 0, ..Streamed::new(body.as_bytes()) };
     let response = endpoint.receive_body(Some(header.as_bytes()), body).await;
     assert_eq!(response.status(), 413);
 }
@@ -270,7 +270,7 @@ async fn receive_body_refuses_a_body_that_stalls() {
 #[tokio::test]
 async fn receive_body_reads_no_body_without_a_signature() {
     let endpoint = endpoint(Untouchable);
-    let body = Streamed::of(b"{}");
+    let body = Streamed::new(b"{}");
     let was_read = body.was_read.clone();
     let response = endpoint.receive_body(None, body).await;
     assert_eq!((response.status().as_u16(), was_read.get()), (400, false));
@@ -286,7 +286,7 @@ struct Streamed {
 }
 
 impl Streamed {
-    fn of(body: &[u8]) -> Self {
+    fn new(body: &[u8]) -> Self {
         let (first, second) = body.split_at(body.len() / 2);
         let frames = [first, second].map(Bytes::copy_from_slice).into();
         Self { frames, length: body.len() as u64, stalls: false, was_read: Rc::default() }
@@ -294,7 +294,7 @@ impl Streamed {
 
     /// Creates a body whose end never arrives.
     fn stalling(body: &str) -> Self {
-        Self { stalls: true, ..Self::of(body.as_bytes()) }
+        Self { stalls: true, ..Self::new(body.as_bytes()) }
     }
 }
 
