@@ -59,8 +59,8 @@ impl ExpectedVersion {
                 event.id = event.id(),
                 expected,
                 found,
-                "an event has another API version than expected, so its object may not decode; set \
-                 the version of the webhook endpoint at Stripe; logged once per version"
+                "an event has another API version than expected, so its object may not decode; \
+                 create a webhook endpoint with the expected version at Stripe; logged once per version"
             );
         }
         Ok(())

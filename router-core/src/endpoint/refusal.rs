@@ -62,8 +62,8 @@ pub enum Refusal {
     Envelope(#[from] EnvelopeError),
     /// An authentic event, but of an API version that this endpoint does not accept.
     #[error(
-        "event {event} has API version {found}, but this endpoint accepts only {expected}; set the \
-         version of the webhook endpoint at Stripe, or the one in `Endpoint::require_api_version`"
+        "event {event} has API version {found}, but this endpoint accepts only {expected}; create a \
+         webhook endpoint with that version at Stripe, or correct `Endpoint::require_api_version`"
     )]
     ApiVersion {
         /// The event's id.

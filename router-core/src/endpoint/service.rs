@@ -177,7 +177,7 @@ impl<S, P: SecretProvider> Endpoint<S, P> {
 
     /// Refuses events of another API version with 400, instead of the warning of
     /// [`expect_api_version`](Endpoint::expect_api_version). Stripe sends such an event again for
-    /// up to three days, so there is time to correct the version of the endpoint at Stripe.
+    /// up to three days, so there is time to create an endpoint of this version at Stripe.
     ///
     /// # Panics
     ///

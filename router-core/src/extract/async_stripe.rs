@@ -41,8 +41,8 @@ pub(super) fn warn_of_other_version<T>(event: &Event) {
             expected = types.as_str(),
             found,
             "an event has another API version than async-stripe's types, so fields of its object \
-             may be missing or differ; set the version of the webhook endpoint at Stripe, or decode \
-             the object into a type of your own; logged once per version"
+             may be missing or differ; create a webhook endpoint with the version of the types at \
+             Stripe, or decode the object into a type of your own; logged once per version"
         );
     }
 }

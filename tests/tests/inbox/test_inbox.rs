@@ -187,7 +187,7 @@ async fn failed_test_says_what_there_is() {
     let answer = shop.deliver(paid()).await;
     assert_eq!((answer.status(), answer.outcome()), (400, "refused"));
     let refused = panic_message(async move { drop(answer.receipt().clone()) }).await;
-    insta::assert_snapshot!(refused, @"the event was not stored: event evt_1 has API version 2026-10-28.endive, but this endpoint accepts only 2020-01-01; set the version of the webhook endpoint at Stripe, or the one in `Endpoint::require_api_version`");
+    insta::assert_snapshot!(refused, @"the event was not stored: event evt_1 has API version 2026-10-28.endive, but this endpoint accepts only 2020-01-01; create a webhook endpoint with that version at Stripe, or correct `Endpoint::require_api_version`");
     let missing = async move { drop(shop.delivery("evt_2", "shop.twice").await) };
     let missing = panic_message(missing).await;
     insta::assert_snapshot!(without_location(&missing), @"`evt_2` has no delivery for `shop.twice`; handlers with one: []");
