@@ -132,7 +132,7 @@ impl RegisteredHandler {
         };
         tracing::error!(
             handler = &*self.name, error = %failure,
-            "failed to build the default reply; Stripe gets no reply: mend the function that `default_reply` names"
+            "failed to build the default reply; Stripe gets no reply: fix the function that `default_reply` names"
         );
         None
     }

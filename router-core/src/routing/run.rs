@@ -360,7 +360,7 @@ fn log_result(
         Err(failure) if failure.is_permanent() => tracing::error!(
             handler, event.id = id, event.r#type = event_type, event.api_version = version,
             error = %failure,
-            "dead letter: the handler failed permanently and is not retried; mend the cause, then \
+            "dead letter: the handler failed permanently and is not retried; fix the cause, then \
              resend the event, and the handler starts over"
         ),
         Err(failure) if redelivery == Redelivery::Never => {

@@ -182,7 +182,7 @@ async fn panicking_default_reply_answers_500_and_is_logged() {
     let response = answer(only::<panicking>()).await;
     assert_eq!(response.status(), 500);
     let log = logged();
-    let line = "failed to build the default reply; Stripe gets no reply: mend the function that `default_reply` names \
+    let line = "failed to build the default reply; Stripe gets no reply: fix the function that `default_reply` names \
                 handler=\"panicking\" error=";
     assert!(log.contains(line), "{log}");
 }

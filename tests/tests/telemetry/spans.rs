@@ -170,7 +170,7 @@ async fn event_logs_one_line_and_a_failure_one_more() {
             "invoice.deleted",
             &[
                 "ERROR in handler: dead letter: the handler failed permanently and is not retried; \
-                 mend the cause, then resend the event, and the handler starts over handler=never \
+                 fix the cause, then resend the event, and the handler starts over handler=never \
                  event.id=invoice.deleted event.type=invoice.deleted error=no such order",
                 "INFO in event: event handled outcome=dead handlers=1 duration=0ns",
             ],
@@ -181,7 +181,7 @@ async fn event_logs_one_line_and_a_failure_one_more() {
                 "INFO in event: event received again: the handler's dead letter starts over with \
                  this event handler=never event.id=invoice.deleted event.type=invoice.deleted",
                 "ERROR in handler: dead letter: the handler failed permanently and is not retried; \
-                 mend the cause, then resend the event, and the handler starts over handler=never \
+                 fix the cause, then resend the event, and the handler starts over handler=never \
                  event.id=invoice.deleted event.type=invoice.deleted error=no such order",
                 "INFO in event: event handled outcome=dead handlers=1 duration=0ns",
             ],
