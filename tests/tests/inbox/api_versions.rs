@@ -193,8 +193,8 @@ async fn each_event_is_handled_once_during_the_move_with_an_inbox() {
     let dead = ListFilter { states: vec![DeliveryState::Dead], limit: 9, ..Default::default() };
     assert_eq!(store.list(&dead).await.unwrap().len(), 3);
 
-    // 3. Stripe sends the refused copies again, among new events. They restart the dead letters, and
-    // are duplicates otherwise.
+    // 3. Stripe sends the refused copies again, among new events. They restart the dead letters,
+    // and are duplicates otherwise.
     let mut copies = refused;
     copies.extend(shuffled(&mut random, 30..60));
     random.shuffle(&mut copies);
