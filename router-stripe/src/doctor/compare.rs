@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use router_catalog::{Kind, snapshot_type, thin_type};
+use router_catalog::{Kind, Pattern, snapshot_type, thin_type};
 
 use super::{
     Code, Destination, Finding, Fix, ProgramRoutes, Severity, destination::kind_of,
@@ -165,6 +165,9 @@ fn missing_cause(
     if is_sent(event_type) || (takes_twin && is_sent(&twin)) {
         return None;
     }
+    if !is_of_stripe(event_type) {
+        return Some((Code::UnknownType, None));
+    }
     let fits = |(_, destination): &(usize, &&Destination)| {
         destination.payload == kind_of(event_type)
             && (!is_connect || destination.sends_connected() == Some(true))
@@ -195,6 +198,13 @@ fn missing_cause(
 /// Returns the type of the thin event for the same change as a snapshot event, or the reverse.
 fn twin(event_type: &str) -> String {
     snapshot_type(event_type).map_or_else(|| thin_type(event_type), str::to_owned)
+}
+
+/// Returns whether the first part of an event type begins a known event type of Stripe. Otherwise the
+/// events are those of another provider, or of a feature that is newer than the catalog.
+fn is_of_stripe(event_type: &str) -> bool {
+    let first = event_type.split('.').next().unwrap_or(event_type);
+    !Pattern::Prefix(first).known().is_empty()
 }
 
 fn missing_finding(
@@ -228,6 +238,12 @@ fn missing_finding(
                 ),
             )
         }
+        (Code::UnknownType, _) => (
+            format!("{handlers} {types}, which is not known to be of Stripe."),
+            "If another provider sends the events, nothing needs to be done. If Stripe does, enable \
+             them at a destination."
+                .to_owned(),
+        ),
         (_, Some(_)) => (
             format!("{handlers} {types}, which {id} does not send."),
             format!("Enable the event types at {id}."),

@@ -72,6 +72,8 @@ pub enum Code {
     Wildcard,
     /// A destination sends events of a type that no handler takes.
     Unhandled,
+    /// A handler takes events of a type whose first part begins no known event type of Stripe.
+    UnknownType,
 }
 
 /// A request to Stripe's API that fixes a finding.
@@ -124,6 +126,7 @@ impl Code {
             Self::InsecureUrl => "insecure_url",
             Self::Wildcard => "wildcard",
             Self::Unhandled => "unhandled",
+            Self::UnknownType => "unknown_type",
         }
     }
 
@@ -139,7 +142,7 @@ impl Code {
             Self::ClockSkew | Self::ApiVersion | Self::DuplicateUrl | Self::InsecureUrl => {
                 Severity::Warning
             }
-            Self::Wildcard | Self::Unhandled => Severity::Info,
+            Self::Wildcard | Self::Unhandled | Self::UnknownType => Severity::Info,
         }
     }
 
@@ -169,6 +172,7 @@ impl Code {
             Self::Wildcard | Self::Unhandled => {
                 "The server receives and ignores events that no handler takes."
             }
+            Self::UnknownType => "Stripe does not send these events.",
         }
     }
 }

@@ -77,6 +77,21 @@ fn handled_type_that_is_not_enabled_is_found() {
 }
 
 #[test]
+fn type_of_another_provider_need_not_be_enabled() {
+    let routes = routes_for(&["openai.response.completed", "invoice.of_tomorrow"]);
+    let findings = check(&routes, &[destination(json!({"enabled_events": ["invoice.paid"]}))]);
+    let is_of = |code| findings.iter().find(|finding: &&Finding| finding.code == code);
+    let unknown = is_of(Code::UnknownType).expect("it is found");
+    assert_eq!((unknown.severity, &unknown.fix), (Severity::Info, &None));
+    assert_eq!(unknown.event_types, ["openai.response.completed"]);
+    // Stripe may add a type to those that begin with `invoice`.
+    let missing = is_of(Code::NotEnabled).expect("it is found");
+    assert_eq!(missing.event_types, ["invoice.of_tomorrow"]);
+    let enabled = ["openai.response.completed", "invoice.of_tomorrow"];
+    assert_eq!(check(&routes, &[destination(json!({"enabled_events": enabled}))]), []);
+}
+
+#[test]
 fn handler_of_all_types_needs_no_type_enabled() {
     for pattern in ["*", "(unhandled)"] {
         let events = json!(["customer.created"]);

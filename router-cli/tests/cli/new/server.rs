@@ -1,7 +1,7 @@
 //! The server of the new crate, which `tests/new-crate` builds from the template.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
@@ -11,8 +11,9 @@ use std::{
 
 use router_core::clock::{Clock as _, SystemClock};
 use router_inbox::sqlx::{self, SqlitePool};
+use serde_json::json;
 
-use crate::program::{CliOutput, program};
+use crate::program::{CliOutput, program, run};
 
 /// Returns a command that runs the server in an otherwise empty environment.
 fn my_shop(inbox: &Path) -> Command {
@@ -139,6 +140,29 @@ async fn payment_sent_to_the_server_is_recorded() {
     let rows: Vec<(String, i64)> =
         sqlx::query_as("select id, amount from payments").fetch_all(&pool).await.unwrap();
     assert_eq!(rows, [("pi_1".into(), 2000)]);
+}
+
+#[test]
+fn doctor_takes_the_printed_routes() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = my_shop(folder.path()).arg("--routes").output().unwrap();
+    assert_eq!(printed.status.code(), Some(0), "{printed:?}");
+    let file = |name, text: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let routes = file("routes.json", &printed.stdout);
+    let endpoint = json!({
+        "id": "we_1", "object": "webhook_endpoint", "status": "enabled", "livemode": true,
+        "url": "https://shop.example/webhook", "enabled_events": ["invoice.paid"],
+    });
+    let destinations = file("endpoints.json", json!({"data": [endpoint]}).to_string().as_bytes());
+    let output = run(&["doctor", "--routes", &routes, "--destinations", &destinations]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let missing =
+        "The handler payments.record takes payment_intent.succeeded, which we_1 does not send";
+    assert!(output.stdout.contains(missing), "{output:?}");
 }
 
 /// Asserts that the server exits with an error.

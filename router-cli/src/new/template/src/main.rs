@@ -39,6 +39,10 @@ struct Options {
     /// Ask the running server if it is ready, print its answer, and exit with 0 if it is.
     #[arg(long)]
     health: bool,
+
+    /// Print the handlers as JSON for `event-router doctor --routes`, and exit.
+    #[arg(long)]
+    routes: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -81,6 +85,10 @@ async fn serve(options: &Options) -> Result<(), BoxError> {
         .endpoints(secrets.endpoints())
         .delivered_by(&store)
         .build()?;
+    if options.routes {
+        println!("{}", serde_json::to_string(router.routes())?);
+        return Ok(());
+    }
     tracing::info!("routes:\n{}", router.routes());
     let inbox = Inbox::new(store, router.clone());
     let worker = inbox.worker(router).shutdown_grace(GRACE);
