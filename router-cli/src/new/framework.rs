@@ -48,10 +48,17 @@ impl Framework {
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let refuse = |reason: String| Error::Usage(format!("--framework: {reason}"));
         if text.contains("://") {
-            return match text.contains(|char: char| char.is_whitespace() || char.is_control()) {
-                true => Err(refuse("the URL contains a space or a control character".into())),
-                false => Ok(Self::Git(text.to_owned())),
-            };
+            if text.contains(|char: char| char.is_whitespace() || char.is_control()) {
+                return Err(refuse("the URL contains a space or a control character".into()));
+            }
+            if has_credentials(text) {
+                return Err(refuse(
+                    "the URL contains a password or a token, which Cargo.toml would disclose; remove \
+                     it from the URL and store it in Git's credential helper, which cargo asks"
+                        .into(),
+                ));
+            }
+            return Ok(Self::Git(text.to_owned()));
         }
         Checkout::open(Path::new(text)).map(Self::Folder).map_err(|reason| {
             refuse(format!(
@@ -158,6 +165,15 @@ impl Checkout {
     }
 }
 
+/// Returns whether a URL contains a password, or for HTTP a user's name, which can be a token. For
+/// SSH, the user's name is that of an account on the server, such as `git`.
+fn has_credentials(url: &str) -> bool {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':') || scheme.to_ascii_lowercase().starts_with("http"))
+}
+
 /// Reads the name of the package in a folder.
 fn package_name(folder: &Path) -> io::Result<String> {
     let manifest = fs::read_to_string(folder.join("Cargo.toml"))?;
@@ -237,6 +253,24 @@ mod tests {
         ] {
             let error = Framework::parse(source).err().unwrap().to_string();
             assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn url_with_credentials_is_refused_without_showing_them() {
+        for url in [
+            "https://me:hunter2@git.example/event-router.git",
+            "https://hunter2@git.example/event-router.git",
+            "HTTPS://hunter2@git.example",
+            "ssh://git:hunter2@git.example/event-router.git",
+            "https://me:hunter2@x@git.example?a@b",
+        ] {
+            let error = Framework::parse(url).err().unwrap().to_string();
+            assert!(error.contains("contains a password or a token"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        for url in ["ssh://git@git.example/e.git", "https://git.example/@me:e", "file:///e"] {
+            assert!(Framework::parse(url).is_ok(), "{url}");
         }
     }
 
