@@ -11,6 +11,9 @@ const RUST_NAMES: &str = "abstract alloc as async await become box break const c
     override priv proc_macro pub ref return self static std struct super test trait true try type \
     typeof union unsafe unsized use virtual where while yield";
 
+/// Modules that the template imports from a dependency, so that the crate's own name is hidden.
+const OF_TEMPLATE: &str = "sqlx";
+
 /// Folders in which cargo puts its own files.
 const CARGO_FOLDERS: &str = "build deps examples incremental";
 
@@ -79,7 +82,9 @@ fn reserved_by(name: &str) -> Option<&'static str> {
         Some("is the name of a folder of cargo")
     } else if is_in(WINDOWS_NAMES) {
         Some("is reserved by Windows")
-    } else if super::template::dependencies().any(|dependency| dependency == name) {
+    } else if is_in(OF_TEMPLATE)
+        || super::template::dependencies().any(|dependency| dependency == name)
+    {
         Some("is the name of one of the crate's dependencies")
     } else {
         None
@@ -127,6 +132,7 @@ mod tests {
             ("deps", "is the name of a folder of cargo", "`my-deps`"),
             ("con", "is reserved by Windows", "`my-con`"),
             ("axum", "is the name of one of the crate's dependencies", "`my-axum`"),
+            ("sqlx", "is the name of one of the crate's dependencies", "`my-sqlx`"),
             ("router-core", "is the name of one of the crate's dependencies", "`my-router-core`"),
             ("../shop", path, "`shop`"),
             ("shops/new/", path, "`new`"),
