@@ -4,7 +4,10 @@ mod framework;
 mod name;
 mod template;
 
-use std::{env, path::Path};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -60,6 +63,9 @@ impl NewArgs {
             })?;
         } else {
             output.line(next_steps(name.as_str(), &framework))?;
+            if let Some(root) = workspace_around(&here) {
+                output.line(workspace_note(&root, &here.join(name.as_str())))?;
+            }
         }
         Ok(Exit::Success)
     }
@@ -85,6 +91,27 @@ fn refuse_inside(framework: &Framework, here: &Path, name: &str) -> Result<(), E
         }
         _ => Ok(()),
     }
+}
+
+/// Returns the folder of the cargo workspace around a folder.
+fn workspace_around(folder: &Path) -> Option<PathBuf> {
+    let is_workspace = |folder: &&Path| {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        manifest.lines().any(|line| line.trim_start().starts_with("[workspace"))
+    };
+    folder.ancestors().find(is_workspace).map(Path::to_owned)
+}
+
+/// The crate is a workspace of its own. If the one around it has it as a member, for example by
+/// `members = ["crates/*"]`, each command of cargo fails there.
+fn workspace_note(root: &Path, made: &Path) -> String {
+    let manifest = root.join("Cargo.toml");
+    let made = made.strip_prefix(root).unwrap_or(made).display().to_string().replace('\\', "/");
+    format!(
+        "\n{} is a workspace. If its `members` match the new folder, cargo fails there with \
+         \"multiple workspace roots\": add `exclude = [\"{made}\"]` to its `[workspace]`.",
+        manifest.display()
+    )
 }
 
 fn next_steps(name: &str, framework: &Framework) -> String {

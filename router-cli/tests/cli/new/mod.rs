@@ -127,6 +127,20 @@ fn refused_crate_leaves_no_file() {
     assert_eq!(new(path, &["empty"]).code, Some(0));
 }
 
+#[test]
+fn workspace_around_the_crate_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = fs::canonicalize(folder.path()).unwrap();
+    fs::write(root.join("Cargo.toml"), "[workspace]\nmembers = [\"crates/*\"]\n").unwrap();
+    fs::create_dir(root.join("crates")).unwrap();
+    let output = new(&root.join("crates"), &["shop"]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let workspace = format!("{} is a workspace.", root.join("Cargo.toml").display());
+    assert!(output.stdout.contains(&workspace), "{output:?}");
+    let advice = "add `exclude = [\"crates/shop\"]` to its `[workspace]`";
+    assert!(output.stdout.contains(advice), "{output:?}");
+}
+
 /// The repository's settings of rustfmt and clippy would apply to the crate.
 #[test]
 fn repository_of_the_framework_is_refused() {
