@@ -9,9 +9,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{extract::State, response::IntoResponse as _, response::Response, routing::post};
 use router_core::endpoint::{Answer, Refusal};
 use router_core::event::{AlreadyAuthenticated, Wrapper, decode_json};
-use router_core::{BoxError, Event, Object, Router, on_event, server::shutdown_signal};
+use router_core::server::{Server, shutdown_signal};
+use router_core::{BoxError, Event, Object, Router, on_event};
 use standardwebhooks::Webhook;
 use tower::ServiceExt as _;
+use tower_http::timeout::TimeoutLayer;
 
 #[cfg(test)]
 mod tests;
@@ -67,9 +69,12 @@ async fn receive(
     }
 }
 
-fn app(webhook: Webhook, router: Router) -> axum::Router {
+/// Anyone can send a body, and its signature can be checked only once all of it has arrived. axum
+/// limits its size to 2 MB, and this layer the time. Handlers that have started keep running.
+fn app(webhook: Webhook, router: Router, limit: Duration) -> axum::Router {
     let state = (Arc::new(webhook), router);
-    axum::Router::new().route("/webhook/openai", post(receive)).with_state(state)
+    let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limit);
+    axum::Router::new().route("/webhook/openai", post(receive)).layer(timeout).with_state(state)
 }
 
 #[tokio::main]
@@ -81,10 +86,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("OPENAI_WEBHOOK_SECRET is empty".into());
     }
     let router = Router::builder().plugins([PLUGIN]).build()?;
-    let app = app(Webhook::new(&secret)?, router.clone());
+    let app = app(Webhook::new(&secret)?, router.clone(), Duration::from_secs(30));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:4242").await?;
     println!("listening on http://{}/webhook/openai", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown_signal()?).await?;
+    // Unlike `axum::serve`, it limits the number of connections and the time of a request's head.
+    Server::new(app).serve(listener, shutdown_signal()?).await;
     router.close();
     router.drained().await;
     Ok(())

@@ -1,18 +1,19 @@
 //! Requests of a provider over a socket: signed, forged, redelivered, and failing.
 
 use std::{
-    future::IntoFuture as _,
+    future::pending,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use router_core::{
     BoxError, Event, Router,
     clock::{Clock as _, SystemClock},
+    server::Server,
 };
 use standardwebhooks::Webhook;
 use tokio::{
@@ -37,6 +38,10 @@ fn now() -> i64 {
 /// Starts the server with the example's handler, and one that fails at its first call if
 /// `fails_once` is set. Returns the number of its calls too.
 async fn start(fails_once: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+    start_with_limit(fails_once, Duration::from_secs(30)).await
+}
+
+async fn start_with_limit(fails_once: bool, limit: Duration) -> (SocketAddr, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = calls.clone();
     let handler = move |_: Event| {
@@ -47,7 +52,7 @@ async fn start(fails_once: bool) -> (SocketAddr, Arc<AtomicUsize>) {
     let router = builder.build().expect("router is valid");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let address = listener.local_addr().expect("listener is bound");
-    tokio::spawn(axum::serve(listener, app(webhook(), router)).into_future());
+    tokio::spawn(Server::new(app(webhook(), router, limit)).serve(listener, pending()));
     (address, calls)
 }
 
@@ -103,6 +108,20 @@ async fn forged_or_unreadable_webhook_is_refused() {
         let answer = send_signed(server, body).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{body}: {answer}");
     }
+    assert_eq!(calls.load(SeqCst), 0);
+}
+
+/// The limit of zero ends as soon as the server waits for the rest of the body.
+#[tokio::test]
+async fn body_that_stalls_is_refused() {
+    let (server, calls) = start_with_limit(false, Duration::ZERO).await;
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let request = "POST /webhook/openai HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+                   content-length: 100\r\n\r\n{";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert_eq!(calls.load(SeqCst), 0);
 }
 
