@@ -174,7 +174,7 @@ pub(super) fn event_not_found(id: &str) -> Error {
              `event-router inbox list` lists the stored events"
         ),
         false => format!(
-            "the inbox has no event `{id}`: ids of events begin with `evt_`; \
+            "the inbox has no event `{id}`: ids of Stripe's events begin with `evt_`; \
              `event-router inbox list --object {id}` lists the events about an object"
         ),
     })
