@@ -268,6 +268,63 @@ async fn receive_body_refuses_a_body_that_stalls() {
 }
 
 #[tokio::test]
+async fn receive_body_answers_odd_bodies_like_the_service() {
+    let body = payload(PAID);
+    let header = signature(body.as_bytes());
+    let (first, second) = body.split_at(body.len() / 2);
+    let accept = service_fn(async |_: Event| Ok::<_, BoxError>(Answer::accepted(&"stored")));
+    let endpoint = endpoint(accept).body_limit(body.len()).body_budget(body.len());
+    for (status, frames) in [
+        (200, &["", "wait", first, "", "wait", second, ""][..]),
+        (200, &[first, second, "trailers"]),
+        (413, &[first, "wait", second, "}"]),
+        (400, &[first, "wait", "error"]),
+        (400, &[first, "wait"]),
+        (400, &[""]),
+        // The budget is free again after each of them.
+        (200, &[first, "wait", second]),
+    ] {
+        let request = Request::post("/webhook").header("stripe-signature", &header);
+        let sent = send(endpoint.clone(), request.body(Odd::new(frames)).unwrap()).await;
+        assert_eq!(sent.status(), status, "{}", sent.body());
+        let received = endpoint.receive_body(Some(header.as_bytes()), Odd::new(frames)).await;
+        assert_eq!(received.status(), status);
+        assert_eq!(sent.body().as_bytes(), received.body());
+        assert_eq!(sent.headers(), received.headers());
+    }
+}
+
+/// A body of these frames, of which some are no data.
+struct Odd(VecDeque<String>);
+
+impl Odd {
+    fn new(frames: &[&str]) -> Self {
+        Self(frames.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl Body for Odd {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(frame) = self.0.pop_front() else { return Poll::Ready(None) };
+        match &*frame {
+            "wait" => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            "error" => Poll::Ready(Some(Err("connection reset".into()))),
+            "trailers" => Poll::Ready(Some(Ok(Frame::trailers(http::HeaderMap::new())))),
+            _ => Poll::Ready(Some(Ok(Frame::data(frame.into())))),
+        }
+    }
+}
+
+#[tokio::test]
 async fn receive_body_reads_no_body_without_a_signature() {
     let endpoint = endpoint(Untouchable);
     let body = Streamed::new(b"{}");
