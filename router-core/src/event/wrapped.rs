@@ -42,7 +42,7 @@ impl<'w> Wrapper<'w> {
     /// is a duplicate. In Standard Webhooks, it is the header `webhook-id`.
     ///
     /// The event's [type](Event::event_type) is the name and the type with a dot between them, so
-    /// that no handler of Stripe's events receives it.
+    /// that no handler of one of Stripe's event types receives it. A handler of `*` does.
     pub fn new(provider: &'w str, id: &'w str, event_type: &'w str) -> Self {
         Self { provider, id, event_type, created: None, livemode: None, object_id: None }
     }
@@ -65,7 +65,8 @@ impl<'w> Wrapper<'w> {
     /// Sets the id of the object that the event is about, for [`Event::object_id`]: `exclusive`
     /// handlers lock the object, and an inbox orders the events of an `ordered` handler by it.
     ///
-    /// Default: the text in the field `id` of the body, if there is one.
+    /// Default: the text in the field `id` of the body, if there is one. If that text is no id, pass
+    /// another one: a text of more than 255 bytes is refused.
     pub fn object_id(self, id: impl Into<Option<&'w str>>) -> Self {
         Self { object_id: id.into(), ..self }
     }
@@ -234,8 +235,14 @@ impl Event {
     ///
     /// The [endpoint](Self::endpoint) is the provider's name, unless
     /// [`AlreadyAuthenticated::endpoint`] sets another one. Endpoint, id and type are the event's
-    /// [key](Self::key), so it is never a duplicate of an event from Stripe. Give two accounts at
-    /// one provider two endpoints.
+    /// [key](Self::key), so it is never a duplicate of an event from Stripe.
+    ///
+    /// Set the [account](AlreadyAuthenticated::account) if you have several at one provider. It is
+    /// part of the key and of the [object's identity](Self::object_id). The endpoint is not part of
+    /// the latter: for an `ordered` handler, two objects with one id and no account are one object,
+    /// and `ordered = "newest"` would skip an event of one because of a newer event of the other.
+    /// The same holds for a handler of several providers, such as one of `*`; an object id with the
+    /// provider's name in front of it keeps their objects apart.
     ///
     /// # Errors
     ///
@@ -256,7 +263,11 @@ impl Event {
         let object = object_in(text).map_err(|fault| WrapError::body(body, fault))?;
         verified.account_id().map_or(Ok(()), |account| check_text("account", account))?;
         let payload = format!(r#"{},"data":{{"object":{object}}}}}"#, wrapper.json()?);
-        verified.event(payload.into(), wrapper.provider).map_err(WrapError::from_envelope)
+        let event = verified.event(payload.into(), wrapper.provider);
+        let event = event.map_err(WrapError::from_envelope)?;
+        // The default comes from the body. Stores hold it next to the event, as they do the id.
+        event.object_id().map_or(Ok(()), |object| check_text("object id", object.as_str()))?;
+        Ok(event)
     }
 }
 

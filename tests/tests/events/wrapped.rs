@@ -120,6 +120,15 @@ fn invalid_text_is_refused_with_its_field() {
     ] {
         assert_eq!(wrap(wrapper), expected);
     }
+    // The default of the object id is in the body.
+    for (object_id, problem) in
+        [(&*long, TextProblem::TooLong(10_000)), ("\u{1b}[2J", TextProblem::Control('\u{1b}'))]
+    {
+        let body = serde_json::json!({ "id": object_id }).to_string();
+        let error = Event::wrapped(verified(&body), completed()).unwrap_err();
+        assert_eq!(error, text("object id", problem));
+        assert!(Event::wrapped(verified(&body), completed().object_id("order_1")).is_ok());
+    }
     let account = Event::wrapped(verified("{}").account(&*long), completed()).unwrap_err();
     assert_eq!(account, text("account", TextProblem::TooLong(10_000)));
     assert!(Event::wrapped(verified("{}"), new("openai", &long[..255], &long[..248])).is_ok());
