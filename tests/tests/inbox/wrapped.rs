@@ -100,3 +100,23 @@ async fn wrapped_event_is_stored_restored_deduplicated_and_replayed() {
     shop.run_until_idle().await;
     assert_eq!(saved(&shop).await, [row(""), row("#1")]);
 }
+
+/// Two accounts at a provider whose object ids are unique only within an account.
+#[tokio::test]
+async fn object_of_another_account_is_another_object() {
+    let shop = TestInbox::new(Router::builder().only::<save>()).await.unwrap();
+    let create = "create table responses (key text, response text, recency integer, payload text)";
+    sqlx::query(create).execute(shop.pool()).await.unwrap();
+    for (account, created) in [("shop_a", 1_750_000_000), ("shop_b", 1_749_999_999)] {
+        let verified = AlreadyAuthenticated::by_its_signature(BODY).account(account);
+        let created = UNIX_EPOCH + Duration::from_secs(created);
+        let wrapper = Wrapper::new("openai", "evt_1", "response.completed").created(created);
+        let event = Event::wrapped(verified, wrapper.object_id("resp_1")).unwrap();
+        let receipt = shop.inbox().clone().call(event).await.unwrap();
+        assert_eq!(receipt.stored(), Some(&Stored::New));
+        shop.run_until_idle().await;
+    }
+    let keys: Vec<_> = saved(&shop).await.into_iter().map(|(key, ..)| key).collect();
+    let key = |account: &str| format!("openai/{account}/evt_1/openai.response.completed");
+    assert_eq!(keys, [key("shop_a"), key("shop_b")]);
+}
