@@ -65,8 +65,8 @@ impl<'w> Wrapper<'w> {
     /// Sets the id of the object that the event is about, for [`Event::object_id`]: `exclusive`
     /// handlers lock the object, and an inbox orders the events of an `ordered` handler by it.
     ///
-    /// Default: the text in the field `id` of the body, if there is one. If that text is no id, pass
-    /// another one: a text of more than 255 bytes is refused.
+    /// Default: the text in the field `id` of the body, if there is one. If that text is not an id,
+    /// pass another one: a text of more than 255 bytes is refused.
     pub fn object_id(self, id: impl Into<Option<&'w str>>) -> Self {
         Self { object_id: id.into(), ..self }
     }
