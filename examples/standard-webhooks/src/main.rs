@@ -41,6 +41,9 @@ router_core::plugin!();
 
 /// Verifies a request, and makes an event of it.
 fn verified(webhook: &Webhook, headers: &HeaderMap, body: Bytes) -> Result<Event, BoxError> {
+    // The crate subtracts this time, which can overflow and panic if it is negative.
+    let time = headers.get("webhook-timestamp").ok_or("no webhook-timestamp")?;
+    time.to_str()?.parse::<u32>()?;
     webhook.verify(&body, headers)?;
     // Unlike serde_json's own errors, those of `decode_json` show no values.
     let Body { r#type, created_at, data } = decode_json("body", str::from_utf8(&body)?)?;

@@ -100,6 +100,7 @@ async fn forged_or_unreadable_webhook_is_refused() {
         (now(), &other, BODY),
         (now(), "v1,", BODY),
         (now() - 3600, &signature, BODY),
+        (i64::MIN, &signature, BODY),
     ] {
         let answer = send(server, timestamp, signature, body).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
