@@ -128,6 +128,7 @@ mod tests {
                 "axum",
                 "clap",
                 "serde",
+                "serde_json",
                 "tokio",
                 "tracing",
                 "tracing-subscriber"

@@ -38,7 +38,10 @@ fn rejected_signature_names_the_secret_used() {
 
 #[test]
 fn refused_connection_names_the_fix() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening, so that no other test gets the port.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = socket.local_addr().unwrap();
     let output =
         run(&["send", "invoice.paid", "--seed", "7", "--to", &format!("http://{free}/webhook")]);
     assert_eq!(output.code, Some(3));

@@ -200,8 +200,8 @@ fn twin(event_type: &str) -> String {
     snapshot_type(event_type).map_or_else(|| thin_type(event_type), str::to_owned)
 }
 
-/// Returns whether the first part of an event type begins a known event type of Stripe. Otherwise the
-/// events are those of another provider, or of a feature that is newer than the catalog.
+/// Returns whether the first part of an event type begins a known event type of Stripe. Otherwise
+/// the events are those of another provider, or of a feature that is newer than the catalog.
 fn is_of_stripe(event_type: &str) -> bool {
     let first = event_type.split('.').next().unwrap_or(event_type);
     !Pattern::Prefix(first).known().is_empty()
